@@ -1,0 +1,123 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Config } from "../relay/config.ts";
+import { type Logger, Throttle } from "../relay/log.ts";
+import { serveAdmin } from "./admin.ts";
+import { Intake } from "./intake.ts";
+import { addTo, createLedger } from "./ledger.ts";
+import { Listener } from "./listener.ts";
+import { Packer } from "./packer.ts";
+import { Shipper } from "./shipper.ts";
+import { createAgentMetrics, toAgentStats } from "./stats.ts";
+
+/** From the first signal to the exit, in milliseconds. */
+const stopWithinMs = 10_000;
+
+/** A running agent. */
+export interface RunningAgent {
+  /** Where HAProxy connects. */
+  readonly address: string;
+  /** Drains and resolves with the number of requests that could not be saved. */
+  stop(): Promise<number>;
+  /** Requests that would be lost if the process ended now. */
+  readonly pending: number;
+}
+
+/** Wires the agent together and starts it. Rejects where an address is taken. */
+export async function startAgent(config: Config, log: Logger): Promise<RunningAgent> {
+  const { agent: options } = config;
+  const name = `${options.name}~${randomBytes(4).toString("hex")}`;
+  const since = new Date().toISOString();
+  const ledger = createLedger();
+  const unusableLog = new Throttle();
+  let draining = false;
+
+  const packer = new Packer({
+    agent: name,
+    targetBytes: options.pack.bytes,
+    maxRequests: options.pack.requests,
+    lingerMs: options.pack.lingerMs,
+    ledger,
+    createId: () => randomBytes(16),
+    hasRoom: () => shipper.waitingBytes < options.bufferBytes,
+    ship: (pack) => shipper.ship(pack),
+  });
+  const shipper = new Shipper({
+    worker: { queueDirectory: config.queueDirectory },
+    ledger,
+    log,
+    onSealed: (contentBytes, sealedBytes, buffer) => {
+      packer.learnRatio(contentBytes, sealedBytes);
+      packer.recycle(buffer);
+    },
+  });
+  const intake = new Intake({
+    sample: options.sample,
+    ...(options.when && { when: options.when }),
+    redactHeaders: options.redactHeaders,
+    ledger,
+    packer,
+    nowMs: Date.now,
+    random: Math.random,
+    onUnknownArgument: (argument) =>
+      log.warn({ event: "unknown-argument", argument }, "an argument in spoe-message is not understood and ignored"),
+    onUnusable: (reason) =>
+      unusableLog.run(Date.now(), (heldBack) =>
+        log.warn({ event: "unusable", reason, heldBack }, "a message cannot be mirrored: check args in spoe-message"),
+      ),
+  });
+  const listener = new Listener({
+    address: options.listen,
+    maxFrameBytes: options.maxFrameBytes,
+    onNotify: (bytes, start, end) => intake.take(bytes, start, end),
+    onOversize: (count) => {
+      ledger.seen += count;
+      addTo(ledger.dropped, "oversize", count);
+    },
+    log,
+  });
+  const stats = () =>
+    toAgentStats(name, since, ledger, {
+      packs: shipper.packs,
+      packBytes: shipper.sealedBytes,
+      connections: listener.connections,
+      waitingBytes: shipper.waitingBytes,
+    });
+  const unready = () =>
+    draining ? "draining" : shipper.queueProblem && `the queue takes no packs: ${shipper.queueProblem}`;
+
+  const admin = await serveAdmin(options.admin, { stats, metrics: createAgentMetrics(stats), unready });
+  let address: string;
+  try {
+    address = await listener.listen();
+  } catch (error) {
+    admin.close();
+    await shipper.stop(0);
+    throw error;
+  }
+  const lingerTimer = setInterval(() => packer.closeIfDue(Date.now()), Math.max(5, options.pack.lingerMs / 5));
+  log.info({ event: "listening", address, agent: name }, "the agent waits for HAProxy");
+
+  const stop = async (): Promise<number> => {
+    const startedAtMs = Date.now();
+    draining = true;
+    log.info({ event: "draining", drainMs: options.drainMs, connections: listener.connections }, "the agent stops");
+    listener.stopAccepting();
+    if (listener.connections > 0) await sleep(options.drainMs);
+    await listener.disconnect();
+    clearInterval(lingerTimer);
+    packer.close();
+    await shipper.stop(Math.max(1_000, stopWithinMs - 1_500 - (Date.now() - startedAtMs)));
+    admin.close();
+    const givenUp = ledger.dropped.get("given up at exit") ?? 0;
+    log.info({ event: "stopped", ...stats() }, "the agent has stopped");
+    return givenUp;
+  };
+  return {
+    address,
+    stop,
+    get pending() {
+      return ledger.pending;
+    },
+  };
+}

@@ -1,0 +1,107 @@
+import { lengthBytes } from "./frame.ts";
+
+/** A frame announces more bytes than it may. */
+export class FrameTooBig extends Error {
+  readonly announcedBytes: number;
+  readonly limitBytes: number;
+
+  constructor(announcedBytes: number, limitBytes: number) {
+    super(`a frame of ${announcedBytes} bytes, ${limitBytes} are allowed`);
+    this.name = "FrameTooBig";
+    this.announcedBytes = announcedBytes;
+    this.limitBytes = limitBytes;
+  }
+}
+
+/**
+ * Finds the frames in a stream of chunks. A frame that lies whole in a chunk is a view into it; only one that crosses a
+ * chunk's end is copied, into a buffer that grows with what arrives and not with what its length claims.
+ */
+export class FrameSplitter {
+  /** The frame that `next` found, without its length: `bytes` from `start` to `end`. Valid until the tick ends. */
+  bytes: Uint8Array = new Uint8Array();
+  start = 0;
+  end = 0;
+
+  #chunk: Uint8Array = new Uint8Array();
+  #offset = 0;
+  #partial: Buffer | undefined;
+  #partialBytes = 0;
+
+  push(chunk: Uint8Array): void {
+    this.#chunk = chunk;
+    this.#offset = 0;
+  }
+
+  /** True while the beginning of an unfinished frame is kept. */
+  get midFrame(): boolean {
+    return this.#partial !== undefined;
+  }
+
+  /** The first bytes of what `next` would look at: enough to tell what a stranger speaks. */
+  peek(): Uint8Array {
+    if (this.#partial) return this.#partial.subarray(0, this.#partialBytes);
+    return this.#chunk.subarray(this.#offset, this.#offset + lengthBytes);
+  }
+
+  /** Moves to the next whole frame; false when more bytes are needed. Throws `FrameTooBig` before anything is kept of it. */
+  next(limitBytes: number): boolean {
+    if (this.#partial) return this.#nextPartial(this.#partial, limitBytes);
+    const available = this.#chunk.length - this.#offset;
+    if (available === 0) return false;
+    if (available < lengthBytes) return this.#keep(lengthBytes);
+    const length = readLength(this.#chunk, this.#offset);
+    if (length > limitBytes) throw new FrameTooBig(length, limitBytes);
+    if (available < lengthBytes + length) return this.#keep(lengthBytes + length);
+    this.bytes = this.#chunk;
+    this.start = this.#offset + lengthBytes;
+    this.end = this.start + length;
+    this.#offset = this.end;
+    return true;
+  }
+
+  #nextPartial(partial: Buffer, limitBytes: number): boolean {
+    if (this.#partialBytes < lengthBytes) {
+      this.#fill(lengthBytes);
+      if (this.#partialBytes < lengthBytes) return false;
+    }
+    const length = readLength(partial, 0);
+    if (length > limitBytes) throw new FrameTooBig(length, limitBytes);
+    this.#fill(lengthBytes + length);
+    if (this.#partialBytes < lengthBytes + length) return false;
+    this.bytes = this.#partial as Buffer;
+    this.start = lengthBytes;
+    this.end = lengthBytes + length;
+    this.#partial = undefined;
+    this.#partialBytes = 0;
+    return true;
+  }
+
+  #keep(wantedBytes: number): false {
+    this.#partial = Buffer.allocUnsafe(Math.min(wantedBytes, minKeptBytes));
+    this.#partialBytes = 0;
+    this.#fill(wantedBytes);
+    return false;
+  }
+
+  #fill(wantedBytes: number): void {
+    const bytes = Math.min(wantedBytes - this.#partialBytes, this.#chunk.length - this.#offset);
+    let partial = this.#partial as Buffer;
+    const needed = this.#partialBytes + bytes;
+    if (needed > partial.length) {
+      const grown = Buffer.allocUnsafe(Math.min(wantedBytes, Math.max(needed, partial.length * 2)));
+      partial.copy(grown, 0, 0, this.#partialBytes);
+      partial = grown;
+      this.#partial = grown;
+    }
+    partial.set(this.#chunk.subarray(this.#offset, this.#offset + bytes), this.#partialBytes);
+    this.#partialBytes = needed;
+    this.#offset += bytes;
+  }
+}
+
+const minKeptBytes = 16 * 1024;
+
+function readLength(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0;
+}

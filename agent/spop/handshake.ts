@@ -1,0 +1,70 @@
+import type { ByteReader } from "../../relay/byte-reader.ts";
+import { statusCode } from "./frame.ts";
+import { type DecodedValue, decodeTypedData } from "./typed-data.ts";
+
+/** What HAProxy offers in its HELLO, or why no connection can come of it. */
+export type HaproxyHello =
+  | { readonly kind: "offer"; readonly maxFrameBytes: number; readonly healthCheck: boolean; readonly engineId: string }
+  | { readonly kind: "refused"; readonly code: number; readonly text: string };
+
+export interface HaproxyDisconnect {
+  readonly code: number;
+  readonly text: string;
+}
+
+// SPOE.txt 3.2.5: HAProxy takes no smaller answer, so it cannot offer less.
+const minFrameSize = 256;
+
+/**
+ * Reads the payload of HAPROXY-HELLO. Only a missing or wrong version or frame size refuses it: a health check brings
+ * neither an engine id nor capabilities, and unknown keys are for later versions. Throws `DecodeError`.
+ */
+export function decodeHaproxyHello(reader: ByteReader): HaproxyHello {
+  const items = decodeItems(reader);
+  const versions = items.get("supported-versions");
+  if (typeof versions !== "string") {
+    return refused(statusCode.noVersion, "HAPROXY-HELLO has no supported-versions");
+  }
+  if (!versions.split(",").some((version) => version.trim() === "2.0")) {
+    return refused(
+      statusCode.badVersion,
+      `spoa-relay speaks SPOP 2.0, HAProxy offers ${versions}: use HAProxy 2.0 or newer`,
+    );
+  }
+  const size = items.get("max-frame-size");
+  if (typeof size !== "bigint") return refused(statusCode.noMaxFrameSize, "HAPROXY-HELLO has no max-frame-size");
+  if (size < minFrameSize || size > 0xffff_ffffn) {
+    return refused(
+      statusCode.badMaxFrameSize,
+      `max-frame-size ${size} is not between ${minFrameSize} and 2^32: mend it in spoe-agent`,
+    );
+  }
+  const engineId = items.get("engine-id");
+  return {
+    kind: "offer",
+    maxFrameBytes: Number(size),
+    healthCheck: items.get("healthcheck") === true,
+    engineId: typeof engineId === "string" ? engineId : "",
+  };
+}
+
+/** Reads the payload of HAPROXY-DISCONNECT. Throws `DecodeError`. */
+export function decodeHaproxyDisconnect(reader: ByteReader): HaproxyDisconnect {
+  const items = decodeItems(reader);
+  const code = items.get("status-code");
+  const text = items.get("message");
+  return {
+    code: typeof code === "bigint" ? Number(code) : statusCode.unknown,
+    text: typeof text === "string" ? text : "",
+  };
+}
+
+function refused(code: number, text: string): HaproxyHello {
+  return { kind: "refused", code, text };
+}
+
+function decodeItems(reader: ByteReader): Map<string, DecodedValue> {
+  const items = new Map<string, DecodedValue>();
+  while (!reader.done) items.set(reader.latin1(), decodeTypedData(reader));
+  return items;
+}

@@ -1,0 +1,31 @@
+import type { ByteReader } from "../../relay/byte-reader.ts";
+import { readTypedData, type TypedValue } from "./typed-data.ts";
+
+/** Is told what a NOTIFY holds, in order. Offsets count in the reader's bytes. */
+export interface MessageVisitor {
+  beginMessage(nameStart: number, nameEnd: number): void;
+  /** `position` counts the arguments of the message from 0; `value` is overwritten by the next argument. */
+  argument(position: number, nameStart: number, nameEnd: number, value: TypedValue): void;
+  endMessage(): void;
+}
+
+/**
+ * Walks through the list of messages of a NOTIFY (SPOE.txt 3.2.6). Throws `DecodeError` at the first byte that does not
+ * follow the format; the messages before it have been visited whole.
+ */
+export function visitMessages(reader: ByteReader, value: TypedValue, visitor: MessageVisitor): void {
+  while (!reader.done) {
+    const messageNameBytes = reader.varint();
+    const messageNameAt = reader.skip(messageNameBytes);
+    const argumentCount = reader.u8();
+    visitor.beginMessage(messageNameAt, reader.offset - 1);
+    for (let position = 0; position < argumentCount; position++) {
+      const nameBytes = reader.varint();
+      const nameAt = reader.skip(nameBytes);
+      const nameEnd = reader.offset;
+      readTypedData(reader, value);
+      visitor.argument(position, nameAt, nameEnd, value);
+    }
+    visitor.endMessage();
+  }
+}

@@ -1,0 +1,281 @@
+import { ByteReader } from "../../relay/byte-reader.ts";
+import { DecodeError } from "../../relay/decode-error.ts";
+import { Fragments } from "./fragments.ts";
+import {
+  ackBytes,
+  encodeAgentDisconnect,
+  encodeAgentHello,
+  frameFlag,
+  frameType,
+  minFrameBytes,
+  statusCode,
+  writeAck,
+} from "./frame.ts";
+import { FrameSplitter, FrameTooBig } from "./frame-splitter.ts";
+import { decodeHaproxyDisconnect, decodeHaproxyHello } from "./handshake.ts";
+import { helloMistake } from "./hello-mistake.ts";
+
+/** Why a session is over. `code` is the status of the DISCONNECT that was sent or received. */
+export interface SessionEnd {
+  readonly kind: "health-check" | "haproxy-disconnect" | "refused";
+  readonly code: number;
+  readonly text: string;
+}
+
+/** The payload of one NOTIFY: its list of messages stands in `bytes` from `start` to `end`. Valid until the tick ends. */
+export type NotifyVisitor = (bytes: Uint8Array, start: number, end: number) => void;
+
+// A real HELLO has about 130 bytes; nobody may send more before he has introduced himself.
+const maxHelloBytes = 4096;
+// HAProxy 3.1.0 sends frames of the size it announced even where the agent answered a smaller one.
+const toleratedFrameBytes = 16 * 1024 * 1024;
+const nothing = Buffer.alloc(0);
+
+/**
+ * One SPOP connection, as a pure state machine: bytes in, bytes out, requests out. It knows no socket and no clock.
+ *
+ * Per chunk the owner calls `receive`, writes what it returns in one write, then calls `takeNotifies`, then looks at `end`.
+ */
+export class Session {
+  readonly #ownMaxFrameBytes: number;
+  readonly #splitter = new FrameSplitter();
+  readonly #fragments: Fragments;
+  readonly #reader = new ByteReader(nothing);
+  #state: "hello" | "open" | "draining" | "closed" = "hello";
+  #frameLimitBytes = maxHelloBytes;
+  #reply = Buffer.allocUnsafe(1024);
+  #replyBytes = 0;
+  #notifies: Uint8Array[] = [];
+  #notifyBounds: number[] = [];
+  #end: SessionEnd | undefined;
+  /** Messages that were acknowledged and thrown away because their fragments exceed the size limit. */
+  oversizeNotifies = 0;
+  /** Frames received so far. */
+  frames = 0;
+
+  /** @param maxFrameBytes the largest frame to agree to, and the largest fragmented message to put together. */
+  constructor(maxFrameBytes: number) {
+    this.#ownMaxFrameBytes = maxFrameBytes;
+    this.#fragments = new Fragments(Math.max(maxFrameBytes, toleratedFrameBytes));
+  }
+
+  /** Set when nothing more will come of this session: write the last reply, then close. */
+  get end(): SessionEnd | undefined {
+    return this.#end;
+  }
+
+  /** True while no frame and no fragmented message is half received. */
+  get idle(): boolean {
+    return !this.#splitter.midFrame && this.#fragments.count === 0;
+  }
+
+  /** True once HAProxy's HELLO has been answered. */
+  get greeted(): boolean {
+    return this.#state !== "hello";
+  }
+
+  /** Takes a chunk and returns the answer to all frames that it completes, for one write; empty where there is none. */
+  receive(chunk: Uint8Array): Buffer {
+    if (this.#state === "closed") return nothing;
+    this.#replyBytes = 0;
+    this.#splitter.push(chunk);
+    try {
+      while (this.#next()) this.#frame();
+    } catch (error) {
+      this.#refuse(error);
+    }
+    // A copy, since the socket may keep what it is given until HAProxy reads again.
+    return this.#replyBytes === 0 ? nothing : Buffer.from(this.#reply.subarray(0, this.#replyBytes));
+  }
+
+  /** Hands over the payloads of the NOTIFYs that the last chunk completed. */
+  takeNotifies(visit: NotifyVisitor): void {
+    const payloads = this.#notifies;
+    if (payloads.length === 0) return;
+    for (let i = 0; i < payloads.length; i++) {
+      visit(payloads[i], this.#notifyBounds[2 * i], this.#notifyBounds[2 * i + 1]);
+    }
+    payloads.length = 0;
+    this.#notifyBounds.length = 0;
+  }
+
+  /** Ends the session because the content of a NOTIFY is malformed. Returns the DISCONNECT to write. */
+  reject(error: DecodeError): Buffer {
+    this.#replyBytes = 0;
+    this.#refuse(error);
+    return Buffer.from(this.#reply.subarray(0, this.#replyBytes));
+  }
+
+  /**
+   * Says goodbye on our side. NOTIFYs that cross the DISCONNECT are still handed over, though no ACK can follow any more.
+   * Returns the frame to write.
+   */
+  disconnect(text: string): Buffer {
+    if (this.#state === "closed") return nothing;
+    this.#state = "draining";
+    return encodeAgentDisconnect(statusCode.normal, text);
+  }
+
+  #next(): boolean {
+    if (this.#state === "closed") return false;
+    if (this.#state === "hello") {
+      const mistake = helloMistake(this.#splitter.peek());
+      if (mistake) throw new Refusal(statusCode.invalidFrame, mistake);
+    }
+    return this.#splitter.next(this.#frameLimitBytes);
+  }
+
+  #frame(): void {
+    const { bytes, start, end } = this.#splitter;
+    this.frames++;
+    if (end - start < minFrameBytes) {
+      throw new Refusal(statusCode.invalidFrame, `a frame of ${end - start} bytes is too short to be one`);
+    }
+    const type = bytes[start];
+    // FIN and ABORT stand in the last of the four flag bytes.
+    const flags = bytes[start + 4];
+    const reader = this.#reader.reset(bytes, start + 5, end);
+    skipVarint(reader);
+    skipVarint(reader);
+    if (this.#state === "hello") {
+      if (type !== frameType.haproxyHello) {
+        throw new Refusal(statusCode.invalidFrame, `the first frame must be HAPROXY-HELLO, not type ${type}`);
+      }
+      this.#hello(reader);
+    } else if (type === frameType.notify) {
+      this.#notify(reader, start + 5, flags);
+    } else if (type === frameType.unset) {
+      this.#fragment(reader, start + 5, flags);
+    } else if (type === frameType.haproxyDisconnect) {
+      this.#haproxyDisconnect(reader);
+    } else if (type === frameType.haproxyHello) {
+      throw new Refusal(statusCode.invalidFrame, "a second HAPROXY-HELLO on one connection");
+    } else if (type >= frameType.agentHello && type <= frameType.ack) {
+      throw new Refusal(
+        statusCode.invalidFrame,
+        `frame type ${type} comes from agents: another agent is connected here`,
+      );
+    }
+    // Other types are for later versions of the protocol; SPOE.txt 3.2.1 wants them skipped.
+  }
+
+  #hello(reader: ByteReader): void {
+    const hello = decodeHaproxyHello(reader);
+    if (hello.kind === "refused") throw new Refusal(hello.code, hello.text);
+    this.#append(encodeAgentHello(Math.min(hello.maxFrameBytes, this.#ownMaxFrameBytes)));
+    if (hello.healthCheck) {
+      // SPOE.txt 3.2.4: nothing but the HELLO; HAProxy 3.1 and newer fail the check if anything follows it.
+      this.#close({ kind: "health-check", code: statusCode.normal, text: "" });
+      return;
+    }
+    this.#state = "open";
+    this.#frameLimitBytes = Math.min(hello.maxFrameBytes, Math.max(this.#ownMaxFrameBytes, toleratedFrameBytes));
+  }
+
+  #notify(reader: ByteReader, idStart: number, flags: number): void {
+    if ((flags & frameFlag.fin) === 0) {
+      const key = idKey(reader, idStart);
+      if (!this.#fragments.begin(key, reader)) {
+        throw new Refusal(statusCode.interlacedFrames, "a fragmented NOTIFY begins twice with the same identifiers");
+      }
+      return;
+    }
+    if ((flags & frameFlag.abort) !== 0) return;
+    this.#acknowledge(reader.bytes, idStart, reader.offset);
+    this.#notifies.push(reader.bytes);
+    this.#notifyBounds.push(reader.offset, reader.end);
+  }
+
+  #fragment(reader: ByteReader, idStart: number, flags: number): void {
+    const key = idKey(reader, idStart);
+    if (!this.#fragments.has(key)) {
+      throw new Refusal(statusCode.frameIdNotFound, "a fragment continues a NOTIFY that has not begun");
+    }
+    if ((flags & frameFlag.abort) !== 0) {
+      this.#fragments.drop(key);
+      return;
+    }
+    this.#fragments.add(key, reader);
+    if ((flags & frameFlag.fin) === 0) return;
+    this.#acknowledge(reader.bytes, idStart, reader.offset);
+    const payload = this.#fragments.finish(key);
+    if (payload === undefined) {
+      this.oversizeNotifies++;
+      return;
+    }
+    this.#notifies.push(payload);
+    this.#notifyBounds.push(0, payload.length);
+  }
+
+  #haproxyDisconnect(reader: ByteReader): void {
+    const { code, text } = decodeHaproxyDisconnect(reader);
+    if (this.#state !== "draining") this.#append(encodeAgentDisconnect(statusCode.normal, "bye"));
+    this.#close({ kind: "haproxy-disconnect", code, text });
+  }
+
+  #acknowledge(source: Uint8Array, idStart: number, idEnd: number): void {
+    if (this.#state === "draining") return;
+    this.#reserve(ackBytes(idEnd - idStart));
+    this.#replyBytes = writeAck(this.#reply, this.#replyBytes, source, idStart, idEnd);
+  }
+
+  #append(frame: Buffer): void {
+    this.#reserve(frame.length);
+    this.#replyBytes += frame.copy(this.#reply, this.#replyBytes);
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#replyBytes + bytes;
+    if (needed <= this.#reply.length) return;
+    const grown = Buffer.allocUnsafe(Math.max(needed, this.#reply.length * 2));
+    this.#reply.copy(grown, 0, 0, this.#replyBytes);
+    this.#reply = grown;
+  }
+
+  #refuse(error: unknown): void {
+    const refusal = toRefusal(error, this.greeted);
+    if (this.#state !== "draining") this.#append(encodeAgentDisconnect(refusal.status, refusal.message));
+    this.#close({ kind: "refused", code: refusal.status, text: refusal.message });
+  }
+
+  #close(end: SessionEnd): void {
+    this.#state = "closed";
+    this.#end = end;
+    this.#fragments.clear();
+  }
+}
+
+class Refusal extends Error {
+  readonly status: number;
+
+  constructor(status: number, text: string) {
+    super(text);
+    this.name = "Refusal";
+    this.status = status;
+  }
+}
+
+function toRefusal(error: unknown, greeted: boolean): Refusal {
+  if (error instanceof Refusal) return error;
+  if (error instanceof FrameTooBig && !greeted) {
+    return new Refusal(
+      statusCode.invalidFrame,
+      "these bytes are no HAPROXY-HELLO: only HAProxy's filter spoe may connect to this port",
+    );
+  }
+  if (error instanceof FrameTooBig) {
+    return new Refusal(statusCode.tooBig, `${error.message}: check max-frame-size in spoe-agent and tune.bufsize`);
+  }
+  if (error instanceof DecodeError) return new Refusal(statusCode.invalidFrame, `malformed frame: ${error.message}`);
+  throw error;
+}
+
+function idKey(reader: ByteReader, idStart: number): string {
+  return Buffer.from(reader.bytes.subarray(idStart, reader.offset)).toString("latin1");
+}
+
+function skipVarint(reader: ByteReader): void {
+  if (reader.u8() < 240) return;
+  for (let i = 0; i < 9; i++) if (reader.u8() < 128) return;
+  throw new DecodeError("TOO_LONG", reader.offset, "an identifier has more than 10 bytes");
+}

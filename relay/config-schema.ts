@@ -1,0 +1,167 @@
+import { hostname } from "node:os";
+import { z } from "zod";
+import { parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "./units.ts";
+
+// Every object is strict: a misspelt key must not silently mean the default.
+function section<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === "unrecognized_keys"
+        ? `unknown key ${issue.keys.join(", ")}; allowed here: ${Object.keys(shape).join(", ")}`
+        : undefined,
+  });
+}
+
+function written<T>(parse: (text: string) => T | undefined, what: string, examples: string[]) {
+  return z
+    .string({ error: `must be ${what}, such as ${examples.join(" or ")}` })
+    .transform((text, context) => {
+      const value = parse(text);
+      if (value !== undefined) return value;
+      context.addIssue({ code: "custom", message: `"${text}" is not ${what}, such as ${examples.join(" or ")}` });
+      return z.NEVER;
+    })
+    .meta({ examples });
+}
+
+const duration = written(parseDurationMs, "a duration", ["250ms", "30s", "1h"]);
+const size = written(parseSizeBytes, "a size", ["48KiB", "64MiB"]);
+const rate = written(parseRatePerSecond, "a rate", ["200/s", "30/min", "unlimited"]);
+const percentage = written(parseFraction, "a percentage from 0% to 100%", ["50%", "0.5%"]);
+const regex = written(compileRegex, "a regular expression", ["^/api/"]);
+const address = written(parseAddress, "an address", ["127.0.0.1:12345", "[::1]:12345", "unix:/run/spoa-relay.sock"]);
+const headerName = z
+  .string()
+  .regex(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/, { error: "is not the name of a header" })
+  .transform((name) => name.toLowerCase());
+const headerValue = z.string().regex(/^[\t\x20-\x7e\x80-\xff]*$/, {
+  error: "a header value must not hold line breaks or control characters",
+});
+
+const when = section({
+  method: z
+    .union([z.string(), z.array(z.string()).min(1)])
+    .transform((methods) => (typeof methods === "string" ? [methods] : methods))
+    .describe("Methods that match, as one name or a list")
+    .optional(),
+  path: regex.describe("Matched against path and query").optional(),
+  header: z.record(headerName, regex).describe("Header name to regular expression; all must match").optional(),
+});
+
+const stickyBy = section({
+  header: headerName.optional(),
+  cookie: z.string().min(1).optional(),
+  src: z.literal(true).optional(),
+  missing: z.enum(["in", "out"]).default("out").describe("Requests without the key are in, or out"),
+}).refine((key) => [key.header, key.cookie, key.src].filter((part) => part !== undefined).length === 1, {
+  error: "names exactly one of header, cookie or src",
+});
+
+const tls = section({
+  ca: z.string().describe("PEM file with the certificate authority to trust, relative to this file").optional(),
+  verify: z.boolean().default(true).describe("Whether the shadow's certificate is checked"),
+  serverName: z.string().describe("Name to ask for and to check instead of the URL's host").optional(),
+});
+
+const target = section({
+  url: written(parseOrigin, "an origin without a path", ["http://127.0.0.1:8082", "https://staging.example"]).describe(
+    "The shadow. Requests leave for this origin and no other",
+  ),
+  rate: rate.describe("Requests a second, minute or hour that the shadow gets at most"),
+  sample: percentage.default(1).describe("Share of the requests that is replayed"),
+  stickyBy: stickyBy.describe("All requests with the same key are in, or all are out").optional(),
+  when: when.describe("Only requests that match").optional(),
+  concurrency: z.int().min(1).max(10_000).default(64).describe("Requests under way at once, per replay process"),
+  timeout: duration.default(10_000).describe("Until the shadow has answered"),
+  attempts: z.int().min(1).max(200).default(20).describe("Deliveries tried before a request becomes a dead letter"),
+  maxAge: duration.describe("Requests older than this are not sent any more").optional(),
+  host: z.string().min(1).default("target").describe("Host header: target, original, or a literal host"),
+  path: z
+    .union([
+      section({ prefix: z.string().regex(/^\/[!-~]*$/, { error: "must begin with /" }) }),
+      section({ match: regex, replace: z.string().regex(/^[!-~]*$/) }),
+    ])
+    .describe("Rewrite: put a prefix before the path, or replace what a regular expression matches")
+    .optional(),
+  headers: section({
+    set: z.record(headerName, headerValue).default({}),
+    remove: z.array(headerName).default([]),
+  })
+    .default({ set: {}, remove: [] })
+    .describe("Header changes, applied last"),
+  truncated: z.enum(["skip", "send"]).default("skip").describe("What becomes of requests whose body is not complete"),
+  tls: tls.default({ verify: true }),
+});
+
+const agent = section({
+  listen: address.prefault("127.0.0.1:12345").describe("Where HAProxy connects. SPOP has no authentication"),
+  admin: address.prefault("127.0.0.1:12346").describe("/stats, /metrics and /healthz of the agent"),
+  name: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,64}$/, { error: "must be 1 to 64 printable characters" })
+    .prefault(() => hostname().slice(0, 64))
+    .describe("Name of this agent in packs and figures; the host name by default"),
+  sample: percentage.default(1).describe("Share of the requests that is packed at all"),
+  stickyBy: stickyBy.optional(),
+  when: when.describe("Only requests that match are packed").optional(),
+  redact: section({ headers: z.array(headerName).default([]) })
+    .default({ headers: [] })
+    .describe("Headers whose value is replaced before anything is stored"),
+  maxFrame: size.prefault("16MiB").describe("Largest SPOP frame, and largest fragmented message"),
+  pack: section({
+    bytes: size.prefault("62KiB").describe("Compressed size to aim at; SQS bills each 64 KiB"),
+    requests: z.int().min(1).max(10_000).default(1_000),
+    linger: duration.prefault("250ms").describe("How long a pack waits for more"),
+  }).prefault({}),
+  buffer: size.prefault("64MiB").describe("What may wait for the queue; beyond it the newest is dropped and counted"),
+  drain: duration.prefault("3s").describe("How long a stopping agent goes on acknowledging"),
+});
+
+const host = section({
+  admin: address.prefault("127.0.0.1:12347").describe("/stats, /metrics and /healthz of the host"),
+  visibility: duration
+    .prefault("30s")
+    .describe("How long a pack stays hidden after its process died; a living process extends it"),
+  inFlight: z.int().min(1).max(64).default(4).describe("Packs under way at once, per queue"),
+});
+
+export const configSchema = section({
+  agent: agent.prefault({}),
+  host: host.prefault({}),
+  queue: z
+    .string()
+    .regex(/^embedded:.+/, { error: "must be embedded:DIRECTORY" })
+    .describe("embedded:DIRECTORY, relative to this file"),
+  targets: z
+    .record(z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, { error: "a target's name has a-z, 0-9 and - only" }), target)
+    .refine((targets) => Object.keys(targets).length > 0, { error: "needs at least one target" }),
+  log: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
+}).meta({ title: "spoa-relay.yaml" });
+
+export type ParsedConfig = z.output<typeof configSchema>;
+
+/** A place to listen: a TCP address or a unix socket. */
+export type ListenAddress =
+  | { readonly kind: "tcp"; readonly host: string; readonly port: number }
+  | { readonly kind: "unix"; readonly path: string };
+
+function parseAddress(text: string): ListenAddress | undefined {
+  if (text.startsWith("unix:")) return text.length > 5 ? { kind: "unix", path: text.slice(5) } : undefined;
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(text);
+  const port = match ? Number(match[3]) : 65_536;
+  return match && port < 65_536 ? { kind: "tcp", host: match[1] ?? match[2], port } : undefined;
+}
+
+function parseOrigin(text: string): URL | undefined {
+  const url = URL.parse(text);
+  if (!url || !/^https?:$/.test(url.protocol)) return undefined;
+  return url.pathname === "/" && !url.search && !url.hash && !url.username && !url.password ? url : undefined;
+}
+
+function compileRegex(text: string): RegExp | undefined {
+  try {
+    return new RegExp(text);
+  } catch {
+    return undefined;
+  }
+}

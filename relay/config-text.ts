@@ -1,0 +1,69 @@
+import { isMap, isScalar, LineCounter, parseDocument, visit } from "yaml";
+import type { z } from "zod";
+
+/** A configuration that cannot be used. The message names file, line and key of every mistake. */
+export class ConfigError extends Error {
+  readonly code = "BAD_CONFIG";
+
+  constructor(mistakes: readonly string[]) {
+    super(mistakes.join("\n"));
+    this.name = "ConfigError";
+  }
+}
+
+/**
+ * Parses YAML, puts environment variables in place of `${NAME}` (`${NAME:-default}` where it may be unset) and checks the
+ * result. Throws `ConfigError` with one line a mistake.
+ */
+export function parseConfigText<Schema extends z.ZodType>(
+  text: string,
+  file: string,
+  env: Readonly<Record<string, string | undefined>>,
+  schema: Schema,
+): z.output<Schema> {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const mistakes = document.errors.map((error) => `${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`);
+  visit(document, {
+    Scalar(_key, node) {
+      if (typeof node.value !== "string" || !node.value.includes("${")) return;
+      node.value = node.value.replace(
+        /\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}/g,
+        (_match, name: string, fallback?: string) => {
+          const value = env[name] ?? fallback;
+          if (value !== undefined) return value;
+          const line = lines.linePos(node.range?.[0] ?? 0).line;
+          mistakes.push(
+            `${file}:${line}: the environment variable ${name} is not set (\${${name}:-default} gives a default)`,
+          );
+          return "";
+        },
+      );
+    },
+  });
+  if (mistakes.length > 0) throw new ConfigError(mistakes);
+  const result = schema.safeParse(document.toJS() ?? {});
+  if (result.success) return result.data;
+  throw new ConfigError(
+    result.error.issues.map((issue) => {
+      const path = issue.path.map(String);
+      const culprit = issue.code === "unrecognized_keys" ? [...path, issue.keys[0]] : path;
+      const line = lines.linePos(offsetOf(document.contents, culprit)).line;
+      return `${file}:${line}: ${path.length > 0 ? `${path.join(".")}: ` : ""}${issue.message}`;
+    }),
+  );
+}
+
+// Where the innermost key of the path stands that is there at all: a missing key is reported at its parent.
+function offsetOf(root: unknown, path: readonly string[]): number {
+  let node = root;
+  let offset = 0;
+  for (const step of path) {
+    if (!isMap(node)) break;
+    const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === step);
+    if (!pair) break;
+    if (isScalar(pair.key)) offset = pair.key.range?.[0] ?? offset;
+    node = pair.value;
+  }
+  return offset;
+}

@@ -1,0 +1,152 @@
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { z } from "zod";
+import { configSchema, type ListenAddress, type ParsedConfig } from "./config-schema.ts";
+import { ConfigError, parseConfigText } from "./config-text.ts";
+import type { Sample, StickyBy } from "./sample.ts";
+import type { When } from "./when.ts";
+
+export interface AgentConfig {
+  readonly listen: ListenAddress;
+  readonly admin: ListenAddress;
+  readonly name: string;
+  readonly sample: Sample;
+  readonly when?: When;
+  readonly redactHeaders: readonly string[];
+  readonly maxFrameBytes: number;
+  readonly pack: { readonly bytes: number; readonly requests: number; readonly lingerMs: number };
+  readonly bufferBytes: number;
+  readonly drainMs: number;
+}
+
+export interface HostConfig {
+  readonly admin: ListenAddress;
+  readonly visibilityMs: number;
+  readonly inFlight: number;
+}
+
+export type PathRewrite = { readonly prefix: string } | { readonly match: RegExp; readonly replace: string };
+
+export interface TargetConfig {
+  readonly name: string;
+  readonly url: URL;
+  /** Infinity where the rate is unlimited. */
+  readonly ratePerSecond: number;
+  readonly sample: Sample;
+  readonly when?: When;
+  readonly concurrency: number;
+  readonly timeoutMs: number;
+  readonly attempts: number;
+  readonly maxAgeMs?: number;
+  /** `target`, `original`, or the host to send. */
+  readonly host: string;
+  readonly path?: PathRewrite;
+  readonly headers: { readonly set: Readonly<Record<string, string>>; readonly remove: readonly string[] };
+  readonly truncated: "skip" | "send";
+  readonly tls: { readonly ca?: string; readonly verify: boolean; readonly serverName?: string };
+}
+
+export interface Config {
+  /** The file it came from, for messages and for child processes. */
+  readonly file: string;
+  readonly agent: AgentConfig;
+  readonly host: HostConfig;
+  /** Directory of the embedded queue. */
+  readonly queueDirectory: string;
+  readonly targets: readonly TargetConfig[];
+  readonly log: ParsedConfig["log"];
+  /** What is allowed but probably not meant; to be logged at start. */
+  readonly warnings: readonly string[];
+}
+
+/** Reads and checks a configuration file. Throws `ConfigError`, also where the file cannot be read. */
+export function loadConfig(file: string, env: Readonly<Record<string, string | undefined>>): Config {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new ConfigError([`${file}: cannot be read: ${(error as Error).message}`]);
+  }
+  return toConfig(parseConfigText(text, file, env, configSchema), file);
+}
+
+/** The JSON Schema of the file, for editors. */
+export function configJsonSchema(): unknown {
+  return z.toJSONSchema(configSchema, { io: "input", unrepresentable: "any" });
+}
+
+function toConfig(parsed: ParsedConfig, file: string): Config {
+  const directory = dirname(resolve(file));
+  const targets = Object.entries(parsed.targets).map(([name, target]) => toTarget(name, target, directory));
+  const warnings = targets
+    .filter((target) => target.sample.fraction === 0)
+    .map((target) => `targets.${target.name}.sample is 0%: this target gets nothing`);
+  if (parsed.agent.sample === 0) warnings.push("agent.sample is 0%: nothing is mirrored");
+  return Object.freeze({
+    file: resolve(file),
+    agent: toAgent(parsed.agent),
+    host: { admin: parsed.host.admin, visibilityMs: parsed.host.visibility, inFlight: parsed.host.inFlight },
+    queueDirectory: resolve(directory, parsed.queue.slice("embedded:".length)),
+    targets,
+    log: parsed.log,
+    warnings,
+  });
+}
+
+function toAgent(agent: ParsedConfig["agent"]): AgentConfig {
+  return {
+    listen: agent.listen,
+    admin: agent.admin,
+    name: agent.name,
+    sample: toSample(agent.sample, agent.stickyBy),
+    ...(agent.when && { when: toWhen(agent.when) }),
+    redactHeaders: agent.redact.headers,
+    maxFrameBytes: agent.maxFrame,
+    pack: { bytes: agent.pack.bytes, requests: agent.pack.requests, lingerMs: agent.pack.linger },
+    bufferBytes: agent.buffer,
+    drainMs: agent.drain,
+  };
+}
+
+function toTarget(name: string, target: ParsedConfig["targets"][string], directory: string): TargetConfig {
+  const { ca, serverName } = target.tls;
+  return {
+    name,
+    url: target.url,
+    ratePerSecond: target.rate,
+    sample: toSample(target.sample, target.stickyBy),
+    ...(target.when && { when: toWhen(target.when) }),
+    concurrency: target.concurrency,
+    timeoutMs: target.timeout,
+    attempts: target.attempts,
+    ...(target.maxAge !== undefined && { maxAgeMs: target.maxAge }),
+    host: target.host,
+    ...(target.path && { path: target.path }),
+    headers: target.headers,
+    truncated: target.truncated,
+    tls: {
+      verify: target.tls.verify,
+      ...(ca !== undefined && { ca: resolve(directory, ca) }),
+      ...(serverName !== undefined && { serverName }),
+    },
+  };
+}
+
+function toSample(fraction: number, stickyBy: ParsedConfig["agent"]["stickyBy"]): Sample {
+  return stickyBy ? { fraction, stickyBy: toStickyBy(stickyBy) } : { fraction };
+}
+
+function toStickyBy(sticky: NonNullable<ParsedConfig["agent"]["stickyBy"]>): StickyBy {
+  const { missing, header, cookie } = sticky;
+  if (header !== undefined) return { by: "header", name: header, missing };
+  if (cookie !== undefined) return { by: "cookie", name: cookie, missing };
+  return { by: "src", missing };
+}
+
+function toWhen(when: NonNullable<ParsedConfig["agent"]["when"]>): When {
+  return {
+    ...(when.method && { methods: when.method }),
+    ...(when.path && { path: when.path }),
+    ...(when.header && { headers: when.header }),
+  };
+}

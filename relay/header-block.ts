@@ -1,0 +1,30 @@
+import { ByteReader } from "./byte-reader.ts";
+import { DecodeError } from "./decode-error.ts";
+import { varintBytes, writeVarint } from "./varint.ts";
+
+// A header block is HAProxy's req.hdrs_bin without its terminator: (varint length, name)(varint length, value) repeated.
+
+/** Decodes a header block into name, value, name, value, … Throws `DecodeError`. */
+export function decodeHeaderBlock(block: Uint8Array): string[] {
+  const reader = new ByteReader(block);
+  const headers: string[] = [];
+  while (!reader.done) {
+    const name = reader.latin1();
+    if (name === "") throw new DecodeError("BAD_VALUE", reader.offset, "a header has no name");
+    headers.push(name, reader.latin1());
+  }
+  return headers;
+}
+
+/** Encodes name, value, name, value, … (one character a byte). */
+export function encodeHeaderBlock(headers: readonly string[]): Buffer {
+  let bytes = 0;
+  for (const part of headers) bytes += varintBytes(part.length) + part.length;
+  const block = Buffer.allocUnsafe(bytes);
+  let at = 0;
+  for (const part of headers) {
+    at = writeVarint(block, at, part.length);
+    at += block.write(part, at, "latin1");
+  }
+  return block;
+}

@@ -1,0 +1,43 @@
+import { type DestinationStream, destination, type Logger, pino } from "pino";
+
+export type { Logger } from "pino";
+
+// What the log may hold back while its reader is slow; beyond it lines are lost, since production must not wait for a log.
+const maxHeldBytes = 1024 * 1024;
+
+/** One JSON line an event, on standard output, written without ever blocking the event loop. */
+export function createLogger(level: string, stream?: DestinationStream): Logger {
+  const out = stream ?? destination({ dest: 1, sync: false, maxLength: maxHeldBytes });
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    out,
+  );
+}
+
+/** Lets at most one event a minute through, and tells how many were held back since the last one. */
+export class Throttle {
+  readonly #everyMs: number;
+  #nextAtMs = Number.NEGATIVE_INFINITY;
+  #heldBack = 0;
+
+  constructor(everyMs = 60_000) {
+    this.#everyMs = everyMs;
+  }
+
+  /** Calls `log` with the number of events held back, or counts this one. */
+  run(nowMs: number, log: (heldBack: number) => void): void {
+    if (nowMs < this.#nextAtMs) {
+      this.#heldBack++;
+      return;
+    }
+    this.#nextAtMs = nowMs + this.#everyMs;
+    const heldBack = this.#heldBack;
+    this.#heldBack = 0;
+    log(heldBack);
+  }
+}

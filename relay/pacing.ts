@@ -1,0 +1,39 @@
+/** A wish for send slots. All times are whole microseconds since 1970. */
+export interface SlotRequest {
+  readonly nowUs: number;
+  /** Distance between two slots: 1,000,000 / rate. */
+  readonly slotUs: number;
+  readonly slots: number;
+}
+
+/** Slot k of a granted lease is at `startUs + k * slotUs`. */
+export type SlotGrant =
+  | { readonly granted: true; readonly startUs: number }
+  | { readonly granted: false; readonly retryAtUs: number };
+
+/** How far ahead of now slots are given away. Slots farther ahead would be lost if their holder died. */
+export const horizonUs = 2_000_000;
+
+/** How late a slot may still be used; later it is given up, so that a stall is never made up by a burst. */
+export const maxLateUs = 50_000;
+
+// Shorter leases cost a round trip each and lose slots to it.
+const leaseUs = 250_000;
+
+/** How many slots to lease at a time. */
+export function slotsPerLease(slotUs: number): number {
+  return Math.max(1, Math.ceil(leaseUs / slotUs));
+}
+
+/**
+ * One step of GCRA on the theoretical arrival time of the next slot, `tatUs` (undefined for a target that never had a
+ * lease). The store has to take the step atomically: then no two workers ever share a slot.
+ */
+export function grantSlots(tatUs: number | undefined, request: SlotRequest): SlotGrant & { readonly tatUs: number } {
+  const { nowUs, slotUs, slots } = request;
+  const startUs = tatUs === undefined || tatUs < nowUs ? nowUs : tatUs;
+  // A target slower than one slot a horizon still has to get its next one.
+  const latestUs = nowUs + Math.max(horizonUs, slotUs);
+  if (startUs > latestUs) return { granted: false, retryAtUs: startUs - (latestUs - nowUs), tatUs: startUs };
+  return { granted: true, startUs, tatUs: startUs + Math.round(slots * slotUs) };
+}

@@ -1,0 +1,73 @@
+import { constants, crc32, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { ByteReader } from "./byte-reader.ts";
+import { DecodeError } from "./decode-error.ts";
+
+// What travels: "SRPK" · version (1) · compression (1) · bytes of the content (4) · CRC-32 of the payload (4) · payload.
+const magic = 0x5352504b;
+const envelopeVersion = 1;
+const headerBytes = 14;
+const compression = { none: 0, zstd: 1 } as const;
+// Level 1: a third of the size at 700 MB/s a core; higher levels gain a few percent for several times the CPU.
+const zstdOptions = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+
+/** Largest content that `openPack` accepts, in bytes; a lying size or a decompression bomb stops here. */
+export const maxPackContentBytes = 64 * 1024 * 1024;
+
+/** Compresses the content of a pack and puts size and checksum before it. */
+export function sealPack(content: Uint8Array): Buffer {
+  const compressed = zstdCompressSync(content, zstdOptions);
+  const smaller = compressed.length < content.length;
+  const payload = smaller ? compressed : content;
+  const sealed = Buffer.allocUnsafe(headerBytes + payload.length);
+  sealed.writeUInt32BE(magic, 0);
+  sealed[4] = envelopeVersion;
+  sealed[5] = smaller ? compression.zstd : compression.none;
+  sealed.writeUInt32BE(content.length, 6);
+  sealed.writeUInt32BE(crc32(payload), 10);
+  sealed.set(payload, headerBytes);
+  return sealed;
+}
+
+/** Checks and decompresses what `sealPack` made. Never throws: anything else comes back as a `DecodeError`. */
+export function openPack(sealed: Uint8Array): Uint8Array | DecodeError {
+  try {
+    return readEnvelope(new ByteReader(sealed));
+  } catch (error) {
+    if (error instanceof DecodeError) return error;
+    throw error;
+  }
+}
+
+function readEnvelope(reader: ByteReader): Uint8Array {
+  if (reader.u32() !== magic) throw new DecodeError("BAD_MAGIC", 0, "this is no pack: it does not begin with SRPK");
+  const version = reader.u8();
+  if (version !== envelopeVersion) throw new DecodeError("BAD_VERSION", 4, `the pack has version ${version}`);
+  const kind = reader.u8();
+  const contentBytes = reader.u32();
+  if (contentBytes > maxPackContentBytes) {
+    throw new DecodeError(
+      "TOO_LONG",
+      6,
+      `the pack announces ${contentBytes} bytes, ${maxPackContentBytes} are allowed`,
+    );
+  }
+  const checksum = reader.u32();
+  const payload = reader.bytes.subarray(reader.offset, reader.end);
+  if (crc32(payload) !== checksum) throw new DecodeError("BAD_CHECKSUM", 10, "the pack's checksum does not match");
+  const content = decompress(kind, payload, contentBytes);
+  if (content.length !== contentBytes) {
+    throw new DecodeError("BAD_VALUE", 6, `the pack announces ${contentBytes} bytes and holds ${content.length}`);
+  }
+  return content;
+}
+
+function decompress(kind: number, payload: Uint8Array, contentBytes: number): Uint8Array {
+  if (kind === compression.none) return payload;
+  if (kind !== compression.zstd) throw new DecodeError("BAD_COMPRESSION", 5, `compression ${kind} is unknown`);
+  try {
+    // At least 1: zlib takes no limit of 0.
+    return zstdDecompressSync(payload, { maxOutputLength: Math.max(1, contentBytes) });
+  } catch (cause) {
+    throw new DecodeError("BAD_COMPRESSION", headerBytes, "the pack does not decompress", { cause });
+  }
+}

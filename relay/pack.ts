@@ -1,0 +1,147 @@
+import { ByteReader } from "./byte-reader.ts";
+import type { CapturedRequest, PrimaryOutcome } from "./captured-request.ts";
+import { DecodeError } from "./decode-error.ts";
+import { decodeHeaderBlock } from "./header-block.ts";
+import { bodyStates, packContentVersion, recordFlag } from "./pack-writer.ts";
+import { varintBytes, writeVarint } from "./varint.ts";
+
+/** A decoded pack. */
+export interface Pack {
+  /** 32 hex digits. */
+  readonly id: string;
+  readonly agent: string;
+  readonly sequence: number;
+  /** How often these requests have been tried before: 0 in a pack that comes from an agent. */
+  readonly attempt: number;
+  readonly requests: readonly PackedRequest[];
+  /** The bytes before the count, and those between count and records: what a share of this pack repeats. */
+  readonly head: Uint8Array;
+  readonly origin: Uint8Array;
+}
+
+/** A request together with its record, so that a share of a pack is cut out without encoding anything again. */
+export interface PackedRequest extends CapturedRequest {
+  readonly record: Uint8Array;
+}
+
+/** Most requests that a decoder accepts in one pack. */
+export const maxPackRequests = 100_000;
+
+// A record has at least its flags, index, time and seven lengths.
+const minRecordBytes = 10;
+
+/** Decodes the content of a pack (see `PackWriter`). Never throws: bytes that are no pack come back as a `DecodeError`. */
+export function decodePack(content: Uint8Array): Pack | DecodeError {
+  try {
+    return readPack(new ByteReader(content));
+  } catch (error) {
+    if (error instanceof DecodeError) return error;
+    throw error;
+  }
+}
+
+/**
+ * The content of a pack that holds only some requests of `pack`, under the same id and with the same indexes.
+ *
+ * @param attempt how often they have been tried so far, 255 at most.
+ */
+export function encodeShare(pack: Pack, requests: readonly PackedRequest[], attempt: number): Buffer {
+  let bytes = pack.head.length + 4 + pack.origin.length;
+  for (const { record } of requests) bytes += varintBytes(record.length) + record.length;
+  const content = Buffer.allocUnsafe(bytes);
+  content.set(pack.head, 0);
+  content[1] = Math.min(attempt, 255);
+  let at = content.writeUInt32BE(requests.length, pack.head.length);
+  content.set(pack.origin, at);
+  at += pack.origin.length;
+  for (const { record } of requests) {
+    at = writeVarint(content, at, record.length);
+    content.set(record, at);
+    at += record.length;
+  }
+  return content;
+}
+
+function readPack(reader: ByteReader): Pack {
+  const { bytes } = reader;
+  const version = reader.u8();
+  if (version !== packContentVersion) throw new DecodeError("BAD_VERSION", 0, `pack content has version ${version}`);
+  const attempt = reader.u8();
+  const idAt = reader.skip(16);
+  const id = Buffer.from(bytes.subarray(idAt, idAt + 16)).toString("hex");
+  const firstCapturedAtMs = reader.u8() * 2 ** 40 + reader.u8() * 2 ** 32 + reader.u32();
+  const head = bytes.subarray(0, reader.offset);
+  const count = reader.u32();
+  if (count > maxPackRequests || count * minRecordBytes > reader.end - reader.offset) {
+    throw new DecodeError("BAD_COUNT", reader.offset - 4, `a pack announces ${count} requests`);
+  }
+  const originAt = reader.offset;
+  const sequence = reader.varint();
+  const agent = reader.latin1();
+  const origin = bytes.subarray(originAt, reader.offset);
+  const requests: PackedRequest[] = [];
+  for (let i = 0; i < count; i++) {
+    const length = reader.varint();
+    const start = reader.skip(length);
+    requests.push(readRequest(bytes, start, start + length, id, firstCapturedAtMs));
+  }
+  if (!reader.done) throw new DecodeError("TRAILING_BYTES", reader.offset, "bytes follow the last record");
+  return { id, agent, sequence, attempt, requests, head, origin };
+}
+
+function readRequest(bytes: Uint8Array, start: number, end: number, packId: string, firstMs: number): PackedRequest {
+  const reader = new ByteReader(bytes, start, end);
+  const flags = reader.u8();
+  const bodyState = bodyStates[flags & 3];
+  if (bodyState === undefined || flags > 31) throw new DecodeError("BAD_VALUE", start, `record flags ${flags}`);
+  const index = reader.varint();
+  if (index >= maxPackRequests) throw new DecodeError("BAD_VALUE", start + 1, `record index ${index}`);
+  const capturedAtMs = firstMs + reader.varint();
+  const ownId = reader.latin1();
+  const method = reader.latin1();
+  const path = reader.latin1();
+  const version = reader.latin1();
+  const src = (flags & recordFlag.srcIsAddress) !== 0 ? addressText(reader.block(), start) : reader.latin1();
+  const headers = decodeHeaderBlock(reader.block());
+  const body = reader.block();
+  const primary = (flags & recordFlag.primary) !== 0 ? readPrimary(reader, flags) : undefined;
+  if (!reader.done) throw new DecodeError("TRAILING_BYTES", reader.offset, "bytes follow the last part of a record");
+  return {
+    id: ownId === "" ? `${packId}-${index}` : ownId,
+    index,
+    capturedAtMs,
+    method,
+    path,
+    version,
+    src,
+    headers,
+    body,
+    bodyState,
+    ...(primary && { primary }),
+    record: bytes.subarray(start, end),
+  };
+}
+
+function readPrimary(reader: ByteReader, flags: number): PrimaryOutcome {
+  const status = reader.varint() - 1;
+  const timeMs = reader.varint() - 1;
+  const bytes = reader.varint() - 1;
+  const digest = reader.latin1();
+  const headers = (flags & recordFlag.primaryHeaders) !== 0 ? decodeHeaderBlock(reader.block()) : undefined;
+  return {
+    ...(status >= 0 && { status }),
+    ...(timeMs >= 0 && { timeMs }),
+    ...(bytes >= 0 && { bytes }),
+    ...(digest !== "" && { digest }),
+    ...(headers && { headers }),
+  };
+}
+
+function addressText(address: Uint8Array, offset: number): string {
+  if (address.length === 4) return address.join(".");
+  if (address.length !== 16) throw new DecodeError("BAD_VALUE", offset, `an address of ${address.length} bytes`);
+  const groups: string[] = [];
+  for (let i = 0; i < 16; i += 2) groups.push(((address[i] << 8) | address[i + 1]).toString(16));
+  // URL parsing gives the canonical short form (RFC 5952), and an IPv4-mapped address stays recognisable.
+  return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
+}

@@ -1,0 +1,33 @@
+/** A run of bytes inside a larger buffer. Mutable on purpose: the spans of a draft are set again for every request. */
+export interface Span {
+  bytes: Uint8Array;
+  start: number;
+  end: number;
+}
+
+const noBytes = new Uint8Array();
+
+export function emptySpan(): Span {
+  return { bytes: noBytes, start: 0, end: 0 };
+}
+
+export function clearSpan(span: Span): void {
+  span.bytes = noBytes;
+  span.start = 0;
+  span.end = 0;
+}
+
+export function copySpan(target: Span, source: Span): void {
+  target.bytes = source.bytes;
+  target.start = source.start;
+  target.end = source.end;
+}
+
+export function isEmpty(span: Span): boolean {
+  return span.end === span.start;
+}
+
+/** The bytes as text, one character a byte. */
+export function spanText(span: Span): string {
+  return Buffer.from(span.bytes.subarray(span.start, span.end)).toString("latin1");
+}

@@ -1,0 +1,38 @@
+const durationUnits: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const sizeUnits: Readonly<Record<string, number>> = {
+  B: 1,
+  KB: 1_000,
+  MB: 1_000_000,
+  GB: 1_000_000_000,
+  KiB: 1_024,
+  MiB: 1_048_576,
+  GiB: 1_073_741_824,
+};
+const perSecond: Readonly<Record<string, number>> = { s: 1, min: 1 / 60, h: 1 / 3_600 };
+
+/** `250ms`, `3s`, `5m`, `1h`, `7d` in milliseconds; undefined for anything else. */
+export function parseDurationMs(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text.trim());
+  return match ? Number(match[1]) * durationUnits[match[2]] : undefined;
+}
+
+/** `512B`, `48KiB`, `64MB` in bytes; undefined for anything else. */
+export function parseSizeBytes(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s?(B|KB|MB|GB|KiB|MiB|GiB)$/.exec(text.trim());
+  return match ? Math.floor(Number(match[1]) * sizeUnits[match[2]]) : undefined;
+}
+
+/** `200/s`, `30/min`, `10/h` in requests per second, Infinity for `unlimited`; undefined for anything else and for 0. */
+export function parseRatePerSecond(text: string): number | undefined {
+  if (text.trim() === "unlimited") return Number.POSITIVE_INFINITY;
+  const match = /^(\d+(?:\.\d+)?)\s?\/\s?(s|min|h)$/.exec(text.trim());
+  const rate = match ? Number(match[1]) * perSecond[match[2]] : 0;
+  return rate > 0 ? rate : undefined;
+}
+
+/** `50%`, `0.5%` as a fraction from 0 to 1; undefined for anything else. */
+export function parseFraction(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s?%$/.exec(text.trim());
+  const fraction = match ? Number(match[1]) / 100 : Number.NaN;
+  return fraction >= 0 && fraction <= 1 ? fraction : undefined;
+}

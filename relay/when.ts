@@ -1,0 +1,22 @@
+import { type CapturedRequest, headerOf } from "./captured-request.ts";
+
+/** A condition on a request: everything that is given has to hold. */
+export interface When {
+  readonly methods?: readonly string[];
+  /** Matched against path and query. */
+  readonly path?: RegExp;
+  /** By lower-case name; a header that is missing does not match. */
+  readonly headers?: Readonly<Record<string, RegExp>>;
+}
+
+export function matches(when: When, request: Pick<CapturedRequest, "method" | "path" | "headers">): boolean {
+  if (when.methods && !when.methods.includes(request.method)) return false;
+  if (when.path && !when.path.test(request.path)) return false;
+  if (when.headers) {
+    for (const name of Object.keys(when.headers)) {
+      const value = headerOf(request.headers, name);
+      if (value === undefined || !when.headers[name].test(value)) return false;
+    }
+  }
+  return true;
+}

@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { Registry } from "prom-client";
+import type { AgentStats } from "../relay/agent-stats.ts";
 import type { ListenAddress } from "../relay/config-schema.ts";
-import type { AgentStats } from "./stats.ts";
 
 export interface AdminOptions {
   readonly stats: () => AgentStats;

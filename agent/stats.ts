@@ -1,31 +1,8 @@
 import { Counter, Gauge, Registry } from "prom-client";
+import type { AgentStats } from "../relay/agent-stats.ts";
 import type { AgentLedger } from "./ledger.ts";
 
-/** What `GET /stats` of an agent answers. */
-export interface AgentStats {
-  /** Name and run: sequence numbers and figures count from the start of the run. */
-  readonly agent: string;
-  readonly since: string;
-  readonly seen: number;
-  readonly sampledOut: number;
-  readonly filtered: number;
-  readonly looped: number;
-  readonly unusable: Readonly<Record<string, number>>;
-  readonly dropped: Readonly<Record<string, number>>;
-  readonly pending: number;
-  readonly enqueued: number;
-  readonly packs: number;
-  readonly packBytes: number;
-  readonly connections: number;
-  readonly waitingBytes: number;
-}
-
-export interface AgentGauges {
-  readonly packs: number;
-  readonly packBytes: number;
-  readonly connections: number;
-  readonly waitingBytes: number;
-}
+export type AgentGauges = Pick<AgentStats, "packs" | "packBytes" | "connections" | "waitingBytes">;
 
 export function toAgentStats(agent: string, since: string, ledger: AgentLedger, gauges: AgentGauges): AgentStats {
   const { seen, sampledOut, filtered, looped, pending, enqueued } = ledger;

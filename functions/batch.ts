@@ -1,0 +1,45 @@
+import { type Context, Hono } from "hono";
+import type { Logger } from "../relay/log.ts";
+import type { Delivery } from "../relay/queue/port.ts";
+import { parseSqsEvent, type SqsBatchResponse } from "./sqs-event.ts";
+
+/** What the owner of an invocation gives to it. */
+export interface Invocation {
+  /** Raised when the invocation has to end: what is not done by then is handed back. */
+  readonly signal?: AbortSignal;
+}
+
+/** Whether a delivery is done, or has to come again. */
+export type Handled = "done" | "again";
+
+/**
+ * A Hono app that takes an SQS event by POST and answers `batchItemFailures`. The deliveries of a batch are handled side by
+ * side, and the failure of one does not touch the others.
+ */
+export function createBatchApp(
+  log: Logger,
+  handle: (delivery: Delivery, signal: AbortSignal) => Promise<Handled>,
+): Hono<{ Bindings: Invocation }> {
+  const app = new Hono<{ Bindings: Invocation }>();
+  app.post("/", async (context: Context<{ Bindings: Invocation }>) => {
+    const signal = context.env?.signal ?? new AbortController().signal;
+    const deliveries = parseSqsEvent(await context.req.json());
+    const results = await Promise.all(
+      deliveries.map((delivery) =>
+        handle(delivery, signal).catch((error: Error) => {
+          log.error(
+            { event: "delivery-failed", message: delivery.messageId, reason: error.message },
+            "a pack comes again",
+          );
+          return "again" as const;
+        }),
+      ),
+    );
+    const again = deliveries.filter((_delivery, i) => results[i] === "again");
+    const response: SqsBatchResponse = {
+      batchItemFailures: again.map((delivery) => ({ itemIdentifier: delivery.messageId })),
+    };
+    return context.json(response);
+  });
+  return app;
+}

@@ -1,0 +1,88 @@
+import { once } from "node:events";
+import { createAdaptorServer } from "@hono/node-server";
+import type { Config } from "../relay/config.ts";
+import { readHostStats } from "../relay/host-stats.ts";
+import type { Logger } from "../relay/log.ts";
+import { Pacer } from "../relay/pacer.ts";
+import type { EmbeddedQueue } from "../relay/queue/embedded.ts";
+import { createLane } from "../relay/replay.ts";
+import { openStores } from "../relay/stores.ts";
+import { Transport } from "../relay/transport.ts";
+import { createAdmin } from "./admin.ts";
+import { createFanOut } from "./fanout.ts";
+import { Poller } from "./poller.ts";
+import { createReplay } from "./replay.ts";
+
+/** A running host. */
+export interface RunningHost {
+  /** Finishes what is under way and hands back the rest; always resolves with 0, since the queue keeps it. */
+  stop(): Promise<number>;
+  readonly pending: number;
+}
+
+const fanOutBatch = 10;
+
+/** Runs the functions on this machine. Rejects where the data directory or the admin address cannot be used. */
+export async function startHost(config: Config, log: Logger): Promise<RunningHost> {
+  const stores = openStores(config);
+  const { visibilityMs, inFlight } = config.host;
+  const transports = config.targets.map((target) => new Transport(target));
+  const queueOf = (target: { readonly name: string }) => stores.targets.get(target.name) as EmbeddedQueue;
+  const admin = createAdaptorServer(createAdmin(() => readHostStats(stores)));
+  const listening = once(admin, "listening");
+  const { admin: address } = config.host;
+  if (address.kind === "unix") admin.listen(address.path);
+  else admin.listen(address.port, address.host);
+  try {
+    await listening;
+  } catch (error) {
+    stores.close();
+    throw new Error(`host.admin: ${(error as Error).message}; choose another host.admin`, { cause: error });
+  }
+  const fanOut = new Poller({
+    name: "ingress",
+    queue: stores.ingress,
+    app: createFanOut({
+      targets: config.targets,
+      queueOf,
+      deadLetters: stores.ingress.deadLetters,
+      ledger: stores.state,
+      log,
+    }),
+    batch: fanOutBatch,
+    inFlight: 1,
+    visibilityMs,
+    log,
+  });
+  const replays = config.targets.map((target, i) => {
+    const pacer =
+      target.ratePerSecond === Number.POSITIVE_INFINITY
+        ? undefined
+        : new Pacer(target.name, target.ratePerSecond, stores.state);
+    const queue = queueOf(target);
+    const lane = createLane(target, transports[i], pacer);
+    return new Poller({
+      name: target.name,
+      queue,
+      app: createReplay({ lane, queue, deadLetters: queue.deadLetters, ledger: stores.state, log }),
+      batch: 1,
+      inFlight,
+      visibilityMs,
+      log,
+    });
+  });
+  log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host replays");
+  return {
+    pending: 0,
+    async stop() {
+      log.info({ event: "draining" }, "the host stops");
+      await fanOut.stop();
+      await Promise.all(replays.map((replay) => replay.stop()));
+      await Promise.all(transports.map((transport) => transport.close()));
+      admin.close();
+      stores.close();
+      log.info({ event: "stopped" }, "the host has stopped");
+      return 0;
+    },
+  };
+}

@@ -1,0 +1,85 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Hono } from "hono";
+import { type Logger, Throttle } from "../relay/log.ts";
+import type { Delivery, QueueReceiver } from "../relay/queue/port.ts";
+import type { Invocation } from "./batch.ts";
+import { type SqsBatchResponse, toSqsEvent } from "./sqs-event.ts";
+
+export interface PollerOptions {
+  /** For the log. */
+  readonly name: string;
+  readonly queue: QueueReceiver;
+  readonly app: Hono<{ Bindings: Invocation }>;
+  /** Messages in one invocation, 10 at most. */
+  readonly batch: number;
+  /** Invocations at once. */
+  readonly inFlight: number;
+  readonly visibilityMs: number;
+  readonly log: Logger;
+}
+
+const longPollMs = 20_000;
+const pauseAfterErrorMs = 1_000;
+
+/** Does for one function what Lambda's event source mapping does: polls its queue, invokes it, deletes what it has done. */
+export class Poller {
+  readonly #options: PollerOptions;
+  readonly #stopping = new AbortController();
+  readonly #errorLog = new Throttle();
+  readonly #loops: Promise<void>[];
+
+  constructor(options: PollerOptions) {
+    this.#options = options;
+    this.#loops = Array.from({ length: options.inFlight }, () => this.#loop());
+  }
+
+  /** Takes no more messages, and resolves when those that are being handled are done or handed back. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.all(this.#loops);
+  }
+
+  async #loop(): Promise<void> {
+    const { queue, batch, visibilityMs, name, log } = this.#options;
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      try {
+        const deliveries = await queue.receive({ max: batch, waitMs: longPollMs, visibilityMs, signal });
+        if (deliveries.length > 0) await this.#invoke(deliveries);
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#errorLog.run(Date.now(), (heldBack) =>
+          log.error({ event: "poll-failed", queue: name, reason: (error as Error).message, heldBack }, "trying again"),
+        );
+        await sleep(pauseAfterErrorMs, undefined, { signal }).catch(() => {});
+      }
+    }
+  }
+
+  async #invoke(deliveries: readonly Delivery[]): Promise<void> {
+    const { queue, app, visibilityMs, name, log } = this.#options;
+    const { signal } = this.#stopping;
+    const heartbeat = setInterval(() => {
+      for (const { receipt } of deliveries) {
+        queue.extend(receipt, visibilityMs).catch((error: Error) => {
+          log.warn({ event: "extend-failed", queue: name, reason: error.message }, "a pack may be delivered twice");
+        });
+      }
+    }, visibilityMs / 3);
+    try {
+      const body = JSON.stringify(toSqsEvent(deliveries));
+      const response = await app.request("/", { method: "POST", body }, { signal });
+      if (!response.ok) throw new Error(`the function answered ${response.status}`);
+      const { batchItemFailures } = (await response.json()) as SqsBatchResponse;
+      const failed = new Set(batchItemFailures.map(({ itemIdentifier }) => itemIdentifier));
+      const done = deliveries.filter(({ messageId }) => !failed.has(messageId));
+      if (done.length > 0) await queue.delete(done.map(({ receipt }) => receipt));
+      // A pack that is handed back because we stop need not wait for its visibility timeout.
+      if (signal.aborted) {
+        for (const { messageId, receipt } of deliveries) if (failed.has(messageId)) await queue.extend(receipt, 0);
+      }
+    } finally {
+      clearInterval(heartbeat);
+    }
+  }
+}

@@ -1,0 +1,68 @@
+import { z } from "zod";
+import type { Delivery } from "../relay/queue/port.ts";
+
+// The part of Lambda's SQS event that is used here, under Lambda's names.
+const recordSchema = z.object({
+  messageId: z.string(),
+  receiptHandle: z.string(),
+  body: z.string(),
+  attributes: z.object({ ApproximateReceiveCount: z.string(), SentTimestamp: z.string() }),
+  messageAttributes: z.object({ pack: z.object({ dataType: z.literal("Binary"), binaryValue: z.string() }) }),
+});
+
+const eventSchema = z.object({ Records: z.array(z.unknown()) });
+
+type SqsRecord = z.infer<typeof recordSchema>;
+
+export interface SqsEvent {
+  readonly Records: readonly SqsRecord[];
+}
+
+/** Lambda's answer to a batch: messages that are named here are delivered again, the others deleted. */
+export interface SqsBatchResponse {
+  readonly batchItemFailures: readonly { readonly itemIdentifier: string }[];
+}
+
+/** Makes the event that Lambda would make of these deliveries. */
+export function toSqsEvent(deliveries: readonly Delivery[]): SqsEvent {
+  return {
+    Records: deliveries.map((delivery) => ({
+      messageId: delivery.messageId,
+      receiptHandle: delivery.receipt,
+      body: delivery.body,
+      attributes: {
+        ApproximateReceiveCount: String(delivery.receiveCount),
+        SentTimestamp: String(delivery.sentAtMs),
+      },
+      messageAttributes: {
+        pack: { dataType: "Binary", binaryValue: Buffer.from(delivery.pack).toString("base64") },
+      },
+    })),
+  };
+}
+
+/**
+ * Reads an event back into deliveries. A record that is no message of ours comes back with an empty pack, which no decoder
+ * takes, so that it ends as a dead letter and not in an endless loop. Throws where the event has no records at all.
+ */
+export function parseSqsEvent(event: unknown): Delivery[] {
+  return eventSchema.parse(event).Records.map((record) => {
+    const parsed = recordSchema.safeParse(record);
+    if (parsed.success) return toDelivery(parsed.data);
+    const { messageId, receiptHandle, body } = z
+      .object({ messageId: z.string(), receiptHandle: z.string(), body: z.string().default("") })
+      .parse(record);
+    return { messageId, receipt: receiptHandle, body, pack: new Uint8Array(), receiveCount: 1, sentAtMs: 0 };
+  });
+}
+
+function toDelivery(record: SqsRecord): Delivery {
+  return {
+    messageId: record.messageId,
+    receipt: record.receiptHandle,
+    body: record.body,
+    pack: Buffer.from(record.messageAttributes.pack.binaryValue, "base64"),
+    receiveCount: Number(record.attributes.ApproximateReceiveCount),
+    sentAtMs: Number(record.attributes.SentTimestamp),
+  };
+}

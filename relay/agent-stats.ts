@@ -1,0 +1,20 @@
+/** What `GET /stats` of an agent answers. */
+export interface AgentStats {
+  /** Name and run: sequence numbers and figures count from the start of the run. */
+  readonly agent: string;
+  readonly since: string;
+  /** The sum of all request figures below. */
+  readonly seen: number;
+  readonly sampledOut: number;
+  readonly filtered: number;
+  readonly looped: number;
+  readonly unusable: Readonly<Record<string, number>>;
+  readonly dropped: Readonly<Record<string, number>>;
+  /** In packs that are not in the queue yet. */
+  readonly pending: number;
+  readonly enqueued: number;
+  readonly packs: number;
+  readonly packBytes: number;
+  readonly connections: number;
+  readonly waitingBytes: number;
+}

@@ -1,0 +1,106 @@
+import { styleText } from "node:util";
+import type { AgentStats } from "./agent-stats.ts";
+import type { HostStats, TargetStats } from "./host-stats.ts";
+
+/** One equation of the ledger: a whole, its parts, and whether they add up. */
+export interface Equation {
+  readonly title: string;
+  readonly whole: readonly [name: string, count: number];
+  readonly parts: readonly (readonly [name: string, count: number, details?: string])[];
+  readonly unaccounted: number;
+}
+
+/** The ledger of agent and host as equations. Without the agent's figures only what the host has seen is compared. */
+export function toEquations(agent: AgentStats | undefined, host: HostStats): Equation[] {
+  const equations: Equation[] = [];
+  if (agent) {
+    equations.push(agentEquation(agent));
+    const arrived = host.agents.find((arrivals) => arrivals.agent === agent.agent)?.requests ?? 0;
+    const { waiting, deadLettered } = host.ingress;
+    // The ingress queue may hold packs of other agents and earlier runs: these can only make it larger.
+    const inIngress = agent.enqueued - arrived;
+    equations.push({
+      title: "ingress queue",
+      whole: ["enqueued", agent.enqueued],
+      parts: [
+        ["fanned out", arrived],
+        ["waiting or undecodable", inIngress],
+      ],
+      unaccounted: Math.abs(inIngress - Math.max(0, Math.min(inIngress, waiting + deadLettered))),
+    });
+  }
+  for (const [name, stats] of Object.entries(host.targets)) equations.push(targetEquation(name, stats));
+  return equations;
+}
+
+export function addsUp(equations: readonly Equation[]): boolean {
+  return equations.every(({ unaccounted }) => unaccounted === 0);
+}
+
+/** For a person: an equation a paragraph, colours where `stream` is a terminal. */
+export function formatEquations(equations: readonly Equation[], stream: NodeJS.WriteStream): string {
+  return equations.map((equation) => formatEquation(equation, stream)).join("\n");
+}
+
+function agentEquation(stats: AgentStats): Equation {
+  const parts: Equation["parts"] = [
+    ["sampled out", stats.sampledOut],
+    ["filtered", stats.filtered],
+    ["looped", stats.looped],
+    ["unusable", sum(stats.unusable), details(stats.unusable)],
+    ["dropped", sum(stats.dropped), details(stats.dropped)],
+    ["being packed", stats.pending],
+    ["enqueued", stats.enqueued],
+  ];
+  return {
+    title: `agent ${stats.agent} since ${stats.since}`,
+    whole: ["seen", stats.seen],
+    parts,
+    unaccounted: Math.abs(stats.seen - parts.reduce((total, [, count]) => total + count, 0)),
+  };
+}
+
+function targetEquation(name: string, { enqueued, fates, inQueue }: TargetStats): Equation {
+  const answered: Record<string, number> = {};
+  let settled = 0;
+  for (const [fate, count] of Object.entries(fates)) {
+    settled += count;
+    if (fate.startsWith("answered.") && count > 0) answered[fate.slice("answered.".length)] = count;
+  }
+  // What has no fate yet must be in the queue. The queue may count more: a pack stays in it until its last request is done.
+  const waiting = Math.max(0, Math.min(enqueued - settled, inQueue));
+  return {
+    title: `target ${name}`,
+    whole: ["enqueued", enqueued],
+    parts: [
+      ["filtered", fates.filtered],
+      ["sampled out", fates.sampledOut],
+      ["answered", sum(answered), details(answered)],
+      ["expired", fates.expired],
+      ["skipped", fates.skipped],
+      ["dead-lettered", fates.deadLettered],
+      ["waiting", waiting],
+    ],
+    unaccounted: Math.abs(enqueued - settled - waiting),
+  };
+}
+
+function formatEquation({ title, whole, parts, unaccounted }: Equation, stream: NodeJS.WriteStream): string {
+  const paint = (format: Parameters<typeof styleText>[0], text: string) => styleText(format, text, { stream });
+  const terms = parts.map(([name, count, more]) => {
+    const term = `${name} ${count}${more ? ` (${more})` : ""}`;
+    return count === 0 ? paint("dim", term) : term;
+  });
+  const verdict = unaccounted === 0 ? paint("green", "✓ adds up") : paint("red", `✗ ${unaccounted} unaccounted for`);
+  return `${paint("bold", title)}\n  ${whole[0]} ${whole[1]} = ${terms.join(" + ")}\n  ${verdict}`;
+}
+
+function sum(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((total, count) => total + count, 0);
+}
+
+function details(counts: Readonly<Record<string, number>>): string {
+  return Object.entries(counts)
+    .map(([name, count]) => `${name} ${count}`)
+    .join(", ");
+}

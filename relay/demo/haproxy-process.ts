@@ -1,0 +1,54 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+
+export interface HaproxyOptions {
+  /** The program; see `findHaproxy`. */
+  readonly program: string;
+  readonly configFile: string;
+  /** Variables of the example configuration. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** Is given what HAProxy writes. */
+  readonly onOutput: (text: string) => void;
+}
+
+/** HAProxy in a process of its own. */
+export class HaproxyProcess {
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<unknown>;
+
+  constructor({ program, configFile, variables, onOutput }: HaproxyOptions) {
+    this.#child = spawn(program, ["-db", "-f", configFile], {
+      env: { PATH: "", ...variables },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.#exited = once(this.#child, "exit");
+    this.#child.stdout?.on("data", (text: Buffer) => onOutput(text.toString()));
+    this.#child.stderr?.on("data", (text: Buffer) => onOutput(text.toString()));
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    this.#child.kill("SIGTERM");
+    await this.#exited;
+  }
+}
+
+/** The path of HAProxy. Throws an error that says how to install it. */
+export function findHaproxy(searchPath: string): string {
+  for (const directory of [...searchPath.split(delimiter), "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"]) {
+    const program = join(directory, "haproxy");
+    try {
+      accessSync(program, constants.X_OK);
+      return program;
+    } catch {
+      // Not in this directory.
+    }
+  }
+  throw new Error("HAProxy is not installed: apt-get install haproxy (or: brew install haproxy)");
+}

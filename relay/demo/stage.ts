@@ -1,0 +1,153 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream, mkdtempSync, rmSync, type WriteStream, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { AgentStats } from "../agent-stats.ts";
+import { type Equation, toEquations } from "../balance.ts";
+import type { HostStats } from "../host-stats.ts";
+import { findHaproxy, HaproxyProcess } from "./haproxy-process.ts";
+import { JsonServer } from "./json-server.ts";
+import type { DemoPorts } from "./ports.ts";
+
+/** Requests a second that the paced target of the demo takes. */
+export const pacedRate = 50;
+
+export interface StageOptions {
+  readonly ports: DemoPorts;
+  /** Directory of the example configuration of HAProxy. */
+  readonly haproxyDirectory: string;
+  readonly searchPath: string;
+}
+
+/**
+ * Everything that the demo needs, running: primary, two shadows, spoa-relay and HAProxy, each as in production but for the
+ * servers, which live in this process.
+ */
+export class Stage {
+  readonly directory = mkdtempSync(join(tmpdir(), "spoa-relay-demo-"));
+  readonly primary: JsonServer;
+  readonly shadow: JsonServer;
+  readonly paced: JsonServer;
+  readonly #options: StageOptions;
+  readonly #logs: WriteStream[] = [];
+  #relay: ChildProcess | undefined;
+  #haproxy: HaproxyProcess | undefined;
+
+  constructor(options: StageOptions) {
+    this.#options = options;
+    const { ports } = options;
+    this.primary = new JsonServer("primary", ports.primary, this.#logTo("primary.log"));
+    this.shadow = new JsonServer("shadow", ports.shadow, this.#logTo("shadow.log"));
+    this.paced = new JsonServer("paced", ports.paced, this.#logTo("paced.log"));
+  }
+
+  get frontend(): string {
+    return `http://127.0.0.1:${this.#options.ports.frontend}`;
+  }
+
+  get configFile(): string {
+    return join(this.directory, "spoa-relay.yaml");
+  }
+
+  /** Starts all parts, in an order in which nothing is missed. Throws what to do where a part cannot start. */
+  async start(): Promise<void> {
+    const { ports, haproxyDirectory, searchPath } = this.#options;
+    const program = findHaproxy(searchPath);
+    await Promise.all([this.primary.start(), this.shadow.start(), this.paced.start()]);
+    writeFileSync(this.configFile, configText(ports));
+    const relay = spawn(process.execPath, [process.argv[1], "up", "--config", this.configFile], {
+      // In a group of its own, so that Ctrl+C reaches it through us and in order.
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const log = this.#logTo("spoa-relay.log");
+    relay.stdout.on("data", (text: Buffer) => log(text.toString().trimEnd()));
+    relay.stderr.on("data", (text: Buffer) => log(text.toString().trimEnd()));
+    this.#relay = relay;
+    await this.#ready(`http://127.0.0.1:${ports.agentAdmin}/readyz`);
+    await this.#ready(`http://127.0.0.1:${ports.hostAdmin}/healthz`);
+    this.#haproxy = new HaproxyProcess({
+      program,
+      configFile: join(haproxyDirectory, "haproxy.cfg"),
+      variables: {
+        RELAY_FRONTEND_PORT: String(ports.frontend),
+        RELAY_STATS_PORT: String(ports.stats),
+        RELAY_PRIMARY: `127.0.0.1:${ports.primary}`,
+        RELAY_AGENT: `127.0.0.1:${ports.agent}`,
+      },
+      onOutput: this.#logTo("haproxy.log"),
+    });
+    await this.#ready(`${this.frontend}/api/v3/ready`);
+  }
+
+  /** The ledger once nothing is on its way any more; as it stands where that takes longer than `withinMs`. */
+  async ledger(withinMs: number): Promise<Equation[]> {
+    const { ports } = this.#options;
+    const untilMs = Date.now() + withinMs;
+    for (;;) {
+      const agent = await getJson<AgentStats>(`http://127.0.0.1:${ports.agentAdmin}/stats`);
+      const host = await getJson<HostStats>(`http://127.0.0.1:${ports.hostAdmin}/stats`);
+      const waiting = Object.values(host.targets).reduce((total, { inQueue }) => total + inQueue, host.ingress.waiting);
+      if ((waiting === 0 && agent.pending === 0) || Date.now() > untilMs) return toEquations(agent, host);
+      await sleep(50);
+    }
+  }
+
+  /** Ends everything that was started, in an order in which nothing is lost, and removes the directory. */
+  async stop(): Promise<void> {
+    await this.#haproxy?.stop();
+    const relay = this.#relay;
+    if (relay && relay.exitCode === null && relay.signalCode === null) {
+      relay.kill("SIGTERM");
+      await once(relay, "exit");
+    }
+    await Promise.all([this.primary.stop(), this.shadow.stop(), this.paced.stop()]);
+    for (const log of this.#logs) log.end();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  async #ready(url: string): Promise<void> {
+    for (const untilMs = Date.now() + 15_000; ; await sleep(50)) {
+      const response = await fetch(url).catch(() => undefined);
+      await response?.body?.cancel();
+      if (response?.ok) return;
+      const exited = this.#relay?.exitCode;
+      if (Date.now() > untilMs || (exited !== null && exited !== undefined)) {
+        throw new Error(`${url} does not answer; see the logs in ${this.directory}`);
+      }
+    }
+  }
+
+  #logTo(file: string): (line: string) => void {
+    const log = createWriteStream(join(this.directory, file), { flags: "a" });
+    this.#logs.push(log);
+    return (line) => log.write(`${line.trimEnd()}\n`);
+  }
+}
+
+async function getJson<T>(url: string): Promise<T> {
+  const response = await fetch(url);
+  return (await response.json()) as T;
+}
+
+function configText(ports: DemoPorts): string {
+  return `agent:
+  listen: 127.0.0.1:${ports.agent}
+  admin: 127.0.0.1:${ports.agentAdmin}
+  drain: 500ms
+host:
+  admin: 127.0.0.1:${ports.hostAdmin}
+queue: embedded:./data
+targets:
+  shadow:
+    url: http://127.0.0.1:${ports.shadow}
+    rate: unlimited
+    when: { path: ^/api/(?!v1/burst) }
+  paced:
+    url: http://127.0.0.1:${ports.paced}
+    rate: ${pacedRate}/s
+    when: { path: ^/api/v1/burst }
+`;
+}

@@ -1,0 +1,54 @@
+import { DecodeError } from "./decode-error.ts";
+import { decodePack, encodeShare, type Pack, type PackedRequest } from "./pack.ts";
+import { openPack, sealPack } from "./pack-envelope.ts";
+import { type PackSummary, parseSummary } from "./pack-summary.ts";
+import type { Delivery, OutgoingMessage } from "./queue/port.ts";
+
+/** Opens and decodes the pack of a delivery. */
+export function readMessage(delivery: Pick<Delivery, "pack">): Pack | DecodeError {
+  const content = openPack(delivery.pack);
+  return content instanceof DecodeError ? content : decodePack(content);
+}
+
+/** The message unchanged, for a queue that gets the whole pack. */
+export function forwardMessage(delivery: Pick<Delivery, "body" | "pack">, pack: Pack): OutgoingMessage {
+  return { body: delivery.body, pack: delivery.pack, requests: pack.requests.length };
+}
+
+/** A message with some requests of a pack, which keep the pack's id and their indexes. At least one request. */
+export function shareMessage(
+  pack: Pack,
+  requests: readonly PackedRequest[],
+  options: { readonly attempt: number; readonly delayMs?: number; readonly reason?: string },
+): OutgoingMessage {
+  const { attempt, delayMs, reason } = options;
+  const content = encodeShare(pack, requests, attempt);
+  const summary: PackSummary = {
+    v: 1,
+    pack: pack.id,
+    agent: pack.agent,
+    seq: pack.sequence,
+    count: requests.length,
+    bytes: content.length,
+    first: new Date(requests[0].capturedAtMs).toISOString(),
+    last: new Date((requests.at(-1) as PackedRequest).capturedAtMs).toISOString(),
+    ...(attempt > 0 && { attempt }),
+    ...(reason !== undefined && { reason }),
+  };
+  return {
+    body: JSON.stringify(summary),
+    pack: sealPack(content),
+    requests: requests.length,
+    ...(delayMs !== undefined && { delayMs }),
+  };
+}
+
+/** A message that nobody can decode, on its way to the dead letters: its bytes as they are, and the reason. */
+export function poisonMessage(delivery: Pick<Delivery, "body" | "pack">, reason: string): OutgoingMessage {
+  const summary = parseSummary(delivery.body);
+  return {
+    body: JSON.stringify(summary ? { ...summary, reason } : { reason, body: delivery.body.slice(0, 1_000) }),
+    pack: delivery.pack,
+    requests: summary?.count ?? 0,
+  };
+}

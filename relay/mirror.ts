@@ -1,0 +1,39 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseDurationMs } from "./units.ts";
+
+export interface MirrorOptions {
+  /** Of the shadow, with or without a path, which then stands before every path. */
+  readonly url: URL;
+  readonly address: string;
+  /** Of the agent; the two following ports are its and the host's admin address. */
+  readonly port: number;
+  readonly directory: string;
+}
+
+/** Writes the configuration that spoa-mirror's flags stand for, and returns its file. */
+export function writeMirrorConfig({ url, address, port, directory }: MirrorOptions): string {
+  mkdirSync(directory, { recursive: true });
+  const file = join(directory, "spoa-relay.yaml");
+  const listen = address.includes(":") ? `[${address}]` : address;
+  const prefix = url.pathname === "/" ? "" : `\n    path: { prefix: ${JSON.stringify(url.pathname)} }`;
+  const text = `# Written by spoa-relay mirror.
+agent:
+  listen: "${listen}:${port}"
+  admin: 127.0.0.1:${port + 1}
+host:
+  admin: 127.0.0.1:${port + 2}
+queue: embedded:./data
+targets:
+  mirror:
+    url: ${url.origin}
+    rate: unlimited${prefix}
+`;
+  writeFileSync(file, text);
+  return file;
+}
+
+/** spoa-mirror's running time: seconds, or a number with a unit; 0 for no end. Undefined for anything else. */
+export function parseRuntimeMs(text: string): number | undefined {
+  return /^\d+$/.test(text) ? Number(text) * 1_000 : parseDurationMs(text);
+}

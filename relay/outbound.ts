@@ -1,0 +1,92 @@
+import { type CapturedRequest, headerOf } from "./captured-request.ts";
+import type { TargetConfig } from "./config.ts";
+
+/** A request as it leaves for a shadow. */
+export interface OutboundRequest {
+  readonly method: string;
+  readonly path: string;
+  /** Name, value, name, value, … */
+  readonly headers: readonly string[];
+  readonly body: Uint8Array;
+}
+
+export type Prepared =
+  | { readonly kind: "send"; readonly request: OutboundRequest }
+  | { readonly kind: "unsendable"; readonly reason: string };
+
+// RFC 9110 7.6.1, and what belongs to the connection between client and HAProxy alone. The transport writes Content-Length
+// and Host anew; Expect would make it wait for an answer that HAProxy has already given.
+const connectionHeaders: ReadonlySet<string> = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "http2-settings",
+  "expect",
+  "content-length",
+  "host",
+]);
+
+/** True where the body that was captured is not the body that the client sent. */
+export function isBodyIncomplete(request: CapturedRequest): boolean {
+  if (request.bodyState === "complete") return false;
+  if (request.bodyState === "truncated") return true;
+  const length = headerOf(request.headers, "content-length");
+  return (length !== undefined && length !== "0") || headerOf(request.headers, "transfer-encoding") !== undefined;
+}
+
+/**
+ * Makes the request that the target gets. Nothing of the captured request can change where it goes: the transport is bound
+ * to the target's origin, and only an origin-form path leaves here.
+ *
+ * @param attempt 1 for the first delivery.
+ */
+export function prepareOutbound(target: TargetConfig, request: CapturedRequest, attempt: number): Prepared {
+  const path = rewritePath(target, request.path);
+  if (!path.startsWith("/")) return { kind: "unsendable", reason: "the path does not begin with /" };
+  if (request.method === "CONNECT") return { kind: "unsendable", reason: "CONNECT opens a tunnel and is no request" };
+  const headers = ["host", hostHeader(target, request)];
+  const { set, remove } = target.headers;
+  const nominated = connectionNominated(request.headers);
+  for (let i = 0; i + 1 < request.headers.length; i += 2) {
+    const name = request.headers[i].toLowerCase();
+    if (connectionHeaders.has(name) || nominated.includes(name) || name.startsWith("x-mirror-")) continue;
+    if (remove.includes(name) || Object.hasOwn(set, name)) continue;
+    headers.push(request.headers[i], request.headers[i + 1]);
+  }
+  for (const name of Object.keys(set)) if (name !== "host") headers.push(name, set[name]);
+  headers.push(
+    "x-mirror-id",
+    request.id,
+    "x-mirror-captured-at",
+    new Date(request.capturedAtMs).toISOString(),
+    "x-mirror-target",
+    target.name,
+    "x-mirror-attempt",
+    String(attempt),
+  );
+  if (isBodyIncomplete(request)) headers.push("x-mirror-truncated", "true");
+  return { kind: "send", request: { method: request.method, path, headers, body: request.body } };
+}
+
+function rewritePath(target: TargetConfig, path: string): string {
+  if (!target.path) return path;
+  if ("prefix" in target.path) return target.path.prefix.replace(/\/+$/, "") + path;
+  return path.replace(target.path.match, target.path.replace);
+}
+
+function hostHeader(target: TargetConfig, request: CapturedRequest): string {
+  if (target.host === "target") return target.url.host;
+  if (target.host === "original") return headerOf(request.headers, "host") ?? target.url.host;
+  return target.host;
+}
+
+function connectionNominated(headers: readonly string[]): readonly string[] {
+  const connection = headerOf(headers, "connection");
+  return connection === undefined ? [] : connection.split(",").map((name) => name.trim().toLowerCase());
+}

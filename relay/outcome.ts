@@ -1,0 +1,24 @@
+/** What came of sending a request to a shadow once. */
+export type Outcome =
+  /** The shadow answered, whatever it said: done. */
+  | { readonly kind: "answered"; readonly status: number }
+  /** Refused, reset before an answer, not resolved, or told to come later: worth another try. */
+  | { readonly kind: "undelivered"; readonly reason: string; readonly retryAfterMs?: number }
+  /** Sent, but no answer in time: the shadow may have acted on it. */
+  | { readonly kind: "timedOut"; readonly reason: string }
+  /** No HTTP request can be made of it. */
+  | { readonly kind: "unsendable"; readonly reason: string };
+
+// RFC 9110 9.2.2: repeating them has no effect beyond that of the first.
+const idempotentMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+
+export function isIdempotent(method: string): boolean {
+  return idempotentMethods.has(method);
+}
+
+/** A Retry-After header (RFC 9110 10.2.3) in milliseconds from now; undefined where it says nothing. */
+export function parseRetryAfterMs(value: string, nowMs: number): number | undefined {
+  if (/^\d{1,9}$/.test(value)) return Number(value) * 1_000;
+  const atMs = Date.parse(value);
+  return Number.isNaN(atMs) ? undefined : Math.max(0, atMs - nowMs);
+}

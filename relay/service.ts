@@ -1,0 +1,47 @@
+import { type Config, loadConfig } from "./config.ts";
+import { createLogger, type Logger } from "./log.ts";
+
+/** A part of the program that runs until it is told to stop. */
+export interface Service {
+  /** Resolves with the number of requests that were given up. */
+  stop(): Promise<number>;
+  /** Requests that would be given up by ending at once. */
+  readonly pending: number;
+}
+
+/**
+ * Reads the configuration, starts a service, and runs it until SIGTERM, SIGINT or the end of the process that supervises
+ * it. Resolves with the exit code: 0, or 1 where requests were given up. Throws `ConfigError`, or what `start` rejects with.
+ */
+export async function runService(
+  configFile: string,
+  start: (config: Config, log: Logger) => Promise<Service>,
+): Promise<number> {
+  const config = loadConfig(configFile, process.env);
+  const log = createLogger(config.log);
+  for (const warning of config.warnings) log.warn({ event: "config" }, warning);
+  const stopped = firstSignal();
+  const service = await start(config, log);
+  await stopped;
+  process.once("SIGTERM", () => endAtOnce(service, log));
+  process.once("SIGINT", () => endAtOnce(service, log));
+  const givenUp = await service.stop();
+  if (givenUp > 0) log.error({ event: "given-up", requests: givenUp }, "requests were given up");
+  await new Promise<void>((resolve) => log.flush(() => resolve()));
+  return givenUp > 0 ? 1 : 0;
+}
+
+/** Resolves when the process is asked to stop for the first time. */
+export async function firstSignal(): Promise<void> {
+  await new Promise<unknown>((resolve) => {
+    process.once("SIGTERM", resolve);
+    process.once("SIGINT", resolve);
+    // The supervisor's end closes its channel; nobody would stop us later.
+    process.once("disconnect", resolve);
+  });
+}
+
+function endAtOnce(service: Service, log: Logger): void {
+  log.error({ event: "killed", givenUp: service.pending }, "second signal: ends at once");
+  log.flush(() => process.exit(1));
+}

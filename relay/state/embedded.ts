@@ -1,0 +1,247 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { grantSlots, type SlotGrant, type SlotRequest } from "../pacing.ts";
+import { countFinal, type FateSheet, noteFates, settledIndexes, withdrawFate } from "./fate-sheet.ts";
+import {
+  type FannedOutPack,
+  type Fate,
+  fates,
+  type Ledger,
+  type LedgerFigures,
+  type Settlement,
+  type SlotLeases,
+  StateError,
+} from "./port.ts";
+
+/**
+ * Leases and ledger for one machine, in one SQLite file that any number of processes may have open. Every method is one
+ * transaction; what it recorded outlives the end of any process at any time. All methods throw `StateError`.
+ */
+export class EmbeddedState implements SlotLeases, Ledger {
+  readonly #database: DatabaseSync;
+  readonly #statements: Statements;
+  readonly #now: () => number;
+
+  /** Keeps `state.db` in the directory, which is made if it is missing. `now` is in milliseconds since 1970. */
+  static open(directory: string, now: () => number = Date.now): EmbeddedState {
+    const database = guard(() => {
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      const database = new DatabaseSync(join(directory, "state.db"), { timeout: busyMs });
+      database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 8388608;");
+      database.exec(`BEGIN IMMEDIATE; ${schema}; COMMIT`);
+      return database;
+    });
+    return new EmbeddedState(database, now);
+  }
+
+  private constructor(database: DatabaseSync, now: () => number) {
+    this.#database = database;
+    this.#statements = guard(() => prepareStatements(database));
+    this.#now = () => Math.floor(now());
+  }
+
+  close(): void {
+    if (this.#database.isOpen) this.#database.close();
+  }
+
+  async lease(target: string, request: SlotRequest): Promise<SlotGrant> {
+    return this.#transaction(({ course, steer }) => {
+      const last = course.get(target) as unknown as Course | undefined;
+      const tatUs = last && nextSlotUs(last);
+      const grant = grantSlots(tatUs, request);
+      if (!grant.granted) return { granted: false, retryAtUs: grant.retryAtUs };
+      const { startUs } = grant;
+      // Counted from where the course began: sums of rounded distances would run ahead of rates such as 3/s.
+      const continues = last !== undefined && startUs === tatUs && request.slotUs === last.slotUs;
+      if (continues) steer.run(target, last.anchorUs, last.slotUs, last.slots + request.slots);
+      else steer.run(target, startUs, request.slotUs, request.slots);
+      return { granted: true, startUs };
+    });
+  }
+
+  async recordFanOut({ pack, agent, sequence, requests, targets }: FannedOutPack): Promise<void> {
+    this.#transaction((statements) => {
+      statements.prune.run(this.#now());
+      const id = this.#packId(pack);
+      const { changes } = statements.notePackRequests.run(requests, id);
+      if (changes > 0) statements.addToAgent.run(agent, requests, sequence);
+      for (const [target, settlement] of targets) {
+        // A target can be new in a second attempt; one that is not keeps what the first attempt did.
+        statements.addShare.run(id, target);
+        if (statements.noteFannedOut.run(id, target).changes === 0) continue;
+        statements.addToTarget.run(target, requests - settlement.size);
+        this.#note(id, target, settlement);
+      }
+      this.#schedulePruning(id);
+    });
+  }
+
+  async settle(target: string, pack: string, settlement: Settlement): Promise<void> {
+    this.#transaction(() => {
+      const id = this.#packId(pack);
+      if (this.#note(id, target, settlement)) this.#schedulePruning(id);
+    });
+  }
+
+  async unsettle(target: string, pack: string, indexes: readonly number[], fate: Fate): Promise<void> {
+    this.#transaction((statements) => {
+      const id = statements.packId.get(pack)?.id;
+      if (typeof id !== "number") return;
+      const { sheet, withdrawn } = withdrawFate(this.#sheet(id, target), indexes, fate);
+      if (withdrawn === 0) return;
+      statements.keepSheet.run(id, target, countFinal(sheet), sheet);
+      statements.addToFate.run(target, fate, -withdrawn);
+      this.#schedulePruning(id);
+    });
+  }
+
+  async settled(target: string, pack: string): Promise<ReadonlySet<number>> {
+    const row = guard(() => this.#statements.sheetByName.get(pack, target));
+    return settledIndexes((row?.sheet as FateSheet | undefined) ?? new Uint8Array());
+  }
+
+  async figures(): Promise<LedgerFigures> {
+    return this.#transaction((statements) => {
+      const agents = statements.agents.all() as unknown as LedgerFigures["agents"];
+      const targets = new Map<string, { enqueued: number; fates: Record<Fate, number> }>();
+      for (const { target, enqueued } of statements.targets.all()) {
+        targets.set(String(target), { enqueued: Number(enqueued), fates: noFates() });
+      }
+      for (const { target, fate, requests } of statements.fates.all()) {
+        const figures = targets.get(String(target));
+        if (figures) figures.fates[fate as Fate] = Number(requests);
+      }
+      return { agents: agents.map((agent) => ({ ...agent })), targets };
+    });
+  }
+
+  /** Whether any of the fates was new. */
+  #note(packId: number, target: string, settlement: Settlement): boolean {
+    const { sheet, noted } = noteFates(this.#sheet(packId, target), settlement);
+    this.#statements.addToTarget.run(target, 0);
+    this.#statements.keepSheet.run(packId, target, countFinal(sheet), sheet);
+    for (const [fate, requests] of noted) this.#statements.addToFate.run(target, fate, requests);
+    return noted.size > 0;
+  }
+
+  #sheet(packId: number, target: string): FateSheet {
+    return (this.#statements.sheet.get(packId, target)?.sheet as FateSheet | undefined) ?? new Uint8Array();
+  }
+
+  #packId(pack: string): number {
+    this.#statements.addPack.run(pack, this.#now() + unfinishedKeptMs);
+    return Number(this.#statements.packId.get(pack)?.id);
+  }
+
+  #schedulePruning(packId: number): void {
+    const nowMs = this.#now();
+    this.#statements.schedulePruning.run(nowMs + unfinishedKeptMs, nowMs + finishedKeptMs, packId);
+  }
+
+  #transaction<T>(work: (statements: Statements) => T): T {
+    return guard(() => {
+      // The lock first: taken later, at the first write, it would fail instead of waiting for another process.
+      this.#statements.begin.run();
+      try {
+        const result = work(this.#statements);
+        this.#statements.commit.run();
+        return result;
+      } catch (error) {
+        if (this.#database.isTransaction) this.#statements.rollback.run();
+        throw error;
+      }
+    });
+  }
+}
+
+const busyMs = 5_000;
+// For deliveries that come twice.
+const finishedKeptMs = 3_600_000;
+// A message lives 14 days at most, a dead letter too.
+const unfinishedKeptMs = 15 * 86_400_000;
+
+/** Slots given away since the target was last idle or its rate changed. */
+interface Course {
+  readonly anchorUs: number;
+  readonly slotUs: number;
+  readonly slots: number;
+}
+
+function nextSlotUs({ anchorUs, slotUs, slots }: Course): number {
+  return anchorUs + Math.round(slots * slotUs);
+}
+
+function noFates(): Record<Fate, number> {
+  return Object.fromEntries(fates.map((fate) => [fate, 0])) as Record<Fate, number>;
+}
+
+function guard<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    const { code, syscall, message } = error as NodeJS.ErrnoException;
+    const ofTheFile = code === "ERR_SQLITE_ERROR" || code === "ERR_INVALID_STATE" || syscall !== undefined;
+    throw ofTheFile ? new StateError(message, { cause: error }) : error;
+  }
+}
+
+const schema = `
+CREATE TABLE IF NOT EXISTS course (
+  target TEXT PRIMARY KEY, anchor_us INTEGER NOT NULL, slot_us REAL NOT NULL, slots INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS agent (
+  agent TEXT PRIMARY KEY, packs INTEGER NOT NULL, requests INTEGER NOT NULL, last_sequence INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS target (target TEXT PRIMARY KEY, enqueued INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fate (
+  target TEXT NOT NULL, fate TEXT NOT NULL, requests INTEGER NOT NULL, PRIMARY KEY (target, fate)
+) STRICT, WITHOUT ROWID;
+
+-- requests is NULL until the fan-out is recorded: a fate may come before it.
+CREATE TABLE IF NOT EXISTS pack (
+  id INTEGER PRIMARY KEY, pack TEXT NOT NULL UNIQUE, requests INTEGER, prune_at_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS pack_prune ON pack (prune_at_ms);
+CREATE TABLE IF NOT EXISTS share (
+  pack_id INTEGER NOT NULL REFERENCES pack ON DELETE CASCADE,
+  target TEXT NOT NULL,
+  fanned_out INTEGER NOT NULL DEFAULT 0,
+  final INTEGER NOT NULL,
+  sheet BLOB NOT NULL,
+  PRIMARY KEY (pack_id, target)
+) STRICT, WITHOUT ROWID`;
+
+const sql = {
+  begin: "BEGIN IMMEDIATE",
+  commit: "COMMIT",
+  rollback: "ROLLBACK",
+  course: "SELECT anchor_us AS anchorUs, slot_us AS slotUs, slots FROM course WHERE target = ?",
+  steer: "INSERT OR REPLACE INTO course VALUES (?, ?, ?, ?)",
+  addPack: "INSERT INTO pack (pack, prune_at_ms) VALUES (?, ?) ON CONFLICT DO NOTHING",
+  packId: "SELECT id FROM pack WHERE pack = ?",
+  notePackRequests: "UPDATE pack SET requests = ? WHERE id = ? AND requests IS NULL",
+  schedulePruning: `UPDATE pack SET prune_at_ms = iif(requests IS NULL OR EXISTS
+    (SELECT 1 FROM share WHERE pack_id = pack.id AND final < pack.requests), ?, ?) WHERE id = ?`,
+  // A few go for each one that comes: pruning keeps up and never takes long.
+  prune: "DELETE FROM pack WHERE id IN (SELECT id FROM pack WHERE prune_at_ms <= ? LIMIT 4)",
+  sheet: "SELECT sheet FROM share WHERE pack_id = ? AND target = ?",
+  sheetByName: "SELECT sheet FROM share JOIN pack ON pack.id = pack_id WHERE pack = ? AND target = ?",
+  addShare: "INSERT INTO share (pack_id, target, final, sheet) VALUES (?, ?, 0, x'') ON CONFLICT DO NOTHING",
+  keepSheet: `INSERT INTO share (pack_id, target, final, sheet) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET final = excluded.final, sheet = excluded.sheet`,
+  noteFannedOut: "UPDATE share SET fanned_out = 1 WHERE pack_id = ? AND target = ? AND fanned_out = 0",
+  addToAgent: `INSERT INTO agent VALUES (?, 1, ?, ?) ON CONFLICT DO UPDATE SET packs = packs + 1,
+    requests = requests + excluded.requests, last_sequence = max(last_sequence, excluded.last_sequence)`,
+  addToTarget: "INSERT INTO target VALUES (?, ?) ON CONFLICT DO UPDATE SET enqueued = enqueued + excluded.enqueued",
+  addToFate: "INSERT INTO fate VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
+  agents: "SELECT agent, packs, requests, last_sequence AS lastSequence FROM agent ORDER BY agent",
+  targets: "SELECT target, enqueued FROM target ORDER BY target",
+  fates: "SELECT target, fate, requests FROM fate",
+} as const;
+
+type Statements = Readonly<Record<keyof typeof sql, StatementSync>>;
+
+function prepareStatements(database: DatabaseSync): Statements {
+  return Object.fromEntries(Object.entries(sql).map(([name, text]) => [name, database.prepare(text)])) as Statements;
+}

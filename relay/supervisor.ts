@@ -1,0 +1,61 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "./log.ts";
+
+/** A command of this program that runs as a process of its own. */
+export interface Part {
+  readonly name: string;
+  readonly args: readonly string[];
+}
+
+// Who ends earlier could not start: a taken port, a directory that cannot be written.
+const startMs = 2_000;
+const restartMs = 1_000;
+
+/**
+ * Runs parts of the program in processes of their own until the signal is raised, and starts again what ends by itself.
+ * Resolves with the exit code: the largest of the parts', and 1 where a part could not start.
+ */
+export async function supervise(parts: readonly Part[], log: Logger, stop: AbortSignal): Promise<number> {
+  const failed = new AbortController();
+  const ending = AbortSignal.any([stop, failed.signal]);
+  const codes = await Promise.all(parts.map((part) => keepRunning(part, log, ending, () => failed.abort())));
+  return Math.max(...codes);
+}
+
+async function keepRunning(part: Part, log: Logger, ending: AbortSignal, fail: () => void): Promise<number> {
+  for (let first = true; ; first = false) {
+    const startedAtMs = Date.now();
+    const code = await runOnce(part, ending);
+    if (ending.aborted) return code;
+    if (first && Date.now() - startedAtMs < startMs) {
+      fail();
+      return Math.max(code, 1);
+    }
+    log.error({ event: "part-ended", part: part.name, code }, "a process ended by itself and starts again");
+    await sleep(restartMs, undefined, { signal: ending }).catch(() => {});
+    if (ending.aborted) return 1;
+  }
+}
+
+async function runOnce(part: Part, ending: AbortSignal): Promise<number> {
+  // Detached, so that Ctrl+C reaches only us and the parts get one signal, not two. The channel tells them if we die.
+  const child = spawn(process.execPath, [...process.execArgv, process.argv[1], ...part.args], {
+    detached: true,
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
+  const terminate = (): void => {
+    child.kill("SIGTERM");
+  };
+  ending.addEventListener("abort", terminate, { once: true });
+  if (ending.aborted) terminate();
+  const code = await exitCode(child);
+  ending.removeEventListener("abort", terminate);
+  return code;
+}
+
+async function exitCode(child: ChildProcess): Promise<number> {
+  const [code] = (await once(child, "exit")) as [number | null];
+  return code ?? 1;
+}

@@ -1,0 +1,136 @@
+import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { type Dispatcher, Pool } from "undici";
+import type { TargetConfig } from "./config.ts";
+import type { OutboundRequest } from "./outbound.ts";
+import { type Outcome, parseRetryAfterMs } from "./outcome.ts";
+
+// What is read of an answer; nobody looks at it, and more would only cost the shadow and us.
+const maxAnswerBytes = 1024 * 1024;
+// Shorter than any server's, and than a frozen function's sleep: a dead socket is not used again.
+const keepAliveMs = 4_000;
+const maxRetryAfterMs = 900_000;
+
+/**
+ * Sends requests to one target: to its origin, whatever a request says. Follows no redirect, tries nothing twice.
+ *
+ * Throws where the target's CA file cannot be read.
+ */
+export class Transport {
+  readonly #pool: Pool;
+  readonly #timeoutMs: number;
+  readonly #servername: string | undefined;
+
+  constructor(target: TargetConfig) {
+    const { ca, verify, serverName } = target.tls;
+    const { hostname } = target.url;
+    this.#timeoutMs = target.timeoutMs;
+    // Else the transport would take the name to verify from the Host header, which may be the captured one.
+    this.#servername = serverName ?? (isIP(hostname.replace(/^\[|\]$/g, "")) === 0 ? hostname : undefined);
+    this.#pool = new Pool(target.url.origin, {
+      connections: target.concurrency,
+      pipelining: 1,
+      keepAliveTimeout: keepAliveMs,
+      keepAliveMaxTimeout: keepAliveMs,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      allowH2: false,
+      connect: {
+        timeout: target.timeoutMs,
+        rejectUnauthorized: verify,
+        ...(ca !== undefined && { ca: readFileSync(ca) }),
+      },
+    });
+  }
+
+  /** Never rejects: what the network does is an outcome. */
+  send(request: OutboundRequest): Promise<Outcome> {
+    return new Promise((resolve) => {
+      const exchange = new Exchange(resolve, this.#timeoutMs);
+      this.#pool.dispatch(
+        {
+          method: request.method as Dispatcher.HttpMethod,
+          path: request.path,
+          headers: request.headers as string[],
+          body: request.body,
+          ...(this.#servername !== undefined && { servername: this.#servername }),
+        },
+        exchange,
+      );
+    });
+  }
+
+  /** Ends all connections; what is still under way comes back as undelivered. */
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+}
+
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #timer: NodeJS.Timeout;
+  #resolve: ((outcome: Outcome) => void) | undefined;
+  #controller: Dispatcher.DispatchController | undefined;
+  #answer: Outcome | undefined;
+  #answerBytes = 0;
+
+  constructor(resolve: (outcome: Outcome) => void, timeoutMs: number) {
+    this.#resolve = resolve;
+    this.#timer = setTimeout(() => this.#timeOut(timeoutMs), timeoutMs);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    // Its time was over before a connection was there.
+    if (!this.#resolve) controller.abort(new Error("timed out"));
+  }
+
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    if (status < 200) return;
+    const retryAfter = headers["retry-after"];
+    if ((status === 429 || status === 503) && typeof retryAfter === "string") {
+      const retryAfterMs = Math.min(parseRetryAfterMs(retryAfter, Date.now()) ?? 0, maxRetryAfterMs);
+      this.#answer = { kind: "undelivered", reason: `the shadow answers ${status} with Retry-After`, retryAfterMs };
+    } else {
+      this.#answer = { kind: "answered", status };
+    }
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#answerBytes += chunk.length;
+    if (this.#answerBytes > maxAnswerBytes) controller.abort(new Error("enough of the answer was read"));
+  }
+
+  onResponseEnd(): void {
+    this.#settle(this.#answer ?? { kind: "undelivered", reason: "the shadow closed without an answer" });
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    // An answer whose body broke off is still an answer.
+    this.#settle(this.#answer ?? toOutcome(error));
+  }
+
+  #timeOut(timeoutMs: number): void {
+    const outcome: Outcome = this.#controller
+      ? { kind: "timedOut", reason: `no answer within ${timeoutMs} ms` }
+      : { kind: "undelivered", reason: `no connection within ${timeoutMs} ms` };
+    this.#settle(this.#answer ?? outcome);
+    this.#controller?.abort(new Error("timed out"));
+  }
+
+  #settle(outcome: Outcome): void {
+    clearTimeout(this.#timer);
+    this.#resolve?.(outcome);
+    this.#resolve = undefined;
+  }
+}
+
+function toOutcome(error: Error & { code?: string }): Outcome {
+  const reason =
+    error.code !== undefined && !error.message.includes(error.code) ? `${error.code}: ${error.message}` : error.message;
+  const unsendable = error.code === "UND_ERR_INVALID_ARG" || error.code === "UND_ERR_NOT_SUPPORTED";
+  return { kind: unsendable ? "unsendable" : "undelivered", reason: reason || error.name };
+}

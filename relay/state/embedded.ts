@@ -70,7 +70,7 @@ export class EmbeddedState implements SlotLeases, Ledger {
         // A target can be new in a second attempt; one that is not keeps what the first attempt did.
         statements.addShare.run(id, target);
         if (statements.noteFannedOut.run(id, target).changes === 0) continue;
-        statements.addToTarget.run(target, requests - settlement.size);
+        statements.addToTarget.run(target, requests);
         this.#note(id, target, settlement);
       }
       this.#schedulePruning(id);

@@ -64,6 +64,7 @@ export interface LedgerFigures {
     readonly requests: number;
     readonly lastSequence: number;
   }[];
+  /** `enqueued` counts all requests that were fanned out with this target, also those its queue did not get. */
   readonly targets: ReadonlyMap<string, { readonly enqueued: number; readonly fates: Readonly<Record<Fate, number>> }>;
 }
 

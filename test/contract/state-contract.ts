@@ -1,0 +1,301 @@
+import { describe, expect, it } from "vitest";
+import { horizonUs, type SlotGrant } from "../../relay/pacing.ts";
+import type { FannedOutPack, Fate, Ledger, Settlement, SlotLeases } from "../../relay/state/port.ts";
+
+/** A state store in which nothing is recorded. */
+export interface OpenedState {
+  readonly leases: SlotLeases;
+  readonly ledger: Ledger;
+  readonly close: () => void | Promise<void>;
+}
+
+/** What every state store keeps to. */
+export function describeState(name: string, open: () => Promise<OpenedState>): void {
+  const on = (work: (opened: OpenedState) => Promise<void>) => async () => {
+    const opened = await open();
+    try {
+      await work(opened);
+    } finally {
+      await opened.close();
+    }
+  };
+
+  describe(`${name}: slot leases`, () => {
+    it(
+      "start now where a target never had one",
+      on(async ({ leases }) => {
+        expect(await leases.lease("a", { nowUs, slotUs: 10_000, slots: 25 })).toEqual({
+          granted: true,
+          startUs: nowUs,
+        });
+      }),
+    );
+
+    it(
+      "follow each other without a gap and without sharing a slot",
+      on(async ({ leases }) => {
+        const grants = [];
+        for (let i = 0; i < 4; i++)
+          grants.push(await leases.lease("a", { nowUs: nowUs + i, slotUs: 10_000, slots: 25 }));
+
+        expect(grants.map(startUs)).toEqual([0, 250_000, 500_000, 750_000].map((us) => nowUs + us));
+      }),
+    );
+
+    it(
+      "never share a slot when many ask at once",
+      on(async ({ leases }) => {
+        const grants = await Promise.all(
+          Array.from({ length: 20 }, () => leases.lease("a", { nowUs, slotUs: 1_000, slots: 50 })),
+        );
+
+        const starts = grants.map(startUs).sort((a, b) => a - b);
+        expect(starts).toEqual(Array.from({ length: 20 }, (_, i) => nowUs + i * 50_000));
+      }),
+    );
+
+    it(
+      "are each target's own",
+      on(async ({ leases }) => {
+        await leases.lease("a", { nowUs, slotUs: 10_000, slots: 25 });
+
+        expect(startUs(await leases.lease("b", { nowUs, slotUs: 10_000, slots: 25 }))).toBe(nowUs);
+      }),
+    );
+
+    it(
+      "start now after an idle time, which is not made up for",
+      on(async ({ leases }) => {
+        await leases.lease("a", { nowUs, slotUs: 10_000, slots: 25 });
+        const laterUs = nowUs + 60_000_000;
+
+        expect(startUs(await leases.lease("a", { nowUs: laterUs, slotUs: 10_000, slots: 25 }))).toBe(laterUs);
+        expect(startUs(await leases.lease("a", { nowUs: laterUs, slotUs: 10_000, slots: 25 }))).toBe(laterUs + 250_000);
+      }),
+    );
+
+    it(
+      "are refused beyond the horizon and granted at the time that was named",
+      on(async ({ leases }) => {
+        const ask = (atUs: number) => leases.lease("a", { nowUs: atUs, slotUs: 10_000, slots: 100 });
+        let grant = await ask(nowUs);
+        let granted = 0;
+        for (; grant.granted && granted < 100; granted++) grant = await ask(nowUs);
+        if (grant.granted) throw new Error("no lease is ever refused");
+        const early = await ask(grant.retryAtUs - 1);
+        const inTime = await ask(grant.retryAtUs);
+
+        expect(granted).toBe(horizonUs / 1_000_000 + 1);
+        expect(early.granted).toBe(false);
+        expect(startUs(inTime)).toBe(nowUs + granted * 1_000_000);
+      }),
+    );
+
+    it(
+      "are granted to a target that is slower than one request a horizon",
+      on(async ({ leases }) => {
+        const ask = () => leases.lease("a", { nowUs, slotUs: 60_000_000, slots: 1 });
+
+        expect([startUs(await ask()), startUs(await ask())]).toEqual([nowUs, nowUs + 60_000_000]);
+        expect((await ask()).granted).toBe(false);
+      }),
+    );
+
+    it(
+      "take up a changed rate behind the slots that are given away",
+      on(async ({ leases }) => {
+        await leases.lease("a", { nowUs, slotUs: 10_000, slots: 25 });
+        const first = await leases.lease("a", { nowUs, slotUs: 1_000, slots: 250 });
+        const second = await leases.lease("a", { nowUs, slotUs: 1_000, slots: 250 });
+
+        expect([startUs(first), startUs(second)]).toEqual([nowUs + 250_000, nowUs + 500_000]);
+      }),
+    );
+  });
+
+  describe(`${name}: ledger`, () => {
+    it(
+      "knows nothing at first",
+      on(async ({ ledger }) => {
+        expect(await ledger.figures()).toEqual({ agents: [], targets: new Map() });
+        expect(await ledger.settled("a", "p1")).toEqual(new Set());
+      }),
+    );
+
+    it(
+      "counts all requests of a pack at each of its targets, and those that a queue did not get by the reason",
+      on(async ({ ledger }) => {
+        const targets = new Map<string, Settlement>([
+          ["a", new Map()],
+          ["b", settlement({ 0: "filtered", 3: "sampledOut", 4: "sampledOut" })],
+        ]);
+        await ledger.recordFanOut(fannedOut({ requests: 10, targets }));
+
+        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 10 });
+        expect(await figuresOf(ledger, "b")).toEqual({ enqueued: 10, filtered: 1, sampledOut: 2 });
+        expect(await ledger.settled("b", "p1")).toEqual(new Set([0, 3, 4]));
+      }),
+    );
+
+    it(
+      "counts the packs of each agent and keeps the highest sequence number",
+      on(async ({ ledger }) => {
+        await ledger.recordFanOut(fannedOut({ pack: "p1", agent: "edge-1", sequence: 7, requests: 10 }));
+        await ledger.recordFanOut(fannedOut({ pack: "p2", agent: "edge-1", sequence: 6, requests: 5 }));
+        await ledger.recordFanOut(fannedOut({ pack: "p3", agent: "edge-2", sequence: 1, requests: 1 }));
+
+        const { agents } = await ledger.figures();
+        expect([...agents].sort((a, b) => (a.agent < b.agent ? -1 : 1))).toEqual([
+          { agent: "edge-1", packs: 2, requests: 15, lastSequence: 7 },
+          { agent: "edge-2", packs: 1, requests: 1, lastSequence: 1 },
+        ]);
+      }),
+    );
+
+    it(
+      "counts a pack once that is fanned out twice",
+      on(async ({ ledger }) => {
+        const pack = fannedOut({ requests: 10, targets: new Map([["a", settlement({ 0: "filtered" })]]) });
+        await ledger.recordFanOut(pack);
+        const once = await ledger.figures();
+
+        await ledger.recordFanOut(pack);
+
+        expect(await ledger.figures()).toEqual(once);
+      }),
+    );
+
+    it(
+      "counts a target that was missing when the pack was fanned out first",
+      on(async ({ ledger }) => {
+        await ledger.recordFanOut(fannedOut({ requests: 10, targets: new Map([["a", new Map()]]) }));
+        await ledger.recordFanOut(
+          fannedOut({
+            requests: 10,
+            targets: new Map([
+              ["a", new Map()],
+              ["b", new Map()],
+            ]),
+          }),
+        );
+
+        expect((await ledger.figures()).agents[0].packs).toBe(1);
+        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 10 });
+        expect(await figuresOf(ledger, "b")).toEqual({ enqueued: 10 });
+      }),
+    );
+
+    it(
+      "counts a fate once that is noted twice",
+      on(async ({ ledger }) => {
+        await ledger.recordFanOut(fannedOut({ requests: 10 }));
+        await ledger.settle("a", "p1", settlement({ 0: "answered.2xx", 9: "answered.5xx" }));
+        await ledger.settle("a", "p1", settlement({ 0: "answered.2xx", 1: "answered.2xx", 9: "answered.5xx" }));
+
+        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 10, "answered.2xx": 2, "answered.5xx": 1 });
+        expect(await ledger.settled("a", "p1")).toEqual(new Set([0, 1, 9]));
+      }),
+    );
+
+    it(
+      "lets a request keep its first fate",
+      on(async ({ ledger }) => {
+        await ledger.recordFanOut(fannedOut({ requests: 10 }));
+        await ledger.settle("a", "p1", settlement({ 0: "answered.2xx" }));
+        await ledger.settle("a", "p1", settlement({ 0: "deadLettered" }));
+
+        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 10, "answered.2xx": 1 });
+      }),
+    );
+
+    it(
+      "takes a fate before it hears of the fan-out",
+      on(async ({ ledger }) => {
+        await ledger.settle("a", "p1", settlement({ 2: "answered.2xx" }));
+        await ledger.recordFanOut(fannedOut({ requests: 10 }));
+
+        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 10, "answered.2xx": 1 });
+        expect(await ledger.settled("a", "p1")).toEqual(new Set([2]));
+      }),
+    );
+
+    it(
+      "keeps packs and targets apart",
+      on(async ({ ledger }) => {
+        await ledger.settle("a", "p1", settlement({ 0: "expired" }));
+        await ledger.settle("a", "p2", settlement({ 0: "expired" }));
+        await ledger.settle("b", "p1", settlement({ 1: "skipped" }));
+
+        expect((await figuresOf(ledger, "a")).expired).toBe(2);
+        expect(await ledger.settled("b", "p1")).toEqual(new Set([1]));
+      }),
+    );
+
+    it(
+      "counts each request once when many workers settle the same pack",
+      on(async ({ ledger }) => {
+        await ledger.recordFanOut(fannedOut({ requests: 150 }));
+        const whole = new Map(Array.from({ length: 150 }, (_, i) => [i, "answered.2xx" as const]));
+
+        await Promise.all(Array.from({ length: 10 }, () => ledger.settle("a", "p1", whole)));
+
+        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 150, "answered.2xx": 150 });
+      }),
+    );
+
+    it(
+      "takes back a fate, so that the request can get another",
+      on(async ({ ledger }) => {
+        await ledger.recordFanOut(fannedOut({ requests: 10 }));
+        await ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered" }));
+
+        await ledger.unsettle("a", "p1", [0], "deadLettered");
+        const between = await ledger.settled("a", "p1");
+        await ledger.settle("a", "p1", settlement({ 0: "answered.2xx" }));
+
+        expect(between).toEqual(new Set([1]));
+        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 10, deadLettered: 1, "answered.2xx": 1 });
+      }),
+    );
+
+    it(
+      "takes back a fate only from requests that have it",
+      on(async ({ ledger }) => {
+        await ledger.settle("a", "p1", settlement({ 0: "deadLettered" }));
+        await ledger.unsettle("a", "p1", [0], "deadLettered");
+        await ledger.settle("a", "p1", settlement({ 0: "answered.2xx" }));
+
+        await ledger.unsettle("a", "p1", [0, 1, 500], "deadLettered");
+        await ledger.unsettle("a", "unknown", [0], "deadLettered");
+
+        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 0, "answered.2xx": 1 });
+        expect(await ledger.settled("a", "p1")).toEqual(new Set([0]));
+      }),
+    );
+  });
+}
+
+/** Fates by index. */
+export function settlement(byIndex: Readonly<Record<number, Fate>>): Settlement {
+  return new Map(Object.entries(byIndex).map(([index, fate]) => [Number(index), fate]));
+}
+
+/** A pack of which target `a` gets everything; overridden where a test cares. */
+export function fannedOut(overrides: Partial<FannedOutPack> = {}): FannedOutPack {
+  return { pack: "p1", agent: "edge-1", sequence: 1, requests: 10, targets: new Map([["a", new Map()]]), ...overrides };
+}
+
+/** A target's figures without the fates that nothing has. */
+export async function figuresOf(ledger: Ledger, target: string): Promise<Readonly<Record<string, number>>> {
+  const figures = (await ledger.figures()).targets.get(target);
+  if (figures === undefined) return {};
+  const counted = Object.entries(figures.fates).filter(([, requests]) => requests !== 0);
+  return { enqueued: figures.enqueued, ...Object.fromEntries(counted) };
+}
+
+const nowUs = 1_790_000_000_000_000;
+
+function startUs(grant: SlotGrant): number {
+  if (!grant.granted) throw new Error(`not granted until ${grant.retryAtUs}`);
+  return grant.startUs;
+}

@@ -1,0 +1,201 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, describe, expect, it, onTestFinished } from "vitest";
+import { slotsPerLease } from "../../../relay/pacing.ts";
+import { EmbeddedState } from "../../../relay/state/embedded.ts";
+import { describeState, fannedOut, figuresOf, settlement } from "../../contract/state-contract.ts";
+import { ChildScript } from "../../support/child-script.ts";
+
+const root = mkdtempSync(join(tmpdir(), "embedded-state-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+describeState("EmbeddedState", async () => {
+  const state = EmbeddedState.open(newDirectory());
+  return { leases: state, ledger: state, close: () => state.close() };
+});
+
+describe("EmbeddedState: slot leases", () => {
+  // 333,333.3… µs cannot be stored in whole µs: a store that rounds each lease drifts, and sends too fast.
+  it.each([
+    ["3/s", 3, 1],
+    ["7/s", 7, 1],
+    ["1000/s", 1_000, 1],
+    ["30/min", 30, 60],
+  ])(
+    "lie on the exact grid of %s for as long as the target is busy",
+    { timeout: 20_000 },
+    async (_, count, seconds) => {
+      const sizes = fc.array(fc.integer({ min: 1, max: 2 * slotsPerLease((1e6 * seconds) / count) }), {
+        minLength: 500,
+        maxLength: 500,
+      });
+      const anchors = fc.integer({ min: 1_700_000_000_000_000, max: 1_900_000_000_000_000 });
+      await fc.assert(
+        fc.asyncProperty(anchors, sizes, async (anchorUs, leaseSizes) => {
+          const state = open();
+          // The reference: slot number n is due at the anchor plus n * seconds / count, in exact fractions.
+          let given = 0n;
+          for (const slots of leaseSizes) {
+            const dueUs = BigInt(anchorUs) + (given * 1_000_000n * BigInt(seconds)) / BigInt(count);
+            const request = { nowUs: Number(dueUs), slotUs: (1e6 * seconds) / count, slots };
+            const grant = await state.lease("a", request);
+            if (!grant.granted) throw new Error("refused");
+            if (Math.abs(grant.startUs - Number(dueUs)) > 1)
+              throw new Error(`slot ${given}: ${grant.startUs}, not ${dueUs}`);
+            given += BigInt(slots);
+          }
+          state.close();
+        }),
+        { numRuns: 4 },
+      );
+    },
+  );
+
+  it("never break the rate over any window, however many processes lease", { timeout: 20_000 }, async () => {
+    const directory = newDirectory();
+    const slotUs = 1e6 / 700;
+    const args = [directory, "a", String(slotUs), "7", "1200"];
+    const leasers = Array.from({ length: 6 }, () => new ChildScript("slot-leaser.ts", args));
+    for (const leaser of leasers) await leaser.printed(1);
+    for (const leaser of leasers) leaser.start();
+    for (const leaser of leasers) await leaser.exited();
+
+    const starts = leasers.map(({ lines }) => lines.slice(1).map(Number));
+    const slots = starts.flat().flatMap((startUs) => Array.from({ length: 7 }, (_, k) => startUs + k * slotUs));
+    slots.sort((a, b) => a - b);
+    expect(starts.filter((own) => own.length > 0).length).toBeGreaterThan(1);
+    expect(slots.length).toBeGreaterThan(1_400);
+    expect(worstExcess(slots, slotUs)).toBeLessThanOrEqual(1);
+  });
+});
+
+describe("EmbeddedState: ledger", () => {
+  it("keeps everything when the file is opened again", async () => {
+    const directory = newDirectory();
+    const before = open(directory);
+    await before.recordFanOut(fannedOut({ requests: 3 }));
+    await before.settle("a", "p1", settlement({ 1: "answered.2xx" }));
+    await before.lease("a", { nowUs: 1_000, slotUs: 1e6 / 3, slots: 1 });
+    const figures = await before.figures();
+    before.close();
+
+    const after = open(directory);
+
+    expect(await after.figures()).toEqual(figures);
+    expect(await after.settled("a", "p1")).toEqual(new Set([1]));
+    expect(await after.lease("a", { nowUs: 1_000, slotUs: 1e6 / 3, slots: 1 })).toEqual({
+      granted: true,
+      startUs: 334_333,
+    });
+  });
+
+  it("forgets a pack an hour after its last request was settled, and keeps the figures", async () => {
+    const { state, clock } = openWithClock();
+    await state.recordFanOut(fannedOut({ requests: 2, targets: new Map([["a", settlement({ 0: "filtered" })]]) }));
+    await state.settle("a", "p1", settlement({ 1: "answered.2xx" }));
+    clock.nowMs += hourMs - 1;
+    await state.recordFanOut(fannedOut({ pack: "p2" }));
+    const before = await state.settled("a", "p1");
+    clock.nowMs += 1;
+    await state.recordFanOut(fannedOut({ pack: "p3" }));
+
+    expect(before).toEqual(new Set([0, 1]));
+    expect(await state.settled("a", "p1")).toEqual(new Set());
+    expect(await figuresOf(state, "a")).toEqual({ enqueued: 22, filtered: 1, "answered.2xx": 1 });
+  });
+
+  it("remembers a pack for fifteen days while one of its targets has requests waiting", async () => {
+    const { state, clock } = openWithClock();
+    const targets = new Map([
+      ["a", new Map()],
+      ["b", new Map()],
+    ]);
+    await state.recordFanOut(fannedOut({ requests: 1, targets }));
+    await state.settle("a", "p1", settlement({ 0: "answered.2xx" }));
+    clock.nowMs += 15 * 24 * hourMs - 1;
+    await state.recordFanOut(fannedOut({ pack: "p2" }));
+    const before = await state.settled("a", "p1");
+    clock.nowMs += 1;
+    await state.recordFanOut(fannedOut({ pack: "p3" }));
+
+    expect(before).toEqual(new Set([0]));
+    expect(await state.settled("a", "p1")).toEqual(new Set());
+  });
+
+  it("remembers a pack with dead letters, which somebody may send again", async () => {
+    const { state, clock } = openWithClock();
+    await state.recordFanOut(fannedOut({ requests: 2 }));
+    await state.settle("a", "p1", settlement({ 0: "answered.2xx", 1: "deadLettered" }));
+    clock.nowMs += 24 * hourMs;
+    await state.recordFanOut(fannedOut({ pack: "p2", requests: 1, targets: new Map() }));
+
+    await state.unsettle("a", "p1", [1], "deadLettered");
+    await state.settle("a", "p1", settlement({ 1: "answered.2xx" }));
+
+    expect(await figuresOf(state, "a")).toEqual({ enqueued: 2, "answered.2xx": 2 });
+  });
+
+  it("refuses an index that no pack has, and notes nothing of that call", async () => {
+    const state = open();
+
+    await expect(state.settle("a", "p1", settlement({ 0: "expired", 100000: "expired" }))).rejects.toThrow(RangeError);
+    expect(await state.settled("a", "p1")).toEqual(new Set());
+  });
+
+  it("settles a pack of 150 requests in less than a millisecond", async () => {
+    const state = open();
+    const whole = new Map(Array.from({ length: 150 }, (_, i) => [i, "answered.2xx" as const]));
+    const startMs = performance.now();
+    for (let i = 0; i < 300; i++) await state.settle("a", `p${i}`, whole);
+
+    expect((performance.now() - startMs) / 300).toBeLessThan(1);
+  });
+});
+
+describe("EmbeddedState: the file", () => {
+  it("is refused where it is no state", () => {
+    const directory = newDirectory();
+    writeFileSync(join(directory, "state.db"), "this is no database, however long one looks at it".repeat(100));
+
+    expect(() => open(directory)).toThrow(expect.objectContaining({ code: "STATE_UNAVAILABLE" }));
+  });
+
+  it("refuses everything once it is closed", async () => {
+    const state = open();
+    state.close();
+    state.close();
+
+    await expect(state.lease("a", { nowUs: 1, slotUs: 1, slots: 1 })).rejects.toMatchObject({ name: "StateError" });
+    await expect(state.settled("a", "p1")).rejects.toMatchObject({ name: "StateError" });
+  });
+});
+
+const hourMs = 3_600_000;
+
+function newDirectory(): string {
+  return mkdtempSync(join(root, "s-"));
+}
+
+function open(directory = newDirectory(), now?: () => number): EmbeddedState {
+  const state = EmbeddedState.open(directory, now);
+  onTestFinished(() => state.close());
+  return state;
+}
+
+function openWithClock() {
+  const clock = { nowMs: 1_790_000_000_000 };
+  return { clock, state: open(newDirectory(), () => clock.nowMs) };
+}
+
+/** By how many slots the fullest window is above rate * W: 1 is what the bound allows. The slots' times are whole µs. */
+function worstExcess(slots: readonly number[], slotUs: number): number {
+  let worst = 0;
+  for (let from = 0; from < slots.length; from++) {
+    for (let to = from; to < slots.length; to++) {
+      worst = Math.max(worst, to - from + 1 - (slots[to] - slots[from] + 2) / slotUs);
+    }
+  }
+  return worst;
+}

@@ -1,0 +1,48 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+
+/** A script of this folder in a process of its own. */
+export class ChildScript {
+  readonly process: ChildProcess;
+  readonly #exited: Promise<unknown>;
+  #output = "";
+
+  /** `maxFileBlocks`: no file it writes may grow beyond so many blocks of 1 KiB, as if the disk were full. */
+  constructor(script: string, args: readonly string[], maxFileBlocks?: number) {
+    const command = [process.execPath, fileURLToPath(new URL(script, import.meta.url)), ...args];
+    const limited = ["bash", "-c", `ulimit -f ${maxFileBlocks}; exec "$@"`, "bash", ...command];
+    const [file, ...rest] = maxFileBlocks === undefined ? command : limited;
+    this.process = spawn(file, rest, { stdio: ["pipe", "pipe", "inherit"] });
+    this.#exited = once(this.process, "close");
+    this.process.stdout?.setEncoding("utf8").on("data", (text: string) => {
+      this.#output += text;
+    });
+  }
+
+  /** Whole lines printed so far. */
+  get lines(): readonly string[] {
+    return this.#output.split("\n").slice(0, -1);
+  }
+
+  /** Resolves when the child has printed so many lines, or has ended. */
+  async printed(lines: number): Promise<void> {
+    while (this.lines.length < lines && this.process.exitCode === null && this.process.stdout?.readable) {
+      await Promise.race([once(this.process.stdout, "data"), this.#exited]);
+    }
+  }
+
+  start(): void {
+    this.process.stdin?.write("go\n");
+  }
+
+  async exited(): Promise<void> {
+    await this.#exited;
+  }
+
+  /** SIGKILL: the process gets no chance to finish anything. */
+  async kill(): Promise<void> {
+    this.process.kill("SIGKILL");
+    await this.#exited;
+  }
+}

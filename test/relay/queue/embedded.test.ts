@@ -41,6 +41,16 @@ describe("EmbeddedQueue: messages", () => {
     expect(queue.depth()).toEqual({ messages: 2, requests: 23 });
   });
 
+  it("looks for messages as fast in a queue full of hidden ones as in an empty one", async () => {
+    const queue = open();
+    await queue.send(Array.from({ length: 50_000 }, () => message({ delayMs: 600_000 })));
+    const startMs = performance.now();
+    for (let i = 0; i < 200; i++) await receive(queue);
+
+    // Looking at each of them would take 3 ms and more.
+    expect((performance.now() - startMs) / 200).toBeLessThan(0.5);
+  });
+
   it("removes what is too old and counts it", async () => {
     const clock = { nowMs: 1_000_000 };
     const queue = open({ retentionMs: 10_000, now: () => clock.nowMs });
@@ -194,7 +204,7 @@ describe("EmbeddedQueue: the file", () => {
     await writer.kill();
 
     expect(deliveries.length).toBeGreaterThan(0);
-    expect(atMs - deliveries[0].sentAtMs).toBeLessThan(250);
+    expect(atMs - deliveries[0].sentAtMs).toBeLessThan(1_000);
   });
 
   it("has everything that was acknowledged, whole, after its writer was killed", { timeout: 20_000 }, async () => {
@@ -219,15 +229,15 @@ describe("EmbeddedQueue: the file", () => {
   it("hands no message to two processes within its visibility", { timeout: 20_000 }, async () => {
     const directory = newDirectory();
     const queue = open({ directory });
-    await queue.send(Array.from({ length: 900 }, () => message({ pack: new Uint8Array(1_000) })));
+    await queue.send(Array.from({ length: 3_000 }, () => message({ pack: new Uint8Array(1_000) })));
     const readers = [1, 2, 3].map(() => new ChildScript("queue-reader.ts", [directory, "q"]));
     for (const reader of readers) await reader.printed(1);
     for (const reader of readers) reader.start();
     for (const reader of readers) await reader.exited();
 
     const received = readers.map(({ lines }) => lines.slice(1));
-    expect(received.flat()).toHaveLength(900);
-    expect(new Set(received.flat()).size).toBe(900);
+    expect(received.flat()).toHaveLength(3_000);
+    expect(new Set(received.flat()).size).toBe(3_000);
     expect(received.filter((ids) => ids.length > 0).length).toBeGreaterThan(1);
   });
 

@@ -1,0 +1,74 @@
+import { Pool } from "undici";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { addsUp } from "../../relay/balance.ts";
+import { mostInWindow } from "../../relay/demo/arrival-plot.ts";
+import { Rig } from "../support/rig.ts";
+import { until } from "../support/until.ts";
+
+const requests = 400;
+let rig: Rig;
+
+beforeAll(async () => {
+  rig = await Rig.start({
+    targets: {
+      all: "rate: unlimited",
+      half: "rate: 100/s, sample: 50%, stickyBy: { cookie: user }, when: { path: ^/api/v1/users/ }",
+    },
+  });
+});
+
+afterAll(async () => {
+  await rig?.stop();
+});
+
+describe("two targets of the same traffic", () => {
+  it("each get their own share at their own rate", async () => {
+    const pool = new Pool(rig.frontend, { connections: 20 });
+    await Promise.all(
+      Array.from({ length: requests }, async (_, i) => {
+        const headers = { cookie: `theme=dark; user=u${i % 100}` };
+        const { body } = await pool.request({ method: "GET", path: `/api/v1/users/${i}`, headers });
+        await body.dump();
+        const other = await pool.request({ method: "GET", path: `/api/v1/other/${i}` });
+        await other.body.dump();
+      }),
+    );
+    await pool.close();
+    const { all, half } = rig.shadows;
+    const ledger = await rig.settledLedger(30_000);
+    expect(addsUp(ledger)).toBe(true);
+    expect(all.received.length).toBe(2 * requests);
+
+    const { enqueued, fates } = (await rig.hostStats()).targets.half;
+    expect({ enqueued, filtered: fates.filtered }).toEqual({ enqueued: 2 * requests, filtered: requests });
+    expect(half.received.length).toBe(fates["answered.2xx"]);
+    expect(fates.sampledOut + half.received.length).toBe(requests);
+
+    // All four requests of a user, or none.
+    const byUser = Map.groupBy(half.received, ({ headers }) => String(headers.cookie).split("user=")[1]);
+    expect([...byUser.values()].every((own) => own.length === 4)).toBe(true);
+    expect(byUser.size).toBeGreaterThan(25);
+    expect(byUser.size).toBeLessThan(75);
+
+    // 100/s for a second, 50 ms of lateness, and the one that the window begins with.
+    const timesMs = half.received.map(({ atMs }) => atMs);
+    expect(mostInWindow(timesMs, 1_000)).toBeLessThanOrEqual(106);
+    expect(timesMs.at(-1) as number).toBeGreaterThan(timesMs[0] + (half.received.length - 1) * 10 * 0.95);
+  }, 60_000);
+
+  it("do not wait for each other when one is down", async () => {
+    const { all, half } = rig.shadows;
+    const before = all.received.length;
+    await half.stop();
+    const pool = new Pool(rig.frontend, { connections: 5 });
+    for (let i = 0; i < 40; i++) {
+      const headers = { cookie: `user=u${i}` };
+      await (await pool.request({ method: "GET", path: `/api/v1/users/late/${i}`, headers })).body.dump();
+    }
+    await pool.close();
+    await until(() => all.received.length === before + 40);
+    expect((await rig.hostStats()).targets.half.inQueue).toBeGreaterThan(0);
+    await half.start();
+    expect(addsUp(await rig.settledLedger(30_000))).toBe(true);
+  }, 60_000);
+});

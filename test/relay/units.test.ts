@@ -1,0 +1,86 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "../../relay/units.ts";
+
+describe("parseDurationMs", () => {
+  it.each([
+    ["0ms", 0],
+    ["250ms", 250],
+    ["3s", 3_000],
+    ["1.5s", 1_500],
+    ["5m", 300_000],
+    ["1h", 3_600_000],
+    ["7d", 604_800_000],
+    [" 3s ", 3_000],
+  ])("reads %j", (text, expected) => {
+    expect(parseDurationMs(text)).toBe(expected);
+  });
+
+  it.each(["", "3", "s", "-3s", "3 s s", "3S", "1e3s", "3sec", ".5s", "Infinitys"])("refuses %j", (text) => {
+    expect(parseDurationMs(text)).toBeUndefined();
+  });
+});
+
+describe("parseSizeBytes", () => {
+  it.each([
+    ["512B", 512],
+    ["48KiB", 49_152],
+    ["64MB", 64_000_000],
+    ["1.5 MiB", 1_572_864],
+    ["2GiB", 2_147_483_648],
+    ["1KB", 1_000],
+    ["1GB", 1_000_000_000],
+    ["1.0001KiB", 1_024],
+  ])("reads %j", (text, expected) => {
+    expect(parseSizeBytes(text)).toBe(expected);
+  });
+
+  it.each(["", "48", "48K", "48kib", "-1B", "48 KiB/s", "0x10B"])("refuses %j", (text) => {
+    expect(parseSizeBytes(text)).toBeUndefined();
+  });
+});
+
+describe("parseRatePerSecond", () => {
+  it.each([
+    ["200/s", 200],
+    ["0.5/s", 0.5],
+    ["30/min", 0.5],
+    ["36/h", 0.01],
+    ["200 / s", 200],
+    ["unlimited", Number.POSITIVE_INFINITY],
+  ])("reads %j", (text, expected) => {
+    expect(parseRatePerSecond(text)).toBeCloseTo(expected, 12);
+  });
+
+  it.each(["", "200", "/s", "-1/s", "0/s", "0.0/min", "200/d", "Unlimited", "200s"])("refuses %j", (text) => {
+    expect(parseRatePerSecond(text)).toBeUndefined();
+  });
+});
+
+describe("parseFraction", () => {
+  it.each([
+    ["0%", 0],
+    ["0.5%", 0.005],
+    ["50%", 0.5],
+    ["100 %", 1],
+  ])("reads %j", (text, expected) => {
+    expect(parseFraction(text)).toBe(expected);
+  });
+
+  it.each(["", "50", "0.5", "-1%", "100.1%", "%", "1e1%"])("refuses %j", (text) => {
+    expect(parseFraction(text)).toBeUndefined();
+  });
+});
+
+describe("any text", () => {
+  it("is a finite number that is not negative, `unlimited`, or refused", () => {
+    fc.assert(
+      fc.property(fc.string(), (text) => {
+        for (const parse of [parseDurationMs, parseSizeBytes, parseRatePerSecond, parseFraction]) {
+          const value = parse(text);
+          expect(value === undefined || value >= 0).toBe(true);
+        }
+      }),
+    );
+  });
+});

@@ -1,0 +1,51 @@
+import { describe, expect, it } from "vitest";
+import { matches } from "../../relay/when.ts";
+
+const request = { method: "POST", path: "/api/v1/orders?dry=1", headers: ["Host", "shop.example", "X-Tag", "a"] };
+
+describe("when", () => {
+  it("matches everything where nothing is asked for", () => {
+    expect(matches({}, request)).toBe(true);
+  });
+
+  it.each([
+    [["POST"], true],
+    [["GET", "POST"], true],
+    [["GET"], false],
+    [["post"], false],
+  ])("methods %j: %s", (methods, expected) => {
+    expect(matches({ methods }, request)).toBe(expected);
+  });
+
+  it.each([
+    [/^\/api\/v1\//, true],
+    [/dry=1$/, true],
+    [/^\/api\/v2\//, false],
+  ])("path %s, query included: %s", (path, expected) => {
+    expect(matches({ path }, request)).toBe(expected);
+  });
+
+  it("finds a header whatever its case is", () => {
+    expect(matches({ headers: { "x-tag": /^a$/ } }, request)).toBe(true);
+  });
+
+  it("does not match where a header has another value or is missing", () => {
+    expect(matches({ headers: { "x-tag": /^b$/ } }, request)).toBe(false);
+    expect(matches({ headers: { "x-other": /.*/ } }, request)).toBe(false);
+  });
+
+  it("needs every condition to hold", () => {
+    const when = { methods: ["POST"], path: /^\/api/, headers: { host: /^shop\./, "x-tag": /^a$/ } };
+
+    expect(matches(when, request)).toBe(true);
+    expect(matches({ ...when, methods: ["GET"] }, request)).toBe(false);
+    expect(matches({ ...when, path: /^\/x/ }, request)).toBe(false);
+    expect(matches({ ...when, headers: { ...when.headers, host: /^other/ } }, request)).toBe(false);
+  });
+
+  it("answers the same when it is asked again", () => {
+    const when = { path: /orders/ };
+
+    expect([matches(when, request), matches(when, request), matches(when, request)]).toEqual([true, true, true]);
+  });
+});

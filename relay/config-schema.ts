@@ -1,4 +1,3 @@
-import { hostname } from "node:os";
 import { z } from "zod";
 import { parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "./units.ts";
 
@@ -40,7 +39,7 @@ const headerValue = z.string().regex(/^[\t\x20-\x7e\x80-\xff]*$/, {
 
 const when = section({
   method: z
-    .union([z.string(), z.array(z.string()).min(1)])
+    .union([z.string(), z.array(z.string()).min(1)], { error: "must be a method or a list of methods" })
     .transform((methods) => (typeof methods === "string" ? [methods] : methods))
     .describe("Methods that match, as one name or a list")
     .optional(),
@@ -77,10 +76,13 @@ const target = section({
   maxAge: duration.describe("Requests older than this are not sent any more").optional(),
   host: z.string().min(1).default("target").describe("Host header: target, original, or a literal host"),
   path: z
-    .union([
-      section({ prefix: z.string().regex(/^\/[!-~]*$/, { error: "must begin with /" }) }),
-      section({ match: regex, replace: z.string().regex(/^[!-~]*$/) }),
-    ])
+    .union(
+      [
+        section({ prefix: z.string().regex(/^\/[!-~]*$/, { error: "must begin with /" }) }),
+        section({ match: regex, replace: z.string().regex(/^[!-~]*$/) }),
+      ],
+      { error: "must have either the key prefix, or the keys match and replace" },
+    )
     .describe("Rewrite: put a prefix before the path, or replace what a regular expression matches")
     .optional(),
   headers: section({
@@ -99,15 +101,20 @@ const agent = section({
   name: z
     .string()
     .regex(/^[\x21-\x7e]{1,64}$/, { error: "must be 1 to 64 printable characters" })
-    .prefault(() => hostname().slice(0, 64))
-    .describe("Name of this agent in packs and figures; the host name by default"),
+    .describe("Name of this agent in packs and figures; the host name by default")
+    .optional(),
   sample: percentage.default(1).describe("Share of the requests that is packed at all"),
   stickyBy: stickyBy.optional(),
   when: when.describe("Only requests that match are packed").optional(),
   redact: section({ headers: z.array(headerName).default([]) })
     .default({ headers: [] })
     .describe("Headers whose value is replaced before anything is stored"),
-  maxFrame: size.prefault("16MiB").describe("Largest SPOP frame, and largest fragmented message"),
+  maxFrame: size
+    .refine((bytes) => bytes >= 256 && bytes <= 48 * 1024 * 1024, {
+      error: "must be from 256B, the least that HAProxy takes, to 48MiB, the most that a pack can hold",
+    })
+    .prefault("16MiB")
+    .describe("Largest SPOP frame, and largest fragmented message"),
   pack: section({
     bytes: size.prefault("62KiB").describe("Compressed size to aim at; SQS bills each 64 KiB"),
     requests: z.int().min(1).max(10_000).default(1_000),
@@ -129,7 +136,7 @@ export const configSchema = section({
   agent: agent.prefault({}),
   host: host.prefault({}),
   queue: z
-    .string()
+    .string({ error: "must be embedded:DIRECTORY" })
     .regex(/^embedded:.+/, { error: "must be embedded:DIRECTORY" })
     .describe("embedded:DIRECTORY, relative to this file"),
   targets: z

@@ -1,4 +1,4 @@
-import { isMap, isScalar, LineCounter, parseDocument, visit } from "yaml";
+import { type Document, isMap, isScalar, LineCounter, parseDocument, visit } from "yaml";
 import type { z } from "zod";
 
 /** A configuration that cannot be used. The message names file, line and key of every mistake. */
@@ -39,19 +39,42 @@ export function parseConfigText<Schema extends z.ZodType>(
           return "";
         },
       );
+      // As if the value stood in the file: a number without quotes is a number.
+      if (node.type === "PLAIN") node.value = toPlainValue(node.value as string);
+    },
+    Alias(_key, node) {
+      if (node.resolve(document)) return;
+      const line = lines.linePos(node.range?.[0] ?? 0).line;
+      mistakes.push(`${file}:${line}: *${node.source} refers to an anchor that does not stand before it`);
     },
   });
   if (mistakes.length > 0) throw new ConfigError(mistakes);
-  const result = schema.safeParse(document.toJS() ?? {});
+  const result = schema.safeParse(toValue(document, file) ?? {});
   if (result.success) return result.data;
   throw new ConfigError(
     result.error.issues.map((issue) => {
       const path = issue.path.map(String);
       const culprit = issue.code === "unrecognized_keys" ? [...path, issue.keys[0]] : path;
       const line = lines.linePos(offsetOf(document.contents, culprit)).line;
-      return `${file}:${line}: ${path.length > 0 ? `${path.join(".")}: ` : ""}${issue.message}`;
+      // What is wrong with the key of a record stands one level deeper.
+      const message = issue.code === "invalid_key" ? issue.issues[0].message : issue.message;
+      return `${file}:${line}: ${path.length > 0 ? `${path.join(".")}: ` : ""}${message}`;
     }),
   );
+}
+
+function toValue(document: Document, file: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    // Aliases of aliases of aliases: yaml refuses to multiply them out.
+    throw new ConfigError([`${file}:1: ${(error as Error).message}`]);
+  }
+}
+
+function toPlainValue(text: string): string | number | boolean {
+  if (/^\d+$/.test(text)) return Number(text);
+  return text === "true" || text === "false" ? text === "true" : text;
 }
 
 // Where the innermost key of the path stands that is there at all: a missing key is reported at its parent.

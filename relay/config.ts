@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { configSchema, type ListenAddress, type ParsedConfig } from "./config-schema.ts";
@@ -97,7 +98,7 @@ function toAgent(agent: ParsedConfig["agent"]): AgentConfig {
   return {
     listen: agent.listen,
     admin: agent.admin,
-    name: agent.name,
+    name: agent.name ?? hostname().slice(0, 64),
     sample: toSample(agent.sample, agent.stickyBy),
     ...(agent.when && { when: toWhen(agent.when) }),
     redactHeaders: agent.redact.headers,

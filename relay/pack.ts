@@ -30,6 +30,9 @@ export const maxPackRequests = 100_000;
 // A record has at least its flags, index, time and seven lengths.
 const minRecordBytes = 10;
 
+// The last moment that a Date can hold: what shows the time of a request must not throw.
+const maxTimeMs = 8.64e15;
+
 /** Decodes the content of a pack (see `PackWriter`). Never throws: bytes that are no pack come back as a `DecodeError`. */
 export function decodePack(content: Uint8Array): Pack | DecodeError {
   try {
@@ -97,6 +100,7 @@ function readRequest(bytes: Uint8Array, start: number, end: number, packId: stri
   const index = reader.varint();
   if (index >= maxPackRequests) throw new DecodeError("BAD_VALUE", start + 1, `record index ${index}`);
   const capturedAtMs = firstMs + reader.varint();
+  if (capturedAtMs > maxTimeMs) throw new DecodeError("BAD_VALUE", start, `a capture time of ${capturedAtMs} ms`);
   const ownId = reader.latin1();
   const method = reader.latin1();
   const path = reader.latin1();

@@ -1,6 +1,3 @@
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
-import { DatabaseSync, type StatementSync } from "node:sqlite";
 import {
   type Delivery,
   maxDelayMs,
@@ -12,18 +9,11 @@ import {
   type QueueSender,
   type ReceiveOptions,
 } from "./port.ts";
+import { deadLane, type MessageRow, mainLane, QueueFile, type QueueFileOptions } from "./queue-file.ts";
 
-export interface EmbeddedQueueOptions {
-  /** Made if it is missing, readable by its owner only. */
-  readonly directory: string;
-  /** As SQS has it: letters, digits, `-` and `_`, 80 at most. */
-  readonly name: string;
+export interface EmbeddedQueueOptions extends QueueFileOptions {
   /** A message that was handed out so often and has not been deleted becomes a dead letter. */
   readonly maxReceives?: number;
-  /** What is older is removed, delivered or not; a dead letter's age counts from its death. */
-  readonly retentionMs?: number;
-  /** Milliseconds since 1970. */
-  readonly now?: () => number;
 }
 
 /** A message that is kept for a person to look at. */
@@ -207,219 +197,8 @@ export class EmbeddedQueue extends Lane {
   }
 }
 
-const mainLane = 0;
-const deadLane = 1;
 const maxVisibilityMs = 43_200_000;
 const pollMs = 25;
-const busyMs = 5_000;
-const fourDaysMs = 345_600_000;
-// 16 KiB pages: a pack of 64 KB is a chain of 5 pages and not of 16, which makes sending and deleting twice as fast.
-const pageBytes = 16_384;
-// Free pages up to these are kept for the next messages: giving back and growing again would cost more.
-const keptFreePages = 256;
-const keptFreeShare = 0.5;
-
-interface MessageRow {
-  readonly id: number;
-  readonly requests: number;
-  readonly sentAtMs: number;
-  readonly enteredAtMs: number;
-  readonly receives: number;
-  readonly reason: string | null;
-  readonly body: string;
-  readonly pack: Uint8Array;
-}
-
-/** The open file: its connection, its statements, and who waits for a change in it. */
-class QueueFile {
-  readonly statements: Statements;
-  readonly retentionMs: number;
-  readonly #name: string;
-  readonly #now: () => number;
-  readonly #database: DatabaseSync;
-  readonly #waiting = new Set<() => void>();
-
-  constructor({ directory, name, retentionMs = fourDaysMs, now = Date.now }: EmbeddedQueueOptions) {
-    if (!/^[\w-]{1,80}$/.test(name)) throw new QueueError("BAD_ARGUMENT", `"${name}" is no name for a queue`);
-    this.#name = name;
-    this.retentionMs = retentionMs;
-    this.#now = () => Math.floor(now());
-    const [database, statements] = this.#guard(() => {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
-      const database = new DatabaseSync(join(directory, `${name}.queue.db`), { timeout: busyMs });
-      // The page size and auto_vacuum first: both are fixed by the first write, which WAL mode does.
-      database.exec(`PRAGMA page_size = ${pageBytes}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
-        PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 256; PRAGMA journal_size_limit = 8388608;`);
-      database.exec(`BEGIN IMMEDIATE; ${schema}; COMMIT`);
-      return [database, prepareStatements(database)] as const;
-    });
-    this.#database = database;
-    this.statements = statements;
-  }
-
-  get closed(): boolean {
-    return !this.#database.isOpen;
-  }
-
-  read<T>(look: (statements: Statements, nowMs: number) => T): T {
-    return this.#guard(() => look(this.statements, this.#now()));
-  }
-
-  transaction(work: (nowMs: number) => void): void {
-    this.#guard(() => {
-      // The lock first: taken later, at the first write, it would fail instead of waiting for another process.
-      this.statements.begin.run();
-      try {
-        work(this.#now());
-        this.statements.commit.run();
-      } catch (error) {
-        // SQLite has rolled back by itself where the disk is full.
-        if (this.#database.isTransaction) this.statements.rollback.run();
-        throw error;
-      }
-    });
-  }
-
-  /** Removes some of what is too old. Within a transaction. */
-  expire(lane: number, nowMs: number): void {
-    const removed = this.statements.expire.all(lane, nowMs - this.retentionMs);
-    if (removed.length === 0) return;
-    const requests = removed.reduce((sum, row) => sum + Number(row.requests), 0);
-    this.statements.noteExpired.run(removed.length, requests, lane);
-  }
-
-  /** Returns a MiB or two of free pages to the disk, if there are many. The file shrinks at the next checkpoint. */
-  giveBackSpace(): void {
-    this.#guard(() => {
-      const { freePages, allPages, vacuum, checkpoint } = this.statements;
-      const free = Number(freePages.get()?.freelist_count);
-      if (free <= keptFreePages || free < Number(allPages.get()?.page_count) * keptFreeShare) return;
-      vacuum.all();
-      if (free <= 2 * keptFreePages) checkpoint.get();
-    });
-  }
-
-  /** Resolves at a change made through this object, when the signal is raised, and after `ms` at the latest. */
-  change(ms: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", done);
-        this.#waiting.delete(done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      signal.addEventListener("abort", done);
-      this.#waiting.add(done);
-    });
-  }
-
-  wake(): void {
-    for (const done of this.#waiting) done();
-  }
-
-  close(): void {
-    if (this.closed) return;
-    this.#database.close();
-    this.wake();
-  }
-
-  #guard<T>(work: () => T): T {
-    try {
-      return work();
-    } catch (error) {
-      const { code, syscall, message } = error as NodeJS.ErrnoException;
-      const ofTheFile = code === "ERR_SQLITE_ERROR" || code === "ERR_INVALID_STATE" || syscall !== undefined;
-      throw ofTheFile ? new QueueError("UNAVAILABLE", `queue ${this.#name}: ${message}`, { cause: error }) : error;
-    }
-  }
-}
-
-// `hidden_until_ms` is NULL once a message can be received. So the ready ones stand in an index in the order they were
-// sent, and neither a queue full of delayed messages nor one full of messages in flight makes receiving slow.
-const schema = `
-CREATE TABLE IF NOT EXISTS lane (
-  lane INTEGER PRIMARY KEY,
-  messages INTEGER NOT NULL DEFAULT 0,
-  requests INTEGER NOT NULL DEFAULT 0,
-  expired_messages INTEGER NOT NULL DEFAULT 0,
-  expired_requests INTEGER NOT NULL DEFAULT 0
-) STRICT;
-INSERT OR IGNORE INTO lane (lane) VALUES (${mainLane}), (${deadLane});
-
--- AUTOINCREMENT: the id of a deleted message never comes again, or its old receipts would.
-CREATE TABLE IF NOT EXISTS message (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  lane INTEGER NOT NULL,
-  requests INTEGER NOT NULL,
-  sent_at_ms INTEGER NOT NULL,
-  entered_at_ms INTEGER NOT NULL,
-  hidden_until_ms INTEGER,
-  receives INTEGER NOT NULL DEFAULT 0,
-  reason TEXT
-) STRICT;
-CREATE INDEX IF NOT EXISTS message_ready ON message (lane, id) WHERE hidden_until_ms IS NULL;
-CREATE INDEX IF NOT EXISTS message_hidden ON message (lane, hidden_until_ms) WHERE hidden_until_ms IS NOT NULL;
-CREATE INDEX IF NOT EXISTS message_age ON message (lane, entered_at_ms);
-CREATE INDEX IF NOT EXISTS message_dead ON message (id) WHERE lane = ${deadLane};
-
--- Apart from its message, or every receive would write the pack again.
-CREATE TABLE IF NOT EXISTS payload (id INTEGER PRIMARY KEY, body TEXT NOT NULL, pack BLOB NOT NULL) STRICT;
-
-CREATE TRIGGER IF NOT EXISTS message_added AFTER INSERT ON message BEGIN
-  UPDATE lane SET messages = messages + 1, requests = requests + new.requests WHERE lane = new.lane;
-END;
-CREATE TRIGGER IF NOT EXISTS message_moved AFTER UPDATE OF lane ON message BEGIN
-  UPDATE lane SET messages = messages - 1, requests = requests - old.requests WHERE lane = old.lane;
-  UPDATE lane SET messages = messages + 1, requests = requests + new.requests WHERE lane = new.lane;
-END;
-CREATE TRIGGER IF NOT EXISTS message_removed AFTER DELETE ON message BEGIN
-  UPDATE lane SET messages = messages - 1, requests = requests - old.requests WHERE lane = old.lane;
-  DELETE FROM payload WHERE id = old.id;
-END`;
-
-const columns = "id, requests, sent_at_ms AS sentAtMs, entered_at_ms AS enteredAtMs, receives, reason, body, pack";
-
-// The limits keep one transaction short; the rest follows with the next. INDEXED BY: SQLite would take `message_age` and
-// look at every hidden message.
-const sql = {
-  begin: "BEGIN IMMEDIATE",
-  commit: "COMMIT",
-  rollback: "ROLLBACK",
-  add: "INSERT INTO message (lane, requests, sent_at_ms, entered_at_ms, hidden_until_ms) VALUES (?, ?, ?, ?, ?)",
-  addPayload: "INSERT INTO payload VALUES (?, ?, ?)",
-  due: `SELECT EXISTS (SELECT 1 FROM message INDEXED BY message_ready WHERE lane = ? AND hidden_until_ms IS NULL)
-    OR EXISTS (SELECT 1 FROM message INDEXED BY message_hidden WHERE lane = ? AND hidden_until_ms <= ?)
-    OR EXISTS (SELECT 1 FROM message WHERE lane = ? AND entered_at_ms <= ?) AS due`,
-  showDue: `UPDATE message SET hidden_until_ms = NULL WHERE id IN
-    (SELECT id FROM message WHERE lane = ? AND hidden_until_ms <= ? ORDER BY hidden_until_ms LIMIT 1000)`,
-  oldest: `SELECT ${columns} FROM message INDEXED BY message_ready JOIN payload USING (id)
-    WHERE lane = ? AND hidden_until_ms IS NULL ORDER BY id LIMIT ?`,
-  handOut: "UPDATE message SET receives = receives + 1, hidden_until_ms = ? WHERE id = ?",
-  bury: "UPDATE message SET lane = ?, entered_at_ms = ?, reason = ?, receives = 0 WHERE id = ?",
-  remove: "DELETE FROM message WHERE id = ? AND lane = ? AND receives = ?",
-  hide: "UPDATE message SET hidden_until_ms = ? WHERE id = ? AND lane = ? AND receives = ?",
-  aged: "SELECT 1 FROM message WHERE lane = ? AND entered_at_ms <= ? LIMIT 1",
-  expire: `DELETE FROM message WHERE id IN
-    (SELECT id FROM message WHERE lane = ? AND entered_at_ms <= ? LIMIT 500) RETURNING requests`,
-  noteExpired:
-    "UPDATE lane SET expired_messages = expired_messages + ?, expired_requests = expired_requests + ? WHERE lane = ?",
-  count: "SELECT messages, requests FROM lane WHERE lane = ?",
-  countExpired: "SELECT expired_messages AS messages, expired_requests AS requests FROM lane WHERE lane = ?",
-  list: `SELECT ${columns} FROM message INDEXED BY message_dead JOIN payload USING (id)
-    WHERE lane = ${deadLane} AND id > ? ORDER BY id LIMIT ?`,
-  freePages: "PRAGMA freelist_count",
-  allPages: "PRAGMA page_count",
-  vacuum: "PRAGMA incremental_vacuum(96)",
-  // Passive: waits for nobody.
-  checkpoint: "PRAGMA wal_checkpoint(PASSIVE)",
-} as const;
-
-type Statements = Readonly<Record<keyof typeof sql, StatementSync>>;
-
-function prepareStatements(database: DatabaseSync): Statements {
-  return Object.fromEntries(Object.entries(sql).map(([name, text]) => [name, database.prepare(text)])) as Statements;
-}
 
 function findMistake({ body, pack, requests, delayMs = 0 }: OutgoingMessage): QueueError | undefined {
   const bytes = Buffer.byteLength(body) + pack.length;

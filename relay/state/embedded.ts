@@ -1,7 +1,5 @@
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
-import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { grantSlots, type SlotGrant, type SlotRequest } from "../pacing.ts";
+import { SqliteFile } from "../sqlite.ts";
 import { countFinal, type FateSheet, noteFates, settledIndexes, withdrawFate } from "./fate-sheet.ts";
 import {
   type FannedOutPack,
@@ -19,30 +17,31 @@ import {
  * transaction; what it recorded outlives the end of any process at any time. All methods throw `StateError`.
  */
 export class EmbeddedState implements SlotLeases, Ledger {
-  readonly #database: DatabaseSync;
-  readonly #statements: Statements;
+  readonly #file: SqliteFile<keyof typeof sql>;
   readonly #now: () => number;
 
   /** Keeps `state.db` in the directory, which is made if it is missing. `now` is in milliseconds since 1970. */
   static open(directory: string, now: () => number = Date.now): EmbeddedState {
-    const database = guard(() => {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
-      const database = new DatabaseSync(join(directory, "state.db"), { timeout: busyMs });
-      database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 8388608;");
-      database.exec(`BEGIN IMMEDIATE; ${schema}; COMMIT`);
-      return database;
-    });
-    return new EmbeddedState(database, now);
+    return new EmbeddedState(
+      new SqliteFile({
+        directory,
+        file: "state.db",
+        pragmas: "",
+        schema,
+        sql,
+        toError: (message, options) => new StateError(message, options),
+      }),
+      now,
+    );
   }
 
-  private constructor(database: DatabaseSync, now: () => number) {
-    this.#database = database;
-    this.#statements = guard(() => prepareStatements(database));
+  private constructor(file: SqliteFile<keyof typeof sql>, now: () => number) {
+    this.#file = file;
     this.#now = () => Math.floor(now());
   }
 
   close(): void {
-    if (this.#database.isOpen) this.#database.close();
+    this.#file.close();
   }
 
   async lease(target: string, request: SlotRequest): Promise<SlotGrant> {
@@ -97,7 +96,7 @@ export class EmbeddedState implements SlotLeases, Ledger {
   }
 
   async settled(target: string, pack: string): Promise<ReadonlySet<number>> {
-    const row = guard(() => this.#statements.sheetByName.get(pack, target));
+    const row = this.#file.guard(() => this.#statements.sheetByName.get(pack, target));
     return settledIndexes((row?.sheet as FateSheet | undefined) ?? new Uint8Array());
   }
 
@@ -139,23 +138,15 @@ export class EmbeddedState implements SlotLeases, Ledger {
     this.#statements.schedulePruning.run(nowMs + unfinishedKeptMs, nowMs + finishedKeptMs, packId);
   }
 
+  get #statements(): Statements {
+    return this.#file.statements;
+  }
+
   #transaction<T>(work: (statements: Statements) => T): T {
-    return guard(() => {
-      // The lock first: taken later, at the first write, it would fail instead of waiting for another process.
-      this.#statements.begin.run();
-      try {
-        const result = work(this.#statements);
-        this.#statements.commit.run();
-        return result;
-      } catch (error) {
-        if (this.#database.isTransaction) this.#statements.rollback.run();
-        throw error;
-      }
-    });
+    return this.#file.transaction(() => work(this.#statements));
   }
 }
 
-const busyMs = 5_000;
 // For deliveries that come twice.
 const finishedKeptMs = 3_600_000;
 // A message lives 14 days at most, a dead letter too.
@@ -174,16 +165,6 @@ function nextSlotUs({ anchorUs, slotUs, slots }: Course): number {
 
 function noFates(): Record<Fate, number> {
   return Object.fromEntries(fates.map((fate) => [fate, 0])) as Record<Fate, number>;
-}
-
-function guard<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    const { code, syscall, message } = error as NodeJS.ErrnoException;
-    const ofTheFile = code === "ERR_SQLITE_ERROR" || code === "ERR_INVALID_STATE" || syscall !== undefined;
-    throw ofTheFile ? new StateError(message, { cause: error }) : error;
-  }
 }
 
 const schema = `
@@ -213,9 +194,6 @@ CREATE TABLE IF NOT EXISTS share (
 ) STRICT, WITHOUT ROWID`;
 
 const sql = {
-  begin: "BEGIN IMMEDIATE",
-  commit: "COMMIT",
-  rollback: "ROLLBACK",
   course: "SELECT anchor_us AS anchorUs, slot_us AS slotUs, slots FROM course WHERE target = ?",
   steer: "INSERT OR REPLACE INTO course VALUES (?, ?, ?, ?)",
   addPack: "INSERT INTO pack (pack, prune_at_ms) VALUES (?, ?) ON CONFLICT DO NOTHING",
@@ -240,8 +218,4 @@ const sql = {
   fates: "SELECT target, fate, requests FROM fate",
 } as const;
 
-type Statements = Readonly<Record<keyof typeof sql, StatementSync>>;
-
-function prepareStatements(database: DatabaseSync): Statements {
-  return Object.fromEntries(Object.entries(sql).map(([name, text]) => [name, database.prepare(text)])) as Statements;
-}
+type Statements = SqliteFile<keyof typeof sql>["statements"];

@@ -79,9 +79,20 @@ describe("reading", () => {
         const reader = new ByteReader(Buffer.concat([bytes, Buffer.from([0xff])]));
         expect(reader.bigVarint()).toBe(value);
         expect(reader.offset).toBe(bytes.length);
-        reader.offset = 0;
-        expect(reader.varint()).toBe(Number(value));
+      }),
+    );
+  });
+
+  it("gives every value up to 2^53 - 1 as a number, and one that no length can be for what is larger", () => {
+    const values = fc.oneof(fc.bigInt({ min: 0n, max: 2n ** 53n - 1n }), fc.bigInt({ min: 2n ** 53n, max: 2n ** 64n - 1n }));
+    fc.assert(
+      fc.property(values, (value) => {
+        const bytes = referenceVarint(value);
+        const reader = new ByteReader(Buffer.concat([bytes, Buffer.from([0xff])]));
+        const number = reader.varint();
         expect(reader.offset).toBe(bytes.length);
+        if (value < 2n ** 53n) expect(number).toBe(Number(value));
+        else expect(number).toBeGreaterThan(Number.MAX_SAFE_INTEGER);
       }),
     );
   });

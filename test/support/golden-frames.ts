@@ -84,7 +84,7 @@ function describe(comments: readonly string[]): Pick<GoldenFile, "described" | "
     const frame = /frame (\S+) flags=(\d+).* stream-id=(\d+) frame-id=(\d+) length=(\d+)/.exec(line);
     const message = /^message "(.*)", \d+ arguments$/.exec(line);
     const item = /^ {2}(\(no name\)|\S+) +(NULL|BOOL|U?INT(?:32|64)|IPV[46]|STRING|BINARY) ?(.*)$/.exec(line);
-    const header = /^ {21}([^:]+): (.*)$/.exec(line);
+    const header = /^ {10,}([^:]+): (.*)$/.exec(line);
     if (frame) {
       const [type, flags, streamId, frameId, length] = frame.slice(1);
       described.push({

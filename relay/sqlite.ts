@@ -1,0 +1,84 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+
+export interface SqliteOptions<Name extends string> {
+  /** Made if it is missing, readable by its owner only. */
+  readonly directory: string;
+  readonly file: string;
+  /** Run before anything is written; the page size, for one, cannot be changed later. */
+  readonly pragmas: string;
+  /** Makes what is missing; is run at every opening. */
+  readonly schema: string;
+  /** The statements, prepared once, by name. */
+  readonly sql: Readonly<Record<Name, string>>;
+  /** Makes the error of the port out of what SQLite or the file system throws. */
+  readonly toError: (message: string, options: ErrorOptions) => Error;
+}
+
+// How long a process waits for another one that is writing.
+const busyMs = 5_000;
+
+/** A SQLite file in WAL mode that any number of processes may have open. */
+export class SqliteFile<Name extends string> {
+  readonly statements: Readonly<Record<Name, StatementSync>>;
+  readonly #toError: SqliteOptions<Name>["toError"];
+  readonly #database: DatabaseSync;
+  readonly #begin: StatementSync;
+  readonly #commit: StatementSync;
+
+  constructor({ directory, file, pragmas, schema, sql, toError }: SqliteOptions<Name>) {
+    this.#toError = toError;
+    const database = this.guard(() => {
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      const opened = new DatabaseSync(join(directory, file), { timeout: busyMs });
+      // NORMAL: what is committed outlives every end of the process; of the machine's power, all but the last moments.
+      opened.exec(`${pragmas}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+        PRAGMA journal_size_limit = 8388608`);
+      opened.exec(`BEGIN IMMEDIATE; ${schema}; COMMIT`);
+      return opened;
+    });
+    const names = Object.keys(sql) as Name[];
+    const prepare = (text: string) => this.guard(() => database.prepare(text));
+    this.#database = database;
+    // The lock first: taken later, at the first write, it would fail instead of waiting for another process.
+    this.#begin = prepare("BEGIN IMMEDIATE");
+    this.#commit = prepare("COMMIT");
+    this.statements = Object.fromEntries(names.map((name) => [name, prepare(sql[name])])) as typeof this.statements;
+  }
+
+  get closed(): boolean {
+    return !this.#database.isOpen;
+  }
+
+  /** Runs `work`, and throws the port's error where the file is the reason that it fails. */
+  guard<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      const { code, syscall, message } = error as NodeJS.ErrnoException;
+      const ofTheFile = code === "ERR_SQLITE_ERROR" || code === "ERR_INVALID_STATE" || syscall !== undefined;
+      throw ofTheFile ? this.#toError(message, { cause: error }) : error;
+    }
+  }
+
+  /** Runs `work` in one transaction: all of it, or nothing where it throws. */
+  transaction<T>(work: () => T): T {
+    return this.guard(() => {
+      this.#begin.run();
+      try {
+        const result = work();
+        this.#commit.run();
+        return result;
+      } catch (error) {
+        // SQLite has rolled back by itself where the disk is full.
+        if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
+        throw error;
+      }
+    });
+  }
+
+  close(): void {
+    if (!this.closed) this.#database.close();
+  }
+}

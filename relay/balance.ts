@@ -16,7 +16,7 @@ export function toEquations(agent: AgentStats | undefined, host: HostStats): Equ
   if (agent) {
     equations.push(agentEquation(agent));
     const arrived = host.agents.find((arrivals) => arrivals.agent === agent.agent)?.requests ?? 0;
-    const { waiting, deadLettered } = host.ingress;
+    const { waiting, deadLettered, expired } = host.ingress;
     // The ingress queue may hold packs of other agents and earlier runs: these can only make it larger.
     const inIngress = agent.enqueued - arrived;
     equations.push({
@@ -24,9 +24,9 @@ export function toEquations(agent: AgentStats | undefined, host: HostStats): Equ
       whole: ["enqueued", agent.enqueued],
       parts: [
         ["fanned out", arrived],
-        ["waiting or undecodable", inIngress],
+        ["waiting, expired or undecodable", inIngress],
       ],
-      unaccounted: Math.abs(inIngress - Math.max(0, Math.min(inIngress, waiting + deadLettered))),
+      unaccounted: Math.abs(inIngress - Math.max(0, Math.min(inIngress, waiting + deadLettered + expired))),
     });
   }
   for (const [name, stats] of Object.entries(host.targets)) equations.push(targetEquation(name, stats));

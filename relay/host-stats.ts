@@ -3,7 +3,12 @@ import type { Stores } from "./stores.ts";
 
 /** What `GET /stats` of a host answers. */
 export interface HostStats {
-  readonly ingress: { readonly waiting: number; readonly deadLettered: number };
+  readonly ingress: {
+    readonly waiting: number;
+    readonly deadLettered: number;
+    /** Removed by the retention of the queue before they were fanned out. */
+    readonly expired: number;
+  };
   /** By agent and run: what was fanned out of what it had enqueued. */
   readonly agents: readonly AgentArrivals[];
   readonly targets: Readonly<Record<string, TargetStats>>;
@@ -20,6 +25,7 @@ export interface AgentArrivals {
 export interface TargetStats {
   /** Requests fanned out while this target was configured. */
   readonly enqueued: number;
+  /** `expired` includes what the retention of the queue has removed. */
   readonly fates: Readonly<Record<Fate, number>>;
   /** Counted in the target's queue, not derived. */
   readonly inQueue: number;
@@ -32,9 +38,10 @@ export async function readHostStats(stores: Stores): Promise<HostStats> {
   const byTarget: Record<string, TargetStats> = {};
   for (const [name, queue] of stores.targets) {
     const figures = targets.get(name);
+    const fates = figures?.fates ?? noFates;
     byTarget[name] = {
       enqueued: figures?.enqueued ?? 0,
-      fates: figures?.fates ?? noFates,
+      fates: { ...fates, expired: fates.expired + queue.expired().requests },
       inQueue: queue.depth().requests,
       inDeadLetters: queue.deadLetters.depth().requests,
     };
@@ -43,6 +50,7 @@ export async function readHostStats(stores: Stores): Promise<HostStats> {
     ingress: {
       waiting: stores.ingress.depth().requests,
       deadLettered: stores.ingress.deadLetters.depth().requests,
+      expired: stores.ingress.expired().requests,
     },
     agents: agents.map(({ agent, requests, packs, lastSequence }) => ({
       agent,

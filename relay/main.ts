@@ -122,12 +122,15 @@ function addDeadLetters(program: Command): void {
     .argument("[target]")
     .addHelpText("after", "\nExample: spoa-relay dlq list staging")
     .action(async (target: string | undefined, { config }: ConfigFlag) => {
+      let letters = 0;
       await withQueues(config, target, async (name, queue) => {
         for (const letter of allDeadLetters(queue)) {
+          letters++;
           const { messageId, requests, reason, firstCapturedAt } = describeDeadLetter(letter);
           print(`${name}  ${messageId}  ${requests} request(s) from ${firstCapturedAt}: ${reason}`);
         }
       });
+      if (letters === 0) print("no dead letters");
     });
   withConfig(dlq.command("show"), "print the requests of a dead letter, without credentials")
     .argument("<target>")

@@ -17,6 +17,9 @@ export const horizonUs = 2_000_000;
 /** How late a slot may still be used; later it is given up, so that a stall is never made up by a burst. */
 export const maxLateUs = 50_000;
 
+// How far the clocks of two workers may differ without one taking the other's leases for nonsense.
+const clockToleranceUs = 1_000_000;
+
 // Shorter leases cost a round trip each and lose slots to it.
 const leaseUs = 250_000;
 
@@ -31,9 +34,12 @@ export function slotsPerLease(slotUs: number): number {
  */
 export function grantSlots(tatUs: number | undefined, request: SlotRequest): SlotGrant & { readonly tatUs: number } {
   const { nowUs, slotUs, slots } = request;
-  const startUs = tatUs === undefined || tatUs < nowUs ? nowUs : tatUs;
   // A target slower than one slot a horizon still has to get its next one.
   const latestUs = nowUs + Math.max(horizonUs, slotUs);
+  // No lease at this rate can have led farther: the rate was lower before, or a clock was set back. Waiting for that time
+  // to come could take hours.
+  const lost = tatUs !== undefined && tatUs > latestUs + slots * slotUs + clockToleranceUs;
+  const startUs = tatUs === undefined || tatUs < nowUs || lost ? nowUs : tatUs;
   if (startUs > latestUs) return { granted: false, retryAtUs: startUs - (latestUs - nowUs), tatUs: startUs };
   return { granted: true, startUs, tatUs: startUs + Math.round(slots * slotUs) };
 }

@@ -22,6 +22,8 @@ export interface ReplayDeps {
 const maxReceives = 50;
 // How often the fates of a pack that is being paced are noted: what is sent again after a crash.
 const noteEveryMs = 500;
+// How long the rest of a pack waits for a state store that does not answer.
+const afterFailureMs = 5_000;
 
 /** Takes the packs of one target and sends their requests, each at its slot. */
 export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
@@ -71,9 +73,13 @@ async function replay(deps: ReplayDeps, delivery: Delivery, signal: AbortSignal)
       "requests were not delivered and are tried again",
     );
   }
+  if (result.failure) {
+    log.error({ event: "no-slots", target, reason: result.failure.message }, "no send slots can be leased");
+  }
   if (result.unsent.length > 0) {
     if (result.unsent.length === requests.length) return "again";
-    await sendAll(deps.queue, [shareMessage(pack, result.unsent, { attempt: pack.attempt })]);
+    const delayMs = result.failure ? afterFailureMs : 0;
+    await sendAll(deps.queue, [shareMessage(pack, result.unsent, { attempt: pack.attempt, delayMs })]);
   }
   return "done";
 }
@@ -95,7 +101,7 @@ class FateNotes {
   readonly #pack: string;
   #fates = new Map<number, Fate>();
   #timer: NodeJS.Timeout | undefined;
-  #failure: unknown;
+  #noting: Promise<void> = Promise.resolve();
 
   constructor(ledger: Ledger, target: string, pack: string) {
     this.#ledger = ledger;
@@ -106,24 +112,28 @@ class FateNotes {
   add(index: number, fate: Fate): void {
     this.#fates.set(index, fate);
     this.#timer ??= setTimeout(() => {
-      this.#note().catch((error: unknown) => {
-        this.#failure = error;
-      });
+      this.#timer = undefined;
+      // Where it fails, the next time has it all again, and `flush` is the last.
+      this.#noting = this.#noting.then(() => this.#note()).catch(() => {});
     }, noteEveryMs);
   }
 
   /** Notes what is left. Rejects where a fate could not be noted, so that the pack comes again. */
   async flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.#noting;
     await this.#note();
-    if (this.#failure) throw this.#failure;
   }
 
   async #note(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
     const fates = this.#fates;
     if (fates.size === 0) return;
     this.#fates = new Map();
-    await this.#ledger.settle(this.#target, this.#pack, fates);
+    try {
+      await this.#ledger.settle(this.#target, this.#pack, fates);
+    } catch (error) {
+      this.#fates = new Map([...fates, ...this.#fates]);
+      throw error;
+    }
   }
 }

@@ -140,7 +140,11 @@ export const configSchema = section({
     .regex(/^embedded:.+/, { error: "must be embedded:DIRECTORY" })
     .describe("embedded:DIRECTORY, relative to this file"),
   targets: z
-    .record(z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, { error: "a target's name has a-z, 0-9 and - only" }), target)
+    .record(
+      z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, { error: "a target's name has a-z, 0-9 and - only" }),
+      target,
+      { error: "must hold at least one target, as NAME: {url: …, rate: …}" },
+    )
     .refine((targets) => Object.keys(targets).length > 0, { error: "needs at least one target" }),
   log: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
 }).meta({ title: "spoa-relay.yaml" });

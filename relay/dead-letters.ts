@@ -35,8 +35,8 @@ export function describeDeadLetter(letter: {
   return {
     messageId: letter.messageId,
     requests: letter.requests,
-    reason: letter.reason ?? summary?.reason ?? reasonOf(letter.body) ?? "unknown",
-    firstCapturedAt: summary?.first ?? "unknown",
+    reason: printable(letter.reason ?? summary?.reason ?? reasonOf(letter.body) ?? "unknown"),
+    firstCapturedAt: printable(summary?.first ?? "unknown"),
   };
 }
 
@@ -80,7 +80,8 @@ export function formatRequest(request: CapturedRequest): string {
   const body = Buffer.from(request.body.subarray(0, shownBodyBytes)).toString();
   const more = request.body.length > shownBodyBytes ? ` … ${request.body.length} bytes in all` : "";
   const state = request.bodyState === "complete" ? "" : `(body ${request.bodyState})\n`;
-  return `# ${request.id} captured ${new Date(request.capturedAtMs).toISOString()}\n${lines.join("\n")}\n\n${state}${body}${more}`;
+  const head = [`# ${request.id} captured ${new Date(request.capturedAtMs).toISOString()}`, ...lines].map(printable);
+  return `${head.join("\n")}\n\n${state}${body.split("\n").map(printable).join("\n")}${more}`;
 }
 
 async function redriveOne(
@@ -98,6 +99,11 @@ async function redriveOne(
   await sendAll(queue, [shareMessage(pack, pack.requests, { attempt: 0 })]);
   await deadLetters.delete([delivery.receipt]);
   return pack.requests.length;
+}
+
+// Captured bytes must not steer the terminal of whoever looks at them.
+function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\t]/gu, (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
 function reasonOf(body: string): string | undefined {

@@ -32,6 +32,11 @@ const connectionHeaders: ReadonlySet<string> = new Set([
   "host",
 ]);
 
+// RFC 9110 5.6.2 and 5.5. undici refuses what does not match, too, but then takes its connection for busy for ever.
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
+const requestTarget = /^\/[\x21-\xff]*$/;
+
 /** True where the body that was captured is not the body that the client sent. */
 export function isBodyIncomplete(request: CapturedRequest): boolean {
   if (request.bodyState === "complete") return false;
@@ -48,18 +53,16 @@ export function isBodyIncomplete(request: CapturedRequest): boolean {
  */
 export function prepareOutbound(target: TargetConfig, request: CapturedRequest, attempt: number): Prepared {
   const path = rewritePath(target, request.path);
-  if (!path.startsWith("/")) return { kind: "unsendable", reason: "the path does not begin with /" };
-  if (request.method === "CONNECT") return { kind: "unsendable", reason: "CONNECT opens a tunnel and is no request" };
   const headers = ["host", hostHeader(target, request)];
   const { set, remove } = target.headers;
   const nominated = connectionNominated(request.headers);
   for (let i = 0; i + 1 < request.headers.length; i += 2) {
     const name = request.headers[i].toLowerCase();
-    if (connectionHeaders.has(name) || nominated.includes(name) || name.startsWith("x-mirror-")) continue;
+    if (isOurs(name) || nominated.includes(name)) continue;
     if (remove.includes(name) || Object.hasOwn(set, name)) continue;
     headers.push(request.headers[i], request.headers[i + 1]);
   }
-  for (const name of Object.keys(set)) if (name !== "host") headers.push(name, set[name]);
+  for (const name of Object.keys(set)) if (!isOurs(name)) headers.push(name, set[name]);
   headers.push(
     "x-mirror-id",
     request.id,
@@ -71,7 +74,25 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
     String(attempt),
   );
   if (isBodyIncomplete(request)) headers.push("x-mirror-truncated", "true");
+  const reason = findFlaw(request.method, path, headers);
+  if (reason !== undefined) return { kind: "unsendable", reason };
   return { kind: "send", request: { method: request.method, path, headers, body: request.body } };
+}
+
+function isOurs(name: string): boolean {
+  return connectionHeaders.has(name) || name.startsWith("x-mirror-");
+}
+
+function findFlaw(method: string, path: string, headers: readonly string[]): string | undefined {
+  if (!path.startsWith("/")) return "the path does not begin with /";
+  if (!requestTarget.test(path)) return "the path holds a space, a line break or a control character";
+  if (method === "CONNECT") return "CONNECT opens a tunnel and is no request";
+  if (!token.test(method)) return "the method is no token";
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    if (!token.test(headers[i])) return "the name of a header is no token";
+    if (!fieldValue.test(headers[i + 1])) return `${headers[i]} holds a line break or a control character`;
+  }
+  return undefined;
 }
 
 function rewritePath(target: TargetConfig, path: string): string {
@@ -87,6 +108,9 @@ function hostHeader(target: TargetConfig, request: CapturedRequest): string {
 }
 
 function connectionNominated(headers: readonly string[]): readonly string[] {
-  const connection = headerOf(headers, "connection");
-  return connection === undefined ? [] : connection.split(",").map((name) => name.trim().toLowerCase());
+  const names: string[] = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    if (headers[i].toLowerCase() === "connection") names.push(...headers[i + 1].toLowerCase().split(","));
+  }
+  return names.map((name) => name.trim());
 }

@@ -30,8 +30,10 @@ export interface ReplayResult {
   readonly delayMs: number;
   /** Never to be delivered, by reason. */
   readonly dead: ReadonlyMap<string, readonly PackedRequest[]>;
-  /** Not tried, because the signal was raised. */
+  /** Not tried, because the signal was raised or no slots could be leased. */
   readonly unsent: readonly PackedRequest[];
+  /** Why no slots could be leased. */
+  readonly failure?: Error;
 }
 
 const firstRetryMs = 1_000;
@@ -39,7 +41,7 @@ const maxRetryMs = 60_000;
 
 /**
  * Sends the given requests of a pack to the lane's target, each at its slot, and waits until all are answered or have
- * failed. Rejects only where no slots can be leased; requests under way are waited for before that.
+ * failed.
  */
 export async function replayPack(
   lane: Lane,
@@ -70,6 +72,7 @@ class PackReplay {
   readonly #again: PackedRequest[] = [];
   readonly #dead = new Map<string, PackedRequest[]>();
   #delayMs: number;
+  #failure: Error | undefined;
 
   constructor(lane: Lane, pack: Pack, onSettled: (index: number, fate: Fate) => void) {
     this.#lane = lane;
@@ -78,7 +81,7 @@ class PackReplay {
     this.#delayMs = Math.min(firstRetryMs * 2 ** Math.min(pack.attempt, 20), maxRetryMs);
   }
 
-  /** Waits for a permit and a slot, then sends without waiting for the answer; false when the signal was raised first. */
+  /** Waits for a permit and a slot, then sends without waiting for the answer; false when there is no slot to be had. */
   async start(request: PackedRequest, signal: AbortSignal): Promise<boolean> {
     const { target, pacer, permits } = this.#lane;
     if (target.truncated === "skip" && isBodyIncomplete(request)) {
@@ -92,11 +95,13 @@ class PackReplay {
     }
     await permits.acquire();
     try {
+      signal.throwIfAborted();
       if (!this.#expire(request)) await pacer?.acquire(signal);
     } catch (error) {
       permits.release();
-      if (signal.aborted) return false;
-      throw error;
+      // Not thrown on: what came of the requests before would be lost, and they would be sent again.
+      if (!signal.aborted) this.#failure = error as Error;
+      return false;
     }
     if (this.#expire(request)) {
       permits.release();
@@ -116,7 +121,12 @@ class PackReplay {
   }
 
   result(): Omit<ReplayResult, "unsent"> {
-    return { again: this.#again.sort((a, b) => a.index - b.index), delayMs: this.#delayMs, dead: this.#dead };
+    return {
+      again: this.#again.sort((a, b) => a.index - b.index),
+      delayMs: this.#delayMs,
+      dead: this.#dead,
+      ...(this.#failure && { failure: this.#failure }),
+    };
   }
 
   #expire(request: PackedRequest): boolean {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
-import { type Dispatcher, Pool } from "undici";
+import { buildConnector, type Dispatcher, Pool } from "undici";
 import type { TargetConfig } from "./config.ts";
 import type { OutboundRequest } from "./outbound.ts";
 import { type Outcome, parseRetryAfterMs } from "./outcome.ts";
@@ -19,14 +19,20 @@ const maxRetryAfterMs = 900_000;
 export class Transport {
   readonly #pool: Pool;
   readonly #timeoutMs: number;
-  readonly #servername: string | undefined;
+  readonly #hostname: string;
 
   constructor(target: TargetConfig) {
     const { ca, verify, serverName } = target.tls;
     const { hostname } = target.url;
     this.#timeoutMs = target.timeoutMs;
-    // Else the transport would take the name to verify from the Host header, which may be the captured one.
-    this.#servername = serverName ?? (isIP(hostname.replace(/^\[|\]$/g, "")) === 0 ? hostname : undefined);
+    this.#hostname = hostname;
+    const servername = serverName ?? (isIP(hostname.replace(/^\[|\]$/g, "")) === 0 ? hostname : "");
+    const connect = buildConnector({
+      timeout: target.timeoutMs,
+      allowH2: false,
+      rejectUnauthorized: verify,
+      ...(ca !== undefined && { ca: readFileSync(ca) }),
+    });
     this.#pool = new Pool(target.url.origin, {
       connections: target.concurrency,
       pipelining: 1,
@@ -34,12 +40,10 @@ export class Transport {
       keepAliveMaxTimeout: keepAliveMs,
       headersTimeout: 0,
       bodyTimeout: 0,
+      maxHeaderSize: maxAnswerBytes,
       allowH2: false,
-      connect: {
-        timeout: target.timeoutMs,
-        rejectUnauthorized: verify,
-        ...(ca !== undefined && { ca: readFileSync(ca) }),
-      },
+      // Empty for an IP address: then the certificate has to name the address.
+      connect: (options, callback) => connect({ ...options, servername }, callback),
     });
   }
 
@@ -53,8 +57,9 @@ export class Transport {
           path: request.path,
           headers: request.headers as string[],
           body: request.body,
-          ...(this.#servername !== undefined && { servername: this.#servername }),
-        },
+          // Else it would be taken from the Host header, which may be the captured one, and each other one would reconnect.
+          servername: this.#hostname,
+        } as Dispatcher.DispatchOptions,
         exchange,
       );
     });
@@ -128,7 +133,15 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 }
 
+// These undici takes for mistakes of the shadow, and ends the connection. An answer they are all the same.
+const refusedAnswers: ReadonlyMap<string, number> = new Map([
+  ["bad response", 100],
+  ["bad upgrade", 101],
+]);
+
 function toOutcome(error: Error & { code?: string }): Outcome {
+  const status = error.code === "UND_ERR_SOCKET" ? refusedAnswers.get(error.message) : undefined;
+  if (status !== undefined) return { kind: "answered", status };
   const reason =
     error.code !== undefined && !error.message.includes(error.code) ? `${error.code}: ${error.message}` : error.message;
   const unsendable = error.code === "UND_ERR_INVALID_ARG" || error.code === "UND_ERR_NOT_SUPPORTED";

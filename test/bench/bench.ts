@@ -1,0 +1,7 @@
+import { benchProxy } from "./proxy-bench.ts";
+import { benchSession } from "./session-bench.ts";
+import { printTable } from "./table.ts";
+
+// `npm run bench`. Machines differ and are noisy: compare what stands in one run.
+printTable("Protocol, in this process", benchSession());
+printTable("HAProxy on this machine, wrk -t1 -c32", await benchProxy());

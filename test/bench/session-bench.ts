@@ -1,0 +1,114 @@
+import { Intake } from "../../agent/intake.ts";
+import { createLedger } from "../../agent/ledger.ts";
+import { Packer } from "../../agent/packer.ts";
+import { Session } from "../../agent/spop/session.ts";
+import { sealPack } from "../../relay/pack-envelope.ts";
+import { bin, headersBinary, hello, notify, str } from "../support/spop-frames.ts";
+import type { Row } from "./table.ts";
+
+// What a socket hands over at once under load.
+const chunkBytes = 64 * 1024;
+const roundMs = 1_500;
+
+/** The agent's work without sockets: frames a second of the session alone, then with everything up to compressed packs. */
+export function benchSession(): Row[] {
+  const frames = Array.from({ length: 256 }, (_, i) => typicalNotify(i));
+  const chunk = Buffer.concat(frames.slice(0, Math.floor(chunkBytes / frames[0].length)));
+  const framesInChunk = Math.floor(chunkBytes / frames[0].length);
+  const session = greetedSession();
+  const alone = perSecond(framesInChunk, () => {
+    session.receive(chunk);
+    session.takeNotifies(() => {});
+  });
+  const packed = perSecond(framesInChunk, pipeline(chunk));
+  const bytes = Math.round(chunk.length / framesInChunk);
+  return [
+    { what: `session: split and acknowledge, NOTIFY of ${bytes} B`, value: `${format(alone)} frames/s` },
+    { what: "… with intake, packing and zstd, one thread", value: `${format(packed)} frames/s` },
+  ];
+}
+
+function pipeline(chunk: Buffer): () => void {
+  const session = greetedSession();
+  const ledger = createLedger();
+  const packer: Packer = new Packer({
+    agent: "bench",
+    targetBytes: 62 * 1024,
+    maxRequests: 1_000,
+    lingerMs: 250,
+    ledger,
+    createId: () => Buffer.alloc(16),
+    hasRoom: () => true,
+    ship: ({ content }) => {
+      packer.learnRatio(content.length, sealPack(content).length);
+      packer.recycle(content.buffer);
+    },
+  });
+  const intake = new Intake({
+    sample: { fraction: 1 },
+    redactHeaders: [],
+    ledger,
+    packer,
+    nowMs: Date.now,
+    random: Math.random,
+    onUnknownArgument: () => {},
+    onUnusable: () => {},
+  });
+  return () => {
+    session.receive(chunk);
+    session.takeNotifies((bytes, start, end) => intake.take(bytes, start, end));
+  };
+}
+
+function greetedSession(): Session {
+  const session = new Session(16 * 1024 * 1024);
+  session.receive(hello());
+  return session;
+}
+
+function perSecond(unitsPerRun: number, run: () => void): number {
+  for (let i = 0; i < 200; i++) run();
+  const startMs = performance.now();
+  let runs = 0;
+  while (performance.now() - startMs < roundMs) {
+    for (let i = 0; i < 20; i++) run();
+    runs += 20;
+  }
+  return (runs * unitsPerRun * 1_000) / (performance.now() - startMs);
+}
+
+function typicalNotify(i: number): Buffer {
+  const headers = [
+    "host",
+    "shop.example.com",
+    "user-agent",
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+    "accept",
+    "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "accept-language",
+    "en-US,en;q=0.5",
+    "accept-encoding",
+    "gzip, deflate, br",
+    "cookie",
+    `session=${(i * 2_654_435_761).toString(16)}${(i * 40_503).toString(16)}; theme=dark`,
+  ];
+  return notify({
+    streamId: i * 7 + 1,
+    messages: [
+      {
+        args: [
+          ["id", str(`0000${i}-4f81-88d0-816811a66a74`)],
+          ["method", str("GET")],
+          ["pathq", str(`/api/v1/items?page=${i % 97}&id=${(i * 40_503).toString(16)}`)],
+          ["ver", str("1.1")],
+          ["hdrs", bin(headersBinary(headers))],
+          ["body", bin("")],
+        ],
+      },
+    ],
+  });
+}
+
+function format(count: number): string {
+  return Math.round(count).toLocaleString("en-US");
+}

@@ -1,0 +1,11 @@
+/** A line of the result. */
+export interface Row {
+  readonly what: string;
+  readonly value: string;
+}
+
+export function printTable(title: string, rows: readonly Row[]): void {
+  const width = Math.max(...rows.map(({ what }) => what.length));
+  console.log(`\n${title}`);
+  for (const { what, value } of rows) console.log(`  ${what.padEnd(width)}  ${value}`);
+}

@@ -1,14 +1,11 @@
-import { execFile } from "node:child_process";
 import { createServer } from "node:net";
-import { resolve } from "node:path";
 import { describe, expect, it } from "vitest";
+import { spoaRelay } from "../support/command-line.ts";
 import { freePorts } from "../support/rig.ts";
-
-const main = resolve(import.meta.dirname, "../../relay/main.ts");
 
 describe("the demo", () => {
   it("shows its six cases and a ledger that adds up, and exits with 0", async () => {
-    const { code, stdout } = await demo(["--ports", String(await eightPorts())]);
+    const { code, stdout } = await spoaRelay("demo", "--ports", String(await eightPorts()));
     expect(stdout).not.toContain("✗");
     for (const number of [1, 2, 3, 4, 5, 6]) expect(stdout).toMatch(new RegExp(`✓ {2}${number} `));
     expect(stdout).toContain("✓  the ledger");
@@ -18,7 +15,7 @@ describe("the demo", () => {
   it("names a port that is taken and tells how to choose others", async () => {
     const first = await eightPorts();
     const squatter = createServer().listen(first + 3, "127.0.0.1");
-    const { code, stderr } = await demo(["--ports", String(first)]);
+    const { code, stderr } = await spoaRelay("demo", "--ports", String(first));
     squatter.close();
     expect(stderr).toContain(`port ${first + 3} (shadow) is taken`);
     expect(stderr).toContain("--ports");
@@ -30,12 +27,4 @@ describe("the demo", () => {
 async function eightPorts(): Promise<number> {
   const [port] = await freePorts(1);
   return port > 60_000 ? port - 30_000 : port + 100;
-}
-
-function demo(args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  return new Promise((done) => {
-    execFile(process.execPath, [main, "demo", ...args], (error, stdout, stderr) => {
-      done({ code: error ? Number(error.code) : 0, stdout, stderr });
-    });
-  });
 }

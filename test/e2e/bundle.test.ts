@@ -1,0 +1,95 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createConnection } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
+import { ingressQueue } from "../../relay/queue/names.ts";
+import { run } from "../support/command-line.ts";
+import { freePorts } from "../support/rig.ts";
+import { get, hello, notify } from "../support/spop-frames.ts";
+import { until } from "../support/until.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+let directory: string;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "spoa-relay-bundle-"));
+  // By themselves: no node_modules above them to fall back to.
+  for (const [entry, file] of [
+    ["agent/main.ts", "agent.js"],
+    ["relay/main.ts", "spoa-relay.js"],
+  ]) {
+    const built = await run(
+      "npm",
+      "--prefix",
+      root,
+      "run",
+      "--silent",
+      "bundle",
+      "--",
+      entry,
+      `--outfile=${join(directory, file)}`,
+    );
+    expect(built.stderr).not.toContain("error");
+    expect(built.code).toBe(0);
+  }
+  writeFileSync(join(directory, "package.json"), '{"type":"module"}');
+});
+
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+describe("the agent as one file", () => {
+  it("takes requests, and its thread puts them into the queue", async () => {
+    const [port, admin] = await freePorts(2);
+    const config = join(directory, "spoa-relay.yaml");
+    writeFileSync(
+      config,
+      `agent: { listen: "unix:${join(directory, "spop.sock")}", admin: "127.0.0.1:${admin}", drain: 10ms }
+queue: embedded:./data
+targets: { a: { url: "http://127.0.0.1:${port}", rate: 1/s } }
+`,
+    );
+    const agent = spawn(process.execPath, [join(directory, "agent.js"), "--config", config], { stdio: "ignore" });
+    const exited = once(agent, "exit");
+    try {
+      await until(async () => (await fetch(`http://127.0.0.1:${admin}/readyz`).catch(() => undefined))?.ok === true);
+      const socket = createConnection({ path: join(directory, "spop.sock") });
+      socket.write(Buffer.concat([hello(), notify({ messages: [get("/a"), get("/b")] })]));
+      await until(async () => {
+        const { seen } = (await (await fetch(`http://127.0.0.1:${admin}/stats`)).json()) as { seen: number };
+        return seen === 2;
+      });
+      agent.kill("SIGTERM");
+      expect((await exited)[0]).toBe(0);
+      socket.destroy();
+    } finally {
+      agent.kill("SIGKILL");
+    }
+    const queue = EmbeddedQueue.open({ directory: join(directory, "data"), name: ingressQueue });
+    expect(queue.depth()).toEqual({ messages: 1, requests: 2 });
+    queue.close();
+  });
+
+  it("prints its help, and ends with 2 for a wrong argument", async () => {
+    expect((await run(process.execPath, join(directory, "agent.js"), "--help")).stdout).toContain("Usage: agent");
+    expect((await run(process.execPath, join(directory, "agent.js"), "--bogus")).code).toBe(2);
+  });
+});
+
+describe("the command line as one file", () => {
+  it("runs by itself", async () => {
+    const { code, stdout } = await run(
+      process.execPath,
+      join(directory, "spoa-relay.js"),
+      "config",
+      "check",
+      "--config",
+      join(directory, "spoa-relay.yaml"),
+    );
+    expect(stdout).toContain("is right: 1 target(s): a");
+    expect(code).toBe(0);
+  });
+});

@@ -1,0 +1,145 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Pool } from "undici";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { spoaRelay } from "../support/command-line.ts";
+import { Rig } from "../support/rig.ts";
+import { until } from "../support/until.ts";
+
+let directory: string;
+let right: string;
+let wrong: string;
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "spoa-relay-cli-"));
+  right = join(directory, "right.yaml");
+  wrong = join(directory, "wrong.yaml");
+  writeFileSync(
+    right,
+    `host: { admin: "127.0.0.1:1" }\nqueue: embedded:./data\ntargets: { a: { url: http://127.0.0.1:1, rate: 1/s, sample: 0% } }\n`,
+  );
+  writeFileSync(
+    wrong,
+    "queue: embedded:./data\ntargets:\n  a:\n    url: http://127.0.0.1:1\n    rate: fast\n    smaple: 5%\n",
+  );
+});
+
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+describe("every command", () => {
+  it.each([
+    "agent",
+    "host",
+    "up",
+    "mirror",
+    "config check",
+    "config schema",
+    "demo",
+    "stats",
+    "dlq list",
+    "dlq show",
+    "dlq redrive",
+  ])("has help with an example: %s", async (command) => {
+    const { code, stdout } = await spoaRelay(...command.split(" "), "--help");
+    expect(stdout).toContain(`Usage: spoa-relay ${command}`);
+    expect(stdout).toContain(`Example: spoa-relay ${command}`);
+    expect(code).toBe(0);
+  });
+
+  it.each(["agent", "host", "up", "config check", "stats", "dlq list"])(
+    "ends with 2 and names file, line and key of a mistake: %s",
+    async (command) => {
+      const { code, stderr } = await spoaRelay(...command.split(" "), "--config", wrong);
+      expect(stderr).toContain(`${wrong}:5: targets.a.rate: "fast" is not a rate, such as 200/s`);
+      expect(stderr).toContain(`${wrong}:6: targets.a: unknown key smaple; allowed here: url, rate, sample`);
+      expect(code).toBe(2);
+    },
+  );
+});
+
+describe("the command line", () => {
+  it("ends with 2 where a command or an option does not exist", async () => {
+    expect((await spoaRelay("bogus")).code).toBe(2);
+    expect((await spoaRelay("up", "--bogus")).code).toBe(2);
+    expect((await spoaRelay("mirror", "-r0")).stderr).toContain("--mirror-url");
+    expect((await spoaRelay("mirror", "-u", "ftp://x")).code).toBe(2);
+  });
+
+  it("warns of a sample of 0 %", async () => {
+    const { code, stdout } = await spoaRelay("config", "check", "--config", right);
+    expect(stdout).toContain("targets.a.sample is 0%: this target gets nothing");
+    expect(code).toBe(0);
+  });
+
+  it("prints a JSON Schema that knows every section", async () => {
+    const { stdout } = await spoaRelay("config", "schema");
+    const schema = JSON.parse(stdout) as { properties: Record<string, unknown>; additionalProperties: boolean };
+    expect(Object.keys(schema.properties)).toEqual(
+      expect.arrayContaining(["agent", "host", "queue", "targets", "log"]),
+    );
+    expect(schema.additionalProperties).toBe(false);
+  });
+
+  it("says which host does not answer, and how to start it", async () => {
+    const { code, stderr } = await spoaRelay("stats", "--config", right);
+    expect(stderr).toContain("no host answers on 127.0.0.1:1; start it: spoa-relay host --config");
+    expect(code).toBe(1);
+  });
+
+  it("names the targets there are where one does not exist", async () => {
+    const { code, stderr } = await spoaRelay("dlq", "list", "nobody", "--config", right);
+    expect(stderr).toContain("there is no target nobody");
+    expect(stderr).toContain("has: a");
+    expect(code).toBe(1);
+  });
+});
+
+describe("dead letters", () => {
+  it("are listed, shown without credentials, and sent again at the target's rate", async () => {
+    const rig = await Rig.start({ targets: { shadow: "rate: 50/s, attempts: 1" } });
+    try {
+      const { shadow } = rig.shadows;
+      await shadow.stop();
+      const pool = new Pool(rig.frontend);
+      for (let i = 0; i < 12; i++) {
+        const headers = { cookie: "session=secret", "x-number": String(i) };
+        const request = { method: "POST", path: `/api/v1/dead/${i}`, headers, body: `body ${i}` } as const;
+        await (await pool.request(request)).body.dump();
+      }
+      await pool.close();
+      const { stdout: dead } = await ledgerWith(rig, "dead-lettered 12");
+      expect(dead).not.toContain("✗");
+
+      const { stdout: list } = await spoaRelay("dlq", "list", "shadow", "--config", rig.configFile);
+      expect(list).toContain("ECONNREFUSED");
+      const number = /^shadow {2}(\d+)/m.exec(list)?.[1] as string;
+      const { stdout: shown } = await spoaRelay("dlq", "show", "shadow", number, "--config", rig.configFile);
+      expect(shown).toContain("POST /api/v1/dead/0 HTTP/1.1");
+      expect(shown).toContain("body 0");
+      expect(shown).not.toContain("secret");
+
+      await shadow.start();
+      const { code, stdout } = await spoaRelay("dlq", "redrive", "shadow", "--config", rig.configFile);
+      expect(stdout).toContain("12 request(s) are back in the queue of shadow");
+      expect(code).toBe(0);
+      await until(() => shadow.received.length === 12);
+      const { stdout: done } = await ledgerWith(rig, "answered 12 (2xx 12)");
+      expect(done).toContain("dead-lettered 0");
+      expect(done).not.toContain("✗");
+      expect((await spoaRelay("dlq", "list", "--config", rig.configFile)).stdout).toBe("no dead letters\n");
+    } finally {
+      await rig.stop();
+    }
+  }, 40_000);
+});
+
+/** The ledger as `stats` prints it, once it contains `text`. */
+async function ledgerWith(rig: Rig, text: string): Promise<{ stdout: string }> {
+  let stdout = "";
+  await until(async () => {
+    ({ stdout } = await spoaRelay("stats", "--config", rig.configFile));
+    return stdout.includes(text);
+  });
+  return { stdout };
+}

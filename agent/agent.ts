@@ -43,7 +43,7 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
     ship: (pack) => shipper.ship(pack),
   });
   const shipper = new Shipper({
-    worker: { queueDirectory: config.queueDirectory },
+    worker: { ingress: config.ingress },
     ledger,
     log,
     onSealed: (contentBytes, sealedBytes, buffer) => {

@@ -1,5 +1,5 @@
 /** Why a request that the agent had seen did not reach the queue. */
-export type DropReason = "buffer full" | "oversize" | "shipper failed" | "given up at exit";
+export type DropReason = "buffer full" | "oversize" | "refused by the queue" | "shipper failed" | "given up at exit";
 
 /** The agent's book of one run: every request it has seen is in exactly one of the other figures. */
 export interface AgentLedger {

@@ -2,14 +2,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { MessagePort } from "node:worker_threads";
 import { sealPack } from "../relay/pack-envelope.ts";
 import type { PackSummary } from "../relay/pack-summary.ts";
-import { EmbeddedQueue } from "../relay/queue/embedded.ts";
-import { ingressQueue } from "../relay/queue/names.ts";
+import { type IngressPlace, openIngress } from "../relay/queue/ingress.ts";
 import { type OutgoingMessage, QueueError, type QueueSender } from "../relay/queue/port.ts";
 import type { DropReason } from "./ledger.ts";
 
 /** What the worker needs to find its queue. */
 export interface WorkerOptions {
-  readonly queueDirectory: string;
+  readonly ingress: IngressPlace;
 }
 
 export type ToWorker =
@@ -25,7 +24,14 @@ export type FromWorker =
       readonly buffer: ArrayBuffer;
     }
   | { readonly kind: "shipped"; readonly packs: number; readonly requests: number; readonly sealedBytes: number }
-  | { readonly kind: "dropped"; readonly reason: DropReason; readonly requests: number; readonly sealedBytes: number }
+  | {
+      readonly kind: "dropped";
+      readonly reason: DropReason;
+      readonly requests: number;
+      readonly sealedBytes: number;
+      /** What the queue says. */
+      readonly detail?: string;
+    }
   | { readonly kind: "queueDown"; readonly message: string }
   | { readonly kind: "queueUp" }
   | { readonly kind: "stopped" };
@@ -34,17 +40,20 @@ const maxBatch = 10;
 const firstRetryMs = 100;
 const maxRetryMs = 5_000;
 
-/** Runs in the worker thread: compresses packs and sends them, again and again until the queue has them. */
-export function runShipperWorker(port: MessagePort, options: WorkerOptions): void {
-  const queue = EmbeddedQueue.open({ directory: options.queueDirectory, name: ingressQueue });
-  const shipping = new Shipping(queue, (message, transfer) => port.postMessage(message, transfer));
+/**
+ * Runs in the worker thread: compresses packs and sends them, again and again until the queue has them. Resolves when it is
+ * ready; the port keeps what comes earlier.
+ */
+export async function runShipperWorker(port: MessagePort, options: WorkerOptions): Promise<void> {
+  const ingress = await openIngress(options.ingress);
+  const shipping = new Shipping(ingress.queue, (message, transfer) => port.postMessage(message, transfer));
   port.on("message", (message: ToWorker) => {
     if (message.kind === "pack") {
       shipping.add(message);
       return;
     }
     shipping.finish(message.withinMs).then(() => {
-      queue.close();
+      ingress.close();
       port.postMessage({ kind: "stopped" } satisfies FromWorker);
       port.close();
     });
@@ -59,7 +68,7 @@ class Shipping {
   readonly #deadline = new AbortController();
   #waiting: OutgoingMessage[] = [];
   #sending: Promise<void> | undefined;
-  #down = false;
+  #problem: string | undefined;
 
   constructor(queue: QueueSender, post: Post) {
     this.#queue = queue;
@@ -91,12 +100,13 @@ class Shipping {
       const problem = await this.#sendBatch(batch);
       if (problem === undefined) {
         retryMs = firstRetryMs;
-        if (this.#down) this.#post({ kind: "queueUp" });
-        this.#down = false;
+        if (this.#problem !== undefined) this.#post({ kind: "queueUp" });
+        this.#problem = undefined;
         continue;
       }
-      if (!this.#down) this.#post({ kind: "queueDown", message: problem.message });
-      this.#down = true;
+      // Also where only the reason is another one: it is what the operator acts upon.
+      if (this.#problem !== problem.message) this.#post({ kind: "queueDown", message: problem.message });
+      this.#problem = problem.message;
       await sleep(retryMs, undefined, { signal: this.#deadline.signal }).catch(() => {});
       retryMs = Math.min(retryMs * 2, maxRetryMs);
     }
@@ -132,7 +142,10 @@ class Shipping {
         shipped.requests += message.requests;
         shipped.sealedBytes += message.pack.length;
       } else if (error.code === "TOO_BIG") {
-        this.#drop(message, "oversize");
+        this.#drop(message, "oversize", error.message);
+      } else if (error.code === "BAD_ARGUMENT") {
+        // The queue would refuse it each time, and what is tried again stands before all others.
+        this.#drop(message, "refused by the queue", error.message);
       } else {
         problem = error;
         again.push(message);
@@ -143,7 +156,8 @@ class Shipping {
     return problem;
   }
 
-  #drop(message: OutgoingMessage, reason: DropReason): void {
-    this.#post({ kind: "dropped", reason, requests: message.requests, sealedBytes: message.pack.length });
+  #drop({ requests, pack }: OutgoingMessage, reason: DropReason, detail?: string): void {
+    const dropped = { kind: "dropped", reason, requests, sealedBytes: pack.length } as const;
+    this.#post(detail === undefined ? dropped : { ...dropped, detail });
   }
 }

@@ -101,7 +101,10 @@ export class Shipper {
         this.#waitingBytes -= message.sealedBytes;
         this.#waitingRequests -= message.requests;
         this.#lose(message.reason, message.requests);
-        log.warn({ event: "dropped", reason: message.reason, requests: message.requests }, "requests were dropped");
+        log.warn(
+          { event: "dropped", reason: message.reason, requests: message.requests, detail: message.detail },
+          "requests were dropped",
+        );
         break;
       case "queueDown":
         this.#queueProblem = message.message;
@@ -143,4 +146,4 @@ export class Shipper {
   }
 }
 
-if (!isMainThread && parentPort && workerData?.role === role) runShipperWorker(parentPort, workerData.options);
+if (!isMainThread && parentPort && workerData?.role === role) await runShipperWorker(parentPort, workerData.options);

@@ -36,13 +36,25 @@ function createHostMetrics(readStats: () => Promise<HostStats>): Registry {
   });
   new Gauge({
     name: "spoa_relay_ingress_requests",
-    help: "Requests that wait for the fan-out, or that it could not decode",
+    help: "Requests that wait for the fan-out (SQS cannot count them), or that it could not decode",
     labelNames: ["state"],
     registers,
     async collect() {
       const { ingress } = await readStats();
-      this.set({ state: "waiting" }, ingress.waiting);
+      this.reset();
+      if (ingress.waiting !== undefined) this.set({ state: "waiting" }, ingress.waiting);
       this.set({ state: "deadLettered" }, ingress.deadLettered);
+    },
+  });
+  new Gauge({
+    name: "spoa_relay_ingress_messages",
+    help: "Packs that wait for the fan-out; absent while the queue does not answer",
+    registers,
+    async collect() {
+      const { messages } = (await readStats()).ingress;
+      // Without this the gauge would show the last figure, or 0.
+      this.remove();
+      if (messages !== undefined) this.set(messages);
     },
   });
   new Gauge({

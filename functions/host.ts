@@ -24,7 +24,7 @@ const fanOutBatch = 10;
 
 /** Runs the functions on this machine. Rejects where the data directory or the admin address cannot be used. */
 export async function startHost(config: Config, log: Logger): Promise<RunningHost> {
-  const stores = openStores(config);
+  const stores = await openStores(config);
   const { visibilityMs, inFlight } = config.host;
   const transports = config.targets.map((target) => new Transport(target));
   const queueOf = (target: { readonly name: string }) => stores.targets.get(target.name) as EmbeddedQueue;
@@ -39,13 +39,22 @@ export async function startHost(config: Config, log: Logger): Promise<RunningHos
     stores.close();
     throw new Error(`host.admin: ${(error as Error).message}; choose another host.admin`, { cause: error });
   }
+  if (config.ingress.kind === "sqs") {
+    const { messages, requests } = stores.localIngress.depth();
+    if (messages > 0) {
+      log.error(
+        { event: "left-behind", directory: config.queueDirectory, messages, requests },
+        "an embedded ingress queue has packs that nobody takes while queue is in SQS",
+      );
+    }
+  }
   const fanOut = new Poller({
     name: "ingress",
-    queue: stores.ingress,
+    queue: stores.ingress.queue,
     app: createFanOut({
       targets: config.targets,
       queueOf,
-      deadLetters: stores.ingress.deadLetters,
+      deadLetters: stores.localIngress.deadLetters,
       ledger: stores.state,
       log,
     }),

@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 import type { AgentStats } from "./agent-stats.ts";
-import type { HostStats, TargetStats } from "./host-stats.ts";
+import type { AgentArrivals, HostStats, IngressStats, TargetStats } from "./host-stats.ts";
 
 /** One equation of the ledger: a whole, its parts, and whether they add up. */
 export interface Equation {
@@ -15,19 +15,8 @@ export function toEquations(agent: AgentStats | undefined, host: HostStats): Equ
   const equations: Equation[] = [];
   if (agent) {
     equations.push(agentEquation(agent));
-    const arrived = host.agents.find((arrivals) => arrivals.agent === agent.agent)?.requests ?? 0;
-    const { waiting, deadLettered, expired } = host.ingress;
-    // The ingress queue may hold packs of other agents and earlier runs: these can only make it larger.
-    const inIngress = agent.enqueued - arrived;
-    equations.push({
-      title: "ingress queue",
-      whole: ["enqueued", agent.enqueued],
-      parts: [
-        ["fanned out", arrived],
-        ["waiting, expired or undecodable", inIngress],
-      ],
-      unaccounted: Math.abs(inIngress - Math.max(0, Math.min(inIngress, waiting + deadLettered + expired))),
-    });
+    const arrivals = host.agents.find((arrived) => arrived.agent === agent.agent);
+    equations.push(ingressEquation(agent, arrivals, host.ingress));
   }
   for (const [name, stats] of Object.entries(host.targets)) equations.push(targetEquation(name, stats));
   return equations;
@@ -57,6 +46,37 @@ function agentEquation(stats: AgentStats): Equation {
     whole: ["seen", stats.seen],
     parts,
     unaccounted: Math.abs(stats.seen - parts.reduce((total, [, count]) => total + count, 0)),
+  };
+}
+
+// The queue may hold packs of other agents and earlier runs: these can only make it larger.
+function ingressEquation(agent: AgentStats, arrivals: AgentArrivals | undefined, ingress: IngressStats): Equation {
+  const arrived = arrivals?.requests ?? 0;
+  const away = agent.enqueued - arrived;
+  const equation = { title: "ingress queue", whole: ["enqueued", agent.enqueued] } as const;
+  const { messages, waiting, expired, deadLettered, deadMessages, problem } = ingress;
+  if (waiting !== undefined) {
+    return {
+      ...equation,
+      parts: [
+        ["fanned out", arrived],
+        ["waiting, expired or undecodable", away],
+      ],
+      unaccounted: Math.abs(away - Math.max(0, Math.min(away, waiting + deadLettered + (expired ?? 0)))),
+    };
+  }
+  // SQS counts messages and no requests, so it is the packs that must be somewhere. Where they are not, no one can say how
+  // many of the requests are missing: all of them count as unaccounted for.
+  const packsAway = agent.packs - (arrivals?.packs ?? 0);
+  const accountedFor = away >= 0 && packsAway <= (messages ?? 0) + deadMessages;
+  const inSqs = problem === undefined ? `waiting in SQS: ${messages} messages` : `SQS does not tell: ${problem}`;
+  return {
+    ...equation,
+    parts: [
+      ["fanned out", arrived],
+      ["not fanned out", away, `in ${packsAway} packs; ${inSqs}, undecodable: ${deadMessages}`],
+    ],
+    unaccounted: away === 0 || accountedFor ? 0 : Math.abs(away),
   };
 }
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { findQueueUrlMistake } from "./queue/sqs-url.ts";
 import { parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "./units.ts";
 
 // Every object is strict: a misspelt key must not silently mean the default.
@@ -130,15 +131,37 @@ const host = section({
     .prefault("30s")
     .describe("How long a pack stays hidden after its process died; a living process extends it"),
   inFlight: z.int().min(1).max(64).default(4).describe("Packs under way at once, per queue"),
+  data: z
+    .string()
+    .min(1)
+    .describe(
+      "Where the host keeps the targets' queues, dead letters and figures if queue is in SQS, relative to this file; ./data by default",
+    )
+    .optional(),
 });
+
+const queueForms =
+  "embedded:DIRECTORY or the URL of an SQS queue, such as https://sqs.eu-central-1.amazonaws.com/123456789012/spoa-relay";
+
+const queue = z
+  .string({ error: `must be ${queueForms}` })
+  .regex(/^(?:embedded:.+|https?:\/\/.+)$/, { error: `must be ${queueForms}` })
+  .transform((text, context) => {
+    if (text.startsWith("embedded:")) return { kind: "embedded" as const, directory: text.slice("embedded:".length) };
+    const url = URL.parse(text);
+    const mistake = url ? findQueueUrlMistake(url) : `must be ${queueForms}`;
+    if (url && mistake === undefined) return { kind: "sqs" as const, url };
+    context.addIssue({ code: "custom", message: `${mistake}` });
+    return z.NEVER;
+  })
+  .describe(
+    "Between agents and host: embedded:DIRECTORY, relative to this file, or the URL of a standard queue in SQS",
+  );
 
 export const configSchema = section({
   agent: agent.prefault({}),
   host: host.prefault({}),
-  queue: z
-    .string({ error: "must be embedded:DIRECTORY" })
-    .regex(/^embedded:.+/, { error: "must be embedded:DIRECTORY" })
-    .describe("embedded:DIRECTORY, relative to this file"),
+  queue,
   targets: z
     .record(
       z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, { error: "a target's name has a-z, 0-9 and - only" }),
@@ -147,7 +170,13 @@ export const configSchema = section({
     )
     .refine((targets) => Object.keys(targets).length > 0, { error: "needs at least one target" }),
   log: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
-}).meta({ title: "spoa-relay.yaml" });
+})
+  .superRefine(({ queue: { kind }, host: { data } }, context) => {
+    if (kind !== "embedded" || data === undefined) return;
+    const message = "is for a queue in SQS; with embedded:DIRECTORY everything is kept in DIRECTORY";
+    context.addIssue({ code: "custom", path: ["host", "data"], message });
+  })
+  .meta({ title: "spoa-relay.yaml" });
 
 export type ParsedConfig = z.output<typeof configSchema>;
 

@@ -4,6 +4,8 @@ import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { configSchema, type ListenAddress, type ParsedConfig } from "./config-schema.ts";
 import { ConfigError, parseConfigText } from "./config-text.ts";
+import type { IngressPlace } from "./queue/ingress.ts";
+import { isPrivate } from "./queue/sqs-url.ts";
 import type { Sample, StickyBy } from "./sample.ts";
 import type { When } from "./when.ts";
 
@@ -52,7 +54,9 @@ export interface Config {
   readonly file: string;
   readonly agent: AgentConfig;
   readonly host: HostConfig;
-  /** Directory of the embedded queue. */
+  /** Where agents put packs, and the host takes them from. */
+  readonly ingress: IngressPlace;
+  /** Directory of the embedded queues and of the state, on the machine of the host. */
   readonly queueDirectory: string;
   readonly targets: readonly TargetConfig[];
   readonly log: ParsedConfig["log"];
@@ -83,11 +87,22 @@ function toConfig(parsed: ParsedConfig, file: string): Config {
     .filter((target) => target.sample.fraction === 0)
     .map((target) => `targets.${target.name}.sample is 0%: this target gets nothing`);
   if (parsed.agent.sample === 0) warnings.push("agent.sample is 0%: nothing is mirrored");
+  if (parsed.queue.kind === "sqs" && !isPrivate(parsed.queue.url)) {
+    warnings.push(`queue is ${parsed.queue.url.href}: over http, everyone on the way can read the requests; use https`);
+  }
+  const { queue } = parsed;
+  const queueDirectory = resolve(
+    directory,
+    queue.kind === "embedded" ? queue.directory : (parsed.host.data ?? "./data"),
+  );
+  const ingress: IngressPlace =
+    queue.kind === "embedded" ? { kind: "embedded", directory: queueDirectory } : { kind: "sqs", url: queue.url.href };
   return Object.freeze({
     file: resolve(file),
     agent: toAgent(parsed.agent),
     host: { admin: parsed.host.admin, visibilityMs: parsed.host.visibility, inFlight: parsed.host.inFlight },
-    queueDirectory: resolve(directory, parsed.queue.slice("embedded:".length)),
+    ingress,
+    queueDirectory,
     targets,
     log: parsed.log,
     warnings,

@@ -1,17 +1,27 @@
+import { QueueError } from "./queue/port.ts";
 import type { Fate } from "./state/port.ts";
 import type { Stores } from "./stores.ts";
 
 /** What `GET /stats` of a host answers. */
 export interface HostStats {
-  readonly ingress: {
-    readonly waiting: number;
-    readonly deadLettered: number;
-    /** Removed by the retention of the queue before they were fanned out. */
-    readonly expired: number;
-  };
+  readonly ingress: IngressStats;
   /** By agent and run: what was fanned out of what it had enqueued. */
   readonly agents: readonly AgentArrivals[];
   readonly targets: Readonly<Record<string, TargetStats>>;
+}
+
+export interface IngressStats {
+  /** Messages that wait for the fan-out, a pack each; in SQS an estimate. Undefined where the queue does not answer. */
+  readonly messages?: number;
+  /** Requests in them. Undefined where the queue does not answer, and in SQS, which knows nothing of requests. */
+  readonly waiting?: number;
+  /** Requests in packs that cannot be decoded, as far as their summaries tell, and the packs. */
+  readonly deadLettered: number;
+  readonly deadMessages: number;
+  /** Requests that the retention of the queue removed before they were fanned out. Undefined in SQS, which tells nobody. */
+  readonly expired?: number;
+  /** Why the queue does not answer. */
+  readonly problem?: string;
 }
 
 export interface AgentArrivals {
@@ -47,11 +57,7 @@ export async function readHostStats(stores: Stores): Promise<HostStats> {
     };
   }
   return {
-    ingress: {
-      waiting: stores.ingress.depth().requests,
-      deadLettered: stores.ingress.deadLetters.depth().requests,
-      expired: stores.ingress.expired().requests,
-    },
+    ingress: await readIngress(stores),
     agents: agents.map(({ agent, requests, packs, lastSequence }) => ({
       agent,
       requests,
@@ -60,6 +66,24 @@ export async function readHostStats(stores: Stores): Promise<HostStats> {
     })),
     targets: byTarget,
   };
+}
+
+async function readIngress({ ingress, localIngress }: Stores): Promise<IngressStats> {
+  const { messages: deadMessages, requests: deadLettered } = localIngress.deadLetters.depth();
+  try {
+    const { messages, requests, expiredRequests } = await ingress.depth();
+    return {
+      messages,
+      ...(requests !== undefined && { waiting: requests }),
+      deadLettered,
+      deadMessages,
+      ...(expiredRequests !== undefined && { expired: expiredRequests }),
+    };
+  } catch (error) {
+    // All other figures are as good as ever.
+    if (error instanceof QueueError) return { deadLettered, deadMessages, problem: error.message };
+    throw error;
+  }
 }
 
 const noFates: Readonly<Record<Fate, number>> = {

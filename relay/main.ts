@@ -214,7 +214,7 @@ async function withQueues(
     const names = config.targets.map(({ name }) => name).join(", ");
     throw new Failure(`there is no target ${target}; ${config.file} has: ${names}`);
   }
-  const stores = openStores(config);
+  const stores = await openStores(config);
   try {
     for (const [name, queue] of stores.targets) {
       if (target === undefined || target === name) await work(name, queue, stores);

@@ -89,7 +89,10 @@ export class Stage {
     for (;;) {
       const agent = await getJson<AgentStats>(`http://127.0.0.1:${ports.agentAdmin}/stats`);
       const host = await getJson<HostStats>(`http://127.0.0.1:${ports.hostAdmin}/stats`);
-      const waiting = Object.values(host.targets).reduce((total, { inQueue }) => total + inQueue, host.ingress.waiting);
+      const waiting = Object.values(host.targets).reduce(
+        (total, { inQueue }) => total + inQueue,
+        host.ingress.messages ?? 0,
+      );
       if ((waiting === 0 && agent.pending === 0) || Date.now() > untilMs) return toEquations(agent, host);
       await sleep(50);
     }

@@ -1,0 +1,128 @@
+import { QueueError, type QueueErrorCode } from "./port.ts";
+
+/** What was asked of which queue, for the text of an error. */
+export interface SqsCall {
+  /** As IAM has it, such as `SendMessage`. */
+  readonly action: string;
+  readonly queueUrl: string;
+}
+
+/** Why SQS did not do something: an exception of the SDK, or an entry of `Failed[]`. */
+interface Refusal {
+  readonly code: string;
+  readonly text: string;
+  /** Undefined where no answer came. */
+  readonly status?: number | undefined;
+}
+
+/** Makes a `QueueError` that says what to do of whatever the SDK throws. */
+export function toQueueError(error: unknown, call: SqsCall): QueueError {
+  const [code, text] = explain(toRefusal(error), call);
+  return new QueueError(code, text, { cause: error });
+}
+
+/** The same for an entry of `Failed[]`. */
+export function toEntryError(
+  entry: { readonly Code?: string | undefined; readonly Message?: string | undefined },
+  call: SqsCall,
+): QueueError {
+  const [code, text] = explain({ code: entry.Code ?? "", text: entry.Message ?? "no reason given", status: 200 }, call);
+  return new QueueError(code, text);
+}
+
+/** True where a receipt is no longer, or never was, the newest of a message in flight. */
+export function isStaleReceipt(error: unknown): boolean {
+  const { code, text } = toRefusal(error);
+  if (/ReceiptHandleIsInvalid|MessageNotInflight/.test(code)) return true;
+  return /Invalid(?:Parameter|Attribute)Value/.test(code) && /receipt ?handle/i.test(text);
+}
+
+// In this order: `KmsThrottled` is throttling, and SQS answers throttling with 403, too.
+const rules: readonly {
+  readonly code: QueueErrorCode;
+  readonly fits: (refusal: Refusal) => boolean;
+  readonly advice: (call: SqsCall) => string;
+}[] = [
+  {
+    code: "UNAVAILABLE",
+    fits: ({ code, status }) =>
+      /Throttl|OverLimit|TooManyRequests|SlowDown|LimitExceeded/i.test(code) || status === 429,
+    advice: () => "SQS throttles; it is tried again",
+  },
+  {
+    code: "DENIED",
+    fits: ({ code }) => /^Credentials|^TokenProvider/.test(code),
+    advice: () =>
+      "there are no usable AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give this machine a role",
+  },
+  {
+    code: "DENIED",
+    fits: ({ code }) => /Expired|TokenRefreshRequired/.test(code),
+    advice: () => "the AWS credentials have expired: renew them",
+  },
+  {
+    code: "DENIED",
+    fits: ({ code }) => /Signature|TooSkewed/.test(code),
+    advice: () => "AWS does not accept the signature: check AWS_SECRET_ACCESS_KEY and the clock of this machine",
+  },
+  {
+    code: "DENIED",
+    fits: ({ code }) =>
+      /InvalidClientTokenId|UnrecognizedClient|InvalidAccessKeyId|MissingAuthenticationToken|OptInRequired/.test(code),
+    advice: () =>
+      "AWS does not know these credentials: check AWS_ACCESS_KEY_ID, or the profile or role of this machine",
+  },
+  {
+    code: "DENIED",
+    fits: ({ code }) => /^Kms|^KMS\./.test(code),
+    advice: () => "the KMS key of the queue cannot be used: check its state and its policy",
+  },
+  {
+    code: "DENIED",
+    fits: ({ code, status }) =>
+      /AccessDenied|NotAuthorized|InvalidSecurity/.test(code) || [401, 403].includes(status ?? 0),
+    advice: ({ action, queueUrl }) =>
+      `these AWS credentials must not sqs:${action} on ${queueUrl}: allow it in their policy`,
+  },
+  {
+    code: "UNAVAILABLE",
+    fits: ({ code }) =>
+      /QueueDoesNotExist|NonExistentQueue|QueueDeletedRecently|ResourceNotFound|InvalidAddress/.test(code),
+    advice: ({ queueUrl }) => `there is no queue ${queueUrl}: create it, or correct queue: in the configuration`,
+  },
+  {
+    code: "TOO_BIG",
+    fits: ({ code, text, status }) => /TooLong/.test(code) || /must be shorter than/.test(text) || status === 413,
+    advice: () => "the queue takes no message of this size: raise its MaximumMessageSize to 1 MiB",
+  },
+  {
+    code: "BAD_ARGUMENT",
+    // Only what SQS itself says of a message. Any other 4xx may come from a proxy, and says nothing about the message.
+    fits: ({ code }) => /InvalidMessageContents|Invalid(?:Parameter|Attribute)Value|MissingParameter/.test(code),
+    advice: () => "SQS refuses the message",
+  },
+  {
+    code: "UNAVAILABLE",
+    fits: ({ status }) => status === undefined,
+    advice: ({ queueUrl }) =>
+      `${new URL(queueUrl).host} does not answer: check the network, and the endpoint in queue: of the configuration`,
+  },
+  { code: "UNAVAILABLE", fits: () => true, advice: () => "SQS could not do it; it is tried again" },
+];
+
+function explain(refusal: Refusal, call: SqsCall): [QueueErrorCode, string] {
+  const { code, advice } = rules.find(({ fits }) => fits(refusal)) as (typeof rules)[number];
+  const { status, text } = refusal;
+  const answer = status === undefined || status === 200 ? refusal.code : `${refusal.code}, HTTP ${status}`;
+  return [code, `${advice(call)} (${answer}: ${text})`];
+}
+
+function toRefusal(error: unknown): Refusal {
+  const { name, code, message, $metadata, $response } = error as Partial<NodeJS.ErrnoException> & {
+    readonly $metadata?: { readonly httpStatusCode?: number };
+    readonly $response?: { readonly statusCode?: number };
+  };
+  const status = $metadata?.httpStatusCode ?? $response?.statusCode;
+  // Without an answer the code of the system tells more than the name, which is `Error`.
+  return { code: (status === undefined && code) || name || "Error", text: message || "no reason given", status };
+}

@@ -1,0 +1,32 @@
+const regionPattern = "[a-z]{2,}(?:-[a-z]+)+-\\d+";
+// Public, FIPS, dual-stack and VPC endpoints, in all partitions, and emulators that follow the pattern.
+const regionInHost = new RegExp(`(?:^|\\.)sqs(?:-fips)?\\.(${regionPattern})\\.|^(${regionPattern})\\.queue\\.`);
+const awsHost = /(?:^|\.)(?:amazonaws\.com(?:\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)$/;
+const emulatorRegion = "us-east-1";
+
+/** The region that requests for a queue are signed for, from the host of its URL; where that names none, us-east-1. */
+export function regionOf(queueUrl: URL): string {
+  const match = regionInHost.exec(queueUrl.hostname);
+  return match?.[1] ?? match?.[2] ?? emulatorRegion;
+}
+
+/** What keeps a URL from being that of a standard queue, as the end of a sentence about it, or undefined. */
+export function findQueueUrlMistake(queueUrl: URL): string | undefined {
+  const { hostname, pathname, username, password, search, hash } = queueUrl;
+  if (username || password) return "must hold no credentials; they come from the environment, a profile or the machine";
+  const name = pathname.split("/").at(-1) ?? "";
+  if (name.endsWith(".fifo")) return "must be a standard queue: a FIFO queue holds everything behind a pack that waits";
+  const ofAws = awsHost.test(hostname);
+  const complete = ofAws ? /^\/\d{12}\/[\w-]{1,80}$/ : /^\/(?:[^/]+\/)*[\w-]{1,80}$/;
+  if (!complete.test(pathname) || search || hash) return "must end with /ACCOUNT/NAME, as SQS shows it for the queue";
+  // The host without a region is as old as SQS itself, and means the first region.
+  if (ofAws && hostname !== "queue.amazonaws.com" && !regionInHost.test(hostname)) {
+    return "must name its region, as in https://sqs.REGION.amazonaws.com/ACCOUNT/NAME";
+  }
+  return undefined;
+}
+
+/** True where nobody between here and the queue can read what is sent. */
+export function isPrivate(queueUrl: URL): boolean {
+  return queueUrl.protocol === "https:" || /^(?:.+\.)?localhost$|^127\.|^\[::1\]$/.test(queueUrl.hostname);
+}

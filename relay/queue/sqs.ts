@@ -1,0 +1,273 @@
+import {
+  ChangeMessageVisibilityCommand,
+  DeleteMessageBatchCommand,
+  GetQueueAttributesCommand,
+  type Message,
+  ReceiveMessageCommand,
+  SendMessageBatchCommand,
+  type SendMessageBatchRequestEntry,
+  SQSClient,
+} from "@aws-sdk/client-sqs";
+import {
+  type Delivery,
+  maxDelayMs,
+  maxMessageBytes,
+  type OutgoingMessage,
+  QueueError,
+  type QueueReceiver,
+  type QueueSender,
+  type ReceiveOptions,
+} from "./port.ts";
+import { isStaleReceipt, type SqsCall, toEntryError, toQueueError } from "./sqs-error.ts";
+import { regionOf } from "./sqs-url.ts";
+
+export interface SqsQueueOptions {
+  readonly url: string;
+  /** How long a call may take, retries and all; a long poll takes its wait on top. */
+  readonly callTimeoutMs?: number;
+}
+
+const attributeName = "pack";
+const attributeType = "Binary";
+// SQS counts name and type of an attribute, too.
+const attributeBytes = attributeName.length + attributeType.length;
+const maxEntries = 10;
+const maxPollSeconds = 20;
+const connectTimeoutMs = 2_000;
+const maxAttempts = 2;
+const depthAttributes = [
+  "ApproximateNumberOfMessages",
+  "ApproximateNumberOfMessagesNotVisible",
+  "ApproximateNumberOfMessagesDelayed",
+] as const;
+
+/**
+ * A standard queue of SQS. The pack is a Binary attribute of the message, its summary the body. Delays, visibilities and
+ * waits are rounded up to whole seconds. Credentials are found as by every AWS SDK: environment, profile, role.
+ * Standard queues duplicate and reorder, and a call that timed out may still have been done.
+ */
+export class SqsQueue implements QueueSender, QueueReceiver {
+  readonly maxMessageBytes = maxMessageBytes - attributeBytes;
+  readonly #url: string;
+  readonly #client: SQSClient;
+  readonly #callTimeoutMs: number;
+
+  constructor({ url, callTimeoutMs = 10_000 }: SqsQueueOptions) {
+    this.#url = url;
+    this.#callTimeoutMs = callTimeoutMs;
+    this.#client = new SQSClient({
+      region: regionOf(new URL(url)),
+      // Whatever the URL names: FIPS, dual-stack and VPC endpoints, or an emulator.
+      endpoint: new URL(url).origin,
+      // TLS guards the bytes on their way and a CRC the pack; MD5 on top costs a fifth of the CPU of a call.
+      md5: false,
+      retryMode: "standard",
+      maxAttempts,
+      requestHandler: { connectionTimeout: connectTimeoutMs },
+    });
+  }
+
+  /**
+   * One entry a message; never throws. Once a batch could not be sent because the queue is out of reach, the batches behind
+   * it are not tried.
+   */
+  async send(messages: readonly OutgoingMessage[]): Promise<readonly (QueueError | undefined)[]> {
+    const errors = messages.map((message) => this.#findMistake(message));
+    const entries = messages.map(toEntry).filter((_, i) => errors[i] === undefined);
+    let outage: QueueError | undefined;
+    for (const batch of fillBatches(entries)) {
+      const refused = outage ? allOf(batch, outage) : await this.#sendBatch(batch);
+      for (const [id, error] of refused) {
+        errors[Number(id)] = error;
+        if (refused.size === batch.length && isOutage(error)) outage = error;
+      }
+    }
+    return errors;
+  }
+
+  /** A raised signal ends it at once; what SQS has handed out by then is hidden until its visibility ends. */
+  async receive({ max, waitMs, visibilityMs, signal }: ReceiveOptions): Promise<readonly Delivery[]> {
+    const endMs = performance.now() + waitMs;
+    while (!signal.aborted) {
+      const waitSeconds = Math.min(maxPollSeconds, toSeconds(Math.max(0, endMs - performance.now())));
+      const command = new ReceiveMessageCommand({
+        QueueUrl: this.#url,
+        MaxNumberOfMessages: max,
+        WaitTimeSeconds: waitSeconds,
+        VisibilityTimeout: toSeconds(visibilityMs),
+        MessageSystemAttributeNames: ["ApproximateReceiveCount", "SentTimestamp"],
+        MessageAttributeNames: [attributeName],
+      });
+      const messages = await this.#call(
+        "ReceiveMessage",
+        this.#callTimeoutMs + waitSeconds * 1_000,
+        async (deadline) => {
+          const abortSignal = AbortSignal.any([signal, deadline]);
+          try {
+            return (await this.#client.send(command, { abortSignal })).Messages ?? [];
+          } catch (error) {
+            if (signal.aborted) return [];
+            throw error;
+          }
+        },
+      );
+      if (messages.length > 0) return messages.map(toDelivery);
+      if (performance.now() >= endMs) break;
+    }
+    return [];
+  }
+
+  async delete(receipts: readonly string[]): Promise<void> {
+    for (let start = 0; start < receipts.length; start += maxEntries) {
+      const entries = receipts
+        .slice(start, start + maxEntries)
+        .map((ReceiptHandle, i) => ({ Id: `${i}`, ReceiptHandle }));
+      const command = new DeleteMessageBatchCommand({ QueueUrl: this.#url, Entries: entries });
+      const { Failed = [] } = await this.#call("DeleteMessage", this.#callTimeoutMs, (abortSignal) =>
+        this.#client.send(command, { abortSignal }),
+      );
+      const failed = Failed.find(({ Code, Message }) => !isStaleReceipt({ name: Code, message: Message }));
+      if (failed) throw toEntryError(failed, this.#callOf("DeleteMessage"));
+    }
+  }
+
+  async extend(receipt: string, visibilityMs: number): Promise<void> {
+    const command = new ChangeMessageVisibilityCommand({
+      QueueUrl: this.#url,
+      ReceiptHandle: receipt,
+      VisibilityTimeout: toSeconds(visibilityMs),
+    });
+    try {
+      await this.#call("ChangeMessageVisibility", this.#callTimeoutMs, (abortSignal) =>
+        this.#client.send(command, { abortSignal }),
+      );
+    } catch (error) {
+      if (!isStaleReceipt((error as QueueError).cause)) throw error;
+    }
+  }
+
+  /** Messages that wait, are delayed or in flight, as SQS estimates them: it may be behind by a minute. */
+  async depth(): Promise<{ readonly messages: number }> {
+    const command = new GetQueueAttributesCommand({ QueueUrl: this.#url, AttributeNames: [...depthAttributes] });
+    const { Attributes = {} } = await this.#call("GetQueueAttributes", this.#callTimeoutMs, (abortSignal) =>
+      this.#client.send(command, { abortSignal }),
+    );
+    return { messages: depthAttributes.reduce((sum, name) => sum + Number(Attributes[name] ?? 0), 0) };
+  }
+
+  close(): void {
+    this.#client.destroy();
+  }
+
+  /** Sends up to ten messages; returns those that were not taken, by their ids. */
+  async #sendBatch(batch: readonly SendMessageBatchRequestEntry[]): Promise<ReadonlyMap<string, QueueError>> {
+    const command = new SendMessageBatchCommand({ QueueUrl: this.#url, Entries: [...batch] });
+    try {
+      const { Successful = [], Failed = [] } = await this.#call("SendMessage", this.#callTimeoutMs, (abortSignal) =>
+        this.#client.send(command, { abortSignal }),
+      );
+      const taken = new Set(Successful.map(({ Id }) => Id));
+      const failed = new Map(Failed.map((entry) => [entry.Id, entry]));
+      // An entry of which the answer says nothing has not been taken, either.
+      const refused = batch.filter(({ Id }) => !taken.has(Id));
+      return new Map(refused.map(({ Id }) => [Id as string, this.#toError(failed.get(Id))]));
+    } catch (error) {
+      // One message may be the reason that all are refused; and a queue may be set to less than what SQS allows.
+      if (isOutage(error as QueueError) || batch.length === 1) return allOf(batch, error as QueueError);
+      const middle = batch.length >> 1;
+      const halves = [await this.#sendBatch(batch.slice(0, middle)), await this.#sendBatch(batch.slice(middle))];
+      return new Map(halves.flatMap((half) => [...half]));
+    }
+  }
+
+  #toError(entry: Parameters<typeof toEntryError>[0] | undefined): QueueError {
+    if (entry) return toEntryError(entry, this.#callOf("SendMessage"));
+    return new QueueError("UNAVAILABLE", `${new URL(this.#url).host} does not say whether it has stored the message`);
+  }
+
+  #findMistake({ body, pack, delayMs = 0 }: OutgoingMessage): QueueError | undefined {
+    const bytes = Buffer.byteLength(body) + pack.length;
+    if (bytes > this.maxMessageBytes) {
+      return new QueueError("TOO_BIG", `a message of ${bytes} bytes, ${this.maxMessageBytes} allowed`);
+    }
+    if (delayMs >= 0 && delayMs <= maxDelayMs) return undefined;
+    return new QueueError("BAD_ARGUMENT", `a delay of ${delayMs} ms, ${maxDelayMs} allowed`);
+  }
+
+  // The SDK's own request timeout ends with the headers: a body that stops half way would hold the call for ever.
+  async #call<T>(action: string, withinMs: number, work: (deadline: AbortSignal) => Promise<T>): Promise<T> {
+    const deadline = AbortSignal.timeout(withinMs);
+    try {
+      return await work(deadline);
+    } catch (error) {
+      const late = new Error(`no answer within ${withinMs} ms`, { cause: error });
+      throw toQueueError(deadline.aborted ? Object.assign(late, { code: "ETIMEDOUT" }) : error, this.#callOf(action));
+    }
+  }
+
+  #callOf(action: string): SqsCall {
+    return { action, queueUrl: this.#url };
+  }
+}
+
+function toEntry({ body, pack, delayMs = 0 }: OutgoingMessage, index: number): SendMessageBatchRequestEntry {
+  return {
+    Id: `${index}`,
+    MessageBody: body,
+    MessageAttributes: { [attributeName]: { DataType: attributeType, BinaryValue: pack } },
+    ...(delayMs > 0 && { DelaySeconds: toSeconds(delayMs) }),
+  };
+}
+
+/** As many entries a batch as SQS takes, in their order. */
+function fillBatches(entries: readonly SendMessageBatchRequestEntry[]): SendMessageBatchRequestEntry[][] {
+  const batches: SendMessageBatchRequestEntry[][] = [];
+  let batch: SendMessageBatchRequestEntry[] = [];
+  let batchBytes = 0;
+  for (const entry of entries) {
+    const bytes = bytesOf(entry);
+    if (batch.length === 0 || batch.length === maxEntries || batchBytes + bytes > maxMessageBytes) {
+      batch = [];
+      batchBytes = 0;
+      batches.push(batch);
+    }
+    batch.push(entry);
+    batchBytes += bytes;
+  }
+  return batches;
+}
+
+function bytesOf({ MessageBody = "", MessageAttributes }: SendMessageBatchRequestEntry): number {
+  const pack = MessageAttributes?.[attributeName].BinaryValue?.length ?? 0;
+  return Buffer.byteLength(MessageBody) + attributeBytes + pack;
+}
+
+function isOutage({ code }: QueueError): boolean {
+  return code === "UNAVAILABLE" || code === "DENIED";
+}
+
+function allOf(batch: readonly SendMessageBatchRequestEntry[], error: QueueError): ReadonlyMap<string, QueueError> {
+  return new Map(batch.map(({ Id }) => [Id as string, error]));
+}
+
+function toSeconds(ms: number): number {
+  return Math.ceil(ms / 1_000);
+}
+
+/** A message without a pack is none of ours: it comes with an empty one, which no decoder takes. */
+function toDelivery({
+  MessageId = "",
+  ReceiptHandle = "",
+  Body = "",
+  Attributes,
+  MessageAttributes,
+}: Message): Delivery {
+  return {
+    messageId: MessageId,
+    receipt: ReceiptHandle,
+    body: Body,
+    pack: MessageAttributes?.[attributeName]?.BinaryValue ?? new Uint8Array(),
+    receiveCount: Number(Attributes?.ApproximateReceiveCount ?? 1),
+    sentAtMs: Number(Attributes?.SentTimestamp ?? 0),
+  };
+}

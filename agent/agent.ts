@@ -43,7 +43,7 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
     ship: (pack) => shipper.ship(pack),
   });
   const shipper = new Shipper({
-    worker: { ingress: config.ingress },
+    worker: { agent: name, ingress: config.ingress, ...(options.journal && { journal: options.journal }) },
     ledger,
     log,
     onSealed: (contentBytes, sealedBytes, buffer) => {
@@ -82,6 +82,8 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
       packBytes: shipper.sealedBytes,
       connections: listener.connections,
       waitingBytes: shipper.waitingBytes,
+      journalBytes: shipper.journal.bytes,
+      journalPacks: shipper.journal.packs,
     });
   const unready = () =>
     draining ? "draining" : shipper.queueProblem && `the queue takes no packs: ${shipper.queueProblem}`;
@@ -102,8 +104,12 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
     const startedAtMs = Date.now();
     draining = true;
     log.info({ event: "draining", drainMs: options.drainMs, connections: listener.connections }, "the agent stops");
+    // Until its next check HAProxy still opens connections: refused, each would cost a request its mirroring. Those that
+    // are refused later tell an HAProxy whose check only connects.
+    listener.failHealthChecks();
+    if (listener.connections > 0) await sleep(options.drainMs / 2);
     listener.stopAccepting();
-    if (listener.connections > 0) await sleep(options.drainMs);
+    if (listener.connections > 0) await sleep(options.drainMs / 2);
     await listener.disconnect();
     clearInterval(lingerTimer);
     packer.close();

@@ -1,5 +1,12 @@
 /** Why a request that the agent had seen did not reach the queue. */
-export type DropReason = "buffer full" | "oversize" | "refused by the queue" | "shipper failed" | "given up at exit";
+export type DropReason =
+  | "buffer full"
+  | "oversize"
+  | "refused by the queue"
+  | "journal full"
+  | "journal damaged"
+  | "shipper failed"
+  | "given up at exit";
 
 /** The agent's book of one run: every request it has seen is in exactly one of the other figures. */
 export interface AgentLedger {
@@ -10,9 +17,11 @@ export interface AgentLedger {
   /** Messages without a method or a path, by what is missing. */
   readonly unusable: Map<string, number>;
   readonly dropped: Map<DropReason, number>;
-  /** In packs that are still being filled, compressed or sent. */
+  /** In packs that are still being filled, compressed, journaled or sent. */
   pending: number;
   enqueued: number;
+  /** Requests of earlier runs that were found in the journal and enqueued by this one; not among `seen`. */
+  recovered: number;
 }
 
 export function createLedger(): AgentLedger {
@@ -25,6 +34,7 @@ export function createLedger(): AgentLedger {
     dropped: new Map(),
     pending: 0,
     enqueued: 0,
+    recovered: 0,
   };
 }
 

@@ -1,8 +1,9 @@
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import type { Logger } from "../relay/log.ts";
+import { type Logger, Throttle } from "../relay/log.ts";
 import { type AgentLedger, addTo, type DropReason } from "./ledger.ts";
 import type { ClosedPack } from "./packer.ts";
-import { type FromWorker, runShipperWorker, type ToWorker, type WorkerOptions } from "./shipper-worker.ts";
+import type { DroppedMessage, FromWorker, ShippedMessage, ToWorker, WorkerOptions } from "./shipper-messages.ts";
+import { runShipperWorker } from "./shipper-worker.ts";
 
 export interface ShipperOptions {
   readonly worker: WorkerOptions;
@@ -23,7 +24,13 @@ export class Shipper {
   readonly #options: ShipperOptions;
   #worker: Worker | undefined;
   #waitingBytes = 0;
-  #waitingRequests = 0;
+  // Not in the journal: lost if the thread fails.
+  #volatileRequests = 0;
+  #journalProblem: string | undefined;
+  #journalBytes = 0;
+  #journalPacks = 0;
+  readonly #dropLog = new Throttle(10_000);
+  #heldBackRequests = 0;
   #onStopped: (() => void) | undefined;
   #queueProblem: string | undefined;
   packs = 0;
@@ -39,6 +46,16 @@ export class Shipper {
     return this.#waitingBytes;
   }
 
+  /** Why packs do not get into the journal at the moment, or undefined. */
+  get journalProblem(): string | undefined {
+    return this.#journalProblem;
+  }
+
+  /** What the journal takes on disk, and the packs that wait there alone. */
+  get journal(): { readonly bytes: number; readonly packs: number } {
+    return { bytes: this.#journalBytes, packs: this.#journalPacks };
+  }
+
   /** Why packs do not get into the queue at the moment, or undefined. */
   get queueProblem(): string | undefined {
     return this.#queueProblem;
@@ -51,12 +68,12 @@ export class Shipper {
       return;
     }
     this.#waitingBytes += content.length;
-    this.#waitingRequests += summary.count;
+    this.#volatileRequests += summary.count;
     const { buffer } = content;
     this.#post({ kind: "pack", buffer, bytes: content.length, summary }, [buffer]);
   }
 
-  /** Sends what waits for at most `withinMs`, then ends the thread. What could not be sent is counted as given up. */
+  /** Sends what waits for at most `withinMs`, then ends the thread. What is in no journal then is counted as given up. */
   async stop(withinMs: number): Promise<void> {
     const worker = this.#worker;
     if (!worker) return;
@@ -70,8 +87,8 @@ export class Shipper {
     clearTimeout(timer);
     this.#worker = undefined;
     await worker.terminate();
-    this.#lose("given up at exit", this.#waitingRequests);
-    this.#waitingRequests = 0;
+    this.#lose("given up at exit", this.#volatileRequests);
+    this.#volatileRequests = 0;
   }
 
   #start(): void {
@@ -83,28 +100,18 @@ export class Shipper {
   }
 
   #take(message: FromWorker): void {
-    const { ledger, log, onSealed } = this.#options;
+    const { log, onSealed } = this.#options;
     switch (message.kind) {
       case "sealed":
-        this.#waitingBytes += message.sealedBytes - message.contentBytes;
+        this.#waitingBytes += message.heldBytes - message.contentBytes;
+        if (message.journaled) this.#volatileRequests -= message.requests;
         onSealed(message.contentBytes, message.sealedBytes, message.buffer);
         break;
       case "shipped":
-        this.#waitingBytes -= message.sealedBytes;
-        this.#waitingRequests -= message.requests;
-        this.packs += message.packs;
-        this.sealedBytes += message.sealedBytes;
-        ledger.pending -= message.requests;
-        ledger.enqueued += message.requests;
+        this.#shipped(message);
         break;
       case "dropped":
-        this.#waitingBytes -= message.sealedBytes;
-        this.#waitingRequests -= message.requests;
-        this.#lose(message.reason, message.requests);
-        log.warn(
-          { event: "dropped", reason: message.reason, requests: message.requests, detail: message.detail },
-          "requests were dropped",
-        );
+        this.#dropped(message);
         break;
       case "queueDown":
         this.#queueProblem = message.message;
@@ -114,21 +121,64 @@ export class Shipper {
         this.#queueProblem = undefined;
         log.info({ event: "queue-up" }, "the queue takes packs again");
         break;
+      case "journalDown":
+        this.#journalProblem = message.message;
+        log.error(
+          { event: "journal-down", reason: message.message },
+          "packs are not journaled: a crash would lose them",
+        );
+        break;
+      case "journalUp":
+        this.#journalProblem = undefined;
+        log.info({ event: "journal-up" }, "packs are journaled again");
+        break;
+      case "journal":
+        this.#journalBytes = message.bytes;
+        this.#journalPacks = message.packs;
+        break;
+      case "recovered": {
+        const { packs, requests, damaged } = message;
+        log.warn({ event: "recovered", packs, requests, damaged }, "an earlier run left packs in the journal");
+        break;
+      }
       case "stopped":
         this.#onStopped?.();
         break;
     }
   }
 
+  #shipped({ packs, sealedBytes, heldBytes, requests, volatileRequests, recoveredRequests }: ShippedMessage): void {
+    const { ledger } = this.#options;
+    this.#waitingBytes -= heldBytes;
+    this.#volatileRequests -= volatileRequests;
+    this.packs += packs;
+    this.sealedBytes += sealedBytes;
+    ledger.pending -= requests;
+    ledger.enqueued += requests;
+    ledger.recovered += recoveredRequests;
+  }
+
+  #dropped({ reason, requests, volatileRequests, heldBytes, recovered, detail }: DroppedMessage): void {
+    this.#waitingBytes -= heldBytes;
+    this.#volatileRequests -= volatileRequests;
+    if (!recovered) this.#lose(reason, requests);
+    this.#heldBackRequests += requests;
+    this.#dropLog.run(Date.now(), () => {
+      const fields = { event: "dropped", reason, requests: this.#heldBackRequests, recovered, detail };
+      this.#options.log.warn(fields, "requests were dropped");
+      this.#heldBackRequests = 0;
+    });
+  }
+
   #fail(worker: Worker, error: Error): void {
     if (this.#worker !== worker) return;
     this.#options.log.error(
-      { event: "shipper-failed", reason: error.message, requests: this.#waitingRequests },
+      { event: "shipper-failed", reason: error.message, requests: this.#volatileRequests },
       "the shipper thread failed and starts again",
     );
     this.#worker = undefined;
-    this.#lose("shipper failed", this.#waitingRequests);
-    this.#waitingRequests = 0;
+    this.#lose("shipper failed", this.#volatileRequests);
+    this.#volatileRequests = 0;
     this.#waitingBytes = 0;
     this.#queueProblem = error.message;
     if (this.#onStopped) this.#onStopped();

@@ -2,10 +2,13 @@ import { Counter, Gauge, Registry } from "prom-client";
 import type { AgentStats } from "../relay/agent-stats.ts";
 import type { AgentLedger } from "./ledger.ts";
 
-export type AgentGauges = Pick<AgentStats, "packs" | "packBytes" | "connections" | "waitingBytes">;
+export type AgentGauges = Pick<
+  AgentStats,
+  "packs" | "packBytes" | "connections" | "waitingBytes" | "journalBytes" | "journalPacks"
+>;
 
 export function toAgentStats(agent: string, since: string, ledger: AgentLedger, gauges: AgentGauges): AgentStats {
-  const { seen, sampledOut, filtered, looped, pending, enqueued } = ledger;
+  const { seen, sampledOut, filtered, looped, pending, enqueued, recovered } = ledger;
   return {
     agent,
     since,
@@ -17,6 +20,7 @@ export function toAgentStats(agent: string, since: string, ledger: AgentLedger, 
     dropped: Object.fromEntries(ledger.dropped),
     pending,
     enqueued,
+    recovered,
     ...gauges,
   };
 }
@@ -54,6 +58,8 @@ export function createAgentMetrics(read: () => AgentStats): Registry {
   gauge("pending_requests", "Requests in packs that are not in the queue yet", (stats) => stats.pending);
   gauge("connections", "Open SPOP connections", (stats) => stats.connections);
   gauge("waiting_bytes", "Bytes that wait for the queue", (stats) => stats.waitingBytes);
+  gauge("journal_bytes", "Bytes that the journal takes on disk", (stats) => stats.journalBytes);
+  gauge("journal_packs", "Packs that wait in the journal alone", (stats) => stats.journalPacks);
   gauge("packs_sent", "Packs sent since the start", (stats) => stats.packs);
   gauge("pack_bytes_sent", "Bytes of the packs sent since the start", (stats) => stats.packBytes);
   return registry;

@@ -13,8 +13,13 @@ export interface AgentStats {
   /** In packs that are not in the queue yet. */
   readonly pending: number;
   readonly enqueued: number;
+  /** Requests of earlier runs that were found in the journal and enqueued; not among `seen`. */
+  readonly recovered: number;
   readonly packs: number;
   readonly packBytes: number;
   readonly connections: number;
   readonly waitingBytes: number;
+  /** Of the segments on disk, and the packs that wait there alone. */
+  readonly journalBytes: number;
+  readonly journalPacks: number;
 }

@@ -96,6 +96,15 @@ const target = section({
   tls: tls.default({ verify: true }),
 });
 
+const journal = section({
+  directory: z.string().min(1).default("./journal").describe("Relative to this file"),
+  maxBytes: size.prefault("1GiB").describe("What packs that wait for the queue may take on disk"),
+  whenFull: z.enum(["drop-oldest", "drop-newest"]).default("drop-oldest"),
+});
+
+/** The journal of an agent whose queue is in SQS, where nothing else is said. */
+export const defaultJournal = journal.parse({});
+
 const agent = section({
   listen: address.prefault("127.0.0.1:12345").describe("Where HAProxy connects. SPOP has no authentication"),
   admin: address.prefault("127.0.0.1:12346").describe("/stats, /metrics and /healthz of the agent"),
@@ -122,6 +131,11 @@ const agent = section({
     linger: duration.prefault("250ms").describe("How long a pack waits for more"),
   }).prefault({}),
   buffer: size.prefault("64MiB").describe("What may wait for the queue; beyond it the newest is dropped and counted"),
+  journal: journal
+    .describe(
+      "Keeps packs on disk until the queue has them. By default for a queue in SQS; an embedded one is on disk itself",
+    )
+    .optional(),
   drain: duration.prefault("3s").describe("How long a stopping agent goes on acknowledging"),
 });
 

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import { configSchema, type ListenAddress, type ParsedConfig } from "./config-schema.ts";
+import { configSchema, defaultJournal, type ListenAddress, type ParsedConfig } from "./config-schema.ts";
 import { ConfigError, parseConfigText } from "./config-text.ts";
 import type { IngressPlace } from "./queue/ingress.ts";
 import { isPrivate } from "./queue/sqs-url.ts";
@@ -19,6 +19,11 @@ export interface AgentConfig {
   readonly maxFrameBytes: number;
   readonly pack: { readonly bytes: number; readonly requests: number; readonly lingerMs: number };
   readonly bufferBytes: number;
+  readonly journal?: {
+    readonly directory: string;
+    readonly maxBytes: number;
+    readonly whenFull: "drop-oldest" | "drop-newest";
+  };
   readonly drainMs: number;
 }
 
@@ -99,7 +104,7 @@ function toConfig(parsed: ParsedConfig, file: string): Config {
     queue.kind === "embedded" ? { kind: "embedded", directory: queueDirectory } : { kind: "sqs", url: queue.url.href };
   return Object.freeze({
     file: resolve(file),
-    agent: toAgent(parsed.agent),
+    agent: toAgent(parsed.agent, directory, queue.kind === "sqs"),
     host: { admin: parsed.host.admin, visibilityMs: parsed.host.visibility, inFlight: parsed.host.inFlight },
     ingress,
     queueDirectory,
@@ -109,7 +114,8 @@ function toConfig(parsed: ParsedConfig, file: string): Config {
   });
 }
 
-function toAgent(agent: ParsedConfig["agent"]): AgentConfig {
+function toAgent(agent: ParsedConfig["agent"], directory: string, journalByDefault: boolean): AgentConfig {
+  const journal = agent.journal ?? (journalByDefault ? defaultJournal : undefined);
   return {
     listen: agent.listen,
     admin: agent.admin,
@@ -120,6 +126,7 @@ function toAgent(agent: ParsedConfig["agent"]): AgentConfig {
     maxFrameBytes: agent.maxFrame,
     pack: { bytes: agent.pack.bytes, requests: agent.pack.requests, lingerMs: agent.pack.linger },
     bufferBytes: agent.buffer,
+    ...(journal && { journal: { ...journal, directory: resolve(directory, journal.directory) } }),
     drainMs: agent.drain,
   };
 }

@@ -1,0 +1,279 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { sealPack } from "../relay/pack-envelope.ts";
+import { parseSummary } from "../relay/pack-summary.ts";
+import { type OutgoingMessage, QueueError, type QueueSender } from "../relay/queue/port.ts";
+import { Journal, JournalError, type Ticket } from "./journal.ts";
+import type { DropReason } from "./ledger.ts";
+import type { FromWorker, JournalPlace, ToWorker } from "./shipper-messages.ts";
+
+export interface ShippingOptions {
+  readonly agent: string;
+  readonly queue: QueueSender;
+  readonly journal?: JournalPlace;
+  readonly post: (message: FromWorker, transfer?: ArrayBuffer[]) => void;
+}
+
+/** A compressed pack on its way. */
+interface Parcel {
+  readonly message: OutgoingMessage;
+  /** Its place in the journal. */
+  readonly ticket?: Ticket;
+  /** What the main thread counts as memory for it. */
+  readonly heldBytes: number;
+  /** It belongs to an earlier run of the agent. */
+  readonly recovered: boolean;
+}
+
+const maxBatch = 10;
+const maxSenders = 4;
+const firstRetryMs = 100;
+const maxRetryMs = 5_000;
+const journalRetryMs = 5_000;
+// With a journal, what may be in memory to be sent; beyond it packs wait on disk alone.
+const maxLiveBytes = 8 * 1024 * 1024;
+
+/**
+ * Compresses packs, writes them to the journal, and sends them again and again until the queue has them. What waits on disk
+ * takes turns with what has just come, so that a backlog delays nothing and is delayed by nothing.
+ */
+export class Shipping {
+  readonly #options: ShippingOptions;
+  readonly #deadline = new AbortController();
+  readonly #senders = new Set<Promise<void>>();
+  #journal: Journal | undefined;
+  #live: Parcel[] = [];
+  #liveBytes = 0;
+  #backlogFirst = false;
+  #queueProblem: string | undefined;
+  #journalProblem: string | undefined;
+  #nextJournalTryMs = 0;
+
+  constructor(options: ShippingOptions) {
+    this.#options = options;
+    this.#openJournal();
+    this.#send();
+  }
+
+  add({ buffer, bytes, summary }: Extract<ToWorker, { kind: "pack" }>): void {
+    const sealed = sealPack(new Uint8Array(buffer, 0, bytes));
+    const message = { body: JSON.stringify(summary), pack: sealed, requests: summary.count };
+    const { lost, ticket } = this.#write(message);
+    const full = this.#liveBytes + sealed.length > maxLiveBytes;
+    const held = !lost && !(ticket && full && this.#journal?.release(ticket));
+    const heldBytes = held ? sealed.length : 0;
+    this.#options.post(
+      {
+        kind: "sealed",
+        contentBytes: bytes,
+        sealedBytes: sealed.length,
+        heldBytes,
+        requests: summary.count,
+        journaled: ticket !== undefined || lost,
+        buffer,
+      },
+      [buffer],
+    );
+    if (held) this.#hold({ message, ...(ticket && { ticket }), heldBytes, recovered: false });
+    this.#reportJournal();
+    this.#send();
+  }
+
+  /** Resolves when everything is sent, or when the time is over: what is in no journal then is counted as given up. */
+  async finish(withinMs: number): Promise<void> {
+    const timer = setTimeout(() => this.#deadline.abort(), withinMs);
+    while (this.#senders.size > 0) await Promise.all(this.#senders);
+    clearTimeout(timer);
+    for (const parcel of this.#live) if (!parcel.ticket) this.#drop(parcel, "given up at exit");
+    this.#live = [];
+    this.#journal?.close();
+  }
+
+  /** As many senders as there is work for; a single one while the queue takes nothing. */
+  #send(): void {
+    const limit = this.#queueProblem === undefined ? maxSenders : 1;
+    while (this.#senders.size < limit && this.#hasWork() && !this.#deadline.signal.aborted) {
+      const sender = this.#sendAll().finally(() => this.#senders.delete(sender));
+      this.#senders.add(sender);
+    }
+  }
+
+  #hasWork(): boolean {
+    return this.#live.length > 0 || (this.#journal?.waiting ?? 0) > 0;
+  }
+
+  async #sendAll(): Promise<void> {
+    const { post } = this.#options;
+    for (let retryMs = firstRetryMs; !this.#deadline.signal.aborted; ) {
+      const batch = this.#nextBatch();
+      if (batch.length === 0) return;
+      const problem = await this.#sendBatch(batch);
+      if (problem === undefined) {
+        retryMs = firstRetryMs;
+        if (this.#queueProblem !== undefined) post({ kind: "queueUp" });
+        this.#queueProblem = undefined;
+        continue;
+      }
+      // Also where only the reason is another one: it is what the operator acts upon.
+      if (this.#queueProblem !== problem.message) post({ kind: "queueDown", message: problem.message });
+      this.#queueProblem = problem.message;
+      if (this.#senders.size > 1) return;
+      await sleep(retryMs, undefined, { signal: this.#deadline.signal }).catch(() => {});
+      retryMs = Math.min(retryMs * 2, maxRetryMs);
+    }
+  }
+
+  #nextBatch(): Parcel[] {
+    this.#backlogFirst = !this.#backlogFirst;
+    const first = this.#backlogFirst ? this.#takeBacklog() : this.#takeLive();
+    if (first.length > 0) return first;
+    return this.#backlogFirst ? this.#takeLive() : this.#takeBacklog();
+  }
+
+  #takeLive(): Parcel[] {
+    let bytes = 0;
+    let count = 0;
+    for (const { message } of this.#live) {
+      bytes += message.pack.length + message.body.length;
+      if (count === maxBatch || (count > 0 && bytes > this.#options.queue.maxMessageBytes)) break;
+      count++;
+    }
+    const batch = this.#live.splice(0, count);
+    for (const { heldBytes } of batch) this.#liveBytes -= heldBytes;
+    return batch;
+  }
+
+  #takeBacklog(): Parcel[] {
+    const batch: Parcel[] = [];
+    let bytes = 0;
+    while (batch.length < maxBatch && bytes < this.#options.queue.maxMessageBytes / 2) {
+      const taken = this.#tryJournal((journal) => journal.take());
+      if (!taken) break;
+      const recovered = parseSummary(taken.message.body)?.agent !== this.#options.agent;
+      batch.push({ ...taken, heldBytes: 0, recovered });
+      bytes += taken.message.pack.length;
+    }
+    return batch;
+  }
+
+  /** Sends a batch; what has to be tried again goes back to where it came from. Returns why, if there is any. */
+  async #sendBatch(batch: readonly Parcel[]): Promise<QueueError | undefined> {
+    let results: readonly (QueueError | undefined)[];
+    try {
+      results = await this.#options.queue.send(batch.map(({ message }) => message));
+    } catch (error) {
+      if (!(error instanceof QueueError)) throw error;
+      results = batch.map(() => error);
+    }
+    const again = batch.filter((_parcel, i) => results[i] && !isFinal(results[i]));
+    const shipped: Parcel[] = [];
+    batch.forEach((parcel, i) => {
+      const error = results[i];
+      if (error === undefined) shipped.push(parcel);
+      else if (error.code === "TOO_BIG") this.#drop(parcel, "oversize", error.message);
+      else if (isFinal(error)) this.#drop(parcel, "refused by the queue", error.message);
+    });
+    this.#giveBack(again);
+    this.#shipped(shipped);
+    return results.find((error) => error && !isFinal(error));
+  }
+
+  #giveBack(parcels: readonly Parcel[]): void {
+    const live = parcels.filter(({ heldBytes, ticket }) => heldBytes > 0 || !ticket || !this.#journal?.release(ticket));
+    this.#live.unshift(...live);
+    for (const { heldBytes } of live) this.#liveBytes += heldBytes;
+  }
+
+  #shipped(parcels: readonly Parcel[]): void {
+    if (parcels.length === 0) return;
+    const totals = { packs: 0, sealedBytes: 0, heldBytes: 0, requests: 0, volatileRequests: 0, recoveredRequests: 0 };
+    for (const { message, ticket, heldBytes, recovered } of parcels) {
+      totals.packs++;
+      totals.sealedBytes += message.pack.length;
+      totals.heldBytes += heldBytes;
+      if (recovered) totals.recoveredRequests += message.requests;
+      else totals.requests += message.requests;
+      if (!ticket) totals.volatileRequests += message.requests;
+      else this.#tryJournal((journal) => journal.done(ticket));
+    }
+    this.#options.post({ kind: "shipped", ...totals });
+    this.#reportJournal();
+  }
+
+  #drop({ message, ticket, heldBytes, recovered }: Parcel, reason: DropReason, detail?: string): void {
+    const { requests } = message;
+    if (ticket) this.#tryJournal((journal) => journal.done(ticket));
+    const volatileRequests = ticket ? 0 : requests;
+    const dropped = { kind: "dropped", reason, requests, volatileRequests, heldBytes, recovered } as const;
+    this.#options.post(detail === undefined ? dropped : { ...dropped, detail });
+  }
+
+  #hold(parcel: Parcel): void {
+    this.#live.push(parcel);
+    this.#liveBytes += parcel.heldBytes;
+  }
+
+  /** Writes a pack to the journal, if there is one that works; `lost` where a full one has given it up. */
+  #write(message: OutgoingMessage): { readonly lost: boolean; readonly ticket: Ticket | undefined } {
+    if (!this.#options.journal) return { lost: false, ticket: undefined };
+    if (this.#journalProblem !== undefined && Date.now() < this.#nextJournalTryMs) {
+      return { lost: false, ticket: undefined };
+    }
+    if (!this.#journal) this.#openJournal();
+    let lost = false;
+    const ticket = this.#tryJournal((journal) => {
+      const taken = journal.append(message);
+      lost = taken === undefined;
+      return taken;
+    });
+    if (ticket && this.#journalProblem !== undefined) {
+      this.#journalProblem = undefined;
+      this.#options.post({ kind: "journalUp" });
+    }
+    return { lost, ticket };
+  }
+
+  #openJournal(): void {
+    const { journal: place, post } = this.#options;
+    if (!place) return;
+    try {
+      this.#journal = Journal.open({
+        ...place,
+        onLost: (reason, requests, recovered) =>
+          post({ kind: "dropped", reason, requests, volatileRequests: 0, heldBytes: 0, recovered }),
+      });
+    } catch (error) {
+      this.#journalFailed(error);
+      return;
+    }
+    const { recovery } = this.#journal;
+    if (recovery.packs > 0 || recovery.damaged > 0) post({ kind: "recovered", ...recovery });
+  }
+
+  #tryJournal<T>(work: (journal: Journal) => T): T | undefined {
+    if (!this.#journal) return undefined;
+    try {
+      return work(this.#journal);
+    } catch (error) {
+      this.#journalFailed(error);
+      return undefined;
+    }
+  }
+
+  #journalFailed(error: unknown): void {
+    if (!(error instanceof JournalError)) throw error;
+    if (this.#journalProblem === undefined) this.#options.post({ kind: "journalDown", message: error.message });
+    this.#journalProblem = error.message;
+    this.#nextJournalTryMs = Date.now() + journalRetryMs;
+  }
+
+  #reportJournal(): void {
+    if (this.#journal) {
+      this.#options.post({ kind: "journal", bytes: this.#journal.bytes, packs: this.#journal.waiting });
+    }
+  }
+}
+
+// The queue would refuse it each time, and what is tried again stands before all others.
+function isFinal(error: QueueError): boolean {
+  return error.code === "TOO_BIG" || error.code === "BAD_ARGUMENT";
+}

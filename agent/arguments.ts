@@ -49,6 +49,8 @@ const roles: Readonly<Record<string, ArgumentRole>> = {
 };
 
 const rememberedPositions = 32;
+// Longer than every known name; what is longer still is neither remembered nor reported whole.
+const maxNameBytes = 64;
 
 /**
  * Tells the role of an argument from the bytes of its name. HAProxy sends a message's arguments in the same order every
@@ -69,6 +71,10 @@ export class ArgumentNames {
     const slot = position % rememberedPositions;
     const known = this.#names[slot];
     if (known !== undefined && sameBytes(known, bytes, start, end)) return this.#roles[slot];
+    if (end - start > maxNameBytes) {
+      this.#report(Buffer.from(bytes.subarray(start, start + maxNameBytes)).toString("latin1"));
+      return undefined;
+    }
     const name = Buffer.from(bytes.subarray(start, end));
     const text = name.toString("latin1");
     const role = Object.hasOwn(roles, text) ? roles[text] : undefined;

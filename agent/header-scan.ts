@@ -1,6 +1,6 @@
 import { ByteReader } from "../relay/byte-reader.ts";
 import { DecodeError } from "../relay/decode-error.ts";
-import { emptySpan, type Span } from "../relay/span.ts";
+import { copySpan, emptySpan, type Span } from "../relay/span.ts";
 import { maxVarintBytes, writeVarint } from "../relay/varint.ts";
 
 const loopHeader = "x-mirror-id";
@@ -18,6 +18,8 @@ const lineFeed = 0x0a;
 export class HeaderScan {
   /** The headers as a header block, valid until the next scan. Either a view of what was scanned, or of a scratch buffer. */
   readonly block: Span = emptySpan();
+  /** The same before redaction: samples and conditions look at what the client sent. Valid as long as what was scanned. */
+  readonly received: Span = emptySpan();
   /** -1 where there is none, or none that is a number. */
   contentLength = -1;
   /** The request comes from a replay. */
@@ -36,7 +38,7 @@ export class HeaderScan {
   scanBinary(bytes: Uint8Array, start: number, end: number): void {
     this.contentLength = -1;
     this.looped = false;
-    let secrets = false;
+    let secrets = 0;
     const reader = this.#reader.reset(bytes, start, end);
     while (!reader.done) {
       const at = reader.offset;
@@ -53,15 +55,16 @@ export class HeaderScan {
       else if (nameBytes === contentLengthHeader.length && equalsName(bytes, nameAt, contentLengthHeader)) {
         this.contentLength = parseDigits(bytes, valueAt, valueAt + valueBytes);
       }
-      if (!secrets && this.#isSecret(bytes, nameAt, nameBytes)) secrets = true;
+      if (this.#isSecret(bytes, nameAt, nameBytes)) secrets++;
     }
     this.#found(bytes, start, end, secrets);
   }
 
   /** Scans `req.hdrs`: lines of `name: value`, ended by an empty one. Throws `DecodeError`. */
   scanText(bytes: Uint8Array, start: number, end: number): void {
-    // Each line gives up ": " and CRLF, four bytes, for two lengths; long ones need a few bytes more.
-    const scratch = this.#reserve(end - start + 2 * maxVarintBytes * (1 + countLines(bytes, start, end)));
+    // Each line gives up a colon and a line feed for two lengths of one byte. Only strings of 240 bytes and more need longer
+    // ones, at most a byte per 240, and the last line may have no line feed.
+    const scratch = this.#reserve(end - start + ((end - start) >>> 7) + maxVarintBytes);
     let at = 0;
     let lineAt = start;
     while (lineAt < end) {
@@ -83,16 +86,16 @@ export class HeaderScan {
     this.scanBinary(block, 0, at);
   }
 
-  #found(bytes: Uint8Array, start: number, end: number, secrets: boolean): void {
-    if (secrets) return this.#redactInto(bytes, start, end);
-    this.block.bytes = bytes;
-    this.block.start = start;
-    this.block.end = end;
+  #found(bytes: Uint8Array, start: number, end: number, secrets: number): void {
+    this.received.bytes = bytes;
+    this.received.start = start;
+    this.received.end = end;
+    copySpan(this.block, this.received);
+    if (secrets > 0) this.#redactInto(bytes, start, end, secrets);
   }
 
-  #redactInto(bytes: Uint8Array, start: number, end: number): void {
-    // A header takes three bytes at least, and its value may grow to the length of the replacement.
-    const scratch = this.#reserve((end - start) * (1 + redactedValue.length));
+  #redactInto(bytes: Uint8Array, start: number, end: number, secrets: number): void {
+    const scratch = this.#reserve(end - start + secrets * redactedValue.length);
     const reader = this.#reader.reset(bytes, start, end);
     let at = 0;
     while (!reader.done) {
@@ -151,10 +154,4 @@ function parseDigits(bytes: Uint8Array, start: number, end: number): number {
     value = value * 10 + digit;
   }
   return start === end ? -1 : value;
-}
-
-function countLines(bytes: Uint8Array, start: number, end: number): number {
-  let lines = 1;
-  for (let i = start; i < end; i++) if (bytes[i] === lineFeed) lines++;
-  return lines;
 }

@@ -45,7 +45,7 @@ export class Intake implements MessageVisitor {
   readonly #path = new RequestPath();
   readonly #headers = emptySpan();
   readonly #responseHeaders = emptySpan();
-  readonly #responseScan = new HeaderScan([]);
+  readonly #responseScan: HeaderScan;
   #headersAreText = false;
   #responseHeadersAreText = false;
   #hasBody = false;
@@ -55,11 +55,20 @@ export class Intake implements MessageVisitor {
     this.#options = options;
     this.#names = new ArgumentNames(options.onUnknownArgument);
     this.#headerScan = new HeaderScan(options.redactHeaders);
+    this.#responseScan = new HeaderScan(options.redactHeaders);
   }
 
-  /** Takes the list of messages of a NOTIFY. Throws `DecodeError`; the messages before the malformed one are taken. */
+  /**
+   * Takes the list of messages of a NOTIFY. Throws `DecodeError`; the messages before the malformed one are taken, and that
+   * one is counted as unusable.
+   */
   take(bytes: Uint8Array, start: number, end: number): void {
-    visitMessages(this.#reader.reset(bytes, start, end), this.#value, this);
+    try {
+      visitMessages(this.#reader.reset(bytes, start, end), this.#value, this);
+    } catch (error) {
+      if (error instanceof DecodeError) this.#countUnusable("malformed message");
+      throw error;
+    }
   }
 
   beginMessage(): void {
@@ -95,13 +104,9 @@ export class Intake implements MessageVisitor {
 
   endMessage(): void {
     const { ledger } = this.#options;
-    ledger.seen++;
     const reason = this.#resolve();
-    if (reason !== undefined) {
-      addTo(ledger.unusable, reason);
-      this.#options.onUnusable(reason);
-      return;
-    }
+    if (reason !== undefined) return this.#countUnusable(reason);
+    ledger.seen++;
     if (!this.#isSampled()) {
       ledger.sampledOut++;
     } else if (!this.#matches()) {
@@ -163,6 +168,13 @@ export class Intake implements MessageVisitor {
     }
   }
 
+  #countUnusable(reason: string): void {
+    const { ledger, onUnusable } = this.#options;
+    ledger.seen++;
+    addTo(ledger.unusable, reason);
+    onUnusable(reason);
+  }
+
   /** Completes the draft; the reason where no request can be made of the message. */
   #resolve(): string | undefined {
     const draft = this.#draft;
@@ -212,7 +224,7 @@ export class Intake implements MessageVisitor {
   }
 
   #headerStrings(): string[] {
-    const { bytes, start, end } = this.#headerScan.block;
+    const { bytes, start, end } = this.#headerScan.received;
     return decodeHeaderBlock(bytes.subarray(start, end));
   }
 }

@@ -60,7 +60,8 @@ export class Packer {
 
   /** Closes the open pack if its first request has waited for the linger time. */
   closeIfDue(nowMs: number): void {
-    if (this.#open && nowMs - this.#open.firstCapturedAtMs >= this.#options.lingerMs) this.close();
+    // abs: the clock may have been set back since.
+    if (this.#open && Math.abs(nowMs - this.#open.firstCapturedAtMs) >= this.#options.lingerMs) this.close();
   }
 
   /** Closes the open pack, if there is one, and ships it. */

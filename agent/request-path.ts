@@ -52,9 +52,7 @@ export class RequestPath {
   #join(target: Span, query: Uint8Array, queryStart: number, queryEnd: number): void {
     const pathBytes = target.end - target.start;
     const bytes = pathBytes + 1 + queryEnd - queryStart;
-    // A new buffer where the old one may be what is joined here.
-    const scratch =
-      this.#scratch.length < bytes || target.bytes === this.#scratch ? Buffer.alloc(bytes) : this.#scratch;
+    const scratch = this.#scratch.length < bytes ? Buffer.alloc(bytes) : this.#scratch;
     scratch.set(target.bytes.subarray(target.start, target.end), 0);
     scratch[pathBytes] = questionMark;
     scratch.set(query.subarray(queryStart, queryEnd), pathBytes + 1);

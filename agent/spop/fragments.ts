@@ -2,8 +2,12 @@ import type { ByteReader } from "../../relay/byte-reader.ts";
 
 interface Parts {
   readonly buffers: Buffer[];
+  /** What they count for; -1 once they exceed the limit. */
   bytes: number;
 }
+
+// What a fragment takes beside its bytes: without it, empty fragments would fill the memory and never meet the limit.
+const fragmentCostBytes = 128;
 
 /**
  * Puts fragmented NOTIFYs together (HAProxy 2.0 to 3.0 only). What the unfinished messages of a connection hold together is
@@ -38,7 +42,7 @@ export class Fragments {
   add(key: string, reader: ByteReader): void {
     const parts = this.#messages.get(key);
     if (!parts) return;
-    const bytes = reader.end - reader.offset;
+    const bytes = reader.end - reader.offset + fragmentCostBytes;
     const tooMuch = parts.bytes < 0 || this.#heldBytes + bytes > this.#limitBytes;
     if (tooMuch) {
       this.#release(parts);
@@ -54,8 +58,9 @@ export class Fragments {
   /** The whole message, or undefined where it exceeded the limit. */
   finish(key: string): Buffer | undefined {
     const parts = this.#messages.get(key);
+    const whole = parts && parts.bytes >= 0 ? Buffer.concat(parts.buffers) : undefined;
     this.drop(key);
-    return parts && parts.bytes >= 0 ? Buffer.concat(parts.buffers, parts.bytes) : undefined;
+    return whole;
   }
 
   drop(key: string): void {

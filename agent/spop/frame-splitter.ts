@@ -38,12 +38,6 @@ export class FrameSplitter {
     return this.#partial !== undefined;
   }
 
-  /** The first bytes of what `next` would look at: enough to tell what a stranger speaks. */
-  peek(): Uint8Array {
-    if (this.#partial) return this.#partial.subarray(0, this.#partialBytes);
-    return this.#chunk.subarray(this.#offset, this.#offset + lengthBytes);
-  }
-
   /** Moves to the next whole frame; false when more bytes are needed. Throws `FrameTooBig` before anything is kept of it. */
   next(limitBytes: number): boolean {
     if (this.#partial) return this.#nextPartial(this.#partial, limitBytes);

@@ -29,6 +29,8 @@ export type NotifyVisitor = (bytes: Uint8Array, start: number, end: number) => v
 const maxHelloBytes = 4096;
 // HAProxy 3.1.0 sends frames of the size it announced even where the agent answered a smaller one.
 const toleratedFrameBytes = 16 * 1024 * 1024;
+// HAProxy has 20 frames under way on a connection, unless `max-waiting-frames` says otherwise.
+const maxUnfinishedNotifies = 1024;
 const nothing = Buffer.alloc(0);
 
 /**
@@ -117,12 +119,7 @@ export class Session {
   }
 
   #next(): boolean {
-    if (this.#state === "closed") return false;
-    if (this.#state === "hello") {
-      const mistake = helloMistake(this.#splitter.peek());
-      if (mistake) throw new Refusal(statusCode.invalidFrame, mistake);
-    }
-    return this.#splitter.next(this.#frameLimitBytes);
+    return this.#state !== "closed" && this.#splitter.next(this.#frameLimitBytes);
   }
 
   #frame(): void {
@@ -175,6 +172,9 @@ export class Session {
   #notify(reader: ByteReader, idStart: number, flags: number): void {
     if ((flags & frameFlag.fin) === 0) {
       const key = idKey(reader, idStart);
+      if (this.#fragments.count >= maxUnfinishedNotifies) {
+        throw new Refusal(statusCode.resource, "too many fragmented NOTIFYs are unfinished on one connection");
+      }
       if (!this.#fragments.begin(key, reader)) {
         throw new Refusal(statusCode.interlacedFrames, "a fragmented NOTIFY begins twice with the same identifiers");
       }
@@ -255,18 +255,23 @@ class Refusal extends Error {
   }
 }
 
+const onlyHaproxy = "only HAProxy's filter spoe may connect to this port";
+
 function toRefusal(error: unknown, greeted: boolean): Refusal {
   if (error instanceof Refusal) return error;
   if (error instanceof FrameTooBig && !greeted) {
     return new Refusal(
       statusCode.invalidFrame,
-      "these bytes are no HAPROXY-HELLO: only HAProxy's filter spoe may connect to this port",
+      helloMistake(error.announcedBytes) ?? `these bytes are no HAPROXY-HELLO: ${onlyHaproxy}`,
     );
   }
   if (error instanceof FrameTooBig) {
     return new Refusal(statusCode.tooBig, `${error.message}: check max-frame-size in spoe-agent and tune.bufsize`);
   }
-  if (error instanceof DecodeError) return new Refusal(statusCode.invalidFrame, `malformed frame: ${error.message}`);
+  // Without the offset, which counts from the beginning of a chunk and tells the operator nothing.
+  if (error instanceof DecodeError) {
+    return new Refusal(statusCode.invalidFrame, `malformed frame (${error.code}): ${onlyHaproxy}`);
+  }
   throw error;
 }
 

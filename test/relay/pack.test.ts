@@ -27,8 +27,7 @@ function codeOf(content: Uint8Array): string {
 }
 
 const firstMs = Date.UTC(2026, 0, 2);
-const text = (maxLength: number) =>
-  fc.uint8Array({ maxLength }).map((bytes) => Buffer.from(bytes).toString("latin1"));
+const text = (maxLength: number) => fc.uint8Array({ maxLength }).map((bytes) => Buffer.from(bytes).toString("latin1"));
 const someText = fc.uint8Array({ minLength: 1, maxLength: 20 }).map((bytes) => Buffer.from(bytes).toString("latin1"));
 const headers = fc.array(fc.tuple(someText, text(300)), { maxLength: 6 }).map((list) => list.flat());
 const primary: fc.Arbitrary<PrimaryOutcome> = fc.record(
@@ -53,16 +52,20 @@ const parts: fc.Arbitrary<Partial<RequestParts>> = fc.record(
 describe("a pack", () => {
   it("gives back exactly the requests that went in", () => {
     fc.assert(
-      fc.property(fc.array(parts, { maxLength: 8 }), fc.array(fc.nat(100_000), { minLength: 8, maxLength: 8 }), (all, gaps) => {
-        let atMs = firstMs;
-        const requests = all.map((request, i) => {
-          atMs += gaps[i];
-          return { ...request, capturedAtMs: atMs };
-        });
-        const pack = decode(packContent({ agent: "edge~1", sequence: 4_711, requests }));
-        expect(pack).toMatchObject({ id: packId.toString("hex"), agent: "edge~1", sequence: 4_711, attempt: 0 });
-        expect(pack.requests.map(comparable)).toEqual(requests.map(expectedRequest));
-      }),
+      fc.property(
+        fc.array(parts, { maxLength: 8 }),
+        fc.array(fc.nat(100_000), { minLength: 8, maxLength: 8 }),
+        (all, gaps) => {
+          let atMs = firstMs;
+          const requests = all.map((request, i) => {
+            atMs += gaps[i];
+            return { ...request, capturedAtMs: atMs };
+          });
+          const pack = decode(packContent({ agent: "edge~1", sequence: 4_711, requests }));
+          expect(pack).toMatchObject({ id: packId.toString("hex"), agent: "edge~1", sequence: 4_711, attempt: 0 });
+          expect(pack.requests.map(comparable)).toEqual(requests.map(expectedRequest));
+        },
+      ),
     );
   });
 
@@ -144,12 +147,15 @@ describe("a share of a pack", () => {
 describe("decodePack", () => {
   const countAt = 2 + 16 + 6;
 
-  it.each([1, 3, 1_000, maxPackRequests + 1, 0xffff_ffff])("refuses a pack of 2 requests that announces %i", (count) => {
-    const content = packContent({ requests: [{}, {}] });
-    content.writeUInt32BE(count, countAt);
+  it.each([1, 3, 1_000, maxPackRequests + 1, 0xffff_ffff])(
+    "refuses a pack of 2 requests that announces %i",
+    (count) => {
+      const content = packContent({ requests: [{}, {}] });
+      content.writeUInt32BE(count, countAt);
 
-    expect(codeOf(content)).toBe(count === 1 ? "TRAILING_BYTES" : count === 3 ? "TRUNCATED" : "BAD_COUNT");
-  });
+      expect(codeOf(content)).toBe(count === 1 ? "TRAILING_BYTES" : count === 3 ? "TRUNCATED" : "BAD_COUNT");
+    },
+  );
 
   it("allocates nothing for a count that lies", () => {
     const content = Buffer.concat([packContent({ requests: [] }), Buffer.alloc(100_000)]);
@@ -220,7 +226,9 @@ describe("decodePack", () => {
         mutated[Math.floor(random() * mutated.length)] = Math.floor(random() * 256);
       }
       const pack = decodePack(mutated);
-      expect(pack instanceof DecodeError || pack.requests.every(({ capturedAtMs }) => capturedAtMs < 8.64e15)).toBe(true);
+      expect(pack instanceof DecodeError || pack.requests.every(({ capturedAtMs }) => capturedAtMs < 8.64e15)).toBe(
+        true,
+      );
     }
   });
 });

@@ -50,7 +50,11 @@ describe("isSampled", () => {
 describe("a sticky sample", () => {
   const keyed: readonly (readonly [StickyBy["by"], StickyBy, (key: string) => Partial<typeof request>])[] = [
     ["header", { by: "header", name: "x-user", missing: "out" }, (key) => ({ headers: ["X-User", key] })],
-    ["cookie", { by: "cookie", name: "sid", missing: "out" }, (key) => ({ headers: ["Cookie", `a=b; sid=${key}; c=d`] })],
+    [
+      "cookie",
+      { by: "cookie", name: "sid", missing: "out" },
+      (key) => ({ headers: ["Cookie", `a=b; sid=${key}; c=d`] }),
+    ],
     ["src", { by: "src", missing: "out" }, (key) => ({ src: key })],
   ];
 

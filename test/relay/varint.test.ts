@@ -84,7 +84,10 @@ describe("reading", () => {
   });
 
   it("gives every value up to 2^53 - 1 as a number, and one that no length can be for what is larger", () => {
-    const values = fc.oneof(fc.bigInt({ min: 0n, max: 2n ** 53n - 1n }), fc.bigInt({ min: 2n ** 53n, max: 2n ** 64n - 1n }));
+    const values = fc.oneof(
+      fc.bigInt({ min: 0n, max: 2n ** 53n - 1n }),
+      fc.bigInt({ min: 2n ** 53n, max: 2n ** 64n - 1n }),
+    );
     fc.assert(
       fc.property(values, (value) => {
         const bytes = referenceVarint(value);

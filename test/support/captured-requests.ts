@@ -30,7 +30,7 @@ const defaults: RequestParts = {
   bodyState: "complete",
 };
 
-export function requestParts(changes: Partial<RequestParts> = {}): RequestParts {
+function requestParts(changes: Partial<RequestParts> = {}): RequestParts {
   return { ...defaults, ...changes };
 }
 
@@ -88,8 +88,8 @@ export function expectedRequest(changes: Partial<RequestParts>, index: number): 
 }
 
 /** A decoded request in the same shape: without its record, the body as plain bytes. */
-export function comparable<Request extends CapturedRequest>(request: Request): CapturedRequest {
-  const { record: _record, body, ...rest } = request as Request & { record?: Uint8Array };
+export function comparable(request: CapturedRequest & { readonly record?: Uint8Array }): CapturedRequest {
+  const { record: _record, body, ...rest } = request;
   return { ...rest, body: Uint8Array.from(body) };
 }
 

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 
 /** An argument of a recorded NOTIFY as the comments of its file describe it. */
-export interface GoldenArgument {
+interface GoldenArgument {
   /** Empty for an argument without a name. */
   readonly name: string;
   readonly type: string;
@@ -11,12 +11,12 @@ export interface GoldenArgument {
   readonly headers: readonly string[];
 }
 
-export interface GoldenMessage {
+interface GoldenMessage {
   readonly name: string;
   readonly args: readonly GoldenArgument[];
 }
 
-export interface GoldenFrame {
+interface GoldenFrame {
   readonly type: string;
   readonly flags: number;
   readonly streamId: bigint;
@@ -97,7 +97,10 @@ function describe(comments: readonly string[]): Pick<GoldenFile, "described" | "
     } else if (message) {
       messages.push({ name: message[1], args: [] });
     } else if (header) {
-      messages.at(-1)?.args.at(-1)?.headers.push(header[1], header[2] === "(empty)" ? "" : header[2]);
+      messages
+        .at(-1)
+        ?.args.at(-1)
+        ?.headers.push(header[1], header[2] === "(empty)" ? "" : header[2]);
     } else if (item) {
       const [name, type, value] = [item[1] === "(no name)" ? "" : item[1], item[2], item[3].trim()];
       const open = messages.at(-1);

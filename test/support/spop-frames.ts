@@ -32,11 +32,17 @@ export interface FrameFields {
   readonly payload?: Uint8Array;
 }
 
-export const fin = 1;
+const fin = 1;
 export const finAbort = 3;
 
 /** Any frame; FIN and identifiers 0 by default. */
-export function frame({ type, flags = fin, streamId = 0, frameId = 0, payload = Buffer.alloc(0) }: FrameFields): Buffer {
+export function frame({
+  type,
+  flags = fin,
+  streamId = 0,
+  frameId = 0,
+  payload = Buffer.alloc(0),
+}: FrameFields): Buffer {
   const rest = Buffer.concat([
     Buffer.from([type, flags >>> 24, (flags >>> 16) & 255, (flags >>> 8) & 255, flags & 255]),
     referenceVarint(streamId),
@@ -52,7 +58,7 @@ export function itemList(items: Items): Buffer {
   return Buffer.concat(items.flatMap(([name, value]) => [plain(name), value]));
 }
 
-export const helloItems: Items = [
+const helloItems: Items = [
   ["supported-versions", str("2.0")],
   ["max-frame-size", uint32(16_380)],
   ["capabilities", str("pipelining")],

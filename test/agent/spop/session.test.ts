@@ -1,0 +1,523 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Session } from "../../../agent/spop/session.ts";
+import { DecodeError } from "../../../relay/decode-error.ts";
+import { allGoldenFiles } from "../../support/golden-frames.ts";
+import { seededRandom } from "../../support/seeded-random.ts";
+import { cutAt, openSession, runChunks, type SessionRun } from "../../support/session-run.ts";
+import {
+  bin,
+  bool,
+  finAbort,
+  fragmentedNotify,
+  frame,
+  get,
+  haproxyDisconnect,
+  hello,
+  messageList,
+  notify,
+  str,
+  type Typed,
+  uint32,
+} from "../../support/spop-frames.ts";
+
+const MiB = 1024 * 1024;
+const noop = Buffer.from("020202015f", "hex");
+const payload = (...paths: string[]) => messageList(paths.map(get)).toString("hex");
+const bytewise = (stream: Buffer) => [...stream].map((byte) => Buffer.from([byte]));
+const statusOf = ({ frames }: SessionRun) => frames.at(-1)?.items["status-code"];
+
+/** One chunk for a fresh session. */
+function greet(chunk: Uint8Array, maxFrameBytes = MiB): SessionRun {
+  return runChunks(new Session(maxFrameBytes), [chunk]);
+}
+
+/** One chunk for a session that has said hello. */
+function feed(...frames: Uint8Array[]): SessionRun {
+  return runChunks(openSession(), [Buffer.concat(frames)]);
+}
+
+describe("HELLO", () => {
+  it.each([
+    [16_380, MiB, 16_380n],
+    [10_499_996, MiB, 1_048_576n],
+    [0xffff_ffff, MiB, 1_048_576n],
+    [256, MiB, 256n],
+    [16_380, 256, 256n],
+  ])("of %i bytes against our %i is answered with the smaller frame size, in one buffer", (theirs, ours, expected) => {
+    const { replies, frames, end } = greet(hello({ "max-frame-size": uint32(theirs) }), ours);
+
+    expect(replies).toHaveLength(1);
+    expect(frames).toMatchObject([{ type: "hello", flags: 1, items: { "max-frame-size": expected } }]);
+    expect(end).toBeUndefined();
+  });
+
+  it("is answered with pipelining and fragmentation, and never with async", () => {
+    for (const capabilities of ["pipelining", "pipelining,async", "async", ""]) {
+      const [answer] = greet(hello({ capabilities: str(capabilities) })).frames;
+      expect(answer.items).toMatchObject({ version: "2.0", capabilities: "pipelining,fragmentation" });
+    }
+  });
+
+  it("of a health check gets AGENT-HELLO and nothing else, and the session ends", () => {
+    const check = hello({ healthcheck: bool(true), capabilities: str(""), "engine-id": undefined });
+
+    const { frames, payloads, end } = greet(Buffer.concat([check, notify()]));
+
+    expect(frames.map(({ type }) => type)).toEqual(["hello"]);
+    expect(payloads).toEqual([]);
+    expect(end).toEqual({ kind: "health-check", code: 0, text: "" });
+  });
+
+  it("may hold keys that nobody knows", () => {
+    const { frames, end } = greet(hello({ "x-new": bool(true), "": str("?") }));
+
+    expect(frames).toMatchObject([{ type: "hello" }]);
+    expect(end).toBeUndefined();
+  });
+
+  it.each<[string, Record<string, Typed | undefined>, number]>([
+    ["an unsupported version", { "supported-versions": str("1.0,3.0") }, 8],
+    ["no version", { "supported-versions": undefined }, 5],
+    ["no max-frame-size", { "max-frame-size": undefined }, 6],
+    ["a max-frame-size below 256", { "max-frame-size": uint32(255) }, 9],
+  ])("with %s is refused with the status for it", (_what, changes, status) => {
+    const run = greet(hello(changes));
+
+    expect(run.frames).toMatchObject([{ type: "disconnect", flags: 1, items: { "status-code": BigInt(status) } }]);
+    expect(run.end).toMatchObject({ kind: "refused", code: status, text: run.frames[0].items.message });
+  });
+
+  it("and NOTIFYs in one chunk are answered in one buffer", () => {
+    const { replies, frames, payloads } = greet(Buffer.concat([hello(), notify(), notify({ streamId: 2 })]));
+
+    expect(replies).toHaveLength(1);
+    expect(frames.map(({ type }) => type)).toEqual(["hello", "ack", "ack"]);
+    expect(payloads).toEqual([payload("/"), payload("/")]);
+  });
+
+  it("that comes twice ends the session", () => {
+    expect(statusOf(feed(hello()))).toBe(4n);
+  });
+});
+
+describe("NOTIFY", () => {
+  it("is acknowledged with exactly the action that does nothing", () => {
+    const { frames, payloads } = feed(notify({ streamId: 7, frameId: 3 }));
+
+    expect(frames).toEqual([{ type: "ack", flags: 1, streamId: 7n, frameId: 3n, items: {}, payload: noop }]);
+    expect(payloads).toEqual([payload("/")]);
+  });
+
+  it("is acknowledged with the bytes that HAProxy 3.1.0 needs", () => {
+    expect(
+      openSession()
+        .receive(notify({ streamId: 1, frameId: 1 }))
+        .toString("hex"),
+    ).toBe("0000000c670000000101010202" + "02015f");
+  });
+
+  it("without any message is acknowledged all the same", () => {
+    const { frames, payloads } = feed(notify({ messages: [] }));
+
+    expect(frames).toMatchObject([{ type: "ack", payload: noop }]);
+    expect(payloads).toEqual([""]);
+  });
+
+  it("with two messages is acknowledged once", () => {
+    const { frames, payloads } = feed(notify({ messages: [get("/a"), get("/b")] }));
+
+    expect(frames).toHaveLength(1);
+    expect(payloads).toEqual([payload("/a", "/b")]);
+  });
+
+  it("has its identifiers echoed byte for byte, whatever their size is", () => {
+    const id = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
+    fc.assert(
+      fc.property(id, id, (streamId, frameId) => {
+        const sent = notify({ streamId, frameId });
+        const reply = openSession().receive(sent);
+        const idBytes = sent.length - 9 - messageList([get("/")]).length;
+        expect(reply.subarray(9, 9 + idBytes)).toEqual(sent.subarray(9, 9 + idBytes));
+        expect(reply.subarray(9 + idBytes)).toEqual(noop);
+      }),
+    );
+  });
+
+  it.each([0n, 239n, 240n, 2n ** 32n, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n])(
+    "of stream %s is acknowledged",
+    (streamId) => {
+      expect(feed(notify({ streamId, frameId: streamId })).frames).toMatchObject([{ streamId, frameId: streamId }]);
+    },
+  );
+
+  it("has an identifier echoed that is longer than it needs to be", () => {
+    const odd = Buffer.from("0000000c0300000001f08080808000" + "01", "hex");
+
+    expect(openSession().receive(odd).subarray(9, 16).toString("hex")).toBe("f0808080800001");
+  });
+
+  it("and 499 more in one chunk are acknowledged in one buffer, in order", () => {
+    const many = Array.from({ length: 500 }, (_, i) => notify({ streamId: i, messages: [get(`/${i}`)] }));
+
+    const { replies, frames, payloads } = feed(...many);
+
+    expect(replies).toHaveLength(1);
+    expect(frames.map(({ streamId }) => Number(streamId))).toEqual(many.map((_, i) => i));
+    expect(payloads).toEqual(many.map((_, i) => payload(`/${i}`)));
+  });
+
+  it("gives an answer that a later chunk does not change", () => {
+    const session = openSession();
+    const first = session.receive(notify({ streamId: 1 }));
+    const before = Buffer.from(first);
+
+    session.receive(notify({ streamId: 2 }));
+
+    expect(first).toEqual(before);
+  });
+
+  it("may be as large as HAProxy announced, even where we agreed to less", () => {
+    const session = new Session(1_024);
+    session.receive(hello({ "max-frame-size": uint32(60_000) }));
+    const large = notify({ messages: [{ args: [["body", bin(Buffer.alloc(59_000))]] }] });
+
+    expect(runChunks(session, [large]).frames).toMatchObject([{ type: "ack" }]);
+  });
+});
+
+describe("a fragmented NOTIFY", () => {
+  const messages = [get(`/${"x".repeat(1_000)}`)];
+  const whole = messageList(messages).toString("hex");
+
+  it("is put together and acknowledged after its last fragment", () => {
+    const session = openSession();
+    const pieces = fragmentedNotify({ streamId: 2n ** 60n, frameId: 300, messages, pieceBytes: 100 });
+
+    const before = runChunks(session, pieces.slice(0, -1));
+    const idleBefore = session.idle;
+    const after = runChunks(session, pieces.slice(-1));
+
+    expect(before).toMatchObject({ frames: [], payloads: [] });
+    expect(idleBefore).toBe(false);
+    expect(after.frames).toMatchObject([{ type: "ack", streamId: 2n ** 60n, frameId: 300n, payload: noop }]);
+    expect(after.payloads).toEqual([whole]);
+    expect(session.idle).toBe(true);
+  });
+
+  it("is the same wherever it is cut into fragments", () => {
+    for (const pieceBytes of [1, 7, 500, 1_021, 5_000]) {
+      const { frames, payloads } = feed(...fragmentedNotify({ messages, pieceBytes }));
+      expect([frames.length, payloads]).toEqual([1, [whole]]);
+    }
+  });
+
+  it("is followed by other frames, and may have others between its fragments", () => {
+    const [one, two, ...rest] = fragmentedNotify({ streamId: 2, messages, pieceBytes: 400 });
+    const other = fragmentedNotify({ streamId: 3, messages: [get("/other")], pieceBytes: 10 });
+
+    const run = feed(
+      one,
+      notify({ streamId: 1 }),
+      ...other,
+      two,
+      ...rest,
+      notify({ streamId: 4, messages: [get("/4")] }),
+    );
+
+    expect(run.frames.map(({ streamId }) => streamId)).toEqual([1n, 3n, 2n, 4n]);
+    expect(run.payloads).toEqual([payload("/"), payload("/other"), whole, payload("/4")]);
+  });
+
+  it("that is aborted is dropped without an ACK, and what follows goes on", () => {
+    const [one, two] = fragmentedNotify({ streamId: 2, messages, pieceBytes: 400 });
+    const abort = frame({ type: 0, flags: finAbort, streamId: 2, frameId: 1 });
+    const session = openSession();
+
+    const run = runChunks(session, [Buffer.concat([one, two, abort, notify({ streamId: 3 })])]);
+
+    expect(run.frames).toMatchObject([{ type: "ack", streamId: 3n }]);
+    expect(run.payloads).toEqual([payload("/")]);
+    expect(session.idle).toBe(true);
+  });
+
+  it("may use the identifiers of one that was aborted", () => {
+    const [one] = fragmentedNotify({ messages: [get("/old")], pieceBytes: 10 });
+    const abort = frame({ type: 0, flags: finAbort, streamId: 1, frameId: 1 });
+
+    const { payloads } = feed(one, abort, ...fragmentedNotify({ messages: [get("/new")], pieceBytes: 10 }));
+
+    expect(payloads).toEqual([payload("/new")]);
+  });
+
+  it("that exceeds the size limit is acknowledged and counted, and the next one is taken", () => {
+    const session = new Session(4 * MiB);
+    session.receive(hello({ "max-frame-size": uint32(4 * MiB) }));
+    const large = [{ args: [["body", bin(Buffer.alloc(17 * MiB))]] as const }];
+    const pieces = fragmentedNotify({ streamId: 5, messages: large, pieceBytes: 4 * MiB - 100 });
+
+    const run = runChunks(session, [...pieces, ...fragmentedNotify({ messages, pieceBytes: 300 })]);
+
+    expect(run.frames.map(({ type, streamId }) => [type, streamId])).toEqual([
+      ["ack", 5n],
+      ["ack", 1n],
+    ]);
+    expect(run.payloads).toEqual([whole]);
+    expect(run.oversize).toBe(1);
+  });
+
+  it("counts what its fragments cost, not only what they hold", () => {
+    const session = openSession();
+    const begin = frame({ type: 3, flags: 0, streamId: 1, frameId: 1 });
+    const empty = frame({ type: 0, flags: 0, streamId: 1, frameId: 1 });
+    const manyEmpty = Buffer.concat(Array.from({ length: 10_000 }, () => empty));
+    const before = process.memoryUsage().heapUsed;
+
+    const chunks = Array.from({ length: 100 }, () => manyEmpty);
+    runChunks(session, [begin, ...chunks]);
+
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(100 * MiB);
+  });
+
+  it("cannot be begun in more copies than any HAProxy has under way", () => {
+    const begun = Array.from({ length: 100_000 }, (_, i) => frame({ type: 3, flags: 0, streamId: i, frameId: 1 }));
+
+    const run = feed(...begun);
+
+    expect(statusOf(run)).toBe(13n);
+    expect(run.end).toMatchObject({ kind: "refused", code: 13 });
+  });
+
+  it("that begins twice ends the session", () => {
+    const [one] = fragmentedNotify({ messages, pieceBytes: 100 });
+
+    expect(statusOf(feed(one, one))).toBe(11n);
+  });
+
+  it("that never began ends the session", () => {
+    expect(statusOf(feed(frame({ type: 0, streamId: 9, frameId: 9 })))).toBe(12n);
+  });
+});
+
+describe("hostile bytes", () => {
+  const tls = Buffer.from("16030102000100013703030f", "hex");
+  const http = Buffer.from("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+
+  it.each<[string, Buffer, number, RegExp]>([
+    ["a TLS ClientHello", tls, 4, /TLS ClientHello.*remove ssl from the server line/],
+    ["an HTTP request", http, 4, /HTTP request.*mode tcp/],
+    ["an HTTP/2 preface", Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), 4, /HTTP request/],
+    ["a PROXY header", Buffer.from("PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n"), 4, /remove send-proxy/],
+    ["a binary PROXY header", Buffer.from("\r\n\r\n\0\r\nQUIT\n"), 4, /remove send-proxy/],
+    ["noise", Buffer.from("fedcba9876543210", "hex"), 4, /only HAProxy's filter spoe may connect/],
+    ["a NOTIFY before HELLO", notify(), 4, /first frame must be HAPROXY-HELLO, not type 3/],
+    ["a HELLO of 5 KB", hello({ x: str("y".repeat(5_000)) }), 4, /only HAProxy's filter spoe may connect/],
+    ["a HELLO that is cut off", frame({ type: 1, payload: Buffer.from([5, 97]) }), 4, /malformed frame.*HAProxy/],
+    ["the HELLO of an agent", frame({ type: 101 }), 4, /must be HAPROXY-HELLO, not type 101/],
+  ])("before HELLO, %s: a DISCONNECT that says what to change, however it is cut", (_what, bytes, status, text) => {
+    for (const chunks of [[bytes], bytewise(bytes), cutAt(bytes, [3])]) {
+      const run = runChunks(new Session(MiB), chunks);
+      expect(run.frames).toMatchObject([{ type: "disconnect", flags: 1, items: { "status-code": BigInt(status) } }]);
+      expect(run.frames[0].items.message).toMatch(text);
+      expect(run.end).toMatchObject({ kind: "refused", code: status });
+    }
+  });
+
+  it.each<[string, Buffer, number, RegExp]>([
+    [
+      "a frame longer than negotiated",
+      Buffer.from("00003ffd03000000010101", "hex"),
+      3,
+      /16381 bytes.*max-frame-size.*tune\.bufsize/,
+    ],
+    ["a TLS record", tls, 3, /max-frame-size/],
+    ["a frame of length 0", Buffer.alloc(4), 4, /0 bytes is too short/],
+    ["a frame of 6 bytes", Buffer.from("00000006030000000101", "hex"), 4, /6 bytes is too short/],
+    [
+      "an identifier that is cut off",
+      Buffer.from("0000000703000000" + "01f080", "hex"),
+      4,
+      /malformed frame.*TRUNCATED.*HAProxy/,
+    ],
+    ["an identifier without end", frame({ type: 3, payload: Buffer.alloc(12, 0xff) }), 0, /./],
+    ["an ACK", frame({ type: 103 }), 4, /another agent/],
+    ["a DISCONNECT that is cut off", frame({ type: 2, payload: Buffer.from([9, 1]) }), 4, /malformed frame/],
+  ])("after HELLO, %s: what came before is acknowledged and delivered", (what, bytes, status, text) => {
+    if (what === "an identifier without end") bytes.fill(0xff, 9);
+    const before = [notify({ streamId: 1 }), notify({ streamId: 2, messages: [get("/2")] })];
+    const expectedStatus = what === "an identifier without end" ? 4 : status;
+
+    const run = feed(...before, bytes, notify({ streamId: 3 }));
+
+    expect(run.frames.map(({ type }) => type)).toEqual(["ack", "ack", "disconnect"]);
+    expect(run.frames[2].items["status-code"]).toBe(BigInt(expectedStatus));
+    expect(run.frames[2].items.message).toMatch(text);
+    expect(run.payloads).toEqual([payload("/"), payload("/2")]);
+    expect(run.end).toMatchObject({ kind: "refused", code: expectedStatus });
+  });
+
+  it("inside a NOTIFY are acknowledged; rejecting them gives the DISCONNECT and ends the session", () => {
+    const session = openSession();
+    const lying = notify({ messages: [{ ...get("/"), argumentCount: 9 }] });
+
+    const run = runChunks(session, [Buffer.concat([notify({ streamId: 3 }), lying])]);
+    const reply = session.reject(new DecodeError("TRUNCATED", 12, "a byte is missing"));
+
+    expect(run.frames.map(({ type }) => type)).toEqual(["ack", "ack"]);
+    expect(run.payloads).toHaveLength(2);
+    expect(reply.toString("latin1")).toContain("malformed frame (TRUNCATED): only HAProxy");
+    expect(session.end).toMatchObject({ kind: "refused", code: 4 });
+  });
+
+  it("get no second answer once the session is over", () => {
+    const session = openSession();
+    runChunks(session, [frame({ type: 101 })]);
+
+    expect(runChunks(session, [notify(), hello(), Buffer.alloc(100)])).toMatchObject({ replies: [], payloads: [] });
+  });
+
+  it("never make a text longer than the 255 bytes that HAProxy takes", () => {
+    const [disconnect] = greet(hello({ "supported-versions": str("9.9,".repeat(500)) })).frames;
+
+    expect(String(disconnect.items.message)).toHaveLength(255);
+  });
+});
+
+describe("frames that are skipped", () => {
+  it.each([4, 50, 100, 104, 255])("have the unknown type %i", (type) => {
+    const run = feed(frame({ type, streamId: 1, frameId: 1, payload: Buffer.from("?") }), notify({ streamId: 2 }));
+
+    expect(run.frames).toMatchObject([{ type: "ack", streamId: 2n }]);
+    expect(run.end).toBeUndefined();
+  });
+});
+
+describe("DISCONNECT", () => {
+  it("from HAProxy is answered with AGENT-DISCONNECT 0 behind the ACKs, and ends the session", () => {
+    const run = feed(notify(), haproxyDisconnect(2, "a timeout occurred"), notify());
+
+    expect(run.replies).toHaveLength(1);
+    expect(run.frames).toMatchObject([{ type: "ack" }, { type: "disconnect", items: { "status-code": 0n } }]);
+    expect(run.payloads).toHaveLength(1);
+    expect(run.end).toEqual({ kind: "haproxy-disconnect", code: 2, text: "a timeout occurred" });
+  });
+
+  it("from us has status 0; NOTIFYs that cross it are delivered but not acknowledged", () => {
+    const session = openSession();
+
+    const goodbye = session.disconnect("the agent stops");
+    const run = runChunks(session, [
+      notify({ messages: [get("/crossed")] }),
+      Buffer.concat(fragmentedNotify({ messages: [get("/pieces")], pieceBytes: 9 })),
+    ]);
+
+    expect(goodbye.toString("latin1")).toContain("status-code\x03\0\x07message\x08\x0fthe agent stops");
+    expect(run).toMatchObject({ replies: [], payloads: [payload("/crossed"), payload("/pieces")], end: undefined });
+  });
+
+  it("from both sides is answered once", () => {
+    const session = openSession();
+    session.disconnect("the agent stops");
+
+    const run = runChunks(session, [haproxyDisconnect(0, "normal")]);
+
+    expect(run).toMatchObject({ replies: [], end: { kind: "haproxy-disconnect", code: 0 } });
+    expect(session.disconnect("again")).toHaveLength(0);
+  });
+});
+
+describe("any split of the bytes", () => {
+  const conversation = Buffer.concat([
+    hello(),
+    notify({ streamId: 0 }),
+    notify({ streamId: 2n ** 40n, messages: [] }),
+    ...fragmentedNotify({ streamId: 7, messages: [get(`/${"y".repeat(300)}`)], pieceBytes: 64 }),
+    frame({ type: 50 }),
+    notify({ streamId: 9, messages: [get("/a"), get("/b")] }),
+    haproxyDisconnect(0, "normal"),
+  ]);
+  const outcome = ({ replies, payloads, end }: SessionRun) => [Buffer.concat(replies).toString("hex"), payloads, end];
+  const expected = outcome(greet(conversation));
+
+  it("gives the same replies and the same requests byte by byte", () => {
+    expect(expected[1]).toHaveLength(4);
+    expect(outcome(runChunks(new Session(MiB), bytewise(conversation)))).toEqual(expected);
+  });
+
+  it("gives the same replies and the same requests for any other cuts", () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(conversation.length), { maxLength: 12 }), (cuts) => {
+        expect(outcome(runChunks(new Session(MiB), cutAt(conversation, cuts)))).toEqual(expected);
+      }),
+    );
+  });
+
+  it("ends a hostile stream in the same way, too", () => {
+    const random = seededRandom(7);
+    for (let i = 0; i < 300; i++) {
+      const stream = Buffer.from(conversation);
+      for (let n = 0; n < 3; n++) stream[Math.floor(random() * stream.length)] = Math.floor(random() * 256);
+      const cuts = Array.from({ length: 5 }, () => Math.floor(random() * stream.length));
+      expect(outcome(runChunks(new Session(MiB), cutAt(stream, cuts)))).toEqual(outcome(greet(stream)));
+    }
+  });
+});
+
+describe("any bytes at all", () => {
+  it("never give anything but replies or an orderly end", () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 60 }), { maxLength: 5 }), fc.boolean(), (chunks, greeted) => {
+        const { frames, end } = runChunks(greeted ? openSession() : new Session(MiB), chunks);
+        if (end?.kind === "refused") expect(frames.at(-1)?.type).toBe("disconnect");
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("never get more out of 20,000 mutated frames of real HAProxies than an orderly end", () => {
+    const random = seededRandom(42);
+    const below = (limit: number) => Math.floor(random() * limit);
+    const real = allGoldenFiles().flatMap(({ frames }) => frames);
+    const codes = new Set<number>();
+    let acknowledged = 0;
+    for (let i = 0; i < 20_000; i++) {
+      const original = real[below(real.length)];
+      const mutated = mutate(original, real[below(real.length)], below);
+      const session = i % 2 === 0 ? openSession() : new Session(MiB);
+      const chunks = i % 4 < 2 ? [mutated] : cutAt(mutated, [below(mutated.length + 1)]);
+      const { frames, end } = runChunks(session, chunks);
+      acknowledged += frames.filter(({ type }) => type === "ack").length;
+      if (end?.kind === "refused") {
+        codes.add(end.code);
+        expect(frames.at(-1)).toMatchObject({ type: "disconnect", items: { "status-code": BigInt(end.code) } });
+      }
+    }
+    expect(acknowledged).toBeGreaterThan(100);
+    // Truncations leave the session waiting; everything else has one of the codes that HAProxy knows.
+    expect([...codes].every((code) => (code >= 0 && code <= 13) || code === 99)).toBe(true);
+  });
+});
+
+/** Flips bits, cuts the end off, puts the end of another frame on, or lets a length lie. */
+function mutate(original: Buffer, other: Buffer, below: (limit: number) => number): Buffer {
+  const copy = Buffer.from(original);
+  switch (below(4)) {
+    case 0:
+      for (let n = 0; n <= below(8); n++) copy[below(copy.length)] ^= 1 << below(8);
+      return copy;
+    case 1:
+      return copy.subarray(0, below(copy.length));
+    case 2: {
+      const spliced = Buffer.concat([
+        copy.subarray(0, 4 + below(copy.length - 4)),
+        other.subarray(below(other.length)),
+      ]);
+      if (below(2) === 0) spliced.writeUInt32BE(spliced.length - 4);
+      return spliced;
+    }
+    default:
+      if (below(2) === 0) copy.writeUInt32BE(below(2) === 0 ? below(64) : below(2 ** 31));
+      else copy[11 + below(copy.length - 11)] = 0xf0 + below(16);
+      return copy;
+  }
+}

@@ -1,0 +1,355 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { type Config, configJsonSchema, loadConfig } from "../../relay/config.ts";
+import { ConfigError } from "../../relay/config-text.ts";
+import { schemaMistakes } from "../support/json-schema-check.ts";
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "spoa-relay-config-"));
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const smallest = `queue: embedded:./data
+targets:
+  staging:
+    url: http://127.0.0.1:8082
+    rate: 200/s
+`;
+
+const example = `agent:
+  listen: unix:/run/spoa-relay.sock
+  admin: "[::1]:9000"
+  name: edge-1
+  sample: 50%
+  stickyBy: {cookie: sid, missing: in}
+  when:
+    method: [GET, POST]
+    path: ^/api/
+    header: {X-Env: ^prod$}
+  redact: {headers: [Authorization, cookie]}
+  maxFrame: 1MiB
+  pack: {bytes: 48KiB, requests: 200, linger: 100ms}
+  buffer: 128MiB
+  drain: 5s
+host:
+  visibility: 1m
+  inFlight: 8
+queue: embedded:/var/lib/spoa-relay
+targets:
+  staging:
+    url: https://staging.example
+    rate: 30/min
+    sample: 0.5%
+    stickyBy: {header: X-User}
+    when: {method: POST}
+    concurrency: 8
+    timeout: 2s
+    attempts: 3
+    maxAge: 1h
+    host: original
+    path: {match: ^/api, replace: /v2}
+    headers:
+      set: {X-Env: shadow}
+      remove: [Authorization]
+    truncated: send
+    tls: {ca: ca.pem, verify: true, serverName: shop.example}
+  load:
+    url: http://127.0.0.1:8083
+    rate: unlimited
+    path: {prefix: /load}
+log: debug
+`;
+
+function load(text: string, env: Record<string, string> = {}): Config {
+  const file = join(directory, "spoa-relay.yaml");
+  writeFileSync(file, text);
+  return loadConfig(file, env);
+}
+
+/** The mistakes that are reported, without the directory. */
+function mistakes(text: string, env: Record<string, string> = {}): string[] {
+  try {
+    load(text, env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message.replaceAll(`${directory}/`, "").split("\n");
+    throw error;
+  }
+  return [];
+}
+
+describe("loadConfig", () => {
+  it("fills in everything that the smallest file leaves out", () => {
+    const config = load(smallest);
+
+    expect(config.agent).toMatchObject({
+      listen: { kind: "tcp", host: "127.0.0.1", port: 12_345 },
+      sample: { fraction: 1 },
+      redactHeaders: [],
+      maxFrameBytes: 16_777_216,
+      pack: { bytes: 63_488, requests: 1_000, lingerMs: 250 },
+      bufferBytes: 67_108_864,
+      drainMs: 3_000,
+    });
+    expect(config.agent.name).not.toBe("");
+    expect(config.queueDirectory).toBe(join(directory, "data"));
+    expect(config.targets).toEqual([
+      {
+        name: "staging",
+        url: new URL("http://127.0.0.1:8082"),
+        ratePerSecond: 200,
+        sample: { fraction: 1 },
+        concurrency: 64,
+        timeoutMs: 10_000,
+        attempts: 20,
+        host: "target",
+        headers: { set: {}, remove: [] },
+        truncated: "skip",
+        tls: { verify: true },
+      },
+    ]);
+    expect(config.warnings).toEqual([]);
+  });
+
+  it("reads every key", () => {
+    const { agent, host, queueDirectory, targets, log } = load(example);
+
+    expect(agent).toEqual({
+      listen: { kind: "unix", path: "/run/spoa-relay.sock" },
+      admin: { kind: "tcp", host: "::1", port: 9_000 },
+      name: "edge-1",
+      sample: { fraction: 0.5, stickyBy: { by: "cookie", name: "sid", missing: "in" } },
+      when: { methods: ["GET", "POST"], path: /^\/api\//, headers: { "x-env": /^prod$/ } },
+      redactHeaders: ["authorization", "cookie"],
+      maxFrameBytes: 1_048_576,
+      pack: { bytes: 49_152, requests: 200, lingerMs: 100 },
+      bufferBytes: 134_217_728,
+      drainMs: 5_000,
+    });
+    expect(host).toMatchObject({ visibilityMs: 60_000, inFlight: 8 });
+    expect([queueDirectory, log]).toEqual(["/var/lib/spoa-relay", "debug"]);
+    expect(targets[0]).toEqual({
+      name: "staging",
+      url: new URL("https://staging.example"),
+      ratePerSecond: 0.5,
+      sample: { fraction: 0.005, stickyBy: { by: "header", name: "x-user", missing: "out" } },
+      when: { methods: ["POST"] },
+      concurrency: 8,
+      timeoutMs: 2_000,
+      attempts: 3,
+      maxAgeMs: 3_600_000,
+      host: "original",
+      path: { match: /^\/api/, replace: "/v2" },
+      headers: { set: { "x-env": "shadow" }, remove: ["authorization"] },
+      truncated: "send",
+      tls: { ca: join(directory, "ca.pem"), verify: true, serverName: "shop.example" },
+    });
+    expect(targets[1]).toMatchObject({ ratePerSecond: Number.POSITIVE_INFINITY, path: { prefix: "/load" } });
+  });
+
+  it("warns of a sample that lets nothing through", () => {
+    expect(load(`agent: {sample: 0%}\n${smallest}    sample: 0%\n`).warnings).toEqual([
+      "targets.staging.sample is 0%: this target gets nothing",
+      "agent.sample is 0%: nothing is mirrored",
+    ]);
+  });
+
+  it("says which file it cannot read", () => {
+    expect(() => loadConfig(join(directory, "nowhere.yaml"), {})).toThrow(/nowhere\.yaml: cannot be read/);
+  });
+});
+
+describe("a mistake in the file", () => {
+  const target = (lines: string) => smallest + lines.replaceAll(/^/gm, "    ");
+
+  it.each([
+    [
+      "a rate without a unit",
+      smallest.replace("200/s", "200"),
+      "5: targets.staging.rate: must be a rate, such as 200/s or 30/min or unlimited",
+    ],
+    [
+      "a word for a rate",
+      smallest.replace("200/s", "fast"),
+      '5: targets.staging.rate: "fast" is not a rate, such as 200/s or 30/min or unlimited',
+    ],
+    [
+      "a path in the URL",
+      smallest.replace("8082", "8082/x"),
+      '4: targets.staging.url: "http://127.0.0.1:8082/x" is not an origin without a path',
+    ],
+    ["a queue of another kind", smallest.replace("embedded:", "redis:"), "1: queue: must be embedded:DIRECTORY"],
+    [
+      "the name of a target",
+      smallest.replace("staging", "Bad_Name"),
+      "3: targets.Bad_Name: a target's name has a-z, 0-9 and - only",
+    ],
+    ["a timeout", target("timeout: 10"), "6: targets.staging.timeout: must be a duration, such as 250ms or 30s or 1h"],
+    ["a percentage", target("sample: 101%"), '6: targets.staging.sample: "101%" is not a percentage from 0% to 100%'],
+    ["a concurrency", target("concurrency: 0"), "6: targets.staging.concurrency: Too small: expected number to be >=1"],
+    [
+      "a choice",
+      target("truncated: maybe"),
+      '6: targets.staging.truncated: Invalid option: expected one of "skip"|"send"',
+    ],
+    [
+      "a regular expression",
+      target("when:\n  path: '('"),
+      '7: targets.staging.when.path: "(" is not a regular expression',
+    ],
+    ["a method", target("when:\n  method: 3"), "7: targets.staging.when.method: must be a method or a list of methods"],
+    [
+      "two sticky keys",
+      target("stickyBy: {header: a, cookie: b}"),
+      "6: targets.staging.stickyBy: names exactly one of header, cookie or src",
+    ],
+    [
+      "a path rewrite",
+      target("path: /v2"),
+      "6: targets.staging.path: must have either the key prefix, or the keys match and replace",
+    ],
+    [
+      "a misspelt path rewrite",
+      target("path: {prefx: /v2}"),
+      "6: targets.staging.path: must have either the key prefix, or the keys match and replace",
+    ],
+    ["a prefix", target("path:\n  prefix: v2"), "7: targets.staging.path.prefix: must begin with /"],
+    [
+      "the name of a header",
+      target("headers:\n  set:\n    a b: c"),
+      "8: targets.staging.headers.set.a b: is not the name of a header",
+    ],
+    [
+      "a header that smuggles another one",
+      target('headers:\n  set:\n    a: "b\\r\\nc: d"'),
+      "8: targets.staging.headers.set.a: a header value must not hold line breaks",
+    ],
+    [
+      "an address",
+      `agent:\n  listen: 12345\n${smallest}`,
+      "2: agent.listen: must be an address, such as 127.0.0.1:12345",
+    ],
+    [
+      "a port",
+      `agent:\n  listen: 127.0.0.1:70000\n${smallest}`,
+      '2: agent.listen: "127.0.0.1:70000" is not an address',
+    ],
+    ["a frame that HAProxy refuses", `agent:\n  maxFrame: 255B\n${smallest}`, "2: agent.maxFrame: must be from 256B"],
+    ["a frame that no pack can hold", `agent:\n  maxFrame: 49MiB\n${smallest}`, "2: agent.maxFrame: must be from 256B"],
+    ["a key that comes twice", `${smallest}queue: embedded:x\n`, "6: Map keys must be unique"],
+    [
+      "an alias without an anchor",
+      `${smallest}log: *level\n`,
+      "6: *level refers to an anchor that does not stand before it",
+    ],
+    ["a list instead of a map", "- a\n", "1: Invalid input: expected object, received array"],
+  ])("names file, line and key: %s", (_what, text, expected) => {
+    expect(mistakes(text)).toHaveLength(1);
+    expect(mistakes(text)[0]).toMatch(/^spoa-relay\.yaml:/);
+    expect(mistakes(text)[0].slice("spoa-relay.yaml:".length)).toContain(expected);
+    expect(mistakes(text)[0].slice("spoa-relay.yaml:".length).startsWith(expected.slice(0, 12))).toBe(true);
+  });
+
+  it("reports all of them at once", () => {
+    expect(mistakes("agent: {listen: 1, sample: 2}\nqueue: 3\n").map((line) => line.split(" ")[1])).toEqual([
+      "agent.listen:",
+      "agent.sample:",
+      "queue:",
+      "targets:",
+    ]);
+  });
+
+  it.each([
+    [
+      "at the top",
+      `${smallest}target: {}\n`,
+      /^spoa-relay\.yaml:6: unknown key target; allowed here: agent, host, queue, targets, log$/,
+    ],
+    [
+      "in a target",
+      `${smallest}    rat: 1/s\n`,
+      /^spoa-relay\.yaml:6: targets\.staging: unknown key rat; allowed here: url, rate, sample, /,
+    ],
+    [
+      "in a section",
+      `agent:\n  pack:\n    byte: 1B\n${smallest}`,
+      /^spoa-relay\.yaml:3: agent\.pack: unknown key byte; allowed here: bytes, requests, linger$/,
+    ],
+  ])("lists the keys that are allowed where one is unknown %s", (_where, text, expected) => {
+    expect(mistakes(text)).toEqual([expect.stringMatching(expected)]);
+  });
+
+  it("is a file that multiplies aliases without end", () => {
+    const levels = Array.from({ length: 20 }, (_, i) => `a${i + 1}: &a${i + 1} [${Array(20).fill(`*a${i}`).join()}]`);
+
+    expect(mistakes(`a0: &a0 x\n${levels.join("\n")}\n`)).toEqual([
+      expect.stringMatching(/^spoa-relay\.yaml:1: .*alias/),
+    ]);
+  });
+});
+
+describe("an environment variable", () => {
+  it(`takes the place of \${NAME}, also inside of a text and more than once`, () => {
+    const text = smallest.replace("127.0.0.1:8082", `\${HOST}:\${PORT}`).replace("./data", `\${DIR:-./data}`);
+
+    const config = load(text, { HOST: "shadow.example", PORT: "81", DIR: "/srv" });
+
+    expect(config.targets[0].url.href).toBe("http://shadow.example:81/");
+    expect(config.queueDirectory).toBe("/srv");
+  });
+
+  it("has a default where it may be unset, also an empty one", () => {
+    const config = load(`${smallest}    host: a\${A:-}b\${B:-c}\n`);
+
+    expect(config.targets[0].host).toBe("abc");
+  });
+
+  it("is a number or a truth value where it stands without quotes", () => {
+    const text = `${smallest}    concurrency: \${N}\n    attempts: \${M:-7}\n    tls:\n      verify: \${V}\n    host: "\${N}"\n`;
+
+    const [target] = load(text, { N: "5", V: "false" }).targets;
+
+    expect(target).toMatchObject({ concurrency: 5, attempts: 7, tls: { verify: false }, host: "5" });
+  });
+
+  it("cannot bring in keys", () => {
+    const config = load(`${smallest}    host: \${H}\n`, { H: "a\n    rate: unlimited" });
+
+    expect(config.targets[0]).toMatchObject({ host: "a\n    rate: unlimited", ratePerSecond: 200 });
+  });
+
+  it("that is missing is named with its line", () => {
+    expect(mistakes(smallest.replace("200/s", `\${RATE}`))).toEqual([
+      `spoa-relay.yaml:5: the environment variable RATE is not set (\${RATE:-default} gives a default)`,
+    ]);
+  });
+});
+
+describe("configJsonSchema", () => {
+  const schema = configJsonSchema() as object;
+
+  it.each([
+    ["the smallest file", smallest],
+    ["the example", example],
+  ])("accepts %s", (_what, text) => {
+    expect(schemaMistakes(schema, parse(text))).toEqual([]);
+    expect(mistakes(text)).toEqual([]);
+  });
+
+  it.each([
+    ["at the top", `${smallest}tragets: {}\n`],
+    ["in a target", `${smallest}    timout: 1s\n`],
+    ["in a section", `agent: {lisen: "127.0.0.1:1"}\n${smallest}`],
+    ["missing", smallest.replace("    url: http://127.0.0.1:8082\n", "")],
+  ])("rejects what the agent rejects: a key %s", (_where, text) => {
+    expect(schemaMistakes(schema, parse(text))).toHaveLength(1);
+    expect(mistakes(text)).toHaveLength(1);
+  });
+
+  it("says nothing about the machine that printed it", () => {
+    expect(schema).not.toHaveProperty("properties.agent.properties.name.default");
+  });
+});

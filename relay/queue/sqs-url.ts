@@ -28,5 +28,5 @@ export function findQueueUrlMistake(queueUrl: URL): string | undefined {
 
 /** True where nobody between here and the queue can read what is sent. */
 export function isPrivate(queueUrl: URL): boolean {
-  return queueUrl.protocol === "https:" || /^(?:.+\.)?localhost$|^127\.|^\[::1\]$/.test(queueUrl.hostname);
+  return queueUrl.protocol === "https:" || /^(?:.+\.)?localhost$|^127(?:\.\d+){3}$|^\[::1\]$/.test(queueUrl.hostname);
 }

@@ -19,6 +19,8 @@ export interface RigOptions {
   /** Lines under `agent:` and `host:`. */
   readonly agent?: string;
   readonly host?: string;
+  /** The value of `queue:`; an embedded one by default. */
+  readonly queue?: string;
   readonly haproxy?: Readonly<Record<string, string>>;
 }
 
@@ -89,6 +91,11 @@ export class Rig {
     return (await (await fetch(`http://127.0.0.1:${this.#ports.agentAdmin}/stats`)).json()) as AgentStats;
   }
 
+  /** What the first agent says on /readyz. */
+  async agentReadiness(): Promise<string> {
+    return (await fetch(`http://127.0.0.1:${this.#ports.agentAdmin}/readyz`)).text();
+  }
+
   async hostStats(): Promise<HostStats> {
     return (await (await fetch(`http://127.0.0.1:${this.#ports.hostAdmin}/stats`)).json()) as HostStats;
   }
@@ -98,7 +105,7 @@ export class Rig {
     await until(async () => {
       const { pending } = await this.agentStats();
       const { ingress, targets } = await this.hostStats();
-      return pending === 0 && ingress.waiting === 0 && Object.values(targets).every(({ inQueue }) => inQueue === 0);
+      return pending === 0 && ingress.messages === 0 && Object.values(targets).every(({ inQueue }) => inQueue === 0);
     }, withinMs);
     return toEquations(await this.agentStats(), await this.hostStats());
   }
@@ -157,7 +164,7 @@ ${this.#options.agent ?? ""}
 host:
   admin: 127.0.0.1:${hostAdmin}
 ${this.#options.host ?? ""}
-queue: embedded:./data
+queue: ${this.#options.queue ?? "embedded:./data"}
 targets:
 ${targets.join("")}`;
   }

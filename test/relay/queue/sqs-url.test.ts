@@ -1,0 +1,52 @@
+import { describe, expect, it } from "vitest";
+import { findQueueUrlMistake, isPrivate, regionOf } from "../../../relay/queue/sqs-url.ts";
+
+describe("the region of a queue's URL", () => {
+  it.each([
+    ["https://sqs.eu-central-1.amazonaws.com/123456789012/packs", "eu-central-1"],
+    ["https://sqs.us-gov-west-1.amazonaws.com/123456789012/packs", "us-gov-west-1"],
+    ["https://sqs.cn-north-1.amazonaws.com.cn/123456789012/packs", "cn-north-1"],
+    ["https://sqs-fips.us-east-2.amazonaws.com/123456789012/packs", "us-east-2"],
+    ["https://sqs.ap-southeast-2.api.aws/123456789012/packs", "ap-southeast-2"],
+    ["https://sqs-fips.us-west-2.api.aws/123456789012/packs", "us-west-2"],
+    ["https://sqs.cn-northwest-1.api.amazonwebservices.com.cn/123456789012/packs", "cn-northwest-1"],
+    ["https://vpce-0a1b-2c3d.sqs.eu-west-1.vpce.amazonaws.com/123456789012/packs", "eu-west-1"],
+    ["https://vpce-0a1b-2c3d-eu-west-3a.sqs.eu-west-3.vpce.amazonaws.com/123456789012/packs", "eu-west-3"],
+    ["https://ca-central-1.queue.amazonaws.com/123456789012/packs", "ca-central-1"],
+    ["https://queue.amazonaws.com/123456789012/packs", "us-east-1"],
+    ["http://sqs.eu-west-2.localhost.localstack.cloud:4566/000000000000/packs", "eu-west-2"],
+    ["http://127.0.0.1:4566/000000000000/packs", "us-east-1"],
+  ])("%s: %s", (url, region) => {
+    expect(regionOf(new URL(url))).toBe(region);
+    expect(findQueueUrlMistake(new URL(url))).toBeUndefined();
+  });
+});
+
+describe("a URL that is not that of a standard queue", () => {
+  it.each([
+    ["https://sqs.eu-central-1.amazonaws.com/123456789012/packs.fifo", /^must be a standard queue/],
+    ["https://sqs.eu-central-1.amazonaws.com/packs", /ACCOUNT\/NAME/],
+    ["https://sqs.eu-central-1.amazonaws.com/1234/packs", /ACCOUNT\/NAME/],
+    ["https://sqs.eu-central-1.amazonaws.com/123456789012/packs/", /ACCOUNT\/NAME/],
+    ["https://sqs.eu-central-1.amazonaws.com/123456789012/packs?x=1", /ACCOUNT\/NAME/],
+    ["http://127.0.0.1:4566/", /ACCOUNT\/NAME/],
+    ["https://sqs.amazonaws.com/123456789012/packs", /^must name its region/],
+    ["https://key:secret@sqs.eu-central-1.amazonaws.com/123456789012/packs", /^must hold no credentials/],
+  ])("%s", (url, mistake) => {
+    expect(findQueueUrlMistake(new URL(url))).toMatch(mistake);
+  });
+});
+
+describe("a way that nobody else can read", () => {
+  it.each([
+    ["https://sqs.eu-central-1.amazonaws.com/123456789012/packs", true],
+    ["http://127.0.0.1:4566/000000000000/packs", true],
+    ["http://[::1]:4566/000000000000/packs", true],
+    ["http://sqs.us-east-1.localhost:4566/000000000000/packs", true],
+    ["http://localstack:4566/000000000000/packs", false],
+    ["http://sqs.eu-central-1.amazonaws.com/123456789012/packs", false],
+    ["http://127.example/000000000000/packs", false],
+  ])("%s: %s", (url, expected) => {
+    expect(isPrivate(new URL(url))).toBe(expected);
+  });
+});

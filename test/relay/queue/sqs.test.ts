@@ -1,0 +1,358 @@
+import { type FauxqsServer, startFauxqs } from "fauxqs";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { maxMessageBytes, type OutgoingMessage } from "../../../relay/queue/port.ts";
+import { SqsQueue, type SqsQueueOptions } from "../../../relay/queue/sqs.ts";
+import { contractMaxReceives, describeQueue, message, receive, receiveAll } from "../../contract/queue-contract.ts";
+import { freePorts } from "../../support/rig.ts";
+import { answerBatch, refuse, type SqsAnswer, SqsEndpoint } from "../../support/sqs-endpoint.ts";
+import { until } from "../../support/until.ts";
+
+// SQS counts the name and the type of the pack's attribute: "pack" and "Binary".
+const overheadBytes = 10;
+let emulator: FauxqsServer;
+let queues = 0;
+
+beforeAll(async () => {
+  emulator = await startFauxqs({ port: 0, logger: false });
+});
+
+afterAll(async () => {
+  await emulator.stop();
+});
+
+beforeEach(() => {
+  vi.stubEnv("AWS_ACCESS_KEY_ID", "test");
+  vi.stubEnv("AWS_SECRET_ACCESS_KEY", "test");
+});
+
+describeQueue(
+  "SqsQueue",
+  async () => {
+    const deadLetters = createQueue();
+    const dead = { deadLetterTargetArn: deadLetters.arn, maxReceiveCount: contractMaxReceives };
+    const queue = new SqsQueue({ url: createQueue({ RedrivePolicy: JSON.stringify(dead) }).url });
+    const dlq = new SqsQueue({ url: deadLetters.url });
+    const close = () => {
+      queue.close();
+      dlq.close();
+    };
+    return { queue, deadLetters: dlq, close };
+  },
+  { noAstralCharacters: "fauxqs 2.4.1 looks at UTF-16 halves and refuses them, which SQS does not" },
+);
+
+describe("SqsQueue: sending", () => {
+  it("fills batches with ten messages", async () => {
+    const { queue, batches } = await openRecorded();
+
+    await queue.send(Array.from({ length: 25 }, (_, i) => message({ body: `m${i}` })));
+
+    expect(batches().map((bodies) => bodies.length)).toEqual([10, 10, 5]);
+    expect(batches().flat()).toEqual(Array.from({ length: 25 }, (_, i) => `m${i}`));
+  });
+
+  it.each([
+    ["one batch to the last byte that SQS takes", 0, [["a", "b"], ["c"]]],
+    ["another batch for one byte more", 1, [["a"], ["b", "c"]]],
+  ])("fills %s", async (_, excessBytes, expected) => {
+    const { queue, batches } = await openRecorded();
+    const halfBytes = maxMessageBytes / 2 - overheadBytes - 1;
+    const half = (body: string, bytes: number) => message({ body, pack: new Uint8Array(bytes) });
+
+    await queue.send([half("a", halfBytes), half("b", halfBytes + excessBytes), half("c", 10)]);
+
+    expect(batches()).toEqual(expected);
+  });
+
+  it("sends the largest message there can be, and nothing larger", async () => {
+    const { queue, batches } = await openRecorded();
+    const largest = message({ body: "x", pack: new Uint8Array(maxMessageBytes - overheadBytes - 1) });
+    const larger = message({ body: "xx", pack: largest.pack });
+
+    const errors = await queue.send([largest, larger]);
+
+    expect(queue.maxMessageBytes).toBe(maxMessageBytes - overheadBytes);
+    expect(errors.map((error) => error?.code)).toEqual([undefined, "TOO_BIG"]);
+    expect(batches()).toEqual([["x"]]);
+  });
+
+  it("rounds a delay up to whole seconds", async () => {
+    const { queue, endpoint } = await openRecorded();
+
+    await queue.send([message(), message({ delayMs: 1 }), message({ delayMs: 1_000 }), message({ delayMs: 1_001 })]);
+
+    const [{ body }] = endpoint.requests;
+    expect(body.Entries.map(({ DelaySeconds }: { DelaySeconds?: number }) => DelaySeconds)).toEqual([
+      undefined,
+      1,
+      1,
+      2,
+    ]);
+  });
+
+  it("signs for the region of the URL", async () => {
+    const { queue, endpoint } = await openRecorded();
+
+    await queue.send([message()]);
+
+    expect(endpoint.requests[0].authorization).toContain("/us-east-1/sqs/aws4_request");
+  });
+
+  it("tells of each entry that failed why, and of no other", async () => {
+    const failed = {
+      1: { Code: "InternalError", SenderFault: false },
+      2: { Code: "InvalidMessageContents", SenderFault: true },
+      3: { Code: "RequestThrottled", SenderFault: true },
+      5: { Code: "KmsAccessDenied", SenderFault: true },
+      6: { Code: "InvalidParameterValue", SenderFault: true, Message: "Message must be shorter than 262144 bytes." },
+      7: { Code: "AccessDenied", SenderFault: true },
+    };
+    const { queue } = await open(({ body }) => answerBatch(body, failed));
+
+    const errors = await queue.send(Array.from({ length: 9 }, () => message()));
+
+    expect(errors.map((error) => error?.code)).toEqual([
+      undefined,
+      "UNAVAILABLE",
+      "BAD_ARGUMENT",
+      "UNAVAILABLE",
+      undefined,
+      "DENIED",
+      "TOO_BIG",
+      "DENIED",
+      undefined,
+    ]);
+  });
+
+  it("takes no message for stored of which the answer says nothing", async () => {
+    const { queue } = await open(() => ({}));
+
+    expect((await queue.send([message(), message()])).map((error) => error?.code)).toEqual([
+      "UNAVAILABLE",
+      "UNAVAILABLE",
+    ]);
+  });
+
+  it("sends in smaller batches where the queue is set to less than SQS allows", async () => {
+    const limitBytes = 262_144;
+    const taken: string[] = [];
+    const { queue } = await open(({ body }, response) => {
+      const entries = body.Entries as { MessageBody: string; MessageAttributes: { pack: { BinaryValue: string } } }[];
+      const bytes = entries.reduce((sum, entry) => sum + (entry.MessageAttributes.pack.BinaryValue.length * 3) / 4, 0);
+      if (bytes > limitBytes) return refuse(response, 400, "BatchRequestTooLong", "cannot be longer than 262144 bytes");
+      taken.push(...entries.map(({ MessageBody }) => MessageBody));
+      return answerBatch(body);
+    });
+    const sizes = [100_000, 100_000, 300_000, 100_000, 100_000];
+
+    const errors = await queue.send(sizes.map((bytes, i) => message({ body: `${i}`, pack: new Uint8Array(bytes) })));
+
+    expect(errors.map((error) => error?.code)).toEqual([undefined, undefined, "TOO_BIG", undefined, undefined]);
+    expect(errors[2]?.message).toContain("MaximumMessageSize");
+    expect(taken).toEqual(["0", "1", "3", "4"]);
+  });
+
+  it("finds the one message for which SQS refuses all", async () => {
+    const { queue } = await open(({ body }, response) =>
+      body.Entries.some(({ MessageBody }: { MessageBody: string }) => MessageBody === "bad")
+        ? refuse(response, 400, "InvalidMessageContents")
+        : answerBatch(body),
+    );
+
+    const errors = await queue.send(["a", "b", "bad", "c", "d"].map((body) => message({ body })));
+
+    expect(errors.map((error) => error?.code)).toEqual([undefined, undefined, "BAD_ARGUMENT", undefined, undefined]);
+  });
+
+  it("tries no further batches once the queue is out of reach, and says so of each message", async () => {
+    const { queue, endpoint } = await open((_, response) => refuse(response, 400, "QueueDoesNotExist"));
+
+    const errors = await queue.send(Array.from({ length: 25 }, () => message()));
+
+    expect(errors.map((error) => error?.code)).toEqual(errors.map(() => "UNAVAILABLE"));
+    expect(endpoint.requests).toHaveLength(1);
+  });
+});
+
+describe("SqsQueue: what goes wrong", () => {
+  const answers: readonly (readonly [string, SqsAnswer, string, RegExp])[] = [
+    ["throttling", (_, to) => refuse(to, 400, "ThrottlingException"), "UNAVAILABLE", /throttles/],
+    ["throttling with 403", (_, to) => refuse(to, 403, "RequestThrottled"), "UNAVAILABLE", /throttles/],
+    ["500", (_, to) => refuse(to, 500, "InternalError"), "UNAVAILABLE", /HTTP 500/],
+    ["503 of a proxy", (_, to) => void to.writeHead(503).end("<html>busy"), "UNAVAILABLE", /HTTP 503/],
+    ["no access", (_, to) => refuse(to, 403, "AccessDeniedException"), "DENIED", /must not sqs:ReceiveMessage on http/],
+    ["403 of a proxy", (_, to) => void to.writeHead(403).end("<html>no"), "DENIED", /must not sqs:ReceiveMessage/],
+    ["unknown key", (_, to) => refuse(to, 403, "InvalidClientTokenId"), "DENIED", /check AWS_ACCESS_KEY_ID/],
+    ["old token", (_, to) => refuse(to, 403, "ExpiredTokenException"), "DENIED", /expired: renew/],
+    [
+      "wrong secret",
+      (_, to) => refuse(to, 403, "SignatureDoesNotMatch"),
+      "DENIED",
+      /AWS_SECRET_ACCESS_KEY and the clock/,
+    ],
+    ["KMS", (_, to) => refuse(to, 400, "KmsDisabled"), "DENIED", /KMS key/],
+    [
+      "no such queue",
+      (_, to) => refuse(to, 400, "QueueDoesNotExist"),
+      "UNAVAILABLE",
+      /there is no queue http.*create it/,
+    ],
+    ["400 of a proxy", (_, to) => void to.writeHead(400).end("<html>what?"), "UNAVAILABLE", /HTTP 400/],
+    ["200 of a proxy", (_, to) => void to.writeHead(200).end("<html>welcome"), "UNAVAILABLE", /SQS could not do it/],
+    ["a reset", (_, to) => void to.socket?.resetAndDestroy(), "UNAVAILABLE", /does not answer: check the network/],
+    ["no answer at all", () => undefined, "UNAVAILABLE", /no answer within 2500 ms/],
+    [
+      "an answer that ends half way",
+      (_, to) => {
+        to.writeHead(200, { "content-length": "100" }).write("{");
+        return undefined;
+      },
+      "UNAVAILABLE",
+      /no answer within 2500 ms/,
+    ],
+  ];
+
+  it.concurrent.each(answers)("says what to do: %s", async (_, answer, code, text) => {
+    const endpoint = await SqsEndpoint.start(answer);
+    const queue = new SqsQueue({ url: endpoint.url, callTimeoutMs: 2_500 });
+    const startMs = performance.now();
+
+    await expect(receive(queue)).rejects.toMatchObject({
+      name: "QueueError",
+      code,
+      message: expect.stringMatching(text),
+    });
+    expect(performance.now() - startMs).toBeLessThan(5_000);
+    queue.close();
+  });
+
+  it("says so where nobody listens", async () => {
+    const [port] = await freePorts(1);
+    const queue = new SqsQueue({ url: `http://127.0.0.1:${port}/123456789012/packs` });
+
+    const [error] = await queue.send([message()]);
+
+    expect(error).toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("ECONNREFUSED") });
+  });
+
+  it("says so where there are no credentials", async () => {
+    for (const name of ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"]) vi.stubEnv(name, undefined);
+    vi.stubEnv("AWS_EC2_METADATA_DISABLED", "true");
+    vi.stubEnv("AWS_CONFIG_FILE", "/nonexistent");
+    vi.stubEnv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
+    const { queue } = await open(({ body }) => answerBatch(body));
+
+    const [error] = await queue.send([message()]);
+
+    expect(error).toMatchObject({ code: "DENIED", message: expect.stringContaining("AWS_PROFILE") });
+  });
+});
+
+describe("SqsQueue: receiving", () => {
+  it("ends a long poll at once when the signal is raised", async () => {
+    const { queue, endpoint } = await open(() => undefined);
+    const abort = new AbortController();
+    const waiting = receive(queue, { waitMs: 20_000, signal: abort.signal });
+    await until(() => endpoint.requests.length === 1);
+    const startMs = performance.now();
+
+    abort.abort();
+
+    expect(await waiting).toEqual([]);
+    expect(performance.now() - startMs).toBeLessThan(1_000);
+  });
+
+  it("waits in polls of twenty seconds at most", async () => {
+    const abort = new AbortController();
+    const { queue, endpoint } = await open(() => {
+      if (endpoint.requests.length === 3) abort.abort();
+      return {};
+    });
+
+    expect(await receive(queue, { waitMs: 45_000, visibilityMs: 1_500, signal: abort.signal })).toEqual([]);
+
+    expect(endpoint.requests.map(({ body }) => body.WaitTimeSeconds)).toEqual([20, 20, 20]);
+    expect(endpoint.requests[0].body).toMatchObject({ VisibilityTimeout: 2, MaxNumberOfMessages: 10 });
+  });
+
+  it("hands out a message that has no pack with an empty one", async () => {
+    const { name, url } = createQueue();
+    const queue = new SqsQueue({ url });
+    emulator.sendMessage(name, "hello");
+
+    const [delivery] = await receiveAll(queue, 1);
+
+    expect([delivery.body, delivery.pack.length]).toEqual(["hello", 0]);
+  });
+
+  it("deletes ten a call, ignores receipts that are too old, and tells of what was not deleted", async () => {
+    let failed: Parameters<typeof answerBatch>[1] = {};
+    const { queue, endpoint } = await open(({ body }) => answerBatch(body, failed));
+    const receipts = Array.from({ length: 25 }, (_, i) => `r${i}`);
+
+    await queue.delete(receipts);
+    failed = { 0: { Code: "ReceiptHandleIsInvalid", SenderFault: true } };
+    await queue.delete(["old"]);
+    failed = {
+      0: { Code: "ReceiptHandleIsInvalid", SenderFault: true },
+      1: { Code: "InternalError", SenderFault: false },
+    };
+
+    await expect(queue.delete(["old", "new"])).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await queue.delete([]);
+    expect(endpoint.requests.map(({ body }) => body.Entries.length)).toEqual([10, 10, 5, 1, 2]);
+  });
+
+  it.each([
+    ["ReceiptHandleIsInvalid", "it is not"],
+    ["MessageNotInflight", "it is not"],
+    [
+      "InvalidParameterValue",
+      "Value x for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.",
+    ],
+  ])("ignores a receipt that cannot be extended any more: %s, %s", async (code, text) => {
+    const { queue } = await open((_, response) => refuse(response, 400, code, text));
+
+    await queue.extend("old", 1_000);
+  });
+
+  it("tells of an extension that goes too far, and rounds up to whole seconds", async () => {
+    const text =
+      "Value 43200 for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout is beyond the limit.";
+    const { queue, endpoint } = await open((_, response) => refuse(response, 400, "InvalidParameterValue", text));
+
+    await expect(queue.extend("r", 1_500)).rejects.toMatchObject({ code: "BAD_ARGUMENT" });
+    expect(endpoint.requests[0].body.VisibilityTimeout).toBe(2);
+  });
+
+  it("counts in its depth what is delayed and what is in flight", async () => {
+    const queue = new SqsQueue({ url: createQueue().url });
+    await queue.send([message(), message(), message({ delayMs: 60_000 })]);
+    await receiveAll(queue, 1);
+
+    expect(await queue.depth()).toEqual({ messages: 3 });
+  });
+});
+
+function createQueue(attributes: Record<string, string> = {}): { name: string; arn: string; url: string } {
+  const name = `q${++queues}`;
+  const { queueArn } = emulator.createQueue(name, { attributes });
+  return { name, arn: queueArn, url: `http://127.0.0.1:${emulator.port}/000000000000/${name}` };
+}
+
+async function open(answer: SqsAnswer, options: Partial<SqsQueueOptions> = {}) {
+  const endpoint = await SqsEndpoint.start(answer);
+  const queue = new SqsQueue({ url: endpoint.url, ...options });
+  onTestFinished(() => queue.close());
+  return { queue, endpoint };
+}
+
+/** A queue that takes everything, and the bodies of each batch it took. */
+async function openRecorded() {
+  const { queue, endpoint } = await open(({ body }) => answerBatch(body));
+  const batches = () =>
+    endpoint.requests.map(({ body }) =>
+      body.Entries.map((entry: { MessageBody: OutgoingMessage["body"] }) => entry.MessageBody),
+    );
+  return { queue, endpoint, batches };
+}

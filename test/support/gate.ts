@@ -1,0 +1,51 @@
+import { once } from "node:events";
+import { type AddressInfo, createConnection, createServer, type Server, type Socket } from "node:net";
+
+/** A door in front of a TCP server. While it is shut, connections are refused, and those there were are cut. */
+export class Gate {
+  readonly #targetPort: number;
+  readonly #sockets = new Set<Socket>();
+  #server: Server | undefined;
+  #port = 0;
+
+  constructor(targetPort: number) {
+    this.#targetPort = targetPort;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Opens on the same port each time. */
+  async open(): Promise<void> {
+    const server = createServer((near) => {
+      const far = createConnection(this.#targetPort, "127.0.0.1");
+      for (const [socket, other] of [
+        [near, far],
+        [far, near],
+      ]) {
+        this.#sockets.add(socket);
+        socket.pipe(other);
+        socket.on("error", () => {});
+        socket.on("close", () => {
+          this.#sockets.delete(socket);
+          other.destroy();
+        });
+      }
+    });
+    server.listen(this.#port, "127.0.0.1");
+    await once(server, "listening");
+    this.#port = (server.address() as AddressInfo).port;
+    this.#server = server;
+  }
+
+  async shut(): Promise<void> {
+    const server = this.#server;
+    if (!server) return;
+    this.#server = undefined;
+    const closed = once(server, "close");
+    server.close();
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+}

@@ -32,6 +32,7 @@ export class Listener {
   readonly #options: ListenerOptions;
   readonly #connections = new Set<Connection>();
   readonly #server: Server;
+  #healthy = true;
   /** Connections accepted since the start, health checks included. */
   accepted = 0;
 
@@ -39,7 +40,7 @@ export class Listener {
     this.#options = options;
     this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs }, (socket) => {
       this.accepted++;
-      const connection = new Connection(socket, options);
+      const connection = new Connection(socket, options, () => this.#healthy);
       this.#connections.add(connection);
       socket.once("close", () => this.#connections.delete(connection));
     });
@@ -65,13 +66,19 @@ export class Listener {
     return bound === null || typeof bound === "string" ? `unix:${bound}` : `${bound.address}:${bound.port}`;
   }
 
-  /** Accepts no more connections, so that health checks fail; those that are there go on. */
+  /** Fails health checks, so that HAProxy looks for another agent, and goes on with everything else. */
+  failHealthChecks(): void {
+    this.#healthy = false;
+  }
+
+  /** Accepts no more connections; those that are there go on. */
   stopAccepting(): void {
     this.#server.close();
   }
 
-  /** Says goodbye on every connection and resolves when all are closed. */
+  /** Says goodbye on every connection and resolves when all are closed; accepts no more. */
   async disconnect(): Promise<void> {
+    this.stopAccepting();
     await Promise.all([...this.#connections].map((connection) => connection.disconnect()));
   }
 
@@ -85,15 +92,17 @@ class Connection {
   readonly #socket: Socket;
   readonly #session: Session;
   readonly #options: ListenerOptions;
+  readonly #isHealthy: () => boolean;
   readonly #peer: string;
   readonly #closed: Promise<unknown>;
   #oversizeNotifies = 0;
   #malformed: DecodeError | undefined;
   #leaving = false;
 
-  constructor(socket: Socket, options: ListenerOptions) {
+  constructor(socket: Socket, options: ListenerOptions, isHealthy: () => boolean) {
     this.#socket = socket;
     this.#options = options;
+    this.#isHealthy = isHealthy;
     this.#session = new Session(options.maxFrameBytes);
     this.#peer = socket.remoteAddress === undefined ? "unix" : `${socket.remoteAddress}:${socket.remotePort}`;
     this.#closed = new Promise((resolve) => socket.once("close", resolve));
@@ -128,6 +137,7 @@ class Connection {
     const socket = this.#socket;
     // The answer first, in one write: HAProxy holds the clients' requests until it has it.
     const reply = session.receive(chunk);
+    if (session.end?.kind === "health-check" && !this.#isHealthy()) return void socket.destroy();
     if (reply.length > 0) socket.write(reply);
     session.takeNotifies(this.#take);
     if (this.#malformed && !session.end) socket.write(session.reject(this.#malformed));

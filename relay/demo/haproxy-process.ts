@@ -7,6 +7,8 @@ export interface HaproxyOptions {
   /** The program; see `findHaproxy`. */
   readonly program: string;
   readonly configFile: string;
+  /** With a master process before the worker, as a service is run, so that it can be reloaded. */
+  readonly master?: boolean;
   /** Variables of the example configuration. */
   readonly variables: Readonly<Record<string, string>>;
   /** Is given what HAProxy writes. */
@@ -18,8 +20,8 @@ export class HaproxyProcess {
   readonly #child: ChildProcess;
   readonly #exited: Promise<unknown>;
 
-  constructor({ program, configFile, variables, onOutput }: HaproxyOptions) {
-    this.#child = spawn(program, ["-db", "-f", configFile], {
+  constructor({ program, configFile, master, variables, onOutput }: HaproxyOptions) {
+    this.#child = spawn(program, [...(master ? ["-W"] : []), "-db", "-f", configFile], {
       env: { PATH: "", ...variables },
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -30,6 +32,11 @@ export class HaproxyProcess {
 
   get pid(): number | undefined {
     return this.#child.pid;
+  }
+
+  /** Starts a new worker, to which the old one leaves its listeners. Needs `master`. */
+  reload(): void {
+    this.#child.kill("SIGUSR2");
   }
 
   async stop(): Promise<void> {

@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import type { AgentStats } from "../../relay/agent-stats.ts";
 import { type Equation, toEquations } from "../../relay/balance.ts";
 import { findHaproxy, HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
@@ -22,7 +24,17 @@ export interface RigOptions {
   /** The value of `queue:`; an embedded one by default. */
   readonly queue?: string;
   readonly haproxy?: Readonly<Record<string, string>>;
+  /** How many agents stand side by side behind HAProxy. */
+  readonly agents?: 1 | 2;
+  /** Runs HAProxy with a master process, so that it can be reloaded. */
+  readonly master?: boolean;
+  /** Changes the example configuration before HAProxy reads it; `file` is its name. */
+  readonly configure?: (text: string, file: string) => string;
+  /** The example to run: a file beside `haproxy.cfg`, which is the default. */
+  readonly example?: string;
 }
+
+const examples = resolve(root, "agent/haproxy");
 
 /** Real HAProxy, real agent and host processes, and servers in this process as primary and shadows. */
 export class Rig {
@@ -34,20 +46,19 @@ export class Rig {
   readonly #options: RigOptions;
   readonly #output: string[] = [];
   #haproxy: HaproxyProcess | undefined;
-  agent: ChildProcess | undefined;
+  readonly agents: (ChildProcess | undefined)[] = [];
   readonly hosts: ChildProcess[] = [];
 
   static async start(options: RigOptions): Promise<Rig> {
     const names = Object.keys(options.targets);
-    const [frontend, stats, primary, agent, agentAdmin, hostAdmin, secondAdmin, ...shadows] = await freePorts(
-      7 + names.length,
-    );
-    const rig = new Rig(options, { frontend, stats, primary, agent, agentAdmin, hostAdmin, secondAdmin, shadows });
+    const [frontend, stats, primary, hostAdmin, secondAdmin, ...more] = await freePorts(9 + names.length);
+    const agents = [0, 2].map((at) => ({ port: more[at], admin: more[at + 1] })).slice(0, options.agents ?? 1);
+    const rig = new Rig(options, { frontend, stats, primary, agents, hostAdmin, secondAdmin, shadows: more.slice(4) });
     try {
       await rig.#start();
     } catch (error) {
       await rig.stop();
-      throw error;
+      throw new Error(`${(error as Error).message}\n${rig.output.slice(-2_000)}`, { cause: error });
     }
     return rig;
   }
@@ -82,18 +93,48 @@ export class Rig {
     return host;
   }
 
-  async startAgent(): Promise<void> {
-    this.agent = this.#spawn(["agent", "--config", this.configFile]);
-    await answers(`http://127.0.0.1:${this.#ports.agentAdmin}/readyz`);
+  get agent(): ChildProcess | undefined {
+    return this.agents[0];
   }
 
-  async agentStats(): Promise<AgentStats> {
-    return (await (await fetch(`http://127.0.0.1:${this.#ports.agentAdmin}/stats`)).json()) as AgentStats;
+  /** HAProxy's, or its master's. */
+  get haproxy(): HaproxyProcess {
+    return this.#haproxy as HaproxyProcess;
+  }
+
+  async startAgent(index = 0): Promise<void> {
+    const file = index === 0 ? this.configFile : join(this.directory, `agent-${index}.yaml`);
+    writeFileSync(file, this.#config(this.#ports.hostAdmin, index));
+    this.agents[index] = this.#spawn(["agent", "--config", file]);
+    await answers(`http://127.0.0.1:${this.#ports.agents[index].admin}/readyz`);
+  }
+
+  async agentStats(index = 0): Promise<AgentStats> {
+    return (await (await fetch(`http://127.0.0.1:${this.#ports.agents[index].admin}/stats`)).json()) as AgentStats;
+  }
+
+  /** The agents that HAProxy's checks find alive, by number. */
+  async agentsUp(): Promise<number[]> {
+    const csv = await (await fetch(`http://127.0.0.1:${this.#ports.stats}/;csv`)).text();
+    const isUp = (index: number) => new RegExp(`^mirror-agent,agent${index + 1},.*,UP,`, "m").test(csv);
+    return [...this.agents.keys()].filter(isUp);
+  }
+
+  /** Of each run of an agent: those that go on, and those that have ended in order. */
+  async allAgentStats(): Promise<AgentStats[]> {
+    const running = [...this.agents.keys()].filter((index) => !hasEnded(this.agents[index] as ChildProcess));
+    const ended = this.output
+      .split("\n")
+      .filter((line) => line.includes('"event":"stopped"') && line.includes('"seen"'));
+    return [
+      ...(await Promise.all(running.map((index) => this.agentStats(index)))),
+      ...ended.map((line) => JSON.parse(line) as AgentStats),
+    ];
   }
 
   /** What the first agent says on /readyz. */
   async agentReadiness(): Promise<string> {
-    return (await fetch(`http://127.0.0.1:${this.#ports.agentAdmin}/readyz`)).text();
+    return (await fetch(`http://127.0.0.1:${this.#ports.agents[0].admin}/readyz`)).text();
   }
 
   async hostStats(): Promise<HostStats> {
@@ -103,16 +144,17 @@ export class Rig {
   /** The ledger's equations, as soon as nothing waits any more. */
   async settledLedger(withinMs = 20_000): Promise<Equation[]> {
     await until(async () => {
-      const { pending } = await this.agentStats();
+      const pending = (await this.allAgentStats()).reduce((sum, stats) => sum + stats.pending, 0);
       const { ingress, targets } = await this.hostStats();
       return pending === 0 && ingress.messages === 0 && Object.values(targets).every(({ inQueue }) => inQueue === 0);
     }, withinMs);
-    return toEquations(await this.agentStats(), await this.hostStats());
+    const host = await this.hostStats();
+    return (await this.allAgentStats()).flatMap((agent) => toEquations(agent, host));
   }
 
   async stop(): Promise<void> {
     await this.#haproxy?.stop();
-    for (const child of [this.agent, ...this.hosts]) {
+    for (const child of [...this.agents, ...this.hosts]) {
       if (!child || hasEnded(child)) continue;
       child.kill("SIGKILL");
       await once(child, "exit");
@@ -123,16 +165,16 @@ export class Rig {
 
   async #start(): Promise<void> {
     await Promise.all([this.primary, ...Object.values(this.shadows)].map((server) => server.start()));
-    writeFileSync(this.configFile, this.#config(this.#ports.hostAdmin));
-    await Promise.all([this.startAgent(), this.startHost()]);
+    await Promise.all([...this.#ports.agents.map((_, index) => this.startAgent(index)), this.startHost()]);
     this.#haproxy = new HaproxyProcess({
-      program: findHaproxy(process.env.PATH ?? ""),
-      configFile: join(root, "agent/haproxy/haproxy.cfg"),
+      program: haproxyProgram(),
+      configFile: this.#haproxyConfig(),
+      master: this.#options.master === true,
       variables: {
         RELAY_FRONTEND_PORT: String(this.#ports.frontend),
         RELAY_STATS_PORT: String(this.#ports.stats),
         RELAY_PRIMARY: `127.0.0.1:${this.#ports.primary}`,
-        RELAY_AGENT: `127.0.0.1:${this.#ports.agent}`,
+        RELAY_AGENT: `127.0.0.1:${this.#ports.agents[0].port}`,
         RELAY_LOG_LEVEL: "notice",
         // The machine of a test is slow at times; what is tested here is not the time.
         RELAY_PROCESSING_TIMEOUT: "5s",
@@ -148,18 +190,33 @@ export class Rig {
     const child = spawn(process.execPath, [join(root, "relay/main.ts"), ...args], {
       stdio: ["ignore", "pipe", "pipe"],
     });
-    child.stdout.on("data", (text: Buffer) => this.#output.push(text.toString()));
-    child.stderr.on("data", (text: Buffer) => this.#output.push(text.toString()));
+    // Whole lines, so that those of several processes do not mix.
+    for (const stream of [child.stdout, child.stderr] as Readable[]) {
+      createInterface(stream).on("line", (line) => this.#output.push(`${line}\n`));
+    }
     return child;
   }
 
-  #config(hostAdmin: number): string {
+  /** The example as it is, or a copy with what this rig needs changed. */
+  #haproxyConfig(): string {
+    const { example = "haproxy.cfg", agents, configure = (text) => text } = this.#options;
+    if (agents !== 2 && !this.#options.configure) return join(examples, example);
+    for (const file of readdirSync(examples)) {
+      const text = readFileSync(join(examples, file), "utf8");
+      const second = `    server agent2 127.0.0.1:${this.#ports.agents.at(-1)?.port}\n`;
+      const servers = agents === 2 ? text.replace(/^ *server agent1 .*\n/m, (line) => line + second) : text;
+      writeFileSync(join(this.directory, file), configure(servers, file));
+    }
+    return join(this.directory, example);
+  }
+
+  #config(hostAdmin: number, agent = 0): string {
     const targets = Object.entries(this.#options.targets).map(
       ([name, keys], i) => `  ${name}: { url: "http://127.0.0.1:${this.#ports.shadows[i]}", ${keys} }\n`,
     );
     return `agent:
-  listen: 127.0.0.1:${this.#ports.agent}
-  admin: 127.0.0.1:${this.#ports.agentAdmin}
+  listen: 127.0.0.1:${this.#ports.agents[agent].port}
+  admin: 127.0.0.1:${this.#ports.agents[agent].admin}
 ${this.#options.agent ?? ""}
 host:
   admin: 127.0.0.1:${hostAdmin}
@@ -174,11 +231,15 @@ interface Ports {
   readonly frontend: number;
   readonly stats: number;
   readonly primary: number;
-  readonly agent: number;
-  readonly agentAdmin: number;
+  readonly agents: readonly { readonly port: number; readonly admin: number }[];
   readonly hostAdmin: number;
   readonly secondAdmin: number;
   readonly shadows: readonly number[];
+}
+
+/** HAProxy as the matrix names it, else the one that is installed. */
+export function haproxyProgram(): string {
+  return process.env.HAPROXY || findHaproxy(process.env.PATH ?? "");
 }
 
 /** Ports on 127.0.0.1 that nobody listens on at the moment. */

@@ -1,0 +1,126 @@
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { addsUp } from "../../relay/balance.ts";
+import { type LoadResult, load } from "../support/load.ts";
+import { Rig } from "../support/rig.ts";
+import { until } from "../support/until.ts";
+
+const processingMs = 50;
+// What a request may take beside the wait for an agent: the machine is slow at times, and all share its cores.
+const noiseMs = 400;
+let rig: Rig;
+
+beforeAll(async () => {
+  rig = await Rig.start({
+    targets: { shadow: "rate: unlimited, sample: 1%" },
+    agents: 2,
+    master: true,
+    haproxy: { RELAY_PROCESSING_TIMEOUT: `${processingMs}ms`, RELAY_LOG_LEVEL: "info" },
+  });
+});
+
+afterAll(async () => {
+  await rig?.stop();
+});
+
+describe("under load, with two agents", () => {
+  it("a reload of HAProxy costs neither a client nor the mirror anything", async () => {
+    const seenBefore = await seen();
+    const result = await underLoad(async () => {
+      for (let reloads = 1; reloads <= 2; reloads++) {
+        await sleep(500);
+        const reloaded = workersStarted() + 1;
+        rig.haproxy.reload();
+        await until(() => workersStarted() === reloaded);
+      }
+      await sleep(500);
+    });
+    const mirrored = (await seen()) - seenBefore;
+    report("two reloads of HAProxy", result, mirrored);
+    expectUndisturbed(result);
+    expect(mirrored / result.sent).toBeGreaterThanOrEqual(0.999);
+  });
+
+  it("restarting one agent after the other costs neither a client nor the mirror anything", async () => {
+    await allUp();
+    const seenBefore = await seen();
+    const result = await underLoad(async () => {
+      await sleep(500);
+      for (const [index, agent] of rig.agents.entries()) {
+        agent?.kill("SIGTERM");
+        await once(agent as NonNullable<typeof agent>, "exit");
+        await rig.startAgent(index);
+        await allUp();
+      }
+      await sleep(500);
+    });
+    const mirrored = (await seen()) - seenBefore;
+    report("graceful restart of both agents", result, mirrored);
+    expectUndisturbed(result);
+    expect(mirrored / result.sent).toBeGreaterThanOrEqual(0.999);
+    expect(addsUp(await rig.settledLedger())).toBe(true);
+  }, 30_000);
+
+  it("an agent's death costs no client anything", async () => {
+    await allUp();
+    const before = await seenByEach();
+    let atDeath = before;
+    let survivor = 0;
+    const result = await underLoad(async () => {
+      await sleep(500);
+      atDeath = await seenByEach();
+      // HAProxy prefers connections that it has, so that most requests go to one of the agents.
+      survivor = atDeath[0] - before[0] > atDeath[1] - before[1] ? 1 : 0;
+      rig.agents[1 - survivor]?.kill("SIGKILL");
+      await sleep(2_500);
+    });
+    const after = (await rig.agentStats(survivor)).seen - atDeath[survivor];
+    report("kill -9 of the busier agent", result, sum(atDeath) - sum(before) + after);
+    expectUndisturbed(result);
+  });
+});
+
+function underLoad(during: () => Promise<unknown>): Promise<LoadResult> {
+  return load(rig.frontend, { perSecond: 1_000, connections: 16, during });
+}
+
+function workersStarted(): number {
+  return rig.output.match(/Loading success/g)?.length ?? 0;
+}
+
+async function allUp(): Promise<void> {
+  await until(async () => (await rig.agentsUp()).length === rig.agents.length);
+}
+
+/** Requests that agents have seen, ended runs included. */
+async function seen(): Promise<number> {
+  return sum((await rig.allAgentStats()).map((stats) => stats.seen));
+}
+
+function seenByEach(): Promise<number[]> {
+  return Promise.all(rig.agents.map(async (_, index) => (await rig.agentStats(index)).seen));
+}
+
+/** As HAProxy has logged it for any request so far. */
+function longestWaitMs(): number {
+  return [...rig.output.matchAll(/ mirror_ms=(\d+)/g)].reduce((longest, [, ms]) => Math.max(longest, Number(ms)), 0);
+}
+
+function sum(counts: readonly number[]): number {
+  return counts.reduce((total, count) => total + count, 0);
+}
+
+function expectUndisturbed({ errors, timesMs }: LoadResult): void {
+  expect(errors).toEqual([]);
+  expect(timesMs.at(-1)).toBeLessThan(processingMs + noiseMs);
+  expect(longestWaitMs()).toBeLessThan(processingMs + noiseMs);
+}
+
+function report(title: string, { sent, errors, timesMs }: LoadResult, mirrored: number): void {
+  const share = ((100 * mirrored) / sent).toFixed(2);
+  process.stdout.write(
+    `  ${title}: ${sent} sent, ${errors.length} errors, ${mirrored} seen by agents (${share} %), slowest ` +
+      `${timesMs.at(-1)?.toFixed(0)} ms, longest wait for an agent ${longestWaitMs()} ms\n`,
+  );
+}

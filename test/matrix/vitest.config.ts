@@ -1,0 +1,24 @@
+import { resolve } from "node:path";
+import { defineConfig } from "vitest/config";
+import { releaseProgram, releases } from "./releases.ts";
+
+// biome-ignore lint/style/noDefaultExport: vitest reads the default export.
+export default defineConfig({
+  test: {
+    root: resolve(import.meta.dirname, "../.."),
+    // One file after the other: some compare times.
+    maxWorkers: 1,
+    pool: "forks",
+    testTimeout: 20_000,
+    hookTimeout: 60_000,
+    disableConsoleIntercept: true,
+    projects: releases.map((release) => ({
+      extends: true,
+      test: {
+        name: `HAProxy ${release.version}`,
+        include: ["test/matrix/*.test.ts", "test/e2e/{fidelity,response,restart}.test.ts"],
+        env: { HAPROXY: releaseProgram(release) },
+      },
+    })),
+  },
+});

@@ -8,7 +8,7 @@ export type IngressPlace =
   | { readonly kind: "sqs"; readonly url: string };
 
 /** What waits in the ingress queue: delayed and in flight included. */
-export interface IngressDepth {
+interface IngressDepth {
   /** In SQS an estimate, which may be behind by a minute. */
   readonly messages: number;
   /** Undefined in SQS, which knows nothing of requests. */

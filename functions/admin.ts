@@ -12,6 +12,7 @@ export function createAdmin(readStats: () => Promise<HostStats>): Hono {
     context.header("content-type", metrics.contentType);
     return context.body(await metrics.metrics());
   });
+  app.onError((error, context) => context.text(`${error.message}\n`, 503));
   app.notFound((context) => context.text("known here: /stats /metrics /healthz\n", 404));
   return app;
 }

@@ -41,5 +41,10 @@ export function createBatchApp(
     };
     return context.json(response);
   });
+  app.onError((error, context) => {
+    // Not its message, which may hold a part of the event.
+    log.error({ event: "bad-event", reason: error.name }, "this is no event of SQS");
+    return context.text("this is no event of SQS\n", 500);
+  });
   return app;
 }

@@ -45,7 +45,6 @@ export class Pacer {
       const dueUs = this.#nextUs;
       this.#nextUs += this.#slotUs;
       this.#slotsLeft--;
-      if (dueUs < this.#clock.nowUs() - maxLateUs) continue;
       await this.#clock.sleepUntil(dueUs, signal);
       if (this.#clock.nowUs() - dueUs <= maxLateUs) return;
     }

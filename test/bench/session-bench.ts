@@ -3,8 +3,9 @@ import { createLedger } from "../../agent/ledger.ts";
 import { Packer } from "../../agent/packer.ts";
 import { Session } from "../../agent/spop/session.ts";
 import { sealPack } from "../../relay/pack-envelope.ts";
-import { bin, headersBinary, hello, notify, str } from "../support/spop-frames.ts";
+import { hello } from "../support/spop-frames.ts";
 import type { Row } from "./table.ts";
+import { typicalNotify } from "./typical-notify.ts";
 
 // What a socket hands over at once under load.
 const chunkBytes = 64 * 1024;
@@ -75,38 +76,6 @@ function perSecond(unitsPerRun: number, run: () => void): number {
     runs += 20;
   }
   return (runs * unitsPerRun * 1_000) / (performance.now() - startMs);
-}
-
-function typicalNotify(i: number): Buffer {
-  const headers = [
-    "host",
-    "shop.example.com",
-    "user-agent",
-    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
-    "accept",
-    "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-    "accept-language",
-    "en-US,en;q=0.5",
-    "accept-encoding",
-    "gzip, deflate, br",
-    "cookie",
-    `session=${(i * 2_654_435_761).toString(16)}${(i * 40_503).toString(16)}; theme=dark`,
-  ];
-  return notify({
-    streamId: i * 7 + 1,
-    messages: [
-      {
-        args: [
-          ["id", str(`0000${i}-4f81-88d0-816811a66a74`)],
-          ["method", str("GET")],
-          ["pathq", str(`/api/v1/items?page=${i % 97}&id=${(i * 40_503).toString(16)}`)],
-          ["ver", str("1.1")],
-          ["hdrs", bin(headersBinary(headers))],
-          ["body", bin("")],
-        ],
-      },
-    ],
-  });
 }
 
 function format(count: number): string {

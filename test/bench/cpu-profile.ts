@@ -1,0 +1,30 @@
+import type { Row } from "./table.ts";
+
+interface Profile {
+  readonly nodes: readonly { readonly id: number; readonly callFrame: { readonly functionName: string } }[];
+  readonly samples: readonly number[];
+  readonly timeDeltas: readonly number[];
+}
+
+const idle = new Set(["(idle)", "(program)", "(root)"]);
+const shown = 10;
+
+/** Where the CPU time of a process went: the functions with the largest share of it, over all its threads. */
+export function summarizeProfiles(texts: readonly string[]): Row[] {
+  const timeUs = new Map<string, number>();
+  let totalUs = 0;
+  for (const text of texts) {
+    const { nodes, samples, timeDeltas } = JSON.parse(text) as Profile;
+    const names = new Map(nodes.map(({ id, callFrame }) => [id, callFrame.functionName || "(anonymous)"]));
+    samples.forEach((id, i) => {
+      const name = names.get(id) ?? "?";
+      if (idle.has(name)) return;
+      timeUs.set(name, (timeUs.get(name) ?? 0) + timeDeltas[i]);
+      totalUs += timeDeltas[i];
+    });
+  }
+  return [...timeUs]
+    .sort(([, a], [, b]) => b - a)
+    .slice(0, shown)
+    .map(([name, us]) => ({ what: name, value: `${((us / totalUs) * 100).toFixed(1).padStart(5)} %` }));
+}

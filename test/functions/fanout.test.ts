@@ -1,0 +1,236 @@
+import { crc32, zstdCompressSync } from "node:zlib";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { createFanOut } from "../../functions/fanout.ts";
+import type { TargetConfig } from "../../relay/config.ts";
+import { DecodeError } from "../../relay/decode-error.ts";
+import { openPack } from "../../relay/pack-envelope.ts";
+import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
+import { type OutgoingMessage, QueueError, type QueueSender } from "../../relay/queue/port.ts";
+import { EmbeddedState } from "../../relay/state/embedded.ts";
+import { LogLines } from "../support/log-lines.ts";
+import { delivery, packIn, packMessage, requests } from "../support/packs.ts";
+import { invoke, temporaryDirectory } from "../support/replay-bench.ts";
+import { target } from "../support/targets.ts";
+
+describe("fan-out", () => {
+  it("gives a target that takes everything the bytes as they are", async () => {
+    const bench = new FanOutBench([{ name: "a" }, { name: "b" }]);
+    // Sealed as we would not seal it, and with a body that we would not write.
+    const content = openPack(packMessage({ requests: requests(3) }).pack);
+    if (content instanceof DecodeError) throw content;
+    const sent = { body: '{"by":"another version"}', pack: envelope(0, content, content.length), requests: 3 };
+    const failed = await bench.fanOut(sent);
+
+    expect(failed).toEqual([]);
+    for (const name of ["a", "b"]) {
+      const [received] = await bench.received(name);
+      expect(received.body).toBe(sent.body);
+      expect(Buffer.from(received.pack)).toEqual(Buffer.from(sent.pack));
+    }
+  });
+
+  it("gives each target its share, and notes why it does not get the rest", async () => {
+    const bench = new FanOutBench([
+      { name: "all" },
+      { name: "posts", when: { methods: ["POST"] } },
+      { name: "api", when: { path: /^\/api\// } },
+      { name: "none", when: { methods: ["PUT"] } },
+      { name: "off", sample: { fraction: 0 } },
+    ]);
+    const parts = [
+      { method: "GET", path: "/api/1" },
+      { method: "POST", path: "/api/2" },
+      { method: "POST", path: "/3" },
+    ];
+    await bench.fanOut(packMessage({ requests: parts }));
+
+    expect(await bench.indexes()).toEqual({ all: [0, 1, 2], posts: [1, 2], api: [0, 1] });
+    expect(await bench.figures()).toEqual({
+      all: { enqueued: 3 },
+      posts: { enqueued: 3, filtered: 1 },
+      api: { enqueued: 3, filtered: 1 },
+      none: { enqueued: 3, filtered: 3 },
+      off: { enqueued: 3, sampledOut: 3 },
+    });
+  });
+
+  it("samples each target by itself, and as much as it is told to", async () => {
+    const bench = new FanOutBench([
+      { name: "half", sample: { fraction: 0.5 } },
+      { name: "other-half", sample: { fraction: 0.5 } },
+    ]);
+    await bench.fanOut(packMessage({ requests: requests(2_000) }));
+    const { half, "other-half": otherHalf } = await bench.indexes();
+    const both = half.filter((index) => otherHalf.includes(index));
+
+    expect(Math.abs(half.length - 1_000)).toBeLessThan(100);
+    expect(Math.abs(otherHalf.length - 1_000)).toBeLessThan(100);
+    expect(Math.abs(both.length - 500)).toBeLessThan(100);
+  });
+
+  it("keeps together what has the same key", async () => {
+    const stickyBy = { by: "header", name: "x-user", missing: "out" } as const;
+    const bench = new FanOutBench([{ name: "a", sample: { fraction: 0.5, stickyBy } }]);
+    const parts = requests(400).map((part, i) => ({ ...part, headers: i % 10 === 9 ? [] : ["X-User", `u${i % 10}`] }));
+    await bench.fanOut(packMessage({ requests: parts }));
+    const { a } = await bench.indexes();
+    const users = new Set(a.map((index) => index % 10));
+
+    expect(a).toEqual(parts.map((_, i) => i).filter((i) => users.has(i % 10)));
+    expect(users.has(9)).toBe(false);
+    expect(users.size).toBeGreaterThan(0);
+    expect(users.size).toBeLessThan(9);
+  });
+
+  it("keeps the attempt, id and indexes of a share", async () => {
+    const bench = new FanOutBench([{ name: "a", when: { path: /[13]$/ } }]);
+    const sent = packMessage({ agent: "edge~1", sequence: 9, requests: requests(5) });
+    await bench.fanOut(sent);
+    const [received] = await bench.received("a");
+
+    expect(packIn(received)).toMatchObject({ id: packIn(sent).id, agent: "edge~1", sequence: 9, attempt: 0 });
+    expect(packIn(received).requests.map(({ id }) => id)).toEqual([1, 3].map((i) => `${packIn(sent).id}-${i}`));
+  });
+
+  it("counts a pack that is delivered twice once", async () => {
+    const bench = new FanOutBench([{ name: "a", when: { path: /^\/[12]$/ } }]);
+    const sent = packMessage({ agent: "edge~1", requests: requests(4) });
+    await bench.fanOut(sent);
+    await bench.fanOut(sent);
+
+    expect(await bench.figures()).toEqual({ a: { enqueued: 4, filtered: 2 } });
+    expect((await bench.state.figures()).agents).toMatchObject([{ agent: "edge~1", packs: 1, requests: 4 }]);
+  });
+
+  it("puts poison aside and does not let it touch the rest of its batch", async () => {
+    const bench = new FanOutBench([{ name: "a" }]);
+    const good = packMessage({ sequence: 1, requests: requests(2) });
+    const bombed = { ...good, pack: bomb(65 * 1024 * 1024) };
+    const lying = { ...good, pack: bomb(1024 * 1024, 100) };
+    const crc = { ...good, pack: Buffer.from(good.pack).fill(0xff, 20, 24) };
+    const garbage = { ...good, pack: Buffer.from("garbage"), body: "no summary" };
+    const last = packMessage({ sequence: 2, requests: requests(3) });
+    const failed = await bench.fanOut(good, bombed, lying, crc, garbage, last);
+
+    expect(failed).toEqual([]);
+    expect((await bench.received("a")).map(({ pack }) => packIn({ pack }).requests.length)).toEqual([2, 3]);
+    const letters = bench.ingress.deadLetters.list({ max: 10 });
+    expect(
+      letters.map(({ body, requests }) => [/\(([A-Z_]+)\)$/.exec(JSON.parse(body).reason)?.[1], requests]),
+    ).toEqual(
+      [
+        ["TOO_LONG", 2],
+        ["BAD_COMPRESSION", 2],
+        ["BAD_CHECKSUM", 2],
+        ["TRUNCATED", 0],
+      ].map(([code, count]) => [code === "TRUNCATED" ? expect.stringMatching(/TRUNCATED|BAD_MAGIC/) : code, count]),
+    );
+    expect(letters.map(({ pack }) => Buffer.from(pack).equals(Buffer.from(bombed.pack))).indexOf(true)).toBe(0);
+    expect(await bench.figures()).toEqual({ a: { enqueued: 5 } });
+    expect(bench.log.events).toEqual(["poison", "poison", "poison", "poison"]);
+  });
+
+  it("has the pack come again, unrecorded, where one of the queues takes nothing", async () => {
+    const bench = new FanOutBench([{ name: "a" }, { name: "down" }]);
+    bench.down.add("down");
+    const sent = packMessage({ requests: requests(2) });
+    const failed = await bench.fanOut(sent);
+    const before = await bench.figures();
+    bench.down.clear();
+    await bench.fanOut(sent);
+
+    expect(failed).toEqual(["m1"]);
+    expect(before).toEqual({});
+    expect(await bench.figures()).toEqual({ a: { enqueued: 2 }, down: { enqueued: 2 } });
+    expect((await bench.received("down")).length).toBe(1);
+  });
+});
+
+/** A pack of zeros that says it is `announcedBytes` long. */
+function bomb(bytes: number, announcedBytes = bytes): Buffer {
+  return envelope(1, zstdCompressSync(Buffer.alloc(bytes)), announcedBytes);
+}
+
+function envelope(compression: number, payload: Uint8Array, announcedBytes: number): Buffer {
+  const head = Buffer.alloc(14);
+  head.write("SRPK");
+  head[4] = 1;
+  head[5] = compression;
+  head.writeUInt32BE(announcedBytes, 6);
+  head.writeUInt32BE(crc32(payload), 10);
+  return Buffer.concat([head, payload]);
+}
+
+/** The function with real queues and a real state. */
+class FanOutBench {
+  readonly log = new LogLines();
+  /** Targets whose queue takes nothing. */
+  readonly down = new Set<string>();
+  readonly state: EmbeddedState;
+  readonly ingress: EmbeddedQueue;
+  readonly #queues: ReadonlyMap<string, EmbeddedQueue>;
+  readonly #app: ReturnType<typeof createFanOut>;
+
+  constructor(targets: readonly Partial<TargetConfig>[]) {
+    const directory = temporaryDirectory();
+    const open = (name: string) => EmbeddedQueue.open({ directory, name });
+    const configs = targets.map(target);
+    this.state = EmbeddedState.open(directory);
+    this.ingress = open("ingress");
+    this.#queues = new Map(configs.map(({ name }) => [name, open(name)]));
+    this.#app = createFanOut({
+      targets: configs,
+      queueOf: ({ name }) => (this.down.has(name) ? broken : this.#queue(name)),
+      deadLetters: this.ingress.deadLetters,
+      ledger: this.state,
+      log: this.log.log,
+    });
+    onTestFinished(() => {
+      for (const queue of [this.ingress, ...this.#queues.values()]) queue.close();
+      this.state.close();
+    });
+  }
+
+  async fanOut(...messages: readonly OutgoingMessage[]): Promise<readonly string[]> {
+    return invoke(
+      this.#app,
+      messages.map((message, i) => delivery(message, { messageId: `m${i + 1}` })),
+    );
+  }
+
+  async received(name: string) {
+    return this.#queue(name).receive({ max: 10, waitMs: 0, visibilityMs: 0, signal: new AbortController().signal });
+  }
+
+  /** The indexes that stand in the one message of each queue; queues without one are left out. */
+  async indexes(): Promise<Record<string, number[]>> {
+    const all: Record<string, number[]> = {};
+    for (const name of this.#queues.keys()) {
+      const received = await this.received(name);
+      if (received.length > 0) all[name] = packIn(received[0]).requests.map(({ index }) => index);
+    }
+    return all;
+  }
+
+  /** What the ledger has of each target, zeros left out. */
+  async figures(): Promise<Record<string, Record<string, number>>> {
+    const { targets } = await this.state.figures();
+    return Object.fromEntries(
+      [...targets].map(([name, { enqueued, fates }]) => {
+        const counted: [string, number][] = Object.entries(fates);
+        return [name, { enqueued, ...Object.fromEntries(counted.filter(([, count]) => count > 0)) }];
+      }),
+    );
+  }
+
+  #queue(name: string): EmbeddedQueue {
+    const queue = this.#queues.get(name);
+    if (!queue) throw new Error(`no queue for ${name}`);
+    return queue;
+  }
+}
+
+const broken: QueueSender = {
+  maxMessageBytes: 1,
+  send: () => Promise.reject(new QueueError("UNAVAILABLE", "down")),
+};

@@ -1,0 +1,334 @@
+import { setImmediate as turn } from "node:timers/promises";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { createReplay } from "../../functions/replay.ts";
+import { Pacer } from "../../relay/pacer.ts";
+import { createLane } from "../../relay/replay.ts";
+import { type Ledger, type SlotLeases, StateError } from "../../relay/state/port.ts";
+import { Transport } from "../../relay/transport.ts";
+import { pack, packIn, packMessage, requests } from "../support/packs.ts";
+import { invoke, ReplayBench } from "../support/replay-bench.ts";
+import { type Answer, ShadowServer } from "../support/shadow-server.ts";
+import { target } from "../support/targets.ts";
+import { until } from "../support/until.ts";
+
+describe("replay: a pack that is delivered", () => {
+  it("is done, and each of its requests is in the ledger", async () => {
+    const shadow = await ShadowServer.start(({ path }) => ({ status: path === "/2" ? 500 : 200 }));
+    const bench = new ReplayBench({ url: shadow.url });
+    await bench.send(packMessage({ requests: requests(4) }));
+    const failed = await bench.invoke(await bench.receive());
+
+    expect(failed).toEqual([]);
+    expect(bench.queue.depth().messages).toBe(0);
+    expect(await bench.fates()).toEqual({ "answered.2xx": 3, "answered.5xx": 1 });
+    expect(new Set(shadow.paths)).toEqual(new Set(["/0", "/1", "/2", "/3"]));
+  });
+
+  it("is not sent again where it is settled already", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url });
+    const whole = pack({ requests: requests(5) });
+    await bench.state.settle("staging", whole.id, new Map([1, 3].map((index) => [index, "answered.2xx"] as const)));
+    await bench.send(packMessage({ requests: requests(5) }), packMessage({ requests: requests(5) }));
+    for (const delivery of await bench.receive()) await bench.invoke([delivery]);
+
+    expect([...shadow.paths].sort()).toEqual(["/0", "/2", "/4"]);
+    expect(await bench.fates()).toEqual({ "answered.2xx": 5 });
+  });
+
+  it("leaves the others of its batch alone when it fails", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url }, { ledger: failingFor(pack({ sequence: 2 }).id) });
+    await bench.send(...[1, 2, 3].map((sequence) => packMessage({ sequence, requests: requests(1) })));
+    const deliveries = await bench.receive();
+    const failed = await bench.invoke(deliveries);
+
+    expect(failed).toEqual([deliveries[1].messageId]);
+    expect(bench.log.events).toEqual(["delivery-failed"]);
+  });
+});
+
+describe("replay: requests that are not delivered", () => {
+  it("come again as a smaller pack with the same ids and indexes, while the rest is done", async () => {
+    const shadow = await ShadowServer.start(({ path }) => (path === "/1" || path === "/3" ? "reset" : { status: 200 }));
+    const bench = new ReplayBench({ url: shadow.url });
+    await bench.send(packMessage({ requests: requests(4) }));
+    await bench.invoke(await bench.receive());
+    const early = await bench.receive();
+    const fates = await bench.fates();
+    const [delivery] = await bench.waiting();
+    shadow.behaviour = () => ({ status: 200 });
+    await bench.invoke([delivery]);
+
+    expect(early).toEqual([]);
+    expect(fates).toEqual({ "answered.2xx": 2 });
+    expect(packIn(delivery)).toMatchObject({ id: pack().id, attempt: 1 });
+    expect(packIn(delivery).requests.map(({ index }) => index)).toEqual([1, 3]);
+    expect(JSON.parse(delivery.body)).toMatchObject({ count: 2, attempt: 1 });
+    const ids = shadow.received.map(
+      ({ path, headers }) => `${path} ${headers["x-mirror-id"]} ${headers["x-mirror-attempt"]}`,
+    );
+    expect(ids.sort()).toEqual(
+      ["/0 0 1", "/1 1 1", "/1 1 2", "/2 2 1", "/3 3 1", "/3 3 2"].map((line) => {
+        const [path, index, attempt] = line.split(" ");
+        return `${path} ${pack().id}-${index} ${attempt}`;
+      }),
+    );
+    expect(await bench.fates()).toEqual({ "answered.2xx": 4 });
+  });
+
+  it("keep the id that HAProxy gave them", async () => {
+    const shadow = await ShadowServer.start(() => "reset");
+    const bench = new ReplayBench({ url: shadow.url, attempts: 2 });
+    await bench.send(packMessage({ requests: requests(1, { id: "unique-7" }) }));
+    await bench.replayAll();
+
+    expect(shadow.received.map(({ headers }) => headers["x-mirror-id"])).toEqual(["unique-7", "unique-7"]);
+  });
+
+  it("wait as long as the shadow has asked for", async () => {
+    const shadow = await ShadowServer.start(() => ({ status: 429, headers: { "retry-after": "120" } }));
+    const bench = new ReplayBench({ url: shadow.url });
+    await bench.send(packMessage({ requests: requests(1) }));
+    await bench.invoke(await bench.receive());
+    bench.nowMs += 119_000;
+    const early = await bench.receive();
+    bench.nowMs += 2_000;
+
+    expect(early).toEqual([]);
+    expect((await bench.receive()).length).toBe(1);
+  });
+
+  it("are dead letters after the last attempt, with the reason, and in the ledger", async () => {
+    const shadow = await ShadowServer.start(({ path }) => (path === "/0" ? { status: 200 } : "reset"));
+    const bench = new ReplayBench({ url: shadow.url, attempts: 3 });
+    await bench.send(packMessage({ requests: requests(3) }));
+    await bench.replayAll();
+
+    expect(bench.deadLetters()).toEqual([
+      { reason: expect.stringMatching(/ECONNRESET.*\(attempt 3\)/), paths: ["/1", "/2"] },
+    ]);
+    expect(await bench.fates()).toEqual({ "answered.2xx": 1, deadLettered: 2 });
+    expect(shadow.paths.filter((path) => path === "/1").length).toBe(3);
+    expect(bench.log.events).toEqual(["undelivered", "undelivered", "dead-letter"]);
+  });
+
+  it("are dead letters at once where they cannot be sent or must not be repeated", async () => {
+    const shadow = await ShadowServer.start(({ path }) => (path === "/slow" ? "hang" : { status: 200 }));
+    const bench = new ReplayBench({ url: shadow.url, timeoutMs: 100, concurrency: 1 });
+    const paths = ["/0", "http://other/", "/slow", "/3"];
+    await bench.send(
+      packMessage({ requests: requests(4, { method: "POST" }).map((part, i) => ({ ...part, path: paths[i] })) }),
+    );
+    await bench.replayAll();
+
+    expect(bench.deadLetters().map(({ paths }) => paths)).toEqual([["http://other/"], ["/slow"]]);
+    expect(await bench.fates()).toEqual({ "answered.2xx": 2, deadLettered: 2 });
+  });
+});
+
+describe("replay: a pack that never ends", () => {
+  it.each([
+    ["garbage", Buffer.from("garbage")],
+    ["nothing", Buffer.alloc(0)],
+  ])("is a dead letter at once where it is %s", async (_, bytes) => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url });
+    await bench.send({ ...packMessage({ requests: requests(2) }), pack: bytes });
+    await bench.replayAll();
+
+    const [letter] = bench.queue.deadLetters.list({ max: 10 });
+    expect(Buffer.from(letter.pack)).toEqual(bytes);
+    expect(JSON.parse(letter.body).reason).toMatch(/BAD_MAGIC|TRUNCATED/);
+    expect(bench.log.events).toEqual(["poison"]);
+  });
+
+  it("is a dead letter when it was received too often, apart from what is settled", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url });
+    const whole = pack({ requests: requests(3) });
+    await bench.state.settle("staging", whole.id, new Map([[1, "answered.2xx"]]));
+    await bench.send(packMessage({ requests: requests(3) }));
+    const [delivery] = await bench.receive();
+    const failed = await bench.invoke([{ ...delivery, receiveCount: 51 }]);
+
+    expect(failed).toEqual([]);
+    expect(bench.deadLetters()).toEqual([{ reason: "received 51 times without an end", paths: ["/0", "/2"] }]);
+    expect(await bench.fates()).toEqual({ "answered.2xx": 1, deadLettered: 2 });
+    expect(shadow.received).toEqual([]);
+  });
+
+  it("is only gone when all of it is settled", async () => {
+    const bench = new ReplayBench({});
+    const whole = pack({ requests: requests(1) });
+    await bench.state.settle("staging", whole.id, new Map([[0, "answered.2xx"]]));
+    await bench.send(packMessage({ requests: requests(1) }));
+    const [delivery] = await bench.receive();
+    await bench.invoke([{ ...delivery, receiveCount: 51 }]);
+
+    expect(bench.deadLetters()).toEqual([]);
+    expect(bench.queue.depth().messages).toBe(0);
+  });
+});
+
+describe("replay: a state store that fails", () => {
+  it("sends nothing and has the pack come again where there are no slots", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url, ratePerSecond: 10 });
+    await bench.send(packMessage({ requests: requests(2) }));
+    const deliveries = await bench.receive();
+    const app = appWithLeases(bench, shadow, failingLeases(0));
+
+    expect(await invoke(app, deliveries)).toEqual([deliveries[0].messageId]);
+    expect(shadow.received).toEqual([]);
+    expect(bench.log.events).toEqual(["no-slots"]);
+  });
+
+  it("puts back what has no slot, and keeps the rest", async () => {
+    const shadow = await ShadowServer.start(({ path }) => (path === "/1" ? "reset" : { status: 200 }));
+    const bench = new ReplayBench({ url: shadow.url, ratePerSecond: 10 });
+    await bench.send(packMessage({ requests: requests(5) }));
+    const deliveries = await bench.receive();
+    const failed = await invoke(appWithLeases(bench, shadow, failingLeases(1)), deliveries);
+    await bench.queue.delete(deliveries.map(({ receipt }) => receipt));
+    const early = await bench.receive();
+    const waiting = (await bench.waiting()).map((delivery) => {
+      const { attempt, requests } = packIn(delivery);
+      return [attempt, requests.map(({ index }) => index)];
+    });
+
+    expect(failed).toEqual([]);
+    expect(early).toEqual([]);
+    expect(waiting).toEqual(
+      expect.arrayContaining([
+        [1, [1]],
+        [0, [3, 4]],
+      ]),
+    );
+    expect(await bench.fates()).toEqual({ "answered.2xx": 2 });
+  });
+
+  it("has the pack come again where its fates cannot be noted", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url }, { ledger: failingFor(pack().id) });
+    await bench.send(packMessage({ requests: requests(2) }));
+    const deliveries = await bench.receive();
+
+    expect(await bench.invoke(deliveries)).toEqual([deliveries[0].messageId]);
+  });
+
+  it("waits for a note that is on its way, and makes good for one that failed", async () => {
+    const settle = new SlowSettle();
+    const gate = new Gate();
+    const shadow = await ShadowServer.start(({ path }) => (path === "/1" ? gate.opened : { status: 200 }));
+    const bench = new ReplayBench({ url: shadow.url, concurrency: 1 }, { ledger: settle.ledger });
+    await bench.send(packMessage({ requests: requests(2) }));
+    const replaying = bench.invoke(await bench.receive());
+    await until(() => settle.calls.length === 1);
+    gate.open();
+    // The second request is answered, and the replay comes to its end.
+    await bench.lane.permits.acquire();
+    await turn();
+    const notedBefore = settle.calls.length;
+    settle.calls[0].fail();
+    await until(() => settle.calls.length === 2);
+    settle.calls[1].succeed();
+
+    expect(await replaying).toEqual([]);
+    expect(notedBefore).toBe(1);
+    expect(settle.calls.map(({ indexes }) => indexes)).toEqual([[0], [0, 1]]);
+  });
+});
+
+describe("replay: an end in the middle", () => {
+  it("puts back what is not sent, to be sent at once, without counting an attempt", async () => {
+    const gate = new Gate();
+    const shadow = await ShadowServer.start(() => gate.opened);
+    const bench = new ReplayBench({ url: shadow.url, concurrency: 2 });
+    const stop = new AbortController();
+    await bench.send(packMessage({ requests: requests(5) }));
+    const replaying = bench.invoke(await bench.receive(), stop.signal);
+    await shadow.arrived(2);
+    stop.abort();
+    gate.open();
+    const failed = await replaying;
+    const [rest] = await bench.receive();
+
+    expect(failed).toEqual([]);
+    expect(packIn(rest)).toMatchObject({ attempt: 0 });
+    expect(packIn(rest).requests.map(({ index }) => index)).toEqual([2, 3, 4]);
+    expect(await bench.fates()).toEqual({ "answered.2xx": 2 });
+  });
+
+  it("has a pack of which nothing was sent come again as it is", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url });
+    await bench.send(packMessage({ requests: requests(5) }));
+    const deliveries = await bench.receive();
+
+    expect(await bench.invoke(deliveries, AbortSignal.abort())).toEqual([deliveries[0].messageId]);
+    expect(bench.queue.depth()).toEqual({ messages: 1, requests: 5 });
+    expect(shadow.received).toEqual([]);
+  });
+});
+
+class Gate {
+  open: () => void = () => {};
+  readonly opened = new Promise<Answer>((resolve) => {
+    this.open = () => resolve({ status: 200 });
+  });
+}
+
+/** Notes everything but the fates of one pack. */
+function failingFor(packId: string): Ledger {
+  return {
+    recordFanOut: async () => {},
+    settle: async (_target, id) => {
+      if (id === packId) throw new StateError("the ledger is gone");
+    },
+    unsettle: async () => {},
+    settled: async () => new Set(),
+    figures: async () => ({ agents: [], targets: new Map() }),
+  };
+}
+
+/** A ledger whose `settle` ends when the test says so. */
+class SlowSettle {
+  readonly calls: { readonly indexes: readonly number[]; readonly succeed: () => void; readonly fail: () => void }[] =
+    [];
+  readonly ledger: Ledger = {
+    ...failingFor(""),
+    settle: (_target, _pack, settlement) =>
+      new Promise((resolve, reject) => {
+        this.calls.push({
+          indexes: [...settlement.keys()].sort(),
+          succeed: resolve,
+          fail: () => reject(new StateError("not now")),
+        });
+      }),
+  };
+}
+
+/** Grants so many leases of three slots that are due now. */
+function failingLeases(granted: number): SlotLeases {
+  let left = granted;
+  return {
+    lease: async (_target, { nowUs }) => {
+      if (left-- <= 0) throw new StateError("the state is gone");
+      return { granted: true, startUs: nowUs };
+    },
+  };
+}
+
+function appWithLeases(bench: ReplayBench, shadow: ShadowServer, leases: SlotLeases) {
+  const config = target({ url: shadow.url, ratePerSecond: 10 });
+  const transport = new Transport(config);
+  onTestFinished(() => transport.close());
+  return createReplay({
+    lane: createLane(config, transport, new Pacer(config.name, 10, leases)),
+    queue: bench.queue,
+    deadLetters: bench.queue.deadLetters,
+    ledger: bench.state,
+    log: bench.log.log,
+  });
+}

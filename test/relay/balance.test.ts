@@ -1,0 +1,144 @@
+import { stripVTControlCharacters } from "node:util";
+import { describe, expect, it } from "vitest";
+import type { AgentStats } from "../../relay/agent-stats.ts";
+import { addsUp, formatEquations, toEquations } from "../../relay/balance.ts";
+import type { HostStats, IngressStats, TargetStats } from "../../relay/host-stats.ts";
+import { type Fate, fates } from "../../relay/state/port.ts";
+
+describe("the ledger of a target", () => {
+  it("adds up over all fates and what waits", () => {
+    const host = hostStats({
+      enqueued: 66,
+      fates: counted(...fates.map((fate, i) => [fate, i + 1] as const)),
+      inQueue: 11,
+    });
+    const [equation] = toEquations(undefined, host);
+
+    expect(equation).toMatchObject({ title: "target staging", whole: ["enqueued", 66], unaccounted: 0 });
+    expect(equation.parts).toEqual([
+      ["filtered", 1],
+      ["sampled out", 2],
+      ["answered", 25, "1xx 3, 2xx 4, 3xx 5, 4xx 6, 5xx 7"],
+      ["expired", 8],
+      ["skipped", 9],
+      ["dead-lettered", 10],
+      ["waiting", 11],
+    ]);
+  });
+
+  it("adds up while a pack is under way, of which some requests are done and all still stand in the queue", () => {
+    const host = hostStats({ enqueued: 100, fates: counted(["answered.2xx", 60]), inQueue: 100 });
+
+    expect(toEquations(undefined, host)).toMatchObject([{ unaccounted: 0 }]);
+  });
+
+  it.each([
+    ["a request is nowhere", { enqueued: 10, fates: counted(["answered.2xx", 7]), inQueue: 2 }, 1],
+    ["all are nowhere", { enqueued: 10, inQueue: 0 }, 10],
+    ["more are settled than there were", { enqueued: 10, fates: counted(["answered.2xx", 12]), inQueue: 0 }, 2],
+  ])("does not add up where %s", (_, stats, unaccounted) => {
+    const equations = toEquations(undefined, hostStats(stats));
+
+    expect(equations).toMatchObject([{ unaccounted }]);
+    expect(addsUp(equations)).toBe(false);
+  });
+});
+
+describe("the ledger of an agent", () => {
+  it("adds up over every way out", () => {
+    const equations = toEquations(agentStats(), hostStats({ enqueued: 10, inQueue: 10 }, { requests: 10 }));
+
+    expect(equations[0]).toMatchObject({ whole: ["seen", 36], unaccounted: 0 });
+    expect(equations[0].parts).toContainEqual(["unusable", 7, "no path 3, no method 4"]);
+    expect(addsUp(equations)).toBe(true);
+  });
+
+  it("does not add up where a request has no way out", () => {
+    expect(toEquations(agentStats({ seen: 37 }), hostStats({}))[0].unaccounted).toBe(1);
+  });
+
+  it.each([
+    ["all are fanned out", { requests: 10 }, 0],
+    ["the rest waits in the ingress queue", { requests: 6, waiting: 4 }, 0],
+    ["the rest cannot be decoded", { requests: 6, deadLettered: 4 }, 0],
+    ["the rest is too old", { requests: 6, expired: 4 }, 0],
+    ["others wait there, too", { requests: 6, waiting: 100 }, 0],
+    ["a pack is lost on the way", { requests: 6, waiting: 1 }, 3],
+    ["more arrive than were sent", { requests: 13 }, 3],
+    ["its run is unknown to the host", { agent: "another~1" }, 10],
+  ])("finds %s", (_, arrival, unaccounted) => {
+    const [, ingress] = toEquations(agentStats(), hostStats({}, arrival));
+
+    expect(ingress).toMatchObject({ title: "ingress queue", unaccounted });
+  });
+});
+
+describe("the ledger of an agent whose queue counts messages only", () => {
+  const inSqs = (arrival: Arrival) => {
+    const { waiting: _waiting, expired: _expired, ...ingress } = hostStats({}, arrival).ingress;
+    return toEquations(agentStats({ packs: 3 }), { ...hostStats({}, arrival), ingress })[1];
+  };
+
+  it.each<[string, Arrival, number]>([
+    ["all fanned out", { requests: 10, packs: 3 }, 0],
+    ["the other packs waiting", { requests: 6, packs: 1, messages: 2 }, 0],
+    ["one waiting and one undecodable", { requests: 6, packs: 1, messages: 1, deadMessages: 1 }, 0],
+    ["a pack missing", { requests: 6, packs: 1, messages: 1 }, 4],
+    ["everything missing where the queue does not answer", { requests: 6, packs: 1, problem: "denied" }, 4],
+  ])("finds %s", (_, arrival, unaccounted) => {
+    expect(inSqs(arrival).unaccounted).toBe(unaccounted);
+  });
+});
+
+describe("formatEquations", () => {
+  it("says in words whether all adds up", () => {
+    const good = toEquations(undefined, hostStats({ enqueued: 3, fates: counted(["answered.2xx", 3]), inQueue: 0 }));
+    const bad = toEquations(undefined, hostStats({ enqueued: 3, fates: counted(["expired", 1]), inQueue: 1 }));
+    const text = (equations: typeof good) => stripVTControlCharacters(formatEquations(equations, process.stderr));
+
+    expect(text(good)).toContain("enqueued 3 = filtered 0 + sampled out 0 + answered 3 (2xx 3) +");
+    expect(text(good)).toContain("✓ adds up");
+    expect(text(bad)).toContain("✗ 1 unaccounted for");
+  });
+});
+
+function counted(...counts: (readonly [Fate, number])[]): Record<Fate, number> {
+  const none = Object.fromEntries(fates.map((fate) => [fate, 0]));
+  return { ...none, ...Object.fromEntries(counts) } as Record<Fate, number>;
+}
+
+type Arrival = Partial<IngressStats> & { readonly agent?: string; readonly requests?: number; readonly packs?: number };
+
+function hostStats(
+  target: Partial<TargetStats>,
+  { agent = "edge~1", requests = 0, packs = 1, ...ingress }: Arrival = {},
+): HostStats {
+  return {
+    ingress: { messages: 0, waiting: 0, deadLettered: 0, deadMessages: 0, expired: 0, ...ingress },
+    agents: [{ agent, requests, packs, missingPacks: 0 }],
+    targets: { staging: { enqueued: 0, fates: counted(), inQueue: 0, inDeadLetters: 0, ...target } },
+  };
+}
+
+function agentStats(changes: Partial<AgentStats> = {}): AgentStats {
+  return {
+    agent: "edge~1",
+    since: "2026-01-02T03:04:05.678Z",
+    seen: 36,
+    sampledOut: 1,
+    filtered: 2,
+    looped: 3,
+    unusable: { "no path": 3, "no method": 4 },
+    dropped: { buffer: 5 },
+    pending: 8,
+    enqueued: 10,
+    packs: 1,
+    packBytes: 1_000,
+    connections: 1,
+    waitingBytes: 0,
+    recovered: 0,
+    journalBytes: 0,
+    journalPacks: 0,
+    ...changes,
+  };
+}

@@ -1,0 +1,191 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { isBodyIncomplete, type OutboundRequest, prepareOutbound } from "../../relay/outbound.ts";
+import { expectedRequest, type RequestParts } from "../support/captured-requests.ts";
+import { target } from "../support/targets.ts";
+
+describe("prepareOutbound: headers", () => {
+  it("keeps order, case and repeats of what was captured", () => {
+    const headers = ["X-B", "1", "x-a", "2", "X-B", "3", "Cookie", "a=1", "Cookie", "b=2", "x-empty", ""];
+
+    expect(captured(prepare({ headers }))).toEqual(headers);
+  });
+
+  it("says which request it is, when it was captured, for whom and for the how many-th time", () => {
+    const { headers } = prepare({ id: "4b1d-1", capturedAtMs: Date.UTC(2026, 0, 2, 3, 4, 5, 678) }, {}, 3);
+
+    expect(added(headers)).toEqual({
+      "x-mirror-id": "4b1d-1",
+      "x-mirror-captured-at": "2026-01-02T03:04:05.678Z",
+      "x-mirror-target": "staging",
+      "x-mirror-attempt": "3",
+    });
+  });
+
+  it.each([
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+    "HTTP2-Settings",
+    "Expect",
+    "Content-Length",
+    "X-Mirror-Id",
+    "x-mirror-anything",
+  ])("leaves out %s", (name) => {
+    expect(captured(prepare({ headers: ["a", "1", name, "x", "b", "2"] }))).toEqual(["a", "1", "b", "2"]);
+  });
+
+  it("leaves out what any of the Connection headers names", () => {
+    const headers = ["Connection", "close, X-One", "connection", "x-two", "X-One", "1", "X-TWO", "2", "X-Three", "3"];
+
+    expect(captured(prepare({ headers }))).toEqual(["X-Three", "3"]);
+  });
+
+  it("keeps what only looks like a header of the connection", () => {
+    const headers = ["Upgrade-Insecure-Requests", "1", "X-Expect", "a", "Via", "1.1 edge", "X-Mirror", "b"];
+
+    expect(captured(prepare({ headers }))).toEqual(headers);
+  });
+
+  it("sets and removes headers last", () => {
+    const changes = { headers: { set: { "x-env": "shadow", "x-new": "1" }, remove: ["authorization"] } };
+    const headers = ["X-Env", "a", "Authorization", "secret", "x-env", "b", "accept", "*/*"];
+
+    expect(captured(prepare({ headers }, changes))).toEqual(["accept", "*/*", "x-env", "shadow", "x-new", "1"]);
+  });
+
+  it("does not let a configured header take the place of its own", () => {
+    const set = { host: "a", connection: "x", "content-length": "7", "transfer-encoding": "x", "x-mirror-id": "x" };
+
+    expect(captured(prepare({ headers: [] }, { headers: { set, remove: [] } }))).toEqual([]);
+  });
+});
+
+describe("prepareOutbound: Host", () => {
+  const headers = ["a", "1", "HOST", "shop.example", "host", "second.example"];
+
+  it.each([
+    ["target", "127.0.0.1:9"],
+    ["original", "shop.example"],
+    ["api.internal:8080", "api.internal:8080"],
+  ])("is by %s %s, and only one is sent", (host, sent) => {
+    const request = prepare({ headers }, { host });
+
+    expect(request.headers.slice(0, 2)).toEqual(["host", sent]);
+    expect(captured(request)).toEqual(["a", "1"]);
+  });
+
+  it("is the target's where the original has none", () => {
+    expect(prepare({ headers: [] }, { host: "original" }).headers[1]).toBe("127.0.0.1:9");
+  });
+});
+
+describe("prepareOutbound: path", () => {
+  it.each([
+    [undefined, "/a?b=1", "/a?b=1"],
+    [{ prefix: "/v2" }, "/a?b=1", "/v2/a?b=1"],
+    [{ prefix: "/v2/" }, "/a", "/v2/a"],
+    [{ prefix: "/" }, "/a", "/a"],
+    [{ match: /^\/api\/(v\d)/, replace: "/$1/api" }, "/api/v1/x", "/v1/api/x"],
+    [{ match: /^\/nothing/, replace: "/x" }, "/a", "/a"],
+    [undefined, "//other/a", "//other/a"],
+    [undefined, "/@other:80/", "/@other:80/"],
+    [undefined, "/\xff\x80?q=\xe4", "/\xff\x80?q=\xe4"],
+  ])("with %j is of %s %s", (path, from, to) => {
+    expect(prepare({ path: from }, path && { path }).path).toBe(to);
+  });
+});
+
+describe("prepareOutbound: what cannot be sent", () => {
+  it.each<[string, Partial<RequestParts>, string]>([
+    ["an absolute URL", { path: "http://other/" }, "the path does not begin with /"],
+    ["a userinfo trick", { path: "@other/" }, "the path does not begin with /"],
+    ["OPTIONS *", { method: "OPTIONS", path: "*" }, "the path does not begin with /"],
+    ["no path", { path: "" }, "the path does not begin with /"],
+    ["a second request line", { path: "/ HTTP/1.1\r\nhost: other\r\n\r\n" }, "the path holds a space, a line break or"],
+    ["a space", { path: "/a b" }, "the path holds a space"],
+    ["a NUL", { path: "/a\0b" }, "control character"],
+    ["CONNECT", { method: "CONNECT", path: "/" }, "CONNECT opens a tunnel"],
+    ["a method with a space", { method: "GET /x" }, "the method is no token"],
+    ["no method", { method: "" }, "the method is no token"],
+    ["a header name with a colon", { headers: ["a:b", "1"] }, "the name of a header is no token"],
+    ["a line break in a value", { headers: ["x-a", "1\r\nx-b: 2"] }, "x-a holds a line break"],
+    ["a NUL in a value", { headers: ["x-a", "1\0"] }, "x-a holds"],
+    ["a line break in an id", { id: "1\r\nx: y" }, "x-mirror-id holds"],
+  ])("is %s", (_, parts, reason) => {
+    const prepared = prepareOutbound(target(), request(parts), 1);
+
+    expect(prepared).toEqual({ kind: "unsendable", reason: expect.stringContaining(reason) });
+  });
+
+  it("is a line break in the original Host", () => {
+    const prepared = prepareOutbound(target({ host: "original" }), request({ headers: ["host", "a\r\nx: y"] }), 1);
+
+    expect(prepared).toEqual({ kind: "unsendable", reason: expect.stringContaining("host holds a line break") });
+  });
+
+  it("is a path that the rewrite has made one", () => {
+    const path = { match: /^\/+/, replace: "" };
+
+    expect(prepareOutbound(target({ path }), request({ path: "/a" }), 1).kind).toBe("unsendable");
+  });
+
+  it("names no captured byte in its reason", () => {
+    const hostile = fc.string({ unit: fc.constantFrom("s", "3", "\r", "\n", "\0", " "), minLength: 1 });
+    fc.assert(
+      fc.property(hostile, hostile, hostile, (path, method, value) => {
+        const parts = { path: `/${path}`, method, headers: ["x", value] };
+        const prepared = prepareOutbound(target(), request(parts), 1);
+        if (prepared.kind === "unsendable") expect(prepared.reason).not.toMatch(/s3|\r|\n|\0/);
+      }),
+    );
+  });
+});
+
+describe("isBodyIncomplete", () => {
+  it.each<[string, Partial<RequestParts>, boolean]>([
+    ["complete", { bodyState: "complete", headers: ["content-length", "9"] }, false],
+    ["truncated", { bodyState: "truncated" }, true],
+    ["omitted, and there was none", { bodyState: "omitted", headers: [] }, false],
+    ["omitted, of no length", { bodyState: "omitted", headers: ["Content-Length", "0"] }, false],
+    ["omitted, of some length", { bodyState: "omitted", headers: ["Content-Length", "9"] }, true],
+    ["omitted and chunked", { bodyState: "omitted", headers: ["Transfer-Encoding", "chunked"] }, true],
+  ])("of a body that is %s", (_, parts, incomplete) => {
+    expect(isBodyIncomplete(request(parts))).toBe(incomplete);
+  });
+
+  it("marks what is sent all the same", () => {
+    expect(added(prepare({ bodyState: "truncated" }).headers)["x-mirror-truncated"]).toBe("true");
+    expect(added(prepare({ bodyState: "complete" }).headers)).not.toHaveProperty("x-mirror-truncated");
+  });
+});
+
+function request(parts: Partial<RequestParts>) {
+  return expectedRequest(parts, 0);
+}
+
+function prepare(
+  parts: Partial<RequestParts>,
+  changes: Parameters<typeof target>[0] = {},
+  attempt = 1,
+): OutboundRequest {
+  const prepared = prepareOutbound(target(changes), request(parts), attempt);
+  if (prepared.kind !== "send") throw new Error(prepared.reason);
+  return prepared.request;
+}
+
+/** The headers between the Host and those of the relay. */
+function captured({ headers }: OutboundRequest): readonly string[] {
+  return headers.slice(2, headers.indexOf("x-mirror-id"));
+}
+
+function added(headers: readonly string[]): Record<string, string> {
+  const own = headers.slice(headers.indexOf("x-mirror-id"));
+  return Object.fromEntries(own.flatMap((name, i) => (i % 2 === 0 ? [[name, own[i + 1]]] : [])));
+}

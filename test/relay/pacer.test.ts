@@ -1,0 +1,159 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
+import { afterAll, describe, expect, it, onTestFinished } from "vitest";
+import { Pacer, systemClock } from "../../relay/pacer.ts";
+import { maxLateUs } from "../../relay/pacing.ts";
+import { EmbeddedState } from "../../relay/state/embedded.ts";
+import { type SlotLeases, StateError } from "../../relay/state/port.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+import { seededRandom } from "../support/seeded-random.ts";
+
+const root = mkdtempSync(join(tmpdir(), "pacer-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const startUs = 1_790_000_000_000_000;
+const secondUs = 1_000_000;
+
+describe("Pacer", () => {
+  it("gives out slots at the rate's distance from one anchor", async () => {
+    const clock = new ManualClock(startUs);
+    const times = work(clock, [new Pacer("a", 3, openState(), clock)]);
+    await clock.runUntil(startUs + 4 * secondUs);
+
+    const grid = Array.from({ length: 13 }, (_, i) => startUs + (i * secondUs) / 3);
+    expect(times).toEqual(grid.map((us) => expect.closeTo(us, -0.5)));
+  });
+
+  it.each([200, 7, 1_000])("gives %i a second over ten seconds", async (rate) => {
+    const clock = new ManualClock(startUs);
+    const times = work(clock, [new Pacer("a", rate, openState(), clock)]);
+    await clock.runUntil(startUs + 10 * secondUs - 1);
+
+    expect(Math.abs(times.length - rate * 10)).toBeLessThanOrEqual(rate * 10 * 0.01);
+  });
+
+  it("gives no slot early, nor more than 50 ms late, however its sleep is", async () => {
+    const random = seededRandom(7);
+    const clock = new ManualClock(startUs, () => Math.floor(random() * 120_000));
+    const slotUs = secondUs / 50;
+    const times = work(clock, [new Pacer("a", 50, openState(), clock)]);
+    await clock.runUntil(startUs + 20 * secondUs);
+
+    const lateness = times.map((us) => (us - startUs) % slotUs);
+    expect(times.length).toBeGreaterThan(100);
+    expect(times.length).toBeLessThan(1_000);
+    expect(Math.max(...lateness)).toBeLessThanOrEqual(maxLateUs);
+    expect(worstExcess(times, 50)).toBeLessThanOrEqual(1);
+  });
+
+  it("gives up the slots of a stall instead of making up for them", async () => {
+    const clock = new ManualClock(startUs);
+    const pacer = new Pacer("a", 100, openState(), clock);
+    const { signal } = new AbortController();
+    await pacer.acquire(signal);
+    await clock.runUntil(startUs + 10 * secondUs);
+    const times = work(clock, [pacer]);
+    await clock.runUntil(startUs + 11 * secondUs);
+
+    expect(times[0]).toBe(startUs + 10 * secondUs);
+    expect(times.length).toBe(101);
+  });
+
+  it.each([1, 2, 5])("holds the rate with %i workers, whose sleep is bad, in any window", async (workers) => {
+    const random = seededRandom(workers);
+    const clock = new ManualClock(startUs, () => Math.floor(random() ** 4 * 100_000));
+    const state = openState();
+    const times = work(
+      clock,
+      Array.from({ length: workers }, () => new Pacer("a", 80, state, clock)),
+    );
+    await clock.runUntil(startUs + 20 * secondUs);
+
+    expect(worstExcess(times, 80)).toBeLessThanOrEqual(1);
+    expect(times.length).toBeGreaterThan(80 * 20 * 0.7);
+    expect(times.length).toBeLessThanOrEqual(80 * 20 + 1);
+  });
+
+  it("serves a target that is slower than a request a lease", async () => {
+    const clock = new ManualClock(startUs);
+    const state = openState();
+    const times = work(clock, [new Pacer("a", 0.5, state, clock), new Pacer("a", 0.5, state, clock)]);
+    await clock.runUntil(startUs + 20 * secondUs);
+
+    expect(times.map((us) => (us - startUs) / secondUs)).toEqual([0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20]);
+  });
+
+  it("rejects where no slot can be leased", async () => {
+    const broken: SlotLeases = { lease: () => Promise.reject(new StateError("gone")) };
+    const { signal } = new AbortController();
+
+    await expect(new Pacer("a", 10, broken, new ManualClock(startUs)).acquire(signal)).rejects.toThrow("gone");
+  });
+
+  it("stops waiting when it is told to", async () => {
+    const clock = new ManualClock(startUs);
+    const pacer = new Pacer("a", 0.001, openState(), clock);
+    const stop = new AbortController();
+    await pacer.acquire(stop.signal);
+    const waiting = expect(pacer.acquire(stop.signal)).rejects.toThrow("enough");
+    await turn();
+    stop.abort(new Error("enough"));
+
+    await waiting;
+    await expect(pacer.acquire(stop.signal)).rejects.toThrow("enough");
+  });
+});
+
+describe("systemClock", () => {
+  it("never wakes anyone early", async () => {
+    const { signal } = new AbortController();
+    for (const waitUs of [500, 1_000, 1_500, 7_300, 0, -5]) {
+      const atUs = systemClock.nowUs() + waitUs;
+      await systemClock.sleepUntil(atUs, signal);
+
+      expect(systemClock.nowUs()).toBeGreaterThanOrEqual(atUs);
+    }
+  });
+
+  it("wakes who is told to stop", async () => {
+    await expect(systemClock.sleepUntil(systemClock.nowUs() + 1e9, AbortSignal.abort())).rejects.toThrow();
+  });
+});
+
+function openState(): EmbeddedState {
+  const state = EmbeddedState.open(mkdtempSync(join(root, "s-")));
+  onTestFinished(() => state.close());
+  return state;
+}
+
+/** Workers that take one slot after the other; the times at which they got them, also of those to come. */
+function work(clock: ManualClock, pacers: readonly Pacer[]): number[] {
+  const times: number[] = [];
+  const stop = new AbortController();
+  onTestFinished(() => stop.abort());
+  for (const pacer of pacers) {
+    const loop = async () => {
+      for (;;) {
+        await pacer.acquire(stop.signal);
+        times.push(clock.nowUs());
+      }
+    };
+    loop().catch((error: unknown) => {
+      if (!stop.signal.aborted) throw error;
+    });
+  }
+  return times;
+}
+
+/** How many more than rate * (W + J) there are in the fullest window W: 1 is allowed. */
+function worstExcess(times: readonly number[], rate: number): number {
+  let worst = Number.NEGATIVE_INFINITY;
+  for (let from = 0; from < times.length; from++) {
+    for (let to = from; to < times.length; to++) {
+      worst = Math.max(worst, to - from + 1 - (rate * (times[to] - times[from] + maxLateUs)) / secondUs);
+    }
+  }
+  return worst;
+}

@@ -1,0 +1,286 @@
+import { describe, expect, it, onTestFinished } from "vitest";
+import type { TargetConfig } from "../../relay/config.ts";
+import { Pacer } from "../../relay/pacer.ts";
+import type { Pack } from "../../relay/pack.ts";
+import { createLane, type Lane, type ReplayResult, replayPack } from "../../relay/replay.ts";
+import { type SlotLeases, StateError } from "../../relay/state/port.ts";
+import { Transport } from "../../relay/transport.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+import { pack, requests } from "../support/packs.ts";
+import { type Answer, ShadowServer } from "../support/shadow-server.ts";
+import { target } from "../support/targets.ts";
+
+describe("replayPack: order and concurrency", () => {
+  it("keeps the order of the capture with a concurrency of 1, across packs too", async () => {
+    const shadow = await ShadowServer.start();
+    const lane = laneTo(shadow, { concurrency: 1 });
+    const packs = [1, 2, 3].map((sequence) =>
+      pack({ sequence, requests: requests(20).map((parts, i) => ({ ...parts, path: `/${sequence}/${i}` })) }),
+    );
+    await Promise.all(packs.map((each) => replay(lane, each)));
+
+    expect(shadow.paths).toEqual(packs.flatMap((each) => each.requests.map(({ path }) => path)));
+  });
+
+  it("has as many requests under way as its concurrency, and never more", async () => {
+    const gate = new Gate();
+    const shadow = await ShadowServer.start(() => gate.opened);
+    const lane = laneTo(shadow, { concurrency: 4 });
+    const replays = [1, 2, 3].map((sequence) => replay(lane, pack({ sequence, requests: requests(10) })));
+    await shadow.arrived(4);
+    gate.open();
+    await Promise.all(replays);
+
+    expect(shadow.mostAtOnce).toBe(4);
+    expect(shadow.received.length).toBe(30);
+  });
+
+  it("does not let one request that hangs hold the others", async () => {
+    const shadow = await ShadowServer.start(({ path }) => (path === "/0" ? "hang" : { status: 200 }));
+    const { settled, again } = await replay(
+      laneTo(shadow, { concurrency: 2, timeoutMs: 300 }),
+      pack({ requests: requests(50) }),
+    );
+
+    expect(settled.size).toBe(49);
+    expect(again.map(({ path }) => path)).toEqual(["/0"]);
+  });
+});
+
+describe("replayPack: fates", () => {
+  it.each([
+    [204, "answered.2xx"],
+    [301, "answered.3xx"],
+    [404, "answered.4xx"],
+    [500, "answered.5xx"],
+    [503, "answered.5xx"],
+    [999, "answered.5xx"],
+  ])("notes an answer of %i as %s", async (status, fate) => {
+    const shadow = await ShadowServer.start(() => ({ status }));
+
+    expect((await replay(laneTo(shadow), pack({ requests: requests(1) }))).settled).toEqual(new Map([[0, fate]]));
+  });
+
+  it.each([
+    ["truncated", ["content-length", "14"], "skipped"],
+    ["omitted", ["content-length", "14"], "skipped"],
+    ["omitted", ["content-length", "0"], "answered.2xx"],
+    ["omitted", [], "answered.2xx"],
+    ["complete", ["content-length", "14"], "answered.2xx"],
+  ] as const)("of a body that is %s, with the headers %j, is %s", async (bodyState, headers, fate) => {
+    const shadow = await ShadowServer.start();
+    const { settled } = await replay(laneTo(shadow), pack({ requests: [{ bodyState, headers }] }));
+
+    expect(settled.get(0)).toBe(fate);
+    expect(shadow.received.length).toBe(fate === "skipped" ? 0 : 1);
+  });
+
+  it("sends an incomplete body where the target wants it, marked and with its real length", async () => {
+    const shadow = await ShadowServer.start();
+    const request = { bodyState: "truncated", body: Buffer.from("half"), headers: ["content-length", "8"] } as const;
+    await replay(laneTo(shadow, { truncated: "send" }), pack({ requests: [request] }));
+
+    expect(shadow.received[0].headers).toMatchObject({ "content-length": "4", "x-mirror-truncated": "true" });
+    expect(shadow.received[0].body.toString()).toBe("half");
+  });
+
+  it("sends nothing that is older than the target wants", async () => {
+    const shadow = await ShadowServer.start();
+    const nowMs = Date.now();
+    const ages = [70_000, 70_000, 1_000];
+    const parts = requests(3).map((part, i) => ({ ...part, capturedAtMs: nowMs - ages[i] }));
+    // A pack's times do not go back: the second is as old as the first.
+    const { settled } = await replay(laneTo(shadow, { maxAgeMs: 60_000 }), pack({ requests: parts }));
+
+    expect([...settled.values()]).toEqual(["expired", "expired", "answered.2xx"]);
+    expect(shadow.paths).toEqual(["/2"]);
+  });
+});
+
+describe("replayPack: what is not delivered", () => {
+  it("comes back while the rest is done, with a delay that doubles up to a minute", async () => {
+    const shadow = await ShadowServer.start(({ path }) => (path === "/1" ? "reset" : { status: 200 }));
+    const lane = laneTo(shadow, { attempts: 100 });
+    const delays = [];
+    for (const attempt of [0, 1, 2, 5, 6, 50]) {
+      const { again, delayMs, settled } = await replay(lane, pack({ attempt, requests: requests(3) }));
+      expect([again.map(({ index }) => index), [...settled.keys()].sort()]).toEqual([[1], [0, 2]]);
+      delays.push(delayMs);
+    }
+
+    expect(delays).toEqual([1_000, 2_000, 4_000, 32_000, 60_000, 60_000]);
+  });
+
+  it("waits as long as the shadow asks for", async () => {
+    const shadow = await ShadowServer.start(() => ({ status: 503, headers: { "retry-after": "300" } }));
+    const { again, delayMs } = await replay(laneTo(shadow), pack({ requests: requests(2) }));
+
+    expect({ again: again.length, delayMs }).toEqual({ again: 2, delayMs: 300_000 });
+  });
+
+  it.each(["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])("is a %s without an answer in time", async (method) => {
+    const shadow = await ShadowServer.start(() => "hang");
+    const { again, dead } = await replay(
+      laneTo(shadow, { timeoutMs: 100 }),
+      pack({ requests: requests(1, { method }) }),
+    );
+
+    expect([again.length, dead.size]).toEqual([1, 0]);
+  });
+
+  it.each(["POST", "PATCH", "PURGE"])("is never tried again where it is a %s without an answer", async (method) => {
+    const shadow = await ShadowServer.start(() => "hang");
+    const { again, dead } = await replay(
+      laneTo(shadow, { timeoutMs: 100 }),
+      pack({ requests: requests(1, { method }) }),
+    );
+
+    expect(again).toEqual([]);
+    expect([...dead.keys()]).toEqual([
+      `no answer within 100 ms; ${method} is not repeated, since the shadow may have acted on it`,
+    ]);
+  });
+
+  it("is dead after the last attempt, by its reason", async () => {
+    const shadow = await ShadowServer.start();
+    const lane = laneTo(shadow, { attempts: 3 });
+    await shadow.close();
+    const { again, dead } = await replay(lane, pack({ attempt: 2, requests: requests(2) }));
+
+    expect(again).toEqual([]);
+    expect([...dead].map(([reason, those]) => [reason.slice(-11), those.length])).toEqual([["(attempt 3)", 2]]);
+  });
+
+  it("is dead at once where nothing can be made of it, without harm to the rest", async () => {
+    const shadow = await ShadowServer.start();
+    const paths = ["/0", "http://other/", "/a b", "/3"];
+    const parts = requests(4).map((part, i) => ({ ...part, path: paths[i] }));
+    const { settled, dead } = await replay(laneTo(shadow, { concurrency: 1 }), pack({ requests: parts }));
+
+    expect([...settled.keys()]).toEqual([0, 3]);
+    expect([...dead.values()].map((those) => those.map(({ index }) => index))).toEqual([[1], [2]]);
+  });
+});
+
+describe("replayPack: pacing and stopping", () => {
+  it("sends each request at its slot", async () => {
+    const clock = new ManualClock(startUs);
+    const times: number[] = [];
+    const shadow = await ShadowServer.start(() => {
+      times.push(clock.nowUs());
+      return { status: 200 };
+    });
+    const replaying = replay(laneTo(shadow, {}, pacerOf(endlessLeases(), clock)), pack({ requests: requests(5) }));
+    for (let sent = 1; sent <= 5; sent++) {
+      await clock.runUntil(startUs + (sent - 1) * slotUs);
+      await shadow.arrived(sent);
+    }
+    await replaying;
+
+    expect(times).toEqual([0, 1, 2, 3, 4].map((slot) => startUs + slot * slotUs));
+  });
+
+  it("sends nothing without a slot, and says why", async () => {
+    const shadow = await ShadowServer.start();
+    const broken: SlotLeases = { lease: () => Promise.reject(new StateError("the state is gone")) };
+    const result = await replay(laneTo(shadow, {}, pacerOf(broken)), pack({ requests: requests(3) }));
+
+    expect(result.unsent.map(({ index }) => index)).toEqual([0, 1, 2]);
+    expect(result.failure?.message).toBe("the state is gone");
+    expect(shadow.received).toEqual([]);
+  });
+
+  it("keeps what came of the requests before the slots ended", async () => {
+    const shadow = await ShadowServer.start(({ path }) => (path === "/1" ? "hang" : { status: 200 }));
+    const endless = endlessLeases();
+    let leases = 0;
+    const breaking: SlotLeases = {
+      lease: async (name, request) => {
+        if (leases++ > 0) throw new StateError("the state is gone");
+        return endless.lease(name, request);
+      },
+    };
+    const clock = new ManualClock(startUs);
+    const lane = laneTo(shadow, { timeoutMs: 200 }, pacerOf(breaking, clock));
+    const replaying = replay(lane, pack({ requests: requests(5, { method: "POST" }) }));
+    await clock.runUntil(startUs + 1_000_000);
+    const { settled, dead, unsent } = await replaying;
+
+    expect([...settled.keys()]).toEqual([0, 2]);
+    expect([...dead.values()].flat().map(({ index }) => index)).toEqual([1]);
+    expect(unsent.map(({ index }) => index)).toEqual([3, 4]);
+  });
+
+  it("hands back what is not sent when it is told to stop, and finishes what is under way", async () => {
+    const gate = new Gate();
+    const shadow = await ShadowServer.start(() => gate.opened);
+    const stop = new AbortController();
+    const replaying = replay(laneTo(shadow, { concurrency: 2 }), pack({ requests: requests(6) }), stop.signal);
+    await shadow.arrived(2);
+    stop.abort();
+    gate.open();
+    const { settled, unsent } = await replaying;
+
+    expect([...settled.keys()].sort()).toEqual([0, 1]);
+    expect(unsent.map(({ index }) => index)).toEqual([2, 3, 4, 5]);
+    expect(shadow.received.length).toBe(2);
+  });
+
+  it("stops while it waits for a slot", async () => {
+    const clock = new ManualClock(startUs);
+    const shadow = await ShadowServer.start();
+    const stop = new AbortController();
+    const lane = laneTo(shadow, {}, pacerOf(endlessLeases(), clock));
+    const replaying = replay(lane, pack({ requests: requests(4) }), stop.signal);
+    await shadow.arrived(1);
+    stop.abort();
+    const { settled, unsent } = await replaying;
+
+    expect([[...settled.keys()], unsent.map(({ index }) => index)]).toEqual([[0], [1, 2, 3]]);
+    expect((await replay(laneTo(shadow), pack({ requests: requests(1) }))).settled.size).toBe(1);
+  });
+});
+
+const startUs = 1_790_000_000_000_000;
+// Three slots a lease.
+const slotUs = 100_000;
+
+function endlessLeases(): SlotLeases {
+  let tatUs = 0;
+  return {
+    lease: async (_target, request) => {
+      const leaseStartUs = Math.max(tatUs, request.nowUs);
+      tatUs = leaseStartUs + request.slots * request.slotUs;
+      return { granted: true, startUs: leaseStartUs };
+    },
+  };
+}
+
+function pacerOf(leases: SlotLeases, clock = new ManualClock(startUs)): Pacer {
+  return new Pacer("staging", 1_000_000 / slotUs, leases, clock);
+}
+
+/** An answer that is not given before the gate is open. */
+class Gate {
+  open: () => void = () => {};
+  readonly opened = new Promise<Answer>((resolve) => {
+    this.open = () => resolve({ status: 200 });
+  });
+}
+
+function laneTo(shadow: ShadowServer, changes: Partial<TargetConfig> = {}, pacer?: Pacer): Lane {
+  const config = target({ url: shadow.url, ...changes });
+  const transport = new Transport(config);
+  onTestFinished(() => transport.close());
+  return createLane(config, transport, pacer);
+}
+
+async function replay(
+  lane: Lane,
+  whole: Pack,
+  signal = new AbortController().signal,
+): Promise<ReplayResult & { readonly settled: ReadonlyMap<number, string> }> {
+  const settled = new Map<number, string>();
+  const result = await replayPack(lane, whole, whole.requests, (index, fate) => settled.set(index, fate), signal);
+  return { ...result, settled };
+}

@@ -1,0 +1,121 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { ChildScript } from "../support/child-script.ts";
+import { temporaryDirectory } from "../support/replay-bench.ts";
+import { until } from "../support/until.ts";
+
+describe("supervise", () => {
+  it("runs its parts in processes of their own and passes the stop on", async () => {
+    const rig = new Supervised(["steady", "other"]);
+    await rig.happened("steady started", "other started");
+    const pids = [rig.pidOf("steady"), rig.pidOf("other")];
+    rig.signal("SIGTERM");
+
+    expect(await rig.exitCode()).toBe(0);
+    expect(new Set([...pids, rig.pid]).size).toBe(3);
+    expect(rig.events().slice(2).sort()).toEqual(["other stopped", "steady stopped"]);
+  });
+
+  it("ends with the largest exit code of its parts", async () => {
+    const rig = new Supervised(["steady", "slow"]);
+    await rig.happened("steady started", "slow started");
+    rig.signal("SIGINT");
+
+    expect(await rig.exitCode()).toBe(5);
+  });
+
+  it("starts a part again that has died, and leaves the other alone", async () => {
+    const rig = new Supervised(["steady", "victim"]);
+    await rig.happened("steady started", "victim started");
+    const [steady, victim] = [rig.pidOf("steady"), rig.pidOf("victim")];
+    // Who ends within two seconds of its start is taken for one that could not start.
+    await sleep(2_100);
+    process.kill(victim, "SIGKILL");
+    await until(() => rig.events().filter((event) => event === "victim started").length === 2);
+
+    expect(rig.pidOf("victim")).not.toBe(victim);
+    expect(rig.pidOf("steady")).toBe(steady);
+    rig.signal("SIGTERM");
+    expect(await rig.exitCode()).toBe(0);
+    expect(rig.output()).toMatchObject([{ event: "part-ended", part: "victim", code: 1 }]);
+  });
+
+  it("ends, and ends the others, where a part cannot start", async () => {
+    const rig = new Supervised(["steady", "unable"]);
+
+    expect(await rig.exitCode()).toBe(4);
+    expect(rig.events().filter((event) => event === "unable started").length).toBe(1);
+    expect(isRunning(rig.pidOf("steady"))).toBe(false);
+  });
+
+  it("takes its parts with it when it is killed", async () => {
+    const rig = new Supervised(["steady", "other"]);
+    await rig.happened("steady started", "other started");
+    rig.signal("SIGKILL");
+    await rig.happened("steady stopped", "other stopped");
+
+    expect(rig.events().length).toBe(4);
+  });
+});
+
+/** The supervisor in a process of its own, with the parts of supervised-process.ts. */
+class Supervised {
+  readonly #journal = join(temporaryDirectory(), "journal");
+  readonly #script: ChildScript;
+
+  constructor(names: readonly string[]) {
+    this.#script = new ChildScript("supervised-process.ts", ["supervise", this.#journal, ...names]);
+    onTestFinished(async () => {
+      await this.#script.kill();
+      for (const [, , pid] of this.#lines()) if (isRunning(Number(pid))) process.kill(Number(pid), "SIGKILL");
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.#script.process.pid;
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#script.process.kill(name);
+  }
+
+  async exitCode(): Promise<number | null> {
+    await this.#script.exited();
+    return this.#script.process.exitCode;
+  }
+
+  /** What the parts have written, such as `steady started`. */
+  events(): readonly string[] {
+    return this.#lines().map(([name, what]) => `${name} ${what}`);
+  }
+
+  async happened(...events: readonly string[]): Promise<void> {
+    await until(() => events.every((event) => this.events().includes(event)));
+  }
+
+  /** Of the last process that the part had. */
+  pidOf(name: string): number {
+    return Number(this.#lines().findLast(([each]) => each === name)?.[2]);
+  }
+
+  output(): readonly unknown[] {
+    return this.#script.lines.map((line) => JSON.parse(line));
+  }
+
+  #lines(): readonly string[][] {
+    if (!existsSync(this.#journal)) return [];
+    const lines = readFileSync(this.#journal, "utf8").split("\n").slice(0, -1);
+    return lines.map((line) => line.split(" "));
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,440 @@
+import { once } from "node:events";
+import { createServer, type Socket } from "node:net";
+import fc from "fast-check";
+import { describe, expect, it, onTestFinished } from "vitest";
+import type { TargetConfig } from "../../relay/config.ts";
+import { type OutboundRequest, prepareOutbound } from "../../relay/outbound.ts";
+import { Transport } from "../../relay/transport.ts";
+import { expectedRequest } from "../support/captured-requests.ts";
+import { caFile, ShadowServer } from "../support/shadow-server.ts";
+import { target } from "../support/targets.ts";
+import { isWhole, WireServer } from "../support/wire-server.ts";
+
+describe("Transport: answers", () => {
+  it.each([200, 204, 301, 302, 304, 404, 429, 500, 503, 599])("takes %i for an answer", async (status) => {
+    const shadow = await ShadowServer.start(() => ({ status, headers: { location: "/elsewhere" } }));
+
+    expect(await transportTo(shadow.url).send(outbound())).toEqual({ kind: "answered", status });
+    expect(shadow.paths).toEqual(["/"]);
+  });
+
+  it("takes the answer to HEAD for whole, whatever length it names, and goes on", async () => {
+    const shadow = await ShadowServer.start(() => ({ status: 200, headers: { "content-length": "5000" } }));
+    const transport = transportTo(shadow.url, { concurrency: 1 });
+
+    expect(await transport.send(outbound({ method: "HEAD" }))).toEqual({ kind: "answered", status: 200 });
+    expect(await transport.send(outbound({ method: "HEAD" }))).toEqual({ kind: "answered", status: 200 });
+  });
+
+  it.each([
+    ["103 Early Hints", "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n"],
+    ["102 Processing, twice", "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"],
+  ])("waits for the answer behind %s", async (_, interim) => {
+    const wire = await WireServer.start((bytes) =>
+      isWhole(bytes) ? `${interim}HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n` : undefined,
+    );
+
+    expect(await transportTo(wire.url).send(outbound())).toEqual({ kind: "answered", status: 404 });
+  });
+
+  it.each([
+    [100, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"],
+    [101, "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"],
+  ])("takes a %i that nobody asked for as answered", async (status, answer) => {
+    const wire = await WireServer.start((bytes) => (isWhole(bytes) ? answer : undefined));
+
+    expect(await transportTo(wire.url).send(outbound())).toEqual({ kind: "answered", status });
+  });
+
+  it("takes an answer whose body breaks off as answered", async () => {
+    const wire = await WireServer.start((bytes) =>
+      isWhole(bytes) ? "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf" : undefined,
+    );
+
+    expect(await transportTo(wire.url).send(outbound())).toEqual({ kind: "answered", status: 200 });
+  });
+
+  it("takes an answer with 100 KiB of headers as answered", async () => {
+    const wire = await WireServer.start((bytes) =>
+      isWhole(bytes) ? `HTTP/1.1 200 OK\r\nx-big: ${"a".repeat(100 * 1024)}\r\ncontent-length: 0\r\n\r\n` : undefined,
+    );
+
+    expect(await transportTo(wire.url).send(outbound())).toEqual({ kind: "answered", status: 200 });
+  });
+
+  it("ends the connection when it has read a MiB of an answer, which counts", async () => {
+    const flood = await FloodServer.start();
+    const transport = transportTo(flood.url);
+
+    expect(await transport.send(outbound())).toEqual({ kind: "answered", status: 200 });
+    await flood.ended;
+    expect(flood.sentBytes).toBeGreaterThan(1024 * 1024);
+    // What the sockets' buffers take beyond that.
+    expect(flood.sentBytes).toBeLessThan(32 * 1024 * 1024);
+    expect(await transport.send(outbound())).toEqual({ kind: "answered", status: 200 });
+  });
+
+  it("takes an answer whose body never ends as answered when its time is over", async () => {
+    const open = await SlowServer.start("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n");
+
+    expect(await transportTo(open.url, { timeoutMs: 200 }).send(outbound())).toEqual({ kind: "answered", status: 200 });
+  });
+});
+
+describe("Transport: what is not delivered", () => {
+  it("is refused", async () => {
+    const shadow = await ShadowServer.start();
+    const { url } = shadow;
+    await shadow.close();
+
+    expect(await transportTo(url).send(outbound())).toEqual({
+      kind: "undelivered",
+      reason: expect.stringContaining("ECONNREFUSED"),
+    });
+  });
+
+  it("is for a host that has no address", async () => {
+    // A label of 64 letters is in no DNS: the resolver need not ask.
+    const url = new URL(`http://${"a".repeat(64)}.invalid`);
+
+    expect(await transportTo(url).send(outbound())).toEqual({
+      kind: "undelivered",
+      reason: expect.stringMatching(/ENOTFOUND|EAI_/),
+    });
+  });
+
+  it.each(["GET", "POST"])("is a %s reset before an answer", async (method) => {
+    const shadow = await ShadowServer.start(() => "reset");
+
+    expect(await transportTo(shadow.url).send(outbound({ method, body: Buffer.from("x") }))).toEqual({
+      kind: "undelivered",
+      reason: expect.stringContaining("ECONNRESET"),
+    });
+    expect(shadow.received.length).toBe(1);
+  });
+
+  it("is closed without an answer", async () => {
+    const wire = await WireServer.start((bytes) => (isWhole(bytes) ? "" : undefined));
+
+    expect(await transportTo(wire.url).send(outbound())).toEqual({
+      kind: "undelivered",
+      reason: expect.stringContaining("other side closed"),
+    });
+  });
+
+  it("is closed behind an interim answer", async () => {
+    const wire = await WireServer.start((bytes) => (isWhole(bytes) ? "HTTP/1.1 103 Early Hints\r\n\r\n" : undefined));
+
+    expect((await transportTo(wire.url).send(outbound())).kind).toBe("undelivered");
+  });
+
+  it("is answered with what is no HTTP", async () => {
+    const wire = await WireServer.start((bytes) => (isWhole(bytes) ? "SSH-2.0-OpenSSH_9.6\r\n" : undefined));
+
+    expect(await transportTo(wire.url).send(outbound())).toEqual({
+      kind: "undelivered",
+      reason: expect.stringContaining("Expected HTTP/"),
+    });
+  });
+
+  it.each([429, 503])("is told to come later with %i", async (status) => {
+    const shadow = await ShadowServer.start(() => ({ status, headers: { "retry-after": "7" } }));
+
+    expect(await transportTo(shadow.url).send(outbound())).toEqual({
+      kind: "undelivered",
+      reason: `the shadow answers ${status} with Retry-After`,
+      retryAfterMs: 7_000,
+    });
+  });
+
+  it("is told to come at a date, 15 minutes ahead at most", async () => {
+    const date = new Date(Date.now() + 86_400_000).toUTCString();
+    const shadow = await ShadowServer.start(() => ({ status: 503, headers: { "retry-after": date } }));
+
+    expect(await transportTo(shadow.url).send(outbound())).toMatchObject({ retryAfterMs: 900_000 });
+  });
+
+  it("has found no connection in time", async () => {
+    const silent = await SlowServer.start("");
+    const url = new URL(silent.url);
+    url.protocol = "https:";
+
+    expect(await transportTo(url, { timeoutMs: 100 }).send(outbound())).toEqual({
+      kind: "undelivered",
+      reason: "no connection within 100 ms",
+    });
+  });
+
+  it("is under way when the transport closes", async () => {
+    const shadow = await ShadowServer.start(() => "hang");
+    const transport = transportTo(shadow.url, { concurrency: 1 });
+    const sent = [transport.send(outbound()), transport.send(outbound())];
+    await shadow.arrived(1);
+    await transport.close();
+
+    expect((await Promise.all(sent)).map(({ kind }) => kind)).toEqual(["undelivered", "undelivered"]);
+    expect((await transport.send(outbound())).kind).toBe("undelivered");
+  });
+});
+
+describe("Transport: time", () => {
+  it("tells a request that has no answer in time from one that was not delivered, and goes on", async () => {
+    const shadow = await ShadowServer.start(({ path }) => (path === "/hang" ? "hang" : { status: 200 }));
+    const transport = transportTo(shadow.url, { timeoutMs: 300, concurrency: 1 });
+
+    expect(await transport.send(outbound({ path: "/hang" }))).toEqual({
+      kind: "timedOut",
+      reason: "no answer within 300 ms",
+    });
+    expect(await transport.send(outbound())).toEqual({ kind: "answered", status: 200 });
+  });
+});
+
+describe("Transport: the wire", () => {
+  it("sends path, headers and body byte by byte, in order, case and number", async () => {
+    const body = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
+    const bytes = Array.from({ length: 128 }, (_, i) => String.fromCharCode(0x80 + i)).join("");
+    const headers = ["X-B", "1", "x-a", bytes, "X-B", "2", "COOKIE", "a=1", "cookie", "b=2", "x-empty", ""];
+
+    const wire = await send(outbound({ method: "POST", path: `/${bytes}?${bytes}`, headers, body }));
+
+    expect(wire.toString("latin1")).toBe(
+      `POST /${bytes}?${bytes} HTTP/1.1\r\nhost: HOST\r\nconnection: keep-alive\r\nX-B: 1\r\nx-a: ${bytes}\r\nX-B: 2\r\n` +
+        `COOKIE: a=1\r\ncookie: b=2\r\nx-empty: \r\ncontent-length: 256\r\n\r\n${body.toString("latin1")}`,
+    );
+  });
+
+  it.each([
+    ["GET", "", undefined],
+    ["GET", "query", "5"],
+    ["HEAD", "", undefined],
+    ["POST", "", "0"],
+    ["POST", "abc", "3"],
+    ["PUT", "", "0"],
+    ["PATCH", "", "0"],
+    ["DELETE", "", undefined],
+    ["DELETE", "abc", "3"],
+    ["OPTIONS", "", undefined],
+    ["OPTIONS", "abc", "3"],
+    ["PROPFIND", "<a/>", "4"],
+    ["PURGE", "", undefined],
+    ["REPORT", "abc", "3"],
+  ])("names the right length of a %s with the body %j", async (method, body, length) => {
+    const wire = (await send(outbound({ method, body: Buffer.from(body) }))).toString("latin1");
+
+    expect(/\r\ncontent-length: (\d+)\r\n/.exec(wire)?.[1]).toBe(length);
+    expect(wire.match(/content-length|transfer-encoding/gi)?.length ?? 0).toBe(length === undefined ? 0 : 1);
+    expect(wire.endsWith(`\r\n\r\n${body}`)).toBe(true);
+  });
+
+  it("never has more connections than its concurrency", async () => {
+    const shadow = await ShadowServer.start();
+    const transport = transportTo(shadow.url, { concurrency: 3 });
+    await Promise.all(Array.from({ length: 30 }, () => transport.send(outbound())));
+
+    expect(shadow.mostAtOnce).toBeLessThanOrEqual(3);
+    expect(shadow.received.length).toBe(30);
+  });
+});
+
+describe("Transport: hostile requests", () => {
+  it("reach nobody but the target, and none of them harms the next one", async () => {
+    const shadow = await ShadowServer.start();
+    const other = await ShadowServer.start();
+    const host = `127.0.0.1:${other.port}`;
+    const transport = transportTo(shadow.url, { concurrency: 1 });
+    const hostile = target({ url: shadow.url, host: "original" });
+    const attempts = [
+      { path: `http://${host}/` },
+      { path: `//${host}/` },
+      { path: `/\\${host}/` },
+      { path: `@${host}/` },
+      { path: `/@${host}/` },
+      { path: `:80@${host}/` },
+      { path: `/ HTTP/1.1\r\nHost: ${host}\r\n\r\nGET http://${host}/` },
+      { path: "/a b" },
+      { path: "/a\0" },
+      { path: "/", method: "CONNECT" },
+      { path: host, method: "CONNECT" },
+      { path: "/", method: `GET http://${host}/ HTTP/1.1\r\n` },
+      { path: "/", headers: ["host", host] },
+      { path: "/", headers: ["Host", `${host}\r\nx: y`] },
+      { path: "/", headers: ["Host", `x@${host}`] },
+      { path: "/", headers: ["x", `a\r\nHost: ${host}`] },
+      { path: "/", headers: ["x\r\nHost", host] },
+    ];
+
+    for (const attempt of attempts) {
+      const prepared = prepareOutbound(hostile, expectedRequest({ headers: ["host", host], ...attempt }, 0), 1);
+      if (prepared.kind === "send") await transport.send(prepared.request);
+    }
+
+    expect(await transport.send(outbound({ path: "/last" }))).toEqual({ kind: "answered", status: 200 });
+    expect(shadow.paths).toEqual([`//${host}/`, `/\\${host}/`, `/@${host}/`, "/", "/", "/last"]);
+    expect(other.received).toEqual([]);
+  });
+
+  it("are all refused before they are sent, whatever bytes they are made of", async () => {
+    const shadow = await ShadowServer.start();
+    const transport = transportTo(shadow.url, { concurrency: 1 });
+    const byte = fc.integer({ min: 0, max: 255 }).map((code) => String.fromCharCode(code));
+    const likely = fc.constantFrom("a", "/", ":", "x", " ", "\r", "\n", "\0", "\x7f", "\xff");
+    const bytes = fc.string({ unit: fc.oneof(likely, byte), maxLength: 2 });
+    const name = fc.oneof(bytes, fc.constantFrom("x-a", "upgrade", "expect", "connection", "transfer-encoding"));
+    const method = fc.oneof(bytes, fc.constantFrom("GET", "POST", "CONNECT"));
+    let sent = 0;
+    await fc.assert(
+      fc.asyncProperty(method, bytes, name, bytes, async (method, path, headerName, value) => {
+        const parts = { method, path: `/${path}`, headers: [headerName, value] };
+        const prepared = prepareOutbound(target({ url: shadow.url, host: "original" }), expectedRequest(parts, 0), 1);
+        // It is no matter here what the shadow's own parser thinks of it.
+        if (prepared.kind !== "send") return;
+        sent++;
+        expect((await transport.send(prepared.request)).kind).toBe("answered");
+      }),
+      { numRuns: 500 },
+    );
+
+    expect(sent).toBeGreaterThan(20);
+    expect(await transport.send(outbound())).toEqual({ kind: "answered", status: 200 });
+  });
+});
+
+describe("Transport: TLS", () => {
+  it("checks the certificate unless it is told otherwise", async () => {
+    const shadow = await ShadowServer.start(() => ({ status: 200 }), "address");
+
+    expect(await transportTo(shadow.url).send(outbound())).toEqual({
+      kind: "undelivered",
+      reason: expect.stringMatching(/UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED/),
+    });
+    expect(shadow.received).toEqual([]);
+    const trusting = transportTo(shadow.url, { tls: { verify: false } });
+    expect(await trusting.send(outbound())).toEqual({ kind: "answered", status: 200 });
+  });
+
+  it("trusts the given authority", async () => {
+    const shadow = await ShadowServer.start(() => ({ status: 200 }), "address");
+    const transport = transportTo(shadow.url, { tls: { verify: true, ca: caFile } });
+
+    expect(await transport.send(outbound())).toEqual({ kind: "answered", status: 200 });
+  });
+
+  it("refuses the certificate of another name, also where the Host header gives that name", async () => {
+    const shadow = await ShadowServer.start(() => ({ status: 200 }), "name");
+    const transport = transportTo(shadow.url, { tls: { verify: true, ca: caFile } });
+
+    for (const headers of [[], ["host", "shop.example"]]) {
+      expect(await transport.send(outbound({ headers }))).toEqual({
+        kind: "undelivered",
+        reason: expect.stringContaining("ERR_TLS_CERT_ALTNAME_INVALID"),
+      });
+    }
+    expect(shadow.received).toEqual([]);
+  });
+
+  it("keeps to the address, whatever the Host header is, and to one connection", async () => {
+    const shadow = await ShadowServer.start(() => ({ status: 200 }), "address");
+    const transport = transportTo(shadow.url, { tls: { verify: true, ca: caFile }, concurrency: 1 });
+    const hosts = ["a.example", "b.example", "c.example:80"];
+
+    for (const host of hosts) {
+      expect(await transport.send(outbound({ headers: ["host", host] }))).toEqual({ kind: "answered", status: 200 });
+    }
+    expect(shadow.received.map(({ headers }) => headers.host)).toEqual(hosts);
+    expect(shadow.connections).toBe(1);
+  });
+
+  it("checks the name that is configured", async () => {
+    const shadow = await ShadowServer.start(() => ({ status: 200 }), "name");
+    const tls = { verify: true, ca: caFile, serverName: "shop.example" };
+
+    expect(await transportTo(shadow.url, { tls }).send(outbound())).toEqual({ kind: "answered", status: 200 });
+  });
+
+  it("cannot start without the authority's file", () => {
+    expect(() => transportTo(new URL("https://127.0.0.1:9"), { tls: { verify: true, ca: "/nowhere.pem" } })).toThrow(
+      "/nowhere.pem",
+    );
+  });
+});
+
+function transportTo(url: URL, changes: Partial<TargetConfig> = {}): Transport {
+  const transport = new Transport(target({ url, ...changes }));
+  onTestFinished(() => transport.close());
+  return transport;
+}
+
+function outbound(changes: Partial<OutboundRequest> = {}): OutboundRequest {
+  return { method: "GET", path: "/", headers: [], body: new Uint8Array(), ...changes };
+}
+
+/** What a server gets of the request, its own address replaced by HOST. */
+async function send(request: OutboundRequest): Promise<Buffer> {
+  const wire = await WireServer.start((bytes) => (isWhole(bytes) ? "HTTP/1.1 204 No Content\r\n\r\n" : undefined));
+  expect(await transportTo(wire.url).send(request)).toEqual({ kind: "answered", status: 204 });
+  return Buffer.from(wire.received[0].toString("latin1").replace(wire.url.host, "HOST"), "latin1");
+}
+
+/** Sends its bytes to whoever connects and leaves the connection open. */
+class SlowServer {
+  readonly url: URL;
+
+  static async start(bytes: string): Promise<SlowServer> {
+    return new SlowServer(await listen((socket) => socket.write(bytes)));
+  }
+
+  private constructor(url: URL) {
+    this.url = url;
+  }
+}
+
+/** Answers with a body that does not end before the connection does. */
+class FloodServer {
+  sentBytes = 0;
+  readonly ended: Promise<void>;
+  url = new URL("http://127.0.0.1");
+  #end: () => void = () => {};
+
+  static async start(): Promise<FloodServer> {
+    const flood = new FloodServer();
+    flood.url = await listen((socket) => flood.#serve(socket));
+    return flood;
+  }
+
+  private constructor() {
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  #serve(socket: Socket): void {
+    const block = Buffer.alloc(64 * 1024);
+    const pour = () => {
+      do this.sentBytes += block.length;
+      while (socket.write(block));
+    };
+    socket.on("close", () => this.#end());
+    socket.on("drain", pour);
+    socket.once("data", () => {
+      socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${2 ** 40}\r\n\r\n`);
+      pour();
+    });
+  }
+}
+
+async function listen(serve: (socket: Socket) => void): Promise<URL> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    serve(socket);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return new URL(`http://127.0.0.1:${(server.address() as { port: number }).port}`);
+}

@@ -1,0 +1,120 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Hono } from "hono";
+import { onTestFinished } from "vitest";
+import type { Invocation } from "../../functions/batch.ts";
+import { createReplay, type ReplayDeps } from "../../functions/replay.ts";
+import { type SqsBatchResponse, toSqsEvent } from "../../functions/sqs-event.ts";
+import type { TargetConfig } from "../../relay/config.ts";
+import { Pacer } from "../../relay/pacer.ts";
+import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
+import type { Delivery, OutgoingMessage } from "../../relay/queue/port.ts";
+import { createLane, type Lane } from "../../relay/replay.ts";
+import { EmbeddedState } from "../../relay/state/embedded.ts";
+import type { Fate } from "../../relay/state/port.ts";
+import { Transport } from "../../relay/transport.ts";
+import { LogLines } from "./log-lines.ts";
+import { packIn } from "./packs.ts";
+import { target } from "./targets.ts";
+
+/** One target with a real queue, a real state and a real transport, in a directory that goes with the test. */
+export class ReplayBench {
+  readonly directory = temporaryDirectory();
+  /** Of the queue, which is why a delay need not be waited for. */
+  nowMs = Date.now();
+  readonly log = new LogLines();
+  readonly queue: EmbeddedQueue;
+  readonly state: EmbeddedState;
+  readonly lane: Lane;
+  readonly app: Hono<{ Bindings: Invocation }>;
+
+  constructor(changes: Partial<TargetConfig>, deps: Partial<ReplayDeps> = {}) {
+    const config = target(changes);
+    const transport = new Transport(config);
+    this.queue = EmbeddedQueue.open({ directory: this.directory, name: "q", now: () => this.nowMs });
+    this.state = EmbeddedState.open(this.directory);
+    const paced = config.ratePerSecond !== Number.POSITIVE_INFINITY;
+    const pacer = paced ? new Pacer(config.name, config.ratePerSecond, this.state) : undefined;
+    this.lane = createLane(config, transport, pacer);
+    this.app = createReplay({
+      lane: this.lane,
+      queue: this.queue,
+      deadLetters: this.queue.deadLetters,
+      ledger: this.state,
+      log: this.log.log,
+      ...deps,
+    });
+    onTestFinished(async () => {
+      await transport.close();
+      this.queue.close();
+      this.state.close();
+    });
+  }
+
+  async send(...messages: readonly OutgoingMessage[]): Promise<void> {
+    await this.queue.send(messages);
+  }
+
+  async receive(max = 10): Promise<readonly Delivery[]> {
+    return this.queue.receive({ max, waitMs: 0, visibilityMs: 30_000, signal: new AbortController().signal });
+  }
+
+  /** Does with deliveries what an event source mapping does; resolves with the ids of those that come again. */
+  async invoke(deliveries: readonly Delivery[], signal?: AbortSignal): Promise<readonly string[]> {
+    const failed = await invoke(this.app, deliveries, signal);
+    const done = deliveries.filter(({ messageId }) => !failed.includes(messageId));
+    await this.queue.delete(done.map(({ receipt }) => receipt));
+    return failed;
+  }
+
+  /** Replays one message after the other until the queue has none, ahead of all delays. */
+  async replayAll(): Promise<void> {
+    for (;;) {
+      const deliveries = await this.receive(1);
+      if (deliveries.length > 0) await this.invoke(deliveries);
+      else if (this.queue.depth().messages > 0) this.nowMs += 60_000;
+      else return;
+    }
+  }
+
+  /** What waits in the queue, without its delays. */
+  async waiting(): Promise<readonly Delivery[]> {
+    this.nowMs += 900_000;
+    return this.receive();
+  }
+
+  /** The fates that have been noted for the target. */
+  async fates(): Promise<Partial<Record<Fate, number>>> {
+    const { targets } = await this.state.figures();
+    const counts: [string, number][] = Object.entries(targets.get(this.lane.target.name)?.fates ?? {});
+    return Object.fromEntries(counts.filter(([, count]) => count > 0));
+  }
+
+  deadLetters(): { readonly reason: string; readonly paths: readonly string[] }[] {
+    return this.queue.deadLetters.list({ max: 100 }).map((letter) => ({
+      reason: JSON.parse(letter.body).reason,
+      paths: packIn(letter).requests.map(({ path }) => path),
+    }));
+  }
+}
+
+/** Invokes a function with these deliveries; resolves with the ids that it names as failed. */
+export async function invoke(
+  app: Hono<{ Bindings: Invocation }>,
+  deliveries: readonly Delivery[],
+  signal?: AbortSignal,
+): Promise<readonly string[]> {
+  const body = JSON.stringify(toSqsEvent(deliveries));
+  const response = await app.request("/", { method: "POST", body }, signal ? { signal } : {});
+  if (response.status !== 200) throw new Error(`answered ${response.status}`);
+  const { batchItemFailures } = (await response.json()) as SqsBatchResponse;
+  return batchItemFailures.map(({ itemIdentifier }) => itemIdentifier);
+}
+
+/** A directory that is removed after the test. */
+export function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), "spoa-relay-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}

@@ -19,6 +19,7 @@ export interface PollerOptions {
 }
 
 const longPollMs = 20_000;
+const retryMs = 5_000;
 const pauseAfterErrorMs = 1_000;
 
 /** Does for one function what Lambda's event source mapping does: polls its queue, invokes it, deletes what it has done. */
@@ -74,10 +75,9 @@ export class Poller {
       const failed = new Set(batchItemFailures.map(({ itemIdentifier }) => itemIdentifier));
       const done = deliveries.filter(({ messageId }) => !failed.has(messageId));
       if (done.length > 0) await queue.delete(done.map(({ receipt }) => receipt));
-      // A pack that is handed back because we stop need not wait for its visibility timeout.
-      if (signal.aborted) {
-        for (const { messageId, receipt } of deliveries) if (failed.has(messageId)) await queue.extend(receipt, 0);
-      }
+      // What failed need not wait for the whole visibility timeout; what is handed back because we stop, not at all.
+      const hiddenMs = signal.aborted ? 0 : Math.min(retryMs, visibilityMs);
+      for (const { messageId, receipt } of deliveries) if (failed.has(messageId)) await queue.extend(receipt, hiddenMs);
     } finally {
       clearInterval(heartbeat);
     }

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { parseAddressRange } from "./address-range.ts";
+import { isReservedHeader } from "./outbound.ts";
 import { findQueueUrlMistake } from "./queue/sqs-url.ts";
 import { parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "./units.ts";
 
@@ -30,6 +32,7 @@ const rate = written(parseRatePerSecond, "a rate", ["200/s", "30/min", "unlimite
 const percentage = written(parseFraction, "a percentage from 0% to 100%", ["50%", "0.5%"]);
 const regex = written(compileRegex, "a regular expression", ["^/api/"]);
 const address = written(parseAddress, "an address", ["127.0.0.1:12345", "[::1]:12345", "unix:/run/spoa-relay.sock"]);
+const addressRange = written(parseAddressRange, "an address or a CIDR", ["10.0.0.0/8", "2001:db8::1"]);
 const headerName = z
   .string()
   .regex(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/, { error: "is not the name of a header" })
@@ -63,6 +66,8 @@ const tls = section({
   serverName: z.string().describe("Name to ask for and to check instead of the URL's host").optional(),
 });
 
+const longestTimeoutMs = 900_000;
+
 const target = section({
   url: written(parseOrigin, "an origin without a path", ["http://127.0.0.1:8082", "https://staging.example"]).describe(
     "The shadow. Requests leave for this origin and no other",
@@ -72,10 +77,17 @@ const target = section({
   stickyBy: stickyBy.describe("All requests with the same key are in, or all are out").optional(),
   when: when.describe("Only requests that match").optional(),
   concurrency: z.int().min(1).max(10_000).default(64).describe("Requests under way at once, per replay process"),
-  timeout: duration.default(10_000).describe("Until the shadow has answered"),
+  timeout: duration
+    .refine((ms) => ms >= 1 && ms <= longestTimeoutMs, { error: "must be from 1ms to 15m" })
+    .default(10_000)
+    .describe("Until the shadow has answered, 15m at most"),
   attempts: z.int().min(1).max(200).default(20).describe("Deliveries tried before a request becomes a dead letter"),
   maxAge: duration.describe("Requests older than this are not sent any more").optional(),
-  host: z.string().min(1).default("target").describe("Host header: target, original, or a literal host"),
+  host: z
+    .string()
+    .regex(/^[!-~]+$/, { error: "must be target, original, or a host without spaces" })
+    .default("target")
+    .describe("Host header: target, original, or a literal host"),
   path: z
     .union(
       [
@@ -87,7 +99,13 @@ const target = section({
     .describe("Rewrite: put a prefix before the path, or replace what a regular expression matches")
     .optional(),
   headers: section({
-    set: z.record(headerName, headerValue).default({}),
+    set: z
+      .record(headerName, headerValue)
+      .refine((set) => !Object.keys(set).some(isReservedHeader), {
+        error:
+          "host has a key of its own; X-Mirror-*, Content-Length and headers of the connection are written by spoa-relay",
+      })
+      .default({}),
     remove: z.array(headerName).default([]),
   })
     .default({ set: {}, remove: [] })
@@ -102,11 +120,37 @@ const journal = section({
   whenFull: z.enum(["drop-oldest", "drop-newest"]).default("drop-oldest"),
 });
 
+const listenerTls = section({
+  cert: z.string().min(1).describe("PEM file with the agent's certificate and its chain, relative to this file"),
+  key: z.string().min(1).describe("PEM file with its private key"),
+  clientCa: z.string().min(1).describe("PEM file: only peers with a certificate of this authority get in").optional(),
+});
+
+const account = z.union([z.string().min(1), z.int().min(0)], { error: "must be a name or a number" });
+
+const socketFile = section({
+  mode: z
+    .string({ error: 'must be octal digits in quotes, such as "0660"' })
+    .regex(/^0?[0-7]{3}$/, { error: 'must be octal digits, such as "0660"' })
+    .transform((digits) => Number.parseInt(digits, 8))
+    .describe("Who may connect: permissions of the socket file")
+    .optional(),
+  owner: account.describe("User that the socket file belongs to").optional(),
+  group: account.describe("Group that the socket file belongs to").optional(),
+});
+
 /** The journal of an agent whose queue is in SQS, where nothing else is said. */
 export const defaultJournal = journal.parse({});
 
 const agent = section({
   listen: address.prefault("127.0.0.1:12345").describe("Where HAProxy connects. SPOP has no authentication"),
+  tls: listenerTls.describe("Connections must be TLS: `server … ssl` in HAProxy").optional(),
+  allow: z
+    .array(addressRange)
+    .min(1)
+    .describe("Only these peers may connect; all others are closed at once")
+    .optional(),
+  socket: socketFile.describe("The file of a unix socket").optional(),
   admin: address.prefault("127.0.0.1:12346").describe("/stats, /metrics and /healthz of the agent"),
   name: z
     .string()
@@ -137,6 +181,10 @@ const agent = section({
     )
     .optional(),
   drain: duration.prefault("3s").describe("How long a stopping agent goes on acknowledging"),
+}).superRefine(({ listen, allow, socket }, context) => {
+  const mistake = (key: string, message: string) => context.addIssue({ code: "custom", path: [key], message });
+  if (listen.kind === "unix" && allow) mistake("allow", "is for TCP; who may use a unix socket is for agent.socket");
+  if (listen.kind === "tcp" && socket) mistake("socket", "is for a unix socket, and agent.listen is none");
 });
 
 const host = section({

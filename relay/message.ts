@@ -4,6 +4,8 @@ import { openPack, sealPack } from "./pack-envelope.ts";
 import { type PackSummary, parseSummary } from "./pack-summary.ts";
 import type { Delivery, OutgoingMessage } from "./queue/port.ts";
 
+const maxReasonChars = 500;
+
 /** Opens and decodes the pack of a delivery. */
 export function readMessage(delivery: Pick<Delivery, "pack">): Pack | DecodeError {
   const content = openPack(delivery.pack);
@@ -33,7 +35,7 @@ export function shareMessage(
     first: new Date(requests[0].capturedAtMs).toISOString(),
     last: new Date((requests.at(-1) as PackedRequest).capturedAtMs).toISOString(),
     ...(attempt > 0 && { attempt }),
-    ...(reason !== undefined && { reason }),
+    ...(reason !== undefined && { reason: reason.slice(0, maxReasonChars) }),
   };
   return {
     body: JSON.stringify(summary),

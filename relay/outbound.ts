@@ -32,17 +32,27 @@ const connectionHeaders: ReadonlySet<string> = new Set([
   "host",
 ]);
 
+const methodsWithBody: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
+
 // RFC 9110 5.6.2 and 5.5. undici refuses what does not match, too, but then takes its connection for busy for ever.
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 const requestTarget = /^\/[\x21-\xff]*$/;
+
+/** Whether a header (by lower-case name) is not passed on as it was captured, because it is written anew or left out. */
+export function isReservedHeader(name: string): boolean {
+  return connectionHeaders.has(name) || name.startsWith("x-mirror-");
+}
 
 /** True where the body that was captured is not the body that the client sent. */
 export function isBodyIncomplete(request: CapturedRequest): boolean {
   if (request.bodyState === "complete") return false;
   if (request.bodyState === "truncated") return true;
   const length = headerOf(request.headers, "content-length");
-  return (length !== undefined && length !== "0") || headerOf(request.headers, "transfer-encoding") !== undefined;
+  if (length !== undefined) return length !== "0";
+  if (headerOf(request.headers, "transfer-encoding") !== undefined) return true;
+  // HTTP/2 and 3 need neither header to send a body; with these methods there usually is one.
+  return /^[23]/.test(request.version) && methodsWithBody.has(request.method);
 }
 
 /**
@@ -58,11 +68,11 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
   const nominated = connectionNominated(request.headers);
   for (let i = 0; i + 1 < request.headers.length; i += 2) {
     const name = request.headers[i].toLowerCase();
-    if (isOurs(name) || nominated.includes(name)) continue;
+    if (isReservedHeader(name) || nominated.includes(name)) continue;
     if (remove.includes(name) || Object.hasOwn(set, name)) continue;
     headers.push(request.headers[i], request.headers[i + 1]);
   }
-  for (const name of Object.keys(set)) if (!isOurs(name)) headers.push(name, set[name]);
+  for (const name of Object.keys(set)) headers.push(name, set[name]);
   headers.push(
     "x-mirror-id",
     request.id,
@@ -79,10 +89,6 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
   return { kind: "send", request: { method: request.method, path, headers, body: request.body } };
 }
 
-function isOurs(name: string): boolean {
-  return connectionHeaders.has(name) || name.startsWith("x-mirror-");
-}
-
 function findFlaw(method: string, path: string, headers: readonly string[]): string | undefined {
   if (!path.startsWith("/")) return "the path does not begin with /";
   if (!requestTarget.test(path)) return "the path holds a space, a line break or a control character";
@@ -96,7 +102,7 @@ function findFlaw(method: string, path: string, headers: readonly string[]): str
 }
 
 function rewritePath(target: TargetConfig, path: string): string {
-  if (!target.path) return path;
+  if (!target.path || !path.startsWith("/")) return path;
   if ("prefix" in target.path) return target.path.prefix.replace(/\/+$/, "") + path;
   return path.replace(target.path.match, target.path.replace);
 }

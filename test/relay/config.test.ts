@@ -223,6 +223,13 @@ describe("a mistake in the file", () => {
       "8: targets.staging.headers.set.a b: is not the name of a header",
     ],
     [
+      "a header that is not the operator's to set",
+      target("headers:\n  set: {Content-Length: '7'}"),
+      "7: targets.staging.headers.set: host has a key of its own; X-Mirror-*, Content-Length and headers",
+    ],
+    ["a timeout of nothing", target("timeout: 0s"), "6: targets.staging.timeout: must be from 1ms to 15m"],
+    ["a host with a space", target("host: a b"), "6: targets.staging.host: must be target, original, or a host"],
+    [
       "a header that smuggles another one",
       target('headers:\n  set:\n    a: "b\\r\\nc: d"'),
       "8: targets.staging.headers.set.a: a header value must not hold line breaks",
@@ -316,9 +323,9 @@ describe("an environment variable", () => {
   });
 
   it("cannot bring in keys", () => {
-    const config = load(`${smallest}    host: \${H}\n`, { H: "a\n    rate: unlimited" });
+    const config = load(`${smallest}    tls: { serverName: \${H} }\n`, { H: "a\n    rate: unlimited" });
 
-    expect(config.targets[0]).toMatchObject({ host: "a\n    rate: unlimited", ratePerSecond: 200 });
+    expect(config.targets[0]).toMatchObject({ tls: { serverName: "a\n    rate: unlimited" }, ratePerSecond: 200 });
   });
 
   it("that is missing is named with its line", () => {

@@ -71,7 +71,7 @@ class Peer {
   #oldest = 0;
   #next = 0;
   #unsent: Buffer[] = [];
-  #rest = Buffer.alloc(0);
+  #rest: Buffer = Buffer.alloc(0);
   #floodUntilMs = 0;
   #onFinished: (() => void) | undefined;
 

@@ -323,7 +323,7 @@ describe("an environment variable", () => {
   });
 
   it("cannot bring in keys", () => {
-    const config = load(`${smallest}    tls: { serverName: \${H} }\n`, { H: "a\n    rate: unlimited" });
+    const config = load(`${smallest}    tls:\n      serverName: \${H}\n`, { H: "a\n    rate: unlimited" });
 
     expect(config.targets[0]).toMatchObject({ tls: { serverName: "a\n    rate: unlimited" }, ratePerSecond: 200 });
   });

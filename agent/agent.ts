@@ -74,6 +74,9 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
       ledger.seen += count;
       addTo(ledger.dropped, "oversize", count);
     },
+    ...(options.tls && { tls: options.tls }),
+    ...(options.allow && { allow: options.allow }),
+    ...(options.socket && { socket: options.socket }),
     log,
   });
   const stats = () =>

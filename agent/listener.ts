@@ -1,69 +1,121 @@
 import { once } from "node:events";
-import { lstatSync, unlinkSync } from "node:fs";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { BlockList, connect, createServer, isIPv6, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:tls";
+import type { AddressRange } from "../relay/address-range.ts";
+import type { ListenerTls, SocketFile } from "../relay/config.ts";
 import type { ListenAddress } from "../relay/config-schema.ts";
-import { DecodeError } from "../relay/decode-error.ts";
-import type { Logger } from "../relay/log.ts";
-import { type NotifyVisitor, Session, type SessionEnd } from "./spop/session.ts";
+import { type Logger, Throttle } from "../relay/log.ts";
+import { readCertificates } from "./certificates.ts";
+import { Connection, type ConnectionOptions } from "./connection.ts";
+import { handshakeMistake } from "./handshake-mistake.ts";
+import { PeerLog } from "./peer-log.ts";
+import { applySocketFile, removeSocketFile } from "./socket-file.ts";
 
-export interface ListenerOptions {
+type OfConnections = "maxFrameBytes" | "onNotify" | "onOversize" | "onAnswered";
+
+export interface ListenerOptions extends Pick<ConnectionOptions, OfConnections> {
   readonly address: ListenAddress;
-  readonly maxFrameBytes: number;
-  /** Takes the payload of a NOTIFY that has been acknowledged. May throw `DecodeError`. */
-  readonly onNotify: NotifyVisitor;
-  /** Messages that were acknowledged and thrown away for their size. */
-  readonly onOversize: (count: number) => void;
+  readonly tls?: ListenerTls;
+  /** The only peers that may connect. */
+  readonly allow?: readonly AddressRange[];
+  readonly socket?: SocketFile;
+  readonly helloDeadlineMs?: number;
+  /** How long a frame that has begun, or an ACK that is not read, may stand still; up to twice as long in the worst case. */
+  readonly stallMs?: number;
   readonly log: Logger;
 }
 
-// HAProxy says HELLO at once; whoever does not is no HAProxy.
-const helloDeadlineMs = 5_000;
 const keepAliveMs = 30_000;
-// HAProxy reads its ACKs; a peer that does not must not fill our memory with them.
-const maxUnreadBytes = 1024 * 1024;
-// How long a frame that has begun may take to arrive before a draining connection is closed all the same.
-const drainFrameMs = 1_000;
-// How long the peer may take to close after a DISCONNECT.
-const closeMs = 1_000;
 const backlog = 4_096;
 
-/** Accepts connections from HAProxy and moves bytes between them and their sessions. */
+/** Accepts connections from HAProxy, TLS or not, and hands them to a `Connection` each. */
 export class Listener {
   readonly #options: ListenerOptions;
+  readonly #connectionOptions: ConnectionOptions;
+  readonly #peerLog: PeerLog;
+  readonly #refusedLog = new Throttle();
+  readonly #allowed: BlockList | undefined;
   readonly #connections = new Set<Connection>();
+  /** Those of the connections, and those whose TLS handshake is under way. */
+  readonly #sockets = new Set<Socket>();
   readonly #server: Server;
+  readonly #tlsServer: TlsServer | undefined;
+  readonly #progressTimer: NodeJS.Timeout;
   #healthy = true;
   /** Connections accepted since the start, health checks included. */
   accepted = 0;
+  /** Connections closed at once, because the peer is not on the allow list. */
+  refused = 0;
 
+  /** Throws `ConfigError` where certificates cannot be used. */
   constructor(options: ListenerOptions) {
+    const { maxFrameBytes, helloDeadlineMs = 5_000, stallMs = 30_000, onNotify, onOversize, onAnswered, log } = options;
     this.#options = options;
-    this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs }, (socket) => {
-      this.accepted++;
-      const connection = new Connection(socket, options, () => this.#healthy);
-      this.#connections.add(connection);
-      socket.once("close", () => this.#connections.delete(connection));
-    });
+    this.#peerLog = new PeerLog(log);
+    this.#connectionOptions = {
+      maxFrameBytes,
+      helloDeadlineMs,
+      onNotify,
+      onOversize,
+      ...(onAnswered && { onAnswered }),
+      isHealthy: () => this.#healthy,
+      log: this.#peerLog,
+    };
+    this.#allowed = options.allow && toBlockList(options.allow);
+    if (options.tls) this.#tlsServer = this.#createTlsServer(options.tls);
+    this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs }, (socket) =>
+      this.#accept(socket),
+    );
+    this.#progressTimer = setInterval(() => {
+      for (const connection of this.#connections) connection.checkProgress();
+    }, stallMs).unref();
   }
 
   get connections(): number {
     return this.#connections.size;
   }
 
+  /** Connections ended because of what the peer is or did, by the event in the log. */
+  get refusals(): ReadonlyMap<string, number> {
+    return new Map([["not-allowed", this.refused], ...this.#peerLog.counts]);
+  }
+
   /** Resolves with the address in words once connections are accepted. Rejects with a text that says what to do. */
   async listen(): Promise<string> {
-    const { address } = this.#options;
+    const { address, socket, log } = this.#options;
     if (address.kind === "unix") await removeStaleSocket(address.path);
     const listening = once(this.#server, "listening");
-    if (address.kind === "unix") this.#server.listen({ path: address.path, backlog });
+    if (address.kind === "unix") this.#listenOnFile(address.path, socket);
     else this.#server.listen({ host: address.host, port: address.port, backlog });
     try {
       await listening;
     } catch (error) {
       throw listenError(address, error as NodeJS.ErrnoException);
     }
+    const acceptLog = new Throttle();
+    // Out of descriptors, for example: those who are connected go on, and later ones may get in again.
+    this.#server.on("error", (error) =>
+      acceptLog.run(Date.now(), (heldBack) =>
+        log.error({ event: "accept", reason: error.message, heldBack }, "a connection could not be accepted"),
+      ),
+    );
+    if (address.kind === "unix" && socket) this.#applySocketFile(address.path, socket);
     const bound = this.#server.address();
     return bound === null || typeof bound === "string" ? `unix:${bound}` : `${bound.address}:${bound.port}`;
+  }
+
+  /** Reads the certificates again, for the connections to come. Where they cannot be used, the old ones stay. */
+  reloadCertificates(): void {
+    const { tls, log } = this.#options;
+    if (!tls || !this.#tlsServer) return;
+    try {
+      const { pem, ...fields } = readCertificates(tls, Date.now());
+      this.#tlsServer.setSecureContext(pem);
+      log.info({ event: "certificates", ...fields }, "certificates read again");
+    } catch (error) {
+      const { message: reason } = error as Error;
+      log.error({ event: "certificates", reason }, "certificates not read again: the old ones stay in use");
+    }
   }
 
   /** Fails health checks, so that HAProxy looks for another agent, and goes on with everything else. */
@@ -80,114 +132,96 @@ export class Listener {
   async disconnect(): Promise<void> {
     this.stopAccepting();
     await Promise.all([...this.#connections].map((connection) => connection.disconnect()));
+    this.destroy();
   }
 
   destroy(): void {
+    clearInterval(this.#progressTimer);
     this.#server.close();
-    for (const connection of this.#connections) connection.destroy();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #accept(socket: Socket): void {
+    if (!this.#isAllowed(socket)) return this.#refuse(socket);
+    this.accepted++;
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    if (this.#tlsServer) this.#tlsServer.emit("connection", socket);
+    else this.#serve(socket);
+  }
+
+  #serve(socket: Socket): void {
+    const connection = new Connection(socket, peerOf(socket), this.#connectionOptions);
+    this.#connections.add(connection);
+    socket.once("close", () => this.#connections.delete(connection));
+  }
+
+  #isAllowed({ remoteAddress, destroyed }: Socket): boolean {
+    if (!this.#allowed) return true;
+    // A peer that has gone already has no address.
+    if (remoteAddress === undefined || destroyed) return false;
+    const [address] = remoteAddress.split("%");
+    return this.#allowed.check(address, isIPv6(address) ? "ipv6" : "ipv4");
+  }
+
+  #refuse(socket: Socket): void {
+    const peer = peerOf(socket);
+    socket.destroy();
+    this.refused++;
+    this.#refusedLog.run(Date.now(), (heldBack) =>
+      this.#options.log.warn({ event: "not-allowed", peer, heldBack }, "connection refused: see agent.allow"),
+    );
+  }
+
+  // This server never listens: it is given the sockets that were let in.
+  #createTlsServer(tls: ListenerTls): TlsServer {
+    const { pem, ...fields } = readCertificates(tls, Date.now());
+    const { log } = this.#options;
+    if (fields.expired) log.error({ event: "certificates", ...fields }, "the certificate of agent.tls has expired");
+    const clientCertificates = tls.clientCa !== undefined;
+    const server = createTlsServer({
+      ...pem,
+      requestCert: clientCertificates,
+      rejectUnauthorized: clientCertificates,
+      handshakeTimeout: this.#connectionOptions.helloDeadlineMs,
+    });
+    server.on("secureConnection", (socket) => this.#serve(socket));
+    server.on("tlsClientError", (error: NodeJS.ErrnoException, socket) => {
+      const peer = peerOf(socket);
+      const reason = handshakeMistake(error, socket.authorizationError);
+      if (reason === undefined) log.debug({ event: "tls", peer, reason: error.message });
+      else this.#peerLog.warn({ event: "tls", peer, reason }, "connection refused");
+      socket.destroy();
+    });
+    return server;
+  }
+
+  #listenOnFile(path: string, { mode }: SocketFile = {}): void {
+    // So that nobody gets in before the permissions are set.
+    const umask = mode === undefined ? undefined : process.umask(0o777 & ~mode);
+    this.#server.listen({ path, backlog });
+    if (umask !== undefined) process.umask(umask);
+  }
+
+  #applySocketFile(path: string, file: SocketFile): void {
+    try {
+      applySocketFile(path, file);
+    } catch (error) {
+      this.destroy();
+      throw error;
+    }
   }
 }
 
-class Connection {
-  readonly #socket: Socket;
-  readonly #session: Session;
-  readonly #options: ListenerOptions;
-  readonly #isHealthy: () => boolean;
-  readonly #peer: string;
-  readonly #closed: Promise<unknown>;
-  #oversizeNotifies = 0;
-  #malformed: DecodeError | undefined;
-  #leaving = false;
+function peerOf({ remoteAddress, remotePort, destroyed }: Socket): string {
+  if (remoteAddress !== undefined) return `${remoteAddress}:${remotePort}`;
+  return destroyed ? "gone" : "unix";
+}
 
-  constructor(socket: Socket, options: ListenerOptions, isHealthy: () => boolean) {
-    this.#socket = socket;
-    this.#options = options;
-    this.#isHealthy = isHealthy;
-    this.#session = new Session(options.maxFrameBytes);
-    this.#peer = socket.remoteAddress === undefined ? "unix" : `${socket.remoteAddress}:${socket.remotePort}`;
-    this.#closed = new Promise((resolve) => socket.once("close", resolve));
-    const deadline = setTimeout(() => this.#helloMissing(), helloDeadlineMs);
-    socket.once("close", () => clearTimeout(deadline));
-    // A reset or an end without DISCONNECT is normal: HAProxy 3.1 and newer close idle connections so.
-    socket.on("error", (error) => options.log.debug({ event: "socket", peer: this.#peer, reason: error.message }));
-    socket.on("data", (chunk) => {
-      this.#receive(chunk);
-      if (this.#session.greeted) clearTimeout(deadline);
-    });
-  }
-
-  /** Says goodbye as soon as no frame is half received, and resolves when the peer has closed. */
-  async disconnect(): Promise<void> {
-    this.#leaving = true;
-    this.#leaveIfIdle();
-    const impatience = [
-      setTimeout(() => this.#leave(), drainFrameMs),
-      setTimeout(() => this.#socket.destroy(), drainFrameMs + closeMs),
-    ];
-    await this.#closed;
-    for (const timer of impatience) clearTimeout(timer);
-  }
-
-  destroy(): void {
-    this.#socket.destroy();
-  }
-
-  #receive(chunk: Buffer): void {
-    const session = this.#session;
-    const socket = this.#socket;
-    // The answer first, in one write: HAProxy holds the clients' requests until it has it.
-    const reply = session.receive(chunk);
-    if (session.end?.kind === "health-check" && !this.#isHealthy()) return void socket.destroy();
-    if (reply.length > 0) socket.write(reply);
-    session.takeNotifies(this.#take);
-    if (this.#malformed && !session.end) socket.write(session.reject(this.#malformed));
-    if (session.oversizeNotifies !== this.#oversizeNotifies) {
-      this.#options.onOversize(session.oversizeNotifies - this.#oversizeNotifies);
-      this.#oversizeNotifies = session.oversizeNotifies;
-    }
-    if (session.end) this.#ended(session.end);
-    else if (socket.writableLength > maxUnreadBytes) socket.destroy(new Error("the peer does not read its ACKs"));
-    if (this.#leaving) this.#leaveIfIdle();
-  }
-
-  // One malformed NOTIFY must not cost the others of its chunk.
-  readonly #take: NotifyVisitor = (bytes, start, end) => {
-    try {
-      this.#options.onNotify(bytes, start, end);
-    } catch (error) {
-      if (!(error instanceof DecodeError)) throw error;
-      this.#malformed = error;
-    }
-  };
-
-  #ended(end: SessionEnd): void {
-    const { log } = this.#options;
-    const fields = { event: "session-end", peer: this.#peer, kind: end.kind, status: end.code, reason: end.text };
-    // 0 to 2 are normal: stopped softly, a client's connection broke, idle for `timeout idle`.
-    if (end.kind === "refused") log.warn(fields, "connection refused");
-    else if (end.kind === "haproxy-disconnect" && end.code > 2) log.warn(fields, "HAProxy disconnected with an error");
-    else log.debug(fields);
-    this.#socket.end();
-    // A peer that does not close is not waited for.
-    const timer = setTimeout(() => this.#socket.destroy(), closeMs);
-    this.#socket.once("close", () => clearTimeout(timer));
-  }
-
-  #helloMissing(): void {
-    if (this.#session.greeted) return;
-    this.#options.log.warn({ event: "no-hello", peer: this.#peer }, "connection closed: no HAPROXY-HELLO within 5 s");
-    this.#socket.destroy();
-  }
-
-  #leaveIfIdle(): void {
-    if (this.#session.idle) this.#leave();
-  }
-
-  #leave(): void {
-    const { writableEnded, destroyed } = this.#socket;
-    if (writableEnded || destroyed) return;
-    this.#socket.end(this.#session.disconnect("the agent stops"));
-  }
+function toBlockList(ranges: readonly AddressRange[]): BlockList {
+  const list = new BlockList();
+  for (const { address, prefixBits, family } of ranges) list.addSubnet(address, prefixBits, family);
+  return list;
 }
 
 /** A socket file that nobody listens on any more would keep the agent from starting. */
@@ -199,11 +233,7 @@ async function removeStaleSocket(path: string): Promise<void> {
   );
   probe.destroy();
   if (alive) throw new Error(`agent.listen: another process listens on unix:${path}`);
-  try {
-    if (lstatSync(path).isSocket()) unlinkSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-  }
+  removeSocketFile(path);
 }
 
 function listenError(address: ListenAddress, error: NodeJS.ErrnoException): Error {

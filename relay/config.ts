@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
+import type { AddressRange } from "./address-range.ts";
 import { configSchema, defaultJournal, type ListenAddress, type ParsedConfig } from "./config-schema.ts";
 import { ConfigError, parseConfigText } from "./config-text.ts";
 import type { IngressPlace } from "./queue/ingress.ts";
@@ -9,8 +10,27 @@ import { isPrivate } from "./queue/sqs-url.ts";
 import type { Sample, StickyBy } from "./sample.ts";
 import type { When } from "./when.ts";
 
-export interface AgentConfig {
+/** PEM files, as absolute paths. */
+export interface ListenerTls {
+  readonly cert: string;
+  readonly key: string;
+  /** Peers must show a certificate of this authority. */
+  readonly clientCa?: string;
+}
+
+/** Permissions and owner of the file of a unix socket; names or numbers. */
+export interface SocketFile {
+  readonly mode?: number;
+  readonly owner?: string | number;
+  readonly group?: string | number;
+}
+
+interface AgentConfig {
   readonly listen: ListenAddress;
+  readonly tls?: ListenerTls;
+  /** The peers that may connect; everybody where it is undefined. */
+  readonly allow?: readonly AddressRange[];
+  readonly socket?: SocketFile;
   readonly admin: ListenAddress;
   readonly name: string;
   readonly sample: Sample;
@@ -27,13 +47,13 @@ export interface AgentConfig {
   readonly drainMs: number;
 }
 
-export interface HostConfig {
+interface HostConfig {
   readonly admin: ListenAddress;
   readonly visibilityMs: number;
   readonly inFlight: number;
 }
 
-export type PathRewrite = { readonly prefix: string } | { readonly match: RegExp; readonly replace: string };
+type PathRewrite = { readonly prefix: string } | { readonly match: RegExp; readonly replace: string };
 
 export interface TargetConfig {
   readonly name: string;
@@ -95,6 +115,12 @@ function toConfig(parsed: ParsedConfig, file: string): Config {
   if (parsed.queue.kind === "sqs" && !isPrivate(parsed.queue.url)) {
     warnings.push(`queue is ${parsed.queue.url.href}: over http, everyone on the way can read the requests; use https`);
   }
+  const { listen, tls, allow } = parsed.agent;
+  if (!tls && !allow && listen.kind === "tcp" && !isLoopback(listen.host)) {
+    warnings.push(
+      `agent.listen is ${listen.host}:${listen.port}: whoever reaches it can send requests to be mirrored, and read those of HAProxy on the way; set agent.tls with clientCa, or agent.allow`,
+    );
+  }
   const { queue } = parsed;
   const queueDirectory = resolve(
     directory,
@@ -116,8 +142,12 @@ function toConfig(parsed: ParsedConfig, file: string): Config {
 
 function toAgent(agent: ParsedConfig["agent"], directory: string, journalByDefault: boolean): AgentConfig {
   const journal = agent.journal ?? (journalByDefault ? defaultJournal : undefined);
+  const { tls, allow, socket } = agent;
   return {
     listen: agent.listen,
+    ...(tls && { tls: toListenerTls(tls, directory) }),
+    ...(allow && { allow }),
+    ...(socket && { socket: toSocketFile(socket) }),
     admin: agent.admin,
     name: agent.name ?? hostname().slice(0, 64),
     sample: toSample(agent.sample, agent.stickyBy),
@@ -129,6 +159,27 @@ function toAgent(agent: ParsedConfig["agent"], directory: string, journalByDefau
     ...(journal && { journal: { ...journal, directory: resolve(directory, journal.directory) } }),
     drainMs: agent.drain,
   };
+}
+
+function toListenerTls(tls: NonNullable<ParsedConfig["agent"]["tls"]>, directory: string): ListenerTls {
+  const { cert, key, clientCa } = tls;
+  return {
+    cert: resolve(directory, cert),
+    key: resolve(directory, key),
+    ...(clientCa !== undefined && { clientCa: resolve(directory, clientCa) }),
+  };
+}
+
+function toSocketFile({ mode, owner, group }: NonNullable<ParsedConfig["agent"]["socket"]>): SocketFile {
+  return {
+    ...(mode !== undefined && { mode }),
+    ...(owner !== undefined && { owner }),
+    ...(group !== undefined && { group }),
+  };
+}
+
+function isLoopback(host: string): boolean {
+  return /^(?:localhost|(?:::ffff:)?127(?:\.\d+){3}|::1)$/i.test(host);
 }
 
 function toTarget(name: string, target: ParsedConfig["targets"][string], directory: string): TargetConfig {

@@ -77,6 +77,9 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
     ...(options.tls && { tls: options.tls }),
     ...(options.allow && { allow: options.allow }),
     ...(options.socket && { socket: options.socket }),
+    ...(options.tls && { tls: options.tls }),
+    ...(options.allow && { allow: options.allow }),
+    ...(options.socket && { socket: options.socket }),
     log,
   });
   const stats = () =>
@@ -125,8 +128,12 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
   return {
     address,
     stop,
+  const reloadCertificates = () => listener.reloadCertificates();
+  // Without certificates SIGHUP means what it means to every program: its terminal is gone.
+  if (options.tls) process.on("SIGHUP", reloadCertificates);
     get pending() {
       return ledger.pending;
     },
   };
 }
+    process.off("SIGHUP", reloadCertificates);

@@ -1,0 +1,206 @@
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { Listener, type ListenerOptions } from "../../agent/listener.ts";
+import { parseAddressRange } from "../../relay/address-range.ts";
+import { addsUp } from "../../relay/balance.ts";
+import type { ListenAddress } from "../../relay/config-schema.ts";
+import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
+import { JsonServer } from "../../relay/demo/json-server.ts";
+import { CertificateAuthority, type CertificateFiles } from "../support/certificates.ts";
+import { LogLines } from "../support/log-lines.ts";
+import { freePorts, haproxyProgram, Rig } from "../support/rig.ts";
+import { until } from "../support/until.ts";
+
+let directory: string;
+let authority: CertificateAuthority;
+let agentFiles: CertificateFiles;
+let haproxyFiles: CertificateFiles;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "spoa-relay-tls-"));
+  authority = new CertificateAuthority(directory, "authority");
+  agentFiles = authority.issue("agent");
+  haproxyFiles = authority.issue("haproxy");
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+const examples = resolve(import.meta.dirname, "../../agent/haproxy");
+const serverLine = /^ *server agent1 .*$/m;
+
+interface Pair {
+  readonly logged: LogLines;
+  readonly listener: Listener;
+  readonly address: string;
+  /** Sends a request to HAProxy; its answer, and whether HAProxy found it mirrored. */
+  readonly send: () => Promise<{ readonly status: number; readonly mirrored: boolean }>;
+}
+
+/** The real HAProxy before a listener of this process. `server` follows the address on the server line. */
+async function startPair(server: string, changes: Partial<ListenerOptions>, socketPath?: string): Promise<Pair> {
+  const [frontend, stats, primary, agent] = await freePorts(4);
+  const address: ListenAddress =
+    socketPath === undefined ? { kind: "tcp", host: "127.0.0.1", port: agent } : { kind: "unix", path: socketPath };
+  const logged = new LogLines();
+  let mirrored = 0;
+  const listener = new Listener({
+    address,
+    maxFrameBytes: 1024 * 1024,
+    onNotify: () => {
+      mirrored++;
+    },
+    onOversize: () => {},
+    log: logged.log,
+    ...changes,
+  });
+  cleanups.push(() => listener.destroy());
+  const listening = await listener.listen();
+  const primaryServer = new JsonServer("primary", primary, () => {});
+  await primaryServer.start();
+  cleanups.push(() => primaryServer.stop());
+  const at = socketPath === undefined ? `127.0.0.1:${agent}` : `unix@${socketPath}`;
+  const example = readFileSync(join(examples, "haproxy.cfg"), "utf8");
+  writeFileSync(join(directory, "haproxy.cfg"), example.replace(serverLine, `    server agent1 ${at} ${server}`));
+  copyFileSync(join(examples, "spoe.cfg"), join(directory, "spoe.cfg"));
+  const haproxy = new HaproxyProcess({
+    program: haproxyProgram(),
+    configFile: join(directory, "haproxy.cfg"),
+    variables: {
+      RELAY_FRONTEND_PORT: String(frontend),
+      RELAY_STATS_PORT: String(stats),
+      RELAY_PRIMARY: `127.0.0.1:${primary}`,
+      RELAY_PROCESSING_TIMEOUT: "1s",
+      RELAY_LOG_LEVEL: "notice",
+    },
+    onOutput: () => {},
+  });
+  cleanups.push(() => haproxy.stop());
+  const url = `http://127.0.0.1:${frontend}/api/v1/users`;
+  const isUp = () =>
+    fetch(`http://127.0.0.1:${stats}/`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  await until(isUp);
+  const send = async () => {
+    const before = mirrored;
+    const { status } = await fetch(url);
+    return { status, mirrored: mirrored > before };
+  };
+  return { logged, listener, address: listening, send };
+}
+
+const reasons = ({ logged }: Pair) => logged.lines.map(({ reason }) => reason);
+
+describe("HAProxy with `ssl verify required`", () => {
+  const tls = () => ({ cert: agentFiles.cert, key: agentFiles.key });
+  const verify = () => `ssl verify required ca-file ${authority.file}`;
+
+  it("mirrors over TLS, and its health check passes", async () => {
+    const pair = await startPair(verify(), { tls: tls() });
+
+    expect(await pair.send()).toEqual({ status: 200, mirrored: true });
+    await until(() => pair.listener.accepted >= 3);
+    expect(await pair.send()).toEqual({ status: 200, mirrored: true });
+    expect(pair.logged.lines).toEqual([]);
+  });
+
+  it("mirrors over mutual TLS", async () => {
+    const pair = await startPair(`${verify()} crt ${haproxyFiles.both}`, {
+      tls: { ...tls(), clientCa: authority.file },
+    });
+
+    expect(await pair.send()).toEqual({ status: 200, mirrored: true });
+    expect(pair.logged.lines).toEqual([]);
+  });
+
+  it("gets no mirroring without its certificate where one is asked for, and serves its clients", async () => {
+    const pair = await startPair(verify(), { tls: { ...tls(), clientCa: authority.file } });
+
+    expect(await pair.send()).toEqual({ status: 200, mirrored: false });
+
+    expect(reasons(pair)).toEqual([expect.stringContaining("add crt FILE to the server line in HAProxy")]);
+  });
+
+  it("does not talk to an agent whose certificate it cannot verify", async () => {
+    const other = new CertificateAuthority(directory, "other").issue("impostor");
+    const pair = await startPair(verify(), { tls: { cert: other.cert, key: other.key } });
+
+    expect(await pair.send()).toEqual({ status: 200, mirrored: false });
+
+    expect(reasons(pair)).toEqual([expect.stringContaining("check ca-file in the server line of HAProxy")]);
+  });
+
+  it("is told so by an agent that listens without TLS", async () => {
+    const pair = await startPair(verify(), {});
+
+    expect(await pair.send()).toEqual({ status: 200, mirrored: false });
+
+    expect(reasons(pair)).toEqual([expect.stringContaining("remove ssl from the server line in HAProxy")]);
+  });
+});
+
+describe("HAProxy without ssl", () => {
+  it("is told what to change by an agent that listens with TLS, in one line", async () => {
+    const pair = await startPair("", { tls: { cert: agentFiles.cert, key: agentFiles.key } });
+
+    expect(await pair.send()).toEqual({ status: 200, mirrored: false });
+    await until(() => pair.listener.accepted >= 3);
+
+    expect(reasons(pair)).toEqual([expect.stringContaining("add ssl verify required ca-file FILE to the server line")]);
+  });
+
+  it("mirrors through a unix socket", async () => {
+    const path = join(directory, "agent.sock");
+    const pair = await startPair("", { socket: { mode: 0o660 } }, path);
+
+    expect(await pair.send()).toEqual({ status: 200, mirrored: true });
+    expect(pair.address).toBe(`unix:${path}`);
+    expect(statSync(path).mode & 0o777).toBe(0o660);
+    expect(pair.logged.lines).toEqual([]);
+  });
+
+  it.each<[string, boolean]>([
+    ["127.0.0.0/8", true],
+    ["10.0.0.0/8", false],
+  ])("is judged by the allow list %s: %s", async (range, isAllowed) => {
+    const allow = [range].map(parseAddressRange).filter((parsed) => parsed !== undefined);
+    const pair = await startPair("", { allow });
+
+    expect(await pair.send()).toEqual({ status: 200, mirrored: isAllowed });
+
+    expect(pair.logged.events).toEqual(isAllowed ? [] : ["not-allowed"]);
+  });
+});
+
+describe("the agent as a whole", () => {
+  it("mirrors over mutual TLS to the shadow, before and after its certificate is renewed", async () => {
+    const files = authority.issue("renewed");
+    const rig = await Rig.start({
+      targets: { staging: "rate: unlimited" },
+      agent: `  tls: { cert: ${files.cert}, key: ${files.key}, clientCa: ${authority.file} }\n`,
+      configure: (text) =>
+        text.replace(
+          serverLine,
+          (line) => `${line} ssl verify required ca-file ${authority.file} crt ${haproxyFiles.both}`,
+        ),
+    });
+    cleanups.push(() => rig.stop());
+    const arrived = () => rig.shadows.staging.received.filter(({ path }) => path.startsWith("/api/v1/order")).length;
+
+    await fetch(`${rig.frontend}/api/v1/order/1`);
+    authority.issue("renewed");
+    rig.agent?.kill("SIGHUP");
+    await until(() => rig.output.includes("certificates read again"));
+    await fetch(`${rig.frontend}/api/v1/order/2`);
+    await until(() => arrived() === 2);
+
+    expect(addsUp(await rig.settledLedger())).toBe(true);
+    expect(rig.output).toContain('"subject":"CN=renewed"');
+  });
+});

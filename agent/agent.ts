@@ -68,18 +68,15 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
   });
   const listener = new Listener({
     address: options.listen,
+    ...(options.tls && { tls: options.tls }),
+    ...(options.allow && { allow: options.allow }),
+    ...(options.socket && { socket: options.socket }),
     maxFrameBytes: options.maxFrameBytes,
     onNotify: (bytes, start, end) => intake.take(bytes, start, end),
     onOversize: (count) => {
       ledger.seen += count;
       addTo(ledger.dropped, "oversize", count);
     },
-    ...(options.tls && { tls: options.tls }),
-    ...(options.allow && { allow: options.allow }),
-    ...(options.socket && { socket: options.socket }),
-    ...(options.tls && { tls: options.tls }),
-    ...(options.allow && { allow: options.allow }),
-    ...(options.socket && { socket: options.socket }),
     log,
   });
   const stats = () =>
@@ -103,6 +100,9 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
     await shipper.stop(0);
     throw error;
   }
+  const reloadCertificates = () => listener.reloadCertificates();
+  // Without certificates SIGHUP means what it means to every program: its terminal is gone.
+  if (options.tls) process.on("SIGHUP", reloadCertificates);
   const lingerTimer = setInterval(() => packer.closeIfDue(Date.now()), Math.max(5, options.pack.lingerMs / 5));
   log.info({ event: "listening", address, agent: name }, "the agent waits for HAProxy");
 
@@ -118,6 +118,7 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
     if (listener.connections > 0) await sleep(options.drainMs / 2);
     await listener.disconnect();
     clearInterval(lingerTimer);
+    process.off("SIGHUP", reloadCertificates);
     packer.close();
     await shipper.stop(Math.max(1_000, stopWithinMs - 1_500 - (Date.now() - startedAtMs)));
     admin.close();
@@ -128,12 +129,8 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
   return {
     address,
     stop,
-  const reloadCertificates = () => listener.reloadCertificates();
-  // Without certificates SIGHUP means what it means to every program: its terminal is gone.
-  if (options.tls) process.on("SIGHUP", reloadCertificates);
     get pending() {
       return ledger.pending;
     },
   };
 }
-    process.off("SIGHUP", reloadCertificates);

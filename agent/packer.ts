@@ -28,7 +28,8 @@ export const packBufferBytes = 256 * 1024;
 
 // Typical for HTTP requests, until packs of this traffic have told better.
 const initialRatio = 3;
-const maxSpareBuffers = 8;
+// Enough for what is on its way to the thread and back; more would only hold memory.
+const maxSpareBuffers = 32;
 
 /** Collects requests into packs. A pack closes by size, by count, or when its first request has waited long enough. */
 export class Packer {
@@ -69,7 +70,7 @@ export class Packer {
     const writer = this.#open;
     if (!writer) return;
     this.#open = undefined;
-    const content = writer.finish();
+    const content = this.#fitting(writer.finish());
     const { agent, ship } = this.#options;
     const summary: PackSummary = {
       v: 1,
@@ -96,6 +97,15 @@ export class Packer {
     if (buffer.byteLength === packBufferBytes && this.#spareBuffers.length < maxSpareBuffers) {
       this.#spareBuffers.push(buffer);
     }
+  }
+
+  /** Small packs travel in a buffer of their own size: where many of them wait, empty space would fill the memory. */
+  #fitting(content: Buffer<ArrayBuffer>): Buffer<ArrayBuffer> {
+    if (content.length > packBufferBytes / 4) return content;
+    const copy = Buffer.from(new ArrayBuffer(content.length));
+    content.copy(copy);
+    this.recycle(content.buffer);
+    return copy;
   }
 
   #createWriter(draft: RequestDraft): PackWriter {

@@ -180,16 +180,30 @@ describe("Packer", () => {
 
   it("writes into a buffer that came back as cleanly as into a new one", () => {
     const { packer, shipped } = createPacker();
-    packer.append(ofBytes(50_000));
+    packer.append(ofBytes(100_000));
     packer.close();
     const recycled = shipped[0].content.buffer;
     Buffer.from(recycled).fill(0xff);
     packer.recycle(recycled);
     packer.append(requestDraft({ id: "x" }));
+    packer.append(ofBytes(80_000));
     packer.close();
 
     expect(shipped[1].content.buffer).toBe(recycled);
-    expect(decode(shipped[1]).requests.map(comparable)).toEqual([expectedRequest({ id: "x" }, 0)]);
+    expect(decode(shipped[1]).requests[0].id).toBe("x");
+  });
+
+  it("ships a small pack in a buffer of its own size, and goes on with the large one", () => {
+    const { packer, shipped } = createPacker();
+    packer.append(requestDraft({ id: "x" }));
+    packer.close();
+    packer.append(requestDraft({ id: "y" }));
+    packer.append(ofBytes(80_000));
+    packer.close();
+
+    expect(shipped[0].content.buffer.byteLength).toBe(shipped[0].content.length);
+    expect(decode(shipped[0]).requests.map(comparable)).toEqual([expectedRequest({ id: "x" }, 0)]);
+    expect(decode(shipped[1]).requests[0].id).toBe("y");
   });
 
   it("does not take back buffers of another size", () => {

@@ -7,8 +7,8 @@ import type { ListenAddress } from "../relay/config-schema.ts";
 export interface AdminOptions {
   readonly stats: () => AgentStats;
   readonly metrics: Registry;
-  /** Why the agent should get no traffic, or undefined. */
-  readonly unready: () => string | undefined;
+  /** Why the agent is not ready: each reason, none where it is. */
+  readonly unready: () => readonly string[];
 }
 
 /** Serves /stats, /metrics, /healthz and /readyz. Rejects with a text that says what to do when the address is taken. */
@@ -23,8 +23,9 @@ export async function serveAdmin(address: ListenAddress, options: AdminOptions):
       case "/healthz":
         return answer(200, "text/plain", "ok\n");
       case "/readyz": {
-        const reason = options.unready();
-        return reason === undefined ? answer(200, "text/plain", "ready\n") : answer(503, "text/plain", `${reason}\n`);
+        const reasons = options.unready();
+        if (reasons.length === 0) return answer(200, "text/plain", "ready\n");
+        return answer(503, "text/plain", reasons.map((reason) => `${reason}\n`).join(""));
       }
       case "/metrics":
         options.metrics.metrics().then(

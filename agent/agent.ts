@@ -2,13 +2,16 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../relay/config.ts";
 import { type Logger, Throttle } from "../relay/log.ts";
+import { AckLatency } from "./ack-latency.ts";
 import { serveAdmin } from "./admin.ts";
+import { EventLoopDelay } from "./event-loop-delay.ts";
 import { Intake } from "./intake.ts";
 import { addTo, createLedger } from "./ledger.ts";
 import { Listener } from "./listener.ts";
+import { type AgentVitals, createAgentMetrics } from "./metrics.ts";
 import { Packer } from "./packer.ts";
 import { Shipper } from "./shipper.ts";
-import { createAgentMetrics, toAgentStats } from "./stats.ts";
+import { toAgentStats } from "./stats.ts";
 
 /** From the first signal to the exit, in milliseconds. */
 const stopWithinMs = 10_000;
@@ -30,6 +33,9 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
   const since = new Date().toISOString();
   const ledger = createLedger();
   const unusableLog = new Throttle();
+  const ackLatency = new AckLatency();
+  const eventLoopDelay = new EventLoopDelay();
+  let frames = 0;
   let draining = false;
 
   const packer = new Packer({
@@ -77,6 +83,10 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
       ledger.seen += count;
       addTo(ledger.dropped, "oversize", count);
     },
+    onAnswered: (elapsedMs, answeredFrames) => {
+      ackLatency.observe(elapsedMs);
+      frames += answeredFrames;
+    },
     log,
   });
   const stats = () =>
@@ -88,10 +98,28 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
       journalBytes: shipper.journal.bytes,
       journalPacks: shipper.journal.packs,
     });
-  const unready = () =>
-    draining ? "draining" : shipper.queueProblem && `the queue takes no packs: ${shipper.queueProblem}`;
+  const unready = (): string[] => {
+    const { queue, journal } = shipper.problems;
+    return [
+      ...(draining ? ["draining"] : []),
+      ...(queue === undefined ? [] : [`the queue takes no packs: ${queue}`]),
+      ...(journal === undefined ? [] : [`the journal takes no packs, and a crash would lose them: ${journal}`]),
+    ];
+  };
+  const vitals = (): AgentVitals => ({
+    ready: unready().length === 0,
+    accepted: listener.accepted,
+    refused: listener.refusals,
+    frames,
+    queueUp: shipper.problems.queue === undefined,
+    queueErrors: shipper.queueErrors,
+    ...(options.journal && {
+      journal: { up: shipper.problems.journal === undefined, maxBytes: options.journal.maxBytes },
+    }),
+  });
+  const metrics = createAgentMetrics({ stats, vitals, ackLatency, eventLoopDelay });
 
-  const admin = await serveAdmin(options.admin, { stats, metrics: createAgentMetrics(stats), unready });
+  const admin = await serveAdmin(options.admin, { stats, metrics, unready });
   let address: string;
   try {
     address = await listener.listen();
@@ -122,6 +150,7 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
     packer.close();
     await shipper.stop(Math.max(1_000, stopWithinMs - 1_500 - (Date.now() - startedAtMs)));
     admin.close();
+    eventLoopDelay.stop();
     const givenUp = ledger.dropped.get("given up at exit") ?? 0;
     log.info({ event: "stopped", ...stats() }, "the agent has stopped");
     return givenUp;

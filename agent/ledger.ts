@@ -1,12 +1,15 @@
+export const dropReasons = [
+  "buffer full",
+  "oversize",
+  "refused by the queue",
+  "journal full",
+  "journal damaged",
+  "shipper failed",
+  "given up at exit",
+] as const;
+
 /** Why a request that the agent had seen did not reach the queue. */
-export type DropReason =
-  | "buffer full"
-  | "oversize"
-  | "refused by the queue"
-  | "journal full"
-  | "journal damaged"
-  | "shipper failed"
-  | "given up at exit";
+export type DropReason = (typeof dropReasons)[number];
 
 /** The agent's book of one run: every request it has seen is in exactly one of the other figures. */
 export interface AgentLedger {

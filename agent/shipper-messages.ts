@@ -1,5 +1,6 @@
 import type { PackSummary } from "../relay/pack-summary.ts";
 import type { IngressPlace } from "../relay/queue/ingress.ts";
+import type { QueueErrorCode } from "../relay/queue/port.ts";
 import type { DropReason } from "./ledger.ts";
 
 // What the main thread and the shipper's thread tell each other.
@@ -23,10 +24,11 @@ export type ToWorker =
   | { readonly kind: "stop"; readonly withinMs: number };
 
 export type FromWorker =
+  | { readonly kind: "started" }
   | SealedMessage
   | ShippedMessage
   | DroppedMessage
-  | { readonly kind: "queueDown"; readonly message: string }
+  | QueueFailedMessage
   | { readonly kind: "queueUp" }
   | { readonly kind: "journalDown"; readonly message: string }
   | { readonly kind: "journalUp" }
@@ -34,8 +36,15 @@ export type FromWorker =
   | { readonly kind: "recovered"; readonly packs: number; readonly requests: number; readonly damaged: number }
   | { readonly kind: "stopped" };
 
+/** The queue has not taken packs that are tried again; one message a try. */
+interface QueueFailedMessage {
+  readonly kind: "queueFailed";
+  readonly code: QueueErrorCode;
+  readonly message: string;
+}
+
 /** A pack has been compressed; its buffer comes back. */
-export interface SealedMessage {
+interface SealedMessage {
   readonly kind: "sealed";
   readonly contentBytes: number;
   readonly sealedBytes: number;

@@ -12,6 +12,7 @@ export async function runShipperWorker(port: MessagePort, options: WorkerOptions
     ...(options.journal && { journal: options.journal }),
     post: (message, transfer) => port.postMessage(message, transfer),
   });
+  port.postMessage({ kind: "started" } satisfies FromWorker);
   port.on("message", (message: ToWorker) => {
     if (message.kind === "pack") {
       shipping.add(message);

@@ -1,6 +1,8 @@
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { type Logger, Throttle } from "../relay/log.ts";
+import type { QueueErrorCode } from "../relay/queue/port.ts";
 import { type AgentLedger, addTo, type DropReason } from "./ledger.ts";
+import { Outage } from "./outage.ts";
 import type { ClosedPack } from "./packer.ts";
 import type { DroppedMessage, FromWorker, ShippedMessage, ToWorker, WorkerOptions } from "./shipper-messages.ts";
 import { runShipperWorker } from "./shipper-worker.ts";
@@ -14,6 +16,21 @@ export interface ShipperOptions {
 }
 
 const restartMs = 1_000;
+const youngGenerationMb = 8;
+// With the other codes a pack is dropped, not tried again.
+const retriedCodes = ["UNAVAILABLE", "DENIED"] as const satisfies readonly QueueErrorCode[];
+const queueTexts = {
+  down: ["queue-down", "the queue takes no packs; trying again"],
+  up: ["queue-up", "the queue takes packs again"],
+} as const;
+const journalTexts = {
+  down: ["journal-down", "packs are not journaled: a crash would lose them"],
+  up: ["journal-up", "packs are journaled again"],
+} as const;
+const threadTexts = {
+  down: ["shipper-failed", "the shipper thread failed and starts again"],
+  up: ["shipper-started", "the shipper thread has started again"],
+} as const;
 const role = "spoa-relay shipper";
 
 /**
@@ -26,18 +43,23 @@ export class Shipper {
   #waitingBytes = 0;
   // Not in the journal: lost if the thread fails.
   #volatileRequests = 0;
-  #journalProblem: string | undefined;
   #journalBytes = 0;
   #journalPacks = 0;
   readonly #dropLog = new Throttle(10_000);
   #heldBackRequests = 0;
   #onStopped: (() => void) | undefined;
-  #queueProblem: string | undefined;
+  readonly #queue: Outage<QueueErrorCode>;
+  readonly #journal: Outage<"JOURNAL_UNAVAILABLE">;
+  readonly #thread: Outage<"THREAD_FAILED">;
   packs = 0;
   sealedBytes = 0;
 
   constructor(options: ShipperOptions) {
     this.#options = options;
+    const { log } = options;
+    this.#queue = new Outage(retriedCodes, queueTexts, log);
+    this.#journal = new Outage(["JOURNAL_UNAVAILABLE"], journalTexts, log);
+    this.#thread = new Outage(["THREAD_FAILED"], threadTexts, log);
     this.#start();
   }
 
@@ -46,19 +68,19 @@ export class Shipper {
     return this.#waitingBytes;
   }
 
-  /** Why packs do not get into the journal at the moment, or undefined. */
-  get journalProblem(): string | undefined {
-    return this.#journalProblem;
-  }
-
   /** What the journal takes on disk, and the packs that wait there alone. */
   get journal(): { readonly bytes: number; readonly packs: number } {
     return { bytes: this.#journalBytes, packs: this.#journalPacks };
   }
 
-  /** Why packs do not get into the queue at the moment, or undefined. */
-  get queueProblem(): string | undefined {
-    return this.#queueProblem;
+  /** Why packs do not get into the queue, or into the journal, at the moment; undefined where they do. */
+  get problems(): { readonly queue: string | undefined; readonly journal: string | undefined } {
+    return { queue: this.#thread.problem ?? this.#queue.problem, journal: this.#journal.problem };
+  }
+
+  /** Tries to send packs that failed, by code. */
+  get queueErrors(): ReadonlyMap<QueueErrorCode, number> {
+    return this.#queue.failures;
   }
 
   ship(pack: ClosedPack): void {
@@ -67,7 +89,8 @@ export class Shipper {
       this.#lose("shipper failed", summary.count);
       return;
     }
-    this.#waitingBytes += content.length;
+    // The whole buffer, however little of it is filled: that is what it costs.
+    this.#waitingBytes += content.buffer.byteLength;
     this.#volatileRequests += summary.count;
     const { buffer } = content;
     this.#post({ kind: "pack", buffer, bytes: content.length, summary }, [buffer]);
@@ -93,7 +116,11 @@ export class Shipper {
 
   #start(): void {
     // This very file, or the bundle that holds it, runs again in the thread: see its last lines.
-    const worker = new Worker(new URL(import.meta.url), { workerData: { role, options: this.#options.worker } });
+    const worker = new Worker(new URL(import.meta.url), {
+      workerData: { role, options: this.#options.worker },
+      // What the thread makes is large and short-lived; a young generation of the usual size would only hold memory.
+      resourceLimits: { maxYoungGenerationSizeMb: youngGenerationMb },
+    });
     this.#worker = worker;
     worker.on("message", (message: FromWorker) => this.#take(message));
     worker.on("error", (error) => this.#fail(worker, error));
@@ -103,7 +130,7 @@ export class Shipper {
     const { log, onSealed } = this.#options;
     switch (message.kind) {
       case "sealed":
-        this.#waitingBytes += message.heldBytes - message.contentBytes;
+        this.#waitingBytes += message.heldBytes - message.buffer.byteLength;
         if (message.journaled) this.#volatileRequests -= message.requests;
         onSealed(message.contentBytes, message.sealedBytes, message.buffer);
         break;
@@ -113,24 +140,20 @@ export class Shipper {
       case "dropped":
         this.#dropped(message);
         break;
-      case "queueDown":
-        this.#queueProblem = message.message;
-        log.error({ event: "queue-down", reason: message.message }, "the queue takes no packs; trying again");
+      case "started":
+        this.#thread.recover();
+        break;
+      case "queueFailed":
+        this.#queue.fail(message.code, message.message, Date.now());
         break;
       case "queueUp":
-        this.#queueProblem = undefined;
-        log.info({ event: "queue-up" }, "the queue takes packs again");
+        this.#queue.recover();
         break;
       case "journalDown":
-        this.#journalProblem = message.message;
-        log.error(
-          { event: "journal-down", reason: message.message },
-          "packs are not journaled: a crash would lose them",
-        );
+        this.#journal.fail("JOURNAL_UNAVAILABLE", message.message, Date.now());
         break;
       case "journalUp":
-        this.#journalProblem = undefined;
-        log.info({ event: "journal-up" }, "packs are journaled again");
+        this.#journal.recover();
         break;
       case "journal":
         this.#journalBytes = message.bytes;
@@ -172,15 +195,15 @@ export class Shipper {
 
   #fail(worker: Worker, error: Error): void {
     if (this.#worker !== worker) return;
-    this.#options.log.error(
-      { event: "shipper-failed", reason: error.message, requests: this.#volatileRequests },
-      "the shipper thread failed and starts again",
-    );
+    const lost = `${this.#volatileRequests} requests are lost`;
+    this.#thread.fail("THREAD_FAILED", `the shipper thread failed: ${error.message}; ${lost}`, Date.now());
+    // The next thread finds out by itself.
+    this.#queue.forget();
+    this.#journal.forget();
     this.#worker = undefined;
     this.#lose("shipper failed", this.#volatileRequests);
     this.#volatileRequests = 0;
     this.#waitingBytes = 0;
-    this.#queueProblem = error.message;
     if (this.#onStopped) this.#onStopped();
     else setTimeout(() => this.#start(), restartMs).unref();
   }

@@ -44,7 +44,7 @@ export class Shipping {
   #live: Parcel[] = [];
   #liveBytes = 0;
   #backlogFirst = false;
-  #queueProblem: string | undefined;
+  #queueFails = false;
   #journalProblem: string | undefined;
   #nextJournalTryMs = 0;
 
@@ -90,7 +90,7 @@ export class Shipping {
 
   /** As many senders as there is work for; a single one while the queue takes nothing. */
   #send(): void {
-    const limit = this.#queueProblem === undefined ? maxSenders : 1;
+    const limit = this.#queueFails ? 1 : maxSenders;
     while (this.#senders.size < limit && this.#hasWork() && !this.#deadline.signal.aborted) {
       const sender = this.#sendAll().finally(() => this.#senders.delete(sender));
       this.#senders.add(sender);
@@ -106,16 +106,16 @@ export class Shipping {
     for (let retryMs = firstRetryMs; !this.#deadline.signal.aborted; ) {
       const batch = this.#nextBatch();
       if (batch.length === 0) return;
-      const problem = await this.#sendBatch(batch);
+      const { taken, problem } = await this.#sendBatch(batch);
+      // Also where only some were taken: the one that never is must not slow down all others.
+      if (taken > 0) retryMs = firstRetryMs;
       if (problem === undefined) {
-        retryMs = firstRetryMs;
-        if (this.#queueProblem !== undefined) post({ kind: "queueUp" });
-        this.#queueProblem = undefined;
+        if (this.#queueFails) post({ kind: "queueUp" });
+        this.#queueFails = false;
         continue;
       }
-      // Also where only the reason is another one: it is what the operator acts upon.
-      if (this.#queueProblem !== problem.message) post({ kind: "queueDown", message: problem.message });
-      this.#queueProblem = problem.message;
+      post({ kind: "queueFailed", code: problem.code, message: problem.message });
+      this.#queueFails = true;
       if (this.#senders.size > 1) return;
       await sleep(retryMs, undefined, { signal: this.#deadline.signal }).catch(() => {});
       retryMs = Math.min(retryMs * 2, maxRetryMs);
@@ -155,8 +155,8 @@ export class Shipping {
     return batch;
   }
 
-  /** Sends a batch; what has to be tried again goes back to where it came from. Returns why, if there is any. */
-  async #sendBatch(batch: readonly Parcel[]): Promise<QueueError | undefined> {
+  /** Sends a batch. What has to be tried again goes back to where it came from, and `problem` says why. */
+  async #sendBatch(batch: readonly Parcel[]): Promise<{ readonly taken: number; readonly problem?: QueueError }> {
     let results: readonly (QueueError | undefined)[];
     try {
       results = await this.#options.queue.send(batch.map(({ message }) => message));
@@ -174,7 +174,8 @@ export class Shipping {
     });
     this.#giveBack(again);
     this.#shipped(shipped);
-    return results.find((error) => error && !isFinal(error));
+    const problem = results.find((error) => error && !isFinal(error));
+    return { taken: batch.length - again.length, ...(problem && { problem }) };
   }
 
   #giveBack(parcels: readonly Parcel[]): void {

@@ -138,9 +138,10 @@ describe("host", () => {
     await bench.statsOnceSettled();
     const metrics = await bench.get("/metrics");
 
-    expect(metrics).toContain('spoa_relay_target_requests{target="one",fate="enqueued"} 3');
-    expect(metrics).toContain('spoa_relay_target_requests{target="one",fate="answered.2xx"} 3');
-    expect(metrics).toContain('spoa_relay_missing_packs{agent="edge~1"} 1');
+    expect(metrics).toContain('spoa_relay_target_enqueued_requests_total{target="one"} 3');
+    expect(metrics).toContain('spoa_relay_target_requests_total{target="one",fate="answered",class="2xx"} 3');
+    expect(metrics).toContain('spoa_relay_missing_packs{agent="edge"} 1');
+    expect(await bench.get("/readyz")).toBe("ready\n");
     expect(await bench.get("/healthz")).toBe("ok\n");
     expect(await bench.get("/nothing")).toContain("/stats");
   });

@@ -1,0 +1,118 @@
+import type { Registry } from "prom-client";
+import type { HostStats, TargetStats } from "../relay/host-stats.ts";
+import { byLabel, MetricSet, type ReadSamples, type Sample, single } from "../relay/metric-set.ts";
+
+/** All figures of a host for Prometheus, read when they are scraped. The requests' come from the ledger and survive restarts. */
+export function createHostMetrics(readStats: () => Promise<HostStats>): Registry {
+  const metrics = new MetricSet("spoa_relay_");
+  const read = shareReading(readStats);
+  /** Nothing where there are no figures: an old one, or a 0, would be wrong. */
+  const from =
+    (toSamples: (stats: HostStats) => readonly Sample[]): ReadSamples =>
+    async () => {
+      const stats = await read();
+      return stats ? toSamples(stats) : [];
+    };
+  const ofTargets = (figure: (target: TargetStats) => number) =>
+    from(({ targets }) =>
+      byLabel(
+        "target",
+        Object.entries(targets).map(([name, target]) => [name, figure(target)]),
+      ),
+    );
+
+  metrics.gauge("host_state_up", "0 while queues and state on this machine cannot be read", async () =>
+    single((await read()) !== undefined),
+  );
+  metrics.gauge(
+    "ingress_up",
+    "0 while the ingress queue does not answer",
+    from(({ ingress }) => single(ingress.problem === undefined)),
+  );
+  metrics.gauge(
+    "ingress_waiting_packs",
+    "Packs that wait for the fan-out",
+    from(({ ingress }) => single(ingress.messages)),
+  );
+  metrics.gauge(
+    "ingress_waiting_requests",
+    "Requests that wait for the fan-out; absent with SQS, which cannot count them",
+    from(({ ingress }) => single(ingress.waiting)),
+  );
+  metrics.gauge(
+    "ingress_dead_letter_packs",
+    "Packs that cannot be decoded",
+    from(({ ingress }) => single(ingress.deadMessages)),
+  );
+  metrics.gauge(
+    "ingress_dead_letter_requests",
+    "Requests in packs that cannot be decoded, as far as their summaries tell",
+    from(({ ingress }) => single(ingress.deadLettered)),
+  );
+  metrics.counter(
+    "ingress_expired_requests_total",
+    "Requests that the retention of the ingress queue has removed; absent with SQS, which tells nobody",
+    from(({ ingress }) => single(ingress.expired)),
+  );
+  metrics.gauge("missing_packs", "Packs whose number was passed over", from(missingPacks), ["agent"]);
+
+  metrics.counter(
+    "target_enqueued_requests_total",
+    "Requests fanned out: the sum of all fates, the dead letters and the waiting ones",
+    ofTargets(({ enqueued }) => enqueued),
+    ["target"],
+  );
+  metrics.counter("target_requests_total", "Requests by what became of them", from(settledRequests), [
+    "target",
+    "fate",
+    "class",
+  ]);
+  metrics.gauge(
+    "target_waiting_requests",
+    "Requests that wait for the target",
+    ofTargets(({ inQueue }) => inQueue),
+    ["target"],
+  );
+  // A gauge, and no fate: dead letters that are sent again are none any more.
+  metrics.gauge(
+    "target_dead_letter_requests",
+    "Requests among the target's dead letters",
+    ofTargets(({ inDeadLetters }) => inDeadLetters),
+    ["target"],
+  );
+  return metrics.registry;
+}
+
+function settledRequests({ targets }: HostStats): readonly Sample[] {
+  return Object.entries(targets).flatMap(([target, { fates }]) =>
+    Object.entries(fates)
+      .filter(([fate]) => fate !== "deadLettered")
+      .map(([name, value]) => {
+        const [fate, statusClass = ""] = name.split(".");
+        return { labels: { target, fate: fate === "sampledOut" ? "sampled_out" : fate, class: statusClass }, value };
+      }),
+  );
+}
+
+// All runs of an agent together: with a series each, every restart would leave one behind for ever.
+function missingPacks({ agents }: HostStats): readonly Sample[] {
+  const missing = new Map<string, number>();
+  for (const { agent, missingPacks: packs } of agents) {
+    const name = agent.replace(/~[^~]*$/, "");
+    missing.set(name, (missing.get(name) ?? 0) + packs);
+  }
+  return byLabel("agent", missing);
+}
+
+/** One reading for all metrics of a scrape: each is a look into every queue, and a call of SQS. Undefined where it fails. */
+function shareReading(readStats: () => Promise<HostStats>): () => Promise<HostStats | undefined> {
+  let reading: Promise<HostStats | undefined> | undefined;
+  return () => {
+    reading ??= readStats()
+      .catch(() => undefined)
+      .finally(() => {
+        reading = undefined;
+      });
+    return reading;
+  };
+}

@@ -8,7 +8,7 @@ import { until } from "../support/until.ts";
 
 const processingMs = 50;
 // What a request may take beside the wait for an agent: the machine is slow at times, and all share its cores.
-const noiseMs = 400;
+const noiseMs = 1_500;
 let rig: Rig;
 
 beforeAll(async () => {

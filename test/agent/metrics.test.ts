@@ -1,0 +1,115 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import fc from "fast-check";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { AckLatency, ackBoundsMs } from "../../agent/ack-latency.ts";
+import { EventLoopDelay } from "../../agent/event-loop-delay.ts";
+import { addTo, createLedger } from "../../agent/ledger.ts";
+import { type AgentVitals, createAgentMetrics } from "../../agent/metrics.ts";
+import { toAgentStats } from "../../agent/stats.ts";
+import { promtool, promtoolMissing } from "../support/promtool.ts";
+
+describe("metrics of an agent", () => {
+  it("tell every fate from the beginning, so that the first loss is an increase", async () => {
+    const text = await scrape();
+
+    expect(text).toContain('spoa_relay_agent_requests_total{fate="dropped",reason="buffer full"} 0\n');
+    expect(text).toContain('spoa_relay_agent_requests_total{fate="unusable",reason="no method"} 0\n');
+    expect(text).toContain('spoa_relay_agent_queue_errors_total{code="DENIED"} 0\n');
+  });
+
+  it("tell the ledger, and what is neither seen nor pending is in exactly one fate", async () => {
+    const ledger = createLedger();
+    Object.assign(ledger, { seen: 100, sampledOut: 1, filtered: 2, looped: 3, pending: 4, enqueued: 60 });
+    addTo(ledger.unusable, "no path", 10);
+    addTo(ledger.dropped, "journal full", 20);
+    const text = await scrape({ ledger });
+
+    const fates = [...text.matchAll(/^spoa_relay_agent_requests_total\{.*\} (\d+)$/gm)].map(([, count]) => +count);
+    expect(fates.reduce((sum, count) => sum + count)).toBe(96);
+    expect(text).toContain('spoa_relay_agent_requests_total{fate="dropped",reason="journal full"} 20\n');
+    expect(text).toContain("spoa_relay_agent_requests_seen_total 100\n");
+    expect(text).toContain("spoa_relay_agent_pending_requests 4\n");
+  });
+
+  it("leave out the journal's where there is none", async () => {
+    const without = await scrape({ vitals: { journal: undefined } });
+
+    expect(without).not.toMatch(/^spoa_relay_agent_journal_up /m);
+    expect(await scrape()).toMatch(/^spoa_relay_agent_journal_up 0$/m);
+  });
+
+  it.skipIf(promtoolMissing)("content promtool", async () => {
+    const latency = new AckLatency();
+    latency.observe(0.2);
+
+    expect(promtool(["check", "metrics"], await scrape({ latency }))).toEqual({ ok: true, output: "" });
+  });
+});
+
+describe("the latency of ACKs", () => {
+  it("is in the buckets that a count by hand gives, whatever the times", async () => {
+    const times = fc.array(fc.oneof(fc.constantFrom(...ackBoundsMs), fc.double({ min: 0, max: 200, noNaN: true })));
+    await fc.assert(
+      fc.asyncProperty(times, async (elapsed) => {
+        const latency = new AckLatency();
+        for (const ms of elapsed) latency.observe(ms);
+        const text = await scrape({ latency });
+
+        const buckets = [...text.matchAll(/^spoa_relay_agent_ack_seconds_bucket\{le="(.*)"\} (\d+)$/gm)];
+        expect(buckets.map(([, le, count]) => [le, +count])).toEqual([
+          ...ackBoundsMs.map((bound) => [String(bound / 1_000), elapsed.filter((ms) => ms <= bound).length]),
+          ["+Inf", elapsed.length],
+        ]);
+        const sum = Number(/^spoa_relay_agent_ack_seconds_sum (.*)$/m.exec(text)?.[1]);
+        expect(sum).toBeCloseTo(elapsed.reduce((total, ms) => total + ms, 0) / 1_000, 9);
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
+
+describe("the delay of the event loop", () => {
+  it("shows a block since the last look, and not its own interval", async () => {
+    const delay = new EventLoopDelay();
+    onTestFinished(() => delay.stop());
+    await sleep(50);
+    delay.take();
+    await sleep(50);
+    for (const endMs = performance.now() + 200; performance.now() < endMs; );
+    await sleep(50);
+    const blocked = delay.take();
+    await sleep(200);
+    const idle = delay.take();
+
+    expect(blocked.max).toBeGreaterThan(0.15);
+    expect(idle.p50).toBeLessThan(0.009);
+    expect(idle.max).toBeLessThan(blocked.max);
+  });
+});
+
+interface Situation {
+  readonly ledger?: ReturnType<typeof createLedger>;
+  readonly vitals?: { readonly [Key in keyof AgentVitals]?: AgentVitals[Key] | undefined };
+  readonly latency?: AckLatency;
+}
+
+async function scrape({ ledger = createLedger(), vitals = {}, latency = new AckLatency() }: Situation = {}) {
+  const eventLoopDelay = new EventLoopDelay();
+  onTestFinished(() => eventLoopDelay.stop());
+  const gauges = { packs: 1, packBytes: 2, connections: 3, waitingBytes: 4, journalBytes: 5, journalPacks: 6 };
+  const ofAll = {
+    ready: false,
+    accepted: 9,
+    refused: new Map([["no-hello", 1]]),
+    frames: 7,
+    queueUp: false,
+    queueErrors: new Map([
+      ["UNAVAILABLE", 2],
+      ["DENIED", 0],
+    ]),
+    journal: { up: false, maxBytes: 1024 },
+    ...vitals,
+  } as AgentVitals;
+  const stats = () => toAgentStats("edge~1", "2026-01-01T00:00:00.000Z", ledger, gauges);
+  return createAgentMetrics({ stats, vitals: () => ofAll, ackLatency: latency, eventLoopDelay }).metrics();
+}

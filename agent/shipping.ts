@@ -45,6 +45,7 @@ export class Shipping {
   #liveBytes = 0;
   #backlogFirst = false;
   #queueFails = false;
+  #finishing = false;
   #journalProblem: string | undefined;
   #nextJournalTryMs = 0;
 
@@ -80,12 +81,19 @@ export class Shipping {
 
   /** Resolves when everything is sent, or when the time is over: what is in no journal then is counted as given up. */
   async finish(withinMs: number): Promise<void> {
+    this.#finishing = true;
+    this.#endIfSafe();
     const timer = setTimeout(() => this.#deadline.abort(), withinMs);
     while (this.#senders.size > 0) await Promise.all(this.#senders);
     clearTimeout(timer);
     for (const parcel of this.#live) if (!parcel.ticket) this.#drop(parcel, "given up at exit");
     this.#live = [];
     this.#journal?.close();
+  }
+
+  /** While the queue fails, the journal keeps what waits as well as waiting does, and the next process sends it. */
+  #endIfSafe(): void {
+    if (this.#finishing && this.#queueFails && this.#live.every(({ ticket }) => ticket)) this.#deadline.abort();
   }
 
   /** As many senders as there is work for; a single one while the queue takes nothing. */
@@ -116,6 +124,7 @@ export class Shipping {
       }
       post({ kind: "queueFailed", code: problem.code, message: problem.message });
       this.#queueFails = true;
+      this.#endIfSafe();
       if (this.#senders.size > 1) return;
       await sleep(retryMs, undefined, { signal: this.#deadline.signal }).catch(() => {});
       retryMs = Math.min(retryMs * 2, maxRetryMs);

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { AgentStats } from "../../relay/agent-stats.ts";
-import { freePorts } from "../support/rig.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { until } from "../support/until.ts";
 
 const bundle = resolve(import.meta.dirname, "../../dist/agent.js");

@@ -8,7 +8,8 @@ import { Pool } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
 import { addsUp } from "../../relay/balance.ts";
 import { JsonServer } from "../../relay/demo/json-server.ts";
-import { freePorts, Rig } from "../support/rig.ts";
+import { freePorts } from "../support/free-ports.ts";
+import { Rig } from "../support/rig.ts";
 import { bin, hello, notify, str } from "../support/spop-frames.ts";
 import { until } from "../support/until.ts";
 
@@ -101,14 +102,13 @@ describe("spoa-relay mirror", () => {
   it("runs with the flags of spoa-mirror and a single URL until its time is over", async () => {
     const directory = mkdtempSync(join(tmpdir(), "spoa-relay-mirror-"));
     cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
-    const [shadowPort, probe] = await freePorts(2);
-    const port = probe > 60_000 ? probe - 20_000 : probe + 50;
+    const [shadowPort, port] = await freePorts(4);
     const shadow = new JsonServer("shadow", shadowPort, () => {});
     await shadow.start();
     cleanups.push(() => shadow.stop());
     const child = spawn(
       process.execPath,
-      [main, "mirror", "-r", "6", "-u", `http://127.0.0.1:${shadowPort}/base`, "-p", String(port), "--data", directory],
+      [main, "mirror", "-r", "4", "-u", `http://127.0.0.1:${shadowPort}/base`, "-p", String(port), "--data", directory],
       { stdio: "ignore" },
     );
     const exited = once(child, "exit");

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { ingressQueue } from "../../relay/queue/names.ts";
 import { run } from "../support/command-line.ts";
-import { freePorts } from "../support/rig.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { get, hello, notify } from "../support/spop-frames.ts";
 import { until } from "../support/until.ts";
 

@@ -1,11 +1,11 @@
 import { createServer } from "node:net";
 import { describe, expect, it } from "vitest";
 import { spoaRelay } from "../support/command-line.ts";
-import { freePorts } from "../support/rig.ts";
+import { freePorts } from "../support/free-ports.ts";
 
 describe("the demo", () => {
   it("shows its six cases and a ledger that adds up, and exits with 0", async () => {
-    const { code, stdout } = await spoaRelay("demo", "--ports", String(await eightPorts()));
+    const { code, stdout } = await spoaRelay("demo", "--ports", String((await freePorts(8))[0]));
     expect(stdout).not.toContain("✗");
     for (const number of [1, 2, 3, 4, 5, 6]) expect(stdout).toMatch(new RegExp(`✓ {2}${number} `));
     expect(stdout).toContain("✓  the ledger");
@@ -13,7 +13,7 @@ describe("the demo", () => {
   }, 60_000);
 
   it("names a port that is taken and tells how to choose others", async () => {
-    const first = await eightPorts();
+    const [first] = await freePorts(8);
     const squatter = createServer().listen(first + 3, "127.0.0.1");
     const { code, stderr } = await spoaRelay("demo", "--ports", String(first));
     squatter.close();
@@ -22,9 +22,3 @@ describe("the demo", () => {
     expect(code).toBe(1);
   });
 });
-
-/** The first of eight neighbouring ports; some distance above one that the system has just given away. */
-async function eightPorts(): Promise<number> {
-  const [port] = await freePorts(1);
-  return port > 60_000 ? port - 30_000 : port + 100;
-}

@@ -10,8 +10,9 @@ import { Pool } from "undici";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { addsUp } from "../../relay/balance.ts";
 import { run } from "../support/command-line.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { Gate } from "../support/gate.ts";
-import { freePorts, Rig } from "../support/rig.ts";
+import { Rig } from "../support/rig.ts";
 import { get, hello, notify } from "../support/spop-frames.ts";
 import { until } from "../support/until.ts";
 

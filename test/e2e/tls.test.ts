@@ -9,8 +9,9 @@ import type { ListenAddress } from "../../relay/config-schema.ts";
 import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import { JsonServer } from "../../relay/demo/json-server.ts";
 import { CertificateAuthority, type CertificateFiles } from "../support/certificates.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { LogLines } from "../support/log-lines.ts";
-import { freePorts, haproxyProgram, Rig } from "../support/rig.ts";
+import { haproxyProgram, Rig } from "../support/rig.ts";
 import { until } from "../support/until.ts";
 
 let directory: string;

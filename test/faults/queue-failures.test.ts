@@ -10,7 +10,7 @@ import { describe, it } from "vitest";
 import type { AgentStats } from "../../relay/agent-stats.ts";
 import { AckClient } from "../support/ack-client.ts";
 import { FailingSqs, type QueueFailure } from "../support/failing-sqs.ts";
-import { freePorts } from "../support/rig.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { until } from "../support/until.ts";
 
 const main = resolve(import.meta.dirname, "../../relay/main.ts");

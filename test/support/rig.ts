@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -11,6 +10,7 @@ import { type Equation, toEquations } from "../../relay/balance.ts";
 import { findHaproxy, HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import { JsonServer } from "../../relay/demo/json-server.ts";
 import type { HostStats } from "../../relay/host-stats.ts";
+import { freePorts } from "./free-ports.ts";
 import { until } from "./until.ts";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -240,22 +240,6 @@ interface Ports {
 /** HAProxy as the matrix names it, else the one that is installed. */
 export function haproxyProgram(): string {
   return process.env.HAPROXY || findHaproxy(process.env.PATH ?? "");
-}
-
-/** Ports on 127.0.0.1 that nobody listens on at the moment. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports: number[] = [];
-  for (const server of servers) {
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    ports.push((server.address() as { port: number }).port);
-  }
-  for (const server of servers) {
-    server.close();
-    await once(server, "close");
-  }
-  return ports;
 }
 
 function hasEnded(child: ChildProcess): boolean {

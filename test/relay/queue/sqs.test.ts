@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, 
 import { maxMessageBytes, type OutgoingMessage } from "../../../relay/queue/port.ts";
 import { SqsQueue, type SqsQueueOptions } from "../../../relay/queue/sqs.ts";
 import { contractMaxReceives, describeQueue, message, receive, receiveAll } from "../../contract/queue-contract.ts";
-import { freePorts } from "../../support/rig.ts";
+import { freePorts } from "../../support/free-ports.ts";
 import { answerBatch, refuse, type SqsAnswer, SqsEndpoint } from "../../support/sqs-endpoint.ts";
 import { until } from "../../support/until.ts";
 

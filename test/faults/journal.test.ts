@@ -1,0 +1,236 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createConnection } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { type FauxqsServer, startFauxqs } from "fauxqs";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { AgentStats } from "../../relay/agent-stats.ts";
+import { parseSummary } from "../../relay/pack-summary.ts";
+import { SqsQueue } from "../../relay/queue/sqs.ts";
+import { freePorts } from "../support/free-ports.ts";
+import { get, hello, notify } from "../support/spop-frames.ts";
+import { until } from "../support/until.ts";
+
+const main = resolve(import.meta.dirname, "../../relay/main.ts");
+const packRequests = 50;
+
+let directory: string;
+let journal: string;
+let ports: { readonly spop: number; readonly admin: number; readonly queue: number };
+let emulator: FauxqsServer | undefined;
+const agents: ChildProcess[] = [];
+const output: string[] = [];
+
+beforeEach(async () => {
+  vi.stubEnv("AWS_ACCESS_KEY_ID", "test");
+  vi.stubEnv("AWS_SECRET_ACCESS_KEY", "test");
+  directory = mkdtempSync(join(tmpdir(), "spoa-relay-faults-"));
+  journal = join(directory, "journal");
+  const [spop, admin, queue] = await freePorts(3);
+  ports = { spop, admin, queue };
+  output.length = 0;
+});
+
+afterEach(async () => {
+  for (const agent of agents.splice(0)) await kill(agent, "SIGKILL");
+  await emulator?.stop();
+  emulator = undefined;
+  rmSync(directory, { recursive: true, force: true });
+});
+
+describe("while the queue is away", () => {
+  it("kill -9 of the agent loses no pack that was closed, and their numbers show it", async () => {
+    const first = await startAgent();
+    await mirror(20 * packRequests);
+    await until(async () => (await stats()).journalBytes > 0 && (await stats()).seen === 20 * packRequests);
+    // Written is what has left the main thread: the journal's size stops growing.
+    await settledJournal();
+    await kill(first, "SIGKILL");
+
+    await startQueue();
+    await startAgent();
+    await until(async () => (await stats()).recovered === 20 * packRequests);
+    expect(output.join("")).toContain('"event":"recovered","packs":20,"requests":1000,"damaged":0');
+    const summaries = await received();
+    expect(summaries.map(({ seq }) => seq).sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+    expect(new Set(summaries.map(({ pack }) => pack)).size).toBe(20);
+    // Nothing is left to be sent again.
+    await until(async () => (await stats()).journalBytes === 0);
+  }, 30_000);
+
+  it("a stopping agent leaves what is journaled to the next one and ends with 0", async () => {
+    const first = await startAgent();
+    await mirror(3 * packRequests + 7);
+    await until(async () => (await stats()).seen === 3 * packRequests + 7);
+    expect(await kill(first, "SIGTERM")).toBe(0);
+
+    await startQueue();
+    await startAgent();
+    await until(async () => (await stats()).recovered === 3 * packRequests + 7);
+  }, 30_000);
+
+  it("new packs are sent beside those that have waited, and all of them arrive once", async () => {
+    await startAgent();
+    await mirror(200 * packRequests);
+    await until(async () => (await stats()).seen === 200 * packRequests);
+    await settledJournal();
+    await startQueue();
+    await mirror(10 * packRequests);
+    await until(async () => (await stats()).enqueued === 210 * packRequests);
+    expect((await stats()).pending).toBe(0);
+    expect(new Set((await received()).map(({ pack }) => pack)).size).toBe(210);
+  }, 30_000);
+});
+
+describe("a disk that is full", () => {
+  it.skipIf(process.getuid?.() !== 0)(
+    "costs the journal, loudly, but no request, and the journal is used again when there is room",
+    async () => {
+      mkdirSync(journal);
+      execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", journal]);
+      try {
+        writeFileSync(join(journal, "ballast"), Buffer.alloc(900 * 1024));
+        await startAgent();
+        await mirror(2000 * packRequests, "incompressible");
+        await until(() => output.join("").includes('"event":"journal-down"'));
+        expect(output.join("")).toContain("ENOSPC");
+        await until(async () => (await stats()).seen === 2000 * packRequests);
+        rmSync(join(journal, "ballast"));
+        await startQueue();
+        await until(async () => (await stats()).enqueued === 2000 * packRequests);
+        await until(async () => {
+          await mirror(packRequests);
+          return output.join("").includes('"event":"journal-up"');
+        });
+        expect((await stats()).dropped).toEqual({});
+      } finally {
+        for (const agent of agents.splice(0)) await kill(agent, "SIGKILL");
+        execFileSync("umount", [journal]);
+      }
+    },
+    40_000,
+  );
+});
+
+describe("an hour's worth of outage", () => {
+  it("waits on disk and not in memory", async () => {
+    const agent = await startAgent();
+    await mirror(50 * packRequests);
+    const before = rssMb(agent);
+    await mirror(8000 * packRequests, "incompressible");
+    await until(async () => (await stats()).seen === 8050 * packRequests, 30_000);
+    await settledJournal();
+    const { journalBytes, dropped, waitingBytes } = await stats();
+    expect(dropped).toEqual({});
+    expect(journalBytes).toBeGreaterThan(20_000_000);
+    expect(waitingBytes).toBeLessThan(10_000_000);
+    // The heaps of both threads grow to their working size; 80 MB of requests are not among it.
+    expect(rssMb(agent) - before).toBeLessThan(150);
+  }, 60_000);
+});
+
+async function startAgent(): Promise<ChildProcess> {
+  const config = join(directory, "spoa-relay.yaml");
+  writeFileSync(
+    config,
+    `agent:
+  listen: 127.0.0.1:${ports.spop}
+  admin: 127.0.0.1:${ports.admin}
+  drain: 10ms
+  pack: { requests: ${packRequests} }
+  journal: { directory: ${journal} }
+queue: http://127.0.0.1:${ports.queue}/000000000000/packs
+targets: { none: { url: "http://127.0.0.1:1", rate: 1/s } }
+`,
+  );
+  const agent = spawn(process.execPath, [main, "agent", "--config", config], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  agent.stdout.on("data", (text: Buffer) => output.push(text.toString()));
+  agents.push(agent);
+  await until(async () => (await fetch(`http://127.0.0.1:${ports.admin}/healthz`).catch(() => undefined))?.ok === true);
+  return agent;
+}
+
+async function startQueue(): Promise<void> {
+  emulator = await startFauxqs({ port: ports.queue, logger: false });
+  emulator.createQueue("packs");
+}
+
+/** Sends so many requests over one connection and waits for their ACKs. */
+async function mirror(count: number, kind: "alike" | "incompressible" = "alike"): Promise<void> {
+  const socket = createConnection({ host: "127.0.0.1", port: ports.spop, noDelay: true });
+  let acked = 0;
+  let rest: Buffer = Buffer.alloc(0);
+  const done = new Promise<void>((resolve) => {
+    socket.on("data", (chunk) => {
+      rest = Buffer.concat([rest, chunk]);
+      for (; rest.length >= 4 && rest.length >= 4 + rest.readUInt32BE(0); acked++) {
+        rest = rest.subarray(4 + rest.readUInt32BE(0));
+      }
+      // The first frame is AGENT-HELLO.
+      if (acked === count + 1) resolve();
+    });
+  });
+  socket.write(hello());
+  for (let i = 0; i < count; i += packRequests) {
+    const frames = Array.from({ length: Math.min(packRequests, count - i) }, (_, k) =>
+      notify({ streamId: i + k + 1, messages: [get(`/${kind === "alike" ? "same" : randomText()}/${i + k}`)] }),
+    );
+    socket.write(Buffer.concat(frames));
+    // ACKs have to be read, too: an agent cuts off who does not.
+    while (i - acked > 2_000) await new Promise((resolve) => setImmediate(resolve));
+  }
+  await done;
+  socket.destroy();
+}
+
+function randomText(): string {
+  return Array.from({ length: 12 }, () => Math.random().toString(36).slice(2)).join("");
+}
+
+async function stats(): Promise<AgentStats> {
+  return (await (await fetch(`http://127.0.0.1:${ports.admin}/stats`)).json()) as AgentStats;
+}
+
+/** Waits until nothing moves between packer, thread and disk any more. */
+async function settledJournal(): Promise<void> {
+  let last = -1;
+  await until(async () => {
+    const { journalBytes, waitingBytes } = await stats();
+    const now = journalBytes + waitingBytes;
+    const same = now === last;
+    last = now;
+    // Longer than a pack lingers.
+    await new Promise((resolve) => setTimeout(resolve, 350));
+    return same;
+  });
+}
+
+/** All packs in the queue. */
+async function received() {
+  const queue = new SqsQueue({ url: `http://127.0.0.1:${ports.queue}/000000000000/packs` });
+  const summaries = [];
+  const { signal } = new AbortController();
+  for (;;) {
+    const deliveries = await queue.receive({ max: 10, waitMs: 0, visibilityMs: 60_000, signal });
+    if (deliveries.length === 0) break;
+    for (const { body } of deliveries)
+      summaries.push(parseSummary(body) as NonNullable<ReturnType<typeof parseSummary>>);
+  }
+  queue.close();
+  return summaries;
+}
+
+async function kill(agent: ChildProcess, signal: "SIGKILL" | "SIGTERM"): Promise<number | null> {
+  if (agent.exitCode !== null || agent.signalCode !== null) return agent.exitCode;
+  agent.kill(signal);
+  const [code] = (await once(agent, "exit")) as [number | null];
+  return code;
+}
+
+function rssMb(agent: ChildProcess): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${agent.pid}/status`, "utf8"))?.[1]) / 1_024;
+}

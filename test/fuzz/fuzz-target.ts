@@ -1,0 +1,127 @@
+import { Intake } from "../../agent/intake.ts";
+import { type AgentLedger, createLedger } from "../../agent/ledger.ts";
+import { Packer } from "../../agent/packer.ts";
+import { Session } from "../../agent/spop/session.ts";
+import { DecodeError } from "../../relay/decode-error.ts";
+import { decodePack } from "../../relay/pack.ts";
+import type { Sample } from "../../relay/sample.ts";
+import type { When } from "../../relay/when.ts";
+import { completeNotifies, isPayloadOf, readAnswers } from "./ack-oracle.ts";
+
+interface Half {
+  readonly intake: Intake;
+  readonly ledger: AgentLedger;
+}
+
+const maxFrameBytes = 1024 * 1024;
+
+/** Session, intake and packer, wired as the agent does it, and watched. */
+export class FuzzTarget {
+  readonly #halves: readonly Half[] = [
+    createHalf({ fraction: 1 }, []),
+    createHalf({ fraction: 0.5, stickyBy: { by: "src", missing: "in" } }, ["cookie", "host"], {
+      methods: ["GET", "POST"],
+      path: /^\/api/,
+    }),
+  ];
+  frames = 0;
+  acks = 0;
+  /** Sessions that ended because of what they were sent. */
+  refused = 0;
+
+  get requests(): number {
+    return this.#halves.reduce((sum, { ledger }) => sum + ledger.enqueued, 0);
+  }
+
+  /** Feeds the chunks of one connection. Throws where something is not as it has to be. */
+  run(caseNumber: number, chunks: readonly Buffer[]): void {
+    const { intake, ledger } = this.#halves[caseNumber % this.#halves.length];
+    const session = new Session(maxFrameBytes);
+    const replies: Buffer[] = [];
+    const payloads: Buffer[] = [];
+    for (const bytes of chunks) {
+      if (session.end) break;
+      const chunk = Buffer.from(bytes);
+      replies.push(session.receive(chunk));
+      let malformed: DecodeError | undefined;
+      session.takeNotifies((all, start, end) => {
+        payloads.push(Buffer.from(all.subarray(start, end)));
+        try {
+          intake.take(all, start, end);
+        } catch (error) {
+          if (!(error instanceof DecodeError)) throw error;
+          malformed = error;
+        }
+      });
+      if (malformed && !session.end) replies.push(session.reject(malformed));
+      // Nobody may look at a chunk when its tick is over.
+      chunk.fill(0xee);
+    }
+    this.#check(session, Buffer.concat(chunks), Buffer.concat(replies), payloads);
+    checkLedger(ledger);
+  }
+
+  #check(session: Session, stream: Buffer, replies: Buffer, payloads: readonly Buffer[]): void {
+    const { acks, hellos, disconnects } = readAnswers(replies);
+    const expected = completeNotifies(stream, session.frames);
+    // The frame that ends a session need not be acknowledged any more.
+    const required = session.end ? expected.filter(({ frame }) => frame < session.frames - 1).length : expected.length;
+    if (acks.length > expected.length) throw new Error(`${acks.length} ACKs for ${expected.length} NOTIFYs`);
+    if (acks.length < required) throw new Error(`${acks.length} ACKs for ${required} NOTIFYs`);
+    for (let i = 0; i < acks.length; i++) {
+      if (acks[i] !== expected[i].ids) throw new Error(`ACK ${i} has the identifiers of another NOTIFY`);
+    }
+    if (payloads.length !== acks.length) {
+      throw new Error(`${payloads.length} NOTIFYs were handed over, and ${acks.length} acknowledged`);
+    }
+    for (let i = 0; i < payloads.length; i++) {
+      if (!isPayloadOf(payloads[i], expected[i], stream)) throw new Error(`NOTIFY ${i} was handed over changed`);
+    }
+    if (acks.length > 0 && hellos !== 1) throw new Error("an ACK without HELLO");
+    const saysGoodbye = session.end !== undefined && session.end.kind !== "health-check";
+    if (disconnects !== Number(saysGoodbye)) throw new Error(`${disconnects} DISCONNECTs`);
+    this.frames += session.frames;
+    this.acks += acks.length;
+    if (session.end?.kind === "refused") this.refused++;
+  }
+}
+
+function createHalf(sample: Sample, redactHeaders: readonly string[], when?: When): Half {
+  const ledger = createLedger();
+  const packer: Packer = new Packer({
+    agent: "fuzz",
+    targetBytes: 16 * 1024,
+    maxRequests: 200,
+    lingerMs: 250,
+    ledger,
+    createId: () => Buffer.alloc(16, 0xab),
+    hasRoom: () => true,
+    ship: ({ content, summary }) => {
+      const pack = decodePack(content);
+      if (pack instanceof DecodeError) throw new Error(`a pack cannot be decoded: ${pack.message}`);
+      if (pack.requests.length !== summary.count) throw new Error("a pack holds another number of requests");
+      ledger.pending -= summary.count;
+      ledger.enqueued += summary.count;
+      packer.recycle(content.buffer);
+    },
+  });
+  const intake = new Intake({
+    sample,
+    ...(when && { when }),
+    redactHeaders,
+    ledger,
+    packer,
+    nowMs: () => 1_700_000_000_000,
+    random: () => 0.5,
+    onUnknownArgument: () => {},
+    onUnusable: () => {},
+  });
+  return { intake, ledger };
+}
+
+function checkLedger(ledger: AgentLedger): void {
+  const { seen, sampledOut, filtered, looped, unusable, dropped, pending, enqueued } = ledger;
+  const sum = (counts: ReadonlyMap<string, number>) => [...counts.values()].reduce((all, count) => all + count, 0);
+  const fates = sampledOut + filtered + looped + sum(unusable) + sum(dropped) + pending + enqueued;
+  if (seen !== fates) throw new Error(`the ledger does not add up: ${seen} seen, ${fates} accounted for`);
+}

@@ -1,0 +1,164 @@
+import { randomInt } from "node:crypto";
+import { parseArgs } from "node:util";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { allGoldenFiles } from "../support/golden-frames.ts";
+import { FuzzFailure, type FuzzFigures, type FuzzLimits, runFuzz, toHex } from "./fuzz-run.ts";
+import { FuzzTarget } from "./fuzz-target.ts";
+import { Mutator } from "./mutator.ts";
+
+const help = `Usage: npm run fuzz -- [options]
+
+Feeds damaged recordings of HAProxy to session, intake and packer, and watches ACKs, ledger, memory and time.
+
+  --count N      until so many frames
+  --seconds N    for so long (default: 60, unless --count is given)
+  --seed N       the same seed makes the same frames
+  --input HEX    one connection only: its chunks, separated by spaces
+
+Example: npm run fuzz -- --count 10000000
+Exit codes: 0 nothing found, 1 something broke, 2 wrong argument
+`;
+
+// A connection takes microseconds.
+const hangMs = 10_000;
+
+interface Order {
+  readonly seed: number;
+  readonly limits: FuzzLimits;
+  /** The number of the connection that is under way. */
+  readonly current: Int32Array;
+}
+
+type Report =
+  | { readonly kind: "figures"; readonly figures: FuzzFigures }
+  | { readonly kind: "done"; readonly figures: FuzzFigures }
+  | { readonly kind: "failed"; readonly caseNumber: number; readonly input: string; readonly reason: string };
+
+function work({ seed, limits, current }: Order, report: (message: Report) => void): void {
+  let nextLookMs = 1_000;
+  try {
+    const figures = runFuzz(
+      new Mutator(seed, allGoldenFiles()),
+      limits,
+      (caseNumber) => Atomics.store(current, 0, caseNumber),
+      (figures) => {
+        if (figures.elapsedMs < nextLookMs) return;
+        nextLookMs = figures.elapsedMs + 1_000;
+        report({ kind: "figures", figures });
+      },
+    );
+    report({ kind: "done", figures });
+  } catch (error) {
+    if (!(error instanceof FuzzFailure)) throw error;
+    const { caseNumber, input, cause, message } = error;
+    const reason = cause instanceof Error ? (cause.stack ?? message) : message;
+    report({ kind: "failed", caseNumber, input, reason });
+  }
+}
+
+/** Runs in a thread of its own, so that a loop without end is seen from outside. */
+async function supervise(seed: number, limits: FuzzLimits): Promise<number> {
+  const current = new Int32Array(new SharedArrayBuffer(4));
+  const order: Order = { seed, limits, current };
+  const worker = new Worker(new URL(import.meta.url), { workerData: order });
+  process.stdout.write(`seed ${seed}\n`);
+  return new Promise((resolve) => {
+    let last = -1;
+    const watchdog = setInterval(() => {
+      const caseNumber = Atomics.load(current, 0);
+      if (caseNumber === last) {
+        finish(1, `\nhangs at connection ${caseNumber} of seed ${seed}`, inputOf(seed, caseNumber));
+      }
+      last = caseNumber;
+    }, hangMs);
+    const finish = (code: number, ...lines: string[]): void => {
+      clearInterval(watchdog);
+      process.stdout.write(`${lines.join("\n")}\n`);
+      void worker.terminate().then(() => resolve(code));
+    };
+    worker.on("message", (message: Report) => {
+      if (message.kind === "figures") show(message.figures, limits);
+      else if (message.kind === "done") finish(0, `${clearLine()}${format(message.figures)}: nothing found`);
+      else finish(1, `\nconnection ${message.caseNumber} of seed ${seed}: ${message.reason}`, repeat(message.input));
+    });
+    worker.on("error", (error) => {
+      const caseNumber = Atomics.load(current, 0);
+      finish(1, `\nconnection ${caseNumber} of seed ${seed}: ${error.stack}`, inputOf(seed, caseNumber));
+    });
+  });
+}
+
+function inputOf(seed: number, caseNumber: number): string {
+  return repeat(toHex(new Mutator(seed, allGoldenFiles()).chunks(caseNumber)));
+}
+
+function repeat(input: string): string {
+  return `again: npm run fuzz -- --input "${input}"`;
+}
+
+function show(figures: FuzzFigures, limits: FuzzLimits): void {
+  const share = Math.max(figures.frames / limits.frames, figures.elapsedMs / limits.ms);
+  const line = `${Math.floor(share * 100)} %  ${format(figures)}`;
+  process.stdout.write(process.stdout.isTTY ? `${clearLine()}${line}` : `${line}\n`);
+}
+
+function clearLine(): string {
+  return process.stdout.isTTY ? "\r\x1b[K" : "";
+}
+
+function format({ cases, frames, acks, requests, refused, elapsedMs, residentMiB }: FuzzFigures): string {
+  const perSecond = (frames * 1_000) / elapsedMs;
+  const [all, connections, acknowledged, packed, ended, speed] = [
+    frames,
+    cases,
+    acks,
+    requests,
+    refused,
+    perSecond,
+  ].map((count) => Math.round(count).toLocaleString("en-US"));
+  return `${all} frames in ${connections} connections, ${speed}/s, ${acknowledged} ACKs, ${packed} requests packed, ${ended} connections refused, ${Math.round(residentMiB)} MiB`;
+}
+
+function runOne(input: string): number {
+  const chunks = input.split(/\s+/).map((hex) => Buffer.from(hex, "hex"));
+  try {
+    // With either configuration.
+    for (const caseNumber of [0, 1]) new FuzzTarget().run(caseNumber, chunks);
+  } catch (error) {
+    process.stdout.write(`${(error as Error).stack}\n`);
+    return 1;
+  }
+  process.stdout.write("nothing found\n");
+  return 0;
+}
+
+function parseCount(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new TypeError(`--${name} has to be a number`);
+}
+
+async function main(): Promise<number> {
+  try {
+    const option = { type: "string" } as const;
+    const { values } = parseArgs({
+      options: { count: option, seconds: option, seed: option, input: option, help: { type: "boolean" } },
+    });
+    if (values.help) {
+      process.stdout.write(help);
+      return 0;
+    }
+    if (values.input !== undefined) return runOne(values.input);
+    const frames = parseCount("count", values.count);
+    const seconds = parseCount("seconds", values.seconds) ?? (frames === undefined ? 60 : Number.POSITIVE_INFINITY);
+    const seed = parseCount("seed", values.seed) ?? randomInt(2 ** 31);
+    return await supervise(seed, { frames: frames ?? Number.POSITIVE_INFINITY, ms: seconds * 1_000 });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    process.stderr.write(`${error.message}\n\n${help}`);
+    return 2;
+  }
+}
+
+if (isMainThread) process.exitCode = await main();
+else work(workerData as Order, (message) => parentPort?.postMessage(message));

@@ -1,0 +1,274 @@
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { Pool } from "undici";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { addsUp } from "../../relay/balance.ts";
+import { loadConfig } from "../../relay/config.ts";
+import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
+import type { Received } from "../../relay/demo/json-server.ts";
+import { run, spoaRelay } from "../support/command-line.ts";
+import { freePorts } from "../support/free-ports.ts";
+import { haproxyProgram, Rig } from "../support/rig.ts";
+import { until } from "../support/until.ts";
+
+// Runs what README.md shows: each ```diff block on a copy of the example configuration, with the real HAProxy, and each
+// ```yaml block through `config check`.
+
+const root = resolve(import.meta.dirname, "../..");
+const examples = join(root, "agent/haproxy");
+const readme = readFileSync(join(root, "README.md"), "utf8");
+
+interface Exchange {
+  readonly method?: string;
+  readonly path: string;
+  readonly cookie?: string;
+  readonly bodyBytes?: number;
+}
+
+/** What reaches the shadows: the one that takes only whole bodies, and the one that takes all. */
+interface Arrived {
+  readonly whole: readonly Received[];
+  readonly all: readonly Received[];
+}
+
+interface Case {
+  readonly send: readonly Exchange[];
+  readonly expect: (arrived: Arrived) => void;
+}
+
+const anywhere: readonly Exchange[] = [
+  { path: "/" },
+  { path: "/api/v1" },
+  { path: "/api/v3/a?b=c" },
+  { method: "POST", path: "/other", bodyBytes: 100 },
+  { method: "DELETE", path: "/other/1", cookie: "session=1" },
+];
+const statuses: readonly Exchange[] = [200, 302, 404, 500, 503].map((status) => ({ path: `/api/v1/${status}` }));
+const sessions = Array.from({ length: 300 }, (_, i) => `session=user-${i}`);
+
+/** By the name after the second @@ of the block. */
+const cases: Readonly<Record<string, Case>> = {
+  everything: {
+    send: anywhere,
+    expect: ({ whole }) => expect(pathsOf(whole)).toEqual(anywhere.map(({ path }) => path).sort()),
+  },
+  "a tenth, at random": {
+    send: Array.from({ length: 1_000 }, (_, i) => ({ path: `/${i}/` })),
+    // Ten more or less are one standard deviation.
+    expect: ({ whole }) => {
+      expect(whole.length).toBeGreaterThan(50);
+      expect(whole.length).toBeLessThan(150);
+    },
+  },
+  "a tenth of the sessions": {
+    send: [...sessions, ...sessions, undefined].map((cookie) => ({ path: "/", ...(cookie && { cookie }) })),
+    expect: ({ whole }) => {
+      const mirrored = Map.groupBy(whole, ({ headers }) => headers.cookie);
+      expect(mirrored.has(undefined)).toBe(false);
+      expect(new Set([...mirrored.values()].map((requests) => requests.length))).toEqual(new Set([2]));
+      expect(mirrored.size).toBeGreaterThan(15);
+      expect(mirrored.size).toBeLessThan(45);
+    },
+  },
+  nothing: {
+    send: anywhere,
+    expect: ({ all }) => expect(all).toEqual([]),
+  },
+  "headers only": {
+    send: [{ path: "/api/v1/none" }, { method: "POST", path: "/api/v1/some", bodyBytes: 100 }],
+    expect: ({ whole, all }) => {
+      expect(pathsOf(whole)).toEqual(["/api/v1/none"]);
+      expect(pathsOf(all)).toEqual(["/api/v1/none", "/api/v1/some"]);
+      expect(all.map(({ body }) => body.length)).toEqual([0, 0]);
+    },
+  },
+  "no bodies above 10,000 bytes": {
+    send: sized(0, 10_000, 10_001, 100_000),
+    expect: ({ all }) => expect(lengthsOf(all)).toEqual([0, 10_000]),
+  },
+  "the first 1,000 bytes of a body": {
+    send: sized(0, 1_000, 1_001, 100_000),
+    expect: ({ whole, all }) => {
+      expect(lengthsOf(whole)).toEqual([0, 1_000]);
+      expect(lengthsOf(all)).toEqual([0, 1_000, 1_000, 1_000]);
+    },
+  },
+  "bodies of 100 kB": {
+    send: sized(100_000),
+    expect: ({ whole }) => expect(lengthsOf(whole)).toEqual([100_000]),
+  },
+  "everything, on the response": {
+    send: statuses,
+    expect: ({ whole }) => expect(pathsOf(whole)).toEqual(statuses.map(({ path }) => path)),
+  },
+  "what the primary has answered with 5xx": {
+    send: statuses,
+    expect: ({ whole }) => expect(pathsOf(whole)).toEqual(["/api/v1/500", "/api/v1/503"]),
+  },
+  "two agents": {
+    send: [{ path: "/api/v1/1" }, { path: "/api/v1/2" }],
+    expect: ({ whole }) => expect(pathsOf(whole)).toEqual(["/api/v1/1", "/api/v1/2"]),
+  },
+};
+
+interface Block {
+  readonly language: string;
+  readonly text: string;
+}
+
+const blocks = [...readme.matchAll(/^( *)```(\w+)\n(.*?)^\1```$/gms)].map(
+  ([, indent, language, text]): Block => ({ language, text: text.replaceAll(new RegExp(`^${indent}`, "gm"), "") }),
+);
+
+interface Hunk {
+  readonly file: string;
+  readonly name: string;
+  /** Whole lines. */
+  readonly before: readonly string[];
+  readonly after: readonly string[];
+}
+
+/** A variant of the example configuration: what a ```diff block says, one or more `@@ FILE @@ NAME` and their lines. */
+const variants = blocks
+  .filter(({ language }) => language === "diff")
+  .map(({ text }) => text.split(/^(?=@@ )/m).map(toHunk));
+
+const configurations = blocks
+  .filter(({ language }) => language === "yaml")
+  .map(({ text }) => ({ text, title: text.split("\n")[0] }));
+
+let directory: string;
+let primary: Server;
+let rig: Rig;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "spoa-relay-readme-"));
+  primary = createServer(async (request, response) => {
+    request.resume();
+    await once(request, "end");
+    response.writeHead(Number(/\/(\d{3})$/.exec(request.url ?? "")?.[1] ?? 200)).end();
+  });
+  await once(primary.listen(0, "127.0.0.1"), "listening");
+  rig = await Rig.start({
+    targets: { whole: "rate: unlimited", all: "rate: unlimited, truncated: send" },
+    agent: "  pack: { linger: 20ms }",
+  });
+});
+
+afterAll(async () => {
+  primary?.close();
+  primary?.closeAllConnections();
+  await rig?.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+describe("the changes to HAProxy's configuration in README.md", () => {
+  it("are all run here", () => {
+    expect(variants.map(([{ name }]) => name).sort()).toEqual(Object.keys(cases).sort());
+  });
+
+  it.each(variants.map((hunks) => ({ hunks, name: hunks[0].name })))("mirror: $name", async ({ hunks, name }) => {
+    const configFile = writeVariant(name, hunks);
+    const [frontend, stats] = await freePorts(2);
+    const check = await run(haproxyProgram(), "-c", "-f", configFile);
+    expect(`${check.stdout}${check.stderr}`).not.toMatch(/WARNING|ALERT/);
+    expect(check.code).toBe(0);
+
+    const haproxy = new HaproxyProcess({
+      program: haproxyProgram(),
+      configFile,
+      variables: {
+        RELAY_FRONTEND_PORT: String(frontend),
+        RELAY_STATS_PORT: String(stats),
+        RELAY_PRIMARY: `127.0.0.1:${(primary.address() as AddressInfo).port}`,
+        RELAY_AGENT: agentAddress(),
+        RELAY_LOG_LEVEL: "notice",
+        // The machine of a test is slow at times; what is tested here is not the time.
+        RELAY_PROCESSING_TIMEOUT: "5s",
+      },
+      onOutput: () => {},
+    });
+    const { whole, all } = rig.shadows;
+    whole.received.length = 0;
+    all.received.length = 0;
+    try {
+      await until(async () => (await fetch(`http://127.0.0.1:${stats}/`).catch(() => undefined))?.ok === true);
+      await sendAll(`http://127.0.0.1:${frontend}`, cases[name].send);
+    } finally {
+      await haproxy.stop();
+    }
+    expect(addsUp(await rig.settledLedger())).toBe(true);
+    cases[name].expect({ whole: whole.received, all: all.received });
+  });
+});
+
+describe("the configurations in README.md", () => {
+  it.each(configurations)("are right: $title", async ({ text }) => {
+    const file = join(directory, "spoa-relay.yaml");
+    writeFileSync(file, text);
+    const { code, stdout, stderr } = await spoaRelay("config", "check", "--config", file);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).not.toContain("warning");
+  });
+});
+
+function sized(...sizes: number[]): Exchange[] {
+  return sizes.map((bodyBytes) => ({ method: "POST", path: `/api/v1/${bodyBytes}`, bodyBytes }));
+}
+
+function pathsOf(requests: readonly Received[]): string[] {
+  return requests.map(({ path }) => path).sort();
+}
+
+function lengthsOf(requests: readonly Received[]): number[] {
+  return requests.map(({ body }) => body.length).sort((a, b) => a - b);
+}
+
+function toHunk(text: string): Hunk {
+  const [head, ...lines] = text.trimEnd().split("\n");
+  const [, file, name] = /^@@ (\S+) @@ ?(.*)$/.exec(head) ?? [];
+  const linesOf = (side: RegExp) => lines.filter((line) => side.test(line)).map((line) => line.slice(1));
+  return { file, name, before: linesOf(/^[ -]/), after: linesOf(/^[ +]/) };
+}
+
+/** Writes the example with its changes, and returns the file to run. */
+function writeVariant(name: string, hunks: readonly Hunk[]): string {
+  const place = join(directory, name.replaceAll(/\W/g, "-"));
+  mkdirSync(place);
+  const texts = new Map(readdirSync(examples).map((file) => [file, readFileSync(join(examples, file), "utf8")]));
+  for (const { file, before, after } of hunks) {
+    const parts = `${texts.get(file)}`.split(`\n${before.join("\n")}\n`);
+    expect(parts.length, `${file} has once: ${before.join("\n")}`).toBe(2);
+    texts.set(file, parts.join(["", ...after, ""].join("\n")));
+  }
+  for (const [file, text] of texts) {
+    // The addresses of README.md are nobody's; here they are all the one agent's.
+    writeFileSync(join(place, file), text.replaceAll(/\b10\.0\.0\.\d+:12345\b/g, agentAddress()));
+  }
+  const onResponse = hunks.some(({ file }) => file.includes("-response"));
+  return join(place, onResponse ? "haproxy-response.cfg" : "haproxy.cfg");
+}
+
+function agentAddress(): string {
+  const { listen } = loadConfig(rig.configFile, {}).agent;
+  return listen.kind === "tcp" ? `${listen.host}:${listen.port}` : listen.path;
+}
+
+async function sendAll(origin: string, exchanges: readonly Exchange[]): Promise<void> {
+  const pool = new Pool(origin, { connections: 8 });
+  const send = async ({ method = "GET", path, cookie, bodyBytes }: Exchange): Promise<void> => {
+    const { body } = await pool.request({
+      method: method as "GET",
+      path,
+      headers: cookie === undefined ? {} : { cookie },
+      ...(bodyBytes !== undefined && { body: Buffer.alloc(bodyBytes, "x") }),
+    });
+    await body.dump();
+  };
+  await Promise.all(exchanges.map(send));
+  await pool.close();
+}

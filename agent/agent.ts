@@ -129,8 +129,9 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
     throw error;
   }
   const reloadCertificates = () => listener.reloadCertificates();
-  // Without certificates SIGHUP means what it means to every program: its terminal is gone.
-  if (options.tls) process.on("SIGHUP", reloadCertificates);
+  // Without certificates there is nothing to reload, and a terminal that is gone must not cost what is packed.
+  const onHangUp = options.tls ? reloadCertificates : () => process.kill(process.pid, "SIGTERM");
+  process.on("SIGHUP", onHangUp);
   const lingerTimer = setInterval(() => packer.closeIfDue(Date.now()), Math.max(5, options.pack.lingerMs / 5));
   log.info({ event: "listening", address, agent: name }, "the agent waits for HAProxy");
 
@@ -146,7 +147,7 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
     if (listener.connections > 0) await sleep(options.drainMs / 2);
     await listener.disconnect();
     clearInterval(lingerTimer);
-    process.off("SIGHUP", reloadCertificates);
+    process.off("SIGHUP", onHangUp);
     packer.close();
     await shipper.stop(Math.max(1_000, stopWithinMs - 1_500 - (Date.now() - startedAtMs)));
     admin.close();

@@ -1,9 +1,12 @@
 import { randomBytes } from "node:crypto";
+import type { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../relay/config.ts";
 import { type Logger, Throttle } from "../relay/log.ts";
+import { runService } from "../relay/service.ts";
 import { AckLatency } from "./ack-latency.ts";
 import { serveAdmin } from "./admin.ts";
+import { Dump, type PackSink } from "./dump.ts";
 import { EventLoopDelay } from "./event-loop-delay.ts";
 import { Intake } from "./intake.ts";
 import { addTo, createLedger } from "./ledger.ts";
@@ -26,8 +29,17 @@ export interface RunningAgent {
   readonly pending: number;
 }
 
-/** Wires the agent together and starts it. Rejects where an address is taken. */
-export async function startAgent(config: Config, log: Logger): Promise<RunningAgent> {
+/**
+ * Runs the agent until it is told to stop and resolves with the exit code, see `runService`. With `dump` it prints requests
+ * on standard output instead of enqueueing them, and logs on standard error.
+ */
+export function runAgent(configFile: string, dump: boolean): Promise<number> {
+  if (!dump) return runService(configFile, (config, log) => startAgent(config, log));
+  return runService(configFile, (config, log) => startAgent(config, log, process.stdout), 2);
+}
+
+/** Wires the agent together and starts it, with `dumpTo` without a queue. Rejects where an address is taken. */
+async function startAgent(config: Config, log: Logger, dumpTo?: Writable): Promise<RunningAgent> {
   const { agent: options } = config;
   const name = `${options.name}~${randomBytes(4).toString("hex")}`;
   const since = new Date().toISOString();
@@ -48,15 +60,17 @@ export async function startAgent(config: Config, log: Logger): Promise<RunningAg
     hasRoom: () => shipper.waitingBytes < options.bufferBytes,
     ship: (pack) => shipper.ship(pack),
   });
-  const shipper = new Shipper({
-    worker: { agent: name, ingress: config.ingress, ...(options.journal && { journal: options.journal }) },
-    ledger,
-    log,
-    onSealed: (contentBytes, sealedBytes, buffer) => {
-      packer.learnRatio(contentBytes, sealedBytes);
-      packer.recycle(buffer);
-    },
-  });
+  const shipper: PackSink = dumpTo
+    ? new Dump(dumpTo, ledger, (buffer) => packer.recycle(buffer))
+    : new Shipper({
+        worker: { agent: name, ingress: config.ingress, ...(options.journal && { journal: options.journal }) },
+        ledger,
+        log,
+        onSealed: (contentBytes, sealedBytes, buffer) => {
+          packer.learnRatio(contentBytes, sealedBytes);
+          packer.recycle(buffer);
+        },
+      });
   const intake = new Intake({
     sample: options.sample,
     ...(options.when && { when: options.when }),

@@ -1,16 +1,16 @@
 import { parseArgs } from "node:util";
 import { isMainThread } from "node:worker_threads";
 import { ConfigError } from "../relay/config-text.ts";
-import { runService } from "../relay/service.ts";
-import { startAgent } from "./agent.ts";
+import { runAgent } from "./agent.ts";
 
 // The agent by itself, as one file: `node agent.js --config spoa-relay.yaml`.
 
-const help = `Usage: agent --config FILE
+const help = `Usage: agent --config FILE [--dump]
 
 Receives requests from HAProxy's SPOE filter and enqueues them in packs.
 
   --config FILE   configuration (default: spoa-relay.yaml)
+  --dump          print the requests instead of enqueueing them; the log goes to standard error
   --help          this text
 
 Example: agent --config /etc/spoa-relay/spoa-relay.yaml
@@ -19,21 +19,26 @@ Exit codes: 0 stopped in order, 1 could not start or gave requests up, 2 wrong a
 
 async function main(): Promise<number> {
   let config: string;
+  let dump: boolean;
   try {
     const { values } = parseArgs({
-      options: { config: { type: "string", default: "spoa-relay.yaml" }, help: { type: "boolean" } },
+      options: {
+        config: { type: "string", default: "spoa-relay.yaml" },
+        dump: { type: "boolean", default: false },
+        help: { type: "boolean" },
+      },
     });
     if (values.help) {
       process.stdout.write(help);
       return 0;
     }
-    config = values.config;
+    ({ config, dump } = values);
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n\n${help}`);
     return 2;
   }
   try {
-    return await runService(config, startAgent);
+    return await runAgent(config, dump);
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n`);
     return error instanceof ConfigError ? 2 : 1;
@@ -41,4 +46,8 @@ async function main(): Promise<number> {
 }
 
 // The shipper's thread loads this file, too, when all of the agent is bundled into it.
-if (isMainThread) process.exit(await main());
+if (isMainThread) {
+  // `--dump | head` closes the pipe when it has seen enough.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+  process.exit(await main());
+}

@@ -1,9 +1,9 @@
-import type { CapturedRequest } from "./captured-request.ts";
 import { DecodeError } from "./decode-error.ts";
 import { readMessage, shareMessage } from "./message.ts";
 import { parseSummary } from "./pack-summary.ts";
 import type { Delivery, QueueReceiver, QueueSender } from "./queue/port.ts";
 import { sendAll } from "./queue/send-all.ts";
+import { printable } from "./request-text.ts";
 import type { Ledger } from "./state/port.ts";
 
 /** A dead letter in words. */
@@ -21,10 +21,6 @@ export interface Redriven {
 }
 
 const visibilityMs = 60_000;
-// Credentials are not shown: a terminal is recorded, shared and scrolled back.
-const secretHeaders: ReadonlySet<string> = new Set(["authorization", "cookie", "proxy-authorization", "x-api-key"]);
-const shownBodyBytes = 2_000;
-
 export function describeDeadLetter(letter: {
   readonly messageId: string;
   readonly body: string;
@@ -70,20 +66,6 @@ export async function redrive(
   return { requests, undecodable };
 }
 
-/** A request as text, credentials left out and the body cut after 2,000 bytes. */
-export function formatRequest(request: CapturedRequest): string {
-  const lines = [`${request.method} ${request.path} HTTP/${request.version || "1.1"}`];
-  for (let i = 0; i + 1 < request.headers.length; i += 2) {
-    const [name, value] = [request.headers[i], request.headers[i + 1]];
-    lines.push(`${name}: ${secretHeaders.has(name.toLowerCase()) ? "…" : value}`);
-  }
-  const body = Buffer.from(request.body.subarray(0, shownBodyBytes)).toString();
-  const more = request.body.length > shownBodyBytes ? ` … ${request.body.length} bytes in all` : "";
-  const state = request.bodyState === "complete" ? "" : `(body ${request.bodyState})\n`;
-  const head = [`# ${request.id} captured ${new Date(request.capturedAtMs).toISOString()}`, ...lines].map(printable);
-  return `${head.join("\n")}\n\n${state}${body.split("\n").map(printable).join("\n")}${more}`;
-}
-
 async function redriveOne(
   target: string,
   queue: QueueSender,
@@ -99,11 +81,6 @@ async function redriveOne(
   await sendAll(queue, [shareMessage(pack, pack.requests, { attempt: 0 })]);
   await deadLetters.delete([delivery.receipt]);
   return pack.requests.length;
-}
-
-// Captured bytes must not steer the terminal of whoever looks at them.
-function printable(text: string): string {
-  return text.replace(/[^\P{Cc}\t]/gu, (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
 function reasonOf(body: string): string | undefined {

@@ -5,9 +5,9 @@ export type { Logger } from "pino";
 // What the log may hold back while its reader is slow; beyond it lines are lost, since production must not wait for a log.
 const maxHeldBytes = 1024 * 1024;
 
-/** One JSON line an event, on standard output, written without ever blocking the event loop. */
-export function createLogger(level: string, stream?: DestinationStream): Logger {
-  const out = stream ?? destination({ dest: 1, sync: false, maxLength: maxHeldBytes });
+/** One JSON line an event, on standard output (1) or standard error (2), written without ever blocking the event loop. */
+export function createLogger(level: string, to: 1 | 2 | DestinationStream = 1): Logger {
+  const out = typeof to === "number" ? destination({ dest: to, sync: false, maxLength: maxHeldBytes }) : to;
   return pino(
     {
       level,

@@ -1,14 +1,14 @@
 import { resolve } from "node:path";
 import { isMainThread } from "node:worker_threads";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
-import { startAgent } from "../agent/agent.ts";
+import { runAgent } from "../agent/agent.ts";
 import { startHost } from "../functions/host.ts";
 import { fetchAdmin, formatAddress } from "./admin-client.ts";
 import type { AgentStats } from "./agent-stats.ts";
 import { addsUp, formatEquations, toEquations } from "./balance.ts";
 import { configJsonSchema, loadConfig } from "./config.ts";
 import { ConfigError } from "./config-text.ts";
-import { describeDeadLetter, formatRequest, redrive } from "./dead-letters.ts";
+import { describeDeadLetter, redrive } from "./dead-letters.ts";
 import { DecodeError } from "./decode-error.ts";
 import { runDemo } from "./demo/demo.ts";
 import { demoPorts } from "./demo/ports.ts";
@@ -17,6 +17,7 @@ import { createLogger } from "./log.ts";
 import { readMessage } from "./message.ts";
 import { parseRuntimeMs, writeMirrorConfig } from "./mirror.ts";
 import type { EmbeddedQueue } from "./queue/embedded.ts";
+import { formatRequest } from "./request-text.ts";
 import { firstSignal, runService } from "./service.ts";
 import { openStores, type Stores } from "./stores.ts";
 import { supervise } from "./supervisor.ts";
@@ -49,7 +50,8 @@ function createProgram(): Command {
 function addServices(program: Command): void {
   withConfig(program.command("agent"), "receive requests from HAProxy and enqueue them")
     .addHelpText("after", "\nExample: spoa-relay agent --config /etc/spoa-relay.yaml")
-    .action(async ({ config }: ConfigFlag) => exit(await runService(config, startAgent)));
+    .option("--dump", "print the requests instead of enqueueing them; the log goes to standard error")
+    .action(async ({ config, dump }: ConfigFlag & { dump?: boolean }) => exit(await runAgent(config, dump === true)));
   withConfig(program.command("host"), "fan out what is enqueued and replay it to the targets")
     .addHelpText("after", "\nExample: spoa-relay host --config /etc/spoa-relay.yaml")
     .action(async ({ config }: ConfigFlag) => exit(await runService(config, startHost)));

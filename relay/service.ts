@@ -16,9 +16,10 @@ export interface Service {
 export async function runService(
   configFile: string,
   start: (config: Config, log: Logger) => Promise<Service>,
+  logTo: 1 | 2 = 1,
 ): Promise<number> {
   const config = loadConfig(configFile, process.env);
-  const log = createLogger(config.log);
+  const log = createLogger(config.log, logTo);
   for (const warning of config.warnings) log.warn({ event: "config" }, warning);
   const stopped = firstSignal();
   const service = await start(config, log);

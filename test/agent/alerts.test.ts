@@ -1,0 +1,210 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { parse } from "yaml";
+import { promtool, promtoolMissing } from "../support/promtool.ts";
+
+const file = resolve(import.meta.dirname, "../../agent/prometheus/alerts.yaml");
+
+/** Series by name and labels: a sample each minute, in promtool's notation (`0+5x60`: from 0, five more, sixty times). */
+type Series = Readonly<Record<string, string>>;
+
+interface Behaviour {
+  readonly firing: Readonly<Record<string, Series>>;
+  /** It has fired, and does not any more. */
+  readonly over?: Readonly<Record<string, Series>>;
+  /** It has never fired. */
+  readonly quiet: Readonly<Record<string, Series>>;
+}
+
+const agent = (name: string, labels = "") => `${name}{job="spoa-relay-agent",instance="edge"${labels}}`;
+const host = (name: string, labels = "") => `${name}{job="spoa-relay-host",instance="replay"${labels}}`;
+const dropped = agent("spoa_relay_agent_requests_total", ',fate="dropped",reason="buffer full"');
+const enqueued = agent("spoa_relay_agent_requests_total", ',fate="enqueued",reason=""');
+const unusable = agent("spoa_relay_agent_requests_total", ',fate="unusable",reason="no path"');
+const journalPacks = agent("spoa_relay_agent_journal_packs");
+const journalBytes = agent("spoa_relay_agent_journal_bytes");
+const journalMaxBytes = agent("spoa_relay_agent_journal_max_bytes");
+const queueErrors = agent("spoa_relay_agent_queue_errors_total", ',code="DENIED"');
+const ackBucket = (le: string) => agent("spoa_relay_agent_ack_seconds_bucket", `,le="${le}"`);
+const loopDelay = agent("spoa_relay_agent_event_loop_delay_max_seconds");
+const ready = agent("spoa_relay_agent_ready");
+const seen = agent("spoa_relay_agent_requests_seen_total");
+const connections = agent("spoa_relay_agent_connections");
+const accepted = agent("spoa_relay_agent_connections_accepted_total");
+const waiting = host("spoa_relay_target_waiting_requests", ',target="staging"');
+const fate = (name: string) => host("spoa_relay_target_requests_total", `,target="staging",fate="${name}",class=""`);
+const deadLetters = host("spoa_relay_target_dead_letter_requests", ',target="staging"');
+const missing = host("spoa_relay_missing_packs", ',agent="edge"');
+
+const oneEach7Minutes = Array.from({ length: 61 }, (_, minute) => Math.floor(minute / 7)).join(" ");
+
+const behaviours: Readonly<Record<string, Behaviour>> = {
+  SpoaRelayAgentDown: {
+    firing: { "it has gone": { [agent("up")]: "1x55 0x5" } },
+    quiet: { "a scrape was missed": { [agent("up")]: "1x30 0 1x29" }, "the host is gone": { [host("up")]: "0x60" } },
+  },
+  SpoaRelayAgentDropping: {
+    firing: { "the first is dropped": { [dropped]: "0x56 5x4" } },
+    over: { "it dropped long ago": { [dropped]: "0x20 500x40" } },
+    quiet: {
+      "all are enqueued": { [dropped]: "7x60", [enqueued]: "0+9x60" },
+    },
+  },
+  SpoaRelayAgentUnusableMessages: {
+    firing: { "messages have no path": { [unusable]: "0x40 0+5x20" } },
+    quiet: { "there was one": { [unusable]: "0x50 1x10" }, "all are good": { [enqueued]: "0+9x60" } },
+  },
+  SpoaRelayAgentJournalGrowing: {
+    firing: { "more and more waits": { [journalPacks]: "0x30 0+10x30" } },
+    quiet: {
+      "it drains": { [journalPacks]: "600-10x60" },
+      "a peak has come and gone": { [journalPacks]: "0x50 50 90 0x8" },
+      "it is empty": { [journalPacks]: "0x60" },
+    },
+  },
+  SpoaRelayAgentJournalNearlyFull: {
+    firing: { "it is": { [journalPacks]: "9x60", [journalBytes]: "900x60", [journalMaxBytes]: "1000x60" } },
+    quiet: {
+      "half of it is used": { [journalPacks]: "9x60", [journalBytes]: "500x60", [journalMaxBytes]: "1000x60" },
+      "nothing waits in it": { [journalPacks]: "0x60", [journalBytes]: "900x60", [journalMaxBytes]: "1000x60" },
+    },
+  },
+  SpoaRelayAgentJournalDown: {
+    firing: { "the disk is full": { [agent("spoa_relay_agent_journal_up")]: "1x50 0x10" } },
+    quiet: { "it works": { [agent("spoa_relay_agent_journal_up")]: "1x60" }, "there is none": { [ready]: "1x60" } },
+  },
+  SpoaRelayQueueRefusing: {
+    firing: {
+      "each try fails": { [queueErrors]: "0x50 0+12x10" },
+      "some tries fail": { [queueErrors]: "0x50 0+1x10" },
+    },
+    over: { "it has healed": { [queueErrors]: "0+12x50 600x10" } },
+    quiet: { "one try failed": { [queueErrors]: "0x56 1x4" } },
+  },
+  SpoaRelayAckLatencyHigh: {
+    firing: {
+      "2 % take longer": {
+        [ackBucket("0.005")]: "0+98x60",
+        [ackBucket("0.01")]: "0+100x60",
+        [ackBucket("+Inf")]: "0+100x60",
+      },
+    },
+    quiet: {
+      "0.5 % take longer": { [ackBucket("0.005")]: "0+995x60", [ackBucket("+Inf")]: "0+1000x60" },
+      "nothing comes": { [ackBucket("0.005")]: "9x60", [ackBucket("+Inf")]: "10x60" },
+    },
+  },
+  SpoaRelayEventLoopBlocked: {
+    firing: { "at each look": { [loopDelay]: "0.002x50 0.2x10" } },
+    quiet: {
+      "once, at the start": { [loopDelay]: "0.4 0.002x60" },
+      "now and then": { [loopDelay]: "0.2 0.01 0.2 0.01x57" },
+    },
+  },
+  SpoaRelayHealthyButNothingCaptured: {
+    firing: {
+      "it saw requests before": { [ready]: "1x60", [seen]: "0+50x40 2000x20" },
+      "HAProxy holds connections": { [ready]: "1x60", [seen]: "50x60", [connections]: "4x60" },
+      "only health checks have ever come": { [ready]: "1x60", [seen]: "0x60", [accepted]: "0+60x60" },
+    },
+    quiet: {
+      "few requests come": { [ready]: "1x60", [seen]: oneEach7Minutes },
+      "requests come": { [ready]: "1x60", [seen]: "0+50x60", [connections]: "4x60", [accepted]: "0+60x60" },
+      "no HAProxy has ever come": { [ready]: "1x60", [seen]: "0x60", [connections]: "0x60", [accepted]: "0x60" },
+      "it is not ready, which is told otherwise": { [ready]: "0x60", [seen]: "0+50x40 2000x20" },
+    },
+  },
+  SpoaRelayHostDown: {
+    firing: { "it has gone": { [host("up")]: "1x50 0x10" } },
+    quiet: { "it is there": { [host("up")]: "1x60" }, "it was restarted": { [host("up")]: "1x58 0 1" } },
+  },
+  SpoaRelayHostFailing: {
+    firing: {
+      "the state fails": { [host("spoa_relay_host_state_up")]: "1x50 0x10" },
+      "the queue is away": { [host("spoa_relay_ingress_up")]: "1x50 0x10", [host("spoa_relay_host_state_up")]: "1x60" },
+    },
+    quiet: { "both work": { [host("spoa_relay_ingress_up")]: "1x60", [host("spoa_relay_host_state_up")]: "1x60" } },
+  },
+  SpoaRelayDeadLetters: {
+    firing: { "there are some": { [deadLetters]: "0x50 3x10" } },
+    over: { "they were sent again": { [deadLetters]: "3x50 0x10" } },
+    quiet: { "there are none": { [deadLetters]: "0x60" } },
+  },
+  SpoaRelayUndecodablePacks: {
+    firing: { "there is one": { [host("spoa_relay_ingress_dead_letter_packs")]: "0x50 1x10" } },
+    quiet: { "there is none": { [host("spoa_relay_ingress_dead_letter_packs")]: "0x60" } },
+  },
+  SpoaRelayTargetNotDraining: {
+    firing: {
+      "the shadow is down": { [waiting]: "0+50x60", [fate("answered")]: "100x60", [fate("filtered")]: "0+9x60" },
+    },
+    quiet: {
+      "it is slow, and goes on": { [waiting]: "0+50x60", [fate("answered")]: "0+1x60" },
+      "nothing waits": { [waiting]: "0x60", [fate("answered")]: "100x60" },
+      "it waits for a moment": { [waiting]: "0x58 50 50", [fate("answered")]: "100x60" },
+    },
+  },
+  SpoaRelayPacksMissing: {
+    firing: { "one was passed over": { [missing]: "0x40 1x20" } },
+    quiet: {
+      "it came late": { [missing]: "0x50 1x5 0x5" },
+      "it has been known for hours": { [missing]: "4x60" },
+    },
+  },
+};
+
+interface Rule {
+  readonly alert: string;
+  readonly labels: { readonly severity: string };
+  readonly annotations: { readonly summary: string; readonly description: string };
+}
+
+const rules = (parse(readFileSync(file, "utf8")) as { groups: { rules: Rule[] }[] }).groups.flatMap(
+  ({ rules }) => rules,
+);
+
+describe("the alerts for Prometheus", () => {
+  it("each say what is wrong, what to do, and how bad it is", () => {
+    for (const { alert, labels, annotations } of rules) {
+      expect([alert, labels.severity]).toEqual([alert, expect.stringMatching(/^(?:critical|warning)$/)]);
+      expect(annotations.summary.length, alert).toBeGreaterThan(20);
+      expect(annotations.description.length, alert).toBeGreaterThan(60);
+    }
+  });
+
+  it("are all tested", () => {
+    expect(Object.keys(behaviours)).toEqual(rules.map(({ alert }) => alert));
+  });
+
+  it.skipIf(promtoolMissing)("are understood by Prometheus", () => {
+    expect(promtool(["check", "rules", file])).toMatchObject({ ok: true });
+  });
+});
+
+const cases = Object.entries(behaviours).flatMap(([alert, { firing, over = {}, quiet }]) => {
+  const now = `ALERTS{alertname="${alert}",alertstate="firing"}`;
+  const ever = `max_over_time(${now}[2h])`;
+  return [
+    ...Object.entries(firing).map(([when, series]) => ({ alert, does: "fires", when, series, expr: now, count: 1 })),
+    ...Object.entries(over).map(([when, series]) => ({ alert, does: "is over", when, series, expr: now, count: 0 })),
+    ...Object.entries(over).map(([when, series]) => ({ alert, does: "fired", when, series, expr: ever, count: 1 })),
+    ...Object.entries(quiet).map(([when, series]) => ({ alert, does: "is quiet", when, series, expr: ever, count: 0 })),
+  ];
+});
+
+describe.skipIf(promtoolMissing).for(cases)("$alert", ({ does, when, series, expr, count }) => {
+  it(`${does} where ${when}`, () => {
+    const directory = mkdtempSync(join(tmpdir(), "spoa-relay-alerts-"));
+    onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+    const testFile = join(directory, "alerts.test.yaml");
+    const samples = count === 0 ? [] : [{ labels: "{}", value: count }];
+    const promql = { expr: `count(${expr})`, eval_time: "60m", exp_samples: samples };
+    const input = Object.entries(series).map(([name, values]) => ({ series: name, values }));
+    const tests = [{ interval: "1m", input_series: input, promql_expr_test: [promql] }];
+    writeFileSync(testFile, JSON.stringify({ rule_files: [file], evaluation_interval: "1m", tests }));
+
+    expect(promtool(["test", "rules", testFile])).toMatchObject({ ok: true });
+  });
+});

@@ -1,41 +1,22 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
-import type { Registry } from "prom-client";
+import type { AggregatorRegistry, PrometheusContentType, Registry } from "prom-client";
 import type { AgentStats } from "../relay/agent-stats.ts";
 import type { ListenAddress } from "../relay/config-schema.ts";
 
 export interface AdminOptions {
-  readonly stats: () => AgentStats;
-  readonly metrics: Registry;
+  readonly stats: () => AgentStats | Promise<AgentStats>;
+  readonly metrics: Registry | AggregatorRegistry<PrometheusContentType>;
   /** Why the agent is not ready: each reason, none where it is. */
-  readonly unready: () => readonly string[];
+  readonly unready: () => readonly string[] | Promise<readonly string[]>;
 }
 
 /** Serves /stats, /metrics, /healthz and /readyz. Rejects with a text that says what to do when the address is taken. */
 export async function serveAdmin(address: ListenAddress, options: AdminOptions): Promise<Server> {
   const server = createServer((request, response) => {
-    const answer = (status: number, type: string, body: string): void => {
-      response.writeHead(status, { "content-type": type }).end(body);
-    };
-    switch (request.url) {
-      case "/stats":
-        return answer(200, "application/json", `${JSON.stringify(options.stats())}\n`);
-      case "/healthz":
-        return answer(200, "text/plain", "ok\n");
-      case "/readyz": {
-        const reasons = options.unready();
-        if (reasons.length === 0) return answer(200, "text/plain", "ready\n");
-        return answer(503, "text/plain", reasons.map((reason) => `${reason}\n`).join(""));
-      }
-      case "/metrics":
-        options.metrics.metrics().then(
-          (text) => answer(200, options.metrics.contentType, text),
-          (error: Error) => answer(500, "text/plain", `${error.message}\n`),
-        );
-        return;
-      default:
-        return answer(404, "text/plain", "known here: /stats /metrics /healthz /readyz\n");
-    }
+    answer(request.url ?? "", options)
+      .catch((error: Error): Answer => ({ status: 503, type: text, body: `${error.message}\n` }))
+      .then(({ status, type, body }) => response.writeHead(status, { "content-type": type }).end(body));
   });
   const listening = once(server, "listening");
   if (address.kind === "unix") server.listen(address.path);
@@ -49,4 +30,32 @@ export async function serveAdmin(address: ListenAddress, options: AdminOptions):
   // Scrapes come and go; they must not keep a stopping agent alive.
   server.unref();
   return server;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+const text = "text/plain";
+
+async function answer(path: string, { stats, metrics, unready }: AdminOptions): Promise<Answer> {
+  switch (path) {
+    case "/stats":
+      return { status: 200, type: "application/json", body: `${JSON.stringify(await stats())}\n` };
+    case "/healthz":
+      return { status: 200, type: text, body: "ok\n" };
+    case "/readyz": {
+      const reasons = await unready();
+      if (reasons.length === 0) return { status: 200, type: text, body: "ready\n" };
+      return { status: 503, type: text, body: reasons.map((reason) => `${reason}\n`).join("") };
+    }
+    case "/metrics": {
+      const body = "clusterMetrics" in metrics ? await metrics.clusterMetrics() : await metrics.metrics();
+      return { status: 200, type: metrics.contentType, body };
+    }
+    default:
+      return { status: 404, type: text, body: "known here: /stats /metrics /healthz /readyz\n" };
+  }
 }

@@ -1,4 +1,6 @@
+import cluster from "node:cluster";
 import { randomBytes } from "node:crypto";
+import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../relay/config.ts";
@@ -15,6 +17,8 @@ import { type AgentVitals, createAgentMetrics } from "./metrics.ts";
 import { Packer } from "./packer.ts";
 import { Shipper } from "./shipper.ts";
 import { toAgentStats } from "./stats.ts";
+import { answerPrimary, workerSlot } from "./worker-channel.ts";
+import { startWorkers } from "./workers.ts";
 
 /** From the first signal to the exit, in milliseconds. */
 const stopWithinMs = 10_000;
@@ -34,7 +38,11 @@ export interface RunningAgent {
  * on standard output instead of enqueueing them, and logs on standard error.
  */
 export function runAgent(configFile: string, dump: boolean): Promise<number> {
-  if (!dump) return runService(configFile, (config, log) => startAgent(config, log));
+  if (!dump) {
+    return runService(configFile, (config, log) =>
+      config.agent.workers > 1 && cluster.isPrimary ? startWorkers(config, log) : startAgent(config, log),
+    );
+  }
   return runService(configFile, (config, log) => startAgent(config, log, process.stdout), 2);
 }
 
@@ -63,7 +71,11 @@ async function startAgent(config: Config, log: Logger, dumpTo?: Writable): Promi
   const shipper: PackSink = dumpTo
     ? new Dump(dumpTo, ledger, (buffer) => packer.recycle(buffer))
     : new Shipper({
-        worker: { agent: name, ingress: config.ingress, ...(options.journal && { journal: options.journal }) },
+        worker: {
+          agent: name,
+          ingress: config.ingress,
+          ...(options.journal && { journal: journalOf(options.journal) }),
+        },
         ledger,
         log,
         onSealed: (contentBytes, sealedBytes, buffer) => {
@@ -133,12 +145,13 @@ async function startAgent(config: Config, log: Logger, dumpTo?: Writable): Promi
   });
   const metrics = createAgentMetrics({ stats, vitals, ackLatency, eventLoopDelay });
 
-  const admin = await serveAdmin(options.admin, { stats, metrics, unready });
+  if (cluster.isWorker) answerPrimary(metrics, () => ({ stats: stats(), unready: unready() }));
+  const admin = cluster.isWorker ? undefined : await serveAdmin(options.admin, { stats, metrics, unready });
   let address: string;
   try {
     address = await listener.listen();
   } catch (error) {
-    admin.close();
+    admin?.close();
     await shipper.stop(0);
     throw error;
   }
@@ -164,7 +177,7 @@ async function startAgent(config: Config, log: Logger, dumpTo?: Writable): Promi
     process.off("SIGHUP", onHangUp);
     packer.close();
     await shipper.stop(Math.max(1_000, stopWithinMs - 1_500 - (Date.now() - startedAtMs)));
-    admin.close();
+    admin?.close();
     eventLoopDelay.stop();
     const givenUp = ledger.dropped.get("given up at exit") ?? 0;
     log.info({ event: "stopped", ...stats() }, "the agent has stopped");
@@ -177,4 +190,10 @@ async function startAgent(config: Config, log: Logger, dumpTo?: Writable): Promi
       return ledger.pending;
     },
   };
+}
+
+/** Each worker has a journal of its own. The first takes over that of an agent without workers. */
+function journalOf<Place extends { readonly directory: string }>(journal: Place): Place {
+  const slot = workerSlot();
+  return slot > 1 ? { ...journal, directory: join(journal.directory, `worker-${slot}`) } : journal;
 }

@@ -1,3 +1,4 @@
+import cluster from "node:cluster";
 import { once } from "node:events";
 import { BlockList, connect, createServer, isIPv6, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:tls";
@@ -83,7 +84,8 @@ export class Listener {
   /** Resolves with the address in words once connections are accepted. Rejects with a text that says what to do. */
   async listen(): Promise<string> {
     const { address, socket, log } = this.#options;
-    if (address.kind === "unix") await removeStaleSocket(address.path);
+    // The workers of an agent share one socket, which the first process has made room for.
+    if (address.kind === "unix" && !cluster.isWorker) await removeStaleSocket(address.path);
     const listening = once(this.#server, "listening");
     if (address.kind === "unix") this.#listenOnFile(address.path, socket);
     else this.#server.listen({ host: address.host, port: address.port, backlog });
@@ -225,7 +227,7 @@ function toBlockList(ranges: readonly AddressRange[]): BlockList {
 }
 
 /** A socket file that nobody listens on any more would keep the agent from starting. */
-async function removeStaleSocket(path: string): Promise<void> {
+export async function removeStaleSocket(path: string): Promise<void> {
   const probe = connect({ path });
   const alive = await once(probe, "connect").then(
     () => true,

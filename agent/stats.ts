@@ -10,6 +10,7 @@ export function toAgentStats(agent: string, since: string, ledger: AgentLedger, 
   const { seen, sampledOut, filtered, looped, pending, enqueued, recovered } = ledger;
   return {
     agent,
+    runs: [agent],
     since,
     seen,
     sampledOut,
@@ -21,5 +22,37 @@ export function toAgentStats(agent: string, since: string, ledger: AgentLedger, 
     enqueued,
     recovered,
     ...gauges,
+  };
+}
+
+/** The figures of several agents as those of one. */
+export function addStats(agent: string, since: string, all: readonly AgentStats[]): AgentStats {
+  const sum = (pick: (stats: AgentStats) => number): number => all.reduce((total, stats) => total + pick(stats), 0);
+  const sums = (pick: (stats: AgentStats) => Readonly<Record<string, number>>): Record<string, number> => {
+    const total: Record<string, number> = {};
+    for (const stats of all) {
+      for (const [reason, count] of Object.entries(pick(stats))) total[reason] = (total[reason] ?? 0) + count;
+    }
+    return total;
+  };
+  return {
+    agent,
+    runs: all.flatMap(({ runs }) => runs),
+    since,
+    seen: sum((stats) => stats.seen),
+    sampledOut: sum((stats) => stats.sampledOut),
+    filtered: sum((stats) => stats.filtered),
+    looped: sum((stats) => stats.looped),
+    unusable: sums((stats) => stats.unusable),
+    dropped: sums((stats) => stats.dropped),
+    pending: sum((stats) => stats.pending),
+    enqueued: sum((stats) => stats.enqueued),
+    recovered: sum((stats) => stats.recovered),
+    packs: sum((stats) => stats.packs),
+    packBytes: sum((stats) => stats.packBytes),
+    connections: sum((stats) => stats.connections),
+    waitingBytes: sum((stats) => stats.waitingBytes),
+    journalBytes: sum((stats) => stats.journalBytes),
+    journalPacks: sum((stats) => stats.journalPacks),
   };
 }

@@ -1,7 +1,9 @@
 /** What `GET /stats` of an agent answers. */
 export interface AgentStats {
-  /** Name and run: sequence numbers and figures count from the start of the run. */
+  /** Name and run; the name alone where several workers are added up. */
   readonly agent: string;
+  /** Name and run of each worker, as in its packs: sequence numbers and figures count from the start of a run. */
+  readonly runs: readonly string[];
   readonly since: string;
   /** The sum of all request figures below. */
   readonly seen: number;

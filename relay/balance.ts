@@ -15,7 +15,7 @@ export function toEquations(agent: AgentStats | undefined, host: HostStats): Equ
   const equations: Equation[] = [];
   if (agent) {
     equations.push(agentEquation(agent));
-    const arrivals = host.agents.find((arrived) => arrived.agent === agent.agent);
+    const arrivals = host.agents.filter((arrived) => agent.runs.includes(arrived.agent));
     equations.push(ingressEquation(agent, arrivals, host.ingress));
   }
   for (const [name, stats] of Object.entries(host.targets)) equations.push(targetEquation(name, stats));
@@ -50,8 +50,9 @@ function agentEquation(stats: AgentStats): Equation {
 }
 
 // The queue may hold packs of other agents and earlier runs: these can only make it larger.
-function ingressEquation(agent: AgentStats, arrivals: AgentArrivals | undefined, ingress: IngressStats): Equation {
-  const arrived = arrivals?.requests ?? 0;
+function ingressEquation(agent: AgentStats, arrivals: readonly AgentArrivals[], ingress: IngressStats): Equation {
+  const arrived = arrivals.reduce((total, { requests }) => total + requests, 0);
+  const arrivedPacks = arrivals.reduce((total, { packs }) => total + packs, 0);
   const away = agent.enqueued - arrived;
   const equation = { title: "ingress queue", whole: ["enqueued", agent.enqueued] } as const;
   const { messages, waiting, expired, deadLettered, deadMessages, problem } = ingress;
@@ -68,7 +69,7 @@ function ingressEquation(agent: AgentStats, arrivals: AgentArrivals | undefined,
   // SQS counts messages and no requests, so it is the packs that must be somewhere. Where they are not, no one can say how
   // many of the requests are missing: all of them count as unaccounted for.
   // Packs of earlier runs, out of the journal, are among the agent's packs: then all that is known is that one is away.
-  const packsAway = agent.recovered > 0 ? 1 : agent.packs - (arrivals?.packs ?? 0);
+  const packsAway = agent.recovered > 0 ? 1 : agent.packs - arrivedPacks;
   const accountedFor = away >= 0 && packsAway <= (messages ?? 0) + deadMessages;
   const inSqs = problem === undefined ? `waiting in SQS: ${messages} messages` : `SQS does not tell: ${problem}`;
   return {

@@ -157,6 +157,14 @@ const agent = section({
     .regex(/^[\x21-\x7e]{1,64}$/, { error: "must be 1 to 64 printable characters" })
     .describe("Name of this agent in packs and figures; the host name by default")
     .optional(),
+  workers: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe(
+      "Processes that share the address, for hosts where one does not keep up; one takes 100,000 requests a second",
+    ),
   sample: percentage.default(1).describe("Share of the requests that is packed at all"),
   stickyBy: stickyBy.optional(),
   when: when.describe("Only requests that match are packed").optional(),

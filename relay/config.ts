@@ -33,6 +33,7 @@ interface AgentConfig {
   readonly socket?: SocketFile;
   readonly admin: ListenAddress;
   readonly name: string;
+  readonly workers: number;
   readonly sample: Sample;
   readonly when?: When;
   readonly redactHeaders: readonly string[];
@@ -150,6 +151,7 @@ function toAgent(agent: ParsedConfig["agent"], directory: string, journalByDefau
     ...(socket && { socket: toSocketFile(socket) }),
     admin: agent.admin,
     name: agent.name ?? hostname().slice(0, 64),
+    workers: agent.workers,
     sample: toSample(agent.sample, agent.stickyBy),
     ...(agent.when && { when: toWhen(agent.when) }),
     redactHeaders: agent.redact.headers,

@@ -1,3 +1,4 @@
+import cluster from "node:cluster";
 import { type Config, loadConfig } from "./config.ts";
 import { createLogger, type Logger } from "./log.ts";
 
@@ -24,22 +25,42 @@ export async function runService(
   const stopped = firstSignal();
   const service = await start(config, log);
   await stopped;
-  process.once("SIGTERM", () => endAtOnce(service, log));
-  process.once("SIGINT", () => endAtOnce(service, log));
+  if (cluster.isPrimary) {
+    process.once("SIGTERM", () => endAtOnce(service, log));
+    process.once("SIGINT", () => endAtOnce(service, log));
+  }
   const givenUp = await service.stop();
   if (givenUp > 0) log.error({ event: "given-up", requests: givenUp }, "requests were given up");
   await new Promise<void>((resolve) => log.flush(() => resolve()));
   return givenUp > 0 ? 1 : 0;
 }
 
+/** What the first process of a cluster sends to a worker that has to stop. */
+export const stopRequest = { kind: "spoa-relay:stop" } as const;
+
 /** Resolves when the process is asked to stop for the first time. */
 export async function firstSignal(): Promise<void> {
+  if (cluster.isWorker) return stopRequested();
   await new Promise<unknown>((resolve) => {
     process.once("SIGTERM", resolve);
     process.once("SIGINT", resolve);
     // The supervisor's end closes its channel; nobody would stop us later.
     process.once("disconnect", resolve);
   });
+}
+
+// Terminals and service managers signal the whole group, and a second signal means haste: only the first process listens.
+async function stopRequested(): Promise<void> {
+  process.on("SIGTERM", () => {});
+  process.on("SIGINT", () => {});
+  await new Promise<void>((resolve) => {
+    process.on("message", (message: { readonly kind?: string }) => {
+      if (message.kind === stopRequest.kind) resolve();
+    });
+    process.once("disconnect", resolve);
+  });
+  // The first process has ended without waiting for us.
+  process.once("disconnect", () => process.exit(1));
 }
 
 function endAtOnce(service: Service, log: Logger): void {

@@ -123,6 +123,7 @@ function hostStats(
 function agentStats(changes: Partial<AgentStats> = {}): AgentStats {
   return {
     agent: "edge~1",
+    runs: ["edge~1"],
     since: "2026-01-02T03:04:05.678Z",
     seen: 36,
     sampledOut: 1,

@@ -97,6 +97,11 @@ export class Rig {
     return this.agents[0];
   }
 
+  /** The admin address of the first agent. */
+  get agentAdmin(): string {
+    return `http://127.0.0.1:${this.#ports.agents[0].admin}`;
+  }
+
   /** HAProxy's, or its master's. */
   get haproxy(): HaproxyProcess {
     return this.#haproxy as HaproxyProcess;

@@ -1,0 +1,62 @@
+import cluster, { type Worker } from "node:cluster";
+import { AggregatorRegistry, type Registry } from "prom-client";
+import type { AgentStats } from "../relay/agent-stats.ts";
+
+// What the first process of an agent and its workers tell each other over the channel that cluster gives them.
+
+const slotVariable = "SPOA_RELAY_WORKER";
+
+/** What a worker has to be started with to be number `slot`, from 1. */
+export function workerEnv(slot: number): Record<string, string> {
+  return { [slotVariable]: String(slot) };
+}
+
+/** The number of this worker, which its successor gets, too; 1 in an agent without workers. */
+export function workerSlot(): number {
+  return cluster.isWorker ? Number(process.env[slotVariable]) : 1;
+}
+
+/** A worker's answer. */
+export interface WorkerReport {
+  readonly stats: AgentStats;
+  readonly unready: readonly string[];
+}
+
+interface Question {
+  readonly kind: "spoa-relay:ask";
+}
+
+interface Answer extends WorkerReport {
+  readonly kind: "spoa-relay:answer";
+}
+
+/** In a worker: answers the first process, and makes the metrics known to it, each with the worker's number. */
+export function answerPrimary(metrics: Registry, report: () => WorkerReport): void {
+  metrics.setDefaultLabels({ worker: String(workerSlot()) });
+  AggregatorRegistry.setRegistries(metrics);
+  // Made for its effect: it listens for the first process.
+  new AggregatorRegistry();
+  process.on("message", (message: Question) => {
+    if (message.kind === "spoa-relay:ask") process.send?.({ kind: "spoa-relay:answer", ...report() } satisfies Answer);
+  });
+}
+
+/** In the first process: asks a worker; undefined where it does not answer within `withinMs`. */
+export async function askWorker(worker: Worker, withinMs: number): Promise<WorkerReport | undefined> {
+  if (!worker.isConnected()) return undefined;
+  return new Promise((resolve) => {
+    const done = (report: WorkerReport | undefined): void => {
+      clearTimeout(timer);
+      worker.off("message", take);
+      resolve(report);
+    };
+    const take = (message: Answer): void => {
+      if (message.kind === "spoa-relay:answer") done(message);
+    };
+    const timer = setTimeout(() => done(undefined), withinMs);
+    worker.on("message", take);
+    worker.send({ kind: "spoa-relay:ask" } satisfies Question, (error) => {
+      if (error) done(undefined);
+    });
+  });
+}

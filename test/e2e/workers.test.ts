@@ -1,0 +1,74 @@
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { Pool } from "undici";
+import { afterEach, describe, expect, it } from "vitest";
+import { addsUp } from "../../relay/balance.ts";
+import { Rig } from "../support/rig.ts";
+import { until } from "../support/until.ts";
+
+let rig: Rig;
+
+afterEach(async () => {
+  await rig?.stop();
+});
+
+describe("an agent with two workers", () => {
+  it("shares one address, and its ledger adds them up", async () => {
+    rig = await Rig.start({ targets: { shadow: "rate: unlimited" }, agent: "  workers: 2" });
+    await send(2_000);
+    expect(addsUp(await rig.settledLedger())).toBe(true);
+    const { seen, enqueued, runs } = await rig.agentStats();
+    expect({ seen, enqueued, runs: runs.length }).toEqual({ seen: 2_000, enqueued: 2_000, runs: 2 });
+    expect(rig.shadows.shadow.received.length).toBe(2_000);
+    // Both have worked.
+    const { agents } = await rig.hostStats();
+    expect(agents.map(({ requests }) => requests > 0)).toEqual([true, true]);
+  }, 40_000);
+
+  it("starts a worker again that was killed, keeps its figures, and shows both in the metrics", async () => {
+    rig = await Rig.start({ targets: { shadow: "rate: unlimited" }, agent: "  workers: 2" });
+    await send(500);
+    await rig.settledLedger();
+    const [victim] = workersOf(rig);
+    process.kill(victim, "SIGKILL");
+    await until(() => rig.output.includes('"event":"worker-ended"'));
+    await until(async () => workersOf(rig).length === 2 && (await rig.agentStats()).runs.length === 3);
+    await send(500);
+    const ledger = await rig.settledLedger();
+    expect(addsUp(ledger)).toBe(true);
+    expect((await rig.agentStats()).seen).toBe(1_000);
+    const metrics = await (await fetch(`${rig.agentAdmin}/metrics`)).text();
+    for (const worker of [1, 2])
+      expect(metrics).toMatch(new RegExp(`spoa_relay_agent_ready\\{.*worker="${worker}"\\} 1`));
+  }, 40_000);
+
+  it("drains them all at SIGTERM and exits with 0", async () => {
+    rig = await Rig.start({ targets: { shadow: "rate: unlimited" }, agent: "  workers: 2\n  drain: 200ms" });
+    await send(300);
+    const agent = rig.agent as NonNullable<typeof rig.agent>;
+    const workers = workersOf(rig);
+    // As a terminal and systemd do: the signal goes to all of them.
+    for (const pid of [...workers, agent.pid as number]) process.kill(pid, "SIGTERM");
+    const [code] = await once(agent, "exit");
+    expect(code, rig.output.slice(-3000)).toBe(0);
+    expect(rig.output.match(/"event":"stopped","agent"/g)?.length).toBe(2);
+    await until(() => rig.shadows.shadow.received.length === 300);
+  }, 40_000);
+});
+
+async function send(count: number): Promise<void> {
+  const pool = new Pool(rig.frontend, { connections: 40 });
+  await Promise.all(
+    Array.from({ length: count }, async (_, i) => {
+      const { body } = await pool.request({ method: "GET", path: `/api/v1/workers/${i}` });
+      await body.dump();
+    }),
+  );
+  await pool.close();
+}
+
+function workersOf({ agent }: Rig): number[] {
+  return execFileSync("ps", ["-o", "pid=", "--ppid", String(agent?.pid)], { encoding: "utf8" })
+    .split("\n")
+    .flatMap((line) => (line.trim() === "" ? [] : [Number(line)]));
+}

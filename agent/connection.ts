@@ -1,5 +1,6 @@
 import type { Duplex } from "node:stream";
 import { DecodeError } from "../relay/decode-error.ts";
+import { FrameTrace } from "./frame-trace.ts";
 import type { PeerLog } from "./peer-log.ts";
 import { type NotifyVisitor, Session, type SessionEnd } from "./spop/session.ts";
 
@@ -31,6 +32,7 @@ export class Connection {
   readonly #session: Session;
   readonly #options: ConnectionOptions;
   readonly #peer: string;
+  readonly #trace: FrameTrace | undefined;
   readonly #closed: Promise<unknown>;
   #oversizeNotifies = 0;
   #malformed: DecodeError | undefined;
@@ -45,6 +47,7 @@ export class Connection {
     this.#options = options;
     this.#session = new Session(options.maxFrameBytes);
     this.#peer = peer;
+    this.#trace = FrameTrace.create(peer);
     this.#closed = new Promise((resolve) => socket.once("close", resolve));
     const deadline = setTimeout(() => this.#helloMissing(), options.helloDeadlineMs);
     socket.once("close", () => clearTimeout(deadline));
@@ -93,6 +96,7 @@ export class Connection {
     if (this.#session.end) return;
     const arrivedMs = performance.now();
     const framesBefore = session.frames;
+    this.#trace?.received(chunk);
     // The answer first, in one write: HAProxy holds the clients' requests until it has it.
     const reply = session.receive(chunk);
     if (session.end?.kind === "health-check" && !this.#options.isHealthy()) return void this.#socket.destroy();
@@ -112,6 +116,7 @@ export class Connection {
   }
 
   #write(reply: Buffer): void {
+    this.#trace?.sent(reply);
     this.#writtenBytes += reply.length;
     this.#socket.write(reply);
   }
@@ -160,6 +165,7 @@ export class Connection {
   #leave(): void {
     const { writableEnded, destroyed } = this.#socket;
     if (writableEnded || destroyed) return;
-    this.#socket.end(this.#session.disconnect("the agent stops"));
+    this.#write(this.#session.disconnect("the agent stops"));
+    this.#socket.end();
   }
 }

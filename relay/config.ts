@@ -119,7 +119,7 @@ function toConfig(parsed: ParsedConfig, file: string): Config {
   const { listen, tls, allow } = parsed.agent;
   if (!tls && !allow && listen.kind === "tcp" && !isLoopback(listen.host)) {
     warnings.push(
-      `agent.listen is ${listen.host}:${listen.port}: whoever reaches it can send requests to be mirrored, and read those of HAProxy on the way; set agent.tls with clientCa, or agent.allow`,
+      `agent.listen is ${listen.host}:${listen.port}, without TLS or a list of peers: whoever reaches it can have requests mirrored; set agent.allow, or agent.tls with clientCa`,
     );
   }
   const { queue } = parsed;

@@ -123,3 +123,38 @@ describe.each([
     expect((await agent.ended)[0]).toBe(0);
   });
 });
+
+describe("NODE_DEBUG=spop", () => {
+  it("prints the frames of both sides on standard error, without credentials", async () => {
+    const agent = await startAgent(["agent/main.ts", "--dump"], { NODE_DEBUG: "spop" });
+    const peer = agent.peer();
+
+    await peer.send(hello());
+    await peer.frames(1);
+    await peer.send(order.subarray(0, 50));
+    await peer.send(order.subarray(50));
+    await peer.frames(2);
+    await agent.stop();
+
+    const frames = agent.stderr().match(/(?<=^SPOP \d+: 127\.0\.0\.1:\d+ ).*$/gm) ?? [];
+    expect(frames).toEqual([
+      expect.stringMatching(/^→ HAPROXY-HELLO stream=0 frame=0 FIN \d+ B supported-versions="2\.0" /),
+      expect.stringMatching(/^← AGENT-HELLO stream=0 frame=0 FIN \d+ B version="2\.0" /),
+      expect.stringMatching(/^→ NOTIFY stream=5 frame=2 FIN \d+ B mirror: id="order-1" .*cookie: …\] body=<14 B>$/),
+      "← ACK stream=5 frame=2 FIN 12 B",
+      expect.stringMatching(/^← AGENT-DISCONNECT /),
+    ]);
+    expect(agent.stderr()).not.toContain("s3cret");
+  });
+
+  it("prints nothing where it is off", async () => {
+    const agent = await startAgent(["agent/main.ts", "--dump"]);
+
+    const peer = agent.peer();
+    await peer.send(hello(), order);
+    await peer.frames(2);
+    await agent.stop();
+
+    expect(agent.stderr()).not.toContain("NOTIFY");
+  });
+});

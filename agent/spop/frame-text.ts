@@ -1,0 +1,106 @@
+import { ByteReader } from "../../relay/byte-reader.ts";
+import { DecodeError } from "../../relay/decode-error.ts";
+import { isSecret, printable } from "../../relay/request-text.ts";
+import { frameFlag, frameType } from "./frame.ts";
+import { type DecodedValue, dataType, decodeTypedData } from "./typed-data.ts";
+
+const typeNames: Readonly<Record<number, string>> = {
+  [frameType.unset]: "UNSET",
+  [frameType.haproxyHello]: "HAPROXY-HELLO",
+  [frameType.haproxyDisconnect]: "HAPROXY-DISCONNECT",
+  [frameType.notify]: "NOTIFY",
+  [frameType.agentHello]: "AGENT-HELLO",
+  [frameType.agentDisconnect]: "AGENT-DISCONNECT",
+  [frameType.ack]: "ACK",
+};
+const itemTypes: readonly number[] = [
+  frameType.haproxyHello,
+  frameType.haproxyDisconnect,
+  frameType.agentHello,
+  frameType.agentDisconnect,
+];
+// Under any other name headers are binary data like a body: only their size is shown.
+const headerArguments: readonly string[] = ["arg_hdrs", "hdrs", "headers", "res_hdrs"];
+const shownCharacters = 60;
+
+/**
+ * A frame in one line for a person: type, identifiers, flags, size, and the names in it with their values, cut after 60
+ * characters. Of credentials and binary data nothing is shown. Never throws: what cannot be read is said to be so.
+ */
+export function formatFrame(bytes: Uint8Array, start: number, end: number): string {
+  const reader = new ByteReader(bytes, start, end);
+  const parts: string[] = [];
+  try {
+    const type = reader.u8();
+    parts.push(typeNames[type] ?? `type ${type}`);
+    const flags = reader.u32();
+    parts.push(`stream=${reader.bigVarint()} frame=${reader.bigVarint()} ${flagNames(flags)} ${end - start} B`);
+    if (itemTypes.includes(type)) while (!reader.done) parts.push(formatItem(reader));
+    else if (type === frameType.notify) while (!reader.done) formatMessage(reader, parts);
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    parts.push(`… ${error.message}`);
+  }
+  return parts.join(" ");
+}
+
+function flagNames(flags: number): string {
+  const names = [(flags & frameFlag.fin) === 0 ? "unfinished" : "FIN", (flags & frameFlag.abort) === 0 ? "" : "ABORT"];
+  return names.filter((name) => name !== "").join("|");
+}
+
+/** What has been read goes to `parts` even where the rest cannot be. */
+function formatMessage(reader: ByteReader, parts: string[]): void {
+  parts.push(`${shorten(reader.latin1())}:`);
+  for (let left = reader.u8(); left > 0; left--) parts.push(formatItem(reader));
+}
+
+function formatItem(reader: ByteReader): string {
+  const name = reader.latin1();
+  const type = reader.u8() & 0x0f;
+  reader.offset--;
+  const value = decodeTypedData(reader);
+  return `${shorten(name)}=${isSecret(name) ? "…" : formatValue(name, type, value)}`;
+}
+
+function formatValue(name: string, type: number, value: DecodedValue): string {
+  if (headerArguments.includes(name)) {
+    if (typeof value === "string") return formatHeaders(headersOfText(value));
+    if (value instanceof Uint8Array) return formatHeaders(headersOfBlock(value));
+  }
+  if (typeof value === "string") return `"${shorten(value)}"`;
+  if (!(value instanceof Uint8Array)) return String(value);
+  if (type === dataType.ipv4) return value.join(".");
+  if (type === dataType.ipv6)
+    return Buffer.from(value)
+      .toString("hex")
+      .replace(/.{4}(?!$)/g, "$&:");
+  return `<${value.length} B>`;
+}
+
+function formatHeaders(headers: Iterable<readonly [string, string]>): string {
+  const shown = [...headers].map(([name, value]) => `${shorten(name)}: ${isSecret(name) ? "…" : shorten(value)}`);
+  return `[${shown.join(", ")}]`;
+}
+
+function* headersOfText(text: string): Generator<readonly [string, string]> {
+  for (const line of text.split("\r\n").filter((line) => line !== "")) {
+    const colon = line.indexOf(":");
+    // Without a name nobody knows whether it is a secret.
+    yield colon < 0 ? [line.slice(0, 8), "…"] : [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
+  }
+}
+
+function* headersOfBlock(block: Uint8Array): Generator<readonly [string, string]> {
+  const reader = new ByteReader(block);
+  while (!reader.done) {
+    const header = [reader.latin1(), reader.latin1()] as const;
+    if (header[0] === "") return;
+    yield header;
+  }
+}
+
+function shorten(text: string): string {
+  const rest = text.length - shownCharacters;
+  return printable(rest > 0 ? `${text.slice(0, shownCharacters)}… (${text.length} B)` : text);
+}

@@ -3,9 +3,16 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { parse } from "yaml";
+import { AckLatency } from "../../agent/ack-latency.ts";
+import { EventLoopDelay } from "../../agent/event-loop-delay.ts";
+import { createLedger } from "../../agent/ledger.ts";
+import { type AgentVitals, createAgentMetrics } from "../../agent/metrics.ts";
+import { type AgentGauges, toAgentStats } from "../../agent/stats.ts";
+import { createHostMetrics } from "../../functions/metrics.ts";
 import { promtool, promtoolMissing } from "../support/promtool.ts";
 
-const file = resolve(import.meta.dirname, "../../agent/prometheus/alerts.yaml");
+const root = resolve(import.meta.dirname, "../..");
+const file = join(root, "agent/prometheus/alerts.yaml");
 
 /** Series by name and labels: a sample each minute, in promtool's notation (`0+5x60`: from 0, five more, sixty times). */
 type Series = Readonly<Record<string, string>>;
@@ -157,6 +164,7 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
 
 interface Rule {
   readonly alert: string;
+  readonly expr: string;
   readonly labels: { readonly severity: string };
   readonly annotations: { readonly summary: string; readonly description: string };
 }
@@ -174,6 +182,14 @@ describe("the alerts for Prometheus", () => {
     }
   });
 
+  it("look at nothing that agent and host do not tell", () => {
+    const told = new Set(metricNames());
+    for (const { expr } of rules) {
+      const names = [...expr.matchAll(/spoa_relay_\w+/g)].map(([name]) => name.replace(/_bucket$/, ""));
+      expect(names.filter((name) => !told.has(name))).toEqual([]);
+    }
+  });
+
   it("are all tested", () => {
     expect(Object.keys(behaviours)).toEqual(rules.map(({ alert }) => alert));
   });
@@ -182,6 +198,41 @@ describe("the alerts for Prometheus", () => {
     expect(promtool(["check", "rules", file])).toMatchObject({ ok: true });
   });
 });
+
+describe("the README", () => {
+  it("names every alert and every metric, and no others", () => {
+    const [section] = /^## Operate$.*?(?=^## )/ms.exec(readFileSync(join(root, "README.md"), "utf8")) ?? [""];
+    const named = (pattern: RegExp) => [...section.matchAll(pattern)].map(([, name]) => name).sort();
+
+    // Short forms stand for the prefix of the first in their cell.
+    const metrics = section.split("\n").flatMap((line) => {
+      const [, prefix = ""] = /^\| `(spoa_relay_(?:agent_)?)/.exec(line) ?? [];
+      return [...line.matchAll(/`(?:…_|(?=spoa_relay_))([a-z]\w+)(?:\{[\w,]+\})?`/g)].map(([, name]) =>
+        name.startsWith("spoa_relay_") ? name : prefix + name,
+      );
+    });
+    expect(metrics.sort()).toEqual(metricNames().sort());
+    const alerts = rules.map(({ alert }) => alert.replace(/^SpoaRelay/, "")).sort();
+    expect(named(/`((?:Agent|Host|Packs|Queue|Healthy|Ack|Event|Target|Dead|Undecodable)[A-Za-z]+)`/g)).toEqual(alerts);
+  });
+});
+
+function metricNames(): string[] {
+  const eventLoopDelay = new EventLoopDelay();
+  onTestFinished(() => eventLoopDelay.stop());
+  const stats = () => toAgentStats("edge~1", "", createLedger(), {} as AgentGauges);
+  const agentMetrics = createAgentMetrics({
+    stats,
+    vitals: () => ({}) as AgentVitals,
+    ackLatency: new AckLatency(),
+    eventLoopDelay,
+  });
+  const hostMetrics = createHostMetrics(() => Promise.reject(new Error("not to be read")));
+  return [agentMetrics, hostMetrics]
+    .flatMap((registry) => registry.getMetricsAsArray())
+    .map(({ name }) => name)
+    .filter((name) => name.startsWith("spoa_relay_"));
+}
 
 const cases = Object.entries(behaviours).flatMap(([alert, { firing, over = {}, quiet }]) => {
   const now = `ALERTS{alertname="${alert}",alertstate="firing"}`;

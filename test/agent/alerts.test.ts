@@ -120,6 +120,11 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
       "few requests come": { [ready]: "1x60", [seen]: oneEach7Minutes },
       "requests come": { [ready]: "1x60", [seen]: "0+50x60", [connections]: "4x60", [accepted]: "0+60x60" },
       "no HAProxy has ever come": { [ready]: "1x60", [seen]: "0x60", [connections]: "0x60", [accepted]: "0x60" },
+      "one of two workers gets nothing any more": {
+        [ready]: "1x60",
+        [agent("spoa_relay_agent_requests_seen_total", ',worker="1"')]: "0+50x60",
+        [agent("spoa_relay_agent_requests_seen_total", ',worker="2"')]: "0+50x40 2000x20",
+      },
       "it is not ready, which is told otherwise": { [ready]: "0x60", [seen]: "0+50x40 2000x20" },
     },
   },

@@ -6,7 +6,8 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { run } from "../support/command-line.ts";
 
 const units = resolve(import.meta.dirname, "../../agent/systemd");
-const missing = spawnSync("systemd-analyze", ["--version"]).error !== undefined;
+const analyze = "systemd-analyze";
+const missing = spawnSync(analyze, ["--version"]).error !== undefined;
 if (missing) process.stderr.write("skipped: systemd-analyze is missing (Debian package systemd)\n");
 
 // Of 100; the network, the file system it is on and V8's compiler are what is left.
@@ -14,12 +15,12 @@ const exposureMost = 15;
 
 describe.skipIf(missing).for(["spoa-relay-agent.service", "spoa-relay-host.service"])("%s", (unit) => {
   it("is understood by systemd, every line of it", async () => {
-    expect(await run("systemd-analyze", "verify", withNode(unit))).toEqual({ code: 0, stdout: "", stderr: "" });
+    expect(await run(analyze, "verify", withNode(unit))).toEqual({ code: 0, stdout: "", stderr: "" });
   });
 
   it("leaves little exposed", async () => {
     const options = ["security", "--offline=true", "--no-pager", `--threshold=${exposureMost}`];
-    const { code, stdout } = await run("systemd-analyze", ...options, withNode(unit));
+    const { code, stdout } = await run(analyze, ...options, withNode(unit));
 
     expect(stdout).toContain("Overall exposure level");
     expect(code).toBe(0);

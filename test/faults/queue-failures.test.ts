@@ -86,8 +86,9 @@ describe.concurrent("a queue that", () => {
       const numbers = queue.stored.map(({ seq }) => seq).sort((a, b) => a - b);
       expect(numbers).toEqual(Array.from({ length: packs }, (_, i) => i + 1));
       expect(queue.stored.reduce((sum, { count }) => sum + count, 0)).toBe(sent);
-      expect(agent.events("queue-down")).toHaveLength(1);
+      await until(() => agent.events("queue-up").length > 0);
       expect(agent.events("queue-up")).toHaveLength(1);
+      expect(agent.events("queue-down")).toHaveLength(1);
     },
   );
 });

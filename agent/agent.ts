@@ -24,7 +24,7 @@ import { startWorkers } from "./workers.ts";
 const stopWithinMs = 10_000;
 
 /** A running agent. */
-export interface RunningAgent {
+interface RunningAgent {
   /** Where HAProxy connects. */
   readonly address: string;
   /** Drains and resolves with the number of requests that could not be saved. */

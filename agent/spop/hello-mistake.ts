@@ -7,7 +7,7 @@ const httpMethods = ["GET ", "POST", "PUT ", "HEAD", "OPTI", "DELE", "PATC", "CO
  */
 export function helloMistake(announcedBytes: number): string | undefined {
   if (announcedBytes >>> 16 === 0x1603) {
-    return "this is a TLS ClientHello, and the agent listens without TLS: remove ssl from the server line in HAProxy";
+    return "this is a TLS ClientHello, and the agent listens without TLS: remove ssl from the server line in HAProxy, or set agent.tls";
   }
   const first = Buffer.alloc(4);
   first.writeUInt32BE(announcedBytes);

@@ -1,0 +1,111 @@
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { FromWorker } from "../../agent/shipper-messages.ts";
+import { Shipping } from "../../agent/shipping.ts";
+import { readMessage } from "../../relay/message.ts";
+import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
+import { packContent } from "../support/captured-requests.ts";
+import { until } from "../support/until.ts";
+
+const agent = "edge-1~0badcafe";
+let directory: string;
+let queue: EmbeddedQueue;
+let posted: FromWorker[];
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "spoa-relay-shipping-"));
+  queue = EmbeddedQueue.open({ directory, name: "ingress" });
+  posted = [];
+});
+
+afterEach(() => {
+  queue.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+describe.each(["with a journal", "without a journal"])("shipping %s", (kind) => {
+  it("brings packs into the queue, to the last byte, and says so", async () => {
+    const shipping = createShipping(kind);
+    const contents = [1, 2, 3].map((sequence) => packContent({ sequence }));
+    for (const content of contents) add(shipping, content, 1);
+    await shipping.finish(1_000);
+    const { signal } = new AbortController();
+    const deliveries = await queue.receive({ max: 10, waitMs: 0, visibilityMs: 1_000, signal });
+    expect(deliveries.map((delivery) => (readMessage(delivery) as { sequence: number }).sequence)).toEqual([1, 2, 3]);
+    expect(sum("shipped", "requests")).toBe(3);
+    // What was counted as memory is given back to the last byte.
+    expect(sum("sealed", "heldBytes")).toBe(sum("shipped", "heldBytes"));
+  });
+
+  it("drops a pack beyond the limit of a message, counts its requests, and goes on with the others", async () => {
+    const shipping = createShipping(kind);
+    add(shipping, randomBytes(1_200_000), 1);
+    add(shipping, packContent({ sequence: 8 }), 1);
+    await shipping.finish(1_000);
+    expect(posted.filter((message) => message.kind === "dropped")).toMatchObject([{ reason: "oversize", requests: 1 }]);
+    expect(queue.depth()).toEqual({ messages: 1, requests: 1 });
+    const held = sum("sealed", "heldBytes");
+    expect(held).toBe(sum("shipped", "heldBytes") + sum("dropped", "heldBytes"));
+  });
+});
+
+describe("shipping while the queue is away", () => {
+  it("gives up at the end what is in no journal, and says how much", async () => {
+    const shipping = createShipping("without a journal");
+    queue.close();
+    add(shipping, packContent(), 5);
+    await until(() => posted.some(({ kind }) => kind === "queueFailed"));
+    await shipping.finish(50);
+    expect(posted.filter(({ kind }) => kind === "dropped")).toMatchObject([
+      { reason: "given up at exit", requests: 5, volatileRequests: 5 },
+    ]);
+  });
+
+  it("leaves to the next run what is in the journal, which sends it as recovered", async () => {
+    const first = createShipping("with a journal");
+    queue.close();
+    add(first, packContent(), 5);
+    await until(() => posted.some(({ kind }) => kind === "queueFailed"));
+    await first.finish(10_000);
+    expect(posted.filter(({ kind }) => kind === "dropped")).toEqual([]);
+
+    queue = EmbeddedQueue.open({ directory, name: "ingress" });
+    const next = createShipping("with a journal", "edge-1~00000002");
+    await next.finish(1_000);
+    expect(posted.filter(({ kind }) => kind === "recovered")).toMatchObject([{ packs: 1, requests: 5, damaged: 0 }]);
+    expect(sum("shipped", "recoveredRequests")).toBe(5);
+    expect(sum("shipped", "requests")).toBe(0);
+    expect(queue.depth().messages).toBe(1);
+  });
+});
+
+function createShipping(kind: string, run = agent): Shipping {
+  const journal = {
+    directory: join(directory, "journal"),
+    maxBytes: 64 * 1024 * 1024,
+    whenFull: "drop-oldest",
+  } as const;
+  return new Shipping({
+    agent: run,
+    queue,
+    ...(kind === "with a journal" && { journal }),
+    post: (message) => posted.push(message),
+  });
+}
+
+function add(shipping: Shipping, content: Buffer, count: number): void {
+  const buffer = new ArrayBuffer(content.length);
+  Buffer.from(buffer).set(content);
+  const at = new Date(0).toISOString();
+  const summary = { v: 1, pack: "0", agent, seq: 1, count, bytes: content.length, first: at, last: at } as const;
+  shipping.add({ kind: "pack", buffer, bytes: content.length, summary });
+}
+
+function sum(kind: FromWorker["kind"], figure: string): number {
+  return posted
+    .filter((message) => message.kind === kind)
+    .reduce((total, message) => total + Number((message as unknown as Record<string, unknown>)[figure]), 0);
+}

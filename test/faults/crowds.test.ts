@@ -75,7 +75,9 @@ async function restingFiles(agent: Agent): Promise<number> {
   return openFiles(agent.pid);
 }
 
-const maxMiB = 200;
+// An idle agent takes 140, and of the rest most is garbage that V8 has not collected yet: 25 are in use after 150,000
+// connections.
+const maxMiB = 300;
 
 it("serves 1,000 connections at once, and forgets them", { timeout: 20_000 }, async () => {
   const agent = await startAgent();

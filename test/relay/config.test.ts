@@ -24,6 +24,7 @@ const example = `agent:
   listen: unix:/run/spoa-relay.sock
   admin: "[::1]:9000"
   name: edge-1
+  workers: 2
   sample: 50%
   stickyBy: {cookie: sid, missing: in}
   when:
@@ -121,6 +122,7 @@ describe("loadConfig", () => {
       listen: { kind: "unix", path: "/run/spoa-relay.sock" },
       admin: { kind: "tcp", host: "::1", port: 9_000 },
       name: "edge-1",
+      workers: 2,
       sample: { fraction: 0.5, stickyBy: { by: "cookie", name: "sid", missing: "in" } },
       when: { methods: ["GET", "POST"], path: /^\/api\//, headers: { "x-env": /^prod$/ } },
       redactHeaders: ["authorization", "cookie"],

@@ -154,7 +154,7 @@ function load(text: string): Config {
 /** Of an agent that has put 300 requests in three packs into the queue. */
 function equations(ingress: Partial<IngressStats>, { recovered = 0, ...arrived }: Arrived) {
   const figures = { seen: 300, sampledOut: 0, filtered: 0, looped: 0, pending: 0, enqueued: 300, packs: 3, recovered };
-  const agent = { agent: "edge~1", unusable: {}, dropped: {}, ...figures } as AgentStats;
+  const agent = { agent: "edge~1", runs: ["edge~1"], unusable: {}, dropped: {}, ...figures } as AgentStats;
   const agents = [{ agent: agent.agent, missingPacks: 0, ...arrived }];
   return toEquations(agent, { ingress: { deadLettered: 0, deadMessages: 0, ...ingress }, agents, targets: {} });
 }

@@ -4,7 +4,7 @@ import { AggregatorRegistry } from "prom-client";
 import type { AgentStats } from "../relay/agent-stats.ts";
 import type { Config } from "../relay/config.ts";
 import type { Logger } from "../relay/log.ts";
-import { type Service, stopRequest } from "../relay/service.ts";
+import { agentNodeFlags, type Service, stopRequest } from "../relay/service.ts";
 import { serveAdmin } from "./admin.ts";
 import { removeStaleSocket } from "./listener.ts";
 import { addStats } from "./stats.ts";
@@ -69,7 +69,8 @@ class WorkerPool {
 
   async start(): Promise<void> {
     // The workers run the very command that started this process.
-    cluster.setupPrimary({ args: process.argv.slice(2) });
+    const execArgv = [...process.execArgv, ...agentNodeFlags];
+    cluster.setupPrimary({ args: process.argv.slice(2), execArgv });
     const first = Array.from({ length: this.#config.agent.workers }, (_, i) => this.#fork(i + 1));
     await Promise.all(first.map((worker) => started(worker)));
     this.#snapshotTimer = setInterval(() => this.#ask(), snapshotMs);

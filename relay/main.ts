@@ -18,7 +18,7 @@ import { readMessage } from "./message.ts";
 import { parseRuntimeMs, writeMirrorConfig } from "./mirror.ts";
 import type { EmbeddedQueue } from "./queue/embedded.ts";
 import { formatRequest } from "./request-text.ts";
-import { firstSignal, runService } from "./service.ts";
+import { agentNodeFlags, firstSignal, runService } from "./service.ts";
 import { openStores, type Stores } from "./stores.ts";
 import { supervise } from "./supervisor.ts";
 
@@ -198,7 +198,10 @@ async function runUp(configFile: string, end?: AbortSignal): Promise<number> {
   firstSignal().then(() => stop.abort());
   end?.addEventListener("abort", () => stop.abort());
   const code = await supervise(
-    ["agent", "host"].map((name) => ({ name, args: [name, "--config", configFile] })),
+    [
+      { name: "agent", args: ["agent", "--config", configFile], nodeFlags: agentNodeFlags },
+      { name: "host", args: ["host", "--config", configFile] },
+    ],
     log,
     stop.signal,
   );

@@ -7,6 +7,8 @@ import type { Logger } from "./log.ts";
 export interface Part {
   readonly name: string;
   readonly args: readonly string[];
+  /** Flags for Node. */
+  readonly nodeFlags?: readonly string[];
 }
 
 // Who ends earlier could not start: a taken port, a directory that cannot be written.
@@ -41,10 +43,14 @@ async function keepRunning(part: Part, log: Logger, ending: AbortSignal, fail: (
 
 async function runOnce(part: Part, ending: AbortSignal): Promise<number> {
   // Detached, so that Ctrl+C reaches only us and the parts get one signal, not two. The channel tells them if we die.
-  const child = spawn(process.execPath, [...process.execArgv, process.argv[1], ...part.args], {
-    detached: true,
-    stdio: ["ignore", "inherit", "inherit", "ipc"],
-  });
+  const child = spawn(
+    process.execPath,
+    [...process.execArgv, ...(part.nodeFlags ?? []), process.argv[1], ...part.args],
+    {
+      detached: true,
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    },
+  );
   const terminate = (): void => {
     child.kill("SIGTERM");
   };

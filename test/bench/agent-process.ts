@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { AgentStats } from "../../relay/agent-stats.ts";
+import { agentNodeFlags } from "../../relay/service.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { until } from "../support/until.ts";
 
@@ -30,7 +31,7 @@ log: silent
 `,
     );
     const flags = profile ? ["--cpu-prof", `--cpu-prof-dir=${directory}`] : [];
-    const child = spawn(process.execPath, [...flags, bundle, "--config", config], {
+    const child = spawn(process.execPath, [...agentNodeFlags, ...flags, bundle, "--config", config], {
       stdio: "inherit",
       env: { ...process.env, AWS_ACCESS_KEY_ID: "bench", AWS_SECRET_ACCESS_KEY: "bench", AWS_REGION: "us-east-1" },
     });

@@ -154,7 +154,19 @@ function load(text: string): Config {
 /** Of an agent that has put 300 requests in three packs into the queue. */
 function equations(ingress: Partial<IngressStats>, { recovered = 0, ...arrived }: Arrived) {
   const figures = { seen: 300, sampledOut: 0, filtered: 0, looped: 0, pending: 0, enqueued: 300, packs: 3, recovered };
-  const agent = { agent: "edge~1", runs: ["edge~1"], unusable: {}, dropped: {}, ...figures } as AgentStats;
+  const agent: AgentStats = {
+    agent: "edge~1",
+    runs: ["edge~1"],
+    since: "2026-01-02T03:04:05.678Z",
+    unusable: {},
+    dropped: {},
+    packBytes: 0,
+    connections: 0,
+    waitingBytes: 0,
+    journalBytes: 0,
+    journalPacks: 0,
+    ...figures,
+  };
   const agents = [{ agent: agent.agent, missingPacks: 0, ...arrived }];
   return toEquations(agent, { ingress: { deadLettered: 0, deadMessages: 0, ...ingress }, agents, targets: {} });
 }

@@ -2,9 +2,11 @@ import type { MessagePort } from "node:worker_threads";
 import { openIngress } from "../relay/queue/ingress.ts";
 import type { FromWorker, ToWorker, WorkerOptions } from "./shipper-messages.ts";
 import { Shipping } from "./shipping.ts";
+import { yieldToOthers } from "./thread-priority.ts";
 
 /** Runs in the shipper's thread. Resolves when it is ready; the port keeps what comes earlier. */
 export async function runShipperWorker(port: MessagePort, options: WorkerOptions): Promise<void> {
+  yieldToOthers();
   const ingress = await openIngress(options.ingress);
   const shipping = new Shipping({
     agent: options.agent,

@@ -182,7 +182,7 @@ const agent = section({
     requests: z.int().min(1).max(10_000).default(1_000),
     linger: duration.prefault("250ms").describe("How long a pack waits for more"),
   }).prefault({}),
-  buffer: size.prefault("64MiB").describe("What may wait for the queue; beyond it the newest is dropped and counted"),
+  buffer: size.prefault("32MiB").describe("What may wait for the queue; beyond it the newest is dropped and counted"),
   journal: journal
     .describe(
       "Keeps packs on disk until the queue has them. By default for a queue in SQS; an embedded one is on disk itself",

@@ -33,7 +33,13 @@ log: silent
     const flags = profile ? ["--cpu-prof", `--cpu-prof-dir=${directory}`] : [];
     const child = spawn(process.execPath, [...agentNodeFlags, ...flags, bundle, "--config", config], {
       stdio: "inherit",
-      env: { ...process.env, AWS_ACCESS_KEY_ID: "bench", AWS_SECRET_ACCESS_KEY: "bench", AWS_REGION: "us-east-1" },
+      env: {
+        ...process.env,
+        MALLOC_ARENA_MAX: "2",
+        AWS_ACCESS_KEY_ID: "bench",
+        AWS_SECRET_ACCESS_KEY: "bench",
+        AWS_REGION: "us-east-1",
+      },
     });
     const agent = new AgentProcess(port, admin, directory, child);
     await until(async () => (await fetch(`http://127.0.0.1:${admin}/healthz`).catch(() => undefined))?.ok === true);

@@ -92,7 +92,7 @@ describe("loadConfig", () => {
       redactHeaders: [],
       maxFrameBytes: 16_777_216,
       pack: { bytes: 63_488, requests: 1_000, lingerMs: 250 },
-      bufferBytes: 67_108_864,
+      bufferBytes: 33_554_432,
       drainMs: 3_000,
     });
     expect(config.agent.name).not.toBe("");

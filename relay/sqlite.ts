@@ -1,10 +1,11 @@
-import { mkdirSync } from "node:fs";
+import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 
 export interface SqliteOptions<Name extends string> {
   /** Made if it is missing, readable by its owner only. */
   readonly directory: string;
+  /** Made readable by its owner only, whoever may read the directory. */
   readonly file: string;
   /** Run before anything is written; the page size, for one, cannot be changed later. */
   readonly pragmas: string;
@@ -31,7 +32,9 @@ export class SqliteFile<Name extends string> {
     this.#toError = toError;
     const database = this.guard(() => {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
-      const opened = new DatabaseSync(join(directory, file), { timeout: busyMs });
+      const path = join(directory, file);
+      createPrivately(path);
+      const opened = new DatabaseSync(path, { timeout: busyMs });
       // NORMAL: what is committed outlives every end of the process; of the machine's power, all but the last moments.
       opened.exec(`${pragmas}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
         PRAGMA journal_size_limit = 8388608`);
@@ -80,5 +83,15 @@ export class SqliteFile<Name extends string> {
 
   close(): void {
     if (!this.closed) this.#database.close();
+  }
+}
+
+/** Makes the file where it is missing, readable by its owner only; SQLite makes those beside it as it finds this one. */
+function createPrivately(path: string): void {
+  try {
+    // wx: a file that is there must not be opened and closed, since that would end this process's locks on it.
+    closeSync(openSync(path, "wx", 0o600));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
@@ -260,6 +260,15 @@ describe("EmbeddedQueue: the file", () => {
     for (const reader of readers) await reader.kill();
 
     expect(printed).toEqual(readers.map(() => ["ready"]));
+  });
+
+  it("can be read by its owner only, also in a directory that everybody may read", async () => {
+    const directory = newDirectory();
+    chmodSync(directory, 0o755);
+    await open({ directory }).send([message()]);
+    const modes = readdirSync(directory).map((file) => (statSync(join(directory, file)).mode & 0o777).toString(8));
+
+    expect(modes).toEqual(["600", "600", "600"]);
   });
 
   it("is refused where it is no queue", () => {

@@ -6,11 +6,15 @@ import { encodeJournalRecord, JournalSegment } from "./journal-segment.ts";
 export interface JournalOptions {
   /** Made if it is missing, readable by its owner only. For one process at a time. */
   readonly directory: string;
+  /** Name and run of the agent: what other runs have left is recovered. */
+  readonly run: string;
   /** What all segments may hold together. */
   readonly maxBytes: number;
   /** What gives way where there is no room: the packs that have waited longest, or the one that comes. */
   readonly whenFull: "drop-oldest" | "drop-newest";
-  /** Is told of requests that are lost to a full or a damaged journal; `recovered` where an earlier process wrote them. */
+  /** Is told of requests that were held when their segment had to give way: they are in memory alone from now on. */
+  readonly onExposed: (requests: number) => void;
+  /** Is told of requests that are lost to a full or a damaged journal; `recovered` where another run wrote them. */
   readonly onLost: (reason: "journal full" | "journal damaged", requests: number, recovered: boolean) => void;
 }
 
@@ -62,16 +66,8 @@ export class Journal {
     this.#options = options;
     mkdirSync(options.directory, { recursive: true, mode: 0o700 });
     takeLock(options.directory);
-    const files = readdirSync(options.directory).filter((name) => /^\d{10}\.seg$/.test(name));
-    let damaged = 0;
-    for (const file of files.sort()) {
-      const found = JournalSegment.recover(join(options.directory, file));
-      damaged += found.damaged;
-      this.#nextNumber = Number(file.slice(0, 10)) + 1;
-      if (found.segment.open === 0) found.segment.remove();
-      else this.#keep(found.segment);
-    }
-    const requests = this.#segments.reduce((sum, segment) => sum + segment.waitingRequests, 0);
+    const damaged = this.#recover();
+    const requests = this.#segments.reduce((sum, segment) => sum + segment.requestsIn("waiting"), 0);
     this.recovery = { packs: this.waiting, requests, damaged };
   }
 
@@ -119,15 +115,29 @@ export class Journal {
       const { index, requests, message } = guard(() => segment.take());
       const ticket = { segment, index };
       if (message) return { ticket, message };
-      this.#options.onLost("journal damaged", requests, segment.recovered);
+      this.#options.onLost("journal damaged", requests, this.isRecovered(ticket));
       this.done(ticket);
     }
   }
 
   /** The pack needs its place no more. */
   done({ segment, index }: Ticket): void {
-    segment.done(index);
-    if (segment.open === 0 && segment !== this.#active()) guard(() => this.#remove(segment));
+    guard(() => {
+      segment.done(index);
+      if (segment.open > 0 || !segment.kept) return;
+      if (segment === this.#active()) this.#reset(segment);
+      else this.#remove(segment);
+    });
+  }
+
+  /** False where the pack is in memory alone, because its segment had to give way to newer ones. */
+  keeps({ segment }: Ticket): boolean {
+    return segment.kept;
+  }
+
+  /** Whether another run of the agent has written the pack. */
+  isRecovered({ segment }: Ticket): boolean {
+    return segment.run !== this.#options.run;
   }
 
   close(): void {
@@ -147,25 +157,51 @@ export class Journal {
     const active = this.#active();
     if (active && active.bytes + recordBytes <= segmentBytes) return active;
     const name = `${String(this.#nextNumber).padStart(10, "0")}.seg`;
-    const segment = JournalSegment.create(join(this.#options.directory, name));
+    const segment = JournalSegment.create(join(this.#options.directory, name), this.#options.run);
     this.#nextNumber++;
-    // What was full and done all along is free only now that it is not the one to append to.
-    if (active?.open === 0) this.#remove(active);
     this.#keep(segment);
     return segment;
   }
 
   #makeRoom(recordBytes: number): boolean {
-    const { maxBytes, whenFull, onLost } = this.#options;
+    const { maxBytes, whenFull, run, onExposed, onLost } = this.#options;
+    if (recordBytes > maxBytes) return false;
     while (this.#bytes + recordBytes > maxBytes) {
       const oldest = this.#segments[0];
       if (whenFull === "drop-newest" || !oldest) return false;
-      const { recovered, waitingRequests } = oldest;
+      const waitingRequests = oldest.requestsIn("waiting");
+      const heldRequests = oldest.requestsIn("held");
       // What is held in memory is still sent; only what waits on disk alone is lost with its segment.
       this.#remove(oldest);
-      if (waitingRequests > 0) onLost("journal full", waitingRequests, recovered);
+      if (heldRequests > 0 && oldest.run === run) onExposed(heldRequests);
+      if (waitingRequests > 0) onLost("journal full", waitingRequests, oldest.run !== run);
     }
     return true;
+  }
+
+  /** Opens what is there; a file that cannot be read counts as damaged and stays. */
+  #recover(): number {
+    const { directory } = this.#options;
+    const files = readdirSync(directory).filter((name) => /^\d{10}\.seg$/.test(name));
+    let damaged = 0;
+    for (const file of files.sort()) {
+      this.#nextNumber = Number(file.slice(0, 10)) + 1;
+      try {
+        const found = JournalSegment.recover(join(directory, file));
+        damaged += found.damaged;
+        if (found.segment.open === 0) found.segment.remove();
+        else this.#keep(found.segment);
+      } catch {
+        damaged++;
+      }
+    }
+    return damaged;
+  }
+
+  #reset(segment: JournalSegment): void {
+    this.#bytes -= segment.bytes;
+    segment.reset();
+    this.#bytes += segment.bytes;
   }
 
   #keep(segment: JournalSegment): void {
@@ -187,17 +223,33 @@ const lockFile = "lock";
 function takeLock(directory: string): void {
   const path = join(directory, lockFile);
   const holder = readHolder(path);
-  if (holder !== undefined && holder !== process.pid && isAlive(holder)) {
-    throw new JournalError(`another agent (process ${holder}) uses the journal in ${directory}: give each its own`);
+  if (holder && holder.pid !== process.pid && startOf(holder.pid) === holder.start) {
+    throw new JournalError(`another agent (process ${holder.pid}) uses the journal in ${directory}: give each its own`);
   }
-  writeFileSync(path, String(process.pid), { mode: 0o600 });
+  writeFileSync(path, `${process.pid} ${startOf(process.pid)}`, { mode: 0o600 });
 }
 
-function readHolder(path: string): number | undefined {
+interface Holder {
+  readonly pid: number;
+  readonly start: string;
+}
+
+function readHolder(path: string): Holder | undefined {
   try {
-    return Number(readFileSync(path, "utf8")) || undefined;
+    const match = /^(\d+) (.+)$/.exec(readFileSync(path, "utf8"));
+    return match ? { pid: Number(match[1]), start: match[2] } : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** When a process was started, since its number may have another owner by now; "gone" where there is none. */
+function startOf(pid: number): string {
+  try {
+    // The 22nd field; the second, the name, may hold spaces.
+    return readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ")[19] ?? "gone";
+  } catch {
+    return isAlive(pid) ? "unknown" : "gone";
   }
 }
 

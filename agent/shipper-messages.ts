@@ -32,6 +32,8 @@ export type FromWorker =
   | { readonly kind: "queueUp" }
   | { readonly kind: "journalDown"; readonly message: string }
   | { readonly kind: "journalUp" }
+  /** Requests that were in the journal had to give way there, and are in memory alone. */
+  | { readonly kind: "exposed"; readonly requests: number }
   | { readonly kind: "journal"; readonly bytes: number; readonly packs: number }
   | { readonly kind: "recovered"; readonly packs: number; readonly requests: number; readonly damaged: number }
   | { readonly kind: "stopped" };

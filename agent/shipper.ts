@@ -155,6 +155,9 @@ export class Shipper {
       case "journalUp":
         this.#journal.recover();
         break;
+      case "exposed":
+        this.#volatileRequests += message.requests;
+        break;
       case "journal":
         this.#journalBytes = message.bytes;
         this.#journalPacks = message.packs;

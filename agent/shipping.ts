@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { sealPack } from "../relay/pack-envelope.ts";
-import { parseSummary } from "../relay/pack-summary.ts";
 import { type OutgoingMessage, QueueError, type QueueSender } from "../relay/queue/port.ts";
 import { Journal, JournalError, type Ticket } from "./journal.ts";
 import type { DropReason } from "./ledger.ts";
@@ -40,6 +39,8 @@ export class Shipping {
   readonly #options: ShippingOptions;
   readonly #deadline = new AbortController();
   readonly #senders = new Set<Promise<void>>();
+  // Counted where a sender begins and ends: it leaves the set only a moment later.
+  #activeSenders = 0;
   #journal: Journal | undefined;
   #live: Parcel[] = [];
   #liveBytes = 0;
@@ -86,23 +87,29 @@ export class Shipping {
     const timer = setTimeout(() => this.#deadline.abort(), withinMs);
     while (this.#senders.size > 0) await Promise.all(this.#senders);
     clearTimeout(timer);
-    for (const parcel of this.#live) if (!parcel.ticket) this.#drop(parcel, "given up at exit");
+    for (const parcel of this.#live) if (this.#isVolatile(parcel)) this.#drop(parcel, "given up at exit");
     this.#live = [];
     this.#journal?.close();
   }
 
   /** While the queue fails, the journal keeps what waits as well as waiting does, and the next process sends it. */
   #endIfSafe(): void {
-    if (this.#finishing && this.#queueFails && this.#live.every(({ ticket }) => ticket)) this.#deadline.abort();
+    if (this.#finishing && this.#queueFails && !this.#live.some((parcel) => this.#isVolatile(parcel)))
+      this.#deadline.abort();
   }
 
   /** As many senders as there is work for; a single one while the queue takes nothing. */
   #send(): void {
     const limit = this.#queueFails ? 1 : maxSenders;
-    while (this.#senders.size < limit && this.#hasWork() && !this.#deadline.signal.aborted) {
+    while (this.#activeSenders < limit && this.#hasWork() && !this.#deadline.signal.aborted) {
       const sender = this.#sendAll().finally(() => this.#senders.delete(sender));
       this.#senders.add(sender);
     }
+  }
+
+  /** In memory alone: lost if the process ended now. */
+  #isVolatile({ ticket }: Parcel): boolean {
+    return !ticket || this.#journal?.keeps(ticket) !== true;
   }
 
   #hasWork(): boolean {
@@ -110,24 +117,37 @@ export class Shipping {
   }
 
   async #sendAll(): Promise<void> {
-    const { post } = this.#options;
-    for (let retryMs = firstRetryMs; !this.#deadline.signal.aborted; ) {
-      const batch = this.#nextBatch();
-      if (batch.length === 0) return;
-      const { taken, problem } = await this.#sendBatch(batch);
-      // Also where only some were taken: the one that never is must not slow down all others.
-      if (taken > 0) retryMs = firstRetryMs;
-      if (problem === undefined) {
-        if (this.#queueFails) post({ kind: "queueUp" });
-        this.#queueFails = false;
-        continue;
+    this.#activeSenders++;
+    try {
+      for (let retryMs = firstRetryMs; !this.#deadline.signal.aborted; ) {
+        const batch = this.#nextBatch();
+        if (batch.length === 0) return;
+        const { taken, problem } = await this.#sendBatch(batch);
+        // Also where only some were taken: the one that never is must not slow down all others.
+        if (taken > 0) retryMs = firstRetryMs;
+        this.#noteProblem(problem);
+        if (problem === undefined) continue;
+        // One goes on trying; the others come again when the queue is well.
+        if (this.#activeSenders > 1) return;
+        await sleep(retryMs, undefined, { signal: this.#deadline.signal }).catch(() => {});
+        retryMs = Math.min(retryMs * 2, maxRetryMs);
       }
+    } finally {
+      // At the very return, before another sender looks: one that counts itself twice would stop with the last.
+      this.#activeSenders--;
+    }
+  }
+
+  #noteProblem(problem: QueueError | undefined): void {
+    const { post } = this.#options;
+    const failedBefore = this.#queueFails;
+    this.#queueFails = problem !== undefined;
+    if (problem) {
       post({ kind: "queueFailed", code: problem.code, message: problem.message });
-      this.#queueFails = true;
       this.#endIfSafe();
-      if (this.#senders.size > 1) return;
-      await sleep(retryMs, undefined, { signal: this.#deadline.signal }).catch(() => {});
-      retryMs = Math.min(retryMs * 2, maxRetryMs);
+    } else if (failedBefore) {
+      post({ kind: "queueUp" });
+      this.#send();
     }
   }
 
@@ -157,7 +177,7 @@ export class Shipping {
     while (batch.length < maxBatch && bytes < this.#options.queue.maxMessageBytes / 2) {
       const taken = this.#tryJournal((journal) => journal.take());
       if (!taken) break;
-      const recovered = parseSummary(taken.message.body)?.agent !== this.#options.agent;
+      const recovered = this.#journal?.isRecovered(taken.ticket) === true;
       batch.push({ ...taken, heldBytes: 0, recovered });
       bytes += taken.message.pack.length;
     }
@@ -187,8 +207,14 @@ export class Shipping {
     return { taken: batch.length - again.length, ...(problem && { problem }) };
   }
 
+  /** To memory or to disk, where they came from. What waited on disk and has had to give way there meanwhile is lost. */
   #giveBack(parcels: readonly Parcel[]): void {
-    const live = parcels.filter(({ heldBytes, ticket }) => heldBytes > 0 || !ticket || !this.#journal?.release(ticket));
+    const live = parcels.filter(({ heldBytes }) => heldBytes > 0);
+    for (const parcel of parcels) {
+      if (parcel.heldBytes > 0) continue;
+      if (parcel.ticket && this.#journal?.release(parcel.ticket)) continue;
+      this.#drop(parcel, "journal full");
+    }
     this.#live.unshift(...live);
     for (const { heldBytes } of live) this.#liveBytes += heldBytes;
   }
@@ -196,23 +222,25 @@ export class Shipping {
   #shipped(parcels: readonly Parcel[]): void {
     if (parcels.length === 0) return;
     const totals = { packs: 0, sealedBytes: 0, heldBytes: 0, requests: 0, volatileRequests: 0, recoveredRequests: 0 };
-    for (const { message, ticket, heldBytes, recovered } of parcels) {
+    for (const parcel of parcels) {
+      const { message, ticket, heldBytes, recovered } = parcel;
       totals.packs++;
       totals.sealedBytes += message.pack.length;
       totals.heldBytes += heldBytes;
       if (recovered) totals.recoveredRequests += message.requests;
       else totals.requests += message.requests;
-      if (!ticket) totals.volatileRequests += message.requests;
-      else this.#tryJournal((journal) => journal.done(ticket));
+      if (!recovered && this.#isVolatile(parcel)) totals.volatileRequests += message.requests;
+      if (ticket) this.#tryJournal((journal) => journal.done(ticket));
     }
     this.#options.post({ kind: "shipped", ...totals });
     this.#reportJournal();
   }
 
-  #drop({ message, ticket, heldBytes, recovered }: Parcel, reason: DropReason, detail?: string): void {
+  #drop(parcel: Parcel, reason: DropReason, detail?: string): void {
+    const { message, ticket, heldBytes, recovered } = parcel;
     const { requests } = message;
+    const volatileRequests = !recovered && this.#isVolatile(parcel) ? requests : 0;
     if (ticket) this.#tryJournal((journal) => journal.done(ticket));
-    const volatileRequests = ticket ? 0 : requests;
     const dropped = { kind: "dropped", reason, requests, volatileRequests, heldBytes, recovered } as const;
     this.#options.post(detail === undefined ? dropped : { ...dropped, detail });
   }
@@ -243,11 +271,13 @@ export class Shipping {
   }
 
   #openJournal(): void {
-    const { journal: place, post } = this.#options;
+    const { agent, journal: place, post } = this.#options;
     if (!place) return;
     try {
       this.#journal = Journal.open({
         ...place,
+        run: agent,
+        onExposed: (requests) => post({ kind: "exposed", requests }),
         onLost: (reason, requests, recovered) =>
           post({ kind: "dropped", reason, requests, volatileRequests: 0, heldBytes: 0, recovered }),
       });

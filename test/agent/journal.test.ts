@@ -17,11 +17,13 @@ import type { OutgoingMessage } from "../../relay/queue/port.ts";
 const mebibyte = 1024 * 1024;
 let directory: string;
 let lost: { reason: string; requests: number; recovered: boolean }[];
+let exposed: number;
 const opened: Journal[] = [];
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "spoa-relay-journal-"));
   lost = [];
+  exposed = 0;
 });
 
 afterEach(() => {
@@ -78,9 +80,8 @@ describe("after a crash", () => {
     journal.release(second);
     journal.done(first);
     const next = reopen();
-    expect(next.recovery).toEqual({ packs: 3, requests: 6, damaged: 0 });
-    // Done packs of an unfinished segment come again: better twice, with the same ids, than not at all.
-    expect(takeAll(next).map(plain)).toEqual([message(1), message(2), message(3)].map(plain));
+    expect(next.recovery).toEqual({ packs: 2, requests: 5, damaged: 0 });
+    expect(takeAll(next).map(plain)).toEqual([message(2), message(3)].map(plain));
   });
 
   it.each([1, 5, 12, 300])("loses only the last record when its last %i bytes are missing", (bytes) => {
@@ -155,20 +156,47 @@ describe("a full journal", () => {
     const held = journal.append(message(1, mebibyte - 100)) as Ticket;
     for (let i = 0; i < 9; i++) journal.append(message(i, mebibyte - 100));
     expect(journal.release(held)).toBe(false);
+    expect(journal.keeps(held)).toBe(false);
+    expect(exposed).toBeGreaterThan(0);
     expect(lost).toEqual([]);
+  });
+});
+
+describe("a small journal", () => {
+  it.each(["drop-oldest", "drop-newest"] as const)(
+    "takes packs for ever while the queue takes them, with %s",
+    (whenFull) => {
+      const journal = open({ maxBytes: mebibyte, whenFull });
+      for (let i = 0; i < 400; i++) journal.done(journal.append(message(1, 60_000)) as Ticket);
+      expect(lost).toEqual([]);
+      expect(reopen().recovery.packs).toBe(0);
+    },
+  );
+
+  it("refuses a pack larger than itself and keeps the others", () => {
+    const journal = open({ maxBytes: mebibyte });
+    journal.release(journal.append(message(3)) as Ticket);
+    expect(journal.append(message(7, 2 * mebibyte))).toBeUndefined();
+    expect(lost).toEqual([{ reason: "journal full", requests: 7, recovered: false }]);
+    expect(journal.waiting).toBe(1);
   });
 });
 
 describe("a journal in use", () => {
   it("is not opened by a second process", () => {
     // Process 1 is always there, and it is not this one.
-    writeFileSync(join(directory, "lock"), "1");
+    writeFileSync(join(directory, "lock"), `1 ${startTimeOf(1)}`);
     expect(() => open()).toThrow(JournalError);
     expect(() => open()).toThrow("another agent (process 1) uses the journal");
   });
 
   it("is opened where the process that held it is gone", () => {
-    writeFileSync(join(directory, "lock"), "4194303");
+    writeFileSync(join(directory, "lock"), "4194303 7");
+    expect(open().recovery.packs).toBe(0);
+  });
+
+  it("is opened where another process has the number of the one that held it", () => {
+    writeFileSync(join(directory, "lock"), "1 4711");
     expect(open().recovery.packs).toBe(0);
   });
 });
@@ -176,6 +204,10 @@ describe("a journal in use", () => {
 function open(changes: Partial<JournalOptions> = {}): Journal {
   const journal = Journal.open({
     directory,
+    run: "edge-1~0badcafe",
+    onExposed: (requests) => {
+      exposed += requests;
+    },
     maxBytes: 64 * mebibyte,
     whenFull: "drop-oldest",
     onLost: (reason, requests, recovered) => lost.push({ reason, requests, recovered }),
@@ -215,4 +247,8 @@ function segments(): string[] {
     .filter((name) => name.endsWith(".seg"))
     .sort()
     .map((name) => join(directory, name));
+}
+
+function startTimeOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ")[19];
 }

@@ -7,6 +7,7 @@ import type { FromWorker } from "../../agent/shipper-messages.ts";
 import { Shipping } from "../../agent/shipping.ts";
 import { readMessage } from "../../relay/message.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
+import { QueueError, type QueueSender } from "../../relay/queue/port.ts";
 import { packContent } from "../support/captured-requests.ts";
 import { until } from "../support/until.ts";
 
@@ -82,15 +83,64 @@ describe("shipping while the queue is away", () => {
   });
 });
 
-function createShipping(kind: string, run = agent): Shipping {
-  const journal = {
-    directory: join(directory, "journal"),
-    maxBytes: 64 * 1024 * 1024,
-    whenFull: "drop-oldest",
-  } as const;
+describe("shipping with several senders at once", () => {
+  it("tries again by itself after all of them have failed together", async () => {
+    const first = createShipping("with a journal");
+    queue.close();
+    for (let i = 0; i < 60; i++) add(first, packContent(), 5);
+    await first.finish(10_000);
+    posted.length = 0;
+    queue = EmbeddedQueue.open({ directory, name: "ingress" });
+    const next = createShipping("with a journal", "edge-1~00000002", { queue: failing(4) });
+    await until(() => sum("shipped", "recoveredRequests") === 300);
+    await next.finish(1_000);
+    expect(posted.filter(({ kind }) => kind === "queueFailed").length).toBe(4);
+    expect(posted.some(({ kind }) => kind === "queueUp")).toBe(true);
+  });
+});
+
+describe("shipping with a journal that is too small for an outage", () => {
+  it.each(["drop-oldest", "drop-newest"] as const)("accounts for every request, with %s", async (whenFull) => {
+    const small = { maxBytes: 9 * 1024 * 1024, whenFull };
+    const shipping = createShipping("with a journal", agent, small);
+    queue.close();
+    for (let i = 0; i < 105; i++) add(shipping, randomBytes(200_000), 5);
+    await until(() => posted.some(({ kind }) => kind === "queueFailed"));
+    await shipping.finish(100);
+    const dropped = sum("dropped", "requests");
+    expect(dropped).toBeGreaterThan(0);
+    // What the main thread takes for lost if the thread failed ends at nothing.
+    expect(sum("exposed", "requests")).toBe(sum("dropped", "volatileRequests"));
+
+    posted.length = 0;
+    queue = EmbeddedQueue.open({ directory, name: "ingress" });
+    await createShipping("with a journal", "edge-1~00000002", small).finish(5_000);
+    expect(dropped + sum("shipped", "recoveredRequests")).toBe(105 * 5);
+  });
+});
+
+/** The queue, after so many calls that fail at once. */
+function failing(calls: number): QueueSender {
+  let left = calls;
+  return {
+    maxMessageBytes: queue.maxMessageBytes,
+    async send(messages) {
+      if (left-- > 0) throw new QueueError("UNAVAILABLE", "not yet");
+      return queue.send(messages);
+    },
+  };
+}
+
+function createShipping(
+  kind: string,
+  run = agent,
+  changes: { queue?: QueueSender; maxBytes?: number; whenFull?: "drop-oldest" | "drop-newest" } = {},
+): Shipping {
+  const { maxBytes = 64 * 1024 * 1024, whenFull = "drop-oldest" } = changes;
+  const journal = { directory: join(directory, "journal"), maxBytes, whenFull };
   return new Shipping({
     agent: run,
-    queue,
+    queue: changes.queue ?? queue,
     ...(kind === "with a journal" && { journal }),
     post: (message) => posted.push(message),
   });

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createAdaptorServer } from "@hono/node-server";
-import type { Config } from "../relay/config.ts";
+import { assertAuthorities, type Config } from "../relay/config.ts";
 import { readHostStats } from "../relay/host-stats.ts";
 import type { Logger } from "../relay/log.ts";
 import { Pacer } from "../relay/pacer.ts";
@@ -22,8 +22,9 @@ export interface RunningHost {
 
 const fanOutBatch = 10;
 
-/** Runs the functions on this machine. Rejects where the data directory or the admin address cannot be used. */
+/** Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used. */
 export async function startHost(config: Config, log: Logger): Promise<RunningHost> {
+  assertAuthorities(config);
   const stores = await openStores(config);
   const { visibilityMs, inFlight } = config.host;
   const transports = config.targets.map((target) => new Transport(target));

@@ -26,7 +26,7 @@ function written<T>(parse: (text: string) => T | undefined, what: string, exampl
     .meta({ examples });
 }
 
-const duration = written(parseDurationMs, "a duration", ["250ms", "30s", "1h"]);
+const anyDuration = written(parseDurationMs, "a duration", ["250ms", "30s", "1h"]);
 const size = written(parseSizeBytes, "a size", ["48KiB", "64MiB"]);
 const rate = written(parseRatePerSecond, "a rate", ["200/s", "30/min", "unlimited"]);
 const percentage = written(parseFraction, "a percentage from 0% to 100%", ["50%", "0.5%"]);
@@ -40,6 +40,12 @@ const headerName = z
 const headerValue = z.string().regex(/^[\t\x20-\x7e\x80-\xff]*$/, {
   error: "a header value must not hold line breaks or control characters",
 });
+
+/** A duration from one to the other, both included. */
+function duration(least: string, most: string) {
+  const [leastMs, mostMs] = [parseDurationMs(least) ?? Number.NaN, parseDurationMs(most) ?? Number.NaN];
+  return anyDuration.refine((ms) => ms >= leastMs && ms <= mostMs, { error: `must be from ${least} to ${most}` });
+}
 
 const when = section({
   method: z
@@ -66,23 +72,21 @@ const tls = section({
   serverName: z.string().describe("Name to ask for and to check instead of the URL's host").optional(),
 });
 
-const longestTimeoutMs = 900_000;
-
 const target = section({
   url: written(parseOrigin, "an origin without a path", ["http://127.0.0.1:8082", "https://staging.example"]).describe(
     "The shadow. Requests leave for this origin and no other",
   ),
-  rate: rate.describe("Requests a second, minute or hour that the shadow gets at most"),
+  // Below it, the wait for a slot would be longer than a timer can hold.
+  rate: rate
+    .refine((perSecond) => perSecond * 3_600 >= 0.01, { error: "must be 0.01/h or more" })
+    .describe("Requests a second, minute or hour that the shadow gets at most"),
   sample: percentage.default(1).describe("Share of the requests that is replayed"),
   stickyBy: stickyBy.describe("All requests with the same key are in, or all are out").optional(),
   when: when.describe("Only requests that match").optional(),
   concurrency: z.int().min(1).max(10_000).default(64).describe("Requests under way at once, per replay process"),
-  timeout: duration
-    .refine((ms) => ms >= 1 && ms <= longestTimeoutMs, { error: "must be from 1ms to 15m" })
-    .default(10_000)
-    .describe("Until the shadow has answered, 15m at most"),
+  timeout: duration("1ms", "15m").default(10_000).describe("Until the shadow has answered, 15m at most"),
   attempts: z.int().min(1).max(200).default(20).describe("Deliveries tried before a request becomes a dead letter"),
-  maxAge: duration.describe("Requests older than this are not sent any more").optional(),
+  maxAge: duration("1ms", "365d").describe("Requests older than this are not sent any more").optional(),
   host: z
     .string()
     .regex(/^[!-~]+$/, { error: "must be target, original, or a host without spaces" })
@@ -180,7 +184,8 @@ const agent = section({
   pack: section({
     bytes: size.prefault("62KiB").describe("Compressed size to aim at; SQS bills each 64 KiB"),
     requests: z.int().min(1).max(10_000).default(1_000),
-    linger: duration.prefault("250ms").describe("How long a pack waits for more"),
+    // An hour is far below what a timer can hold, and far above what a pack should wait.
+    linger: duration("0s", "1h").prefault("250ms").describe("How long a pack waits for more, 1h at most"),
   }).prefault({}),
   buffer: size.prefault("32MiB").describe("What may wait for the queue; beyond it the newest is dropped and counted"),
   journal: journal
@@ -188,7 +193,8 @@ const agent = section({
       "Keeps packs on disk until the queue has them. By default for a queue in SQS; an embedded one is on disk itself",
     )
     .optional(),
-  drain: duration.prefault("3s").describe("How long a stopping agent goes on acknowledging"),
+  // An agent ends within ten seconds, and has to hand over what it has afterwards.
+  drain: duration("0s", "8s").prefault("3s").describe("How long a stopping agent goes on acknowledging, 8s at most"),
 }).superRefine(({ listen, allow, socket }, context) => {
   const mistake = (key: string, message: string) => context.addIssue({ code: "custom", path: [key], message });
   if (listen.kind === "unix" && allow) mistake("allow", "is for TCP; who may use a unix socket is for agent.socket");
@@ -197,9 +203,10 @@ const agent = section({
 
 const host = section({
   admin: address.prefault("127.0.0.1:12347").describe("/stats, /metrics and /healthz of the host"),
-  visibility: duration
+  // Less than a second would have packs come again while they are worked on; more than 12 hours no queue takes.
+  visibility: duration("1s", "12h")
     .prefault("30s")
-    .describe("How long a pack stays hidden after its process died; a living process extends it"),
+    .describe("How long a pack stays hidden after its process died, 1s to 12h; a living process extends it"),
   inFlight: z.int().min(1).max(64).default(4).describe("Packs under way at once, per queue"),
   data: z
     .string()

@@ -63,6 +63,13 @@ export function parseConfigText<Schema extends z.ZodType>(
   );
 }
 
+/** The line of the innermost key of the path that is there. */
+export function findLine(text: string, path: readonly string[]): number {
+  const lines = new LineCounter();
+  const { contents } = parseDocument(text, { lineCounter: lines });
+  return lines.linePos(offsetOf(contents, path)).line;
+}
+
 function toValue(document: Document, file: string): unknown {
   try {
     return document.toJS();

@@ -1,10 +1,11 @@
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import type { AddressRange } from "./address-range.ts";
 import { configSchema, defaultJournal, type ListenAddress, type ParsedConfig } from "./config-schema.ts";
-import { ConfigError, parseConfigText } from "./config-text.ts";
+import { ConfigError, findLine, parseConfigText } from "./config-text.ts";
 import type { IngressPlace } from "./queue/ingress.ts";
 import { isPrivate } from "./queue/sqs-url.ts";
 import type { Sample, StickyBy } from "./sample.ts";
@@ -99,6 +100,20 @@ export function loadConfig(file: string, env: Readonly<Record<string, string | u
     throw new ConfigError([`${file}: cannot be read: ${(error as Error).message}`]);
   }
   return toConfig(parseConfigText(text, file, env, configSchema), file);
+}
+
+/**
+ * Throws `ConfigError` where the certificate authority of a target cannot be used. Only the host needs them: an agent on
+ * another machine may share the file and not have them.
+ */
+export function assertAuthorities({ file, targets }: Config): void {
+  const mistakes = targets.flatMap(({ name, tls: { ca } }) => {
+    const mistake = ca === undefined ? undefined : findAuthorityMistake(ca);
+    if (mistake === undefined) return [];
+    const path = ["targets", name, "tls", "ca"];
+    return [`${file}:${findLine(readFileSync(file, "utf8"), path)}: ${path.join(".")}: ${mistake}`];
+  });
+  if (mistakes.length > 0) throw new ConfigError(mistakes);
 }
 
 /** The JSON Schema of the file, for editors. */
@@ -206,6 +221,24 @@ function toTarget(name: string, target: ParsedConfig["targets"][string], directo
       ...(serverName !== undefined && { serverName }),
     },
   };
+}
+
+function findAuthorityMistake(file: string): string | undefined {
+  let pem: string;
+  try {
+    pem = readFileSync(file, "utf8");
+  } catch (error) {
+    return `cannot be read: ${(error as Error).message}`;
+  }
+  // TLS passes over what it does not understand, and then trusts nobody.
+  const certificates = pem.match(/-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----.*?-----END \1-----/gs);
+  if (!certificates) return `${file} is no PEM file with a certificate`;
+  try {
+    for (const certificate of certificates) new X509Certificate(certificate);
+  } catch {
+    return `${file} has a certificate that cannot be read`;
+  }
+  return undefined;
 }
 
 function toSample(fraction: number, stickyBy: ParsedConfig["agent"]["stickyBy"]): Sample {

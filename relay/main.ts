@@ -6,7 +6,7 @@ import { startHost } from "../functions/host.ts";
 import { fetchAdmin, formatAddress } from "./admin-client.ts";
 import type { AgentStats } from "./agent-stats.ts";
 import { addsUp, formatEquations, toEquations } from "./balance.ts";
-import { configJsonSchema, loadConfig } from "./config.ts";
+import { assertAuthorities, configJsonSchema, loadConfig } from "./config.ts";
 import { ConfigError } from "./config-text.ts";
 import { describeDeadLetter, redrive } from "./dead-letters.ts";
 import { DecodeError } from "./decode-error.ts";
@@ -81,7 +81,9 @@ function addConfig(program: Command): void {
   withConfig(config.command("check"), "check a configuration file")
     .addHelpText("after", "\nExample: spoa-relay config check --config spoa-relay.yaml")
     .action(({ config: file }: ConfigFlag) => {
-      const { targets, warnings } = loadConfig(file, process.env);
+      const checked = loadConfig(file, process.env);
+      assertAuthorities(checked);
+      const { targets, warnings } = checked;
       for (const warning of warnings) print(`warning: ${warning}`);
       print(`${file} is right: ${targets.length} target(s): ${targets.map(({ name }) => name).join(", ")}`);
     });
@@ -193,6 +195,7 @@ function withConfig(command: Command, description: string): Command {
 
 async function runUp(configFile: string, end?: AbortSignal): Promise<number> {
   const config = loadConfig(configFile, process.env);
+  assertAuthorities(config);
   const log = createLogger(config.log);
   const stop = new AbortController();
   firstSignal().then(() => stop.abort());

@@ -58,7 +58,7 @@ describe("a stopping agent", () => {
   it("ends at once with 1 at the second signal and says how many it gave up", async () => {
     const rig = await startRig({
       targets: { shadow: "rate: unlimited" },
-      agent: "  drain: 60s\n  pack: { linger: 60s }",
+      agent: "  drain: 8s\n  pack: { linger: 60s }",
     });
     const pool = new Pool(rig.frontend);
     for (let i = 0; i < 7; i++) await (await pool.request({ method: "GET", path: "/api/v1/x" })).body.dump();

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -13,6 +13,7 @@ import type { Received } from "../../relay/demo/json-server.ts";
 import { run, spoaRelay } from "../support/command-line.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { haproxyProgram, Rig } from "../support/rig.ts";
+import { caFile } from "../support/shadow-server.ts";
 import { until } from "../support/until.ts";
 
 // Runs what README.md shows: each ```diff block on a copy of the example configuration, with the real HAProxy, and each
@@ -210,6 +211,7 @@ describe("the configurations in README.md", () => {
   it.each(configurations)("are right: $title", async ({ text }) => {
     const file = join(directory, "spoa-relay.yaml");
     writeFileSync(file, text);
+    copyFileSync(caFile, join(directory, "staging-ca.pem"));
     const { code, stdout, stderr } = await spoaRelay("config", "check", "--config", file);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).not.toContain("warning");

@@ -3,9 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { type Config, configJsonSchema, loadConfig } from "../../relay/config.ts";
+import { assertAuthorities, type Config, configJsonSchema, loadConfig } from "../../relay/config.ts";
 import { ConfigError } from "../../relay/config-text.ts";
 import { schemaMistakes } from "../support/json-schema-check.ts";
+import { caFile } from "../support/shadow-server.ts";
 
 let directory: string;
 beforeAll(() => {
@@ -73,8 +74,12 @@ function load(text: string, env: Record<string, string> = {}): Config {
 
 /** The mistakes that are reported, without the directory. */
 function mistakes(text: string, env: Record<string, string> = {}): string[] {
+  return mistakesOf(() => load(text, env));
+}
+
+function mistakesOf(work: () => void): string[] {
   try {
-    load(text, env);
+    work();
   } catch (error) {
     if (error instanceof ConfigError) return error.message.replaceAll(`${directory}/`, "").split("\n");
     throw error;
@@ -230,6 +235,24 @@ describe("a mistake in the file", () => {
       "7: targets.staging.headers.set: host has a key of its own; X-Mirror-*, Content-Length and headers",
     ],
     ["a timeout of nothing", target("timeout: 0s"), "6: targets.staging.timeout: must be from 1ms to 15m"],
+    [
+      "a rate that no timer can keep",
+      smallest.replace("200/s", "0.001/h"),
+      "5: targets.staging.rate: must be 0.01/h or more",
+    ],
+    ["an age beyond all queues", target("maxAge: 9999d"), "6: targets.staging.maxAge: must be from 1ms to 365d"],
+    [
+      "a linger without end",
+      `agent:\n  pack: {linger: 30d}\n${smallest}`,
+      "2: agent.pack.linger: must be from 0s to 1h",
+    ],
+    ["a drain that is cut off", `agent:\n  drain: 9s\n${smallest}`, "2: agent.drain: must be from 0s to 8s"],
+    ["a visibility of nothing", `host:\n  visibility: 0s\n${smallest}`, "2: host.visibility: must be from 1s to 12h"],
+    [
+      "a visibility that no queue takes",
+      `host:\n  visibility: 13h\n${smallest}`,
+      "2: host.visibility: must be from 1s",
+    ],
     ["a host with a space", target("host: a b"), "6: targets.staging.host: must be target, original, or a host"],
     [
       "a header that smuggles another one",
@@ -297,6 +320,35 @@ describe("a mistake in the file", () => {
     expect(mistakes(`a0: &a0 x\n${levels.join("\n")}\n`)).toEqual([
       expect.stringMatching(/^spoa-relay\.yaml:1: .*alias/),
     ]);
+  });
+});
+
+describe("a certificate authority", () => {
+  const withCa = (ca: string) => load(`${smallest}    tls:\n      ca: ${ca}\n`);
+
+  it("is a PEM file", () => {
+    expect(mistakesOf(() => assertAuthorities(withCa(caFile)))).toEqual([]);
+  });
+
+  it("that is missing is named with its line, but only where it is needed", () => {
+    const config = withCa("nowhere.pem");
+
+    expect(mistakesOf(() => assertAuthorities(config))).toEqual([
+      expect.stringMatching(/^spoa-relay\.yaml:7: targets\.staging\.tls\.ca: cannot be read: ENOENT.*nowhere\.pem/),
+    ]);
+  });
+
+  it.each([
+    ["no PEM", "certificate", "spoa-relay.yaml:7: targets.staging.tls.ca: ca.pem is no PEM file with a certificate"],
+    [
+      "no certificate inside",
+      "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+      "spoa-relay.yaml:7: targets.staging.tls.ca: ca.pem has a certificate that cannot be read",
+    ],
+  ])("is refused where it has %s", (_what, pem, expected) => {
+    writeFileSync(join(directory, "ca.pem"), pem);
+
+    expect(mistakesOf(() => assertAuthorities(withCa("ca.pem")))).toEqual([expected]);
   });
 });
 

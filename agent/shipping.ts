@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { sealPack } from "../relay/pack-envelope.ts";
 import { type OutgoingMessage, QueueError, type QueueSender } from "../relay/queue/port.ts";
-import { Journal, JournalError, type Ticket } from "./journal.ts";
+import type { Ticket } from "./journal.ts";
+import { JournalKeeper } from "./journal-keeper.ts";
 import type { DropReason } from "./ledger.ts";
 import type { FromWorker, JournalPlace, ToWorker } from "./shipper-messages.ts";
 
@@ -27,7 +28,7 @@ const maxBatch = 10;
 const maxSenders = 4;
 const firstRetryMs = 100;
 const maxRetryMs = 5_000;
-const journalRetryMs = 5_000;
+const unwritten = { lost: false, ticket: undefined };
 // With a journal, what may be in memory to be sent; beyond it packs wait on disk alone.
 const maxLiveBytes = 8 * 1024 * 1024;
 
@@ -41,25 +42,24 @@ export class Shipping {
   readonly #senders = new Set<Promise<void>>();
   // Counted where a sender begins and ends: it leaves the set only a moment later.
   #activeSenders = 0;
-  #journal: Journal | undefined;
+  readonly #journal: JournalKeeper | undefined;
   #live: Parcel[] = [];
   #liveBytes = 0;
   #backlogFirst = false;
   #queueFails = false;
   #finishing = false;
-  #journalProblem: string | undefined;
-  #nextJournalTryMs = 0;
 
   constructor(options: ShippingOptions) {
     this.#options = options;
-    this.#openJournal();
+    const { agent: run, journal: place, post } = options;
+    this.#journal = place && new JournalKeeper({ run, place, post });
     this.#send();
   }
 
   add({ buffer, bytes, summary }: Extract<ToWorker, { kind: "pack" }>): void {
     const sealed = sealPack(new Uint8Array(buffer, 0, bytes));
     const message = { body: JSON.stringify(summary), pack: sealed, requests: summary.count };
-    const { lost, ticket } = this.#write(message);
+    const { lost, ticket } = this.#journal?.write(message) ?? unwritten;
     const full = this.#liveBytes + sealed.length > maxLiveBytes;
     const held = !lost && !(ticket && full && this.#journal?.release(ticket));
     const heldBytes = held ? sealed.length : 0;
@@ -76,7 +76,7 @@ export class Shipping {
       [buffer],
     );
     if (held) this.#hold({ message, ...(ticket && { ticket }), heldBytes, recovered: false });
-    this.#reportJournal();
+    this.#journal?.report();
     this.#send();
   }
 
@@ -175,7 +175,7 @@ export class Shipping {
     const batch: Parcel[] = [];
     let bytes = 0;
     while (batch.length < maxBatch && bytes < this.#options.queue.maxMessageBytes / 2) {
-      const taken = this.#tryJournal((journal) => journal.take());
+      const taken = this.#journal?.take();
       if (!taken) break;
       const recovered = this.#journal?.isRecovered(taken.ticket) === true;
       batch.push({ ...taken, heldBytes: 0, recovered });
@@ -230,17 +230,17 @@ export class Shipping {
       if (recovered) totals.recoveredRequests += message.requests;
       else totals.requests += message.requests;
       if (!recovered && this.#isVolatile(parcel)) totals.volatileRequests += message.requests;
-      if (ticket) this.#tryJournal((journal) => journal.done(ticket));
+      if (ticket) this.#journal?.done(ticket);
     }
     this.#options.post({ kind: "shipped", ...totals });
-    this.#reportJournal();
+    this.#journal?.report();
   }
 
   #drop(parcel: Parcel, reason: DropReason, detail?: string): void {
     const { message, ticket, heldBytes, recovered } = parcel;
     const { requests } = message;
     const volatileRequests = !recovered && this.#isVolatile(parcel) ? requests : 0;
-    if (ticket) this.#tryJournal((journal) => journal.done(ticket));
+    if (ticket) this.#journal?.done(ticket);
     const dropped = { kind: "dropped", reason, requests, volatileRequests, heldBytes, recovered } as const;
     this.#options.post(detail === undefined ? dropped : { ...dropped, detail });
   }
@@ -248,68 +248,6 @@ export class Shipping {
   #hold(parcel: Parcel): void {
     this.#live.push(parcel);
     this.#liveBytes += parcel.heldBytes;
-  }
-
-  /** Writes a pack to the journal, if there is one that works; `lost` where a full one has given it up. */
-  #write(message: OutgoingMessage): { readonly lost: boolean; readonly ticket: Ticket | undefined } {
-    if (!this.#options.journal) return { lost: false, ticket: undefined };
-    if (this.#journalProblem !== undefined && Date.now() < this.#nextJournalTryMs) {
-      return { lost: false, ticket: undefined };
-    }
-    if (!this.#journal) this.#openJournal();
-    let lost = false;
-    const ticket = this.#tryJournal((journal) => {
-      const taken = journal.append(message);
-      lost = taken === undefined;
-      return taken;
-    });
-    if (ticket && this.#journalProblem !== undefined) {
-      this.#journalProblem = undefined;
-      this.#options.post({ kind: "journalUp" });
-    }
-    return { lost, ticket };
-  }
-
-  #openJournal(): void {
-    const { agent, journal: place, post } = this.#options;
-    if (!place) return;
-    try {
-      this.#journal = Journal.open({
-        ...place,
-        run: agent,
-        onExposed: (requests) => post({ kind: "exposed", requests }),
-        onLost: (reason, requests, recovered) =>
-          post({ kind: "dropped", reason, requests, volatileRequests: 0, heldBytes: 0, recovered }),
-      });
-    } catch (error) {
-      this.#journalFailed(error);
-      return;
-    }
-    const { recovery } = this.#journal;
-    if (recovery.packs > 0 || recovery.damaged > 0) post({ kind: "recovered", ...recovery });
-  }
-
-  #tryJournal<T>(work: (journal: Journal) => T): T | undefined {
-    if (!this.#journal) return undefined;
-    try {
-      return work(this.#journal);
-    } catch (error) {
-      this.#journalFailed(error);
-      return undefined;
-    }
-  }
-
-  #journalFailed(error: unknown): void {
-    if (!(error instanceof JournalError)) throw error;
-    if (this.#journalProblem === undefined) this.#options.post({ kind: "journalDown", message: error.message });
-    this.#journalProblem = error.message;
-    this.#nextJournalTryMs = Date.now() + journalRetryMs;
-  }
-
-  #reportJournal(): void {
-    if (this.#journal) {
-      this.#options.post({ kind: "journal", bytes: this.#journal.bytes, packs: this.#journal.waiting });
-    }
   }
 }
 

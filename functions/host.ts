@@ -15,15 +15,20 @@ import { createReplay } from "./replay.ts";
 
 /** A running host. */
 export interface RunningHost {
-  /** Finishes what is under way and hands back the rest; always resolves with 0, since the queue keeps it. */
+  /**
+   * Sends nothing more, waits for the answers to what is under way, for 8 s at most, and hands back the rest. Always
+   * resolves with 0, since the queue keeps it.
+   */
   stop(): Promise<number>;
   readonly pending: number;
 }
 
 const fanOutBatch = 10;
+// Containers are killed 10 s after SIGTERM: handing back has to be done by then.
+const longestStopMs = 8_000;
 
 /** Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used. */
-export async function startHost(config: Config, log: Logger): Promise<RunningHost> {
+export async function startHost(config: Config, log: Logger, stopMs = longestStopMs): Promise<RunningHost> {
   assertAuthorities(config);
   const stores = await openStores(config);
   const { visibilityMs, inFlight } = config.host;
@@ -86,9 +91,14 @@ export async function startHost(config: Config, log: Logger): Promise<RunningHos
     pending: 0,
     async stop() {
       log.info({ event: "draining" }, "the host stops");
-      await fanOut.stop();
-      await Promise.all(replays.map((replay) => replay.stop()));
-      await Promise.all(transports.map((transport) => transport.close()));
+      const closeTransports = () => Promise.all(transports.map((transport) => transport.close()));
+      const timer = setTimeout(() => {
+        log.warn({ event: "cut-off", afterMs: stopMs }, "shadows have not answered; what is under way is handed back");
+        closeTransports().catch(() => {});
+      }, stopMs);
+      await Promise.all([fanOut, ...replays].map((poller) => poller.stop()));
+      clearTimeout(timer);
+      await closeTransports();
       admin.close();
       stores.close();
       log.info({ event: "stopped" }, "the host has stopped");

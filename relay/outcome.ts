@@ -6,6 +6,8 @@ export type Outcome =
   | { readonly kind: "undelivered"; readonly reason: string; readonly retryAfterMs?: number }
   /** Sent, but no answer in time: the shadow may have acted on it. */
   | { readonly kind: "timedOut"; readonly reason: string }
+  /** Given up because the process ends. Where it was sent, the shadow may have acted on it. */
+  | { readonly kind: "stopped"; readonly sent: boolean; readonly reason: string }
   /** No HTTP request can be made of it. */
   | { readonly kind: "unsendable"; readonly reason: string };
 

@@ -30,7 +30,7 @@ export interface ReplayResult {
   readonly delayMs: number;
   /** Never to be delivered, by reason. */
   readonly dead: ReadonlyMap<string, readonly PackedRequest[]>;
-  /** Not tried, because the signal was raised or no slots could be leased. */
+  /** Without an outcome, because the signal was raised, the transport closed, or no slots could be leased. */
   readonly unsent: readonly PackedRequest[];
   /** Why no slots could be leased. */
   readonly failure?: Error;
@@ -41,7 +41,7 @@ const maxRetryMs = 60_000;
 
 /**
  * Sends the given requests of a pack to the lane's target, each at its slot, and waits until all are answered or have
- * failed.
+ * failed. The signal keeps requests from being sent; what is under way ends when the transport is closed.
  */
 export async function replayPack(
   lane: Lane,
@@ -51,8 +51,12 @@ export async function replayPack(
   signal: AbortSignal,
 ): Promise<ReplayResult> {
   const replay = new PackReplay(lane, pack, onSettled);
-  await lane.turn.acquire();
   let sent = 0;
+  try {
+    await lane.turn.acquire(signal);
+  } catch {
+    return { ...replay.result(), unsent: requests };
+  }
   try {
     for (; sent < requests.length && !signal.aborted; sent++) {
       if (!(await replay.start(requests[sent], signal))) break;
@@ -61,7 +65,7 @@ export async function replayPack(
     lane.turn.release();
     await replay.finished();
   }
-  return { ...replay.result(), unsent: requests.slice(sent) };
+  return { ...replay.result(), unsent: [...replay.stopped(), ...requests.slice(sent)] };
 }
 
 class PackReplay {
@@ -70,6 +74,7 @@ class PackReplay {
   readonly #onSettled: (index: number, fate: Fate) => void;
   readonly #underWay = new Set<Promise<void>>();
   readonly #again: PackedRequest[] = [];
+  readonly #stopped: PackedRequest[] = [];
   readonly #dead = new Map<string, PackedRequest[]>();
   #delayMs: number;
   #failure: Error | undefined;
@@ -93,9 +98,12 @@ class PackReplay {
       this.#bury(request, prepared.reason);
       return true;
     }
-    await permits.acquire();
     try {
-      signal.throwIfAborted();
+      await permits.acquire(signal);
+    } catch {
+      return false;
+    }
+    try {
       if (!this.#expire(request)) await pacer?.acquire(signal);
     } catch (error) {
       permits.release();
@@ -118,6 +126,11 @@ class PackReplay {
 
   async finished(): Promise<void> {
     await Promise.all(this.#underWay);
+  }
+
+  /** Requests that were under way when the transport was closed, and may be sent again. */
+  stopped(): readonly PackedRequest[] {
+    return this.#stopped.sort((a, b) => a.index - b.index);
   }
 
   result(): Omit<ReplayResult, "unsent"> {
@@ -144,11 +157,13 @@ class PackReplay {
       this.#onSettled(request.index, answeredFate(outcome.status));
     } else if (outcome.kind === "unsendable") {
       this.#bury(request, outcome.reason);
-    } else if (outcome.kind === "timedOut" && !isIdempotent(request.method)) {
+    } else if (mayHaveActed(outcome) && !isIdempotent(request.method)) {
       this.#bury(
         request,
         `${outcome.reason}; ${request.method} is not repeated, since the shadow may have acted on it`,
       );
+    } else if (outcome.kind === "stopped") {
+      this.#stopped.push(request);
     } else if (this.#pack.attempt + 1 >= this.#lane.target.attempts) {
       this.#bury(request, `${outcome.reason} (attempt ${this.#pack.attempt + 1})`);
     } else {
@@ -164,6 +179,10 @@ class PackReplay {
     if (others) others.push(request);
     else this.#dead.set(reason, [request]);
   }
+}
+
+function mayHaveActed(outcome: Outcome): boolean {
+  return outcome.kind === "timedOut" || (outcome.kind === "stopped" && outcome.sent);
 }
 
 function answeredFate(status: number): Fate {

@@ -20,6 +20,7 @@ export class Transport {
   readonly #pool: Pool;
   readonly #timeoutMs: number;
   readonly #hostname: string;
+  readonly #underWay = new Set<Exchange>();
 
   constructor(target: TargetConfig) {
     const { ca, verify, serverName } = target.tls;
@@ -50,7 +51,11 @@ export class Transport {
   /** Never rejects: what the network does is an outcome. */
   send(request: OutboundRequest): Promise<Outcome> {
     return new Promise((resolve) => {
-      const exchange = new Exchange(resolve, this.#timeoutMs);
+      const exchange = new Exchange((outcome) => {
+        this.#underWay.delete(exchange);
+        resolve(outcome);
+      }, this.#timeoutMs);
+      this.#underWay.add(exchange);
       this.#pool.dispatch(
         {
           method: request.method as Dispatcher.HttpMethod,
@@ -65,8 +70,9 @@ export class Transport {
     });
   }
 
-  /** Ends all connections; what is still under way comes back as undelivered. */
+  /** Ends all connections; what is still under way comes back as stopped. */
   async close(): Promise<void> {
+    for (const exchange of this.#underWay) exchange.stop();
     await this.#pool.destroy();
   }
 }
@@ -116,6 +122,11 @@ class Exchange implements Dispatcher.DispatchHandler {
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     // An answer whose body broke off is still an answer.
     this.#settle(this.#answer ?? toOutcome(error));
+  }
+
+  stop(): void {
+    const sent = this.#controller !== undefined;
+    this.#settle(this.#answer ?? { kind: "stopped", sent, reason: "no answer before the host stopped" });
   }
 
   #timeOut(timeoutMs: number): void {

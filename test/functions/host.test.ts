@@ -120,6 +120,27 @@ describe("host", () => {
     expect([...shadow.paths].sort()).toEqual(Array.from({ length: 10 }, (_, i) => `/${i}`));
   });
 
+  it("ends though a shadow never answers, and hands back what can be sent again", async () => {
+    const shadow = await ShadowServer.start(() => "hang");
+    const bench = await HostBench.start({ one: { shadow, keys: "timeout: 15m\n    attempts: 1" } }, { stopMs: 100 });
+    const mixed = requests(4).map((parts, i) => ({ ...parts, method: i === 1 ? "POST" : "GET" }));
+    await bench.enqueue(packMessage({ requests: mixed }), packMessage({ sequence: 2, requests: requests(1) }));
+    await shadow.arrived(5);
+    const code = await bench.host.stop();
+    const between = await bench.readStores();
+    shadow.behaviour = () => ({ status: 200 });
+    await bench.restart();
+    await until(async () => (await bench.stats()).targets.one.inQueue === 0);
+    const { targets } = await bench.stats();
+
+    expect(code).toBe(0);
+    expect(between.targets.one).toMatchObject({ inQueue: 4, inDeadLetters: 1 });
+    expect(targets.one).toMatchObject({ inDeadLetters: 1, fates: { "answered.2xx": 4 } });
+    expect(bench.log.lines.find(({ event }) => event === "dead-letter")?.reason).toBe(
+      "no answer before the host stopped; POST is not repeated, since the shadow may have acted on it",
+    );
+  });
+
   it("paces a target as slowly as it is told to", async () => {
     const shadow = await ShadowServer.start();
     const bench = await HostBench.start({ one: { shadow, rate: "100/s" } });
@@ -155,7 +176,7 @@ describe("host", () => {
     const { port } = taken.address() as { port: number };
     const shadow = await ShadowServer.start();
 
-    await expect(HostBench.start({ one: { shadow } }, `127.0.0.1:${port}`)).rejects.toThrow(
+    await expect(HostBench.start({ one: { shadow } }, { admin: `127.0.0.1:${port}` })).rejects.toThrow(
       /EADDRINUSE.*choose another host\.admin/,
     );
   });
@@ -175,7 +196,10 @@ class HostBench {
   readonly #socket: string;
   host: RunningHost;
 
-  static async start(targets: Readonly<Record<string, BenchTarget>>, admin?: string): Promise<HostBench> {
+  static async start(
+    targets: Readonly<Record<string, BenchTarget>>,
+    { admin, stopMs }: { readonly admin?: string; readonly stopMs?: number } = {},
+  ): Promise<HostBench> {
     const directory = temporaryDirectory();
     const file = join(directory, "spoa-relay.yaml");
     const socket = join(directory, "admin.sock");
@@ -189,7 +213,7 @@ class HostBench {
     );
     const config = loadConfig(file, {});
     const log = new LogLines();
-    const bench = new HostBench(config, socket, log, await startHost(config, log.log));
+    const bench = new HostBench(config, socket, log, await startHost(config, log.log, stopMs));
     onTestFinished(async () => {
       await bench.host.stop();
     });

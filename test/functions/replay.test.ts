@@ -227,7 +227,7 @@ describe("replay: a state store that fails", () => {
     await until(() => settle.calls.length === 1);
     gate.open();
     // The second request is answered, and the replay comes to its end.
-    await bench.lane.permits.acquire();
+    await bench.lane.permits.acquire(new AbortController().signal);
     await turn();
     const notedBefore = settle.calls.length;
     settle.calls[0].fail();

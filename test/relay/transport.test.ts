@@ -172,7 +172,7 @@ describe("Transport: what is not delivered", () => {
     await shadow.arrived(1);
     await transport.close();
 
-    expect((await Promise.all(sent)).map(({ kind }) => kind)).toEqual(["undelivered", "undelivered"]);
+    expect((await Promise.all(sent)).map(({ kind }) => kind)).toEqual(["stopped", "stopped"]);
     expect((await transport.send(outbound())).kind).toBe("undelivered");
   });
 });

@@ -1,0 +1,37 @@
+import { expect, it } from "vitest";
+import { Semaphore } from "../../relay/semaphore.ts";
+
+const forever = new AbortController().signal;
+
+it("lets in as many as it has permits, and the others in the order they came", async () => {
+  const semaphore = new Semaphore(2);
+  const entered: number[] = [];
+  const waiting = [1, 2, 3, 4].map((holder) => semaphore.acquire(forever).then(() => entered.push(holder)));
+  await Promise.all(waiting.slice(0, 2));
+  const first = [...entered];
+  semaphore.release();
+  await waiting[2];
+  const second = [...entered];
+  semaphore.release();
+  await waiting[3];
+
+  expect([first, second, entered]).toEqual([
+    [1, 2],
+    [1, 2, 3],
+    [1, 2, 3, 4],
+  ]);
+});
+
+it("lets nobody in who has given up waiting", async () => {
+  const semaphore = new Semaphore(1);
+  await semaphore.acquire(forever);
+  const stop = new AbortController();
+  const givenUp = expect(semaphore.acquire(stop.signal)).rejects.toThrow("enough");
+  const next = semaphore.acquire(forever);
+  stop.abort(new Error("enough"));
+  await givenUp;
+  semaphore.release();
+  await next;
+
+  await expect(semaphore.acquire(stop.signal)).rejects.toThrow("enough");
+});

@@ -1,13 +1,10 @@
-import { type DestinationStream, destination, type Logger, pino } from "pino";
+import { type DestinationStream, type Logger, pino } from "pino";
+import { LogOutput } from "./log-output.ts";
 
 export type { Logger } from "pino";
 
-// What the log may hold back while its reader is slow; beyond it lines are lost, since production must not wait for a log.
-const maxHeldBytes = 1024 * 1024;
-
-/** One JSON line an event, on standard output (1) or standard error (2), written without ever blocking the event loop. */
+/** One JSON line an event, on standard output (1) or standard error (2), see `LogOutput`. */
 export function createLogger(level: string, to: 1 | 2 | DestinationStream = 1): Logger {
-  const out = typeof to === "number" ? destination({ dest: to, sync: false, maxLength: maxHeldBytes }) : to;
   return pino(
     {
       level,
@@ -15,7 +12,7 @@ export function createLogger(level: string, to: 1 | 2 | DestinationStream = 1): 
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    out,
+    typeof to === "number" ? new LogOutput(to) : to,
   );
 }
 

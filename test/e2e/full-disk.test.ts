@@ -1,0 +1,50 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { freePorts } from "../support/free-ports.ts";
+import { until } from "../support/until.ts";
+
+const main = resolve(import.meta.dirname, "../../relay/main.ts");
+let directory: string;
+let config: string;
+let admin: string;
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), "spoa-relay-full-"));
+  const [listen, agentAdmin, hostAdmin] = await freePorts(3);
+  admin = `http://127.0.0.1:${agentAdmin}`;
+  config = join(directory, "spoa-relay.yaml");
+  writeFileSync(
+    config,
+    `agent: { listen: 127.0.0.1:${listen}, admin: 127.0.0.1:${agentAdmin} }
+host: { admin: 127.0.0.1:${hostAdmin} }
+queue: embedded:./data
+targets: { shadow: { url: "http://127.0.0.1:1", rate: unlimited } }
+`,
+  );
+});
+
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+describe("where the log cannot be written", () => {
+  it.each(["agent", "up"])(
+    "%s runs, and ends with 0 at SIGTERM",
+    async (command) => {
+      const full = openSync("/dev/full", "w");
+      const child = spawn(process.execPath, [main, command, "--config", config], { stdio: ["ignore", full, full] });
+      closeSync(full);
+      try {
+        await until(async () => (await fetch(`${admin}/readyz`).catch(() => undefined))?.ok === true);
+        child.kill("SIGTERM");
+        const signal = AbortSignal.timeout(8_000);
+        expect(await once(child, "exit", { signal })).toEqual([0, null]);
+      } finally {
+        child.kill("SIGKILL");
+      }
+    },
+    30_000,
+  );
+});

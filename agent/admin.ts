@@ -3,6 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { AggregatorRegistry, PrometheusContentType, Registry } from "prom-client";
 import type { AgentStats } from "../relay/agent-stats.ts";
 import type { ListenAddress } from "../relay/config-schema.ts";
+import { removeStaleSocket } from "./listener.ts";
 
 export interface AdminOptions {
   readonly stats: () => AgentStats | Promise<AgentStats>;
@@ -14,10 +15,11 @@ export interface AdminOptions {
 /** Serves /stats, /metrics, /healthz and /readyz. Rejects with a text that says what to do when the address is taken. */
 export async function serveAdmin(address: ListenAddress, options: AdminOptions): Promise<Server> {
   const server = createServer((request, response) => {
-    answer(request.url ?? "", options)
+    answer((request.url ?? "").split("?")[0], options)
       .catch((error: Error): Answer => ({ status: 503, type: text, body: `${error.message}\n` }))
       .then(({ status, type, body }) => response.writeHead(status, { "content-type": type }).end(body));
   });
+  if (address.kind === "unix") await removeStaleSocket(address.path, "agent.admin");
   const listening = once(server, "listening");
   if (address.kind === "unix") server.listen(address.path);
   else server.listen(address.port, address.host);

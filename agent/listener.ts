@@ -227,14 +227,14 @@ function toBlockList(ranges: readonly AddressRange[]): BlockList {
 }
 
 /** A socket file that nobody listens on any more would keep the agent from starting. */
-export async function removeStaleSocket(path: string): Promise<void> {
+export async function removeStaleSocket(path: string, key = "agent.listen"): Promise<void> {
   const probe = connect({ path });
   const alive = await once(probe, "connect").then(
     () => true,
     () => false,
   );
   probe.destroy();
-  if (alive) throw new Error(`agent.listen: another process listens on unix:${path}`);
+  if (alive) throw new Error(`${key}: another process listens on unix:${path}`);
   removeSocketFile(path);
 }
 

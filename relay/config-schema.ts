@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { parseAddressRange } from "./address-range.ts";
 import { isReservedHeader } from "./outbound.ts";
+import { ingressQueue } from "./queue/names.ts";
 import { findQueueUrlMistake } from "./queue/sqs-url.ts";
 import { parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "./units.ts";
 
@@ -245,7 +246,10 @@ export const configSchema = section({
       target,
       { error: "must hold at least one target, as NAME: {url: …, rate: …}" },
     )
-    .refine((targets) => Object.keys(targets).length > 0, { error: "needs at least one target" }),
+    .refine((targets) => Object.keys(targets).length > 0, { error: "needs at least one target" })
+    .refine((targets) => !(ingressQueue in targets), {
+      error: `a target cannot be called ${ingressQueue}: that is the queue before all targets`,
+    }),
   log: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
 })
   .superRefine(({ queue: { kind }, host: { data } }, context) => {

@@ -21,6 +21,7 @@ export interface Redriven {
 }
 
 const visibilityMs = 60_000;
+
 export function describeDeadLetter(letter: {
   readonly messageId: string;
   readonly body: string;
@@ -38,13 +39,14 @@ export function describeDeadLetter(letter: {
 
 /**
  * Puts dead letters back into the target's queue, where they are paced like all others and begin with their first attempt.
- * With `messageId` only that one. What the ledger says of them is taken back first.
+ * With `messageId` only that one. What the ledger says of them is taken back first; those of the ingress queue, which are
+ * in no ledger, need none.
  */
 export async function redrive(
   target: string,
   queue: QueueSender,
   deadLetters: QueueReceiver,
-  ledger: Ledger,
+  ledger: Ledger | undefined,
   messageId: string | undefined,
 ): Promise<Redriven> {
   const { signal } = new AbortController();
@@ -70,14 +72,14 @@ async function redriveOne(
   target: string,
   queue: QueueSender,
   deadLetters: QueueReceiver,
-  ledger: Ledger,
+  ledger: Ledger | undefined,
   delivery: Delivery,
 ): Promise<number | undefined> {
   const pack = readMessage(delivery);
   if (pack instanceof DecodeError) return undefined;
   const indexes = pack.requests.map(({ index }) => index);
   // First: with their fate still noted, the replay would take them for done.
-  await ledger.unsettle(target, pack.id, indexes, "deadLettered");
+  await ledger?.unsettle(target, pack.id, indexes, "deadLettered");
   await sendAll(queue, [shareMessage(pack, pack.requests, { attempt: 0 })]);
   await deadLetters.delete([delivery.receipt]);
   return pack.requests.length;

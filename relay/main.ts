@@ -17,6 +17,7 @@ import { createLogger } from "./log.ts";
 import { readMessage } from "./message.ts";
 import { parseRuntimeMs, writeMirrorConfig } from "./mirror.ts";
 import type { EmbeddedQueue } from "./queue/embedded.ts";
+import { ingressQueue } from "./queue/names.ts";
 import { formatRequest } from "./request-text.ts";
 import { agentNodeFlags, firstSignal, runService } from "./service.ts";
 import { openStores, type Stores } from "./stores.ts";
@@ -122,8 +123,8 @@ function addStats(program: Command): void {
 
 function addDeadLetters(program: Command): void {
   const dlq = program.command("dlq").description("look at requests that could not be delivered, or send them again");
-  withConfig(dlq.command("list"), "list the dead letters of a target, or of all")
-    .argument("[target]")
+  withConfig(dlq.command("list"), "list the dead letters of a target, of the ingress queue, or of all")
+    .argument("[target]", "or ingress, for packs that came to no target")
     .addHelpText("after", "\nExample: spoa-relay dlq list staging")
     .action(async (target: string | undefined, { config }: ConfigFlag) => {
       let letters = 0;
@@ -137,7 +138,7 @@ function addDeadLetters(program: Command): void {
       if (letters === 0) print("no dead letters");
     });
   withConfig(dlq.command("show"), "print the requests of a dead letter, without credentials")
-    .argument("<target>")
+    .argument("<target>", "or ingress")
     .argument("<message>", "its number in dlq list")
     .addHelpText("after", "\nExample: spoa-relay dlq show staging 42")
     .action(async (target: string, message: string, { config }: ConfigFlag) => {
@@ -151,12 +152,14 @@ function addDeadLetters(program: Command): void {
       });
     });
   withConfig(dlq.command("redrive"), "send dead letters again, at the target's rate")
-    .argument("<target>")
+    .argument("<target>", "or ingress: back to where they are fanned out")
     .argument("[message]", "only this one; its number in dlq list")
     .addHelpText("after", "\nExample: spoa-relay dlq redrive staging")
     .action(async (target: string, message: string | undefined, { config }: ConfigFlag) => {
-      await withQueues(config, target, async (name, queue, { state }) => {
-        const { requests, undecodable } = await redrive(name, queue, queue.deadLetters, state, message);
+      await withQueues(config, target, async (name, queue, { ingress, state }) => {
+        // What came to no target has no fate that would have to be taken back.
+        const [into, ledger] = name === ingressQueue ? [ingress.queue, undefined] : [queue, state];
+        const { requests, undecodable } = await redrive(name, into, queue.deadLetters, ledger, message);
         print(`${requests} request(s) are back in the queue of ${name}`);
         if (undecodable > 0) throw new Failure(`${undecodable} dead letter(s) cannot be decoded and stay`);
         if (message !== undefined && requests === 0) throw new Failure(`${target} has no dead letter ${message}`);
@@ -218,13 +221,13 @@ async function withQueues(
   work: (name: string, queue: EmbeddedQueue, stores: Stores) => Promise<void>,
 ): Promise<void> {
   const config = loadConfig(configFile, process.env);
-  if (target !== undefined && !config.targets.some(({ name }) => name === target)) {
+  if (target !== undefined && target !== ingressQueue && !config.targets.some(({ name }) => name === target)) {
     const names = config.targets.map(({ name }) => name).join(", ");
-    throw new Failure(`there is no target ${target}; ${config.file} has: ${names}`);
+    throw new Failure(`there is no target ${target}; ${config.file} has: ${names}; and ${ingressQueue}`);
   }
   const stores = await openStores(config);
   try {
-    for (const [name, queue] of stores.targets) {
+    for (const [name, queue] of [[ingressQueue, stores.localIngress] as const, ...stores.targets]) {
       if (target === undefined || target === name) await work(name, queue, stores);
     }
   } finally {

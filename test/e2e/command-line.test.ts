@@ -3,7 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Pool } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
+import { ingressQueue } from "../../relay/queue/names.ts";
 import { spoaRelay } from "../support/command-line.ts";
+import { packMessage, requests } from "../support/packs.ts";
 import { Rig } from "../support/rig.ts";
 import { until } from "../support/until.ts";
 
@@ -132,6 +135,32 @@ describe("dead letters", () => {
       await rig.stop();
     }
   }, 40_000);
+});
+
+describe("dead letters of the ingress queue", () => {
+  it("are listed with the others and go back to the fan-out; those that cannot be decoded stay", async () => {
+    const dead = EmbeddedQueue.open({ directory: join(directory, "data"), name: ingressQueue });
+    try {
+      const good = packMessage({ requests: requests(3) });
+      await dead.deadLetters.send([good, { body: '{"reason":"no pack"}', pack: Buffer.from("garbage"), requests: 2 }]);
+      const list = await spoaRelay("dlq", "list", "--config", right);
+      const [number] = dead.deadLetters.list({ max: 1 }).map(({ messageId }) => messageId);
+      const shown = await spoaRelay("dlq", "show", "ingress", number, "--config", right);
+      const { code, stdout, stderr } = await spoaRelay("dlq", "redrive", "ingress", "--config", right);
+
+      expect(list.stdout).toMatch(/^ingress {2}\d+ {2}3 request\(s\).*\ningress {2}\d+ {2}2 request\(s\).*no pack\n$/);
+      expect(shown.stdout).toContain("/2 HTTP/1.1");
+      expect(stdout).toContain("3 request(s) are back in the queue of ingress");
+      expect(stderr).toContain("1 dead letter(s) cannot be decoded and stay");
+      expect(code).toBe(1);
+      expect([dead.depth(), dead.deadLetters.depth()]).toEqual([
+        { messages: 1, requests: 3 },
+        { messages: 1, requests: 2 },
+      ]);
+    } finally {
+      dead.close();
+    }
+  });
 });
 
 /** The ledger as `stats` prints it, once it contains `text`. */

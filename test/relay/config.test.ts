@@ -194,6 +194,11 @@ describe("a mistake in the file", () => {
       smallest.replace("staging", "Bad_Name"),
       "3: targets.Bad_Name: a target's name has a-z, 0-9 and - only",
     ],
+    [
+      "a target with the name of the ingress queue",
+      smallest.replace("staging", "ingress"),
+      "2: targets: a target cannot be called ingress",
+    ],
     ["a timeout", target("timeout: 10"), "6: targets.staging.timeout: must be a duration, such as 250ms or 30s or 1h"],
     ["a percentage", target("sample: 101%"), '6: targets.staging.sample: "101%" is not a percentage from 0% to 100%'],
     ["a concurrency", target("concurrency: 0"), "6: targets.staging.concurrency: Too small: expected number to be >=1"],

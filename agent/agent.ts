@@ -17,7 +17,7 @@ import { type AgentVitals, createAgentMetrics } from "./metrics.ts";
 import { Packer } from "./packer.ts";
 import { Shipper } from "./shipper.ts";
 import { toAgentStats } from "./stats.ts";
-import { answerPrimary, workerSlot } from "./worker-channel.ts";
+import { answerPrimary, sayFarewell, workerSlot } from "./worker-channel.ts";
 import { startWorkers } from "./workers.ts";
 
 /** From the first signal to the exit, in milliseconds. */
@@ -157,7 +157,11 @@ async function startAgent(config: Config, log: Logger, dumpTo?: Writable): Promi
   }
   const reloadCertificates = () => listener.reloadCertificates();
   // Without certificates there is nothing to reload, and a terminal that is gone must not cost what is packed.
-  const onHangUp = options.tls ? reloadCertificates : () => process.kill(process.pid, "SIGTERM");
+  // A second signal would end it at once, and of workers it is the first process that decides.
+  const stopOnce = () => {
+    if (!draining && !cluster.isWorker) process.kill(process.pid, "SIGTERM");
+  };
+  const onHangUp = options.tls ? reloadCertificates : stopOnce;
   process.on("SIGHUP", onHangUp);
   const lingerTimer = setInterval(() => packer.closeIfDue(Date.now()), Math.max(5, options.pack.lingerMs / 5));
   log.info({ event: "listening", address, agent: name }, "the agent waits for HAProxy");
@@ -174,13 +178,15 @@ async function startAgent(config: Config, log: Logger, dumpTo?: Writable): Promi
     if (listener.connections > 0) await sleep(options.drainMs / 2);
     await listener.disconnect();
     clearInterval(lingerTimer);
-    process.off("SIGHUP", onHangUp);
     packer.close();
     await shipper.stop(Math.max(1_000, stopWithinMs - 1_500 - (Date.now() - startedAtMs)));
     admin?.close();
     eventLoopDelay.stop();
     const givenUp = ledger.dropped.get("given up at exit") ?? 0;
     log.info({ event: "stopped", ...stats() }, "the agent has stopped");
+    if (cluster.isWorker) await sayFarewell(stats(), givenUp);
+    // Unheard, a hang-up would kill what is still being written.
+    process.off("SIGHUP", onHangUp);
     return givenUp;
   };
   return {

@@ -6,6 +6,7 @@ export const dropReasons = [
   "journal damaged",
   "shipper failed",
   "given up at exit",
+  "worker died",
 ] as const;
 
 /** Why a request that the agent had seen did not reach the queue. */

@@ -1,4 +1,4 @@
-import type { AgentStats } from "../relay/agent-stats.ts";
+import type { AgentStats, DiedStats } from "../relay/agent-stats.ts";
 import type { AgentLedger } from "./ledger.ts";
 
 export type AgentGauges = Pick<
@@ -48,11 +48,44 @@ export function addStats(agent: string, since: string, all: readonly AgentStats[
     pending: sum((stats) => stats.pending),
     enqueued: sum((stats) => stats.enqueued),
     recovered: sum((stats) => stats.recovered),
+    ...addDied(all.flatMap(({ died }) => died ?? [])),
     packs: sum((stats) => stats.packs),
     packBytes: sum((stats) => stats.packBytes),
     connections: sum((stats) => stats.connections),
     waitingBytes: sum((stats) => stats.waitingBytes),
     journalBytes: sum((stats) => stats.journalBytes),
     journalPacks: sum((stats) => stats.journalPacks),
+  };
+}
+
+function addDied(all: readonly DiedStats[]): { readonly died?: DiedStats } {
+  if (all.length === 0) return {};
+  const sum = (pick: (died: DiedStats) => number): number => all.reduce((total, died) => total + pick(died), 0);
+  return {
+    died: {
+      runs: all.flatMap(({ runs }) => runs),
+      enqueued: sum(({ enqueued }) => enqueued),
+      leftInJournal: sum(({ leftInJournal }) => leftInJournal),
+    },
+  };
+}
+
+/**
+ * The figures of a worker that died. What was pending is left to its successor where there is a journal; else it counts as
+ * dropped, all of it, though some may have been sent since its last report.
+ */
+export function asDead(stats: AgentStats, journaled: boolean): AgentStats {
+  const { runs, enqueued, pending, dropped } = stats;
+  const lost = journaled ? 0 : pending;
+  return {
+    ...stats,
+    connections: 0,
+    waitingBytes: 0,
+    // The successor tells what it finds there.
+    journalBytes: 0,
+    journalPacks: 0,
+    pending: 0,
+    dropped: lost === 0 ? dropped : { ...dropped, "worker died": lost },
+    died: { runs, enqueued, leftInJournal: pending - lost },
   };
 }

@@ -26,6 +26,11 @@ interface Question {
   readonly kind: "spoa-relay:ask";
 }
 
+interface Farewell extends WorkerReport {
+  readonly kind: "spoa-relay:farewell";
+  readonly givenUp: number;
+}
+
 interface Answer extends WorkerReport {
   readonly kind: "spoa-relay:answer";
 }
@@ -58,5 +63,19 @@ export async function askWorker(worker: Worker, withinMs: number): Promise<Worke
     worker.send({ kind: "spoa-relay:ask" } satisfies Question, (error) => {
       if (error) done(undefined);
     });
+  });
+}
+
+/** In a worker, as its last word: its final figures, and how many requests it gave up. */
+export async function sayFarewell(stats: AgentStats, givenUp: number): Promise<void> {
+  if (!process.connected) return;
+  const farewell: Farewell = { kind: "spoa-relay:farewell", stats, unready: ["draining"], givenUp };
+  await new Promise<void>((resolve) => process.send?.(farewell, () => resolve()));
+}
+
+/** In the first process. */
+export function onFarewell(worker: Worker, take: (stats: AgentStats, givenUp: number) => void): void {
+  worker.on("message", (message: Farewell) => {
+    if (message.kind === "spoa-relay:farewell") take(message.stats, message.givenUp);
   });
 }

@@ -1,14 +1,14 @@
 import cluster, { type Worker } from "node:cluster";
 import { once } from "node:events";
-import { AggregatorRegistry } from "prom-client";
+import { AggregatorRegistry, type PrometheusContentType } from "prom-client";
 import type { AgentStats } from "../relay/agent-stats.ts";
 import type { Config } from "../relay/config.ts";
 import type { Logger } from "../relay/log.ts";
 import { agentNodeFlags, type Service, stopRequest } from "../relay/service.ts";
 import { serveAdmin } from "./admin.ts";
 import { removeStaleSocket } from "./listener.ts";
-import { addStats } from "./stats.ts";
-import { askWorker, type WorkerReport, workerEnv } from "./worker-channel.ts";
+import { addStats, asDead } from "./stats.ts";
+import { askWorker, onFarewell, type WorkerReport, workerEnv } from "./worker-channel.ts";
 
 const restartMs = 1_000;
 const answerMs = 1_000;
@@ -23,7 +23,7 @@ export async function startWorkers(config: Config, log: Logger): Promise<Service
   const pool = new WorkerPool(config, log);
   const admin = await serveAdmin(config.agent.admin, {
     stats: () => pool.stats(),
-    metrics: new AggregatorRegistry(),
+    metrics: new PoolRegistry(() => pool.lost),
     unready: () => pool.unready(),
   });
   const { listen } = config.agent;
@@ -53,8 +53,10 @@ class WorkerPool {
   readonly #workers = new Map<Worker, number>();
   readonly #reports = new Map<Worker, WorkerReport>();
   readonly #since = new Date().toISOString();
-  /** Of workers that are no more. */
-  readonly #past: AgentStats[] = [];
+  /** Of all workers that are no more. */
+  #past: AgentStats | undefined;
+  /** The last words of workers that stopped in order. */
+  readonly #farewells = new Map<Worker, { readonly stats: AgentStats; readonly givenUp: number }>();
   #stopping = false;
   #snapshotTimer: NodeJS.Timeout | undefined;
 
@@ -67,6 +69,11 @@ class WorkerPool {
     return [...this.#reports.values()].reduce((sum, { stats }) => sum + stats.pending, 0);
   }
 
+  /** Requests that went down with workers. */
+  get lost(): number {
+    return this.#past?.dropped["worker died"] ?? 0;
+  }
+
   async start(): Promise<void> {
     // The workers run the very command that started this process.
     const execArgv = [...process.execArgv, ...agentNodeFlags];
@@ -74,14 +81,14 @@ class WorkerPool {
     const first = Array.from({ length: this.#config.agent.workers }, (_, i) => this.#fork(i + 1));
     await Promise.all(first.map((worker) => started(worker)));
     this.#snapshotTimer = setInterval(() => this.#ask(), snapshotMs);
-    process.on("SIGHUP", this.#forwardHangup);
+    process.on("SIGHUP", this.#hangUp);
   }
 
   async stats(): Promise<AgentStats> {
     await this.#ask();
     const { name } = this.#config.agent;
-    const all = [...this.#past, ...[...this.#reports.values()].map(({ stats }) => stats)];
-    return addStats(name, this.#since, all);
+    const running = [...this.#reports.values()].map(({ stats }) => stats);
+    return addStats(name, this.#since, this.#past ? [this.#past, ...running] : running);
   }
 
   async unready(): Promise<string[]> {
@@ -99,22 +106,29 @@ class WorkerPool {
 
   async stop(): Promise<number> {
     this.#stopping = true;
-    clearInterval(this.#snapshotTimer);
-    process.off("SIGHUP", this.#forwardHangup);
-    const codes = await Promise.all(
+    const givenUp = await Promise.all(
       [...this.#workers.keys()].map(async (worker) => {
-        const exit = once(worker, "exit") as Promise<[number]>;
+        const pending = () => (this.#config.agent.journal ? 0 : (this.#reports.get(worker)?.stats.pending ?? 0));
+        let atDeath = pending();
+        worker.prependOnceListener("exit", () => {
+          atDeath = pending();
+        });
+        const exit = once(worker, "exit");
         worker.send(stopRequest, () => {});
-        return (await exit)[0];
+        await exit;
+        return this.#farewells.get(worker)?.givenUp ?? atDeath;
       }),
     );
-    // A worker that gives requests up has said how many, and ends with 1.
-    return codes.filter((code) => code !== 0).length;
+    // Until now it kept `pending` fresh, for a second signal.
+    clearInterval(this.#snapshotTimer);
+    process.off("SIGHUP", this.#hangUp);
+    return givenUp.reduce((sum, requests) => sum + requests, 0);
   }
 
   #fork(slot: number): Worker {
     const worker = cluster.fork(workerEnv(slot));
     this.#workers.set(worker, slot);
+    onFarewell(worker, (stats, givenUp) => this.#farewells.set(worker, { stats, givenUp }));
     worker.once("exit", (code, signal) => this.#exited(worker, slot, code ?? signal));
     return worker;
   }
@@ -123,7 +137,9 @@ class WorkerPool {
     this.#workers.delete(worker);
     const last = this.#reports.get(worker);
     this.#reports.delete(worker);
-    if (last) this.#past.push(asDead(last.stats, this.#config.agent.journal !== undefined));
+    const { name, journal } = this.#config.agent;
+    const final = this.#farewells.get(worker)?.stats ?? (last && asDead(last.stats, journal !== undefined));
+    if (final) this.#past = addStats(name, this.#since, this.#past ? [this.#past, final] : [final]);
     if (this.#stopping) return;
     this.#log.error({ event: "worker-ended", worker: slot, reason }, "a worker ended by itself");
     setTimeout(() => {
@@ -140,9 +156,30 @@ class WorkerPool {
     );
   }
 
-  readonly #forwardHangup = (): void => {
+  // Without certificates there is nothing to reload: as for an agent without workers it means to stop, once.
+  readonly #hangUp = (): void => {
+    if (!this.#config.agent.tls) {
+      if (!this.#stopping) process.kill(process.pid, "SIGTERM");
+      return;
+    }
     for (const { process: child } of this.#workers.keys()) child.kill("SIGHUP");
   };
+}
+
+/** The metrics of all workers, and what those that died have lost: nobody else could tell. */
+class PoolRegistry extends AggregatorRegistry<PrometheusContentType> {
+  readonly #lost: () => number;
+
+  constructor(lost: () => number) {
+    super();
+    this.#lost = lost;
+  }
+
+  override async clusterMetrics(): Promise<string> {
+    const name = "spoa_relay_agent_requests_total";
+    const lost = `${name}{fate="dropped",reason="worker died",worker="0"} ${this.#lost()}\n`;
+    return (await super.clusterMetrics()).replace(`# TYPE ${name} counter\n`, (line) => line + lost);
+  }
 }
 
 async function started(worker: Worker): Promise<void> {
@@ -152,13 +189,4 @@ async function started(worker: Worker): Promise<void> {
   await once(worker, "listening", { signal }).catch(() => {
     throw signal.reason;
   });
-}
-
-/** The figures of a worker that died: what it had not sent is lost, unless the journal has it for its successor. */
-function asDead(stats: AgentStats, journaled: boolean): AgentStats {
-  const { pending, dropped } = stats;
-  const none = { connections: 0, waitingBytes: 0 };
-  if (journaled || pending === 0) return { ...stats, ...none };
-  const lost = (dropped["worker died"] ?? 0) + pending;
-  return { ...stats, ...none, pending: 0, dropped: { ...dropped, "worker died": lost } };
 }

@@ -17,6 +17,8 @@ export interface AgentStats {
   readonly enqueued: number;
   /** Requests of earlier runs that were found in the journal and enqueued; not among `seen`. */
   readonly recovered: number;
+  /** Of workers that died, as they were in their last report, up to a second old. Absent where none did. */
+  readonly died?: DiedStats;
   readonly packs: number;
   readonly packBytes: number;
   readonly connections: number;
@@ -24,4 +26,12 @@ export interface AgentStats {
   /** Of the segments on disk, and the packs that wait there alone. */
   readonly journalBytes: number;
   readonly journalPacks: number;
+}
+
+export interface DiedStats {
+  readonly runs: readonly string[];
+  /** Among `enqueued` of the whole. More may have been sent since the report, or out of the journal by a successor. */
+  readonly enqueued: number;
+  /** Pending in the report: in the journal for a successor, unless sent since, or not yet written there. */
+  readonly leftInJournal: number;
 }

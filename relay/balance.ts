@@ -40,6 +40,7 @@ function agentEquation(stats: AgentStats): Equation {
     ["dropped", sum(stats.dropped), details(stats.dropped)],
     ["being packed", stats.pending],
     ["enqueued", stats.enqueued],
+    ...leftInJournal(stats),
   ];
   return {
     title: `agent ${stats.agent} since ${stats.since}`,
@@ -49,9 +50,21 @@ function agentEquation(stats: AgentStats): Equation {
   };
 }
 
+function leftInJournal({ died, recovered }: AgentStats): Equation["parts"] {
+  if (!died || died.leftInJournal === 0) return [];
+  return [["left in the journal by workers that died", died.leftInJournal, `recovered since: ${recovered}`]];
+}
+
 // The queue may hold packs of other agents and earlier runs: these can only make it larger.
 function ingressEquation(agent: AgentStats, arrivals: readonly AgentArrivals[], ingress: IngressStats): Equation {
-  const arrived = arrivals.reduce((total, { requests }) => total + requests, 0);
+  const all = sumRequests(arrivals);
+  // More than the last report of a worker that died could say: sent since, or by its successor.
+  const unreported = agent.died ? Math.max(0, sumRequests(arrivals, agent.died.runs) - agent.died.enqueued) : 0;
+  const arrived = all - unreported;
+  const fannedOut: Equation["parts"][number] =
+    unreported === 0
+      ? ["fanned out", arrived]
+      : ["fanned out", arrived, `and ${unreported} that workers had not reported when they died`];
   const arrivedPacks = arrivals.reduce((total, { packs }) => total + packs, 0);
   const away = agent.enqueued - arrived;
   const equation = { title: "ingress queue", whole: ["enqueued", agent.enqueued] } as const;
@@ -59,10 +72,7 @@ function ingressEquation(agent: AgentStats, arrivals: readonly AgentArrivals[], 
   if (waiting !== undefined) {
     return {
       ...equation,
-      parts: [
-        ["fanned out", arrived],
-        ["waiting, expired or undecodable", away],
-      ],
+      parts: [fannedOut, ["waiting, expired or undecodable", away]],
       unaccounted: Math.abs(away - Math.max(0, Math.min(away, waiting + deadLettered + (expired ?? 0)))),
     };
   }
@@ -74,10 +84,7 @@ function ingressEquation(agent: AgentStats, arrivals: readonly AgentArrivals[], 
   const inSqs = problem === undefined ? `waiting in SQS: ${messages} messages` : `SQS does not tell: ${problem}`;
   return {
     ...equation,
-    parts: [
-      ["fanned out", arrived],
-      ["not fanned out", away, `${inSqs}, undecodable: ${deadMessages}`],
-    ],
+    parts: [fannedOut, ["not fanned out", away, `${inSqs}, undecodable: ${deadMessages}`]],
     unaccounted: away === 0 || accountedFor ? 0 : Math.abs(away),
   };
 }
@@ -115,6 +122,10 @@ function formatEquation({ title, whole, parts, unaccounted }: Equation, stream: 
   });
   const verdict = unaccounted === 0 ? paint("green", "✓ adds up") : paint("red", `✗ ${unaccounted} unaccounted for`);
   return `${paint("bold", title)}\n  ${whole[0]} ${whole[1]} = ${terms.join(" + ")}\n  ${verdict}`;
+}
+
+function sumRequests(arrivals: readonly AgentArrivals[], of?: readonly string[]): number {
+  return arrivals.reduce((total, { agent, requests }) => (!of || of.includes(agent) ? total + requests : total), 0);
 }
 
 function sum(counts: Readonly<Record<string, number>>): number {

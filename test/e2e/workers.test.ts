@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { Pool } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
 import { addsUp } from "../../relay/balance.ts";
+import { load } from "../support/load.ts";
 import { Rig } from "../support/rig.ts";
 import { until } from "../support/until.ts";
 
@@ -40,6 +41,46 @@ describe("an agent with two workers", () => {
     const metrics = await (await fetch(`${rig.agentAdmin}/metrics`)).text();
     for (const worker of [1, 2])
       expect(metrics).toMatch(new RegExp(`spoa_relay_agent_ready\\{.*worker="${worker}"\\} 1`));
+  }, 40_000);
+
+  it.each([
+    ["without a journal", ""],
+    ["with a journal", "\n  journal: { directory: ./journal }"],
+  ])(
+    "adds up where a worker is killed under load, %s",
+    async (_, journal) => {
+      rig = await Rig.start({ targets: { shadow: "rate: unlimited" }, agent: `  workers: 2${journal}` });
+      const died = async () => (await rig.agentStats()).died?.runs.length;
+      await load(rig.frontend, {
+        perSecond: 400,
+        connections: 16,
+        during: async () => {
+          // So that there are reports that are older than what is killed.
+          await until(async () => (await rig.agentStats()).enqueued > 300);
+          process.kill(workersOf(rig)[0], "SIGKILL");
+          await until(async () => (await died()) === 1);
+          await until(async () => (await rig.agentReadiness()) === "ready\n");
+        },
+      });
+      const ledger = await rig.settledLedger();
+      expect(addsUp(ledger), JSON.stringify(ledger)).toBe(true);
+      const { dropped, died: dead } = await rig.agentStats();
+      const metrics = await (await fetch(`${rig.agentAdmin}/metrics?of=workers`)).text();
+      const lost = dropped["worker died"] ?? 0;
+      expect(metrics).toContain(`{fate="dropped",reason="worker died",worker="0"} ${lost}\n`);
+      if (journal === "") expect(dead?.leftInJournal).toBe(0);
+      else expect(lost).toBe(0);
+    },
+    60_000,
+  );
+
+  it("stops in order at a hang-up, which means nothing else without certificates", async () => {
+    rig = await Rig.start({ targets: { shadow: "rate: unlimited" }, agent: "  workers: 2\n  drain: 200ms" });
+    await send(100);
+    const agent = rig.agent as NonNullable<typeof rig.agent>;
+    for (const pid of [...workersOf(rig), agent.pid as number]) process.kill(pid, "SIGHUP");
+    expect((await once(agent, "exit"))[0], rig.output.slice(-3000)).toBe(0);
+    await until(() => rig.shadows.shadow.received.length === 100);
   }, 40_000);
 
   it("drains them all at SIGTERM and exits with 0", async () => {

@@ -73,6 +73,19 @@ describe("the ledger of an agent", () => {
   });
 });
 
+describe("the ledger of an agent of which a worker died", () => {
+  const died = { runs: ["edge~1"], enqueued: 10, leftInJournal: 8 };
+
+  it.each([
+    ["adds up where its last report was complete", { requests: 10 }, true],
+    ["adds up where more arrives than it had reported", { requests: 17 }, true],
+    ["does not add up where less arrives", { requests: 9 }, false],
+  ])("%s", (_, arrival, expected) => {
+    const stats = agentStats({ pending: 0, recovered: 7, died });
+    expect(addsUp(toEquations(stats, hostStats({}, arrival)))).toBe(expected);
+  });
+});
+
 describe("the ledger of an agent whose queue counts messages only", () => {
   const inSqs = (arrival: Arrival) => {
     const { waiting: _waiting, expired: _expired, ...ingress } = hostStats({}, arrival).ingress;

@@ -3,6 +3,7 @@ import { isMainThread } from "node:worker_threads";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { runAgent } from "../agent/agent.ts";
 import { startHost } from "../functions/host.ts";
+import packageJson from "../package.json" with { type: "json" };
 import { fetchAdmin, formatAddress } from "./admin-client.ts";
 import type { AgentStats } from "./agent-stats.ts";
 import { addsUp, formatEquations, toEquations } from "./balance.ts";
@@ -37,6 +38,7 @@ function createProgram(): Command {
   const program = new Command("spoa-relay")
     .description("Mirrors live HTTP traffic from HAProxy to shadow environments.")
     .addHelpText("after", `\nExample: spoa-relay up --config spoa-relay.yaml${exitCodes}`)
+    .version(packageJson.version)
     .exitOverride()
     .showHelpAfterError("(--help shows what is possible)");
   addServices(program);
@@ -66,7 +68,12 @@ function addMirror(program: Command): void {
     .command("mirror")
     .description("mirror everything to one URL, with the flags of spoa-mirror")
     .requiredOption("-u, --mirror-url <url>", "the shadow", parseUrl)
-    .option("-r, --runtime <time>", "how long to run: seconds, or 5m, 1h; 0 for no end", parseRuntime, 0)
+    .option(
+      "-r, --runtime <time>",
+      "how long to run: 30s, 5m, 1h; a number alone is milliseconds, 0 for no end",
+      parseRuntime,
+      0,
+    )
     .option("-a, --address <address>", "where the agent listens", "127.0.0.1")
     .option("-p, --port <port>", "port of the agent; the next two are for figures", parsePort, 12345)
     .option("--data <directory>", "where queue and configuration are kept", "./spoa-relay-data")
@@ -247,6 +254,12 @@ function* allDeadLetters(queue: EmbeddedQueue) {
 
 function parseUrl(text: string): URL {
   const url = URL.parse(text);
+  if (url?.username || url?.password) {
+    throw new InvalidArgumentError(
+      "It cannot have a user or a password: set the header Authorization in a file of yours.",
+    );
+  }
+  if (url?.search || url?.hash) throw new InvalidArgumentError("It cannot have a query or a fragment, only a path.");
   if (url && /^https?:$/.test(url.protocol)) return url;
   throw new InvalidArgumentError("It has to be a URL such as http://127.0.0.1:8082.");
 }

@@ -33,7 +33,7 @@ targets:
   return file;
 }
 
-/** spoa-mirror's running time: seconds, or a number with a unit; 0 for no end. Undefined for anything else. */
+/** spoa-mirror's running time: milliseconds, or a number with a unit; 0 for no end. Undefined for anything else. */
 export function parseRuntimeMs(text: string): number | undefined {
-  return /^\d+$/.test(text) ? Number(text) * 1_000 : parseDurationMs(text);
+  return /^\d+$/.test(text) ? Number(text) : parseDurationMs(text);
 }

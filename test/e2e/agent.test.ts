@@ -108,7 +108,18 @@ describe("spoa-relay mirror", () => {
     cleanups.push(() => shadow.stop());
     const child = spawn(
       process.execPath,
-      [main, "mirror", "-r", "4", "-u", `http://127.0.0.1:${shadowPort}/base`, "-p", String(port), "--data", directory],
+      [
+        main,
+        "mirror",
+        "-r",
+        "4s",
+        "-u",
+        `http://127.0.0.1:${shadowPort}/base`,
+        "-p",
+        String(port),
+        "--data",
+        directory,
+      ],
       { stdio: "ignore" },
     );
     const exited = once(child, "exit");

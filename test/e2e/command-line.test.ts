@@ -69,6 +69,19 @@ describe("the command line", () => {
     expect((await spoaRelay("mirror", "-u", "ftp://x")).code).toBe(2);
   });
 
+  it.each([
+    ["http://user:secret@127.0.0.1:1", "cannot have a user or a password"],
+    ["http://127.0.0.1:1/base?x=1", "cannot have a query"],
+  ])("refuses a shadow that it would not send to as it is written: %s", async (url, mistake) => {
+    const { code, stderr } = await spoaRelay("mirror", "-u", url, "--data", directory);
+    expect(stderr).toContain(mistake);
+    expect(code).toBe(2);
+  });
+
+  it("tells its version", async () => {
+    expect(await spoaRelay("--version")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
+  });
+
   it("warns of a sample of 0 %", async () => {
     const { code, stdout } = await spoaRelay("config", "check", "--config", right);
     expect(stdout).toContain("targets.a.sample is 0%: this target gets nothing");

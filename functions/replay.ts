@@ -69,6 +69,7 @@ async function replay(deps: ReplayDeps, delivery: Delivery, signal: AbortSignal)
         requests: result.again.length,
         attempt: pack.attempt + 1,
         delayMs: result.delayMs,
+        reason: result.reason,
       },
       "requests were not delivered and are tried again",
     );

@@ -28,6 +28,8 @@ export interface ReplayResult {
   /** Not delivered: to be tried again after `delayMs`. */
   readonly again: readonly PackedRequest[];
   readonly delayMs: number;
+  /** Why the first of them was not delivered. */
+  readonly reason?: string;
   /** Never to be delivered, by reason. */
   readonly dead: ReadonlyMap<string, readonly PackedRequest[]>;
   /** Without an outcome, because the signal was raised, the transport closed, or no slots could be leased. */
@@ -77,6 +79,7 @@ class PackReplay {
   readonly #stopped: PackedRequest[] = [];
   readonly #dead = new Map<string, PackedRequest[]>();
   #delayMs: number;
+  #reason: string | undefined;
   #failure: Error | undefined;
 
   constructor(lane: Lane, pack: Pack, onSettled: (index: number, fate: Fate) => void) {
@@ -138,6 +141,7 @@ class PackReplay {
       again: this.#again.sort((a, b) => a.index - b.index),
       delayMs: this.#delayMs,
       dead: this.#dead,
+      ...(this.#reason !== undefined && { reason: this.#reason }),
       ...(this.#failure && { failure: this.#failure }),
     };
   }
@@ -168,6 +172,7 @@ class PackReplay {
       this.#bury(request, `${outcome.reason} (attempt ${this.#pack.attempt + 1})`);
     } else {
       this.#again.push(request);
+      this.#reason ??= outcome.reason;
       if (outcome.kind === "undelivered" && outcome.retryAfterMs !== undefined) {
         this.#delayMs = Math.max(this.#delayMs, outcome.retryAfterMs);
       }

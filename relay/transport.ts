@@ -153,8 +153,14 @@ const refusedAnswers: ReadonlyMap<string, number> = new Map([
 function toOutcome(error: Error & { code?: string }): Outcome {
   const status = error.code === "UND_ERR_SOCKET" ? refusedAnswers.get(error.message) : undefined;
   if (status !== undefined) return { kind: "answered", status };
-  const reason =
-    error.code !== undefined && !error.message.includes(error.code) ? `${error.code}: ${error.message}` : error.message;
+  const message = toMeaning(error.message);
+  const reason = error.code !== undefined && !message.includes(error.code) ? `${error.code}: ${message}` : message;
   const unsendable = error.code === "UND_ERR_INVALID_ARG" || error.code === "UND_ERR_NOT_SUPPORTED";
   return { kind: unsendable ? "unsendable" : "undelivered", reason: reason || error.name };
+}
+
+// OpenSSL's errors have an address, a number and a source file around the meaning: with them no two were the same.
+function toMeaning(message: string): string {
+  const openssl = /[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:\n]+)/.exec(message);
+  return openssl ? openssl[1] : message.split("\n", 1)[0];
 }

@@ -62,6 +62,11 @@ describe("replay: requests that are not delivered", () => {
 
     expect(early).toEqual([]);
     expect(fates).toEqual({ "answered.2xx": 2 });
+    expect(bench.log.lines[0]).toMatchObject({
+      event: "undelivered",
+      requests: 2,
+      reason: expect.stringMatching(/\w/),
+    });
     expect(packIn(delivery)).toMatchObject({ id: pack().id, attempt: 1 });
     expect(packIn(delivery).requests.map(({ index }) => index)).toEqual([1, 3]);
     expect(JSON.parse(delivery.body)).toMatchObject({ count: 2, attempt: 1 });

@@ -313,6 +313,15 @@ describe("Transport: TLS", () => {
     expect(await trusting.send(outbound())).toEqual({ kind: "answered", status: 200 });
   });
 
+  it("says in one line what is wrong, the same each time", async () => {
+    const url = new URL((await ShadowServer.start()).url);
+    url.protocol = "https:";
+    const outcomes = [await transportTo(url).send(outbound()), await transportTo(url).send(outbound())];
+
+    expect(new Set(outcomes.map((outcome) => JSON.stringify(outcome))).size).toBe(1);
+    expect(outcomes[0]).toMatchObject({ reason: expect.stringMatching(/^[A-Z_]+: [a-z ]+$/) });
+  });
+
   it("trusts the given authority", async () => {
     const shadow = await ShadowServer.start(() => ({ status: 200 }), "address");
     const transport = transportTo(shadow.url, { tls: { verify: true, ca: caFile } });

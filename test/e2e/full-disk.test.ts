@@ -10,12 +10,14 @@ import { until } from "../support/until.ts";
 const main = resolve(import.meta.dirname, "../../relay/main.ts");
 let directory: string;
 let config: string;
-let admin: string;
+let agent: string;
+let host: string;
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), "spoa-relay-full-"));
   const [listen, agentAdmin, hostAdmin] = await freePorts(3);
-  admin = `http://127.0.0.1:${agentAdmin}`;
+  agent = `http://127.0.0.1:${agentAdmin}/readyz`;
+  host = `http://127.0.0.1:${hostAdmin}/healthz`;
   config = join(directory, "spoa-relay.yaml");
   writeFileSync(
     config,
@@ -37,7 +39,8 @@ describe("where the log cannot be written", () => {
       const child = spawn(process.execPath, [main, command, "--config", config], { stdio: ["ignore", full, full] });
       closeSync(full);
       try {
-        await until(async () => (await fetch(`${admin}/readyz`).catch(() => undefined))?.ok === true);
+        await until(() => answers(agent));
+        if (command === "up") await until(() => answers(host));
         child.kill("SIGTERM");
         const signal = AbortSignal.timeout(8_000);
         expect(await once(child, "exit", { signal })).toEqual([0, null]);
@@ -48,3 +51,7 @@ describe("where the log cannot be written", () => {
     30_000,
   );
 });
+
+async function answers(url: string): Promise<boolean> {
+  return (await fetch(url).catch(() => undefined))?.ok === true;
+}

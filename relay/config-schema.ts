@@ -3,6 +3,7 @@ import { parseAddressRange } from "./address-range.ts";
 import { isReservedHeader } from "./outbound.ts";
 import { ingressQueue } from "./queue/names.ts";
 import { findQueueUrlMistake } from "./queue/sqs-url.ts";
+import { parseTimes } from "./times.ts";
 import { parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "./units.ts";
 
 // Every object is strict: a misspelt key must not silently mean the default.
@@ -48,6 +49,33 @@ function duration(least: string, most: string) {
   return anyDuration.refine((ms) => ms >= leastMs && ms <= mostMs, { error: `must be from ${least} to ${most}` });
 }
 
+const sqsExample = "https://sqs.eu-central-1.amazonaws.com/123456789012/spoa-relay";
+const queueForms = `embedded:DIRECTORY or the URL of an SQS queue, such as ${sqsExample}`;
+
+const queue = z
+  .string({ error: `must be ${queueForms}` })
+  .regex(/^(?:embedded:.+|https?:\/\/.+)$/, { error: `must be ${queueForms}` })
+  .transform((text, context) => {
+    if (text.startsWith("embedded:")) return { kind: "embedded" as const, directory: text.slice("embedded:".length) };
+    const url = parseQueueUrl(text, context);
+    return url ? { kind: "sqs" as const, url } : z.NEVER;
+  })
+  .describe(
+    "Between agents and host: embedded:DIRECTORY, relative to this file, or the URL of a standard queue in SQS",
+  );
+
+const sqsUrl = z.string().transform((text, context) => parseQueueUrl(text, context) ?? z.NEVER);
+
+const state = z
+  .string()
+  .transform((text, context) => {
+    const match = /^dynamodb:(?:([a-z]{2,}(?:-[a-z]+)+-\d+)\/)?([\w.-]{3,255})$/.exec(text);
+    if (match) return { table: match[2], ...(match[1] !== undefined && { region: match[1] }) };
+    context.addIssue({ code: "custom", message: "must be dynamodb:TABLE or dynamodb:REGION/TABLE" });
+    return z.NEVER;
+  })
+  .describe("With a queue in SQS: dynamodb:TABLE, in the queue's region; then the targets' queues are in SQS, too");
+
 const when = section({
   method: z
     .union([z.string(), z.array(z.string()).min(1)], { error: "must be a method or a list of methods" })
@@ -65,6 +93,24 @@ const stickyBy = section({
   missing: z.enum(["in", "out"]).default("out").describe("Requests without the key are in, or out"),
 }).refine((key) => [key.header, key.cookie, key.src].filter((part) => part !== undefined).length === 1, {
   error: "names exactly one of header, cookie or src",
+});
+
+const requestKey = section({
+  header: headerName.optional(),
+  cookie: z.string().min(1).optional(),
+  src: z.literal(true).optional(),
+}).refine((key) => Object.values(key).length === 1, { error: "names exactly one of header, cookie or src" });
+
+const times = z
+  .union([z.string(), z.array(z.string()).min(1)], {
+    error: 'must be times such as "22:00-06:00 Europe/Berlin", or a list of them',
+  })
+  .transform((texts) => (typeof texts === "string" ? [texts] : texts))
+  .pipe(z.array(written(parseTimes, "a span of time", ["22:00-06:00 Europe/Berlin", "Mon-Fri 08:00-18:00 UTC"])));
+
+const breaker = section({
+  failures: z.int().min(1).max(1_000_000).default(10).describe("Failures one after the other that open it"),
+  probeAfter: duration("100ms", "30s").prefault("1s").describe("Until the first probe; then twice as long each time"),
 });
 
 const tls = section({
@@ -117,6 +163,22 @@ const target = section({
     .describe("Header changes, applied last"),
   truncated: z.enum(["skip", "send"]).default("skip").describe("What becomes of requests whose body is not complete"),
   tls: tls.default({ verify: true }),
+  window: times.describe("Requests are sent within these times only, and wait outside of them").optional(),
+  blackout: times.describe("No requests are sent within these times, whatever window says").optional(),
+  order: z
+    .literal("byKey", { error: "must be byKey, or left out" })
+    .describe("The requests of one key are sent one after the other, in the order of their capture")
+    .optional(),
+  key: requestKey.describe("For order: byKey").optional(),
+  breaker: breaker.prefault({}).describe("Stops sending to a shadow that fails again and again"),
+  queue: sqsUrl
+    .describe("With state in DynamoDB: the queue of this target, also in another region; QUEUE-TARGET by default")
+    .optional(),
+}).superRefine(({ order, key }, context) => {
+  if (order && !key) {
+    context.addIssue({ code: "custom", path: ["order"], message: "needs a key, such as key: { cookie: session }" });
+  }
+  if (key && !order) context.addIssue({ code: "custom", path: ["key"], message: "is for order: byKey" });
 });
 
 const journal = section({
@@ -203,7 +265,12 @@ const agent = section({
 });
 
 const host = section({
-  admin: address.prefault("127.0.0.1:12347").describe("/stats, /metrics and /healthz of the host"),
+  admin: address.prefault("127.0.0.1:12347").describe("Control API, /stats, /metrics and /healthz of the host"),
+  token: z
+    .string()
+    .regex(/^[!-~]{16,}$/, { error: "must be 16 printable characters or more, without spaces" })
+    .describe("What callers of the control API have to show; needed where admin is not a loopback address")
+    .optional(),
   // Less than a second would have packs come again while they are worked on; more than 12 hours no queue takes.
   visibility: duration("1s", "12h")
     .prefault("30s")
@@ -216,30 +283,20 @@ const host = section({
       "Where the host keeps the targets' queues, dead letters and figures if queue is in SQS, relative to this file; ./data by default",
     )
     .optional(),
+}).superRefine(({ admin, token }, context) => {
+  if (admin.kind === "unix" || isLoopback(admin.host) || token !== undefined) return;
+  const message = `${admin.host} can be reached from other machines, which needs host.token: what callers have to show`;
+  context.addIssue({ code: "custom", path: ["admin"], message });
 });
-
-const queueForms =
-  "embedded:DIRECTORY or the URL of an SQS queue, such as https://sqs.eu-central-1.amazonaws.com/123456789012/spoa-relay";
-
-const queue = z
-  .string({ error: `must be ${queueForms}` })
-  .regex(/^(?:embedded:.+|https?:\/\/.+)$/, { error: `must be ${queueForms}` })
-  .transform((text, context) => {
-    if (text.startsWith("embedded:")) return { kind: "embedded" as const, directory: text.slice("embedded:".length) };
-    const url = URL.parse(text);
-    const mistake = url ? findQueueUrlMistake(url) : `must be ${queueForms}`;
-    if (url && mistake === undefined) return { kind: "sqs" as const, url };
-    context.addIssue({ code: "custom", message: `${mistake}` });
-    return z.NEVER;
-  })
-  .describe(
-    "Between agents and host: embedded:DIRECTORY, relative to this file, or the URL of a standard queue in SQS",
-  );
 
 export const configSchema = section({
   agent: agent.prefault({}),
   host: host.prefault({}),
   queue,
+  state: state.optional(),
+  control: written(parseOrigin, "an origin without a path", ["https://ID.lambda-url.eu-central-1.on.aws"])
+    .describe("Where the command line finds the control API, where it is not at host.admin")
+    .optional(),
   targets: z
     .record(
       z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, { error: "a target's name has a-z, 0-9 and - only" }),
@@ -252,10 +309,20 @@ export const configSchema = section({
     }),
   log: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
 })
-  .superRefine(({ queue: { kind }, host: { data } }, context) => {
-    if (kind !== "embedded" || data === undefined) return;
-    const message = "is for a queue in SQS; with embedded:DIRECTORY everything is kept in DIRECTORY";
-    context.addIssue({ code: "custom", path: ["host", "data"], message });
+  .superRefine(({ queue: { kind }, state, host: { data }, targets }, context) => {
+    const mistake = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
+    if (data !== undefined && kind === "embedded") {
+      mistake(["host", "data"], "is for a queue in SQS; with embedded:DIRECTORY everything is kept in DIRECTORY");
+    }
+    if (data !== undefined && state) {
+      mistake(["host", "data"], "is for a host that keeps the state; with state in DynamoDB nothing is kept here");
+    }
+    if (state && kind === "embedded") mistake(["state"], "is for a queue in SQS; embedded:DIRECTORY has its own");
+    if (state) return;
+    for (const [name, target] of Object.entries(targets)) {
+      if (target.queue)
+        mistake(["targets", name, "queue"], "is for state in DynamoDB; without it the host has the queue");
+    }
   })
   .meta({ title: "spoa-relay.yaml" });
 
@@ -271,6 +338,19 @@ function parseAddress(text: string): ListenAddress | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(text);
   const port = match ? Number(match[3]) : 65_536;
   return match && port < 65_536 ? { kind: "tcp", host: match[1] ?? match[2], port } : undefined;
+}
+
+/** True for an address that only this machine can reach. */
+export function isLoopback(host: string): boolean {
+  return /^(?:localhost|(?:::ffff:)?127(?:\.\d+){3}|::1)$/i.test(host);
+}
+
+function parseQueueUrl(text: string, context: z.RefinementCtx): URL | undefined {
+  const url = /^https?:/.test(text) ? URL.parse(text) : null;
+  const mistake = url ? findQueueUrlMistake(url) : `must be the URL of an SQS queue, such as ${sqsExample}`;
+  if (url && mistake === undefined) return url;
+  context.addIssue({ code: "custom", message: `${mistake}` });
+  return undefined;
 }
 
 function parseOrigin(text: string): URL | undefined {

@@ -4,11 +4,13 @@ import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import type { AddressRange } from "./address-range.ts";
-import { configSchema, defaultJournal, type ListenAddress, type ParsedConfig } from "./config-schema.ts";
+import { configSchema, defaultJournal, isLoopback, type ListenAddress, type ParsedConfig } from "./config-schema.ts";
 import { ConfigError, findLine, parseConfigText } from "./config-text.ts";
 import type { IngressPlace } from "./queue/ingress.ts";
-import { isPrivate } from "./queue/sqs-url.ts";
+import { isPrivate, regionOf } from "./queue/sqs-url.ts";
+import type { RequestKey } from "./request-key.ts";
 import type { Sample, StickyBy } from "./sample.ts";
+import type { Times } from "./times.ts";
 import type { When } from "./when.ts";
 
 /** PEM files, as absolute paths. */
@@ -51,6 +53,8 @@ interface AgentConfig {
 
 interface HostConfig {
   readonly admin: ListenAddress;
+  /** What callers of the control API have to show. */
+  readonly token?: string;
   readonly visibilityMs: number;
   readonly inFlight: number;
 }
@@ -74,6 +78,22 @@ export interface TargetConfig {
   readonly headers: { readonly set: Readonly<Record<string, string>>; readonly remove: readonly string[] };
   readonly truncated: "skip" | "send";
   readonly tls: { readonly ca?: string; readonly verify: boolean; readonly serverName?: string };
+  /** Requests are sent within these times only; always where there are none. */
+  readonly windows: readonly Times[];
+  /** No requests are sent within these. */
+  readonly blackouts: readonly Times[];
+  /** The requests of one key are sent one after the other. */
+  readonly orderBy?: RequestKey;
+  /** So many failures one after the other open it; the first probe is sent after `probeAfterMs`. */
+  readonly breaker: { readonly failures: number; readonly probeAfterMs: number };
+}
+
+/** Where the distributed engine keeps what its workers share. */
+export interface AwsPlaces {
+  readonly table: string;
+  readonly tableRegion: string;
+  /** URLs by the name of the target. A target that is not here reads the ingress queue itself. */
+  readonly targetQueues: ReadonlyMap<string, string>;
 }
 
 export interface Config {
@@ -83,8 +103,12 @@ export interface Config {
   readonly host: HostConfig;
   /** Where agents put packs, and the host takes them from. */
   readonly ingress: IngressPlace;
-  /** Directory of the embedded queues and of the state, on the machine of the host. */
+  /** Directory of the embedded queues and of the state, on the machine of the host. Nothing is there with `aws`. */
   readonly queueDirectory: string;
+  /** Set where state and target queues are in AWS. */
+  readonly aws?: AwsPlaces;
+  /** Where the command line finds the control API; at `host.admin` where it is undefined. */
+  readonly control?: URL;
   readonly targets: readonly TargetConfig[];
   readonly log: ParsedConfig["log"];
   /** What is allowed but probably not meant; to be logged at start. */
@@ -147,13 +171,34 @@ function toConfig(parsed: ParsedConfig, file: string): Config {
   return Object.freeze({
     file: resolve(file),
     agent: toAgent(parsed.agent, directory, queue.kind === "sqs"),
-    host: { admin: parsed.host.admin, visibilityMs: parsed.host.visibility, inFlight: parsed.host.inFlight },
+    host: {
+      admin: parsed.host.admin,
+      ...(parsed.host.token !== undefined && { token: parsed.host.token }),
+      visibilityMs: parsed.host.visibility,
+      inFlight: parsed.host.inFlight,
+    },
     ingress,
     queueDirectory,
+    ...(parsed.state && queue.kind === "sqs" && { aws: toAwsPlaces(parsed, queue.url) }),
+    ...(parsed.control && { control: parsed.control }),
     targets,
     log: parsed.log,
     warnings,
   });
+}
+
+function toAwsPlaces({ state, targets }: ParsedConfig, ingress: URL): AwsPlaces {
+  const entries = Object.entries(targets);
+  // One target that takes everything needs no fan-out and no queue of its own, which would cost as much again.
+  const [[, only]] = entries;
+  const direct = entries.length === 1 && only.sample === 1 && !only.when && !only.queue;
+  return {
+    table: state?.table ?? "",
+    tableRegion: state?.region ?? regionOf(ingress),
+    targetQueues: direct
+      ? new Map()
+      : new Map(entries.map(([name, { queue }]) => [name, queue?.href ?? `${ingress.href}-${name}`])),
+  };
 }
 
 function toAgent(agent: ParsedConfig["agent"], directory: string, journalByDefault: boolean): AgentConfig {
@@ -195,10 +240,6 @@ function toSocketFile({ mode, owner, group }: NonNullable<ParsedConfig["agent"][
   };
 }
 
-function isLoopback(host: string): boolean {
-  return /^(?:localhost|(?:::ffff:)?127(?:\.\d+){3}|::1)$/i.test(host);
-}
-
 function toTarget(name: string, target: ParsedConfig["targets"][string], directory: string): TargetConfig {
   const { ca, serverName } = target.tls;
   return {
@@ -220,6 +261,10 @@ function toTarget(name: string, target: ParsedConfig["targets"][string], directo
       ...(ca !== undefined && { ca: resolve(directory, ca) }),
       ...(serverName !== undefined && { serverName }),
     },
+    windows: target.window ?? [],
+    blackouts: target.blackout ?? [],
+    ...(target.key && { orderBy: toRequestKey(target.key) }),
+    breaker: { failures: target.breaker.failures, probeAfterMs: target.breaker.probeAfter },
   };
 }
 
@@ -245,11 +290,13 @@ function toSample(fraction: number, stickyBy: ParsedConfig["agent"]["stickyBy"])
   return stickyBy ? { fraction, stickyBy: toStickyBy(stickyBy) } : { fraction };
 }
 
-function toStickyBy(sticky: NonNullable<ParsedConfig["agent"]["stickyBy"]>): StickyBy {
-  const { missing, header, cookie } = sticky;
-  if (header !== undefined) return { by: "header", name: header, missing };
-  if (cookie !== undefined) return { by: "cookie", name: cookie, missing };
-  return { by: "src", missing };
+function toStickyBy({ missing, ...key }: NonNullable<ParsedConfig["agent"]["stickyBy"]>): StickyBy {
+  return { ...toRequestKey(key), missing };
+}
+
+function toRequestKey({ header, cookie }: NonNullable<ParsedConfig["targets"][string]["key"]>): RequestKey {
+  if (header !== undefined) return { by: "header", name: header };
+  return cookie !== undefined ? { by: "cookie", name: cookie } : { by: "src" };
 }
 
 function toWhen(when: NonNullable<ParsedConfig["agent"]["when"]>): When {

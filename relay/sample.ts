@@ -1,12 +1,9 @@
 import { hash } from "node:crypto";
-import { type CapturedRequest, cookieOf, headerOf } from "./captured-request.ts";
+import type { CapturedRequest } from "./captured-request.ts";
+import { keyOf, type RequestKey } from "./request-key.ts";
 
 /** What decides together: all requests with the same key are in, or all are out. */
-export type StickyBy = (
-  | { readonly by: "header"; readonly name: string }
-  | { readonly by: "cookie"; readonly name: string }
-  | { readonly by: "src" }
-) & {
+export type StickyBy = RequestKey & {
   /** Whether a request without the key is in or out. */
   readonly missing: "in" | "out";
 };
@@ -29,15 +26,9 @@ export function isSampled(
   if (sample.fraction >= 1) return true;
   if (sample.fraction <= 0) return false;
   if (!sample.stickyBy) return position(salt, request.id) < sample.fraction;
-  const key = stickyKey(sample.stickyBy, request);
-  if (key === undefined || key === "") return sample.stickyBy.missing === "in";
+  const key = keyOf(sample.stickyBy, request);
+  if (key === undefined) return sample.stickyBy.missing === "in";
   return position(salt, key) < sample.fraction;
-}
-
-function stickyKey(stickyBy: StickyBy, request: Pick<CapturedRequest, "headers" | "src">): string | undefined {
-  if (stickyBy.by === "src") return request.src;
-  if (stickyBy.by === "cookie") return cookieOf(request.headers, stickyBy.name);
-  return headerOf(request.headers, stickyBy.name);
 }
 
 // Evenly spread over [0, 1), 48 bits deep.

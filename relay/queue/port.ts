@@ -49,6 +49,44 @@ export interface QueueReceiver {
   extend(receipt: string, visibilityMs: number): Promise<void>;
 }
 
+/** A message that is kept for a person to look at. */
+export interface DeadLetter {
+  readonly messageId: string;
+  readonly body: string;
+  readonly pack: Uint8Array;
+  readonly sentAtMs: number;
+  /** Why it was given up; undefined where its body says so, or where it was put there by hand. */
+  readonly reason?: string;
+}
+
+/** A queue's dead letters. */
+export interface DeadLetterQueue extends QueueSender, QueueReceiver {
+  /** Up to `max` (1 to 1,000), about in the order they were sent. They can be received as before. Throws `QueueError`. */
+  browse(max: number): Promise<readonly DeadLetter[]>;
+}
+
+/** A queue with its dead letters, opened. */
+export interface OpenQueue {
+  readonly queue: QueueSender & QueueReceiver;
+  readonly deadLetters: DeadLetterQueue;
+  /** Throws `QueueError`. */
+  figures(): Promise<QueueFigures>;
+  close(): void;
+}
+
+/** What waits in a queue and among its dead letters: delayed and in flight included. */
+export interface QueueFigures {
+  /** In SQS an estimate, which may be behind by a minute. */
+  readonly messages: number;
+  /** Undefined in SQS, which knows nothing of requests. */
+  readonly requests?: number;
+  /** Requests that the queue's retention has removed. Undefined in SQS, which tells nobody. */
+  readonly expiredRequests?: number;
+  readonly deadMessages: number;
+  /** Undefined in SQS. */
+  readonly deadRequests?: number;
+}
+
 /** What waits in a queue, visible or not. */
 export interface QueueDepth {
   readonly messages: number;

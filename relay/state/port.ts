@@ -1,4 +1,5 @@
 import type { SlotGrant, SlotRequest } from "../pacing.ts";
+import type { TargetControl } from "../target-control.ts";
 
 /** Where the send slots of a target are leased, so that its rate holds across all workers. */
 export interface SlotLeases {
@@ -66,6 +67,40 @@ export interface LedgerFigures {
   }[];
   /** `enqueued` counts all requests that were fanned out with this target, also those its queue did not get. */
   readonly targets: ReadonlyMap<string, { readonly enqueued: number; readonly fates: Readonly<Record<Fate, number>> }>;
+}
+
+/** What all workers know of a target beside its configuration: live settings, breaker, slowdown. */
+export interface Controls {
+  /** As last written; `{}` and version 0 for a target of which nothing was ever written. Throws `StateError`. */
+  readControl(target: string): Promise<VersionedControl>;
+  /** Writes what was made of the given version; false, and nothing is written, where somebody else was first. */
+  writeControl(target: string, control: TargetControl, version: number): Promise<boolean>;
+}
+
+export interface VersionedControl {
+  readonly control: TargetControl;
+  readonly version: number;
+}
+
+/**
+ * Counters by target and minute, for people and dashboards. A counter is added to at most once for what it counts: a crash
+ * may lose the last seconds of them, where the ledger loses nothing. Kept for 14 days.
+ */
+export interface Figures {
+  /** @param minuteMs start of the minute since 1970. Names of counters are letters, digits and `.`. */
+  addFigures(target: string, minuteMs: number, counts: ReadonlyMap<string, number>): Promise<void>;
+  /** The minutes that have any, in their order; `untilMs` is not included. */
+  readFigures(target: string, fromMs: number, untilMs: number): Promise<readonly MinuteFigures[]>;
+}
+
+export interface MinuteFigures {
+  readonly minuteMs: number;
+  readonly counts: ReadonlyMap<string, number>;
+}
+
+/** All that is shared between the workers of an engine. */
+export interface State extends SlotLeases, Ledger, Controls, Figures {
+  close(): void | Promise<void>;
 }
 
 export class StateError extends Error {

@@ -73,23 +73,23 @@ function ingressEquation(agent: AgentStats, arrivals: readonly AgentArrivals[], 
     return {
       ...equation,
       parts: [fannedOut, ["waiting, expired or undecodable", away]],
-      unaccounted: Math.abs(away - Math.max(0, Math.min(away, waiting + deadLettered + (expired ?? 0)))),
+      unaccounted: Math.abs(away - Math.max(0, Math.min(away, waiting + (deadLettered ?? 0) + (expired ?? 0)))),
     };
   }
   // SQS counts messages and no requests, so it is the packs that must be somewhere. Where they are not, no one can say how
   // many of the requests are missing: all of them count as unaccounted for.
   // Packs of earlier runs, out of the journal, are among the agent's packs: then all that is known is that one is away.
   const packsAway = agent.recovered > 0 ? 1 : agent.packs - arrivedPacks;
-  const accountedFor = away >= 0 && packsAway <= (messages ?? 0) + deadMessages;
+  const accountedFor = away >= 0 && packsAway <= (messages ?? 0) + (deadMessages ?? 0);
   const inSqs = problem === undefined ? `waiting in SQS: ${messages} messages` : `SQS does not tell: ${problem}`;
   return {
     ...equation,
-    parts: [fannedOut, ["not fanned out", away, `${inSqs}, undecodable: ${deadMessages}`]],
+    parts: [fannedOut, ["not fanned out", away, `${inSqs}, undecodable: ${deadMessages ?? "?"}`]],
     unaccounted: away === 0 || accountedFor ? 0 : Math.abs(away),
   };
 }
 
-function targetEquation(name: string, { enqueued, fates, inQueue }: TargetStats): Equation {
+function targetEquation(name: string, { enqueued, fates, inQueue, messages = 0 }: TargetStats): Equation {
   const answered: Record<string, number> = {};
   let settled = 0;
   for (const [fate, count] of Object.entries(fates)) {
@@ -97,7 +97,8 @@ function targetEquation(name: string, { enqueued, fates, inQueue }: TargetStats)
     if (fate.startsWith("answered.") && count > 0) answered[fate.slice("answered.".length)] = count;
   }
   // What has no fate yet must be in the queue. The queue may count more: a pack stays in it until its last request is done.
-  const waiting = Math.max(0, Math.min(enqueued - settled, inQueue));
+  // SQS counts messages and no requests: while it has any, all that is missing may be in them.
+  const waiting = Math.max(0, Math.min(enqueued - settled, inQueue ?? (messages > 0 ? Number.POSITIVE_INFINITY : 0)));
   return {
     title: `target ${name}`,
     whole: ["enqueued", enqueued],

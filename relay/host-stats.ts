@@ -1,6 +1,9 @@
-import { QueueError } from "./queue/port.ts";
+import type { TargetConfig } from "./config.ts";
+import { whyHeld } from "./live-target.ts";
+import { type OpenQueue, QueueError, type QueueFigures } from "./queue/port.ts";
 import type { Fate } from "./state/port.ts";
 import type { Stores } from "./stores.ts";
+import type { TargetControl } from "./target-control.ts";
 
 /** What `GET /stats` of a host answers. */
 export interface HostStats {
@@ -15,9 +18,9 @@ export interface IngressStats {
   readonly messages?: number;
   /** Requests in them. Undefined where the queue does not answer, and in SQS, which knows nothing of requests. */
   readonly waiting?: number;
-  /** Requests in packs that cannot be decoded, as far as their summaries tell, and the packs. */
-  readonly deadLettered: number;
-  readonly deadMessages: number;
+  /** Packs that cannot be decoded, and the requests in them as far as their summaries tell. */
+  readonly deadMessages?: number;
+  readonly deadLettered?: number;
   /** Requests that the retention of the queue removed before they were fanned out. Undefined in SQS, which tells nobody. */
   readonly expired?: number;
   /** Why the queue does not answer. */
@@ -37,51 +40,84 @@ export interface TargetStats {
   readonly enqueued: number;
   /** `expired` includes what the retention of the queue has removed. */
   readonly fates: Readonly<Record<Fate, number>>;
-  /** Counted in the target's queue, not derived. */
-  readonly inQueue: number;
-  /** Counted in the target's dead-letter queue. */
-  readonly inDeadLetters: number;
+  /** Packs in the target's queue; in SQS an estimate. Undefined where the queue does not answer. */
+  readonly messages?: number;
+  /** Requests in them, counted there and not derived. Undefined in SQS. */
+  readonly inQueue?: number;
+  /** The same for its dead letters. */
+  readonly deadMessages?: number;
+  readonly inDeadLetters?: number;
+  /** Why the queue does not answer. */
+  readonly problem?: string;
+  /** Live settings, breaker and slowdown. */
+  readonly control: TargetControl;
+  /** Why nothing is sent to the target now. */
+  readonly held?: string;
 }
 
-export async function readHostStats(stores: Stores): Promise<HostStats> {
-  const { agents, targets } = await stores.state.figures();
-  const byTarget: Record<string, TargetStats> = {};
-  for (const [name, queue] of stores.targets) {
-    const figures = targets.get(name);
-    const fates = figures?.fates ?? noFates;
-    byTarget[name] = {
-      enqueued: figures?.enqueued ?? 0,
-      fates: { ...fates, expired: fates.expired + queue.expired().requests },
-      inQueue: queue.depth().requests,
-      inDeadLetters: queue.deadLetters.depth().requests,
-    };
-  }
+/** Reads all figures. Throws `StateError`; a queue that does not answer has a `problem`, and all others their figures. */
+export async function readHostStats(
+  stores: Stores,
+  targets: readonly TargetConfig[],
+  nowMs = Date.now(),
+): Promise<HostStats> {
+  const ledger = await stores.state.figures();
+  // The ingress queue may be a target's, too: one look for both.
+  const looks = new Map<OpenQueue, Promise<Partial<QueueFigures> & { readonly problem?: string }>>();
+  const look = (queue: OpenQueue) => {
+    const looked = looks.get(queue) ?? readQueue(queue);
+    looks.set(queue, looked);
+    return looked;
+  };
+  const byTarget = await Promise.all(
+    targets.map(async (target): Promise<[string, TargetStats]> => {
+      const {
+        requests,
+        deadRequests,
+        expiredRequests = 0,
+        ...queue
+      } = await look(stores.targets.get(target.name) as OpenQueue);
+      const { control } = await stores.state.readControl(target.name);
+      const { enqueued = 0, fates = noFates } = ledger.targets.get(target.name) ?? {};
+      const held = whyHeld(target, control, nowMs);
+      return [
+        target.name,
+        {
+          enqueued,
+          fates: { ...fates, expired: fates.expired + expiredRequests },
+          ...queue,
+          ...(requests !== undefined && { inQueue: requests }),
+          ...(deadRequests !== undefined && { inDeadLetters: deadRequests }),
+          control,
+          ...(held !== undefined && { held }),
+        },
+      ];
+    }),
+  );
+  const { requests, deadRequests, expiredRequests, ...ingress } = await look(stores.ingress);
   return {
-    ingress: await readIngress(stores),
-    agents: agents.map(({ agent, requests, packs, lastSequence }) => ({
+    ingress: {
+      ...ingress,
+      ...(requests !== undefined && { waiting: requests }),
+      ...(deadRequests !== undefined && { deadLettered: deadRequests }),
+      ...(expiredRequests !== undefined && { expired: expiredRequests }),
+    },
+    agents: ledger.agents.map(({ agent, requests: arrived, packs, lastSequence }) => ({
       agent,
-      requests,
+      requests: arrived,
       packs,
       missingPacks: lastSequence - packs,
     })),
-    targets: byTarget,
+    targets: Object.fromEntries(byTarget),
   };
 }
 
-async function readIngress({ ingress, localIngress }: Stores): Promise<IngressStats> {
-  const { messages: deadMessages, requests: deadLettered } = localIngress.deadLetters.depth();
+async function readQueue(queue: OpenQueue): Promise<Partial<QueueFigures> & { readonly problem?: string }> {
   try {
-    const { messages, requests, expiredRequests } = await ingress.depth();
-    return {
-      messages,
-      ...(requests !== undefined && { waiting: requests }),
-      deadLettered,
-      deadMessages,
-      ...(expiredRequests !== undefined && { expired: expiredRequests }),
-    };
+    return await queue.figures();
   } catch (error) {
     // All other figures are as good as ever.
-    if (error instanceof QueueError) return { deadLettered, deadMessages, problem: error.message };
+    if (error instanceof QueueError) return { problem: error.message };
     throw error;
   }
 }

@@ -1,41 +1,81 @@
-import type { Config } from "./config.ts";
+import type { AwsPlaces, Config } from "./config.ts";
 import { EmbeddedQueue } from "./queue/embedded.ts";
-import { type Ingress, openEmbeddedIngress, openIngress, toIngress } from "./queue/ingress.ts";
+import { openEmbeddedIngress, openIngress, openSqs } from "./queue/ingress.ts";
 import { targetQueue } from "./queue/names.ts";
+import type { OpenQueue, QueueFigures } from "./queue/port.ts";
 import { EmbeddedState } from "./state/embedded.ts";
+import type { State } from "./state/port.ts";
 
 /** The queues and the state that a configuration names, opened. */
 export interface Stores {
-  readonly ingress: Ingress;
-  /**
-   * The ingress queue's file on this machine. Its dead letters are the packs that cannot be decoded, wherever they came
-   * from. Where the ingress queue is in SQS, its messages are what an embedded one has left behind.
-   */
-  readonly localIngress: EmbeddedQueue;
-  /** By the name of the target. */
-  readonly targets: ReadonlyMap<string, EmbeddedQueue>;
-  readonly state: EmbeddedState;
-  close(): void;
+  /** Its dead letters are the packs that cannot be decoded. */
+  readonly ingress: OpenQueue;
+  /** By the name of the target. Of a target that reads the ingress queue itself it is that queue. */
+  readonly targets: ReadonlyMap<string, OpenQueue>;
+  readonly state: State;
+  /** What an embedded ingress queue holds that nobody takes any more, since the queue is in SQS now. */
+  leftBehind(): Promise<QueueFigures | undefined>;
+  close(): Promise<void>;
 }
 
 /** Opens queues and state; makes the directory where it is missing. */
 export async function openStores(config: Config): Promise<Stores> {
-  const directory = config.queueDirectory;
-  const localIngress = openEmbeddedIngress(directory);
-  const ingress = config.ingress.kind === "sqs" ? await openIngress(config.ingress) : toIngress(localIngress);
-  const targets = new Map(
-    config.targets.map(({ name }) => [name, EmbeddedQueue.open({ directory, name: targetQueue(name) })]),
-  );
+  return config.aws ? openAwsStores(config, config.aws) : openLocalStores(config);
+}
+
+async function openLocalStores({ queueDirectory: directory, ingress: place, targets }: Config): Promise<Stores> {
+  const local = openEmbeddedIngress(directory);
+  const remote = place.kind === "sqs" ? await openIngress(place) : undefined;
+  const queues = new Map(targets.map(({ name }) => [name, EmbeddedQueue.open({ directory, name: targetQueue(name) })]));
   const state = EmbeddedState.open(directory);
   return {
-    ingress,
-    localIngress,
-    targets,
+    ingress: remote ? withDeadLettersOf(remote, local) : local,
+    targets: queues,
     state,
-    close() {
-      ingress.close();
-      for (const queue of [localIngress, ...targets.values()]) queue.close();
+    leftBehind: async () => (remote ? local.figures() : undefined),
+    async close() {
+      for (const queue of [local, ...queues.values()]) queue.close();
+      remote?.close();
       state.close();
+    },
+  };
+}
+
+/** A queue in SQS whose dead letters are on this machine, as everything else of the host is. */
+function withDeadLettersOf({ queue, close, figures }: OpenQueue, local: EmbeddedQueue): OpenQueue {
+  return {
+    queue,
+    deadLetters: local.deadLetters,
+    async figures() {
+      const { deadMessages, deadRequests } = await local.figures();
+      return {
+        messages: (await figures()).messages,
+        deadMessages,
+        ...(deadRequests !== undefined && { deadRequests }),
+      };
+    },
+    close,
+  };
+}
+
+async function openAwsStores({ ingress: place, targets }: Config, aws: AwsPlaces): Promise<Stores> {
+  // Only here, so that one machine pays nothing for the SDK.
+  const { DynamoDbState } = await import("./state/dynamodb.ts");
+  const ingress = await openIngress(place);
+  const queues = new Map<string, OpenQueue>();
+  for (const { name } of targets) {
+    const url = aws.targetQueues.get(name);
+    queues.set(name, url === undefined ? ingress : await openSqs(url));
+  }
+  const state = DynamoDbState.open({ table: aws.table, region: aws.tableRegion });
+  return {
+    ingress,
+    targets: queues,
+    state,
+    leftBehind: async () => undefined,
+    async close() {
+      for (const queue of new Set([ingress, ...queues.values()])) queue.close();
+      await state.close();
     },
   };
 }

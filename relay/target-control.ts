@@ -87,6 +87,7 @@ export function claimProbe(
 }
 
 export function closeBreaker(control: TargetControl): TargetControl {
+  if (!control.breaker) return control;
   const { breaker: _, ...closed } = control;
   return closed;
 }

@@ -1,10 +1,14 @@
 import {
+  type DeadLetter,
+  type DeadLetterQueue,
   type Delivery,
   maxDelayMs,
   maxMessageBytes,
+  type OpenQueue,
   type OutgoingMessage,
   type QueueDepth,
   QueueError,
+  type QueueFigures,
   type QueueReceiver,
   type QueueSender,
   type ReceiveOptions,
@@ -14,18 +18,6 @@ import { deadLane, type MessageRow, mainLane, QueueFile, type QueueFileOptions }
 export interface EmbeddedQueueOptions extends QueueFileOptions {
   /** A message that was handed out so often and has not been deleted becomes a dead letter. */
   readonly maxReceives?: number;
-}
-
-/** A message that is kept for a person to look at. */
-export interface DeadLetter {
-  readonly messageId: string;
-  readonly body: string;
-  readonly pack: Uint8Array;
-  readonly requests: number;
-  readonly sentAtMs: number;
-  readonly diedAtMs: number;
-  /** Why it was given up; undefined where it was put here by hand. */
-  readonly reason?: string;
 }
 
 /** Messages of one file that are handed out together: the queue's own, or its dead letters. */
@@ -148,7 +140,7 @@ class Lane implements QueueSender, QueueReceiver {
 }
 
 /** A queue's dead letters. They are never given up again, however often they are received. */
-export class EmbeddedDeadLetters extends Lane {
+class EmbeddedDeadLetters extends Lane implements DeadLetterQueue {
   readonly #file: QueueFile;
 
   constructor(file: QueueFile) {
@@ -156,17 +148,15 @@ export class EmbeddedDeadLetters extends Lane {
     this.#file = file;
   }
 
-  /** Up to `max` (1 to 100) in the order they were first sent, after the one named, without receiving them. */
-  list({ max, after = "0" }: { readonly max: number; readonly after?: string }): readonly DeadLetter[] {
-    assertWithin("max", max, 1, 100);
-    const rows = this.#file.read(({ list }) => list.all(Number(after), max)) as unknown as MessageRow[];
-    return rows.map(({ id, body, pack, requests, sentAtMs, enteredAtMs, reason }) => ({
+  /** In the order they were first sent, without receiving them. */
+  async browse(max: number): Promise<readonly DeadLetter[]> {
+    assertWithin("max", max, 1, 1_000);
+    const rows = this.#file.read(({ list }) => list.all(max)) as unknown as MessageRow[];
+    return rows.map(({ id, body, pack, sentAtMs, reason }) => ({
       messageId: String(id),
       body,
       pack,
-      requests,
       sentAtMs,
-      diedAtMs: enteredAtMs,
       ...(reason !== null && { reason }),
     }));
   }
@@ -177,7 +167,8 @@ export class EmbeddedDeadLetters extends Lane {
  * processes and threads may have open. What `send` took outlives the end of any process at any time (of the machine's
  * power, all but the last moments). All methods throw `QueueError`.
  */
-export class EmbeddedQueue extends Lane {
+export class EmbeddedQueue extends Lane implements OpenQueue {
+  readonly queue = this;
   readonly deadLetters: EmbeddedDeadLetters;
   readonly #file: QueueFile;
 
@@ -189,6 +180,13 @@ export class EmbeddedQueue extends Lane {
     super(file, mainLane, maxReceives);
     this.#file = file;
     this.deadLetters = new EmbeddedDeadLetters(file);
+  }
+
+  async figures(): Promise<QueueFigures> {
+    const { messages, requests } = this.depth();
+    const dead = this.deadLetters.depth();
+    const expiredRequests = this.expired().requests;
+    return { messages, requests, expiredRequests, deadMessages: dead.messages, deadRequests: dead.requests };
   }
 
   /** Ends waiting receives with nothing. */

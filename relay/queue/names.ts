@@ -5,3 +5,8 @@ export const ingressQueue = "ingress";
 export function targetQueue(targetName: string): string {
   return `target-${targetName}`;
 }
+
+/** The URL of the queue in SQS that has the dead letters of another one. */
+export function deadLetterUrl(queueUrl: string): string {
+  return `${queueUrl}-dlq`;
+}

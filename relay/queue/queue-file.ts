@@ -184,7 +184,7 @@ const sql = {
   count: "SELECT messages, requests FROM lane WHERE lane = ?",
   countExpired: "SELECT expired_messages AS messages, expired_requests AS requests FROM lane WHERE lane = ?",
   list: `SELECT ${columns} FROM message INDEXED BY message_dead JOIN payload USING (id)
-    WHERE lane = ${deadLane} AND id > ? ORDER BY id LIMIT ?`,
+    WHERE lane = ${deadLane} ORDER BY id LIMIT ?`,
   freePages: "PRAGMA freelist_count",
   allPages: "PRAGMA page_count",
   vacuum: "PRAGMA incremental_vacuum(96)",

@@ -8,14 +8,16 @@ import {
   type SendMessageBatchRequestEntry,
   SQSClient,
 } from "@aws-sdk/client-sqs";
+import { deadLetterUrl } from "./names.ts";
 import {
+  type DeadLetter,
+  type DeadLetterQueue,
   type Delivery,
   maxDelayMs,
   maxMessageBytes,
+  type OpenQueue,
   type OutgoingMessage,
   QueueError,
-  type QueueReceiver,
-  type QueueSender,
   type ReceiveOptions,
 } from "./port.ts";
 import { isStaleReceipt, type SqsCall, toEntryError, toQueueError } from "./sqs-error.ts";
@@ -41,12 +43,33 @@ const depthAttributes = [
   "ApproximateNumberOfMessagesDelayed",
 ] as const;
 
+// What is looked at is hidden for so long, unless it is shown again before.
+const browseVisibilityMs = 30_000;
+
+/** Opens a queue and, beside it, the one with its dead letters. Nothing is asked before the first use. */
+export function openSqsQueue(url: string): OpenQueue {
+  const queue = new SqsQueue({ url });
+  const deadLetters = new SqsQueue({ url: deadLetterUrl(url) });
+  return {
+    queue,
+    deadLetters,
+    async figures() {
+      const [{ messages }, dead] = await Promise.all([queue.depth(), deadLetters.depth()]);
+      return { messages, deadMessages: dead.messages };
+    },
+    close() {
+      queue.close();
+      deadLetters.close();
+    },
+  };
+}
+
 /**
  * A standard queue of SQS. The pack is a Binary attribute of the message, its summary the body. Delays, visibilities and
  * waits are rounded up to whole seconds. Credentials are found as by every AWS SDK: environment, profile, role.
  * Standard queues duplicate and reorder, and a call that timed out may still have been done.
  */
-export class SqsQueue implements QueueSender, QueueReceiver {
+export class SqsQueue implements DeadLetterQueue {
   readonly maxMessageBytes = maxMessageBytes - attributeBytes;
   readonly #url: string;
   readonly #client: SQSClient;
@@ -144,6 +167,27 @@ export class SqsQueue implements QueueSender, QueueReceiver {
     } catch (error) {
       if (!isStaleReceipt((error as QueueError).cause)) throw error;
     }
+  }
+
+  /** Receives the messages and shows them again at once: each look raises their receive count. */
+  async browse(max: number): Promise<readonly DeadLetter[]> {
+    const seen = new Map<string, Delivery>();
+    const { signal } = new AbortController();
+    while (seen.size < max) {
+      const deliveries = await this.receive({
+        max: Math.min(maxEntries, max - seen.size),
+        waitMs: 0,
+        visibilityMs: browseVisibilityMs,
+        signal,
+      });
+      if (deliveries.length === 0) break;
+      for (const delivery of deliveries) seen.set(delivery.messageId, delivery);
+    }
+    const letters = [...seen.values()];
+    await Promise.all(letters.map(({ receipt }) => this.extend(receipt, 0)));
+    return letters
+      .map(({ messageId, body, pack, sentAtMs }) => ({ messageId, body, pack, sentAtMs }))
+      .sort((a, b) => a.sentAtMs - b.sentAtMs);
   }
 
   /** Messages that wait, are delayed or in flight, as SQS estimates them: it may be behind by a minute. */

@@ -1,22 +1,24 @@
 import { grantSlots, type SlotGrant, type SlotRequest } from "../pacing.ts";
 import { SqliteFile } from "../sqlite.ts";
+import { parseControl, type TargetControl } from "../target-control.ts";
 import { countFinal, type FateSheet, noteFates, settledIndexes, withdrawFate } from "./fate-sheet.ts";
 import {
   type FannedOutPack,
   type Fate,
   fates,
-  type Ledger,
   type LedgerFigures,
+  type MinuteFigures,
   type Settlement,
-  type SlotLeases,
+  type State,
   StateError,
+  type VersionedControl,
 } from "./port.ts";
 
 /**
- * Leases and ledger for one machine, in one SQLite file that any number of processes may have open. Every method is one
+ * The state for one machine, in one SQLite file that any number of processes may have open. Every method is one
  * transaction; what it recorded outlives the end of any process at any time. All methods throw `StateError`.
  */
-export class EmbeddedState implements SlotLeases, Ledger {
+export class EmbeddedState implements State {
   readonly #file: SqliteFile<keyof typeof sql>;
   readonly #now: () => number;
 
@@ -115,6 +117,39 @@ export class EmbeddedState implements SlotLeases, Ledger {
     });
   }
 
+  async readControl(target: string): Promise<VersionedControl> {
+    const row = this.#file.guard(() => this.#statements.control.get(target));
+    if (!row) return { control: {}, version: 0 };
+    return { control: parseControl(String(row.control)), version: Number(row.version) };
+  }
+
+  async writeControl(target: string, control: TargetControl, version: number): Promise<boolean> {
+    return this.#transaction((statements) => {
+      const seen = Number(statements.control.get(target)?.version ?? 0);
+      if (seen !== version) return false;
+      statements.keepControl.run(target, version + 1, JSON.stringify(control));
+      return true;
+    });
+  }
+
+  async addFigures(target: string, minuteMs: number, counts: ReadonlyMap<string, number>): Promise<void> {
+    this.#transaction((statements) => {
+      statements.pruneFigures.run(this.#now() - figuresKeptMs);
+      for (const [name, count] of counts) statements.addToMinute.run(target, minuteMs, name, count);
+    });
+  }
+
+  async readFigures(target: string, fromMs: number, untilMs: number): Promise<readonly MinuteFigures[]> {
+    const rows = this.#file.guard(() => this.#statements.minutes.all(target, fromMs, untilMs));
+    return Array.from(
+      Map.groupBy(rows, ({ minuteMs }) => Number(minuteMs)),
+      ([minuteMs, counters]) => ({
+        minuteMs,
+        counts: new Map(counters.map(({ name, count }) => [String(name), Number(count)])),
+      }),
+    );
+  }
+
   /** Whether any of the fates was new. */
   #note(packId: number, target: string, settlement: Settlement): boolean {
     const { sheet, noted } = noteFates(this.#sheet(packId, target), settlement);
@@ -151,6 +186,7 @@ export class EmbeddedState implements SlotLeases, Ledger {
 const finishedKeptMs = 3_600_000;
 // A message lives 14 days at most, a dead letter too.
 const unfinishedKeptMs = 15 * 86_400_000;
+const figuresKeptMs = 14 * 86_400_000;
 
 /** Slots given away since the target was last idle or its rate changed. */
 interface Course {
@@ -177,6 +213,13 @@ CREATE TABLE IF NOT EXISTS agent (
 CREATE TABLE IF NOT EXISTS target (target TEXT PRIMARY KEY, enqueued INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fate (
   target TEXT NOT NULL, fate TEXT NOT NULL, requests INTEGER NOT NULL, PRIMARY KEY (target, fate)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS control (
+  target TEXT PRIMARY KEY, version INTEGER NOT NULL, control TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS minute (
+  minute_ms INTEGER NOT NULL, target TEXT NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL,
+  PRIMARY KEY (minute_ms, target, name)
 ) STRICT, WITHOUT ROWID;
 
 -- requests is NULL until the fan-out is recorded: a fate may come before it.
@@ -216,6 +259,14 @@ const sql = {
   agents: "SELECT agent, packs, requests, last_sequence AS lastSequence FROM agent ORDER BY agent",
   targets: "SELECT target, enqueued FROM target ORDER BY target",
   fates: "SELECT target, fate, requests FROM fate",
+  control: "SELECT version, control FROM control WHERE target = ?",
+  keepControl: "INSERT OR REPLACE INTO control VALUES (?, ?, ?)",
+  addToMinute: `INSERT INTO minute (target, minute_ms, name, count) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET count = count + excluded.count`,
+  // The oldest minute at a time: called about as often as there are minutes, it keeps up.
+  pruneFigures: `DELETE FROM minute WHERE minute_ms = (SELECT min(minute_ms) FROM minute) AND minute_ms < ?`,
+  minutes: `SELECT minute_ms AS minuteMs, name, count FROM minute
+    WHERE target = ? AND minute_ms >= ? AND minute_ms < ? ORDER BY minute_ms`,
 } as const;
 
 type Statements = SqliteFile<keyof typeof sql>["statements"];

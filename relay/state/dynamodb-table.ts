@@ -1,0 +1,46 @@
+import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
+
+/** The one table that holds all state: whoever creates it, this is its shape. Keys are strings. */
+export const stateTable = {
+  partitionKey: "pk",
+  sortKey: "sk",
+  /** When DynamoDB may delete an item, in seconds since 1970. */
+  timeToLive: "expiresAt",
+} as const;
+
+/**
+ * Creates the table, billed by request, and waits until it can be used. For tests and for accounts without a deployment;
+ * throws what the SDK throws, `ResourceInUseException` for a table that is there.
+ */
+export async function createStateTable(client: DynamoDBClient, table: string): Promise<void> {
+  const { CreateTableCommand, UpdateTimeToLiveCommand, waitUntilTableExists } = await import(
+    "@aws-sdk/client-dynamodb"
+  );
+  const { partitionKey, sortKey, timeToLive } = stateTable;
+  await client.send(
+    new CreateTableCommand({
+      TableName: table,
+      BillingMode: "PAY_PER_REQUEST",
+      AttributeDefinitions: [
+        { AttributeName: partitionKey, AttributeType: "S" },
+        { AttributeName: sortKey, AttributeType: "S" },
+      ],
+      KeySchema: [
+        { AttributeName: partitionKey, KeyType: "HASH" },
+        { AttributeName: sortKey, KeyType: "RANGE" },
+      ],
+    }),
+  );
+  await waitUntilTableExists({ client, maxWaitTime: 60, minDelay: 1, maxDelay: 2 }, { TableName: table });
+  try {
+    await client.send(
+      new UpdateTimeToLiveCommand({
+        TableName: table,
+        TimeToLiveSpecification: { AttributeName: timeToLive, Enabled: true },
+      }),
+    );
+  } catch (error) {
+    // Emulators may not know it. Without it nothing is wrong but the size of the table.
+    if ((error as Error).name !== "UnknownOperationException") throw error;
+  }
+}

@@ -7,6 +7,8 @@ import { parseSqsEvent, type SqsBatchResponse } from "./sqs-event.ts";
 export interface Invocation {
   /** Raised when the invocation has to end: what is not done by then is handed back. */
   readonly signal?: AbortSignal;
+  /** True where waiting costs nothing: for a target that is held, or a state store that does not answer. Else it is handed back. */
+  readonly patient?: boolean;
 }
 
 /** Whether a delivery is done, or has to come again. */
@@ -18,15 +20,15 @@ export type Handled = "done" | "again";
  */
 export function createBatchApp(
   log: Logger,
-  handle: (delivery: Delivery, signal: AbortSignal) => Promise<Handled>,
+  handle: (delivery: Delivery, invocation: Required<Invocation>) => Promise<Handled>,
 ): Hono<{ Bindings: Invocation }> {
   const app = new Hono<{ Bindings: Invocation }>();
   app.post("/", async (context: Context<{ Bindings: Invocation }>) => {
-    const signal = context.env?.signal ?? new AbortController().signal;
+    const { signal = new AbortController().signal, patient = false } = context.env ?? {};
     const deliveries = parseSqsEvent(await context.req.json());
     const results = await Promise.all(
       deliveries.map((delivery) =>
-        handle(delivery, signal).catch((error: Error) => {
+        handle(delivery, { signal, patient }).catch((error: Error) => {
           log.error(
             { event: "delivery-failed", message: delivery.messageId, reason: error.message },
             "a pack comes again",

@@ -1,66 +1,72 @@
 import type { Hono } from "hono";
-import type { TargetConfig } from "../relay/config.ts";
 import { DecodeError } from "../relay/decode-error.ts";
+import type { LiveTarget } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
 import { forwardMessage, poisonMessage, readMessage, shareMessage } from "../relay/message.ts";
-import type { Pack, PackedRequest } from "../relay/pack.ts";
+import type { Pack } from "../relay/pack.ts";
 import type { Delivery, OutgoingMessage, QueueSender } from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
-import { isSampled } from "../relay/sample.ts";
-import type { Fate, Ledger, Settlement } from "../relay/state/port.ts";
-import { matches } from "../relay/when.ts";
+import { type Share, shareOf } from "../relay/share.ts";
+import { type Ledger, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
+import { StatePatience } from "./state-patience.ts";
 
 export interface FanOutDeps {
-  readonly targets: readonly TargetConfig[];
-  readonly queueOf: (target: TargetConfig) => QueueSender;
+  readonly targets: readonly LiveTarget[];
+  readonly queueOf: (target: string) => QueueSender;
+  /** Where packs go back to that cannot be fanned out now. */
+  readonly ingress: QueueSender;
   /** Where packs end that cannot be decoded. */
   readonly deadLetters: QueueSender;
   readonly ledger: Ledger;
   readonly log: Logger;
 }
 
+// How long a pack waits for a state store that does not answer.
+const afterFailureMs = 30_000;
+
 /** Takes packs from the ingress queue and puts each target's share into the target's own queue. */
 export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
-  return createBatchApp(deps.log, (delivery) => fanOut(deps, delivery));
+  const patience = new StatePatience("fan-out", deps.log);
+  return createBatchApp(deps.log, (delivery, invocation) => fanOut(deps, patience, delivery, invocation));
 }
 
-async function fanOut(deps: FanOutDeps, delivery: Delivery): Promise<Handled> {
-  const { targets, queueOf, deadLetters, ledger, log } = deps;
+async function fanOut(
+  deps: FanOutDeps,
+  patience: StatePatience,
+  delivery: Delivery,
+  invocation: Required<Invocation>,
+): Promise<Handled> {
+  const { targets, queueOf, ingress, deadLetters, ledger, log } = deps;
   const pack = readMessage(delivery);
   if (pack instanceof DecodeError) {
     log.error({ event: "poison", message: delivery.messageId, reason: pack.message }, "a pack cannot be decoded");
     await sendAll(deadLetters, [poisonMessage(delivery, pack.message)]);
     return "done";
   }
-  const settlements = new Map<string, Settlement>();
-  for (const target of targets) {
-    const { requests, settlement } = shareOf(target, pack);
-    settlements.set(target.name, settlement);
-    if (requests.length > 0) await sendAll(queueOf(target), [toMessage(delivery, pack, requests)]);
+  try {
+    await patience.run(invocation, () => Promise.all(targets.map((target) => target.refresh())));
+  } catch (error) {
+    if (!(error instanceof StateError)) throw error;
+    // A new message: the number of times that this one may be received is for what goes wrong with the pack itself.
+    if (!invocation.patient) await sendAll(ingress, [{ ...forwardMessage(delivery, pack), delayMs: afterFailureMs }]);
+    return invocation.patient ? "again" : "done";
   }
+  const shares = new Map(
+    targets.map(({ config, sampleFraction }) => [config.name, shareOf(config, sampleFraction, pack)]),
+  );
+  await Promise.all(Array.from(shares, ([name, share]) => sendAll(queueOf(name), toMessages(delivery, pack, share))));
   // Behind the sending: a pack that is noted as fanned out must not be missing in a queue.
   const { id, agent, sequence } = pack;
-  await ledger.recordFanOut({ pack: id, agent, sequence, requests: pack.requests.length, targets: settlements });
+  const settlements = new Map(Array.from(shares, ([name, { settlement }]) => [name, settlement]));
+  await patience.run(invocation, () =>
+    ledger.recordFanOut({ pack: id, agent, sequence, requests: pack.requests.length, targets: settlements }),
+  );
   return "done";
 }
 
-function shareOf(target: TargetConfig, pack: Pack): { requests: readonly PackedRequest[]; settlement: Settlement } {
-  const settlement = new Map<number, Fate>();
-  const requests = pack.requests.filter((request) => {
-    const fate = fateAtFanOut(target, request);
-    if (fate !== undefined) settlement.set(request.index, fate);
-    return fate === undefined;
-  });
-  return { requests, settlement };
-}
-
-function fateAtFanOut(target: TargetConfig, request: PackedRequest): Fate | undefined {
-  if (target.when && !matches(target.when, request)) return "filtered";
-  return isSampled(target.sample, target.name, request) ? undefined : "sampledOut";
-}
-
-function toMessage(delivery: Delivery, pack: Pack, requests: readonly PackedRequest[]): OutgoingMessage {
-  if (requests.length === pack.requests.length) return forwardMessage(delivery, pack);
-  return shareMessage(pack, requests, { attempt: pack.attempt });
+function toMessages(delivery: Delivery, pack: Pack, { requests }: Share): readonly OutgoingMessage[] {
+  if (requests.length === 0) return [];
+  if (requests.length === pack.requests.length) return [forwardMessage(delivery, pack)];
+  return [shareMessage(pack, requests, { attempt: pack.attempt })];
 }

@@ -1,12 +1,16 @@
 import { once } from "node:events";
-import { createAdaptorServer } from "@hono/node-server";
+import { createAdaptorServer, type ServerType } from "@hono/node-server";
+import type { Hono } from "hono";
 import { assertAuthorities, type Config } from "../relay/config.ts";
+import type { ListenAddress } from "../relay/config-schema.ts";
+import { FigureBook } from "../relay/figure-book.ts";
 import { readHostStats } from "../relay/host-stats.ts";
+import { LiveTarget } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
 import { Pacer } from "../relay/pacer.ts";
-import type { EmbeddedQueue } from "../relay/queue/embedded.ts";
-import { createLane } from "../relay/replay.ts";
-import { openStores } from "../relay/stores.ts";
+import type { OpenQueue } from "../relay/queue/port.ts";
+import { createLane, type Lane } from "../relay/replay.ts";
+import { openStores, type Stores } from "../relay/stores.ts";
 import { Transport } from "../relay/transport.ts";
 import { createAdmin } from "./admin.ts";
 import { createFanOut } from "./fanout.ts";
@@ -27,82 +31,102 @@ const fanOutBatch = 10;
 // Containers are killed 10 s after SIGTERM: handing back has to be done by then.
 const longestStopMs = 8_000;
 
-/** Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used. */
+// Figures are a few seconds behind; each time is a write.
+const figuresEveryMs = 5_000;
+
+/**
+ * Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used.
+ *
+ * @param stopMs how long `stop` waits for answers, in milliseconds
+ */
 export async function startHost(config: Config, log: Logger, stopMs = longestStopMs): Promise<RunningHost> {
   assertAuthorities(config);
   const stores = await openStores(config);
-  const { visibilityMs, inFlight } = config.host;
-  const transports = config.targets.map((target) => new Transport(target));
-  const queueOf = (target: { readonly name: string }) => stores.targets.get(target.name) as EmbeddedQueue;
-  const admin = createAdaptorServer(createAdmin(() => readHostStats(stores)));
-  const listening = once(admin, "listening");
-  const { admin: address } = config.host;
-  if (address.kind === "unix") admin.listen(address.path);
-  else admin.listen(address.port, address.host);
+  const live = config.targets.map((target) => new LiveTarget(target, stores.state));
+  const lanes = live.map((target) =>
+    createLane({
+      live: target,
+      transport: new Transport(target.config),
+      pacer: new Pacer(target.config.name, target, stores.state),
+      figures: new FigureBook(target.config.name, stores.state),
+    }),
+  );
+  let admin: ServerType;
   try {
-    await listening;
+    admin = await listen(
+      createAdmin(() => readHostStats(stores, config.targets)),
+      config.host.admin,
+    );
   } catch (error) {
-    stores.close();
+    await stores.close();
     throw new Error(`host.admin: ${(error as Error).message}; choose another host.admin`, { cause: error });
   }
-  if (config.ingress.kind === "sqs") {
-    const { messages, requests } = stores.localIngress.depth();
-    if (messages > 0) {
-      log.error(
-        { event: "left-behind", directory: config.queueDirectory, messages, requests },
-        "an embedded ingress queue has packs that nobody takes while queue is in SQS",
-      );
-    }
-  }
-  const fanOut = new Poller({
-    name: "ingress",
-    queue: stores.ingress.queue,
-    app: createFanOut({
-      targets: config.targets,
-      queueOf,
-      deadLetters: stores.localIngress.deadLetters,
-      ledger: stores.state,
-      log,
-    }),
-    batch: fanOutBatch,
-    inFlight: 1,
-    visibilityMs,
-    log,
-  });
-  const replays = config.targets.map((target, i) => {
-    const pacer =
-      target.ratePerSecond === Number.POSITIVE_INFINITY
-        ? undefined
-        : new Pacer(target.name, target.ratePerSecond, stores.state);
-    const queue = queueOf(target);
-    const lane = createLane(target, transports[i], pacer);
-    return new Poller({
-      name: target.name,
-      queue,
-      app: createReplay({ lane, queue, deadLetters: queue.deadLetters, ledger: stores.state, log }),
-      batch: 1,
-      inFlight,
-      visibilityMs,
-      log,
-    });
-  });
+  await reportLeftBehind(config, stores, log);
+  const pollers = startPollers(config, stores, lanes, log);
+  const flushFigures = () => Promise.all(lanes.map(({ figures }) => figures.flush()));
+  const figuresTimer = setInterval(flushFigures, figuresEveryMs);
   log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host replays");
   return {
     pending: 0,
     async stop() {
       log.info({ event: "draining" }, "the host stops");
-      const closeTransports = () => Promise.all(transports.map((transport) => transport.close()));
+      const closeTransports = () => Promise.all(lanes.map(({ transport }) => transport.close()));
       const timer = setTimeout(() => {
         log.warn({ event: "cut-off", afterMs: stopMs }, "shadows have not answered; what is under way is handed back");
         closeTransports().catch(() => {});
       }, stopMs);
-      await Promise.all([fanOut, ...replays].map((poller) => poller.stop()));
+      await Promise.all(pollers.map((poller) => poller.stop()));
       clearTimeout(timer);
+      clearInterval(figuresTimer);
       await closeTransports();
+      await flushFigures();
       admin.close();
-      stores.close();
+      await stores.close();
       log.info({ event: "stopped" }, "the host has stopped");
       return 0;
     },
   };
+}
+
+/** One for each target, and one for the fan-out where any target has a queue of its own. */
+function startPollers({ host }: Config, stores: Stores, lanes: readonly Lane[], log: Logger): Poller[] {
+  const { visibilityMs, inFlight } = host;
+  const { ingress, state: ledger } = stores;
+  const queueOf = (target: string) => stores.targets.get(target) as OpenQueue;
+  const pollers = lanes.map((lane) => {
+    const { name } = lane.live.config;
+    const { queue, deadLetters } = queueOf(name);
+    const direct = queueOf(name) === ingress;
+    const app = createReplay({ lane, queue, deadLetters, ledger, direct, log });
+    return new Poller({ name, queue, app, batch: 1, inFlight, visibilityMs, log });
+  });
+  if (lanes.every(({ live }) => queueOf(live.config.name) === ingress)) return pollers;
+  const app = createFanOut({
+    targets: lanes.map(({ live }) => live),
+    queueOf: (target) => queueOf(target).queue,
+    ingress: ingress.queue,
+    deadLetters: ingress.deadLetters,
+    ledger,
+    log,
+  });
+  const fanOut = { name: "ingress", queue: ingress.queue, app, batch: fanOutBatch, inFlight: 1, visibilityMs, log };
+  return [new Poller(fanOut), ...pollers];
+}
+
+async function listen(app: Hono, address: ListenAddress): Promise<ServerType> {
+  const server = createAdaptorServer(app);
+  const listening = once(server, "listening");
+  if (address.kind === "unix") server.listen(address.path);
+  else server.listen(address.port, address.host);
+  await listening;
+  return server;
+}
+
+async function reportLeftBehind(config: Config, stores: Stores, log: Logger): Promise<void> {
+  const { messages = 0, requests } = (await stores.leftBehind()) ?? {};
+  if (messages === 0) return;
+  log.error(
+    { event: "left-behind", directory: config.queueDirectory, messages, requests },
+    "an embedded ingress queue has packs that nobody takes while queue is in SQS",
+  );
 }

@@ -20,6 +20,7 @@ export interface PollerOptions {
 
 const longPollMs = 20_000;
 const retryMs = 5_000;
+const maxRetryMs = 300_000;
 const pauseAfterErrorMs = 1_000;
 
 /** Does for one function what Lambda's event source mapping does: polls its queue, invokes it, deletes what it has done. */
@@ -69,15 +70,19 @@ export class Poller {
     }, visibilityMs / 3);
     try {
       const body = JSON.stringify(toSqsEvent(deliveries));
-      const response = await app.request("/", { method: "POST", body }, { signal });
+      const response = await app.request("/", { method: "POST", body }, { signal, patient: true });
       if (!response.ok) throw new Error(`the function answered ${response.status}`);
       const { batchItemFailures } = (await response.json()) as SqsBatchResponse;
       const failed = new Set(batchItemFailures.map(({ itemIdentifier }) => itemIdentifier));
       const done = deliveries.filter(({ messageId }) => !failed.has(messageId));
       if (done.length > 0) await queue.delete(done.map(({ receipt }) => receipt));
-      // What failed need not wait for the whole visibility timeout; what is handed back because we stop, not at all.
-      const hiddenMs = signal.aborted ? 0 : Math.min(retryMs, visibilityMs);
-      for (const { messageId, receipt } of deliveries) if (failed.has(messageId)) await queue.extend(receipt, hiddenMs);
+      for (const { messageId, receipt, receiveCount } of deliveries) {
+        if (!failed.has(messageId)) continue;
+        // What is handed back because we stop need not wait. What failed waits for longer each time: a message can be
+        // received so often only before it becomes a dead letter.
+        const hiddenMs = signal.aborted ? 0 : Math.min(retryMs * 2 ** Math.min(receiveCount - 1, 10), maxRetryMs);
+        await queue.extend(receipt, hiddenMs);
+      }
     } finally {
       clearInterval(heartbeat);
     }

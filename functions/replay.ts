@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Hono } from "hono";
 import { DecodeError } from "../relay/decode-error.ts";
 import type { Logger } from "../relay/log.ts";
@@ -6,135 +7,155 @@ import type { Pack, PackedRequest } from "../relay/pack.ts";
 import type { Delivery, QueueSender } from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
 import { type Lane, type ReplayResult, replayPack } from "../relay/replay.ts";
-import type { Fate, Ledger } from "../relay/state/port.ts";
+import { shareOf } from "../relay/share.ts";
+import { type Fate, type Ledger, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
+import { FateNotes } from "./fate-notes.ts";
+import { StatePatience } from "./state-patience.ts";
 
 export interface ReplayDeps {
   readonly lane: Lane;
-  /** The target's own queue, for requests that are tried again later. */
+  /** The queue that the packs come from, for requests that are tried again later. */
   readonly queue: QueueSender;
   readonly deadLetters: QueueSender;
   readonly ledger: Ledger;
+  /** Whether the packs come straight from the agents, so that no fan-out has noted them and taken the target's sample. */
+  readonly direct?: boolean;
   readonly log: Logger;
 }
 
 // A pack that was handed out so often without an end kills its worker: it must not do so for ever.
 const maxReceives = 50;
-// How often the fates of a pack that is being paced are noted: what is sent again after a crash.
-const noteEveryMs = 500;
-// How long the rest of a pack waits for a state store that does not answer.
-const afterFailureMs = 5_000;
+// How long the rest of a pack waits when its time was over, its target was held, or the state did not answer.
+const afterEndMs = 1_000;
+const afterHoldMs = 60_000;
+const afterFailureMs = 30_000;
+// Who is patient tries again in so much time.
+const patientRetryMs = 1_000;
 
 /** Takes the packs of one target and sends their requests, each at its slot. */
 export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
-  return createBatchApp(deps.log, (delivery, signal) => replay(deps, delivery, signal));
+  const patience = new StatePatience(deps.lane.live.config.name, deps.log);
+  return createBatchApp(deps.log, (delivery, invocation) => new PackRun(deps, patience, invocation).run(delivery));
 }
 
-async function replay(deps: ReplayDeps, delivery: Delivery, signal: AbortSignal): Promise<Handled> {
-  const { lane, deadLetters, ledger, log } = deps;
-  const target = lane.target.name;
-  const pack = readMessage(delivery);
-  if (pack instanceof DecodeError) {
-    log.error(
-      { event: "poison", target, message: delivery.messageId, reason: pack.message },
-      "a pack cannot be decoded",
-    );
-    await sendAll(deadLetters, [poisonMessage(delivery, pack.message)]);
-    return "done";
-  }
-  // After a crash the pack comes again: what has its fate by then is not sent a second time.
-  const settled = await ledger.settled(target, pack.id);
-  const requests = pack.requests.filter((request) => !settled.has(request.index));
-  if (delivery.receiveCount > maxReceives) {
-    const reason = `received ${delivery.receiveCount} times without an end`;
-    await bury(deps, pack, new Map([[reason, requests]]));
-    return "done";
-  }
-  const fates = new FateNotes(ledger, target, pack.id);
-  let result: ReplayResult;
-  try {
-    result = await replayPack(lane, pack, requests, (index, fate) => fates.add(index, fate), signal);
-  } finally {
-    await fates.flush();
-  }
-  await bury(deps, pack, result.dead);
-  if (result.again.length > 0) {
-    await sendAll(deps.queue, [
-      shareMessage(pack, result.again, { attempt: pack.attempt + 1, delayMs: result.delayMs }),
-    ]);
-    log.warn(
-      {
-        event: "undelivered",
-        target,
-        requests: result.again.length,
-        attempt: pack.attempt + 1,
-        delayMs: result.delayMs,
-        reason: result.reason,
-      },
-      "requests were not delivered and are tried again",
-    );
-  }
-  if (result.failure) {
-    log.error({ event: "no-slots", target, reason: result.failure.message }, "no send slots can be leased");
-  }
-  if (result.unsent.length > 0) {
-    if (result.unsent.length === requests.length) return "again";
-    const delayMs = result.failure ? afterFailureMs : 0;
-    await sendAll(deps.queue, [shareMessage(pack, result.unsent, { attempt: pack.attempt, delayMs })]);
-  }
-  return "done";
-}
+/** The work on one delivery. */
+class PackRun {
+  readonly #deps: ReplayDeps;
+  readonly #patience: StatePatience;
+  readonly #invocation: Required<Invocation>;
 
-async function bury(deps: ReplayDeps, pack: Pack, dead: ReadonlyMap<string, readonly PackedRequest[]>): Promise<void> {
-  const target = deps.lane.target.name;
-  for (const [reason, requests] of dead) {
-    if (requests.length === 0) continue;
-    await sendAll(deps.deadLetters, [shareMessage(pack, requests, { attempt: pack.attempt + 1, reason })]);
-    await deps.ledger.settle(target, pack.id, new Map(requests.map(({ index }) => [index, "deadLettered"])));
-    deps.log.error({ event: "dead-letter", target, requests: requests.length, reason }, "requests became dead letters");
-  }
-}
-
-/** Collects the fates of a pack and notes them in the ledger twice a second. */
-class FateNotes {
-  readonly #ledger: Ledger;
-  readonly #target: string;
-  readonly #pack: string;
-  #fates = new Map<number, Fate>();
-  #timer: NodeJS.Timeout | undefined;
-  #noting: Promise<void> = Promise.resolve();
-
-  constructor(ledger: Ledger, target: string, pack: string) {
-    this.#ledger = ledger;
-    this.#target = target;
-    this.#pack = pack;
+  constructor(deps: ReplayDeps, patience: StatePatience, invocation: Required<Invocation>) {
+    this.#deps = deps;
+    this.#patience = patience;
+    this.#invocation = invocation;
   }
 
-  add(index: number, fate: Fate): void {
-    this.#fates.set(index, fate);
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      // Where it fails, the next time has it all again, and `flush` is the last.
-      this.#noting = this.#noting.then(() => this.#note()).catch(() => {});
-    }, noteEveryMs);
-  }
-
-  /** Notes what is left. Rejects where a fate could not be noted, so that the pack comes again. */
-  async flush(): Promise<void> {
-    clearTimeout(this.#timer);
-    await this.#noting;
-    await this.#note();
-  }
-
-  async #note(): Promise<void> {
-    const fates = this.#fates;
-    if (fates.size === 0) return;
-    this.#fates = new Map();
+  async run(delivery: Delivery): Promise<Handled> {
+    const { lane, deadLetters, log } = this.#deps;
+    const pack = readMessage(delivery);
+    if (pack instanceof DecodeError) {
+      const about = { target: this.#target, message: delivery.messageId, reason: pack.message };
+      log.error({ event: "poison", ...about }, "a pack cannot be decoded");
+      await sendAll(deadLetters, [poisonMessage(delivery, pack.message)]);
+      return "done";
+    }
+    let requests: readonly PackedRequest[];
     try {
-      await this.#ledger.settle(this.#target, this.#pack, fates);
+      requests = await this.#patience.run(this.#invocation, () => this.#open(pack));
     } catch (error) {
-      this.#fates = new Map([...fates, ...this.#fates]);
-      throw error;
+      if (!(error instanceof StateError)) throw error;
+      return this.#handBack(pack, pack.requests, afterFailureMs);
+    }
+    if (delivery.receiveCount > maxReceives) {
+      await this.#bury(pack, new Map([[`received ${delivery.receiveCount} times without an end`, requests]]));
+      return "done";
+    }
+    const { rest, delayMs } = await this.#send(pack, requests);
+    // Who is patient lives on, and does so now and then.
+    if (!this.#invocation.patient) await lane.figures.flush();
+    return rest.length === 0 ? "done" : this.#handBack(pack, rest, delayMs);
+  }
+
+  get #target(): string {
+    return this.#deps.lane.live.config.name;
+  }
+
+  /** The requests that have no fate yet. After a crash a pack comes again, and what has a fate is not sent a second time. */
+  async #open(pack: Pack): Promise<readonly PackedRequest[]> {
+    const { lane, ledger, direct } = this.#deps;
+    let { requests } = pack;
+    if (direct) {
+      await lane.live.refresh();
+      const share = shareOf(lane.live.config, lane.live.sampleFraction, pack);
+      const { id, agent, sequence } = pack;
+      const targets = new Map([[this.#target, share.settlement]]);
+      await ledger.recordFanOut({ pack: id, agent, sequence, requests: requests.length, targets });
+      requests = share.requests;
+    }
+    const settled = await ledger.settled(this.#target, pack.id);
+    return requests.filter(({ index }) => !settled.has(index));
+  }
+
+  /** Sends what can be sent; resolves with what is left, and how long that should wait. */
+  async #send(
+    pack: Pack,
+    requests: readonly PackedRequest[],
+  ): Promise<{ readonly rest: readonly PackedRequest[]; readonly delayMs: number }> {
+    const { lane, ledger } = this.#deps;
+    const { signal, patient } = this.#invocation;
+    for (let rest = requests; ; ) {
+      const fates = new FateNotes(ledger, this.#target, pack.id);
+      const onSettled = (index: number, fate: Fate) => {
+        fates.add(index, fate);
+        lane.figures.count(fate);
+      };
+      let result: ReplayResult;
+      try {
+        result = await replayPack(lane, pack, rest, { signal, patient, onSettled });
+      } finally {
+        await this.#patience.run(this.#invocation, () => fates.flush());
+      }
+      await this.#bury(pack, result.dead);
+      await this.#tryAgain(pack, result);
+      rest = result.unsent;
+      if (result.failure) this.#patience.complain(result.failure);
+      if (rest.length === 0 || signal.aborted) return { rest, delayMs: afterEndMs };
+      if (!patient) return { rest, delayMs: result.failure ? afterFailureMs : afterHoldMs };
+      await sleep(patientRetryMs, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  async #tryAgain(pack: Pack, { again, delayMs, reason }: ReplayResult): Promise<void> {
+    if (again.length === 0) return;
+    const attempt = pack.attempt + 1;
+    await sendAll(this.#deps.queue, [shareMessage(pack, again, { attempt, delayMs })]);
+    const about = { target: this.#target, requests: again.length, attempt, delayMs, reason };
+    this.#deps.log.warn({ event: "undelivered", ...about }, "requests were not delivered and are tried again");
+  }
+
+  /**
+   * Puts the rest of a pack back as a new message, before the old one is deleted: the number of times that a message may
+   * be received is for what goes wrong with it, not for waiting. A whole pack that can come again at once stays what it is.
+   */
+  async #handBack(pack: Pack, rest: readonly PackedRequest[], delayMs: number): Promise<Handled> {
+    const { signal, patient } = this.#invocation;
+    if (patient && signal.aborted && rest.length === pack.requests.length) return "again";
+    const wait = patient && signal.aborted ? 0 : delayMs;
+    await sendAll(this.#deps.queue, [shareMessage(pack, rest, { attempt: pack.attempt, delayMs: wait })]);
+    return "done";
+  }
+
+  async #bury(pack: Pack, dead: ReadonlyMap<string, readonly PackedRequest[]>): Promise<void> {
+    const { lane, deadLetters, ledger, log } = this.#deps;
+    for (const [reason, requests] of dead) {
+      if (requests.length === 0) continue;
+      await sendAll(deadLetters, [shareMessage(pack, requests, { attempt: pack.attempt + 1, reason })]);
+      lane.figures.count("deadLettered", requests.length);
+      const fates = new Map<number, Fate>(requests.map(({ index }) => [index, "deadLettered"]));
+      await this.#patience.run(this.#invocation, () => ledger.settle(this.#target, pack.id, fates));
+      const about = { target: this.#target, requests: requests.length, reason };
+      log.error({ event: "dead-letter", ...about }, "requests became dead letters");
     }
   }
 }

@@ -1,26 +1,40 @@
-import type { TargetConfig } from "./config.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { FigureBook } from "./figure-book.ts";
+import { KeyTurns } from "./key-turns.ts";
+import type { LiveTarget } from "./live-target.ts";
 import { isBodyIncomplete, type OutboundRequest, prepareOutbound } from "./outbound.ts";
 import { isIdempotent, type Outcome } from "./outcome.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Pack, PackedRequest } from "./pack.ts";
+import { keyOf, type RequestKey } from "./request-key.ts";
 import { Semaphore } from "./semaphore.ts";
 import type { Fate } from "./state/port.ts";
 import type { Transport } from "./transport.ts";
 
 /** What a process keeps for one target, whatever number of packs it works on. */
 export interface Lane {
-  readonly target: TargetConfig;
+  readonly live: LiveTarget;
   readonly transport: Transport;
-  /** Undefined where the rate is unlimited. */
-  readonly pacer: Pacer | undefined;
+  readonly pacer: Pacer;
+  readonly figures: FigureBook;
   /** Requests under way. */
   readonly permits: Semaphore;
   /** One pack after the other gives out its requests, so that they leave in the order of their capture. */
   readonly turn: Semaphore;
+  /** Where the requests of one key are sent one after the other. */
+  readonly keys: KeyTurns;
 }
 
-export function createLane(target: TargetConfig, transport: Transport, pacer: Pacer | undefined): Lane {
-  return { target, transport, pacer, permits: new Semaphore(target.concurrency), turn: new Semaphore(1) };
+export function createLane(parts: Pick<Lane, "live" | "transport" | "pacer" | "figures">): Lane {
+  return { ...parts, permits: new Semaphore(parts.live.concurrency), turn: new Semaphore(1), keys: new KeyTurns() };
+}
+
+export interface ReplayOptions {
+  /** Raised when nothing more may be sent; what is under way ends when the transport is closed. */
+  readonly signal: AbortSignal;
+  /** Whether to wait while the target is held (paused, outside its window, breaker open), or to leave the rest unsent. */
+  readonly patient: boolean;
+  readonly onSettled: (index: number, fate: Fate) => void;
 }
 
 /** What became of a pack's requests beyond those that `onSettled` was told. */
@@ -32,7 +46,7 @@ export interface ReplayResult {
   readonly reason?: string;
   /** Never to be delivered, by reason. */
   readonly dead: ReadonlyMap<string, readonly PackedRequest[]>;
-  /** Without an outcome, because the signal was raised, the transport closed, or no slots could be leased. */
+  /** Without an outcome, because the signal was raised, the transport closed, the target held, or no slots leased. */
   readonly unsent: readonly PackedRequest[];
   /** Why no slots could be leased. */
   readonly failure?: Error;
@@ -40,151 +54,229 @@ export interface ReplayResult {
 
 const firstRetryMs = 1_000;
 const maxRetryMs = 60_000;
+// How often a held target is looked at.
+const heldPollMs = 200;
 
-/**
- * Sends the given requests of a pack to the lane's target, each at its slot, and waits until all are answered or have
- * failed. The signal keeps requests from being sent; what is under way ends when the transport is closed.
- */
+/** Sends the given requests of a pack to the lane's target, each at its slot, and waits until all have an outcome. */
 export async function replayPack(
   lane: Lane,
   pack: Pack,
   requests: readonly PackedRequest[],
-  onSettled: (index: number, fate: Fate) => void,
-  signal: AbortSignal,
+  options: ReplayOptions,
 ): Promise<ReplayResult> {
-  const replay = new PackReplay(lane, pack, onSettled);
-  let sent = 0;
+  const replay = new PackReplay(lane, pack, options);
   try {
-    await lane.turn.acquire(signal);
+    await lane.turn.acquire(options.signal);
   } catch {
     return { ...replay.result(), unsent: requests };
   }
+  const { orderBy } = lane.live.config;
+  let underWay: Promise<void> | undefined;
   try {
-    for (; sent < requests.length && !signal.aborted; sent++) {
-      if (!(await replay.start(requests[sent], signal))) break;
-    }
+    if (orderBy) underWay = replay.sendByKey(requests, orderBy);
+    else await replay.sendInOrder(requests);
   } finally {
     lane.turn.release();
-    await replay.finished();
   }
-  return { ...replay.result(), unsent: [...replay.stopped(), ...requests.slice(sent)] };
+  await underWay;
+  await replay.finished();
+  return replay.result();
 }
+
+/** A request that was dealt with, or is under way. */
+interface Started {
+  readonly end: Promise<Ended>;
+}
+
+/** Dealt with; to be tried again later; or given up since the process ends, as if it had not been sent. */
+type Ended = "done" | "again" | "stopped";
 
 class PackReplay {
   readonly #lane: Lane;
   readonly #pack: Pack;
-  readonly #onSettled: (index: number, fate: Fate) => void;
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #options: ReplayOptions;
+  readonly #underWay = new Set<Promise<unknown>>();
   readonly #again: PackedRequest[] = [];
-  readonly #stopped: PackedRequest[] = [];
+  readonly #unsent: PackedRequest[] = [];
   readonly #dead = new Map<string, PackedRequest[]>();
   #delayMs: number;
   #reason: string | undefined;
   #failure: Error | undefined;
 
-  constructor(lane: Lane, pack: Pack, onSettled: (index: number, fate: Fate) => void) {
+  constructor(lane: Lane, pack: Pack, options: ReplayOptions) {
     this.#lane = lane;
     this.#pack = pack;
-    this.#onSettled = onSettled;
+    this.#options = options;
     this.#delayMs = Math.min(firstRetryMs * 2 ** Math.min(pack.attempt, 20), maxRetryMs);
   }
 
-  /** Waits for a permit and a slot, then sends without waiting for the answer; false when there is no slot to be had. */
-  async start(request: PackedRequest, signal: AbortSignal): Promise<boolean> {
-    const { target, pacer, permits } = this.#lane;
-    if (target.truncated === "skip" && isBodyIncomplete(request)) {
-      this.#onSettled(request.index, "skipped");
-      return true;
+  /** One after the other at their slots, without waiting for answers. */
+  async sendInOrder(requests: readonly PackedRequest[]): Promise<void> {
+    for (const [i, request] of requests.entries()) {
+      if (await this.#start(request)) continue;
+      this.#unsent.push(...requests.slice(i));
+      return;
     }
-    const prepared = prepareOutbound(target, request, this.#pack.attempt + 1);
-    if (prepared.kind === "unsendable") {
-      this.#bury(request, prepared.reason);
-      return true;
-    }
-    try {
-      await permits.acquire(signal);
-    } catch {
-      return false;
-    }
-    try {
-      if (!this.#expire(request)) await pacer?.acquire(signal);
-    } catch (error) {
-      permits.release();
-      // Not thrown on: what came of the requests before would be lost, and they would be sent again.
-      if (!signal.aborted) this.#failure = error as Error;
-      return false;
-    }
-    if (this.#expire(request)) {
-      permits.release();
-      this.#onSettled(request.index, "expired");
-      return true;
-    }
-    const exchange = this.#send(request, prepared.request).finally(() => {
-      permits.release();
-      this.#underWay.delete(exchange);
-    });
-    this.#underWay.add(exchange);
-    return true;
   }
 
+  /**
+   * Those of one key one after the other, each when the one before it has its answer; keys side by side. The keys' turns
+   * are taken before this returns.
+   */
+  async sendByKey(requests: readonly PackedRequest[], key: RequestKey): Promise<void> {
+    const chains = Map.groupBy(requests, (request) => keyOf(key, request) ?? request);
+    await Promise.all(
+      Array.from(chains, ([name, chain]) => {
+        const send = () => this.#sendChain(chain);
+        return typeof name === "string" ? this.#lane.keys.run(name, send) : send();
+      }),
+    );
+  }
+
+  /** Waits for what is under way. */
   async finished(): Promise<void> {
     await Promise.all(this.#underWay);
   }
 
-  /** Requests that were under way when the transport was closed, and may be sent again. */
-  stopped(): readonly PackedRequest[] {
-    return this.#stopped.sort((a, b) => a.index - b.index);
-  }
-
-  result(): Omit<ReplayResult, "unsent"> {
+  result(): ReplayResult {
     return {
-      again: this.#again.sort((a, b) => a.index - b.index),
+      again: this.#again.sort(byIndex),
       delayMs: this.#delayMs,
       dead: this.#dead,
+      unsent: this.#unsent.sort(byIndex),
       ...(this.#reason !== undefined && { reason: this.#reason }),
       ...(this.#failure && { failure: this.#failure }),
     };
   }
 
-  #expire(request: PackedRequest): boolean {
-    const { maxAgeMs } = this.#lane.target;
-    return maxAgeMs !== undefined && Date.now() - request.capturedAtMs > maxAgeMs;
-  }
-
-  async #send(request: PackedRequest, outbound: OutboundRequest): Promise<void> {
-    const outcome = await this.#lane.transport.send(outbound);
-    this.#take(request, outcome);
-  }
-
-  #take(request: PackedRequest, outcome: Outcome): void {
-    if (outcome.kind === "answered") {
-      this.#onSettled(request.index, answeredFate(outcome.status));
-    } else if (outcome.kind === "unsendable") {
-      this.#bury(request, outcome.reason);
-    } else if (mayHaveActed(outcome) && !isIdempotent(request.method)) {
-      this.#bury(
-        request,
-        `${outcome.reason}; ${request.method} is not repeated, since the shadow may have acted on it`,
-      );
-    } else if (outcome.kind === "stopped") {
-      this.#stopped.push(request);
-    } else if (this.#pack.attempt + 1 >= this.#lane.target.attempts) {
-      this.#bury(request, `${outcome.reason} (attempt ${this.#pack.attempt + 1})`);
-    } else {
-      this.#again.push(request);
-      this.#reason ??= outcome.reason;
-      if (outcome.kind === "undelivered" && outcome.retryAfterMs !== undefined) {
-        this.#delayMs = Math.max(this.#delayMs, outcome.retryAfterMs);
+  async #sendChain(chain: readonly PackedRequest[]): Promise<void> {
+    for (const [i, request] of chain.entries()) {
+      const started = await this.#start(request);
+      if (!started) {
+        this.#unsent.push(...chain.slice(i));
+        return;
       }
+      const ended = await started.end;
+      if (ended === "done") continue;
+      // What comes behind a request shares its lot.
+      const later = chain.slice(i + 1);
+      if (ended === "stopped") this.#unsent.push(...later);
+      else for (const request of later) this.#tryAgain(request, "waits for an earlier request of its key");
+      return;
     }
   }
 
-  #bury(request: PackedRequest, reason: string): void {
+  /** Waits for a permit and a slot, then sends without waiting for the answer. Undefined where nothing may be sent. */
+  async #start(request: PackedRequest): Promise<Started | undefined> {
+    const { live, permits } = this.#lane;
+    const { onSettled, signal } = this.#options;
+    if (signal.aborted) return undefined;
+    if (live.config.truncated === "skip" && isBodyIncomplete(request)) {
+      onSettled(request.index, "skipped");
+      return { end: done };
+    }
+    const prepared = prepareOutbound(live.config, request, this.#pack.attempt + 1);
+    if (prepared.kind === "unsendable") {
+      this.#bury(request, prepared.reason);
+      return { end: done };
+    }
+    permits.resize(live.concurrency);
+    try {
+      await permits.acquire(signal);
+    } catch {
+      return undefined;
+    }
+    if (!this.#isExpired(request) && !(await this.#waitForSlot())) {
+      permits.release();
+      return undefined;
+    }
+    if (this.#isExpired(request)) {
+      permits.release();
+      onSettled(request.index, "expired");
+      return { end: done };
+    }
+    const end = this.#send(request, prepared.request).finally(() => {
+      permits.release();
+      this.#underWay.delete(end);
+    });
+    this.#underWay.add(end);
+    return { end };
+  }
+
+  /** False where the signal was raised, no slots can be leased, or the target is held and nobody waits. */
+  async #waitForSlot(): Promise<boolean> {
+    const { live, pacer } = this.#lane;
+    const { signal, patient } = this.#options;
+    try {
+      for (;;) {
+        const admission = await live.admit();
+        if (admission === "probe") return true;
+        if (admission === "send") break;
+        if (!patient) return false;
+        await sleep(heldPollMs, undefined, { signal });
+      }
+      await pacer.acquire(signal);
+      return true;
+    } catch (error) {
+      // Not thrown on: what came of the requests before would be lost, and they would be sent again.
+      if (!signal.aborted) this.#failure = error as Error;
+      return false;
+    }
+  }
+
+  #isExpired(request: PackedRequest): boolean {
+    const { maxAgeMs } = this.#lane.live.config;
+    return maxAgeMs !== undefined && Date.now() - request.capturedAtMs > maxAgeMs;
+  }
+
+  async #send(request: PackedRequest, outbound: OutboundRequest): Promise<Ended> {
+    const { transport, live, figures } = this.#lane;
+    const startedAtMs = performance.now();
+    const outcome = await transport.send(outbound);
+    if (outcome.kind === "answered") figures.countAnswer(performance.now() - startedAtMs);
+    else if (outcome.kind !== "unsendable" && outcome.kind !== "stopped") figures.count(outcome.kind);
+    live.note(outcome);
+    return this.#take(request, outcome);
+  }
+
+  #take(request: PackedRequest, outcome: Outcome): Ended {
+    if (outcome.kind === "answered") {
+      this.#options.onSettled(request.index, answeredFate(outcome.status));
+      return "done";
+    }
+    if (outcome.kind === "unsendable") return this.#bury(request, outcome.reason);
+    if (mayHaveActed(outcome) && !isIdempotent(request.method)) {
+      const reason = `${outcome.reason}; ${request.method} is not repeated, since the shadow may have acted on it`;
+      return this.#bury(request, reason);
+    }
+    if (outcome.kind === "stopped") {
+      this.#unsent.push(request);
+      return "stopped";
+    }
+    if (this.#pack.attempt + 1 >= this.#lane.live.config.attempts) {
+      return this.#bury(request, `${outcome.reason} (attempt ${this.#pack.attempt + 1})`);
+    }
+    if (outcome.kind === "undelivered" && outcome.retryAfterMs !== undefined) {
+      this.#delayMs = Math.max(this.#delayMs, outcome.retryAfterMs);
+    }
+    return this.#tryAgain(request, outcome.reason);
+  }
+
+  #tryAgain(request: PackedRequest, reason: string): "again" {
+    this.#again.push(request);
+    this.#reason ??= reason;
+    return "again";
+  }
+
+  #bury(request: PackedRequest, reason: string): "done" {
     const others = this.#dead.get(reason);
     if (others) others.push(request);
     else this.#dead.set(reason, [request]);
+    return "done";
   }
 }
+
+const done = Promise.resolve("done" as const);
 
 function mayHaveActed(outcome: Outcome): boolean {
   return outcome.kind === "timedOut" || (outcome.kind === "stopped" && outcome.sent);
@@ -194,4 +286,8 @@ function answeredFate(status: number): Fate {
   // 100 to 599 are all that HTTP defines; what lies above is an error of the shadow, like 5xx.
   const classes = ["answered.1xx", "answered.2xx", "answered.3xx", "answered.4xx"] as const;
   return classes[Math.floor(status / 100) - 1] ?? "answered.5xx";
+}
+
+function byIndex(a: PackedRequest, b: PackedRequest): number {
+  return a.index - b.index;
 }

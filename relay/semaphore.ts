@@ -1,10 +1,20 @@
 /** Lets so many holders in at once; the others wait in the order they came. */
 export class Semaphore {
   readonly #waiting = new Set<() => void>();
+  #permits: number;
+  /** Below 0 while there are more holders than there are permits now. */
   #free: number;
 
   constructor(permits: number) {
+    this.#permits = permits;
     this.#free = permits;
+  }
+
+  /** Changes the number of permits. Holders keep theirs. */
+  resize(permits: number): void {
+    this.#free += permits - this.#permits;
+    this.#permits = permits;
+    this.#admit();
   }
 
   /** Rejects with the signal's reason where that is raised first; then nothing is held. */
@@ -29,12 +39,16 @@ export class Semaphore {
   }
 
   release(): void {
-    const [next] = this.#waiting;
-    if (!next) {
-      this.#free++;
-      return;
+    this.#free++;
+    this.#admit();
+  }
+
+  #admit(): void {
+    for (const enter of this.#waiting) {
+      if (this.#free <= 0) return;
+      this.#free--;
+      this.#waiting.delete(enter);
+      enter();
     }
-    this.#waiting.delete(next);
-    next();
   }
 }

@@ -35,7 +35,8 @@ export class Transport {
       ...(ca !== undefined && { ca: readFileSync(ca) }),
     });
     this.#pool = new Pool(target.url.origin, {
-      connections: target.concurrency,
+      // As many as there are requests under way: how many those are may change, and the pool's number cannot.
+      connections: null,
       pipelining: 1,
       keepAliveTimeout: keepAliveMs,
       keepAliveMaxTimeout: keepAliveMs,

@@ -83,8 +83,8 @@ export interface VersionedControl {
 }
 
 /**
- * Counters by target and minute, for people and dashboards. A counter is added to at most once for what it counts: a crash
- * may lose the last seconds of them, where the ledger loses nothing. Kept for 14 days.
+ * Counters by target and minute, for people and dashboards, kept for 14 days. Unlike the ledger they are not exact: a crash
+ * loses the last seconds of them, and a call that timed out may have counted.
  */
 export interface Figures {
   /** @param minuteMs start of the minute since 1970. Names of counters are letters, digits and `.`. */

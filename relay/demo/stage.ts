@@ -90,7 +90,7 @@ export class Stage {
       const agent = await getJson<AgentStats>(`http://127.0.0.1:${ports.agentAdmin}/stats`);
       const host = await getJson<HostStats>(`http://127.0.0.1:${ports.hostAdmin}/stats`);
       const waiting = Object.values(host.targets).reduce(
-        (total, { inQueue }) => total + inQueue,
+        (total, { messages = 0 }) => total + messages,
         host.ingress.messages ?? 0,
       );
       if ((waiting === 0 && agent.pending === 0) || Date.now() > untilMs) return toEquations(agent, host);

@@ -3,14 +3,16 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { createFanOut } from "../../functions/fanout.ts";
 import type { TargetConfig } from "../../relay/config.ts";
 import { DecodeError } from "../../relay/decode-error.ts";
+import { LiveTarget } from "../../relay/live-target.ts";
 import { openPack } from "../../relay/pack-envelope.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { type OutgoingMessage, QueueError, type QueueSender } from "../../relay/queue/port.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
 import { LogLines } from "../support/log-lines.ts";
 import { delivery, packIn, packMessage, requests } from "../support/packs.ts";
-import { invoke, temporaryDirectory } from "../support/replay-bench.ts";
+import { invoke } from "../support/replay-bench.ts";
 import { target } from "../support/targets.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
 
 describe("fan-out", () => {
   it("gives a target that takes everything the bytes as they are", async () => {
@@ -114,10 +116,8 @@ describe("fan-out", () => {
 
     expect(failed).toEqual([]);
     expect((await bench.received("a")).map(({ pack }) => packIn({ pack }).requests.length)).toEqual([2, 3]);
-    const letters = bench.ingress.deadLetters.list({ max: 10 });
-    expect(
-      letters.map(({ body, requests }) => [/\(([A-Z_]+)\)$/.exec(JSON.parse(body).reason)?.[1], requests]),
-    ).toEqual(
+    const letters = await bench.ingress.deadLetters.browse(10);
+    expect(letters.map(({ body }) => [/\(([A-Z_]+)\)$/.exec(JSON.parse(body).reason)?.[1], requests])).toEqual(
       [
         ["TOO_LONG", 2],
         ["BAD_COMPRESSION", 2],
@@ -179,8 +179,9 @@ class FanOutBench {
     this.ingress = open("ingress");
     this.#queues = new Map(configs.map(({ name }) => [name, open(name)]));
     this.#app = createFanOut({
-      targets: configs,
-      queueOf: ({ name }) => (this.down.has(name) ? broken : this.#queue(name)),
+      targets: configs.map((config) => new LiveTarget(config, this.state)),
+      queueOf: (name) => (this.down.has(name) ? broken : this.#queue(name)),
+      ingress: this.ingress,
       deadLetters: this.ingress.deadLetters,
       ledger: this.state,
       log: this.log.log,

@@ -11,8 +11,8 @@ import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import { openStores, type Stores } from "../../relay/stores.ts";
 import { LogLines } from "../support/log-lines.ts";
 import { packMessage, requests } from "../support/packs.ts";
-import { temporaryDirectory } from "../support/replay-bench.ts";
 import { type Answer, ShadowServer } from "../support/shadow-server.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
 import { until } from "../support/until.ts";
 
 describe("host", () => {
@@ -73,7 +73,7 @@ describe("host", () => {
     await bench.host.stop();
     const before = toEquations(undefined, await bench.readStores());
     await bench.withStores(async ({ targets }) => {
-      const queue = targets.get("down");
+      const queue = targets.get("down")?.queue;
       await until(async () => {
         const signal = new AbortController().signal;
         const deliveries = (await queue?.receive({ max: 1, waitMs: 0, visibilityMs: 1_000, signal })) ?? [];
@@ -232,8 +232,8 @@ class HostBench {
   }
 
   async enqueue(...messages: readonly OutgoingMessage[]): Promise<void> {
-    await this.withStores(async ({ localIngress }) => {
-      await localIngress.send(messages);
+    await this.withStores(async ({ ingress }) => {
+      await ingress.queue.send(messages);
     });
   }
 
@@ -241,7 +241,7 @@ class HostBench {
   async readStores(): Promise<HostStats> {
     let stats: HostStats | undefined;
     await this.withStores(async (stores) => {
-      stats = await readHostStats(stores);
+      stats = await readHostStats(stores, this.#config.targets);
     });
     return stats as HostStats;
   }
@@ -251,7 +251,7 @@ class HostBench {
     try {
       await work(stores);
     } finally {
-      stores.close();
+      await stores.close();
     }
   }
 

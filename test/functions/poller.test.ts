@@ -6,7 +6,7 @@ import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { type Delivery, QueueError, type QueueReceiver } from "../../relay/queue/port.ts";
 import { LogLines } from "../support/log-lines.ts";
 import { packIn, packMessage, requests } from "../support/packs.ts";
-import { temporaryDirectory } from "../support/replay-bench.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
 import { until } from "../support/until.ts";
 
 describe("Poller", () => {
@@ -153,7 +153,7 @@ describe("Poller", () => {
     let started = false;
     const poller = poll({
       queue,
-      handle: (_delivery, signal) => {
+      handle: (_delivery, { signal }) => {
         started = true;
         return new Promise((resolve) => signal.addEventListener("abort", () => resolve("again")));
       },

@@ -2,9 +2,8 @@ import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { createReplay } from "../../functions/replay.ts";
 import { Pacer } from "../../relay/pacer.ts";
-import { createLane } from "../../relay/replay.ts";
 import { type Ledger, type SlotLeases, StateError } from "../../relay/state/port.ts";
-import { Transport } from "../../relay/transport.ts";
+import { fixedRate, laneOf } from "../support/lanes.ts";
 import { pack, packIn, packMessage, requests } from "../support/packs.ts";
 import { invoke, ReplayBench } from "../support/replay-bench.ts";
 import { type Answer, ShadowServer } from "../support/shadow-server.ts";
@@ -110,7 +109,7 @@ describe("replay: requests that are not delivered", () => {
     await bench.send(packMessage({ requests: requests(3) }));
     await bench.replayAll();
 
-    expect(bench.deadLetters()).toEqual([
+    expect(await bench.deadLetters()).toEqual([
       { reason: expect.stringMatching(/ECONNRESET.*\(attempt 3\)/), paths: ["/1", "/2"] },
     ]);
     expect(await bench.fates()).toEqual({ "answered.2xx": 1, deadLettered: 2 });
@@ -127,7 +126,7 @@ describe("replay: requests that are not delivered", () => {
     );
     await bench.replayAll();
 
-    expect(bench.deadLetters().map(({ paths }) => paths)).toEqual([["http://other/"], ["/slow"]]);
+    expect((await bench.deadLetters()).map(({ paths }) => paths)).toEqual([["http://other/"], ["/slow"]]);
     expect(await bench.fates()).toEqual({ "answered.2xx": 2, deadLettered: 2 });
   });
 });
@@ -142,7 +141,7 @@ describe("replay: a pack that never ends", () => {
     await bench.send({ ...packMessage({ requests: requests(2) }), pack: bytes });
     await bench.replayAll();
 
-    const [letter] = bench.queue.deadLetters.list({ max: 10 });
+    const [letter] = await bench.queue.deadLetters.browse(10);
     expect(Buffer.from(letter.pack)).toEqual(bytes);
     expect(JSON.parse(letter.body).reason).toMatch(/BAD_MAGIC|TRUNCATED/);
     expect(bench.log.events).toEqual(["poison"]);
@@ -158,7 +157,7 @@ describe("replay: a pack that never ends", () => {
     const failed = await bench.invoke([{ ...delivery, receiveCount: 51 }]);
 
     expect(failed).toEqual([]);
-    expect(bench.deadLetters()).toEqual([{ reason: "received 51 times without an end", paths: ["/0", "/2"] }]);
+    expect(await bench.deadLetters()).toEqual([{ reason: "received 51 times without an end", paths: ["/0", "/2"] }]);
     expect(await bench.fates()).toEqual({ "answered.2xx": 1, deadLettered: 2 });
     expect(shadow.received).toEqual([]);
   });
@@ -171,7 +170,7 @@ describe("replay: a pack that never ends", () => {
     const [delivery] = await bench.receive();
     await bench.invoke([{ ...delivery, receiveCount: 51 }]);
 
-    expect(bench.deadLetters()).toEqual([]);
+    expect(await bench.deadLetters()).toEqual([]);
     expect(bench.queue.depth().messages).toBe(0);
   });
 });
@@ -252,7 +251,7 @@ describe("replay: an end in the middle", () => {
     const bench = new ReplayBench({ url: shadow.url, concurrency: 2 });
     const stop = new AbortController();
     await bench.send(packMessage({ requests: requests(5) }));
-    const replaying = bench.invoke(await bench.receive(), stop.signal);
+    const replaying = bench.invoke(await bench.receive(), { signal: stop.signal });
     await shadow.arrived(2);
     stop.abort();
     gate.open();
@@ -271,7 +270,9 @@ describe("replay: an end in the middle", () => {
     await bench.send(packMessage({ requests: requests(5) }));
     const deliveries = await bench.receive();
 
-    expect(await bench.invoke(deliveries, AbortSignal.abort())).toEqual([deliveries[0].messageId]);
+    expect(await bench.invoke(deliveries, { signal: AbortSignal.abort(), patient: true })).toEqual([
+      deliveries[0].messageId,
+    ]);
     expect(bench.queue.depth()).toEqual({ messages: 1, requests: 5 });
     expect(shadow.received).toEqual([]);
   });
@@ -327,10 +328,8 @@ function failingLeases(granted: number): SlotLeases {
 
 function appWithLeases(bench: ReplayBench, shadow: ShadowServer, leases: SlotLeases) {
   const config = target({ url: shadow.url, ratePerSecond: 10 });
-  const transport = new Transport(config);
-  onTestFinished(() => transport.close());
   return createReplay({
-    lane: createLane(config, transport, new Pacer(config.name, 10, leases)),
+    lane: laneOf(config, bench.state, new Pacer(config.name, fixedRate(10), leases)),
     queue: bench.queue,
     deadLetters: bench.queue.deadLetters,
     ledger: bench.state,

@@ -7,6 +7,7 @@ import { Pacer, systemClock } from "../../relay/pacer.ts";
 import { maxLateUs } from "../../relay/pacing.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
 import { type SlotLeases, StateError } from "../../relay/state/port.ts";
+import { fixedRate } from "../support/lanes.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 
@@ -19,7 +20,7 @@ const secondUs = 1_000_000;
 describe("Pacer", () => {
   it("gives out slots at the rate's distance from one anchor", async () => {
     const clock = new ManualClock(startUs);
-    const times = work(clock, [new Pacer("a", 3, openState(), clock)]);
+    const times = work(clock, [new Pacer("a", fixedRate(3), openState(), clock)]);
     await clock.runUntil(startUs + 4 * secondUs);
 
     const grid = Array.from({ length: 13 }, (_, i) => startUs + (i * secondUs) / 3);
@@ -28,7 +29,7 @@ describe("Pacer", () => {
 
   it.each([200, 7, 1_000])("gives %i a second over ten seconds", async (rate) => {
     const clock = new ManualClock(startUs);
-    const times = work(clock, [new Pacer("a", rate, openState(), clock)]);
+    const times = work(clock, [new Pacer("a", fixedRate(rate), openState(), clock)]);
     await clock.runUntil(startUs + 10 * secondUs - 1);
 
     expect(Math.abs(times.length - rate * 10)).toBeLessThanOrEqual(rate * 10 * 0.01);
@@ -38,7 +39,7 @@ describe("Pacer", () => {
     const random = seededRandom(7);
     const clock = new ManualClock(startUs, () => Math.floor(random() * 120_000));
     const slotUs = secondUs / 50;
-    const times = work(clock, [new Pacer("a", 50, openState(), clock)]);
+    const times = work(clock, [new Pacer("a", fixedRate(50), openState(), clock)]);
     await clock.runUntil(startUs + 20 * secondUs);
 
     const lateness = times.map((us) => (us - startUs) % slotUs);
@@ -50,7 +51,7 @@ describe("Pacer", () => {
 
   it("gives up the slots of a stall instead of making up for them", async () => {
     const clock = new ManualClock(startUs);
-    const pacer = new Pacer("a", 100, openState(), clock);
+    const pacer = new Pacer("a", fixedRate(100), openState(), clock);
     const { signal } = new AbortController();
     await pacer.acquire(signal);
     await clock.runUntil(startUs + 10 * secondUs);
@@ -67,7 +68,7 @@ describe("Pacer", () => {
     const state = openState();
     const times = work(
       clock,
-      Array.from({ length: workers }, () => new Pacer("a", 80, state, clock)),
+      Array.from({ length: workers }, () => new Pacer("a", fixedRate(80), state, clock)),
     );
     await clock.runUntil(startUs + 20 * secondUs);
 
@@ -79,7 +80,10 @@ describe("Pacer", () => {
   it("serves a target that is slower than a request a lease", async () => {
     const clock = new ManualClock(startUs);
     const state = openState();
-    const times = work(clock, [new Pacer("a", 0.5, state, clock), new Pacer("a", 0.5, state, clock)]);
+    const times = work(clock, [
+      new Pacer("a", fixedRate(0.5), state, clock),
+      new Pacer("a", fixedRate(0.5), state, clock),
+    ]);
     await clock.runUntil(startUs + 20 * secondUs);
 
     expect(times.map((us) => (us - startUs) / secondUs)).toEqual([0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20]);
@@ -89,12 +93,14 @@ describe("Pacer", () => {
     const broken: SlotLeases = { lease: () => Promise.reject(new StateError("gone")) };
     const { signal } = new AbortController();
 
-    await expect(new Pacer("a", 10, broken, new ManualClock(startUs)).acquire(signal)).rejects.toThrow("gone");
+    await expect(new Pacer("a", fixedRate(10), broken, new ManualClock(startUs)).acquire(signal)).rejects.toThrow(
+      "gone",
+    );
   });
 
   it("stops waiting when it is told to", async () => {
     const clock = new ManualClock(startUs);
-    const pacer = new Pacer("a", 0.001, openState(), clock);
+    const pacer = new Pacer("a", fixedRate(0.001), openState(), clock);
     const stop = new AbortController();
     await pacer.acquire(stop.signal);
     const waiting = expect(pacer.acquire(stop.signal)).rejects.toThrow("enough");

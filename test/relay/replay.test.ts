@@ -1,10 +1,10 @@
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { TargetConfig } from "../../relay/config.ts";
 import { Pacer } from "../../relay/pacer.ts";
 import type { Pack } from "../../relay/pack.ts";
-import { createLane, type Lane, type ReplayResult, replayPack } from "../../relay/replay.ts";
+import { type Lane, type ReplayResult, replayPack } from "../../relay/replay.ts";
 import { type SlotLeases, StateError } from "../../relay/state/port.ts";
-import { Transport } from "../../relay/transport.ts";
+import { fixedRate, laneOf, openState } from "../support/lanes.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { pack, requests } from "../support/packs.ts";
 import { type Answer, ShadowServer } from "../support/shadow-server.ts";
@@ -257,7 +257,7 @@ function endlessLeases(): SlotLeases {
 }
 
 function pacerOf(leases: SlotLeases, clock = new ManualClock(startUs)): Pacer {
-  return new Pacer("staging", 1_000_000 / slotUs, leases, clock);
+  return new Pacer("staging", fixedRate(1_000_000 / slotUs), leases, clock);
 }
 
 /** An answer that is not given before the gate is open. */
@@ -269,10 +269,7 @@ class Gate {
 }
 
 function laneTo(shadow: ShadowServer, changes: Partial<TargetConfig> = {}, pacer?: Pacer): Lane {
-  const config = target({ url: shadow.url, ...changes });
-  const transport = new Transport(config);
-  onTestFinished(() => transport.close());
-  return createLane(config, transport, pacer);
+  return laneOf(target({ url: shadow.url, ...changes }), openState(), pacer);
 }
 
 async function replay(
@@ -281,6 +278,7 @@ async function replay(
   signal = new AbortController().signal,
 ): Promise<ReplayResult & { readonly settled: ReadonlyMap<number, string> }> {
   const settled = new Map<number, string>();
-  const result = await replayPack(lane, whole, whole.requests, (index, fate) => settled.set(index, fate), signal);
+  const onSettled = (index: number, fate: string) => settled.set(index, fate);
+  const result = await replayPack(lane, whole, whole.requests, { signal, patient: false, onSettled });
   return { ...result, settled };
 }

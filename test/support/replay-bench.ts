@@ -1,22 +1,19 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Hono } from "hono";
 import { onTestFinished } from "vitest";
 import type { Invocation } from "../../functions/batch.ts";
 import { createReplay, type ReplayDeps } from "../../functions/replay.ts";
 import { type SqsBatchResponse, toSqsEvent } from "../../functions/sqs-event.ts";
 import type { TargetConfig } from "../../relay/config.ts";
-import { Pacer } from "../../relay/pacer.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import type { Delivery, OutgoingMessage } from "../../relay/queue/port.ts";
-import { createLane, type Lane } from "../../relay/replay.ts";
+import type { Lane } from "../../relay/replay.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
 import type { Fate } from "../../relay/state/port.ts";
-import { Transport } from "../../relay/transport.ts";
+import { laneOf } from "./lanes.ts";
 import { LogLines } from "./log-lines.ts";
 import { packIn } from "./packs.ts";
 import { target } from "./targets.ts";
+import { temporaryDirectory } from "./temporary-directory.ts";
 
 /** One target with a real queue, a real state and a real transport, in a directory that goes with the test. */
 export class ReplayBench {
@@ -31,12 +28,9 @@ export class ReplayBench {
 
   constructor(changes: Partial<TargetConfig>, deps: Partial<ReplayDeps> = {}) {
     const config = target(changes);
-    const transport = new Transport(config);
     this.queue = EmbeddedQueue.open({ directory: this.directory, name: "q", now: () => this.nowMs });
     this.state = EmbeddedState.open(this.directory);
-    const paced = config.ratePerSecond !== Number.POSITIVE_INFINITY;
-    const pacer = paced ? new Pacer(config.name, config.ratePerSecond, this.state) : undefined;
-    this.lane = createLane(config, transport, pacer);
+    this.lane = laneOf(config, this.state);
     this.app = createReplay({
       lane: this.lane,
       queue: this.queue,
@@ -46,7 +40,6 @@ export class ReplayBench {
       ...deps,
     });
     onTestFinished(async () => {
-      await transport.close();
       this.queue.close();
       this.state.close();
     });
@@ -61,8 +54,8 @@ export class ReplayBench {
   }
 
   /** Does with deliveries what an event source mapping does; resolves with the ids of those that come again. */
-  async invoke(deliveries: readonly Delivery[], signal?: AbortSignal): Promise<readonly string[]> {
-    const failed = await invoke(this.app, deliveries, signal);
+  async invoke(deliveries: readonly Delivery[], invocation?: Invocation): Promise<readonly string[]> {
+    const failed = await invoke(this.app, deliveries, invocation);
     const done = deliveries.filter(({ messageId }) => !failed.includes(messageId));
     await this.queue.delete(done.map(({ receipt }) => receipt));
     return failed;
@@ -87,12 +80,12 @@ export class ReplayBench {
   /** The fates that have been noted for the target. */
   async fates(): Promise<Partial<Record<Fate, number>>> {
     const { targets } = await this.state.figures();
-    const counts: [string, number][] = Object.entries(targets.get(this.lane.target.name)?.fates ?? {});
+    const counts: [string, number][] = Object.entries(targets.get(this.lane.live.config.name)?.fates ?? {});
     return Object.fromEntries(counts.filter(([, count]) => count > 0));
   }
 
-  deadLetters(): { readonly reason: string; readonly paths: readonly string[] }[] {
-    return this.queue.deadLetters.list({ max: 100 }).map((letter) => ({
+  async deadLetters(): Promise<{ readonly reason: string; readonly paths: readonly string[] }[]> {
+    return (await this.queue.deadLetters.browse(100)).map((letter) => ({
       reason: JSON.parse(letter.body).reason,
       paths: packIn(letter).requests.map(({ path }) => path),
     }));
@@ -103,18 +96,11 @@ export class ReplayBench {
 export async function invoke(
   app: Hono<{ Bindings: Invocation }>,
   deliveries: readonly Delivery[],
-  signal?: AbortSignal,
+  invocation: Invocation = {},
 ): Promise<readonly string[]> {
   const body = JSON.stringify(toSqsEvent(deliveries));
-  const response = await app.request("/", { method: "POST", body }, signal ? { signal } : {});
+  const response = await app.request("/", { method: "POST", body }, invocation);
   if (response.status !== 200) throw new Error(`answered ${response.status}`);
   const { batchItemFailures } = (await response.json()) as SqsBatchResponse;
   return batchItemFailures.map(({ itemIdentifier }) => itemIdentifier);
-}
-
-/** A directory that is removed after the test. */
-export function temporaryDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), "spoa-relay-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
 }

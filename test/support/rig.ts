@@ -151,7 +151,7 @@ export class Rig {
     await until(async () => {
       const pending = (await this.allAgentStats()).reduce((sum, stats) => sum + stats.pending, 0);
       const { ingress, targets } = await this.hostStats();
-      return pending === 0 && ingress.messages === 0 && Object.values(targets).every(({ inQueue }) => inQueue === 0);
+      return pending === 0 && ingress.messages === 0 && Object.values(targets).every(({ messages }) => messages === 0);
     }, withinMs);
     const host = await this.hostStats();
     return (await this.allAgentStats()).flatMap((agent) => toEquations(agent, host));

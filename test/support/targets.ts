@@ -14,6 +14,9 @@ export function target(changes: Partial<TargetConfig> = {}): TargetConfig {
     headers: { set: {}, remove: [] },
     truncated: "skip",
     tls: { verify: true },
+    windows: [],
+    blackouts: [],
+    breaker: { failures: 1_000, probeAfterMs: 1_000 },
     ...changes,
   };
 }

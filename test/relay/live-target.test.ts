@@ -1,0 +1,184 @@
+import { describe, expect, it } from "vitest";
+import type { TargetConfig } from "../../relay/config.ts";
+import { LiveTarget } from "../../relay/live-target.ts";
+import type { Outcome } from "../../relay/outcome.ts";
+import { type Controls, StateError } from "../../relay/state/port.ts";
+import { changeSettings } from "../../relay/target-control.ts";
+import { parseTimes, type Times } from "../../relay/times.ts";
+import { openState } from "../support/lanes.ts";
+import { target } from "../support/targets.ts";
+
+const refused: Outcome = { kind: "undelivered", reason: "ECONNREFUSED" };
+const answered: Outcome = { kind: "answered", status: 200 };
+const overloaded: Outcome = { kind: "undelivered", reason: "429", retryAfterMs: 1_000 };
+
+describe("LiveTarget: settings", () => {
+  it("are those of the configuration until they are changed, and are seen a second later", async () => {
+    const bench = new LiveBench({ ratePerSecond: 200, concurrency: 8, sample: { fraction: 0.5 } });
+    await bench.live.admit();
+    const before = bench.settings();
+    await bench.change({ ratePerSecond: 5, concurrency: 2, sample: 1 });
+    bench.nowMs += 999;
+    await bench.live.admit();
+    const early = bench.settings();
+    bench.nowMs += 1;
+    await bench.live.admit();
+
+    expect(before).toEqual([200, 8, 0.5]);
+    expect(early).toEqual(before);
+    expect(bench.settings()).toEqual([5, 2, 1]);
+  });
+
+  it("hold the target while it is paused", async () => {
+    const bench = new LiveBench();
+    await bench.change({ paused: true });
+    const paused = await bench.live.admit();
+    const held = bench.live.held;
+    await bench.change({ paused: null });
+    bench.nowMs += 1_000;
+
+    expect([paused, held, await bench.live.admit(), bench.live.held]).toEqual(["wait", "paused", "send", undefined]);
+  });
+
+  it.each([
+    [{ windows: times("22:00-06:00 Europe/Berlin") }, "2026-11-22T21:30:00Z", "send"],
+    [{ windows: times("22:00-06:00 Europe/Berlin") }, "2026-11-22T12:00:00Z", "wait"],
+    [{ windows: times("01:00-02:00 UTC", "12:00-13:00 UTC") }, "2026-11-22T12:00:00Z", "send"],
+    [{ blackouts: times("Sun 11:00-13:00 UTC") }, "2026-11-22T12:00:00Z", "wait"],
+    [{ blackouts: times("Mon-Sat 11:00-13:00 UTC") }, "2026-11-22T12:00:00Z", "send"],
+  ] as const)("hold the target by its times: %j at %s", async (config, at, admission) => {
+    const bench = new LiveBench(config);
+    bench.nowMs = Date.parse(at);
+
+    expect(await bench.live.admit()).toBe(admission);
+  });
+
+  it("are not guessed where the state cannot be read: nothing is sent after five seconds", async () => {
+    const bench = new LiveBench();
+    bench.away = true;
+    await expect(bench.live.admit()).rejects.toThrow(StateError);
+    bench.away = false;
+    await bench.live.admit();
+    bench.away = true;
+    bench.nowMs += 5_000;
+    const stale = await bench.live.admit();
+    bench.nowMs += 1;
+
+    expect(stale).toBe("send");
+    await expect(bench.live.admit()).rejects.toThrow(StateError);
+  });
+});
+
+describe("LiveTarget: breaker", () => {
+  it("opens after so many failures one after the other, and not before", async () => {
+    const bench = new LiveBench({ breaker: { failures: 3, probeAfterMs: 1_000 } });
+    for (const outcome of [refused, refused, answered, refused, refused]) await bench.live.note(outcome);
+    const before = await bench.live.admit();
+    await bench.live.note(refused);
+
+    expect([before, await bench.live.admit()]).toEqual(["send", "wait"]);
+    expect(bench.live.held).toMatch(/^the breaker is open since .*: ECONNREFUSED$/);
+  });
+
+  it("lets one probe through, of all workers, and closes for all when it is answered", async () => {
+    const bench = new LiveBench({ breaker: { failures: 1, probeAfterMs: 1_000 } });
+    const other = bench.another();
+    await bench.live.note(refused);
+    bench.nowMs += 1_000;
+    const admissions = await Promise.all([bench.live.admit(), other.admit(), bench.live.admit()]);
+    await bench.live.note(answered);
+    bench.nowMs += 1_000;
+
+    expect(admissions.sort()).toEqual(["probe", "wait", "wait"]);
+    expect([await bench.live.admit(), await other.admit()]).toEqual(["send", "send"]);
+  });
+
+  it("stays open when the probe fails, and waits for longer", async () => {
+    const bench = new LiveBench({ breaker: { failures: 1, probeAfterMs: 1_000 }, timeoutMs: 500 });
+    await bench.live.note(refused);
+    const probes = [];
+    for (let s = 0; s <= 8; s++, bench.nowMs += 1_000) {
+      const admission = await bench.live.admit();
+      if (admission === "probe") probes.push(s);
+      if (admission === "probe") await bench.live.note(refused);
+    }
+
+    expect(probes).toEqual([1, 3, 7]);
+  });
+
+  it("sends no probe to a target that is paused", async () => {
+    const bench = new LiveBench({ breaker: { failures: 1, probeAfterMs: 1_000 } });
+    await bench.live.note(refused);
+    await bench.change({ paused: true });
+    bench.nowMs += 5_000;
+
+    expect(await bench.live.admit()).toBe("wait");
+  });
+});
+
+describe("LiveTarget: a shadow that asks for less", () => {
+  it("gets half, and the whole again later", async () => {
+    const bench = new LiveBench({ ratePerSecond: 100 });
+    await bench.live.note(overloaded);
+    await bench.live.note(overloaded);
+    const half = bench.live.ratePerSecond;
+    bench.nowMs += 10_000;
+    await bench.live.admit();
+
+    expect([half, bench.live.ratePerSecond]).toEqual([50, 100]);
+  });
+
+  it("gets fewer at once where its rate has no limit", async () => {
+    const bench = new LiveBench({ concurrency: 8 });
+    await bench.live.note(overloaded);
+
+    expect([bench.live.ratePerSecond, bench.live.concurrency]).toEqual([Number.POSITIVE_INFINITY, 4]);
+  });
+
+  it("has not failed", async () => {
+    const bench = new LiveBench({ breaker: { failures: 2, probeAfterMs: 1_000 } });
+    for (const outcome of [refused, overloaded, refused]) await bench.live.note(outcome);
+
+    expect(await bench.live.admit()).toBe("send");
+  });
+});
+
+function times(...texts: string[]): Times[] {
+  return texts.map((text) => parseTimes(text) as Times);
+}
+
+/** A target with a real state, which can be away. */
+class LiveBench {
+  nowMs = 1_790_000_000_000;
+  away = false;
+  readonly live: LiveTarget;
+  readonly #config: TargetConfig;
+  readonly #state = openState();
+
+  constructor(changes: Partial<TargetConfig> = {}) {
+    this.#config = target(changes);
+    this.live = this.another();
+  }
+
+  another(): LiveTarget {
+    const controls: Controls = {
+      readControl: async (name) => this.#reach().readControl(name),
+      writeControl: async (name, control, version) => this.#reach().writeControl(name, control, version),
+    };
+    return new LiveTarget(this.#config, controls, () => this.nowMs);
+  }
+
+  async change(change: Parameters<typeof changeSettings>[1]): Promise<void> {
+    const { control, version } = await this.#state.readControl(this.#config.name);
+    await this.#state.writeControl(this.#config.name, changeSettings(control, change), version);
+  }
+
+  settings(): number[] {
+    return [this.live.ratePerSecond, this.live.concurrency, this.live.sampleFraction];
+  }
+
+  #reach(): Controls {
+    if (this.away) throw new StateError("the state is away");
+    return this.#state;
+  }
+}

@@ -1,0 +1,94 @@
+import { describe, expect, it } from "vitest";
+import {
+  changeSettings,
+  claimProbe,
+  closeBreaker,
+  openBreaker,
+  paceFactor,
+  parseControl,
+  slowDown,
+  type TargetControl,
+} from "../../relay/target-control.ts";
+
+const nowMs = 1_790_000_000_000;
+
+describe("changeSettings", () => {
+  it("keeps what is not named, and takes back what is null", () => {
+    const control = changeSettings({ settings: { ratePerSecond: 5, paused: true } }, { paused: null, concurrency: 2 });
+
+    expect(control).toEqual({ settings: { ratePerSecond: 5, concurrency: 2 } });
+  });
+
+  it("survives being written down", () => {
+    const control = changeSettings({}, { ratePerSecond: "unlimited", sample: 0.5 });
+
+    expect(parseControl(JSON.stringify(control))).toEqual(control);
+  });
+});
+
+describe("the pace", () => {
+  it("is halved once a second at most, down to a 64th", () => {
+    let control: TargetControl = {};
+    const factors = [];
+    for (let ms = 0; ms < 10_000; ms += 100) {
+      control = slowDown(control, nowMs + ms);
+      factors.push(paceFactor(control, nowMs + ms));
+    }
+
+    expect(factors[0]).toBe(0.5);
+    expect(factors.slice(0, 10).every((factor) => factor < 0.54)).toBe(true);
+    expect(factors[10]).toBeCloseTo((0.5 * 2 ** 0.1) / 2);
+    expect(Math.min(...factors)).toBe(1 / 64);
+  });
+
+  it("doubles in ten seconds until it is whole again", () => {
+    const control = { slowdown: { factor: 1 / 4, atMs: nowMs } };
+
+    expect([0, 5_000, 10_000, 20_000, 90_000].map((ms) => paceFactor(control, nowMs + ms))).toEqual([
+      1 / 4,
+      expect.closeTo(0.3536, 3),
+      1 / 2,
+      1,
+      1,
+    ]);
+    expect(paceFactor(control, nowMs - 5_000)).toBe(1 / 4);
+  });
+});
+
+describe("the breaker", () => {
+  it("stays as it is where it is open", () => {
+    const open = openBreaker({}, nowMs, 1_000, "refused");
+
+    expect(open.breaker).toEqual({ openedAtMs: nowMs, probeAtMs: nowMs + 1_000, probes: 0, reason: "refused" });
+    expect(openBreaker(open, nowMs + 500, 1_000, "reset")).toBe(open);
+  });
+
+  it("gives one probe at a time, each after twice the time, half a minute at most", () => {
+    let control = openBreaker({}, nowMs, 1_000, "refused");
+    const waits = [];
+    for (let i = 0; i < 8; i++) {
+      const atMs = control.breaker?.probeAtMs ?? 0;
+      expect(claimProbe(control, atMs - 1, { afterMs: 1_000, timeoutMs: 500 })).toBe(control);
+      control = claimProbe(control, atMs, { afterMs: 1_000, timeoutMs: 500 });
+      waits.push((control.breaker?.probeAtMs ?? 0) - atMs);
+    }
+
+    expect(waits).toEqual([2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000, 30_000]);
+  });
+
+  it("gives no second probe before the first must have ended", () => {
+    const control = claimProbe(openBreaker({}, nowMs, 100, "timed out"), nowMs + 100, {
+      afterMs: 100,
+      timeoutMs: 10_000,
+    });
+
+    expect(control.breaker?.probeAtMs).toBe(nowMs + 10_100);
+  });
+
+  it("is gone when it is closed, and nothing else is", () => {
+    const control = { settings: { paused: true as const } };
+
+    expect(closeBreaker(openBreaker(control, nowMs, 1_000, "refused"))).toEqual(control);
+    expect(closeBreaker(control)).toBe(control);
+  });
+});

@@ -1,3 +1,11 @@
+import {
+  type AwsRefusal,
+  credentialsAdvice,
+  explainRefusal,
+  isForbidden,
+  isThrottled,
+  toRefusal,
+} from "../aws-refusal.ts";
 import { QueueError, type QueueErrorCode } from "./port.ts";
 
 /** What was asked of which queue, for the text of an error. */
@@ -5,14 +13,6 @@ export interface SqsCall {
   /** As IAM has it, such as `SendMessage`. */
   readonly action: string;
   readonly queueUrl: string;
-}
-
-/** Why SQS did not do something: an exception of the SDK, or an entry of `Failed[]`. */
-interface Refusal {
-  readonly code: string;
-  readonly text: string;
-  /** Undefined where no answer came. */
-  readonly status?: number | undefined;
 }
 
 /** Makes a `QueueError` that says what to do of whatever the SDK throws. */
@@ -40,37 +40,18 @@ export function isStaleReceipt(error: unknown): boolean {
 // In this order: `KmsThrottled` is throttling, and SQS answers throttling with 403, too.
 const rules: readonly {
   readonly code: QueueErrorCode;
-  readonly fits: (refusal: Refusal) => boolean;
-  readonly advice: (call: SqsCall) => string;
+  readonly fits: (refusal: AwsRefusal) => boolean;
+  readonly advice: (call: SqsCall, refusal: AwsRefusal) => string;
 }[] = [
   {
     code: "UNAVAILABLE",
-    fits: ({ code, status }) =>
-      /Throttl|OverLimit|TooManyRequests|SlowDown|LimitExceeded/i.test(code) || status === 429,
+    fits: isThrottled,
     advice: () => "SQS throttles; it is tried again",
   },
   {
     code: "DENIED",
-    fits: ({ code }) => /^Credentials|^TokenProvider/.test(code),
-    advice: () =>
-      "there are no usable AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give this machine a role",
-  },
-  {
-    code: "DENIED",
-    fits: ({ code }) => /Expired|TokenRefreshRequired/.test(code),
-    advice: () => "the AWS credentials have expired: renew them",
-  },
-  {
-    code: "DENIED",
-    fits: ({ code }) => /Signature|TooSkewed/.test(code),
-    advice: () => "AWS does not accept the signature: check AWS_SECRET_ACCESS_KEY and the clock of this machine",
-  },
-  {
-    code: "DENIED",
-    fits: ({ code }) =>
-      /InvalidClientTokenId|UnrecognizedClient|InvalidAccessKeyId|MissingAuthenticationToken|OptInRequired/.test(code),
-    advice: () =>
-      "AWS does not know these credentials: check AWS_ACCESS_KEY_ID, or the profile or role of this machine",
+    fits: (refusal) => credentialsAdvice(refusal) !== undefined,
+    advice: (_, refusal) => credentialsAdvice(refusal) as string,
   },
   {
     code: "DENIED",
@@ -79,8 +60,7 @@ const rules: readonly {
   },
   {
     code: "DENIED",
-    fits: ({ code, status }) =>
-      /AccessDenied|NotAuthorized|InvalidSecurity/.test(code) || [401, 403].includes(status ?? 0),
+    fits: isForbidden,
     advice: ({ action, queueUrl }) =>
       `these AWS credentials must not sqs:${action} on ${queueUrl}: allow it in their policy`,
   },
@@ -110,19 +90,7 @@ const rules: readonly {
   { code: "UNAVAILABLE", fits: () => true, advice: () => "SQS could not do it; it is tried again" },
 ];
 
-function explain(refusal: Refusal, call: SqsCall): [QueueErrorCode, string] {
+function explain(refusal: AwsRefusal, call: SqsCall): [QueueErrorCode, string] {
   const { code, advice } = rules.find(({ fits }) => fits(refusal)) as (typeof rules)[number];
-  const { status, text } = refusal;
-  const answer = status === undefined || status === 200 ? refusal.code : `${refusal.code}, HTTP ${status}`;
-  return [code, `${advice(call)} (${answer}: ${text})`];
-}
-
-function toRefusal(error: unknown): Refusal {
-  const { name, code, message, $metadata, $response } = error as Partial<NodeJS.ErrnoException> & {
-    readonly $metadata?: { readonly httpStatusCode?: number };
-    readonly $response?: { readonly statusCode?: number };
-  };
-  const status = $metadata?.httpStatusCode ?? $response?.statusCode;
-  // Without an answer the code of the system tells more than the name, which is `Error`.
-  return { code: (status === undefined && code) || name || "Error", text: message || "no reason given", status };
+  return [code, explainRefusal(advice(call, refusal), refusal)];
 }

@@ -1,12 +1,12 @@
 import {
+  ChangeMessageVisibilityBatchCommand,
   ChangeMessageVisibilityCommand,
   DeleteMessageBatchCommand,
   GetQueueAttributesCommand,
-  type Message,
   ReceiveMessageCommand,
   SendMessageBatchCommand,
   type SendMessageBatchRequestEntry,
-  SQSClient,
+  type SQSClient,
 } from "@aws-sdk/client-sqs";
 import { deadLetterUrl } from "./names.ts";
 import {
@@ -20,8 +20,17 @@ import {
   QueueError,
   type ReceiveOptions,
 } from "./port.ts";
+import { leaseSqsClient } from "./sqs-client.ts";
 import { isStaleReceipt, type SqsCall, toEntryError, toQueueError } from "./sqs-error.ts";
-import { regionOf } from "./sqs-url.ts";
+import {
+  attributeBytes,
+  attributeName,
+  fillBatches,
+  maxEntries,
+  toDelivery,
+  toEntry,
+  toSeconds,
+} from "./sqs-message.ts";
 
 export interface SqsQueueOptions {
   readonly url: string;
@@ -29,14 +38,14 @@ export interface SqsQueueOptions {
   readonly callTimeoutMs?: number;
 }
 
-const attributeName = "pack";
-const attributeType = "Binary";
-// SQS counts name and type of an attribute, too.
-const attributeBytes = attributeName.length + attributeType.length;
-const maxEntries = 10;
+type FailedEntry = Parameters<typeof toEntryError>[0];
+
+interface ReceiptEntry {
+  readonly Id: string;
+  readonly ReceiptHandle: string;
+}
+
 const maxPollSeconds = 20;
-const connectTimeoutMs = 2_000;
-const maxAttempts = 2;
 const depthAttributes = [
   "ApproximateNumberOfMessages",
   "ApproximateNumberOfMessagesNotVisible",
@@ -45,6 +54,8 @@ const depthAttributes = [
 
 // What is looked at is hidden for so long, unless it is shown again before.
 const browseVisibilityMs = 30_000;
+// Long enough for SQS to ask all its servers: without any wait it asks some of them, and may find nothing.
+const browseWaitMs = 1_000;
 
 /** Opens a queue and, beside it, the one with its dead letters. Nothing is asked before the first use. */
 export function openSqsQueue(url: string): OpenQueue {
@@ -73,21 +84,15 @@ export class SqsQueue implements DeadLetterQueue {
   readonly maxMessageBytes = maxMessageBytes - attributeBytes;
   readonly #url: string;
   readonly #client: SQSClient;
+  readonly #release: () => void;
   readonly #callTimeoutMs: number;
 
   constructor({ url, callTimeoutMs = 10_000 }: SqsQueueOptions) {
     this.#url = url;
     this.#callTimeoutMs = callTimeoutMs;
-    this.#client = new SQSClient({
-      region: regionOf(new URL(url)),
-      // Whatever the URL names: FIPS, dual-stack and VPC endpoints, or an emulator.
-      endpoint: new URL(url).origin,
-      // TLS guards the bytes on their way and a CRC the pack; MD5 on top costs a fifth of the CPU of a call.
-      md5: false,
-      retryMode: "standard",
-      maxAttempts,
-      requestHandler: { connectionTimeout: connectTimeoutMs },
-    });
+    const { client, release } = leaseSqsClient(new URL(url));
+    this.#client = client;
+    this.#release = release;
   }
 
   /**
@@ -141,17 +146,10 @@ export class SqsQueue implements DeadLetterQueue {
   }
 
   async delete(receipts: readonly string[]): Promise<void> {
-    for (let start = 0; start < receipts.length; start += maxEntries) {
-      const entries = receipts
-        .slice(start, start + maxEntries)
-        .map((ReceiptHandle, i) => ({ Id: `${i}`, ReceiptHandle }));
+    await this.#eachTen(receipts, "DeleteMessage", (entries, abortSignal) => {
       const command = new DeleteMessageBatchCommand({ QueueUrl: this.#url, Entries: entries });
-      const { Failed = [] } = await this.#call("DeleteMessage", this.#callTimeoutMs, (abortSignal) =>
-        this.#client.send(command, { abortSignal }),
-      );
-      const failed = Failed.find(({ Code, Message }) => !isStaleReceipt({ name: Code, message: Message }));
-      if (failed) throw toEntryError(failed, this.#callOf("DeleteMessage"));
-    }
+      return this.#client.send(command, { abortSignal });
+    });
   }
 
   async extend(receipt: string, visibilityMs: number): Promise<void> {
@@ -172,22 +170,26 @@ export class SqsQueue implements DeadLetterQueue {
   /** Receives the messages and shows them again at once: each look raises their receive count. */
   async browse(max: number): Promise<readonly DeadLetter[]> {
     const seen = new Map<string, Delivery>();
-    const { signal } = new AbortController();
-    while (seen.size < max) {
-      const deliveries = await this.receive({
-        max: Math.min(maxEntries, max - seen.size),
-        waitMs: 0,
-        visibilityMs: browseVisibilityMs,
-        signal,
-      });
-      if (deliveries.length === 0) break;
-      for (const delivery of deliveries) seen.set(delivery.messageId, delivery);
+    try {
+      for (let before = -1; seen.size < max && seen.size > before; ) {
+        before = seen.size;
+        const deliveries = await this.receive({
+          max: Math.min(maxEntries, max - seen.size),
+          waitMs: browseWaitMs,
+          visibilityMs: browseVisibilityMs,
+          signal: new AbortController().signal,
+        });
+        for (const delivery of deliveries) seen.set(delivery.messageId, delivery);
+      }
+    } finally {
+      await this.#show(Array.from(seen.values(), ({ receipt }) => receipt));
     }
-    const letters = [...seen.values()];
-    await Promise.all(letters.map(({ receipt }) => this.extend(receipt, 0)));
-    return letters
-      .map(({ messageId, body, pack, sentAtMs }) => ({ messageId, body, pack, sentAtMs }))
-      .sort((a, b) => a.sentAtMs - b.sentAtMs);
+    return Array.from(seen.values(), ({ messageId, body, pack, sentAtMs }) => ({
+      messageId,
+      body,
+      pack,
+      sentAtMs,
+    })).sort((a, b) => a.sentAtMs - b.sentAtMs);
   }
 
   /** Messages that wait, are delayed or in flight, as SQS estimates them: it may be behind by a minute. */
@@ -200,7 +202,34 @@ export class SqsQueue implements DeadLetterQueue {
   }
 
   close(): void {
-    this.#client.destroy();
+    this.#release();
+  }
+
+  async #show(receipts: readonly string[]): Promise<void> {
+    await this.#eachTen(receipts, "ChangeMessageVisibility", (entries, abortSignal) => {
+      const shown = entries.map((entry) => ({ ...entry, VisibilityTimeout: 0 }));
+      const command = new ChangeMessageVisibilityBatchCommand({ QueueUrl: this.#url, Entries: shown });
+      return this.#client.send(command, { abortSignal });
+    });
+  }
+
+  /** Does something with deliveries, as many in a call as SQS takes; what is no longer the newest of its message is passed over. */
+  async #eachTen(
+    receipts: readonly string[],
+    action: string,
+    work: (
+      entries: ReceiptEntry[],
+      deadline: AbortSignal,
+    ) => Promise<{ readonly Failed?: readonly FailedEntry[] | undefined }>,
+  ): Promise<void> {
+    for (let start = 0; start < receipts.length; start += maxEntries) {
+      const entries = receipts
+        .slice(start, start + maxEntries)
+        .map((ReceiptHandle, i) => ({ Id: `${i}`, ReceiptHandle }));
+      const { Failed = [] } = await this.#call(action, this.#callTimeoutMs, (deadline) => work(entries, deadline));
+      const failed = Failed.find(({ Code, Message }) => !isStaleReceipt({ name: Code, message: Message }));
+      if (failed) throw toEntryError(failed, this.#callOf(action));
+    }
   }
 
   /** Sends up to ten messages; returns those that were not taken, by their ids. */
@@ -224,7 +253,7 @@ export class SqsQueue implements DeadLetterQueue {
     }
   }
 
-  #toError(entry: Parameters<typeof toEntryError>[0] | undefined): QueueError {
+  #toError(entry: FailedEntry | undefined): QueueError {
     if (entry) return toEntryError(entry, this.#callOf("SendMessage"));
     return new QueueError("UNAVAILABLE", `${new URL(this.#url).host} does not say whether it has stored the message`);
   }
@@ -254,64 +283,10 @@ export class SqsQueue implements DeadLetterQueue {
   }
 }
 
-function toEntry({ body, pack, delayMs = 0 }: OutgoingMessage, index: number): SendMessageBatchRequestEntry {
-  return {
-    Id: `${index}`,
-    MessageBody: body,
-    MessageAttributes: { [attributeName]: { DataType: attributeType, BinaryValue: pack } },
-    ...(delayMs > 0 && { DelaySeconds: toSeconds(delayMs) }),
-  };
-}
-
-/** As many entries a batch as SQS takes, in their order. */
-function fillBatches(entries: readonly SendMessageBatchRequestEntry[]): SendMessageBatchRequestEntry[][] {
-  const batches: SendMessageBatchRequestEntry[][] = [];
-  let batch: SendMessageBatchRequestEntry[] = [];
-  let batchBytes = 0;
-  for (const entry of entries) {
-    const bytes = bytesOf(entry);
-    if (batch.length === 0 || batch.length === maxEntries || batchBytes + bytes > maxMessageBytes) {
-      batch = [];
-      batchBytes = 0;
-      batches.push(batch);
-    }
-    batch.push(entry);
-    batchBytes += bytes;
-  }
-  return batches;
-}
-
-function bytesOf({ MessageBody = "", MessageAttributes }: SendMessageBatchRequestEntry): number {
-  const pack = MessageAttributes?.[attributeName].BinaryValue?.length ?? 0;
-  return Buffer.byteLength(MessageBody) + attributeBytes + pack;
-}
-
 function isOutage({ code }: QueueError): boolean {
   return code === "UNAVAILABLE" || code === "DENIED";
 }
 
 function allOf(batch: readonly SendMessageBatchRequestEntry[], error: QueueError): ReadonlyMap<string, QueueError> {
   return new Map(batch.map(({ Id }) => [Id as string, error]));
-}
-
-function toSeconds(ms: number): number {
-  return Math.ceil(ms / 1_000);
-}
-
-/** A message without a pack is none of ours: it comes with an empty one, which no decoder takes. */
-function toDelivery({
-  MessageId = "",
-  ReceiptHandle = "",
-  Body = "",
-  Attributes,
-  MessageAttributes,
-}: Message): Delivery {
-  return {
-    messageId: MessageId,
-    receipt: ReceiptHandle,
-    body: Body,
-    pack: MessageAttributes?.[attributeName]?.BinaryValue ?? new Uint8Array(),
-    receiveCount: Number(Attributes?.ApproximateReceiveCount ?? 1),
-    sentAtMs: Number(Attributes?.SentTimestamp ?? 0),
-  };
 }

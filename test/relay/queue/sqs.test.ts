@@ -1,7 +1,7 @@
 import { type FauxqsServer, startFauxqs } from "fauxqs";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { maxMessageBytes, type OutgoingMessage } from "../../../relay/queue/port.ts";
-import { SqsQueue, type SqsQueueOptions } from "../../../relay/queue/sqs.ts";
+import { openSqsQueue, SqsQueue, type SqsQueueOptions } from "../../../relay/queue/sqs.ts";
 import { contractMaxReceives, describeQueue, message, receive, receiveAll } from "../../contract/queue-contract.ts";
 import { freePorts } from "../../support/free-ports.ts";
 import { answerBatch, refuse, type SqsAnswer, SqsEndpoint } from "../../support/sqs-endpoint.ts";
@@ -331,6 +331,124 @@ describe("SqsQueue: receiving", () => {
     await receiveAll(queue, 1);
 
     expect(await queue.depth()).toEqual({ messages: 3 });
+  });
+});
+
+describe("SqsQueue: browsing", () => {
+  it("shows all there is, and leaves it to be received", async () => {
+    const queue = new SqsQueue({ url: createQueue().url });
+    onTestFinished(() => queue.close());
+    const sent = Array.from({ length: 23 }, (_, i) => message({ body: `m${i}`, pack: Uint8Array.of(i) }));
+    await queue.send(sent);
+
+    for (let look = 0; look < 2; look++) {
+      const letters = await queue.browse(1_000);
+      expect(new Set(letters.map(({ body, pack }) => `${body} ${pack}`))).toEqual(
+        new Set(sent.map(({ body, pack }) => `${body} ${pack}`)),
+      );
+      expect(letters).toHaveLength(23);
+    }
+
+    expect(await receiveAll(queue, 23)).toHaveLength(23);
+  });
+
+  it("shows them in the order they were sent", async () => {
+    const times = [3, 1, 2].map((ms) => ({ MessageId: `${ms}`, Attributes: { SentTimestamp: `${ms}` } }));
+    const { queue } = await open(({ action, body }) =>
+      action === "ReceiveMessage" ? { Messages: times } : answerBatch(body),
+    );
+
+    expect(await queue.browse(3)).toEqual(
+      [1, 2, 3].map((ms) => ({ messageId: `${ms}`, body: "", pack: new Uint8Array(), sentAtMs: ms })),
+    );
+  });
+
+  it.each([1, 10, 12])("shows %d of more at most, and hides none of the others", async (max) => {
+    const queue = new SqsQueue({ url: createQueue().url });
+    onTestFinished(() => queue.close());
+    await queue.send(Array.from({ length: 15 }, (_, i) => message({ body: `m${i}` })));
+
+    expect(await queue.browse(max)).toHaveLength(max);
+
+    expect(await receiveAll(queue, 15)).toHaveLength(15);
+  });
+
+  it("shows nothing of an empty queue", async () => {
+    const queue = new SqsQueue({ url: createQueue().url });
+    onTestFinished(() => queue.close());
+
+    expect(await queue.browse(10)).toEqual([]);
+  });
+
+  it("shows what is no message of ours with an empty pack", async () => {
+    const { name, url } = createQueue();
+    const queue = new SqsQueue({ url });
+    onTestFinished(() => queue.close());
+    emulator.sendMessage(name, "hello");
+
+    expect(await queue.browse(10)).toMatchObject([{ body: "hello", pack: new Uint8Array() }]);
+  });
+
+  it("shows ten a call again, also after an error, and passes over what others have taken", async () => {
+    let receives = 0;
+    const { queue, endpoint } = await open(({ action, body }, response) => {
+      if (action !== "ReceiveMessage") {
+        return answerBatch(body, { 0: { Code: "ReceiptHandleIsInvalid", SenderFault: true } });
+      }
+      if (++receives > 2) return refuse(response, 403, "AccessDeniedException");
+      const messages = Array.from({ length: 10 }, (_, i) => `${receives}-${i}`);
+      return { Messages: messages.map((id) => ({ MessageId: id, ReceiptHandle: `r${id}`, Body: "{}" })) };
+    });
+
+    await expect(queue.browse(100)).rejects.toMatchObject({ code: "DENIED" });
+
+    const shown = endpoint.requests.filter(({ action }) => action === "ChangeMessageVisibilityBatch");
+    expect(shown.map(({ body }) => body.Entries.length)).toEqual([10, 10]);
+    expect(shown[1].body.Entries[9]).toEqual({ Id: "9", ReceiptHandle: "r2-9", VisibilityTimeout: 0 });
+  });
+
+  it("ends where it finds the same messages again and again", async () => {
+    const messages = ["a", "b"].map((id) => ({ MessageId: id, ReceiptHandle: id, Body: id }));
+    const { queue, endpoint } = await open(({ action, body }) =>
+      action === "ReceiveMessage" ? { Messages: messages } : answerBatch(body),
+    );
+
+    expect(await queue.browse(10)).toHaveLength(2);
+    expect(endpoint.requests.filter(({ action }) => action === "ReceiveMessage")).toHaveLength(2);
+  });
+});
+
+describe("openSqsQueue", () => {
+  it("opens a queue with its dead letters, and counts the messages of both", async () => {
+    const { name, url } = createQueue();
+    emulator.createQueue(`${name}-dlq`);
+    const opened = openSqsQueue(url);
+    onTestFinished(() => opened.close());
+
+    await opened.queue.send([message({ body: "a" }), message({ body: "b" })]);
+    await opened.deadLetters.send([message({ body: "dead" })]);
+
+    expect(await opened.figures()).toEqual({ messages: 2, deadMessages: 1 });
+    expect((await opened.deadLetters.browse(10)).map(({ body }) => body)).toEqual(["dead"]);
+  });
+
+  it("keeps the connections of the others when one is closed", async () => {
+    const connections = new Set<unknown>();
+    const endpoint = await SqsEndpoint.start(({ body }, response) => {
+      connections.add(response.socket);
+      return answerBatch(body);
+    });
+    const [first, second, third] = ["a", "b", "c"].map((name) => new SqsQueue({ url: `${endpoint.url}-${name}` }));
+    await first.send([message()]);
+
+    first.close();
+    first.close();
+    second.close();
+    const [error] = await third.send([message()]);
+
+    expect(error).toBeUndefined();
+    third.close();
+    expect(connections.size).toBe(1);
   });
 });
 

@@ -1,0 +1,67 @@
+import type { Message, SendMessageBatchRequestEntry } from "@aws-sdk/client-sqs";
+import { type Delivery, maxMessageBytes, type OutgoingMessage } from "./port.ts";
+
+/** The attribute that holds the pack. */
+export const attributeName = "pack";
+const attributeType = "Binary";
+
+/** What SQS counts for the attribute on top of the pack: its name and its type. */
+export const attributeBytes = attributeName.length + attributeType.length;
+
+/** Messages in one call. */
+export const maxEntries = 10;
+
+export function toEntry({ body, pack, delayMs = 0 }: OutgoingMessage, index: number): SendMessageBatchRequestEntry {
+  return {
+    Id: `${index}`,
+    MessageBody: body,
+    MessageAttributes: { [attributeName]: { DataType: attributeType, BinaryValue: pack } },
+    ...(delayMs > 0 && { DelaySeconds: toSeconds(delayMs) }),
+  };
+}
+
+/** As many entries a batch as SQS takes, in their order. */
+export function fillBatches(entries: readonly SendMessageBatchRequestEntry[]): SendMessageBatchRequestEntry[][] {
+  const batches: SendMessageBatchRequestEntry[][] = [];
+  let batch: SendMessageBatchRequestEntry[] = [];
+  let batchBytes = 0;
+  for (const entry of entries) {
+    const bytes = bytesOf(entry);
+    if (batch.length === 0 || batch.length === maxEntries || batchBytes + bytes > maxMessageBytes) {
+      batch = [];
+      batchBytes = 0;
+      batches.push(batch);
+    }
+    batch.push(entry);
+    batchBytes += bytes;
+  }
+  return batches;
+}
+
+/** A message without a pack is none of ours: it comes with an empty one, which no decoder takes. */
+export function toDelivery({
+  MessageId = "",
+  ReceiptHandle = "",
+  Body = "",
+  Attributes,
+  MessageAttributes,
+}: Message): Delivery {
+  return {
+    messageId: MessageId,
+    receipt: ReceiptHandle,
+    body: Body,
+    pack: MessageAttributes?.[attributeName]?.BinaryValue ?? new Uint8Array(),
+    receiveCount: Number(Attributes?.ApproximateReceiveCount ?? 1),
+    sentAtMs: Number(Attributes?.SentTimestamp ?? 0),
+  };
+}
+
+/** Rounded up: SQS knows whole seconds only. */
+export function toSeconds(ms: number): number {
+  return Math.ceil(ms / 1_000);
+}
+
+function bytesOf({ MessageBody = "", MessageAttributes }: SendMessageBatchRequestEntry): number {
+  const pack = MessageAttributes?.[attributeName].BinaryValue?.length ?? 0;
+  return Buffer.byteLength(MessageBody) + attributeBytes + pack;
+}

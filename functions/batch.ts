@@ -1,6 +1,7 @@
 import { type Context, Hono } from "hono";
 import type { Logger } from "../relay/log.ts";
 import type { Delivery } from "../relay/queue/port.ts";
+import { StateError } from "../relay/state/port.ts";
 import { parseSqsEvent, type SqsBatchResponse } from "./sqs-event.ts";
 
 /** What the owner of an invocation gives to it. */
@@ -29,10 +30,11 @@ export function createBatchApp(
     const results = await Promise.all(
       deliveries.map((delivery) =>
         handle(delivery, { signal, patient }).catch((error: Error) => {
-          log.error(
-            { event: "delivery-failed", message: delivery.messageId, reason: error.message },
-            "a pack comes again",
-          );
+          // A state store that does not answer has been complained of, once for all packs.
+          if (!(error instanceof StateError)) {
+            const about = { message: delivery.messageId, reason: error.message };
+            log.error({ event: "delivery-failed", ...about }, "a pack comes again");
+          }
           return "again" as const;
         }),
       ),

@@ -49,11 +49,15 @@ export class LiveTarget {
     return ratePerSecond * paceFactor(this.#control, this.#readAtMs);
   }
 
+  /** Connections that a process may have to the shadow. */
+  get connections(): number {
+    return this.#control.settings?.concurrency ?? this.config.concurrency;
+  }
+
   /** Requests under way at once, in this process. Where the rate has no limit, a shadow that asks for less gets fewer. */
   get concurrency(): number {
-    const concurrency = this.#control.settings?.concurrency ?? this.config.concurrency;
-    if (this.ratePerSecond !== Number.POSITIVE_INFINITY) return concurrency;
-    return Math.max(1, Math.floor(concurrency * paceFactor(this.#control, this.#readAtMs)));
+    if (this.ratePerSecond !== Number.POSITIVE_INFINITY) return this.connections;
+    return Math.max(1, Math.floor(this.connections * paceFactor(this.#control, this.#readAtMs)));
   }
 
   /** Share of the requests that the target gets, 0 to 1. */

@@ -168,7 +168,7 @@ class PackReplay {
 
   /** Waits for a permit and a slot, then sends without waiting for the answer. Undefined where nothing may be sent. */
   async #start(request: PackedRequest): Promise<Started | undefined> {
-    const { live, permits } = this.#lane;
+    const { live, permits, transport } = this.#lane;
     const { onSettled, signal } = this.#options;
     if (signal.aborted) return undefined;
     if (live.config.truncated === "skip" && isBodyIncomplete(request)) {
@@ -181,6 +181,7 @@ class PackReplay {
       return { end: done };
     }
     permits.resize(live.concurrency);
+    transport.resize(live.connections);
     try {
       await permits.acquire(signal);
     } catch {

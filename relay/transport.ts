@@ -17,7 +17,11 @@ const maxRetryAfterMs = 900_000;
  * Throws where the target's CA file cannot be read.
  */
 export class Transport {
-  readonly #pool: Pool;
+  #pool: Pool;
+  #connections: number;
+  readonly #retired = new Set<Pool>();
+  readonly #origin: string;
+  readonly #poolOptions: Pool.Options;
   readonly #timeoutMs: number;
   readonly #hostname: string;
   readonly #underWay = new Set<Exchange>();
@@ -34,9 +38,8 @@ export class Transport {
       rejectUnauthorized: verify,
       ...(ca !== undefined && { ca: readFileSync(ca) }),
     });
-    this.#pool = new Pool(target.url.origin, {
-      // As many as there are requests under way: how many those are may change, and the pool's number cannot.
-      connections: null,
+    this.#origin = target.url.origin;
+    this.#poolOptions = {
       pipelining: 1,
       keepAliveTimeout: keepAliveMs,
       keepAliveMaxTimeout: keepAliveMs,
@@ -46,7 +49,22 @@ export class Transport {
       allowH2: false,
       // Empty for an IP address: then the certificate has to name the address.
       connect: (options, callback) => connect({ ...options, servername }, callback),
-    });
+    };
+    this.#connections = target.concurrency;
+    this.#pool = this.#openPool();
+  }
+
+  /** Changes the number of connections. What is under way ends on those that it began on. */
+  resize(connections: number): void {
+    if (connections === this.#connections) return;
+    this.#connections = connections;
+    const retired = this.#pool;
+    this.#retired.add(retired);
+    retired.close().then(
+      () => this.#retired.delete(retired),
+      () => {},
+    );
+    this.#pool = this.#openPool();
   }
 
   /** Never rejects: what the network does is an outcome. */
@@ -74,7 +92,11 @@ export class Transport {
   /** Ends all connections; what is still under way comes back as stopped. */
   async close(): Promise<void> {
     for (const exchange of this.#underWay) exchange.stop();
-    await this.#pool.destroy();
+    await Promise.all([this.#pool, ...this.#retired].map((pool) => pool.destroy()));
+  }
+
+  #openPool(): Pool {
+    return new Pool(this.#origin, { ...this.#poolOptions, connections: this.#connections });
   }
 }
 

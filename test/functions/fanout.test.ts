@@ -117,7 +117,9 @@ describe("fan-out", () => {
     expect(failed).toEqual([]);
     expect((await bench.received("a")).map(({ pack }) => packIn({ pack }).requests.length)).toEqual([2, 3]);
     const letters = await bench.ingress.deadLetters.browse(10);
-    expect(letters.map(({ body }) => [/\(([A-Z_]+)\)$/.exec(JSON.parse(body).reason)?.[1], requests])).toEqual(
+    expect(
+      letters.map(({ body }) => [/\(([A-Z_]+)\)$/.exec(JSON.parse(body).reason)?.[1], JSON.parse(body).count ?? 0]),
+    ).toEqual(
       [
         ["TOO_LONG", 2],
         ["BAD_COMPRESSION", 2],

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from "node:timers/promises";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it } from "vitest";
 import { createReplay } from "../../functions/replay.ts";
 import { Pacer } from "../../relay/pacer.ts";
 import { type Ledger, type SlotLeases, StateError } from "../../relay/state/port.ts";
@@ -43,7 +43,7 @@ describe("replay: a pack that is delivered", () => {
     const failed = await bench.invoke(deliveries);
 
     expect(failed).toEqual([deliveries[1].messageId]);
-    expect(bench.log.events).toEqual(["delivery-failed"]);
+    expect(bench.log.events).toEqual(["state-down"]);
   });
 });
 
@@ -176,16 +176,18 @@ describe("replay: a pack that never ends", () => {
 });
 
 describe("replay: a state store that fails", () => {
-  it("sends nothing and has the pack come again where there are no slots", async () => {
+  it("sends nothing where there are no slots, and puts the pack back without counting a receive", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url, ratePerSecond: 10 });
     await bench.send(packMessage({ requests: requests(2) }));
     const deliveries = await bench.receive();
     const app = appWithLeases(bench, shadow, failingLeases(0));
 
-    expect(await invoke(app, deliveries)).toEqual([deliveries[0].messageId]);
+    expect(await invoke(app, deliveries)).toEqual([]);
+    await bench.queue.delete([deliveries[0].receipt]);
+    expect((await bench.waiting()).map(({ receiveCount }) => receiveCount)).toEqual([1]);
     expect(shadow.received).toEqual([]);
-    expect(bench.log.events).toEqual(["no-slots"]);
+    expect(bench.log.events).toEqual(["state-down"]);
   });
 
   it("puts back what has no slot, and keeps the rest", async () => {
@@ -251,7 +253,7 @@ describe("replay: an end in the middle", () => {
     const bench = new ReplayBench({ url: shadow.url, concurrency: 2 });
     const stop = new AbortController();
     await bench.send(packMessage({ requests: requests(5) }));
-    const replaying = bench.invoke(await bench.receive(), { signal: stop.signal });
+    const replaying = bench.invoke(await bench.receive(), { signal: stop.signal, patient: true });
     await shadow.arrived(2);
     stop.abort();
     gate.open();
@@ -275,6 +277,74 @@ describe("replay: an end in the middle", () => {
     ]);
     expect(bench.queue.depth()).toEqual({ messages: 1, requests: 5 });
     expect(shadow.received).toEqual([]);
+  });
+});
+
+describe("replay: a target that is held", () => {
+  it("puts a pack back for a minute where nobody may wait, without counting a receive", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url });
+    await bench.pause();
+    await bench.send(packMessage({ requests: requests(5) }));
+    const failed = await bench.invoke(await bench.receive());
+    bench.nowMs += 59_000;
+    const early = await bench.receive();
+    bench.nowMs += 2_000;
+    const [delivery] = await bench.receive();
+
+    expect([failed, early]).toEqual([[], []]);
+    expect(delivery.receiveCount).toBe(1);
+    expect(packIn(delivery)).toMatchObject({ attempt: 0 });
+    expect(packIn(delivery).requests.length).toBe(5);
+    expect(shadow.received).toEqual([]);
+  });
+
+  it("keeps a pack where waiting costs nothing, and sends it when the target goes on", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url });
+    await bench.pause();
+    await bench.send(packMessage({ requests: requests(5) }));
+    const replaying = bench.invoke(await bench.receive(), { patient: true });
+    await until(() => bench.lane.live.held === "paused");
+    await bench.pause(null);
+
+    expect(await replaying).toEqual([]);
+    expect(shadow.received.length).toBe(5);
+    expect(bench.queue.depth().messages).toBe(0);
+  });
+
+  it("opens the breaker when the shadow is gone, and loses nothing when it is back", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url, concurrency: 1, breaker: { failures: 3, probeAfterMs: 100 } });
+    const { port } = shadow;
+    await shadow.close();
+    await bench.send(packMessage({ requests: requests(10) }));
+    const replaying = bench.invoke(await bench.receive(), { patient: true });
+    await until(() => bench.lane.live.held?.includes("breaker") === true);
+    await shadow.listen(port);
+    await replaying;
+    await bench.replayAll();
+
+    expect(await bench.fates()).toEqual({ "answered.2xx": 10 });
+    expect(new Set(shadow.paths).size).toBe(10);
+    expect((await bench.state.readControl("staging")).control.breaker).toBeUndefined();
+  });
+});
+
+describe("replay: packs straight from the agents", () => {
+  it("are noted as fanned out, and sampled as the target is now", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url }, { direct: true });
+    await bench.state.writeControl("staging", { settings: { sample: 0.5 } }, 0);
+    await bench.send(packMessage({ requests: requests(200) }), packMessage({ requests: requests(200) }));
+    await bench.replayAll();
+    const { agents, targets } = await bench.state.figures();
+    const { sampledOut } = targets.get("staging")?.fates ?? { sampledOut: 0 };
+
+    expect(agents).toMatchObject([{ packs: 1, requests: 200 }]);
+    expect(targets.get("staging")).toMatchObject({ enqueued: 200, fates: { "answered.2xx": 200 - sampledOut } });
+    expect(Math.abs(sampledOut - 100)).toBeLessThan(50);
+    expect(shadow.received.length).toBe(200 - sampledOut);
   });
 });
 

@@ -40,6 +40,8 @@ const example = `agent:
 host:
   visibility: 1m
   inFlight: 8
+  token: 0123456789abcdef
+control: https://abc.lambda-url.eu-central-1.on.aws
 queue: embedded:/var/lib/spoa-relay
 targets:
   staging:
@@ -59,6 +61,11 @@ targets:
       remove: [Authorization]
     truncated: send
     tls: {ca: ca.pem, verify: true, serverName: shop.example}
+    window: 22:00-06:00 Europe/Berlin
+    blackout: [Sat 00:00-24:00 UTC, "Sun 03:00 - 04:00 UTC"]
+    order: byKey
+    key: {cookie: sid}
+    breaker: {failures: 5, probeAfter: 2s}
   load:
     url: http://127.0.0.1:8083
     rate: unlimited
@@ -115,13 +122,16 @@ describe("loadConfig", () => {
         headers: { set: {}, remove: [] },
         truncated: "skip",
         tls: { verify: true },
+        windows: [],
+        blackouts: [],
+        breaker: { failures: 10, probeAfterMs: 1_000 },
       },
     ]);
     expect(config.warnings).toEqual([]);
   });
 
   it("reads every key", () => {
-    const { agent, host, queueDirectory, targets, log } = load(example);
+    const { agent, host, queueDirectory, targets, log, control } = load(example);
 
     expect(agent).toEqual({
       listen: { kind: "unix", path: "/run/spoa-relay.sock" },
@@ -136,7 +146,8 @@ describe("loadConfig", () => {
       bufferBytes: 134_217_728,
       drainMs: 5_000,
     });
-    expect(host).toMatchObject({ visibilityMs: 60_000, inFlight: 8 });
+    expect(host).toMatchObject({ visibilityMs: 60_000, inFlight: 8, token: "0123456789abcdef" });
+    expect(control?.host).toBe("abc.lambda-url.eu-central-1.on.aws");
     expect([queueDirectory, log]).toEqual(["/var/lib/spoa-relay", "debug"]);
     expect(targets[0]).toEqual({
       name: "staging",
@@ -153,6 +164,13 @@ describe("loadConfig", () => {
       headers: { set: { "x-env": "shadow" }, remove: ["authorization"] },
       truncated: "send",
       tls: { ca: join(directory, "ca.pem"), verify: true, serverName: "shop.example" },
+      windows: [expect.objectContaining({ zone: "Europe/Berlin", startMinute: 1_320, endMinute: 360 })],
+      blackouts: [
+        expect.objectContaining({ zone: "UTC", weekdays: new Set([6]) }),
+        expect.objectContaining({ zone: "UTC", weekdays: new Set([0]) }),
+      ],
+      orderBy: { by: "cookie", name: "sid" },
+      breaker: { failures: 5, probeAfterMs: 2_000 },
     });
     expect(targets[1]).toMatchObject({ ratePerSecond: Number.POSITIVE_INFINITY, path: { prefix: "/load" } });
   });
@@ -166,6 +184,36 @@ describe("loadConfig", () => {
 
   it("says which file it cannot read", () => {
     expect(() => loadConfig(join(directory, "nowhere.yaml"), {})).toThrow(/nowhere\.yaml: cannot be read/);
+  });
+});
+
+describe("state in DynamoDB", () => {
+  const ingress = "https://sqs.eu-central-1.amazonaws.com/123456789012/relay";
+  const inAws = (targets: string, state = "spoa-relay") =>
+    load(`queue: ${ingress}\nstate: dynamodb:${state}\ntargets:\n${targets}`).aws;
+  const url = "url: http://127.0.0.1:1, rate: 1/s";
+
+  it("puts the targets' queues beside the ingress queue, and the table into its region", () => {
+    const elsewhere = "https://sqs.us-east-1.amazonaws.com/123456789012/other";
+
+    expect(inAws(`  a: {${url}}\n  b: {${url}, queue: "${elsewhere}"}\n`)).toEqual({
+      table: "spoa-relay",
+      tableRegion: "eu-central-1",
+      targetQueues: new Map([
+        ["a", `${ingress}-a`],
+        ["b", elsewhere],
+      ]),
+    });
+    expect(inAws(`  a: {${url}}\n`, "us-west-2/t.1")).toMatchObject({ table: "t.1", tableRegion: "us-west-2" });
+  });
+
+  it.each([
+    ["reads the ingress queue itself where it is the only one and takes everything", url, 0],
+    ["has a queue of its own where it takes a part", `${url}, sample: 50%`, 1],
+    ["has a queue of its own where it has a condition", `${url}, when: {method: GET}`, 1],
+    ["has the queue that it names", `${url}, queue: "${ingress}-x"`, 1],
+  ])("a target %s", (_, keys, queues) => {
+    expect(inAws(`  a: {${keys}}\n`)?.targetQueues.size).toBe(queues);
   });
 });
 
@@ -282,6 +330,39 @@ describe("a mistake in the file", () => {
       `${smallest}log: *level\n`,
       "6: *level refers to an anchor that does not stand before it",
     ],
+    [
+      "a window without a zone",
+      target("window: 22:00-06:00"),
+      '6: targets.staging.window.0: "22:00-06:00" is not a span of time, such as 22:00-06:00 Europe/Berlin',
+    ],
+    ["an order without a key", target("order: byKey"), "6: targets.staging.order: needs a key, such as key: { cookie"],
+    ["a key without an order", target("key: {src: true}"), "6: targets.staging.key: is for order: byKey"],
+    [
+      "a breaker that never probes",
+      target("breaker: {probeAfter: 1h}"),
+      "6: targets.staging.breaker.probeAfter: must be from 100ms to 30s",
+    ],
+    [
+      "a control API for everybody",
+      `host:\n  admin: 0.0.0.0:12347\n${smallest}`,
+      "2: host.admin: 0.0.0.0 can be reached from other machines, which needs host.token",
+    ],
+    [
+      "a token that can be guessed",
+      `host:\n  token: secret\n${smallest}`,
+      "2: host.token: must be 16 printable characters",
+    ],
+    [
+      "state in AWS beside a queue that is not",
+      `state: dynamodb:table\n${smallest}`,
+      "1: state: is for a queue in SQS",
+    ],
+    ["a state elsewhere", `state: redis:x\n${smallest}`, "1: state: must be dynamodb:TABLE or dynamodb:REGION/TABLE"],
+    [
+      "a target's queue beside a host that has it",
+      target("queue: https://sqs.eu-west-1.amazonaws.com/123456789012/q"),
+      "6: targets.staging.queue: is for state in DynamoDB",
+    ],
     ["a list instead of a map", "- a\n", "1: Invalid input: expected object, received array"],
   ])("names file, line and key: %s", (_what, text, expected) => {
     expect(mistakes(text)).toHaveLength(1);
@@ -303,7 +384,7 @@ describe("a mistake in the file", () => {
     [
       "at the top",
       `${smallest}target: {}\n`,
-      /^spoa-relay\.yaml:6: unknown key target; allowed here: agent, host, queue, targets, log$/,
+      /^spoa-relay\.yaml:6: unknown key target; allowed here: agent, host, queue, state, control, targets, log$/,
     ],
     [
       "in a target",

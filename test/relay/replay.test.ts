@@ -241,6 +241,71 @@ describe("replayPack: pacing and stopping", () => {
   });
 });
 
+describe("replayPack: order by key", () => {
+  const orderBy = { by: "cookie", name: "user" } as const;
+  const ofUsers = (...users: readonly (string | undefined)[]) =>
+    requests(users.length).map((part, i) => ({
+      ...part,
+      headers: users[i] === undefined ? [] : ["cookie", `user=${users[i]}`],
+    }));
+
+  it("sends the requests of a key one after the other, across packs too, and other keys beside them", async () => {
+    const gate = new Gate();
+    const shadow = await ShadowServer.start(({ path }) => (path === "/0" ? gate.opened : { status: 200 }));
+    const lane = laneTo(shadow, { orderBy });
+    const first = replay(lane, pack({ sequence: 1, requests: ofUsers("ann", "bob", "ann", undefined) }));
+    const later = ofUsers("ann").map((part) => ({ ...part, path: "/later" }));
+    const second = replay(lane, pack({ sequence: 2, requests: later }));
+    await shadow.arrived(3);
+    const meanwhile = [...shadow.paths].sort();
+    gate.open();
+    await Promise.all([first, second]);
+
+    expect(meanwhile).toEqual(["/0", "/1", "/3"]);
+    expect(shadow.paths.slice(3)).toEqual(["/2", "/later"]);
+  });
+
+  it("tries again with a request what comes behind it of its key, in order", async () => {
+    const shadow = await ShadowServer.start(({ path }) => (path === "/1" ? "reset" : { status: 200 }));
+    const { again, settled, reason } = await replay(
+      laneTo(shadow, { orderBy }),
+      pack({ requests: ofUsers("ann", "ann", "bob", "ann", "ann") }),
+    );
+
+    expect(again.map(({ index }) => index)).toEqual([1, 3, 4]);
+    expect([...settled.keys()].sort()).toEqual([0, 2]);
+    expect(reason).not.toContain("waits for");
+  });
+
+  it("goes on behind a request that is dead", async () => {
+    const shadow = await ShadowServer.start();
+    const parts = ofUsers("ann", "ann").map((part, i) => (i === 0 ? { ...part, path: "no path" } : part));
+    const { dead, settled } = await replay(laneTo(shadow, { orderBy }), pack({ requests: parts }));
+
+    expect([[...dead.values()].flat().map(({ index }) => index), [...settled.keys()]]).toEqual([[0], [1]]);
+  });
+
+  it("hands back all of a key that is not sent", async () => {
+    const gate = new Gate();
+    const shadow = await ShadowServer.start(() => gate.opened);
+    const stop = new AbortController();
+    const replaying = replay(
+      laneTo(shadow, { orderBy }),
+      pack({ requests: ofUsers("ann", "ann", "ann", "bob") }),
+      stop.signal,
+    );
+    await shadow.arrived(2);
+    stop.abort();
+    gate.open();
+    const { unsent, settled } = await replaying;
+
+    expect([[...settled.keys()].sort(), unsent.map(({ index }) => index)]).toEqual([
+      [0, 3],
+      [1, 2],
+    ]);
+  });
+});
+
 const startUs = 1_790_000_000_000_000;
 // Three slots a lease.
 const slotUs = 100_000;

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { Semaphore } from "../../relay/semaphore.ts";
 
@@ -34,4 +35,24 @@ it("lets nobody in who has given up waiting", async () => {
   await next;
 
   await expect(semaphore.acquire(stop.signal)).rejects.toThrow("enough");
+});
+
+it("lets more in when it grows, and as many fewer when it shrinks as it has to", async () => {
+  const semaphore = new Semaphore(1);
+  await semaphore.acquire(forever);
+  const second = semaphore.acquire(forever);
+  semaphore.resize(2);
+  await second;
+  let entered = false;
+  const third = semaphore.acquire(forever).then(() => {
+    entered = true;
+  });
+  semaphore.resize(1);
+  semaphore.release();
+  await turn();
+  const whileFull = entered;
+  semaphore.release();
+  await third;
+
+  expect([whileFull, entered]).toEqual([false, true]);
 });

@@ -9,6 +9,7 @@ import type { Delivery, OutgoingMessage } from "../../relay/queue/port.ts";
 import type { Lane } from "../../relay/replay.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
 import type { Fate } from "../../relay/state/port.ts";
+import { changeSettings } from "../../relay/target-control.ts";
 import { laneOf } from "./lanes.ts";
 import { LogLines } from "./log-lines.ts";
 import { packIn } from "./packs.ts";
@@ -43,6 +44,12 @@ export class ReplayBench {
       this.queue.close();
       this.state.close();
     });
+  }
+
+  /** `null` has the target go on. */
+  async pause(paused: true | null = true): Promise<void> {
+    const { control, version } = await this.state.readControl(this.lane.live.config.name);
+    await this.state.writeControl(this.lane.live.config.name, changeSettings(control, { paused }), version);
   }
 
   async send(...messages: readonly OutgoingMessage[]): Promise<void> {

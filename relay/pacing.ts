@@ -17,8 +17,8 @@ export const horizonUs = 2_000_000;
 /** How late a slot may still be used; later it is given up, so that a stall is never made up by a burst. */
 export const maxLateUs = 50_000;
 
-// How far the clocks of two workers may differ without one taking the other's leases for nonsense.
-const clockToleranceUs = 1_000_000;
+/** How far the clocks of two workers may differ without one taking the other's leases for nonsense. */
+export const clockToleranceUs = 1_000_000;
 
 // Shorter leases cost a round trip each and lose slots to it.
 const leaseUs = 250_000;

@@ -1,0 +1,193 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  type AttributeValue,
+  BatchGetItemCommand,
+  DeleteItemCommand,
+  DynamoDBClient,
+  GetItemCommand,
+  QueryCommand,
+  UpdateItemCommand,
+} from "@aws-sdk/client-dynamodb";
+import { toStateError } from "./dynamodb-error.ts";
+import { StateError } from "./port.ts";
+
+export interface StateTablePlace {
+  readonly table: string;
+  readonly region: string;
+  /** Where the SDK does not find it itself, through AWS_ENDPOINT_URL_DYNAMODB for one. */
+  readonly endpoint?: string | undefined;
+}
+
+export type Item = Readonly<Record<string, AttributeValue>>;
+
+export interface ItemKey {
+  readonly pk: string;
+  readonly sk: string;
+}
+
+/** Expressions as DynamoDB has them; names stand for `#` placeholders, values for `:` placeholders. */
+export interface Change {
+  readonly update: string;
+  readonly condition: string;
+  readonly names?: Record<string, string>;
+  readonly values: Record<string, AttributeValue>;
+}
+
+/** `item`: what stands there where nothing was written, as far as it is known at once or by reading it; else what was set. */
+export interface Changed {
+  readonly written: boolean;
+  readonly item: Item | undefined;
+}
+
+/** How long a call may take, retries and all. */
+export const callTimeoutMs = 3_000;
+const connectTimeoutMs = 1_000;
+const maxAttempts = 2;
+const keysPerBatch = 100;
+// 50 ms, 100 ms, …: about three seconds in all.
+const batchRetries = 6;
+
+/** The few things that the state does with its table. All reads are consistent, and all methods throw `StateError`. */
+export class StateClient {
+  readonly #place: StateTablePlace;
+  readonly #client: DynamoDBClient;
+  readonly #onceClient: DynamoDBClient;
+  #answered = false;
+
+  constructor(place: StateTablePlace) {
+    this.#place = place;
+    const { region, endpoint } = place;
+    const shared = { region, ...(endpoint !== undefined && { endpoint }), retryMode: "standard" } as const;
+    this.#client = new DynamoDBClient({
+      ...shared,
+      maxAttempts,
+      requestHandler: { connectionTimeout: connectTimeoutMs },
+    });
+    const { requestHandler, credentials } = this.#client.config;
+    // The same connections and credentials, for what must not be done twice.
+    this.#onceClient = new DynamoDBClient({ ...shared, maxAttempts: 1, requestHandler, credentials });
+  }
+
+  close(): void {
+    this.#client.destroy();
+  }
+
+  async get(key: ItemKey, withinMs = callTimeoutMs): Promise<Item | undefined> {
+    const command = new GetItemCommand({ TableName: this.#place.table, Key: toKey(key), ConsistentRead: true });
+    const { Item } = await this.#call("GetItem", withinMs, (abortSignal) =>
+      this.#client.send(command, { abortSignal }),
+    );
+    return Item;
+  }
+
+  /** Those of the items that exist, in any order. No key may come twice. */
+  async getAll(keys: readonly ItemKey[]): Promise<readonly Item[]> {
+    const { table } = this.#place;
+    const items: Item[] = [];
+    for (let start = 0; start < keys.length; start += keysPerBatch) {
+      let left: Record<string, AttributeValue>[] = keys.slice(start, start + keysPerBatch).map(toKey);
+      for (let retries = 0; left.length > 0; retries++) {
+        if (retries > batchRetries)
+          throw new StateError(`DynamoDB throttles table ${table}: it reads no further items`);
+        if (retries > 0) await sleep(25 * 2 ** retries);
+        const command = new BatchGetItemCommand({ RequestItems: { [table]: { Keys: left, ConsistentRead: true } } });
+        const { Responses, UnprocessedKeys } = await this.#call("BatchGetItem", callTimeoutMs, (abortSignal) =>
+          this.#client.send(command, { abortSignal }),
+        );
+        items.push(...(Responses?.[table] ?? []));
+        left = UnprocessedKeys?.[table]?.Keys ?? [];
+      }
+    }
+    return items;
+  }
+
+  /** All items of a partition in the order of their sort keys, or those between two sort keys, both included. */
+  async query(pk: string, between?: { readonly from: string; readonly until: string }): Promise<readonly Item[]> {
+    const items: Item[] = [];
+    let next: Record<string, AttributeValue> | undefined;
+    do {
+      const command = new QueryCommand({
+        TableName: this.#place.table,
+        ConsistentRead: true,
+        KeyConditionExpression: between ? "pk = :pk AND sk BETWEEN :from AND :until" : "pk = :pk",
+        ExpressionAttributeValues: {
+          ":pk": { S: pk },
+          ...(between && { ":from": { S: between.from }, ":until": { S: between.until } }),
+        },
+        ...(next && { ExclusiveStartKey: next }),
+      });
+      const { Items, LastEvaluatedKey } = await this.#call("Query", callTimeoutMs, (abortSignal) =>
+        this.#client.send(command, { abortSignal }),
+      );
+      items.push(...(Items ?? []));
+      next = LastEvaluatedKey;
+    } while (next);
+    return items;
+  }
+
+  /**
+   * Writes where the condition holds. Not written does not mean that it was not written by a first attempt whose answer was
+   * lost: only the item tells.
+   */
+  async update(key: ItemKey, change: Change, withinMs = callTimeoutMs): Promise<Changed> {
+    const command = new UpdateItemCommand({
+      TableName: this.#place.table,
+      Key: toKey(key),
+      UpdateExpression: change.update,
+      ConditionExpression: change.condition,
+      ...(change.names && { ExpressionAttributeNames: change.names }),
+      ExpressionAttributeValues: change.values,
+      ReturnValues: "UPDATED_NEW",
+      ReturnValuesOnConditionCheckFailure: "ALL_OLD",
+    });
+    const { written, item } = await this.#call("UpdateItem", withinMs, async (abortSignal) => {
+      try {
+        return { written: true, item: (await this.#client.send(command, { abortSignal })).Attributes };
+      } catch (error) {
+        if ((error as Error).name !== "ConditionalCheckFailedException") throw error;
+        return { written: false, item: (error as { readonly Item?: Item }).Item };
+      }
+    });
+    // Emulators do not tell, and nobody tells of an item that is not there.
+    return written || item ? { written, item } : { written, item: await this.get(key, withinMs) };
+  }
+
+  /** Writes without any condition, in one attempt: it is done once or, where it throws, perhaps not at all. */
+  async updateOnce(key: ItemKey, change: Omit<Change, "condition">): Promise<void> {
+    const command = new UpdateItemCommand({
+      TableName: this.#place.table,
+      Key: toKey(key),
+      UpdateExpression: change.update,
+      ...(change.names && { ExpressionAttributeNames: change.names }),
+      ExpressionAttributeValues: change.values,
+    });
+    await this.#call("UpdateItem", callTimeoutMs, (abortSignal) => this.#onceClient.send(command, { abortSignal }));
+  }
+
+  async delete(key: ItemKey): Promise<void> {
+    const command = new DeleteItemCommand({ TableName: this.#place.table, Key: toKey(key) });
+    await this.#call("DeleteItem", callTimeoutMs, (abortSignal) => this.#client.send(command, { abortSignal }));
+  }
+
+  // The SDK's own request timeout ends with the headers: a body that stops half way would hold the call for ever.
+  async #call<T>(action: string, withinMs: number, work: (deadline: AbortSignal) => Promise<T>): Promise<T> {
+    // Before the first answer there are credentials to be fetched and a connection to be made.
+    const limitMs = this.#answered ? withinMs : Math.max(withinMs, callTimeoutMs);
+    const deadline = AbortSignal.timeout(limitMs);
+    try {
+      const answer = await work(deadline);
+      this.#answered = true;
+      return answer;
+    } catch (error) {
+      const late = new Error(`no answer within ${limitMs} ms`, { cause: error });
+      throw toStateError(deadline.aborted ? Object.assign(late, { code: "ETIMEDOUT" }) : error, {
+        action,
+        ...this.#place,
+      });
+    }
+  }
+}
+
+function toKey({ pk, sk }: ItemKey): Record<string, AttributeValue> {
+  return { pk: { S: pk }, sk: { S: sk } };
+}

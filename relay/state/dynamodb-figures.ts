@@ -1,0 +1,57 @@
+import type { StateClient } from "./dynamodb-client.ts";
+import type { Figures, MinuteFigures } from "./port.ts";
+
+/** The counters of each target and minute in one item. */
+export class DynamoDbFigures implements Figures {
+  readonly #client: StateClient;
+
+  constructor(client: StateClient) {
+    this.#client = client;
+  }
+
+  async addFigures(target: string, minuteMs: number, counts: ReadonlyMap<string, number>): Promise<void> {
+    if (counts.size === 0) return;
+    const counters = [...counts];
+    // In one attempt: a second one would count twice where only the answer to the first was lost.
+    await this.#client.updateOnce(
+      { pk: toPartition(target), sk: toSortKey(minuteMs) },
+      {
+        update: `SET expiresAt = :expiresAt ADD ${counters.map((_, i) => `#${i} :${i}`).join(", ")}`,
+        names: Object.fromEntries(counters.map(([name], i) => [`#${i}`, prefix + name])),
+        values: {
+          ":expiresAt": { N: `${Math.ceil(minuteMs / 1_000) + keptSeconds}` },
+          ...Object.fromEntries(counters.map(([, count], i) => [`:${i}`, { N: `${count}` }])),
+        },
+      },
+    );
+  }
+
+  async readFigures(target: string, fromMs: number, untilMs: number): Promise<readonly MinuteFigures[]> {
+    if (fromMs >= untilMs) return [];
+    const items = await this.#client.query(toPartition(target), {
+      from: toSortKey(fromMs),
+      until: toSortKey(untilMs - 1),
+    });
+    return items.map((item) => ({
+      minuteMs: Date.parse(String(item.sk.S)),
+      counts: new Map(
+        Object.entries(item).flatMap(([name, { N }]) =>
+          name.startsWith(prefix) && N !== undefined ? [[name.slice(prefix.length), Number(N)]] : [],
+        ),
+      ),
+    }));
+  }
+}
+
+const keptSeconds = 14 * 86_400;
+// A counter may have any name, that of a key too.
+const prefix = "n.";
+
+function toPartition(target: string): string {
+  return `minute#${target}`;
+}
+
+/** All of one length, so that their order is that of time. */
+function toSortKey(ms: number): string {
+  return new Date(ms).toISOString();
+}

@@ -1,0 +1,165 @@
+import { emptyPage, type Page, PageDraft } from "./dynamodb-page.ts";
+import type { Pages } from "./dynamodb-pages.ts";
+import type { Tallies } from "./dynamodb-tallies.ts";
+import type { Tally } from "./dynamodb-tally.ts";
+import { noteFates, settledIndexes } from "./fate-sheet.ts";
+import { type FannedOutPack, type Fate, type Ledger, type LedgerFigures, type Settlement, StateError } from "./port.ts";
+
+export interface DynamoDbLedgerOptions {
+  readonly pages: Pages;
+  readonly tallies: Tallies;
+  readonly createTally: () => Tally;
+}
+
+/**
+ * The ledger in one item a pack and one a process: a write for each pack, and a few a second for all of them together. It
+ * is exact whoever dies at any point. All methods throw `StateError`; what was asked for may then have been recorded, and
+ * asking again does not count it twice.
+ */
+export class DynamoDbLedger implements Ledger {
+  readonly #options: DynamoDbLedgerOptions;
+  readonly #turns = new Map<string, Turn>();
+  readonly #doubts = new Set<Doubt>();
+  #tally: Tally;
+  #clearing: Promise<void> | undefined;
+
+  constructor(options: DynamoDbLedgerOptions) {
+    this.#options = options;
+    this.#tally = options.createTally();
+  }
+
+  async recordFanOut(pack: FannedOutPack): Promise<void> {
+    for (const settlement of pack.targets.values()) assertIndexes(settlement);
+    await this.#record(pack.pack, { fresh: true, draw: (draft) => draft.fanOut(pack) });
+  }
+
+  async settle(target: string, pack: string, settlement: Settlement): Promise<void> {
+    assertIndexes(settlement);
+    await this.#record(pack, { fresh: false, draw: (draft) => draft.settle(target, settlement) });
+  }
+
+  async unsettle(target: string, pack: string, indexes: readonly number[], fate: Fate): Promise<void> {
+    await this.#record(pack, { fresh: false, draw: (draft) => draft.unsettle(target, indexes, fate) });
+  }
+
+  async settled(target: string, pack: string): Promise<ReadonlySet<number>> {
+    const { shares } = await this.#options.pages.read(pack);
+    return settledIndexes(shares.get(target)?.sheet ?? new Uint8Array());
+  }
+
+  async figures(): Promise<LedgerFigures> {
+    return (await this.#options.tallies.sum()).toFigures();
+  }
+
+  /** Throws `StateError`, and nothing is lost by that. */
+  async close(): Promise<void> {
+    await Promise.allSettled(Array.from(this.#turns.values(), ({ done }) => done));
+    await this.#clearDoubts();
+    await this.#tally.close();
+  }
+
+  /** One write a pack at a time; what is asked for meanwhile is written together after it. */
+  #record(pack: string, entry: Entry): Promise<void> {
+    const last = this.#turns.get(pack);
+    if (last && !last.begun) {
+      last.entries.push(entry);
+      return last.done;
+    }
+    const turn: Turn = { entries: [entry], begun: false, done: Promise.resolve() };
+    turn.done = this.#take(pack, turn, last);
+    this.#turns.set(pack, turn);
+    return turn.done;
+  }
+
+  async #take(pack: string, turn: Turn, last: Turn | undefined): Promise<void> {
+    await Promise.allSettled([last?.done]);
+    turn.begun = true;
+    try {
+      // A pack that is fanned out is nearly always a new one: it is not read before.
+      const fresh = !last && turn.entries.every((entry) => entry.fresh);
+      await this.#write(pack, turn.entries, fresh ? emptyPage : undefined);
+    } finally {
+      if (this.#turns.get(pack) === turn) this.#turns.delete(pack);
+    }
+  }
+
+  async #write(pack: string, entries: readonly Entry[], guess: Page | undefined): Promise<void> {
+    await this.#clearDoubts();
+    const { pages, createTally } = this.#options;
+    let page = guess ?? (await pages.read(pack));
+    for (let tries = 0; tries < triesMost; tries++) {
+      const draft = new PageDraft(page);
+      for (const { draw } of entries) draw(draft);
+      if (!draft.changed) return;
+      const tally = this.#tally;
+      const operation = await tally.announce(pack, draft.sums);
+      if (operation === undefined) {
+        if (this.#tally === tally) this.#tally = createTally();
+        continue;
+      }
+      const other = await this.#make(pack, draft, tally, operation);
+      if (!other) return;
+      page = other;
+    }
+    throw new StateError(`pack ${pack} is written by too many at once; it is tried again`);
+  }
+
+  /** Returns the page that stands there where somebody else was first. */
+  async #make(pack: string, draft: PageDraft, tally: Tally, operation: number): Promise<Page | undefined> {
+    try {
+      const other = await this.#options.pages.write(pack, draft, tally.writer, operation);
+      if (other) tally.drop(operation);
+      else tally.count(operation);
+      return other;
+    } catch (error) {
+      tally.setAside(operation);
+      this.#doubts.add({ pack, tally, operation });
+      throw error;
+    }
+  }
+
+  /** Finds out about operations whose answers were lost, before anything else is announced. */
+  async #clearDoubts(): Promise<void> {
+    while (this.#doubts.size > 0) {
+      this.#clearing ??= this.#decideAll().finally(() => {
+        this.#clearing = undefined;
+      });
+      await this.#clearing;
+    }
+  }
+
+  async #decideAll(): Promise<void> {
+    for (const doubt of this.#doubts) {
+      const { pack, tally, operation } = doubt;
+      if (await this.#options.pages.decide(pack, tally.writer, operation)) tally.count(operation);
+      else tally.drop(operation);
+      this.#doubts.delete(doubt);
+    }
+  }
+}
+
+// Each time somebody else has got on.
+const triesMost = 50;
+
+interface Entry {
+  /** Whether the pack is likely to have no page yet, and it does no harm if it has one. */
+  readonly fresh: boolean;
+  readonly draw: (draft: PageDraft) => void;
+}
+
+interface Turn {
+  readonly entries: Entry[];
+  begun: boolean;
+  done: Promise<void>;
+}
+
+interface Doubt {
+  readonly pack: string;
+  readonly tally: Tally;
+  readonly operation: number;
+}
+
+/** Before it is written together with what others ask for. */
+function assertIndexes(settlement: Settlement): void {
+  noteFates(new Uint8Array(), settlement);
+}

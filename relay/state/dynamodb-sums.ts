@@ -1,0 +1,111 @@
+import { type Fate, fates, type LedgerFigures } from "./port.ts";
+
+/** Sums of the ledger: those of all packs, or what one operation adds to them. */
+export class Sums {
+  readonly #agents = new Map<string, AgentSum>();
+  readonly #targets = new Map<string, TargetSum>();
+
+  /** Reads what `JSON.stringify` made of sums. */
+  static parse({ a, t }: SumsJson): Sums {
+    const sums = new Sums();
+    for (const [agent, [packs, requests, lastSequence]] of Object.entries(a ?? {})) {
+      sums.#addAgent(agent, { packs, requests, lastSequence });
+    }
+    for (const [target, [enqueued, counts]] of Object.entries(t ?? {})) {
+      sums.enqueue(target, enqueued);
+      for (const [fate, requests] of Object.entries(counts)) sums.count(target, fate as Fate, requests);
+    }
+    return sums;
+  }
+
+  toJSON(): SumsJson {
+    const agents = Array.from(
+      this.#agents,
+      ([agent, { packs, requests, lastSequence }]) => [agent, [packs, requests, lastSequence]] as const,
+    );
+    const targets = Array.from(
+      this.#targets,
+      ([target, { enqueued, counts }]) =>
+        [target, [enqueued, Object.fromEntries([...counts].filter(([, requests]) => requests !== 0))]] as const,
+    );
+    return {
+      ...(agents.length > 0 && { a: Object.fromEntries(agents) }),
+      ...(targets.length > 0 && { t: Object.fromEntries(targets) }),
+    };
+  }
+
+  /** Counts a pack that came from an agent. */
+  arrive(agent: string, requests: number, sequence: number): void {
+    this.#addAgent(agent, { packs: 1, requests, lastSequence: sequence });
+  }
+
+  enqueue(target: string, requests: number): void {
+    this.#target(target).enqueued += requests;
+  }
+
+  /** Fewer than none where a fate is taken back. */
+  count(target: string, fate: Fate, requests: number): void {
+    const { counts } = this.#target(target);
+    counts.set(fate, (counts.get(fate) ?? 0) + requests);
+  }
+
+  add(more: Sums): void {
+    for (const [agent, sum] of more.#agents) this.#addAgent(agent, sum);
+    for (const [target, { enqueued, counts }] of more.#targets) {
+      this.enqueue(target, enqueued);
+      for (const [fate, requests] of counts) this.count(target, fate, requests);
+    }
+  }
+
+  /** Agents and targets in the order of their names. */
+  toFigures(): LedgerFigures {
+    return {
+      agents: sortByName(this.#agents).map(([agent, sum]) => ({ agent, ...sum })),
+      targets: new Map(
+        sortByName(this.#targets).map(([target, { enqueued, counts }]) => [
+          target,
+          {
+            enqueued,
+            fates: Object.fromEntries(fates.map((fate) => [fate, counts.get(fate) ?? 0])) as Record<Fate, number>,
+          },
+        ]),
+      ),
+    };
+  }
+
+  #addAgent(agent: string, { packs, requests, lastSequence }: AgentSum): void {
+    const sum = this.#agents.get(agent);
+    this.#agents.set(agent, {
+      packs: packs + (sum?.packs ?? 0),
+      requests: requests + (sum?.requests ?? 0),
+      lastSequence: Math.max(lastSequence, sum?.lastSequence ?? lastSequence),
+    });
+  }
+
+  #target(target: string): TargetSum {
+    const sum = this.#targets.get(target) ?? { enqueued: 0, counts: new Map() };
+    this.#targets.set(target, sum);
+    return sum;
+  }
+}
+
+/** Short names: every byte is billed with every write. `a`: packs, requests, last sequence; `t`: enqueued, fates. */
+export interface SumsJson {
+  readonly a?: Readonly<Record<string, readonly [number, number, number]>>;
+  readonly t?: Readonly<Record<string, readonly [number, Readonly<Record<string, number>>]>>;
+}
+
+interface AgentSum {
+  readonly packs: number;
+  readonly requests: number;
+  readonly lastSequence: number;
+}
+
+interface TargetSum {
+  enqueued: number;
+  readonly counts: Map<Fate, number>;
+}
+
+function sortByName<T>(sums: ReadonlyMap<string, T>): readonly (readonly [string, T])[] {
+  return [...sums].sort(([a], [b]) => (a < b ? -1 : 1));
+}

@@ -1,0 +1,144 @@
+import { randomUUID } from "node:crypto";
+import type { Item, StateClient } from "./dynamodb-client.ts";
+import { emptyPage, judge } from "./dynamodb-page.ts";
+import type { Pages } from "./dynamodb-pages.ts";
+import { Sums } from "./dynamodb-sums.ts";
+import { type StoredTally, tallyPartition, toStoredTally, toTallyKey } from "./dynamodb-tally.ts";
+import { StateError } from "./port.ts";
+
+/**
+ * The tallies of all processes, and the base: the sums of those that were folded into it. All methods throw `StateError`.
+ */
+export class Tallies {
+  readonly #client: StateClient;
+  readonly #pages: Pages;
+  readonly #now: () => number;
+
+  constructor(client: StateClient, pages: Pages, now: () => number) {
+    this.#client = client;
+    this.#pages = pages;
+    this.#now = now;
+  }
+
+  /** All that was ever recorded, and nothing that was not. */
+  async sum(): Promise<Sums> {
+    for (let tries = 0; tries < triesMost; tries++) {
+      const base = toBase(await this.#client.get(baseKey));
+      const tallies = (await this.#read()).filter(({ writer }) => !base.folded.has(writer));
+      const sums = await this.#sumUp(tallies);
+      // A tally that was folded in between is in none of what was read, or in both.
+      if (sums && toBase(await this.#client.get(baseKey)).generation === base.generation) {
+        sums.add(base.sums);
+        return sums;
+      }
+    }
+    throw new StateError("the figures change faster than they can be read; it is tried again");
+  }
+
+  /**
+   * Adds tallies that were not written for an hour to the base and deletes them, a few at a time. Whoever dies half way, or
+   * does it at the same time, each is added once. A writer that wakes up finds its tally gone and begins another one.
+   */
+  async fold(): Promise<void> {
+    const untilMs = this.#now() - idleMs;
+    const old = (await this.#read()).filter(
+      ({ sealed, ended, writtenAtMs }) => sealed || ended || writtenAtMs < untilMs,
+    );
+    const sums = new Map<string, Sums>();
+    for (const tally of old.slice(0, foldedAtOnce)) {
+      const sealed = tally.sealed ? tally : await this.#seal(tally);
+      if (sealed) sums.set(sealed.writer, await this.#close(sealed));
+    }
+    if (sums.size === 0) return;
+    await this.#addToBase(sums);
+    for (const writer of sums.keys()) await this.#client.delete(toTallyKey(writer));
+  }
+
+  async #read(): Promise<readonly StoredTally[]> {
+    return (await this.#client.query(tallyPartition)).map(toStoredTally);
+  }
+
+  /** Undefined where a page was written so often since that it does not tell any more. */
+  async #sumUp(tallies: readonly StoredTally[]): Promise<Sums | undefined> {
+    const sums = new Sums();
+    const pages = await this.#pages.readAll(tallies.flatMap(({ announced }) => announced.map(({ pack }) => pack)));
+    for (const { writer, announced, sums: counted } of tallies) {
+      sums.add(counted);
+      for (const { operation, pack, sums: more } of announced) {
+        const verdict = judge(pages.get(pack) ?? emptyPage, writer, operation);
+        if (verdict === "forgotten") return undefined;
+        if (verdict === "made") sums.add(more);
+      }
+    }
+    return sums;
+  }
+
+  /** From now on its writer can change it no more. Undefined where it did so first. */
+  async #seal(tally: StoredTally): Promise<StoredTally | undefined> {
+    const { written, item } = await this.#client.update(toTallyKey(tally.writer), {
+      update: "SET sealed = :sealed",
+      condition: "generation = :seen AND attribute_not_exists(sealed)",
+      values: { ":sealed": { BOOL: true }, ":seen": { N: `${tally.generation}` } },
+    });
+    if (written) return tally;
+    return item?.sealed ? toStoredTally(item) : undefined;
+  }
+
+  /** The sums of a sealed tally, which stay as they are: what was announced and not made never will be. */
+  async #close({ writer, sums, announced }: StoredTally): Promise<Sums> {
+    const all = new Sums();
+    all.add(sums);
+    for (const { operation, pack, sums: more } of announced) {
+      if (await this.#pages.decide(pack, writer, operation)) all.add(more);
+    }
+    return all;
+  }
+
+  async #addToBase(sums: ReadonlyMap<string, Sums>): Promise<void> {
+    for (let tries = 0; tries < triesMost; tries++) {
+      const base = toBase(await this.#client.get(baseKey));
+      // In this order: whoever has added and deleted a tally in between has changed the base, too.
+      const keys = [...new Set([...sums.keys(), ...base.folded])].map(toTallyKey);
+      const present = new Set((await this.#client.getAll(keys)).map(({ sk }) => String(sk.S)));
+      const added = [...sums].filter(([writer]) => present.has(writer) && !base.folded.has(writer));
+      if (added.length === 0) return;
+      for (const [, more] of added) base.sums.add(more);
+      const folded = [...base.folded, ...added.map(([writer]) => writer)].filter((writer) => present.has(writer));
+      const generation = randomUUID();
+      const { written, item } = await this.#client.update(baseKey, {
+        update: "SET generation = :next, sums = :sums, folded = :folded",
+        condition: base.generation === undefined ? "attribute_not_exists(generation)" : "generation = :seen",
+        values: {
+          ":next": { S: generation },
+          ":sums": { S: JSON.stringify(base.sums) },
+          ":folded": { S: folded.join(" ") },
+          ...(base.generation !== undefined && { ":seen": { S: base.generation } }),
+        },
+      });
+      if (written || item?.generation?.S === generation) return;
+    }
+    throw new StateError("the sums are folded by too many at once; it is tried again");
+  }
+}
+
+// Longer than any function runs.
+const idleMs = 3_600_000;
+const foldedAtOnce = 25;
+const triesMost = 8;
+const baseKey = { pk: "ledger", sk: "base" };
+
+interface Base {
+  /** Another one with each write; undefined before the first. */
+  readonly generation: string | undefined;
+  readonly sums: Sums;
+  /** Writers whose tallies it holds, and which may not be deleted yet. */
+  readonly folded: ReadonlySet<string>;
+}
+
+function toBase(item: Item | undefined): Base {
+  return {
+    generation: item?.generation?.S,
+    sums: Sums.parse(JSON.parse(item?.sums?.S ?? "{}")),
+    folded: new Set(item?.folded?.S?.split(" ").filter((writer) => writer !== "")),
+  };
+}

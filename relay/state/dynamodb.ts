@@ -1,0 +1,121 @@
+import type { SlotGrant, SlotRequest } from "../pacing.ts";
+import type { TargetControl } from "../target-control.ts";
+import { StateClient, type StateTablePlace } from "./dynamodb-client.ts";
+import { DynamoDbControls } from "./dynamodb-controls.ts";
+import { DynamoDbFigures } from "./dynamodb-figures.ts";
+import { DynamoDbLeases } from "./dynamodb-leases.ts";
+import { DynamoDbLedger } from "./dynamodb-ledger.ts";
+import { Pages } from "./dynamodb-pages.ts";
+import { Tallies } from "./dynamodb-tallies.ts";
+import { Tally } from "./dynamodb-tally.ts";
+import {
+  type FannedOutPack,
+  type Fate,
+  type LedgerFigures,
+  type MinuteFigures,
+  type Settlement,
+  type State,
+  StateError,
+  type VersionedControl,
+} from "./port.ts";
+
+export interface DynamoDbStateOptions extends StateTablePlace {
+  /** In milliseconds since 1970. */
+  readonly now?: () => number;
+  /** How long each call for a lease may take. */
+  readonly leaseTimeoutMs?: number;
+  /** How often the sums of this process are written at most: what is recorded may wait so long for it. */
+  readonly tallyEveryMs?: number;
+}
+
+/**
+ * The state in one table of DynamoDB, for any number of processes anywhere. What a method recorded is durable when it
+ * returns. Credentials and the endpoint are found as by every AWS SDK. All methods throw `StateError`.
+ */
+export class DynamoDbState implements State {
+  readonly #client: StateClient;
+  readonly #leases: DynamoDbLeases;
+  readonly #controls: DynamoDbControls;
+  readonly #figures: DynamoDbFigures;
+  readonly #tallies: Tallies;
+  readonly #ledger: DynamoDbLedger;
+
+  /** Asks nothing before the first use. */
+  static open(options: DynamoDbStateOptions): DynamoDbState {
+    return new DynamoDbState(options);
+  }
+
+  private constructor({ now = Date.now, leaseTimeoutMs = 300, tallyEveryMs = 50, ...place }: DynamoDbStateOptions) {
+    const client = new StateClient(place);
+    const pages = new Pages(client, now);
+    this.#client = client;
+    this.#leases = new DynamoDbLeases(client, leaseTimeoutMs);
+    this.#controls = new DynamoDbControls(client);
+    this.#figures = new DynamoDbFigures(client);
+    this.#tallies = new Tallies(client, pages, now);
+    this.#ledger = new DynamoDbLedger({
+      pages,
+      tallies: this.#tallies,
+      createTally: () => new Tally({ client, now, everyMs: tallyEveryMs }),
+    });
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#ledger.close();
+    } catch (error) {
+      // Everything was recorded before: it only takes an hour longer until it is folded.
+      if (!(error instanceof StateError)) throw error;
+    } finally {
+      this.#client.close();
+    }
+  }
+
+  lease(target: string, request: SlotRequest): Promise<SlotGrant> {
+    return this.#leases.lease(target, request);
+  }
+
+  recordFanOut(pack: FannedOutPack): Promise<void> {
+    return this.#ledger.recordFanOut(pack);
+  }
+
+  settle(target: string, pack: string, settlement: Settlement): Promise<void> {
+    return this.#ledger.settle(target, pack, settlement);
+  }
+
+  unsettle(target: string, pack: string, indexes: readonly number[], fate: Fate): Promise<void> {
+    return this.#ledger.unsettle(target, pack, indexes, fate);
+  }
+
+  settled(target: string, pack: string): Promise<ReadonlySet<number>> {
+    return this.#ledger.settled(target, pack);
+  }
+
+  figures(): Promise<LedgerFigures> {
+    return this.#ledger.figures();
+  }
+
+  /**
+   * Moves what processes have recorded that ended, or were idle for an hour, into one item, so that `figures` stays quick.
+   * To be called each minute or so by somebody; twice at a time does no harm.
+   */
+  fold(): Promise<void> {
+    return this.#tallies.fold();
+  }
+
+  readControl(target: string): Promise<VersionedControl> {
+    return this.#controls.readControl(target);
+  }
+
+  writeControl(target: string, control: TargetControl, version: number): Promise<boolean> {
+    return this.#controls.writeControl(target, control, version);
+  }
+
+  addFigures(target: string, minuteMs: number, counts: ReadonlyMap<string, number>): Promise<void> {
+    return this.#figures.addFigures(target, minuteMs, counts);
+  }
+
+  readFigures(target: string, fromMs: number, untilMs: number): Promise<readonly MinuteFigures[]> {
+    return this.#figures.readFigures(target, fromMs, untilMs);
+  }
+}

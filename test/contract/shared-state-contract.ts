@@ -1,0 +1,157 @@
+import { describe, expect, it } from "vitest";
+import type { State } from "../../relay/state/port.ts";
+
+/** Two processes that have the same store open, in which nothing is recorded. */
+export interface SharedState {
+  readonly one: State;
+  readonly other: State;
+  readonly close: () => void | Promise<void>;
+}
+
+/** What every state store keeps to where several processes share it: controls and figures. */
+export function describeSharedState(name: string, open: () => Promise<SharedState>): void {
+  const on = (work: (opened: SharedState) => Promise<void>) => async () => {
+    const opened = await open();
+    try {
+      await work(opened);
+    } finally {
+      await opened.close();
+    }
+  };
+
+  describe(`${name}: controls`, () => {
+    it(
+      "are empty and of version 0 where nothing was ever written",
+      on(async ({ one }) => {
+        expect(await one.readControl("a")).toEqual({ control: {}, version: 0 });
+      }),
+    );
+
+    it(
+      "are read by others as they were written",
+      on(async ({ one, other }) => {
+        const control = {
+          settings: { ratePerSecond: 0.5, concurrency: 4, sample: 0.25, paused: true as const },
+          breaker: { openedAtMs: 1, probeAtMs: 2, probes: 3, reason: "ECONNREFUSED: „nobody“ listens" },
+          slowdown: { factor: 0.125, atMs: 4 },
+        };
+
+        expect(await one.writeControl("a", control, 0)).toBe(true);
+
+        expect((await other.readControl("a")).control).toEqual(control);
+        expect(await other.readControl("b")).toEqual({ control: {}, version: 0 });
+      }),
+    );
+
+    it(
+      "get another version with each write",
+      on(async ({ one, other }) => {
+        await one.writeControl("a", { settings: { concurrency: 1 } }, 0);
+        const first = await other.readControl("a");
+        expect(await other.writeControl("a", { settings: { concurrency: 2 } }, first.version)).toBe(true);
+
+        const second = await one.readControl("a");
+        expect(second.control).toEqual({ settings: { concurrency: 2 } });
+        expect(second.version).not.toBe(first.version);
+        expect(first.version).not.toBe(0);
+      }),
+    );
+
+    it(
+      "stay as they are where somebody else was first",
+      on(async ({ one, other }) => {
+        await one.writeControl("a", { settings: { concurrency: 1 } }, 0);
+        const { version } = await one.readControl("a");
+        await other.writeControl("a", { settings: { concurrency: 2 } }, version);
+
+        expect(await one.writeControl("a", { settings: { concurrency: 3 } }, 0)).toBe(false);
+        expect(await one.writeControl("a", { settings: { concurrency: 3 } }, version)).toBe(false);
+        expect(await one.writeControl("b", { settings: { concurrency: 3 } }, version)).toBe(false);
+        expect((await one.readControl("a")).control).toEqual({ settings: { concurrency: 2 } });
+        expect(await one.readControl("b")).toEqual({ control: {}, version: 0 });
+      }),
+    );
+
+    it(
+      "are written by one of many who try at once",
+      on(async ({ one, other }) => {
+        const tries = Array.from({ length: 10 }, (_, i) =>
+          (i % 2 === 0 ? one : other).writeControl("a", { settings: { concurrency: i + 1 } }, 0),
+        );
+
+        expect((await Promise.all(tries)).filter((written) => written)).toEqual([true]);
+      }),
+    );
+  });
+
+  describe(`${name}: figures`, () => {
+    it(
+      "are none where nothing was added",
+      on(async ({ one }) => {
+        await one.addFigures("a", minuteMs, new Map());
+
+        expect(await one.readFigures("a", 0, minuteMs * 2)).toEqual([]);
+      }),
+    );
+
+    it(
+      "add up, whoever adds them",
+      on(async ({ one, other }) => {
+        await Promise.all([
+          one.addFigures("a", minuteMs, counts({ sent: 3, "answered.2xx": 2 })),
+          one.addFigures("a", minuteMs, counts({ sent: 10 })),
+          other.addFigures("a", minuteMs, counts({ sent: 4, "answered.5xx": 1 })),
+        ]);
+
+        expect(await other.readFigures("a", minuteMs, minuteMs + 1)).toEqual([
+          { minuteMs, counts: counts({ sent: 17, "answered.2xx": 2, "answered.5xx": 1 }) },
+        ]);
+      }),
+    );
+
+    it(
+      "are each target's own, whatever a counter is called",
+      on(async ({ one }) => {
+        const odd = { pk: 1, sk: 2, expiresAt: 3, minute: 4, "name.of.many.parts": 5, "0": 6, ADD: 7 };
+        await one.addFigures("a", minuteMs, counts({ sent: 1 }));
+        await one.addFigures("b", minuteMs, counts(odd));
+
+        expect(await one.readFigures("a", 0, minuteMs + 1)).toEqual([{ minuteMs, counts: counts({ sent: 1 }) }]);
+        expect(await one.readFigures("b", 0, minuteMs + 1)).toEqual([{ minuteMs, counts: counts(odd) }]);
+      }),
+    );
+
+    it(
+      "come in the order of the minutes, from the first that is asked for to the last before the end",
+      on(async ({ one }) => {
+        for (const minute of [3, 0, 4, 1, 2]) {
+          await one.addFigures("a", minuteMs + minute * 60_000, counts({ sent: minute }));
+        }
+
+        const minutes = await one.readFigures("a", minuteMs + 60_000, minuteMs + 4 * 60_000);
+
+        expect(minutes.map(({ counts }) => counts.get("sent"))).toEqual([1, 2, 3]);
+        expect(await one.readFigures("a", minuteMs + 1, minuteMs + 1)).toEqual([]);
+      }),
+    );
+
+    it(
+      "take a hundred and fifty counters a minute",
+      on(async ({ one }) => {
+        const many = new Map(Array.from({ length: 150 }, (_, i) => [`counter.number.${i}`, i + 1]));
+
+        await one.addFigures("a", minuteMs, many);
+        await one.addFigures("a", minuteMs, many);
+
+        const [minute] = await one.readFigures("a", minuteMs, minuteMs + 60_000);
+        expect(minute.counts).toEqual(new Map([...many].map(([name, count]) => [name, count * 2])));
+      }),
+    );
+  });
+}
+
+const minuteMs = Math.floor(Date.now() / 60_000) * 60_000;
+
+function counts(byName: Readonly<Record<string, number>>): ReadonlyMap<string, number> {
+  return new Map(Object.entries(byName));
+}

@@ -1,0 +1,85 @@
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse, request as send } from "node:http";
+import type { AddressInfo } from "node:net";
+import { onTestFinished } from "vitest";
+
+/** A call as it came: the action and the JSON of its body. */
+export interface DynamoDbCall {
+  readonly action: string;
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the SDK sends.
+  readonly body: any;
+}
+
+/** `loses the answer`: the call is made, but whoever made it does not hear of it. */
+export type CallFate = "goes through" | "is refused" | "loses the answer";
+
+/** A door in front of DynamoDB that counts the calls and decides about each. */
+export class DynamoDbProxy {
+  readonly endpoint: string;
+  /** Calls that were made. */
+  readonly calls: DynamoDbCall[] = [];
+  /** What becomes of the next calls. */
+  decide: (call: DynamoDbCall) => CallFate | Promise<CallFate> = () => "goes through";
+  readonly #target: URL;
+
+  static async start(endpoint: string): Promise<DynamoDbProxy> {
+    const server = createServer((incoming, response) => proxy.#pass(incoming, response));
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const proxy = new DynamoDbProxy(endpoint, server);
+    onTestFinished(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    return proxy;
+  }
+
+  private constructor(endpoint: string, server: Server) {
+    this.#target = new URL(endpoint);
+    this.endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  /** Lets so many calls through and refuses all others, as if the process had died; the first of them may be made yet. */
+  dieAfter(calls: number, first: CallFate): void {
+    let left = calls;
+    this.decide = () => {
+      left--;
+      if (left >= 0) return "goes through";
+      return left === -1 ? first : "is refused";
+    };
+  }
+
+  heal(): void {
+    this.decide = () => "goes through";
+  }
+
+  /** How many calls wrote something, or tried to. */
+  get writes(): number {
+    return this.calls.filter(({ action }) => !/^(?:Get|BatchGet|Query)/.test(action)).length;
+  }
+
+  async #pass(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await readAll(incoming);
+    const action = String(incoming.headers["x-amz-target"]).replace("DynamoDB_20120810.", "");
+    const call = { action, body: JSON.parse(body.toString()) };
+    const fate = await this.decide(call);
+    if (fate === "is refused") {
+      incoming.socket.destroy();
+      return;
+    }
+    this.calls.push(call);
+    const { hostname, port } = this.#target;
+    const { method = "POST", url = "/", headers } = incoming;
+    const outgoing = send({ hostname, port, method, path: url, headers }).end(body);
+    const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
+    const answered = await readAll(answer);
+    if (fate === "loses the answer") incoming.socket.destroy();
+    else response.writeHead(answer.statusCode ?? 500, answer.headers).end(answered);
+  }
+}
+
+async function readAll(message: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of message) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}

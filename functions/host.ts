@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createAdaptorServer, type ServerType } from "@hono/node-server";
-import type { Hono } from "hono";
+import type { OpenAPIHono } from "@hono/zod-openapi";
 import { assertAuthorities, type Config } from "../relay/config.ts";
 import type { ListenAddress } from "../relay/config-schema.ts";
 import { FigureBook } from "../relay/figure-book.ts";
@@ -113,7 +113,7 @@ function startPollers({ host }: Config, stores: Stores, lanes: readonly Lane[], 
   return [new Poller(fanOut), ...pollers];
 }
 
-async function listen(app: Hono, address: ListenAddress): Promise<ServerType> {
+async function listen(app: OpenAPIHono, address: ListenAddress): Promise<ServerType> {
   const server = createAdaptorServer(app);
   const listening = once(server, "listening");
   if (address.kind === "unix") server.listen(address.path);

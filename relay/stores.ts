@@ -25,11 +25,12 @@ export async function openStores(config: Config): Promise<Stores> {
 
 async function openLocalStores({ queueDirectory: directory, ingress: place, targets }: Config): Promise<Stores> {
   const local = openEmbeddedIngress(directory);
-  const remote = place.kind === "sqs" ? await openIngress(place) : undefined;
+  // All of the host is on this machine, the dead letters of the ingress queue, too.
+  const remote = place.kind === "sqs" ? await openSqs(place.url, local.deadLetters) : undefined;
   const queues = new Map(targets.map(({ name }) => [name, EmbeddedQueue.open({ directory, name: targetQueue(name) })]));
   const state = EmbeddedState.open(directory);
   return {
-    ingress: remote ? withDeadLettersOf(remote, local) : local,
+    ingress: remote ?? local,
     targets: queues,
     state,
     leftBehind: async () => (remote ? local.figures() : undefined),
@@ -38,23 +39,6 @@ async function openLocalStores({ queueDirectory: directory, ingress: place, targ
       remote?.close();
       state.close();
     },
-  };
-}
-
-/** A queue in SQS whose dead letters are on this machine, as everything else of the host is. */
-function withDeadLettersOf({ queue, close, figures }: OpenQueue, local: EmbeddedQueue): OpenQueue {
-  return {
-    queue,
-    deadLetters: local.deadLetters,
-    async figures() {
-      const { deadMessages, deadRequests } = await local.figures();
-      return {
-        messages: (await figures()).messages,
-        deadMessages,
-        ...(deadRequests !== undefined && { deadRequests }),
-      };
-    },
-    close,
   };
 }
 

@@ -1,6 +1,6 @@
 import { EmbeddedQueue } from "./embedded.ts";
 import { ingressQueue } from "./names.ts";
-import type { OpenQueue } from "./port.ts";
+import type { CountedDeadLetters, OpenQueue } from "./port.ts";
 
 /** Where the ingress queue is: a directory on this machine, or the URL of a queue in SQS. Can be sent to a thread. */
 export type IngressPlace =
@@ -19,9 +19,9 @@ export function openEmbeddedIngress(directory: string): EmbeddedQueue {
   return EmbeddedQueue.open({ directory, name: ingressQueue });
 }
 
-/** Opens a queue in SQS, and beside it the one with its dead letters. */
-export async function openSqs(url: string): Promise<OpenQueue> {
+/** Opens a queue in SQS. Its dead letters are in the queue beside it, unless they are kept elsewhere. */
+export async function openSqs(url: string, deadLetters?: CountedDeadLetters): Promise<OpenQueue> {
   // Only here, so that who does not use SQS pays nothing for its SDK.
   const { openSqsQueue } = await import("./sqs.ts");
-  return openSqsQueue(url);
+  return openSqsQueue(url, deadLetters);
 }

@@ -65,6 +65,16 @@ export interface DeadLetterQueue extends QueueSender, QueueReceiver {
   browse(max: number): Promise<readonly DeadLetter[]>;
 }
 
+/** Dead letters of which is known how many they are, and, where the queue can count them, how many requests. */
+export interface CountedDeadLetters extends DeadLetterQueue {
+  depth(): Depth | Promise<Depth>;
+}
+
+interface Depth {
+  readonly messages: number;
+  readonly requests?: number;
+}
+
 /** A queue with its dead letters, opened. */
 export interface OpenQueue {
   readonly queue: QueueSender & QueueReceiver;

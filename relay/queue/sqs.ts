@@ -10,6 +10,7 @@ import {
 } from "@aws-sdk/client-sqs";
 import { deadLetterUrl } from "./names.ts";
 import {
+  type CountedDeadLetters,
   type DeadLetter,
   type DeadLetterQueue,
   type Delivery,
@@ -57,20 +58,29 @@ const browseVisibilityMs = 30_000;
 // Long enough for SQS to ask all its servers: without any wait it asks some of them, and may find nothing.
 const browseWaitMs = 1_000;
 
-/** Opens a queue and, beside it, the one with its dead letters. Nothing is asked before the first use. */
-export function openSqsQueue(url: string): OpenQueue {
+/**
+ * Opens a queue. Its dead letters are in the queue of SQS beside it, unless they are kept elsewhere. Nothing is asked before
+ * the first use.
+ */
+export function openSqsQueue(
+  url: string,
+  deadLetters: CountedDeadLetters = new SqsQueue({ url: deadLetterUrl(url) }),
+): OpenQueue {
   const queue = new SqsQueue({ url });
-  const deadLetters = new SqsQueue({ url: deadLetterUrl(url) });
   return {
     queue,
     deadLetters,
     async figures() {
       const [{ messages }, dead] = await Promise.all([queue.depth(), deadLetters.depth()]);
-      return { messages, deadMessages: dead.messages };
+      return {
+        messages,
+        deadMessages: dead.messages,
+        ...(dead.requests !== undefined && { deadRequests: dead.requests }),
+      };
     },
     close() {
       queue.close();
-      deadLetters.close();
+      if (deadLetters instanceof SqsQueue) deadLetters.close();
     },
   };
 }
@@ -193,7 +203,7 @@ export class SqsQueue implements DeadLetterQueue {
   }
 
   /** Messages that wait, are delayed or in flight, as SQS estimates them: it may be behind by a minute. */
-  async depth(): Promise<{ readonly messages: number }> {
+  async depth(): Promise<{ readonly messages: number; readonly requests?: number }> {
     const command = new GetQueueAttributesCommand({ QueueUrl: this.#url, AttributeNames: [...depthAttributes] });
     const { Attributes = {} } = await this.#call("GetQueueAttributes", this.#callTimeoutMs, (abortSignal) =>
       this.#client.send(command, { abortSignal }),

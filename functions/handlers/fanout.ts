@@ -1,0 +1,3 @@
+import { openFanOut } from "../lambda-fanout.ts";
+
+export const handler = await openFanOut(process.env);

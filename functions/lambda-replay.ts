@@ -1,0 +1,54 @@
+import { assertAuthorities } from "../relay/config.ts";
+import { ConfigError } from "../relay/config-text.ts";
+import { FigureBook } from "../relay/figure-book.ts";
+import { Pacer } from "../relay/pacer.ts";
+import type { OpenQueue } from "../relay/queue/port.ts";
+import { createLane } from "../relay/replay.ts";
+import { Transport } from "../relay/transport.ts";
+import type { Invocation } from "./batch.ts";
+import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
+import { type Environment, openLambdaPlace } from "./lambda-place.ts";
+import { createReplay } from "./replay.ts";
+
+// A process that had nothing to do for longer was frozen meanwhile, and its connections may be dead without a sign: what
+// is sent over them gets no answer, and a POST without an answer must not be repeated.
+const freshMs = 1_000;
+
+/**
+ * The replay of `RELAY_TARGET` in Lambda, for the event source mapping of the target's queue. Throws as `openLambdaPlace`,
+ * and where there is no such target or its certificate authority cannot be used.
+ */
+export async function openReplay(env: Environment): Promise<LambdaHandler> {
+  const { config, stores, targets, log } = await openLambdaPlace(env);
+  assertAuthorities(config);
+  const live = targets.find((target) => target.config.name === env.RELAY_TARGET);
+  if (!live) {
+    const names = targets.map((target) => target.config.name).join(", ");
+    throw new ConfigError([`RELAY_TARGET: ${env.RELAY_TARGET ?? "nothing"} is none of the targets: ${names}`]);
+  }
+  const { name, timeoutMs } = live.config;
+  const { queue, deadLetters } = stores.targets.get(name) as OpenQueue;
+  const direct = stores.targets.get(name) === stores.ingress;
+  const pacer = new Pacer(name, live, stores.state);
+  const figures = new FigureBook(name, stores.state);
+  const connect = () => {
+    const transport = new Transport(live.config);
+    const lane = createLane({ live, transport, pacer, figures });
+    const app = createReplay({ lane, queue, deadLetters, ledger: stores.state, direct, log });
+    return { app, transport };
+  };
+  let connected = connect();
+  let idleSinceMs = Date.now();
+  const fetch = async (request: Request, invocation: Invocation): Promise<Response> => {
+    if (Date.now() - idleSinceMs > freshMs) {
+      await connected.transport.close();
+      connected = connect();
+    }
+    try {
+      return await connected.app.fetch(request, invocation);
+    } finally {
+      idleSinceMs = Date.now();
+    }
+  };
+  return toLambdaHandler({ fetch }, { log, answerWithinMs: timeoutMs });
+}

@@ -1,0 +1,65 @@
+import { Hono } from "hono";
+import type { TargetConfig } from "../relay/config.ts";
+import { whyHeld } from "../relay/live-target.ts";
+import type { Logger } from "../relay/log.ts";
+import type { Controls } from "../relay/state/port.ts";
+import { closeBreaker } from "../relay/target-control.ts";
+import type { MappingSwitches } from "./event-source-mapping.ts";
+
+export interface ScheduleDeps {
+  readonly targets: readonly TargetConfig[];
+  readonly controls: Controls;
+  readonly switches: MappingSwitches;
+  /** UUIDs of event source mappings by the name of the target. A target that is not here is not switched. */
+  readonly mappings: ReadonlyMap<string, string>;
+  /** What the state has to do now and then. */
+  readonly fold?: () => Promise<unknown>;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+  readonly log: Logger;
+}
+
+/**
+ * Takes an event each minute by POST. Switches off what brings packs to a target while it is paused or outside its times,
+ * so that they wait in its queue and cost nothing, and on again; lets the state tidy up. Answers 500 where any of this
+ * failed; the rest is done all the same.
+ */
+export function createSchedule(deps: ScheduleDeps): Hono {
+  const { targets, mappings, fold, log } = deps;
+  const app = new Hono();
+  app.post("/", async (context) => {
+    const work = targets.flatMap((target) => {
+      const uuid = mappings.get(target.name);
+      return uuid === undefined ? [] : [{ what: target.name, done: switchTarget(deps, target, uuid) }];
+    });
+    if (fold) work.push({ what: "state", done: fold().then(() => {}) });
+    const results = await Promise.allSettled(work.map(({ done }) => done));
+    const failed = work.filter((_, i) => results[i].status === "rejected").map(({ what }) => what);
+    for (const [i, result] of results.entries()) {
+      if (result.status === "fulfilled") continue;
+      const { message } = result.reason as Error;
+      log.error({ event: "schedule-failed", what: work[i].what, reason: message }, "it is tried again in a minute");
+    }
+    return failed.length === 0 ? context.json({}) : context.text(`failed: ${failed.join(", ")}`, 500);
+  });
+  return app;
+}
+
+async function switchTarget(
+  { controls, switches, now = Date.now, log }: ScheduleDeps,
+  target: TargetConfig,
+  uuid: string,
+): Promise<void> {
+  const { control } = await controls.readControl(target.name);
+  // Not for an open breaker: its probes need packs.
+  const held = whyHeld(target, closeBreaker(control), now());
+  const wanted = held === undefined;
+  // Asked each time and not remembered: somebody may have turned it by hand, and another process may be the next to look.
+  const on = await switches.isOn(uuid);
+  if (on === undefined || on === wanted) return;
+  await switches.turn(uuid, wanted);
+  log.info(
+    { event: "switched", target: target.name, on: wanted, reason: held },
+    "packs are brought to the target, or not",
+  );
+}

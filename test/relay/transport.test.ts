@@ -226,6 +226,15 @@ describe("Transport: the wire", () => {
     expect(wire.match(/content-length|transfer-encoding/gi)?.length ?? 0).toBe(length === undefined ? 0 : 1);
     expect(wire.endsWith(`\r\n\r\n${body}`)).toBe(true);
   });
+
+  it("never has more connections than its concurrency", async () => {
+    const shadow = await ShadowServer.start();
+    const transport = transportTo(shadow.url, { concurrency: 3 });
+    await Promise.all(Array.from({ length: 30 }, () => transport.send(outbound())));
+
+    expect(shadow.mostAtOnce).toBeLessThanOrEqual(3);
+    expect(shadow.received.length).toBe(30);
+  });
 });
 
 describe("Transport: hostile requests", () => {

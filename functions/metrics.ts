@@ -13,13 +13,15 @@ export function createHostMetrics(readStats: () => Promise<HostStats>): Registry
       const stats = await read();
       return stats ? toSamples(stats) : [];
     };
-  const ofTargets = (figure: (target: TargetStats) => number) =>
-    from(({ targets }) =>
-      byLabel(
-        "target",
-        Object.entries(targets).map(([name, target]) => [name, figure(target)]),
-      ),
-    );
+  const ofTargets = (figure: (target: TargetStats) => number | undefined) =>
+    from(({ targets }) => {
+      const known: [string, number][] = [];
+      for (const [name, target] of Object.entries(targets)) {
+        const value = figure(target);
+        if (value !== undefined) known.push([name, value]);
+      }
+      return byLabel("target", known);
+    });
 
   metrics.gauge("host_state_up", "0 while queues and state on this machine cannot be read", async () =>
     single((await read()) !== undefined),
@@ -68,16 +70,53 @@ export function createHostMetrics(readStats: () => Promise<HostStats>): Registry
     "class",
   ]);
   metrics.gauge(
+    "target_waiting_packs",
+    "Packs that wait for the target",
+    ofTargets(({ messages }) => messages),
+    ["target"],
+  );
+  metrics.gauge(
     "target_waiting_requests",
-    "Requests that wait for the target",
+    "Requests that wait for the target; absent with SQS, which cannot count them",
     ofTargets(({ inQueue }) => inQueue),
     ["target"],
   );
-  // A gauge, and no fate: dead letters that are sent again are none any more.
+  // Gauges, and no fate: dead letters that are sent again are none any more.
+  metrics.gauge(
+    "target_dead_letter_packs",
+    "Messages among the target's dead letters",
+    ofTargets(({ deadMessages }) => deadMessages),
+    ["target"],
+  );
   metrics.gauge(
     "target_dead_letter_requests",
-    "Requests among the target's dead letters",
+    "Requests among the target's dead letters; absent with SQS, which cannot count them",
     ofTargets(({ inDeadLetters }) => inDeadLetters),
+    ["target"],
+  );
+
+  metrics.gauge(
+    "target_rate_limit",
+    "Requests a second that the target may get, as configured or changed since; +Inf where there is no limit",
+    ofTargets(({ live }) => (live.ratePerSecond === "unlimited" ? Number.POSITIVE_INFINITY : live.ratePerSecond)),
+    ["target"],
+  );
+  metrics.gauge(
+    "target_pace_factor",
+    "Share of the rate that the target gets while its shadow has asked for less, from 1/64 to 1",
+    ofTargets(({ live }) => live.paceFactor),
+    ["target"],
+  );
+  metrics.gauge(
+    "target_breaker_open",
+    "1 while the target gets nothing but probes, since its shadow failed again and again",
+    ofTargets(({ control }) => Number(control.breaker !== undefined)),
+    ["target"],
+  );
+  metrics.gauge(
+    "target_held",
+    "1 while the target gets nothing: paused, out of its window, in a blackout, or its breaker is open",
+    ofTargets(({ held }) => Number(held !== undefined)),
     ["target"],
   );
   return metrics.registry;

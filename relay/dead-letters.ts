@@ -1,88 +1,142 @@
+import type { DeadLetterSummary } from "./control-answers.ts";
 import { DecodeError } from "./decode-error.ts";
 import { readMessage, shareMessage } from "./message.ts";
+import type { Pack } from "./pack.ts";
 import { parseSummary } from "./pack-summary.ts";
-import type { Delivery, QueueReceiver, QueueSender } from "./queue/port.ts";
-import { sendAll } from "./queue/send-all.ts";
+import { type DeadLetter, type Delivery, QueueError, type QueueReceiver, type QueueSender } from "./queue/port.ts";
 import { printable } from "./request-text.ts";
 import type { Ledger } from "./state/port.ts";
 
-/** A dead letter in words. */
-export interface DeadLetterLine {
-  readonly messageId: string;
-  readonly requests: number;
-  readonly reason: string;
-  readonly firstCapturedAt: string;
+export interface RedriveOptions {
+  /** Where they go. */
+  readonly queue: QueueSender;
+  readonly deadLetters: QueueReceiver;
+  /** The target whose ledger has them; those of the ingress queue are in none. */
+  readonly target?: string;
+  readonly ledger: Pick<Ledger, "settle" | "unsettle">;
+  /** Only this one. */
+  readonly messageId?: string;
+  /** Ends after so many dead letters and after this time, whatever is left. */
+  readonly maxMessages: number;
+  readonly maxMs: number;
+  /** How long to wait for a dead letter: where it does not wait, SQS may say of a queue that it is empty. */
+  readonly waitMs: number;
 }
 
 export interface Redriven {
+  /** Dead letters that went back, and the requests in them. */
+  readonly messages: number;
   readonly requests: number;
   /** Dead letters that cannot be decoded and stay where they are. */
   readonly undecodable: number;
+  /** False where it has ended before it saw all of them. */
+  readonly done: boolean;
 }
 
+// A redrive ends long before: what it has received comes again by itself if its process dies.
 const visibilityMs = 60_000;
+const batch = 10;
 
-export function describeDeadLetter(letter: {
-  readonly messageId: string;
-  readonly body: string;
-  readonly requests: number;
-  readonly reason?: string;
-}): DeadLetterLine {
-  const summary = parseSummary(letter.body);
+/** A dead letter in words. */
+export function describeDeadLetter({ messageId, body, sentAtMs, reason }: DeadLetter): DeadLetterSummary {
+  const summary = parseSummary(body);
   return {
-    messageId: letter.messageId,
-    requests: letter.requests,
-    reason: printable(letter.reason ?? summary?.reason ?? reasonOf(letter.body) ?? "unknown"),
-    firstCapturedAt: printable(summary?.first ?? "unknown"),
+    id: messageId,
+    ...(summary && { requests: summary.count }),
+    reason: printable(reason ?? summary?.reason ?? reasonOf(body) ?? "unknown"),
+    ...(summary && { firstCapturedAt: printable(summary.first) }),
+    sentAt: new Date(sentAtMs).toISOString(),
   };
 }
 
 /**
- * Puts dead letters back into the target's queue, where they are paced like all others and begin with their first attempt.
- * With `messageId` only that one. What the ledger says of them is taken back first; those of the ingress queue, which are
- * in no ledger, need none.
+ * Puts dead letters back into a queue, where they are paced like all others and begin with their first attempt. What the
+ * ledger says of them is taken back first. Ends at any moment without a loss: a dead letter goes when its copy is stored,
+ * and one that is sent twice is replayed once. Throws `QueueError` and `StateError`.
  */
-export async function redrive(
-  target: string,
-  queue: QueueSender,
-  deadLetters: QueueReceiver,
-  ledger: Ledger | undefined,
-  messageId: string | undefined,
-): Promise<Redriven> {
+export async function redrive(options: RedriveOptions): Promise<Redriven> {
+  const { deadLetters, messageId, maxMessages, maxMs, waitMs } = options;
   const { signal } = new AbortController();
-  const keep: string[] = [];
-  let requests = 0;
-  let undecodable = 0;
-  for (;;) {
-    const deliveries = await deadLetters.receive({ max: 10, waitMs: 0, visibilityMs, signal });
-    if (deliveries.length === 0) break;
-    for (const delivery of deliveries) {
-      const wanted = messageId === undefined || delivery.messageId === messageId;
-      const count = wanted ? await redriveOne(target, queue, deadLetters, ledger, delivery) : 0;
-      if (wanted && count === undefined) undecodable++;
-      if (count) requests += count;
-      else keep.push(delivery.receipt);
+  const endMs = performance.now() + maxMs;
+  const held = new Set<string>();
+  const redriven = { messages: 0, requests: 0, undecodable: 0 };
+  let done = false;
+  try {
+    while (!done && redriven.messages < maxMessages && performance.now() < endMs) {
+      const max = Math.min(batch, maxMessages - redriven.messages);
+      const deliveries = await deadLetters.receive({ max, waitMs, visibilityMs, signal });
+      for (const { receipt } of deliveries) held.add(receipt);
+      const wanted = deliveries.filter((delivery) => messageId === undefined || delivery.messageId === messageId);
+      const packs = wanted.flatMap(toPack);
+      redriven.undecodable += wanted.length - packs.length;
+      await sendAgain(options, packs, held);
+      redriven.messages += packs.length;
+      for (const { pack } of packs) redriven.requests += pack.requests.length;
+      done = deliveries.length === 0 || (messageId !== undefined && wanted.length > 0);
     }
+  } catch (error) {
+    await showAgain(deadLetters, held).catch(() => {});
+    throw error;
   }
-  for (const receipt of keep) await deadLetters.extend(receipt, 0);
-  return { requests, undecodable };
+  // Where it is to go on they stay hidden: the next call would meet them again before the others.
+  if (done) await showAgain(deadLetters, held);
+  return { ...redriven, done };
 }
 
-async function redriveOne(
-  target: string,
-  queue: QueueSender,
-  deadLetters: QueueReceiver,
-  ledger: Ledger | undefined,
-  delivery: Delivery,
-): Promise<number | undefined> {
+interface DeliveredPack {
+  readonly receipt: string;
+  readonly pack: Pack;
+}
+
+function toPack(delivery: Delivery): DeliveredPack[] {
   const pack = readMessage(delivery);
-  if (pack instanceof DecodeError) return undefined;
-  const indexes = pack.requests.map(({ index }) => index);
+  return pack instanceof DecodeError ? [] : [{ receipt: delivery.receipt, pack }];
+}
+
+/** Takes those out of `held` that are done. Throws the first refusal, after the others are done. */
+async function sendAgain(
+  { queue, deadLetters, target, ledger }: RedriveOptions,
+  packs: readonly DeliveredPack[],
+  held: Set<string>,
+): Promise<void> {
+  if (packs.length === 0) return;
   // First: with their fate still noted, the replay would take them for done.
-  await ledger?.unsettle(target, pack.id, indexes, "deadLettered");
-  await sendAll(queue, [shareMessage(pack, pack.requests, { attempt: 0 })]);
-  await deadLetters.delete([delivery.receipt]);
-  return pack.requests.length;
+  if (target !== undefined) {
+    for (const { pack } of packs) await ledger.unsettle(target, pack.id, indexesOf(pack), "deadLettered");
+  }
+  const refusals = await sendEach(queue, packs);
+  const sent = packs.filter((_, i) => refusals[i] === undefined).map(({ receipt }) => receipt);
+  if (sent.length > 0) await deadLetters.delete(sent);
+  for (const receipt of sent) held.delete(receipt);
+  const refusal = refusals.find((error) => error !== undefined);
+  if (refusal === undefined) return;
+  if (target !== undefined) {
+    // They are dead letters after all.
+    for (const { pack } of packs.filter((_, i) => refusals[i] !== undefined)) {
+      await ledger.settle(target, pack.id, new Map(indexesOf(pack).map((index) => [index, "deadLettered"])));
+    }
+  }
+  throw refusal;
+}
+
+async function sendEach(
+  queue: QueueSender,
+  packs: readonly DeliveredPack[],
+): Promise<readonly (QueueError | undefined)[]> {
+  try {
+    return await queue.send(packs.map(({ pack }) => shareMessage(pack, pack.requests, { attempt: 0 })));
+  } catch (error) {
+    if (error instanceof QueueError) return packs.map(() => error);
+    throw error;
+  }
+}
+
+async function showAgain(deadLetters: QueueReceiver, receipts: ReadonlySet<string>): Promise<void> {
+  await Promise.all([...receipts].map((receipt) => deadLetters.extend(receipt, 0)));
+}
+
+function indexesOf(pack: Pack): number[] {
+  return pack.requests.map(({ index }) => index);
 }
 
 function reasonOf(body: string): string | undefined {

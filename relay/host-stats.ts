@@ -3,7 +3,7 @@ import { whyHeld } from "./live-target.ts";
 import { type OpenQueue, QueueError, type QueueFigures } from "./queue/port.ts";
 import type { Fate } from "./state/port.ts";
 import type { Stores } from "./stores.ts";
-import type { TargetControl } from "./target-control.ts";
+import { paceFactor, type TargetControl } from "./target-control.ts";
 
 /** What `GET /stats` of a host answers. */
 export interface HostStats {
@@ -51,13 +51,24 @@ export interface TargetStats {
   readonly problem?: string;
   /** Live settings, breaker and slowdown. */
   readonly control: TargetControl;
+  readonly live: LiveSettings;
   /** Why nothing is sent to the target now. */
   readonly held?: string;
 }
 
+/** What holds for a target now: as it is configured, or as it was changed since. */
+export interface LiveSettings {
+  readonly ratePerSecond: number | "unlimited";
+  readonly concurrency: number;
+  /** 0 to 1. */
+  readonly sample: number;
+  /** The share of the rate that the shadow gets while it has asked for less: 1/64 to 1. */
+  readonly paceFactor: number;
+}
+
 /** Reads all figures. Throws `StateError`; a queue that does not answer has a `problem`, and all others their figures. */
 export async function readHostStats(
-  stores: Stores,
+  stores: Pick<Stores, "ingress" | "targets" | "state">,
   targets: readonly TargetConfig[],
   nowMs = Date.now(),
 ): Promise<HostStats> {
@@ -89,6 +100,7 @@ export async function readHostStats(
           ...(requests !== undefined && { inQueue: requests }),
           ...(deadRequests !== undefined && { inDeadLetters: deadRequests }),
           control,
+          live: toLiveSettings(target, control, nowMs),
           ...(held !== undefined && { held }),
         },
       ];
@@ -109,6 +121,17 @@ export async function readHostStats(
       missingPacks: lastSequence - packs,
     })),
     targets: Object.fromEntries(byTarget),
+  };
+}
+
+function toLiveSettings(target: TargetConfig, control: TargetControl, nowMs: number): LiveSettings {
+  const { ratePerSecond = target.ratePerSecond, concurrency, sample } = control.settings ?? {};
+  return {
+    // JSON has no Infinity.
+    ratePerSecond: ratePerSecond === Number.POSITIVE_INFINITY ? "unlimited" : ratePerSecond,
+    concurrency: concurrency ?? target.concurrency,
+    sample: sample ?? target.sample.fraction,
+    paceFactor: paceFactor(control, nowMs),
   };
 }
 

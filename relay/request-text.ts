@@ -1,4 +1,5 @@
 import type { CapturedRequest } from "./captured-request.ts";
+import type { ShownRequest } from "./control-answers.ts";
 
 // Credentials are not shown: a terminal is recorded, shared and scrolled back.
 const secretHeaders: ReadonlySet<string> = new Set([
@@ -10,17 +11,39 @@ const secretHeaders: ReadonlySet<string> = new Set([
 ]);
 const shownBodyBytes = 2_000;
 
-/** A request as text, credentials left out and the body cut after 2,000 bytes. */
-export function formatRequest(request: CapturedRequest): string {
-  const lines = [`${request.method} ${request.path} HTTP/${request.version || "1.1"}`];
+/** A request without its credentials, the body cut after 2,000 bytes. */
+export function showRequest(request: CapturedRequest): ShownRequest {
+  const headers: { name: string; value: string }[] = [];
   for (let i = 0; i + 1 < request.headers.length; i += 2) {
     const [name, value] = [request.headers[i], request.headers[i + 1]];
-    lines.push(`${name}: ${isSecret(name) ? "…" : value}`);
+    headers.push({ name, value: isSecret(name) ? "…" : value });
   }
-  const body = Buffer.from(request.body.subarray(0, shownBodyBytes)).toString();
-  const more = request.body.length > shownBodyBytes ? ` … ${request.body.length} bytes in all` : "";
-  const state = request.bodyState === "complete" ? "" : `(body ${request.bodyState})\n`;
-  const head = [`# ${request.id} captured ${new Date(request.capturedAtMs).toISOString()}`, ...lines].map(printable);
+  const { id, method, path, version, bodyState } = request;
+  return {
+    id,
+    capturedAt: new Date(request.capturedAtMs).toISOString(),
+    method,
+    path,
+    version: version || "1.1",
+    headers,
+    bodyState,
+    bodyBytes: request.body.length,
+    body: Buffer.from(request.body.subarray(0, shownBodyBytes)).toString(),
+  };
+}
+
+/** A request as text, credentials left out and the body cut after 2,000 bytes. */
+export function formatRequest(request: CapturedRequest): string {
+  return formatShown(showRequest(request));
+}
+
+/** What `showRequest` has left of a request as text. */
+export function formatShown(request: ShownRequest): string {
+  const { id, capturedAt, method, path, version, headers, bodyState, bodyBytes, body } = request;
+  const lines = headers.map(({ name, value }) => `${name}: ${value}`);
+  const head = [`# ${id} captured ${capturedAt}`, `${method} ${path} HTTP/${version}`, ...lines].map(printable);
+  const state = bodyState === "complete" ? "" : `(body ${bodyState})\n`;
+  const more = bodyBytes > shownBodyBytes ? ` … ${bodyBytes} bytes in all` : "";
   return `${head.join("\n")}\n\n${state}${body.split("\n").map(printable).join("\n")}${more}`;
 }
 

@@ -4,8 +4,16 @@ import type { HostStats, TargetStats } from "../../relay/host-stats.ts";
 import { fates } from "../../relay/state/port.ts";
 import { promtool, promtoolMissing } from "../support/promtool.ts";
 
-const figures = { enqueued: 9, inQueue: 2, inDeadLetters: 3 };
-const target = { ...figures, fates: Object.fromEntries(fates.map((fate, i) => [fate, i])) } as unknown as TargetStats;
+const target: TargetStats = {
+  enqueued: 9,
+  messages: 1,
+  inQueue: 2,
+  deadMessages: 1,
+  inDeadLetters: 3,
+  fates: Object.fromEntries(fates.map((fate, i) => [fate, i])) as TargetStats["fates"],
+  control: {},
+  live: { ratePerSecond: 200, concurrency: 64, sample: 1, paceFactor: 1 },
+};
 const stats: HostStats = {
   ingress: { messages: 5, waiting: 700, deadLettered: 2, deadMessages: 1, expired: 4 },
   agents: [
@@ -33,12 +41,30 @@ describe("/readyz of a host", () => {
     });
   });
 
+  it("is 503 and names the target whose queue does not answer", async () => {
+    const away = { ...stats, targets: { staging: target, next: { ...target, problem: "denied" } } };
+
+    expect((await answer(async () => away, "/readyz")).text).toBe("the queue of next does not answer: denied\n");
+  });
+
   it("is 503 and says why while the state fails, though the process is healthy", async () => {
     const fails = () => Promise.reject(new Error("disk I/O error"));
 
     const { status, text } = await answer(fails, "/readyz");
-    expect([status, text]).toEqual([503, "queues and state on this machine cannot be read: disk I/O error\n"]);
+    expect([status, text]).toEqual([503, "queues and state cannot be read: disk I/O error\n"]);
     expect((await answer(fails, "/healthz")).status).toBe(200);
+  });
+});
+
+describe("/v1/health", () => {
+  it("is what /readyz says, as JSON", async () => {
+    const fails = () => Promise.reject(new Error("disk I/O error"));
+
+    expect(await answer(async () => stats, "/v1/health")).toEqual({ status: 200, text: '{"ready":true}' });
+    expect(await answer(fails, "/v1/health")).toEqual({
+      status: 503,
+      text: '{"ready":false,"reason":"queues and state cannot be read: disk I/O error"}',
+    });
   });
 });
 
@@ -64,6 +90,28 @@ describe("metrics of a host", () => {
     expect(text).not.toMatch(/^spoa_relay_ingress_waiting_packs /m);
   });
 
+  it("tell how a target is held back", async () => {
+    const control = { breaker: { openedAtMs: 1, probeAtMs: 2, probes: 0, reason: "refused" } };
+    const live = { ...target.live, ratePerSecond: "unlimited", paceFactor: 0.25 } as const;
+    const held = { ...target, control, live, held: "the breaker is open" };
+    const { text } = await answer(async () => ({ ...stats, targets: { a: target, b: held } }), "/metrics");
+
+    expect(valuesOf(text, "target_breaker_open")).toEqual({ a: "0", b: "1" });
+    expect(valuesOf(text, "target_held")).toEqual({ a: "0", b: "1" });
+    expect(valuesOf(text, "target_pace_factor")).toEqual({ a: "1", b: "0.25" });
+    expect(valuesOf(text, "target_rate_limit")).toEqual({ a: "200", b: "+Inf" });
+  });
+
+  it("leave out requests where a queue counts packs only", async () => {
+    const { inQueue: _, inDeadLetters: __, ...inSqs } = target;
+    const { text } = await answer(async () => ({ ...stats, targets: { a: target, b: inSqs } }), "/metrics");
+
+    expect(valuesOf(text, "target_waiting_packs")).toEqual({ a: "1", b: "1" });
+    expect(valuesOf(text, "target_waiting_requests")).toEqual({ a: "2" });
+    expect(valuesOf(text, "target_dead_letter_packs")).toEqual({ a: "1", b: "1" });
+    expect(valuesOf(text, "target_dead_letter_requests")).toEqual({ a: "3" });
+  });
+
   it("say that the state fails, and nothing else of it", async () => {
     const { status, text } = await answer(() => Promise.reject(new Error("disk I/O error")), "/metrics");
 
@@ -78,3 +126,9 @@ describe("metrics of a host", () => {
     expect(promtool(["check", "metrics"], text)).toEqual({ ok: true, output: "" });
   });
 });
+
+/** A metric's values by target. */
+function valuesOf(text: string, name: string): Readonly<Record<string, string>> {
+  const samples = text.matchAll(new RegExp(`^spoa_relay_${name}\\{target="(\\w+)"\\} (.+)$`, "gm"));
+  return Object.fromEntries(Array.from(samples, ([, target, value]) => [target, value]));
+}

@@ -120,6 +120,8 @@ function counted(...counts: (readonly [Fate, number])[]): Record<Fate, number> {
   return { ...none, ...Object.fromEntries(counts) } as Record<Fate, number>;
 }
 
+const live = { ratePerSecond: 1, concurrency: 1, sample: 1, paceFactor: 1 };
+
 type Arrival = Partial<IngressStats> & { readonly agent?: string; readonly requests?: number; readonly packs?: number };
 
 function hostStats(
@@ -129,7 +131,7 @@ function hostStats(
   return {
     ingress: { messages: 0, waiting: 0, deadLettered: 0, deadMessages: 0, expired: 0, ...ingress },
     agents: [{ agent, requests, packs, missingPacks: 0 }],
-    targets: { staging: { enqueued: 0, fates: counted(), inQueue: 0, inDeadLetters: 0, ...target } },
+    targets: { staging: { enqueued: 0, fates: counted(), inQueue: 0, inDeadLetters: 0, control: {}, live, ...target } },
   };
 }
 

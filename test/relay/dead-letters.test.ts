@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { describeDeadLetter, redrive } from "../../relay/dead-letters.ts";
+import { describeDeadLetter, type RedriveOptions, redrive } from "../../relay/dead-letters.ts";
 import { shareMessage } from "../../relay/message.ts";
+import { type OutgoingMessage, QueueError } from "../../relay/queue/port.ts";
 import { pack, packIn, packMessage, requests } from "../support/packs.ts";
 import { ReplayBench } from "../support/replay-bench.ts";
 import { ShadowServer } from "../support/shadow-server.ts";
@@ -10,13 +11,14 @@ describe("describeDeadLetter", () => {
     const bench = new ReplayBench({});
     const whole = pack({ requests: requests(2, { capturedAtMs: 1_790_000_000_000 }) });
     await bench.queue.deadLetters.send([shareMessage(whole, whole.requests, { attempt: 3, reason: "refused" })]);
-    const [letter] = bench.queue.deadLetters.list({ max: 10 });
+    const [letter] = await bench.queue.deadLetters.browse(10);
 
     expect(describeDeadLetter(letter)).toEqual({
-      messageId: letter.messageId,
+      id: letter.messageId,
       requests: 2,
       reason: "refused",
       firstCapturedAt: "2026-09-21T14:13:20.000Z",
+      sentAt: new Date(bench.nowMs).toISOString(),
     });
   });
 
@@ -26,7 +28,10 @@ describe("describeDeadLetter", () => {
     ["nothing", { body: "x" }, "unknown"],
     ["no control characters", { body: '{"reason":"a\\u001b[2Jb\\n"}' }, "a\\x1b[2Jb\\x0a"],
   ])("finds %s", (_, letter, reason) => {
-    expect(describeDeadLetter({ messageId: "1", requests: 1, ...letter }).reason).toBe(reason);
+    const { requests: count, firstCapturedAt, ...described } = describeDeadLetter({ ...foreign, ...letter });
+
+    expect(described).toEqual({ id: "1", reason, sentAt: "1970-01-01T00:00:00.000Z" });
+    expect([count, firstCapturedAt]).toEqual([undefined, undefined]);
   });
 });
 
@@ -38,44 +43,68 @@ describe("redrive", () => {
     await bench.replayAll();
     const before = await bench.fates();
     shadow.behaviour = () => ({ status: 201 });
-    const redriven = await redriveAll(bench);
+    const redriven = await redriveFrom(bench);
     const between = await bench.fates();
     const [delivery] = await bench.receive();
     await bench.invoke([delivery]);
 
     expect(before).toEqual({ "answered.2xx": 1, deadLettered: 2 });
-    expect(redriven).toEqual({ requests: 2, undecodable: 0 });
+    expect(redriven).toEqual({ messages: 1, requests: 2, undecodable: 0, done: true });
     expect(between).toEqual({ "answered.2xx": 1 });
     expect(packIn(delivery)).toMatchObject({ id: pack().id, attempt: 0 });
     expect(await bench.fates()).toEqual({ "answered.2xx": 3 });
-    expect(bench.deadLetters()).toEqual([]);
+    expect(await bench.deadLetters()).toEqual([]);
     expect(shadow.paths.filter((path) => path === "/0").length).toBe(1);
   });
 
   it("sends only the one that is named, and leaves the others to be received at once", async () => {
     const bench = await benchWithDeadLetters(25);
-    const letters = bench.queue.deadLetters.list({ max: 100 });
-    const redriven = await redriveAll(bench, letters[13].messageId);
+    const letters = await bench.queue.deadLetters.browse(100);
+    const redriven = await redriveFrom(bench, { messageId: letters[13].messageId });
 
-    expect(redriven).toEqual({ requests: 1, undecodable: 0 });
+    expect(redriven).toEqual({ messages: 1, requests: 1, undecodable: 0, done: true });
     expect(packIn((await bench.receive())[0]).sequence).toBe(13);
     expect((await receiveDead(bench)).length).toBe(10);
     expect(bench.queue.deadLetters.depth().messages).toBe(24);
   });
 
-  it("sends all of them, however many there are", async () => {
+  it("sends all of them", async () => {
     const bench = await benchWithDeadLetters(25);
 
-    expect(await redriveAll(bench)).toEqual({ requests: 25, undecodable: 0 });
+    expect(await redriveFrom(bench)).toEqual({ messages: 25, requests: 25, undecodable: 0, done: true });
     expect(bench.queue.depth().requests).toBe(25);
     expect(bench.queue.deadLetters.depth().messages).toBe(0);
   });
 
+  it("ends after as many as it may send, and goes on with the others", async () => {
+    const bench = await benchWithDeadLetters(25);
+
+    expect(await redriveFrom(bench, { maxMessages: 12 })).toMatchObject({ messages: 12, done: false });
+    expect(bench.queue.deadLetters.depth().messages).toBe(13);
+    expect(await redriveFrom(bench, { maxMessages: 13 })).toMatchObject({ messages: 13, done: false });
+    expect(await redriveFrom(bench, { maxMessages: 12 })).toMatchObject({ messages: 0, done: true });
+  });
+
+  it("ends when its time is over", async () => {
+    const bench = await benchWithDeadLetters(3);
+
+    expect(await redriveFrom(bench, { maxMs: 0 })).toMatchObject({ messages: 0, done: false });
+    expect((await receiveDead(bench)).length).toBe(3);
+  });
+
+  it("gets past those that cannot be decoded, however many are in front", async () => {
+    const bench = new ReplayBench({});
+    await bench.queue.deadLetters.send(Array.from({ length: 15 }, () => garbage));
+    await bench.queue.deadLetters.send([packMessage()]);
+
+    expect(await redriveFrom(bench, { maxMessages: 1 })).toMatchObject({ messages: 1, undecodable: 15, done: false });
+  });
+
   it("leaves what cannot be decoded where it is", async () => {
     const bench = await benchWithDeadLetters(1);
-    await bench.queue.deadLetters.send([{ body: "{}", pack: Buffer.from("garbage"), requests: 4 }]);
+    await bench.queue.deadLetters.send([garbage]);
 
-    expect(await redriveAll(bench)).toEqual({ requests: 1, undecodable: 1 });
+    expect(await redriveFrom(bench)).toEqual({ messages: 1, requests: 1, undecodable: 1, done: true });
     expect(bench.queue.deadLetters.depth()).toEqual({ messages: 1, requests: 4 });
     expect((await receiveDead(bench)).length).toBe(1);
   });
@@ -83,10 +112,50 @@ describe("redrive", () => {
   it("finds no letter of that number", async () => {
     const bench = await benchWithDeadLetters(2);
 
-    expect(await redriveAll(bench, "4711")).toEqual({ requests: 0, undecodable: 0 });
+    expect(await redriveFrom(bench, { messageId: "4711" })).toMatchObject({ messages: 0, undecodable: 0, done: true });
     expect(bench.queue.deadLetters.depth().messages).toBe(2);
   });
+
+  it("leaves those with the ledger and among the dead letters that the queue does not take", async () => {
+    const { bench, before } = await benchWithSettledDeadLetters();
+    const refuses = (taken: number) => ({
+      maxMessageBytes: 1,
+      async send(messages: readonly OutgoingMessage[]) {
+        const errors = await bench.queue.send(messages.slice(0, taken));
+        return [...errors, ...messages.slice(taken).map(() => new QueueError("UNAVAILABLE", "away"))];
+      },
+    });
+
+    await expect(redriveFrom(bench, { queue: refuses(1) })).rejects.toThrow("away");
+
+    expect(before).toEqual({ deadLettered: 3 });
+    expect(await bench.fates()).toEqual({ deadLettered: 2 });
+    expect(bench.queue.depth().messages).toBe(1);
+    expect((await receiveDead(bench)).length).toBe(2);
+  });
+
+  it("leaves all where the queue is away", async () => {
+    const { bench, before } = await benchWithSettledDeadLetters();
+    const away = { maxMessageBytes: 1, send: () => Promise.reject(new QueueError("UNAVAILABLE", "away")) };
+
+    await expect(redriveFrom(bench, { queue: away })).rejects.toThrow("away");
+
+    expect(await bench.fates()).toEqual(before);
+    expect((await receiveDead(bench)).length).toBe(3);
+  });
 });
+
+const foreign = { messageId: "1", body: "x", pack: new Uint8Array(), sentAtMs: 0 };
+const garbage = { body: "{}", pack: Buffer.from("garbage"), requests: 4 };
+
+/** Three packs with a request each that a shadow has not taken. */
+async function benchWithSettledDeadLetters() {
+  const shadow = await ShadowServer.start(() => "reset");
+  const bench = new ReplayBench({ url: shadow.url, attempts: 1 });
+  for (let sequence = 0; sequence < 3; sequence++) await bench.send(packMessage({ sequence, requests: requests(1) }));
+  await bench.replayAll();
+  return { bench, before: await bench.fates() };
+}
 
 async function benchWithDeadLetters(count: number): Promise<ReplayBench> {
   const bench = new ReplayBench({});
@@ -96,8 +165,10 @@ async function benchWithDeadLetters(count: number): Promise<ReplayBench> {
   return bench;
 }
 
-async function redriveAll(bench: ReplayBench, messageId?: string) {
-  return redrive("staging", bench.queue, bench.queue.deadLetters, bench.state, messageId);
+async function redriveFrom(bench: ReplayBench, changes: Partial<RedriveOptions> = {}) {
+  const { queue, state } = bench;
+  const options = { queue, deadLetters: queue.deadLetters, target: "staging", ledger: state };
+  return redrive({ ...options, maxMessages: 100, maxMs: 10_000, waitMs: 0, ...changes });
 }
 
 async function receiveDead(bench: ReplayBench) {

@@ -42,7 +42,7 @@ describe("queue: in the configuration", () => {
   it.each([
     ["redis:./data", /queue: must be embedded:DIRECTORY or the URL of an SQS queue, such as https:/],
     ["embedded:", /queue: must be embedded:DIRECTORY or the URL/],
-    ["http://[/x", /queue: must be embedded:DIRECTORY or the URL/],
+    ["http://[/x", /queue: must be the URL of an SQS queue, such as https:/],
     [`${sqs}.fifo`, /queue: must be a standard queue/],
     ["https://sqs.eu-central-1.amazonaws.com/packs", /queue: must end with \/ACCOUNT\/NAME/],
   ])("refuses %s", (queue, text) => {
@@ -77,7 +77,7 @@ describe("openIngress", () => {
     await ingress.queue.send([message({ requests: 7 }), message({ requests: 5 })]);
 
     expect(await receive(ingress.queue)).toHaveLength(2);
-    expect(await ingress.depth()).toEqual({ messages: 2, requests: 12, expiredRequests: 0 });
+    expect(await ingress.figures()).toMatchObject({ messages: 2, requests: 12, expiredRequests: 0 });
   });
 
   it.each([

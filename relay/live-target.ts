@@ -1,7 +1,7 @@
 import type { TargetConfig } from "./config.ts";
 import type { Outcome } from "./outcome.ts";
 import { type Controls, StateError } from "./state/port.ts";
-import { claimProbe, closeBreaker, openBreaker, paceFactor, slowDown, type TargetControl } from "./target-control.ts";
+import { claimProbe, closeBreaker, delayProbe, openBreaker, paceFactor, slowDown, type TargetControl } from "./target-control.ts";
 import { isWithin } from "./times.ts";
 
 /** What a request may do that asks for admission. */
@@ -91,13 +91,12 @@ export class LiveTarget {
     const { breaker } = this.#control;
     const nowMs = this.#now();
     if (!breaker || nowMs < breaker.probeAtMs || whyClosed(this.config, this.#control, nowMs)) return "wait";
-    const { probeAfterMs: afterMs } = this.config.breaker;
-    const probe = { afterMs, timeoutMs: this.config.timeoutMs };
-    return (await this.#change((control) => claimProbe(control, nowMs, probe), 1)) ? "probe" : "wait";
+    const claim = (control: TargetControl) => claimProbe(control, nowMs, this.config.timeoutMs);
+    return (await this.#change(claim, 1)) ? "probe" : "wait";
   }
 
   /** Learns from what came of a request: opens and closes the breaker, lowers the pace. Never rejects. */
-  async note(outcome: Outcome): Promise<void> {
+  async note(outcome: Outcome, admission: Admission): Promise<void> {
     if (outcome.kind === "answered") return this.#noteAnswer();
     if (outcome.kind === "undelivered" && outcome.retryAfterMs !== undefined) {
       this.#failures = 0;
@@ -106,6 +105,7 @@ export class LiveTarget {
     if (outcome.kind !== "undelivered" && outcome.kind !== "timedOut") return;
     this.#failures++;
     const { failures, probeAfterMs } = this.config.breaker;
+    if (admission === "probe") return this.#changeOnce((control) => delayProbe(control, this.#now(), probeAfterMs));
     if (this.#failures < failures) return;
     await this.#changeOnce((control) => openBreaker(control, this.#now(), probeAfterMs, outcome.reason));
   }

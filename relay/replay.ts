@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FigureBook } from "./figure-book.ts";
 import { KeyTurns } from "./key-turns.ts";
-import type { LiveTarget } from "./live-target.ts";
+import type { Admission, LiveTarget } from "./live-target.ts";
 import { isBodyIncomplete, type OutboundRequest, prepareOutbound } from "./outbound.ts";
 import { isIdempotent, type Outcome } from "./outcome.ts";
 import type { Pacer } from "./pacer.ts";
@@ -187,7 +187,8 @@ class PackReplay {
     } catch {
       return undefined;
     }
-    if (!this.#isExpired(request) && !(await this.#waitForSlot())) {
+    const admission = this.#isExpired(request) ? "wait" : await this.#waitForSlot();
+    if (!admission) {
       permits.release();
       return undefined;
     }
@@ -196,7 +197,7 @@ class PackReplay {
       onSettled(request.index, "expired");
       return { end: done };
     }
-    const end = this.#send(request, prepared.request).finally(() => {
+    const end = this.#send(request, prepared.request, admission).finally(() => {
       permits.release();
       this.#underWay.delete(end);
     });
@@ -204,24 +205,24 @@ class PackReplay {
     return { end };
   }
 
-  /** False where the signal was raised, no slots can be leased, or the target is held and nobody waits. */
-  async #waitForSlot(): Promise<boolean> {
+  /** Undefined where the signal was raised, no slots can be leased, or the target is held and nobody waits. */
+  async #waitForSlot(): Promise<Admission | undefined> {
     const { live, pacer } = this.#lane;
     const { signal, patient } = this.#options;
     try {
       for (;;) {
         const admission = await live.admit();
-        if (admission === "probe") return true;
+        if (admission === "probe") return admission;
         if (admission === "send") break;
-        if (!patient) return false;
+        if (!patient) return undefined;
         await sleep(heldPollMs, undefined, { signal });
       }
       await pacer.acquire(signal);
-      return true;
+      return "send";
     } catch (error) {
       // Not thrown on: what came of the requests before would be lost, and they would be sent again.
       if (!signal.aborted) this.#failure = error as Error;
-      return false;
+      return undefined;
     }
   }
 
@@ -230,13 +231,13 @@ class PackReplay {
     return maxAgeMs !== undefined && Date.now() - request.capturedAtMs > maxAgeMs;
   }
 
-  async #send(request: PackedRequest, outbound: OutboundRequest): Promise<Ended> {
+  async #send(request: PackedRequest, outbound: OutboundRequest, admission: Admission): Promise<Ended> {
     const { transport, live, figures } = this.#lane;
     const startedAtMs = performance.now();
     const outcome = await transport.send(outbound);
     if (outcome.kind === "answered") figures.countAnswer(performance.now() - startedAtMs);
     else if (outcome.kind !== "unsendable" && outcome.kind !== "stopped") figures.count(outcome.kind);
-    live.note(outcome);
+    live.note(outcome, admission);
     return this.#take(request, outcome);
   }
 

@@ -71,19 +71,21 @@ export function openBreaker(
 }
 
 /**
- * Takes the right to send the one request that finds out whether the shadow is back. The next probe is due after twice the
- * time, half a minute at most, but not before this one must have ended, whatever becomes of who has the right.
+ * Takes the right to send the one request that finds out whether the shadow is back. Nobody else has it before this request
+ * must have ended, whatever becomes of its sender.
  */
-export function claimProbe(
-  control: TargetControl,
-  nowMs: number,
-  probe: { readonly afterMs: number; readonly timeoutMs: number },
-): TargetControl {
+export function claimProbe(control: TargetControl, nowMs: number, timeoutMs: number): TargetControl {
   const { breaker } = control;
   if (!breaker || nowMs < breaker.probeAtMs) return control;
-  const { afterMs, timeoutMs } = probe;
-  const waitMs = Math.max(afterMs, timeoutMs, Math.min(maxProbeWaitMs, afterMs * 2 ** (breaker.probes + 1)));
-  return { ...control, breaker: { ...breaker, probes: breaker.probes + 1, probeAtMs: nowMs + waitMs } };
+  return { ...control, breaker: { ...breaker, probes: breaker.probes + 1, probeAtMs: nowMs + timeoutMs } };
+}
+
+/** What follows from a probe that has failed: the next one after twice the time, half a minute at most. */
+export function delayProbe(control: TargetControl, nowMs: number, probeAfterMs: number): TargetControl {
+  const { breaker } = control;
+  if (!breaker) return control;
+  const waitMs = Math.min(maxProbeWaitMs, probeAfterMs * 2 ** breaker.probes);
+  return { ...control, breaker: { ...breaker, probeAtMs: nowMs + waitMs } };
 }
 
 export function closeBreaker(control: TargetControl): TargetControl {

@@ -182,6 +182,61 @@ describe("host", () => {
   });
 });
 
+describe("host: a shadow in trouble", () => {
+  it("gets fewer requests while it answers 429 with Retry-After, and the whole rate again later", async () => {
+    let refusing = true;
+    const shadow = await ShadowServer.start(() =>
+      refusing ? { status: 429, headers: { "retry-after": "0" } } : { status: 200 },
+    );
+    const bench = await HostBench.start({ one: { shadow, rate: "500/s", keys: "attempts: 100" } });
+    await bench.enqueue(packMessage({ requests: requests(300) }));
+    const slowed = await bench.statsUntil(({ one }) => one.live.paceFactor < 0.3);
+    refusing = false;
+    const recovering = await bench.statsUntil(({ one }) => one.live.paceFactor > slowed.targets.one.live.paceFactor);
+    const settled = await bench.statsOnceSettled();
+
+    expect(slowed.targets.one).toMatchObject({ live: { ratePerSecond: 500 }, control: { slowdown: {} } });
+    expect(slowed.targets.one.held).toBeUndefined();
+    expect(recovering.targets.one.live.paceFactor).toBeLessThan(1);
+    expect(settled.targets.one.fates).toMatchObject({ "answered.2xx": 300, deadLettered: 0 });
+  });
+
+  it("opens its breaker, sends single requests to find out, and closes it again", async () => {
+    let failing = true;
+    const shadow = await ShadowServer.start(() => (failing ? "reset" : { status: 200 }));
+    const keys = "attempts: 100\n    concurrency: 4\n    breaker: { failures: 5, probeAfter: 300ms }";
+    const bench = await HostBench.start({ one: { shadow, keys } });
+    await bench.enqueue(packMessage({ requests: requests(100) }));
+    const open = await bench.statsUntil(({ one }) => (one.control.breaker?.probes ?? 0) >= 2);
+    const { length } = shadow.received;
+    failing = false;
+    const settled = await bench.statsOnceSettled();
+
+    expect(open.targets.one.held).toMatch(/^the breaker is open since /);
+    // Those that opened it, those under way by then, and the probes.
+    expect(length).toBeLessThanOrEqual(5 + 4 + 4 + 2);
+    expect(settled.targets.one.held).toBeUndefined();
+    expect(settled.targets.one.fates).toMatchObject({ "answered.2xx": 100, deadLettered: 0 });
+  });
+
+  it("sends nothing outside a target's times, and says so", async () => {
+    const shadow = await ShadowServer.start();
+    const other = await ShadowServer.start();
+    const bench = await HostBench.start({
+      night: { shadow, keys: "blackout: 00:00-24:00 UTC" },
+      always: { shadow: other },
+    });
+    await bench.enqueue(packMessage({ requests: requests(10) }));
+    await other.arrived(10);
+    const { targets } = await bench.statsUntil(({ night }) => night.inQueue === 10);
+    await bench.host.stop();
+
+    expect(targets.night.held).toBe("blackout 00:00-24:00 UTC");
+    expect(shadow.received).toEqual([]);
+    expect((await bench.readStores()).targets.night).toMatchObject({ inQueue: 10, inDeadLetters: 0 });
+  });
+});
+
 interface BenchTarget {
   readonly shadow: ShadowServer;
   readonly rate?: string;
@@ -257,6 +312,15 @@ class HostBench {
 
   async stats(): Promise<HostStats> {
     return JSON.parse(await this.get("/stats"));
+  }
+
+  async statsUntil(holds: (targets: HostStats["targets"]) => boolean): Promise<HostStats> {
+    let stats = await this.stats();
+    await until(async () => {
+      stats = await this.stats();
+      return holds(stats.targets);
+    });
+    return stats;
   }
 
   /** When nothing waits any more. */

@@ -72,9 +72,9 @@ describe("LiveTarget: settings", () => {
 describe("LiveTarget: breaker", () => {
   it("opens after so many failures one after the other, and not before", async () => {
     const bench = new LiveBench({ breaker: { failures: 3, probeAfterMs: 1_000 } });
-    for (const outcome of [refused, refused, answered, refused, refused]) await bench.live.note(outcome);
+    for (const outcome of [refused, refused, answered, refused, refused]) await bench.live.note(outcome, "send");
     const before = await bench.live.admit();
-    await bench.live.note(refused);
+    await bench.live.note(refused, "send");
 
     expect([before, await bench.live.admit()]).toEqual(["send", "wait"]);
     expect(bench.live.held).toMatch(/^the breaker is open since .*: ECONNREFUSED$/);
@@ -83,10 +83,10 @@ describe("LiveTarget: breaker", () => {
   it("lets one probe through, of all workers, and closes for all when it is answered", async () => {
     const bench = new LiveBench({ breaker: { failures: 1, probeAfterMs: 1_000 } });
     const other = bench.another();
-    await bench.live.note(refused);
+    await bench.live.note(refused, "send");
     bench.nowMs += 1_000;
     const admissions = await Promise.all([bench.live.admit(), other.admit(), bench.live.admit()]);
-    await bench.live.note(answered);
+    await bench.live.note(answered, "send");
     bench.nowMs += 1_000;
 
     expect(admissions.sort()).toEqual(["probe", "wait", "wait"]);
@@ -95,12 +95,12 @@ describe("LiveTarget: breaker", () => {
 
   it("stays open when the probe fails, and waits for longer", async () => {
     const bench = new LiveBench({ breaker: { failures: 1, probeAfterMs: 1_000 }, timeoutMs: 500 });
-    await bench.live.note(refused);
+    await bench.live.note(refused, "send");
     const probes = [];
     for (let s = 0; s <= 8; s++, bench.nowMs += 1_000) {
       const admission = await bench.live.admit();
       if (admission === "probe") probes.push(s);
-      if (admission === "probe") await bench.live.note(refused);
+      if (admission === "probe") await bench.live.note(refused, admission);
     }
 
     expect(probes).toEqual([1, 3, 7]);
@@ -108,7 +108,7 @@ describe("LiveTarget: breaker", () => {
 
   it("sends no probe to a target that is paused", async () => {
     const bench = new LiveBench({ breaker: { failures: 1, probeAfterMs: 1_000 } });
-    await bench.live.note(refused);
+    await bench.live.note(refused, "send");
     await bench.change({ paused: true });
     bench.nowMs += 5_000;
 
@@ -119,8 +119,8 @@ describe("LiveTarget: breaker", () => {
 describe("LiveTarget: a shadow that asks for less", () => {
   it("gets half, and the whole again later", async () => {
     const bench = new LiveBench({ ratePerSecond: 100 });
-    await bench.live.note(overloaded);
-    await bench.live.note(overloaded);
+    await bench.live.note(overloaded, "send");
+    await bench.live.note(overloaded, "send");
     const half = bench.live.ratePerSecond;
     bench.nowMs += 10_000;
     await bench.live.admit();
@@ -130,14 +130,14 @@ describe("LiveTarget: a shadow that asks for less", () => {
 
   it("gets fewer at once where its rate has no limit", async () => {
     const bench = new LiveBench({ concurrency: 8 });
-    await bench.live.note(overloaded);
+    await bench.live.note(overloaded, "send");
 
     expect([bench.live.ratePerSecond, bench.live.concurrency]).toEqual([Number.POSITIVE_INFINITY, 4]);
   });
 
   it("has not failed", async () => {
     const bench = new LiveBench({ breaker: { failures: 2, probeAfterMs: 1_000 } });
-    for (const outcome of [refused, overloaded, refused]) await bench.live.note(outcome);
+    for (const outcome of [refused, overloaded, refused]) await bench.live.note(outcome, "send");
 
     expect(await bench.live.admit()).toBe("send");
   });

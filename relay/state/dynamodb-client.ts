@@ -8,6 +8,7 @@ import {
   QueryCommand,
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
+import { Semaphore } from "../semaphore.ts";
 import { toStateError } from "./dynamodb-error.ts";
 import { StateError } from "./port.ts";
 
@@ -39,8 +40,10 @@ export interface Changed {
   readonly item: Item | undefined;
 }
 
-/** How long a call may take, retries and all. */
-export const callTimeoutMs = 3_000;
+// How long a call may take, retries and all, and how long it may wait for its turn before.
+const callTimeoutMs = 3_000;
+// Fewer than the SDK has connections: what waits for one would run out of time, and leases could not overtake it.
+const callsAtOnce = 32;
 const connectTimeoutMs = 1_000;
 const maxAttempts = 2;
 const keysPerBatch = 100;
@@ -52,6 +55,7 @@ export class StateClient {
   readonly #place: StateTablePlace;
   readonly #client: DynamoDBClient;
   readonly #onceClient: DynamoDBClient;
+  readonly #turns = new Semaphore(callsAtOnce);
   #answered = false;
 
   constructor(place: StateTablePlace) {
@@ -72,10 +76,13 @@ export class StateClient {
     this.#client.destroy();
   }
 
-  async get(key: ItemKey, withinMs = callTimeoutMs): Promise<Item | undefined> {
+  /** With a time it does not wait for its turn. */
+  async get(key: ItemKey, withinMs?: number): Promise<Item | undefined> {
     const command = new GetItemCommand({ TableName: this.#place.table, Key: toKey(key), ConsistentRead: true });
-    const { Item } = await this.#call("GetItem", withinMs, (abortSignal) =>
-      this.#client.send(command, { abortSignal }),
+    const { Item } = await this.#call(
+      "GetItem",
+      (abortSignal) => this.#client.send(command, { abortSignal }),
+      withinMs,
     );
     return Item;
   }
@@ -91,7 +98,7 @@ export class StateClient {
           throw new StateError(`DynamoDB throttles table ${table}: it reads no further items`);
         if (retries > 0) await sleep(25 * 2 ** retries);
         const command = new BatchGetItemCommand({ RequestItems: { [table]: { Keys: left, ConsistentRead: true } } });
-        const { Responses, UnprocessedKeys } = await this.#call("BatchGetItem", callTimeoutMs, (abortSignal) =>
+        const { Responses, UnprocessedKeys } = await this.#call("BatchGetItem", (abortSignal) =>
           this.#client.send(command, { abortSignal }),
         );
         items.push(...(Responses?.[table] ?? []));
@@ -116,7 +123,7 @@ export class StateClient {
         },
         ...(next && { ExclusiveStartKey: next }),
       });
-      const { Items, LastEvaluatedKey } = await this.#call("Query", callTimeoutMs, (abortSignal) =>
+      const { Items, LastEvaluatedKey } = await this.#call("Query", (abortSignal) =>
         this.#client.send(command, { abortSignal }),
       );
       items.push(...(Items ?? []));
@@ -127,9 +134,9 @@ export class StateClient {
 
   /**
    * Writes where the condition holds. Not written does not mean that it was not written by a first attempt whose answer was
-   * lost: only the item tells.
+   * lost: only the item tells. With a time it does not wait for its turn.
    */
-  async update(key: ItemKey, change: Change, withinMs = callTimeoutMs): Promise<Changed> {
+  async update(key: ItemKey, change: Change, withinMs?: number): Promise<Changed> {
     const command = new UpdateItemCommand({
       TableName: this.#place.table,
       Key: toKey(key),
@@ -140,14 +147,11 @@ export class StateClient {
       ReturnValues: "UPDATED_NEW",
       ReturnValuesOnConditionCheckFailure: "ALL_OLD",
     });
-    const { written, item } = await this.#call("UpdateItem", withinMs, async (abortSignal) => {
-      try {
-        return { written: true, item: (await this.#client.send(command, { abortSignal })).Attributes };
-      } catch (error) {
-        if ((error as Error).name !== "ConditionalCheckFailedException") throw error;
-        return { written: false, item: (error as { readonly Item?: Item }).Item };
-      }
-    });
+    const { written, item } = await this.#call(
+      "UpdateItem",
+      (abortSignal) => this.#updateIf(command, abortSignal),
+      withinMs,
+    );
     // Emulators do not tell, and nobody tells of an item that is not there.
     return written || item ? { written, item } : { written, item: await this.get(key, withinMs) };
   }
@@ -161,16 +165,40 @@ export class StateClient {
       ...(change.names && { ExpressionAttributeNames: change.names }),
       ExpressionAttributeValues: change.values,
     });
-    await this.#call("UpdateItem", callTimeoutMs, (abortSignal) => this.#onceClient.send(command, { abortSignal }));
+    await this.#call("UpdateItem", (abortSignal) => this.#onceClient.send(command, { abortSignal }));
   }
 
   async delete(key: ItemKey): Promise<void> {
     const command = new DeleteItemCommand({ TableName: this.#place.table, Key: toKey(key) });
-    await this.#call("DeleteItem", callTimeoutMs, (abortSignal) => this.#client.send(command, { abortSignal }));
+    await this.#call("DeleteItem", (abortSignal) => this.#client.send(command, { abortSignal }));
+  }
+
+  async #updateIf(command: UpdateItemCommand, abortSignal: AbortSignal): Promise<Changed> {
+    try {
+      return { written: true, item: (await this.#client.send(command, { abortSignal })).Attributes };
+    } catch (error) {
+      if ((error as Error).name !== "ConditionalCheckFailedException") throw error;
+      return { written: false, item: (error as { readonly Item?: Item }).Item };
+    }
+  }
+
+  async #call<T>(action: string, work: (deadline: AbortSignal) => Promise<T>, withinMs?: number): Promise<T> {
+    if (withinMs !== undefined) return this.#answer(action, work, withinMs);
+    try {
+      await this.#turns.acquire(AbortSignal.timeout(callTimeoutMs));
+    } catch (error) {
+      const late = new Error(`not asked within ${callTimeoutMs} ms, so many calls were before`, { cause: error });
+      throw toStateError(Object.assign(late, { code: "ETIMEDOUT" }), { action, ...this.#place });
+    }
+    try {
+      return await this.#answer(action, work, callTimeoutMs);
+    } finally {
+      this.#turns.release();
+    }
   }
 
   // The SDK's own request timeout ends with the headers: a body that stops half way would hold the call for ever.
-  async #call<T>(action: string, withinMs: number, work: (deadline: AbortSignal) => Promise<T>): Promise<T> {
+  async #answer<T>(action: string, work: (deadline: AbortSignal) => Promise<T>, withinMs: number): Promise<T> {
     // Before the first answer there are credentials to be fetched and a connection to be made.
     const limitMs = this.#answered ? withinMs : Math.max(withinMs, callTimeoutMs);
     const deadline = AbortSignal.timeout(limitMs);

@@ -31,7 +31,7 @@ export async function createStateTable(client: DynamoDBClient, table: string): P
       ],
     }),
   );
-  await waitUntilTableExists({ client, maxWaitTime: 60, minDelay: 1, maxDelay: 2 }, { TableName: table });
+  await waitUntilTableExists({ client, maxWaitTime: 60, minDelay: 0.1, maxDelay: 2 }, { TableName: table });
   try {
     await client.send(
       new UpdateTimeToLiveCommand({

@@ -3,15 +3,19 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse, r
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
 
-/** A call as it came: the action and the JSON of its body. */
+/** A call as it came: the action, the JSON of its body and, once there is one, that of its answer. */
 export interface DynamoDbCall {
   readonly action: string;
   // biome-ignore lint/suspicious/noExplicitAny: whatever the SDK sends.
   readonly body: any;
+  // biome-ignore lint/suspicious/noExplicitAny: whatever it gets.
+  answer?: any;
 }
 
-/** `loses the answer`: the call is made, but whoever made it does not hear of it. */
-export type CallFate = "goes through" | "is refused" | "loses the answer";
+/**
+ * `loses the answer`: the call is made, but whoever made it does not hear of it. A function answers instead of DynamoDB.
+ */
+export type CallFate = "goes through" | "is refused" | "loses the answer" | ((response: ServerResponse) => void);
 
 /** A door in front of DynamoDB that counts the calls and decides about each. */
 export class DynamoDbProxy {
@@ -22,7 +26,7 @@ export class DynamoDbProxy {
   decide: (call: DynamoDbCall) => CallFate | Promise<CallFate> = () => "goes through";
   readonly #target: URL;
 
-  static async start(endpoint: string): Promise<DynamoDbProxy> {
+  static async start(endpoint = "http://127.0.0.1"): Promise<DynamoDbProxy> {
     const server = createServer((incoming, response) => proxy.#pass(incoming, response));
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
@@ -61,21 +65,32 @@ export class DynamoDbProxy {
   async #pass(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await readAll(incoming);
     const action = String(incoming.headers["x-amz-target"]).replace("DynamoDB_20120810.", "");
-    const call = { action, body: JSON.parse(body.toString()) };
+    const call: DynamoDbCall = { action, body: JSON.parse(body.toString()) };
     const fate = await this.decide(call);
     if (fate === "is refused") {
       incoming.socket.destroy();
       return;
     }
     this.calls.push(call);
+    if (typeof fate === "function") {
+      fate(response);
+      return;
+    }
     const { hostname, port } = this.#target;
     const { method = "POST", url = "/", headers } = incoming;
     const outgoing = send({ hostname, port, method, path: url, headers }).end(body);
     const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
     const answered = await readAll(answer);
+    call.answer = JSON.parse(answered.toString());
     if (fate === "loses the answer") incoming.socket.destroy();
     else response.writeHead(answer.statusCode ?? 500, answer.headers).end(answered);
   }
+}
+
+/** Refuses a call as DynamoDB does. */
+export function refusal(status: number, code: string, more: object = { message: "for a reason" }): CallFate {
+  const body = JSON.stringify({ __type: `com.amazonaws.dynamodb.v20120810#${code}`, ...more });
+  return (response) => response.writeHead(status, { "content-type": "application/x-amz-json-1.0" }).end(body);
 }
 
 async function readAll(message: IncomingMessage): Promise<Buffer> {

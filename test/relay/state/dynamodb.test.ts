@@ -1,8 +1,11 @@
-import { beforeEach, vi } from "vitest";
+import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { horizonUs } from "../../../relay/pacing.ts";
 import { DynamoDbState } from "../../../relay/state/dynamodb.ts";
 import { describeSharedState } from "../../contract/shared-state-contract.ts";
 import { describeState } from "../../contract/state-contract.ts";
 import { startDynamoDb } from "../../support/dynamodb.ts";
+import { type CallFate, DynamoDbProxy, refusal } from "../../support/dynamodb-proxy.ts";
+import { freePorts } from "../../support/free-ports.ts";
 
 beforeEach(() => {
   vi.stubEnv("AWS_ACCESS_KEY_ID", "test");
@@ -29,3 +32,142 @@ describeSharedState("DynamoDbState", async () => {
   };
   return { one, other, close };
 });
+
+describe("DynamoDbState: an answer that was lost", () => {
+  it("does not make a control that was written look as if somebody else had written it", async () => {
+    const { state, proxy } = await openThroughProxy();
+    const fates: CallFate[] = ["loses the answer"];
+    proxy.decide = () => fates.shift() ?? "goes through";
+
+    expect(await state.writeControl("a", { settings: { concurrency: 3 } }, 0)).toBe(true);
+
+    expect((await state.readControl("a")).control).toEqual({ settings: { concurrency: 3 } });
+  });
+
+  it("does not make figures count twice", async () => {
+    const { state, proxy } = await openThroughProxy();
+    const fates: CallFate[] = ["loses the answer"];
+    proxy.decide = () => fates.shift() ?? "goes through";
+
+    await expect(state.addFigures("a", 60_000, new Map([["sent", 5]]))).rejects.toMatchObject({ name: "StateError" });
+
+    expect(await state.readFigures("a", 0, 120_000)).toEqual([{ minuteMs: 60_000, counts: new Map([["sent", 5]]) }]);
+  });
+});
+
+describe("DynamoDbState: a condition that failed", () => {
+  const request = { nowUs: 1_790_000_000_000_000, slotUs: 1_000, slots: 10 };
+
+  it("is understood from the answer, without asking what stands there", async () => {
+    const tatUs = request.nowUs + horizonUs + 5_000;
+    const { state, proxy } = await openThroughProxy();
+    proxy.decide = () => refusal(400, "ConditionalCheckFailedException", { Item: { tat: { N: `${tatUs}000000` } } });
+
+    const grant = await state.lease("a", request);
+
+    expect(grant).toEqual({ granted: false, retryAtUs: request.nowUs + 5_000 });
+    expect(proxy.calls.map(({ action }) => action)).toEqual(["UpdateItem"]);
+    expect(proxy.calls[0].body.ReturnValuesOnConditionCheckFailure).toBe("ALL_OLD");
+  });
+
+  it("leads to what fits the time that the answer tells", async () => {
+    const { state, proxy } = await openThroughProxy();
+    const answers: CallFate[] = [
+      refusal(400, "ConditionalCheckFailedException", { Item: { tat: { N: `${request.nowUs + 7_000}000000` } } }),
+      (response) => response.end(JSON.stringify({ Attributes: { tat: { N: `${request.nowUs + 27_000}000001` } } })),
+    ];
+    proxy.decide = () => answers.shift() as CallFate;
+
+    const grant = await state.lease("a", request);
+
+    expect(grant).toEqual({ granted: true, startUs: request.nowUs + 17_000 });
+    expect(proxy.calls.map(({ body }) => body.UpdateExpression)).toEqual(["SET tat = :new", "SET tat = tat + :inc"]);
+  });
+});
+
+describe("DynamoDbState: what goes wrong", () => {
+  const answers: readonly (readonly [string, CallFate, RegExp])[] = [
+    ["throttling", refusal(400, "ThrottlingException"), /throttles table t/],
+    ["too little capacity", refusal(400, "ProvisionedThroughputExceededException"), /throttles table t/],
+    ["500", refusal(500, "InternalServerError"), /DynamoDB could not do it.*HTTP 500/],
+    ["no access", refusal(400, "AccessDeniedException"), /must not dynamodb:GetItem on table t: allow it/],
+    ["403 of a proxy", (to) => to.writeHead(403).end("<html>no"), /must not dynamodb:GetItem on table t/],
+    ["unknown key", refusal(400, "UnrecognizedClientException"), /check AWS_ACCESS_KEY_ID/],
+    ["old token", refusal(400, "ExpiredTokenException"), /expired: renew/],
+    ["wrong secret", refusal(400, "InvalidSignatureException"), /AWS_SECRET_ACCESS_KEY and the clock/],
+    ["no such table", refusal(400, "ResourceNotFoundException"), /there is no table t in us-east-1: create it/],
+    ["another table", refusal(400, "ValidationException"), /table t is not one of spoa-relay/],
+    ["200 of a proxy", (to) => to.writeHead(200).end("<html>welcome"), /DynamoDB could not do it/],
+    ["a reset", "is refused", /DynamoDB in us-east-1 does not answer: check the network/],
+    ["no answer at all", () => {}, /does not answer.*no answer within 3000 ms/],
+    ["half an answer", (to) => to.writeHead(200, { "content-length": "9" }).write("{"), /no answer within 3000 ms/],
+  ];
+
+  it.concurrent.each(answers)("says what to do: %s", async (_, fate, text) => {
+    const proxy = await DynamoDbProxy.start();
+    proxy.decide = () => fate;
+    const state = DynamoDbState.open({ table: "t", region: "us-east-1", endpoint: proxy.endpoint });
+    const startMs = performance.now();
+
+    await expect(state.settled("a", "p1")).rejects.toMatchObject({
+      name: "StateError",
+      code: "STATE_UNAVAILABLE",
+      message: expect.stringMatching(text),
+    });
+    expect(performance.now() - startMs).toBeLessThan(5_000);
+    await state.close();
+  });
+
+  it("says so where nobody listens, of whatever is asked", async () => {
+    const [port] = await freePorts(1);
+    const state = DynamoDbState.open({ table: "t", region: "us-east-1", endpoint: `http://127.0.0.1:${port}` });
+    const asked = [
+      state.lease("a", { nowUs: 1_000, slotUs: 1, slots: 1 }),
+      state.settle("a", "p1", new Map([[0, "expired"]])),
+      state.figures(),
+      state.fold(),
+      state.readControl("a"),
+      state.writeControl("a", {}, 0),
+      state.addFigures("a", 0, new Map([["sent", 1]])),
+      state.readFigures("a", 0, 1),
+    ];
+
+    for (const { status, reason } of (await Promise.allSettled(asked)) as PromiseRejectedResult[]) {
+      expect(status).toBe("rejected");
+      expect(reason).toMatchObject({ name: "StateError", message: expect.stringContaining("ECONNREFUSED") });
+    }
+    await state.close();
+  });
+
+  it("says so where there are no credentials", async () => {
+    for (const name of ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"]) vi.stubEnv(name, undefined);
+    vi.stubEnv("AWS_EC2_METADATA_DISABLED", "true");
+    vi.stubEnv("AWS_CONFIG_FILE", "/nonexistent");
+    vi.stubEnv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
+    const { state } = await openThroughProxy();
+
+    await expect(state.readControl("a")).rejects.toThrow("AWS_PROFILE");
+  });
+
+  it("finds the endpoint in the environment", async () => {
+    const emulator = await startDynamoDb();
+    vi.stubEnv("AWS_ENDPOINT_URL_DYNAMODB", emulator.endpoint);
+    const state = DynamoDbState.open({ table: emulator.table, region: emulator.region });
+
+    expect(await state.writeControl("a", {}, 0)).toBe(true);
+
+    await state.close();
+    await emulator.stop();
+  });
+});
+
+async function openThroughProxy() {
+  const emulator = await startDynamoDb();
+  const proxy = await DynamoDbProxy.start(emulator.endpoint);
+  const state = DynamoDbState.open({ ...emulator, endpoint: proxy.endpoint });
+  onTestFinished(async () => {
+    await state.close();
+    await emulator.stop();
+  });
+  return { state, proxy };
+}

@@ -1,0 +1,144 @@
+import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { clockToleranceUs, grantSlots, horizonUs, type SlotGrant } from "../../../relay/pacing.ts";
+import { DynamoDbState, type DynamoDbStateOptions } from "../../../relay/state/dynamodb.ts";
+import { startDynamoDb } from "../../support/dynamodb.ts";
+import { DynamoDbProxy } from "../../support/dynamodb-proxy.ts";
+
+const nowUs = 1_790_000_000_000_000;
+
+beforeEach(() => {
+  vi.stubEnv("AWS_ACCESS_KEY_ID", "test");
+  vi.stubEnv("AWS_SECRET_ACCESS_KEY", "test");
+});
+
+describe("DynamoDbState: slot leases", () => {
+  it("use every slot and share none when twelve workers of three processes ask at once", async () => {
+    const { open } = await start();
+    const states = Array.from({ length: 3 }, () => open());
+    const request = { nowUs, slotUs: 1_000, slots: 10 };
+
+    const workers = await Promise.all(
+      Array.from({ length: 12 }, async (_, worker) => {
+        const starts: number[] = [];
+        for (;;) {
+          const grant = await states[worker % 3].lease("a", request);
+          if (!grant.granted) return starts;
+          starts.push(grant.startUs);
+        }
+      }),
+    );
+
+    const starts = workers.flat().sort((a, b) => a - b);
+    expect(starts).toEqual(Array.from({ length: horizonUs / 10_000 + 1 }, (_, i) => nowUs + i * 10_000));
+    // A twelfth is 16.
+    expect(Math.min(...workers.map(({ length }) => length))).toBeGreaterThan(4);
+  });
+
+  // 333,333.3… µs: rounded to whole µs, two thousand leases would be off by 667 µs.
+  it.each([
+    ["3/s", 3, 1],
+    ["700/min", 700, 60],
+  ])(
+    "lie on the grid of %s for as long as the target is busy, and never run ahead of it",
+    async (_, count, seconds) => {
+      const { open } = await start();
+      const state = open();
+      let dueUs = nowUs;
+      for (let slot = 0n; slot < 2_000n; slot++) {
+        const grant = await state.lease("a", { nowUs: dueUs, slotUs: (1e6 * seconds) / count, slots: 1 });
+        const exactUs = BigInt(nowUs) + (slot * 1_000_000n * BigInt(seconds)) / BigInt(count);
+        dueUs = startUs(grant);
+        if (BigInt(dueUs) !== exactUs) throw new Error(`slot ${slot} is at ${dueUs}, not ${exactUs}`);
+      }
+    },
+  );
+
+  it("are those that grantSlots would grant, whatever comes", async () => {
+    const { open } = await start();
+    const states = [open(), open()];
+    // From second to second: in order, idle, back in time, changes of rate, and times beyond what any lease can have led to.
+    const steps = [0, 0, 0.1, 0.1, 5, 5, 5.25, 4, 4, 900, 900, 2, 2.5, 2.5, 1_000, 1_001, 1_001, 1_000, 1_003.5, 3];
+    let tatUs: number | undefined;
+    for (const [i, second] of steps.entries()) {
+      const request = { nowUs: nowUs + second * 1e6, slotUs: [1_000, 250_000, 5_000_000][i % 3], slots: 1 + (i % 4) };
+      const { tatUs: nextUs, ...expected } = grantSlots(tatUs, request);
+      if (expected.granted) tatUs = nextUs;
+
+      expect(await states[i % 2].lease("a", request)).toEqual(expected);
+    }
+  });
+
+  it("are set anew where they lead so far ahead that the rate must have been another one", async () => {
+    const { open } = await start();
+    const slow = { nowUs, slotUs: 3_600_000_000, slots: 1 };
+    const fast = { nowUs, slotUs: 1_000, slots: 250 };
+    const [state, other] = [open(), open()];
+    await state.lease("a", slow);
+
+    const starts = [startUs(await state.lease("a", fast)), startUs(await other.lease("a", fast))];
+
+    expect(3_600_000_000).toBeGreaterThan(horizonUs + 250_000 + clockToleranceUs);
+    expect(starts).toEqual([nowUs, nowUs + 250_000]);
+  });
+
+  it("cost one write where the target is busy, and where it is idle each time", async () => {
+    const { openThroughProxy } = await start();
+    const { state, proxy } = await openThroughProxy();
+    await state.lease("a", { nowUs, slotUs: 1_000, slots: 10 });
+    proxy.calls.length = 0;
+
+    for (let i = 0; i < 5; i++) await state.lease("a", { nowUs, slotUs: 1_000, slots: 10 });
+    for (let i = 1; i < 6; i++) await state.lease("a", { nowUs: nowUs + i * 1e8, slotUs: 1_000, slots: 10 });
+
+    expect(proxy.calls.map(({ action }) => action)).toEqual(Array.from({ length: 10 }, () => "UpdateItem"));
+  });
+
+  it("lose their slots where the answer is lost, and give them to nobody else", async () => {
+    const { open, openThroughProxy } = await start();
+    const { state, proxy } = await openThroughProxy();
+    const request = { nowUs, slotUs: 1_000, slots: 10 };
+    proxy.dieAfter(0, "loses the answer");
+    await expect(state.lease("a", request)).rejects.toMatchObject({ name: "StateError" });
+
+    expect(startUs(await open().lease("a", request))).toBe(nowUs + 10_000);
+  });
+
+  it("are told in time that DynamoDB does not answer any more", async () => {
+    const { openThroughProxy } = await start();
+    const { state, proxy } = await openThroughProxy();
+    const request = { nowUs, slotUs: 1_000, slots: 10 };
+    await state.lease("a", request);
+    proxy.decide = () => new Promise(() => {});
+    const startMs = performance.now();
+
+    await expect(state.lease("a", request)).rejects.toMatchObject({
+      name: "StateError",
+      message: expect.stringMatching(/DynamoDB in us-east-1 does not answer: check the network.*within 300 ms/),
+    });
+    expect(performance.now() - startMs).toBeLessThan(1_000);
+  });
+});
+
+async function start() {
+  const emulator = await startDynamoDb();
+  const states: DynamoDbState[] = [];
+  onTestFinished(async () => {
+    await Promise.all(states.map((state) => state.close()));
+    await emulator.stop();
+  });
+  const open = (options: Partial<DynamoDbStateOptions> = {}): DynamoDbState => {
+    const state = DynamoDbState.open({ ...emulator, ...options });
+    states.push(state);
+    return state;
+  };
+  const openThroughProxy = async () => {
+    const proxy = await DynamoDbProxy.start(emulator.endpoint);
+    return { state: open({ endpoint: proxy.endpoint }), proxy };
+  };
+  return { open, openThroughProxy };
+}
+
+function startUs(grant: SlotGrant): number {
+  if (!grant.granted) throw new Error(`not granted until ${grant.retryAtUs}`);
+  return grant.startUs;
+}

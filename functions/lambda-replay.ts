@@ -12,7 +12,7 @@ import { createReplay } from "./replay.ts";
 
 // A process that had nothing to do for longer was frozen meanwhile, and its connections may be dead without a sign: what
 // is sent over them gets no answer, and a POST without an answer must not be repeated.
-const freshMs = 1_000;
+const freshMs = 500;
 
 /**
  * The replay of `RELAY_TARGET` in Lambda, for the event source mapping of the target's queue. Throws as `openLambdaPlace`,

@@ -1,0 +1,347 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { crc32, zstdCompressSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { changeSettings } from "../../relay/target-control.ts";
+import { LambdaApi } from "../support/lambda-api.ts";
+import { bundleFunctions, LambdaRig } from "../support/lambda-rig.ts";
+import { SleepyShadow } from "../support/lambda-shadow.ts";
+import { packMessage, requests } from "../support/packs.ts";
+import { ShadowServer } from "../support/shadow-server.ts";
+import { until } from "../support/until.ts";
+
+const bundles = mkdtempSync(join(tmpdir(), "spoa-relay-lambda-"));
+const done = { batchItemFailures: [] };
+
+beforeAll(() => bundleFunctions(bundles));
+
+afterAll(() => rmSync(bundles, { recursive: true, force: true }));
+
+describe("the fan-out in Lambda", () => {
+  it("puts each target's share into its queue", async () => {
+    const rig = await LambdaRig.start(bundles, {
+      all: "url: http://127.0.0.1:9, rate: 1/s",
+      even: 'url: http://127.0.0.1:9, rate: 1/s, when: { path: "[02468]$" }',
+    });
+    const lambda = await rig.open("fanout");
+    await rig.send("packs", ...packs(3, 10));
+
+    expect(await rig.deliver(lambda, "packs", 3)).toEqual(done);
+
+    expect([rig.inspect("packs-all").ready, rig.inspect("packs-even").ready]).toEqual([3, 3]);
+    expect(await rig.ledger("all")).toEqual({ enqueued: 30 });
+    expect(await rig.ledger("even")).toEqual({ enqueued: 30, filtered: 15 });
+    expect(rig.isEmpty("packs", "packs-dlq")).toBe(true);
+  });
+
+  it("makes poison a dead letter at once, with the reason, and leaves the others of the batch alone", async () => {
+    const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
+    const lambda = await rig.open("fanout");
+    const [good, other] = packs(2, 5);
+    const bomb = sealed(zstdCompressSync(Buffer.alloc(100_000_000)), 1_000);
+    const lie = sealed(zstdCompressSync(Buffer.alloc(1_000)), 2_000);
+    const huge = sealed(zstdCompressSync(Buffer.alloc(1_000)), 4_000_000_000);
+    const poison = [Buffer.from("garbage"), bomb, lie, huge];
+    await rig.send("packs", good, ...poison.map((pack) => ({ ...good, pack })), other);
+
+    expect(await rig.deliver(lambda, "packs", 6)).toEqual(done);
+
+    const letters = await rig.deadLetters("packs");
+    expect(letters.map(({ reason }) => reason).sort()).toEqual([
+      expect.stringContaining("announces 2000 bytes and holds 1000"),
+      expect.stringContaining("announces 4000000000 bytes"),
+      expect.stringContaining("does not decompress"),
+      expect.stringContaining("does not begin with SRPK"),
+    ]);
+    expect(rig.inspect("packs-a").ready).toBe(2);
+    expect(await rig.ledger("a")).toEqual({ enqueued: 10 });
+  });
+});
+
+describe("the replay in Lambda", () => {
+  it("sends what waits for the target, and notes what came of it", async () => {
+    const shadow = await ShadowServer.start(({ path }) => ({ status: path === "/3" ? 500 : 200 }));
+    const rig = await LambdaRig.start(bundles, twoTargets(shadow.url.origin));
+    const [fanOut, replay] = await Promise.all([rig.open("fanout"), rig.open("replay", { RELAY_TARGET: "a" })]);
+    await rig.send("packs", ...packs(2, 10));
+
+    await rig.deliver(fanOut, "packs", 2);
+    expect(await rig.deliver(replay, "packs-a", 2)).toEqual(done);
+
+    expect(shadow.received).toHaveLength(20);
+    expect(await rig.ledger("a")).toEqual({ enqueued: 20, "answered.2xx": 18, "answered.5xx": 2 });
+    expect(rig.isEmpty("packs-a", "packs-a-dlq")).toBe(true);
+  });
+
+  it("takes packs straight from the agents where there is only one target, which takes everything", async () => {
+    const shadow = await ShadowServer.start();
+    const rig = await LambdaRig.start(bundles, { only: `url: ${shadow.url.origin}, rate: unlimited` });
+    const lambda = await rig.open("replay", { RELAY_TARGET: "only" });
+    await rig.send("packs", ...packs(3, 10), { ...packs(1, 1)[0], pack: Buffer.from("garbage") });
+
+    expect(await rig.deliver(lambda, "packs", 4)).toEqual(done);
+
+    expect(shadow.received).toHaveLength(30);
+    expect(await rig.ledger("only")).toEqual({ enqueued: 30, "answered.2xx": 30 });
+    expect(await rig.deadLetters("packs")).toMatchObject([{ reason: expect.stringContaining("SRPK") }]);
+    const { agents } = await rig.state.figures();
+    expect(agents).toMatchObject([{ packs: 3, requests: 30 }]);
+  });
+
+  it("puts back what its time does not suffice for, as a smaller pack and before the old one is deleted", async () => {
+    const shadow = await ShadowServer.start();
+    const rig = await LambdaRig.start(bundles, {
+      ...twoTargets(shadow.url.origin),
+      a: `url: ${shadow.url.origin}, rate: 20/s, timeout: 500ms`,
+    });
+    const timeoutMs = 6_000;
+    const start = () => rig.open("replay", { RELAY_TARGET: "a" });
+    const lambda = await start();
+    await rig.send("packs-a", ...packs(1, 200));
+
+    const startMs = performance.now();
+    expect(await rig.deliver(lambda, "packs-a", 1, timeoutMs)).toEqual(done);
+    const tookMs = performance.now() - startMs;
+    const sent = shadow.received.length;
+    const rest = rig.delayed("packs-a");
+    const mapping = rig.map("packs-a", { start, batch: 1, timeoutMs, visibilityMs: 10_000 });
+    await until(() => shadow.received.length >= 200, 60_000);
+    await mapping.stop();
+
+    expect(sent).toBeGreaterThan(20);
+    expect(sent).toBeLessThan(100);
+    expect(tookMs).toBeLessThan(timeoutMs - 1_000);
+    expect(rest).toMatchObject([{ count: 200 - sent }]);
+    expect(new Set(shadow.paths).size).toBe(200);
+    expect(shadow.received).toHaveLength(200);
+    expect([mapping.failures, mapping.mostReceives]).toEqual([[], 1]);
+    expect(mapping.invocations).toBeGreaterThanOrEqual(2);
+    expect(rig.isEmpty("packs-a", "packs-a-dlq")).toBe(true);
+    expect(await answered(rig, "a")).toBe(200);
+  }, 90_000);
+
+  it.each([
+    ["a pause", ""],
+    ["its window", `, window: "${inTwoHours()} UTC"`],
+  ])("sends nothing because of %s, and puts the pack back for later", async (why, changes) => {
+    const shadow = await ShadowServer.start();
+    const rig = await LambdaRig.start(bundles, {
+      ...twoTargets(shadow.url.origin),
+      a: `url: ${shadow.url.origin}, rate: unlimited${changes}`,
+    });
+    if (why === "a pause") await rig.state.writeControl("a", changeSettings({}, { paused: true }), 0);
+    const lambda = await rig.open("replay", { RELAY_TARGET: "a" });
+    await rig.send("packs-a", ...packs(3, 10));
+
+    expect(await rig.deliver(lambda, "packs-a", 3)).toEqual(done);
+
+    expect(shadow.received).toEqual([]);
+    expect(rig.inspect("packs-a")).toEqual({ ready: 0, delayed: 3, inFlight: 0 });
+    expect(rig.delayed("packs-a").map(({ count, attempt }) => [count, attempt])).toEqual([
+      [10, undefined],
+      [10, undefined],
+      [10, undefined],
+    ]);
+  });
+
+  it("sends nothing while DynamoDB is away, says so once, and loses nothing", async () => {
+    const shadow = await ShadowServer.start();
+    const rig = await LambdaRig.start(bundles, twoTargets(shadow.url.origin));
+    const [fanOut, replay] = await Promise.all([rig.open("fanout"), rig.open("replay", { RELAY_TARGET: "a" })]);
+    await rig.send("packs", ...packs(3, 10));
+    await rig.send("packs-a", ...packs(3, 10));
+    await rig.dynamo.stop();
+
+    expect(await rig.deliver(fanOut, "packs", 3)).toEqual(done);
+    expect(await rig.deliver(replay, "packs-a", 3)).toEqual(done);
+
+    expect(shadow.received).toEqual([]);
+    expect(rig.inspect("packs")).toEqual({ ready: 0, delayed: 3, inFlight: 0 });
+    expect(rig.inspect("packs-a")).toEqual({ ready: 0, delayed: 3, inFlight: 0 });
+    for (const { logs } of [fanOut, replay]) {
+      expect(logs).toMatchObject([
+        {
+          level: "error",
+          event: "state-down",
+          reason: expect.stringContaining("DynamoDB in us-east-1 does not answer"),
+        },
+      ]);
+    }
+  });
+});
+
+describe("a function that was frozen", () => {
+  it.each(["closed", "forgotten"] as const)(
+    "loses no request over connections that were %s meanwhile",
+    async (fate) => {
+      const shadow = await SleepyShadow.start(fate);
+      const rig = await LambdaRig.start(bundles, {
+        ...twoTargets(shadow.url),
+        a: `url: "${shadow.url}", rate: unlimited, concurrency: 8, timeout: 2s`,
+      });
+      const lambda = await rig.open("replay", { RELAY_TARGET: "a" });
+      await rig.send("packs-a", ...packs(3, 40, { method: "POST", body: Buffer.from("once only") }));
+
+      for (let pack = 0; pack < 3; pack++) {
+        expect(await rig.deliver(lambda, "packs-a", 1)).toEqual(done);
+        await lambda.freeze();
+        await until(() => shadow.asleep);
+        lambda.thaw();
+      }
+
+      expect(shadow.connections).toBeGreaterThan(8);
+      expect([shadow.paths.length, shadow.lost]).toEqual([120, 0]);
+      expect(await answered(rig, "a")).toBe(120);
+      expect(rig.isEmpty("packs-a", "packs-a-dlq")).toBe(true);
+      expect(lambda.logs).toEqual([]);
+    },
+  );
+});
+
+describe("functions that are killed", () => {
+  it("lose nothing, whenever it happens, and the ledger adds up in the end", async () => {
+    const shadow = await ShadowServer.start();
+    const rig = await LambdaRig.start(bundles, {
+      ...twoTargets(shadow.url.origin),
+      a: `url: ${shadow.url.origin}, rate: 150/s, timeout: 1s`,
+    });
+    const options = { timeoutMs: 20_000, visibilityMs: 2_000 };
+    const fanOut = rig.map("packs", { start: () => rig.open("fanout"), batch: 3, ...options });
+    const replay = rig.map("packs-a", { start: () => rig.open("replay", { RELAY_TARGET: "a" }), batch: 2, ...options });
+    await rig.send("packs", ...packs(12, 100));
+
+    for (let kills = 0; kills < 10; kills++) {
+      // The fan-out of a batch takes some 30 ms, the replay of one more than a second.
+      const [mapping, withinMs] = kills < 4 ? [fanOut, 30] : [replay, 1_300];
+      await until(() => mapping.busy);
+      await sleep(Math.random() * withinMs);
+      await mapping.process?.kill();
+    }
+    await until(() => rig.isEmpty("packs", "packs-a"), 60_000);
+    await Promise.all([fanOut.stop(), replay.stop()]);
+
+    expect(fanOut.failures.length).toBeGreaterThan(0);
+    expect(replay.failures.length).toBeGreaterThan(2);
+    expect(new Set(shadow.received.map(({ headers }) => headers["x-mirror-id"])).size).toBe(1_200);
+    expect(await rig.ledger("a")).toEqual({ enqueued: 1_200, "answered.2xx": 1_200 });
+    expect(rig.isEmpty("packs-dlq", "packs-a-dlq")).toBe(true);
+  }, 120_000);
+});
+
+describe("the schedule in Lambda", () => {
+  it("switches the mappings of targets that are paused, and of no other", async () => {
+    const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
+    const api = await LambdaApi.start({ "uuid-a": "Enabled", "uuid-b": "Enabled" });
+    await rig.state.writeControl("b", changeSettings({}, { paused: true }), 0);
+    const lambda = await rig.open("schedule", {
+      AWS_ENDPOINT_URL_LAMBDA: api.endpoint,
+      RELAY_MAPPINGS: JSON.stringify({ a: "uuid-a", b: "uuid-b" }),
+    });
+
+    await lambda.invoke({ source: "aws.scheduler", "detail-type": "Scheduled Event", detail: "{}" }, 30_000);
+
+    expect(api.turned).toEqual(["turn off uuid-b"]);
+    expect(lambda.logs).toMatchObject([{ event: "switched", target: "b", on: false, reason: "paused" }]);
+  });
+});
+
+describe("the control API in Lambda", () => {
+  it("answers requests to its function URL, and what it changes holds for all functions", async () => {
+    const shadow = await ShadowServer.start();
+    const rig = await LambdaRig.start(bundles, twoTargets(shadow.url.origin));
+    const [control, replay] = await Promise.all([rig.open("control"), rig.open("replay", { RELAY_TARGET: "a" })]);
+    await rig.send("packs-a", ...packs(1, 10));
+
+    const changed = await control.invoke(functionUrl("PATCH", "/v1/targets/a", '{"paused":true}'), 30_000);
+    await rig.deliver(replay, "packs-a", 1);
+    const targets = await control.invoke(functionUrl("GET", "/v1/targets"), 30_000);
+
+    expect([changed, targets]).toMatchObject([{ statusCode: 200 }, { statusCode: 200 }]);
+    expect(JSON.parse((targets as { readonly body: string }).body)).toMatchObject({
+      targets: [{ name: "a" }, { name: "b" }],
+    });
+    expect(shadow.received).toEqual([]);
+    expect(rig.inspect("packs-a").delayed).toBe(1);
+  });
+
+  it("says by a status what is wrong, and asks for no token", async () => {
+    const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
+    const control = await rig.open("control");
+
+    expect(await control.invoke(functionUrl("GET", "/v1/targets/nobody"), 30_000)).toMatchObject({
+      statusCode: 404,
+      headers: { "content-type": "application/problem+json" },
+    });
+    expect(await control.invoke(functionUrl("PATCH", "/v1/targets/a", '{"rate":-1}'), 30_000)).toMatchObject({
+      statusCode: 400,
+    });
+    await rig.dynamo.stop();
+    expect(await control.invoke(functionUrl("GET", "/v1/targets"), 30_000)).toMatchObject({ statusCode: 503 });
+  });
+});
+
+describe("a function in Lambda", () => {
+  it("says why it does not start", async () => {
+    const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
+
+    await expect(rig.open("replay", { RELAY_TARGET: "c" })).rejects.toThrow("c is none of the targets: a, b");
+    await expect(rig.open("fanout", { RELAY_CONFIG: "/nowhere.yaml" })).rejects.toThrow(
+      "/nowhere.yaml: cannot be read",
+    );
+  });
+
+  it("fails for an event that it does not know", async () => {
+    const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
+    const lambda = await rig.open("fanout");
+
+    await expect(lambda.invoke({ hello: "world" }, 30_000)).rejects.toThrow("LambdaError: this is no event of SQS");
+  });
+});
+
+/** A request to a function URL, payload 2.0. */
+function functionUrl(method: string, path: string, body?: string): unknown {
+  const host = "abc.lambda-url.us-east-1.on.aws";
+  return {
+    version: "2.0",
+    rawPath: path,
+    rawQueryString: "",
+    headers: { host, "content-type": "application/json" },
+    requestContext: { domainName: host, http: { method, path, protocol: "HTTP/1.1", sourceIp: "192.0.2.1" } },
+    ...(body !== undefined && { body }),
+    isBase64Encoded: false,
+  };
+}
+
+/** Two targets, `a` and `b`, so that each has a queue of its own. */
+function twoTargets(url: string): Record<"a" | "b", string> {
+  return { a: `url: "${url}", rate: unlimited`, b: `url: "${url}", rate: unlimited` };
+}
+
+/** Packs of one agent with so many requests each, all with paths of their own. */
+function packs(count: number, requestsEach: number, changes: Parameters<typeof requests>[1] = {}) {
+  return Array.from({ length: count }, (_, i) =>
+    packMessage({ sequence: i + 1, requests: requests(requestsEach, { capturedAtMs: Date.now(), ...changes }) }),
+  );
+}
+
+/** An envelope that announces so many bytes. */
+function sealed(payload: Buffer, announcedBytes: number): Buffer {
+  const header = Buffer.alloc(14);
+  header.write("SRPK");
+  header.set([1, 1], 4);
+  header.writeUInt32BE(announcedBytes, 6);
+  header.writeUInt32BE(crc32(payload), 10);
+  return Buffer.concat([header, payload]);
+}
+
+/** A span of an hour that begins in two hours. */
+function inTwoHours(): string {
+  const clock = (ms: number) => new Date(ms).toISOString().slice(11, 16);
+  return `${clock(Date.now() + 7_200_000)}-${clock(Date.now() + 10_800_000)}`;
+}
+
+async function answered(rig: LambdaRig, target: string): Promise<number | undefined> {
+  return (await rig.ledger(target))["answered.2xx"];
+}

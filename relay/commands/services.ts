@@ -1,0 +1,51 @@
+import type { Command } from "commander";
+import { assertAuthorities, type Config, loadConfig } from "../config.ts";
+import { createLogger, type Logger } from "../log.ts";
+import { agentNodeFlags, firstSignal, runService, type Service } from "../service.ts";
+import { supervise } from "../supervisor.ts";
+import { type ConfigFlag, withConfig } from "./config-flag.ts";
+
+/** What the commands start. */
+export interface Services {
+  readonly runAgent: (configFile: string, dump: boolean) => Promise<number>;
+  readonly startHost: (config: Config, log: Logger) => Promise<Service>;
+}
+
+export function addServices(program: Command, { runAgent, startHost }: Services): void {
+  withConfig(program.command("agent"), "receive requests from HAProxy and enqueue them")
+    .addHelpText("after", "\nExample: spoa-relay agent --config /etc/spoa-relay.yaml")
+    .option("--dump", "print the requests instead of enqueueing them; the log goes to standard error")
+    .action(async ({ config, dump }: ConfigFlag & { dump?: boolean }) => {
+      process.exitCode = await runAgent(config, dump === true);
+    });
+  withConfig(program.command("host"), "fan out what is enqueued and replay it to the targets")
+    .addHelpText("after", "\nExample: spoa-relay host --config /etc/spoa-relay.yaml")
+    .action(async ({ config }: ConfigFlag) => {
+      process.exitCode = await runService(config, startHost);
+    });
+  withConfig(program.command("up"), "agent and host, in separate processes")
+    .addHelpText("after", "\nExample: spoa-relay up --config spoa-relay.yaml")
+    .action(async ({ config }: ConfigFlag) => {
+      process.exitCode = await runUp(config);
+    });
+}
+
+/** Runs agent and host until a signal comes, or `end` is raised; resolves with the exit code. Throws `ConfigError`. */
+export async function runUp(configFile: string, end?: AbortSignal): Promise<number> {
+  const config = loadConfig(configFile, process.env);
+  assertAuthorities(config);
+  const log = createLogger(config.log);
+  const stop = new AbortController();
+  firstSignal().then(() => stop.abort());
+  end?.addEventListener("abort", () => stop.abort());
+  const code = await supervise(
+    [
+      { name: "agent", args: ["agent", "--config", configFile], nodeFlags: agentNodeFlags },
+      { name: "host", args: ["host", "--config", configFile] },
+    ],
+    log,
+    stop.signal,
+  );
+  await new Promise<void>((done) => log.flush(() => done()));
+  return code;
+}

@@ -1,0 +1,56 @@
+import type { Command } from "commander";
+import { fetchAdmin, formatAddress } from "../admin-client.ts";
+import type { AgentStats } from "../agent-stats.ts";
+import { addsUp, formatEquations, toEquations } from "../balance.ts";
+import type { FiguresAnswer, TargetAnswer } from "../control-answers.ts";
+import type { ControlClient } from "../control-client.ts";
+import { type ConfigFlag, withConfig } from "./config-flag.ts";
+import { withControl } from "./control.ts";
+import { formatTable, print } from "./output.ts";
+import { describeState, formatSetting } from "./targets.ts";
+
+export function addStats(program: Command): void {
+  withConfig(program.command("stats"), "print the ledger: what became of every request, and how targets do")
+    .option("--json", "print the ledger as JSON")
+    .addHelpText(
+      "after",
+      "\nExample: spoa-relay stats --config spoa-relay.yaml\nExits with 1 where it does not add up.",
+    )
+    .action(async ({ config, json }: ConfigFlag & { json?: boolean }) =>
+      withControl(config, async (client, { agent: { admin } }) => {
+        const agent = await fetchAdmin<AgentStats>(admin, "/stats");
+        const host = await client.ledger();
+        const equations = toEquations(agent, host);
+        if (json) print(JSON.stringify({ agent: agent ?? null, host, addsUp: addsUp(equations) }));
+        else {
+          if (!agent) print(`no agent answers on ${formatAddress(admin)}: its side is missing`);
+          print(formatEquations(equations, process.stdout));
+          print(`\n${await describeTargets(client)}`);
+        }
+        if (!addsUp(equations)) process.exitCode = 1;
+      }),
+    );
+}
+
+const minutes = 5;
+
+async function describeTargets(client: ControlClient): Promise<string> {
+  const targets = await client.targets();
+  const figures = await Promise.all(targets.map(({ name }) => client.figures(name, minutes)));
+  const names = ["target", "rate", `answered in ${minutes} min`, "p50", "p99", "state"];
+  return formatTable([names, ...targets.map((target, i) => toRow(target, figures[i]))], process.stdout);
+}
+
+function toRow(target: TargetAnswer, { from, until, total }: FiguresAnswer): readonly string[] {
+  const answered = Object.values(total.answered).reduce((sum, count) => sum + count, 0);
+  const seconds = (Date.parse(until) - Date.parse(from)) / 1_000;
+  const latency = (ms: number | undefined) => (ms === undefined ? "–" : `${Number(ms.toPrecision(3))} ms`);
+  return [
+    target.name,
+    formatSetting(target.rate),
+    `${answered} (${Number((answered / seconds).toPrecision(3))}/s)`,
+    latency(total.latencyMs?.p50),
+    latency(total.latencyMs?.p99),
+    describeState(target),
+  ];
+}

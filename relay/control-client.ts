@@ -1,0 +1,203 @@
+import { Agent, type Dispatcher, errors } from "undici";
+import { formatAddress } from "./admin-client.ts";
+import { credentialsAdvice, explainRefusal, toRefusal } from "./aws-refusal.ts";
+import { functionUrlRegion, signRequest } from "./aws-signature.ts";
+import type { Config } from "./config.ts";
+import type {
+  DeadLetterAnswer,
+  DeadLettersAnswer,
+  FiguresAnswer,
+  ProblemAnswer,
+  RedriveAnswer,
+  TargetAnswer,
+} from "./control-answers.ts";
+import type { HostStats } from "./host-stats.ts";
+
+/** What is to change of a target, in the units of the configuration; null takes a setting back to it. */
+export interface SettingsChange {
+  readonly rate?: string | null;
+  /** A text where it is no number: the API says what is wrong with it. */
+  readonly concurrency?: number | string | null;
+  readonly sample?: string | null;
+}
+
+export type ControlErrorCode =
+  /** Nobody answers, or not in time. */
+  | "UNREACHABLE"
+  /** What was asked is wrong by itself. */
+  | "BAD_REQUEST"
+  /** It cannot be done now, or not by this caller. */
+  | "FAILED";
+
+export class ControlError extends Error {
+  readonly code: ControlErrorCode;
+
+  constructor(code: ControlErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "ControlError";
+    this.code = code;
+  }
+}
+
+export type ControlPlace = Pick<Config, "file" | "control"> & {
+  readonly host: Pick<Config["host"], "admin" | "token">;
+};
+
+const connectTimeoutMs = 3_000;
+// A redrive takes about five seconds, and a queue in SQS as long to say that it is away.
+const answerTimeoutMs = 30_000;
+
+/**
+ * Asks the control API: at `control`, where the configuration has it, else at `host.admin`. Shows `host.token`, and signs
+ * what goes to a function URL. All methods throw `ControlError`, whose message is for the one who asks.
+ */
+export class ControlClient {
+  readonly #place: ControlPlace;
+  readonly #origin: URL;
+  readonly #dispatcher: Dispatcher;
+
+  /** @param dispatcher makes the connections, in place of the client's own */
+  constructor(place: ControlPlace, dispatcher?: Dispatcher) {
+    const { admin } = place.host;
+    this.#place = place;
+    this.#origin = place.control ?? new URL(admin.kind === "unix" ? "http://localhost" : `http://${hostOf(admin)}`);
+    const socket = !place.control && admin.kind === "unix" && { socketPath: admin.path };
+    this.#dispatcher =
+      dispatcher ??
+      new Agent({
+        connect: { timeout: connectTimeoutMs, ...socket },
+        headersTimeout: answerTimeoutMs,
+        bodyTimeout: answerTimeoutMs,
+      });
+  }
+
+  async targets(): Promise<readonly TargetAnswer[]> {
+    return (await this.#ask<{ readonly targets: readonly TargetAnswer[] }>("GET", "/v1/targets")).targets;
+  }
+
+  async changeTarget(target: string, change: SettingsChange): Promise<TargetAnswer> {
+    return this.#ask("PATCH", `/v1/targets/${encodeURIComponent(target)}`, change);
+  }
+
+  async pauseTarget(target: string): Promise<TargetAnswer> {
+    return this.#ask("POST", `/v1/targets/${encodeURIComponent(target)}/pause`);
+  }
+
+  async resumeTarget(target: string): Promise<TargetAnswer> {
+    return this.#ask("POST", `/v1/targets/${encodeURIComponent(target)}/resume`);
+  }
+
+  /** @param minutes the last so many, the one that runs included */
+  async figures(target: string, minutes: number): Promise<FiguresAnswer> {
+    return this.#ask("GET", `/v1/targets/${encodeURIComponent(target)}/figures?minutes=${minutes}`);
+  }
+
+  async ledger(): Promise<HostStats> {
+    return this.#ask("GET", "/v1/ledger");
+  }
+
+  async deadLetters(queue: string, limit: number): Promise<DeadLettersAnswer> {
+    return this.#ask("GET", `/v1/queues/${encodeURIComponent(queue)}/dead-letters?limit=${limit}`);
+  }
+
+  async deadLetter(queue: string, id: string): Promise<DeadLetterAnswer> {
+    return this.#ask("GET", `/v1/queues/${encodeURIComponent(queue)}/dead-letters/${encodeURIComponent(id)}`);
+  }
+
+  /** Ends before it is done where there are many: `done` tells. */
+  async redrive(queue: string, id: string | undefined): Promise<RedriveAnswer> {
+    return this.#ask(
+      "POST",
+      `/v1/queues/${encodeURIComponent(queue)}/dead-letters/redrive`,
+      id === undefined ? {} : { id },
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#dispatcher.close().catch(() => {});
+  }
+
+  async #ask<T>(method: Dispatcher.HttpMethod, path: string, content?: object): Promise<T> {
+    const body = content && JSON.stringify(content);
+    const url = new URL(path, this.#origin);
+    const headers = await this.#headers(method, url, body);
+    let status: number;
+    let text: string;
+    let awsCode: string;
+    try {
+      const answer = await this.#dispatcher.request({
+        origin: this.#origin.origin,
+        path: url.pathname + url.search,
+        method,
+        headers,
+        ...(body !== undefined && { body }),
+      });
+      status = answer.statusCode;
+      awsCode = String(answer.headers["x-amzn-errortype"] ?? "");
+      text = await answer.body.text();
+    } catch (error) {
+      throw new ControlError("UNREACHABLE", this.#explainSilence(error as Error & { code?: string }), { cause: error });
+    }
+    const json = parseJson(text);
+    if (status === 200 && json !== undefined) return json as T;
+    throw this.#toError(status, json, awsCode);
+  }
+
+  async #headers(method: string, url: URL, body: string | undefined): Promise<Record<string, string>> {
+    const { token } = this.#place.host;
+    const headers = {
+      accept: "application/json",
+      ...(body !== undefined && { "content-type": "application/json" }),
+    };
+    const region = this.#place.control && functionUrlRegion(this.#place.control);
+    if (region === undefined) return { ...headers, ...(token !== undefined && { authorization: `Bearer ${token}` }) };
+    try {
+      return await signRequest({ method, url, headers, ...(body !== undefined && { body }) }, region);
+    } catch (error) {
+      const refusal = toRefusal(error);
+      const advice = credentialsAdvice(refusal) ?? "this call cannot be signed";
+      throw new ControlError("FAILED", explainRefusal(advice, refusal), { cause: error });
+    }
+  }
+
+  #explainSilence(error: Error & { readonly code?: string }): string {
+    const { control, file, host } = this.#place;
+    const nobody = error.code === "ECONNREFUSED" || error.code === "ENOENT";
+    if (control) {
+      return `${control.origin} does not answer: ${error.message || error.code}; check control in ${file}`;
+    }
+    const address = formatAddress(host.admin);
+    if (nobody) return `no host answers on ${address}; start it: spoa-relay host --config ${file}`;
+    const late = error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError;
+    const reason = late ? `nothing within ${answerTimeoutMs / 1_000} s` : error.message || error.code;
+    return `the host on ${address} does not answer: ${reason}; its log may say why, and host.admin in ${file} names the address`;
+  }
+
+  #toError(status: number, answer: unknown, awsCode: string): ControlError {
+    const { detail } = (answer ?? {}) as Partial<ProblemAnswer>;
+    if (typeof detail === "string") return new ControlError(status === 400 ? "BAD_REQUEST" : "FAILED", detail);
+    const { control, host, file } = this.#place;
+    const { Message, message } = (answer ?? {}) as { readonly Message?: string; readonly message?: string };
+    const refusal = { code: awsCode, text: Message ?? message ?? "no reason given", status };
+    if (awsCode !== "" && status === 403) {
+      // AWS answers itself where it does not let the call through.
+      const needed = "this needs lambda:InvokeFunctionUrl of the function that control names";
+      return new ControlError("FAILED", explainRefusal(credentialsAdvice(refusal) ?? needed, refusal));
+    }
+    if (awsCode !== "") return new ControlError("FAILED", explainRefusal("the function has failed", refusal));
+    const address = control?.origin ?? formatAddress(host.admin);
+    return new ControlError("FAILED", `${address} answers ${status}, which no control API does; check ${file}`);
+  }
+}
+
+function hostOf({ host, port }: { readonly host: string; readonly port: number }): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

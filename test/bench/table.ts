@@ -4,6 +4,11 @@ export interface Row {
   readonly value: string;
 }
 
+export interface Table {
+  readonly title: string;
+  readonly rows: readonly Row[];
+}
+
 export function printTable(title: string, rows: readonly Row[]): void {
   const width = Math.max(...rows.map(({ what }) => what.length));
   console.log(`\n${title}`);

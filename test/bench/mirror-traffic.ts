@@ -1,0 +1,73 @@
+import { randomBytes } from "node:crypto";
+import { Intake } from "../../agent/intake.ts";
+import { createLedger } from "../../agent/ledger.ts";
+import { Packer } from "../../agent/packer.ts";
+import { Shipper } from "../../agent/shipper.ts";
+import { createLogger } from "../../relay/log.ts";
+import { messageList } from "../support/spop-frames.ts";
+import { Traffic } from "../support/traffic.ts";
+import { until } from "../support/until.ts";
+
+export interface Mirrored {
+  readonly packs: number;
+  readonly contentBytes: number;
+  readonly sealedBytes: number;
+}
+
+const agent = "bench~0badcafe";
+const seed = 4;
+
+/** Has the agent's intake, packer and shipper bring requests into a queue, each pack as soon as it is closed. */
+export async function mirrorTraffic(queueUrl: string, requests: number): Promise<Mirrored> {
+  const traffic = new Traffic(seed);
+  const ledger = createLedger();
+  const log = createLogger("error");
+  let closed = 0;
+  let contentBytes = 0;
+  const packer: Packer = new Packer({
+    agent,
+    targetBytes: 62 * 1024,
+    maxRequests: 1_000,
+    lingerMs: 250,
+    ledger,
+    createId: () => randomBytes(16),
+    hasRoom: () => true,
+    ship: (pack) => {
+      closed++;
+      contentBytes += pack.content.length;
+      shipper.ship(pack);
+    },
+  });
+  const shipper = new Shipper({
+    worker: { agent, ingress: { kind: "sqs", url: queueUrl } },
+    ledger,
+    log,
+    onSealed: (content, sealed, buffer) => {
+      packer.learnRatio(content, sealed);
+      packer.recycle(buffer);
+    },
+  });
+  const intake = new Intake({
+    sample: { fraction: 1 },
+    redactHeaders: [],
+    ledger,
+    packer,
+    nowMs: Date.now,
+    random: Math.random,
+    onUnknownArgument: () => {},
+    onUnusable: () => {},
+  });
+  const sent = () => shipper.packs === closed;
+  for (let i = 0; i < requests; i++) {
+    const message = messageList([traffic.next()]);
+    intake.take(message, 0, message.length);
+    // In a flood packs would wait for one another, and share calls.
+    if (!sent()) await until(sent);
+  }
+  packer.close();
+  await until(sent);
+  const { packs, sealedBytes } = shipper;
+  await shipper.stop(1_000);
+  if (ledger.enqueued !== requests) throw new Error(`${ledger.enqueued} of ${requests} requests were enqueued`);
+  return { packs, contentBytes, sealedBytes };
+}

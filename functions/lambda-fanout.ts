@@ -14,5 +14,5 @@ export async function openFanOut(env: Environment): Promise<LambdaHandler> {
     ledger: stores.state,
     log,
   });
-  return toLambdaHandler(app, { log });
+  return toLambdaHandler(app, { log, queue: stores.ingress.queue });
 }

@@ -50,5 +50,5 @@ export async function openReplay(env: Environment): Promise<LambdaHandler> {
       idleSinceMs = Date.now();
     }
   };
-  return toLambdaHandler({ fetch }, { log, answerWithinMs: timeoutMs });
+  return toLambdaHandler({ fetch }, { log, queue, answerWithinMs: timeoutMs });
 }

@@ -1,7 +1,10 @@
 import { Hono } from "hono";
 import { type LambdaContext as HttpContext, type LambdaEvent as HttpEvent, handle } from "hono/aws-lambda";
 import { type Logger, Throttle } from "../relay/log.ts";
+import type { QueueReceiver } from "../relay/queue/port.ts";
 import type { Invocation } from "./batch.ts";
+import { retryDelayMs } from "./retry-delay.ts";
+import { parseSqsEvent, type SqsBatchResponse } from "./sqs-event.ts";
 
 /** The part of Lambda's context that is used here. */
 export interface LambdaContext {
@@ -17,14 +20,19 @@ interface App {
 
 export interface LambdaOptions {
   readonly log: Logger;
+  /**
+   * Where the batches come from: what has to come again is shown after some seconds. Lambda itself would leave it hidden for
+   * the queue's whole visibility, which is several times the function's time.
+   */
+  readonly queue?: Pick<QueueReceiver, "extend">;
   /** How long what is under way may still take when nothing more is begun, in milliseconds. */
   readonly answerWithinMs?: number;
 }
 
-export type LambdaErrorCode = "UNKNOWN_EVENT" | "NOT_DONE";
+type LambdaErrorCode = "UNKNOWN_EVENT" | "NOT_DONE";
 
 /** Ends an invocation: Lambda hands out the whole event again, as often as it is set to. */
-export class LambdaError extends Error {
+class LambdaError extends Error {
   readonly code: LambdaErrorCode;
 
   constructor(code: LambdaErrorCode, message: string) {
@@ -45,7 +53,7 @@ const settleMs = 3_000;
  * of the time is over. The handler rejects with `LambdaError` for any other event, and where a batch or a schedule is not
  * answered with 200.
  */
-export function toLambdaHandler(app: App, { log, answerWithinMs = 0 }: LambdaOptions): LambdaHandler {
+export function toLambdaHandler(app: App, { log, queue, answerWithinMs = 0 }: LambdaOptions): LambdaHandler {
   const reserveMs = answerWithinMs + settleMs;
   const throttle = new Throttle();
   return async (event, context) => {
@@ -61,7 +69,13 @@ export function toLambdaHandler(app: App, { log, answerWithinMs = 0 }: LambdaOpt
     const stop = new AbortController();
     const timer = setTimeout(() => stop.abort(), Math.max(leftMs / 2, leftMs - reserveMs));
     try {
-      return await dispatch(app, event, context, { signal: stop.signal, patient: false });
+      const kind = kindOf(event);
+      const invocation = { signal: stop.signal, patient: false };
+      if (kind === "request") return await answerRequest(app, event, context, invocation);
+      const answer = await post(app, event, invocation);
+      if (kind === "schedule") return undefined;
+      if (queue) await showAgain(queue, event, answer as SqsBatchResponse, log);
+      return answer;
     } finally {
       clearTimeout(timer);
       // With the answer Lambda freezes the process, and lines that are not written yet.
@@ -70,18 +84,36 @@ export function toLambdaHandler(app: App, { log, answerWithinMs = 0 }: LambdaOpt
   };
 }
 
-async function dispatch(app: App, event: unknown, context: LambdaContext, invocation: Invocation): Promise<unknown> {
-  const kind = kindOf(event);
-  if (kind === "request") {
-    const bound = new Hono().all("*", ({ req }) => app.fetch(req.raw, invocation));
-    return handle(bound)(event as HttpEvent, context as HttpContext);
-  }
+function answerRequest(app: App, event: unknown, context: LambdaContext, invocation: Invocation): Promise<unknown> {
+  const bound = new Hono().all("*", ({ req }) => app.fetch(req.raw, invocation));
+  return handle(bound)(event as HttpEvent, context as HttpContext);
+}
+
+async function post(app: App, event: unknown, invocation: Invocation): Promise<unknown> {
   const headers = { "content-type": "application/json" };
   const request = new Request("http://lambda/", { method: "POST", headers, body: JSON.stringify(event) });
   const response = await app.fetch(request, invocation);
   const text = await response.text();
   if (response.status !== 200) throw new LambdaError("NOT_DONE", `the function answered ${response.status}: ${text}`);
-  return kind === "batch" ? JSON.parse(text) : undefined;
+  return JSON.parse(text);
+}
+
+/** Never rejects: what is not shown again by us is so when its visibility is over. */
+async function showAgain(
+  queue: Pick<QueueReceiver, "extend">,
+  event: unknown,
+  { batchItemFailures }: SqsBatchResponse,
+  log: Logger,
+): Promise<void> {
+  const failed = new Set(batchItemFailures.map(({ itemIdentifier }) => itemIdentifier));
+  const again = failed.size === 0 ? [] : parseSqsEvent(event).filter(({ messageId }) => failed.has(messageId));
+  await Promise.all(
+    again.map(({ receipt, receiveCount }) =>
+      queue.extend(receipt, retryDelayMs(receiveCount)).catch((error: Error) => {
+        log.warn({ event: "extend-failed", reason: error.message }, "a pack stays hidden for longer than it has to");
+      }),
+    ),
+  );
 }
 
 type EventKind = "batch" | "schedule" | "request";

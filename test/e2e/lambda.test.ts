@@ -6,6 +6,7 @@ import { crc32, zstdCompressSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { changeSettings } from "../../relay/target-control.ts";
 import { LambdaApi } from "../support/lambda-api.ts";
+import { toLambdaEvent } from "../support/lambda-mapping.ts";
 import { bundleFunctions, LambdaRig } from "../support/lambda-rig.ts";
 import { SleepyShadow } from "../support/lambda-shadow.ts";
 import { packMessage, requests } from "../support/packs.ts";
@@ -91,7 +92,11 @@ describe("the replay in Lambda", () => {
   });
 
   it("puts back what its time does not suffice for, as a smaller pack and before the old one is deleted", async () => {
-    const shadow = await ShadowServer.start();
+    // Slow enough for requests to be under way when nothing more is sent.
+    const shadow = await ShadowServer.start(async () => {
+      await sleep(300);
+      return { status: 200 };
+    });
     const rig = await LambdaRig.start(bundles, {
       ...twoTargets(shadow.url.origin),
       a: `url: ${shadow.url.origin}, rate: 20/s, timeout: 500ms`,
@@ -99,13 +104,15 @@ describe("the replay in Lambda", () => {
     const timeoutMs = 6_000;
     const start = () => rig.open("replay", { RELAY_TARGET: "a" });
     const lambda = await start();
-    await rig.send("packs-a", ...packs(1, 200));
+    await rig.send("packs-a", ...packs(1, 200, { method: "POST", body: Buffer.from("once only") }));
 
+    const whole = await rig.receive("packs-a", 1);
     const startMs = performance.now();
-    expect(await rig.deliver(lambda, "packs-a", 1, timeoutMs)).toEqual(done);
+    expect(await lambda.invoke(toLambdaEvent(whole), timeoutMs)).toEqual(done);
     const tookMs = performance.now() - startMs;
     const sent = shadow.received.length;
     const rest = rig.delayed("packs-a");
+    await rig.delete("packs-a", whole);
     const mapping = rig.map("packs-a", { start, batch: 1, timeoutMs, visibilityMs: 10_000 });
     await until(() => shadow.received.length >= 200, 60_000);
     await mapping.stop();

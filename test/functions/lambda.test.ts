@@ -8,9 +8,9 @@ import { type LambdaContext, toLambdaHandler } from "../../functions/lambda.ts";
 import { openFanOut } from "../../functions/lambda-fanout.ts";
 import { openReplay } from "../../functions/lambda-replay.ts";
 import { openSchedule } from "../../functions/lambda-schedule.ts";
-import { toSqsEvent } from "../../functions/sqs-event.ts";
 import { createLogger } from "../../relay/log.ts";
 import { configFile } from "../support/lambda-config.ts";
+import { toLambdaEvent } from "../support/lambda-mapping.ts";
 import { LogLines } from "../support/log-lines.ts";
 import { delivery, packMessage } from "../support/packs.ts";
 
@@ -23,6 +23,25 @@ describe("toLambdaHandler: a batch of SQS", () => {
     const handler = toLambdaHandler(app, { log });
 
     expect(await handler(batch("m1", "m2", "m3"), minute)).toEqual({ batchItemFailures: [{ itemIdentifier: "m2" }] });
+  });
+
+  it("comes again after five seconds, and after twice as long each time, and not only when its visibility is over", async () => {
+    const { log, lines } = new LogLines();
+    const extended: string[] = [];
+    const extend = async (receipt: string, visibilityMs: number) => {
+      extended.push(`${receipt} ${visibilityMs}`);
+      if (receipt === "second") throw new Error("away");
+    };
+    const app = createBatchApp(log, async ({ messageId }) => (messageId === "done" ? "done" : "again"));
+    const records = Object.entries({ done: 1, first: 1, second: 2, many: 40 }).map(([name, receiveCount]) =>
+      delivery(packMessage(), { messageId: name, receipt: name, receiveCount }),
+    );
+
+    const answer = await toLambdaHandler(app, { log, queue: { extend } })(toLambdaEvent(records), minute);
+
+    expect(extended).toEqual(["first 5000", "second 10000", "many 300000"]);
+    expect(answer).toMatchObject({ batchItemFailures: [{}, {}, {}] });
+    expect(lines).toMatchObject([{ level: "warn", event: "extend-failed", reason: "away" }]);
   });
 
   it("comes again as a whole where the app does not answer with 200", async () => {
@@ -233,8 +252,7 @@ describe("a function in Lambda", () => {
 
 /** A batch as Lambda hands it over. */
 function batch(...messageIds: readonly string[]): unknown {
-  const { Records } = toSqsEvent(messageIds.map((messageId) => delivery(packMessage(), { messageId })));
-  return { Records: Records.map((record) => ({ ...record, eventSource: "aws:sqs", awsRegion: "eu-central-1" })) };
+  return toLambdaEvent(messageIds.map((messageId) => delivery(packMessage(), { messageId })));
 }
 
 /** A request to a function URL, payload 2.0. */

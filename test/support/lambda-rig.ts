@@ -110,8 +110,12 @@ export class LambdaRig {
   async deliver(lambda: LambdaProcess, queue: string, count: number, timeoutMs = 30_000): Promise<unknown> {
     const deliveries = await this.receive(queue, count);
     const answer = await lambda.invoke(toLambdaEvent(deliveries), timeoutMs);
-    await this.#with(queue, (opened) => opened.delete(deliveries.map(({ receipt }) => receipt)));
+    await this.delete(queue, deliveries);
     return answer;
+  }
+
+  async delete(queue: string, deliveries: readonly Delivery[]): Promise<void> {
+    await this.#with(queue, (opened) => opened.delete(deliveries.map(({ receipt }) => receipt)));
   }
 
   /** Messages in a queue, by what keeps them from being received. */

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
+import fc from "fast-check";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { Pacer, systemClock } from "../../relay/pacer.ts";
 import { maxLateUs } from "../../relay/pacing.ts";
@@ -27,9 +28,19 @@ describe("Pacer", () => {
     expect(times).toEqual(grid.map((us) => expect.closeTo(us, -0.5)));
   });
 
-  it.each([200, 7, 1_000])("gives %i a second over ten seconds", async (rate) => {
+  it.each([
+    [200, 1],
+    [7, 1],
+    [1_000, 1],
+    [200, 2],
+    [1_000, 5],
+  ])("gives %i a second over ten seconds to %i workers", async (rate, workers) => {
     const clock = new ManualClock(startUs);
-    const times = work(clock, [new Pacer("a", fixedRate(rate), openState(), clock)]);
+    const state = openState();
+    const times = work(
+      clock,
+      Array.from({ length: workers }, () => new Pacer("a", fixedRate(rate), state, clock)),
+    );
     await clock.runUntil(startUs + 10 * secondUs - 1);
 
     expect(Math.abs(times.length - rate * 10)).toBeLessThanOrEqual(rate * 10 * 0.01);
@@ -75,6 +86,38 @@ describe("Pacer", () => {
     expect(worstExcess(times, 80)).toBeLessThanOrEqual(1);
     expect(times.length).toBeGreaterThan(80 * 20 * 0.7);
     expect(times.length).toBeLessThanOrEqual(80 * 20 + 1);
+  });
+
+  it("holds any rate in any window, whatever its workers and their stalls are", async () => {
+    const state = openState();
+    const rates = fc.oneof(fc.integer({ min: 5, max: 1_000 }), fc.double({ min: 0.2, max: 5, noNaN: true }));
+    const stall = fc.oneof(
+      { weight: 4, arbitrary: fc.integer({ min: 0, max: 20_000 }) },
+      { weight: 1, arbitrary: fc.integer({ min: 0, max: 5 * secondUs }) },
+    );
+    let runs = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        rates,
+        fc.integer({ min: 1, max: 4 }),
+        fc.array(stall, { minLength: 1, maxLength: 50 }),
+        async (rate, workers, stallsUs) => {
+          const target = `target-${++runs}`;
+          let sleeps = 0;
+          const clock = new ManualClock(startUs, () => stallsUs[sleeps++ % stallsUs.length]);
+          const times = work(
+            clock,
+            Array.from({ length: workers }, () => new Pacer(target, rate, state, clock)),
+          );
+          await clock.runUntil(startUs + Math.ceil((200 * secondUs) / rate));
+
+          expect(times.length).toBeGreaterThan(0);
+          // The grid is kept in fractions of µs, which add up to next to nothing.
+          expect(worstExcess(times, rate)).toBeLessThan(1.001);
+        },
+      ),
+      { numRuns: 100 },
+    );
   });
 
   it("serves a target that is slower than a request a lease", async () => {

@@ -12,7 +12,7 @@ export class ManualClock implements Clock {
   readonly #latenessUs: () => number;
   readonly #sleepers = new Set<Sleeper>();
 
-  /** `latenessUs` says by how much the next sleeper oversleeps. */
+  /** `latenessUs` says by how much the next sleeper oversleeps, in whole µs like all times here. */
   constructor(nowUs: number, latenessUs: () => number = () => 0) {
     this.#nowUs = nowUs;
     this.#latenessUs = latenessUs;
@@ -27,7 +27,8 @@ export class ManualClock implements Clock {
     if (atUs <= this.#nowUs) return;
     await new Promise<void>((resolve, reject) => {
       const sleeper: Sleeper = {
-        wakeUs: atUs + this.#latenessUs(),
+        // A clock shows whole microseconds.
+        wakeUs: Math.ceil(atUs) + this.#latenessUs(),
         wake: () => {
           this.#sleepers.delete(sleeper);
           resolve();

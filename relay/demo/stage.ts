@@ -112,7 +112,7 @@ export class Stage {
   }
 
   async #ready(url: string): Promise<void> {
-    for (const untilMs = Date.now() + 15_000; ; await sleep(50)) {
+    for (const untilMs = Date.now() + 30_000; ; await sleep(50)) {
       const response = await fetch(url).catch(() => undefined);
       await response?.body?.cancel();
       if (response?.ok) return;

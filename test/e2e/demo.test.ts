@@ -10,7 +10,7 @@ describe("the demo", () => {
     for (const number of [1, 2, 3, 4, 5, 6]) expect(stdout).toMatch(new RegExp(`✓ {2}${number} `));
     expect(stdout).toContain("✓  the ledger");
     expect(code).toBe(0);
-  }, 60_000);
+  }, 120_000);
 
   it("names a port that is taken and tells how to choose others", async () => {
     const [first] = await freePorts(8);

@@ -1,0 +1,45 @@
+import { describe, expect, it } from "vitest";
+import { arrivalBound, countEarly } from "../../../relay/demo/arrival-bound.ts";
+import { mostInWindow } from "../../../relay/demo/arrival-plot.ts";
+
+const fromMs = 1_000.5;
+
+describe("countEarly", () => {
+  it("finds none in a kept rate, however late they come", () => {
+    const late = everyMs(10, 500).map((timeMs, i) => timeMs + (i % 7) * 30);
+
+    expect(countEarly(everyMs(10, 500), fromMs, 100)).toBe(0);
+    expect(countEarly(late, fromMs, 100)).toBe(0);
+  });
+
+  it("finds a rate that is 1 % too high", () => {
+    expect(countEarly(everyMs(9.9, 500), fromMs, 100)).toBeGreaterThan(400);
+  });
+
+  it("finds a start with too many, after which the rate is kept", () => {
+    const times = [...everyMs(0, 25), ...everyMs(10, 475)];
+
+    expect(countEarly(times, fromMs, 100)).toBeGreaterThan(450);
+  });
+});
+
+describe("arrivalBound", () => {
+  it("holds for a kept rate, also where the receiver has stood still", () => {
+    const stalled = everyMs(10, 500).map((timeMs) => (timeMs > 2_000 && timeMs < 2_500 ? 2_500 : timeMs));
+
+    expect(mostInWindow(everyMs(10, 500), 1_000)).toBeLessThanOrEqual(arrivalBound(100, 1_000, 0));
+    expect(mostInWindow(stalled, 1_000)).toBeLessThanOrEqual(arrivalBound(100, 1_000, 500));
+  });
+
+  it("finds a stall of a second that the sender makes up for", () => {
+    const burst = everyMs(10, 500).map((timeMs) => (timeMs > 2_000 && timeMs < 3_000 ? 3_000 : timeMs));
+
+    expect(mostInWindow(burst, 1_000)).toBeGreaterThan(arrivalBound(100, 1_000, 0));
+    expect(mostInWindow(burst, 100)).toBeGreaterThan(arrivalBound(100, 100, 500));
+  });
+});
+
+/** Arrivals at this distance, the first of them at once. */
+function everyMs(distanceMs: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => fromMs + i * distanceMs);
+}

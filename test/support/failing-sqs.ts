@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { freePorts } from "./free-ports.ts";
 import { answerBatch, refuse } from "./sqs-endpoint.ts";
 
 export type QueueFailure =
@@ -27,10 +27,7 @@ export class FailingSqs {
   #healed = false;
 
   static async start(failure: QueueFailure): Promise<FailingSqs> {
-    const probe = createServer().listen(0, "127.0.0.1");
-    await once(probe, "listening");
-    const { port } = probe.address() as AddressInfo;
-    await new Promise((resolve) => probe.close(resolve));
+    const [port] = await freePorts(1);
     const queue = new FailingSqs(failure, port);
     if (failure !== "refuses connections") await queue.#listen();
     return queue;

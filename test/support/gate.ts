@@ -1,5 +1,6 @@
 import { once } from "node:events";
-import { type AddressInfo, createConnection, createServer, type Server, type Socket } from "node:net";
+import { createConnection, createServer, type Server, type Socket } from "node:net";
+import { freePorts } from "./free-ports.ts";
 
 /** A door in front of a TCP server. While it is shut, connections are refused, and those there were are cut. */
 export class Gate {
@@ -33,9 +34,10 @@ export class Gate {
         });
       }
     });
+    // Not one that the system gives to clients, too: it would not be free any more when the door opens again.
+    if (this.#port === 0) [this.#port] = await freePorts(1);
     server.listen(this.#port, "127.0.0.1");
     await once(server, "listening");
-    this.#port = (server.address() as AddressInfo).port;
     this.#server = server;
   }
 

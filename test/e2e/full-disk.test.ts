@@ -42,13 +42,13 @@ describe("where the log cannot be written", () => {
         await until(() => answers(agent));
         if (command === "up") await until(() => answers(host));
         child.kill("SIGTERM");
-        const signal = AbortSignal.timeout(8_000);
+        const signal = AbortSignal.timeout(30_000);
         expect(await once(child, "exit", { signal })).toEqual([0, null]);
       } finally {
         child.kill("SIGKILL");
       }
     },
-    30_000,
+    60_000,
   );
 });
 

@@ -30,7 +30,7 @@ describe("a rate of 200/s with two hosts that replay side by side", () => {
     };
     await Promise.all(Array.from({ length: rate * seconds }, send));
     await pool.close();
-    expect(addsUp(await rig.settledLedger(60_000))).toBe(true);
+    expect(addsUp(await rig.settledLedger())).toBe(true);
     const stallMs = stalls.stop();
 
     const timesMs = rig.shadows.shadow.received.map(({ atMs }) => atMs);
@@ -45,5 +45,5 @@ describe("a rate of 200/s with two hosts that replay side by side", () => {
       `  ${rate}/s with two hosts: ${perSecond.toFixed(1)}/s, longest stall ${stallMs.toFixed(0)} ms\n`,
     );
     expect(perSecond).toBeGreaterThan(rate / 2);
-  }, 90_000);
+  }, 120_000);
 });

@@ -12,7 +12,7 @@ import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import type { Received } from "../../relay/demo/json-server.ts";
 import { run, spoaRelay } from "../support/command-line.ts";
 import { freePorts } from "../support/free-ports.ts";
-import { haproxyProgram, Rig } from "../support/rig.ts";
+import { haproxyProgram, Rig, toPatient } from "../support/rig.ts";
 import { caFile } from "../support/shadow-server.ts";
 import { until } from "../support/until.ts";
 
@@ -249,7 +249,7 @@ function writeVariant(name: string, hunks: readonly Hunk[]): string {
   }
   for (const [file, text] of texts) {
     // The addresses of README.md are nobody's; here they are all the one agent's.
-    writeFileSync(join(place, file), text.replaceAll(/\b10\.0\.0\.\d+:12345\b/g, agentAddress()));
+    writeFileSync(join(place, file), toPatient(text).replaceAll(/\b10\.0\.0\.\d+:12345\b/g, agentAddress()));
   }
   const onResponse = hunks.some(({ file }) => file.includes("-response"));
   return join(place, onResponse ? "haproxy-response.cfg" : "haproxy.cfg");

@@ -129,7 +129,7 @@ async function exchange({ method, ...request }: { method: string; path: string; 
 async function capturedRequests(count: number): Promise<CapturedRequest[]> {
   const queue = EmbeddedQueue.open({ directory: join(rig.directory, "data"), name: ingressQueue });
   const requests: CapturedRequest[] = [];
-  const signal = AbortSignal.timeout(10_000);
+  const signal = AbortSignal.timeout(30_000);
   while (requests.length < count && !signal.aborted) {
     const deliveries = await queue.receive({ max: 10, waitMs: 1_000, visibilityMs: 60_000, signal });
     requests.push(...deliveries.flatMap((delivery) => packIn(delivery).requests));

@@ -9,7 +9,7 @@ export default defineConfig({
     // One file after the other: some compare times.
     maxWorkers: 1,
     pool: "forks",
-    testTimeout: 20_000,
+    testTimeout: 60_000,
     hookTimeout: 60_000,
     disableConsoleIntercept: true,
     projects: releases.map((release) => ({

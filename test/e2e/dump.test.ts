@@ -48,7 +48,8 @@ targets: { none: { url: "http://127.0.0.1:1", rate: 1/s } }
       output[name] += text;
     });
   }
-  const ended = once(child, "exit");
+  // Closed, not only ended: what it has written last is read by then.
+  const ended = once(child, "close");
   cleanups.push(async () => {
     child.kill("SIGKILL");
     await ended;

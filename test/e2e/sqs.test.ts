@@ -78,10 +78,11 @@ describe("through a queue in SQS", () => {
     let readiness = "";
     await until(async () => {
       readiness = await rig.agentReadiness();
-      return readiness.includes("the queue takes no packs");
+      // At first it may be the cut of a call that was under way.
+      return readiness.includes("ECONNREFUSED");
     });
     const { ingress } = await rig.hostStats();
-    await sleep(3_000 - (Date.now() - awayFromMs));
+    await sleep(Math.max(0, 3_000 - (Date.now() - awayFromMs)));
     await gate.open();
     await sleep(500);
     over = true;
@@ -93,11 +94,11 @@ describe("through a queue in SQS", () => {
     const ids = new Set(rig.shadows.shadow.received.map(({ headers }) => headers["x-mirror-id"]));
     expect(new Set(statuses)).toEqual(new Set([200]));
     expect(ids.size).toBe(statuses.length);
-    expect(readiness).toContain("ECONNREFUSED");
+    expect(readiness).toContain("the queue takes no packs");
     expect(ingress.problem).toContain("does not answer");
     expect(addsUp(ledger)).toBe(true);
     expect((await rig.hostStats()).targets.shadow.fates["answered.2xx"]).toBe(statuses.length);
-  }, 30_000);
+  }, 60_000);
 });
 
 describe("the agent as one file", () => {

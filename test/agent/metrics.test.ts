@@ -7,6 +7,7 @@ import { addTo, createLedger } from "../../agent/ledger.ts";
 import { type AgentVitals, createAgentMetrics } from "../../agent/metrics.ts";
 import { toAgentStats } from "../../agent/stats.ts";
 import { promtool, promtoolMissing } from "../support/promtool.ts";
+import { until } from "../support/until.ts";
 
 describe("metrics of an agent", () => {
   it("tell every fate from the beginning, so that the first loss is an increase", async () => {
@@ -78,12 +79,14 @@ describe("the delay of the event loop", () => {
     for (const endMs = performance.now() + 200; performance.now() < endMs; );
     await sleep(50);
     const blocked = delay.take();
-    await sleep(200);
-    const idle = delay.take();
 
     expect(blocked.max).toBeGreaterThan(0.15);
-    expect(idle.p50).toBeLessThan(0.009);
-    expect(idle.max).toBeLessThan(blocked.max);
+    // The machine blocks, too, but not at every look. A block that stayed and an interval that is counted would.
+    await until(async () => {
+      await sleep(100);
+      const { p50, max } = delay.take();
+      return p50 < 0.009 && max < 0.15;
+    });
   });
 });
 

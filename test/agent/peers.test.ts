@@ -152,13 +152,15 @@ describe("TLS", () => {
     await ended(peer);
     clearInterval(drip);
 
-    expect(performance.now() - startedAtMs).toBeLessThan(1_500);
+    // Far from what it would be without the deadline: nothing else ends such a peer.
+    expect(performance.now() - startedAtMs).toBeLessThan(10_000);
     expect(warnings()).toMatchObject([{ reason: "the peer did not finish the TLS handshake in time" }]);
     expect(listener.connections).toBe(0);
   });
 
   it("ends a peer that says nothing after its handshake", async () => {
-    const { port, warnings } = await start({ tls: tls(), helloDeadlineMs: 200 });
+    // The handshake has to be over by then.
+    const { port, warnings } = await start({ tls: tls(), helloDeadlineMs: 1_500 });
 
     await ended(tlsPeer(port));
 

@@ -32,7 +32,7 @@ describe.each(["with a journal", "without a journal"])("shipping %s", (kind) => 
     const shipping = createShipping(kind);
     const contents = [1, 2, 3].map((sequence) => packContent({ sequence }));
     for (const content of contents) add(shipping, content, 1);
-    await shipping.finish(1_000);
+    await shipping.finish(30_000);
     const { signal } = new AbortController();
     const deliveries = await queue.receive({ max: 10, waitMs: 0, visibilityMs: 1_000, signal });
     expect(deliveries.map((delivery) => (readMessage(delivery) as { sequence: number }).sequence)).toEqual([1, 2, 3]);
@@ -45,7 +45,7 @@ describe.each(["with a journal", "without a journal"])("shipping %s", (kind) => 
     const shipping = createShipping(kind);
     add(shipping, randomBytes(1_200_000), 1);
     add(shipping, packContent({ sequence: 8 }), 1);
-    await shipping.finish(1_000);
+    await shipping.finish(30_000);
     expect(posted.filter((message) => message.kind === "dropped")).toMatchObject([{ reason: "oversize", requests: 1 }]);
     expect(queue.depth()).toEqual({ messages: 1, requests: 1 });
     const held = sum("sealed", "heldBytes");
@@ -70,12 +70,12 @@ describe("shipping while the queue is away", () => {
     queue.close();
     add(first, packContent(), 5);
     await until(() => posted.some(({ kind }) => kind === "queueFailed"));
-    await first.finish(10_000);
+    await first.finish(30_000);
     expect(posted.filter(({ kind }) => kind === "dropped")).toEqual([]);
 
     queue = EmbeddedQueue.open({ directory, name: "ingress" });
     const next = createShipping("with a journal", "edge-1~00000002");
-    await next.finish(1_000);
+    await next.finish(30_000);
     expect(posted.filter(({ kind }) => kind === "recovered")).toMatchObject([{ packs: 1, requests: 5, damaged: 0 }]);
     expect(sum("shipped", "recoveredRequests")).toBe(5);
     expect(sum("shipped", "requests")).toBe(0);
@@ -88,12 +88,12 @@ describe("shipping with several senders at once", () => {
     const first = createShipping("with a journal");
     queue.close();
     for (let i = 0; i < 60; i++) add(first, packContent(), 5);
-    await first.finish(10_000);
+    await first.finish(30_000);
     posted.length = 0;
     queue = EmbeddedQueue.open({ directory, name: "ingress" });
     const next = createShipping("with a journal", "edge-1~00000002", { queue: failing(4) });
     await until(() => sum("shipped", "recoveredRequests") === 300);
-    await next.finish(1_000);
+    await next.finish(30_000);
     expect(posted.filter(({ kind }) => kind === "queueFailed").length).toBe(4);
     expect(posted.some(({ kind }) => kind === "queueUp")).toBe(true);
   });
@@ -114,7 +114,7 @@ describe("shipping with a journal that is too small for an outage", () => {
 
     posted.length = 0;
     queue = EmbeddedQueue.open({ directory, name: "ingress" });
-    await createShipping("with a journal", "edge-1~00000002", small).finish(5_000);
+    await createShipping("with a journal", "edge-1~00000002", small).finish(30_000);
     expect(dropped + sum("shipped", "recoveredRequests")).toBe(105 * 5);
   });
 });

@@ -75,9 +75,11 @@ describe("Transport: answers", () => {
   });
 
   it("takes an answer whose body never ends as answered when its time is over", async () => {
+    // Time enough for the headers, also on a machine that stands still for a moment.
+    const timeoutMs = 1_500;
     const open = await SlowServer.start("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n");
 
-    expect(await transportTo(open.url, { timeoutMs: 200 }).send(outbound())).toEqual({ kind: "answered", status: 200 });
+    expect(await transportTo(open.url, { timeoutMs }).send(outbound())).toEqual({ kind: "answered", status: 200 });
   });
 });
 
@@ -180,11 +182,12 @@ describe("Transport: what is not delivered", () => {
 describe("Transport: time", () => {
   it("tells a request that has no answer in time from one that was not delivered, and goes on", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/hang" ? "hang" : { status: 200 }));
-    const transport = transportTo(shadow.url, { timeoutMs: 300, concurrency: 1 });
+    // Time enough for the one that is answered, also on a machine that stands still for a moment.
+    const transport = transportTo(shadow.url, { timeoutMs: 1_500, concurrency: 1 });
 
     expect(await transport.send(outbound({ path: "/hang" }))).toEqual({
       kind: "timedOut",
-      reason: "no answer within 300 ms",
+      reason: "no answer within 1500 ms",
     });
     expect(await transport.send(outbound())).toEqual({ kind: "answered", status: 200 });
   });

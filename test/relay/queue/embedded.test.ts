@@ -41,14 +41,18 @@ describe("EmbeddedQueue: messages", () => {
     expect(queue.depth()).toEqual({ messages: 2, requests: 23 });
   });
 
-  it("looks for messages as fast in a queue full of hidden ones as in an empty one", async () => {
-    const queue = open();
-    await queue.send(Array.from({ length: 50_000 }, () => message({ delayMs: 600_000 })));
-    const startMs = performance.now();
-    for (let i = 0; i < 200; i++) await receive(queue);
+  it("looks for messages as fast in a queue full of hidden ones as in an empty one", { timeout: 60_000 }, async () => {
+    const [empty, full] = [open(), open()];
+    await full.send(Array.from({ length: 50_000 }, () => message({ delayMs: 600_000 })));
+    const [emptyMs, fullMs] = [[], []] as [number[], number[]];
+    // In turn, and the fastest of many: a busy machine slows both down.
+    for (let round = 0; round < 20; round++) {
+      emptyMs.push(await receivingMs(empty, 10));
+      fullMs.push(await receivingMs(full, 10));
+    }
 
-    // Looking at each of them would take 3 ms and more.
-    expect((performance.now() - startMs) / 200).toBeLessThan(0.5);
+    // Looking at each of them would take a hundred times as long.
+    expect(Math.min(...fullMs)).toBeLessThan(10 * Math.min(...emptyMs));
   });
 
   it("removes what is too old and counts it", async () => {
@@ -173,7 +177,7 @@ describe("EmbeddedQueue: dead letters", () => {
 });
 
 describe("EmbeddedQueue: the file", () => {
-  it("gives its space back when messages are deleted", { timeout: 20_000 }, async () => {
+  it("gives its space back when messages are deleted", { timeout: 60_000 }, async () => {
     const directory = newDirectory();
     const queue = open({ directory });
     const pack = new Uint8Array(64_000).fill(1);
@@ -191,19 +195,20 @@ describe("EmbeddedQueue: the file", () => {
     expect(diskBytes(directory)).toBeLessThan(fullBytes / 3);
   });
 
-  it("wakes a waiting receiver promptly when another process sends", { timeout: 20_000 }, async () => {
+  it("wakes a waiting receiver promptly when another process sends", { timeout: 60_000 }, async () => {
     const directory = newDirectory();
     const queue = open({ directory });
-    const waiting = receive(queue, { waitMs: 15_000 }).then((deliveries) => ({ deliveries, atMs: Date.now() }));
+    const waiting = receive(queue, { waitMs: 40_000 }).then((deliveries) => ({ deliveries, atMs: Date.now() }));
     const writer = new ChildScript("queue-writer.ts", [directory, "q"]);
     const { deliveries, atMs } = await waiting;
     await writer.kill();
 
     expect(deliveries.length).toBeGreaterThan(0);
-    expect(atMs - deliveries[0].sentAtMs).toBeLessThan(1_000);
+    // Not only when its wait ends.
+    expect(atMs - deliveries[0].sentAtMs).toBeLessThan(10_000);
   });
 
-  it("has everything that was acknowledged, whole, after its writer was killed", { timeout: 20_000 }, async () => {
+  it("has everything that was acknowledged, whole, after its writer was killed", { timeout: 60_000 }, async () => {
     for (const linesBeforeKill of [1, 40, 200]) {
       const directory = newDirectory();
       const writer = new ChildScript("queue-writer.ts", [directory, "q"]);
@@ -222,22 +227,25 @@ describe("EmbeddedQueue: the file", () => {
     }
   });
 
-  it("hands no message to two processes within its visibility", { timeout: 20_000 }, async () => {
+  it("hands no message to two processes within its visibility", { timeout: 60_000 }, async () => {
     const directory = newDirectory();
     const queue = open({ directory });
     await queue.send(Array.from({ length: 3_000 }, () => message({ pack: new Uint8Array(1_000) })));
     const readers = [1, 2, 3].map(() => new ChildScript("queue-reader.ts", [directory, "q"]));
     for (const reader of readers) await reader.printed(1);
     for (const reader of readers) reader.start();
+    // All of them have received before one goes on, however the machine deals out its time.
+    for (const reader of readers) await reader.printed(2);
+    for (const reader of readers) reader.start();
     for (const reader of readers) await reader.exited();
 
     const received = readers.map(({ lines }) => lines.slice(1));
     expect(received.flat()).toHaveLength(3_000);
     expect(new Set(received.flat()).size).toBe(3_000);
-    expect(received.filter((ids) => ids.length > 0).length).toBeGreaterThan(1);
+    expect(received.every((ids) => ids.length > 0)).toBe(true);
   });
 
-  it("says so when the disk is full, and keeps what it had", { timeout: 20_000 }, async () => {
+  it("says so when the disk is full, and keeps what it had", { timeout: 60_000 }, async () => {
     const directory = newDirectory();
     const writer = new ChildScript("queue-writer.ts", [directory, "q"], 4_096);
     await writer.exited();
@@ -248,7 +256,7 @@ describe("EmbeddedQueue: the file", () => {
     expect(await receiveNumbers(queue)).toEqual(acknowledged(writer));
   });
 
-  it("can be opened by many at once while it is new", { timeout: 20_000 }, async () => {
+  it("can be opened by many at once while it is new", { timeout: 60_000 }, async () => {
     const directory = newDirectory();
     const readers = Array.from({ length: 6 }, () => new ChildScript("queue-reader.ts", [directory, "q"]));
     for (const reader of readers) await reader.printed(1);
@@ -299,6 +307,12 @@ describe("EmbeddedQueue: the file", () => {
   });
 });
 
+async function receivingMs(queue: EmbeddedQueue, times: number): Promise<number> {
+  const startMs = performance.now();
+  for (let i = 0; i < times; i++) await receive(queue);
+  return performance.now() - startMs;
+}
+
 function newDirectory(): string {
   return mkdtempSync(join(root, "q-"));
 }
@@ -314,7 +328,7 @@ function diskBytes(directory: string): number {
 }
 
 async function receiveUntil(queue: EmbeddedQueue, fact: () => boolean): Promise<void> {
-  const endMs = performance.now() + 5_000;
+  const endMs = performance.now() + 30_000;
   while (!fact() && performance.now() < endMs) await receive(queue, { waitMs: 50 });
 }
 

@@ -46,7 +46,7 @@ const cases: readonly Case[] = [
 describe.concurrent("a queue that", () => {
   it.for(cases)(
     "$failure keeps no ACK waiting, is told once, and gets everything once it is healed",
-    { timeout: 29_000 },
+    { timeout: 90_000 },
     async ({ failure, code, reason, triesMost }, { onTestFinished, expect }) => {
       const queue = await FailingSqs.start(failure);
       onTestFinished(() => queue.stop());
@@ -58,17 +58,22 @@ describe.concurrent("a queue that", () => {
       const traffic = new AbortController();
       const mirrored = mirrorUntil(client, traffic.signal);
       await until(async () => (await agent.queueErrors(code)) > 0);
+      const [lookedFromMs, ackedBefore] = [performance.now(), client.latenciesMs.length];
       await sleep(lookMs);
+      const ackedMeanwhile = client.latenciesMs.length - ackedBefore;
       const [errors, readiness] = [await agent.queueErrors(code), await agent.get("/readyz")];
       const metrics = await agent.get("/metrics");
+      const looks = Math.ceil((performance.now() - lookedFromMs) / lookMs);
       traffic.abort();
       await mirrored;
 
       const latenciesMs = client.latenciesMs.toSorted((a, b) => a - b);
-      expect(latenciesMs[latenciesMs.length >> 1]).toBeLessThan(10);
-      // Eight processes share the machine's cores; what waited for the queue would wait for much longer.
-      expect(latenciesMs.at(-1)).toBeLessThan(2_000);
-      expect(errors).toBeLessThanOrEqual(triesMost);
+      // Eight processes share the machine's cores. What waited for the queue would wait for a pause at least, the first of
+      // them 100 ms, and one request in five closes a pack; in the end nothing would be acknowledged any more.
+      expect(latenciesMs[Math.floor(latenciesMs.length * 0.75)]).toBeLessThan(100);
+      expect(ackedMeanwhile).toBeGreaterThan(lookMs / 20 / 10);
+      // On a machine that stands still, the look takes longer.
+      expect(errors).toBeLessThanOrEqual(triesMost * looks);
       expect(readiness).toMatch(new RegExp(`^the queue takes no packs: .*${reason.source}`));
       expect(metrics).toContain("spoa_relay_agent_queue_up 0\n");
       expect(agent.events("queue-down")).toMatchObject([

@@ -55,6 +55,9 @@ async function greeted({ connect }: Served): Promise<SpopPeer> {
   return peer;
 }
 
+// Where a limit does not work, such peers stay for half a minute, or for ever. A slow machine takes a second or two.
+const patientMs = 15_000;
+
 const elapsedSince = (startedAtMs: number) => performance.now() - startedAtMs;
 
 it("ends silent peers after the HELLO deadline, with one line in the log", async () => {
@@ -65,7 +68,10 @@ it("ends silent peers after the HELLO deadline, with one line in the log", async
   const peers = Array.from({ length: 300 }, () => served.connect().read());
   await Promise.all(peers.map(({ closed }) => closed));
 
-  expect(elapsedSince(startedAtMs)).toBeLessThan(2_000);
+  const elapsedMs = elapsedSince(startedAtMs);
+  expect(elapsedMs).toBeGreaterThan(299);
+  // So long is the deadline that nobody has set.
+  expect(elapsedMs).toBeLessThan(5_000);
   expect(served.logged.lines).toMatchObject([{ event: "no-hello", reason: "no HAPROXY-HELLO within 0.3 s" }]);
   await until(() => served.listener.connections === 0 && openFiles() <= filesBefore);
 });
@@ -109,7 +115,7 @@ it("ends a peer that stops in the middle of a frame, and leaves one alone that i
   clearInterval(drip);
   await idle.send(notify());
 
-  expect(elapsedSince(startedAtMs)).toBeLessThan(1_500);
+  expect(elapsedSince(startedAtMs)).toBeLessThan(patientMs);
   expect(await idle.frames(2)).toHaveLength(2);
   expect(served.listener.connections).toBe(1);
   expect(served.logged.lines).toMatchObject([{ event: "stalled", reason: "a frame has begun and does not go on" }]);
@@ -124,13 +130,13 @@ it("ends a peer that has stopped to read its ACKs, even if it sends nothing more
   await peer.send(hello(), ...Array.from({ length: 40_000 }, (_, i) => notify({ streamId: i, messages: [] })));
   await until(() => served.listener.connections === 0);
 
-  expect(elapsedSince(startedAtMs)).toBeLessThan(3_000);
+  expect(elapsedSince(startedAtMs)).toBeLessThan(patientMs);
   expect(served.logged.lines).toMatchObject([{ event: "stalled", reason: "the peer does not read its ACKs" }]);
   peer.socket.destroy();
   await until(() => openFiles() <= filesBefore);
 });
 
-it("keeps little for peers that flood it and never read an ACK", { timeout: 15_000 }, async () => {
+it("keeps little for peers that flood it and never read an ACK", { timeout: 60_000 }, async () => {
   const served = await serve();
   const before = residentMiB();
   const flood = Buffer.concat(Array.from({ length: 4_000 }, (_, i) => notify({ streamId: i, messages: [] })));
@@ -163,7 +169,7 @@ it.each<[string, Buffer]>([
   await until(() => served.listener.connections === 0);
   clearInterval(sending);
 
-  expect(elapsedSince(startedAtMs)).toBeLessThan(2_500);
+  expect(elapsedSince(startedAtMs)).toBeLessThan(patientMs);
   expect(served.logged.lines.length).toBeLessThanOrEqual(1);
   expect(served.notifies()).toBe(0);
 });

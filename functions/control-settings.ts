@@ -40,6 +40,8 @@ const settings = {
 export const settingsChange = strict(settings)
   .refine((change) => Object.keys(change).length > 0, {
     error: `nothing to change; allowed here: ${Object.keys(settings).join(", ")}`,
+    // An unknown key is a mistake of its own.
+    when: ({ issues }) => issues.length === 0,
   })
   .meta({ examples: [{ rate: "100/s" }, { rate: null, sample: "50%" }], minProperties: 1 })
   .openapi("SettingsChange");

@@ -235,6 +235,29 @@ describe("functions that are killed", () => {
     expect(await rig.ledger("a")).toEqual({ enqueued: 1_200, "answered.2xx": 1_200 });
     expect(rig.isEmpty("packs-dlq", "packs-a-dlq")).toBe(true);
   }, 120_000);
+
+  it("lose nothing either where they read the ingress queue themselves", async () => {
+    const shadow = await ShadowServer.start();
+    const rig = await LambdaRig.start(bundles, { only: `url: "${shadow.url.origin}", rate: 150/s, timeout: 500ms` });
+    const start = () => rig.open("replay", { RELAY_TARGET: "only" });
+    // Short of time, too: packs come back in parts.
+    const replay = rig.map("packs", { start, batch: 2, timeoutMs: 4_000, visibilityMs: 4_000 });
+    await rig.send("packs", ...packs(6, 100));
+
+    for (let kills = 0; kills < 3; kills++) {
+      await until(() => replay.busy);
+      await sleep(Math.random() * 1_300);
+      await replay.process?.kill();
+    }
+    await until(() => rig.isEmpty("packs"), 60_000);
+    await replay.stop();
+
+    expect(replay.failures.length).toBeGreaterThan(0);
+    expect(new Set(shadow.received.map(({ headers }) => headers["x-mirror-id"])).size).toBe(600);
+    expect(await rig.ledger("only")).toEqual({ enqueued: 600, "answered.2xx": 600 });
+    expect((await rig.state.figures()).agents).toMatchObject([{ packs: 6, requests: 600 }]);
+    expect(rig.isEmpty("packs-dlq")).toBe(true);
+  }, 120_000);
 });
 
 describe("the schedule in Lambda", () => {

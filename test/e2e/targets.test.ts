@@ -71,7 +71,7 @@ describe("two targets of the same traffic", () => {
     }
     await pool.close();
     await until(() => all.received.length === before + 40);
-    await until(async () => (await rig.hostStats()).targets.half.inQueue > 0);
+    await until(async () => (await rig.hostStats()).targets.half.messages !== 0);
     await half.start();
     expect(addsUp(await rig.settledLedger())).toBe(true);
   }, 90_000);

@@ -107,7 +107,7 @@ describe("Pacer", () => {
           const clock = new ManualClock(startUs, () => stallsUs[sleeps++ % stallsUs.length]);
           const times = work(
             clock,
-            Array.from({ length: workers }, () => new Pacer(target, rate, state, clock)),
+            Array.from({ length: workers }, () => new Pacer(target, fixedRate(rate), state, clock)),
           );
           await clock.runUntil(startUs + Math.ceil((200 * secondUs) / rate));
 

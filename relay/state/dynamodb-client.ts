@@ -40,8 +40,9 @@ export interface Changed {
   readonly item: Item | undefined;
 }
 
-// How long a call may take, retries and all, and how long it may wait for its turn before.
+// How long a call may take, retries and all, once it is its turn.
 const callTimeoutMs = 3_000;
+const turnTimeoutMs = 10_000;
 // Fewer than the SDK has connections: what waits for one would run out of time, and leases could not overtake it.
 const callsAtOnce = 32;
 const connectTimeoutMs = 1_000;
@@ -185,9 +186,9 @@ export class StateClient {
   async #call<T>(action: string, work: (deadline: AbortSignal) => Promise<T>, withinMs?: number): Promise<T> {
     if (withinMs !== undefined) return this.#answer(action, work, withinMs);
     try {
-      await this.#turns.acquire(AbortSignal.timeout(callTimeoutMs));
+      await this.#turns.acquire(AbortSignal.timeout(turnTimeoutMs));
     } catch (error) {
-      const late = new Error(`not asked within ${callTimeoutMs} ms, so many calls were before`, { cause: error });
+      const late = new Error(`not asked within ${turnTimeoutMs} ms: too many calls at once`, { cause: error });
       throw toStateError(Object.assign(late, { code: "ETIMEDOUT" }), { action, ...this.#place });
     }
     try {

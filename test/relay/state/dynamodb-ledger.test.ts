@@ -4,7 +4,6 @@ import type { Settlement } from "../../../relay/state/port.ts";
 import { fannedOut, figuresOf, settlement } from "../../contract/state-contract.ts";
 import { type DynamoDbEmulator, startDynamoDb } from "../../support/dynamodb.ts";
 import { type CallFate, type DynamoDbCall, DynamoDbProxy } from "../../support/dynamodb-proxy.ts";
-import { until } from "../../support/until.ts";
 
 const hourMs = 3_600_000;
 const twoTargets = new Map<string, Settlement>([
@@ -120,22 +119,14 @@ describe("DynamoDbState: ledger, whoever dies at any call", () => {
     const { open, openMortal } = await start();
     const { state, proxy } = await openMortal();
     await state.recordFanOut(fannedOut({ requests: 10 }));
-    const thawed = Promise.withResolvers<void>();
-    let frozen = 0;
-    proxy.decide = async ({ body }) => {
-      if (isPageWrite(body)) {
-        frozen++;
-        await thawed.promise;
-      }
-      return "goes through" as const;
-    };
+    const frozen = hold(proxy, ({ body }) => isPageWrite(body));
     const settling = state.settle("a", "p1", whole);
-    await until(() => frozen === 1);
+    await frozen.reached;
 
     const later = open({ now: () => Date.now() + 2 * hourMs });
     await later.fold();
     const meanwhile = await figuresOf(later, "a");
-    thawed.resolve();
+    frozen.release();
     await settling;
 
     expect(meanwhile).toEqual({ enqueued: 10 });
@@ -211,6 +202,38 @@ describe("DynamoDbState: ledger, shared by many", () => {
     expect(await figuresOf(reader, "a")).toEqual({ enqueued: 75 });
   });
 
+  it("tells figures without a gap where somebody folds while they are read", async () => {
+    const { open, openMortal } = await start();
+    await open().recordFanOut(fannedOut());
+    const { state, proxy } = await openMortal();
+    const held = hold(proxy, ({ action }) => action === "Query");
+    const reading = figuresOf(state, "a");
+    await held.reached;
+
+    await open({ now: () => Date.now() + 2 * hourMs }).fold();
+    held.release();
+
+    expect(await reading).toEqual({ enqueued: 10 });
+  });
+
+  it("folds a tally once where somebody who began to do so comes back after all is done", async () => {
+    const { open, openMortal } = await start();
+    const now = () => Date.now() + 2 * hourMs;
+    await open().recordFanOut(fannedOut({ pack: "p1" }));
+    const { state, proxy } = await openMortal({ now });
+    const held = hold(proxy, ({ body }) => body.Key?.pk?.S === "ledger");
+    const folding = state.fold();
+    await held.reached;
+
+    await open({ now }).fold();
+    await open().recordFanOut(fannedOut({ pack: "p2" }));
+    await open({ now }).fold();
+    held.release();
+    await folding;
+
+    expect(await figuresOf(open(), "a")).toEqual({ enqueued: 20 });
+  });
+
   it("folds what was closed at once, and what is in use never", async () => {
     const { open, tallies } = await start();
     const closed = open();
@@ -260,14 +283,16 @@ describe("DynamoDbState: ledger, what it costs", () => {
   it("announces as much at a time as an item can hold well", async () => {
     const { openMortal } = await start();
     const { state, proxy } = await openMortal();
-    const packs = Array.from({ length: 1_500 }, (_, i) => `pack-${i}`);
+    const packs = Array.from({ length: 500 }, (_, i) => `${i}`.padEnd(200, "-"));
 
     await Promise.all(packs.map((pack) => state.recordFanOut(fannedOut({ pack, requests: 1 }))));
 
     const announced = proxy.calls.map(({ body }) => body.ExpressionAttributeValues?.[":announced"]?.S.length ?? 0);
     expect(Math.max(...announced)).toBeLessThan(70_000);
-    expect(announced.filter((length) => length > 0).length).toBeLessThan(20);
-    expect(await figuresOf(state, "a")).toEqual({ enqueued: 1_500 });
+    // Of 250 bytes each: two writes at least, and not many more.
+    expect(announced.filter((length) => length > 2).length).toBeGreaterThan(1);
+    expect(announced.filter((length) => length > 2).length).toBeLessThan(15);
+    expect(await figuresOf(state, "a")).toEqual({ enqueued: 500 });
   });
 });
 
@@ -298,6 +323,20 @@ async function start() {
 
 function isPageWrite(body: DynamoDbCall["body"]): boolean {
   return body.Key?.sk?.S === "page" && body.UpdateExpression !== undefined;
+}
+
+/** Holds the calls that fit until they are released. */
+function hold(proxy: DynamoDbProxy, fits: (call: DynamoDbCall) => boolean) {
+  const reached = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
+  proxy.decide = async (call) => {
+    if (fits(call)) {
+      reached.resolve();
+      await released.promise;
+    }
+    return "goes through" as const;
+  };
+  return { reached: reached.promise, release: () => released.resolve() };
 }
 
 /** The figures in one record, without the fates that nothing has. */

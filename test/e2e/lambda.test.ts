@@ -281,7 +281,12 @@ describe("the control API in Lambda", () => {
   it("answers requests to its function URL, and what it changes holds for all functions", async () => {
     const shadow = await ShadowServer.start();
     const rig = await LambdaRig.start(bundles, twoTargets(shadow.url.origin));
-    const [control, replay] = await Promise.all([rig.open("control"), rig.open("replay", { RELAY_TARGET: "a" })]);
+    const api = await LambdaApi.start({ "uuid-a": "Enabled" });
+    const mappings = { AWS_ENDPOINT_URL_LAMBDA: api.endpoint, RELAY_MAPPINGS: JSON.stringify({ a: "uuid-a" }) };
+    const [control, replay] = await Promise.all([
+      rig.open("control", mappings),
+      rig.open("replay", { RELAY_TARGET: "a" }),
+    ]);
     await rig.send("packs-a", ...packs(1, 10));
 
     const changed = await control.invoke(functionUrl("PATCH", "/v1/targets/a", '{"paused":true}'), 30_000);
@@ -294,6 +299,8 @@ describe("the control API in Lambda", () => {
     });
     expect(shadow.received).toEqual([]);
     expect(rig.inspect("packs-a").delayed).toBe(1);
+    await control.invoke(functionUrl("POST", "/v1/targets/a/resume"), 30_000);
+    expect(api.turned).toEqual(["turn off uuid-a", "turn on uuid-a"]);
   });
 
   it("says by a status what is wrong, and asks for no token", async () => {

@@ -10,6 +10,7 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { Semaphore } from "../semaphore.ts";
 import { toStateError } from "./dynamodb-error.ts";
+import { stateTable } from "./dynamodb-table.ts";
 import { StateError } from "./port.ts";
 
 export interface StateTablePlace {
@@ -45,6 +46,7 @@ const callTimeoutMs = 3_000;
 const turnTimeoutMs = 10_000;
 // Fewer than the SDK has connections: what waits for one would run out of time, and leases could not overtake it.
 const callsAtOnce = 32;
+const { partitionKey, sortKey } = stateTable;
 const connectTimeoutMs = 1_000;
 const maxAttempts = 2;
 const keysPerBatch = 100;
@@ -117,7 +119,7 @@ export class StateClient {
       const command = new QueryCommand({
         TableName: this.#place.table,
         ConsistentRead: true,
-        KeyConditionExpression: between ? "pk = :pk AND sk BETWEEN :from AND :until" : "pk = :pk",
+        KeyConditionExpression: `${partitionKey} = :pk${between ? ` AND ${sortKey} BETWEEN :from AND :until` : ""}`,
         ExpressionAttributeValues: {
           ":pk": { S: pk },
           ...(between && { ":from": { S: between.from }, ":until": { S: between.until } }),
@@ -218,5 +220,5 @@ export class StateClient {
 }
 
 function toKey({ pk, sk }: ItemKey): Record<string, AttributeValue> {
-  return { pk: { S: pk }, sk: { S: sk } };
+  return { [partitionKey]: { S: pk }, [sortKey]: { S: sk } };
 }

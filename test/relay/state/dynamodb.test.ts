@@ -1,10 +1,11 @@
-import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import { horizonUs } from "../../../relay/pacing.ts";
 import { DynamoDbState } from "../../../relay/state/dynamodb.ts";
 import { describeSharedState } from "../../contract/shared-state-contract.ts";
 import { describeState } from "../../contract/state-contract.ts";
 import { startDynamoDb } from "../../support/dynamodb.ts";
 import { type CallFate, DynamoDbProxy, refusal } from "../../support/dynamodb-proxy.ts";
+import { startStates } from "../../support/dynamodb-states.ts";
 import { freePorts } from "../../support/free-ports.ts";
 
 beforeEach(() => {
@@ -35,7 +36,7 @@ describeSharedState("DynamoDbState", async () => {
 
 describe("DynamoDbState: an answer that was lost", () => {
   it("does not make a control that was written look as if somebody else had written it", async () => {
-    const { state, proxy } = await openThroughProxy();
+    const { state, proxy } = await (await startStates()).openThroughProxy();
     const fates: CallFate[] = ["loses the answer"];
     proxy.decide = () => fates.shift() ?? "goes through";
 
@@ -45,7 +46,7 @@ describe("DynamoDbState: an answer that was lost", () => {
   });
 
   it("does not make figures count twice", async () => {
-    const { state, proxy } = await openThroughProxy();
+    const { state, proxy } = await (await startStates()).openThroughProxy();
     const fates: CallFate[] = ["loses the answer"];
     proxy.decide = () => fates.shift() ?? "goes through";
 
@@ -60,7 +61,7 @@ describe("DynamoDbState: a condition that failed", () => {
 
   it("is understood from the answer, without asking what stands there", async () => {
     const tatUs = request.nowUs + horizonUs + 5_000;
-    const { state, proxy } = await openThroughProxy();
+    const { state, proxy } = await (await startStates()).openThroughProxy();
     proxy.decide = () => refusal(400, "ConditionalCheckFailedException", { Item: { tat: { N: `${tatUs}000000` } } });
 
     const grant = await state.lease("a", request);
@@ -71,7 +72,7 @@ describe("DynamoDbState: a condition that failed", () => {
   });
 
   it("leads to what fits the time that the answer tells", async () => {
-    const { state, proxy } = await openThroughProxy();
+    const { state, proxy } = await (await startStates()).openThroughProxy();
     const answers: CallFate[] = [
       refusal(400, "ConditionalCheckFailedException", { Item: { tat: { N: `${request.nowUs + 7_000}000000` } } }),
       (response) => response.end(JSON.stringify({ Attributes: { tat: { N: `${request.nowUs + 27_000}000001` } } })),
@@ -144,7 +145,7 @@ describe("DynamoDbState: what goes wrong", () => {
     vi.stubEnv("AWS_EC2_METADATA_DISABLED", "true");
     vi.stubEnv("AWS_CONFIG_FILE", "/nonexistent");
     vi.stubEnv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
-    const { state } = await openThroughProxy();
+    const { state } = await (await startStates()).openThroughProxy();
 
     await expect(state.readControl("a")).rejects.toThrow("AWS_PROFILE");
   });
@@ -160,14 +161,3 @@ describe("DynamoDbState: what goes wrong", () => {
     await emulator.stop();
   });
 });
-
-async function openThroughProxy() {
-  const emulator = await startDynamoDb();
-  const proxy = await DynamoDbProxy.start(emulator.endpoint);
-  const state = DynamoDbState.open({ ...emulator, endpoint: proxy.endpoint });
-  onTestFinished(async () => {
-    await state.close();
-    await emulator.stop();
-  });
-  return { state, proxy };
-}

@@ -178,6 +178,32 @@ describe("the replay in Lambda", () => {
       ]);
     }
   });
+
+  it("stops within a second when DynamoDB goes away, and the pack comes again", async () => {
+    const shadow = await ShadowServer.start();
+    const rig = await LambdaRig.start(bundles, {
+      ...twoTargets(shadow.url.origin),
+      a: `url: "${shadow.url.origin}", rate: 50/s`,
+    });
+    const lambda = await rig.open("replay", { RELAY_TARGET: "a" });
+    await rig.send("packs-a", ...packs(1, 500));
+    const [whole] = await rig.receive("packs-a", 1);
+    const answering = lambda.invoke(toLambdaEvent([whole]), 60_000);
+    await until(() => shadow.received.length > 40);
+    await rig.dynamo.stop();
+    const before = shadow.received.length;
+
+    expect(await answering).toEqual({ batchItemFailures: [{ itemIdentifier: whole.messageId }] });
+    const startMs = performance.now();
+    const [again] = await rig.receive("packs-a", 1);
+
+    // A lease is for a quarter of a second.
+    expect(shadow.received.length - before).toBeLessThan(50);
+    expect([again.messageId, again.receiveCount]).toEqual([whole.messageId, 2]);
+    expect(performance.now() - startMs).toBeLessThan(30_000);
+    await until(() => lambda.logs.length > 0);
+    expect(lambda.logs).toMatchObject([{ level: "error", event: "state-down" }]);
+  }, 60_000);
 });
 
 describe("a function that was frozen", () => {

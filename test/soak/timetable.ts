@@ -1,7 +1,5 @@
 /** How a shadow takes requests: as it should, with 500s, with 503 and Retry-After, without an answer, or not at all. */
-export const moods = ["answers", "fails", "busy", "hangs", "refuses"] as const;
-
-export type Mood = (typeof moods)[number];
+export type Mood = "answers" | "fails" | "busy" | "hangs" | "refuses";
 
 /** When the moods begin, as shares of the whole time. It is well again for long enough to catch up. */
 const timetable: readonly (readonly [from: number, mood: Mood])[] = [

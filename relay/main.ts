@@ -56,6 +56,6 @@ if (isMainThread) {
     process.exitCode = toExitCode(error);
   }
   // Exiting would not wait for what the reader of a pipe has not taken yet.
-  await new Promise<void>((done) => process.stdout.write("", () => done()));
+  if (process.stdout.writableLength > 0) await new Promise<void>((done) => process.stdout.write("", () => done()));
   process.exit();
 }

@@ -1,4 +1,5 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,27 +17,35 @@ const goal = 0.9;
 
 /**
  * Requests a second of one worker without a rate: through the whole replay, from the queue to the ledger, and by a bare loop
- * over undici with the same requests and connections; taken in turns, the medians of all rounds.
+ * over undici with the same requests and connections; taken in turns, the medians of all rounds. Once to a shadow in Node,
+ * which has about as much to do as the worker, and once to HAProxy, which answers by itself and costs nearly nothing.
  */
 export async function benchReplay(): Promise<Row[]> {
-  return withShadow(async (shadow) => {
-    const { replay, request, dispatch } = await run(shadow, ["replay", "request", "dispatch"]);
-    return [
-      { what: "replay: queue, pack, transport, ledger", value: inWords(replay) },
-      { what: "undici: request, body read", value: `${inWords(request)}; replay is ${ratio(replay, request)} of it` },
-      {
-        what: "undici: dispatch, answer dropped",
-        value: `${inWords(dispatch)}; replay is ${ratio(replay, dispatch)} of it, goal ≥ ${goal}`,
-      },
-    ];
-  });
+  return [
+    ...toRows("Node", await withNode((shadow) => run(shadow, ["replay", "request", "dispatch"]))),
+    ...toRows("HAProxy", await withHaproxy((shadow) => run(shadow, ["replay", "request", "dispatch"]))),
+  ];
+}
+
+function toRows(shadow: string, { replay, request, dispatch }: Record<string, Round>): Row[] {
+  return [
+    { what: `to ${shadow}: replay, from queue to ledger`, value: inWords(replay) },
+    {
+      what: `to ${shadow}: undici's request, body read`,
+      value: `${inWords(request)}; replay is ${ratio(replay, request)} of it, goal ≥ ${goal}`,
+    },
+    {
+      what: `to ${shadow}: undici's dispatch, answer dropped`,
+      value: `${inWords(dispatch)}; replay is ${ratio(replay, dispatch)} of it`,
+    },
+  ];
 }
 
 /** Where the time of the replay goes. */
 export async function profileReplay(): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), "spoa-relay-bench-"));
   try {
-    await withShadow((shadow) =>
+    await withHaproxy((shadow) =>
       run(shadow, ["replay"], profiledRounds, ["--cpu-prof", `--cpu-prof-dir=${directory}`]),
     );
     return summarizeProfiles(readdirSync(directory).map((file) => readFileSync(join(directory, file), "utf8")));
@@ -58,22 +67,37 @@ async function run(
   return Object.fromEntries(Object.entries(all).map(([way, results]) => [way, median(results)]));
 }
 
-/** HAProxy answers by itself: faster than any server in Node, so that it is not what is measured. */
-async function withShadow<T>(work: (shadow: string) => Promise<T>): Promise<T> {
+async function withNode<T>(work: (shadow: string) => Promise<T>): Promise<T> {
+  const [port] = await freePorts(1);
+  const node = spawn(process.execPath, [join(import.meta.dirname, "plain-shadow.ts"), String(port)]);
+  const exited = once(node, "exit");
+  try {
+    return await work(await answering(port));
+  } finally {
+    node.kill("SIGTERM");
+    await exited;
+  }
+}
+
+async function withHaproxy<T>(work: (shadow: string) => Promise<T>): Promise<T> {
   const directory = mkdtempSync(join(tmpdir(), "spoa-relay-bench-"));
   const [port] = await freePorts(1);
   const configFile = join(directory, "shadow.cfg");
   writeFileSync(configFile, shadowConfig(port));
   const program = findHaproxy(process.env.PATH ?? "");
   const haproxy = new HaproxyProcess({ program, configFile, variables: {}, onOutput: () => {} });
-  const shadow = `http://127.0.0.1:${port}`;
   try {
-    await until(async () => (await fetch(shadow).catch(() => undefined))?.ok === true);
-    return await work(shadow);
+    return await work(await answering(port));
   } finally {
     await haproxy.stop();
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+async function answering(port: number): Promise<string> {
+  const shadow = `http://127.0.0.1:${port}`;
+  await until(async () => (await fetch(shadow).catch(() => undefined))?.ok === true);
+  return shadow;
 }
 
 function shadowConfig(port: number): string {

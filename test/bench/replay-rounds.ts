@@ -34,10 +34,11 @@ const outbound = messages
   .map((request) => prepareOutbound(config, request, 1))
   .flatMap((prepared) => (prepared.kind === "send" ? prepared.request : []));
 
+const log = createLogger("warn");
+
 const run: Readonly<Record<string, () => Promise<Took>>> = {
   /** The function as a host runs it, from the queue to the ledger. */
   async replay() {
-    const log = createLogger("warn");
     const directory = mkdtempSync(join(tmpdir(), "spoa-relay-bench-"));
     const queue = EmbeddedQueue.open({ directory, name: "replayed" });
     const state = EmbeddedState.open(directory);

@@ -1,0 +1,10 @@
+import { createServer } from "node:http";
+
+// A shadow that reads requests and answers them, and does nothing else. Argument: the port to listen on.
+
+const server = createServer((request, response) => {
+  request.resume();
+  response.writeHead(200, { "content-type": "application/json" }).end("{}");
+});
+server.keepAliveTimeout = 60_000;
+server.listen(Number(process.argv[2]), "127.0.0.1");

@@ -18,18 +18,22 @@ export type Handled = "done" | "again";
 /**
  * A Hono app that takes an SQS event by POST and answers `batchItemFailures`. The deliveries of a batch are handled side by
  * side, and the failure of one does not touch the others.
+ *
+ * @param finish called when all are handled; must not reject
  */
 export function createBatchApp(
   log: Logger,
   handle: (delivery: Delivery, invocation: Required<Invocation>) => Promise<Handled>,
+  finish: (invocation: Required<Invocation>) => Promise<void> = async () => {},
 ): Hono<{ Bindings: Invocation }> {
   const app = new Hono<{ Bindings: Invocation }>();
   app.post("/", async (context: Context<{ Bindings: Invocation }>) => {
     const { signal = new AbortController().signal, patient = false } = context.env ?? {};
+    const invocation = { signal, patient };
     const deliveries = parseSqsEvent(await context.req.json());
     const results = await Promise.all(
       deliveries.map((delivery) =>
-        handle(delivery, { signal, patient }).catch((error: Error) => {
+        handle(delivery, invocation).catch((error: Error) => {
           // A state store that does not answer has been complained of, once for all packs.
           if (!(error instanceof StateError)) {
             const about = { message: delivery.messageId, reason: error.message };
@@ -39,6 +43,7 @@ export function createBatchApp(
         }),
       ),
     );
+    await finish(invocation);
     const again = deliveries.filter((_delivery, i) => results[i] === "again");
     const response: SqsBatchResponse = {
       batchItemFailures: again.map((delivery) => ({ itemIdentifier: delivery.messageId })),

@@ -1,9 +1,9 @@
 import type { Fate, Ledger } from "../relay/state/port.ts";
 
 // How often the fates of a pack that is being paced are noted: what is sent again after a crash.
-const noteEveryMs = 500;
+const noteEveryMs = 1_000;
 
-/** Collects the fates of a pack and notes them in the ledger twice a second. */
+/** Collects the fates of a pack and notes them in the ledger each second. */
 export class FateNotes {
   readonly #ledger: Ledger;
   readonly #target: string;

@@ -3,6 +3,7 @@ import type { Hono } from "hono";
 import { type Logger, Throttle } from "../relay/log.ts";
 import type { Delivery, QueueReceiver } from "../relay/queue/port.ts";
 import type { Invocation } from "./batch.ts";
+import { BatchedDeletes } from "./batched-deletes.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 import { type SqsBatchResponse, toSqsEvent } from "./sqs-event.ts";
 
@@ -20,40 +21,67 @@ export interface PollerOptions {
 }
 
 const longPollMs = 20_000;
+// What SQS hands out in one call at most.
+const longestReceive = 10;
 const pauseAfterErrorMs = 1_000;
 
 /** Does for one function what Lambda's event source mapping does: polls its queue, invokes it, deletes what it has done. */
 export class Poller {
   readonly #options: PollerOptions;
+  readonly #deletes: BatchedDeletes;
   readonly #stopping = new AbortController();
   readonly #errorLog = new Throttle();
-  readonly #loops: Promise<void>[];
+  readonly #invocations = new Set<Promise<void>>();
+  readonly #ended: Promise<void>;
 
   constructor(options: PollerOptions) {
     this.#options = options;
-    this.#loops = Array.from({ length: options.inFlight }, () => this.#loop());
+    this.#deletes = new BatchedDeletes(options.queue);
+    this.#ended = this.#run();
   }
 
   /** Takes no more messages, and resolves when those that are being handled are done or handed back. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await Promise.all(this.#loops);
+    await this.#ended;
   }
 
-  async #loop(): Promise<void> {
-    const { queue, batch, visibilityMs, name, log } = this.#options;
+  async #run(): Promise<void> {
+    const { inFlight } = this.#options;
     const { signal } = this.#stopping;
     while (!signal.aborted) {
-      try {
-        const deliveries = await queue.receive({ max: batch, waitMs: longPollMs, visibilityMs, signal });
-        if (deliveries.length > 0) await this.#invoke(deliveries);
-      } catch (error) {
-        if (signal.aborted) return;
-        this.#errorLog.run(Date.now(), (heldBack) =>
-          log.error({ event: "poll-failed", queue: name, reason: (error as Error).message, heldBack }, "trying again"),
-        );
-        await sleep(pauseAfterErrorMs, undefined, { signal }).catch(() => {});
-      }
+      // Several at a time, since each call has its price: not before half of the places are free.
+      while (this.#invocations.size > inFlight / 2) await Promise.race(this.#invocations);
+      await this.#attempt(() => this.#receive(inFlight - this.#invocations.size));
+    }
+    await Promise.all(this.#invocations);
+  }
+
+  /** Starts up to `places` invocations. */
+  async #receive(places: number): Promise<void> {
+    const { queue, batch, visibilityMs } = this.#options;
+    const { signal } = this.#stopping;
+    const max = Math.min(longestReceive, places * batch);
+    const deliveries = await queue.receive({ max, waitMs: longPollMs, visibilityMs, signal });
+    for (let at = 0; at < deliveries.length; at += batch) {
+      const invocation = this.#attempt(() => this.#invoke(deliveries.slice(at, at + batch))).finally(() => {
+        this.#invocations.delete(invocation);
+      });
+      this.#invocations.add(invocation);
+    }
+  }
+
+  async #attempt(work: () => Promise<void>): Promise<void> {
+    const { name, log } = this.#options;
+    const { signal } = this.#stopping;
+    try {
+      await work();
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#errorLog.run(Date.now(), (heldBack) =>
+        log.error({ event: "poll-failed", queue: name, reason: (error as Error).message, heldBack }, "trying again"),
+      );
+      await sleep(pauseAfterErrorMs, undefined, { signal }).catch(() => {});
     }
   }
 
@@ -74,7 +102,7 @@ export class Poller {
       const { batchItemFailures } = (await response.json()) as SqsBatchResponse;
       const failed = new Set(batchItemFailures.map(({ itemIdentifier }) => itemIdentifier));
       const done = deliveries.filter(({ messageId }) => !failed.has(messageId));
-      if (done.length > 0) await queue.delete(done.map(({ receipt }) => receipt));
+      if (done.length > 0) await this.#deletes.delete(done.map(({ receipt }) => receipt));
       for (const { messageId, receipt, receiveCount } of deliveries) {
         if (!failed.has(messageId)) continue;
         // What is handed back because we stop need not wait.

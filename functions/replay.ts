@@ -36,7 +36,14 @@ const patientRetryMs = 1_000;
 /** Takes the packs of one target and sends their requests, each at its slot. */
 export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   const patience = new StatePatience(deps.lane.live.config.name, deps.log);
-  return createBatchApp(deps.log, (delivery, invocation) => new PackRun(deps, patience, invocation).run(delivery));
+  return createBatchApp(
+    deps.log,
+    (delivery, invocation) => new PackRun(deps, patience, invocation).run(delivery),
+    async (invocation) => {
+      // Who is patient lives on, and does so now and then.
+      if (!invocation.patient) await deps.lane.figures.flush();
+    },
+  );
 }
 
 /** The work on one delivery. */
@@ -52,7 +59,7 @@ class PackRun {
   }
 
   async run(delivery: Delivery): Promise<Handled> {
-    const { lane, deadLetters, log } = this.#deps;
+    const { deadLetters, log } = this.#deps;
     const pack = readMessage(delivery);
     if (pack instanceof DecodeError) {
       const about = { target: this.#target, message: delivery.messageId, reason: pack.message };
@@ -72,8 +79,6 @@ class PackRun {
       return "done";
     }
     const { rest, delayMs } = await this.#send(pack, requests);
-    // Who is patient lives on, and does so now and then.
-    if (!this.#invocation.patient) await lane.figures.flush();
     return rest.length === 0 ? "done" : this.#handBack(pack, rest, delayMs);
   }
 

@@ -245,7 +245,7 @@ const agent = section({
     .prefault("16MiB")
     .describe("Largest SPOP frame, and largest fragmented message"),
   pack: section({
-    bytes: size.prefault("62KiB").describe("Compressed size to aim at; SQS bills each 64 KiB"),
+    bytes: size.prefault("60KiB").describe("Compressed size to aim at; SQS bills each 64 KiB"),
     requests: z.int().min(1).max(10_000).default(1_000),
     // An hour is far below what a timer can hold, and far above what a pack should wait.
     linger: duration("0s", "1h").prefault("250ms").describe("How long a pack waits for more, 1h at most"),
@@ -275,7 +275,7 @@ const host = section({
   visibility: duration("1s", "12h")
     .prefault("30s")
     .describe("How long a pack stays hidden after its process died, 1s to 12h; a living process extends it"),
-  inFlight: z.int().min(1).max(64).default(4).describe("Packs under way at once, per queue"),
+  inFlight: z.int().min(1).max(64).default(8).describe("Packs under way at once, per queue"),
   data: z
     .string()
     .min(1)

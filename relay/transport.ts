@@ -83,6 +83,8 @@ export class Transport {
           body: request.body,
           // Else it would be taken from the Host header, which may be the captured one, and each other one would reconnect.
           servername: this.#hostname,
+          // Else undici ends the connection behind a GET or DELETE with a body.
+          reset: false,
         } as Dispatcher.DispatchOptions,
         exchange,
       );

@@ -26,7 +26,7 @@ export async function mirrorTraffic(queueUrl: string, requests: number): Promise
   let contentBytes = 0;
   const packer: Packer = new Packer({
     agent,
-    targetBytes: 62 * 1024,
+    targetBytes: 60 * 1024,
     maxRequests: 1_000,
     lingerMs: 250,
     ledger,

@@ -34,7 +34,7 @@ function pipeline(chunk: Buffer): () => void {
   const ledger = createLedger();
   const packer: Packer = new Packer({
     agent: "bench",
-    targetBytes: 62 * 1024,
+    targetBytes: 60 * 1024,
     maxRequests: 1_000,
     lingerMs: 250,
     ledger,

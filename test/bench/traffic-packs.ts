@@ -13,7 +13,7 @@ export function createPacks(traffic: Traffic, requests: number): OutgoingMessage
   const ledger = createLedger();
   const packer: Packer = new Packer({
     agent: "bench~0badcafe",
-    targetBytes: 62 * 1024,
+    targetBytes: 60 * 1024,
     maxRequests: 1_000,
     lingerMs: 250,
     ledger,

@@ -103,7 +103,7 @@ describe("loadConfig", () => {
       sample: { fraction: 1 },
       redactHeaders: [],
       maxFrameBytes: 16_777_216,
-      pack: { bytes: 63_488, requests: 1_000, lingerMs: 250 },
+      pack: { bytes: 61_440, requests: 1_000, lingerMs: 250 },
       bufferBytes: 33_554_432,
       drainMs: 3_000,
     });

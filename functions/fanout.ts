@@ -22,6 +22,7 @@ export interface FanOutDeps {
   readonly log: Logger;
 }
 
+const none: ReadonlySet<string> = new Set();
 // How long a pack waits for a state store that does not answer.
 const afterFailureMs = 30_000;
 
@@ -52,16 +53,28 @@ async function fanOut(
     if (!invocation.patient) await sendAll(ingress, [{ ...forwardMessage(delivery, pack), delayMs: afterFailureMs }]);
     return invocation.patient ? "again" : "done";
   }
-  const shares = new Map(
-    targets.map(({ config, sampleFraction }) => [config.name, shareOf(config, sampleFraction, pack)]),
-  );
-  await Promise.all(Array.from(shares, ([name, share]) => sendAll(queueOf(name), toMessages(delivery, pack, share))));
-  // Behind the sending: a pack that is noted as fanned out must not be missing in a queue.
   const { id, agent, sequence } = pack;
-  const settlements = new Map(Array.from(shares, ([name, { settlement }]) => [name, settlement]));
-  await patience.run(invocation, () =>
-    ledger.recordFanOut({ pack: id, agent, sequence, requests: pack.requests.length, targets: settlements }),
+  // One that comes again has reached some of the queues, perhaps: a copy there each time would be sent as often.
+  const reached = delivery.receiveCount > 1 ? await patience.run(invocation, () => ledger.fannedOut(id)) : none;
+  const shares = targets
+    .filter(({ config }) => !reached.has(config.name))
+    .map(({ config, sampleFraction }) => ({ name: config.name, share: shareOf(config, sampleFraction, pack) }));
+  const sent = await Promise.allSettled(
+    shares.map(({ name, share }) => sendAll(queueOf(name), toMessages(delivery, pack, share))),
   );
+  // Behind the sending: a pack that is noted as fanned out must not be missing in a queue.
+  const settlements = new Map(
+    shares
+      .filter((_, i) => sent[i].status === "fulfilled")
+      .map(({ name, share: { settlement } }) => [name, settlement]),
+  );
+  if (settlements.size > 0) {
+    await patience.run(invocation, () =>
+      ledger.recordFanOut({ pack: id, agent, sequence, requests: pack.requests.length, targets: settlements }),
+    );
+  }
+  const failed = sent.find((result) => result.status === "rejected");
+  if (failed) throw failed.reason;
   return "done";
 }
 

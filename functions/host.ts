@@ -8,7 +8,7 @@ import { LiveTarget } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
 import { Pacer } from "../relay/pacer.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";
-import { createLane, type Lane } from "../relay/replay.ts";
+import { createLane, type Lane, resizeLane } from "../relay/replay.ts";
 import { openStores, type Stores } from "../relay/stores.ts";
 import { Transport } from "../relay/transport.ts";
 import { createControl } from "./control.ts";
@@ -34,6 +34,7 @@ const longestStopMs = 8_000;
 // Figures are a few seconds behind; each time is a write.
 const figuresEveryMs = 5_000;
 const foldEveryMs = 60_000;
+const refreshEveryMs = 1_000;
 
 /**
  * Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used.
@@ -67,6 +68,14 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   const flushFigures = () => Promise.all(lanes.map(({ figures }) => figures.flush()));
   const figuresTimer = setInterval(flushFigures, figuresEveryMs);
   // Whoever else does it, too: it may be the schedule in Lambda, or nobody.
+  // Where all wait for answers, nobody else would see that there may be more requests under way now.
+  const refreshTimer = setInterval(() => {
+    for (const lane of lanes)
+      lane.live.refresh().then(
+        () => resizeLane(lane),
+        () => {},
+      );
+  }, refreshEveryMs);
   const foldTimer = setInterval(() => stores.state.fold?.().catch(() => {}), foldEveryMs);
   log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host replays");
   return {
@@ -82,6 +91,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
       clearTimeout(timer);
       clearInterval(figuresTimer);
       clearInterval(foldTimer);
+      clearInterval(refreshTimer);
       await closeTransports();
       await flushFigures();
       admin.close();

@@ -24,6 +24,9 @@ const longPollMs = 20_000;
 // What SQS hands out in one call at most.
 const longestReceive = 10;
 const pauseAfterErrorMs = 1_000;
+// SQS shows a message again after 12 hours in all, however often its visibility was extended: a pack for a target that is
+// held is handed back before.
+const longestWorkMs = 6 * 3_600_000;
 
 /** Does for one function what Lambda's event source mapping does: polls its queue, invokes it, deletes what it has done. */
 export class Poller {
@@ -87,8 +90,14 @@ export class Poller {
 
   async #invoke(deliveries: readonly Delivery[]): Promise<void> {
     const { queue, app, visibilityMs, name, log } = this.#options;
-    const { signal } = this.#stopping;
+    const stopping = this.#stopping.signal;
+    const ending = new AbortController();
+    const end = () => ending.abort();
+    stopping.addEventListener("abort", end, { once: true });
+    if (stopping.aborted) end();
+    const startedAtMs = performance.now();
     const heartbeat = setInterval(() => {
+      if (performance.now() - startedAtMs > longestWorkMs) return end();
       for (const { receipt } of deliveries) {
         queue.extend(receipt, visibilityMs).catch((error: Error) => {
           log.warn({ event: "extend-failed", queue: name, reason: error.message }, "a pack may be delivered twice");
@@ -97,7 +106,7 @@ export class Poller {
     }, visibilityMs / 3);
     try {
       const body = JSON.stringify(toSqsEvent(deliveries));
-      const response = await app.request("/", { method: "POST", body }, { signal, patient: true });
+      const response = await app.request("/", { method: "POST", body }, { signal: ending.signal, patient: true });
       if (!response.ok) throw new Error(`the function answered ${response.status}`);
       const { batchItemFailures } = (await response.json()) as SqsBatchResponse;
       const failed = new Set(batchItemFailures.map(({ itemIdentifier }) => itemIdentifier));
@@ -105,12 +114,13 @@ export class Poller {
       if (done.length > 0) await this.#deletes.delete(done.map(({ receipt }) => receipt));
       for (const { messageId, receipt, receiveCount } of deliveries) {
         if (!failed.has(messageId)) continue;
-        // What is handed back because we stop need not wait.
-        const hiddenMs = signal.aborted ? 0 : retryDelayMs(receiveCount);
+        // What is handed back because it has to end need not wait.
+        const hiddenMs = ending.signal.aborted ? 0 : retryDelayMs(receiveCount);
         await queue.extend(receipt, hiddenMs);
       }
     } finally {
       clearInterval(heartbeat);
+      stopping.removeEventListener("abort", end);
     }
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Hono } from "hono";
 import { DecodeError } from "../relay/decode-error.ts";
+import { KeyTurns } from "../relay/key-turns.ts";
 import type { Logger } from "../relay/log.ts";
 import { poisonMessage, readMessage, shareMessage } from "../relay/message.ts";
 import type { Pack, PackedRequest } from "../relay/pack.ts";
@@ -24,11 +25,11 @@ export interface ReplayDeps {
   readonly log: Logger;
 }
 
-// A pack that was handed out so often without an end kills its worker: it must not do so for ever.
-const maxReceives = 50;
-// How long the rest of a pack waits when its time was over, its target was held, or the state did not answer.
+// A pack that was handed out so often without an end kills its worker: it must not do so for ever. Before SQS has had
+// enough of it, which would tell nobody why.
+const maxReceives = 45;
+// How long the rest of a pack waits when its time was over, or the state did not answer.
 const afterEndMs = 1_000;
-const afterHoldMs = 60_000;
 const afterFailureMs = 30_000;
 // Who is patient tries again in so much time.
 const patientRetryMs = 1_000;
@@ -36,9 +37,10 @@ const patientRetryMs = 1_000;
 /** Takes the packs of one target and sends their requests, each at its slot. */
 export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   const patience = new StatePatience(deps.lane.live.config.name, deps.log);
+  const turns = new KeyTurns();
   return createBatchApp(
     deps.log,
-    (delivery, invocation) => new PackRun(deps, patience, invocation).run(delivery),
+    (delivery, invocation) => new PackRun(deps, patience, turns, invocation).run(delivery),
     async (invocation) => {
       // Who is patient lives on, and does so now and then.
       if (!invocation.patient) await deps.lane.figures.flush();
@@ -50,11 +52,13 @@ export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
 class PackRun {
   readonly #deps: ReplayDeps;
   readonly #patience: StatePatience;
+  readonly #turns: KeyTurns;
   readonly #invocation: Required<Invocation>;
 
-  constructor(deps: ReplayDeps, patience: StatePatience, invocation: Required<Invocation>) {
+  constructor(deps: ReplayDeps, patience: StatePatience, turns: KeyTurns, invocation: Required<Invocation>) {
     this.#deps = deps;
     this.#patience = patience;
+    this.#turns = turns;
     this.#invocation = invocation;
   }
 
@@ -67,6 +71,13 @@ class PackRun {
       await sendAll(deadLetters, [poisonMessage(delivery, pack.message)]);
       return "done";
     }
+    // Queues duplicate: the second copy looks into the ledger when the first has left its fates there, and not before.
+    const { promise, resolve, reject } = Promise.withResolvers<Handled>();
+    await this.#turns.run(pack.id, () => this.#replay(delivery, pack).then(resolve, reject));
+    return promise;
+  }
+
+  async #replay(delivery: Delivery, pack: Pack): Promise<Handled> {
     let requests: readonly PackedRequest[];
     try {
       requests = await this.#patience.run(this.#invocation, () => this.#open(pack));
@@ -89,16 +100,19 @@ class PackRun {
   /** The requests that have no fate yet. After a crash a pack comes again, and what has a fate is not sent a second time. */
   async #open(pack: Pack): Promise<readonly PackedRequest[]> {
     const { lane, ledger, direct } = this.#deps;
-    let { requests } = pack;
-    if (direct) {
-      await lane.live.refresh();
-      const share = shareOf(lane.live.config, lane.live.sampleFraction, pack);
-      const { id, agent, sequence } = pack;
-      const targets = new Map([[this.#target, share.settlement]]);
-      await ledger.recordFanOut({ pack: id, agent, sequence, requests: requests.length, targets });
-      requests = share.requests;
+    if (!direct) {
+      const settled = await ledger.settled(this.#target, pack.id);
+      return pack.requests.filter(({ index }) => !settled.has(index));
     }
-    const settled = await ledger.settled(this.#target, pack.id);
+    await lane.live.refresh();
+    const { requests, settlement } = shareOf(lane.live.config, lane.live.sampleFraction, pack);
+    const { id, agent, sequence } = pack;
+    const targets = new Map([[this.#target, settlement]]);
+    await ledger.recordFanOut({ pack: id, agent, sequence, requests: pack.requests.length, targets });
+    const settled = await ledger.settled(this.#target, id);
+    // Of a pack that comes again the ledger keeps the first sample: what a smaller one leaves out now needs its fate, too.
+    const leftOut = new Map([...settlement].filter(([index]) => !settled.has(index)));
+    if (leftOut.size > 0) await ledger.settle(this.#target, id, leftOut);
     return requests.filter(({ index }) => !settled.has(index));
   }
 
@@ -126,15 +140,17 @@ class PackRun {
       rest = result.unsent;
       if (result.failure) this.#patience.complain(result.failure);
       if (rest.length === 0 || signal.aborted) return { rest, delayMs: afterEndMs };
-      if (!patient) return { rest, delayMs: result.failure ? afterFailureMs : afterHoldMs };
+      if (!patient) return { rest, delayMs: result.failure ? afterFailureMs : lane.live.holdMs };
       await sleep(patientRetryMs, undefined, { signal }).catch(() => {});
     }
   }
 
-  async #tryAgain(pack: Pack, { again, delayMs, reason }: ReplayResult): Promise<void> {
+  async #tryAgain(pack: Pack, { again, behind, delayMs, reason }: ReplayResult): Promise<void> {
     if (again.length === 0) return;
     const attempt = pack.attempt + 1;
-    await sendAll(this.#deps.queue, [shareMessage(pack, again, { attempt, delayMs })]);
+    const messages = [shareMessage(pack, again, { attempt, delayMs })];
+    if (behind.length > 0) messages.push(shareMessage(pack, behind, { attempt: pack.attempt, delayMs }));
+    await sendAll(this.#deps.queue, messages);
     const about = { target: this.#target, requests: again.length, attempt, delayMs, reason };
     this.#deps.log.warn({ event: "undelivered", ...about }, "requests were not delivered and are tried again");
   }

@@ -5,6 +5,7 @@ import {
   claimProbe,
   closeBreaker,
   delayProbe,
+  isProbeDue,
   openBreaker,
   paceFactor,
   slowDown,
@@ -24,6 +25,10 @@ export type Admission =
 // How old what is known of a target may be before it is read again, and before nothing is sent without it.
 const freshMs = 1_000;
 const staleMs = 5_000;
+const shortestHoldMs = 60_000;
+const longestHoldMs = 900_000;
+// What a slowdown leaves of a rate at least, where it is not slower by itself.
+const slowestPerSecond = 0.1;
 // How often a change is tried again that others were faster with.
 const writeAttempts = 5;
 
@@ -54,7 +59,9 @@ export class LiveTarget {
   get ratePerSecond(): number {
     const { ratePerSecond = this.config.ratePerSecond } = this.#control.settings ?? {};
     if (ratePerSecond === "unlimited") return Number.POSITIVE_INFINITY;
-    return ratePerSecond * paceFactor(this.#control, this.#readAtMs);
+    // Not below one in ten seconds: a rate that slow harms nobody, and leases so far ahead would outlast the slowdown.
+    const leastPerSecond = Math.min(ratePerSecond, slowestPerSecond);
+    return Math.max(leastPerSecond, ratePerSecond * paceFactor(this.#control, this.#readAtMs));
   }
 
   /** Connections that a process may have to the shadow. */
@@ -91,19 +98,29 @@ export class LiveTarget {
     }
   }
 
-  /** True where a request may be sent and there is nothing to be read first: `admit` would say so. */
+  /** True where a request may be sent at once. What is older than a second is read anew meanwhile. */
   get open(): boolean {
-    return this.#held === undefined && this.#isFresh();
+    const ageMs = this.#now() - this.#readAtMs;
+    if (!(ageMs >= 0 && ageMs <= staleMs)) return false;
+    if (ageMs >= freshMs) this.#read().catch(() => {});
+    return this.#held === undefined;
+  }
+
+  /** How long what is held now should wait before it asks again: the longer the breaker has been open, the longer. */
+  get holdMs(): number {
+    const openedAtMs = this.#control.breaker?.openedAtMs ?? this.#now();
+    return Math.min(Math.max((this.#now() - openedAtMs) / 4, shortestHoldMs), longestHoldMs);
   }
 
   /** Asks whether a request may be sent. Throws as `refresh`. */
   async admit(): Promise<Admission> {
     await this.refresh();
     if (this.#held === undefined) return "send";
-    const { breaker } = this.#control;
     const nowMs = this.#now();
-    if (!breaker || nowMs < breaker.probeAtMs || whyClosed(this.config, this.#control, nowMs)) return "wait";
-    const claim = (control: TargetControl) => claimProbe(control, nowMs, this.config.timeoutMs);
+    const { timeoutMs, breaker } = this.config;
+    const longestMs = Math.max(timeoutMs, breaker.probeAfterMs);
+    if (!isProbeDue(this.#control, nowMs, longestMs) || whyClosed(this.config, this.#control, nowMs)) return "wait";
+    const claim = (control: TargetControl) => claimProbe(control, nowMs, timeoutMs, longestMs);
     return (await this.#change(claim, 1)) ? "probe" : "wait";
   }
 

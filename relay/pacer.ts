@@ -1,18 +1,24 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { maxLateUs, slotsPerLease } from "./pacing.ts";
+import { clockToleranceUs, leaseUs, maxLateUs, slotsPerLease } from "./pacing.ts";
+import { Semaphore } from "./semaphore.ts";
 import type { SlotLeases } from "./state/port.ts";
 
 /** The wall clock in microseconds; slots are shared between processes, so it has to be the same one for all. */
 export interface Clock {
   nowUs(): number;
-  /** Resolves at `atUs` or a little later, never before; rejects when the signal is raised. */
+  /**
+   * Resolves at `atUs` or a little later, and before only where the clock was set back meanwhile; rejects when the signal is
+   * raised.
+   */
   sleepUntil(atUs: number, signal: AbortSignal): Promise<void>;
 }
 
 export const systemClock: Clock = {
   nowUs: () => Date.now() * 1_000,
   async sleepUntil(atUs, signal) {
-    for (let leftUs = atUs - Date.now() * 1_000; leftUs > 0; leftUs = atUs - Date.now() * 1_000) {
+    const firstUs = atUs - Date.now() * 1_000;
+    // More than at first: the clock was set back, and may be so by hours.
+    for (let leftUs = firstUs; leftUs > 0 && leftUs <= firstUs; leftUs = atUs - Date.now() * 1_000) {
       await sleep(Math.ceil(leftUs / 1_000), undefined, { signal });
     }
   },
@@ -35,15 +41,26 @@ export class Pacer {
   readonly #rate: LiveRate;
   readonly #leases: SlotLeases;
   readonly #clock: Clock;
+  readonly #random: () => number;
+  /** One leases for all who wait: a second lease would take the place of the first, and its slots would be lost. */
+  readonly #leasing = new Semaphore(1);
   #slotUs = 0;
   #nextUs = 0;
   #slotsLeft = 0;
 
-  constructor(target: string, rate: LiveRate, leases: SlotLeases, clock: Clock = systemClock) {
+  /** @param random 0 to 1 */
+  constructor(
+    target: string,
+    rate: LiveRate,
+    leases: SlotLeases,
+    clock: Clock = systemClock,
+    random: () => number = Math.random,
+  ) {
     this.#target = target;
     this.#rate = rate;
     this.#leases = leases;
     this.#clock = clock;
+    this.#random = random;
   }
 
   /** True where nobody has to wait for a slot now. */
@@ -59,7 +76,12 @@ export class Pacer {
     while (!this.unlimited) {
       signal.throwIfAborted();
       if (this.#slotsLeft === 0) {
-        await this.#lease(signal);
+        await this.#leasing.acquire(signal);
+        try {
+          if (this.#slotsLeft === 0) await this.#lease(signal);
+        } finally {
+          this.#leasing.release();
+        }
         continue;
       }
       const dueUs = this.#nextUs;
@@ -78,22 +100,30 @@ export class Pacer {
       this.#nextUs = grant.startUs;
       this.#slotsLeft = slots;
     } else {
-      await this.#sleepUntil(grant.retryAtUs, signal);
+      // Not all of the workers at the same moment: one of them would get the lease, and each question is billed.
+      await this.#sleepUntil(grant.retryAtUs + this.#random() * leaseUs, signal);
     }
   }
 
-  /** False where the rate has changed during a long wait: then the lease is given up, since it belongs to the old one. */
+  /**
+   * False where the lease is given up: the rate has fallen, or risen so much that nobody should wait any longer, or the
+   * clock was set back. A rate that rises little by little, as after a slowdown, keeps it: else no slot would ever be used.
+   */
   async #sleepUntil(atUs: number, signal: AbortSignal): Promise<boolean> {
     const { ratePerSecond } = this.#rate;
-    for (;;) {
-      const soonUs = this.#clock.nowUs() + longestSleepUs;
+    let nowUs = this.#clock.nowUs();
+    while (nowUs < atUs) {
+      const soonUs = nowUs + longestSleepUs;
       await this.#clock.sleepUntil(Math.min(atUs, soonUs), signal);
-      if (atUs <= soonUs) return true;
-      await this.#rate.refresh();
-      if (this.#rate.ratePerSecond !== ratePerSecond) {
+      if (atUs > soonUs) await this.#rate.refresh();
+      const thenUs = nowUs;
+      nowUs = this.#clock.nowUs();
+      const changed = this.#rate.ratePerSecond < ratePerSecond || this.#rate.ratePerSecond > 2 * ratePerSecond;
+      if ((atUs > soonUs && changed) || nowUs < thenUs - clockToleranceUs) {
         this.#slotsLeft = 0;
         return false;
       }
     }
+    return true;
   }
 }

@@ -20,8 +20,8 @@ export const maxLateUs = 50_000;
 /** How far the clocks of two workers may differ without one taking the other's leases for nonsense. */
 export const clockToleranceUs = 1_000_000;
 
-// Shorter leases cost a round trip each and lose slots to it.
-const leaseUs = 250_000;
+/** How long a lease lasts: shorter ones cost a round trip each and lose slots to it. */
+export const leaseUs = 250_000;
 
 /** How many slots to lease at a time. */
 export function slotsPerLease(slotUs: number): number {
@@ -34,8 +34,8 @@ export function slotsPerLease(slotUs: number): number {
  */
 export function grantSlots(tatUs: number | undefined, request: SlotRequest): SlotGrant & { readonly tatUs: number } {
   const { nowUs, slotUs, slots } = request;
-  // A target slower than one slot a horizon still has to get its next one.
-  const latestUs = nowUs + Math.max(horizonUs, slotUs);
+  // No farther for a slow target: a function in Lambda would end before its slot, and give up one slot after the other.
+  const latestUs = nowUs + horizonUs;
   // No lease at this rate can have led farther: the rate was lower before, or a clock was set back. Waiting for that time
   // to come could take hours.
   const lost = tatUs !== undefined && tatUs > latestUs + slots * slotUs + clockToleranceUs;

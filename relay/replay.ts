@@ -29,6 +29,12 @@ export function createLane(parts: Pick<Lane, "live" | "transport" | "pacer" | "f
   return { ...parts, permits: new Semaphore(parts.live.concurrency), turn: new Semaphore(1), keys: new KeyTurns() };
 }
 
+/** Takes up how many requests the target may get at once now. */
+export function resizeLane({ live, permits, transport }: Lane): void {
+  permits.resize(live.concurrency);
+  transport.resize(live.connections);
+}
+
 export interface ReplayOptions {
   /** Raised when nothing more may be sent; what is under way ends when the transport is closed. */
   readonly signal: AbortSignal;
@@ -42,6 +48,8 @@ export interface ReplayResult {
   /** Not delivered: to be tried again after `delayMs`. */
   readonly again: readonly PackedRequest[];
   readonly delayMs: number;
+  /** Not sent, since an earlier request of their key is tried again: to wait as long, behind it. */
+  readonly behind: readonly PackedRequest[];
   /** Why the first of them was not delivered. */
   readonly reason?: string;
   /** Never to be delivered, by reason. */
@@ -97,6 +105,7 @@ class PackReplay {
   readonly #options: ReplayOptions;
   readonly #underWay = new Set<Promise<unknown>>();
   readonly #again: PackedRequest[] = [];
+  readonly #behind: PackedRequest[] = [];
   readonly #unsent: PackedRequest[] = [];
   readonly #dead = new Map<string, PackedRequest[]>();
   #delayMs: number;
@@ -142,6 +151,7 @@ class PackReplay {
     return {
       again: this.#again.sort(byIndex),
       delayMs: this.#delayMs,
+      behind: this.#behind.sort(byIndex),
       dead: this.#dead,
       unsent: this.#unsent.sort(byIndex),
       ...(this.#reason !== undefined && { reason: this.#reason }),
@@ -158,17 +168,15 @@ class PackReplay {
       }
       const ended = await started.end;
       if (ended === "done") continue;
-      // What comes behind a request shares its lot.
-      const later = chain.slice(i + 1);
-      if (ended === "stopped") this.#unsent.push(...later);
-      else for (const request of later) this.#tryAgain(request, "waits for an earlier request of its key");
+      // What comes behind a request waits as long as it does.
+      (ended === "stopped" ? this.#unsent : this.#behind).push(...chain.slice(i + 1));
       return;
     }
   }
 
   /** Waits for a permit and a slot, then sends without waiting for the answer. Undefined where nothing may be sent. */
   async #start(request: PackedRequest): Promise<Started | undefined> {
-    const { live, permits, transport } = this.#lane;
+    const { live, permits } = this.#lane;
     const { onSettled, signal } = this.#options;
     if (signal.aborted) return undefined;
     if (live.config.truncated === "skip" && isBodyIncomplete(request)) {
@@ -180,8 +188,7 @@ class PackReplay {
       this.#bury(request, prepared.reason);
       return { end: done };
     }
-    permits.resize(live.concurrency);
-    transport.resize(live.connections);
+    resizeLane(this.#lane);
     try {
       if (!permits.tryAcquire()) await permits.acquire(signal);
     } catch {
@@ -210,15 +217,22 @@ class PackReplay {
     const { live, pacer } = this.#lane;
     const { signal, patient } = this.#options;
     try {
-      while (!live.open) {
-        const admission = await live.admit();
-        if (admission === "probe") return admission;
-        if (admission === "send") break;
-        if (!patient) return undefined;
-        await sleep(heldPollMs, undefined, { signal });
+      for (;;) {
+        while (!live.open) {
+          const admission = await live.admit();
+          if (admission === "probe") {
+            await pacer.acquire(signal);
+            return admission;
+          }
+          if (admission === "send") break;
+          if (!patient) return undefined;
+          await sleep(heldPollMs, undefined, { signal });
+        }
+        if (pacer.unlimited) return "send";
+        await pacer.acquire(signal);
+        // Paused while it waited for its slot, which is then given up.
+        if (live.held === undefined) return "send";
       }
-      if (!pacer.unlimited) await pacer.acquire(signal);
-      return "send";
     } catch (error) {
       // Not thrown on: what came of the requests before would be lost, and they would be sent again.
       if (!signal.aborted) this.#failure = error as Error;
@@ -261,12 +275,8 @@ class PackReplay {
     if (outcome.kind === "undelivered" && outcome.retryAfterMs !== undefined) {
       this.#delayMs = Math.max(this.#delayMs, outcome.retryAfterMs);
     }
-    return this.#tryAgain(request, outcome.reason);
-  }
-
-  #tryAgain(request: PackedRequest, reason: string): "again" {
     this.#again.push(request);
-    this.#reason ??= reason;
+    this.#reason ??= outcome.reason;
     return "again";
   }
 

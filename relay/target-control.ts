@@ -47,15 +47,25 @@ export function changeSettings(
   return { ...control, settings };
 }
 
+// What lies farther ahead than it can was written by a clock that was wrong: waiting for it could take hours.
+const clockToleranceMs = 5_000;
+
+/** Whether the time of the next probe has come. `longestMs` is the longest that a probe is waited for. */
+export function isProbeDue({ breaker }: TargetControl, nowMs: number, longestMs: number): boolean {
+  if (!breaker) return false;
+  const waitMs = breaker.probeAtMs - nowMs;
+  return waitMs <= 0 || waitMs > Math.max(maxProbeWaitMs, longestMs) + clockToleranceMs;
+}
+
 /** The share of its rate that a target may have now, from 1/64 to 1: doubled every ten seconds since it asked for less. */
 export function paceFactor({ slowdown }: TargetControl, nowMs: number): number {
-  if (!slowdown) return 1;
+  if (!slowdown || slowdown.atMs > nowMs + clockToleranceMs) return 1;
   return Math.min(1, slowdown.factor * 2 ** (Math.max(0, nowMs - slowdown.atMs) / doublesInMs));
 }
 
 /** What follows from a 429 or 503 with Retry-After: half the pace, once a second at most. */
 export function slowDown(control: TargetControl, nowMs: number): TargetControl {
-  if (control.slowdown && nowMs - control.slowdown.atMs < slowAtMostEveryMs) return control;
+  if (control.slowdown && Math.abs(nowMs - control.slowdown.atMs) < slowAtMostEveryMs) return control;
   return { ...control, slowdown: { factor: Math.max(leastFactor, paceFactor(control, nowMs) / 2), atMs: nowMs } };
 }
 
@@ -74,9 +84,14 @@ export function openBreaker(
  * Takes the right to send the one request that finds out whether the shadow is back. Nobody else has it before this request
  * must have ended, whatever becomes of its sender.
  */
-export function claimProbe(control: TargetControl, nowMs: number, timeoutMs: number): TargetControl {
+export function claimProbe(
+  control: TargetControl,
+  nowMs: number,
+  timeoutMs: number,
+  longestMs = timeoutMs,
+): TargetControl {
   const { breaker } = control;
-  if (!breaker || nowMs < breaker.probeAtMs) return control;
+  if (!breaker || !isProbeDue(control, nowMs, longestMs)) return control;
   return { ...control, breaker: { ...breaker, probes: breaker.probes + 1, probeAtMs: nowMs + timeoutMs } };
 }
 

@@ -54,8 +54,7 @@ function toStep({ nowUs, slotUs, slots }: SlotRequest): Step {
   const nowPs = BigInt(Math.floor(nowUs)) * usPs;
   // Rounded up: the mean never exceeds the rate.
   const incPs = BigInt(Math.ceil(slots * slotUs * 1e6));
-  // A target slower than one slot a horizon still has to get its next one.
-  const aheadPs = BigInt(Math.ceil(Math.max(horizonUs, slotUs) * 1e6));
+  const aheadPs = BigInt(horizonUs * 1e6);
   return { nowPs, incPs, aheadPs, lostPs: nowPs + aheadPs + incPs + BigInt(clockToleranceUs) * usPs };
 }
 

@@ -42,6 +42,11 @@ export class DynamoDbLedger implements Ledger {
     await this.#record(pack, { fresh: false, draw: (draft) => draft.unsettle(target, indexes, fate) });
   }
 
+  async fannedOut(pack: string): Promise<ReadonlySet<string>> {
+    const { shares } = await this.#options.pages.read(pack);
+    return new Set([...shares].filter(([, { fannedOut }]) => fannedOut).map(([target]) => target));
+  }
+
   async settled(target: string, pack: string): Promise<ReadonlySet<number>> {
     const { shares } = await this.#options.pages.read(pack);
     return settledIndexes(shares.get(target)?.sheet ?? new Uint8Array());

@@ -90,6 +90,10 @@ export class DynamoDbState implements State {
     return this.#ledger.unsettle(target, pack, indexes, fate);
   }
 
+  fannedOut(pack: string): Promise<ReadonlySet<string>> {
+    return this.#ledger.fannedOut(pack);
+  }
+
   settled(target: string, pack: string): Promise<ReadonlySet<number>> {
     return this.#ledger.settled(target, pack);
   }

@@ -97,6 +97,11 @@ export class EmbeddedState implements State {
     });
   }
 
+  async fannedOut(pack: string): Promise<ReadonlySet<string>> {
+    const rows = this.#file.guard(() => this.#statements.fannedOut.all(pack));
+    return new Set(rows.map(({ target }) => String(target)));
+  }
+
   async settled(target: string, pack: string): Promise<ReadonlySet<number>> {
     const row = this.#file.guard(() => this.#statements.sheetByName.get(pack, target));
     return settledIndexes((row?.sheet as FateSheet | undefined) ?? new Uint8Array());
@@ -252,6 +257,7 @@ const sql = {
   keepSheet: `INSERT INTO share (pack_id, target, final, sheet) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET final = excluded.final, sheet = excluded.sheet`,
   noteFannedOut: "UPDATE share SET fanned_out = 1 WHERE pack_id = ? AND target = ? AND fanned_out = 0",
+  fannedOut: "SELECT target FROM share JOIN pack ON pack.id = pack_id WHERE pack = ? AND fanned_out = 1",
   addToAgent: `INSERT INTO agent VALUES (?, 1, ?, ?) ON CONFLICT DO UPDATE SET packs = packs + 1,
     requests = requests + excluded.requests, last_sequence = max(last_sequence, excluded.last_sequence)`,
   addToTarget: "INSERT INTO target VALUES (?, ?) ON CONFLICT DO UPDATE SET enqueued = enqueued + excluded.enqueued",

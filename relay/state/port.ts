@@ -53,6 +53,8 @@ export interface Ledger {
   settle(target: string, pack: string, settlement: Settlement): Promise<void>;
   /** Takes back a fate, before dead letters are sent again. */
   unsettle(target: string, pack: string, indexes: readonly number[], fate: Fate): Promise<void>;
+  /** Targets that a pack was fanned out to. */
+  fannedOut(pack: string): Promise<ReadonlySet<string>>;
   /** Indexes of the pack's requests that have a fate at this target. */
   settled(target: string, pack: string): Promise<ReadonlySet<number>>;
   figures(): Promise<LedgerFigures>;

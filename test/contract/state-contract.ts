@@ -94,10 +94,12 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     it(
       "are granted to a target that is slower than one request a horizon",
       on(async ({ leases }) => {
-        const ask = () => leases.lease("a", { nowUs, slotUs: 60_000_000, slots: 1 });
+        const ask = (atUs: number) => leases.lease("a", { nowUs: atUs, slotUs: 60_000_000, slots: 1 });
+        const retryAtUs = nowUs + 60_000_000 - horizonUs;
 
-        expect([startUs(await ask()), startUs(await ask())]).toEqual([nowUs, nowUs + 60_000_000]);
-        expect((await ask()).granted).toBe(false);
+        expect(startUs(await ask(nowUs))).toBe(nowUs);
+        expect(await ask(nowUs)).toEqual({ granted: false, retryAtUs });
+        expect(startUs(await ask(retryAtUs))).toBe(nowUs + 60_000_000);
       }),
     );
 

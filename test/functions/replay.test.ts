@@ -358,6 +358,7 @@ class Gate {
 /** Notes everything but the fates of one pack. */
 function failingFor(packId: string): Ledger {
   return {
+    fannedOut: async () => new Set<string>(),
     recordFanOut: async () => {},
     settle: async (_target, id) => {
       if (id === packId) throw new StateError("the ledger is gone");

@@ -1,5 +1,6 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { HostStats } from "../relay/host-stats.ts";
+import { StateError } from "../relay/state/port.ts";
 import { json } from "./control-json.ts";
 import { ledgerSchema } from "./control-ledger.ts";
 import { createHostMetrics } from "./metrics.ts";
@@ -8,13 +9,14 @@ import { createHostMetrics } from "./metrics.ts";
 export function createAdmin(readStats: () => Promise<HostStats>): OpenAPIHono {
   const app = new OpenAPIHono();
   const metrics = createHostMetrics(readStats);
+  const readiness = new Readiness(readStats);
   app.openapi(getHealthz, (context) => context.text("ok\n", 200));
   app.openapi(getReadyz, async (context) => {
-    const reason = await whyNotReady(readStats);
+    const reason = await readiness.problem();
     return reason === undefined ? context.text("ready\n", 200) : context.text(`${reason}\n`, 503);
   });
   app.openapi(getHealth, async (context) => {
-    const reason = await whyNotReady(readStats);
+    const reason = await readiness.problem();
     if (reason === undefined) return context.json({ ready: true }, 200);
     return context.json({ ready: false, reason }, 503);
   });
@@ -27,6 +29,29 @@ export function createAdmin(readStats: () => Promise<HostStats>): OpenAPIHono {
   return app;
 }
 
+// Who asks need not show who he is, and each look goes into every queue: one for all who ask within such a time.
+const keptMs = 1_000;
+
+class Readiness {
+  readonly #readStats: () => Promise<HostStats>;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
+  #look: Promise<string | undefined> = Promise.resolve(undefined);
+
+  constructor(readStats: () => Promise<HostStats>) {
+    this.#readStats = readStats;
+  }
+
+  /** Why the host cannot do its work; undefined where it can. */
+  problem(): Promise<string | undefined> {
+    const nowMs = performance.now();
+    if (nowMs - this.#lookedAtMs > keptMs) {
+      this.#lookedAtMs = nowMs;
+      this.#look = whyNotReady(this.#readStats);
+    }
+    return this.#look;
+  }
+}
+
 async function whyNotReady(readStats: () => Promise<HostStats>): Promise<string | undefined> {
   try {
     const { ingress, targets } = await readStats();
@@ -34,7 +59,8 @@ async function whyNotReady(readStats: () => Promise<HostStats>): Promise<string 
     const [away] = Object.entries(targets).filter(([, { problem }]) => problem !== undefined);
     return away && `the queue of ${away[0]} does not answer: ${away[1].problem}`;
   } catch (error) {
-    return `queues and state cannot be read: ${(error as Error).message}`;
+    // Anybody may ask: what is no error of the state may say more than he should know.
+    return `queues and state cannot be read${error instanceof StateError ? `: ${error.message}` : ""}`;
   }
 }
 

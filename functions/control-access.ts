@@ -46,7 +46,9 @@ function refuse(context: Context, access: Access): Response | undefined {
 }
 
 function hostnameOf(host: string): string {
-  return (URL.parse(`http://${host}`)?.hostname ?? "").replace(/^\[|\]$/g, "");
+  const hostname = (URL.parse(`http://${host}`)?.hostname ?? "").replace(/^\[|\]$/g, "");
+  // As URL writes ::ffff:127.0.0.1.
+  return /^::ffff:7f[0-9a-f]{2}:[0-9a-f]{1,4}$/.test(hostname) ? "127.0.0.1" : hostname;
 }
 
 function showsToken(context: Context, token: string): boolean {

@@ -19,7 +19,12 @@ export function addTargetRoutes(app: OpenAPIHono, { targets, stores, log }: Cont
     const target = findTarget(targets, name);
     await writeSettings(stores.state, name, settings);
     log.info({ event: "target-changed", target: name, settings }, "a target was changed");
-    return answer(target);
+    try {
+      return await answer(target);
+    } catch (cause) {
+      const message = `${name} was changed; how it is now cannot be read: ${(cause as Error).message}`;
+      throw new HTTPException(503, { message, cause });
+    }
   };
   app.openapi(listTargets, async (context) => {
     const stats: HostStats = await readHostStats(stores, targets);

@@ -1,5 +1,6 @@
 import type { Hono } from "hono";
 import { DecodeError } from "../relay/decode-error.ts";
+import type { FigureBook } from "../relay/figure-book.ts";
 import type { LiveTarget } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
 import { forwardMessage, poisonMessage, readMessage, shareMessage } from "../relay/message.ts";
@@ -19,6 +20,8 @@ export interface FanOutDeps {
   /** Where packs end that cannot be decoded. */
   readonly deadLetters: QueueSender;
   readonly ledger: Ledger;
+  /** By the name of the target: counts what its queue does not get. */
+  readonly figures?: ReadonlyMap<string, FigureBook>;
   readonly log: Logger;
 }
 
@@ -38,7 +41,7 @@ async function fanOut(
   delivery: Delivery,
   invocation: Required<Invocation>,
 ): Promise<Handled> {
-  const { targets, queueOf, ingress, deadLetters, ledger, log } = deps;
+  const { targets, queueOf, ingress, deadLetters, ledger, figures, log } = deps;
   const pack = readMessage(delivery);
   if (pack instanceof DecodeError) {
     log.error({ event: "poison", message: delivery.messageId, reason: pack.message }, "a pack cannot be decoded");
@@ -72,6 +75,9 @@ async function fanOut(
     await patience.run(invocation, () =>
       ledger.recordFanOut({ pack: id, agent, sequence, requests: pack.requests.length, targets: settlements }),
     );
+    for (const [name, settlement] of settlements) {
+      for (const fate of settlement.values()) figures?.get(name)?.count(fate);
+    }
   }
   const failed = sent.find((result) => result.status === "rejected");
   if (failed) throw failed.reason;

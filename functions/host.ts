@@ -1,4 +1,6 @@
 import { once } from "node:events";
+import { lstatSync, unlinkSync } from "node:fs";
+import { connect } from "node:net";
 import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { assertAuthorities, type Config } from "../relay/config.ts";
@@ -121,6 +123,7 @@ function startPollers({ host }: Config, stores: Stores, lanes: readonly Lane[], 
     ingress: ingress.queue,
     deadLetters: ingress.deadLetters,
     ledger,
+    figures: new Map(lanes.map(({ live, figures }) => [live.config.name, figures])),
     log,
   });
   const fanOut = { name: "ingress", queue: ingress.queue, app, batch: fanOutBatch, inFlight: 1, visibilityMs, log };
@@ -130,10 +133,23 @@ function startPollers({ host }: Config, stores: Stores, lanes: readonly Lane[], 
 async function listen(app: OpenAPIHono, address: ListenAddress): Promise<ServerType> {
   const server = createAdaptorServer(app);
   const listening = once(server, "listening");
-  if (address.kind === "unix") server.listen(address.path);
-  else server.listen(address.port, address.host);
+  if (address.kind === "unix") {
+    await removeDeadSocket(address.path);
+    server.listen(address.path);
+  }
+  if (address.kind === "tcp") server.listen(address.port, address.host);
   await listening;
   return server;
+}
+
+/** A host that died has left the file of its socket, and nobody answers there. One that lives keeps it: listening fails. */
+async function removeDeadSocket(path: string): Promise<void> {
+  if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return;
+  const alive = await new Promise<boolean>((resolve) => {
+    const socket = connect(path, () => resolve(true)).once("error", () => resolve(false));
+    socket.once("connect", () => socket.destroy());
+  });
+  if (!alive) unlinkSync(path);
 }
 
 async function reportLeftBehind(config: Config, stores: Stores, log: Logger): Promise<void> {

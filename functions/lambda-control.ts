@@ -22,8 +22,8 @@ export async function openControl(env: Environment): Promise<LambdaHandler> {
   });
   const fetch = async (request: Request): Promise<Response> => {
     const response = await control.fetch(request);
-    const changed = request.method !== "GET" && response.ok;
-    // What fails here is in the log, and done by the schedule within a minute.
+    // Also where the answer is an error: the change may have been made. What fails is done by the schedule within a minute.
+    const changed = request.method !== "GET" && new URL(request.url).pathname.startsWith("/v1/targets/");
     if (changed && mappings.size > 0) await schedule.request("/", { method: "POST" });
     return response;
   };

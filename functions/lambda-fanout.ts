@@ -1,4 +1,6 @@
+import { FigureBook } from "../relay/figure-book.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";
+import type { Invocation } from "./batch.ts";
 import { createFanOut } from "./fanout.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
 import { type Environment, openLambdaPlace } from "./lambda-place.ts";
@@ -6,13 +8,20 @@ import { type Environment, openLambdaPlace } from "./lambda-place.ts";
 /** The fan-out in Lambda, for the event source mapping of the ingress queue. Throws as `openLambdaPlace`. */
 export async function openFanOut(env: Environment): Promise<LambdaHandler> {
   const { stores, targets, log } = await openLambdaPlace(env);
+  const figures = new Map(targets.map(({ config: { name } }) => [name, new FigureBook(name, stores.state)]));
   const app = createFanOut({
     targets,
     queueOf: (target) => (stores.targets.get(target) as OpenQueue).queue,
     ingress: stores.ingress.queue,
     deadLetters: stores.ingress.deadLetters,
     ledger: stores.state,
+    figures,
     log,
   });
-  return toLambdaHandler(app, { log, queue: stores.ingress.queue });
+  const fetch = async (request: Request, invocation: Invocation): Promise<Response> => {
+    const response = await app.fetch(request, invocation);
+    await Promise.all(Array.from(figures.values(), (book) => book.flush()));
+    return response;
+  };
+  return toLambdaHandler({ fetch }, { log, queue: stores.ingress.queue });
 }

@@ -47,7 +47,7 @@ const settleMs = 3_000;
 
 /**
  * Makes a Lambda handler of an app. Batches of SQS and events of schedules come by POST /, the answer to a batch is Lambda's;
- * requests to a function URL are requests to the app.
+ * requests to a function URL are requests to the app, if IAM has checked them.
  *
  * The app's `signal` is raised early enough before Lambda ends the process: `answerWithinMs` and 3 s more, but not before half
  * of the time is over. The handler rejects with `LambdaError` for any other event, and where a batch or a schedule is not
@@ -71,7 +71,9 @@ export function toLambdaHandler(app: App, { log, queue, answerWithinMs = 0 }: La
     try {
       const kind = kindOf(event);
       const invocation = { signal: stop.signal, patient: false };
-      if (kind === "request") return await answerRequest(app, event, context, invocation);
+      if (kind === "request") {
+        return isSigned(event) ? await answerRequest(app, event, context, invocation) : notSigned;
+      }
       const answer = await post(app, event, invocation);
       if (kind === "schedule") return undefined;
       if (queue) await showAgain(queue, event, answer as SqsBatchResponse, log);
@@ -83,6 +85,23 @@ export function toLambdaHandler(app: App, { log, queue, answerWithinMs = 0 }: La
     }
   };
 }
+
+/** Whether IAM has checked who asks. A function URL with the authorization NONE lets everybody in. */
+function isSigned(event: unknown): boolean {
+  const { requestContext } = event as AnyEvent;
+  return requestContext?.authorizer?.iam !== undefined;
+}
+
+const notSigned = {
+  statusCode: 403,
+  headers: { "content-type": "application/problem+json" },
+  body: JSON.stringify({
+    type: "about:blank",
+    title: "Forbidden",
+    status: 403,
+    detail: "the function URL does not ask for signatures: set its authorization to AWS_IAM",
+  }),
+};
 
 function answerRequest(app: App, event: unknown, context: LambdaContext, invocation: Invocation): Promise<unknown> {
   const bound = new Hono().all("*", ({ req }) => app.fetch(req.raw, invocation));
@@ -122,7 +141,7 @@ interface AnyEvent {
   readonly Records?: readonly { readonly eventSource?: unknown }[];
   readonly source?: unknown;
   readonly "detail-type"?: unknown;
-  readonly requestContext?: { readonly http?: unknown };
+  readonly requestContext?: { readonly http?: unknown; readonly authorizer?: { readonly iam?: unknown } };
 }
 
 const scheduleSources: readonly unknown[] = ["aws.events", "aws.scheduler"];

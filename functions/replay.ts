@@ -113,6 +113,7 @@ class PackRun {
     // Of a pack that comes again the ledger keeps the first sample: what a smaller one leaves out now needs its fate, too.
     const leftOut = new Map([...settlement].filter(([index]) => !settled.has(index)));
     if (leftOut.size > 0) await ledger.settle(this.#target, id, leftOut);
+    for (const fate of settlement.values()) lane.figures.count(fate);
     return requests.filter(({ index }) => !settled.has(index));
   }
 

@@ -7,6 +7,7 @@ import type { AddressRange } from "./address-range.ts";
 import { configSchema, defaultJournal, isLoopback, type ListenAddress, type ParsedConfig } from "./config-schema.ts";
 import { ConfigError, findLine, parseConfigText } from "./config-text.ts";
 import type { IngressPlace } from "./queue/ingress.ts";
+import { deadLetterUrl } from "./queue/names.ts";
 import { isPrivate, regionOf } from "./queue/sqs-url.ts";
 import type { RequestKey } from "./request-key.ts";
 import type { Sample, StickyBy } from "./sample.ts";
@@ -179,7 +180,7 @@ function toConfig(parsed: ParsedConfig, file: string): Config {
     },
     ingress,
     queueDirectory,
-    ...(parsed.state && queue.kind === "sqs" && { aws: toAwsPlaces(parsed, queue.url) }),
+    ...(parsed.state && queue.kind === "sqs" && { aws: toAwsPlaces(parsed, queue.url, file) }),
     ...(parsed.control && { control: parsed.control }),
     targets,
     log: parsed.log,
@@ -187,18 +188,40 @@ function toConfig(parsed: ParsedConfig, file: string): Config {
   });
 }
 
-function toAwsPlaces({ state, targets }: ParsedConfig, ingress: URL): AwsPlaces {
+function toAwsPlaces({ state, targets }: ParsedConfig, ingress: URL, file: string): AwsPlaces {
   const entries = Object.entries(targets);
   // One target that takes everything needs no fan-out and no queue of its own, which would cost as much again.
   const [[, only]] = entries;
   const direct = entries.length === 1 && only.sample === 1 && !only.when && !only.queue;
-  return {
-    table: state?.table ?? "",
-    tableRegion: state?.region ?? regionOf(ingress),
-    targetQueues: direct
-      ? new Map()
-      : new Map(entries.map(([name, { queue }]) => [name, queue?.href ?? `${ingress.href}-${name}`])),
-  };
+  const targetQueues = direct
+    ? new Map<string, string>()
+    : new Map(entries.map(([name, { queue }]) => [name, queue?.href ?? `${ingress.href}-${name}`]));
+  assertOwnQueues(targetQueues, ingress, file);
+  return { table: state?.table ?? "", tableRegion: state?.region ?? regionOf(ingress), targetQueues };
+}
+
+/** No two may share a queue, nor may one have another's dead letters: each would take what is the other's. */
+function assertOwnQueues(targetQueues: ReadonlyMap<string, string>, ingress: URL, file: string): void {
+  const owners = new Map([
+    [ingress.href, "the ingress queue"],
+    [deadLetterUrl(ingress.href), "the dead letters of the ingress queue"],
+  ]);
+  const mistakes: string[] = [];
+  for (const [name, url] of targetQueues) {
+    for (const [used, what] of [
+      [url, `targets.${name}`],
+      [deadLetterUrl(url), `the dead letters of targets.${name}`],
+    ]) {
+      const owner = owners.get(used);
+      const longName = (used.split("/").at(-1) ?? "").length > 80;
+      if (owner !== undefined)
+        mistakes.push(`${file}: targets.${name}.queue: ${used} is used by ${owner}, too; set another`);
+      else if (longName)
+        mistakes.push(`${file}: targets.${name}.queue: the name of ${used} is longer than SQS takes: 80`);
+      owners.set(used, what);
+    }
+  }
+  if (mistakes.length > 0) throw new ConfigError(mistakes);
 }
 
 function toAgent(agent: ParsedConfig["agent"], directory: string, journalByDefault: boolean): AgentConfig {

@@ -2,13 +2,7 @@ import type { CapturedRequest } from "./captured-request.ts";
 import type { ShownRequest } from "./control-answers.ts";
 
 // Credentials are not shown: a terminal is recorded, shared and scrolled back.
-const secretHeaders: ReadonlySet<string> = new Set([
-  "authorization",
-  "cookie",
-  "proxy-authorization",
-  "set-cookie",
-  "x-api-key",
-]);
+const secretName = /authorization|cookie|token|secret|password|api-?key|session|signature/i;
 const shownBodyBytes = 2_000;
 
 /** A request without its credentials, the body cut after 2,000 bytes. */
@@ -49,7 +43,7 @@ export function formatShown(request: ShownRequest): string {
 
 /** Whether a header, or an argument of a SPOE message, by its name holds a credential. */
 export function isSecret(name: string): boolean {
-  return secretHeaders.has(name.toLowerCase());
+  return secretName.test(name);
 }
 
 /** Captured bytes must not steer the terminal of whoever looks at them. */

@@ -46,7 +46,7 @@ async function listDeadLetters(client: ControlClient, target: string | undefined
   let listed = 0;
   for (const queue of queues) {
     const answer = await client.deadLetters(queue, mostListed);
-    listed += answer.letters.length;
+    listed += Math.max(answer.messages, answer.letters.length);
     printLetters(answer);
   }
   if (listed === 0) print("no dead letters");

@@ -38,6 +38,7 @@ function parseUrl(text: string): URL {
 
 function parseRuntime(text: string): number {
   const runtimeMs = parseRuntimeMs(text);
-  if (runtimeMs !== undefined) return runtimeMs;
-  throw new InvalidArgumentError("It has to be seconds, or a time such as 5m.");
+  // More than a timer can hold.
+  if (runtimeMs !== undefined && runtimeMs < 2 ** 31) return runtimeMs;
+  throw new InvalidArgumentError("It has to be milliseconds, or a time such as 5m; 24d at most, 0 for no end.");
 }

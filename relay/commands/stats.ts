@@ -1,7 +1,9 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import { fetchAdmin, formatAddress } from "../admin-client.ts";
 import type { AgentStats } from "../agent-stats.ts";
 import { addsUp, formatEquations, toEquations } from "../balance.ts";
+import type { ListenAddress } from "../config-schema.ts";
 import type { FiguresAnswer, TargetAnswer } from "../control-answers.ts";
 import type { ControlClient } from "../control-client.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
@@ -18,9 +20,7 @@ export function addStats(program: Command): void {
     )
     .action(async ({ config, json }: ConfigFlag & { json?: boolean }) =>
       withControl(config, async (client, { agent: { admin } }) => {
-        const agent = await fetchAdmin<AgentStats>(admin, "/stats");
-        const host = await client.ledger();
-        const equations = toEquations(agent, host);
+        const { agent, host, equations } = await readLedger(client, admin);
         if (json) print(JSON.stringify({ agent: agent ?? null, host, addsUp: addsUp(equations) }));
         else {
           if (!agent) print(`no agent answers on ${formatAddress(admin)}: its side is missing`);
@@ -33,6 +33,19 @@ export function addStats(program: Command): void {
 }
 
 const minutes = 5;
+const readings = 4;
+const betweenReadingsMs = 500;
+
+/** Agent and host are read one after the other, while requests come: what is missing is missing only if it stays so. */
+async function readLedger(client: ControlClient, admin: ListenAddress) {
+  for (let reading = 1; ; reading++) {
+    const agent = await fetchAdmin<AgentStats>(admin, "/stats");
+    const host = await client.ledger();
+    const equations = toEquations(agent, host);
+    if (addsUp(equations) || reading === readings) return { agent, host, equations };
+    await sleep(betweenReadingsMs);
+  }
+}
 
 async function describeTargets(client: ControlClient): Promise<string> {
   const targets = await client.targets();

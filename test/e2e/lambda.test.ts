@@ -373,7 +373,11 @@ function functionUrl(method: string, path: string, body?: string): unknown {
     rawPath: path,
     rawQueryString: "",
     headers: { host, "content-type": "application/json" },
-    requestContext: { domainName: host, http: { method, path, protocol: "HTTP/1.1", sourceIp: "192.0.2.1" } },
+    requestContext: {
+      domainName: host,
+      authorizer: { iam: { accountId: "123456789012" } },
+      http: { method, path, protocol: "HTTP/1.1", sourceIp: "192.0.2.1" },
+    },
     ...(body !== undefined && { body }),
     isBase64Encoded: false,
   };

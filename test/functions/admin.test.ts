@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createAdmin } from "../../functions/admin.ts";
 import type { HostStats, TargetStats } from "../../relay/host-stats.ts";
-import { fates } from "../../relay/state/port.ts";
+import { fates, StateError } from "../../relay/state/port.ts";
 import { promtool, promtoolMissing } from "../support/promtool.ts";
 
 const target: TargetStats = {
@@ -48,7 +48,7 @@ describe("/readyz of a host", () => {
   });
 
   it("is 503 and says why while the state fails, though the process is healthy", async () => {
-    const fails = () => Promise.reject(new Error("disk I/O error"));
+    const fails = () => Promise.reject(new StateError("disk I/O error"));
 
     const { status, text } = await answer(fails, "/readyz");
     expect([status, text]).toEqual([503, "queues and state cannot be read: disk I/O error\n"]);
@@ -58,7 +58,7 @@ describe("/readyz of a host", () => {
 
 describe("/v1/health", () => {
   it("is what /readyz says, as JSON", async () => {
-    const fails = () => Promise.reject(new Error("disk I/O error"));
+    const fails = () => Promise.reject(new StateError("disk I/O error"));
 
     expect(await answer(async () => stats, "/v1/health")).toEqual({ status: 200, text: '{"ready":true}' });
     expect(await answer(fails, "/v1/health")).toEqual({

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -165,6 +166,18 @@ describe("host", () => {
     expect(await bench.get("/readyz")).toBe("ready\n");
     expect(await bench.get("/healthz")).toBe("ok\n");
     expect(await bench.get("/nothing")).toContain("/openapi.json");
+  });
+
+  it("takes over the socket of a host that was killed, and not that of one that lives", async () => {
+    const shadow = await ShadowServer.start();
+    const directory = temporaryDirectory();
+    const path = join(directory, "left.sock");
+    const script = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`;
+    spawnSync(process.execPath, ["-e", script]);
+    const bench = await HostBench.start({ one: { shadow } }, { admin: `unix:${path}` });
+
+    await expect(HostBench.start({ one: { shadow } }, { admin: `unix:${path}` })).rejects.toThrow("EADDRINUSE");
+    await bench.host.stop();
   });
 
   it("says how to go on where its admin address is taken", async () => {

@@ -114,6 +114,24 @@ describe("toLambdaHandler: a request to a function URL", () => {
   });
 });
 
+describe("toLambdaHandler: a request that IAM has not checked", () => {
+  it("does not reach the app", async () => {
+    let asked = 0;
+    const app = new Hono().all("*", (context) => {
+      asked++;
+      return context.text("open");
+    });
+    const event = functionUrl("GET", "/") as { readonly requestContext: { readonly http: unknown } };
+    const { http } = event.requestContext;
+
+    expect(await toLambdaHandler(app, new LogLines())({ ...event, requestContext: { http } }, minute)).toMatchObject({
+      statusCode: 403,
+      body: expect.stringContaining("AWS_IAM"),
+    });
+    expect(asked).toBe(0);
+  });
+});
+
 describe("toLambdaHandler: any other event", () => {
   it.each([
     ["of another service", { Records: [{ eventSource: "aws:s3" }] }, "Records"],
@@ -263,7 +281,10 @@ function functionUrl(method: string, path: string, query = "", body?: string): u
     rawPath: path,
     rawQueryString: query,
     headers: { "user-agent": "test", "content-type": "application/json" },
-    requestContext: { http: { method, path, protocol: "HTTP/1.1", sourceIp: "192.0.2.1", userAgent: "test" } },
+    requestContext: {
+      authorizer: { iam: { accountId: "123456789012" } },
+      http: { method, path, protocol: "HTTP/1.1", sourceIp: "192.0.2.1", userAgent: "test" },
+    },
     ...(body !== undefined && { body: Buffer.from(body).toString("base64") }),
     isBase64Encoded: body !== undefined,
   };

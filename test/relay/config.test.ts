@@ -208,6 +208,20 @@ describe("state in DynamoDB", () => {
   });
 
   it.each([
+    [
+      "has the name of the dead letters",
+      `  dlq: {${url}}\n  a: {${url}}\n`,
+      "dlq",
+      "the dead letters of the ingress queue",
+    ],
+    ["has another's dead letters", `  a: {${url}}\n  a-dlq: {${url}}\n`, "a-dlq", "the dead letters of targets.a"],
+    ["reads the ingress queue", `  a: {${url}, queue: "${ingress}"}\n  b: {${url}}\n`, "a", "the ingress queue"],
+    ["has another's queue", `  a: {${url}}\n  b: {${url}, queue: "${ingress}-a"}\n`, "b", "targets.a"],
+  ])("a target may not share a queue: it %s", (_, targets, name, owner) => {
+    expect(() => inAws(targets)).toThrow(new RegExp(`targets\\.${name}\\.queue: .* is used by ${owner}, too`));
+  });
+
+  it.each([
     ["reads the ingress queue itself where it is the only one and takes everything", url, 0],
     ["has a queue of its own where it takes a part", `${url}, sample: 50%`, 1],
     ["has a queue of its own where it has a condition", `${url}, when: {method: GET}`, 1],

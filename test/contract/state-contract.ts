@@ -188,6 +188,21 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
+      "knows the targets that a pack was fanned out to, and no target that only has a fate of it",
+      on(async ({ ledger }) => {
+        await ledger.settle("early", "p1", settlement({ 0: "answered.2xx" }));
+        const none = await ledger.fannedOut("p1");
+        await ledger.recordFanOut(fannedOut({ targets: new Map([["a", settlement({ 0: "filtered" })]]) }));
+        const one = await ledger.fannedOut("p1");
+        await ledger.recordFanOut(fannedOut({ targets: new Map([["b", new Map()]]) }));
+
+        expect([none, one]).toEqual([new Set(), new Set(["a"])]);
+        expect(await ledger.fannedOut("p1")).toEqual(new Set(["a", "b"]));
+        expect(await ledger.fannedOut("p2")).toEqual(new Set());
+      }),
+    );
+
+    it(
       "counts a fate once that is noted twice",
       on(async ({ ledger }) => {
         await ledger.recordFanOut(fannedOut({ requests: 10 }));

@@ -106,6 +106,23 @@ describe("LiveTarget: breaker", () => {
     expect(probes).toEqual([1, 3, 7]);
   });
 
+  it("lets a probe through at once where a clock that is an hour ahead has opened it", async () => {
+    const bench = new LiveBench({ breaker: { failures: 1, probeAfterMs: 1_000 } });
+    await bench.another(3_600_000).note(refused, "send");
+
+    expect(await bench.live.admit()).toBe("probe");
+  });
+
+  it("waits as long as is configured before it lets a probe through", async () => {
+    const bench = new LiveBench({ breaker: { failures: 1, probeAfterMs: 3_600_000 } });
+    await bench.live.note(refused, "send");
+    bench.nowMs += 3_599_999;
+    const early = await bench.live.admit();
+    bench.nowMs += 1;
+
+    expect([early, await bench.live.admit()]).toEqual(["wait", "probe"]);
+  });
+
   it("sends no probe to a target that is paused", async () => {
     const bench = new LiveBench({ breaker: { failures: 1, probeAfterMs: 1_000 } });
     await bench.live.note(refused, "send");
@@ -126,6 +143,27 @@ describe("LiveTarget: a shadow that asks for less", () => {
     await bench.live.admit();
 
     expect([half, bench.live.ratePerSecond]).toEqual([50, 100]);
+  });
+
+  it("gets the whole at once where that was noted by a clock that is an hour ahead", async () => {
+    const bench = new LiveBench({ ratePerSecond: 100 });
+    await bench.another(3_600_000).note(overloaded, "send");
+    await bench.live.admit();
+
+    expect(bench.live.ratePerSecond).toBe(100);
+  });
+
+  it.each([
+    [10, 10 / 64],
+    [0.5, 0.1],
+    [0.1, 0.1],
+    [10 / 3_600, 10 / 3_600],
+  ])("goes down from %f a second to %f, and no further", async (ratePerSecond, leastPerSecond) => {
+    const bench = new LiveBench({ ratePerSecond });
+    await bench.slowDown(1 / 64);
+    await bench.live.admit();
+
+    expect(bench.live.ratePerSecond).toBe(leastPerSecond);
   });
 
   it("gets fewer at once where its rate has no limit", async () => {
@@ -160,17 +198,24 @@ class LiveBench {
     this.live = this.another();
   }
 
-  another(): LiveTarget {
+  /** The target as another worker sees it, whose clock may be ahead. */
+  another(aheadMs = 0): LiveTarget {
     const controls: Controls = {
       readControl: async (name) => this.#reach().readControl(name),
       writeControl: async (name, control, version) => this.#reach().writeControl(name, control, version),
     };
-    return new LiveTarget(this.#config, controls, () => this.nowMs);
+    return new LiveTarget(this.#config, controls, () => this.nowMs + aheadMs);
   }
 
   async change(change: Parameters<typeof changeSettings>[1]): Promise<void> {
     const { control, version } = await this.#state.readControl(this.#config.name);
     await this.#state.writeControl(this.#config.name, changeSettings(control, change), version);
+  }
+
+  async slowDown(factor: number): Promise<void> {
+    const { control, version } = await this.#state.readControl(this.#config.name);
+    const slowdown = { factor, atMs: this.nowMs };
+    await this.#state.writeControl(this.#config.name, { ...control, slowdown }, version);
   }
 
   settings(): number[] {

@@ -3,14 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
-import { afterAll, describe, expect, it, onTestFinished } from "vitest";
-import { Pacer, systemClock } from "../../relay/pacer.ts";
+import { afterAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { LiveTarget } from "../../relay/live-target.ts";
+import { type Clock, Pacer, systemClock } from "../../relay/pacer.ts";
 import { maxLateUs } from "../../relay/pacing.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
 import { type SlotLeases, StateError } from "../../relay/state/port.ts";
 import { fixedRate } from "../support/lanes.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { seededRandom } from "../support/seeded-random.ts";
+import { target } from "../support/targets.ts";
 
 const root = mkdtempSync(join(tmpdir(), "pacer-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -132,6 +134,95 @@ describe("Pacer", () => {
     expect(times.map((us) => (us - startUs) / secondUs)).toEqual([0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20]);
   });
 
+  it("leases once for all who wait at the same time, and gives them all slots", async () => {
+    const clock = new ManualClock(startUs);
+    const state = openState();
+    let leased = 0;
+    const counted: SlotLeases = {
+      lease: (name, request) => {
+        leased++;
+        return state.lease(name, request);
+      },
+    };
+    const pacer = new Pacer("a", fixedRate(200), counted, clock);
+    const callers = Array.from({ length: 8 }, () => pacer);
+    const times = work(clock, callers);
+    await clock.runUntil(startUs + 10 * secondUs - 1);
+
+    expect(times.length).toBe(2_000);
+    // Of a quarter of a second each; one more at the end.
+    expect(leased).toBe(41);
+  });
+
+  it("serves a slow target out of functions that live for less than its slots are apart", async () => {
+    const clock = new ManualClock(startUs);
+    const state = openState();
+    const runs = [];
+    for (let run = 0; run < 12; run++) {
+      const end = new AbortController();
+      runs.push(work(clock, [new Pacer("a", fixedRate(10 / 3_600), state, clock)], end));
+      await clock.runUntil(startUs + (run + 1) * 290 * secondUs);
+      end.abort();
+    }
+
+    const times = runs.flat().map((us) => (us - startUs) / secondUs);
+    expect(times).toEqual(Array.from({ length: 10 }, (_, i) => expect.closeTo(i * 360, 3)));
+  });
+
+  it.each([
+    [2, 4],
+    [64, 1],
+    [64, 4],
+    [64, 12],
+  ])(
+    "rises from a slowdown to 1/%i without losing its slots, with %i workers, up to its rate",
+    async (part, workers) => {
+      const clock = new ManualClock(startUs);
+      const times = await slowedWork(clock, { ratePerSecond: 200, part, workers });
+      await clock.runUntil(startUs + 10 * secondUs);
+      const early = times.length;
+      const wholeUs = startUs + Math.log2(part) * 10 * secondUs;
+      await clock.runUntil(wholeUs + 10 * secondUs);
+      const late = times.filter((us) => us >= wholeUs + 5 * secondUs);
+
+      // What a rate gives that doubles in the ten seconds. Leases are of the rate at which they were granted, two seconds ahead.
+      const allowed = (200 / part) * (10 / Math.LN2);
+      expect(early).toBeGreaterThan(allowed * 0.75);
+      expect(early).toBeLessThanOrEqual(allowed + 1);
+      expect(late.length).toBeGreaterThan(990);
+      expect(worstExcess(times, 200)).toBeLessThan(1.001);
+    },
+  );
+
+  it.each([1, 4])("sends a slow target no faster than its rate after a slowdown, with %i workers", async (workers) => {
+    const clock = new ManualClock(startUs);
+    const times = await slowedWork(clock, { ratePerSecond: 0.5, part: 64, workers });
+    await clock.runUntil(startUs + 120 * secondUs);
+
+    expect(worstExcess(times, 0.5)).toBeLessThan(1.001);
+    // One in ten seconds at first, one in two at the end.
+    expect(times.slice(0, 3).map((us) => (us - startUs) / secondUs)).toEqual([0, 10, 20]);
+    expect(times.length).toBeGreaterThan(30);
+  });
+
+  it("goes on at once where the clock is set back by an hour while it waits", async () => {
+    const manual = new ManualClock(startUs);
+    let aheadUs = 0;
+    const clock: Clock = {
+      nowUs: () => manual.nowUs() + aheadUs,
+      sleepUntil: (atUs, signal) => manual.sleepUntil(atUs - aheadUs, signal),
+    };
+    const times = work(manual, [new Pacer("a", fixedRate(10), openState(), clock)]);
+    await manual.runUntil(startUs + secondUs);
+    const before = times.length;
+    aheadUs = -3_600 * secondUs;
+    await manual.runUntil(startUs + 5 * secondUs);
+
+    expect(before).toBe(11);
+    expect(times.length - before).toBeGreaterThanOrEqual(38);
+    expect(worstExcess(times, 10)).toBeLessThanOrEqual(1);
+  });
+
   it("rejects where no slot can be leased", async () => {
     const broken: SlotLeases = { lease: () => Promise.reject(new StateError("gone")) };
     const { signal } = new AbortController();
@@ -166,6 +257,15 @@ describe("systemClock", () => {
     }
   });
 
+  it("does not sleep for the hour by which it is set back meanwhile", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const sleeping = systemClock.sleepUntil(systemClock.nowUs() + 20_000, AbortSignal.timeout(5_000));
+    vi.setSystemTime(Date.now() - 3_600_000);
+
+    await expect(sleeping).resolves.toBeUndefined();
+  });
+
   it("wakes who is told to stop", async () => {
     await expect(systemClock.sleepUntil(systemClock.nowUs() + 1e9, AbortSignal.abort())).rejects.toThrow();
   });
@@ -178,9 +278,8 @@ function openState(): EmbeddedState {
 }
 
 /** Workers that take one slot after the other; the times at which they got them, also of those to come. */
-function work(clock: ManualClock, pacers: readonly Pacer[]): number[] {
+function work(clock: ManualClock, pacers: readonly Pick<Pacer, "acquire">[], stop = new AbortController()): number[] {
   const times: number[] = [];
-  const stop = new AbortController();
   onTestFinished(() => stop.abort());
   for (const pacer of pacers) {
     const loop = async () => {
@@ -194,6 +293,26 @@ function work(clock: ManualClock, pacers: readonly Pacer[]): number[] {
     });
   }
   return times;
+}
+
+/** As `work`, for a target whose shadow has just asked for less: `part` is what the rate was divided by. */
+async function slowedWork(
+  clock: ManualClock,
+  { ratePerSecond, part, workers }: { readonly ratePerSecond: number; readonly part: number; readonly workers: number },
+): Promise<number[]> {
+  const state = openState();
+  await state.writeControl("staging", { slowdown: { factor: 1 / part, atMs: startUs / 1_000 } }, 0);
+  const pacers = Array.from({ length: workers }, () => {
+    const live = new LiveTarget(target({ ratePerSecond }), state, () => clock.nowUs() / 1_000);
+    const pacer = new Pacer("staging", live, state, clock);
+    return {
+      acquire: async (signal: AbortSignal) => {
+        await live.refresh();
+        await pacer.acquire(signal);
+      },
+    };
+  });
+  return work(clock, pacers);
 }
 
 /** How many more than rate * (W + J) there are in the fullest window W: 1 is allowed. */

@@ -4,6 +4,7 @@ import {
   claimProbe,
   closeBreaker,
   delayProbe,
+  isProbeDue,
   openBreaker,
   paceFactor,
   parseControl,
@@ -12,6 +13,7 @@ import {
 } from "../../relay/target-control.ts";
 
 const nowMs = 1_790_000_000_000;
+const hourMs = 3_600_000;
 
 describe("changeSettings", () => {
   it("keeps what is not named, and takes back what is null", () => {
@@ -54,6 +56,13 @@ describe("the pace", () => {
     ]);
     expect(paceFactor(control, nowMs - 5_000)).toBe(1 / 4);
   });
+
+  it("is whole where a clock that was an hour ahead has lowered it, and can be lowered by one that is right", () => {
+    const wrong = slowDown({}, nowMs + hourMs);
+
+    expect(paceFactor(wrong, nowMs)).toBe(1);
+    expect(slowDown(wrong, nowMs).slowdown).toEqual({ factor: 0.5, atMs: nowMs });
+  });
 });
 
 describe("the breaker", () => {
@@ -81,6 +90,20 @@ describe("the breaker", () => {
     const control = claimProbe(openBreaker({}, nowMs, 100, "timed out"), nowMs + 100, 10_000);
 
     expect(control.breaker?.probeAtMs).toBe(nowMs + 10_100);
+  });
+
+  it("gives a probe where a clock that was an hour ahead has opened it", () => {
+    const wrong = openBreaker({}, nowMs + hourMs, 1_000, "refused");
+
+    expect(claimProbe(wrong, nowMs, 500).breaker).toMatchObject({ probes: 1, probeAtMs: nowMs + 500 });
+  });
+
+  it("gives no probe earlier than is configured, however long that is", () => {
+    const open = openBreaker({}, nowMs, hourMs, "refused");
+
+    expect(isProbeDue(open, nowMs, hourMs)).toBe(false);
+    expect(claimProbe(open, nowMs + hourMs - 1, 500, hourMs)).toBe(open);
+    expect(isProbeDue(open, nowMs + hourMs, hourMs)).toBe(true);
   });
 
   it("is gone when it is closed, and nothing else is", () => {

@@ -1,5 +1,5 @@
 import { Hono } from "hono";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { createBatchApp, type Handled, type Invocation } from "../../functions/batch.ts";
 import { Poller, type PollerOptions } from "../../functions/poller.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
@@ -118,6 +118,27 @@ describe("Poller", () => {
     expect(handled).toBe(1);
   });
 
+  it("hands back after hours what it works on, before its queue shows it to others, and takes it anew", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const queue = openQueue();
+    const receives: number[] = [];
+    poll({
+      queue,
+      visibilityMs: 3 * hourMs,
+      handle: ({ receiveCount }, { signal }) => {
+        receives.push(receiveCount);
+        return new Promise((resolve) => signal.addEventListener("abort", () => resolve("again")));
+      },
+    });
+    await queue.send([packMessage()]);
+    await until(() => receives.length === 1);
+    vi.advanceTimersByTime(7 * hourMs);
+    await until(() => receives.length === 2, 5_000);
+
+    expect(receives).toEqual([1, 2]);
+  });
+
   it("stops at once where it waits for a message", async () => {
     const poller = poll({ queue: openQueue(), inFlight: 4, handle: async () => "done" });
     const startMs = performance.now();
@@ -167,6 +188,7 @@ describe("Poller", () => {
   });
 });
 
+const hourMs = 3_600_000;
 let nowOffsetMs = 0;
 
 function openQueue(): EmbeddedQueue {

@@ -35,6 +35,22 @@ describe("replay: a pack that is delivered", () => {
     expect(await bench.fates()).toEqual({ "answered.2xx": 5 });
   });
 
+  it("is sent once where copies of it are worked on side by side", async () => {
+    const gate = new Gate();
+    const shadow = await ShadowServer.start(() => gate.opened);
+    const bench = new ReplayBench({ url: shadow.url });
+    await bench.send(...[1, 2, 3].map(() => packMessage({ requests: requests(2) })));
+    const replaying = (await bench.receive()).map((delivery) => bench.invoke([delivery]));
+    await shadow.arrived(2);
+    gate.open();
+    const failed = await Promise.all(replaying);
+
+    expect(failed).toEqual([[], [], []]);
+    expect([...shadow.paths].sort()).toEqual(["/0", "/1"]);
+    expect(await bench.fates()).toEqual({ "answered.2xx": 2 });
+    expect(bench.queue.depth().messages).toBe(0);
+  });
+
   it("leaves the others of its batch alone when it fails", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url }, { ledger: failingFor(pack({ sequence: 2 }).id) });
@@ -115,6 +131,22 @@ describe("replay: requests that are not delivered", () => {
     expect(await bench.fates()).toEqual({ "answered.2xx": 1, deadLettered: 2 });
     expect(shadow.paths.filter((path) => path === "/1").length).toBe(3);
     expect(bench.log.events).toEqual(["undelivered", "undelivered", "dead-letter"]);
+  });
+
+  it("use up no attempts of what waits behind them by their key", async () => {
+    const tried = new Map<string, number>();
+    // The first is never delivered, the others at the second time.
+    const shadow = await ShadowServer.start(({ path }) => {
+      tried.set(path, (tried.get(path) ?? 0) + 1);
+      return path === "/0" || tried.get(path) === 1 ? "reset" : { status: 200 };
+    });
+    const bench = new ReplayBench({ url: shadow.url, attempts: 3, orderBy: { by: "cookie", name: "user" } });
+    await bench.send(packMessage({ requests: requests(4, { headers: ["cookie", "user=ann"] }) }));
+    await bench.replayAll();
+
+    expect((await bench.deadLetters()).map(({ paths }) => paths)).toEqual([["/0"]]);
+    expect(Object.fromEntries(tried)).toEqual({ "/0": 3, "/1": 2, "/2": 2, "/3": 2 });
+    expect(await bench.fates()).toEqual({ "answered.2xx": 3, deadLettered: 1 });
   });
 
   it("are dead letters at once where they cannot be sent or must not be repeated", async () => {
@@ -345,6 +377,30 @@ describe("replay: packs straight from the agents", () => {
     expect(targets.get("staging")).toMatchObject({ enqueued: 200, fates: { "answered.2xx": 200 - sampledOut } });
     expect(Math.abs(sampledOut - 100)).toBeLessThan(50);
     expect(shadow.received.length).toBe(200 - sampledOut);
+  });
+
+  it("have a fate each, also where the sample is smaller when they come again", async () => {
+    const shadow = await ShadowServer.start(() => "reset");
+    const bench = new ReplayBench({ url: shadow.url }, { direct: true });
+    await bench.send(packMessage({ requests: requests(100) }));
+    await bench.invoke(await bench.receive());
+    await bench.state.writeControl("staging", { settings: { sample: 0.1 } }, 0);
+    shadow.behaviour = () => ({ status: 200 });
+    // Another process, which reads the target as it is now.
+    const later = createReplay({
+      lane: laneOf(target({ url: shadow.url }), bench.state),
+      queue: bench.queue,
+      deadLetters: bench.queue.deadLetters,
+      ledger: bench.state,
+      direct: true,
+      log: bench.log.log,
+    });
+    const failed = await invoke(later, await bench.waiting());
+    const { sampledOut = 0, ...others } = await bench.fates();
+
+    expect(failed).toEqual([]);
+    expect(others).toEqual({ "answered.2xx": 100 - sampledOut });
+    expect(Math.abs(sampledOut - 90)).toBeLessThanOrEqual(10);
   });
 });
 

@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
 import type { TargetConfig } from "../../relay/config.ts";
+import { LiveTarget } from "../../relay/live-target.ts";
 import { Pacer } from "../../relay/pacer.ts";
 import type { Pack } from "../../relay/pack.ts";
 import { type Lane, type ReplayResult, replayPack } from "../../relay/replay.ts";
 import { type SlotLeases, StateError } from "../../relay/state/port.ts";
+import { openBreaker } from "../../relay/target-control.ts";
 import { fixedRate, laneOf, openState } from "../support/lanes.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { pack, requests } from "../support/packs.ts";
@@ -193,6 +195,36 @@ describe("replayPack: pacing and stopping", () => {
     expect(result.unsent.map(({ index }) => index)).toEqual([0, 1, 2]);
     expect(result.failure?.message).toBe("the state is gone");
     expect(shadow.received).toEqual([]);
+  });
+
+  it("sends no probe without a slot either", async () => {
+    const shadow = await ShadowServer.start();
+    const state = openState();
+    await state.writeControl("staging", openBreaker({}, Date.now() - 5_000, 1_000, "refused"), 0);
+    const broken: SlotLeases = { lease: () => Promise.reject(new StateError("the state is gone")) };
+    const lane = laneOf(target({ url: shadow.url }), state, pacerOf(broken));
+    const { unsent, failure } = await replay(lane, pack({ requests: requests(1) }));
+
+    expect((await state.readControl("staging")).control.breaker?.probes).toBe(1);
+    expect([unsent.length, failure?.message]).toEqual([1, "the state is gone"]);
+    expect(shadow.received).toEqual([]);
+  });
+
+  it("gives up its slot where the target is paused while it waits", async () => {
+    const clock = new ManualClock(startUs);
+    const shadow = await ShadowServer.start();
+    const state = openState();
+    const config = target({ url: shadow.url, ratePerSecond: 0.2 });
+    const live = new LiveTarget(config, state, () => clock.nowUs() / 1_000);
+    const lane = { ...laneOf(config, state, new Pacer(config.name, live, state, clock)), live };
+    const replaying = replay(lane, pack({ requests: requests(3) }));
+    await shadow.arrived(1);
+    await state.writeControl(config.name, { settings: { paused: true } }, 0);
+    await clock.runUntil(startUs + 15_000_000);
+    const { unsent, failure } = await replaying;
+
+    expect([unsent.map(({ index }) => index), failure]).toEqual([[1, 2], undefined]);
+    expect(shadow.paths).toEqual(["/0"]);
   });
 
   it("keeps what came of the requests before the slots ended", async () => {

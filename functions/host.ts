@@ -69,7 +69,6 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   const pollers = startPollers(config, stores, lanes, log);
   const flushFigures = () => Promise.all(lanes.map(({ figures }) => figures.flush()));
   const figuresTimer = setInterval(flushFigures, figuresEveryMs);
-  // Whoever else does it, too: it may be the schedule in Lambda, or nobody.
   // Where all wait for answers, nobody else would see that there may be more requests under way now.
   const refreshTimer = setInterval(() => {
     for (const lane of lanes)
@@ -78,6 +77,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
         () => {},
       );
   }, refreshEveryMs);
+  // Whoever else does it, too: it may be the schedule in Lambda, or nobody.
   const foldTimer = setInterval(() => stores.state.fold?.().catch(() => {}), foldEveryMs);
   log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host replays");
   return {

@@ -35,8 +35,11 @@ export async function* splitJsonArray(
 class JsonScanner {
   readonly #path: readonly string[];
   readonly #maxBytes: number;
-  /** Open braces and brackets. */
+  /** Open braces and brackets on the way to the array. */
   #depth = 0;
+  /** Those of the element under way. */
+  #braces = 0;
+  #brackets = 0;
   /** How many keys of the path lead to where the scanner stands, counted while it is on the way to the array. */
   #matched = 0;
   #state: "before" | "within" | "after" = "before";
@@ -71,7 +74,7 @@ class JsonScanner {
         else if (byte === quote) this.#inString = false;
         continue;
       }
-      const atTop = this.#depth === this.#path.length + 1;
+      const atTop = this.#braces === 0 && this.#brackets === 0;
       if (atTop && (byte === comma || byte === closeBracket)) {
         if (this.#startOffset >= 0) yield this.#finish(chunk.subarray(elementAt, i));
         if (byte === closeBracket) this.#state = "after";
@@ -83,9 +86,11 @@ class JsonScanner {
         elementAt = i;
       }
       if (byte === quote) this.#inString = true;
-      else if (byte === openBrace || byte === openBracket) this.#depth++;
-      // Not below the array: what closes too much belongs to a broken element.
-      else if ((byte === closeBrace || byte === closeBracket) && !atTop) this.#depth--;
+      else if (byte === openBrace) this.#braces++;
+      else if (byte === openBracket) this.#brackets++;
+      // What closes nothing belongs to a broken element: it must not close the array, or all after it would be lost.
+      else if (byte === closeBrace && this.#braces > 0) this.#braces--;
+      else if (byte === closeBracket && this.#brackets > 0) this.#brackets--;
     }
     if (this.#state === "within" && this.#startOffset >= 0) this.#keep(chunk.subarray(elementAt));
     this.#streamOffset += chunk.length;

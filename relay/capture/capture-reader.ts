@@ -79,6 +79,7 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
   #last: CapturePosition;
   #listed: CaptureObject | undefined;
   #heldBytes = 0;
+  #mostHeldBytes = 0;
 
   constructor(archive: Archive, capture: string, options: CaptureReaderOptions) {
     const { fromMs, toMs, after, maxHeldBytes = defaultHeldBytes, onSkip = () => {} } = options;
@@ -90,6 +91,15 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
     const start = startOf(Math.max(0, fromMs));
     this.#last = after && comparePositions(after, start) > 0 ? after : start;
     this.#listing = listCapture(archive, capture, { fromMs: this.#last.capturedAtMs, toMs });
+  }
+
+  /** Bytes of packs that are held for later now, and the most that there have been. */
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  get mostHeldBytes(): number {
+    return this.#mostHeldBytes;
   }
 
   /** Can be called once; goes on where an earlier loop over it was left. */
@@ -151,6 +161,7 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
       }
       freeBytes -= pack.content.length;
       this.#heldBytes += pack.content.length;
+      this.#mostHeldBytes = Math.max(this.#mostHeldBytes, this.#heldBytes);
       // A copy: a view would hold all of the object.
       const held = { ...pack, content: Buffer.from(pack.content) };
       this.#sources.push({ kind: "pack", key: startOf(pack.firstMs), object, pack: held });

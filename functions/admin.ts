@@ -24,7 +24,6 @@ export function createAdmin(readStats: () => Promise<HostStats>): OpenAPIHono {
     return context.body(await metrics.metrics(), 200);
   });
   app.onError((error, context) => context.text(`${error.message}\n`, 503));
-  app.notFound((context) => context.text("known here: /stats /metrics /healthz /readyz\n", 404));
   return app;
 }
 

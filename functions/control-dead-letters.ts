@@ -92,7 +92,7 @@ function toAnswer(letter: DeadLetter): DeadLetterAnswer {
 const queueParam = z.object({
   queue: z.string().openapi({
     param: { description: "A target's name, or ingress: packs that came to no target" },
-    example: "staging",
+    examples: ["staging"],
   }),
 });
 

@@ -48,7 +48,9 @@ export function findTarget(targets: readonly TargetConfig[], name: string): Targ
 }
 
 export const targetParam = z.object({
-  target: z.string().openapi({ param: { description: "The target's name in the configuration" }, example: "staging" }),
+  target: z
+    .string()
+    .openapi({ param: { description: "The target's name in the configuration" }, examples: ["staging"] }),
 });
 
 type Change = { readonly [Key in keyof TargetSettings]?: TargetSettings[Key] | null };

@@ -19,6 +19,6 @@ export function wholeNumber(bounds: {
       minimum: least,
       maximum: most,
       param: { description },
-      example: otherwise,
+      examples: [otherwise],
     });
 }

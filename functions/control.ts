@@ -71,7 +71,8 @@ export function createControl(deps: ControlDeps): OpenAPIHono {
       description: "Targets, ledger, figures and dead letters of a running spoa-relay.",
       license: { name: "Apache-2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" },
     },
-    security: [{ token: [] }],
+    // Without a token in the configuration there is none to show.
+    security: [{ token: [] }, {}],
   });
   app.notFound((context) =>
     answerProblem(

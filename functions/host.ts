@@ -4,7 +4,6 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import { assertAuthorities, type Config } from "../relay/config.ts";
 import type { ListenAddress } from "../relay/config-schema.ts";
 import { FigureBook } from "../relay/figure-book.ts";
-import { readHostStats } from "../relay/host-stats.ts";
 import { LiveTarget } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
 import { Pacer } from "../relay/pacer.ts";
@@ -12,7 +11,8 @@ import type { OpenQueue } from "../relay/queue/port.ts";
 import { createLane, type Lane } from "../relay/replay.ts";
 import { openStores, type Stores } from "../relay/stores.ts";
 import { Transport } from "../relay/transport.ts";
-import { createAdmin } from "./admin.ts";
+import { createControl } from "./control.ts";
+import { toAccess } from "./control-access.ts";
 import { createFanOut } from "./fanout.ts";
 import { Poller } from "./poller.ts";
 import { createReplay } from "./replay.ts";
@@ -33,6 +33,7 @@ const longestStopMs = 8_000;
 
 // Figures are a few seconds behind; each time is a write.
 const figuresEveryMs = 5_000;
+const foldEveryMs = 60_000;
 
 /**
  * Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used.
@@ -54,7 +55,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   let admin: ServerType;
   try {
     admin = await listen(
-      createAdmin(() => readHostStats(stores, config.targets)),
+      createControl({ targets: config.targets, stores, log, access: toAccess(config.host) }),
       config.host.admin,
     );
   } catch (error) {
@@ -65,6 +66,8 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   const pollers = startPollers(config, stores, lanes, log);
   const flushFigures = () => Promise.all(lanes.map(({ figures }) => figures.flush()));
   const figuresTimer = setInterval(flushFigures, figuresEveryMs);
+  // Whoever else does it, too: it may be the schedule in Lambda, or nobody.
+  const foldTimer = setInterval(() => stores.state.fold?.().catch(() => {}), foldEveryMs);
   log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host replays");
   return {
     pending: 0,
@@ -78,6 +81,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
       await Promise.all(pollers.map((poller) => poller.stop()));
       clearTimeout(timer);
       clearInterval(figuresTimer);
+      clearInterval(foldTimer);
       await closeTransports();
       await flushFigures();
       admin.close();

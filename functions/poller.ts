@@ -3,6 +3,7 @@ import type { Hono } from "hono";
 import { type Logger, Throttle } from "../relay/log.ts";
 import type { Delivery, QueueReceiver } from "../relay/queue/port.ts";
 import type { Invocation } from "./batch.ts";
+import { retryDelayMs } from "./retry-delay.ts";
 import { type SqsBatchResponse, toSqsEvent } from "./sqs-event.ts";
 
 export interface PollerOptions {
@@ -19,8 +20,6 @@ export interface PollerOptions {
 }
 
 const longPollMs = 20_000;
-const retryMs = 5_000;
-const maxRetryMs = 300_000;
 const pauseAfterErrorMs = 1_000;
 
 /** Does for one function what Lambda's event source mapping does: polls its queue, invokes it, deletes what it has done. */
@@ -78,9 +77,8 @@ export class Poller {
       if (done.length > 0) await queue.delete(done.map(({ receipt }) => receipt));
       for (const { messageId, receipt, receiveCount } of deliveries) {
         if (!failed.has(messageId)) continue;
-        // What is handed back because we stop need not wait. What failed waits for longer each time: a message can be
-        // received so often only before it becomes a dead letter.
-        const hiddenMs = signal.aborted ? 0 : Math.min(retryMs * 2 ** Math.min(receiveCount - 1, 10), maxRetryMs);
+        // What is handed back because we stop need not wait.
+        const hiddenMs = signal.aborted ? 0 : retryDelayMs(receiveCount);
         await queue.extend(receipt, hiddenMs);
       }
     } finally {

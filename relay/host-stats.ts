@@ -57,7 +57,7 @@ export interface TargetStats {
 }
 
 /** What holds for a target now: as it is configured, or as it was changed since. */
-export interface LiveSettings {
+interface LiveSettings {
   readonly ratePerSecond: number | "unlimited";
   readonly concurrency: number;
   /** 0 to 1. */

@@ -1,7 +1,15 @@
 import type { TargetConfig } from "./config.ts";
 import type { Outcome } from "./outcome.ts";
 import { type Controls, StateError } from "./state/port.ts";
-import { claimProbe, closeBreaker, delayProbe, openBreaker, paceFactor, slowDown, type TargetControl } from "./target-control.ts";
+import {
+  claimProbe,
+  closeBreaker,
+  delayProbe,
+  openBreaker,
+  paceFactor,
+  slowDown,
+  type TargetControl,
+} from "./target-control.ts";
 import { isWithin } from "./times.ts";
 
 /** What a request may do that asks for admission. */
@@ -75,13 +83,17 @@ export class LiveTarget {
    * five seconds.
    */
   async refresh(): Promise<void> {
-    const ageMs = this.#now() - this.#readAtMs;
-    if (ageMs < freshMs && ageMs >= 0) return;
+    if (this.#isFresh()) return;
     try {
       await this.#read();
     } catch (error) {
       if (!(error instanceof StateError) || this.#now() - this.#readAtMs > staleMs) throw error;
     }
+  }
+
+  /** True where a request may be sent and there is nothing to be read first: `admit` would say so. */
+  get open(): boolean {
+    return this.#held === undefined && this.#isFresh();
   }
 
   /** Asks whether a request may be sent. Throws as `refresh`. */
@@ -108,6 +120,11 @@ export class LiveTarget {
     if (admission === "probe") return this.#changeOnce((control) => delayProbe(control, this.#now(), probeAfterMs));
     if (this.#failures < failures) return;
     await this.#changeOnce((control) => openBreaker(control, this.#now(), probeAfterMs, outcome.reason));
+  }
+
+  #isFresh(): boolean {
+    const ageMs = this.#now() - this.#readAtMs;
+    return ageMs < freshMs && ageMs >= 0;
   }
 
   async #noteAnswer(): Promise<void> {

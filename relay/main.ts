@@ -55,5 +55,7 @@ if (isMainThread) {
   } catch (error) {
     process.exitCode = toExitCode(error);
   }
+  // Exiting would not wait for what the reader of a pipe has not taken yet.
+  if (process.stdout.writableLength > 0) await new Promise<void>((done) => process.stdout.write("", () => done()));
   process.exit();
 }

@@ -63,15 +63,24 @@ export function isBodyIncomplete(request: CapturedRequest): boolean {
  */
 export function prepareOutbound(target: TargetConfig, request: CapturedRequest, attempt: number): Prepared {
   const path = rewritePath(target, request.path);
-  const headers = ["host", hostHeader(target, request)];
+  const flaw = findFlaw(request.method, path);
+  if (flaw !== undefined) return { kind: "unsendable", reason: flaw };
+  const host = hostHeader(target, request);
+  if (!fieldValue.test(host)) return { kind: "unsendable", reason: badValue("host") };
+  const headers = ["host", host];
   const { set, remove } = target.headers;
   const nominated = connectionNominated(request.headers);
   for (let i = 0; i + 1 < request.headers.length; i += 2) {
-    const name = request.headers[i].toLowerCase();
-    if (isReservedHeader(name) || nominated.includes(name)) continue;
-    if (remove.includes(name) || Object.hasOwn(set, name)) continue;
-    headers.push(request.headers[i], request.headers[i + 1]);
+    const name = request.headers[i];
+    const { lowerCase, reserved, valid } = lookUpName(name);
+    if (reserved || nominated.includes(lowerCase)) continue;
+    if (remove.includes(lowerCase) || Object.hasOwn(set, lowerCase)) continue;
+    if (!valid) return { kind: "unsendable", reason: "the name of a header is no token" };
+    const value = request.headers[i + 1];
+    if (!fieldValue.test(value)) return { kind: "unsendable", reason: badValue(name) };
+    headers.push(name, value);
   }
+  if (!fieldValue.test(request.id)) return { kind: "unsendable", reason: badValue("x-mirror-id") };
   for (const name of Object.keys(set)) headers.push(name, set[name]);
   headers.push(
     "x-mirror-id",
@@ -84,21 +93,39 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
     String(attempt),
   );
   if (isBodyIncomplete(request)) headers.push("x-mirror-truncated", "true");
-  const reason = findFlaw(request.method, path, headers);
-  if (reason !== undefined) return { kind: "unsendable", reason };
   return { kind: "send", request: { method: request.method, path, headers, body: request.body } };
 }
 
-function findFlaw(method: string, path: string, headers: readonly string[]): string | undefined {
+/** What follows from the name of a header. */
+interface HeaderName {
+  readonly lowerCase: string;
+  readonly reserved: boolean;
+  readonly valid: boolean;
+}
+
+// The same few names come with every request. What a hostile client makes up must not stay.
+const knownNames = new Map<string, HeaderName>();
+const maxKnownNames = 1_000;
+const maxKnownNameChars = 64;
+
+function lookUpName(name: string): HeaderName {
+  const known = knownNames.get(name);
+  if (known) return known;
+  const lowerCase = name.toLowerCase();
+  const looked = { lowerCase, reserved: isReservedHeader(lowerCase), valid: token.test(name) };
+  if (knownNames.size < maxKnownNames && name.length <= maxKnownNameChars) knownNames.set(name, looked);
+  return looked;
+}
+
+function findFlaw(method: string, path: string): string | undefined {
   if (!path.startsWith("/")) return "the path does not begin with /";
   if (!requestTarget.test(path)) return "the path holds a space, a line break or a control character";
   if (method === "CONNECT") return "CONNECT opens a tunnel and is no request";
-  if (!token.test(method)) return "the method is no token";
-  for (let i = 0; i + 1 < headers.length; i += 2) {
-    if (!token.test(headers[i])) return "the name of a header is no token";
-    if (!fieldValue.test(headers[i + 1])) return `${headers[i]} holds a line break or a control character`;
-  }
-  return undefined;
+  return token.test(method) ? undefined : "the method is no token";
+}
+
+function badValue(name: string): string {
+  return `${name} holds a line break or a control character`;
 }
 
 function rewritePath(target: TargetConfig, path: string): string {
@@ -114,9 +141,18 @@ function hostHeader(target: TargetConfig, request: CapturedRequest): string {
 }
 
 function connectionNominated(headers: readonly string[]): readonly string[] {
-  const names: string[] = [];
+  let names: string[] | undefined;
   for (let i = 0; i + 1 < headers.length; i += 2) {
-    if (headers[i].toLowerCase() === "connection") names.push(...headers[i + 1].toLowerCase().split(","));
+    if (lookUpName(headers[i]).lowerCase !== "connection") continue;
+    names ??= [];
+    names.push(
+      ...headers[i + 1]
+        .toLowerCase()
+        .split(",")
+        .map((name) => name.trim()),
+    );
   }
-  return names.map((name) => name.trim());
+  return names ?? none;
 }
+
+const none: readonly string[] = [];

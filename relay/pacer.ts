@@ -46,12 +46,17 @@ export class Pacer {
     this.#clock = clock;
   }
 
+  /** True where nobody has to wait for a slot now. */
+  get unlimited(): boolean {
+    return this.#rate.ratePerSecond === Number.POSITIVE_INFINITY;
+  }
+
   /**
    * Resolves at the caller's slot, at once where the rate has no limit. A slot that is too late is given up, so that a
    * stall is not made up by a burst. Throws `StateError` where no slots can be leased.
    */
   async acquire(signal: AbortSignal): Promise<void> {
-    while (this.#rate.ratePerSecond !== Number.POSITIVE_INFINITY) {
+    while (!this.unlimited) {
       signal.throwIfAborted();
       if (this.#slotsLeft === 0) {
         await this.#lease(signal);

@@ -183,7 +183,7 @@ class PackReplay {
     permits.resize(live.concurrency);
     transport.resize(live.connections);
     try {
-      await permits.acquire(signal);
+      if (!permits.tryAcquire()) await permits.acquire(signal);
     } catch {
       return undefined;
     }
@@ -210,14 +210,14 @@ class PackReplay {
     const { live, pacer } = this.#lane;
     const { signal, patient } = this.#options;
     try {
-      for (;;) {
+      while (!live.open) {
         const admission = await live.admit();
         if (admission === "probe") return admission;
         if (admission === "send") break;
         if (!patient) return undefined;
         await sleep(heldPollMs, undefined, { signal });
       }
-      await pacer.acquire(signal);
+      if (!pacer.unlimited) await pacer.acquire(signal);
       return "send";
     } catch (error) {
       // Not thrown on: what came of the requests before would be lost, and they would be sent again.

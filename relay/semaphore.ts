@@ -17,13 +17,17 @@ export class Semaphore {
     this.#admit();
   }
 
+  /** True where there is a permit at once, which is then held. */
+  tryAcquire(): boolean {
+    if (this.#free <= 0) return false;
+    this.#free--;
+    return true;
+  }
+
   /** Rejects with the signal's reason where that is raised first; then nothing is held. */
   async acquire(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    if (this.#free > 0) {
-      this.#free--;
-      return;
-    }
+    if (this.tryAcquire()) return;
     await new Promise<void>((resolve, reject) => {
       const enter = () => {
         signal.removeEventListener("abort", leave);

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 /** Live settings of a target: what is there overrides the configuration until it is taken back. */
-export const targetSettingsSchema = z.strictObject({
+const targetSettingsSchema = z.strictObject({
   /** Requests a second; `"unlimited"` where there is no limit. */
   ratePerSecond: z.union([z.number().positive(), z.literal("unlimited")]).optional(),
   concurrency: z.int().min(1).max(10_000).optional(),

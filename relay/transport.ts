@@ -7,7 +7,7 @@ import { type Outcome, parseRetryAfterMs } from "./outcome.ts";
 
 // What is read of an answer; nobody looks at it, and more would only cost the shadow and us.
 const maxAnswerBytes = 1024 * 1024;
-// Shorter than any server's, and than a frozen function's sleep: a dead socket is not used again.
+// Shorter than any server's: what it has closed is not used again.
 const keepAliveMs = 4_000;
 const maxRetryAfterMs = 900_000;
 

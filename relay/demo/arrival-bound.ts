@@ -9,10 +9,11 @@ const clockDrift = 0.002;
 
 /**
  * How many requests may arrive in any window of `windowMs` where their sending keeps to the rate. Sends are bounded by
- * rate * (window + lateness) + 1; a receiver that has stood still for `stallMs` finds what was sent meanwhile at once.
+ * rate * (window + lateness) + 1. A receiver that stands still for up to `stallMs` finds what was sent meanwhile at once:
+ * it accepts in one turn and reads in the next, so that it may have been held up twice.
  */
 export function arrivalBound(ratePerSecond: number, windowMs: number, stallMs: number): number {
-  const sentMs = windowMs + maxLateUs / 1_000 + stallMs;
+  const sentMs = windowMs + maxLateUs / 1_000 + 2 * stallMs;
   return Math.floor(((ratePerSecond * sentMs) / 1_000) * (1 + wayAllowance)) + 1;
 }
 

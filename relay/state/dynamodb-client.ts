@@ -10,6 +10,7 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { Semaphore } from "../semaphore.ts";
 import { toStateError } from "./dynamodb-error.ts";
+import { stateTable } from "./dynamodb-table.ts";
 import { StateError } from "./port.ts";
 
 export interface StateTablePlace {
@@ -17,6 +18,11 @@ export interface StateTablePlace {
   readonly region: string;
   /** Where the SDK does not find it itself, through AWS_ENDPOINT_URL_DYNAMODB for one. */
   readonly endpoint?: string | undefined;
+}
+
+export interface StateClientOptions extends StateTablePlace {
+  /** How long a call may take, retries and all, once it is its turn. */
+  readonly callTimeoutMs: number;
 }
 
 export type Item = Readonly<Record<string, AttributeValue>>;
@@ -40,11 +46,10 @@ export interface Changed {
   readonly item: Item | undefined;
 }
 
-// How long a call may take, retries and all, once it is its turn.
-const callTimeoutMs = 3_000;
 const turnTimeoutMs = 10_000;
 // Fewer than the SDK has connections: what waits for one would run out of time, and leases could not overtake it.
 const callsAtOnce = 32;
+const { partitionKey, sortKey } = stateTable;
 const connectTimeoutMs = 1_000;
 const maxAttempts = 2;
 const keysPerBatch = 100;
@@ -54,13 +59,15 @@ const batchRetries = 6;
 /** The few things that the state does with its table. All reads are consistent, and all methods throw `StateError`. */
 export class StateClient {
   readonly #place: StateTablePlace;
+  readonly #callTimeoutMs: number;
   readonly #client: DynamoDBClient;
   readonly #onceClient: DynamoDBClient;
   readonly #turns = new Semaphore(callsAtOnce);
   #answered = false;
 
-  constructor(place: StateTablePlace) {
+  constructor({ callTimeoutMs, ...place }: StateClientOptions) {
     this.#place = place;
+    this.#callTimeoutMs = callTimeoutMs;
     const { region, endpoint } = place;
     const shared = { region, ...(endpoint !== undefined && { endpoint }), retryMode: "standard" } as const;
     this.#client = new DynamoDBClient({
@@ -117,7 +124,7 @@ export class StateClient {
       const command = new QueryCommand({
         TableName: this.#place.table,
         ConsistentRead: true,
-        KeyConditionExpression: between ? "pk = :pk AND sk BETWEEN :from AND :until" : "pk = :pk",
+        KeyConditionExpression: `${partitionKey} = :pk${between ? ` AND ${sortKey} BETWEEN :from AND :until` : ""}`,
         ExpressionAttributeValues: {
           ":pk": { S: pk },
           ...(between && { ":from": { S: between.from }, ":until": { S: between.until } }),
@@ -192,7 +199,7 @@ export class StateClient {
       throw toStateError(Object.assign(late, { code: "ETIMEDOUT" }), { action, ...this.#place });
     }
     try {
-      return await this.#answer(action, work, callTimeoutMs);
+      return await this.#answer(action, work, this.#callTimeoutMs);
     } finally {
       this.#turns.release();
     }
@@ -201,7 +208,7 @@ export class StateClient {
   // The SDK's own request timeout ends with the headers: a body that stops half way would hold the call for ever.
   async #answer<T>(action: string, work: (deadline: AbortSignal) => Promise<T>, withinMs: number): Promise<T> {
     // Before the first answer there are credentials to be fetched and a connection to be made.
-    const limitMs = this.#answered ? withinMs : Math.max(withinMs, callTimeoutMs);
+    const limitMs = this.#answered ? withinMs : Math.max(withinMs, this.#callTimeoutMs);
     const deadline = AbortSignal.timeout(limitMs);
     try {
       const answer = await work(deadline);
@@ -218,5 +225,5 @@ export class StateClient {
 }
 
 function toKey({ pk, sk }: ItemKey): Record<string, AttributeValue> {
-  return { pk: { S: pk }, sk: { S: sk } };
+  return { [partitionKey]: { S: pk }, [sortKey]: { S: sk } };
 }

@@ -8,7 +8,7 @@ import { StateError } from "./port.ts";
 export const tallyPartition = "tally";
 
 /** An operation that may have been made: its page knows. */
-export interface Announcement {
+interface Announcement {
   readonly operation: number;
   readonly pack: string;
   readonly sums: Sums;

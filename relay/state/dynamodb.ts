@@ -22,9 +22,11 @@ import {
 export interface DynamoDbStateOptions extends StateTablePlace {
   /** In milliseconds since 1970. */
   readonly now?: () => number;
-  /** How long each call for a lease may take. */
+  /** How long each call for a lease may take: 300 ms, if nothing is said. */
   readonly leaseTimeoutMs?: number;
-  /** How often the sums of this process are written at most: what is recorded may wait so long for it. */
+  /** How long any other call may take: 3 s. */
+  readonly callTimeoutMs?: number;
+  /** How often the sums of this process are written at most, and how long what is recorded may wait for it: 50 ms. */
   readonly tallyEveryMs?: number;
 }
 
@@ -45,8 +47,9 @@ export class DynamoDbState implements State {
     return new DynamoDbState(options);
   }
 
-  private constructor({ now = Date.now, leaseTimeoutMs = 300, tallyEveryMs = 50, ...place }: DynamoDbStateOptions) {
-    const client = new StateClient(place);
+  private constructor(options: DynamoDbStateOptions) {
+    const { now = Date.now, leaseTimeoutMs = 300, callTimeoutMs = 3_000, tallyEveryMs = 50, ...place } = options;
+    const client = new StateClient({ ...place, callTimeoutMs });
     const pages = new Pages(client, now);
     this.#client = client;
     this.#leases = new DynamoDbLeases(client, leaseTimeoutMs);

@@ -100,6 +100,8 @@ export interface MinuteFigures {
 
 /** All that is shared between the workers of an engine. */
 export interface State extends SlotLeases, Ledger, Controls, Figures {
+  /** Tidies up what processes have left that ended, to be called each minute or so; where it is missing nothing has to be. */
+  fold?(): Promise<void>;
   close(): void | Promise<void>;
 }
 

@@ -40,9 +40,11 @@ const ready = agent("spoa_relay_agent_ready");
 const seen = agent("spoa_relay_agent_requests_seen_total");
 const connections = agent("spoa_relay_agent_connections");
 const accepted = agent("spoa_relay_agent_connections_accepted_total");
-const waiting = host("spoa_relay_target_waiting_requests", ',target="staging"');
+const waiting = host("spoa_relay_target_waiting_packs", ',target="staging"');
 const fate = (name: string) => host("spoa_relay_target_requests_total", `,target="staging",fate="${name}",class=""`);
-const deadLetters = host("spoa_relay_target_dead_letter_requests", ',target="staging"');
+const deadLetters = host("spoa_relay_target_dead_letter_packs", ',target="staging"');
+const held = host("spoa_relay_target_held", ',target="staging"');
+const breaker = host("spoa_relay_target_breaker_open", ',target="staging"');
 const missing = host("spoa_relay_missing_packs", ',agent="edge"');
 
 const oneEach7Minutes = Array.from({ length: 61 }, (_, minute) => Math.floor(minute / 7)).join(" ");
@@ -156,7 +158,12 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
       "it is slow, and goes on": { [waiting]: "0+50x60", [fate("answered")]: "0+1x60" },
       "nothing waits": { [waiting]: "0x60", [fate("answered")]: "100x60" },
       "it waits for a moment": { [waiting]: "0x58 50 50", [fate("answered")]: "100x60" },
+      "it is paused": { [waiting]: "0+50x60", [fate("answered")]: "100x60", [held]: "1x60" },
     },
+  },
+  SpoaRelayTargetBreakerOpen: {
+    firing: { "it stays open": { [breaker]: "0x40 1x20" } },
+    quiet: { "it was open for a moment": { [breaker]: "0x55 1x2 0x3" }, "it is closed": { [breaker]: "0x60" } },
   },
   SpoaRelayPacksMissing: {
     firing: { "one was passed over": { [missing]: "0x40 1x20" } },

@@ -1,5 +1,6 @@
 import { benchCost } from "./cost-bench.ts";
 import { benchProxy } from "./proxy-bench.ts";
+import { benchReplay, profileReplay } from "./replay-bench.ts";
 import { benchSession } from "./session-bench.ts";
 import { benchSpop, profileAgent } from "./spop-bench.ts";
 import { printTable } from "./table.ts";
@@ -13,4 +14,6 @@ printTable("Protocol, in this process", benchSession());
 printTable("Agent under a load generator that plays HAProxy", await benchSpop());
 printTable("Through HAProxy on this machine, wrk -t1 -c32", await benchProxy());
 printTable("Where the agent's time goes in the flood", await profileAgent());
+printTable("Replay of 1.2 kB requests to a shadow on this machine, 64 at once", await benchReplay());
+printTable("Where the replay's time goes", await profileReplay());
 for (const { title, rows } of await benchCost()) printTable(title, rows);

@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Pool } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
-import { ingressQueue } from "../../relay/queue/names.ts";
 import { spoaRelay } from "../support/command-line.ts";
+import { HostProcess } from "../support/host-process.ts";
 import { packMessage, requests } from "../support/packs.ts";
 import { Rig } from "../support/rig.ts";
+import { ShadowServer } from "../support/shadow-server.ts";
 import { until } from "../support/until.ts";
 
 let directory: string;
@@ -40,6 +40,10 @@ describe("every command", () => {
     "config schema",
     "demo",
     "stats",
+    "targets list",
+    "targets set",
+    "targets pause",
+    "targets resume",
     "dlq list",
     "dlq show",
     "dlq redrive",
@@ -50,7 +54,7 @@ describe("every command", () => {
     expect(code).toBe(0);
   });
 
-  it.each(["agent", "host", "up", "config check", "stats", "dlq list"])(
+  it.each(["agent", "host", "up", "config check", "stats", "targets list", "dlq list"])(
     "ends with 2 and names file, line and key of a mistake: %s",
     async (command) => {
       const { code, stderr } = await spoaRelay(...command.split(" "), "--config", wrong);
@@ -97,18 +101,14 @@ describe("the command line", () => {
     expect(schema.additionalProperties).toBe(false);
   });
 
-  it("says which host does not answer, and how to start it", async () => {
-    const { code, stderr } = await spoaRelay("stats", "--config", right);
-    expect(stderr).toContain("no host answers on 127.0.0.1:1; start it: spoa-relay host --config");
-    expect(code).toBe(1);
-  });
-
-  it("names the targets there are where one does not exist", async () => {
-    const { code, stderr } = await spoaRelay("dlq", "list", "nobody", "--config", right);
-    expect(stderr).toContain("there is no target nobody");
-    expect(stderr).toContain("has: a");
-    expect(code).toBe(1);
-  });
+  it.each(["stats", "targets list", "targets pause a", "dlq list", "dlq redrive a"])(
+    "says which host does not answer, and how to start it: %s",
+    async (command) => {
+      const { code, stdout, stderr } = await spoaRelay(...command.split(" "), "--config", right);
+      expect(stderr).toBe(`no host answers on 127.0.0.1:1; start it: spoa-relay host --config ${right}\n`);
+      expect([code, stdout]).toEqual([1, ""]);
+    },
+  );
 });
 
 describe("dead letters", () => {
@@ -152,28 +152,46 @@ describe("dead letters", () => {
 
 describe("dead letters of the ingress queue", () => {
   it("are listed with the others and go back to the fan-out; those that cannot be decoded stay", async () => {
-    const dead = EmbeddedQueue.open({ directory: join(directory, "data"), name: ingressQueue });
-    try {
-      const good = packMessage({ requests: requests(3) });
-      await dead.deadLetters.send([good, { body: '{"reason":"no pack"}', pack: Buffer.from("garbage"), requests: 2 }]);
-      const list = await spoaRelay("dlq", "list", "--config", right);
-      const [number] = dead.deadLetters.list({ max: 1 }).map(({ messageId }) => messageId);
-      const shown = await spoaRelay("dlq", "show", "ingress", number, "--config", right);
-      const { code, stdout, stderr } = await spoaRelay("dlq", "redrive", "ingress", "--config", right);
+    const shadow = await ShadowServer.start();
+    const host = await HostProcess.start({ targets: { a: `url: "${shadow.url.origin}", rate: unlimited` } });
+    const { deadLetters } = host.ingress;
+    const good = packMessage({ requests: requests(3) });
+    await deadLetters.send([good, { body: '{"reason":"no pack"}', pack: Buffer.from("garbage"), requests: 2 }]);
+    const list = await host.command("dlq", "list");
+    const [number] = (await deadLetters.browse(1)).map(({ messageId }) => messageId);
+    const shown = await host.command("dlq", "show", "ingress", number);
+    const { code, stdout, stderr } = await host.command("dlq", "redrive", "ingress");
+    await shadow.arrived(3);
 
-      expect(list.stdout).toMatch(/^ingress {2}\d+ {2}3 request\(s\).*\ningress {2}\d+ {2}2 request\(s\).*no pack\n$/);
-      expect(shown.stdout).toContain("/2 HTTP/1.1");
-      expect(stdout).toContain("3 request(s) are back in the queue of ingress");
-      expect(stderr).toContain("1 dead letter(s) cannot be decoded and stay");
-      expect(code).toBe(1);
-      expect([dead.depth(), dead.deadLetters.depth()]).toEqual([
-        { messages: 1, requests: 3 },
-        { messages: 1, requests: 2 },
-      ]);
-    } finally {
-      dead.close();
-    }
-  });
+    expect(list.stdout).toMatch(/^ingress {2}\d+ {2}3 request\(s\).*\ningress {2}\d+ {2}\? request\(s\).*no pack\n$/);
+    expect(shown.stdout).toContain("/2 HTTP/1.1");
+    expect(stdout).toContain("3 request(s) are back in the queue of ingress");
+    expect(stderr).toContain("1 dead letter(s) cannot be decoded and stay");
+    expect(code).toBe(1);
+    expect(deadLetters.depth()).toEqual({ messages: 1, requests: 2 });
+  }, 40_000);
+
+  it("are redriven however many there are, and the command tells how far it is", async () => {
+    const host = await HostProcess.start({ targets: { a: "url: http://127.0.0.1:1, rate: 1/h" } });
+    const packs = Array.from({ length: 1_030 }, (_, sequence) => packMessage({ sequence, requests: requests(1) }));
+    await host.ingress.deadLetters.send(packs);
+    const list = await host.command("dlq", "list", "ingress");
+    const { code, stdout, stderr } = await host.command("dlq", "redrive", "ingress");
+
+    expect(list.stdout.slice(-200)).toMatch(/\ningress {2}and 30 more\n$/);
+    expect(stderr).toMatch(/^\d+ dead letter\(s\) so far, \d+ request\(s\); \d+ left\n/);
+    expect([code, stdout]).toEqual([0, "1030 request(s) are back in the queue of ingress\n"]);
+    expect(host.ingress.deadLetters.depth().messages).toBe(0);
+  }, 60_000);
+
+  it("are not there under a name that nobody has", async () => {
+    const host = await HostProcess.start({ targets: { a: "url: http://127.0.0.1:1, rate: 1/s" } });
+    const list = await host.command("dlq", "list", "nobody");
+    const show = await host.command("dlq", "show", "a", "4711");
+
+    expect([list.code, list.stderr]).toEqual([1, "there is no target nobody; the configuration has: a; and ingress\n"]);
+    expect([show.code, show.stderr]).toEqual([1, "a has no dead letter 4711; dlq list a shows them\n"]);
+  }, 30_000);
 });
 
 /** The ledger as `stats` prints it, once it contains `text`. */

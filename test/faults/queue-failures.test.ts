@@ -68,10 +68,11 @@ describe.concurrent("a queue that", () => {
       await mirrored;
 
       const latenciesMs = client.latenciesMs.toSorted((a, b) => a - b);
-      // Eight processes share the machine's cores. What waited for the queue would wait for a pause at least, the first of
-      // them 100 ms, and one request in five closes a pack; in the end nothing would be acknowledged any more.
-      expect(latenciesMs[Math.floor(latenciesMs.length * 0.75)]).toBeLessThan(100);
-      expect(ackedMeanwhile).toBeGreaterThan(lookMs / 20 / 10);
+      // Eight processes share the machine's cores, and the median is a few milliseconds. Where every request that closes a
+      // pack waited for the queue, one in five, the doubling pauses would let about 30 through while it is looked at; some
+      // 120 come through where none waits.
+      expect(latenciesMs[latenciesMs.length >> 1]).toBeLessThan(100);
+      expect(ackedMeanwhile).toBeGreaterThan(40);
       // On a machine that stands still, the look takes longer.
       expect(errors).toBeLessThanOrEqual(triesMost * looks);
       expect(readiness).toMatch(new RegExp(`^the queue takes no packs: .*${reason.source}`));

@@ -164,7 +164,7 @@ describe("host", () => {
     expect(metrics).toContain('spoa_relay_missing_packs{agent="edge"} 1');
     expect(await bench.get("/readyz")).toBe("ready\n");
     expect(await bench.get("/healthz")).toBe("ok\n");
-    expect(await bench.get("/nothing")).toContain("/stats");
+    expect(await bench.get("/nothing")).toContain("/openapi.json");
   });
 
   it("says how to go on where its admin address is taken", async () => {

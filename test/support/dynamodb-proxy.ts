@@ -53,6 +53,20 @@ export class DynamoDbProxy {
     };
   }
 
+  /** Holds the calls that fit, from the first of them on, until they are released. */
+  hold(fits: (call: DynamoDbCall) => boolean): { readonly reached: Promise<void>; release(): void } {
+    const reached = Promise.withResolvers<void>();
+    const released = Promise.withResolvers<void>();
+    this.decide = async (call) => {
+      if (fits(call)) {
+        reached.resolve();
+        await released.promise;
+      }
+      return "goes through" as const;
+    };
+    return { reached: reached.promise, release: () => released.resolve() };
+  }
+
   heal(): void {
     this.decide = () => "goes through";
   }

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
-import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { DeleteTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import dynalite from "dynalite";
 import { createStateTable } from "../../relay/state/dynamodb-table.ts";
 
@@ -20,31 +20,38 @@ export interface DynamoDbEmulator {
 export async function startDynamoDb(): Promise<DynamoDbEmulator> {
   const region = "us-east-1";
   const table = `spoa-relay-${randomUUID()}`;
-  const { endpoint, stop } = await startEndpoint();
+  const { endpoint, shared, close } = await startEndpoint();
   const client = new DynamoDBClient({
     endpoint,
     region,
     credentials: { accessKeyId: "test", secretAccessKey: "test" },
   });
-  try {
-    await createStateTable(client, table);
-  } finally {
+  await createStateTable(client, table);
+  const stop = async () => {
+    if (shared) await client.send(new DeleteTableCommand({ TableName: table }));
     client.destroy();
-  }
+    await close();
+  };
   return { endpoint, region, table, stop };
 }
 
-async function startEndpoint(): Promise<Pick<DynamoDbEmulator, "endpoint" | "stop">> {
+interface Endpoint {
+  readonly endpoint: string;
+  /** It lives on, with its tables. */
+  readonly shared: boolean;
+  close(): Promise<void>;
+}
+
+async function startEndpoint(): Promise<Endpoint> {
   const given = process.env.RELAY_TEST_DYNAMODB_ENDPOINT;
-  if (given) return { endpoint: given, stop: async () => {} };
+  if (given) return { endpoint: given, shared: true, close: async () => {} };
   const server = dynalite({ createTableMs: 0 });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return {
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    async stop() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
+    shared: false,
+    // Calls that are being answered are waited for: cut off, they would find their database closed.
+    close: () => new Promise((resolve) => void server.close(() => resolve())),
   };
 }

@@ -35,7 +35,7 @@ describe("arrivalBound", () => {
     const burst = everyMs(10, 500).map((timeMs) => (timeMs > 2_000 && timeMs < 3_000 ? 3_000 : timeMs));
 
     expect(mostInWindow(burst, 1_000)).toBeGreaterThan(arrivalBound(100, 1_000, 0));
-    expect(mostInWindow(burst, 100)).toBeGreaterThan(arrivalBound(100, 100, 500));
+    expect(mostInWindow(burst, 100)).toBeGreaterThan(arrivalBound(100, 100, 200));
   });
 });
 

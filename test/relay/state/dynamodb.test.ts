@@ -1,11 +1,15 @@
-import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import { horizonUs } from "../../../relay/pacing.ts";
 import { DynamoDbState } from "../../../relay/state/dynamodb.ts";
 import { describeSharedState } from "../../contract/shared-state-contract.ts";
 import { describeState } from "../../contract/state-contract.ts";
 import { startDynamoDb } from "../../support/dynamodb.ts";
 import { type CallFate, DynamoDbProxy, refusal } from "../../support/dynamodb-proxy.ts";
+import { startStates } from "../../support/dynamodb-states.ts";
 import { freePorts } from "../../support/free-ports.ts";
+
+// On a busy machine the emulator takes its time.
+const inNoHurry = { leaseTimeoutMs: 15_000, callTimeoutMs: 15_000 };
 
 beforeEach(() => {
   vi.stubEnv("AWS_ACCESS_KEY_ID", "test");
@@ -14,7 +18,7 @@ beforeEach(() => {
 
 describeState("DynamoDbState", async () => {
   const emulator = await startDynamoDb();
-  const state = DynamoDbState.open(emulator);
+  const state = DynamoDbState.open({ ...emulator, ...inNoHurry });
   const close = async () => {
     await state.close();
     await emulator.stop();
@@ -24,8 +28,8 @@ describeState("DynamoDbState", async () => {
 
 describeSharedState("DynamoDbState", async () => {
   const emulator = await startDynamoDb();
-  const one = DynamoDbState.open(emulator);
-  const other = DynamoDbState.open(emulator);
+  const one = DynamoDbState.open({ ...emulator, ...inNoHurry });
+  const other = DynamoDbState.open({ ...emulator, ...inNoHurry });
   const close = async () => {
     await Promise.all([one.close(), other.close()]);
     await emulator.stop();
@@ -35,7 +39,7 @@ describeSharedState("DynamoDbState", async () => {
 
 describe("DynamoDbState: an answer that was lost", () => {
   it("does not make a control that was written look as if somebody else had written it", async () => {
-    const { state, proxy } = await openThroughProxy();
+    const { state, proxy } = await (await startStates()).openThroughProxy();
     const fates: CallFate[] = ["loses the answer"];
     proxy.decide = () => fates.shift() ?? "goes through";
 
@@ -45,7 +49,7 @@ describe("DynamoDbState: an answer that was lost", () => {
   });
 
   it("does not make figures count twice", async () => {
-    const { state, proxy } = await openThroughProxy();
+    const { state, proxy } = await (await startStates()).openThroughProxy();
     const fates: CallFate[] = ["loses the answer"];
     proxy.decide = () => fates.shift() ?? "goes through";
 
@@ -60,7 +64,7 @@ describe("DynamoDbState: a condition that failed", () => {
 
   it("is understood from the answer, without asking what stands there", async () => {
     const tatUs = request.nowUs + horizonUs + 5_000;
-    const { state, proxy } = await openThroughProxy();
+    const { state, proxy } = await (await startStates()).openThroughProxy();
     proxy.decide = () => refusal(400, "ConditionalCheckFailedException", { Item: { tat: { N: `${tatUs}000000` } } });
 
     const grant = await state.lease("a", request);
@@ -71,7 +75,7 @@ describe("DynamoDbState: a condition that failed", () => {
   });
 
   it("leads to what fits the time that the answer tells", async () => {
-    const { state, proxy } = await openThroughProxy();
+    const { state, proxy } = await (await startStates()).openThroughProxy();
     const answers: CallFate[] = [
       refusal(400, "ConditionalCheckFailedException", { Item: { tat: { N: `${request.nowUs + 7_000}000000` } } }),
       (response) => response.end(JSON.stringify({ Attributes: { tat: { N: `${request.nowUs + 27_000}000001` } } })),
@@ -144,7 +148,7 @@ describe("DynamoDbState: what goes wrong", () => {
     vi.stubEnv("AWS_EC2_METADATA_DISABLED", "true");
     vi.stubEnv("AWS_CONFIG_FILE", "/nonexistent");
     vi.stubEnv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
-    const { state } = await openThroughProxy();
+    const { state } = await (await startStates()).openThroughProxy();
 
     await expect(state.readControl("a")).rejects.toThrow("AWS_PROFILE");
   });
@@ -160,14 +164,3 @@ describe("DynamoDbState: what goes wrong", () => {
     await emulator.stop();
   });
 });
-
-async function openThroughProxy() {
-  const emulator = await startDynamoDb();
-  const proxy = await DynamoDbProxy.start(emulator.endpoint);
-  const state = DynamoDbState.open({ ...emulator, endpoint: proxy.endpoint });
-  onTestFinished(async () => {
-    await state.close();
-    await emulator.stop();
-  });
-  return { state, proxy };
-}

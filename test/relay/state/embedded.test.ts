@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { slotsPerLease } from "../../../relay/pacing.ts";
 import { EmbeddedState } from "../../../relay/state/embedded.ts";
+import { describeSharedState } from "../../contract/shared-state-contract.ts";
 import { describeState, fannedOut, figuresOf, settlement } from "../../contract/state-contract.ts";
 import { ChildScript } from "../../support/child-script.ts";
 
@@ -14,6 +15,19 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 describeState("EmbeddedState", async () => {
   const state = EmbeddedState.open(newDirectory());
   return { leases: state, ledger: state, close: () => state.close() };
+});
+
+describeSharedState("EmbeddedState", async () => {
+  const directory = newDirectory();
+  const [one, other] = [EmbeddedState.open(directory), EmbeddedState.open(directory)];
+  return {
+    one,
+    other,
+    close() {
+      one.close();
+      other.close();
+    },
+  };
 });
 
 describe("EmbeddedState: slot leases", () => {

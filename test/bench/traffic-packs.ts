@@ -1,0 +1,45 @@
+import { randomBytes } from "node:crypto";
+import { Intake } from "../../agent/intake.ts";
+import { createLedger } from "../../agent/ledger.ts";
+import { Packer } from "../../agent/packer.ts";
+import { sealPack } from "../../relay/pack-envelope.ts";
+import type { OutgoingMessage } from "../../relay/queue/port.ts";
+import { messageList } from "../support/spop-frames.ts";
+import type { Traffic } from "../support/traffic.ts";
+
+/** The packs that an agent makes of so many requests. */
+export function createPacks(traffic: Traffic, requests: number): OutgoingMessage[] {
+  const messages: OutgoingMessage[] = [];
+  const ledger = createLedger();
+  const packer: Packer = new Packer({
+    agent: "bench~0badcafe",
+    targetBytes: 62 * 1024,
+    maxRequests: 1_000,
+    lingerMs: 250,
+    ledger,
+    createId: () => randomBytes(16),
+    hasRoom: () => true,
+    ship: ({ content, summary }) => {
+      const pack = sealPack(content);
+      packer.learnRatio(content.length, pack.length);
+      packer.recycle(content.buffer);
+      messages.push({ body: JSON.stringify(summary), pack, requests: summary.count });
+    },
+  });
+  const intake = new Intake({
+    sample: { fraction: 1 },
+    redactHeaders: [],
+    ledger,
+    packer,
+    nowMs: Date.now,
+    random: Math.random,
+    onUnknownArgument: () => {},
+    onUnusable: () => {},
+  });
+  for (let i = 0; i < requests; i++) {
+    const message = messageList([traffic.next()]);
+    intake.take(message, 0, message.length);
+  }
+  packer.close();
+  return messages;
+}

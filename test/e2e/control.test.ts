@@ -1,0 +1,170 @@
+import { type RequestOptions, request } from "node:http";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { HostProcess } from "../support/host-process.ts";
+import { packMessage, requests } from "../support/packs.ts";
+import { ShadowServer } from "../support/shadow-server.ts";
+import { until } from "../support/until.ts";
+
+const token = "correct-horse-battery";
+
+describe("a target that is changed while it runs", () => {
+  it("gets another rate within two seconds, and not more than that", async () => {
+    const { shadow, host } = await loaded("rate: 20/s", 2_000);
+    await shadow.arrived(20);
+    const { code, stdout } = await host.command("targets", "set", "staging", "--rate", "200/s");
+    const fasterAtMs = performance.now();
+    await until(() => perSecond(shadow.atMs) > 150, 10_000);
+    const fastAfterMs = performance.now() - fasterAtMs;
+    await host.command("targets", "set", "staging", "--rate", "10/s");
+    const slowFromMs = performance.now() + 2_000;
+    await until(() => shadow.atMs.filter((atMs) => atMs > slowFromMs).length >= 12, 10_000);
+
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/\nstaging +200\/s \(20\/s\) +64 +100% /)]);
+    expect(fastAfterMs).toBeLessThan(2_000 + windowMs);
+    const slow = shadow.atMs.filter((atMs) => atMs > slowFromMs);
+    // Eleven distances of 100 ms; the first may have been under way for longer than the others.
+    expect(slow[11] - slow[0]).toBeGreaterThan(900);
+  }, 60_000);
+
+  it("is held and goes on, and nothing is lost", async () => {
+    const { shadow, host } = await loaded("rate: 100/s", 600);
+    await shadow.arrived(20);
+    const paused = await host.command("targets", "pause", "staging");
+    const heldFromMs = performance.now() + 2_000;
+    await until(() => performance.now() > heldFromMs + 1_000);
+    const listed = await host.command("targets", "list");
+    const resumedAtMs = performance.now();
+    const resumed = await host.command("targets", "resume", "staging");
+    await shadow.arrived(600);
+
+    expect([paused.code, resumed.code]).toEqual([0, 0]);
+    expect(paused.stdout).toMatch(/ paused\n$/);
+    expect(listed.stdout).toMatch(/\nstaging +100\/s +64 +100% +\d+ +0 +paused\n$/);
+    expect(resumed.stdout).toMatch(/ sends\n$/);
+    expect(shadow.atMs.filter((atMs) => atMs > heldFromMs && atMs < resumedAtMs)).toEqual([]);
+    expect(new Set(shadow.paths).size).toBe(600);
+  }, 60_000);
+
+  it("tells in stats how fast it answers, and how it is held", async () => {
+    const { shadow, host } = await loaded("rate: unlimited", 50);
+    await shadow.arrived(50);
+    await host.command("targets", "set", "staging", "--concurrency", "3", "--sample", "50%");
+    await host.command("targets", "pause", "staging");
+    let stdout = "";
+    await until(async () => {
+      ({ stdout } = await host.command("stats"));
+      return /^staging .* 50 \(/m.test(stdout);
+    }, 20_000);
+
+    expect(stdout).toMatch(/^target +rate +answered in 5 min +p50 +p99 +state$/m);
+    expect(stdout).toMatch(/^staging +unlimited +50 \([\d.]+\/s\) +[\d.]+ ms +[\d.]+ ms +paused$/m);
+    expect(stdout).toContain("answered 50 (2xx 50)");
+    expect((await host.command("targets", "list")).stdout).toMatch(/\nstaging +unlimited +3 \(64\) +50% \(100%\) /);
+  }, 60_000);
+});
+
+describe("targets set", () => {
+  it("refuses nonsense with 2 and the words of the API", async () => {
+    const host = await HostProcess.start({ targets: { staging: "url: http://127.0.0.1:1, rate: 1/s" } });
+    const mistakes: [flags: string[], text: string][] = [
+      [["--rate", "fast"], `body.rate: "fast" is not a rate of 0.01/h or more, such as 200/s or 30/min or unlimited`],
+      [["--concurrency", "many"], "body.concurrency: must be a whole number"],
+      [["--concurrency", "0"], "body.concurrency: must be from 1 to 10000"],
+      [["--sample", "half"], `body.sample: "half" is not a percentage from 0% to 100%`],
+      [[], "body: nothing to change; allowed here: rate, concurrency, sample, paused"],
+    ];
+    for (const [flags, mistake] of mistakes) {
+      const { code, stdout, stderr } = await host.command("targets", "set", "staging", ...flags);
+      expect([code, stdout, stderr]).toEqual([2, "", expect.stringContaining(mistake)]);
+    }
+  }, 60_000);
+
+  it("takes settings back to the configuration", async () => {
+    const host = await HostProcess.start({ targets: { staging: "url: http://127.0.0.1:1, rate: 1/s" } });
+    await host.command("targets", "set", "staging", "--rate", "9/s", "--concurrency", "9", "--sample", "9%");
+    const all = ["--rate", "configured", "--concurrency", "configured", "--sample", "configured"];
+    const { stdout } = await host.command("targets", "set", "staging", ...all);
+
+    expect(stdout).toMatch(/\nstaging +1\/s +64 +100% /);
+  }, 30_000);
+
+  it("names the targets there are where one does not exist", async () => {
+    const host = await HostProcess.start({ targets: { staging: "url: http://127.0.0.1:1, rate: 1/s" } });
+    const { code, stderr } = await host.command("targets", "pause", "nobody");
+
+    expect([code, stderr]).toEqual([1, "there is no target nobody; the configuration has: staging\n"]);
+  }, 30_000);
+});
+
+describe("the admin address of a host", () => {
+  it("asks for the token, but not for health, and the command line shows it", async () => {
+    const host = await HostProcess.start({
+      targets: { staging: "url: http://127.0.0.1:1, rate: 1/s" },
+      host: `token: ${token}`,
+    });
+    const refused = await host.fetch("/v1/targets/staging/pause", { method: "POST" });
+    const shown = await host.fetch("/stats", { headers: { authorization: `Bearer ${token}` } });
+
+    expect([refused.status, refused.headers.get("www-authenticate")]).toEqual([401, 'Bearer realm="spoa-relay"']);
+    expect(await refused.json()).toMatchObject({ title: "Unauthorized", status: 401 });
+    expect([shown.status, (await host.fetch("/stats")).status, (await host.fetch("/readyz")).status]).toEqual([
+      200, 401, 200,
+    ]);
+    expect((await host.command("targets", "list")).stdout).toMatch(/\nstaging +1\/s +64 +100% +0 +0 +sends\n$/);
+  }, 30_000);
+
+  it("refuses web pages, whatever they call this machine", async () => {
+    const host = await HostProcess.start({ targets: { staging: "url: http://127.0.0.1:1, rate: 1/s" } });
+    const pause = (headers: Readonly<Record<string, string>>) =>
+      statusOf({ port: Number(host.admin.split(":")[1]), path: "/v1/targets/staging/pause", method: "POST", headers });
+
+    expect(await pause({ host: host.admin, origin: "http://evil.example" })).toBe(403);
+    expect(await pause({ host: "evil.example" })).toBe(403);
+    expect((await host.command("targets", "list")).stdout).toMatch(/ sends\n$/);
+    expect(await pause({ host: host.admin })).toBe(200);
+  }, 30_000);
+
+  it("may be a unix socket", async () => {
+    const host = await HostProcess.start({
+      targets: { staging: "url: http://127.0.0.1:1, rate: 1/s" },
+      admin: "unix:DIRECTORY/admin.sock",
+    });
+    const { code, stdout } = await host.command("targets", "pause", "staging");
+
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/ paused\n$/)]);
+    expect(await statusOf({ socketPath: join(host.directory, "admin.sock"), path: "/openapi.json" })).toBe(200);
+    expect((await host.command("stats")).stdout).toMatch(/^staging .* paused$/m);
+  }, 30_000);
+});
+
+const windowMs = 300;
+
+/** Arrivals in the last moments, by the second. */
+function perSecond(atMs: readonly number[]): number {
+  const fromMs = performance.now() - windowMs;
+  return (atMs.filter((at) => at > fromMs).length * 1_000) / windowMs;
+}
+
+/** A host that has so many requests for a shadow, which notes when they arrive. */
+async function loaded(keys: string, count: number) {
+  const atMs: number[] = [];
+  const shadow = await ShadowServer.start(() => {
+    atMs.push(performance.now());
+    return { status: 200 };
+  });
+  const host = await HostProcess.start({ targets: { staging: `url: "${shadow.url.origin}", ${keys}` } });
+  await host.ingress.send([packMessage({ requests: requests(count) })]);
+  return { host, shadow: Object.assign(shadow, { atMs }) };
+}
+
+function statusOf(options: RequestOptions): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ host: "127.0.0.1", ...options }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    asked.on("error", reject);
+    asked.end();
+  });
+}

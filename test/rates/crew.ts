@@ -1,0 +1,163 @@
+import { once } from "node:events";
+import { onTestFinished } from "vitest";
+import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
+import type { OpenQueue } from "../../relay/queue/port.ts";
+import { sendAll } from "../../relay/queue/send-all.ts";
+import { openSqsQueue } from "../../relay/queue/sqs.ts";
+import { DynamoDbState } from "../../relay/state/dynamodb.ts";
+import { EmbeddedState } from "../../relay/state/embedded.ts";
+import type { Fate, State } from "../../relay/state/port.ts";
+import type { ArrivalReport } from "../support/arrival-recorder.ts";
+import type { AwsEmulator } from "../support/aws-emulator.ts";
+import { ChildScript } from "../support/child-script.ts";
+import { Gate } from "../support/gate.ts";
+import { packMessage } from "../support/packs.ts";
+import type { ReplayWork } from "../support/replay-worker.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
+import { until } from "../support/until.ts";
+
+export interface CrewOptions {
+  readonly engine: "aws" | "embedded";
+  readonly workers: number;
+  readonly ratePerSecond: number;
+  /** How far the clock of the first worker is ahead. */
+  readonly firstClockAheadUs?: number;
+  /** 100 where it is left out. */
+  readonly requestsOfPack?: number;
+}
+
+export interface LogLine {
+  readonly event: string;
+  readonly reason?: string;
+}
+
+interface Engine {
+  readonly engine: ReplayWork["engine"];
+  readonly queue: OpenQueue;
+  readonly gate: Gate | undefined;
+}
+
+/** Replay workers, each a process, that share a target; the shadow and the emulators are processes as well. */
+export class Crew {
+  readonly workers: readonly ChildScript[];
+  readonly queue: OpenQueue;
+  readonly #gate: Gate | undefined;
+  readonly #shadow: string;
+  readonly #engine: ReplayWork["engine"];
+
+  /** Everything stands ready, and the queue holds so many requests, `/0`, `/1`, … */
+  static async start(options: CrewOptions, requests: number): Promise<Crew> {
+    const { workers, ratePerSecond, firstClockAheadUs = 0 } = options;
+    const recorder = await startScript("arrival-recorder.ts", []);
+    const shadow = `http://127.0.0.1:${recorder.lines[0]}`;
+    const { engine, queue, gate } = options.engine === "aws" ? await openAws() : openEmbedded();
+    const works: ReplayWork[] = Array.from({ length: workers }, (_, i) => ({
+      shadow,
+      ratePerSecond,
+      clockAheadUs: i === 0 ? firstClockAheadUs : 0,
+      engine,
+    }));
+    const crew = new Crew(await Promise.all(works.map(startWorker)), { engine, queue, gate }, shadow);
+    await crew.#enqueue(requests, options.requestsOfPack ?? 100);
+    return crew;
+  }
+
+  private constructor(workers: readonly ChildScript[], { engine, queue, gate }: Engine, shadow: string) {
+    this.workers = workers;
+    this.queue = queue;
+    this.#gate = gate;
+    this.#shadow = shadow;
+    this.#engine = engine;
+  }
+
+  /** The door between the workers and DynamoDB. */
+  get gate(): Gate {
+    if (!this.#gate) throw new Error("the embedded engine has no DynamoDB");
+    return this.#gate;
+  }
+
+  async go(): Promise<void> {
+    await this.#ask("reset");
+    for (const worker of this.workers) worker.start();
+  }
+
+  /** Resolves when so many requests have come to the shadow. */
+  async arrived(requests: number, withinMs: number): Promise<void> {
+    await until(async () => Number(await this.#ask("count")) >= requests, withinMs);
+  }
+
+  async report(): Promise<ArrivalReport> {
+    return JSON.parse(await this.#ask("report")) as ArrivalReport;
+  }
+
+  /** What each worker has logged so far: warnings and errors. */
+  get logs(): readonly (readonly LogLine[])[] {
+    return this.workers.map(({ lines }) => lines.slice(1).map((line) => JSON.parse(line) as LogLine));
+  }
+
+  /** Stops the workers, so that everything is noted, and reads what became of the requests. */
+  async settled(): Promise<Partial<Record<Fate, number>>> {
+    for (const { process } of this.workers) process.kill("SIGTERM");
+    await Promise.all(this.workers.map((worker) => worker.exited()));
+    const state = openState(this.#engine);
+    const { fates = {} } = (await state.figures()).targets.get("staging") ?? {};
+    await state.close();
+    return Object.fromEntries((Object.entries(fates) as [Fate, number][]).filter(([, count]) => count > 0));
+  }
+
+  async #enqueue(requests: number, requestsOfPack: number): Promise<void> {
+    for (let first = 0, sequence = 1; first < requests; first += requestsOfPack, sequence++) {
+      const numbers = Array.from({ length: Math.min(requestsOfPack, requests - first) }, (_, i) => first + i);
+      const parts = numbers.map((number) => ({ id: "", method: "GET", path: `/${number}`, body: new Uint8Array() }));
+      await sendAll(this.queue.queue, [packMessage({ sequence, requests: parts })]);
+    }
+  }
+
+  async #ask(what: "count" | "reset" | "report"): Promise<string> {
+    return (await fetch(`${this.#shadow}//${what}`)).text();
+  }
+}
+
+function openState(engine: ReplayWork["engine"]): State {
+  return engine.kind === "aws" ? DynamoDbState.open(engine) : EmbeddedState.open(engine.directory);
+}
+
+async function openAws(): Promise<Engine> {
+  const script = await startScript("aws-emulator.ts", ["replayed"]);
+  const { sqsPort, dynamoDbEndpoint, table, region } = JSON.parse(script.lines[0]) as AwsEmulator;
+  const gate = new Gate(Number(new URL(dynamoDbEndpoint).port));
+  await gate.open();
+  const queueUrl = `http://127.0.0.1:${sqsPort}/000000000000/replayed`;
+  const queue = openSqsQueue(queueUrl);
+  onTestFinished(async () => {
+    queue.close();
+    await gate.shut();
+  });
+  const endpoint = `http://127.0.0.1:${gate.port}`;
+  return { engine: { kind: "aws", queueUrl, endpoint, table, region }, queue, gate };
+}
+
+function openEmbedded(): Engine {
+  const directory = temporaryDirectory();
+  const queue = EmbeddedQueue.open({ directory, name: "replayed" });
+  onTestFinished(() => queue.close());
+  return { engine: { kind: "embedded", directory }, queue, gate: undefined };
+}
+
+function startWorker(work: ReplayWork): Promise<ChildScript> {
+  return startScript("replay-worker.ts", [JSON.stringify(work)]);
+}
+
+async function startScript(name: string, args: readonly string[]): Promise<ChildScript> {
+  const script = new ChildScript(`./${name}`, args);
+  onTestFinished(async () => {
+    const { process } = script;
+    if (process.exitCode !== null || process.signalCode !== null) return;
+    const exited = once(process, "exit");
+    process.kill("SIGKILL");
+    await exited;
+  });
+  await script.printed(1);
+  if (script.lines.length === 0) throw new Error(`${name} has not started`);
+  return script;
+}

@@ -1,0 +1,237 @@
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { createAdaptorServer } from "@hono/node-server";
+import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import type { Access } from "../../functions/control-access.ts";
+import { functionUrlRegion } from "../../relay/aws-signature.ts";
+import { ControlClient, type ControlPlace } from "../../relay/control-client.ts";
+import { ControlBench } from "../support/control-bench.ts";
+import { type AwsKeys, FunctionUrl } from "../support/function-url.ts";
+import { packMessage, requests } from "../support/packs.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
+
+const file = "/etc/spoa-relay.yaml";
+const token = "correct-horse-battery";
+
+describe("the client of the control API", () => {
+  it("does everything that the API can", async () => {
+    const { bench, client } = await served();
+    await bench.queue.deadLetters.send([
+      packMessage({ requests: requests(2) }),
+      packMessage({ requests: requests(3) }),
+    ]);
+    const changed = await client.changeTarget("staging", { rate: "5/s", concurrency: 2 });
+    const paused = await client.pauseTarget("staging");
+    const { letters } = await client.deadLetters("staging", 10);
+
+    expect([changed.rate.live, changed.concurrency.live, paused.paused]).toEqual(["5/s", 2, true]);
+    expect((await client.resumeTarget("staging")).paused).toBe(false);
+    expect((await client.targets()).map(({ name }) => name)).toEqual(["staging"]);
+    expect((await client.ledger()).targets.staging.inDeadLetters).toBe(5);
+    expect((await client.figures("staging", 5)).minutes).toEqual([]);
+    expect((await client.deadLetter("staging", letters[1].id)).contents).toHaveLength(3);
+    expect(await client.redrive("staging", letters[1].id)).toMatchObject({ requests: 3, remaining: 1 });
+    expect(await client.redrive("staging", undefined)).toMatchObject({ requests: 2, remaining: 0 });
+  });
+
+  it("asks over a unix socket", async () => {
+    const path = join(temporaryDirectory(), "admin.sock");
+    const { client } = await served({ kind: "checked" }, (server) => server.listen(path), {
+      host: { admin: { kind: "unix", path } },
+    });
+
+    expect(await client.targets()).toHaveLength(1);
+  });
+
+  it("shows the token", async () => {
+    const { client } = await served({ kind: "token", token }, undefined, { token });
+
+    expect(await client.targets()).toHaveLength(1);
+  });
+
+  it("says which token is missing", async () => {
+    const { client } = await served({ kind: "token", token });
+
+    await expect(client.targets()).rejects.toMatchObject({
+      code: "FAILED",
+      message: expect.stringContaining("host.token"),
+    });
+  });
+
+  it("tells what is wrong by itself from what cannot be done", async () => {
+    const { client } = await served();
+
+    await expect(client.changeTarget("staging", { concurrency: "many" })).rejects.toMatchObject({
+      code: "BAD_REQUEST",
+      message: "body.concurrency: must be a whole number, or null",
+    });
+    await expect(client.pauseTarget("no/body")).rejects.toMatchObject({
+      code: "FAILED",
+      message: "there is no target no/body; the configuration has: staging",
+    });
+  });
+
+  it("says how to start the host where nobody answers", async () => {
+    const port = await closedPort();
+    const client = new ControlClient({ file, host: { admin: { kind: "tcp", host: "127.0.0.1", port } } });
+
+    await expect(client.targets()).rejects.toMatchObject({
+      code: "UNREACHABLE",
+      message: `no host answers on 127.0.0.1:${port}; start it: spoa-relay host --config ${file}`,
+    });
+  });
+
+  it("says the same where there is no socket", async () => {
+    const path = join(temporaryDirectory(), "nothing.sock");
+    const client = new ControlClient({ file, host: { admin: { kind: "unix", path } } });
+
+    await expect(client.targets()).rejects.toThrow(`no host answers on unix:${path}; start it`);
+  });
+
+  it("says that the address is another program's", async () => {
+    const server = createServer((_, response) => response.writeHead(200).end("<html>"));
+    const port = await listening(server);
+    const client = new ControlClient({ file, host: { admin: { kind: "tcp", host: "127.0.0.1", port } } });
+
+    await expect(client.targets()).rejects.toThrow(
+      `127.0.0.1:${port} answers 200, which no control API does; check ${file}`,
+    );
+  });
+
+  it("says that a host which ends the connection does not answer", async () => {
+    const server = createServer((request) => request.socket.destroy());
+    const port = await listening(server);
+    const client = new ControlClient({ file, host: { admin: { kind: "tcp", host: "127.0.0.1", port } } });
+
+    await expect(client.targets()).rejects.toMatchObject({
+      code: "UNREACHABLE",
+      message: expect.stringContaining(`the host on 127.0.0.1:${port} does not answer: `),
+    });
+  });
+
+  it("asks where control says, with the token", async () => {
+    const { url } = await served({ kind: "token", token });
+    const admin = { kind: "unix", path: "/nowhere" } as const;
+    const client = new ControlClient({ file, control: url, host: { admin, token } });
+    onTestFinished(() => client.close());
+
+    expect(await client.targets()).toHaveLength(1);
+  });
+
+  it("names control where nobody answers there", async () => {
+    const control = new URL(`http://127.0.0.1:${await closedPort()}`);
+    const client = new ControlClient({ file, control, host: { admin: { kind: "unix", path: "/nowhere" } } });
+
+    await expect(client.targets()).rejects.toThrow(`${control.origin} does not answer: `);
+    await expect(client.targets()).rejects.toThrow(`check control in ${file}`);
+  });
+});
+
+describe("calls of a function URL", () => {
+  const keys: AwsKeys = { id: "AKIDEXAMPLE", secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY" };
+  afterEach(() => vi.unstubAllEnvs());
+
+  it.each<[string, AwsKeys]>([
+    ["keys", keys],
+    ["the keys of a session", { ...keys, sessionToken: "FwoGZXIvYXdzEBY/+==" }],
+  ])("are signed with %s, and show no token", async (_, used) => {
+    const { client, authorizations } = await behindFunctionUrl(used, used);
+
+    expect(await client.targets()).toHaveLength(1);
+    expect((await client.changeTarget("staging", { rate: "5/s" })).rate.live).toBe("5/s");
+    expect((await client.figures("staging", 5)).target).toBe("staging");
+    expect((await client.pauseTarget("staging")).paused).toBe(true);
+    expect(await client.redrive("ingress", undefined)).toMatchObject({ done: true });
+    expect(authorizations.every((authorization) => authorization?.startsWith("AWS4-HMAC-SHA256 "))).toBe(true);
+  });
+
+  it("say what to do where AWS does not accept the signature", async () => {
+    const { client } = await behindFunctionUrl(keys, { ...keys, secret: "another" });
+
+    await expect(client.targets()).rejects.toThrow(/check AWS_SECRET_ACCESS_KEY.*SignatureDoesNotMatch, HTTP 403/);
+  });
+
+  it("say what to do where AWS does not know who calls", async () => {
+    const { client } = await behindFunctionUrl(keys, { ...keys, id: "AKIDANOTHER" });
+
+    await expect(client.targets()).rejects.toThrow(/AWS does not know these credentials/);
+  });
+
+  it("say what to do where there are no credentials", async () => {
+    const nowhere = join(temporaryDirectory(), "none");
+    vi.stubEnv("AWS_SHARED_CREDENTIALS_FILE", nowhere);
+    vi.stubEnv("AWS_CONFIG_FILE", nowhere);
+    vi.stubEnv("AWS_EC2_METADATA_DISABLED", "true");
+    const { client } = await behindFunctionUrl(keys, undefined);
+
+    await expect(client.targets()).rejects.toThrow(/there are no usable AWS credentials: set AWS_ACCESS_KEY_ID/);
+  });
+
+  it.each([
+    ["https://abc123.lambda-url.eu-central-1.on.aws", "eu-central-1"],
+    ["https://abc123.lambda-url.us-gov-west-1.on.aws", "us-gov-west-1"],
+    ["https://abc123.lambda-url.eu-central-1.on.aws.evil.example", undefined],
+    ["https://relay.example", undefined],
+  ])("are those to %s", (url, region) => {
+    expect(functionUrlRegion(new URL(url))).toBe(region);
+  });
+
+  async function behindFunctionUrl(accepted: AwsKeys, used: AwsKeys | undefined) {
+    vi.stubEnv("AWS_ACCESS_KEY_ID", used?.id);
+    vi.stubEnv("AWS_SECRET_ACCESS_KEY", used?.secret);
+    vi.stubEnv("AWS_SESSION_TOKEN", used?.sessionToken);
+    vi.stubEnv("AWS_PROFILE", undefined);
+    const bench = new ControlBench({ access: { kind: "checked" } });
+    const authorizations: (string | null)[] = [];
+    const { url, dispatcher } = await FunctionUrl.start(accepted, (request) => {
+      authorizations.push(request.headers.get("authorization"));
+      return bench.app.fetch(request);
+    });
+    const admin = { kind: "unix", path: "/nowhere" } as const;
+    const client = new ControlClient({ file, control: url, host: { admin, token } }, dispatcher);
+    onTestFinished(() => client.close());
+    return { client, authorizations };
+  }
+});
+
+/** The API on a real address, and a client that is told of it. */
+async function served(
+  access: Access = { kind: "loopback" },
+  listen: (server: Server) => void = (server) => server.listen(0, "127.0.0.1"),
+  { host, token: shown }: { readonly host?: ControlPlace["host"]; readonly token?: string } = {},
+) {
+  const bench = new ControlBench({ access });
+  const server = createAdaptorServer(bench.app) as Server;
+  const port = await listening(server, listen);
+  const url = new URL(`http://127.0.0.1:${port}`);
+  const admin = { kind: "tcp", host: "127.0.0.1", port } as const;
+  const client = new ControlClient({ file, host: host ?? { admin, ...(shown !== undefined && { token: shown }) } });
+  onTestFinished(() => client.close());
+  return { bench, client, url };
+}
+
+async function listening(
+  server: Server,
+  listen: (server: Server) => void = () => server.listen(0, "127.0.0.1"),
+): Promise<number> {
+  listen(server);
+  await once(server, "listening");
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const address = server.address();
+  return typeof address === "string" ? 1 : (address as AddressInfo).port;
+}
+
+async function closedPort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}

@@ -1,5 +1,5 @@
 import type { ByteStream } from "./byte-stream.ts";
-import { type Imported, type Parsed, toOriginForm } from "./imported.ts";
+import { type Parsed, type ReadItem, toOriginForm } from "./imported.ts";
 import { parseLogTime } from "./log-time.ts";
 import { splitRecords } from "./record-splitter.ts";
 
@@ -7,7 +7,8 @@ import { splitRecords } from "./record-splitter.ts";
 export type LogLineParser = (line: string, timeZone: string) => Parsed;
 
 /** What the requests of a log lack. */
-export const accessLogNote = "a log holds method and path only: there are no headers, and bodies are omitted";
+export const haproxyNote = "a log holds method and path only: there are no headers, and bodies are omitted";
+export const nginxNote = `${haproxyNote}; the time is that of the answer, to the second`;
 
 /** Longer lines are none of a log: their requests would be longer than what servers take. */
 const maxLineBytes = 256 * 1024;
@@ -19,13 +20,12 @@ export async function* readAccessLog(
   name: string,
   parse: LogLineParser,
   timeZone: string,
-): AsyncGenerator<Imported> {
-  let index = 0;
+): AsyncGenerator<ReadItem> {
   for await (const { bytes, number } of splitRecords(stream, lineFeed, maxLineBytes)) {
     const line = bytes?.toString("latin1").replace(/\r$/, "");
     if (line === "") continue;
     const parsed = line === undefined ? "the line is longer than allowed" : parse(line, timeZone);
-    if (typeof parsed !== "string") yield { kind: "request", request: { ...parsed, index: index++ } };
+    if (typeof parsed !== "string") yield { kind: "request", request: parsed };
     else yield { kind: "mistake", place: `${name}:${number}`, reason: parsed };
   }
 }

@@ -9,7 +9,7 @@ const pieceBytes = 16 * 1024;
 export async function peek(
   stream: ByteStream,
   bytes: number,
-): Promise<{ readonly head: Buffer; readonly all: ByteStream }> {
+): Promise<{ readonly head: Buffer; readonly all: AsyncIterableIterator<Uint8Array> }> {
   const iterator = stream[Symbol.asyncIterator]();
   const taken: Uint8Array[] = [];
   let takenBytes = 0;
@@ -20,15 +20,22 @@ export async function peek(
     takenBytes += next.value.length;
   }
   const head = Buffer.concat(taken);
-  async function* all(): AsyncGenerator<Uint8Array> {
-    try {
-      yield head;
-      for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
-    } finally {
+  let looked: Buffer | undefined = head;
+  // No generator: one that has not begun would not close the stream when it is ended.
+  const all: AsyncIterableIterator<Uint8Array> = {
+    [Symbol.asyncIterator]: () => all,
+    next: async () => {
+      if (!looked) return iterator.next();
+      const value = looked;
+      looked = undefined;
+      return { done: false, value };
+    },
+    return: async () => {
       await iterator.return?.();
-    }
-  }
-  return { head: head.subarray(0, bytes), all: all() };
+      return { done: true, value: undefined };
+    },
+  };
+  return { head: head.subarray(0, bytes), all };
 }
 
 /** Whether the first two bytes are those of gzip (RFC 1952 2.3.1). */

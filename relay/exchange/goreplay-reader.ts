@@ -1,7 +1,7 @@
 import type { PrimaryOutcome } from "../captured-request.ts";
 import type { ByteStream } from "./byte-stream.ts";
 import { parseHttpText } from "./http-text.ts";
-import { type Imported, maxCapturedAtMs, type Parsed } from "./imported.ts";
+import { maxCapturedAtMs, type Parsed, type ReadItem, type ReadRequest } from "./imported.ts";
 import { type SplitRecord, splitRecords } from "./record-splitter.ts";
 
 /** Stands behind each record of a GoReplay file. */
@@ -17,34 +17,31 @@ const maxWaitingBytes = 16 * 1024 * 1024;
 interface Response {
   readonly id: string;
   readonly atMs: number;
-  readonly latencyMs: number;
+  /** Undefined where GoReplay did not measure it. */
+  readonly latencyMs: number | undefined;
   readonly status: number;
 }
 
 interface Waiting {
-  imported: Extract<Imported, { kind: "request" }>;
+  request: ReadRequest;
   readonly bytes: number;
 }
 
 /** The requests of a GoReplay file; what the primary answered is added where the file has it near by. */
-export async function* readGoreplay(stream: ByteStream, name: string, maxBytes: number): AsyncGenerator<Imported> {
+export async function* readGoreplay(stream: ByteStream, name: string, maxBytes: number): AsyncGenerator<ReadItem> {
   const waiting: Waiting[] = [];
   const byId = new Map<string, Waiting>();
   let waitingBytes = 0;
-  let index = 0;
   for await (const record of splitRecords(stream, goreplaySeparator, maxBytes)) {
     const parsed = parseRecord(record);
     if (parsed === undefined) continue;
     if (typeof parsed === "string") {
       yield { kind: "mistake", place: `${name}: record ${record.number} at byte ${record.offset}`, reason: parsed };
     } else if ("atMs" in parsed) {
-      const request = byId.get(parsed.id);
-      if (request) request.imported = withResponse(request.imported, parsed);
+      const answered = byId.get(parsed.id);
+      if (answered) answered.request = withResponse(answered.request, parsed);
     } else {
-      const entry = {
-        imported: { kind: "request", request: { ...parsed, index: index++ } },
-        bytes: parsed.body.length,
-      } as const;
+      const entry: Waiting = { request: parsed, bytes: parsed.body.length };
       waiting.push(entry);
       byId.set(parsed.id, entry);
       waitingBytes += entry.bytes;
@@ -52,12 +49,12 @@ export async function* readGoreplay(stream: ByteStream, name: string, maxBytes: 
     while (waiting.length > maxWaiting || waitingBytes > maxWaitingBytes) {
       const [first] = waiting.splice(0, 1);
       waitingBytes -= first.bytes;
-      const { id } = first.imported.request;
-      if (byId.get(id) === first) byId.delete(id);
-      yield first.imported;
+      const { request } = first;
+      if (byId.get(request.id) === first) byId.delete(request.id);
+      yield { kind: "request", request };
     }
   }
-  for (const { imported } of waiting) yield imported;
+  for (const { request } of waiting) yield { kind: "request", request };
 }
 
 /** Undefined for what is no mistake and of no use: a replayed response, the line break at the end of a hand-made file. */
@@ -72,7 +69,8 @@ function parseRecord({ bytes, closed }: SplitRecord): Parsed | Response | undefi
   const atMs = toMs(nanoseconds);
   if (atMs > maxCapturedAtMs) return "the time of the record is not possible";
   const payload = bytes.subarray(lineEnd + 1);
-  if (kind === "2") return parseResponse(payload, { id, atMs, latencyMs: latency === undefined ? 0 : toMs(latency) });
+  if (kind === "2")
+    return parseResponse(payload, { id, atMs, latencyMs: /^0*[1-9]/.test(latency ?? "") ? toMs(latency) : undefined });
   const text = parseHttpText(payload);
   if (typeof text === "string") return text;
   // GoReplay was stopped in the middle of it: what is missing never came.
@@ -85,12 +83,11 @@ function parseResponse(payload: Buffer, { id, atMs, latencyMs }: Omit<Response, 
   return status ? { id, atMs, latencyMs, status: Number(status[1]) } : "the response has no status line";
 }
 
-function withResponse(imported: Waiting["imported"], response: Response): Waiting["imported"] {
-  const { request } = imported;
-  const sinceMs = response.atMs - request.capturedAtMs;
-  const timeMs = response.latencyMs > 0 ? response.latencyMs : sinceMs;
-  const primary: PrimaryOutcome = { status: response.status, ...(timeMs >= 0 && { timeMs }) };
-  return { kind: "request", request: { ...request, primary } };
+function withResponse(request: ReadRequest, { status, atMs, latencyMs }: Response): ReadRequest {
+  const sinceMs = atMs > request.capturedAtMs ? atMs - request.capturedAtMs : undefined;
+  const timeMs = latencyMs ?? sinceMs;
+  const primary: PrimaryOutcome = { status, ...(timeMs !== undefined && { timeMs }) };
+  return { ...request, primary };
 }
 
 /** Digits, not numbers: nanoseconds since 1970 are more than a number holds exactly. */

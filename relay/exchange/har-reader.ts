@@ -1,7 +1,7 @@
 import { headerOf, type PrimaryOutcome } from "../captured-request.ts";
 import type { ByteStream } from "./byte-stream.ts";
 import { readPostData } from "./har-body.ts";
-import { type Imported, maxCapturedAtMs, type Parsed, toOriginForm } from "./imported.ts";
+import { maxCapturedAtMs, type Parsed, type ReadItem, toOriginForm } from "./imported.ts";
 import { splitJsonArray } from "./json-elements.ts";
 import { asObject, countOf, type JsonObject, objectsOf, textOf } from "./json-object.ts";
 import { toByteString } from "./text-bytes.ts";
@@ -10,8 +10,7 @@ import { toByteString } from "./text-bytes.ts";
 export const harExtension = "_spoaRelay";
 
 /** The requests of a HAR 1.2 file, entry by entry. */
-export async function* readHar(stream: ByteStream, name: string, maxBytes: number): AsyncGenerator<Imported> {
-  let index = 0;
+export async function* readHar(stream: ByteStream, name: string, maxBytes: number): AsyncGenerator<ReadItem> {
   for await (const element of splitJsonArray(stream, ["log", "entries"], maxBytes)) {
     if (element.kind === "end") {
       yield { kind: "mistake", place: name, reason: element.reason };
@@ -19,7 +18,7 @@ export async function* readHar(stream: ByteStream, name: string, maxBytes: numbe
     }
     const { text, number, offset } = element;
     const parsed = text === undefined ? "the entry is longer than allowed" : parseEntry(text);
-    if (typeof parsed !== "string") yield { kind: "request", request: { ...parsed, index: index++ } };
+    if (typeof parsed !== "string") yield { kind: "request", request: parsed };
     else yield { kind: "mistake", place: `${name}: entry ${number} at byte ${offset}`, reason: parsed };
   }
 }
@@ -99,6 +98,7 @@ function readPrimary(entry: JsonObject): PrimaryOutcome | undefined {
   const status = countOf(response.status);
   // 0 stands for a request that was blocked or broken off, and for no answer known.
   if (!status || status > 999) return undefined;
-  const [timeMs, bytes] = [countOf(entry.time), countOf(response.bodySize)];
+  const timed = asObject(entry[harExtension]).untimed !== true;
+  const [timeMs, bytes] = [timed ? countOf(entry.time) : undefined, countOf(response.bodySize)];
   return { status, ...(timeMs !== undefined && { timeMs }), ...(bytes !== undefined && { bytes }) };
 }

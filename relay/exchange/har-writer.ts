@@ -32,6 +32,7 @@ function toEntry(request: CapturedRequest): object {
   const url = toUrl(request);
   const postData = toPostData(request);
   const timeMs = primary?.timeMs ?? 0;
+  const untimed = primary !== undefined && primary.timeMs === undefined;
   const answerHeaders = primary?.headers ?? [];
   return {
     startedDateTime: new Date(capturedAtMs).toISOString(),
@@ -60,7 +61,7 @@ function toEntry(request: CapturedRequest): object {
     },
     cache: {},
     timings: { send: 0, wait: timeMs, receive: 0 },
-    [harExtension]: { id, src, bodyState, ...(toOriginForm(url) !== path && { path }) },
+    [harExtension]: { id, src, bodyState, ...(untimed && { untimed }), ...(toOriginForm(url) !== path && { path }) },
   };
 }
 

@@ -36,14 +36,19 @@ export function findTextFlaw({ method, path, headers }: CapturedRequest): string
 export function formatHttpText(request: CapturedRequest): Buffer {
   const { method, path, version, headers, body } = request;
   const lines = [`${method} ${path} HTTP/${version === "1.0" ? "1.0" : "1.1"}`];
-  for (let i = 0; i + 1 < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`);
+  const whole = !isBodyIncomplete(request);
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    // The length that was captured is not that of a body that was redacted since.
+    const isLength = whole && headers[i].toLowerCase() === "content-length";
+    lines.push(`${headers[i]}: ${isLength ? body.length : headers[i + 1]}`);
+  }
   const chunked = isChunked(headers);
   if (!chunked && body.length > 0 && headerOf(headers, "content-length") === undefined) {
     lines.push(`Content-Length: ${body.length}`);
   }
   const head = Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
   if (!chunked) return Buffer.concat([head, body]);
-  const end = Buffer.from(isBodyIncomplete(request) ? "" : "0\r\n\r\n");
+  const end = Buffer.from(whole ? "0\r\n\r\n" : "");
   if (body.length === 0) return Buffer.concat([head, end]);
   return Buffer.concat([head, Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from("\r\n"), end]);
 }
@@ -65,7 +70,7 @@ export function parseHttpText(bytes: Buffer): HttpText | string {
 }
 
 /** Name, value, name, value, … or undefined where a line is no header. */
-export function parseHeaderLines(lines: readonly string[]): string[] | undefined {
+function parseHeaderLines(lines: readonly string[]): string[] | undefined {
   const headers: string[] = [];
   for (const line of lines) {
     const colon = line.indexOf(":");

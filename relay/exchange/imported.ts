@@ -12,11 +12,11 @@ export interface ImportOptions {
   readonly format?: ImportFormat;
   /** IANA name of the zone of times that carry none: HAProxy writes the local time of its machine. UTC if not given. */
   readonly timeZone?: string;
-  /** A record that is longer is skipped and counted, so that memory stays bounded. 64 MiB if not given. */
+  /** A record that is longer is skipped and counted, so that memory stays bounded. 64 MiB if not given, 256 MiB at most. */
   readonly maxRecordBytes?: number;
 }
 
-/** What comes out of a file, in its order. The first is the format, unless the content looks like none. */
+/** What comes out of a file. The first is the format, unless the content looks like none. */
 export type Imported =
   | {
       readonly kind: "format";
@@ -25,19 +25,24 @@ export type Imported =
       readonly note?: string;
     }
   | { readonly kind: "request"; readonly request: CapturedRequest }
-  | {
-      readonly kind: "mistake";
-      /** `access.log:17`, `day.gor: record 3 at byte 1024`; bytes and lines are counted in the unzipped content. */
-      readonly place: string;
-      /** Holds nothing of the content: it may be shown and logged. */
-      readonly reason: string;
-    };
+  | ImportMistake;
 
-/**
- * What a parser makes of one record: a request, or in words what is wrong with it. The id is empty where the format has
- * none; a pack gives such a request its own.
- */
-export type Parsed = Omit<CapturedRequest, "index"> | string;
+export interface ImportMistake {
+  readonly kind: "mistake";
+  /** `access.log:17`, `day.gor: record 3 at byte 1024`; bytes and lines are counted in the unzipped content. */
+  readonly place: string;
+  /** Holds nothing of the content: it may be shown and logged. */
+  readonly reason: string;
+}
+
+/** A request that has no place in an order yet. The id is empty where the format has none: a pack gives it its own. */
+export type ReadRequest = Omit<CapturedRequest, "index">;
+
+/** What a parser makes of one record: a request, or in words what is wrong with it. */
+export type Parsed = ReadRequest | string;
+
+/** What a reader finds in a file, in its order. */
+export type ReadItem = { readonly kind: "request"; readonly request: ReadRequest } | ImportMistake;
 
 /** The last moment that a capture time may have: the end of what a Date can hold. */
 export const maxCapturedAtMs = 8.64e15;

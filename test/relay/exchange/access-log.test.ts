@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { accessLogNote } from "../../../relay/exchange/access-log.ts";
+import { haproxyNote, nginxNote } from "../../../relay/exchange/access-log.ts";
+import { importFormats } from "../../../relay/exchange/imported.ts";
 import { importAll } from "../../support/imports.ts";
 
 const nginx = read("sample-nginx.log");
@@ -11,7 +12,7 @@ describe("reading an nginx log", () => {
   it("imports method and path, and says that it is no more", async () => {
     const { format, note, requests } = await importAll(nginx);
 
-    expect({ format, note }).toEqual({ format: "nginx", note: accessLogNote });
+    expect({ format, note }).toEqual({ format: "nginx", note: nginxNote });
     expect(requests[0]).toEqual({
       id: "",
       index: 0,
@@ -63,7 +64,7 @@ describe("reading an HAProxy log", () => {
   it("imports method and path, with headers captured, without, and from httpslog", async () => {
     const { format, note, requests } = await importAll(haproxy);
 
-    expect({ format, note }).toEqual({ format: "haproxy", note: accessLogNote });
+    expect({ format, note }).toEqual({ format: "haproxy", note: haproxyNote });
     expect(requests.map(({ method, path, version, src, primary }) => [method, path, version, src, primary])).toEqual([
       ["GET", "/index.html?a=#", "1.1", "10.0.1.2", { status: 200, timeMs: 109, bytes: 2750 }],
       ["POST", "/orders", "2.0", "2001:db8::7", { status: 503, timeMs: 2, bytes: 217 }],
@@ -142,7 +143,7 @@ describe("reading any log", () => {
       fc.constantFrom(...nginx.toString().split("\n"), ...haproxy.toString().split("\n")),
       fc.string({ unit: "binary" }),
     );
-    const format = fc.constantFrom("nginx", "haproxy", "har", "goreplay", undefined);
+    const format = fc.constantFrom(...importFormats, undefined);
     await fc.assert(
       fc.asyncProperty(fc.array(line), fc.uint8Array(), fc.nat(400), format, async (lines, bytes, cut, as) => {
         const text = lines.map((each) => each.slice(0, cut)).join("\n");
@@ -151,6 +152,30 @@ describe("reading any log", () => {
       }),
       { numRuns: 300 },
     );
+  });
+});
+
+describe("the order of requests", () => {
+  it("is that of their times, not that of their lines, and of the lines where the times are equal", async () => {
+    const lines = ["05.300", "05.100", "05.200", "05.100"].map((second, i) =>
+      haproxy.toString().split("\n")[1].replace("04:05.655", `04:${second}`).replace("/index", `/${i}-index`),
+    );
+    const { requests } = await importAll(lines.join("\n"));
+
+    expect(requests.map(({ path }) => path.slice(0, 3))).toEqual(["/1-", "/3-", "/2-", "/0-"]);
+    expect(requests.map(({ index }) => index)).toEqual([0, 1, 2, 3]);
+  });
+
+  it("holds over a file that is too long to be sorted in memory", async () => {
+    const minute = (i: number) => new Date(Date.UTC(2026, 0, 2) + i * 1_000).toISOString();
+    // Each is up to 5,000 lines from its place.
+    const seconds = Array.from({ length: 60_000 }, (_, i) => (i % 5_000) * -1 + 4_999 + Math.floor(i / 5_000) * 5_000);
+    const lines = seconds.map(
+      (i) => `192.0.2.1 - - [02/Jan/2026:${minute(i).slice(11, 19)} +0000] "GET /${i} HTTP/1.1" 200 5`,
+    );
+    const { requests } = await importAll(lines.join("\n"));
+
+    expect(requests.map(({ path }) => path)).toEqual(seconds.map((_, i) => `/${i}`));
   });
 });
 

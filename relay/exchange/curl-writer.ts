@@ -7,9 +7,9 @@ import { findTextFlaw } from "./http-text.ts";
 const curlHeaders = ["host", "user-agent", "accept"];
 
 /**
- * A POSIX shell script that sends the requests one after the other with curl (7.55 or later) to the address that is its first
- * argument, and prints the status of each. What belongs to the connection is left out, see `isReservedHeader`; the Host header
- * goes first and in curl's spelling.
+ * A POSIX shell script that sends the requests one after the other with curl (7.55 or later) to the address that is its
+ * first argument, and prints the status of each. What belongs to the connection is left out, see `isReservedHeader`; the
+ * Host header goes first and in curl's spelling.
  */
 export async function* writeCurl(
   requests: AsyncIterable<CapturedRequest>,

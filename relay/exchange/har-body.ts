@@ -20,8 +20,8 @@ export function toPostData({ headers, body }: CapturedRequest): PostData | undef
 }
 
 /**
- * The body of a HAR request. What has only `params` is encoded anew; a file of a form is not in a HAR, so neither is a form with
- * one.
+ * The body of a HAR request. What has only `params` is encoded anew; a file of a form is not in a HAR, so neither is a form
+ * with one.
  *
  * @param knownState how much of the body was captured, where the file tells; else it is found by the Content-Length.
  */

@@ -27,7 +27,7 @@ export type Imported =
   | { readonly kind: "request"; readonly request: CapturedRequest }
   | ImportMistake;
 
-export interface ImportMistake {
+interface ImportMistake {
   readonly kind: "mistake";
   /** `access.log:17`, `day.gor: record 3 at byte 1024`; bytes and lines are counted in the unzipped content. */
   readonly place: string;

@@ -18,8 +18,8 @@ const [openBrace, closeBrace, openBracket, closeBracket] = [0x7b, 0x7d, 0x5b, 0x
 const maxKeyBytes = 64;
 
 /**
- * The elements of an array that stands under the keys of `path` in a JSON document, one by one: only one of them is in memory.
- * What lies outside the array is passed over without a look at its grammar.
+ * The elements of an array that stands under the keys of `path` in a JSON document, one by one: only one of them is in
+ * memory. What lies outside the array is passed over without a look at its grammar.
  */
 export async function* splitJsonArray(
   stream: ByteStream,

@@ -13,7 +13,7 @@ export interface SplitRecord {
 
 const firstBufferBytes = 64 * 1024;
 
-/** The records between separators, however the stream is cut into chunks. What follows the last one comes if it is not empty. */
+/** The records between separators, however the stream is cut into chunks, and what follows the last if it is not empty. */
 export async function* splitRecords(
   stream: ByteStream,
   separator: Buffer,

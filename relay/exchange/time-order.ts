@@ -5,8 +5,8 @@ const maxWaiting = 20_000;
 const maxWaitingBytes = 64 * 1024 * 1024;
 
 /**
- * Puts requests into the order of their capture times and numbers them. One that is more than 10,000 requests late (fewer where
- * they are large) stays late: all of them in memory is no choice.
+ * Puts requests into the order of their capture times and numbers them. One that is more than 10,000 requests late (fewer
+ * where they are large) stays late: all of them in memory is no choice.
  */
 export async function* inTimeOrder(items: AsyncIterable<ReadItem>): AsyncGenerator<Imported> {
   let waiting: ReadRequest[] = [];

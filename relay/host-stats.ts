@@ -155,5 +155,6 @@ const noFates: Readonly<Record<Fate, number>> = {
   "answered.5xx": 0,
   expired: 0,
   skipped: 0,
+  captured: 0,
   deadLettered: 0,
 };

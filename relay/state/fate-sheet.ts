@@ -71,4 +71,5 @@ const codes: Readonly<Record<Fate, number>> = {
   expired: 8,
   skipped: 9,
   deadLettered: 10,
+  captured: 12,
 };

@@ -7,11 +7,15 @@ export interface SlotLeases {
   lease(target: string, request: SlotRequest): Promise<SlotGrant>;
 }
 
-/** What finally became of a request at a target. `answered.2xx` stands for a class of statuses. */
+/**
+ * What finally became of a request at a target. `answered.2xx` stands for a class of statuses; `captured` is what becomes of
+ * it at a capture, see `captureKey`.
+ */
 export type Fate =
   | "filtered"
   | "sampledOut"
   | "skipped"
+  | "captured"
   | "expired"
   | "deadLettered"
   | "answered.1xx"
@@ -30,8 +34,17 @@ export const fates: readonly Fate[] = [
   "answered.5xx",
   "expired",
   "skipped",
+  "captured",
   "deadLettered",
 ];
+
+/** Under which name the ledger has a capture: beside the targets, and like one. */
+export function captureKey(capture: string): string {
+  return `${captureKeyPrefix}${capture}`;
+}
+
+/** No name of a target has a slash. */
+export const captureKeyPrefix = "capture/";
 
 /** Fates of requests by their index in the pack. */
 export type Settlement = ReadonlyMap<number, Fate>;

@@ -54,10 +54,10 @@ export class ArchiveError extends Error {
 /** Largest object, in bytes: room for the largest pack. */
 export const maxObjectBytes = 65 * 1024 * 1024;
 
-/** Longest name, in characters: S3 allows 1,024, and a bucket's prefix stands before it. */
-export const maxNameLength = 700;
+// S3 allows 1,024, and a bucket's prefix stands before it.
+const maxNameLength = 700;
 
-/** A bit less than the 255 that file systems allow. */
+// A bit less than the 255 that file systems allow.
 const maxPartLength = 200;
 
 /** Letters, digits and `.-_=~`, no part empty or with a dot at its beginning: a directory keeps unfinished files there. */

@@ -45,6 +45,30 @@ describe("merging the objects of a capture", () => {
     expect(await namesOf(archive)).toHaveLength(8);
   });
 
+  it("leaves alone what begins before its range, or ends behind it", async () => {
+    const archive = new MemoryArchive();
+    for (const [sequence, ms] of [0, 500, 1_000, 1_500, 2_000].entries()) await writeSpan(archive, sequence, ms, 1_000);
+
+    const { before } = await compactCapture(archive, "c", { fromMs: hourMs + 500, toMs: hourMs + 3_000 });
+
+    expect(before.objects).toBe(3);
+    expect(await sumCapture(archive, "c", all)).toMatchObject({ objects: 3, requests: 10 });
+  });
+
+  it("keeps once what two shares of a pack have in common", async () => {
+    const archive = new MemoryArchive();
+    const requests = [0, 1, 2].map((ms) => ({ capturedAtMs: hourMs + ms, id: "" }));
+    const whole = pack({ requests });
+    for (const share of [whole.requests.slice(0, 2), whole.requests.slice(1)]) {
+      await writeCapture(archive, "c", [{ pack: whole, requests: share }]);
+    }
+
+    await compactCapture(archive, "c", all);
+
+    expect(await sumCapture(archive, "c", all)).toMatchObject({ objects: 1, requests: 3 });
+    expect(await sequencesOf(archive)).toHaveLength(3);
+  });
+
   it("makes objects of 8 MiB at most, and leaves large ones alone", async () => {
     const archive = await archiveOf(30, 1_000_000);
 
@@ -141,6 +165,13 @@ async function write(archive: MemoryArchive, sequence: number, ms: number, bodyB
   const body = bodyBytes > 1_000 ? randomFillSync(Buffer.alloc(bodyBytes)) : Buffer.alloc(bodyBytes, "body");
   const one = pack({ sequence, requests: [{ capturedAtMs: hourMs + ms, body, id: "" }] });
   await writeCapture(archive, "c", [{ pack: one, requests: one.requests }]);
+}
+
+/** An object with two requests. */
+async function writeSpan(archive: MemoryArchive, sequence: number, ms: number, spanMs: number): Promise<void> {
+  const requests = [ms, ms + spanMs].map((atMs) => ({ capturedAtMs: hourMs + atMs, id: "" }));
+  const two = pack({ sequence, requests });
+  await writeCapture(archive, "c", [{ pack: two, requests: two.requests }]);
 }
 
 /** An archive whose user dies after so many changes, each object deleted being one. */

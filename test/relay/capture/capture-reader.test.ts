@@ -129,6 +129,28 @@ describe("reading a capture", () => {
     }
   });
 
+  it("keeps the order of requests of one millisecond in different objects", async () => {
+    const archive = new MemoryArchive();
+    // By its name the object of the later pack comes first.
+    for (const [sequence, lastMs] of [
+      [5, 0],
+      [1, 10],
+    ]) {
+      const requests = [0, lastMs].map((ms) => ({ capturedAtMs: hourMs + ms, id: "" }));
+      const whole = pack({ sequence, requests });
+      await writeCapture(archive, "c", [{ pack: whole, requests: whole.requests }]);
+    }
+
+    const positions = (await read(archive, all)).map(({ position }) => position);
+
+    expect(positions.map(({ sequence, index }) => [sequence, index])).toEqual([
+      [1, 0],
+      [5, 0],
+      [5, 1],
+      [1, 1],
+    ]);
+  });
+
   it("opens an object no sooner than its time has come, and none that a range does not need", async () => {
     const { archive } = await manySmall(40);
     const names = await namesOf(archive);

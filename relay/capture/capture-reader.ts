@@ -102,7 +102,7 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
     return this.#mostHeldBytes;
   }
 
-  /** Can be called once; goes on where an earlier loop over it was left. */
+  /** For one loop: another one needs a reader of its own, after the last position. */
   async *[Symbol.asyncIterator](): AsyncGenerator<CaptureEntry> {
     await this.#list();
     for (;;) {

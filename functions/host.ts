@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { assertAuthorities, type Config } from "../relay/config.ts";
+import { assertReplayable, type Config } from "../relay/config.ts";
 import type { ListenAddress } from "../relay/config-schema.ts";
 import { FigureBook } from "../relay/figure-book.ts";
 import { LiveTarget } from "../relay/live-target.ts";
@@ -41,7 +41,7 @@ const foldEveryMs = 60_000;
  * @param stopMs how long `stop` waits for answers, in milliseconds
  */
 export async function startHost(config: Config, log: Logger, stopMs = longestStopMs): Promise<RunningHost> {
-  assertAuthorities(config);
+  assertReplayable(config);
   const stores = await openStores(config);
   const live = config.targets.map((target) => new LiveTarget(target, stores.state));
   const lanes = live.map((target) =>

@@ -1,4 +1,4 @@
-import { assertAuthorities } from "../relay/config.ts";
+import { assertReplayable } from "../relay/config.ts";
 import { ConfigError } from "../relay/config-text.ts";
 import { FigureBook } from "../relay/figure-book.ts";
 import { Pacer } from "../relay/pacer.ts";
@@ -20,7 +20,7 @@ const freshMs = 500;
  */
 export async function openReplay(env: Environment): Promise<LambdaHandler> {
   const { config, stores, targets, log } = await openLambdaPlace(env);
-  assertAuthorities(config);
+  assertReplayable(config);
   const live = targets.find((target) => target.config.name === env.RELAY_TARGET);
   if (!live) {
     const names = targets.map((target) => target.config.name).join(", ");

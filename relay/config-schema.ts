@@ -279,7 +279,6 @@ const store = z
     context.addIssue({ code: "custom", message });
     return z.NEVER;
   })
-  .meta({ examples: ["s3://our-captures/shop", "./captures"] })
   .describe("Where its requests are kept: s3://BUCKET/PREFIX, or a directory relative to this file");
 
 const capture = section({

@@ -404,7 +404,7 @@ describe("a mistake in the file", () => {
     [
       "at the top",
       `${smallest}target: {}\n`,
-      /^spoa-relay\.yaml:6: unknown key target; allowed here: agent, host, queue, state, control, targets, log$/,
+      /^spoa-relay\.yaml:6: unknown key target; allowed here: agent, host, queue, state, control, targets, captures, log$/,
     ],
     [
       "in a target",

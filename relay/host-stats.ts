@@ -157,4 +157,5 @@ const noFates: Readonly<Record<Fate, number>> = {
   skipped: 0,
   captured: 0,
   deadLettered: 0,
+  cancelled: 0,
 };

@@ -1,3 +1,4 @@
+import type { Job } from "../job/job.ts";
 import type { SlotGrant, SlotRequest } from "../pacing.ts";
 import type { TargetControl } from "../target-control.ts";
 
@@ -18,6 +19,7 @@ export type Fate =
   | "captured"
   | "expired"
   | "deadLettered"
+  | "cancelled"
   | "answered.1xx"
   | "answered.2xx"
   | "answered.3xx"
@@ -36,6 +38,7 @@ export const fates: readonly Fate[] = [
   "skipped",
   "captured",
   "deadLettered",
+  "cancelled",
 ];
 
 /** Under which name the ledger has a capture: beside the targets, and like one. */
@@ -111,8 +114,24 @@ export interface MinuteFigures {
   readonly counts: ReadonlyMap<string, number>;
 }
 
+/** The replays of captures: what each is to do, and how far it is. */
+export interface Jobs {
+  /** In the order of their ids, which is that of their creation. Of those that have ended: for 30 days. Throws `StateError`. */
+  listJobs(): Promise<readonly VersionedJob[]>;
+  readJob(id: string): Promise<VersionedJob | undefined>;
+  /**
+   * Writes what was made of the given version, 0 for a new job; false, and nothing is written, where somebody else was first.
+   */
+  writeJob(job: Job, version: number): Promise<boolean>;
+}
+
+export interface VersionedJob {
+  readonly job: Job;
+  readonly version: number;
+}
+
 /** All that is shared between the workers of an engine. */
-export interface State extends SlotLeases, Ledger, Controls, Figures {
+export interface State extends SlotLeases, Ledger, Controls, Figures, Jobs {
   /** Tidies up what processes have left that ended, to be called each minute or so; where it is missing nothing has to be. */
   fold?(): Promise<void>;
   close(): void | Promise<void>;

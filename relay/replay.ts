@@ -233,9 +233,9 @@ class PackReplay {
 
   async #send(request: PackedRequest, outbound: OutboundRequest, admission: Admission): Promise<Ended> {
     const { transport, live, figures } = this.#lane;
-    const startedAtMs = performance.now();
+    const ageMs = Date.now() - request.capturedAtMs;
     const outcome = await transport.send(outbound);
-    if (outcome.kind === "answered") figures.countAnswer(performance.now() - startedAtMs);
+    if (outcome.kind === "answered") figures.countAnswer(ageMs, outcome.times);
     else if (outcome.kind !== "unsendable" && outcome.kind !== "stopped") figures.count(outcome.kind);
     live.note(outcome, admission);
     return this.#take(request, outcome);

@@ -11,6 +11,8 @@ import type { OpenQueue } from "../relay/queue/port.ts";
 import { createLane, type Lane } from "../relay/replay.ts";
 import { openStores, type Stores } from "../relay/stores.ts";
 import { Transport } from "../relay/transport.ts";
+import { createSinks } from "./capture-sink.ts";
+import { CaptureUpkeep } from "./capture-upkeep.ts";
 import { createControl } from "./control.ts";
 import { toAccess } from "./control-access.ts";
 import { createFanOut } from "./fanout.ts";
@@ -68,6 +70,8 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   const figuresTimer = setInterval(flushFigures, figuresEveryMs);
   // Whoever else does it, too: it may be the schedule in Lambda, or nobody.
   const foldTimer = setInterval(() => stores.state.fold?.().catch(() => {}), foldEveryMs);
+  const upkeep = new CaptureUpkeep({ captures: config.captures, archives: stores.archives, log });
+  upkeep.start();
   log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host replays");
   return {
     pending: 0,
@@ -82,6 +86,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
       clearTimeout(timer);
       clearInterval(figuresTimer);
       clearInterval(foldTimer);
+      await upkeep.stop();
       await closeTransports();
       await flushFigures();
       admin.close();
@@ -93,7 +98,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
 }
 
 /** One for each target, and one for the fan-out where any target has a queue of its own. */
-function startPollers({ host }: Config, stores: Stores, lanes: readonly Lane[], log: Logger): Poller[] {
+function startPollers({ host, captures }: Config, stores: Stores, lanes: readonly Lane[], log: Logger): Poller[] {
   const { visibilityMs, inFlight } = host;
   const { ingress, state: ledger } = stores;
   const queueOf = (target: string) => stores.targets.get(target) as OpenQueue;
@@ -108,6 +113,7 @@ function startPollers({ host }: Config, stores: Stores, lanes: readonly Lane[], 
   const app = createFanOut({
     targets: lanes.map(({ live }) => live),
     queueOf: (target) => queueOf(target).queue,
+    captures: createSinks(captures, stores.archives, log),
     ingress: ingress.queue,
     deadLetters: ingress.deadLetters,
     ledger,

@@ -1,3 +1,4 @@
+import { CaptureUpkeep } from "./capture-upkeep.ts";
 import { EventSourceMappings, parseMappings } from "./event-source-mapping.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
 import { type Environment, openLambdaPlace } from "./lambda-place.ts";
@@ -11,12 +12,14 @@ export async function openSchedule(env: Environment): Promise<LambdaHandler> {
   const { config, stores, log } = await openLambdaPlace(env);
   const { targets } = config;
   const { state } = stores;
+  const upkeep = new CaptureUpkeep({ captures: config.captures, archives: stores.archives, log });
   const app = createSchedule({
     targets,
     controls: state,
     switches: new EventSourceMappings(),
     mappings: parseMappings(env.RELAY_MAPPINGS, targets),
     fold: async () => state.fold?.(),
+    upkeep: () => upkeep.run(),
     log,
   });
   return toLambdaHandler(app, { log });

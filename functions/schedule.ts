@@ -14,6 +14,8 @@ export interface ScheduleDeps {
   readonly mappings: ReadonlyMap<string, string>;
   /** What the state has to do now and then. */
   readonly fold?: () => Promise<unknown>;
+  /** What captures have to have done each minute. */
+  readonly upkeep?: () => Promise<unknown>;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   readonly log: Logger;
@@ -21,11 +23,11 @@ export interface ScheduleDeps {
 
 /**
  * Takes an event each minute by POST. Switches off what brings packs to a target while it is paused or outside its times,
- * so that they wait in its queue and cost nothing, and on again; lets the state tidy up. Answers 500 where any of this
- * failed; the rest is done all the same.
+ * so that they wait in its queue and cost nothing, and on again; lets the state tidy up, and captures. Answers 500 where
+ * any of this failed; the rest is done all the same.
  */
 export function createSchedule(deps: ScheduleDeps): Hono {
-  const { targets, mappings, fold, log } = deps;
+  const { targets, mappings, fold, upkeep, log } = deps;
   const app = new Hono();
   app.post("/", async (context) => {
     const work = targets.flatMap((target) => {
@@ -33,6 +35,7 @@ export function createSchedule(deps: ScheduleDeps): Hono {
       return uuid === undefined ? [] : [{ what: target.name, done: switchTarget(deps, target, uuid) }];
     });
     if (fold) work.push({ what: "state", done: fold().then(() => {}) });
+    if (upkeep) work.push({ what: "captures", done: upkeep().then(() => {}) });
     const results = await Promise.allSettled(work.map(({ done }) => done));
     const failed = work.filter((_, i) => results[i].status === "rejected").map(({ what }) => what);
     for (const [i, result] of results.entries()) {

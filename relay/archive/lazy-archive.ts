@@ -1,5 +1,5 @@
 import { type ArchivePlace, openArchive } from "./archive-place.ts";
-import { type Archive, type ArchiveEntry, ArchiveError, type ArchiveRange, type OpenArchive } from "./port.ts";
+import type { Archive, ArchiveEntry, ArchiveRange, OpenArchive } from "./port.ts";
 
 /**
  * An archive that is opened when it is first used, and again after it was away: a disk that is not mounted yet must not
@@ -43,8 +43,7 @@ export class LazyArchive implements OpenArchive {
       return await work(await opened);
     } catch (error) {
       // A client of S3 finds its way back by itself, and others may be using it at this moment.
-      const reopen = this.#place.kind === "directory" && error instanceof ArchiveError && error.code === "UNAVAILABLE";
-      if (reopen && this.#opened === opened) this.#opened = undefined;
+      if (this.#place.kind === "directory" && this.#opened === opened) this.#opened = undefined;
       throw error;
     }
   }

@@ -1,14 +1,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Hono } from "hono";
 import { DecodeError } from "../relay/decode-error.ts";
+import { jobKey } from "../relay/job/job.ts";
+import { JobGate } from "../relay/job/job-gate.ts";
+import { JobWatch } from "../relay/job/job-watch.ts";
 import type { Logger } from "../relay/log.ts";
-import { poisonMessage, readMessage, shareMessage } from "../relay/message.ts";
-import type { Pack, PackedRequest } from "../relay/pack.ts";
+import { type MessagePack, poisonMessage, readMessage, shareMessage } from "../relay/message.ts";
+import type { PackedRequest } from "../relay/pack.ts";
 import type { Delivery, QueueSender } from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
 import { type Lane, type ReplayResult, replayPack } from "../relay/replay.ts";
 import { shareOf } from "../relay/share.ts";
-import { type Fate, type Ledger, StateError } from "../relay/state/port.ts";
+import { type Fate, type Jobs, type Ledger, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import { FateNotes } from "./fate-notes.ts";
 import { StatePatience } from "./state-patience.ts";
@@ -18,7 +21,7 @@ export interface ReplayDeps {
   /** The queue that the packs come from, for requests that are tried again later. */
   readonly queue: QueueSender;
   readonly deadLetters: QueueSender;
-  readonly ledger: Ledger;
+  readonly ledger: Ledger & Pick<Jobs, "readJob">;
   /** Whether the packs come straight from the agents, so that no fan-out has noted them and taken the target's sample. */
   readonly direct?: boolean;
   readonly log: Logger;
@@ -36,18 +39,23 @@ const patientRetryMs = 1_000;
 /** Takes the packs of one target and sends their requests, each at its slot. */
 export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   const patience = new StatePatience(deps.lane.live.config.name, deps.log);
-  return createBatchApp(deps.log, (delivery, invocation) => new PackRun(deps, patience, invocation).run(delivery));
+  const watch = new JobWatch(deps.ledger);
+  return createBatchApp(deps.log, (delivery, invocation) =>
+    new PackRun(deps, patience, watch, invocation).run(delivery),
+  );
 }
 
 /** The work on one delivery. */
 class PackRun {
   readonly #deps: ReplayDeps;
   readonly #patience: StatePatience;
+  readonly #watch: JobWatch;
   readonly #invocation: Required<Invocation>;
 
-  constructor(deps: ReplayDeps, patience: StatePatience, invocation: Required<Invocation>) {
+  constructor(deps: ReplayDeps, patience: StatePatience, watch: JobWatch, invocation: Required<Invocation>) {
     this.#deps = deps;
     this.#patience = patience;
+    this.#watch = watch;
     this.#invocation = invocation;
   }
 
@@ -81,11 +89,16 @@ class PackRun {
     return this.#deps.lane.live.config.name;
   }
 
+  /** Under which name the ledger has the pack. */
+  #keyOf({ job }: MessagePack): string {
+    return job ? jobKey(job.id) : this.#target;
+  }
+
   /** The requests that have no fate yet. After a crash a pack comes again, and what has a fate is not sent a second time. */
-  async #open(pack: Pack): Promise<readonly PackedRequest[]> {
+  async #open(pack: MessagePack): Promise<readonly PackedRequest[]> {
     const { lane, ledger, direct } = this.#deps;
     let { requests } = pack;
-    if (direct) {
+    if (direct && !pack.job) {
       await lane.live.refresh();
       const share = shareOf(lane.live.config, lane.live.sampleFraction, pack);
       const { id, agent, sequence } = pack;
@@ -93,26 +106,27 @@ class PackRun {
       await ledger.recordFanOut({ pack: id, agent, sequence, requests: requests.length, targets });
       requests = share.requests;
     }
-    const settled = await ledger.settled(this.#target, pack.id);
+    const settled = await ledger.settled(this.#keyOf(pack), pack.id);
     return requests.filter(({ index }) => !settled.has(index));
   }
 
   /** Sends what can be sent; resolves with what is left, and how long that should wait. */
   async #send(
-    pack: Pack,
+    pack: MessagePack,
     requests: readonly PackedRequest[],
   ): Promise<{ readonly rest: readonly PackedRequest[]; readonly delayMs: number }> {
     const { lane, ledger } = this.#deps;
     const { signal, patient } = this.#invocation;
+    const gate = pack.job && new JobGate(pack.job, this.#watch);
     for (let rest = requests; ; ) {
-      const fates = new FateNotes(ledger, this.#target, pack.id);
+      const fates = new FateNotes(ledger, this.#keyOf(pack), pack.id);
       const onSettled = (index: number, fate: Fate) => {
         fates.add(index, fate);
         lane.figures.count(fate);
       };
       let result: ReplayResult;
       try {
-        result = await replayPack(lane, pack, rest, { signal, patient, onSettled });
+        result = await replayPack(lane, pack, rest, { signal, patient, onSettled, ...(gate && { gate }) });
       } finally {
         await this.#patience.run(this.#invocation, () => fates.flush());
       }
@@ -121,12 +135,13 @@ class PackRun {
       rest = result.unsent;
       if (result.failure) this.#patience.complain(result.failure);
       if (rest.length === 0 || signal.aborted) return { rest, delayMs: afterEndMs };
+      if (result.laterMs !== undefined) return { rest, delayMs: result.laterMs };
       if (!patient) return { rest, delayMs: result.failure ? afterFailureMs : afterHoldMs };
       await sleep(patientRetryMs, undefined, { signal }).catch(() => {});
     }
   }
 
-  async #tryAgain(pack: Pack, { again, delayMs, reason }: ReplayResult): Promise<void> {
+  async #tryAgain(pack: MessagePack, { again, delayMs, reason }: ReplayResult): Promise<void> {
     if (again.length === 0) return;
     const attempt = pack.attempt + 1;
     await sendAll(this.#deps.queue, [shareMessage(pack, again, { attempt, delayMs })]);
@@ -138,7 +153,7 @@ class PackRun {
    * Puts the rest of a pack back as a new message, before the old one is deleted: the number of times that a message may
    * be received is for what goes wrong with it, not for waiting. A whole pack that can come again at once stays what it is.
    */
-  async #handBack(pack: Pack, rest: readonly PackedRequest[], delayMs: number): Promise<Handled> {
+  async #handBack(pack: MessagePack, rest: readonly PackedRequest[], delayMs: number): Promise<Handled> {
     const { signal, patient } = this.#invocation;
     if (patient && signal.aborted && rest.length === pack.requests.length) return "again";
     const wait = patient && signal.aborted ? 0 : delayMs;
@@ -146,14 +161,14 @@ class PackRun {
     return "done";
   }
 
-  async #bury(pack: Pack, dead: ReadonlyMap<string, readonly PackedRequest[]>): Promise<void> {
+  async #bury(pack: MessagePack, dead: ReadonlyMap<string, readonly PackedRequest[]>): Promise<void> {
     const { lane, deadLetters, ledger, log } = this.#deps;
     for (const [reason, requests] of dead) {
       if (requests.length === 0) continue;
       await sendAll(deadLetters, [shareMessage(pack, requests, { attempt: pack.attempt + 1, reason })]);
       lane.figures.count("deadLettered", requests.length);
       const fates = new Map<number, Fate>(requests.map(({ index }) => [index, "deadLettered"]));
-      await this.#patience.run(this.#invocation, () => ledger.settle(this.#target, pack.id, fates));
+      await this.#patience.run(this.#invocation, () => ledger.settle(this.#keyOf(pack), pack.id, fates));
       const about = { target: this.#target, requests: requests.length, reason };
       log.error({ event: "dead-letter", ...about }, "requests became dead letters");
     }

@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FigureBook } from "./figure-book.ts";
+import type { JobGate } from "./job/job-gate.ts";
 import { KeyTurns } from "./key-turns.ts";
 import type { Admission, LiveTarget } from "./live-target.ts";
+import { NamedTurns } from "./named-turns.ts";
 import { isBodyIncomplete, type OutboundRequest, prepareOutbound } from "./outbound.ts";
 import { isIdempotent, type Outcome } from "./outcome.ts";
 import type { Pacer } from "./pacer.ts";
@@ -21,12 +23,20 @@ export interface Lane {
   readonly permits: Semaphore;
   /** One pack after the other gives out its requests, so that they leave in the order of their capture. */
   readonly turn: Semaphore;
+  /** The same for the packs of each replay job, which so wait for their times beside all others. */
+  readonly jobTurns: NamedTurns;
   /** Where the requests of one key are sent one after the other. */
   readonly keys: KeyTurns;
 }
 
 export function createLane(parts: Pick<Lane, "live" | "transport" | "pacer" | "figures">): Lane {
-  return { ...parts, permits: new Semaphore(parts.live.concurrency), turn: new Semaphore(1), keys: new KeyTurns() };
+  return {
+    ...parts,
+    permits: new Semaphore(parts.live.concurrency),
+    turn: new Semaphore(1),
+    jobTurns: new NamedTurns(),
+    keys: new KeyTurns(),
+  };
 }
 
 export interface ReplayOptions {
@@ -35,6 +45,8 @@ export interface ReplayOptions {
   /** Whether to wait while the target is held (paused, outside its window, breaker open), or to leave the rest unsent. */
   readonly patient: boolean;
   readonly onSettled: (index: number, fate: Fate) => void;
+  /** For a pack of a replay job: tells when its requests are due. */
+  readonly gate?: JobGate;
 }
 
 /** What became of a pack's requests beyond those that `onSettled` was told. */
@@ -46,8 +58,13 @@ export interface ReplayResult {
   readonly reason?: string;
   /** Never to be delivered, by reason. */
   readonly dead: ReadonlyMap<string, readonly PackedRequest[]>;
-  /** Without an outcome, because the signal was raised, the transport closed, the target held, or no slots leased. */
+  /**
+   * Without an outcome, because the signal was raised, the transport closed, the target held, no slots leased, or their time
+   * has not come.
+   */
   readonly unsent: readonly PackedRequest[];
+  /** How long they had better wait where their time has not come. */
+  readonly laterMs?: number;
   /** Why no slots could be leased. */
   readonly failure?: Error;
 }
@@ -65,22 +82,39 @@ export async function replayPack(
   options: ReplayOptions,
 ): Promise<ReplayResult> {
   const replay = new PackReplay(lane, pack, options);
-  try {
-    await lane.turn.acquire(options.signal);
-  } catch {
-    return { ...replay.result(), unsent: requests };
-  }
+  const { gate, signal } = options;
   const { orderBy } = lane.live.config;
+  let begun = false;
   let underWay: Promise<void> | undefined;
-  try {
+  const send = async () => {
+    begun = true;
     if (orderBy) underWay = replay.sendByKey(requests, orderBy);
     else await replay.sendInOrder(requests);
-  } finally {
-    lane.turn.release();
+  };
+  try {
+    if (gate) {
+      // So packs have their turns in the order of their times, in whatever order the queue hands them out.
+      await replay.awaitFirst(requests[0]);
+      await lane.jobTurns.run(gate.id, signal, send);
+    } else {
+      await takeTurn(lane.turn, signal, send);
+    }
+  } catch (error) {
+    if (begun || !signal.aborted) throw error;
+    return { ...replay.result(), unsent: requests };
   }
   await underWay;
   await replay.finished();
   return replay.result();
+}
+
+async function takeTurn(turn: Semaphore, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+  await turn.acquire(signal);
+  try {
+    await work();
+  } finally {
+    turn.release();
+  }
 }
 
 /** A request that was dealt with, or is under way. */
@@ -101,6 +135,7 @@ class PackReplay {
   readonly #dead = new Map<string, PackedRequest[]>();
   #delayMs: number;
   #reason: string | undefined;
+  #laterMs: number | undefined;
   #failure: Error | undefined;
 
   constructor(lane: Lane, pack: Pack, options: ReplayOptions) {
@@ -108,6 +143,13 @@ class PackReplay {
     this.#pack = pack;
     this.#options = options;
     this.#delayMs = Math.min(firstRetryMs * 2 ** Math.min(pack.attempt, 20), maxRetryMs);
+  }
+
+  /** Waits until the first request of a job's pack is due, or cannot be waited for. Never rejects. */
+  async awaitFirst(request: PackedRequest | undefined): Promise<void> {
+    const { gate, signal, patient } = this.#options;
+    // Whatever comes of it: each request is asked for again.
+    if (request) await gate?.pass(request, signal, patient).catch(() => {});
   }
 
   /** One after the other at their slots, without waiting for answers. */
@@ -145,6 +187,7 @@ class PackReplay {
       dead: this.#dead,
       unsent: this.#unsent.sort(byIndex),
       ...(this.#reason !== undefined && { reason: this.#reason }),
+      ...(this.#laterMs !== undefined && { laterMs: this.#laterMs }),
       ...(this.#failure && { failure: this.#failure }),
     };
   }
@@ -166,11 +209,13 @@ class PackReplay {
     }
   }
 
-  /** Waits for a permit and a slot, then sends without waiting for the answer. Undefined where nothing may be sent. */
+  /** Waits for its time where it has one, for a permit and a slot, then sends without waiting for the answer. Undefined where nothing may be sent. */
   async #start(request: PackedRequest): Promise<Started | undefined> {
     const { live, permits, transport } = this.#lane;
     const { onSettled, signal } = this.#options;
     if (signal.aborted) return undefined;
+    const passage = await this.#awaitTime(request);
+    if (passage !== "due") return passage === "cancelled" ? { end: done } : undefined;
     if (live.config.truncated === "skip" && isBodyIncomplete(request)) {
       onSettled(request.index, "skipped");
       return { end: done };
@@ -205,6 +250,24 @@ class PackReplay {
     return { end };
   }
 
+  /** Undefined where the time of a job's request has not come, and it is not waited for. */
+  async #awaitTime(request: PackedRequest): Promise<"due" | "cancelled" | undefined> {
+    const { gate, signal, patient, onSettled } = this.#options;
+    if (!gate) return "due";
+    try {
+      const passage = await gate.pass(request, signal, patient);
+      if (passage.kind === "later") {
+        this.#laterMs ??= passage.delayMs;
+        return undefined;
+      }
+      if (passage.kind === "cancelled") onSettled(request.index, "cancelled");
+      return passage.kind;
+    } catch (error) {
+      if (!signal.aborted) this.#failure = error as Error;
+      return undefined;
+    }
+  }
+
   /** Undefined where the signal was raised, no slots can be leased, or the target is held and nobody waits. */
   async #waitForSlot(): Promise<Admission | undefined> {
     const { live, pacer } = this.#lane;
@@ -228,12 +291,18 @@ class PackReplay {
 
   #isExpired(request: PackedRequest): boolean {
     const { maxAgeMs } = this.#lane.live.config;
-    return maxAgeMs !== undefined && Date.now() - request.capturedAtMs > maxAgeMs;
+    return maxAgeMs !== undefined && Date.now() - this.#bornAtMs(request) > maxAgeMs;
+  }
+
+  /** What its age is counted from: what a job sends again was captured long ago, and is late by its own time only. */
+  #bornAtMs(request: PackedRequest): number {
+    const { gate } = this.#options;
+    return gate ? (gate.dueAtMs(request) ?? Date.now()) : request.capturedAtMs;
   }
 
   async #send(request: PackedRequest, outbound: OutboundRequest, admission: Admission): Promise<Ended> {
     const { transport, live, figures } = this.#lane;
-    const ageMs = Date.now() - request.capturedAtMs;
+    const ageMs = Date.now() - this.#bornAtMs(request);
     const outcome = await transport.send(outbound);
     if (outcome.kind === "answered") figures.countAnswer(ageMs, outcome.times);
     else if (outcome.kind !== "unsendable" && outcome.kind !== "stopped") figures.count(outcome.kind);

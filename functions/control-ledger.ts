@@ -64,6 +64,7 @@ export const ledgerSchema = z
       .readonly()
       .describe("By agent and run"),
     targets: z.record(z.string(), targetStatsSchema),
+    captures: z.record(z.string(), z.object({ enqueued: z.int(), fates: fatesSchema })).optional(),
   })
   .openapi("Ledger");
 

@@ -69,6 +69,23 @@ export function createHostMetrics(readStats: () => Promise<HostStats>): Registry
     "fate",
     "class",
   ]);
+  metrics.counter(
+    "capture_enqueued_requests_total",
+    "Requests fanned out: the sum of all fates, and those that wait in the ingress queue until the archive is back",
+    from(({ captures = {} }) =>
+      byLabel(
+        "capture",
+        Object.entries(captures).map(([name, { enqueued }]) => [name, enqueued]),
+      ),
+    ),
+    ["capture"],
+  );
+  metrics.counter(
+    "capture_requests_total",
+    "Requests by what became of them: captured, filtered, sampled_out, or skipped",
+    from(capturedRequests),
+    ["capture", "fate"],
+  );
   metrics.gauge(
     "target_waiting_packs",
     "Packs that wait for the target",
@@ -125,12 +142,21 @@ export function createHostMetrics(readStats: () => Promise<HostStats>): Registry
 function settledRequests({ targets }: HostStats): readonly Sample[] {
   return Object.entries(targets).flatMap(([target, { fates }]) =>
     Object.entries(fates)
-      .filter(([fate]) => fate !== "deadLettered")
+      .filter(([fate]) => fate !== "deadLettered" && fate !== "captured")
       .map(([name, value]) => {
         const [fate, statusClass = ""] = name.split(".");
         return { labels: { target, fate: fate === "sampledOut" ? "sampled_out" : fate, class: statusClass }, value };
       }),
   );
+}
+
+function capturedRequests({ captures = {} }: HostStats): readonly Sample[] {
+  return Object.entries(captures).flatMap(([capture, { fates }]) => [
+    { labels: { capture, fate: "captured" }, value: fates.captured },
+    { labels: { capture, fate: "filtered" }, value: fates.filtered },
+    { labels: { capture, fate: "sampled_out" }, value: fates.sampledOut },
+    { labels: { capture, fate: "skipped" }, value: fates.skipped },
+  ]);
 }
 
 // All runs of an agent together: with a series each, every restart would leave one behind for ever.

@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 import type { AgentStats } from "./agent-stats.ts";
-import type { AgentArrivals, HostStats, IngressStats, TargetStats } from "./host-stats.ts";
+import type { AgentArrivals, CaptureStats, HostStats, IngressStats, TargetStats } from "./host-stats.ts";
 
 /** One equation of the ledger: a whole, its parts, and whether they add up. */
 export interface Equation {
@@ -19,6 +19,9 @@ export function toEquations(agent: AgentStats | undefined, host: HostStats): Equ
     equations.push(ingressEquation(agent, arrivals, host.ingress));
   }
   for (const [name, stats] of Object.entries(host.targets)) equations.push(targetEquation(name, stats));
+  for (const [name, stats] of Object.entries(host.captures ?? {})) {
+    equations.push(captureEquation(name, stats, host.ingress));
+  }
   return equations;
 }
 
@@ -109,6 +112,25 @@ function targetEquation(name: string, { enqueued, fates, inQueue, messages = 0 }
       ["expired", fates.expired],
       ["skipped", fates.skipped],
       ["dead-lettered", fates.deadLettered],
+      ["waiting", waiting],
+    ],
+    unaccounted: Math.abs(enqueued - settled - waiting),
+  };
+}
+
+function captureEquation(name: string, { enqueued, fates }: CaptureStats, ingress: IngressStats): Equation {
+  const settled = sum(fates);
+  // What has no fate yet comes again from the ingress queue, which holds other packs, too.
+  const inQueue = ingress.waiting ?? ((ingress.messages ?? 0) > 0 ? Number.POSITIVE_INFINITY : 0);
+  const waiting = Math.max(0, Math.min(enqueued - settled, inQueue));
+  return {
+    title: `capture ${name}`,
+    whole: ["enqueued", enqueued],
+    parts: [
+      ["filtered", fates.filtered],
+      ["sampled out", fates.sampledOut],
+      ["captured", fates.captured],
+      ["skipped", fates.skipped],
       ["waiting", waiting],
     ],
     unaccounted: Math.abs(enqueued - settled - waiting),

@@ -1,7 +1,7 @@
 import type { TargetConfig } from "./config.ts";
 import { whyHeld } from "./live-target.ts";
 import { type OpenQueue, QueueError, type QueueFigures } from "./queue/port.ts";
-import type { Fate } from "./state/port.ts";
+import { captureKeyPrefix, type Fate } from "./state/port.ts";
 import type { Stores } from "./stores.ts";
 import { paceFactor, type TargetControl } from "./target-control.ts";
 
@@ -11,6 +11,14 @@ export interface HostStats {
   /** By agent and run: what was fanned out of what it had enqueued. */
   readonly agents: readonly AgentArrivals[];
   readonly targets: Readonly<Record<string, TargetStats>>;
+  /** By the name of the capture; of those that packs were fanned out with. What waits for one is in the ingress queue. */
+  readonly captures?: Readonly<Record<string, CaptureStats>>;
+}
+
+export interface CaptureStats {
+  /** Requests fanned out while this capture was configured. */
+  readonly enqueued: number;
+  readonly fates: Readonly<Record<Fate, number>>;
 }
 
 export interface IngressStats {
@@ -106,6 +114,9 @@ export async function readHostStats(
       ];
     }),
   );
+  const captures = [...ledger.targets]
+    .filter(([name]) => name.startsWith(captureKeyPrefix))
+    .map(([name, stats]) => [name.slice(captureKeyPrefix.length), stats] as const);
   const { requests, deadRequests, expiredRequests, ...ingress } = await look(stores.ingress);
   return {
     ingress: {
@@ -121,6 +132,7 @@ export async function readHostStats(
       missingPacks: lastSequence - packs,
     })),
     targets: Object.fromEntries(byTarget),
+    ...(captures.length > 0 && { captures: Object.fromEntries(captures) }),
   };
 }
 

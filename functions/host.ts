@@ -3,6 +3,7 @@ import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { assertReplayable, type Config } from "../relay/config.ts";
 import type { ListenAddress } from "../relay/config-schema.ts";
+import { TargetCredentials } from "../relay/credentials/target-credentials.ts";
 import { FigureBook } from "../relay/figure-book.ts";
 import { LiveTarget } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
@@ -38,7 +39,8 @@ const figuresEveryMs = 5_000;
 const foldEveryMs = 60_000;
 
 /**
- * Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used.
+ * Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used,
+ * and where an environment variable is missing.
  *
  * @param stopMs how long `stop` waits for answers, in milliseconds
  */
@@ -52,6 +54,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
       transport: new Transport(target.config),
       pacer: new Pacer(target.config.name, target, stores.state),
       figures: new FigureBook(target.config.name, stores.state),
+      credentials: TargetCredentials.of(target.config, log),
     }),
   );
   let admin: ServerType;

@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { sendsCapturedCredentials } from "./credentials/captured-credentials.ts";
+import { TargetCredentials } from "./credentials/target-credentials.ts";
 import type { FigureBook } from "./figure-book.ts";
 import type { JobGate } from "./job/job-gate.ts";
 import { KeyTurns } from "./key-turns.ts";
@@ -19,6 +21,8 @@ export interface Lane {
   readonly transport: Transport;
   readonly pacer: Pacer;
   readonly figures: FigureBook;
+  /** What the target's requests are sent with, where that is not what they were captured with. */
+  readonly credentials: TargetCredentials | undefined;
   /** Requests under way. */
   readonly permits: Semaphore;
   /** One pack after the other gives out its requests, so that they leave in the order of their capture. */
@@ -29,9 +33,13 @@ export interface Lane {
   readonly keys: KeyTurns;
 }
 
-export function createLane(parts: Pick<Lane, "live" | "transport" | "pacer" | "figures">): Lane {
+/** Credentials that are not passed are the lane's own, of which no log tells anything. */
+export function createLane(
+  parts: Pick<Lane, "live" | "transport" | "pacer" | "figures"> & Partial<Pick<Lane, "credentials">>,
+): Lane {
   return {
     ...parts,
+    credentials: parts.credentials ?? TargetCredentials.of(parts.live.config),
     permits: new Semaphore(parts.live.concurrency),
     turn: new Semaphore(1),
     jobTurns: new NamedTurns(),
@@ -268,20 +276,33 @@ class PackReplay {
     }
   }
 
-  /** Undefined where the signal was raised, no slots can be leased, or the target is held and nobody waits. */
+  /**
+   * Undefined where the signal was raised, no slots can be leased, or nobody waits although the target is held or there are
+   * no credentials.
+   */
   async #waitForSlot(): Promise<Admission | undefined> {
-    const { live, pacer } = this.#lane;
+    const { live, pacer, credentials } = this.#lane;
     const { signal, patient } = this.#options;
     try {
-      while (!live.open) {
-        const admission = await live.admit();
+      for (;;) {
+        const admission = live.open ? "send" : await live.admit();
+        if (admission === "wait") {
+          if (!patient) return undefined;
+          await sleep(heldPollMs, undefined, { signal });
+          continue;
+        }
+        if (credentials && !credentials.fresh) {
+          if (!(await credentials.ready(signal, patient))) return undefined;
+          // Meanwhile the target may be held. Who is to probe cannot ask again.
+          if (admission === "send") continue;
+        }
         if (admission === "probe") return admission;
-        if (admission === "send") break;
-        if (!patient) return undefined;
-        await sleep(heldPollMs, undefined, { signal });
+        if (!pacer.unlimited) await pacer.acquire(signal);
+        if (!credentials || credentials.fresh) return admission;
+        // They have ended meanwhile. Slots that pass until there are new ones must not be made up for at once; with one a
+        // second or less the request is late instead, since its next slot may be as far away.
+        if (live.ratePerSecond <= 1) return (await credentials.ready(signal, patient)) ? admission : undefined;
       }
-      if (!pacer.unlimited) await pacer.acquire(signal);
-      return "send";
     } catch (error) {
       // Not thrown on: what came of the requests before would be lost, and they would be sent again.
       if (!signal.aborted) this.#failure = error as Error;
@@ -301,17 +322,37 @@ class PackReplay {
   }
 
   async #send(request: PackedRequest, outbound: OutboundRequest, admission: Admission): Promise<Ended> {
+    const { credentials } = this.#lane;
+    if (!credentials) return this.#take(request, await this.#deliver(request, outbound, admission));
+    for (let renewed = false; ; renewed = true) {
+      const equipped = await credentials.equip(outbound);
+      if (!equipped) return this.#leave(request);
+      if (equipped.kind === "unsendable") return this.#bury(request, equipped.reason);
+      const outcome = await this.#deliver(request, equipped.request, admission);
+      const refused = outcome.kind === "answered" && outcome.status === 401;
+      // Not more than once: what is refused with a new token as well is answered.
+      if (!refused || renewed || !credentials.refuse(equipped)) return this.#take(request, outcome);
+      const next = await this.#waitForSlot();
+      if (!next) return this.#leave(request);
+      admission = next;
+    }
+  }
+
+  async #deliver(request: PackedRequest, outbound: OutboundRequest, admission: Admission): Promise<Outcome> {
     const { transport, live, figures } = this.#lane;
-    const ageMs = Date.now() - this.#bornAtMs(request);
+    const ageMs = Date.now() - request.capturedAtMs;
     const outcome = await transport.send(outbound);
     if (outcome.kind === "answered") figures.countAnswer(ageMs, outcome.times);
     else if (outcome.kind !== "unsendable" && outcome.kind !== "stopped") figures.count(outcome.kind);
     live.note(outcome, admission);
-    return this.#take(request, outcome);
+    return outcome;
   }
 
   #take(request: PackedRequest, outcome: Outcome): Ended {
     if (outcome.kind === "answered") {
+      const { figures, live } = this.#lane;
+      const denied = outcome.status === 401 || outcome.status === 403;
+      if (denied && sendsCapturedCredentials(live.config, request)) figures.count("answered.expired");
       this.#options.onSettled(request.index, answeredFate(outcome.status));
       return "done";
     }
@@ -320,10 +361,7 @@ class PackReplay {
       const reason = `${outcome.reason}; ${request.method} is not repeated, since the shadow may have acted on it`;
       return this.#bury(request, reason);
     }
-    if (outcome.kind === "stopped") {
-      this.#unsent.push(request);
-      return "stopped";
-    }
+    if (outcome.kind === "stopped") return this.#leave(request);
     if (this.#pack.attempt + 1 >= this.#lane.live.config.attempts) {
       return this.#bury(request, `${outcome.reason} (attempt ${this.#pack.attempt + 1})`);
     }
@@ -331,6 +369,11 @@ class PackReplay {
       this.#delayMs = Math.max(this.#delayMs, outcome.retryAfterMs);
     }
     return this.#tryAgain(request, outcome.reason);
+  }
+
+  #leave(request: PackedRequest): "stopped" {
+    this.#unsent.push(request);
+    return "stopped";
   }
 
   #tryAgain(request: PackedRequest, reason: string): "again" {

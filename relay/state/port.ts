@@ -120,7 +120,8 @@ export interface Jobs {
   listJobs(): Promise<readonly VersionedJob[]>;
   readJob(id: string): Promise<VersionedJob | undefined>;
   /**
-   * Writes what was made of the given version, 0 for a new job; false, and nothing is written, where somebody else was first.
+   * Writes what was made of the given version, 0 for a new job; it has the next number then. False, and nothing is written,
+   * where somebody else was first.
    */
   writeJob(job: Job, version: number): Promise<boolean>;
 }

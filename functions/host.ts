@@ -7,6 +7,7 @@ import { TargetCredentials } from "../relay/credentials/target-credentials.ts";
 import { FigureBook } from "../relay/figure-book.ts";
 import { LiveTarget } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
+import { hasJobMark } from "../relay/message.ts";
 import { Pacer } from "../relay/pacer.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";
 import { createLane, type Lane } from "../relay/replay.ts";
@@ -17,6 +18,7 @@ import { CaptureUpkeep } from "./capture-upkeep.ts";
 import { createControl } from "./control.ts";
 import { toAccess } from "./control-access.ts";
 import { createFanOut } from "./fanout.ts";
+import { Feeder } from "./feeder.ts";
 import { Poller } from "./poller.ts";
 import { createReplay } from "./replay.ts";
 
@@ -37,6 +39,11 @@ const longestStopMs = 8_000;
 // Figures are a few seconds behind; each time is a write.
 const figuresEveryMs = 5_000;
 const foldEveryMs = 60_000;
+
+// Feeding has its turn each second: that may fail a few times before anything is late.
+const feedAheadMs = 5_000;
+const feedLeaseMs = 6_000;
+const feedMaxWaiting = 30_000;
 
 /**
  * Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used,
@@ -75,6 +82,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   const foldTimer = setInterval(() => stores.state.fold?.().catch(() => {}), foldEveryMs);
   const upkeep = new CaptureUpkeep({ captures: config.captures, archives: stores.archives, log });
   upkeep.start();
+  const feeder = startFeeder(config, stores, live, log);
   log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host replays");
   return {
     pending: 0,
@@ -85,7 +93,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
         log.warn({ event: "cut-off", afterMs: stopMs }, "shadows have not answered; what is under way is handed back");
         closeTransports().catch(() => {});
       }, stopMs);
-      await Promise.all(pollers.map((poller) => poller.stop()));
+      await Promise.all([feeder.stop(), ...pollers.map((poller) => poller.stop())]);
       clearTimeout(timer);
       clearInterval(figuresTimer);
       clearInterval(foldTimer);
@@ -110,7 +118,7 @@ function startPollers({ host, captures }: Config, stores: Stores, lanes: readonl
     const { queue, deadLetters } = queueOf(name);
     const direct = queueOf(name) === ingress;
     const app = createReplay({ lane, queue, deadLetters, ledger, direct, log });
-    return new Poller({ name, queue, app, batch: 1, inFlight, visibilityMs, log });
+    return new Poller({ name, queue, app, batch: 1, inFlight, waits: hasJobMark, visibilityMs, log });
   });
   if (lanes.every(({ live }) => queueOf(live.config.name) === ingress)) return pollers;
   const app = createFanOut({
@@ -124,6 +132,29 @@ function startPollers({ host, captures }: Config, stores: Stores, lanes: readonl
   });
   const fanOut = { name: "ingress", queue: ingress.queue, app, batch: fanOutBatch, inFlight: 1, visibilityMs, log };
   return [new Poller(fanOut), ...pollers];
+}
+
+function startFeeder(
+  { aws }: Config,
+  { state, targets, archives }: Stores,
+  live: readonly LiveTarget[],
+  log: Logger,
+): Feeder {
+  const feeder = new Feeder({
+    jobs: state,
+    ledger: state,
+    targets: live,
+    queueOf: (target) => (targets.get(target) as OpenQueue).queue,
+    archives,
+    lookAheadMs: feedAheadMs,
+    // SQS delays by whole seconds, and a poll may take one.
+    leadMs: aws ? 2_000 : 500,
+    leaseMs: feedLeaseMs,
+    maxWaiting: feedMaxWaiting,
+    log,
+  });
+  feeder.start();
+  return feeder;
 }
 
 async function listen(app: OpenAPIHono, address: ListenAddress): Promise<ServerType> {

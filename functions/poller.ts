@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Hono } from "hono";
 import { type Logger, Throttle } from "../relay/log.ts";
 import type { Delivery, QueueReceiver } from "../relay/queue/port.ts";
+import { Semaphore } from "../relay/semaphore.ts";
 import type { Invocation } from "./batch.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 import { type SqsBatchResponse, toSqsEvent } from "./sqs-event.ts";
@@ -15,10 +16,13 @@ export interface PollerOptions {
   readonly batch: number;
   /** Invocations at once. */
   readonly inFlight: number;
+  /** Messages that mostly wait, by their body: with `batch` 1, up to 64 of them are under way beside the others. */
+  readonly waits?: (body: string) => boolean;
   readonly visibilityMs: number;
   readonly log: Logger;
 }
 
+const maxWaiting = 64;
 const longPollMs = 20_000;
 const pauseAfterErrorMs = 1_000;
 
@@ -27,6 +31,8 @@ export class Poller {
   readonly #options: PollerOptions;
   readonly #stopping = new AbortController();
   readonly #errorLog = new Throttle();
+  readonly #waiting = new Semaphore(maxWaiting);
+  readonly #beside = new Set<Promise<void>>();
   readonly #loops: Promise<void>[];
 
   constructor(options: PollerOptions) {
@@ -38,23 +44,46 @@ export class Poller {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await Promise.all(this.#loops);
+    await Promise.all(this.#beside);
   }
 
   async #loop(): Promise<void> {
-    const { queue, batch, visibilityMs, name, log } = this.#options;
+    const { queue, batch, visibilityMs, waits } = this.#options;
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       try {
         const deliveries = await queue.receive({ max: batch, waitMs: longPollMs, visibilityMs, signal });
-        if (deliveries.length > 0) await this.#invoke(deliveries);
+        if (deliveries.length === 0) continue;
+        if (waits && deliveries.every(({ body }) => waits(body)) && this.#waiting.tryAcquire()) {
+          this.#invokeBeside(deliveries);
+        } else {
+          await this.#invoke(deliveries);
+        }
       } catch (error) {
         if (signal.aborted) return;
-        this.#errorLog.run(Date.now(), (heldBack) =>
-          log.error({ event: "poll-failed", queue: name, reason: (error as Error).message, heldBack }, "trying again"),
-        );
+        this.#complain(error as Error);
         await sleep(pauseAfterErrorMs, undefined, { signal }).catch(() => {});
       }
     }
+  }
+
+  #invokeBeside(deliveries: readonly Delivery[]): void {
+    const invoked: Promise<void> = this.#invoke(deliveries)
+      .catch((error: Error) => {
+        if (!this.#stopping.signal.aborted) this.#complain(error);
+      })
+      .finally(() => {
+        this.#waiting.release();
+        this.#beside.delete(invoked);
+      });
+    this.#beside.add(invoked);
+  }
+
+  #complain({ message }: Error): void {
+    const { name, log } = this.#options;
+    this.#errorLog.run(Date.now(), (heldBack) =>
+      log.error({ event: "poll-failed", queue: name, reason: message, heldBack }, "trying again"),
+    );
   }
 
   async #invoke(deliveries: readonly Delivery[]): Promise<void> {

@@ -7,6 +7,7 @@ import { writeCapture } from "../capture/capture-writer.ts";
 import { maxCaptureMs } from "../capture/object-name.ts";
 import { toPacks } from "../capture/request-packs.ts";
 import type { CapturedRequest } from "../captured-request.ts";
+import type { CaptureConfig } from "../config.ts";
 import { importRequests } from "../exchange/import.ts";
 import { type ImportFormat, importFormats } from "../exchange/imported.ts";
 import { printable } from "../request-text.ts";
@@ -32,10 +33,10 @@ Examples: spoa-relay import shop friday.gor.gz
 The same files again add nothing.`,
     )
     .action(async (name: string, files: readonly string[], flags: ImportFlags, command: Command) => {
-      const { store } = findCapture(flags.config, name, command);
-      const archive = await openArchive(store);
+      const capture = findCapture(flags.config, name, command);
+      const archive = await openArchive(capture.store);
       try {
-        await new Importer(archive, name, flags).run(files);
+        await new Importer(archive, capture, flags).run(files);
       } finally {
         archive.close();
       }
@@ -61,6 +62,7 @@ class Importer {
   readonly #capture: string;
   readonly #flags: ImportFlags;
   readonly #progress = new ProgressLine();
+  readonly #oldestMs: number;
   #held: CapturedRequest[] = [];
   #heldBytes = 0;
   #sequence = 1;
@@ -68,10 +70,12 @@ class Importer {
   #shiftMs: number | undefined;
   #stored = 0;
   #mistakes = 0;
+  #tooOld = 0;
 
-  constructor(archive: Archive, capture: string, flags: ImportFlags) {
+  constructor(archive: Archive, { name, keepMs }: CaptureConfig, flags: ImportFlags) {
     this.#archive = archive;
-    this.#capture = capture;
+    this.#capture = name;
+    this.#oldestMs = Date.now() - keepMs;
     this.#flags = flags;
   }
 
@@ -80,6 +84,10 @@ class Importer {
     await this.#write();
     this.#progress.clear();
     print(`${this.#stored} request(s) are in ${this.#capture}`);
+    if (this.#tooOld > 0) {
+      const advice = "it deletes them; --base-time gives them another time";
+      process.stderr.write(`${this.#tooOld} of them are older than ${this.#capture} keeps requests: ${advice}\n`);
+    }
     if (this.#mistakes === 0) return;
     const text = `${this.#mistakes} could not be read`;
     if (!this.#flags.skipBad) throw new Failure(`${text}; with --skip-bad that is no failure`);
@@ -114,6 +122,7 @@ class Importer {
     if (capturedAtMs < 0 || capturedAtMs > maxCaptureMs) {
       return this.#complain(name, "a request has a time before 1970 or after 9999");
     }
+    if (capturedAtMs < this.#oldestMs) this.#tooOld++;
     this.#held.push({ ...request, index: this.#index++, capturedAtMs });
     this.#heldBytes += request.body.length;
     if (this.#held.length >= maxHeldRequests || this.#heldBytes >= maxHeldBytes) await this.#write();

@@ -140,7 +140,8 @@ const region = z.string().regex(/^[a-z]{2,}(?:-[a-z]+)+-\d+$/, { error: "must be
 const tokenUrl = written(
   (text) => {
     const url = URL.parse(text);
-    const safe = url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname));
+    const safe =
+      url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname.replace(/^\[|\]$/g, "")));
     return url && safe && !url.username && !url.password ? url : undefined;
   },
   "the URL of a token endpoint, https or on this machine, without a password",

@@ -1,4 +1,4 @@
-/** Largest relative error of a percentile, for times from 0.1 ms to the series' longest; what lies outside counts as the nearest. */
+/** Largest relative error of a percentile, from 0.1 ms to the longest of its series; what lies outside counts as the nearest. */
 export const maxRelativeError = 0.05;
 
 /** What is timed. The counters of each have names of their own, so that all of them are kept side by side. */
@@ -27,9 +27,8 @@ const series: Readonly<Record<TimeSeries, SeriesNames>> = {
 };
 
 /**
- * The counter that a time falls into: `l0` for a latency of up to 0.1 ms, `l162` for about 15 minutes, `f…`, `c…` and `a…`
- * for the other series. The names are the same in every process and for ever, so that histograms are merged by adding the
- * counters.
+ * The counter that a time falls into: `l0` for a latency of up to 0.1 ms, `l162` for about 15 minutes; `f…`, `c…` and `a…`
+ * in the other series. Names are the same in every process and for ever, so that histograms are merged by adding counters.
  */
 export function bucketOf(ms: number, of: TimeSeries = "latency"): string {
   const { buckets } = series[of];

@@ -88,6 +88,13 @@ describe("token", () => {
     );
   });
 
+  it.each(["https://login.example", "http://127.0.0.1:1/a?b=c", "http://localhost:1", "http://[::1]:1"])(
+    "may come from %s",
+    (url) => {
+      expect(load(`token: {url: "${url}"}`).targets[0].token?.source).toMatchObject({ kind: "url", url: new URL(url) });
+    },
+  );
+
   it("is refused beside a header of the same name", () => {
     const text = "headers: {set: {authorization: x}}\n    token: {command: [a]}";
 

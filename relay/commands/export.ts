@@ -28,7 +28,7 @@ export function addExport(program: Command): void {
     )
     .option(
       "--target <url>",
-      "address the requests to this origin: their Host header, and the URLs of a HAR",
+      "address requests to this origin: their Host header, URLs of a HAR, and where scripts send",
       parseTarget,
     )
     .option("--redact", "leave out the values of headers that hold credentials")
@@ -61,7 +61,7 @@ interface ExportFlags extends ConfigFlag, RangeFlags, WhereFlag {
 
 async function exportTo(
   requests: AsyncIterable<CapturedRequest>,
-  { format, redact = false, output }: ExportFlags,
+  { format, redact = false, output, target }: ExportFlags,
 ): Promise<void> {
   let skipped = 0;
   const onSkipped = ({ id }: CapturedRequest, reason: string) => {
@@ -75,7 +75,7 @@ async function exportTo(
   const written = file && finished(file);
   written?.catch(() => {});
   try {
-    for await (const piece of exportRequests(format, requests, { redact, onSkipped })) {
+    for await (const piece of exportRequests(format, requests, { redact, onSkipped, ...(target && { target }) })) {
       if (file?.errored) break;
       if (!stream.write(piece)) await Promise.race([once(stream, "drain"), ...(written ? [written] : [])]);
     }

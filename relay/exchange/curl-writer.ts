@@ -8,7 +8,7 @@ const curlHeaders = ["host", "user-agent", "accept"];
 
 /**
  * A POSIX shell script that sends the requests one after the other with curl (7.55 or later) to the address that is its
- * first argument, and prints the status of each. What belongs to the connection is left out, see `isReservedHeader`; the
+ * first argument, or to `target`, and prints the status of each. What belongs to the connection is left out, see `isReservedHeader`; the
  * Host header goes first and in curl's spelling.
  */
 export async function* writeCurl(
@@ -24,11 +24,13 @@ export async function* writeCurl(
 }
 
 function preamble(options: ExportOptions): string {
+  const { target } = options;
+  const usage = 'if [ $# -ne 1 ]; then echo "usage: $0 http://HOST[:PORT]" >&2; exit 2; fi';
   return [
     "#!/bin/sh",
     "# Written by spoa-relay. Run it with the address of a server: sh requests.sh http://localhost:8080",
     `# ${credentialsNote(options)}`,
-    'if [ $# -ne 1 ]; then echo "usage: $0 http://HOST[:PORT]" >&2; exit 2; fi',
+    target ? `[ $# -gt 0 ] || set -- ${quote(target.origin)}` : usage,
     "target=$1",
     "send() {",
     "  curl --disable --silent --show-error --http1.1 --globoff --path-as-is --output /dev/null \\",

@@ -8,6 +8,8 @@ export const exportFormats: readonly ExportFormat[] = ["goreplay", "har", "k6", 
 export interface ExportOptions {
   /** Writes `redacted` instead of the values of headers that by their name hold credentials. */
   readonly redact?: boolean;
+  /** Origin that a script sends to where it is told no other, and that the URLs of a HAR name. */
+  readonly target?: URL;
   /** Is told of every request that the format cannot hold, and why. */
   readonly onSkipped?: (request: CapturedRequest, reason: string) => void;
 }

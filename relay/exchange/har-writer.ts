@@ -21,15 +21,15 @@ export async function* writeHar(
   yield Buffer.from(`{"log":${log.slice(0, -1)},"entries":[`);
   let separator = "\n";
   for await (const captured of requests) {
-    yield Buffer.from(`${separator}${JSON.stringify(toEntry(toExported(captured, options)))}`);
+    yield Buffer.from(`${separator}${JSON.stringify(toEntry(toExported(captured, options), options))}`);
     separator = ",\n";
   }
   yield Buffer.from("\n]}}\n");
 }
 
-function toEntry(request: CapturedRequest): object {
+function toEntry(request: CapturedRequest, options: ExportOptions): object {
   const { capturedAtMs, method, path, version, headers, body, id, src, bodyState, primary } = request;
-  const url = toUrl(request);
+  const url = toUrl(request, options);
   const postData = toPostData(request);
   const timeMs = primary?.timeMs ?? 0;
   const untimed = primary !== undefined && primary.timeMs === undefined;
@@ -66,9 +66,10 @@ function toEntry(request: CapturedRequest): object {
 }
 
 /** HAR wants an absolute URI; the scheme is the one that a proxy in front has noted. */
-function toUrl({ path, headers }: CapturedRequest): string {
-  const host = headerOf(headers, "host") ?? "";
-  const scheme = headerOf(headers, "x-forwarded-proto") === "https" ? "https" : "http";
+function toUrl({ path, headers }: CapturedRequest, { target }: ExportOptions): string {
+  const host = target?.host ?? headerOf(headers, "host") ?? "";
+  const secure = target ? target.protocol === "https:" : headerOf(headers, "x-forwarded-proto") === "https";
+  const scheme = secure ? "https" : "http";
   const origin = `${scheme}://${/^(?:[\w.-]+|\[[\d:a-f]+\])(?::\d+)?$/i.test(host) ? host : "unknown.invalid"}`;
   const url = origin + (path.startsWith("/") ? "" : "/") + path.replace(noUriByte, percentEncode);
   return URL.canParse(url) ? url : `http://unknown.invalid${url.slice(origin.length)}`;

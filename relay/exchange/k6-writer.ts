@@ -36,13 +36,14 @@ export async function* writeK6(
 }
 
 function preamble(options: ExportOptions): string {
-  return `// Written by spoa-relay. Run it with: k6 run -e TARGET=http://localhost:8080 -e SPEED=1 requests.js
+  const origin = options.target?.origin ?? "http://localhost:8080";
+  return `// Written by spoa-relay. Run it with: k6 run -e TARGET=${origin} -e SPEED=1 requests.js
 // ${credentialsNote(options)}
 import encoding from "k6/encoding";
 import http from "k6/http";
 import { sleep } from "k6";
 
-const target = (__ENV.TARGET || "http://localhost:8080").replace(/\\/$/, "");
+const target = (__ENV.TARGET || ${JSON.stringify(origin)}).replace(/\\/$/, "");
 const speed = Number(__ENV.SPEED || 0);
 
 export const options = { vus: 1, iterations: 1, discardResponseBodies: true };

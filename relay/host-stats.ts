@@ -1,4 +1,5 @@
 import type { TargetConfig } from "./config.ts";
+import { jobIdOf } from "./job/job.ts";
 import { whyHeld } from "./live-target.ts";
 import { type OpenQueue, QueueError, type QueueFigures } from "./queue/port.ts";
 import { captureKeyPrefix, type Fate } from "./state/port.ts";
@@ -13,6 +14,15 @@ export interface HostStats {
   readonly targets: Readonly<Record<string, TargetStats>>;
   /** By the name of the capture; of those that packs were fanned out with. What waits for one is in the ingress queue. */
   readonly captures?: Readonly<Record<string, CaptureStats>>;
+  /** By the id of the replay job; of those that anything was fed of. What waits for them is in the queues of their targets. */
+  readonly jobs?: Readonly<Record<string, JobStats>>;
+}
+
+export interface JobStats {
+  /** Requests, and packs of them, that were put into the target's queue. */
+  readonly enqueued: number;
+  readonly packs: number;
+  readonly fates: Readonly<Record<Fate, number>>;
 }
 
 export interface CaptureStats {
@@ -114,6 +124,11 @@ export async function readHostStats(
       ];
     }),
   );
+  const agents = ledger.agents.filter(({ agent }) => jobIdOf(agent) === undefined);
+  const jobs = ledger.agents.flatMap(({ agent, packs }): [string, JobStats][] => {
+    const [id, figures] = [jobIdOf(agent), ledger.targets.get(agent)];
+    return id === undefined || !figures ? [] : [[id, { ...figures, packs }]];
+  });
   const captures = [...ledger.targets]
     .filter(([name]) => name.startsWith(captureKeyPrefix))
     .map(([name, stats]) => [name.slice(captureKeyPrefix.length), stats] as const);
@@ -125,13 +140,14 @@ export async function readHostStats(
       ...(deadRequests !== undefined && { deadLettered: deadRequests }),
       ...(expiredRequests !== undefined && { expired: expiredRequests }),
     },
-    agents: ledger.agents.map(({ agent, requests: arrived, packs, lastSequence }) => ({
+    agents: agents.map(({ agent, requests: arrived, packs, lastSequence }) => ({
       agent,
       requests: arrived,
       packs,
       missingPacks: lastSequence - packs,
     })),
     targets: Object.fromEntries(byTarget),
+    ...(jobs.length > 0 && { jobs: Object.fromEntries(jobs) }),
     ...(captures.length > 0 && { captures: Object.fromEntries(captures) }),
   };
 }

@@ -14,7 +14,7 @@ import { createLane, type Lane } from "../relay/replay.ts";
 import { openStores, type Stores } from "../relay/stores.ts";
 import { Transport } from "../relay/transport.ts";
 import { createSinks } from "./capture-sink.ts";
-import { CaptureUpkeep } from "./capture-upkeep.ts";
+import { CaptureUpkeepThread } from "./capture-upkeep-thread.ts";
 import { createControl } from "./control.ts";
 import { toAccess } from "./control-access.ts";
 import { createFanOut } from "./fanout.ts";
@@ -80,8 +80,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   const figuresTimer = setInterval(flushFigures, figuresEveryMs);
   // Whoever else does it, too: it may be the schedule in Lambda, or nobody.
   const foldTimer = setInterval(() => stores.state.fold?.().catch(() => {}), foldEveryMs);
-  const upkeep = new CaptureUpkeep({ captures: config.captures, archives: stores.archives, log });
-  upkeep.start();
+  const upkeep = new CaptureUpkeepThread({ captures: config.captures, log: config.log }, log);
   const feeder = startFeeder(config, stores, live, log);
   log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host replays");
   return {

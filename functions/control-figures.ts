@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { type FiguresAnswer, type MinuteCounts, statusClasses } from "../relay/control-answers.ts";
-import { percentiles } from "../relay/latency-histogram.ts";
+import { percentiles, type TimeSeries } from "../relay/latency-histogram.ts";
 import type { MinuteFigures } from "../relay/state/port.ts";
 import type { ControlDeps } from "./control.ts";
 import { json } from "./control-json.ts";
@@ -39,7 +39,6 @@ function toFigures(target: string, minutes: readonly MinuteFigures[], fromMs: nu
 }
 
 function toCounts(counts: ReadonlyMap<string, number>): MinuteCounts {
-  const [p50, p90, p99] = percentiles(counts, [0.5, 0.9, 0.99]);
   const answered = statusClasses.map((name) => [name, counts.get(`answered.${name}`) ?? 0]);
   return {
     answered: Object.fromEntries(answered) as MinuteCounts["answered"],
@@ -47,8 +46,26 @@ function toCounts(counts: ReadonlyMap<string, number>): MinuteCounts {
       (typeof counters)[number],
       number
     >),
-    ...(p50 !== undefined && p90 !== undefined && p99 !== undefined && { latencyMs: { p50, p90, p99 } }),
+    expiredCredentials: counts.get("answered.expired") ?? 0,
+    ...toTimes("latencyMs", "latency", counts),
+    ...toTimes("shadowMs", "firstByte", counts),
+    ...toTimes("networkMs", "connect", counts),
+    ...toTimes("ageMs", "age", counts),
   };
+}
+
+type Times = "latencyMs" | "shadowMs" | "networkMs" | "ageMs";
+
+function toTimes(name: Times, series: TimeSeries, counts: ReadonlyMap<string, number>): Pick<MinuteCounts, Times> {
+  const [p50, p90, p99] = percentiles(counts, [0.5, 0.9, 0.99], series);
+  return p50 !== undefined && p90 !== undefined && p99 !== undefined ? { [name]: { p50, p90, p99 } } : {};
+}
+
+function times(description: string) {
+  return z
+    .object({ p50: z.number(), p90: z.number(), p99: z.number() })
+    .optional()
+    .describe(`${description}; within 5 %, absent where there were none`);
 }
 
 const counted = {
@@ -60,10 +77,13 @@ const counted = {
   skipped: z.int(),
   filtered: z.int(),
   sampledOut: z.int(),
-  latencyMs: z
-    .object({ p50: z.number(), p90: z.number(), p99: z.number() })
-    .optional()
-    .describe("Of the answers, within 5 %; absent where there were none"),
+  expiredCredentials: z
+    .int()
+    .describe("Of the 4xx: 401 or 403 to requests that went out with the credentials they were captured with"),
+  latencyMs: times("Of the answers, from the moment a request could leave to the end"),
+  shadowMs: times("Of the answers, from the request being written to the headers of its answer"),
+  networkMs: times("Of the connections that were opened"),
+  ageMs: times("From the capture of the requests that were answered to their sending"),
 };
 
 const getFigures = createRoute({

@@ -64,6 +64,11 @@ export const ledgerSchema = z
       .readonly()
       .describe("By agent and run"),
     targets: z.record(z.string(), targetStatsSchema),
+    jobs: z
+      .record(z.string(), z.object({ enqueued: z.int(), packs: z.int(), fates: fatesSchema }))
+      .optional()
+      .describe("Replay jobs by their ids: what they have put into the queues of their targets"),
+    captures: z.record(z.string(), z.object({ enqueued: z.int(), fates: fatesSchema })).optional(),
   })
   .openapi("Ledger");
 

@@ -8,14 +8,17 @@ import type { Pack } from "../relay/pack.ts";
 import type { Delivery, OutgoingMessage, QueueSender } from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
 import { type Share, shareOf } from "../relay/share.ts";
-import { type Ledger, StateError } from "../relay/state/port.ts";
+import { captureKey, type Fate, type Ledger, type Settlement, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
+import type { CaptureSink, CaptureTurn, CaptureVerdict } from "./capture-sink.ts";
 import { StatePatience } from "./state-patience.ts";
+import { parseUncaptured, toUncaptured, type Uncaptured } from "./uncaptured.ts";
 
 export interface FanOutDeps {
   readonly targets: readonly LiveTarget[];
   readonly queueOf: (target: string) => QueueSender;
-  /** Where packs go back to that cannot be fanned out now. */
+  readonly captures: readonly CaptureSink[];
+  /** Where packs go back to that cannot be fanned out, or captured, now. */
   readonly ingress: QueueSender;
   /** Where packs end that cannot be decoded. */
   readonly deadLetters: QueueSender;
@@ -29,15 +32,29 @@ const none: ReadonlySet<string> = new Set();
 // How long a pack waits for a state store that does not answer.
 const afterFailureMs = 30_000;
 
-/** Takes packs from the ingress queue and puts each target's share into the target's own queue. */
+/**
+ * Takes packs from the ingress queue, puts each target's share into the target's own queue and each capture's into its
+ * archive. A capture that cannot keep its share gets it again later, and by itself.
+ */
 export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
   const patience = new StatePatience("fan-out", deps.log);
-  return createBatchApp(deps.log, (delivery, invocation) => fanOut(deps, patience, delivery, invocation));
+  return createBatchApp(deps.log, async (delivery, invocation) => {
+    // Before anything is awaited: all of a batch is announced before the first of it is brought.
+    const turns = new Map(deps.captures.map((sink) => [sink.name, sink.announce()]));
+    try {
+      return await fanOut(deps, patience, turns, delivery, invocation);
+    } finally {
+      for (const turn of turns.values()) turn.leave();
+    }
+  });
 }
+
+type Turns = ReadonlyMap<string, CaptureTurn>;
 
 async function fanOut(
   deps: FanOutDeps,
   patience: StatePatience,
+  turns: Turns,
   delivery: Delivery,
   invocation: Required<Invocation>,
 ): Promise<Handled> {
@@ -48,6 +65,8 @@ async function fanOut(
     await sendAll(deadLetters, [poisonMessage(delivery, pack.message)]);
     return "done";
   }
+  const uncaptured = parseUncaptured(delivery.body);
+  if (uncaptured) return captureAgain(deps, patience, turns, delivery, pack, uncaptured, invocation);
   try {
     await patience.run(invocation, () => Promise.all(targets.map((target) => target.refresh())));
   } catch (error) {
@@ -65,23 +84,74 @@ async function fanOut(
   const sent = await Promise.allSettled(
     shares.map(({ name, share }) => sendAll(queueOf(name), toMessages(delivery, pack, share))),
   );
+  // Also of one that comes again: what an archive has twice is read once.
+  const verdicts = await capture(turns, pack);
   // Behind the sending: a pack that is noted as fanned out must not be missing in a queue.
-  const settlements = new Map(
-    shares
-      .filter((_, i) => sent[i].status === "fulfilled")
-      .map(({ name, share: { settlement } }) => [name, settlement]),
-  );
+  const delivered = shares.filter((_, i) => sent[i].status === "fulfilled");
+  const settlements = new Map<string, Settlement>([
+    ...delivered.map(({ name, share }) => [name, share.settlement] as const),
+    ...Array.from(verdicts, ([name, { settlement }]) => [captureKey(name), settlement] as const),
+  ]);
   if (settlements.size > 0) {
     await patience.run(invocation, () =>
       ledger.recordFanOut({ pack: id, agent, sequence, requests: pack.requests.length, targets: settlements }),
     );
-    for (const [name, settlement] of settlements) {
-      for (const fate of settlement.values()) figures?.get(name)?.count(fate);
+    for (const { name, share } of delivered) {
+      for (const fate of share.settlement.values()) figures?.get(name)?.count(fate);
     }
   }
+  await sendUncaptured(deps, delivery, pack, verdicts, 1);
   const failed = sent.find((result) => result.status === "rejected");
   if (failed) throw failed.reason;
   return "done";
+}
+
+/** For a pack that the targets have got. */
+async function captureAgain(
+  deps: FanOutDeps,
+  patience: StatePatience,
+  turns: Turns,
+  delivery: Delivery,
+  pack: Pack,
+  { captures, tries }: Uncaptured,
+  invocation: Required<Invocation>,
+): Promise<Handled> {
+  const wanted = new Map([...turns].filter(([name]) => captures.includes(name)));
+  for (const [name, turn] of turns) if (!wanted.has(name)) turn.leave();
+  const verdicts = new Map(await capture(wanted, pack));
+  for (const name of captures) if (!wanted.has(name)) verdicts.set(name, skipAll(pack));
+  await patience.run(invocation, async () => {
+    for (const [name, { kept, settlement }] of verdicts) {
+      if (kept) await deps.ledger.settle(captureKey(name), pack.id, settlement);
+    }
+  });
+  await sendUncaptured(deps, delivery, pack, verdicts, tries + 1);
+  return "done";
+}
+
+async function capture(turns: Turns, pack: Pack): Promise<ReadonlyMap<string, CaptureVerdict>> {
+  return new Map(await Promise.all(Array.from(turns, async ([name, turn]) => [name, await turn.bring(pack)] as const)));
+}
+
+/** What becomes of requests that waited for a capture that is not configured any more. */
+function skipAll({ requests }: Pack): CaptureVerdict {
+  return { kept: true, settlement: new Map<number, Fate>(requests.map(({ index }) => [index, "skipped"])) };
+}
+
+async function sendUncaptured(
+  { ingress }: FanOutDeps,
+  delivery: Delivery,
+  pack: Pack,
+  verdicts: ReadonlyMap<string, CaptureVerdict>,
+  tries: number,
+): Promise<void> {
+  const left = [...verdicts].filter(([, { kept }]) => !kept);
+  if (left.length === 0) return;
+  const requests = pack.requests.filter(({ index }) => left.some(([, { settlement }]) => !settlement.has(index)));
+  const uncaptured = { captures: left.map(([name]) => name), tries };
+  for (const message of toUncaptured(delivery, pack, requests, uncaptured, ingress.maxMessageBytes)) {
+    await sendAll(ingress, [message]);
+  }
 }
 
 function toMessages(delivery: Delivery, pack: Pack, { requests }: Share): readonly OutgoingMessage[] {

@@ -3,19 +3,24 @@ import { lstatSync, unlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { assertAuthorities, type Config } from "../relay/config.ts";
+import { assertReplayable, type Config } from "../relay/config.ts";
 import type { ListenAddress } from "../relay/config-schema.ts";
+import { TargetCredentials } from "../relay/credentials/target-credentials.ts";
 import { FigureBook } from "../relay/figure-book.ts";
 import { LiveTarget } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
+import { hasJobMark } from "../relay/message.ts";
 import { Pacer } from "../relay/pacer.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";
 import { createLane, type Lane, resizeLane } from "../relay/replay.ts";
 import { openStores, type Stores } from "../relay/stores.ts";
 import { Transport } from "../relay/transport.ts";
+import { createSinks } from "./capture-sink.ts";
+import { CaptureUpkeepThread } from "./capture-upkeep-thread.ts";
 import { createControl } from "./control.ts";
 import { toAccess } from "./control-access.ts";
 import { createFanOut } from "./fanout.ts";
+import { Feeder } from "./feeder.ts";
 import { Poller } from "./poller.ts";
 import { createReplay } from "./replay.ts";
 
@@ -38,13 +43,19 @@ const figuresEveryMs = 5_000;
 const foldEveryMs = 60_000;
 const refreshEveryMs = 1_000;
 
+// Feeding has its turn each second: that may fail a few times before anything is late.
+const feedAheadMs = 5_000;
+const feedLeaseMs = 6_000;
+const feedMaxWaiting = 30_000;
+
 /**
- * Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used.
+ * Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used,
+ * and where an environment variable is missing.
  *
  * @param stopMs how long `stop` waits for answers, in milliseconds
  */
 export async function startHost(config: Config, log: Logger, stopMs = longestStopMs): Promise<RunningHost> {
-  assertAuthorities(config);
+  assertReplayable(config);
   const stores = await openStores(config);
   const live = config.targets.map((target) => new LiveTarget(target, stores.state));
   const lanes = live.map((target) =>
@@ -53,6 +64,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
       transport: new Transport(target.config),
       pacer: new Pacer(target.config.name, target, stores.state),
       figures: new FigureBook(target.config.name, stores.state),
+      credentials: TargetCredentials.of(target.config, log),
     }),
   );
   let admin: ServerType;
@@ -79,6 +91,8 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   }, refreshEveryMs);
   // Whoever else does it, too: it may be the schedule in Lambda, or nobody.
   const foldTimer = setInterval(() => stores.state.fold?.().catch(() => {}), foldEveryMs);
+  const upkeep = new CaptureUpkeepThread({ captures: config.captures, log: config.log }, log);
+  const feeder = startFeeder(config, stores, live, log);
   log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host replays");
   return {
     pending: 0,
@@ -89,11 +103,12 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
         log.warn({ event: "cut-off", afterMs: stopMs }, "shadows have not answered; what is under way is handed back");
         closeTransports().catch(() => {});
       }, stopMs);
-      await Promise.all(pollers.map((poller) => poller.stop()));
+      await Promise.all([feeder.stop(), ...pollers.map((poller) => poller.stop())]);
       clearTimeout(timer);
       clearInterval(figuresTimer);
       clearInterval(foldTimer);
       clearInterval(refreshTimer);
+      await upkeep.stop();
       await closeTransports();
       await flushFigures();
       admin.close();
@@ -105,7 +120,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
 }
 
 /** One for each target, and one for the fan-out where any target has a queue of its own. */
-function startPollers({ host }: Config, stores: Stores, lanes: readonly Lane[], log: Logger): Poller[] {
+function startPollers({ host, captures }: Config, stores: Stores, lanes: readonly Lane[], log: Logger): Poller[] {
   const { visibilityMs, inFlight } = host;
   const { ingress, state: ledger } = stores;
   const queueOf = (target: string) => stores.targets.get(target) as OpenQueue;
@@ -114,12 +129,13 @@ function startPollers({ host }: Config, stores: Stores, lanes: readonly Lane[], 
     const { queue, deadLetters } = queueOf(name);
     const direct = queueOf(name) === ingress;
     const app = createReplay({ lane, queue, deadLetters, ledger, direct, log });
-    return new Poller({ name, queue, app, batch: 1, inFlight, visibilityMs, log });
+    return new Poller({ name, queue, app, batch: 1, inFlight, waits: hasJobMark, visibilityMs, log });
   });
   if (lanes.every(({ live }) => queueOf(live.config.name) === ingress)) return pollers;
   const app = createFanOut({
     targets: lanes.map(({ live }) => live),
     queueOf: (target) => queueOf(target).queue,
+    captures: createSinks(captures, stores.archives, log),
     ingress: ingress.queue,
     deadLetters: ingress.deadLetters,
     ledger,
@@ -128,6 +144,29 @@ function startPollers({ host }: Config, stores: Stores, lanes: readonly Lane[], 
   });
   const fanOut = { name: "ingress", queue: ingress.queue, app, batch: fanOutBatch, inFlight: 1, visibilityMs, log };
   return [new Poller(fanOut), ...pollers];
+}
+
+function startFeeder(
+  { aws }: Config,
+  { state, targets, archives }: Stores,
+  live: readonly LiveTarget[],
+  log: Logger,
+): Feeder {
+  const feeder = new Feeder({
+    jobs: state,
+    ledger: state,
+    targets: live,
+    queueOf: (target) => (targets.get(target) as OpenQueue).queue,
+    archives,
+    lookAheadMs: feedAheadMs,
+    // SQS delays by whole seconds, and a poll may take one.
+    leadMs: aws ? 2_000 : 500,
+    leaseMs: feedLeaseMs,
+    maxWaiting: feedMaxWaiting,
+    log,
+  });
+  feeder.start();
+  return feeder;
 }
 
 async function listen(app: OpenAPIHono, address: ListenAddress): Promise<ServerType> {

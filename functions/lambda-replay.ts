@@ -1,5 +1,6 @@
-import { assertAuthorities } from "../relay/config.ts";
+import { assertReplayable } from "../relay/config.ts";
 import { ConfigError } from "../relay/config-text.ts";
+import { TargetCredentials } from "../relay/credentials/target-credentials.ts";
 import { FigureBook } from "../relay/figure-book.ts";
 import { Pacer } from "../relay/pacer.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";
@@ -16,11 +17,11 @@ const freshMs = 500;
 
 /**
  * The replay of `RELAY_TARGET` in Lambda, for the event source mapping of the target's queue. Throws as `openLambdaPlace`,
- * and where there is no such target or its certificate authority cannot be used.
+ * and where there is no such target, its certificate authority cannot be used or an environment variable is missing.
  */
 export async function openReplay(env: Environment): Promise<LambdaHandler> {
   const { config, stores, targets, log } = await openLambdaPlace(env);
-  assertAuthorities(config);
+  assertReplayable(config);
   const live = targets.find((target) => target.config.name === env.RELAY_TARGET);
   if (!live) {
     const names = targets.map((target) => target.config.name).join(", ");
@@ -31,9 +32,10 @@ export async function openReplay(env: Environment): Promise<LambdaHandler> {
   const direct = stores.targets.get(name) === stores.ingress;
   const pacer = new Pacer(name, live, stores.state);
   const figures = new FigureBook(name, stores.state);
+  const credentials = TargetCredentials.of(live.config, log);
   const connect = () => {
     const transport = new Transport(live.config);
-    const lane = createLane({ live, transport, pacer, figures });
+    const lane = createLane({ live, transport, pacer, figures, credentials });
     const app = createReplay({ lane, queue, deadLetters, ledger: stores.state, direct, log });
     return { app, transport };
   };

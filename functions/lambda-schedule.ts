@@ -1,22 +1,47 @@
+import type { OpenQueue } from "../relay/queue/port.ts";
+import { CaptureUpkeep } from "./capture-upkeep.ts";
 import { EventSourceMappings, parseMappings } from "./event-source-mapping.ts";
+import { Feeder } from "./feeder.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
 import { type Environment, openLambdaPlace } from "./lambda-place.ts";
 import { createSchedule } from "./schedule.ts";
+
+// It is called each minute: one call may fail before anything is late.
+const feedAheadMs = 120_000;
+// SQS delays by whole seconds, and a function may have to be started.
+const feedLeadMs = 2_000;
+const feedLeaseMs = 30_000;
+const feedMaxWaiting = 500_000;
 
 /**
  * The schedule in Lambda. `RELAY_MAPPINGS` is a JSON object with the UUID of each target's event source mapping by the
  * target's name. Throws as `openLambdaPlace`, and where that cannot be read or names what is no target.
  */
 export async function openSchedule(env: Environment): Promise<LambdaHandler> {
-  const { config, stores, log } = await openLambdaPlace(env);
+  const { config, stores, targets: live, log } = await openLambdaPlace(env);
   const { targets } = config;
   const { state } = stores;
+  const feeder = new Feeder({
+    jobs: state,
+    ledger: state,
+    targets: live,
+    queueOf: (target) => (stores.targets.get(target) as OpenQueue).queue,
+    archives: stores.archives,
+    lookAheadMs: feedAheadMs,
+    leadMs: feedLeadMs,
+    leaseMs: feedLeaseMs,
+    maxWaiting: feedMaxWaiting,
+    log,
+  });
+  const upkeep = new CaptureUpkeep({ captures: config.captures, archives: stores.archives, log });
   const app = createSchedule({
     targets,
     controls: state,
     switches: new EventSourceMappings(),
     mappings: parseMappings(env.RELAY_MAPPINGS, targets),
     fold: async () => state.fold?.(),
+    feed: (signal) => feeder.run(signal),
+    upkeep: () => upkeep.run(),
     log,
   });
   return toLambdaHandler(app, { log });

@@ -1,6 +1,7 @@
 import type { Registry } from "prom-client";
 import type { HostStats, TargetStats } from "../relay/host-stats.ts";
 import { byLabel, MetricSet, type ReadSamples, type Sample, single } from "../relay/metric-set.ts";
+import { type Fate, fates } from "../relay/state/port.ts";
 
 /** All figures of a host for Prometheus, read when they are scraped. The requests' come from the ledger and survive restarts. */
 export function createHostMetrics(readStats: () => Promise<HostStats>): Registry {
@@ -69,6 +70,23 @@ export function createHostMetrics(readStats: () => Promise<HostStats>): Registry
     "fate",
     "class",
   ]);
+  metrics.counter(
+    "capture_enqueued_requests_total",
+    "Requests fanned out: the sum of all fates, and those that wait in the ingress queue until the archive is back",
+    from(({ captures = {} }) =>
+      byLabel(
+        "capture",
+        Object.entries(captures).map(([name, { enqueued }]) => [name, enqueued]),
+      ),
+    ),
+    ["capture"],
+  );
+  metrics.counter(
+    "capture_requests_total",
+    "Requests by what became of them: captured, filtered, sampled_out, or skipped",
+    from(capturedRequests),
+    ["capture", "fate"],
+  );
   metrics.gauge(
     "target_waiting_packs",
     "Packs that wait for the target",
@@ -95,6 +113,15 @@ export function createHostMetrics(readStats: () => Promise<HostStats>): Registry
     ["target"],
   );
 
+  metrics.counter(
+    "job_fed_requests_total",
+    "Requests that replay jobs have put into the queues of their targets",
+    from(({ jobs = {} }) => single(Object.values(jobs).reduce((total, { enqueued }) => total + enqueued, 0))),
+  );
+  metrics.counter("job_requests_total", "Requests of replay jobs by what became of them", from(replayedRequests), [
+    "fate",
+    "class",
+  ]);
   metrics.gauge(
     "target_rate_limit",
     "Requests a second that the target may get, as configured or changed since; +Inf where there is no limit",
@@ -125,12 +152,34 @@ export function createHostMetrics(readStats: () => Promise<HostStats>): Registry
 function settledRequests({ targets }: HostStats): readonly Sample[] {
   return Object.entries(targets).flatMap(([target, { fates }]) =>
     Object.entries(fates)
-      .filter(([fate]) => fate !== "deadLettered")
+      .filter(([fate]) => fate !== "deadLettered" && fate !== "captured" && fate !== "cancelled")
       .map(([name, value]) => {
         const [fate, statusClass = ""] = name.split(".");
         return { labels: { target, fate: fate === "sampledOut" ? "sampled_out" : fate, class: statusClass }, value };
       }),
   );
+}
+
+/** Jobs come and go: a series each would stay behind for ever. */
+function replayedRequests({ jobs = {} }: HostStats): readonly Sample[] {
+  return fates
+    .filter((fate) => fate !== "deadLettered" && !notOfJobs.includes(fate))
+    .map((name) => {
+      const [fate, statusClass = ""] = name.split(".");
+      const value = Object.values(jobs).reduce((total, job) => total + job.fates[name], 0);
+      return { labels: { fate, class: statusClass }, value };
+    });
+}
+
+const notOfJobs: readonly Fate[] = ["filtered", "sampledOut", "captured"];
+
+function capturedRequests({ captures = {} }: HostStats): readonly Sample[] {
+  return Object.entries(captures).flatMap(([capture, { fates }]) => [
+    { labels: { capture, fate: "captured" }, value: fates.captured },
+    { labels: { capture, fate: "filtered" }, value: fates.filtered },
+    { labels: { capture, fate: "sampled_out" }, value: fates.sampledOut },
+    { labels: { capture, fate: "skipped" }, value: fates.skipped },
+  ]);
 }
 
 // All runs of an agent together: with a series each, every restart would leave one behind for ever.

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Hono } from "hono";
 import { type Logger, Throttle } from "../relay/log.ts";
 import type { Delivery, QueueReceiver } from "../relay/queue/port.ts";
+import { Semaphore } from "../relay/semaphore.ts";
 import type { Invocation } from "./batch.ts";
 import { BatchedDeletes } from "./batched-deletes.ts";
 import { retryDelayMs } from "./retry-delay.ts";
@@ -16,10 +17,13 @@ export interface PollerOptions {
   readonly batch: number;
   /** Invocations at once. */
   readonly inFlight: number;
+  /** Messages that mostly wait, by their body: with `batch` 1, up to 64 of them are under way beside the others. */
+  readonly waits?: (body: string) => boolean;
   readonly visibilityMs: number;
   readonly log: Logger;
 }
 
+const maxWaiting = 64;
 const longPollMs = 20_000;
 // What SQS hands out in one call at most.
 const longestReceive = 10;
@@ -35,6 +39,8 @@ export class Poller {
   readonly #stopping = new AbortController();
   readonly #errorLog = new Throttle();
   readonly #invocations = new Set<Promise<void>>();
+  readonly #waiting = new Semaphore(maxWaiting);
+  readonly #beside = new Set<Promise<void>>();
   readonly #ended: Promise<void>;
 
   constructor(options: PollerOptions) {
@@ -57,20 +63,24 @@ export class Poller {
       while (this.#invocations.size > inFlight / 2) await Promise.race(this.#invocations);
       await this.#attempt(() => this.#receive(inFlight - this.#invocations.size));
     }
-    await Promise.all(this.#invocations);
+    await Promise.all([...this.#invocations, ...this.#beside]);
   }
 
-  /** Starts up to `places` invocations. */
+  /** Starts up to `places` invocations; those that only wait take none. */
   async #receive(places: number): Promise<void> {
-    const { queue, batch, visibilityMs } = this.#options;
+    const { queue, batch, visibilityMs, waits } = this.#options;
     const { signal } = this.#stopping;
     const max = Math.min(longestReceive, places * batch);
     const deliveries = await queue.receive({ max, waitMs: longPollMs, visibilityMs, signal });
     for (let at = 0; at < deliveries.length; at += batch) {
-      const invocation = this.#attempt(() => this.#invoke(deliveries.slice(at, at + batch))).finally(() => {
-        this.#invocations.delete(invocation);
+      const invoked = deliveries.slice(at, at + batch);
+      const beside = waits !== undefined && invoked.every(({ body }) => waits(body)) && this.#waiting.tryAcquire();
+      const running = beside ? this.#beside : this.#invocations;
+      const invocation = this.#attempt(() => this.#invoke(invoked)).finally(() => {
+        if (beside) this.#waiting.release();
+        running.delete(invocation);
       });
-      this.#invocations.add(invocation);
+      running.add(invocation);
     }
   }
 

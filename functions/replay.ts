@@ -1,15 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Hono } from "hono";
 import { DecodeError } from "../relay/decode-error.ts";
+import { jobKey } from "../relay/job/job.ts";
+import { JobGate } from "../relay/job/job-gate.ts";
+import { JobWatch } from "../relay/job/job-watch.ts";
 import { KeyTurns } from "../relay/key-turns.ts";
 import type { Logger } from "../relay/log.ts";
-import { poisonMessage, readMessage, shareMessage } from "../relay/message.ts";
-import type { Pack, PackedRequest } from "../relay/pack.ts";
+import { type MessagePack, poisonMessage, readMessage, shareMessage } from "../relay/message.ts";
+import type { PackedRequest } from "../relay/pack.ts";
 import type { Delivery, QueueSender } from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
 import { type Lane, type ReplayResult, replayPack } from "../relay/replay.ts";
 import { shareOf } from "../relay/share.ts";
-import { type Fate, type Ledger, StateError } from "../relay/state/port.ts";
+import { type Fate, type Jobs, type Ledger, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import { FateNotes } from "./fate-notes.ts";
 import { StatePatience } from "./state-patience.ts";
@@ -19,7 +22,7 @@ export interface ReplayDeps {
   /** The queue that the packs come from, for requests that are tried again later. */
   readonly queue: QueueSender;
   readonly deadLetters: QueueSender;
-  readonly ledger: Ledger;
+  readonly ledger: Ledger & Pick<Jobs, "readJob">;
   /** Whether the packs come straight from the agents, so that no fan-out has noted them and taken the target's sample. */
   readonly direct?: boolean;
   readonly log: Logger;
@@ -38,9 +41,10 @@ const patientRetryMs = 1_000;
 export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   const patience = new StatePatience(deps.lane.live.config.name, deps.log);
   const turns = new KeyTurns();
+  const watch = new JobWatch(deps.ledger);
   return createBatchApp(
     deps.log,
-    (delivery, invocation) => new PackRun(deps, patience, turns, invocation).run(delivery),
+    (delivery, invocation) => new PackRun(deps, { patience, turns, watch }, invocation).run(delivery),
     async (invocation) => {
       // Who is patient lives on, and does so now and then.
       if (!invocation.patient) await deps.lane.figures.flush();
@@ -53,12 +57,22 @@ class PackRun {
   readonly #deps: ReplayDeps;
   readonly #patience: StatePatience;
   readonly #turns: KeyTurns;
+  readonly #watch: JobWatch;
   readonly #invocation: Required<Invocation>;
 
-  constructor(deps: ReplayDeps, patience: StatePatience, turns: KeyTurns, invocation: Required<Invocation>) {
+  constructor(
+    deps: ReplayDeps,
+    {
+      patience,
+      turns,
+      watch,
+    }: { readonly patience: StatePatience; readonly turns: KeyTurns; readonly watch: JobWatch },
+    invocation: Required<Invocation>,
+  ) {
     this.#deps = deps;
     this.#patience = patience;
     this.#turns = turns;
+    this.#watch = watch;
     this.#invocation = invocation;
   }
 
@@ -77,7 +91,7 @@ class PackRun {
     return promise;
   }
 
-  async #replay(delivery: Delivery, pack: Pack): Promise<Handled> {
+  async #replay(delivery: Delivery, pack: MessagePack): Promise<Handled> {
     let requests: readonly PackedRequest[];
     try {
       requests = await this.#patience.run(this.#invocation, () => this.#open(pack));
@@ -97,11 +111,16 @@ class PackRun {
     return this.#deps.lane.live.config.name;
   }
 
+  /** Under which name the ledger has the pack. */
+  #keyOf({ job }: MessagePack): string {
+    return job ? jobKey(job.id) : this.#target;
+  }
+
   /** The requests that have no fate yet. After a crash a pack comes again, and what has a fate is not sent a second time. */
-  async #open(pack: Pack): Promise<readonly PackedRequest[]> {
+  async #open(pack: MessagePack): Promise<readonly PackedRequest[]> {
     const { lane, ledger, direct } = this.#deps;
-    if (!direct) {
-      const settled = await ledger.settled(this.#target, pack.id);
+    if (!direct || pack.job) {
+      const settled = await ledger.settled(this.#keyOf(pack), pack.id);
       return pack.requests.filter(({ index }) => !settled.has(index));
     }
     await lane.live.refresh();
@@ -119,20 +138,21 @@ class PackRun {
 
   /** Sends what can be sent; resolves with what is left, and how long that should wait. */
   async #send(
-    pack: Pack,
+    pack: MessagePack,
     requests: readonly PackedRequest[],
   ): Promise<{ readonly rest: readonly PackedRequest[]; readonly delayMs: number }> {
     const { lane, ledger } = this.#deps;
     const { signal, patient } = this.#invocation;
+    const gate = pack.job && new JobGate(pack.job, this.#watch);
     for (let rest = requests; ; ) {
-      const fates = new FateNotes(ledger, this.#target, pack.id);
+      const fates = new FateNotes(ledger, this.#keyOf(pack), pack.id);
       const onSettled = (index: number, fate: Fate) => {
         fates.add(index, fate);
         lane.figures.count(fate);
       };
       let result: ReplayResult;
       try {
-        result = await replayPack(lane, pack, rest, { signal, patient, onSettled });
+        result = await replayPack(lane, pack, rest, { signal, patient, onSettled, ...(gate && { gate }) });
       } finally {
         await this.#patience.run(this.#invocation, () => fates.flush());
       }
@@ -141,12 +161,13 @@ class PackRun {
       rest = result.unsent;
       if (result.failure) this.#patience.complain(result.failure);
       if (rest.length === 0 || signal.aborted) return { rest, delayMs: afterEndMs };
+      if (result.laterMs !== undefined) return { rest, delayMs: result.laterMs };
       if (!patient) return { rest, delayMs: result.failure ? afterFailureMs : lane.live.holdMs };
       await sleep(patientRetryMs, undefined, { signal }).catch(() => {});
     }
   }
 
-  async #tryAgain(pack: Pack, { again, behind, delayMs, reason }: ReplayResult): Promise<void> {
+  async #tryAgain(pack: MessagePack, { again, behind, delayMs, reason }: ReplayResult): Promise<void> {
     if (again.length === 0) return;
     const attempt = pack.attempt + 1;
     const messages = [shareMessage(pack, again, { attempt, delayMs })];
@@ -160,7 +181,7 @@ class PackRun {
    * Puts the rest of a pack back as a new message, before the old one is deleted: the number of times that a message may
    * be received is for what goes wrong with it, not for waiting. A whole pack that can come again at once stays what it is.
    */
-  async #handBack(pack: Pack, rest: readonly PackedRequest[], delayMs: number): Promise<Handled> {
+  async #handBack(pack: MessagePack, rest: readonly PackedRequest[], delayMs: number): Promise<Handled> {
     const { signal, patient } = this.#invocation;
     if (patient && signal.aborted && rest.length === pack.requests.length) return "again";
     const wait = patient && signal.aborted ? 0 : delayMs;
@@ -168,14 +189,14 @@ class PackRun {
     return "done";
   }
 
-  async #bury(pack: Pack, dead: ReadonlyMap<string, readonly PackedRequest[]>): Promise<void> {
+  async #bury(pack: MessagePack, dead: ReadonlyMap<string, readonly PackedRequest[]>): Promise<void> {
     const { lane, deadLetters, ledger, log } = this.#deps;
     for (const [reason, requests] of dead) {
       if (requests.length === 0) continue;
       await sendAll(deadLetters, [shareMessage(pack, requests, { attempt: pack.attempt + 1, reason })]);
       lane.figures.count("deadLettered", requests.length);
       const fates = new Map<number, Fate>(requests.map(({ index }) => [index, "deadLettered"]));
-      await this.#patience.run(this.#invocation, () => ledger.settle(this.#target, pack.id, fates));
+      await this.#patience.run(this.#invocation, () => ledger.settle(this.#keyOf(pack), pack.id, fates));
       const about = { target: this.#target, requests: requests.length, reason };
       log.error({ event: "dead-letter", ...about }, "requests became dead letters");
     }

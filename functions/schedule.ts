@@ -4,6 +4,7 @@ import { whyHeld } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
 import type { Controls } from "../relay/state/port.ts";
 import { closeBreaker } from "../relay/target-control.ts";
+import type { Invocation } from "./batch.ts";
 import type { MappingSwitches } from "./event-source-mapping.ts";
 
 export interface ScheduleDeps {
@@ -14,6 +15,10 @@ export interface ScheduleDeps {
   readonly mappings: ReadonlyMap<string, string>;
   /** What the state has to do now and then. */
   readonly fold?: () => Promise<unknown>;
+  /** What captures have to have done each minute. */
+  readonly upkeep?: () => Promise<unknown>;
+  /** Puts the packs of replay jobs into their queues that are due soon. */
+  readonly feed?: (signal: AbortSignal) => Promise<unknown>;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   readonly log: Logger;
@@ -21,18 +26,21 @@ export interface ScheduleDeps {
 
 /**
  * Takes an event each minute by POST. Switches off what brings packs to a target while it is paused or outside its times,
- * so that they wait in its queue and cost nothing, and on again; lets the state tidy up. Answers 500 where any of this
- * failed; the rest is done all the same.
+ * so that they wait in its queue and cost nothing, and on again; lets the state tidy up, and captures; feeds replay jobs.
+ * Answers 500 where any of this failed; the rest is done all the same.
  */
-export function createSchedule(deps: ScheduleDeps): Hono {
-  const { targets, mappings, fold, log } = deps;
-  const app = new Hono();
+export function createSchedule(deps: ScheduleDeps): Hono<{ Bindings: Invocation }> {
+  const { targets, mappings, fold, upkeep, feed, log } = deps;
+  const app = new Hono<{ Bindings: Invocation }>();
   app.post("/", async (context) => {
     const work = targets.flatMap((target) => {
       const uuid = mappings.get(target.name);
       return uuid === undefined ? [] : [{ what: target.name, done: switchTarget(deps, target, uuid) }];
     });
     if (fold) work.push({ what: "state", done: fold().then(() => {}) });
+    const { signal = new AbortController().signal } = context.env ?? {};
+    if (feed) work.push({ what: "replay jobs", done: feed(signal).then(() => {}) });
+    if (upkeep) work.push({ what: "captures", done: upkeep().then(() => {}) });
     const results = await Promise.allSettled(work.map(({ done }) => done));
     const failed = work.filter((_, i) => results[i].status === "rejected").map(({ what }) => what);
     for (const [i, result] of results.entries()) {

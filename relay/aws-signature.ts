@@ -1,4 +1,5 @@
 import { createHash, createHmac, type Hash, type Hmac } from "node:crypto";
+import type { SignatureV4 } from "@smithy/signature-v4";
 
 export interface SignableRequest {
   readonly method: string;
@@ -17,13 +18,8 @@ export function functionUrlRegion({ hostname }: URL): string | undefined {
  * AWS SDK: environment, profile, role. Rejects where there are none.
  */
 export async function signRequest(request: SignableRequest, region: string): Promise<Record<string, string>> {
-  // Only here, so that who does not sign pays nothing for the SDK.
-  const [{ SignatureV4 }, { defaultProvider }] = await Promise.all([
-    import("@smithy/signature-v4"),
-    import("@aws-sdk/credential-provider-node"),
-  ]);
+  const signer = await createSigner({ service: "lambda", region, credentials: await createCredentialChain() });
   const { method, url, headers, body } = request;
-  const signer = new SignatureV4({ service: "lambda", region, credentials: defaultProvider(), sha256: Sha256 });
   const signed = await signer.sign({
     method,
     protocol: url.protocol,
@@ -34,6 +30,32 @@ export async function signRequest(request: SignableRequest, region: string): Pro
     ...(body !== undefined && { body }),
   });
   return signed.headers;
+}
+
+/** The credentials of AWS that requests are signed with. */
+export interface AwsCredentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+  readonly expiration?: Date;
+}
+
+/** Finds credentials as every AWS SDK does: environment, profile, role; keeps them until shortly before their end. */
+export async function createCredentialChain(profile?: string): Promise<() => Promise<AwsCredentials>> {
+  // Here and below, and not at the top, so that who does not sign pays nothing for the SDK.
+  const { defaultProvider } = await import("@aws-sdk/credential-provider-node");
+  return defaultProvider(profile === undefined ? {} : { profile });
+}
+
+/** Makes a signer (Signature Version 4) for a service in a region. */
+export async function createSigner(purpose: {
+  readonly service: string;
+  readonly region: string;
+  readonly credentials: () => Promise<AwsCredentials>;
+}): Promise<SignatureV4> {
+  const { SignatureV4: Signer } = await import("@smithy/signature-v4");
+  // S3 alone takes the path as it is written; all others have it encoded once more.
+  return new Signer({ ...purpose, sha256: Sha256, uriEscapePath: purpose.service !== "s3" });
 }
 
 /** What the signer hashes with: a digest, or with a secret an HMAC. */

@@ -1,6 +1,7 @@
 import { styleText } from "node:util";
 import type { AgentStats } from "./agent-stats.ts";
-import type { AgentArrivals, HostStats, IngressStats, TargetStats } from "./host-stats.ts";
+import type { AgentArrivals, CaptureStats, HostStats, IngressStats, JobStats, TargetStats } from "./host-stats.ts";
+import { type Fate, fates } from "./state/port.ts";
 
 /** One equation of the ledger: a whole, its parts, and whether they add up. */
 export interface Equation {
@@ -19,6 +20,11 @@ export function toEquations(agent: AgentStats | undefined, host: HostStats): Equ
     equations.push(ingressEquation(agent, arrivals, host.ingress));
   }
   for (const [name, stats] of Object.entries(host.targets)) equations.push(targetEquation(name, stats));
+  for (const [name, stats] of Object.entries(host.captures ?? {})) {
+    equations.push(captureEquation(name, stats, host.ingress));
+  }
+  const jobs = Object.values(host.jobs ?? {});
+  if (jobs.length > 0) equations.push(jobsEquation(jobs, Object.values(host.targets)));
   return equations;
 }
 
@@ -112,6 +118,55 @@ function targetEquation(name: string, { enqueued, fates, inQueue, messages = 0 }
       ["waiting", waiting],
     ],
     unaccounted: Math.abs(enqueued - settled - waiting),
+  };
+}
+
+function captureEquation(name: string, { enqueued, fates }: CaptureStats, ingress: IngressStats): Equation {
+  const settled = sum(fates);
+  // What has no fate yet comes again from the ingress queue, which holds other packs, too.
+  const inQueue = ingress.waiting ?? ((ingress.messages ?? 0) > 0 ? Number.POSITIVE_INFINITY : 0);
+  const waiting = Math.max(0, Math.min(enqueued - settled, inQueue));
+  return {
+    title: `capture ${name}`,
+    whole: ["enqueued", enqueued],
+    parts: [
+      ["filtered", fates.filtered],
+      ["sampled out", fates.sampledOut],
+      ["captured", fates.captured],
+      ["skipped", fates.skipped],
+      ["waiting", waiting],
+    ],
+    unaccounted: Math.abs(enqueued - settled - waiting),
+  };
+}
+
+/** All replay jobs together: there may be hundreds, and most of them are over. */
+function jobsEquation(jobs: readonly JobStats[], targets: readonly TargetStats[]): Equation {
+  const fed = jobs.reduce((total, { enqueued }) => total + enqueued, 0);
+  const count = (fate: Fate) => jobs.reduce((total, { fates }) => total + fates[fate], 0);
+  const answered: Record<string, number> = {};
+  for (const fate of fates) {
+    if (fate.startsWith("answered.") && count(fate) > 0) answered[fate.slice("answered.".length)] = count(fate);
+  }
+  const settled = jobs.reduce((total, job) => total + sum(job.fates), 0);
+  // What has no fate yet is in the queues of targets, which hold the packs of agents, too.
+  const inQueues = targets.reduce(
+    (total, { inQueue, messages = 0 }) => total + (inQueue ?? (messages > 0 ? Number.POSITIVE_INFINITY : 0)),
+    0,
+  );
+  const waiting = Math.max(0, Math.min(fed - settled, inQueues));
+  return {
+    title: "replay jobs",
+    whole: ["fed", fed],
+    parts: [
+      ["answered", sum(answered), details(answered)],
+      ["expired", count("expired")],
+      ["skipped", count("skipped")],
+      ["cancelled", count("cancelled")],
+      ["dead-lettered", count("deadLettered")],
+      ["waiting", waiting],
+    ],
+    unaccounted: Math.abs(fed - settled - waiting),
   };
 }
 

@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { parseAddressRange } from "./address-range.ts";
+import { parseBucketUrl } from "./archive/archive-url.ts";
 import { isReservedHeader } from "./outbound.ts";
 import { ingressQueue } from "./queue/names.ts";
-import { findQueueUrlMistake } from "./queue/sqs-url.ts";
+import { findQueueUrlMistake, namedRegionOf } from "./queue/sqs-url.ts";
 import { parseTimes } from "./times.ts";
 import { parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "./units.ts";
 
@@ -41,6 +42,20 @@ const headerName = z
   .transform((name) => name.toLowerCase());
 const headerValue = z.string().regex(/^[\t\x20-\x7e\x80-\xff]*$/, {
   error: "a header value must not hold line breaks or control characters",
+});
+
+// Not looked up here: an agent on another machine may share the file, and not have what only the replay needs.
+const fromEnvironment = section({
+  env: z
+    .string()
+    .regex(/^[A-Za-z_]\w*$/, { error: "is not the name of an environment variable" })
+    .describe("Environment variable of the process that replays"),
+});
+const replayHeaderValue = z.union([headerValue, fromEnvironment], {
+  error: "must be a text without line breaks or control characters, in quotes where it is a number, or { env: NAME }",
+});
+const secretText = z.union([z.string(), fromEnvironment], {
+  error: "must be a text, in quotes where it is a number, or { env: NAME }",
 });
 
 /** A duration from one to the other, both included. */
@@ -119,6 +134,62 @@ const tls = section({
   serverName: z.string().describe("Name to ask for and to check instead of the URL's host").optional(),
 });
 
+const region = z.string().regex(/^[a-z]{2,}(?:-[a-z]+)+-\d+$/, { error: "must be a region, such as eu-central-1" });
+
+// It is told secrets.
+const tokenUrl = written(
+  (text) => {
+    const url = URL.parse(text);
+    const safe =
+      url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname.replace(/^\[|\]$/g, "")));
+    return url && safe && !url.username && !url.password ? url : undefined;
+  },
+  "the URL of a token endpoint, https or on this machine, without a password",
+  ["https://login.example/oauth2/token", "http://127.0.0.1:8090/token"],
+);
+
+const token = section({
+  command: z
+    .array(z.string(), { error: "must be a list: the program and its arguments" })
+    .min(1, { error: "must name a program" })
+    .describe("Program and arguments that print a token, or JSON with one; run without a shell")
+    .optional(),
+  url: tokenUrl
+    .describe("Answers with a token, or JSON with one; POST where there is form or json, else GET")
+    .optional(),
+  form: z.record(z.string(), secretText).describe("Body of the call, as of a form").optional(),
+  json: z.record(z.string(), secretText).describe("Body of the call, as JSON").optional(),
+  headers: z.record(headerName, replayHeaderValue).describe("Headers of the call").default({}),
+  field: z.string().min(1).default("access_token").describe("Where the token stands in JSON"),
+  expires: duration("10s", "365d")
+    .prefault("15m")
+    .describe("How long a token holds where neither expires_in nor a 401 says otherwise"),
+  header: headerName
+    .refine((name) => !isReservedHeader(name), { error: "is a header that spoa-relay writes itself" })
+    .default("authorization")
+    .describe("Header of the replayed requests that the token goes into"),
+  format: headerValue
+    .refine((text) => text.includes("{token}"), { error: "must hold {token}" })
+    .default("Bearer {token}")
+    .describe("What that header says"),
+}).superRefine(({ command, url, form, json, headers }, context) => {
+  const mistake = (message: string, path: string[] = []) => context.addIssue({ code: "custom", path, message });
+  if ((command === undefined) === (url === undefined)) mistake("needs either command or url");
+  if (form && json) mistake("is one of two: form or json", ["json"]);
+  if (url) return;
+  for (const [key, value] of Object.entries({ form, json })) if (value) mistake("is for url", [key]);
+  if (Object.keys(headers).length > 0) mistake("is for url", ["headers"]);
+});
+
+const sign = section({
+  service: z
+    .string()
+    .regex(/^[a-z0-9-]{1,64}$/, { error: "must be the name of a service as it stands in signatures, such as lambda" })
+    .describe("AWS service that is asked: execute-api, lambda, s3, …"),
+  region: region.describe("Its region; that of the target by default").optional(),
+  profile: z.string().min(1).describe("Profile of the AWS configuration, in place of the usual credentials").optional(),
+});
+
 const target = section({
   url: written(parseOrigin, "an origin without a path", ["http://127.0.0.1:8082", "https://staging.example"]).describe(
     "The shadow. Requests leave for this origin and no other",
@@ -151,7 +222,7 @@ const target = section({
     .optional(),
   headers: section({
     set: z
-      .record(headerName, headerValue)
+      .record(headerName, replayHeaderValue)
       .refine((set) => !Object.keys(set).some(isReservedHeader), {
         error:
           "host has a key of its own; X-Mirror-*, Content-Length and headers of the connection are written by spoa-relay",
@@ -160,7 +231,9 @@ const target = section({
     remove: z.array(headerName).default([]),
   })
     .default({ set: {}, remove: [] })
-    .describe("Header changes, applied last"),
+    .describe("Header changes; a value is a text, or { env: NAME } for a variable of the process that replays"),
+  token: token.describe("A fresh token in place of captured credentials").optional(),
+  sign: sign.describe("Signs requests for AWS, Signature Version 4, after all other changes").optional(),
   truncated: z.enum(["skip", "send"]).default("skip").describe("What becomes of requests whose body is not complete"),
   tls: tls.default({ verify: true }),
   window: times.describe("Requests are sent within these times only, and wait outside of them").optional(),
@@ -174,11 +247,53 @@ const target = section({
   queue: sqsUrl
     .describe("With state in DynamoDB: the queue of this target, also in another region; QUEUE-TARGET by default")
     .optional(),
-}).superRefine(({ order, key }, context) => {
-  if (order && !key) {
-    context.addIssue({ code: "custom", path: ["order"], message: "needs a key, such as key: { cookie: session }" });
+  region: region
+    .describe("With state in DynamoDB: where the target's queue and its replay are; the region of QUEUE by default")
+    .optional(),
+}).superRefine(({ order, key, headers: { set }, token, sign, region, queue }, context) => {
+  const mistake = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
+  if (order && !key) mistake(["order"], "needs a key, such as key: { cookie: session }");
+  if (key && !order) mistake(["key"], "is for order: byKey");
+  if (token && token.header in set) mistake(["token", "header"], `${token.header} is in headers.set, too`);
+  if (sign && token?.header === "authorization") {
+    mistake(["token", "header"], "the signature goes into authorization; the token needs another header");
   }
-  if (key && !order) context.addIssue({ code: "custom", path: ["key"], message: "is for order: byKey" });
+  if (sign && "authorization" in set) mistake(["headers", "set"], "the signature goes into authorization");
+  if (sign && !sign.region && !region) mistake(["sign", "region"], "is needed where the target has no region");
+  const queueRegion = queue && namedRegionOf(queue);
+  if (region && queueRegion !== undefined && region !== queueRegion) {
+    mistake(["region"], `is ${region}, and queue is in ${queueRegion}`);
+  }
+});
+
+const storeForms = "s3://BUCKET/PREFIX or a directory";
+
+const store = z
+  .string({ error: `must be ${storeForms}` })
+  .min(1, { error: `must be ${storeForms}` })
+  .transform((text, context) => {
+    // A directory with a colon in front is more likely a store of a kind that there is not.
+    if (!/^[a-z][a-z0-9+.-]*:/i.test(text)) return { kind: "directory" as const, directory: text };
+    const folder = parseBucketUrl(text);
+    if (folder) return { kind: "s3" as const, ...folder };
+    const message = `"${text}" is not ${storeForms}, such as s3://our-captures/shop or ./captures`;
+    context.addIssue({ code: "custom", message });
+    return z.NEVER;
+  })
+  .describe("Where its requests are kept: s3://BUCKET/PREFIX, or a directory relative to this file");
+
+const capture = section({
+  store,
+  region: region.describe("Of the bucket; the region of the queue by default").optional(),
+  when: when.describe("Only requests that match are kept").optional(),
+  sample: percentage.default(1).describe("Share of the requests that is kept"),
+  stickyBy: stickyBy.describe("All requests with the same key are in, or all are out").optional(),
+  keep: duration("1h", "3650d")
+    .prefault("7d")
+    .describe("For how long. The host deletes what is older from a directory; a bucket needs a lifecycle rule"),
+}).superRefine(({ store: { kind }, region }, context) => {
+  if (kind === "s3" || region === undefined) return;
+  context.addIssue({ code: "custom", path: ["region"], message: "is for a bucket of S3, and store is a directory" });
 });
 
 const journal = section({
@@ -307,10 +422,28 @@ export const configSchema = section({
     .refine((targets) => !(ingressQueue in targets), {
       error: `a target cannot be called ${ingressQueue}: that is the queue before all targets`,
     }),
+  captures: z
+    .record(
+      z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, { error: "a capture's name has a-z, 0-9 and - only" }),
+      capture,
+      { error: "must hold captures, as NAME: {store: …}" },
+    )
+    .refine((captures) => !(ingressQueue in captures), { error: `a capture cannot be called ${ingressQueue}` })
+    .default({})
+    .describe("Requests that are kept, to be looked at and replayed later"),
   log: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
 })
-  .superRefine(({ queue: { kind }, state, host: { data }, targets }, context) => {
+  .superRefine(({ queue: { kind }, state, host: { data }, targets, captures }, context) => {
     const mistake = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
+    for (const [name, { store }] of Object.entries(captures)) {
+      if (name in targets) mistake(["captures", name], "is the name of a target, too: a capture needs one of its own");
+      if (state && store.kind === "directory") {
+        mistake(
+          ["captures", name, "store"],
+          "must be a bucket where state is in DynamoDB: no two processes share a disk",
+        );
+      }
+    }
     if (data !== undefined && kind === "embedded") {
       mistake(["host", "data"], "is for a queue in SQS; with embedded:DIRECTORY everything is kept in DIRECTORY");
     }
@@ -320,8 +453,10 @@ export const configSchema = section({
     if (state && kind === "embedded") mistake(["state"], "is for a queue in SQS; embedded:DIRECTORY has its own");
     if (state) return;
     for (const [name, target] of Object.entries(targets)) {
-      if (target.queue)
-        mistake(["targets", name, "queue"], "is for state in DynamoDB; without it the host has the queue");
+      for (const key of ["queue", "region"] as const) {
+        if (!target[key]) continue;
+        mistake(["targets", name, key], "is for state in DynamoDB; without it the host has the queue");
+      }
     }
   })
   .meta({ title: "spoa-relay.yaml" });

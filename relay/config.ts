@@ -4,11 +4,13 @@ import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import type { AddressRange } from "./address-range.ts";
+import type { ArchivePlace } from "./archive/archive-place.ts";
 import { configSchema, defaultJournal, isLoopback, type ListenAddress, type ParsedConfig } from "./config-schema.ts";
 import { ConfigError, findLine, parseConfigText } from "./config-text.ts";
+import { Secrets } from "./credentials/secrets.ts";
 import type { IngressPlace } from "./queue/ingress.ts";
 import { deadLetterUrl } from "./queue/names.ts";
-import { isPrivate, regionOf } from "./queue/sqs-url.ts";
+import { inRegion, isPrivate, regionOf } from "./queue/sqs-url.ts";
 import type { RequestKey } from "./request-key.ts";
 import type { Sample, StickyBy } from "./sample.ts";
 import type { Times } from "./times.ts";
@@ -60,6 +62,37 @@ interface HostConfig {
   readonly inFlight: number;
 }
 
+/** Where the token of a target comes from, and where it goes. */
+export interface TokenConfig {
+  readonly source: TokenSource;
+  /** Where the token stands in JSON. */
+  readonly field: string;
+  /** How long a token holds that does not say so. */
+  readonly expiresMs: number;
+  /** In lower case; what was captured of it is removed. */
+  readonly header: string;
+  /** What the header says, with `{token}` where the token goes. */
+  readonly format: string;
+}
+
+export type TokenSource =
+  /** Program and arguments. */
+  | { readonly kind: "command"; readonly command: readonly string[] }
+  | {
+      readonly kind: "url";
+      readonly url: URL;
+      readonly headers: Readonly<Record<string, string>>;
+      /** Nothing is posted where it is undefined. */
+      readonly body?: { readonly type: "form" | "json"; readonly fields: Readonly<Record<string, string>> };
+    };
+
+/** What requests are signed for. */
+export interface SignConfig {
+  readonly service: string;
+  readonly region: string;
+  readonly profile?: string;
+}
+
 type PathRewrite = { readonly prefix: string } | { readonly match: RegExp; readonly replace: string };
 
 export interface TargetConfig {
@@ -77,6 +110,8 @@ export interface TargetConfig {
   readonly host: string;
   readonly path?: PathRewrite;
   readonly headers: { readonly set: Readonly<Record<string, string>>; readonly remove: readonly string[] };
+  readonly token?: TokenConfig;
+  readonly sign?: SignConfig;
   readonly truncated: "skip" | "send";
   readonly tls: { readonly ca?: string; readonly verify: boolean; readonly serverName?: string };
   /** Requests are sent within these times only; always where there are none. */
@@ -87,6 +122,16 @@ export interface TargetConfig {
   readonly orderBy?: RequestKey;
   /** So many failures one after the other open it; the first probe is sent after `probeAfterMs`. */
   readonly breaker: { readonly failures: number; readonly probeAfterMs: number };
+}
+
+/** Requests that are kept, see relay/capture. */
+export interface CaptureConfig {
+  readonly name: string;
+  readonly store: ArchivePlace;
+  readonly sample: Sample;
+  readonly when?: When;
+  /** Requests captured longer ago go; in S3 only a lifecycle rule of the bucket sees to it. */
+  readonly keepMs: number;
 }
 
 /** Where the distributed engine keeps what its workers share. */
@@ -111,33 +156,45 @@ export interface Config {
   /** Where the command line finds the control API; at `host.admin` where it is undefined. */
   readonly control?: URL;
   readonly targets: readonly TargetConfig[];
+  readonly captures: readonly CaptureConfig[];
   readonly log: ParsedConfig["log"];
   /** What is allowed but probably not meant; to be logged at start. */
   readonly warnings: readonly string[];
+  /** Environment variables that a replay needs and this process does not have, or not in a form that can be sent. */
+  readonly missing: readonly MissingVariable[];
 }
 
+/** A place in the file that names an environment variable, and what is wrong with that. */
+interface MissingVariable {
+  readonly path: readonly string[];
+  readonly mistake: string;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /** Reads and checks a configuration file. Throws `ConfigError`, also where the file cannot be read. */
-export function loadConfig(file: string, env: Readonly<Record<string, string | undefined>>): Config {
+export function loadConfig(file: string, env: Environment): Config {
   let text: string;
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
     throw new ConfigError([`${file}: cannot be read: ${(error as Error).message}`]);
   }
-  return toConfig(parseConfigText(text, file, env, configSchema), file);
+  return toConfig(parseConfigText(text, file, env, configSchema), file, env);
 }
 
 /**
- * Throws `ConfigError` where the certificate authority of a target cannot be used. Only the host needs them: an agent on
- * another machine may share the file and not have them.
+ * Throws `ConfigError` where the certificate authority of a target cannot be used, or an environment variable is missing
+ * that its requests need. Only the host needs them: an agent on another machine may share the file and not have them.
  */
-export function assertAuthorities({ file, targets }: Config): void {
-  const mistakes = targets.flatMap(({ name, tls: { ca } }) => {
+export function assertReplayable({ file, targets, missing }: Config): void {
+  const authorities = targets.flatMap(({ name, tls: { ca } }) => {
     const mistake = ca === undefined ? undefined : findAuthorityMistake(ca);
-    if (mistake === undefined) return [];
-    const path = ["targets", name, "tls", "ca"];
-    return [`${file}:${findLine(readFileSync(file, "utf8"), path)}: ${path.join(".")}: ${mistake}`];
+    return mistake === undefined ? [] : [{ path: ["targets", name, "tls", "ca"], mistake }];
   });
+  const mistakes = [...missing, ...authorities].map(
+    ({ path, mistake }) => `${file}:${findLine(readFileSync(file, "utf8"), path)}: ${path.join(".")}: ${mistake}`,
+  );
   if (mistakes.length > 0) throw new ConfigError(mistakes);
 }
 
@@ -146,12 +203,19 @@ export function configJsonSchema(): unknown {
   return z.toJSONSchema(configSchema, { io: "input", unrepresentable: "any" });
 }
 
-function toConfig(parsed: ParsedConfig, file: string): Config {
+function toConfig(parsed: ParsedConfig, file: string, env: Environment): Config {
   const directory = dirname(resolve(file));
-  const targets = Object.entries(parsed.targets).map(([name, target]) => toTarget(name, target, directory));
+  const secrets = new Secrets(env);
+  const targets = Object.entries(parsed.targets).map(([name, target]) => toTarget(name, target, directory, secrets));
   const warnings = targets
     .filter((target) => target.sample.fraction === 0)
     .map((target) => `targets.${target.name}.sample is 0%: this target gets nothing`);
+  const captures = Object.entries(parsed.captures).map(([name, capture]) =>
+    toCapture(name, capture, directory, parsed.queue.kind === "sqs" ? regionOf(parsed.queue.url) : undefined, env),
+  );
+  for (const { name, sample } of captures) {
+    if (sample.fraction === 0) warnings.push(`captures.${name}.sample is 0%: this capture keeps nothing`);
+  }
   if (parsed.agent.sample === 0) warnings.push("agent.sample is 0%: nothing is mirrored");
   if (parsed.queue.kind === "sqs" && !isPrivate(parsed.queue.url)) {
     warnings.push(`queue is ${parsed.queue.url.href}: over http, everyone on the way can read the requests; use https`);
@@ -183,19 +247,25 @@ function toConfig(parsed: ParsedConfig, file: string): Config {
     ...(parsed.state && queue.kind === "sqs" && { aws: toAwsPlaces(parsed, queue.url, file) }),
     ...(parsed.control && { control: parsed.control }),
     targets,
+    captures,
     log: parsed.log,
     warnings,
+    missing: secrets.missing,
   });
 }
 
-function toAwsPlaces({ state, targets }: ParsedConfig, ingress: URL, file: string): AwsPlaces {
+function toAwsPlaces({ state, targets, captures }: ParsedConfig, ingress: URL, file: string): AwsPlaces {
   const entries = Object.entries(targets);
-  // One target that takes everything needs no fan-out and no queue of its own, which would cost as much again.
+  // One target that takes everything needs no fan-out and no queue of its own, which would cost as much again. A capture
+  // is written by the fan-out.
   const [[, only]] = entries;
-  const direct = entries.length === 1 && only.sample === 1 && !only.when && !only.queue;
+  const elsewhere = only.queue !== undefined || (only.region ?? regionOf(ingress)) !== regionOf(ingress);
+  const captured = Object.keys(captures).length > 0;
+  const direct = entries.length === 1 && !captured && only.sample === 1 && !only.when && !elsewhere;
+  const queueOf = (name: string, region = regionOf(ingress)) => `${inRegion(ingress, region).href}-${name}`;
   const targetQueues = direct
     ? new Map<string, string>()
-    : new Map(entries.map(([name, { queue }]) => [name, queue?.href ?? `${ingress.href}-${name}`]));
+    : new Map(entries.map(([name, { queue, region }]) => [name, queue?.href ?? queueOf(name, region)]));
   assertOwnQueues(targetQueues, ingress, file);
   return { table: state?.table ?? "", tableRegion: state?.region ?? regionOf(ingress), targetQueues };
 }
@@ -263,8 +333,11 @@ function toSocketFile({ mode, owner, group }: NonNullable<ParsedConfig["agent"][
   };
 }
 
-function toTarget(name: string, target: ParsedConfig["targets"][string], directory: string): TargetConfig {
+type ParsedTarget = ParsedConfig["targets"][string];
+
+function toTarget(name: string, target: ParsedTarget, directory: string, secrets: Secrets): TargetConfig {
   const { ca, serverName } = target.tls;
+  const path = ["targets", name];
   return {
     name,
     url: target.url,
@@ -277,7 +350,13 @@ function toTarget(name: string, target: ParsedConfig["targets"][string], directo
     ...(target.maxAge !== undefined && { maxAgeMs: target.maxAge }),
     host: target.host,
     ...(target.path && { path: target.path }),
-    headers: target.headers,
+    headers: {
+      set: secrets.toHeaders([...path, "headers", "set"], target.headers.set),
+      // What is captured of it must not stand beside the new one.
+      remove: target.token ? [...target.headers.remove, target.token.header] : target.headers.remove,
+    },
+    ...(target.token && { token: toToken([...path, "token"], target.token, secrets) }),
+    ...(target.sign && { sign: toSign(target.sign, target.region) }),
     truncated: target.truncated,
     tls: {
       verify: target.tls.verify,
@@ -288,6 +367,51 @@ function toTarget(name: string, target: ParsedConfig["targets"][string], directo
     blackouts: target.blackout ?? [],
     ...(target.key && { orderBy: toRequestKey(target.key) }),
     breaker: { failures: target.breaker.failures, probeAfterMs: target.breaker.probeAfter },
+  };
+}
+
+function toToken(path: readonly string[], token: NonNullable<ParsedTarget["token"]>, secrets: Secrets): TokenConfig {
+  const { field, expires, header, format } = token;
+  return { source: toTokenSource(path, token, secrets), field, expiresMs: expires, header, format };
+}
+
+function toTokenSource(
+  path: readonly string[],
+  token: NonNullable<ParsedTarget["token"]>,
+  secrets: Secrets,
+): TokenSource {
+  const { command, url, form, json, headers } = token;
+  if (url === undefined) return { kind: "command", command: command ?? [] };
+  const type = form ? "form" : "json";
+  const fields = form ?? json;
+  return {
+    kind: "url",
+    url,
+    headers: secrets.toHeaders([...path, "headers"], headers),
+    ...(fields && { body: { type, fields: secrets.toTexts([...path, type], fields) } }),
+  };
+}
+
+function toSign({ service, region, profile }: NonNullable<ParsedTarget["sign"]>, targetRegion = ""): SignConfig {
+  return { service, region: region ?? targetRegion, ...(profile !== undefined && { profile }) };
+}
+
+function toCapture(
+  name: string,
+  { store, region, sample, stickyBy, when, keep }: ParsedConfig["captures"][string],
+  directory: string,
+  queueRegion: string | undefined,
+  { AWS_ENDPOINT_URL_S3: endpoint }: Environment,
+): CaptureConfig {
+  return {
+    name,
+    store:
+      store.kind === "directory"
+        ? { kind: "directory", directory: resolve(directory, store.directory) }
+        : { ...store, region: region ?? queueRegion, ...(endpoint && { endpoint }) },
+    sample: toSample(sample, stickyBy),
+    ...(when && { when: toWhen(when) }),
+    keepMs: keep,
   };
 }
 
@@ -317,7 +441,7 @@ function toStickyBy({ missing, ...key }: NonNullable<ParsedConfig["agent"]["stic
   return { ...toRequestKey(key), missing };
 }
 
-function toRequestKey({ header, cookie }: NonNullable<ParsedConfig["targets"][string]["key"]>): RequestKey {
+function toRequestKey({ header, cookie }: NonNullable<ParsedTarget["key"]>): RequestKey {
   if (header !== undefined) return { by: "header", name: header };
   return cookie !== undefined ? { by: "cookie", name: cookie } : { by: "src" };
 }

@@ -65,8 +65,23 @@ export interface MinuteCounts {
   readonly skipped: number;
   readonly filtered: number;
   readonly sampledOut: number;
-  /** Of the answers; absent where there were none. */
-  readonly latencyMs?: { readonly p50: number; readonly p90: number; readonly p99: number };
+  /** Of the `4xx`: 401 or 403 to requests that went out with the credentials they were captured with. */
+  readonly expiredCredentials: number;
+  /** Of the answers, from the moment a request could leave to the end; absent where there were none. */
+  readonly latencyMs?: Percentiles;
+  /** Of the answers, from the request being written to the headers of its answer. */
+  readonly shadowMs?: Percentiles;
+  /** Of the connections that were opened. */
+  readonly networkMs?: Percentiles;
+  /** From the capture of the requests that were answered to their sending. */
+  readonly ageMs?: Percentiles;
+}
+
+/** In milliseconds, within 5 %. */
+export interface Percentiles {
+  readonly p50: number;
+  readonly p90: number;
+  readonly p99: number;
 }
 
 /** `GET /v1/queues/{queue}/dead-letters`. */

@@ -1,7 +1,7 @@
 import type { DeadLetterSummary } from "./control-answers.ts";
 import { DecodeError } from "./decode-error.ts";
-import { readMessage, shareMessage } from "./message.ts";
-import type { Pack } from "./pack.ts";
+import { jobKey } from "./job/job.ts";
+import { type MessagePack, readMessage, shareMessage } from "./message.ts";
 import { parseSummary } from "./pack-summary.ts";
 import { type DeadLetter, type Delivery, QueueError, type QueueReceiver, type QueueSender } from "./queue/port.ts";
 import { printable } from "./request-text.ts";
@@ -85,7 +85,7 @@ export async function redrive(options: RedriveOptions): Promise<Redriven> {
 
 interface DeliveredPack {
   readonly receipt: string;
-  readonly pack: Pack;
+  readonly pack: MessagePack;
 }
 
 function toPack(delivery: Delivery): DeliveredPack[] {
@@ -102,7 +102,7 @@ async function sendAgain(
   if (packs.length === 0) return;
   // First: with their fate still noted, the replay would take them for done.
   if (target !== undefined) {
-    for (const { pack } of packs) await ledger.unsettle(target, pack.id, indexesOf(pack), "deadLettered");
+    for (const { pack } of packs) await ledger.unsettle(keyOf(target, pack), pack.id, indexesOf(pack), "deadLettered");
   }
   const refusals = await sendEach(queue, packs);
   const sent = packs.filter((_, i) => refusals[i] === undefined).map(({ receipt }) => receipt);
@@ -113,7 +113,11 @@ async function sendAgain(
   if (target !== undefined) {
     // They are dead letters after all.
     for (const { pack } of packs.filter((_, i) => refusals[i] !== undefined)) {
-      await ledger.settle(target, pack.id, new Map(indexesOf(pack).map((index) => [index, "deadLettered"])));
+      await ledger.settle(
+        keyOf(target, pack),
+        pack.id,
+        new Map(indexesOf(pack).map((index) => [index, "deadLettered"])),
+      );
     }
   }
   throw refusal;
@@ -124,18 +128,28 @@ async function sendEach(
   packs: readonly DeliveredPack[],
 ): Promise<readonly (QueueError | undefined)[]> {
   try {
-    return await queue.send(packs.map(({ pack }) => shareMessage(pack, pack.requests, { attempt: 0 })));
+    return await queue.send(packs.map(({ pack }) => shareMessage(withoutTime(pack), pack.requests, { attempt: 0 })));
   } catch (error) {
     if (error instanceof QueueError) return packs.map(() => error);
     throw error;
   }
 }
 
+/** Under which name the ledger has the pack. */
+function keyOf(target: string, { job }: MessagePack): string {
+  return job ? jobKey(job.id) : target;
+}
+
+/** What a job could not deliver is sent at the target's rate when it is sent again: its time is over, and perhaps its job. */
+function withoutTime(pack: MessagePack): MessagePack {
+  return pack.job ? { ...pack, job: { id: pack.job.id } } : pack;
+}
+
 async function showAgain(deadLetters: QueueReceiver, receipts: ReadonlySet<string>): Promise<void> {
   await Promise.all([...receipts].map((receipt) => deadLetters.extend(receipt, 0)));
 }
 
-function indexesOf(pack: Pack): number[] {
+function indexesOf(pack: MessagePack): number[] {
   return pack.requests.map(({ index }) => index);
 }
 

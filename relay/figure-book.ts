@@ -1,9 +1,12 @@
 import { bucketOf } from "./latency-histogram.ts";
+import type { AnswerTimes } from "./outcome.ts";
 import type { Fate, Figures } from "./state/port.ts";
 
 const minuteMs = 60_000;
 // What waits while the state does not answer: a day of minutes.
 const maxMinutes = 1_440;
+// DynamoDB takes 300 operators and 4 KB of expression in one update.
+const maxCountersAtOnce = 200;
 
 /** Collects the figures of one target in one process, and adds them to those of all when it is told to. */
 export class FigureBook {
@@ -19,14 +22,22 @@ export class FigureBook {
     this.#now = now;
   }
 
-  /** Counts requests by what became of them. */
-  count(what: Fate | "undelivered" | "timedOut", requests = 1): void {
-    this.#add(what, requests);
+  /**
+   * Counts requests by what became of them. `answered.expired` are those answered with 401 or 403 that went out with the
+   * credentials they were captured with; they count as `answered.4xx`, too.
+   */
+  count(what: Fate | "undelivered" | "timedOut" | "answered.expired", requests = 1): void {
+    increase(this.#counts(), what, requests);
   }
 
-  /** Counts an answer by how long it took, from the moment the request could leave to the end of the answer. */
-  countAnswer(tookMs: number): void {
-    this.#add(bucketOf(tookMs), 1);
+  /** Counts an answer by the age of its request when it was sent, in milliseconds, and by how long it took. */
+  countAnswer(ageMs: number, times: AnswerTimes | undefined): void {
+    const counts = this.#counts();
+    increase(counts, bucketOf(ageMs, "age"), 1);
+    if (!times) return;
+    increase(counts, bucketOf(times.totalMs, "latency"), 1);
+    increase(counts, bucketOf(times.firstByteMs, "firstByte"), 1);
+    if (times.connectMs !== undefined) increase(counts, bucketOf(times.connectMs, "connect"), 1);
   }
 
   /** Adds what was collected. Never rejects: what the state does not take is kept for the next time. */
@@ -34,22 +45,30 @@ export class FigureBook {
     for (const [minute, counts] of [...this.#minutes]) {
       this.#minutes.delete(minute);
       try {
-        await this.#figures.addFigures(this.#target, minute, counts);
+        while (counts.size > 0) {
+          const some = new Map([...counts].slice(0, maxCountersAtOnce));
+          await this.#figures.addFigures(this.#target, minute, some);
+          for (const name of some.keys()) counts.delete(name);
+        }
       } catch {
-        for (const [name, count] of this.#minutes.get(minute) ?? []) counts.set(name, (counts.get(name) ?? 0) + count);
+        for (const [name, count] of this.#minutes.get(minute) ?? []) increase(counts, name, count);
         if (this.#minutes.size < maxMinutes) this.#minutes.set(minute, counts);
         return;
       }
     }
   }
 
-  #add(name: string, count: number): void {
+  #counts(): Map<string, number> {
     const minute = Math.floor(this.#now() / minuteMs) * minuteMs;
     let counts = this.#minutes.get(minute);
     if (!counts) {
       counts = new Map();
       this.#minutes.set(minute, counts);
     }
-    counts.set(name, (counts.get(name) ?? 0) + count);
+    return counts;
   }
+}
+
+function increase(counts: Map<string, number>, name: string, count: number): void {
+  counts.set(name, (counts.get(name) ?? 0) + count);
 }

@@ -1,7 +1,8 @@
 import type { TargetConfig } from "./config.ts";
+import { jobIdOf } from "./job/job.ts";
 import { whyHeld } from "./live-target.ts";
 import { type OpenQueue, QueueError, type QueueFigures } from "./queue/port.ts";
-import type { Fate } from "./state/port.ts";
+import { captureKeyPrefix, type Fate } from "./state/port.ts";
 import type { Stores } from "./stores.ts";
 import { paceFactor, type TargetControl } from "./target-control.ts";
 
@@ -11,6 +12,23 @@ export interface HostStats {
   /** By agent and run: what was fanned out of what it had enqueued. */
   readonly agents: readonly AgentArrivals[];
   readonly targets: Readonly<Record<string, TargetStats>>;
+  /** By the name of the capture; of those that packs were fanned out with. What waits for one is in the ingress queue. */
+  readonly captures?: Readonly<Record<string, CaptureStats>>;
+  /** By the id of the replay job; of those that anything was fed of. What waits for them is in the queues of their targets. */
+  readonly jobs?: Readonly<Record<string, JobStats>>;
+}
+
+export interface JobStats {
+  /** Requests, and packs of them, that were put into the target's queue. */
+  readonly enqueued: number;
+  readonly packs: number;
+  readonly fates: Readonly<Record<Fate, number>>;
+}
+
+export interface CaptureStats {
+  /** Requests fanned out while this capture was configured. */
+  readonly enqueued: number;
+  readonly fates: Readonly<Record<Fate, number>>;
 }
 
 export interface IngressStats {
@@ -106,6 +124,14 @@ export async function readHostStats(
       ];
     }),
   );
+  const agents = ledger.agents.filter(({ agent }) => jobIdOf(agent) === undefined);
+  const jobs = ledger.agents.flatMap(({ agent, packs }): [string, JobStats][] => {
+    const [id, figures] = [jobIdOf(agent), ledger.targets.get(agent)];
+    return id === undefined || !figures ? [] : [[id, { ...figures, packs }]];
+  });
+  const captures = [...ledger.targets]
+    .filter(([name]) => name.startsWith(captureKeyPrefix))
+    .map(([name, stats]) => [name.slice(captureKeyPrefix.length), stats] as const);
   const { requests, deadRequests, expiredRequests, ...ingress } = await look(stores.ingress);
   return {
     ingress: {
@@ -114,13 +140,15 @@ export async function readHostStats(
       ...(deadRequests !== undefined && { deadLettered: deadRequests }),
       ...(expiredRequests !== undefined && { expired: expiredRequests }),
     },
-    agents: ledger.agents.map(({ agent, requests: arrived, packs, lastSequence }) => ({
+    agents: agents.map(({ agent, requests: arrived, packs, lastSequence }) => ({
       agent,
       requests: arrived,
       packs,
       missingPacks: lastSequence - packs,
     })),
     targets: Object.fromEntries(byTarget),
+    ...(jobs.length > 0 && { jobs: Object.fromEntries(jobs) }),
+    ...(captures.length > 0 && { captures: Object.fromEntries(captures) }),
   };
 }
 
@@ -155,5 +183,7 @@ const noFates: Readonly<Record<Fate, number>> = {
   "answered.5xx": 0,
   expired: 0,
   skipped: 0,
+  captured: 0,
   deadLettered: 0,
+  cancelled: 0,
 };

@@ -1,30 +1,54 @@
-/** Largest relative error of a percentile, for times from 0.1 ms to 15 minutes; what lies outside counts as the nearest. */
+/** Largest relative error of a percentile, from 0.1 ms to the longest of its series; what lies outside counts as the nearest. */
 export const maxRelativeError = 0.05;
+
+/** What is timed. The counters of each have names of their own, so that all of them are kept side by side. */
+export type TimeSeries =
+  /** From the moment a request could leave to the end of its answer: up to 15 minutes. */
+  | "latency"
+  /** From the moment a request was sent to the headers of its answer: up to 15 minutes. */
+  | "firstByte"
+  /** Opening a connection, with DNS and TLS: up to 15 minutes. */
+  | "connect"
+  /** From the capture of a request to its sending: up to ten years. */
+  | "age";
 
 // Each bucket ends so many times later than the one before it. A bucket's value is off by (growth - 1) / (growth + 1) at
 // most, 4.95 %, and the rest is for rounding.
 const growth = 1.104;
 const leastMs = 0.1;
-const mostMs = 900_000;
-const lastBucket = indexOf(mostMs);
+const quarterOfAnHourMs = 900_000;
+const tenYearsMs = 315_576_000_000;
+
+const series: Readonly<Record<TimeSeries, SeriesNames>> = {
+  latency: toNames("l", quarterOfAnHourMs),
+  firstByte: toNames("f", quarterOfAnHourMs),
+  connect: toNames("c", quarterOfAnHourMs),
+  age: toNames("a", tenYearsMs),
+};
 
 /**
- * The counter that a time falls into: `l0` for up to 0.1 ms, `l162` for about 15 minutes. The names are the same in every
- * process and for ever, so that histograms are merged by adding the counters.
+ * The counter that a time falls into: `l0` for a latency of up to 0.1 ms, `l162` for about 15 minutes; `f…`, `c…` and `a…`
+ * in the other series. Names are the same in every process and for ever, so that histograms are merged by adding counters.
  */
-export function bucketOf(ms: number): string {
-  return `l${ms > leastMs ? Math.min(lastBucket, indexOf(ms)) : 0}`;
+export function bucketOf(ms: number, of: TimeSeries = "latency"): string {
+  const { buckets } = series[of];
+  return buckets[ms > leastMs ? Math.min(buckets.length - 1, indexOf(ms)) : 0];
 }
 
 /**
  * The times in milliseconds that these shares (0 to 1) of what was counted do not exceed, to four digits; undefined where
  * nothing was counted. Counters with other names are passed over.
  */
-export function percentiles(counts: ReadonlyMap<string, number>, shares: readonly number[]): (number | undefined)[] {
+export function percentiles(
+  counts: ReadonlyMap<string, number>,
+  shares: readonly number[],
+  of: TimeSeries = "latency",
+): (number | undefined)[] {
+  const { indexes } = series[of];
   const buckets: { readonly index: number; readonly count: number }[] = [];
   let total = 0;
   for (const [name, count] of counts) {
-    const index = parseBucket(name);
+    const index = indexes.get(name);
     if (index === undefined || !(count > 0)) continue;
     buckets.push({ index, count });
     total += count;
@@ -44,9 +68,15 @@ function indexOf(ms: number): number {
   return Math.ceil(Math.log(ms / leastMs) / Math.log(growth));
 }
 
-function parseBucket(name: string): number | undefined {
-  const index = /^l\d{1,3}$/.test(name) ? Number(name.slice(1)) : Number.NaN;
-  return index <= lastBucket ? index : undefined;
+/** Made once: they are asked for with every request. */
+interface SeriesNames {
+  readonly buckets: readonly string[];
+  readonly indexes: ReadonlyMap<string, number>;
+}
+
+function toNames(prefix: string, mostMs: number): SeriesNames {
+  const buckets = Array.from({ length: indexOf(mostMs) + 1 }, (_, index) => `${prefix}${index}`);
+  return { buckets, indexes: new Map(buckets.map((name, index) => [name, index])) };
 }
 
 /** As far, relatively, from the bucket's start as from its end. */

@@ -4,9 +4,12 @@ import { Command, CommanderError } from "commander";
 import { runAgent } from "../agent/agent.ts";
 import { startHost } from "../functions/host.ts";
 import packageJson from "../package.json" with { type: "json" };
+import { addCaptures } from "./commands/captures.ts";
 import { addConfig } from "./commands/config.ts";
 import { addDeadLetters } from "./commands/dead-letters.ts";
 import { addDemo } from "./commands/demo.ts";
+import { addExport } from "./commands/export.ts";
+import { addImport } from "./commands/import.ts";
 import { addMirror } from "./commands/mirror.ts";
 import { addServices } from "./commands/services.ts";
 import { addStats } from "./commands/stats.ts";
@@ -35,6 +38,9 @@ function createProgram(): Command {
   addStats(program);
   addTargets(program);
   addDeadLetters(program);
+  addCaptures(program);
+  addImport(program);
+  addExport(program);
   addDemo(program, haproxyDirectory);
   return program;
 }

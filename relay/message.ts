@@ -1,4 +1,5 @@
 import { DecodeError } from "./decode-error.ts";
+import type { JobMark } from "./job/job-mark.ts";
 import { decodePack, encodeShare, type Pack, type PackedRequest } from "./pack.ts";
 import { openPack, sealPack } from "./pack-envelope.ts";
 import { type PackSummary, parseSummary } from "./pack-summary.ts";
@@ -6,10 +7,27 @@ import type { Delivery, OutgoingMessage } from "./queue/port.ts";
 
 const maxReasonChars = 500;
 
+/** A pack as a message carries it. */
+export interface MessagePack extends Pack {
+  /** Of the replay job that it comes from; a pack of an agent has none. */
+  readonly job?: JobMark;
+}
+
 /** Opens and decodes the pack of a delivery. */
-export function readMessage(delivery: Pick<Delivery, "pack">): Pack | DecodeError {
-  const content = openPack(delivery.pack);
-  return content instanceof DecodeError ? content : decodePack(content);
+export function readMessage({
+  body = "",
+  pack: sealed,
+}: Pick<Delivery, "pack"> & Partial<Pick<Delivery, "body">>): MessagePack | DecodeError {
+  const content = openPack(sealed);
+  const pack = content instanceof DecodeError ? content : decodePack(content);
+  if (pack instanceof DecodeError || !hasJobMark(body)) return pack;
+  const { id, base } = parseSummary(body)?.job ?? {};
+  return id === undefined ? pack : { ...pack, job: { id, ...(base !== undefined && { baseMs: base }) } };
+}
+
+/** Whether a message comes from a replay job, by its body. Cheap, and not exact: a body may look like one. */
+export function hasJobMark(body: string): boolean {
+  return body.includes('"job":');
 }
 
 /** The message unchanged, for a queue that gets the whole pack. */
@@ -19,7 +37,7 @@ export function forwardMessage(delivery: Pick<Delivery, "body" | "pack">, pack: 
 
 /** A message with some requests of a pack, which keep the pack's id and their indexes. At least one request. */
 export function shareMessage(
-  pack: Pack,
+  pack: MessagePack,
   requests: readonly PackedRequest[],
   options: { readonly attempt: number; readonly delayMs?: number; readonly reason?: string },
 ): OutgoingMessage {
@@ -36,6 +54,7 @@ export function shareMessage(
     last: new Date((requests.at(-1) as PackedRequest).capturedAtMs).toISOString(),
     ...(attempt > 0 && { attempt }),
     ...(reason !== undefined && { reason: reason.slice(0, maxReasonChars) }),
+    ...(pack.job && { job: toSummary(pack.job) }),
   };
   return {
     body: JSON.stringify(summary),
@@ -53,4 +72,8 @@ export function poisonMessage(delivery: Pick<Delivery, "body" | "pack">, reason:
     pack: delivery.pack,
     requests: summary?.count ?? 0,
   };
+}
+
+function toSummary({ id, baseMs }: JobMark): NonNullable<PackSummary["job"]> {
+  return { id, ...(baseMs !== undefined && { base: baseMs }) };
 }

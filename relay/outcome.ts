@@ -1,7 +1,7 @@
 /** What came of sending a request to a shadow once. */
 export type Outcome =
   /** The shadow answered, whatever it said: done. */
-  | { readonly kind: "answered"; readonly status: number }
+  | { readonly kind: "answered"; readonly status: number; readonly times?: AnswerTimes }
   /** Refused, reset before an answer, not resolved, or told to come later: worth another try. */
   | { readonly kind: "undelivered"; readonly reason: string; readonly retryAfterMs?: number }
   /** Sent, but no answer in time: the shadow may have acted on it. */
@@ -10,6 +10,16 @@ export type Outcome =
   | { readonly kind: "stopped"; readonly sent: boolean; readonly reason: string }
   /** No HTTP request can be made of it. */
   | { readonly kind: "unsendable"; readonly reason: string };
+
+/** Where the time went until an answer, in milliseconds. */
+export interface AnswerTimes {
+  /** Until the connection was open that the request was sent over; undefined where it was open before. */
+  readonly connectMs?: number;
+  /** From the moment the request was written to the headers of the answer: a way there and back, and the shadow's time. */
+  readonly firstByteMs: number;
+  /** From the moment the request was given to the transport to the end of the answer. */
+  readonly totalMs: number;
+}
 
 // RFC 9110 9.2.2: repeating them has no effect beyond that of the first.
 const idempotentMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);

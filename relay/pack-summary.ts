@@ -20,6 +20,8 @@ export interface PackSummary {
   readonly attempt?: number;
   /** Why they are dead letters. */
   readonly reason?: string;
+  /** The replay job that has put them into the queue, see `JobMark`. */
+  readonly job?: { readonly id: string; readonly base?: number };
 }
 
 const schema: z.ZodType<PackSummary> = z.object({
@@ -33,6 +35,7 @@ const schema: z.ZodType<PackSummary> = z.object({
   last: z.string(),
   attempt: z.number().exactOptional(),
   reason: z.string().exactOptional(),
+  job: z.object({ id: z.string(), base: z.number().exactOptional() }).exactOptional(),
 });
 
 /** The summary in a message body, or undefined where the body is something else. */

@@ -1,7 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { sendsCapturedCredentials } from "./credentials/captured-credentials.ts";
+import { TargetCredentials } from "./credentials/target-credentials.ts";
 import type { FigureBook } from "./figure-book.ts";
+import type { JobGate } from "./job/job-gate.ts";
 import { KeyTurns } from "./key-turns.ts";
 import type { Admission, LiveTarget } from "./live-target.ts";
+import { NamedTurns } from "./named-turns.ts";
 import { isBodyIncomplete, type OutboundRequest, prepareOutbound } from "./outbound.ts";
 import { isIdempotent, type Outcome } from "./outcome.ts";
 import type { Pacer } from "./pacer.ts";
@@ -17,16 +21,30 @@ export interface Lane {
   readonly transport: Transport;
   readonly pacer: Pacer;
   readonly figures: FigureBook;
+  /** What the target's requests are sent with, where that is not what they were captured with. */
+  readonly credentials: TargetCredentials | undefined;
   /** Requests under way. */
   readonly permits: Semaphore;
   /** One pack after the other gives out its requests, so that they leave in the order of their capture. */
   readonly turn: Semaphore;
+  /** The same for the packs of each replay job, which so wait for their times beside all others. */
+  readonly jobTurns: NamedTurns;
   /** Where the requests of one key are sent one after the other. */
   readonly keys: KeyTurns;
 }
 
-export function createLane(parts: Pick<Lane, "live" | "transport" | "pacer" | "figures">): Lane {
-  return { ...parts, permits: new Semaphore(parts.live.concurrency), turn: new Semaphore(1), keys: new KeyTurns() };
+/** Credentials that are not passed are the lane's own, of which no log tells anything. */
+export function createLane(
+  parts: Pick<Lane, "live" | "transport" | "pacer" | "figures"> & Partial<Pick<Lane, "credentials">>,
+): Lane {
+  return {
+    ...parts,
+    credentials: parts.credentials ?? TargetCredentials.of(parts.live.config),
+    permits: new Semaphore(parts.live.concurrency),
+    turn: new Semaphore(1),
+    jobTurns: new NamedTurns(),
+    keys: new KeyTurns(),
+  };
 }
 
 /** Takes up how many requests the target may get at once now. */
@@ -41,6 +59,8 @@ export interface ReplayOptions {
   /** Whether to wait while the target is held (paused, outside its window, breaker open), or to leave the rest unsent. */
   readonly patient: boolean;
   readonly onSettled: (index: number, fate: Fate) => void;
+  /** For a pack of a replay job: tells when its requests are due. */
+  readonly gate?: JobGate;
 }
 
 /** What became of a pack's requests beyond those that `onSettled` was told. */
@@ -54,8 +74,13 @@ export interface ReplayResult {
   readonly reason?: string;
   /** Never to be delivered, by reason. */
   readonly dead: ReadonlyMap<string, readonly PackedRequest[]>;
-  /** Without an outcome, because the signal was raised, the transport closed, the target held, or no slots leased. */
+  /**
+   * Without an outcome, because the signal was raised, the transport closed, the target held, no slots leased, or their time
+   * has not come.
+   */
   readonly unsent: readonly PackedRequest[];
+  /** How long they had better wait where their time has not come. */
+  readonly laterMs?: number;
   /** Why no slots could be leased. */
   readonly failure?: Error;
 }
@@ -73,22 +98,39 @@ export async function replayPack(
   options: ReplayOptions,
 ): Promise<ReplayResult> {
   const replay = new PackReplay(lane, pack, options);
-  try {
-    await lane.turn.acquire(options.signal);
-  } catch {
-    return { ...replay.result(), unsent: requests };
-  }
+  const { gate, signal } = options;
   const { orderBy } = lane.live.config;
+  let begun = false;
   let underWay: Promise<void> | undefined;
-  try {
+  const send = async () => {
+    begun = true;
     if (orderBy) underWay = replay.sendByKey(requests, orderBy);
     else await replay.sendInOrder(requests);
-  } finally {
-    lane.turn.release();
+  };
+  try {
+    if (gate) {
+      // So packs have their turns in the order of their times, in whatever order the queue hands them out.
+      await replay.awaitFirst(requests[0]);
+      await lane.jobTurns.run(gate.id, signal, send);
+    } else {
+      await takeTurn(lane.turn, signal, send);
+    }
+  } catch (error) {
+    if (begun || !signal.aborted) throw error;
+    return { ...replay.result(), unsent: requests };
   }
   await underWay;
   await replay.finished();
   return replay.result();
+}
+
+async function takeTurn(turn: Semaphore, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+  await turn.acquire(signal);
+  try {
+    await work();
+  } finally {
+    turn.release();
+  }
 }
 
 /** A request that was dealt with, or is under way. */
@@ -110,6 +152,7 @@ class PackReplay {
   readonly #dead = new Map<string, PackedRequest[]>();
   #delayMs: number;
   #reason: string | undefined;
+  #laterMs: number | undefined;
   #failure: Error | undefined;
 
   constructor(lane: Lane, pack: Pack, options: ReplayOptions) {
@@ -117,6 +160,13 @@ class PackReplay {
     this.#pack = pack;
     this.#options = options;
     this.#delayMs = Math.min(firstRetryMs * 2 ** Math.min(pack.attempt, 20), maxRetryMs);
+  }
+
+  /** Waits until the first request of a job's pack is due, or cannot be waited for. Never rejects. */
+  async awaitFirst(request: PackedRequest | undefined): Promise<void> {
+    const { gate, signal, patient } = this.#options;
+    // Whatever comes of it: each request is asked for again.
+    if (request) await gate?.pass(request, signal, patient).catch(() => {});
   }
 
   /** One after the other at their slots, without waiting for answers. */
@@ -155,6 +205,7 @@ class PackReplay {
       dead: this.#dead,
       unsent: this.#unsent.sort(byIndex),
       ...(this.#reason !== undefined && { reason: this.#reason }),
+      ...(this.#laterMs !== undefined && { laterMs: this.#laterMs }),
       ...(this.#failure && { failure: this.#failure }),
     };
   }
@@ -174,11 +225,13 @@ class PackReplay {
     }
   }
 
-  /** Waits for a permit and a slot, then sends without waiting for the answer. Undefined where nothing may be sent. */
+  /** Waits for its time where it has one, for a permit and a slot, then sends without waiting for the answer. Undefined where nothing may be sent. */
   async #start(request: PackedRequest): Promise<Started | undefined> {
     const { live, permits } = this.#lane;
     const { onSettled, signal } = this.#options;
     if (signal.aborted) return undefined;
+    const passage = await this.#awaitTime(request);
+    if (passage !== "due") return passage === "cancelled" ? { end: done } : undefined;
     if (live.config.truncated === "skip" && isBodyIncomplete(request)) {
       onSettled(request.index, "skipped");
       return { end: done };
@@ -212,26 +265,59 @@ class PackReplay {
     return { end };
   }
 
-  /** Undefined where the signal was raised, no slots can be leased, or the target is held and nobody waits. */
+  /** Undefined where the time of a job's request has not come, and it is not waited for. */
+  async #awaitTime(request: PackedRequest): Promise<"due" | "cancelled" | undefined> {
+    const { gate, signal, patient, onSettled } = this.#options;
+    if (!gate) return "due";
+    try {
+      const passage = await gate.pass(request, signal, patient);
+      if (passage.kind === "later") {
+        this.#laterMs ??= passage.delayMs;
+        return undefined;
+      }
+      if (passage.kind === "cancelled") onSettled(request.index, "cancelled");
+      return passage.kind;
+    } catch (error) {
+      if (!signal.aborted) this.#failure = error as Error;
+      return undefined;
+    }
+  }
+
+  /**
+   * Undefined where the signal was raised, no slots can be leased, or nobody waits although the target is held or there are
+   * no credentials.
+   */
   async #waitForSlot(): Promise<Admission | undefined> {
-    const { live, pacer } = this.#lane;
+    const { live, pacer, credentials } = this.#lane;
     const { signal, patient } = this.#options;
     try {
       for (;;) {
         while (!live.open) {
           const admission = await live.admit();
+          if (admission === "wait") {
+            if (!patient) return undefined;
+            await sleep(heldPollMs, undefined, { signal });
+            continue;
+          }
+          if (credentials && !credentials.fresh && !(await credentials.ready(signal, patient))) return undefined;
           if (admission === "probe") {
             await pacer.acquire(signal);
             return admission;
           }
-          if (admission === "send") break;
-          if (!patient) return undefined;
-          await sleep(heldPollMs, undefined, { signal });
+          break;
         }
-        if (pacer.unlimited) return "send";
-        await pacer.acquire(signal);
+        if (credentials && !credentials.fresh) {
+          if (!(await credentials.ready(signal, patient))) return undefined;
+          // Meanwhile the target may be held.
+          continue;
+        }
+        if (!pacer.unlimited) await pacer.acquire(signal);
         // Paused while it waited for its slot, which is then given up.
-        if (live.held === undefined) return "send";
+        if (live.held !== undefined) continue;
+        if (!credentials || credentials.fresh) return "send";
+        // They have ended meanwhile. Slots that pass until there are new ones must not be made up for at once; with one a
+        // second or less the request is late instead, since its next slot may be as far away.
+        if (live.ratePerSecond <= 1) return (await credentials.ready(signal, patient)) ? "send" : undefined;
       }
     } catch (error) {
       // Not thrown on: what came of the requests before would be lost, and they would be sent again.
@@ -242,21 +328,47 @@ class PackReplay {
 
   #isExpired(request: PackedRequest): boolean {
     const { maxAgeMs } = this.#lane.live.config;
-    return maxAgeMs !== undefined && Date.now() - request.capturedAtMs > maxAgeMs;
+    return maxAgeMs !== undefined && Date.now() - this.#bornAtMs(request) > maxAgeMs;
+  }
+
+  /** What its age is counted from: what a job sends again was captured long ago, and is late by its own time only. */
+  #bornAtMs(request: PackedRequest): number {
+    const { gate } = this.#options;
+    return gate ? (gate.dueAtMs(request) ?? Date.now()) : request.capturedAtMs;
   }
 
   async #send(request: PackedRequest, outbound: OutboundRequest, admission: Admission): Promise<Ended> {
+    const { credentials } = this.#lane;
+    if (!credentials) return this.#take(request, await this.#deliver(request, outbound, admission));
+    for (let renewed = false; ; renewed = true) {
+      const equipped = await credentials.equip(outbound);
+      if (!equipped) return this.#leave(request);
+      if (equipped.kind === "unsendable") return this.#bury(request, equipped.reason);
+      const outcome = await this.#deliver(request, equipped.request, admission);
+      const refused = outcome.kind === "answered" && outcome.status === 401;
+      // Not more than once: what is refused with a new token as well is answered.
+      if (!refused || renewed || !credentials.refuse(equipped)) return this.#take(request, outcome);
+      const next = await this.#waitForSlot();
+      if (!next) return this.#leave(request);
+      admission = next;
+    }
+  }
+
+  async #deliver(request: PackedRequest, outbound: OutboundRequest, admission: Admission): Promise<Outcome> {
     const { transport, live, figures } = this.#lane;
-    const startedAtMs = performance.now();
+    const ageMs = Date.now() - request.capturedAtMs;
     const outcome = await transport.send(outbound);
-    if (outcome.kind === "answered") figures.countAnswer(performance.now() - startedAtMs);
+    if (outcome.kind === "answered") figures.countAnswer(ageMs, outcome.times);
     else if (outcome.kind !== "unsendable" && outcome.kind !== "stopped") figures.count(outcome.kind);
     live.note(outcome, admission);
-    return this.#take(request, outcome);
+    return outcome;
   }
 
   #take(request: PackedRequest, outcome: Outcome): Ended {
     if (outcome.kind === "answered") {
+      const { figures, live } = this.#lane;
+      const denied = outcome.status === 401 || outcome.status === 403;
+      if (denied && sendsCapturedCredentials(live.config, request)) figures.count("answered.expired");
       this.#options.onSettled(request.index, answeredFate(outcome.status));
       return "done";
     }
@@ -265,18 +377,24 @@ class PackReplay {
       const reason = `${outcome.reason}; ${request.method} is not repeated, since the shadow may have acted on it`;
       return this.#bury(request, reason);
     }
-    if (outcome.kind === "stopped") {
-      this.#unsent.push(request);
-      return "stopped";
-    }
+    if (outcome.kind === "stopped") return this.#leave(request);
     if (this.#pack.attempt + 1 >= this.#lane.live.config.attempts) {
       return this.#bury(request, `${outcome.reason} (attempt ${this.#pack.attempt + 1})`);
     }
     if (outcome.kind === "undelivered" && outcome.retryAfterMs !== undefined) {
       this.#delayMs = Math.max(this.#delayMs, outcome.retryAfterMs);
     }
+    return this.#tryAgain(request, outcome.reason);
+  }
+
+  #leave(request: PackedRequest): "stopped" {
+    this.#unsent.push(request);
+    return "stopped";
+  }
+
+  #tryAgain(request: PackedRequest, reason: string): "again" {
     this.#again.push(request);
-    this.#reason ??= outcome.reason;
+    this.#reason ??= reason;
     return "again";
   }
 

@@ -10,8 +10,11 @@ export interface Share {
   readonly settlement: Settlement;
 }
 
+/** What decides which requests a target gets, or a capture. */
+type Taker = Pick<TargetConfig, "name" | "sample" | "when">;
+
 /** @param fraction the share of the requests that the target gets now, 0 to 1 */
-export function shareOf(target: TargetConfig, fraction: number, pack: Pack): Share {
+export function shareOf(target: Taker, fraction: number, pack: Pack): Share {
   const settlement = new Map<number, Fate>();
   const requests = pack.requests.filter((request) => {
     const fate = fateAtFanOut(target, fraction, request);
@@ -21,7 +24,7 @@ export function shareOf(target: TargetConfig, fraction: number, pack: Pack): Sha
   return { requests, settlement };
 }
 
-function fateAtFanOut(target: TargetConfig, fraction: number, request: PackedRequest): Fate | undefined {
+function fateAtFanOut(target: Taker, fraction: number, request: PackedRequest): Fate | undefined {
   if (target.when && !matches(target.when, request)) return "filtered";
   return isSampled({ ...target.sample, fraction }, target.name, request) ? undefined : "sampledOut";
 }

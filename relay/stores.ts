@@ -1,4 +1,6 @@
-import type { AwsPlaces, Config } from "./config.ts";
+import { LazyArchive } from "./archive/lazy-archive.ts";
+import type { OpenArchive } from "./archive/port.ts";
+import type { AwsPlaces, CaptureConfig, Config } from "./config.ts";
 import { EmbeddedQueue } from "./queue/embedded.ts";
 import { openEmbeddedIngress, openIngress, openSqs } from "./queue/ingress.ts";
 import { targetQueue } from "./queue/names.ts";
@@ -13,6 +15,8 @@ export interface Stores {
   /** By the name of the target. Of a target that reads the ingress queue itself it is that queue. */
   readonly targets: ReadonlyMap<string, OpenQueue>;
   readonly state: State;
+  /** By the name of the capture. */
+  readonly archives: ReadonlyMap<string, OpenArchive>;
   /** What an embedded ingress queue holds that nobody takes any more, since the queue is in SQS now. */
   leftBehind(): Promise<QueueFigures | undefined>;
   close(): Promise<void>;
@@ -23,26 +27,31 @@ export async function openStores(config: Config): Promise<Stores> {
   return config.aws ? openAwsStores(config, config.aws) : openLocalStores(config);
 }
 
-async function openLocalStores({ queueDirectory: directory, ingress: place, targets }: Config): Promise<Stores> {
+async function openLocalStores(config: Config): Promise<Stores> {
+  const { queueDirectory: directory, ingress: place, targets, captures } = config;
   const local = openEmbeddedIngress(directory);
   // All of the host is on this machine, the dead letters of the ingress queue, too.
   const remote = place.kind === "sqs" ? await openSqs(place.url, local.deadLetters) : undefined;
   const queues = new Map(targets.map(({ name }) => [name, EmbeddedQueue.open({ directory, name: targetQueue(name) })]));
   const state = EmbeddedState.open(directory);
+  const archives = openArchives(captures);
   return {
     ingress: remote ?? local,
     targets: queues,
     state,
+    archives,
     leftBehind: async () => (remote ? local.figures() : undefined),
     async close() {
       for (const queue of [local, ...queues.values()]) queue.close();
+      for (const archive of archives.values()) archive.close();
       remote?.close();
       state.close();
     },
   };
 }
 
-async function openAwsStores({ ingress: place, targets }: Config, aws: AwsPlaces): Promise<Stores> {
+async function openAwsStores(config: Config, aws: AwsPlaces): Promise<Stores> {
+  const { ingress: place, targets, captures } = config;
   // Only here, so that one machine pays nothing for the SDK.
   const { DynamoDbState } = await import("./state/dynamodb.ts");
   const ingress = await openIngress(place);
@@ -52,14 +61,21 @@ async function openAwsStores({ ingress: place, targets }: Config, aws: AwsPlaces
     queues.set(name, url === undefined ? ingress : await openSqs(url));
   }
   const state = DynamoDbState.open({ table: aws.table, region: aws.tableRegion });
+  const archives = openArchives(captures);
   return {
     ingress,
     targets: queues,
     state,
+    archives,
     leftBehind: async () => undefined,
     async close() {
       for (const queue of new Set([ingress, ...queues.values()])) queue.close();
+      for (const archive of archives.values()) archive.close();
       await state.close();
     },
   };
+}
+
+function openArchives(captures: readonly CaptureConfig[]): ReadonlyMap<string, OpenArchive> {
+  return new Map(captures.map(({ name, store }) => [name, new LazyArchive(store)]));
 }

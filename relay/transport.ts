@@ -25,6 +25,8 @@ export class Transport {
   readonly #timeoutMs: number;
   readonly #hostname: string;
   readonly #underWay = new Set<Exchange>();
+  /** How long those connections took that are open and have not been used. */
+  readonly #connectsMs: number[] = [];
 
   constructor(target: TargetConfig) {
     const { ca, verify, serverName } = target.tls;
@@ -48,7 +50,13 @@ export class Transport {
       maxHeaderSize: maxAnswerBytes,
       allowH2: false,
       // Empty for an IP address: then the certificate has to name the address.
-      connect: (options, callback) => connect({ ...options, servername }, callback),
+      connect: (options, callback) => {
+        const startedAtMs = performance.now();
+        connect({ ...options, servername }, (...result) => {
+          if (result[0] === null) this.#connectsMs.push(performance.now() - startedAtMs);
+          callback(...result);
+        });
+      },
     };
     this.#connections = target.concurrency;
     this.#pool = this.#openPool();
@@ -70,10 +78,11 @@ export class Transport {
   /** Never rejects: what the network does is an outcome. */
   send(request: OutboundRequest): Promise<Outcome> {
     return new Promise((resolve) => {
-      const exchange = new Exchange((outcome) => {
+      const settle = (outcome: Outcome) => {
         this.#underWay.delete(exchange);
         resolve(outcome);
-      }, this.#timeoutMs);
+      };
+      const exchange = new Exchange(settle, this.#timeoutMs, this.#connectsMs);
       this.#underWay.add(exchange);
       this.#pool.dispatch(
         {
@@ -108,14 +117,24 @@ class Exchange implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined;
   #answer: Outcome | undefined;
   #answerBytes = 0;
+  readonly #connectsMs: number[];
+  readonly #startedAtMs = performance.now();
+  #writtenAtMs = 0;
+  #firstByteMs = 0;
+  #connectMs: number | undefined;
 
-  constructor(resolve: (outcome: Outcome) => void, timeoutMs: number) {
+  /** @param connectsMs where it takes how long its connection took, where that is a new one */
+  constructor(resolve: (outcome: Outcome) => void, timeoutMs: number, connectsMs: number[]) {
     this.#resolve = resolve;
+    this.#connectsMs = connectsMs;
     this.#timer = setTimeout(() => this.#timeOut(timeoutMs), timeoutMs);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
+    this.#writtenAtMs = performance.now();
+    // A connection is opened for a request, which is the first thing to be written as soon as it is open.
+    this.#connectMs = this.#connectsMs.pop();
     // Its time was over before a connection was there.
     if (!this.#resolve) controller.abort(new Error("timed out"));
   }
@@ -126,6 +145,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     headers: Record<string, string | string[] | undefined>,
   ): void {
     if (status < 200) return;
+    this.#firstByteMs = performance.now() - this.#writtenAtMs;
     const retryAfter = headers["retry-after"];
     if ((status === 429 || status === 503) && typeof retryAfter === "string") {
       const retryAfterMs = Math.min(parseRetryAfterMs(retryAfter, Date.now()) ?? 0, maxRetryAfterMs);
@@ -145,6 +165,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    if (!this.#answer) this.#firstByteMs = performance.now() - this.#writtenAtMs;
     // An answer whose body broke off is still an answer.
     this.#settle(this.#answer ?? toOutcome(error));
   }
@@ -164,8 +185,15 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   #settle(outcome: Outcome): void {
     clearTimeout(this.#timer);
-    this.#resolve?.(outcome);
+    this.#resolve?.(outcome.kind === "answered" ? this.#withTimes(outcome.status) : outcome);
     this.#resolve = undefined;
+  }
+
+  #withTimes(status: number): Outcome {
+    const totalMs = performance.now() - this.#startedAtMs;
+    const connectMs = this.#connectMs;
+    const times = { firstByteMs: this.#firstByteMs, totalMs };
+    return { kind: "answered", status, times: connectMs === undefined ? times : { ...times, connectMs } };
   }
 }
 

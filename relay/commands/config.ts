@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { assertAuthorities, configJsonSchema, loadConfig } from "../config.ts";
+import { assertReplayable, configJsonSchema, loadConfig } from "../config.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
 import { print } from "./output.ts";
 
@@ -9,7 +9,7 @@ export function addConfig(program: Command): void {
     .addHelpText("after", "\nExample: spoa-relay config check --config spoa-relay.yaml")
     .action(({ config: file }: ConfigFlag) => {
       const checked = loadConfig(file, process.env);
-      assertAuthorities(checked);
+      assertReplayable(checked);
       const { targets, warnings } = checked;
       for (const warning of warnings) print(`warning: ${warning}`);
       print(`${file} is right: ${targets.length} target(s): ${targets.map(({ name }) => name).join(", ")}`);

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { assertAuthorities, type Config, loadConfig } from "../config.ts";
+import { assertReplayable, type Config, loadConfig } from "../config.ts";
 import { createLogger, type Logger } from "../log.ts";
 import { agentNodeFlags, firstSignal, runService, type Service } from "../service.ts";
 import { supervise } from "../supervisor.ts";
@@ -33,7 +33,7 @@ export function addServices(program: Command, { runAgent, startHost }: Services)
 /** Runs agent and host until a signal comes, or `end` is raised; resolves with the exit code. Throws `ConfigError`. */
 export async function runUp(configFile: string, end?: AbortSignal): Promise<number> {
   const config = loadConfig(configFile, process.env);
-  assertAuthorities(config);
+  assertReplayable(config);
   const log = createLogger(config.log);
   const stop = new AbortController();
   firstSignal().then(() => stop.abort());

@@ -4,7 +4,7 @@ import { fetchAdmin, formatAddress } from "../admin-client.ts";
 import type { AgentStats } from "../agent-stats.ts";
 import { addsUp, formatEquations, toEquations } from "../balance.ts";
 import type { ListenAddress } from "../config-schema.ts";
-import type { FiguresAnswer, TargetAnswer } from "../control-answers.ts";
+import type { FiguresAnswer, Percentiles, TargetAnswer } from "../control-answers.ts";
 import type { ControlClient } from "../control-client.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
 import { withControl } from "./control.ts";
@@ -50,20 +50,54 @@ async function readLedger(client: ControlClient, admin: ListenAddress) {
 async function describeTargets(client: ControlClient): Promise<string> {
   const targets = await client.targets();
   const figures = await Promise.all(targets.map(({ name }) => client.figures(name, minutes)));
-  const names = ["target", "rate", `answered in ${minutes} min`, "p50", "p99", "state"];
-  return formatTable([names, ...targets.map((target, i) => toRow(target, figures[i]))], process.stdout);
+  const names = [
+    "target",
+    "rate",
+    `answered in ${minutes} min`,
+    "p50 / p99",
+    "shadow time",
+    "network",
+    "age when sent",
+    "state",
+  ];
+  const table = formatTable([names, ...targets.map((target, i) => toRow(target, figures[i]))], process.stdout);
+  return [table, ...figures.flatMap(describeExpired)].join("\n");
 }
 
 function toRow(target: TargetAnswer, { from, until, total }: FiguresAnswer): readonly string[] {
   const answered = Object.values(total.answered).reduce((sum, count) => sum + count, 0);
   const seconds = (Date.parse(until) - Date.parse(from)) / 1_000;
-  const latency = (ms: number | undefined) => (ms === undefined ? "–" : `${Number(ms.toPrecision(3))} ms`);
   return [
     target.name,
     formatSetting(target.rate),
     `${answered} (${Number((answered / seconds).toPrecision(3))}/s)`,
-    latency(total.latencyMs?.p50),
-    latency(total.latencyMs?.p99),
+    formatTimes(total.latencyMs),
+    formatTimes(total.shadowMs),
+    formatTimes(total.networkMs),
+    formatTimes(total.ageMs),
     describeState(target),
   ];
 }
+
+function describeExpired({ target, total: { expiredCredentials, answered } }: FiguresAnswer): readonly string[] {
+  if (expiredCredentials === 0) return [];
+  const share = `${expiredCredentials} of ${answered["4xx"]} answers with 4xx`;
+  return [`${target}: ${share} are 401 or 403 to captured credentials; give the target a token, sign or headers.set`];
+}
+
+function formatTimes(times: Percentiles | undefined): string {
+  return times ? `${formatMs(times.p50)} / ${formatMs(times.p99)}` : "–";
+}
+
+function formatMs(ms: number): string {
+  const [unit, unitMs] = units.find(([, least]) => ms >= least) ?? ["ms", 1];
+  return `${Number((ms / unitMs).toPrecision(3))} ${unit}`;
+}
+
+// Requests may be weeks old.
+const units: readonly (readonly [unit: string, ms: number])[] = [
+  ["d", 86_400_000],
+  ["h", 3_600_000],
+  ["min", 60_000],
+  ["s", 1_000],
+];

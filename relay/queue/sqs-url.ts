@@ -6,8 +6,26 @@ const emulatorRegion = "us-east-1";
 
 /** The region that requests for a queue are signed for, from the host of its URL; where that names none, us-east-1. */
 export function regionOf(queueUrl: URL): string {
-  const match = regionInHost.exec(queueUrl.hostname);
-  return match?.[1] ?? match?.[2] ?? emulatorRegion;
+  return namedRegionOf(queueUrl) ?? emulatorRegion;
+}
+
+/** The region that the host of a queue's URL names; undefined where it names none. */
+export function namedRegionOf({ hostname }: URL): string | undefined {
+  const match = regionInHost.exec(hostname);
+  return match?.[1] ?? match?.[2];
+}
+
+/**
+ * The URL of the queue of the same account and name in another region, at that region's public endpoint. Where an emulator
+ * names no region in its host, the same URL.
+ */
+export function inRegion(queueUrl: URL, region: string): URL {
+  const moved = new URL(queueUrl);
+  if (regionOf(queueUrl) === region) return moved;
+  // Not the same endpoint with another region in it: those of a VPC are of its region only.
+  if (awsHost.test(moved.hostname)) moved.host = `sqs.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`;
+  else moved.hostname = moved.hostname.replace(namedRegionOf(queueUrl) ?? "", (named) => named && region);
+  return moved;
 }
 
 /** What keeps a URL from being that of a standard queue, as the end of a sentence about it, or undefined. */

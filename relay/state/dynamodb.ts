@@ -1,8 +1,10 @@
+import type { Job } from "../job/job.ts";
 import type { SlotGrant, SlotRequest } from "../pacing.ts";
 import type { TargetControl } from "../target-control.ts";
 import { StateClient, type StateTablePlace } from "./dynamodb-client.ts";
 import { DynamoDbControls } from "./dynamodb-controls.ts";
 import { DynamoDbFigures } from "./dynamodb-figures.ts";
+import { DynamoDbJobs } from "./dynamodb-jobs.ts";
 import { DynamoDbLeases } from "./dynamodb-leases.ts";
 import { DynamoDbLedger } from "./dynamodb-ledger.ts";
 import { Pages } from "./dynamodb-pages.ts";
@@ -17,6 +19,7 @@ import {
   type State,
   StateError,
   type VersionedControl,
+  type VersionedJob,
 } from "./port.ts";
 
 export interface DynamoDbStateOptions extends StateTablePlace {
@@ -39,6 +42,7 @@ export class DynamoDbState implements State {
   readonly #leases: DynamoDbLeases;
   readonly #controls: DynamoDbControls;
   readonly #figures: DynamoDbFigures;
+  readonly #jobs: DynamoDbJobs;
   readonly #tallies: Tallies;
   readonly #ledger: DynamoDbLedger;
 
@@ -55,6 +59,7 @@ export class DynamoDbState implements State {
     this.#leases = new DynamoDbLeases(client, leaseTimeoutMs);
     this.#controls = new DynamoDbControls(client);
     this.#figures = new DynamoDbFigures(client);
+    this.#jobs = new DynamoDbJobs(client, now);
     this.#tallies = new Tallies(client, pages, now);
     this.#ledger = new DynamoDbLedger({
       pages,
@@ -124,5 +129,17 @@ export class DynamoDbState implements State {
 
   readFigures(target: string, fromMs: number, untilMs: number): Promise<readonly MinuteFigures[]> {
     return this.#figures.readFigures(target, fromMs, untilMs);
+  }
+
+  listJobs(): Promise<readonly VersionedJob[]> {
+    return this.#jobs.listJobs();
+  }
+
+  readJob(id: string): Promise<VersionedJob | undefined> {
+    return this.#jobs.readJob(id);
+  }
+
+  writeJob(job: Job, version: number): Promise<boolean> {
+    return this.#jobs.writeJob(job, version);
   }
 }

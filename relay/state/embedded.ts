@@ -1,3 +1,5 @@
+import type { SQLOutputValue } from "node:sqlite";
+import { endedKeptMs, type Job, parseJob } from "../job/job.ts";
 import { grantSlots, type SlotGrant, type SlotRequest } from "../pacing.ts";
 import { SqliteFile } from "../sqlite.ts";
 import { parseControl, type TargetControl } from "../target-control.ts";
@@ -12,6 +14,7 @@ import {
   type State,
   StateError,
   type VersionedControl,
+  type VersionedJob,
 } from "./port.ts";
 
 /**
@@ -155,6 +158,26 @@ export class EmbeddedState implements State {
     );
   }
 
+  async listJobs(): Promise<readonly VersionedJob[]> {
+    return this.#file.guard(() => this.#statements.jobs.all(this.#now())).map(toVersionedJob);
+  }
+
+  async readJob(id: string): Promise<VersionedJob | undefined> {
+    const row = this.#file.guard(() => this.#statements.job.get(id, this.#now()));
+    return row && toVersionedJob(row);
+  }
+
+  async writeJob(job: Job, version: number): Promise<boolean> {
+    return this.#transaction((statements) => {
+      statements.pruneJobs.run(this.#now());
+      const seen = Number(statements.job.get(job.id, this.#now())?.version ?? 0);
+      if (seen !== version) return false;
+      const pruneAtMs = job.endedAtMs === undefined ? null : job.endedAtMs + endedKeptMs;
+      statements.keepJob.run(job.id, version + 1, pruneAtMs, JSON.stringify(job));
+      return true;
+    });
+  }
+
   /** Whether any of the fates was new. */
   #note(packId: number, target: string, settlement: Settlement): boolean {
     const { sheet, noted } = noteFates(this.#sheet(packId, target), settlement);
@@ -204,6 +227,10 @@ function nextSlotUs({ anchorUs, slotUs, slots }: Course): number {
   return anchorUs + Math.round(slots * slotUs);
 }
 
+function toVersionedJob({ job, version }: Record<string, SQLOutputValue>): VersionedJob {
+  return { job: parseJob(String(job)), version: Number(version) };
+}
+
 function noFates(): Record<Fate, number> {
   return Object.fromEntries(fates.map((fate) => [fate, 0])) as Record<Fate, number>;
 }
@@ -221,6 +248,9 @@ CREATE TABLE IF NOT EXISTS fate (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS control (
   target TEXT PRIMARY KEY, version INTEGER NOT NULL, control TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS job (
+  id TEXT PRIMARY KEY, version INTEGER NOT NULL, prune_at_ms INTEGER, job TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS minute (
   minute_ms INTEGER NOT NULL, target TEXT NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL,
@@ -267,6 +297,10 @@ const sql = {
   fates: "SELECT target, fate, requests FROM fate",
   control: "SELECT version, control FROM control WHERE target = ?",
   keepControl: "INSERT OR REPLACE INTO control VALUES (?, ?, ?)",
+  jobs: "SELECT version, job FROM job WHERE prune_at_ms IS NULL OR prune_at_ms > ? ORDER BY id",
+  job: "SELECT version, job FROM job WHERE id = ? AND (prune_at_ms IS NULL OR prune_at_ms > ?)",
+  keepJob: "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?)",
+  pruneJobs: "DELETE FROM job WHERE prune_at_ms <= ?",
   addToMinute: `INSERT INTO minute (target, minute_ms, name, count) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET count = count + excluded.count`,
   // The oldest minute at a time: called about as often as there are minutes, it keeps up.

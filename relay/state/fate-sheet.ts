@@ -71,4 +71,6 @@ const codes: Readonly<Record<Fate, number>> = {
   expired: 8,
   skipped: 9,
   deadLettered: 10,
+  cancelled: 11,
+  captured: 12,
 };

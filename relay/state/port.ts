@@ -1,3 +1,4 @@
+import type { Job } from "../job/job.ts";
 import type { SlotGrant, SlotRequest } from "../pacing.ts";
 import type { TargetControl } from "../target-control.ts";
 
@@ -7,13 +8,18 @@ export interface SlotLeases {
   lease(target: string, request: SlotRequest): Promise<SlotGrant>;
 }
 
-/** What finally became of a request at a target. `answered.2xx` stands for a class of statuses. */
+/**
+ * What finally became of a request at a target. `answered.2xx` stands for a class of statuses; `captured` is what becomes of
+ * it at a capture, see `captureKey`.
+ */
 export type Fate =
   | "filtered"
   | "sampledOut"
   | "skipped"
+  | "captured"
   | "expired"
   | "deadLettered"
+  | "cancelled"
   | "answered.1xx"
   | "answered.2xx"
   | "answered.3xx"
@@ -30,8 +36,18 @@ export const fates: readonly Fate[] = [
   "answered.5xx",
   "expired",
   "skipped",
+  "captured",
   "deadLettered",
+  "cancelled",
 ];
+
+/** Under which name the ledger has a capture: beside the targets, and like one. */
+export function captureKey(capture: string): string {
+  return `${captureKeyPrefix}${capture}`;
+}
+
+/** No name of a target has a slash. */
+export const captureKeyPrefix = "capture/";
 
 /** Fates of requests by their index in the pack. */
 export type Settlement = ReadonlyMap<number, Fate>;
@@ -100,8 +116,25 @@ export interface MinuteFigures {
   readonly counts: ReadonlyMap<string, number>;
 }
 
+/** The replays of captures: what each is to do, and how far it is. */
+export interface Jobs {
+  /** In the order of their ids, which is that of their creation. Of those that have ended: for 30 days. Throws `StateError`. */
+  listJobs(): Promise<readonly VersionedJob[]>;
+  readJob(id: string): Promise<VersionedJob | undefined>;
+  /**
+   * Writes what was made of the given version, 0 for a new job; it has the next number then. False, and nothing is written,
+   * where somebody else was first.
+   */
+  writeJob(job: Job, version: number): Promise<boolean>;
+}
+
+export interface VersionedJob {
+  readonly job: Job;
+  readonly version: number;
+}
+
 /** All that is shared between the workers of an engine. */
-export interface State extends SlotLeases, Ledger, Controls, Figures {
+export interface State extends SlotLeases, Ledger, Controls, Figures, Jobs {
   /** Tidies up what processes have left that ended, to be called each minute or so; where it is missing nothing has to be. */
   fold?(): Promise<void>;
   close(): void | Promise<void>;

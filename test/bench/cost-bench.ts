@@ -158,7 +158,15 @@ const log = createLogger("error");
 
 function fanOutOf(live: LiveTarget, ingress: OpenQueue, own: OpenQueue, ledger: DynamoDbState) {
   const { queue, deadLetters } = ingress;
-  return createFanOut({ targets: [live], queueOf: () => own.queue, ingress: queue, deadLetters, ledger, log });
+  return createFanOut({
+    targets: [live],
+    captures: [],
+    queueOf: () => own.queue,
+    ingress: queue,
+    deadLetters,
+    ledger,
+    log,
+  });
 }
 
 function replayOf(live: LiveTarget, own: OpenQueue, ledger: DynamoDbState, transport: Transport, direct: boolean) {

@@ -57,8 +57,10 @@ describe("a target that is changed while it runs", () => {
       return /^staging .* 50 \(/m.test(stdout);
     }, 20_000);
 
-    expect(stdout).toMatch(/^target +rate +answered in 5 min +p50 +p99 +state$/m);
-    expect(stdout).toMatch(/^staging +unlimited +50 \([\d.]+\/s\) +[\d.]+ ms +[\d.]+ ms +paused$/m);
+    expect(stdout).toMatch(
+      /^target +rate +answered in 5 min +p50 \/ p99 +shadow time +network +age when sent +state$/m,
+    );
+    expect(stdout).toMatch(/^staging +unlimited +50 \([\d.]+\/s\)( +[\d.]+ \w+ \/ [\d.]+ \w+){4} +paused$/m);
     expect(stdout).toContain("answered 50 (2xx 50)");
     expect((await host.command("targets", "list")).stdout).toMatch(/\nstaging +unlimited +3 \(64\) +50% \(100%\) /);
   }, 60_000);

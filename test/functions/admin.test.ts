@@ -82,6 +82,15 @@ describe("metrics of a host", () => {
     expect(text).not.toContain("deadLettered");
   });
 
+  it("tell what captures keep", async () => {
+    const fates = { ...target.fates, captured: 7, filtered: 2 };
+    const { text } = await answer(async () => ({ ...stats, captures: { all: { enqueued: 10, fates } } }), "/metrics");
+
+    expect(text).toContain('spoa_relay_capture_enqueued_requests_total{capture="all"} 10\n');
+    expect(text).toContain('spoa_relay_capture_requests_total{capture="all",fate="captured"} 7\n');
+    expect(text).toContain('spoa_relay_capture_requests_total{capture="all",fate="filtered"} 2\n');
+  });
+
   it("leave out what cannot be known", async () => {
     const away = { ...stats, ingress: { deadLettered: 0, deadMessages: 0, problem: "no such host" } };
     const { text } = await answer(async () => away, "/metrics");

@@ -238,6 +238,28 @@ describe("GET /v1/targets/{target}/figures", () => {
     expect(json.minutes[0].latencyMs.p99 / 10).toBeCloseTo(1, 1);
   });
 
+  it("tells the shadow's time, the network's and the age of requests apart, and whose credentials had expired", async () => {
+    const bench = new ControlBench();
+    const minuteMs = Date.UTC(2026, 8, 1, 12, 30);
+    const timed = {
+      [bucketOf(20, "firstByte")]: 98,
+      [bucketOf(500, "firstByte")]: 2,
+      [bucketOf(3, "connect")]: 2,
+      [bucketOf(86_400_000, "age")]: 100,
+    };
+    await bench.state.addFigures("staging", minuteMs, counts({ "answered.4xx": 9, "answered.expired": 7, ...timed }));
+    const { total } = (await bench.get("/v1/targets/staging/figures?minutes=1")).json;
+
+    expect([total.answered["4xx"], total.expiredCredentials]).toEqual([9, 7]);
+    expect([
+      total.shadowMs.p50 / 20,
+      total.shadowMs.p99 / 500,
+      total.networkMs.p50 / 3,
+      total.ageMs.p99 / 86_400_000,
+    ]).toEqual(Array(4).fill(expect.closeTo(1, 1)));
+    expect("latencyMs" in total).toBe(false);
+  });
+
   it("leaves out what is older, other targets, and latencies of which there are none", async () => {
     const bench = new ControlBench();
     const minuteMs = Date.UTC(2026, 8, 1, 12, 30);

@@ -184,6 +184,7 @@ class FanOutBench {
     this.#app = createFanOut({
       targets: configs.map((config) => new LiveTarget(config, this.state)),
       queueOf: (name) => (this.down.has(name) ? broken : this.#queue(name)),
+      captures: [],
       ingress: this.ingress,
       deadLetters: this.ingress.deadLetters,
       ledger: this.state,

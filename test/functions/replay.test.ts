@@ -1,8 +1,8 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { createReplay } from "../../functions/replay.ts";
+import { createReplay, type ReplayDeps } from "../../functions/replay.ts";
 import { Pacer } from "../../relay/pacer.ts";
-import { type Ledger, type SlotLeases, StateError } from "../../relay/state/port.ts";
+import { type SlotLeases, StateError } from "../../relay/state/port.ts";
 import { fixedRate, laneOf } from "../support/lanes.ts";
 import { pack, packIn, packMessage, requests } from "../support/packs.ts";
 import { invoke, ReplayBench } from "../support/replay-bench.ts";
@@ -412,7 +412,7 @@ class Gate {
 }
 
 /** Notes everything but the fates of one pack. */
-function failingFor(packId: string): Ledger {
+function failingFor(packId: string): ReplayDeps["ledger"] {
   return {
     fannedOut: async () => new Set<string>(),
     recordFanOut: async () => {},
@@ -422,6 +422,7 @@ function failingFor(packId: string): Ledger {
     unsettle: async () => {},
     settled: async () => new Set(),
     figures: async () => ({ agents: [], targets: new Map() }),
+    readJob: async () => undefined,
   };
 }
 
@@ -429,7 +430,7 @@ function failingFor(packId: string): Ledger {
 class SlowSettle {
   readonly calls: { readonly indexes: readonly number[]; readonly succeed: () => void; readonly fail: () => void }[] =
     [];
-  readonly ledger: Ledger = {
+  readonly ledger: ReplayDeps["ledger"] = {
     ...failingFor(""),
     settle: (_target, _pack, settlement) =>
       new Promise((resolve, reject) => {

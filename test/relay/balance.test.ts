@@ -7,9 +7,10 @@ import { type Fate, fates } from "../../relay/state/port.ts";
 
 describe("the ledger of a target", () => {
   it("adds up over all fates and what waits", () => {
+    const ofTargets = fates.filter((fate) => fate !== "captured" && fate !== "cancelled");
     const host = hostStats({
       enqueued: 66,
-      fates: counted(...fates.map((fate, i) => [fate, i + 1] as const)),
+      fates: counted(...ofTargets.map((fate, i) => [fate, i + 1] as const)),
       inQueue: 11,
     });
     const [equation] = toEquations(undefined, host);
@@ -41,6 +42,38 @@ describe("the ledger of a target", () => {
 
     expect(equations).toMatchObject([{ unaccounted }]);
     expect(addsUp(equations)).toBe(false);
+  });
+});
+
+describe("the ledger of a capture", () => {
+  const fates = counted(["filtered", 1], ["sampledOut", 2], ["captured", 3], ["skipped", 4]);
+
+  it.each([
+    ["adds up over every way out", 10, 0, 0, 0],
+    ["adds up while some wait in the ingress queue", 15, 5, 5, 0],
+    ["adds up while more than that is in the ingress queue", 15, 100, 5, 0],
+    ["does not add up where a request is nowhere", 15, 4, 4, 1],
+    ["does not add up where more are settled than there were", 9, 0, 0, 1],
+  ])("%s", (_, enqueued, inQueue, waiting, unaccounted) => {
+    const host = { ...hostStats({}, { waiting: inQueue }), captures: { all: { enqueued, fates } } };
+    const equation = toEquations(undefined, host).at(-1);
+
+    expect(equation).toMatchObject({ title: "capture all", whole: ["enqueued", enqueued], unaccounted });
+    expect(equation?.parts).toEqual([
+      ["filtered", 1],
+      ["sampled out", 2],
+      ["captured", 3],
+      ["skipped", 4],
+      ["waiting", waiting],
+    ]);
+  });
+
+  it("adds up while SQS, which counts no requests, has messages", () => {
+    const ingress = { messages: 1, deadLettered: 0, deadMessages: 0 };
+    const host = { ...hostStats({}), ingress, captures: { all: { enqueued: 99, fates } } };
+
+    expect(addsUp(toEquations(undefined, host))).toBe(true);
+    expect(addsUp(toEquations(undefined, { ...host, ingress: { ...ingress, messages: 0 } }))).toBe(false);
   });
 });
 

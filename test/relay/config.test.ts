@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { assertAuthorities, type Config, configJsonSchema, loadConfig } from "../../relay/config.ts";
+import { assertReplayable, type Config, configJsonSchema, loadConfig } from "../../relay/config.ts";
 import { ConfigError } from "../../relay/config-text.ts";
 import { schemaMistakes } from "../support/json-schema-check.ts";
 import { caFile } from "../support/shadow-server.ts";
@@ -229,6 +229,26 @@ describe("state in DynamoDB", () => {
   ])("a target %s", (_, keys, queues) => {
     expect(inAws(`  a: {${keys}}\n`)?.targetQueues.size).toBe(queues);
   });
+
+  it("puts the queue of a target into the target's region", () => {
+    const targets = `  a: {url: "http://h", rate: 1/s, region: us-west-2}\n  b: {url: "http://h", rate: 1/s}\n`;
+
+    expect(inAws(targets)?.targetQueues).toEqual(
+      new Map([
+        ["a", "https://sqs.us-west-2.amazonaws.com/123456789012/relay-a"],
+        ["b", `${ingress}-b`],
+      ]),
+    );
+  });
+
+  it("refuses a region that is not the one of the target's queue", () => {
+    const queue = "https://sqs.us-east-1.amazonaws.com/123456789012/other";
+    const targets = `  a: {url: "http://h", rate: 1/s, region: us-west-2, queue: "${queue}"}\n`;
+
+    expect(mistakesOf(() => inAws(targets))).toEqual([
+      expect.stringContaining("targets.a.region: is us-west-2, and queue is in us-east-1"),
+    ]);
+  });
 });
 
 describe("a mistake in the file", () => {
@@ -398,7 +418,7 @@ describe("a mistake in the file", () => {
     [
       "at the top",
       `${smallest}target: {}\n`,
-      /^spoa-relay\.yaml:6: unknown key target; allowed here: agent, host, queue, state, control, targets, log$/,
+      /^spoa-relay\.yaml:6: unknown key target; allowed here: agent, host, queue, state, control, targets, captures, log$/,
     ],
     [
       "in a target",
@@ -427,13 +447,13 @@ describe("a certificate authority", () => {
   const withCa = (ca: string) => load(`${smallest}    tls:\n      ca: ${ca}\n`);
 
   it("is a PEM file", () => {
-    expect(mistakesOf(() => assertAuthorities(withCa(caFile)))).toEqual([]);
+    expect(mistakesOf(() => assertReplayable(withCa(caFile)))).toEqual([]);
   });
 
   it("that is missing is named with its line, but only where it is needed", () => {
     const config = withCa("nowhere.pem");
 
-    expect(mistakesOf(() => assertAuthorities(config))).toEqual([
+    expect(mistakesOf(() => assertReplayable(config))).toEqual([
       expect.stringMatching(/^spoa-relay\.yaml:7: targets\.staging\.tls\.ca: cannot be read: ENOENT.*nowhere\.pem/),
     ]);
   });
@@ -448,7 +468,7 @@ describe("a certificate authority", () => {
   ])("is refused where it has %s", (_what, pem, expected) => {
     writeFileSync(join(directory, "ca.pem"), pem);
 
-    expect(mistakesOf(() => assertAuthorities(withCa("ca.pem")))).toEqual([expected]);
+    expect(mistakesOf(() => assertReplayable(withCa("ca.pem")))).toEqual([expected]);
   });
 });
 

@@ -26,7 +26,7 @@ describe("bucketOf", () => {
   });
 
   it("gives a time the same name for ever", () => {
-    expect([0.11, 1, 10, 250, 10_000].map(bucketOf)).toEqual(["l1", "l24", "l47", "l80", "l117"]);
+    expect([0.11, 1, 10, 250, 10_000].map((ms) => bucketOf(ms))).toEqual(["l1", "l24", "l47", "l80", "l117"]);
   });
 });
 
@@ -67,6 +67,32 @@ describe("percentiles", () => {
   });
 });
 
+describe("the series", () => {
+  it("are counted beside each other, and do not meet", () => {
+    const all = ["latency", "firstByte", "connect", "age"] as const;
+    const counts = new Map(all.map((series, i) => [bucketOf(10 ** (i + 1), series), 1]));
+
+    expect([...counts.keys()]).toEqual(["l47", "f70", "c94", "a117"]);
+    all.forEach((series, i) => {
+      const [p50 = Number.NaN] = percentiles(counts, [0.5], series);
+      expect(Math.abs(p50 / 10 ** (i + 1) - 1)).toBeLessThanOrEqual(maxRelativeError);
+    });
+  });
+
+  it("know ages of years, and those of requests from the future", () => {
+    const yearMs = 365 * 86_400_000;
+    const [p50 = Number.NaN] = percentiles(new Map([[bucketOf(yearMs, "age"), 1]]), [0.5], "age");
+
+    expect(Math.abs(p50 / yearMs - 1)).toBeLessThanOrEqual(maxRelativeError);
+    expect([bucketOf(-5, "age"), bucketOf(1e300, "age")]).toEqual(["a0", "a291"]);
+  });
+});
+
 function count(times: readonly number[]): ReadonlyMap<string, number> {
-  return new Map(Array.from(Map.groupBy(times, bucketOf), ([name, all]) => [name, all.length]));
+  return new Map(
+    Array.from(
+      Map.groupBy(times, (ms) => bucketOf(ms)),
+      ([name, all]) => [name, all.length],
+    ),
+  );
 }

@@ -1,9 +1,11 @@
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { TargetConfig } from "../../relay/config.ts";
 import { type OutboundRequest, prepareOutbound } from "../../relay/outbound.ts";
+import type { AnswerTimes } from "../../relay/outcome.ts";
 import { Transport } from "../../relay/transport.ts";
 import { expectedRequest } from "../support/captured-requests.ts";
 import { caFile, ShadowServer } from "../support/shadow-server.ts";
@@ -14,7 +16,7 @@ describe("Transport: answers", () => {
   it.each([200, 204, 301, 302, 304, 404, 429, 500, 503, 599])("takes %i for an answer", async (status) => {
     const shadow = await ShadowServer.start(() => ({ status, headers: { location: "/elsewhere" } }));
 
-    expect(await transportTo(shadow.url).send(outbound())).toEqual({ kind: "answered", status });
+    expect(await transportTo(shadow.url).send(outbound())).toMatchObject({ kind: "answered", status });
     expect(shadow.paths).toEqual(["/"]);
   });
 
@@ -22,8 +24,8 @@ describe("Transport: answers", () => {
     const shadow = await ShadowServer.start(() => ({ status: 200, headers: { "content-length": "5000" } }));
     const transport = transportTo(shadow.url, { concurrency: 1 });
 
-    expect(await transport.send(outbound({ method: "HEAD" }))).toEqual({ kind: "answered", status: 200 });
-    expect(await transport.send(outbound({ method: "HEAD" }))).toEqual({ kind: "answered", status: 200 });
+    expect(await transport.send(outbound({ method: "HEAD" }))).toMatchObject({ kind: "answered", status: 200 });
+    expect(await transport.send(outbound({ method: "HEAD" }))).toMatchObject({ kind: "answered", status: 200 });
   });
 
   it.each([
@@ -34,7 +36,7 @@ describe("Transport: answers", () => {
       isWhole(bytes) ? `${interim}HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n` : undefined,
     );
 
-    expect(await transportTo(wire.url).send(outbound())).toEqual({ kind: "answered", status: 404 });
+    expect(await transportTo(wire.url).send(outbound())).toMatchObject({ kind: "answered", status: 404 });
   });
 
   it.each([
@@ -43,7 +45,7 @@ describe("Transport: answers", () => {
   ])("takes a %i that nobody asked for as answered", async (status, answer) => {
     const wire = await WireServer.start((bytes) => (isWhole(bytes) ? answer : undefined));
 
-    expect(await transportTo(wire.url).send(outbound())).toEqual({ kind: "answered", status });
+    expect(await transportTo(wire.url).send(outbound())).toMatchObject({ kind: "answered", status });
   });
 
   it("takes an answer whose body breaks off as answered", async () => {
@@ -51,7 +53,7 @@ describe("Transport: answers", () => {
       isWhole(bytes) ? "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf" : undefined,
     );
 
-    expect(await transportTo(wire.url).send(outbound())).toEqual({ kind: "answered", status: 200 });
+    expect(await transportTo(wire.url).send(outbound())).toMatchObject({ kind: "answered", status: 200 });
   });
 
   it("takes an answer with 100 KiB of headers as answered", async () => {
@@ -59,19 +61,19 @@ describe("Transport: answers", () => {
       isWhole(bytes) ? `HTTP/1.1 200 OK\r\nx-big: ${"a".repeat(100 * 1024)}\r\ncontent-length: 0\r\n\r\n` : undefined,
     );
 
-    expect(await transportTo(wire.url).send(outbound())).toEqual({ kind: "answered", status: 200 });
+    expect(await transportTo(wire.url).send(outbound())).toMatchObject({ kind: "answered", status: 200 });
   });
 
   it("ends the connection when it has read a MiB of an answer, which counts", async () => {
     const flood = await FloodServer.start();
     const transport = transportTo(flood.url);
 
-    expect(await transport.send(outbound())).toEqual({ kind: "answered", status: 200 });
+    expect(await transport.send(outbound())).toMatchObject({ kind: "answered", status: 200 });
     await flood.ended;
     expect(flood.sentBytes).toBeGreaterThan(1024 * 1024);
     // What the sockets' buffers take beyond that.
     expect(flood.sentBytes).toBeLessThan(32 * 1024 * 1024);
-    expect(await transport.send(outbound())).toEqual({ kind: "answered", status: 200 });
+    expect(await transport.send(outbound())).toMatchObject({ kind: "answered", status: 200 });
   });
 
   it("takes an answer whose body never ends as answered when its time is over", async () => {
@@ -79,7 +81,54 @@ describe("Transport: answers", () => {
     const timeoutMs = 1_500;
     const open = await SlowServer.start("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n");
 
-    expect(await transportTo(open.url, { timeoutMs }).send(outbound())).toEqual({ kind: "answered", status: 200 });
+    expect(await transportTo(open.url, { timeoutMs }).send(outbound())).toMatchObject({
+      kind: "answered",
+      status: 200,
+    });
+  });
+});
+
+describe("Transport: times", () => {
+  it("tells the way to a connection apart, and has none where the connection was there", async () => {
+    const shadow = await ShadowServer.start();
+    const transport = transportTo(shadow.url, { concurrency: 1 });
+    const [first, second] = [await timesOf(transport), await timesOf(transport)];
+
+    expect(first.connectMs).toBeGreaterThan(0);
+    expect(first.totalMs).toBeGreaterThanOrEqual((first.connectMs ?? 0) + first.firstByteMs);
+    expect(second).toEqual({ firstByteMs: expect.any(Number), totalMs: expect.any(Number) });
+    expect(shadow.connections).toBe(1);
+  });
+
+  it("has as many ways to connections as there are connections", async () => {
+    const gate = Promise.withResolvers<{ status: number }>();
+    const shadow = await ShadowServer.start(() => gate.promise);
+    const transport = transportTo(shadow.url, { concurrency: 5 });
+    const all = Array.from({ length: 20 }, () => timesOf(transport));
+    await shadow.arrived(5);
+    gate.resolve({ status: 200 });
+
+    const opened = (await Promise.all(all)).filter(({ connectMs }) => connectMs !== undefined);
+    expect([opened.length, shadow.connections]).toEqual([5, 5]);
+  });
+
+  it("counts the shadow's time to the headers, and all of it to the end of the body", async () => {
+    const waits = { headersMs: 150, bodyMs: 250 };
+    const wire = await slowly(waits);
+    const { firstByteMs, totalMs, connectMs = Number.NaN } = await timesOf(transportTo(wire));
+
+    // A timer may fire a millisecond early.
+    expect(firstByteMs).toBeGreaterThanOrEqual(waits.headersMs - 2);
+    expect(totalMs - firstByteMs - connectMs).toBeGreaterThanOrEqual(waits.bodyMs - 2);
+  });
+
+  it.each([
+    ["an answer that nobody asked for", "HTTP/1.1 100 Continue\r\n\r\n"],
+    ["an answer that breaks off", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"],
+  ])("are there for %s, too", async (_, answer) => {
+    const wire = await WireServer.start((bytes) => (isWhole(bytes) ? answer : undefined));
+
+    expect((await timesOf(transportTo(wire.url))).firstByteMs).toBeGreaterThan(0);
   });
 });
 
@@ -189,7 +238,7 @@ describe("Transport: time", () => {
       kind: "timedOut",
       reason: "no answer within 1500 ms",
     });
-    expect(await transport.send(outbound())).toEqual({ kind: "answered", status: 200 });
+    expect(await transport.send(outbound())).toMatchObject({ kind: "answered", status: 200 });
   });
 });
 
@@ -272,7 +321,7 @@ describe("Transport: hostile requests", () => {
       if (prepared.kind === "send") await transport.send(prepared.request);
     }
 
-    expect(await transport.send(outbound({ path: "/last" }))).toEqual({ kind: "answered", status: 200 });
+    expect(await transport.send(outbound({ path: "/last" }))).toMatchObject({ kind: "answered", status: 200 });
     expect(shadow.paths).toEqual([`//${host}/`, `/\\${host}/`, `/@${host}/`, "/", "/", "/last"]);
     expect(other.received).toEqual([]);
   });
@@ -299,7 +348,7 @@ describe("Transport: hostile requests", () => {
     );
 
     expect(sent).toBeGreaterThan(20);
-    expect(await transport.send(outbound())).toEqual({ kind: "answered", status: 200 });
+    expect(await transport.send(outbound())).toMatchObject({ kind: "answered", status: 200 });
   });
 });
 
@@ -313,7 +362,7 @@ describe("Transport: TLS", () => {
     });
     expect(shadow.received).toEqual([]);
     const trusting = transportTo(shadow.url, { tls: { verify: false } });
-    expect(await trusting.send(outbound())).toEqual({ kind: "answered", status: 200 });
+    expect(await trusting.send(outbound())).toMatchObject({ kind: "answered", status: 200 });
   });
 
   it("says in one line what is wrong, the same each time", async () => {
@@ -329,7 +378,7 @@ describe("Transport: TLS", () => {
     const shadow = await ShadowServer.start(() => ({ status: 200 }), "address");
     const transport = transportTo(shadow.url, { tls: { verify: true, ca: caFile } });
 
-    expect(await transport.send(outbound())).toEqual({ kind: "answered", status: 200 });
+    expect(await transport.send(outbound())).toMatchObject({ kind: "answered", status: 200 });
   });
 
   it("refuses the certificate of another name, also where the Host header gives that name", async () => {
@@ -351,7 +400,10 @@ describe("Transport: TLS", () => {
     const hosts = ["a.example", "b.example", "c.example:80"];
 
     for (const host of hosts) {
-      expect(await transport.send(outbound({ headers: ["host", host] }))).toEqual({ kind: "answered", status: 200 });
+      expect(await transport.send(outbound({ headers: ["host", host] }))).toMatchObject({
+        kind: "answered",
+        status: 200,
+      });
     }
     expect(shadow.received.map(({ headers }) => headers.host)).toEqual(hosts);
     expect(shadow.connections).toBe(1);
@@ -361,7 +413,7 @@ describe("Transport: TLS", () => {
     const shadow = await ShadowServer.start(() => ({ status: 200 }), "name");
     const tls = { verify: true, ca: caFile, serverName: "shop.example" };
 
-    expect(await transportTo(shadow.url, { tls }).send(outbound())).toEqual({ kind: "answered", status: 200 });
+    expect(await transportTo(shadow.url, { tls }).send(outbound())).toMatchObject({ kind: "answered", status: 200 });
   });
 
   it("cannot start without the authority's file", () => {
@@ -377,6 +429,24 @@ function transportTo(url: URL, changes: Partial<TargetConfig> = {}): Transport {
   return transport;
 }
 
+async function timesOf(transport: Transport): Promise<AnswerTimes> {
+  const outcome = await transport.send(outbound());
+  if (outcome.kind !== "answered" || !outcome.times) throw new Error(`not answered: ${JSON.stringify(outcome)}`);
+  return outcome.times;
+}
+
+/** A server that waits before the headers, and between headers and body. */
+async function slowly({ headersMs, bodyMs }: { headersMs: number; bodyMs: number }): Promise<URL> {
+  return listen((socket) =>
+    socket.once("data", async () => {
+      await sleep(headersMs);
+      socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n");
+      await sleep(bodyMs);
+      socket.write("hi");
+    }),
+  );
+}
+
 function outbound(changes: Partial<OutboundRequest> = {}): OutboundRequest {
   return { method: "GET", path: "/", headers: [], body: new Uint8Array(), ...changes };
 }
@@ -384,7 +454,7 @@ function outbound(changes: Partial<OutboundRequest> = {}): OutboundRequest {
 /** What a server gets of the request, its own address replaced by HOST. */
 async function send(request: OutboundRequest): Promise<Buffer> {
   const wire = await WireServer.start((bytes) => (isWhole(bytes) ? "HTTP/1.1 204 No Content\r\n\r\n" : undefined));
-  expect(await transportTo(wire.url).send(request)).toEqual({ kind: "answered", status: 204 });
+  expect(await transportTo(wire.url).send(request)).toMatchObject({ kind: "answered", status: 204 });
   return Buffer.from(wire.received[0].toString("latin1").replace(wire.url.host, "HOST"), "latin1");
 }
 

@@ -49,6 +49,11 @@ export class HostProcess {
     onTestFinished(() => this.#stop());
   }
 
+  /** What it has printed. */
+  get output(): string {
+    return this.#output;
+  }
+
   /** Runs a command of the command line with the host's configuration. */
   command(...args: readonly string[]): Promise<CommandResult> {
     return spoaRelay(...args, "--config", this.configFile);

@@ -23,6 +23,8 @@ export interface RigOptions {
   readonly host?: string;
   /** The value of `queue:`; an embedded one by default. */
   readonly queue?: string;
+  /** By name: the keys of the capture in YAML flow style. */
+  readonly captures?: Readonly<Record<string, string>>;
   readonly haproxy?: Readonly<Record<string, string>>;
   /** How many agents stand side by side behind HAProxy. */
   readonly agents?: 1 | 2;
@@ -218,6 +220,7 @@ export class Rig {
     const targets = Object.entries(this.#options.targets).map(
       ([name, keys], i) => `  ${name}: { url: "http://127.0.0.1:${this.#ports.shadows[i]}", ${keys} }\n`,
     );
+    const captures = Object.entries(this.#options.captures ?? {}).map(([name, keys]) => `  ${name}: { ${keys} }\n`);
     return `agent:
   listen: 127.0.0.1:${this.#ports.agents[agent].port}
   admin: 127.0.0.1:${this.#ports.agents[agent].admin}
@@ -227,7 +230,7 @@ host:
 ${this.#options.host ?? ""}
 queue: ${this.#options.queue ?? "embedded:./data"}
 targets:
-${targets.join("")}`;
+${targets.join("")}${captures.length > 0 ? `captures:\n${captures.join("")}` : ""}`;
   }
 }
 

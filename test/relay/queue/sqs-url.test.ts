@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { findQueueUrlMistake, isPrivate, regionOf } from "../../../relay/queue/sqs-url.ts";
+import { findQueueUrlMistake, inRegion, isPrivate, regionOf } from "../../../relay/queue/sqs-url.ts";
 
 describe("the region of a queue's URL", () => {
   it.each([
@@ -19,6 +19,30 @@ describe("the region of a queue's URL", () => {
   ])("%s: %s", (url, region) => {
     expect(regionOf(new URL(url))).toBe(region);
     expect(findQueueUrlMistake(new URL(url))).toBeUndefined();
+  });
+});
+
+describe("inRegion", () => {
+  it.each([
+    ["https://sqs.eu-central-1.amazonaws.com/1/q", "us-west-2", "https://sqs.us-west-2.amazonaws.com/1/q"],
+    ["https://eu-central-1.queue.amazonaws.com/1/q", "us-west-2", "https://sqs.us-west-2.amazonaws.com/1/q"],
+    ["https://queue.amazonaws.com/1/q", "us-west-2", "https://sqs.us-west-2.amazonaws.com/1/q"],
+    ["https://vpce-1.sqs.eu-central-1.vpce.amazonaws.com/1/q", "us-west-2", "https://sqs.us-west-2.amazonaws.com/1/q"],
+    [
+      "https://sqs.cn-north-1.amazonaws.com.cn/1/q",
+      "cn-northwest-1",
+      "https://sqs.cn-northwest-1.amazonaws.com.cn/1/q",
+    ],
+    ["http://sqs.eu-central-1.localhost:4566/1/q", "us-west-2", "http://sqs.us-west-2.localhost:4566/1/q"],
+  ])("moves %s to %s", (url, region, moved) => {
+    expect(inRegion(new URL(url), region).href).toBe(moved);
+  });
+
+  it.each([
+    ["which is there already, through whatever endpoint", "https://sqs-fips.us-west-2.amazonaws.com/1/q"],
+    ["of an emulator that knows no regions", "http://127.0.0.1:4566/000000000000/q"],
+  ])("leaves a queue %s", (_which, url) => {
+    expect(inRegion(new URL(url), "us-west-2").href).toBe(url);
   });
 });
 

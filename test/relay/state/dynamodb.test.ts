@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { horizonUs } from "../../../relay/pacing.ts";
 import { DynamoDbState } from "../../../relay/state/dynamodb.ts";
+import { describeJobs } from "../../contract/job-contract.ts";
 import { describeSharedState } from "../../contract/shared-state-contract.ts";
 import { describeState } from "../../contract/state-contract.ts";
 import { startDynamoDb } from "../../support/dynamodb.ts";
@@ -35,6 +36,21 @@ describeSharedState("DynamoDbState", async () => {
     await emulator.stop();
   };
   return { one, other, close };
+});
+
+describeJobs("DynamoDbState", async () => {
+  const emulator = await startDynamoDb();
+  let nowMs = 0;
+  const options = { ...emulator, ...inNoHurry, now: () => nowMs };
+  const [one, other] = [DynamoDbState.open(options), DynamoDbState.open(options)];
+  const setNow = (ms: number) => {
+    nowMs = ms;
+  };
+  const close = async () => {
+    await Promise.all([one.close(), other.close()]);
+    await emulator.stop();
+  };
+  return { one, other, setNow, close };
 });
 
 describe("DynamoDbState: an answer that was lost", () => {

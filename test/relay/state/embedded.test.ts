@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { slotsPerLease } from "../../../relay/pacing.ts";
 import { EmbeddedState } from "../../../relay/state/embedded.ts";
+import { describeJobs } from "../../contract/job-contract.ts";
 import { describeSharedState } from "../../contract/shared-state-contract.ts";
 import { describeState, fannedOut, figuresOf, settlement } from "../../contract/state-contract.ts";
 import { ChildScript } from "../../support/child-script.ts";
@@ -23,6 +24,23 @@ describeSharedState("EmbeddedState", async () => {
   return {
     one,
     other,
+    close() {
+      one.close();
+      other.close();
+    },
+  };
+});
+
+describeJobs("EmbeddedState", async () => {
+  const directory = newDirectory();
+  let nowMs = 0;
+  const [one, other] = [EmbeddedState.open(directory, () => nowMs), EmbeddedState.open(directory, () => nowMs)];
+  return {
+    one,
+    other,
+    setNow(ms) {
+      nowMs = ms;
+    },
     close() {
       one.close();
       other.close();

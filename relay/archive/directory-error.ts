@@ -1,0 +1,30 @@
+import { ArchiveError, type ArchiveErrorCode } from "./port.ts";
+
+/** Makes an `ArchiveError` that says what to do of whatever the file system throws. Anything else comes back as it is. */
+export function toDirectoryError(error: unknown, directory: string): unknown {
+  const { code: reason = "", message, syscall } = error as NodeJS.ErrnoException;
+  if (error instanceof ArchiveError || syscall === undefined) return error;
+  const [code, advice] = explain(reason, directory);
+  return new ArchiveError(code, `${advice} (${message})`, { cause: error });
+}
+
+function explain(reason: string, directory: string): [ArchiveErrorCode, string] {
+  switch (reason) {
+    case "ENOSPC":
+    case "EDQUOT":
+      return ["UNAVAILABLE", `there is no space left in ${directory}: make room, or keep captures for less time`];
+    case "EACCES":
+    case "EPERM":
+    case "EROFS":
+      return ["DENIED", `this user must not use ${directory}: change its owner or its mode`];
+    case "EMFILE":
+    case "ENFILE":
+      return ["UNAVAILABLE", "too many files are open: raise the limit of open files"];
+    case "EEXIST":
+    case "ENOTDIR":
+    case "EISDIR":
+      return ["UNAVAILABLE", `something else stands where ${directory} needs a directory or a file: move it away`];
+    default:
+      return ["UNAVAILABLE", `${directory} cannot be used: check the disk that it is on`];
+  }
+}

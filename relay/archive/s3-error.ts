@@ -1,0 +1,58 @@
+import {
+  type AwsRefusal,
+  credentialsAdvice,
+  explainRefusal,
+  isForbidden,
+  isThrottled,
+  toRefusal,
+} from "../aws-refusal.ts";
+import { ArchiveError, type ArchiveErrorCode } from "./port.ts";
+
+/** What was asked of which bucket, for the text of an error. */
+export interface S3Call {
+  /** As IAM has it, such as `PutObject`. */
+  readonly action: string;
+  readonly bucket: string;
+}
+
+/** Makes an `ArchiveError` that says what to do of whatever the SDK throws. */
+export function toS3Error(error: unknown, call: S3Call): ArchiveError {
+  const refusal = toRefusal(error);
+  const [code, advice] = advise(refusal, call);
+  return new ArchiveError(code, explainRefusal(advice, refusal), { cause: error });
+}
+
+/** True where there is no object of that name, though there is the bucket. */
+export function isMissingKey(error: unknown): boolean {
+  return toRefusal(error).code === "NoSuchKey";
+}
+
+/** True where S3 did not put an object, because there is one, or because another one is being put at this moment. */
+export function isTaken(error: unknown): boolean {
+  const { code, status } = toRefusal(error);
+  return status === 412 || code === "PreconditionFailed" || code === "ConditionalRequestConflict";
+}
+
+function advise(refusal: AwsRefusal, { action, bucket }: S3Call): [ArchiveErrorCode, string] {
+  const { code, status } = refusal;
+  const credentials = credentialsAdvice(refusal);
+  // In this order: S3 answers 403 to much that is no matter of policies.
+  if (isThrottled(refusal)) return ["UNAVAILABLE", `S3 throttles bucket ${bucket}; it is tried again`];
+  if (credentials) return ["DENIED", credentials];
+  if (/NoSuchBucket/.test(code))
+    return ["UNAVAILABLE", `there is no bucket ${bucket}: create it, or correct captures:`];
+  if (/PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint/.test(code)) {
+    return ["UNAVAILABLE", `bucket ${bucket} is in another region: correct the region in captures:`];
+  }
+  if (/^Kms|^KMS\./.test(code)) {
+    return ["DENIED", `the KMS key of bucket ${bucket} cannot be used: check its state and its policy`];
+  }
+  if (isForbidden(refusal)) {
+    return ["DENIED", `these AWS credentials must not s3:${action} in bucket ${bucket}: allow it in their policy`];
+  }
+  if (code === "EntityTooLarge" || status === 413) return ["TOO_BIG", "S3 takes no object of this size"];
+  if (status === undefined) {
+    return ["UNAVAILABLE", "S3 does not answer: check the network, and AWS_ENDPOINT_URL_S3 where it is set"];
+  }
+  return ["UNAVAILABLE", "S3 could not do it; it is tried again"];
+}

@@ -1,0 +1,120 @@
+import { ByteReader } from "../byte-reader.ts";
+import { DecodeError } from "../decode-error.ts";
+import { decodePack, maxPackRequests, type Pack, type PackedRequest } from "../pack.ts";
+import { maxPackContentBytes, openPack, sealPack } from "../pack-envelope.ts";
+import { maxVarintBytes, varintBytes, writeVarint } from "../varint.ts";
+
+/** A pack, or a share of one, in an object of a capture; its requests keep the pack's id and their indexes. */
+export interface StoredPack {
+  /** Capture time of its earliest and its latest request. */
+  readonly firstMs: number;
+  readonly lastMs: number;
+  readonly requests: number;
+  /** As in a queue, see `PackWriter`. */
+  readonly content: Uint8Array;
+}
+
+/** Most capture time between the first and the last request of an object: who looks for a moment looks so far back. */
+export const maxObjectSpanMs = 60_000;
+
+// "SRCO" · version (1) · packs (4), then for each: first capture time in ms (6) · span in ms, requests, length (varints) ·
+// content. All in one envelope of a pack, so that headers that come again in many packs are compressed away.
+const magic = 0x5352434f;
+const version = 1;
+const headBytes = 9;
+const timeBytes = 6;
+const minPackBytes = timeBytes + 3;
+
+/** Bytes that a pack takes in an object before compression, at most. */
+export function storedBytes({ content }: Pick<StoredPack, "content">): number {
+  return timeBytes + 3 * maxVarintBytes + content.length;
+}
+
+/** Largest content of one pack that an object can hold. */
+export const maxStoredContentBytes = maxPackContentBytes - headBytes - timeBytes - 3 * maxVarintBytes;
+
+/** Throws a `RangeError` where the packs are more than one object can hold. */
+export function sealCaptureObject(packs: readonly StoredPack[]): Buffer {
+  let bytes = headBytes;
+  for (const pack of packs) {
+    const { firstMs, lastMs, requests, content } = pack;
+    bytes += timeBytes + varintBytes(lastMs - firstMs) + varintBytes(requests);
+    bytes += varintBytes(content.length) + content.length;
+  }
+  if (bytes > maxPackContentBytes) throw new RangeError(`an object of ${bytes} bytes, ${maxPackContentBytes} allowed`);
+  const object = Buffer.allocUnsafe(bytes);
+  object.writeUInt32BE(magic, 0);
+  object[4] = version;
+  let at = object.writeUInt32BE(packs.length, 5);
+  for (const { firstMs, lastMs, requests, content } of packs) {
+    at = object.writeUIntBE(firstMs, at, timeBytes);
+    at = writeVarint(object, at, lastMs - firstMs);
+    at = writeVarint(object, at, requests);
+    at = writeVarint(object, at, content.length);
+    object.set(content, at);
+    at += content.length;
+  }
+  return sealPack(object);
+}
+
+/**
+ * Checks and decompresses what `sealCaptureObject` made; the packs are views into one buffer, and not yet decoded. Never
+ * throws: anything else comes back as a `DecodeError`.
+ */
+export function openCaptureObject(sealed: Uint8Array): readonly StoredPack[] | DecodeError {
+  const content = openPack(sealed);
+  if (content instanceof DecodeError) return content;
+  try {
+    return readPacks(new ByteReader(content));
+  } catch (error) {
+    if (error instanceof DecodeError) return error;
+    throw error;
+  }
+}
+
+/** Decodes a pack of an object; a `DecodeError` also where it holds not what the object says. */
+export function decodeStoredPack({ firstMs, lastMs, requests, content }: StoredPack): Pack | DecodeError {
+  const pack = decodePack(content);
+  if (pack instanceof DecodeError) return pack;
+  const within = pack.requests.every(({ capturedAtMs }) => capturedAtMs >= firstMs && capturedAtMs <= lastMs);
+  if (within && pack.requests.length === requests) return pack;
+  return new DecodeError("BAD_VALUE", 0, "the pack holds not what its object says");
+}
+
+/** The pack of a content that holds these requests, at least one. */
+export function toStoredPack(content: Uint8Array, requests: readonly PackedRequest[]): StoredPack {
+  let firstMs = Number.POSITIVE_INFINITY;
+  let lastMs = 0;
+  for (const { capturedAtMs } of requests) {
+    firstMs = Math.min(firstMs, capturedAtMs);
+    lastMs = Math.max(lastMs, capturedAtMs);
+  }
+  return { firstMs, lastMs, requests: requests.length, content };
+}
+
+function readPacks(reader: ByteReader): readonly StoredPack[] {
+  if (reader.u32() !== magic) throw new DecodeError("BAD_MAGIC", 0, "this is no object of a capture: it needs SRCO");
+  const found = reader.u8();
+  if (found !== version) throw new DecodeError("BAD_VERSION", 4, `the object has version ${found}`);
+  const count = reader.u32();
+  if (count * minPackBytes > reader.end - reader.offset) {
+    throw new DecodeError("BAD_COUNT", 5, `an object announces ${count} packs`);
+  }
+  const packs: StoredPack[] = [];
+  for (let i = 0; i < count; i++) packs.push(readStoredPack(reader));
+  if (!reader.done) throw new DecodeError("TRAILING_BYTES", reader.offset, "bytes follow the last pack");
+  return packs;
+}
+
+function readStoredPack(reader: ByteReader): StoredPack {
+  const start = reader.offset;
+  const high = reader.u8() * 2 ** 40 + reader.u8() * 2 ** 32;
+  const firstMs = high + reader.u32();
+  const spanMs = reader.varint();
+  if (spanMs > maxObjectSpanMs) throw new DecodeError("BAD_VALUE", start, `a pack of ${spanMs} ms in an object`);
+  const requests = reader.varint();
+  if (requests < 1 || requests > maxPackRequests) {
+    throw new DecodeError("BAD_COUNT", start, `a pack of ${requests} requests in an object`);
+  }
+  return { firstMs, lastMs: firstMs + spanMs, requests, content: reader.block() };
+}

@@ -1,0 +1,50 @@
+import type { Archive } from "../archive/port.ts";
+import { listCapture } from "./capture-index.ts";
+import type { CaptureObject } from "./object-name.ts";
+
+export interface ExpiryOptions {
+  /** Objects whose last request was captured before this moment go. */
+  readonly beforeMs: number;
+  /** Most objects that one call deletes. */
+  readonly maxObjects?: number;
+}
+
+/** What one call has deleted. */
+export interface Expired {
+  readonly objects: number;
+  readonly requests: number;
+  readonly bytes: number;
+  /** There are more, for another call. */
+  readonly more: boolean;
+}
+
+const defaultMaxObjects = 10_000;
+const deletedAtOnce = 1_000;
+
+/**
+ * Deletes what is too old, the oldest first. For a directory: a bucket of S3 has its lifecycle rules. Throws `ArchiveError`;
+ * some of the objects may be gone then.
+ */
+export async function expireCapture(
+  archive: Archive,
+  capture: string,
+  { beforeMs, maxObjects = defaultMaxObjects }: ExpiryOptions,
+): Promise<Expired> {
+  const old: CaptureObject[] = [];
+  let more = false;
+  for await (const object of listCapture(archive, capture, { fromMs: 0, toMs: beforeMs })) {
+    if (object.lastMs >= beforeMs) continue;
+    more = old.length === maxObjects;
+    if (more) break;
+    old.push(object);
+  }
+  for (let start = 0; start < old.length; start += deletedAtOnce) {
+    await archive.delete(old.slice(start, start + deletedAtOnce).map(({ name }) => name));
+  }
+  return {
+    objects: old.length,
+    requests: old.reduce((sum, { requests }) => sum + requests, 0),
+    bytes: old.reduce((sum, { bytes }) => sum + bytes, 0),
+    more,
+  };
+}

@@ -1,0 +1,71 @@
+import type { ArchiveEntry } from "../archive/port.ts";
+import { DecodeError } from "../decode-error.ts";
+import { maxObjectSpanMs, openCaptureObject, type StoredPack } from "./capture-object.ts";
+
+/** What the name and the size of an object tell. */
+export interface CaptureObject {
+  readonly name: string;
+  /** Capture time of the first and the last request. */
+  readonly firstMs: number;
+  readonly lastMs: number;
+  readonly requests: number;
+  /** As it is stored, compressed. */
+  readonly bytes: number;
+}
+
+/** Latest capture time that an object can have: names stand in the order of time as long as years have four digits. */
+export const maxCaptureMs = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+
+/**
+ * The name of an object: `shop/2026/11/22/17/20261122T175341.123Z~20261122T175342.456Z~150~<hash>.packs`, by the hour
+ * (UTC) of its first request.
+ *
+ * @param hash hexadecimal digits that are the same for the same content, and for no other
+ */
+export function toObjectName(
+  capture: string,
+  { firstMs, lastMs, requests }: Pick<CaptureObject, "firstMs" | "lastMs" | "requests">,
+  hash: string,
+): string {
+  return `${nameAt(capture, firstMs)}~${timeText(lastMs)}~${requests}~${hash}.packs`;
+}
+
+/** What the names of all objects begin with whose first request was captured at this moment. Clips the time. */
+export function nameAt(capture: string, firstMs: number): string {
+  const time = timeText(Math.min(maxCaptureMs, Math.max(0, firstMs)));
+  const [, year, month, day, hour] = /^(\d{4})(\d\d)(\d\d)T(\d\d)/.exec(time) as RegExpExecArray;
+  return `${capture}/${year}/${month}/${day}/${hour}/${time}`;
+}
+
+/** Undefined for what is no object of this capture. */
+export function parseObjectName(capture: string, { name, bytes }: ArchiveEntry): CaptureObject | undefined {
+  const match = pattern.exec(name);
+  if (!match) return undefined;
+  const [, first, last, requests] = match;
+  const firstMs = parseTime(first);
+  const lastMs = parseTime(last);
+  if (!(lastMs >= firstMs && lastMs - firstMs <= maxObjectSpanMs)) return undefined;
+  if (!name.startsWith(`${nameAt(capture, firstMs)}~`)) return undefined;
+  return { name, firstMs, lastMs, requests: Number(requests), bytes };
+}
+
+/** The packs of an object; a `DecodeError` also where it holds not what its name says. */
+export function openNamedObject(object: CaptureObject, sealed: Uint8Array): readonly StoredPack[] | DecodeError {
+  const packs = openCaptureObject(sealed);
+  if (packs instanceof DecodeError) return packs;
+  const requests = packs.reduce((sum, pack) => sum + pack.requests, 0);
+  const within = packs.every(({ firstMs, lastMs }) => firstMs >= object.firstMs && lastMs <= object.lastMs);
+  if (within && requests === object.requests) return packs;
+  return new DecodeError("BAD_VALUE", 0, "the object holds not what its name says");
+}
+
+const pattern = /\/(\d{8}T\d{6}\.\d{3}Z)~(\d{8}T\d{6}\.\d{3}Z)~([1-9]\d{0,9})~[0-9a-f]{32}\.packs$/;
+
+function timeText(ms: number): string {
+  return new Date(ms).toISOString().replaceAll(/[:-]/g, "");
+}
+
+/** NaN for a day or an hour that there is not. */
+function parseTime(text: string): number {
+  return Date.parse(text.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)/, "$1-$2-$3T$4:$5:"));
+}

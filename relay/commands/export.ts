@@ -1,0 +1,109 @@
+import { once } from "node:events";
+import { createWriteStream } from "node:fs";
+import { finished } from "node:stream/promises";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { CapturedRequest } from "../captured-request.ts";
+import { exportRequests } from "../exchange/export.ts";
+import { type ExportFormat, exportFormats } from "../exchange/exported.ts";
+import { printable } from "../request-text.ts";
+import {
+  type RangeFlags,
+  readMatching,
+  toRange,
+  type WhereFlag,
+  withCapture,
+  withRange,
+  withWhere,
+} from "./capture-flags.ts";
+import { type ConfigFlag, withConfig } from "./config-flag.ts";
+import { Failure } from "./failure.ts";
+
+export function addExport(program: Command): void {
+  withWhere(withRange(withConfig(program.command("export"), "write requests of a capture for other tools")))
+    .argument("<capture>")
+    .addOption(
+      new Option("--format <format>", "GoReplay file, HAR, k6 script or curl script")
+        .choices([...exportFormats])
+        .makeOptionMandatory(),
+    )
+    .option(
+      "--target <url>",
+      "address requests to this origin: their Host header, URLs of a HAR, and where scripts send",
+      parseTarget,
+    )
+    .option("--redact", "leave out the values of headers that hold credentials")
+    .option("-o, --output <file>", "instead of standard output")
+    .addHelpText(
+      "after",
+      `
+Examples: spoa-relay export shop --format goreplay --from -1h -o shop.gor
+          spoa-relay export shop --format har --where 'path=^/api/' --redact > shop.har`,
+    )
+    .action(async (name: string, flags: ExportFlags, command: Command) => {
+      const range = toRange(flags, command);
+      await withCapture(flags.config, name, command, async (archive) => {
+        const requests = (async function* () {
+          for await (const { request } of readMatching(archive, name, range, flags.where)) {
+            yield flags.target ? addressTo(request, flags.target) : request;
+          }
+        })();
+        await exportTo(requests, flags);
+      });
+    });
+}
+
+interface ExportFlags extends ConfigFlag, RangeFlags, WhereFlag {
+  readonly format: ExportFormat;
+  readonly target?: URL;
+  readonly redact?: boolean;
+  readonly output?: string;
+}
+
+async function exportTo(
+  requests: AsyncIterable<CapturedRequest>,
+  { format, redact = false, output, target }: ExportFlags,
+): Promise<void> {
+  let skipped = 0;
+  const onSkipped = ({ id }: CapturedRequest, reason: string) => {
+    skipped++;
+    process.stderr.write(`left out ${printable(id)}: ${reason}\n`);
+  };
+  // For its owner only: what is in it was sent in confidence.
+  const file = output === undefined ? undefined : createWriteStream(output, { mode: 0o600 });
+  const stream = file ?? process.stdout;
+  // Listened to from the beginning: it may fail before the first byte.
+  const written = file && finished(file);
+  written?.catch(() => {});
+  try {
+    for await (const piece of exportRequests(format, requests, { redact, onSkipped, ...(target && { target }) })) {
+      if (file?.errored) break;
+      if (!stream.write(piece)) await Promise.race([once(stream, "drain"), ...(written ? [written] : [])]);
+    }
+    file?.end();
+    await written;
+  } catch (error) {
+    file?.destroy();
+    const { syscall, message } = error as NodeJS.ErrnoException;
+    throw syscall && file ? new Failure(`${output} cannot be written: ${message}`) : error;
+  }
+  if (skipped > 0) process.stderr.write(`${skipped} request(s) were left out: ${format} cannot hold them\n`);
+}
+
+/** The request with another Host header, where it stood or else in front. */
+function addressTo(request: CapturedRequest, { host }: URL): CapturedRequest {
+  const headers: string[] = [];
+  let found = false;
+  for (let i = 0; i + 1 < request.headers.length; i += 2) {
+    const isHost = request.headers[i].toLowerCase() === "host";
+    if (isHost && found) continue;
+    headers.push(request.headers[i], isHost ? host : request.headers[i + 1]);
+    found ||= isHost;
+  }
+  return { ...request, headers: found ? headers : ["Host", host, ...headers] };
+}
+
+function parseTarget(text: string): URL {
+  const url = URL.parse(text);
+  if (url && /^https?:$/.test(url.protocol) && url.pathname === "/" && !url.search && !url.username) return url;
+  throw new InvalidArgumentError("It has to be an origin, such as http://localhost:8080.");
+}

@@ -1,0 +1,173 @@
+import { createReadStream, statSync } from "node:fs";
+import { basename } from "node:path";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { openArchive } from "../archive/archive-place.ts";
+import type { Archive } from "../archive/port.ts";
+import { writeCapture } from "../capture/capture-writer.ts";
+import { maxCaptureMs } from "../capture/object-name.ts";
+import { toPacks } from "../capture/request-packs.ts";
+import type { CapturedRequest } from "../captured-request.ts";
+import type { CaptureConfig } from "../config.ts";
+import { importRequests } from "../exchange/import.ts";
+import { type ImportFormat, importFormats } from "../exchange/imported.ts";
+import { printable } from "../request-text.ts";
+import { findCapture, parseTime } from "./capture-flags.ts";
+import { type ConfigFlag, withConfig } from "./config-flag.ts";
+import { Failure } from "./failure.ts";
+import { print } from "./output.ts";
+import { ProgressLine } from "./progress-line.ts";
+
+export function addImport(program: Command): void {
+  withConfig(program.command("import"), "put requests from files of other tools into a capture")
+    .argument("<capture>")
+    .argument("<files...>", "GoReplay files, HAR, nginx or HAProxy logs, also with gzip; - for standard input")
+    .addOption(new Option("--format <format>", "instead of what a file looks like").choices([...importFormats]))
+    .option("--time-zone <zone>", "of times without one, as in HAProxy's log", parseZone, "UTC")
+    .option("--base-time <time>", "captured then, the first of them, and the others as long after it", parseTime)
+    .option("--skip-bad", "exit with 0 although something could not be read")
+    .addHelpText(
+      "after",
+      `
+Examples: spoa-relay import shop friday.gor.gz
+          spoa-relay import shop access.log.2.gz access.log.1 access.log --base-time 2026-11-20T18:00:00+01:00
+The same files again add nothing.`,
+    )
+    .action(async (name: string, files: readonly string[], flags: ImportFlags, command: Command) => {
+      const capture = findCapture(flags.config, name, command);
+      const archive = await openArchive(capture.store);
+      try {
+        await new Importer(archive, capture, flags).run(files);
+      } finally {
+        archive.close();
+      }
+    });
+}
+
+interface ImportFlags extends ConfigFlag {
+  readonly format?: ImportFormat;
+  readonly timeZone: string;
+  readonly baseTime?: number;
+  readonly skipBad?: boolean;
+}
+
+// What is held in memory before it is written.
+const maxHeldRequests = 10_000;
+const maxHeldBytes = 8 * 1024 * 1024;
+// All are counted; a list of a million helps nobody.
+const maxListed = 100;
+
+/** One import, of one file after the other. */
+class Importer {
+  readonly #archive: Archive;
+  readonly #capture: string;
+  readonly #flags: ImportFlags;
+  readonly #progress = new ProgressLine();
+  readonly #oldestMs: number;
+  #held: CapturedRequest[] = [];
+  #heldBytes = 0;
+  #sequence = 1;
+  #index = 0;
+  #shiftMs: number | undefined;
+  #stored = 0;
+  #mistakes = 0;
+  #tooOld = 0;
+
+  constructor(archive: Archive, { name, keepMs }: CaptureConfig, flags: ImportFlags) {
+    this.#archive = archive;
+    this.#capture = name;
+    this.#oldestMs = Date.now() - keepMs;
+    this.#flags = flags;
+  }
+
+  async run(files: readonly string[]): Promise<void> {
+    for (const file of files) await this.#read(file);
+    await this.#write();
+    this.#progress.clear();
+    print(`${this.#stored} request(s) are in ${this.#capture}`);
+    if (this.#tooOld > 0) {
+      const advice = "it deletes them; --base-time gives them another time";
+      process.stderr.write(`${this.#tooOld} of them are older than ${this.#capture} keeps requests: ${advice}\n`);
+    }
+    if (this.#mistakes === 0) return;
+    const text = `${this.#mistakes} could not be read`;
+    if (!this.#flags.skipBad) throw new Failure(`${text}; with --skip-bad that is no failure`);
+    process.stderr.write(`${text}\n`);
+  }
+
+  async #read(file: string): Promise<void> {
+    const { format, timeZone } = this.#flags;
+    const name = file === "-" ? "standard input" : basename(file);
+    const size = file === "-" ? undefined : sizeOf(file);
+    const stream = file === "-" ? process.stdin : createReadStream(file);
+    let readBytes = 0;
+    const counted = async function* (): AsyncGenerator<Buffer> {
+      for await (const chunk of stream as AsyncIterable<Buffer>) {
+        readBytes += chunk.length;
+        yield chunk;
+      }
+    };
+    for await (const item of importRequests(counted(), { name, timeZone, ...(format && { format }) })) {
+      if (item.kind === "mistake") this.#complain(item.place, item.reason);
+      else if (item.kind === "format") {
+        this.#progress.clear();
+        process.stderr.write(`${printable(name)}: ${item.format}${item.note ? `; ${item.note}` : ""}\n`);
+      } else await this.#take(name, item.request);
+      this.#progress.show(() => `${printable(name)}: ${this.#index} requests${formatShare(readBytes, size)}`);
+    }
+  }
+
+  async #take(name: string, request: CapturedRequest): Promise<void> {
+    this.#shiftMs ??= this.#flags.baseTime === undefined ? 0 : this.#flags.baseTime - request.capturedAtMs;
+    const capturedAtMs = request.capturedAtMs + this.#shiftMs;
+    if (capturedAtMs < 0 || capturedAtMs > maxCaptureMs) {
+      return this.#complain(name, "a request has a time before 1970 or after 9999");
+    }
+    if (capturedAtMs < this.#oldestMs) this.#tooOld++;
+    this.#held.push({ ...request, index: this.#index++, capturedAtMs });
+    this.#heldBytes += request.body.length;
+    if (this.#held.length >= maxHeldRequests || this.#heldBytes >= maxHeldBytes) await this.#write();
+  }
+
+  async #write(): Promise<void> {
+    const packs = toPacks(this.#held, { agent: "import", sequence: this.#sequence });
+    this.#held = [];
+    this.#heldBytes = 0;
+    this.#sequence += packs.length;
+    const shares = packs.map((pack) => ({ pack, requests: pack.requests }));
+    const { requests, refused } = await writeCapture(this.#archive, this.#capture, shares);
+    this.#stored += requests;
+    if (refused > 0) this.#complain(this.#capture, `${refused} request(s) are larger than an object can be`);
+  }
+
+  #complain(place: string, reason: string): void {
+    this.#mistakes++;
+    if (this.#mistakes > maxListed) return;
+    this.#progress.clear();
+    process.stderr.write(`${printable(place)}: ${reason}\n`);
+    if (this.#mistakes === maxListed) process.stderr.write("more are counted, and not listed\n");
+  }
+}
+
+function sizeOf(file: string): number {
+  try {
+    const stats = statSync(file);
+    if (stats.isDirectory()) throw new Failure(`${file} is a directory`);
+    return stats.size;
+  } catch (error) {
+    if (error instanceof Failure) throw error;
+    throw new Failure(`${file} cannot be read: ${(error as Error).message}`);
+  }
+}
+
+function formatShare(readBytes: number, size: number | undefined): string {
+  return size ? `, ${Math.min(100, Math.floor((readBytes / size) * 100))}%` : "";
+}
+
+function parseZone(text: string): string {
+  try {
+    new Intl.DateTimeFormat("en-US", { timeZone: text });
+    return text;
+  } catch {
+    throw new InvalidArgumentError("It has to be a time zone, such as Europe/Berlin.");
+  }
+}

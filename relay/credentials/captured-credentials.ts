@@ -1,0 +1,15 @@
+import { type CapturedRequest, headerOf } from "../captured-request.ts";
+import type { TargetConfig } from "../config.ts";
+
+const credentialHeaders = ["authorization", "cookie"] as const;
+
+/** Whether a request leaves for the target with credentials that it was captured with, and which may have expired since. */
+export function sendsCapturedCredentials({ headers, sign }: TargetConfig, request: CapturedRequest): boolean {
+  return credentialHeaders.some(
+    (name) =>
+      headerOf(request.headers, name) !== undefined &&
+      !headers.remove.includes(name) &&
+      !Object.hasOwn(headers.set, name) &&
+      !(sign && name === "authorization"),
+  );
+}

@@ -1,0 +1,41 @@
+import { CredentialsError } from "./credentials-error.ts";
+import type { Obtained } from "./fresh-value.ts";
+
+/** How much of what a command or an endpoint says is read, in bytes. */
+export const maxTokenAnswerBytes = 64 * 1024;
+
+// What a header can hold.
+const tokenText = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
+const longestMs = 365 * 86_400_000;
+
+/**
+ * Reads the token of an answer: JSON with the token in `field`, and perhaps `expires_in` in seconds (RFC 6749 5.1), or the
+ * token alone. Throws `CredentialsError`, which quotes nothing of the answer.
+ *
+ * @param expiresMs how long it holds where the answer does not say
+ */
+export function parseTokenAnswer(text: string, field: string, expiresMs: number): Obtained<string> {
+  const trimmed = text.trim();
+  if (!trimmed.startsWith("{")) return { value: toToken(trimmed, "the answer is no token"), holdsMs: expiresMs };
+  const answer = parseObject(trimmed);
+  const token = answer[field];
+  const seconds = Number(answer.expires_in);
+  return {
+    value: toToken(typeof token === "string" ? token : "", `the answer is JSON without a token in ${field}`),
+    holdsMs: seconds > 0 ? Math.min(seconds * 1_000, longestMs) : expiresMs,
+  };
+}
+
+function parseObject(text: string): Readonly<Record<string, unknown>> {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // The parser's message would quote it.
+    throw new CredentialsError("the answer is broken JSON");
+  }
+}
+
+function toToken(text: string, otherwise: string): string {
+  if (tokenText.test(text)) return text;
+  throw new CredentialsError(otherwise);
+}

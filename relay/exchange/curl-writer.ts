@@ -1,0 +1,84 @@
+import { type CapturedRequest, headerOf } from "../captured-request.ts";
+import { isBodyIncomplete, isReservedHeader } from "../outbound.ts";
+import { credentialsNote, type ExportOptions, toExported } from "./exported.ts";
+import { findTextFlaw } from "./http-text.ts";
+
+// What curl would add by itself.
+const curlHeaders = ["host", "user-agent", "accept"];
+
+/**
+ * A POSIX shell script that sends the requests one after the other with curl (7.55 or later) to the address that is its
+ * first argument, or to `target`, and prints the status of each. What belongs to the connection is left out, see `isReservedHeader`; the
+ * Host header goes first and in curl's spelling.
+ */
+export async function* writeCurl(
+  requests: AsyncIterable<CapturedRequest>,
+  options: ExportOptions = {},
+): AsyncGenerator<Buffer> {
+  yield Buffer.from(preamble(options));
+  for await (const captured of requests) {
+    const flaw = findFlaw(captured);
+    if (flaw === undefined) yield formatCommand(toExported(captured, options));
+    else options.onSkipped?.(captured, flaw);
+  }
+}
+
+function preamble(options: ExportOptions): string {
+  const { target } = options;
+  const usage = 'if [ $# -ne 1 ]; then echo "usage: $0 http://HOST[:PORT]" >&2; exit 2; fi';
+  return [
+    "#!/bin/sh",
+    "# Written by spoa-relay. Run it with the address of a server: sh requests.sh http://localhost:8080",
+    `# ${credentialsNote(options)}`,
+    target ? `[ $# -gt 0 ] || set -- ${quote(target.origin)}` : usage,
+    "target=$1",
+    "send() {",
+    "  curl --disable --silent --show-error --http1.1 --globoff --path-as-is --output /dev/null \\",
+    `    --write-out '%{http_code} %{time_total}s\\n' "$@" "$target"`,
+    "}",
+    "",
+    "",
+  ].join("\n");
+}
+
+function findFlaw(request: CapturedRequest): string | undefined {
+  if (isBodyIncomplete(request)) return "its body is not whole";
+  if (request.method === "CONNECT") return "CONNECT opens a tunnel and is no request";
+  if (request.method === "HEAD" && request.body.length > 0) return "curl sends no body with HEAD";
+  if (!/^(?:\/|\*$)/.test(request.path)) return "the path does not begin with /";
+  return findTextFlaw(request);
+}
+
+function formatCommand({ id, capturedAtMs, method, path, headers, body }: CapturedRequest): Buffer {
+  const words = ["send", ...(method === "HEAD" ? ["--head"] : ["--request", quote(method)])];
+  words.push("--request-target", quote(path));
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const [name, value] = [headers[i], headers[i + 1]];
+    const lowerCase = name.toLowerCase();
+    if (isReservedHeader(lowerCase) && lowerCase !== "host") continue;
+    // A semicolon instead of the colon is curl's way to send an empty header.
+    words.push("--header", quote(value === "" ? `${name};` : `${name}: ${value}`));
+  }
+  for (const name of curlHeaders) if (headerOf(headers, name) === undefined) words.push("--header", `'${name}:'`);
+  // An empty body is written where there was a length: 0 is a length, too.
+  const sendsBody = body.length > 0 || (headerOf(headers, "content-length") !== undefined && method !== "HEAD");
+  if (sendsBody) {
+    words.push("--data-binary", "@-", "--header", "'expect:'");
+    if (headerOf(headers, "content-type") === undefined) words.push("--header", "'content-type:'");
+  }
+  const moment = new Date(capturedAtMs).toISOString();
+  const comment = `# ${id.replace(/[^\x20-\x7e]/g, "?")} captured ${moment}`;
+  return Buffer.from(`${comment}\n${sendsBody ? formatBody(body) : ""}${words.join(" ")}\n\n`, "latin1");
+}
+
+/** Puts the body into the pipe: as text where it is some, else as base64, because a shell holds no zero byte. */
+function formatBody(body: Uint8Array): string {
+  const text = Buffer.from(body).toString("latin1");
+  if (/^[\t\n\x20-\x7e]*$/.test(text)) return `printf %s ${quote(text)} | `;
+  return `printf %s ${Buffer.from(body).toString("base64")} | base64 -d | `;
+}
+
+/** One word of a shell, whatever is in it. */
+function quote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}

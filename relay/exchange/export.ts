@@ -1,0 +1,24 @@
+import type { CapturedRequest } from "../captured-request.ts";
+import { writeCurl } from "./curl-writer.ts";
+import type { ExportFormat, ExportOptions } from "./exported.ts";
+import { writeGoreplay } from "./goreplay-writer.ts";
+import { writeHar } from "./har-writer.ts";
+import { writeK6 } from "./k6-writer.ts";
+
+type Writer = (requests: AsyncIterable<CapturedRequest>, options?: ExportOptions) => AsyncGenerator<Buffer>;
+
+const writers: Readonly<Record<ExportFormat, Writer>> = {
+  goreplay: writeGoreplay,
+  har: writeHar,
+  k6: writeK6,
+  curl: writeCurl,
+};
+
+/** The requests in the format of others, piece by piece. Throws what the requests throw. */
+export function exportRequests(
+  format: ExportFormat,
+  requests: AsyncIterable<CapturedRequest>,
+  options: ExportOptions = {},
+): AsyncGenerator<Buffer> {
+  return writers[format](requests, options);
+}

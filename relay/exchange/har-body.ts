@@ -1,0 +1,74 @@
+import { type BodyState, type CapturedRequest, headerOf } from "../captured-request.ts";
+import { asObject, countOf, type JsonObject, objectsOf, textOf } from "./json-object.ts";
+import { isByteString } from "./text-bytes.ts";
+
+type Body = Pick<CapturedRequest, "body" | "bodyState">;
+
+export interface PostData {
+  readonly mimeType: string;
+  readonly text: string;
+  readonly _encoding?: "base64";
+}
+
+/** The body as HAR holds it: text, or base64 where it is not UTF-8; undefined for an empty one. */
+export function toPostData({ headers, body }: CapturedRequest): PostData | undefined {
+  if (body.length === 0) return undefined;
+  const mimeType = headerOf(headers, "content-type") ?? "";
+  const text = Buffer.from(body).toString();
+  if (Buffer.from(text).equals(body)) return { mimeType, text };
+  return { mimeType, text: Buffer.from(body).toString("base64"), _encoding: "base64" };
+}
+
+/**
+ * The body of a HAR request. What has only `params` is encoded anew; a file of a form is not in a HAR, so neither is a form
+ * with one.
+ *
+ * @param knownState how much of the body was captured, where the file tells; else it is found by the Content-Length.
+ */
+export function readPostData(request: JsonObject, headers: readonly string[], knownState: string): Body {
+  const postData = asObject(request.postData);
+  const text = textOf(postData.text);
+  const params = objectsOf(postData.params);
+  if (text === "" && params.length > 0) return encodeParams(params, textOf(postData.mimeType));
+  const body = Uint8Array.from(toBytes(text, postData, countOf(request.bodySize)));
+  if (knownState === "complete" || knownState === "truncated" || knownState === "omitted") {
+    return { body, bodyState: knownState };
+  }
+  const length = Number(headerOf(headers, "content-length") ?? (countOf(request.bodySize) || body.length));
+  // What a browser could not show as text it did not write as it was: then the length differs, too.
+  return { body, bodyState: stateOf(body, length) };
+}
+
+function stateOf(body: Uint8Array, length: number): BodyState {
+  if (body.length === length) return "complete";
+  return body.length === 0 ? "omitted" : "truncated";
+}
+
+function toBytes(text: string, { _encoding, encoding }: JsonObject, bodySize: number | undefined): Buffer {
+  // HAR 1.2 knows no encoding of a request's body. 1.3 proposes this one.
+  if (_encoding === "base64" || encoding === "base64") return Buffer.from(text, "base64");
+  const bytes = Buffer.from(text);
+  // Some tools write a byte as the character with its number: then it is the characters that have the size of the body.
+  const asBytes = bodySize === text.length && bytes.length !== bodySize && isByteString(text);
+  return asBytes ? Buffer.from(text, "latin1") : bytes;
+}
+
+function encodeParams(params: readonly JsonObject[], mimeType: string): Body {
+  const pairs = params.map(({ name, value }): [string, string] => [textOf(name), textOf(value)]);
+  if (!/^multipart\/form-data/i.test(mimeType)) {
+    return { body: Uint8Array.from(Buffer.from(String(new URLSearchParams(pairs)))), bodyState: "complete" };
+  }
+  const boundary = /;\s*boundary="?([^";]+)"?/i.exec(mimeType)?.[1];
+  if (boundary === undefined || params.some(({ fileName }) => fileName !== undefined)) {
+    return { body: new Uint8Array(), bodyState: "omitted" };
+  }
+  const parts = pairs.map(
+    ([name, value]) => `--${boundary}\r\nContent-Disposition: form-data; name="${quoteName(name)}"\r\n\r\n${value}\r\n`,
+  );
+  return { body: Uint8Array.from(Buffer.from(`${parts.join("")}--${boundary}--\r\n`)), bodyState: "complete" };
+}
+
+/** As browsers do (HTML, multipart/form-data encoding algorithm). */
+function quoteName(name: string): string {
+  return name.replaceAll("\r", "%0D").replaceAll("\n", "%0A").replaceAll('"', "%22");
+}

@@ -1,0 +1,96 @@
+import { type CapturedRequest, headerOf } from "../captured-request.ts";
+import { credentialsNote, type ExportOptions, toExported } from "./exported.ts";
+import { toPostData } from "./har-body.ts";
+import { harExtension } from "./har-reader.ts";
+import { toOriginForm } from "./imported.ts";
+
+// RFC 3986: what a URI may hold; all other bytes are percent-encoded.
+const noUriByte = /[^!#$%&'()*+,\-./0-9:;=?@A-Z[\]_a-z~]|%(?![0-9A-Fa-f]{2})|#/g;
+
+/**
+ * A HAR 1.2 file, an entry a line. Bytes beyond ASCII in headers are written as the characters with their numbers. What HAR
+ * has no place for (id, client address, the path where it is no URI, how much of the body was captured) stands in a field of
+ * our own, so that an import gets it back. It does not get back what the primary answered beyond status, time and size.
+ */
+export async function* writeHar(
+  requests: AsyncIterable<CapturedRequest>,
+  options: ExportOptions = {},
+): AsyncGenerator<Buffer> {
+  const creator = { name: "spoa-relay", version: "1" };
+  const log = JSON.stringify({ version: "1.2", creator, comment: credentialsNote(options) });
+  yield Buffer.from(`{"log":${log.slice(0, -1)},"entries":[`);
+  let separator = "\n";
+  for await (const captured of requests) {
+    yield Buffer.from(`${separator}${JSON.stringify(toEntry(toExported(captured, options), options))}`);
+    separator = ",\n";
+  }
+  yield Buffer.from("\n]}}\n");
+}
+
+function toEntry(request: CapturedRequest, options: ExportOptions): object {
+  const { capturedAtMs, method, path, version, headers, body, id, src, bodyState, primary } = request;
+  const url = toUrl(request, options);
+  const postData = toPostData(request);
+  const timeMs = primary?.timeMs ?? 0;
+  const untimed = primary !== undefined && primary.timeMs === undefined;
+  const answerHeaders = primary?.headers ?? [];
+  return {
+    startedDateTime: new Date(capturedAtMs).toISOString(),
+    time: timeMs,
+    request: {
+      method,
+      url,
+      httpVersion: version === "" ? "unknown" : `HTTP/${version}`,
+      cookies: toCookies(headers),
+      headers: toPairs(headers),
+      queryString: [...new URL(url).searchParams].map(([name, value]) => ({ name, value })),
+      ...(postData && { postData }),
+      headersSize: -1,
+      bodySize: body.length,
+    },
+    response: {
+      status: primary?.status ?? 0,
+      statusText: "",
+      httpVersion: "unknown",
+      cookies: [],
+      headers: toPairs(answerHeaders),
+      content: { size: 0, mimeType: headerOf(answerHeaders, "content-type") ?? "x-unknown" },
+      redirectURL: headerOf(answerHeaders, "location") ?? "",
+      headersSize: -1,
+      bodySize: primary?.bytes ?? -1,
+    },
+    cache: {},
+    timings: { send: 0, wait: timeMs, receive: 0 },
+    [harExtension]: { id, src, bodyState, ...(untimed && { untimed }), ...(toOriginForm(url) !== path && { path }) },
+  };
+}
+
+/** HAR wants an absolute URI; the scheme is the one that a proxy in front has noted. */
+function toUrl({ path, headers }: CapturedRequest, { target }: ExportOptions): string {
+  const host = target?.host ?? headerOf(headers, "host") ?? "";
+  const secure = target ? target.protocol === "https:" : headerOf(headers, "x-forwarded-proto") === "https";
+  const scheme = secure ? "https" : "http";
+  const origin = `${scheme}://${/^(?:[\w.-]+|\[[\d:a-f]+\])(?::\d+)?$/i.test(host) ? host : "unknown.invalid"}`;
+  const url = origin + (path.startsWith("/") ? "" : "/") + path.replace(noUriByte, percentEncode);
+  return URL.canParse(url) ? url : `http://unknown.invalid${url.slice(origin.length)}`;
+}
+
+function percentEncode(byte: string): string {
+  return `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`;
+}
+
+function toPairs(headers: readonly string[]): readonly { readonly name: string; readonly value: string }[] {
+  const pairs = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) pairs.push({ name: headers[i], value: headers[i + 1] });
+  return pairs;
+}
+
+function toCookies(headers: readonly string[]): readonly { readonly name: string; readonly value: string }[] {
+  return toPairs(headers)
+    .filter(({ name, value }) => name.toLowerCase() === "cookie" && value.includes("="))
+    .flatMap(({ value }) => value.split(";"))
+    .map((pair) => {
+      const [name, ...rest] = pair.trim().split("=");
+      return { name, value: rest.join("=") };
+    });
+}

@@ -1,0 +1,138 @@
+import { type BodyState, type CapturedRequest, headerOf } from "../captured-request.ts";
+import { isBodyIncomplete } from "../outbound.ts";
+import { toOriginForm } from "./imported.ts";
+
+/** What an HTTP/1 message says of a request. */
+export interface HttpText {
+  readonly method: string;
+  readonly path: string;
+  readonly version: string;
+  readonly headers: readonly string[];
+  readonly body: Uint8Array;
+  readonly bodyState: BodyState;
+}
+
+// RFC 9110 5.6.2 and 5.5, and RFC 9112 3.2 without a look at the grammar of URIs: clients send every byte.
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const requestTarget = /^[\x21-\xff]+$/;
+const brokenValue = /[\0\r\n]/;
+const requestLine = /^([^ ]+) ([^ ]+) HTTP\/(\d(?:\.\d)?)$/;
+
+/** Why a request cannot be written as HTTP/1 text; undefined where it can. */
+export function findTextFlaw({ method, path, headers }: CapturedRequest): string | undefined {
+  if (!token.test(method)) return "the method is no token";
+  if (!requestTarget.test(path)) return "the path is empty or holds a space or a control character";
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    if (!token.test(headers[i])) return "the name of a header is no token";
+    if (brokenValue.test(headers[i + 1])) return "a header holds a line break or a zero byte";
+  }
+  return undefined;
+}
+
+/**
+ * A request as HTTP/1 text. A body that was sent in chunks is written as one chunk, without the last, empty one where the
+ * body is not whole; one that came without a length (HTTP/2) gets a Content-Length, else no reader would find it.
+ */
+export function formatHttpText(request: CapturedRequest): Buffer {
+  const { method, path, version, headers, body } = request;
+  const lines = [`${method} ${path} HTTP/${version === "1.0" ? "1.0" : "1.1"}`];
+  const whole = !isBodyIncomplete(request);
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    // The length that was captured is not that of a body that was redacted since.
+    const isLength = whole && headers[i].toLowerCase() === "content-length";
+    lines.push(`${headers[i]}: ${isLength ? body.length : headers[i + 1]}`);
+  }
+  const chunked = isChunked(headers);
+  if (!chunked && body.length > 0 && headerOf(headers, "content-length") === undefined) {
+    lines.push(`Content-Length: ${body.length}`);
+  }
+  const head = Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
+  if (!chunked) return Buffer.concat([head, body]);
+  const end = Buffer.from(whole ? "0\r\n\r\n" : "");
+  if (body.length === 0) return Buffer.concat([head, end]);
+  return Buffer.concat([head, Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from("\r\n"), end]);
+}
+
+/** Reads a request out of HTTP/1 text, or tells what is wrong with it. Lines may end with LF alone. */
+export function parseHttpText(bytes: Buffer): HttpText | string {
+  const head = findHead(bytes);
+  if (!head) return "the headers have no end";
+  const [first, ...lines] = bytes.toString("latin1", 0, head.end).split(/\r?\n/);
+  const match = requestLine.exec(first);
+  if (!match) return "there is no request line";
+  const [, method, target, number] = match;
+  const path = toOriginForm(target);
+  if (!token.test(method) || !requestTarget.test(path)) return "there is no request line";
+  const headers = parseHeaderLines(lines);
+  if (!headers) return "a header line has no name";
+  const body = readBody(headers, bytes.subarray(head.bodyAt));
+  return typeof body === "string" ? body : { method, path, version: number, headers, ...body };
+}
+
+/** Name, value, name, value, … or undefined where a line is no header. */
+function parseHeaderLines(lines: readonly string[]): string[] | undefined {
+  const headers: string[] = [];
+  for (const line of lines) {
+    const colon = line.indexOf(":");
+    // RFC 9112 5.2: a line that begins with a space goes on with the one before.
+    if (/^[ \t]/.test(line) && headers.length > 0) headers.push(`${headers.pop()} ${trim(line)}`);
+    else if (!token.test(line.slice(0, Math.max(colon, 0)))) return undefined;
+    else headers.push(line.slice(0, colon), trim(line.slice(colon + 1)));
+  }
+  return headers;
+}
+
+/** Whether the last transfer coding is chunked. */
+export function isChunked(headers: readonly string[]): boolean {
+  return /(?:^|[\s,])chunked\s*$/i.test(headerOf(headers, "transfer-encoding") ?? "");
+}
+
+/** Where the last header line ends and the body begins. */
+function findHead(bytes: Buffer): { readonly end: number; readonly bodyAt: number } | undefined {
+  const withReturn = bytes.indexOf("\n\r\n");
+  const without = bytes.subarray(0, withReturn < 0 ? bytes.length : withReturn).indexOf("\n\n");
+  const lineEnd = without < 0 ? withReturn : without;
+  if (lineEnd < 0) return undefined;
+  const end = bytes[lineEnd - 1] === 0x0d ? lineEnd - 1 : lineEnd;
+  return { end, bodyAt: lineEnd + (without < 0 ? 3 : 2) };
+}
+
+function readBody(headers: readonly string[], rest: Buffer): Pick<HttpText, "body" | "bodyState"> | string {
+  if (isChunked(headers)) return readChunks(rest);
+  const length = headerOf(headers, "content-length");
+  if (length === undefined) {
+    // Hand-made files end with a line break or two.
+    if (rest.toString("latin1").trim() !== "") return "bytes follow a request that has neither a length nor chunks";
+    return { body: new Uint8Array(), bodyState: "complete" };
+  }
+  if (!/^\d{1,15}$/.test(length)) return "the Content-Length is no number";
+  const body = Uint8Array.from(rest.subarray(0, Number(length)));
+  if (body.length === Number(length)) return { body, bodyState: "complete" };
+  return { body, bodyState: body.length === 0 ? "omitted" : "truncated" };
+}
+
+/** RFC 9112 7.1. Trailers are left out: a captured request has no place for them. */
+function readChunks(rest: Buffer): Pick<HttpText, "body" | "bodyState"> {
+  const chunks: Buffer[] = [];
+  let at = 0;
+  let complete = false;
+  while (!complete) {
+    const lineEnd = rest.indexOf("\n", at);
+    const size = /^([0-9a-fA-F]{1,8})[ \t]*(?:;.*)?\r?$/.exec(rest.toString("latin1", at, Math.max(lineEnd, at)));
+    if (lineEnd < 0 || !size) break;
+    const bytes = Number.parseInt(size[1], 16);
+    const chunk = rest.subarray(lineEnd + 1, lineEnd + 1 + bytes);
+    chunks.push(chunk);
+    if (chunk.length < bytes) break;
+    complete = bytes === 0;
+    at = lineEnd + 1 + bytes;
+    if (rest[at] === 0x0d) at++;
+    if (rest[at] === 0x0a) at++;
+  }
+  const body = Uint8Array.from(Buffer.concat(chunks));
+  return { body, bodyState: complete ? "complete" : body.length === 0 ? "omitted" : "truncated" };
+}
+
+function trim(value: string): string {
+  return value.replace(/^[ \t]+|[ \t]+$/g, "");
+}

@@ -1,0 +1,158 @@
+import type { ByteStream } from "./byte-stream.ts";
+
+export type JsonElement =
+  | {
+      readonly kind: "element";
+      /** The text of the element; undefined where it is longer than allowed. */
+      readonly text: string | undefined;
+      /** 1 for the first. */
+      readonly number: number;
+      /** Of its first byte in the stream. */
+      readonly offset: number;
+    }
+  /** The stream ended before the array did, or has no such array. */
+  | { readonly kind: "end"; readonly reason: string };
+
+const [quote, backslash, comma, colon] = [0x22, 0x5c, 0x2c, 0x3a];
+const [openBrace, closeBrace, openBracket, closeBracket] = [0x7b, 0x7d, 0x5b, 0x5d];
+const maxKeyBytes = 64;
+
+/**
+ * The elements of an array that stands under the keys of `path` in a JSON document, one by one: only one of them is in
+ * memory. What lies outside the array is passed over without a look at its grammar.
+ */
+export async function* splitJsonArray(
+  stream: ByteStream,
+  path: readonly string[],
+  maxBytes: number,
+): AsyncGenerator<JsonElement> {
+  const scanner = new JsonScanner(path, maxBytes);
+  for await (const chunk of stream) yield* scanner.scan(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length));
+  const reason = scanner.findFlaw();
+  if (reason !== undefined) yield { kind: "end", reason };
+}
+
+class JsonScanner {
+  readonly #path: readonly string[];
+  readonly #maxBytes: number;
+  /** Open braces and brackets on the way to the array. */
+  #depth = 0;
+  /** Those of the element under way. */
+  #braces = 0;
+  #brackets = 0;
+  /** How many keys of the path lead to where the scanner stands, counted while it is on the way to the array. */
+  #matched = 0;
+  #state: "before" | "within" | "after" = "before";
+  #inString = false;
+  #escaped = false;
+  #key: number[] = [];
+  #lastKey = "";
+  #number = 0;
+  #streamOffset = 0;
+  /** Of the element under way. */
+  #startOffset = -1;
+  #parts: Buffer[] = [];
+  #partBytes = 0;
+
+  constructor(path: readonly string[], maxBytes: number) {
+    this.#path = path;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** A chunk must not change before the next call. */
+  *scan(chunk: Buffer): Generator<JsonElement> {
+    let elementAt = 0;
+    for (let i = 0; i < chunk.length; i++) {
+      const byte = chunk[i];
+      if (this.#state !== "within") {
+        this.#seek(byte);
+        continue;
+      }
+      if (this.#inString) {
+        if (this.#escaped) this.#escaped = false;
+        else if (byte === backslash) this.#escaped = true;
+        else if (byte === quote) this.#inString = false;
+        continue;
+      }
+      const atTop = this.#braces === 0 && this.#brackets === 0;
+      if (atTop && (byte === comma || byte === closeBracket)) {
+        if (this.#startOffset >= 0) yield this.#finish(chunk.subarray(elementAt, i));
+        if (byte === closeBracket) this.#state = "after";
+        continue;
+      }
+      if (this.#startOffset < 0) {
+        if (isSpace(byte)) continue;
+        this.#startOffset = this.#streamOffset + i;
+        elementAt = i;
+      }
+      if (byte === quote) this.#inString = true;
+      else if (byte === openBrace) this.#braces++;
+      else if (byte === openBracket) this.#brackets++;
+      // What closes nothing belongs to a broken element: it must not close the array, or all after it would be lost.
+      else if (byte === closeBrace && this.#braces > 0) this.#braces--;
+      else if (byte === closeBracket && this.#brackets > 0) this.#brackets--;
+    }
+    if (this.#state === "within" && this.#startOffset >= 0) this.#keep(chunk.subarray(elementAt));
+    this.#streamOffset += chunk.length;
+  }
+
+  /** What is wrong once the stream has ended. */
+  findFlaw(): string | undefined {
+    if (this.#state === "before") return `the document has no array ${this.#path.join(".")}`;
+    if (this.#state === "after") return undefined;
+    return this.#startOffset >= 0 ? "the file ends within an entry" : "the file ends within the list of entries";
+  }
+
+  /** Looks for the array: a key counts where all keys above it are those of the path. */
+  #seek(byte: number): void {
+    if (this.#state === "after") return;
+    if (this.#inString) {
+      if (this.#escaped) this.#escaped = false;
+      else if (byte === backslash) this.#escaped = true;
+      else if (byte === quote) this.#inString = false;
+      else if (this.#key.length < maxKeyBytes) this.#key.push(byte);
+    } else if (byte === quote) {
+      this.#inString = true;
+      this.#key = [];
+    } else if (byte === colon) {
+      this.#lastKey = String.fromCharCode(...this.#key);
+    } else if (byte === comma) {
+      this.#lastKey = "";
+    } else if (byte === openBrace || byte === openBracket) {
+      this.#open(byte);
+    } else if (byte === closeBrace || byte === closeBracket) {
+      this.#depth = Math.max(0, this.#depth - 1);
+      this.#matched = Math.min(this.#matched, Math.max(0, this.#depth - 1));
+      this.#lastKey = "";
+    }
+  }
+
+  #open(byte: number): void {
+    const onPath = this.#depth > 0 && this.#matched === this.#depth - 1 && this.#lastKey === this.#path[this.#matched];
+    if (onPath) this.#matched++;
+    this.#depth++;
+    this.#lastKey = "";
+    if (onPath && this.#matched === this.#path.length && byte === openBracket) this.#state = "within";
+  }
+
+  #keep(part: Buffer): void {
+    this.#partBytes += part.length;
+    if (this.#partBytes > this.#maxBytes) this.#parts = [];
+    // A copy: the owner of the chunk may use it again.
+    else this.#parts.push(Buffer.from(part));
+  }
+
+  #finish(part: Buffer): JsonElement {
+    this.#keep(part);
+    const text = this.#partBytes > this.#maxBytes ? undefined : Buffer.concat(this.#parts).toString();
+    const offset = this.#startOffset;
+    this.#parts = [];
+    this.#partBytes = 0;
+    this.#startOffset = -1;
+    return { kind: "element", text, number: ++this.#number, offset };
+  }
+}
+
+function isSpace(byte: number): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+}

@@ -1,0 +1,20 @@
+export type JobErrorCode =
+  | "UNKNOWN_CAPTURE"
+  | "UNKNOWN_TARGET"
+  | "UNKNOWN_JOB"
+  | "BAD_RANGE"
+  | "NOTHING_THERE"
+  | "BAD_TIME"
+  | "BAD_ARGUMENT"
+  | "WRONG_STATUS";
+
+/** What somebody asks of jobs that cannot be done. Its text says what to do. */
+export class JobError extends Error {
+  readonly code: JobErrorCode;
+
+  constructor(code: JobErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "JobError";
+    this.code = code;
+  }
+}

@@ -1,0 +1,157 @@
+import type { Archive } from "../archive/port.ts";
+import { type CaptureRange, type CaptureTotals, sumCapture } from "../capture/capture-index.ts";
+import type { TargetConfig } from "../config.ts";
+import type { Jobs } from "../state/port.ts";
+import { firstCheckpoint, type Job, type Pace, toWhen, type Where } from "./job.ts";
+import { JobError } from "./job-error.ts";
+import { createJobId } from "./job-id.ts";
+
+/** What somebody wants to have replayed. Times are milliseconds since 1970. */
+export interface JobRequest {
+  readonly capture: string;
+  readonly target: string;
+  /** The whole capture where they are left out. */
+  readonly fromMs?: number;
+  readonly toMs?: number;
+  readonly pace: Pace;
+  /** How often, 1 if it is left out. */
+  readonly loops?: number;
+  readonly maxGapMs?: number;
+  readonly where?: Where;
+  /** Now, if it is left out. */
+  readonly startAtMs?: number;
+}
+
+/** What there is to replay from and to. */
+export interface JobPlace {
+  readonly targets: readonly Pick<TargetConfig, "name" | "ratePerSecond" | "when">[];
+  /** Archives by the name of the capture. */
+  readonly captures: ReadonlyMap<string, Archive>;
+}
+
+const maxLoops = 1_000_000;
+const minGapMs = 1;
+// Ids of one second differ in three letters.
+const idAttempts = 5;
+
+/**
+ * Makes a job and writes it: it begins at its time, or within seconds. Throws `JobError`, `ArchiveError` where the capture
+ * cannot be listed, and `StateError`.
+ */
+export async function startJob(
+  place: JobPlace & { readonly jobs: Jobs },
+  request: JobRequest,
+  nowMs: number,
+): Promise<Job> {
+  const planned = await planJob(place, request, nowMs);
+  for (let attempt = 0; attempt < idAttempts; attempt++) {
+    const job = { ...planned, id: createJobId(nowMs) };
+    if (await place.jobs.writeJob(job, 0)) return job;
+  }
+  throw new JobError("WRONG_STATUS", "too many jobs are started in this second: try again");
+}
+
+/** The job that `startJob` would write. Reads no object. Throws `JobError` and `ArchiveError`. */
+export async function planJob({ targets, captures }: JobPlace, request: JobRequest, nowMs: number): Promise<Job> {
+  const { capture, target, pace, loops = 1, maxGapMs, where, startAtMs } = request;
+  const archive = captures.get(capture);
+  if (!archive) throw new JobError("UNKNOWN_CAPTURE", explainUnknown("capture", capture, [...captures.keys()]));
+  const names = targets.map(({ name }) => name);
+  if (!names.includes(target)) throw new JobError("UNKNOWN_TARGET", explainUnknown("target", target, names));
+  assertPace(pace);
+  assertLoops(loops);
+  assertMaxGap(maxGapMs, pace);
+  assertWhere(where);
+  if (startAtMs !== undefined && startAtMs < nowMs) {
+    const late = `the start at ${toText(startAtMs)} has passed: it is ${toText(nowMs)}`;
+    throw new JobError("BAD_TIME", `${late}; leave it out to start now`);
+  }
+  const { range, totals } = await findRange(archive, request, nowMs);
+  return {
+    id: createJobId(nowMs),
+    capture,
+    target,
+    ...range,
+    pace,
+    loops,
+    ...(maxGapMs !== undefined && { maxGapMs }),
+    ...(where && { where }),
+    ...(startAtMs !== undefined && { startAtMs }),
+    createdAtMs: nowMs,
+    total: { requests: totals.requests, bytes: totals.bytes },
+    status: "scheduled",
+    checkpoint: firstCheckpoint(range.fromMs),
+  };
+}
+
+/**
+ * The part of the wanted range that there is something in, to a minute or so: a replay need not wait for what comes before
+ * its first object, nor for what is behind its last one.
+ */
+async function findRange(
+  archive: Archive,
+  { capture, fromMs = 0, toMs = Number.POSITIVE_INFINITY, startAtMs }: JobRequest,
+  nowMs: number,
+): Promise<{ readonly range: CaptureRange; readonly totals: CaptureTotals }> {
+  if (!(fromMs < toMs)) {
+    throw new JobError(
+      "BAD_RANGE",
+      `the range ends at ${toText(toMs)}, which is not after its start, ${toText(fromMs)}`,
+    );
+  }
+  const totals = await sumCapture(archive, capture, { fromMs, toMs });
+  // What is captured until a later start is replayed, too.
+  const open = startAtMs !== undefined && toMs > nowMs && toMs !== Number.POSITIVE_INFINITY;
+  if (totals.objects === 0 && !open) throw new JobError("NOTHING_THERE", await explainNothing(archive, capture));
+  const { firstMs = Math.max(fromMs, nowMs), lastMs = toMs } = totals;
+  return {
+    range: { fromMs: Math.max(fromMs, firstMs), toMs: open ? toMs : Math.min(toMs, lastMs + 1) },
+    totals,
+  };
+}
+
+async function explainNothing(archive: Archive, capture: string): Promise<string> {
+  const { firstMs, lastMs } = await sumCapture(archive, capture, { fromMs: 0, toMs: Number.POSITIVE_INFINITY });
+  if (firstMs === undefined || lastMs === undefined) return `capture ${capture} has no requests yet`;
+  return `capture ${capture} has nothing in this range: it has requests from ${toText(firstMs)} to ${toText(lastMs)}`;
+}
+
+function explainUnknown(what: string, name: string, names: readonly string[]): string {
+  if (names.length === 0) return `there is no ${what} ${name}: the configuration has none at all`;
+  return `there is no ${what} ${name}; the configuration has: ${names.join(", ")}`;
+}
+
+function assertPace(pace: Pace): void {
+  const { value, what } =
+    pace.kind === "speed"
+      ? { value: pace.factor, what: "a speed" }
+      : { value: pace.kind === "rate" ? pace.perSecond : 1, what: "a rate" };
+  if (value > 0 && Number.isFinite(value)) return;
+  throw new JobError("BAD_ARGUMENT", `${what} has to be more than 0 and finite, and is ${value}`);
+}
+
+function assertLoops(loops: number): void {
+  if (Number.isInteger(loops) && loops >= 1 && loops <= maxLoops) return;
+  throw new JobError("BAD_ARGUMENT", `a job has from 1 to ${maxLoops} loops, not ${loops}`);
+}
+
+function assertMaxGap(maxGapMs: number | undefined, { kind }: Pace): void {
+  if (maxGapMs === undefined) return;
+  if (kind !== "speed") throw new JobError("BAD_ARGUMENT", "only a replay at a speed has gaps that can be cut");
+  if (!(maxGapMs >= minGapMs && Number.isFinite(maxGapMs))) {
+    throw new JobError("BAD_ARGUMENT", `the longest gap has to be ${minGapMs} ms or more, and is ${maxGapMs} ms`);
+  }
+}
+
+function assertWhere(where: Where | undefined): void {
+  if (!where) return;
+  try {
+    toWhen(where);
+  } catch (error) {
+    throw new JobError("BAD_ARGUMENT", `where: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function toText(ms: number): string {
+  return Number.isFinite(ms) ? new Date(ms).toISOString() : "the end";
+}

@@ -1,0 +1,67 @@
+import { type Jobs, StateError } from "../state/port.ts";
+import type { Job } from "./job.ts";
+
+// How old what is known of a job may be before it is read again, and before nothing is sent without it.
+const freshMs = 1_000;
+const staleMs = 5_000;
+const forgottenMs = 60_000;
+
+interface Known {
+  job: Job | undefined;
+  readAtMs: number;
+  usedAtMs: number;
+  reading: Promise<void> | undefined;
+}
+
+/** The jobs whose requests a process sends, as they stand now: everybody sees a change within about a second. */
+export class JobWatch {
+  readonly #jobs: Pick<Jobs, "readJob">;
+  readonly #now: () => number;
+  readonly #known = new Map<string, Known>();
+
+  /** @param now milliseconds since 1970 */
+  constructor(jobs: Pick<Jobs, "readJob">, now: () => number = Date.now) {
+    this.#jobs = jobs;
+    this.#now = now;
+  }
+
+  /**
+   * Undefined where there is no such job (any more). Throws `StateError` where it cannot be read, and what is known is older
+   * than five seconds.
+   */
+  async read(id: string): Promise<Job | undefined> {
+    const known = this.#use(id);
+    const ageMs = this.#now() - known.readAtMs;
+    if (ageMs < freshMs && ageMs >= 0) return known.job;
+    try {
+      known.reading ??= this.#refresh(id, known);
+      await known.reading;
+    } catch (error) {
+      if (!(error instanceof StateError) || this.#now() - known.readAtMs > staleMs) throw error;
+    }
+    return known.job;
+  }
+
+  async #refresh(id: string, known: Known): Promise<void> {
+    try {
+      const found = await this.#jobs.readJob(id);
+      known.job = found?.job;
+      known.readAtMs = this.#now();
+    } finally {
+      known.reading = undefined;
+    }
+  }
+
+  #use(id: string): Known {
+    const nowMs = this.#now();
+    const known = this.#known.get(id);
+    if (known) {
+      known.usedAtMs = nowMs;
+      return known;
+    }
+    for (const [other, { usedAtMs }] of this.#known) if (nowMs - usedAtMs > forgottenMs) this.#known.delete(other);
+    const fresh = { job: undefined, readAtMs: Number.NEGATIVE_INFINITY, usedAtMs: nowMs, reading: undefined };
+    this.#known.set(id, fresh);
+    return fresh;
+  }
+}

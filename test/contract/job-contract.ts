@@ -1,0 +1,114 @@
+import { describe, expect, it } from "vitest";
+import { endedKeptMs } from "../../relay/job/job.ts";
+import type { Jobs } from "../../relay/state/port.ts";
+import { job, jobStartMs } from "../support/jobs.ts";
+
+/** Two processes that have the same store open, in which nothing is recorded. Its time is what `setNow` says. */
+export interface SharedJobs {
+  readonly one: Jobs;
+  readonly other: Jobs;
+  readonly setNow: (nowMs: number) => void;
+  readonly close: () => void | Promise<void>;
+}
+
+/** What every store of jobs keeps to. */
+export function describeJobs(name: string, open: () => Promise<SharedJobs>): void {
+  const on = (work: (opened: SharedJobs) => Promise<void>) => async () => {
+    const opened = await open();
+    opened.setNow(jobStartMs);
+    try {
+      await work(opened);
+    } finally {
+      await opened.close();
+    }
+  };
+
+  describe(`${name}: jobs`, () => {
+    it(
+      "are none at first",
+      on(async ({ one }) => {
+        expect(await one.listJobs()).toEqual([]);
+        expect(await one.readJob("20261122-180000-abc")).toBeUndefined();
+      }),
+    );
+
+    it(
+      "are read by others as they were written",
+      on(async ({ one, other }) => {
+        const whole = job({
+          maxGapMs: 5_000,
+          where: { method: ["GET"], path: "^/ö", header: { "x-tag": "a" } },
+          startAtMs: jobStartMs + 1,
+          lease: { owner: "host", untilMs: jobStartMs + 2 },
+          status: "paused",
+          pausedAtMs: jobStartMs + 3,
+          reason: "„nobody“ knows",
+        });
+        expect(await one.writeJob(whole, 0)).toBe(true);
+
+        expect((await other.readJob(whole.id))?.job).toEqual(whole);
+        expect((await other.listJobs()).map((found) => found.job)).toEqual([whole]);
+      }),
+    );
+
+    it(
+      "are listed in the order of their ids",
+      on(async ({ one }) => {
+        for (const id of ["20261122-180001-aaa", "20261121-180000-zzz", "20261122-180000-bbb"]) {
+          await one.writeJob(job({ id }), 0);
+        }
+
+        expect((await one.listJobs()).map(({ job: { id } }) => id)).toEqual([
+          "20261121-180000-zzz",
+          "20261122-180000-bbb",
+          "20261122-180001-aaa",
+        ]);
+      }),
+    );
+
+    it(
+      "are not written by whoever has seen another version",
+      on(async ({ one, other }) => {
+        await one.writeJob(job(), 0);
+        const version = (await other.readJob(job().id))?.version ?? 0;
+        expect(await other.writeJob(job({ loops: 2 }), version)).toBe(true);
+
+        expect(await one.writeJob(job({ loops: 3 }), version)).toBe(false);
+        expect(await one.writeJob(job({ loops: 4 }), 0)).toBe(false);
+
+        expect((await one.readJob(job().id))?.job.loops).toBe(2);
+      }),
+    );
+
+    it(
+      "are written by one of those who do so at once",
+      on(async ({ one, other }) => {
+        await one.writeJob(job(), 0);
+        const version = (await one.readJob(job().id))?.version ?? 0;
+
+        const written = await Promise.all(
+          [2, 3, 4, 5].map((loops) => (loops % 2 === 0 ? one : other).writeJob(job({ loops }), version)),
+        );
+
+        expect(written.filter(Boolean).length).toBe(1);
+      }),
+    );
+
+    it(
+      "are kept for 30 days after their end, and for ever before",
+      on(async ({ one, other, setNow }) => {
+        const ended = job({ status: "done", endedAtMs: jobStartMs });
+        const running = job({ id: "20261122-180000-run" });
+        await one.writeJob(ended, 0);
+        await one.writeJob(running, 0);
+
+        setNow(jobStartMs + endedKeptMs - 1);
+        expect((await other.listJobs()).length).toBe(2);
+        setNow(jobStartMs + endedKeptMs);
+
+        expect((await other.listJobs()).map(({ job: { id } }) => id)).toEqual([running.id]);
+        expect(await other.readJob(ended.id)).toBeUndefined();
+      }),
+    );
+  });
+}

@@ -1,0 +1,78 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { spoaRelay } from "../support/command-line.ts";
+import { HostProcess } from "../support/host-process.ts";
+import { packMessage, requests } from "../support/packs.ts";
+import { ShadowServer } from "../support/shadow-server.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
+import { until } from "../support/until.ts";
+
+const secret = "s3cr3t-of-the-client";
+const token = "t0ken-of-the-shadow";
+const captured = ["Authorization", "Bearer captured", "Cookie", "session=1"];
+
+describe("credentials of a running host", () => {
+  it("are fresh where the target has its own, and told apart in stats where captured ones have expired", async () => {
+    setVariable("SHADOW_SECRET", secret);
+    const login = await ShadowServer.start(({ body }) =>
+      body.toString() === `client_secret=${secret}`
+        ? { status: 200, body: JSON.stringify({ access_token: token, expires_in: 60 }) }
+        : { status: 401 },
+    );
+    const shadow = await ShadowServer.start(({ headers }) => ({
+      status: headers.authorization === `Bearer ${token}` ? 200 : 401,
+    }));
+    const url = `url: "${shadow.url.origin}", rate: unlimited`;
+    const host = await HostProcess.start({
+      targets: {
+        fresh: `${url}, token: { url: "${login.url.origin}/token", form: { client_secret: { env: SHADOW_SECRET } } }`,
+        stale: url,
+      },
+    });
+    await host.ingress.send([packMessage({ requests: requests(30, { headers: captured }) })]);
+    let stats = "";
+    await until(async () => {
+      ({ stdout: stats } = await host.command("stats"));
+      return /^fresh .* 30 \(/m.test(stats) && /^stale .* 30 \(/m.test(stats);
+    });
+    const shown = await Promise.all(
+      ["/stats", "/metrics", "/v1/targets", "/v1/targets/fresh/figures"].map(async (path) =>
+        (await host.fetch(path)).text(),
+      ),
+    );
+
+    expect(stats).toMatch(/^stale: 30 of 30 answers with 4xx are 401 or 403 to captured credentials; /m);
+    expect(stats).not.toMatch(/^fresh: /m);
+    expect(login.received).toHaveLength(1);
+    for (const text of [stats, ...shown, host.output]) {
+      expect(text).not.toContain(secret);
+      expect(text).not.toContain(token);
+    }
+  }, 60_000);
+
+  it("are asked for before the host starts where they are in the environment", async () => {
+    setVariable("SHADOW_SECRET", undefined);
+    const file = join(temporaryDirectory(), "spoa-relay.yaml");
+    const target = `{ url: "http://127.0.0.1:1", rate: 1/s, headers: { set: { x-key: { env: SHADOW_SECRET } } } }`;
+    writeFileSync(file, `queue: embedded:./data\ntargets:\n  staging: ${target}\n`);
+    const results = await Promise.all([
+      spoaRelay("host", "--config", file),
+      spoaRelay("config", "check", "--config", file),
+    ]);
+
+    for (const { code, stderr } of results) {
+      expect(code).toBe(2);
+      expect(stderr).toMatch(
+        /:3: targets\.staging\.headers\.set\.x-key: the environment variable SHADOW_SECRET is not set/,
+      );
+    }
+  }, 60_000);
+});
+
+function setVariable(name: string, value: string | undefined): void {
+  vi.stubEnv(name, value);
+  onTestFinished(() => {
+    vi.unstubAllEnvs();
+  });
+}

@@ -1,0 +1,83 @@
+import { describe, expect, it } from "vitest";
+import { runTokenCommand } from "../../../relay/credentials/command-token.ts";
+import { askTokenEndpoint } from "../../../relay/credentials/token-endpoint.ts";
+import { ShadowServer } from "../../support/shadow-server.ts";
+
+describe("runTokenCommand", () => {
+  it("passes arguments as they are, and reads standard output alone", async () => {
+    const script = "process.stdin.resume().on('end', () => { console.log(process.argv[1]); console.error('x'); })";
+
+    expect(await runTokenCommand([process.execPath, "-e", script, "a b;$(c)"])).toBe("a b;$(c)\n");
+  });
+
+  it.each([
+    ["ends with an error", "console.log('secret'); console.error('secret'); process.exit(3)", "node ends with code 3"],
+    ["prints without end", "console.log('secret'.repeat(100000))", "node prints more than 64 KiB"],
+    ["is ended", "process.kill(process.pid, 'SIGTERM')", "node is ended by SIGTERM"],
+  ])("tells where the program %s, and nothing of what it was given or printed", async (_what, script, mistake) => {
+    const error = await runTokenCommand([process.execPath, "-e", script, "secret"]).catch((reason: Error) => reason);
+
+    expect((error as Error).message).toBe(mistake);
+  });
+
+  it("tells where there is no such program", async () => {
+    await expect(runTokenCommand(["/nowhere/token", "secret"])).rejects.toThrow(/^token cannot be started: ENOENT$/);
+  });
+});
+
+describe("askTokenEndpoint", () => {
+  const fields = { grant_type: "client_credentials", client_id: "relay", client_secret: "p&ss wörd" };
+
+  it("posts a form", async () => {
+    const server = await ShadowServer.start(() => ({ status: 200, body: "abc" }));
+    const url = new URL("/token?tenant=1", server.url);
+
+    expect(await askTokenEndpoint({ kind: "url", url, headers: {}, body: { type: "form", fields } })).toBe("abc");
+    const [{ method, path, headers, body }] = server.received;
+    expect([method, path]).toEqual(["POST", "/token?tenant=1"]);
+    expect(headers["content-type"]).toBe("application/x-www-form-urlencoded");
+    expect(Object.fromEntries(new URLSearchParams(body.toString()))).toEqual(fields);
+  });
+
+  it("posts JSON, with the headers that are set", async () => {
+    const server = await ShadowServer.start(() => ({ status: 201, body: "{}" }));
+    const headers = { "x-tenant": "t" };
+
+    expect(await askTokenEndpoint({ kind: "url", url: server.url, headers, body: { type: "json", fields } })).toBe(
+      "{}",
+    );
+    expect(server.received[0].headers).toMatchObject({ "content-type": "application/json", "x-tenant": "t" });
+    expect(JSON.parse(server.received[0].body.toString())).toEqual(fields);
+  });
+
+  it("asks with GET where there is nothing to post", async () => {
+    const server = await ShadowServer.start(() => ({ status: 200, body: "abc" }));
+    await askTokenEndpoint({ kind: "url", url: server.url, headers: {} });
+
+    expect(server.received[0]).toMatchObject({ method: "GET", body: Buffer.alloc(0) });
+  });
+
+  it.each([
+    ["an OAuth 2 error", 401, '{"error":"invalid_client","error_description":"secret"}', "401 (invalid_client)"],
+    ["another error", 500, "secret", "500"],
+    ["a redirect, which is not followed", 302, "secret", "302"],
+    ["more than a token", 200, "secret".repeat(20_000), "more than 64 KiB"],
+  ])("tells of %s, without what stands in question and answer", async (_what, status, body, mistake) => {
+    const server = await ShadowServer.start(() => ({ status, body, headers: { location: "/elsewhere" } }));
+    const url = new URL("/token?key=secret", server.url);
+    const asked = askTokenEndpoint({ kind: "url", url, headers: { authorization: "secret" } });
+
+    await expect(asked).rejects.toMatchObject({ message: `${server.url.origin}/token answers ${mistake}` });
+    expect(server.paths).toEqual(["/token?key=secret"]);
+  });
+
+  it("tells of an endpoint that is not there", async () => {
+    const server = await ShadowServer.start();
+    const { url } = server;
+    await server.close();
+
+    await expect(askTokenEndpoint({ kind: "url", url, headers: {} })).rejects.toMatchObject({
+      message: `${url.origin}/ does not answer: ECONNREFUSED`,
+    });
+  });
+});

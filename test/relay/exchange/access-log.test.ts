@@ -1,0 +1,210 @@
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { haproxyNote, nginxNote } from "../../../relay/exchange/access-log.ts";
+import { importFormats } from "../../../relay/exchange/imported.ts";
+import { importAll } from "../../support/imports.ts";
+
+const nginx = read("sample-nginx.log");
+const haproxy = read("sample-haproxy.log");
+
+describe("reading an nginx log", () => {
+  it("imports method and path, and says that it is no more", async () => {
+    const { format, note, requests } = await importAll(nginx);
+
+    expect({ format, note }).toEqual({ format: "nginx", note: nginxNote });
+    expect(requests[0]).toEqual({
+      id: "",
+      index: 0,
+      capturedAtMs: Date.UTC(2026, 0, 2, 3, 4, 5),
+      method: "GET",
+      path: "/search?q=%C3%A9",
+      version: "1.1",
+      src: "192.0.2.1",
+      headers: [],
+      body: new Uint8Array(),
+      bodyState: "omitted",
+      primary: { status: 200, bytes: 612 },
+    });
+    expect(requests.slice(1)).toEqual([
+      expect.objectContaining({ method: "POST", path: "/orders", version: "2.0", src: "2001:db8::7", index: 1 }),
+      expect.objectContaining({ path: '/a"b\\c', index: 2 }),
+      expect.objectContaining({ path: "/proxied", version: "1.0", primary: { status: 200 } }),
+    ]);
+    expect(requests[1].capturedAtMs).toBe(Date.UTC(2026, 0, 2, 3, 4, 6));
+    expect(requests[3].capturedAtMs).toBe(Date.UTC(2026, 0, 2, 8, 34, 10));
+  });
+
+  it("names the lines that hold no request", async () => {
+    const { mistakes } = await importAll(nginx, { name: "access.log" });
+
+    expect(mistakes).toEqual([
+      "access.log:3: the client sent no request that could be repeated",
+      "access.log:4: the client sent no request that could be repeated",
+      "access.log:7: the line is none of nginx's combined format",
+    ]);
+  });
+
+  it.each([
+    ["a syslog daemon", "<190>Jan  2 03:04:05 web1 nginx: ", ""],
+    ["Apache's common format", "", ""],
+    ["HAProxy's httplog clf", "", ' "" "" 33317 655 in b s 0 0 0 1 1 ---- 1 1 0 0 0 0 0 "" ""'],
+    ["Windows", "", "\r"],
+  ])("reads what comes from %s", async (_what, before, after) => {
+    const { requests, mistakes } = await importAll(
+      `${before}192.0.2.1 - - [02/Jan/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 5${after}\n`,
+    );
+
+    expect(mistakes).toEqual([]);
+    expect(requests).toEqual([expect.objectContaining({ path: "/", src: "192.0.2.1" })]);
+  });
+});
+
+describe("reading an HAProxy log", () => {
+  it("imports method and path, with headers captured, without, and from httpslog", async () => {
+    const { format, note, requests } = await importAll(haproxy);
+
+    expect({ format, note }).toEqual({ format: "haproxy", note: haproxyNote });
+    expect(requests.map(({ method, path, version, src, primary }) => [method, path, version, src, primary])).toEqual([
+      ["GET", "/index.html?a=#", "1.1", "10.0.1.2", { status: 200, timeMs: 109, bytes: 2750 }],
+      ["POST", "/orders", "2.0", "2001:db8::7", { status: 503, timeMs: 2, bytes: 217 }],
+      ["DELETE", "/a", "1.1", "", { status: 204, timeMs: 1, bytes: 70 }],
+      ["GET", "/tls", "1.1", "10.0.1.2", { status: 200, timeMs: 3, bytes: 70 }],
+    ]);
+    expect(requests[0]).toMatchObject({
+      capturedAtMs: Date.UTC(2026, 0, 2, 3, 4, 5, 655),
+      bodyState: "omitted",
+      headers: [],
+    });
+  });
+
+  it("names the lines that hold no request, and those that were cut off", async () => {
+    const { mistakes } = await importAll(haproxy, { name: "haproxy.log" });
+
+    expect(mistakes).toEqual([
+      "haproxy.log:1: the line is none of HAProxy's HTTP log format",
+      "haproxy.log:5: the client sent no request that could be repeated",
+      "haproxy.log:6: the line is cut off within its request",
+    ]);
+  });
+
+  it.each([
+    ["02/Jan/2026:03:04:05.000", "Europe/Berlin", "2026-01-02T02:04:05.000Z"],
+    ["02/Jul/2026:03:04:05.000", "Europe/Berlin", "2026-07-02T01:04:05.000Z"],
+    ["02/Jul/2026:03:04:05.000", "Asia/Kolkata", "2026-07-01T21:34:05.000Z"],
+    ["25/Oct/2026:02:30:00.000", "Europe/Berlin", "2026-10-25T00:30:00.000Z"],
+    ["29/Mar/2026:02:30:00.000", "Europe/Berlin", "2026-03-29T01:30:00.000Z"],
+    ["29/Mar/2026:03:00:00.000", "Europe/Berlin", "2026-03-29T01:00:00.000Z"],
+    ["08/Mar/2026:01:59:59.999", "America/New_York", "2026-03-08T06:59:59.999Z"],
+  ])("takes %s for the time of %s", async (time, timeZone, moment) => {
+    const line = haproxy
+      .toString()
+      .split("\n")[1]
+      .replace(/\[02[^\]]*\]/, `[${time}]`);
+    const { requests } = await importAll(line, { timeZone });
+
+    expect(new Date(requests[0].capturedAtMs).toISOString()).toBe(moment);
+  });
+
+  it("refuses a time zone that it does not know", async () => {
+    await expect(importAll(haproxy, { timeZone: "Europe/Atlantis" })).rejects.toThrow(RangeError);
+  });
+});
+
+describe("reading any log", () => {
+  it.each([1, 2, 3, 7, 500])("reads the same from chunks of %i bytes", async (chunkBytes) => {
+    expect(await importAll(nginx, {}, chunkBytes)).toEqual(await importAll(nginx));
+    expect(await importAll(haproxy, {}, chunkBytes)).toEqual(await importAll(haproxy));
+  });
+
+  it("skips a line that no server would have written", async () => {
+    const long = Buffer.alloc(10_000_000, "a");
+    const run = await importAll(Buffer.concat([nginx, long, Buffer.from("\n"), nginx]));
+
+    expect(run.requests).toHaveLength(8);
+    expect(run.mistakes).toContain("file:8: the line is longer than allowed");
+  });
+
+  it.each([
+    ["colons", ": a b ".repeat(40_000)],
+    ["brackets", `a - ${"[".repeat(200_000)}`],
+    ["quotes", `a - - [02/Jan/2026:03:04:05 +0000] "${'\\"'.repeat(100_000)}`],
+    ["ports", "a:1 [".repeat(50_000)],
+  ])("is done at once with a line full of %s", async (_what, line) => {
+    const startMs = performance.now();
+    await importAll(line, { format: "nginx" });
+    await importAll(line, { format: "haproxy" });
+
+    expect(performance.now() - startMs).toBeLessThan(5_000);
+  });
+
+  it("makes requests and mistakes of any bytes, whatever they are taken for", async () => {
+    const line = fc.oneof(
+      fc.constantFrom(...nginx.toString().split("\n"), ...haproxy.toString().split("\n")),
+      fc.string({ unit: "binary" }),
+    );
+    const format = fc.constantFrom(...importFormats, undefined);
+    await fc.assert(
+      fc.asyncProperty(fc.array(line), fc.uint8Array(), fc.nat(400), format, async (lines, bytes, cut, as) => {
+        const text = lines.map((each) => each.slice(0, cut)).join("\n");
+        const run = await importAll(Buffer.concat([Buffer.from(text), bytes]), as && { format: as });
+        expect(run.requests.every(({ method, path }) => method !== "" && path !== "")).toBe(true);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe("the order of requests", () => {
+  it("is that of their times, not that of their lines, and of the lines where the times are equal", async () => {
+    const lines = ["05.300", "05.100", "05.200", "05.100"].map((second, i) =>
+      haproxy.toString().split("\n")[1].replace("04:05.655", `04:${second}`).replace("/index", `/${i}-index`),
+    );
+    const { requests } = await importAll(lines.join("\n"));
+
+    expect(requests.map(({ path }) => path.slice(0, 3))).toEqual(["/1-", "/3-", "/2-", "/0-"]);
+    expect(requests.map(({ index }) => index)).toEqual([0, 1, 2, 3]);
+  });
+
+  it("holds over a file that is too long to be sorted in memory", async () => {
+    const minute = (i: number) => new Date(Date.UTC(2026, 0, 2) + i * 1_000).toISOString();
+    // Each is up to 5,000 lines from its place.
+    const seconds = Array.from({ length: 60_000 }, (_, i) => (i % 5_000) * -1 + 4_999 + Math.floor(i / 5_000) * 5_000);
+    const lines = seconds.map(
+      (i) => `192.0.2.1 - - [02/Jan/2026:${minute(i).slice(11, 19)} +0000] "GET /${i} HTTP/1.1" 200 5`,
+    );
+    const { requests } = await importAll(lines.join("\n"));
+
+    expect(requests.map(({ path }) => path)).toEqual(seconds.map((_, i) => `/${i}`));
+  });
+});
+
+describe("telling the format of a file", () => {
+  it.each([
+    ["nothing", ""],
+    ["text", "hello\nworld\n"],
+    ["zeros", Buffer.alloc(100_000)],
+  ])("says that it cannot where there is %s", async (_what, content) => {
+    expect(await importAll(content)).toMatchObject({
+      format: undefined,
+      requests: [],
+      mistakes: [expect.stringMatching(/^file: this is no GoReplay file, HAR, nginx or HAProxy log/)],
+    });
+  });
+
+  it("takes the word of who knows better", async () => {
+    expect(await importAll("hello\n", { format: "nginx" })).toMatchObject({
+      format: "nginx",
+      mistakes: ["file:1: the line is none of nginx's combined format"],
+    });
+  });
+
+  it("finds a log behind lines of another kind, and a HAR behind a byte order mark", async () => {
+    expect((await importAll(`hello\n\n${nginx}`)).format).toBe("nginx");
+    expect(await importAll('\ufeff\n{"log":{"entries":[]}}')).toMatchObject({ format: "har", mistakes: [] });
+  });
+});
+
+function read(name: string): Buffer {
+  return readFileSync(new URL(`../../fixtures/${name}`, import.meta.url));
+}

@@ -1,0 +1,295 @@
+import { readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { CapturedRequest } from "../../../relay/captured-request.ts";
+import { writeGoreplay } from "../../../relay/exchange/goreplay-writer.ts";
+import { collect, streamOf } from "../../support/byte-chunks.ts";
+import { expectedRequest, type RequestParts } from "../../support/captured-requests.ts";
+import { importAll } from "../../support/imports.ts";
+
+const sample = readFileSync(new URL("../../fixtures/sample.gor", import.meta.url));
+const separator = "\n🐵🙈🙉\n";
+
+describe("reading a GoReplay file", () => {
+  it("imports the requests with what the primary answered, and no replayed response", async () => {
+    const { format, note, requests, mistakes } = await importAll(sample);
+
+    expect({ format, note, mistakes }).toEqual({ format: "goreplay", note: undefined, mistakes: [] });
+    expect(requests.map(({ method, path, index }) => `${index} ${method} ${path}`)).toEqual([
+      "0 GET /a?b=%20c",
+      "1 POST /orders",
+      "2 PUT /upload",
+    ]);
+    expect(requests[0]).toEqual({
+      id: "932079936fa4306fc308d67588178d17d823647c",
+      index: 0,
+      capturedAtMs: 1439818823587,
+      method: "GET",
+      path: "/a?b=%20c",
+      version: "1.1",
+      src: "",
+      headers: ["Host", "shop.example", "X-Tag", "a", "x-tag", "b", "X-Empty", ""],
+      body: new Uint8Array(),
+      bodyState: "complete",
+      primary: { status: 404, timeMs: 2 },
+    });
+    expect(Buffer.from(requests[1].body).toString()).toBe('{"item":"tea"}');
+    expect(requests[1].primary).toBeUndefined();
+    expect(Buffer.from(requests[2].body).toString()).toBe("hello world");
+  });
+
+  it.each([1, 2, 3, 7, 100])("reads the same from chunks of %i bytes", async (chunkBytes) => {
+    expect(await importAll(sample, {}, chunkBytes)).toEqual(await importAll(sample));
+  });
+
+  it("unzips, also several members one after the other, from chunks of any size", async () => {
+    const zipped = Buffer.concat([gzipSync(sample.subarray(0, 300)), gzipSync(sample.subarray(300))]);
+
+    expect(await importAll(zipped)).toEqual(await importAll(sample));
+    expect(await importAll(zipped, {}, 1)).toEqual(await importAll(sample));
+  });
+
+  it("imports what stands before the end of a gzip file that is cut off", async () => {
+    const requests = Array.from({ length: 500 }, (_, i) => record({ path: `/${i}-${Math.sin(i)}` })).join("");
+    const zipped = gzipSync(requests);
+    const run = await importAll(zipped.subarray(0, zipped.length / 2), { name: "day.gor.gz" });
+
+    expect(run.requests.length).toBeGreaterThan(100);
+    expect(run.mistakes.at(-1)).toBe("day.gor.gz: the gzip data is cut off");
+  });
+
+  it("imports what stands before damage in a gzip file", async () => {
+    const zipped = gzipSync(
+      Array.from({ length: 50_000 }, (_, i) => record({ path: `/${i}-${Math.sin(i)}` })).join(""),
+    );
+    zipped.fill(0xff, zipped.length - 5_000, zipped.length - 4_000);
+    const run = await importAll(zipped, { name: "day.gor.gz" });
+
+    expect(run.requests.length).toBeGreaterThan(1_000);
+    expect(run.mistakes.at(-1)).toMatch(/^day\.gor\.gz: the gzip data is damaged/);
+  });
+
+  it.each([
+    ["a record without a header", "GET / HTTP/1.1\n\n", "the record does not begin with kind, id and time"],
+    ["a record of another kind", "4 a 1\nx", "the record does not begin with kind, id and time"],
+    [
+      "a time that is not possible",
+      "1 a 9999999999999999999999999\nGET / HTTP/1.1\n\n",
+      "the time of the record is not possible",
+    ],
+    ["no request line", "1 a 1000000 0\nGET /\r\n\r\n", "there is no request line"],
+    ["headers without an end", "1 a 1000000 0\nGET / HTTP/1.1\r\na: b", "the headers have no end"],
+    ["a header without a name", "1 a 1000000 0\nGET / HTTP/1.1\r\n: b\r\n\r\n", "a header line has no name"],
+    [
+      "a length that is no number",
+      "1 a 1 0\nGET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+      "the Content-Length is no number",
+    ],
+    [
+      "bytes behind a request",
+      "1 a 1 0\nGET / HTTP/1.1\r\n\r\nGET",
+      "bytes follow a request that has neither a length nor chunks",
+    ],
+  ])("skips and names %s", async (_what, bad, reason) => {
+    const good = record({ path: "/good" });
+    const run = await importAll(`${good}${bad}${separator}${good}`, { name: "day.gor" });
+
+    expect(run.requests.map(({ path }) => path)).toEqual(["/good", "/good"]);
+    expect(run.mistakes).toEqual([`day.gor: record 2 at byte ${Buffer.byteLength(good)}: ${reason}`]);
+  });
+
+  it("skips a record that is longer than allowed", async () => {
+    const long = record({ headers: ["x", "a".repeat(3_000)] });
+    for (const chunkBytes of [1, 500, 10_000]) {
+      const run = await importAll(record({}) + long + record({}), { maxRecordBytes: 1_000 }, chunkBytes);
+
+      expect(run.requests).toHaveLength(2);
+      expect(run.mistakes).toEqual([
+        expect.stringMatching(/^file: record 2 at byte \d+: the record is longer than allowed$/),
+      ]);
+    }
+  });
+
+  it("tells of a last record that was cut off, and takes one that only lacks its separator", async () => {
+    const cut = "1 a 1000000 0\nPOST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n123";
+
+    expect((await importAll(record({}) + cut)).mistakes).toEqual([
+      expect.stringContaining("the file ends within this record"),
+    ]);
+    expect((await importAll(`${record({})}${cut}45`)).requests).toHaveLength(2);
+    expect((await importAll(`${record({})}\r\n\n`)).mistakes).toEqual([]);
+  });
+
+  it("marks a body that is shorter than its length, and one that is missing", async () => {
+    const text = (body: string) => `1 a 1000000\nPOST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n${body}${separator}`;
+    const run = await importAll(text("123") + text("") + text("12345"));
+
+    expect(run.requests.map(({ bodyState }) => bodyState)).toEqual(["truncated", "omitted", "complete"]);
+  });
+
+  it("takes the path alone of a request that was sent to a proxy", async () => {
+    const run = await importAll(
+      record({ path: "http://shop.example:8080?a" }) + record({ path: "*", method: "OPTIONS" }),
+    );
+
+    expect(run.requests.map(({ path }) => path)).toEqual(["/?a", "*"]);
+  });
+
+  it("keeps the order and the responses of far more requests than it holds back", async () => {
+    const text = Array.from(
+      { length: 3_000 },
+      (_, i) => record({ id: `r${i}`, path: `/${i}` }) + (i > 0 ? response(`r${i - 1}`, 200) : ""),
+    );
+    const { requests } = await importAll(text.join(""));
+
+    expect(requests.map(({ index }) => index)).toEqual(Array.from({ length: 3_000 }, (_, i) => i));
+    expect(requests.filter(({ primary }) => primary?.status === 200)).toHaveLength(2_999);
+  });
+
+  it("makes requests and mistakes of any bytes", async () => {
+    const part = fc.oneof(
+      fc.constantFrom(
+        "1 a 1000000 0\n",
+        "2 a 5 5\n",
+        separator,
+        "\r\n",
+        "\n",
+        "GET / HTTP/1.1",
+        "a: b",
+        "5\r\nhello",
+        "0\r\n",
+      ),
+      fc.constantFrom("Content-Length: 3", "Transfer-Encoding: chunked", "HTTP/1.1 200 OK"),
+      fc.string(),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(part, { maxLength: 30 }), fc.uint8Array({ maxLength: 40 }), async (parts, bytes) => {
+        const content = Buffer.concat([Buffer.from(parts.join("")), bytes]);
+        const run = await importAll(content, { format: "goreplay" });
+        expect(await importAll(content, { format: "goreplay" }, 1)).toEqual(run);
+        for (const { capturedAtMs, headers } of run.requests) {
+          expect(Number.isSafeInteger(capturedAtMs) && headers.every((value, i) => i % 2 === 1 || value !== "")).toBe(
+            true,
+          );
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe("writing a GoReplay file", () => {
+  it("writes records as GoReplay does", async () => {
+    const written = await write([{ primary: { status: 201, timeMs: 7, headers: ["etag", "x"] } }]);
+
+    expect(written.toString()).toBe(
+      "1 4b1d-1 1767323045678000000 0\nPOST /api/v1/orders?dry=1 HTTP/1.1\r\nhost: shop.example\r\nx-tag: a\r\nx-tag: b\r\n" +
+        `x-empty: \r\nContent-Length: 14\r\n\r\n{"item":"tea"}${separator}` +
+        `2 4b1d-1 1767323045685000000 7000000\nHTTP/1.1 201 \r\netag: x\r\n\r\n${separator}`,
+    );
+  });
+
+  it("gives back method, path, headers and body byte for byte", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(requests, { maxLength: 5 }), async (parts) => {
+        const run = await importAll(await write(parts), { format: "goreplay" });
+        expect(run.mistakes).toEqual([]);
+        expect(run.requests.map(essence)).toEqual(parts.map((part, i) => essence(expectedRequest(part, i))));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it.each([
+    ["content-length", "5000", "truncated"],
+    ["transfer-encoding", "chunked", "truncated"],
+  ] as const)("keeps a body truncated that came with %s", async (name, value, bodyState) => {
+    const run = await importAll(await write([{ headers: [name, value], bodyState }]));
+
+    expect(run.requests).toEqual([
+      expect.objectContaining({ bodyState, body: new Uint8Array(Buffer.from('{"item":"tea"}')) }),
+    ]);
+  });
+
+  it.each<[string, Partial<RequestParts>, string]>([
+    [
+      "a body that would write records of its own",
+      { body: Buffer.from(`x${separator}1 b 1\nGET /admin`) },
+      "separates",
+    ],
+    ["a body that ends like a separator", { body: Buffer.from("x\n🐵🙈🙉") }, "separates"],
+    ["a line break in a header", { headers: ["a", "b\r\nc: d"] }, "a line break"],
+    ["a path with a space", { path: "/a b" }, "the path"],
+    ["a method that is none", { method: "GET /admin" }, "the method"],
+    ["half a body that nothing marks", { version: "2.0", headers: [], bodyState: "truncated" }, "not whole"],
+  ])("skips and counts %s", async (_what, changes, reason) => {
+    const skipped: string[] = [];
+    const written = await write([{}, changes, {}], (why) => skipped.push(why));
+
+    expect(skipped).toEqual([expect.stringContaining(reason)]);
+    expect((await importAll(written)).requests).toHaveLength(2);
+  });
+
+  it("leaves credentials out where it is asked to", async () => {
+    const headers = ["Authorization", "Bearer s3cret", "COOKIE", "sid=s3cret", "X-Tag", "a"];
+    const request = expectedRequest({ headers, primary: { status: 200, headers: ["set-cookie", "s3cret"] } }, 0);
+    const written = Buffer.concat(await collect(writeGoreplay(streamOf([request]), { redact: true }))).toString();
+
+    expect(written).not.toContain("s3cret");
+    expect(written).toContain("Authorization: redacted\r\nCOOKIE: redacted\r\nX-Tag: a");
+  });
+
+  it("writes the length that the body has, and gives back what the primary answered", async () => {
+    const headers = ["content-length", "14", "x", "y"];
+    const outcomes = [{ status: 200, timeMs: 5 }, { status: 500 }];
+    const parts = outcomes.map((primary) => ({ headers, primary, body: Buffer.from("redacted") }));
+    const { requests } = await importAll(await write(parts));
+
+    expect(requests.map(({ primary }) => primary)).toEqual(outcomes);
+    expect(requests[0]).toMatchObject({ bodyState: "complete", headers: ["content-length", "8", "x", "y"] });
+  });
+
+  it("keeps an id on one line", async () => {
+    const run = await importAll(await write([{ id: "a b\nc" }]));
+
+    expect(run.requests[0].id).toBe("a%20b%0ac");
+  });
+});
+
+const token = fc.stringMatching(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}$/);
+const value = fc.stringMatching(/^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]{0,20}[\x21-\x7e\x80-\xff])?)?$/);
+const names = token.filter((name) => !["content-length", "transfer-encoding"].includes(name.toLowerCase()));
+const requests: fc.Arbitrary<Partial<RequestParts>> = fc
+  .record({
+    id: fc.stringMatching(/^[\x21-\x7e]{1,40}$/),
+    capturedAtMs: fc.constant(1_767_323_045_678),
+    method: token,
+    path: fc.stringMatching(/^\/[\x21-\xff]{0,40}$/),
+    pairs: fc.array(fc.tuple(names, value), { maxLength: 8 }),
+    body: fc.uint8Array({ maxLength: 100 }),
+    chunked: fc.boolean(),
+  })
+  .map(({ pairs, chunked, ...parts }) => {
+    const framing = chunked ? ["Transfer-Encoding", "chunked"] : ["content-length", String(parts.body.length)];
+    return { ...parts, headers: [...pairs.flat(), ...framing] };
+  });
+
+function essence({ id, capturedAtMs, method, path, headers, body, bodyState }: CapturedRequest): object {
+  return { id, capturedAtMs, method, path, headers, body, bodyState };
+}
+
+async function write(parts: readonly Partial<RequestParts>[], onSkipped?: (reason: string) => void): Promise<Buffer> {
+  const captured = parts.map((part, i) => expectedRequest(part, i));
+  const options = { onSkipped: (_request: CapturedRequest, reason: string) => onSkipped?.(reason) };
+  return Buffer.concat(await collect(writeGoreplay(streamOf(captured), options)));
+}
+
+function record({ id = "a", method = "GET", path = "/", headers = [] as readonly string[] }): string {
+  const lines = headers.flatMap((part, i) => (i % 2 === 0 ? [`${part}: ${headers[i + 1]}\r\n`] : []));
+  return `1 ${id} 1767323045678000000 0\n${method} ${path} HTTP/1.1\r\n${lines.join("")}\r\n${separator}`;
+}
+
+function response(id: string, status: number): string {
+  return `2 ${id} 1767323045679000000 1000000\nHTTP/1.1 ${status} OK\r\n\r\n${separator}`;
+}

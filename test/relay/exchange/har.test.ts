@@ -1,0 +1,249 @@
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { writeHar } from "../../../relay/exchange/har-writer.ts";
+import { collect, streamOf } from "../../support/byte-chunks.ts";
+import { expectedRequest, type RequestParts } from "../../support/captured-requests.ts";
+import { harSchema } from "../../support/har-schema.ts";
+import { importAll } from "../../support/imports.ts";
+import { schemaMistakes } from "../../support/json-schema-check.ts";
+
+const sample = readFileSync(new URL("../../fixtures/sample.har", import.meta.url));
+
+describe("reading a HAR file", () => {
+  it("imports what a browser has saved: HTTP/2 without Host, cookies that stand in a list only", async () => {
+    const { format, requests, mistakes } = await importAll(sample);
+
+    expect({ format, mistakes, count: requests.length }).toEqual({ format: "har", mistakes: [], count: 3 });
+    expect(requests[0]).toEqual({
+      id: "",
+      index: 0,
+      capturedAtMs: Date.UTC(2026, 0, 2, 3, 4, 5, 678),
+      method: "GET",
+      path: "/search?q=%C3%A9t%C3%A9&page=2",
+      version: "2.0",
+      src: "",
+      headers: ["host", "shop.example", "accept", "*/*", "x-tag", "a", "x-tag", "b", "cookie", "sid=abc; theme=dark"],
+      body: new Uint8Array(),
+      bodyState: "complete",
+      primary: { status: 200, timeMs: 42 },
+    });
+  });
+
+  it("imports bodies as the bytes of their text, and forms that are only a list", async () => {
+    const { requests } = await importAll(sample);
+
+    expect(requests[1]).toMatchObject({ path: "/", version: "1.1", capturedAtMs: Date.UTC(2026, 0, 2, 3, 4, 6, 500) });
+    expect(requests[1].primary).toBeUndefined();
+    expect(bodyOf(requests[1])).toEqual(['{"item":"thé"}\n', "complete"]);
+    expect(bodyOf(requests[2])).toEqual(["user=a+b&pass=%C3%A9%26%3D", "complete"]);
+    expect(requests[2].headers).toEqual(["Host", "shop.example", "Cookie", "sid=abc"]);
+  });
+
+  it.each([1, 2, 3, 7, 1_000])("reads the same from chunks of %i bytes", async (chunkBytes) => {
+    expect(await importAll(sample, {}, chunkBytes)).toEqual(await importAll(sample));
+  });
+
+  it.each([
+    ["base64", { text: "/wCA", encoding: "base64" }, -1, "ff0080"],
+    ["characters that stand for bytes", { text: "\u00ff\u0000\u0080" }, 3, "ff0080"],
+    ["characters in UTF-8", { text: "\u00ff" }, 2, "c3bf"],
+    ["characters of no known size", { text: "\u00ff" }, -1, "c3bf"],
+  ])("reads a body that is %s", async (_what, postData, bodySize, hex) => {
+    const { requests } = await importAll(har(entry({ postData: { mimeType: "", ...postData }, bodySize })));
+
+    expect(Buffer.from(requests[0].body).toString("hex")).toBe(hex);
+    expect(requests[0].bodyState).toBe("complete");
+  });
+
+  it.each([
+    ["a body that is missing", { bodySize: 7 }, "omitted"],
+    ["a body that is shorter than it was", { bodySize: 7, postData: { mimeType: "", text: "abc" } }, "truncated"],
+    ["a form with a file", form([{ name: "a", fileName: "x.png" }]), "omitted"],
+  ])("marks %s", async (_what, changes, bodyState) => {
+    expect((await importAll(har(entry(changes)))).requests[0].bodyState).toBe(bodyState);
+  });
+
+  it("writes a form with its boundary", async () => {
+    const { requests } = await importAll(har(entry(form([{ name: 'a"b', value: "1" }]))));
+
+    expect(bodyOf(requests[0])).toEqual([
+      '--XX\r\nContent-Disposition: form-data; name="a%22b"\r\n\r\n1\r\n--XX--\r\n',
+      "complete",
+    ]);
+  });
+
+  it.each([
+    ["null", "null", "startedDateTime"],
+    ["a number", "5", "startedDateTime"],
+    ["broken JSON", '{"a": tru}', "the entry is no JSON"],
+    ["brackets that do not match", '{"a": ]]}', "the entry is no JSON"],
+    [
+      "a time without a zone",
+      JSON.stringify({ ...entry(), startedDateTime: "2026-01-02T03:04:05" }),
+      "startedDateTime",
+    ],
+    ["a time before 1970", JSON.stringify({ ...entry(), startedDateTime: "1960-01-02T03:04:05Z" }), "startedDateTime"],
+    ["no URL", JSON.stringify(entry({ url: 5 })), "no URL"],
+    ["an address of the browser itself", JSON.stringify(entry({ url: "data:text/plain,a" })), "none of HTTP"],
+    ["a header without a name", JSON.stringify(entry({ headers: [{ value: "x" }] })), "a header has no name"],
+  ])("skips and names %s", async (_what, bad, reason) => {
+    const good = JSON.stringify(entry());
+    const run = await importAll(`{"log":{"entries":[${good},${bad}, ${good}]}}`, { name: "day.har" });
+
+    expect(run.requests).toHaveLength(2);
+    expect(run.mistakes).toEqual([expect.stringContaining(`day.har: entry 2 at byte ${good.length + 20}: `)]);
+    expect(run.mistakes[0]).toContain(reason);
+  });
+
+  it("skips an entry that is longer than allowed", async () => {
+    const long = entry({ postData: { mimeType: "", text: "x".repeat(5_000) } });
+    for (const chunkBytes of [1, 999, 100_000]) {
+      const run = await importAll(har(entry(), long, entry()), { maxRecordBytes: 1_000 }, chunkBytes);
+
+      expect(run.requests).toHaveLength(2);
+      expect(run.mistakes).toEqual([expect.stringMatching(/entry 2 at byte \d+: the entry is longer than allowed/)]);
+    }
+  });
+
+  it("tells where a file ends too early, or has no entries", async () => {
+    const text = har(entry(), entry());
+
+    expect((await importAll(text.slice(0, -50))).mistakes).toEqual(["file: the file ends within an entry"]);
+    expect((await importAll(text.slice(0, -50))).requests).toHaveLength(1);
+    expect((await importAll('{"log":{"entries":[')).mistakes).toEqual([
+      "file: the file ends within the list of entries",
+    ]);
+    expect((await importAll('{"entries":[{}]}')).mistakes).toEqual(["file: the document has no array log.entries"]);
+  });
+
+  it("makes requests and mistakes of any bytes and any JSON", async () => {
+    const anyEntry = fc.oneof(
+      fc.json(),
+      fc.string(),
+      fc
+        .record({ url: fc.jsonValue(), headers: fc.jsonValue(), postData: fc.jsonValue() })
+        .map((changes) => JSON.stringify(entry(changes))),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyEntry, { maxLength: 4 }), fc.nat(60), async (entries, cut) => {
+        const text = `{"log":{"entries":[${entries.join(",")}]}}`;
+        const content = Buffer.from(text.slice(0, text.length - cut));
+        const run = await importAll(content, { format: "har" });
+        expect(await importAll(content, { format: "har" }, 1)).toEqual(run);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe("writing a HAR file", () => {
+  it("follows HAR 1.2", async () => {
+    const text = await write([
+      { primary: { status: 302, timeMs: 7, bytes: 5, headers: ["location", "/x"] } },
+      {
+        method: "GET",
+        path: "/\xff<>#%zz",
+        version: "",
+        headers: ["host", "a b", "cookie", "a=b=c; d"],
+        body: new Uint8Array(),
+      },
+      { body: Uint8Array.of(0xff, 0, 0x80), headers: ["host", "[::1]:8080", "x-forwarded-proto", "https"] },
+    ]);
+    const { log } = JSON.parse(text);
+
+    expect(schemaMistakes(harSchema, { log })).toEqual([]);
+    expect(log.entries.map(({ request }: { request: { url: string } }) => request.url)).toEqual([
+      "http://shop.example/api/v1/orders?dry=1",
+      "http://unknown.invalid/%FF%3C%3E%23%25zz",
+      "https://[::1]:8080/api/v1/orders?dry=1",
+    ]);
+    expect(log.entries[1].request.cookies).toEqual([
+      { name: "a", value: "b=c" },
+      { name: "d", value: "" },
+    ]);
+    expect(log.entries[2].request.postData).toEqual({ mimeType: "", text: "/wCA", _encoding: "base64" });
+  });
+
+  it("follows HAR 1.2 with no request at all", async () => {
+    expect(schemaMistakes(harSchema, JSON.parse(await write([])))).toEqual([]);
+  });
+
+  it("gives back every request, but of what the primary answered only status, time and size", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(requests, { maxLength: 5 }), async (parts) => {
+        const text = await write(parts);
+        expect(schemaMistakes(harSchema, JSON.parse(text))).toEqual([]);
+        const run = await importAll(text);
+        expect(run.mistakes).toEqual([]);
+        expect(run.requests).toEqual(parts.map((part, i) => expectedRequest(part, i)));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("gives back what the primary answered, also where its time is not known", async () => {
+    const outcomes = [{ status: 200, timeMs: 0, bytes: 0 }, { status: 500 }];
+    const { requests } = await importAll(await write(outcomes.map((primary) => ({ primary }))));
+
+    expect(requests.map(({ primary }) => primary)).toEqual(outcomes);
+  });
+
+  it("leaves credentials out where it is asked to, in the list of cookies, too", async () => {
+    const text = await write([{ headers: ["Authorization", "Bearer s3cret", "Cookie", "sid=s3cret"] }], true);
+
+    expect(text).not.toContain("s3cret");
+    expect(JSON.parse(text).log.comment).toContain("redacted");
+  });
+});
+
+const bytes = (minLength: number, maxLength: number) =>
+  fc.uint8Array({ minLength, maxLength }).map((array) => Buffer.from(array).toString("latin1"));
+const requests: fc.Arbitrary<Partial<RequestParts>> = fc.record({
+  id: bytes(1, 20),
+  capturedAtMs: fc.constant(1_767_323_045_678),
+  method: bytes(1, 8),
+  path: fc.oneof(
+    bytes(1, 30),
+    bytes(0, 30).map((path) => `/${path}`),
+    fc.webPath().map((path) => `/${path}`),
+  ),
+  version: fc.constantFrom("1.0", "1.1", "2.0", "3.0", ""),
+  src: fc.constantFrom("192.0.2.1", "2001:db8::1", ""),
+  // A name that begins with a colon is none of HTTP/1.
+  headers: fc
+    .array(
+      fc.tuple(
+        bytes(1, 8).filter((name) => !name.startsWith(":")),
+        bytes(0, 20),
+      ),
+    )
+    .map((pairs) => pairs.flat()),
+  body: fc.oneof(
+    fc.uint8Array({ maxLength: 50 }),
+    fc.string().map((text) => Uint8Array.from(Buffer.from(text))),
+  ),
+  bodyState: fc.constantFrom("complete", "truncated", "omitted"),
+});
+
+function bodyOf({ body, bodyState }: { readonly body: Uint8Array; readonly bodyState: string }): [string, string] {
+  return [Buffer.from(body).toString(), bodyState];
+}
+
+function form(params: readonly object[]): object {
+  return { postData: { mimeType: "multipart/form-data; boundary=XX", params }, bodySize: -1 };
+}
+
+function entry(changes: object = {}): object {
+  const request = { method: "POST", url: "http://shop.example/", httpVersion: "HTTP/1.1", headers: [], cookies: [] };
+  return { startedDateTime: "2026-01-02T03:04:05.678Z", time: 1, request: { ...request, ...changes } };
+}
+
+function har(...entries: readonly object[]): string {
+  return JSON.stringify({ log: { version: "1.2", entries } });
+}
+
+async function write(parts: readonly Partial<RequestParts>[], redact = false): Promise<string> {
+  const captured = parts.map((part, i) => expectedRequest(part, i));
+  return Buffer.concat(await collect(writeHar(streamOf(captured), { redact }))).toString();
+}

@@ -1,0 +1,253 @@
+import { execFile } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { CapturedRequest } from "../../../relay/captured-request.ts";
+import { exportRequests } from "../../../relay/exchange/export.ts";
+import type { ExportFormat } from "../../../relay/exchange/exported.ts";
+import { collect, streamOf } from "../../support/byte-chunks.ts";
+import { expectedRequest, type RequestParts } from "../../support/captured-requests.ts";
+import { type ReceivedRequest, ShadowServer } from "../../support/shadow-server.ts";
+import { temporaryDirectory } from "../../support/temporary-directory.ts";
+import { isWhole, WireServer } from "../../support/wire-server.ts";
+
+const run = promisify(execFile);
+
+describe("a curl script", () => {
+  it("delivers the same requests, run by a shell against a server", async () => {
+    const shadow = await ShadowServer.start();
+    const parts = [...awkwardRequests, ...fc.sample(anyRequest, { numRuns: 15, seed: 5 })];
+    const { text, skipped } = await write("curl", parts);
+    const { stdout, stderr } = await runScript(text, shadow.url.origin);
+
+    expect({ skipped, stderr }).toEqual({ skipped: [], stderr: "" });
+    expect(stdout.split("\n").filter((line) => line.startsWith("200 "))).toHaveLength(parts.length);
+    expect(shadow.received.map(toSent)).toEqual(parts.map(toExpected));
+  });
+
+  it("delivers bytes that are none of ASCII, in path and headers", async () => {
+    const wire = await WireServer.start((request) => (isWhole(request) ? "HTTP/1.1 200 OK\r\n\r\n" : undefined));
+    const bytes = Buffer.from(Uint8Array.from({ length: 128 }, (_, i) => 128 + i)).toString("latin1");
+    const headers = ["host", "h", "user-agent", bytes, "accept", "a"];
+    const { text } = await write("curl", [{ method: "GET", path: `/${bytes}`, headers, body: new Uint8Array() }]);
+    await runScript(text, wire.url.origin);
+
+    expect(wire.received.map((received) => received.toString("latin1"))).toEqual([
+      `GET /${bytes} HTTP/1.1\r\nHost: h\r\nuser-agent: ${bytes}\r\naccept: a\r\n\r\n`,
+    ]);
+  });
+
+  it.each<[string, Partial<RequestParts>, string]>([
+    ["half a body", { headers: ["content-length", "99"], bodyState: "truncated" }, "not whole"],
+    ["a body with HEAD", { method: "HEAD" }, "HEAD"],
+    ["a tunnel", { method: "CONNECT" }, "CONNECT"],
+    ["an address in place of a path", { path: "http://other.example/" }, "does not begin"],
+    ["a line break in a header", { headers: ["a", "b\nc"] }, "line break"],
+  ])("leaves out and counts %s", async (_what, changes, reason) => {
+    const { text, skipped } = await write("curl", [changes]);
+
+    expect(skipped).toEqual([expect.stringContaining(reason)]);
+    expect(text.toString()).not.toMatch(/^.*send --/m);
+  });
+
+  it("says how to run it where the address is missing, and that it holds credentials", async () => {
+    const { text } = await write("curl", [{}]);
+
+    expect(text.toString()).toContain("credentials included");
+    await expect(run("sh", ["-c", text.toString()])).rejects.toMatchObject({ code: 2 });
+  });
+
+  it("keeps an id within its comment", async () => {
+    const shadow = await ShadowServer.start();
+    const { text } = await write("curl", [{ id: "a\ncurl http://other.example/" }]);
+    const { stdout } = await runScript(text, shadow.url.origin);
+
+    expect(stdout).toMatch(/^200 [\d.]+s\n$/);
+  });
+
+  it("leaves credentials out where it is asked to", async () => {
+    const { text } = await write("curl", [{ headers: ["authorization", "Bearer s3cret"] }], true);
+
+    expect(text.toString()).not.toContain("s3cret");
+    expect(text.toString()).toContain("'authorization: redacted'");
+  });
+});
+
+describe("a k6 script", () => {
+  it("is JavaScript that asks k6 for the same requests", async () => {
+    const parts = [...awkwardRequests, ...fc.sample(anyRequest, { numRuns: 100, seed: 6 })];
+    const { text, skipped } = await write("k6", parts);
+    const calls = await runK6(text);
+
+    expect(skipped.every((reason) => /UTF-8|none of a URL/.test(reason))).toBe(true);
+    expect(calls.length).toBe(parts.length - skipped.length);
+    expect(calls.length).toBeGreaterThan(20);
+    expect(calls[0]).toEqual({
+      method: "POST",
+      url: "http://shadow.example:1/api/v1/orders?dry=1",
+      body: Buffer.from('{"item":"tea"}').toString("hex"),
+      headers: { host: "shop.example", "x-tag": "a, b", "x-empty": "" },
+      redirects: 0,
+    });
+  });
+
+  it("gives every byte of a body to k6", async () => {
+    const bodies = ["\u2028\u2029</script>`$x`\\'\"", "gr\u00fcn"].map((text) => Buffer.from(text));
+    bodies.push(Buffer.from(Uint8Array.from({ length: 256 }, (_, i) => i)));
+    const { text } = await write(
+      "k6",
+      bodies.map((body) => ({ body })),
+    );
+
+    expect((await runK6(text)).map(({ body }) => body)).toEqual(bodies.map((body) => body.toString("hex")));
+  });
+
+  it("keeps the gaps where a speed is given", async () => {
+    const capturedAtMs = Date.UTC(2026, 0, 2);
+    const { text } = await write("k6", [{ capturedAtMs }, { capturedAtMs: capturedAtMs + 90 }]);
+    const slowly = await runK6(text, { SPEED: "0.00001" });
+
+    expect(slowly).toEqual([expect.anything(), { sleepSeconds: expect.closeTo(9_000, -2) }, expect.anything()]);
+    expect(await runK6(text)).toHaveLength(2);
+  });
+
+  it.each<[string, Partial<RequestParts>, string]>([
+    ["half a body", { headers: ["content-length", "99"], bodyState: "truncated" }, "not whole"],
+    ["a path that is none of a URL", { path: "/a%zz" }, "none of a URL"],
+    ["a path with a fragment", { path: "/a#b" }, "none of a URL"],
+    ["a header that is not UTF-8", { headers: ["a", "\xff"] }, "UTF-8"],
+    ["a header that would be a prototype", { headers: ["__proto__", "a"] }, "__proto__"],
+    ["a tunnel", { method: "CONNECT" }, "CONNECT"],
+  ])("leaves out and counts %s", async (_what, changes, reason) => {
+    const { text, skipped } = await write("k6", [changes]);
+
+    expect(skipped).toEqual([expect.stringContaining(reason)]);
+    expect(await runK6(text)).toEqual([]);
+  });
+});
+
+const awkwardRequests: readonly Partial<RequestParts>[] = [
+  {},
+  {
+    method: "GET",
+    path: "/../a/./b//c?x={1,2}&y=[1-3]&z=$HOME`id`'\"\\;|&",
+    body: new Uint8Array(),
+    headers: ["Host", "a'b.example"],
+  },
+  {
+    method: "HEAD",
+    body: new Uint8Array(),
+    headers: ["Host", "h", "User-Agent", "it's $(mine)", "ACCEPT", "a", "accept", "b"],
+  },
+  { method: "POST", body: new Uint8Array(), headers: ["host", "h", "content-length", "0"] },
+  { method: "PUT", body: Uint8Array.from({ length: 256 }, (_, i) => i), headers: ["host", "h", "content-type", "x/y"] },
+  {
+    method: "PATCH",
+    body: Buffer.from("it's\n'many'\n\nlines\\n%s $x\n"),
+    headers: ["host", "h", "expect", "100-continue"],
+  },
+  { method: "DELETE", body: Buffer.from("@/etc/hostname"), headers: ["host", "h", "transfer-encoding", "chunked"] },
+  {
+    method: "GET",
+    body: Buffer.from("with a body"),
+    headers: ["host", "h", "x-bytes", "gr\xc3\xbc\xff\x80", "x-empty", ""],
+  },
+  { method: "OPTIONS", path: "*", body: new Uint8Array(), headers: ["host", "h"] },
+  {
+    method: "PURGE",
+    path: "/%ff%zz",
+    body: Buffer.alloc(300_000, "a'"),
+    headers: ["host", "h", "connection", "close"],
+  },
+];
+
+const value = fc.stringMatching(/^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]{0,20}[\x21-\x7e\x80-\xff])?)?$/);
+const anyRequest: fc.Arbitrary<Partial<RequestParts>> = fc
+  .record({
+    method: fc.constantFrom("POST", "PUT", "GET", "PATCH"),
+    path: fc.stringMatching(/^\/[\x21-\x7e]{0,40}$/),
+    pairs: fc.array(fc.tuple(fc.stringMatching(/^x-[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}$/), value), { maxLength: 8 }),
+    body: fc.uint8Array({ minLength: 1, maxLength: 100 }),
+  })
+  .map(({ pairs, ...parts }) => ({
+    ...parts,
+    headers: ["host", "shop.example", ...pairs.filter(([name]) => !name.toLowerCase().startsWith("x-mirror-")).flat()],
+  }));
+
+/** What a server has to see: method, path, headers but those of the connection (and Host as curl writes it), body. */
+function toExpected(changes: Partial<RequestParts>): object {
+  const { method, path, headers, body } = expectedRequest(changes, 0);
+  return { method, path, headers: withoutConnection(headers), body: Buffer.from(body).toString("hex") };
+}
+
+function toSent({ method, path, rawHeaders, body }: ReceivedRequest): object {
+  return { method, path, headers: withoutConnection(rawHeaders), body: body.toString("hex") };
+}
+
+function withoutConnection(headers: readonly string[]): readonly string[] {
+  const connection = ["content-length", "transfer-encoding", "connection", "expect"];
+  return headers
+    .filter((_part, i) => !connection.includes(headers[i - (i % 2)].toLowerCase()))
+    .map((part, i) => (i % 2 === 0 && part.toLowerCase() === "host" ? "Host" : part));
+}
+
+async function write(
+  format: ExportFormat,
+  parts: readonly Partial<RequestParts>[],
+  redact = false,
+): Promise<{ readonly text: Buffer; readonly skipped: readonly string[] }> {
+  const skipped: string[] = [];
+  const onSkipped = (_request: CapturedRequest, reason: string) => skipped.push(reason);
+  const captured = parts.map((part, i) => expectedRequest(part, i));
+  const text = Buffer.concat(await collect(exportRequests(format, streamOf(captured), { redact, onSkipped })));
+  return { text, skipped };
+}
+
+async function runScript(text: Buffer, origin: string): Promise<{ readonly stdout: string; readonly stderr: string }> {
+  const file = join(temporaryDirectory(), "requests.sh");
+  writeFileSync(file, text);
+  return run("sh", [file, origin], { env: { PATH: process.env.PATH } });
+}
+
+interface K6Call {
+  readonly method: string;
+  readonly url: string;
+  readonly body: string | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly redirects: number;
+}
+
+/** Runs a script as k6 would: with modules of the same names that write down what they are asked for. */
+async function runK6(text: Buffer, env: Readonly<Record<string, string>> = {}): Promise<readonly K6Call[]> {
+  const directory = temporaryDirectory();
+  const script = join(directory, "requests.mjs");
+  const modules = join(directory, "node_modules", "k6");
+  mkdirSync(modules, { recursive: true });
+  const exports = { ".": "./k6.js", "./http": "./http.js", "./encoding": "./encoding.js" };
+  writeFileSync(join(modules, "package.json"), JSON.stringify({ name: "k6", type: "module", exports }));
+  writeFileSync(
+    join(modules, "k6.js"),
+    "export const sleep = (sleepSeconds) => console.log(JSON.stringify({ sleepSeconds }));",
+  );
+  writeFileSync(
+    join(modules, "encoding.js"),
+    "export default { b64decode: (text) => Uint8Array.from(Buffer.from(text, 'base64')).buffer };",
+  );
+  writeFileSync(
+    join(modules, "http.js"),
+    `export default { request(method, url, content, { headers, redirects }) {
+      const body = content === null ? undefined : Buffer.from(content).toString("hex");
+      console.log(JSON.stringify({ method, url, body, headers, redirects }));
+    } };`,
+  );
+  writeFileSync(script, text);
+  await run(process.execPath, ["--check", script]);
+  const start = `globalThis.__ENV = ${JSON.stringify({ TARGET: "http://shadow.example:1/", ...env })};
+    (await import(${JSON.stringify(script)})).default();`;
+  const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", start], {
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  return stdout.split("\n").flatMap((line) => (line === "" ? [] : [JSON.parse(line)]));
+}

@@ -1,0 +1,51 @@
+import { describe, expect, it } from "vitest";
+import { FigureBook } from "../../relay/figure-book.ts";
+import { maxRelativeError, percentiles } from "../../relay/latency-histogram.ts";
+import { type Figures, StateError } from "../../relay/state/port.ts";
+import { openState } from "../support/lanes.ts";
+
+const minuteMs = Date.parse("2026-03-01T12:00:00Z");
+
+describe("FigureBook", () => {
+  it("tells apart how old requests were, how long connections took, the shadow and all of it", async () => {
+    const state = openState();
+    const book = new FigureBook("staging", state, () => minuteMs + 5);
+    book.countAnswer(86_400_000, { connectMs: 3, firstByteMs: 40, totalMs: 100 });
+    book.countAnswer(86_400_000, { firstByteMs: 40, totalMs: 100 });
+    await book.flush();
+
+    const [{ counts }] = await state.readFigures("staging", minuteMs, minuteMs + 1);
+    for (const [series, ms] of [
+      ["age", 86_400_000],
+      ["connect", 3],
+      ["firstByte", 40],
+      ["latency", 100],
+    ] as const) {
+      const [p50 = Number.NaN] = percentiles(counts, [0.5], series);
+      expect(Math.abs(p50 / ms - 1)).toBeLessThanOrEqual(maxRelativeError);
+    }
+    expect([...counts.values()].sort()).toEqual([1, 2, 2, 2]);
+  });
+
+  it("adds many counters in portions that every state takes, and keeps what it did not take", async () => {
+    const taken: number[] = [];
+    let working = true;
+    const figures: Pick<Figures, "addFigures"> = {
+      async addFigures(_target, _minute, counts) {
+        if (!working) throw new StateError("away");
+        taken.push(counts.size);
+        working = false;
+      },
+    };
+    const book = new FigureBook("staging", figures as Figures, () => minuteMs);
+    for (let i = 0; i < 160; i++) book.countAnswer(1.2 ** i, { firstByteMs: 1.11 ** i, totalMs: 1.11 ** i });
+    for (let i = 0; i < 10; i++) {
+      await book.flush();
+      working = true;
+    }
+
+    expect(taken.length).toBeGreaterThan(1);
+    expect(Math.max(...taken)).toBe(200);
+    expect(taken.slice(0, -1).every((size) => size === 200)).toBe(true);
+  });
+});

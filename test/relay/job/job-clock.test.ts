@@ -1,0 +1,55 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Job } from "../../../relay/job/job.ts";
+import { dueAtMs, offsetAt, resumedAnchor } from "../../../relay/job/job-clock.ts";
+import { job, jobStartMs } from "../../support/jobs.ts";
+
+const factors = fc.oneof(fc.constantFrom(0.1, 1, 2, 10, 100), fc.double({ min: 0.01, max: 1_000, noNaN: true }));
+
+describe("the time of a job", () => {
+  it("has every request due at its distance from the anchor, over the speed, without drift", () => {
+    fc.assert(
+      fc.property(factors, fc.nat(40_000_000), (factor, offsetMs) => {
+        const due = dueAtMs(job({ pace: { kind: "speed", factor } }), offsetMs) ?? Number.NaN;
+
+        expect(Math.abs((due - jobStartMs) * factor - offsetMs)).toBeLessThanOrEqual(0.001 * Math.max(1, factor));
+      }),
+    );
+  });
+
+  it("is told by a moment as the moment is told by it", () => {
+    fc.assert(
+      fc.property(factors, fc.nat(4_000_000), (factor, ms) => {
+        const timed = job({ pace: { kind: "speed", factor } });
+
+        expect(dueAtMs(timed, offsetAt(timed, jobStartMs + ms))).toBeCloseTo(jobStartMs + ms, 2);
+      }),
+    );
+  });
+
+  it("stands still through pauses: each moves what comes behind it by its length", () => {
+    const pauses = fc.array(fc.record({ runMs: fc.nat(100_000), pauseMs: fc.nat(5_000_000) }), { maxLength: 8 });
+    fc.assert(
+      fc.property(factors, pauses, (factor, spans) => {
+        let now = jobStartMs;
+        let paused: Job = job({ pace: { kind: "speed", factor } });
+        for (const { runMs, pauseMs } of spans) {
+          const pausedAtMs = now + runMs;
+          now = pausedAtMs + pauseMs;
+          paused = { ...paused, anchor: resumedAnchor({ ...paused, pausedAtMs }, now) };
+        }
+        const stoodMs = spans.reduce((sum, { pauseMs }) => sum + pauseMs, 0);
+
+        const due = dueAtMs(paused, 10_000_000 * factor) ?? Number.NaN;
+        expect(Math.abs(due - (jobStartMs + stoodMs + 10_000_000))).toBeLessThan(0.1);
+      }),
+    );
+  });
+
+  it("is none for a job that sends as fast as it can, or has not begun", () => {
+    const { anchor: _, ...waiting } = job();
+
+    expect(dueAtMs(job({ pace: { kind: "asap" } }), 5)).toBeUndefined();
+    expect(dueAtMs(waiting, 5)).toBeUndefined();
+  });
+});

@@ -1,0 +1,154 @@
+import { setImmediate as turn } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import type { Job } from "../../../relay/job/job.ts";
+import { JobGate, type Passage } from "../../../relay/job/job-gate.ts";
+import type { JobMark } from "../../../relay/job/job-mark.ts";
+import { JobWatch } from "../../../relay/job/job-watch.ts";
+import { StateError } from "../../../relay/state/port.ts";
+import { captureStartMs, job, jobStartMs } from "../../support/jobs.ts";
+import { ManualClock } from "../../support/manual-clock.ts";
+
+const mark = { id: job().id, baseMs: -captureStartMs };
+
+describe("a request of a job", () => {
+  it("passes when it is due, and never before", async () => {
+    const bench = new Bench(job());
+    const passing = bench.pass(2_500);
+    await bench.runTo(2_499);
+    const early = [...bench.passed];
+    await bench.runTo(2_500);
+
+    expect(early).toEqual([]);
+    expect(await passing).toEqual({ kind: "due" });
+    expect(bench.nowMs).toBe(jobStartMs + 2_500);
+  });
+
+  it.each([
+    [1, 2_000],
+    [10, 20_000],
+    [100, 200_000],
+  ])("is due at %d times its speed so much sooner", async (factor, atMs) => {
+    const bench = new Bench(job({ pace: { kind: "speed", factor } }));
+    const passing = bench.pass(atMs);
+    await bench.runTo(1_999);
+    const early = [...bench.passed];
+    await bench.runTo(2_001);
+
+    expect(early).toEqual([]);
+    expect(await passing).toEqual({ kind: "due" });
+  });
+
+  it("is due by its number in a job with a rate", async () => {
+    const bench = new Bench(job({ pace: { kind: "rate", perSecond: 4 } }), { id: job().id, baseMs: 1_000 });
+    const passing = bench.pass(0, 3);
+    await bench.runTo(1_749);
+    const early = [...bench.passed];
+    await bench.runTo(1_750);
+
+    expect(early).toEqual([]);
+    expect(await passing).toEqual({ kind: "due" });
+  });
+
+  it("passes at once where its time has passed, or there is none", async () => {
+    const bench = new Bench(job());
+    await bench.runTo(1_000);
+
+    expect(await bench.pass(10)).toEqual({ kind: "due" });
+    expect(await new Bench(job({ pace: { kind: "asap" } })).pass(60_000)).toEqual({ kind: "due" });
+    expect(await new Bench(job({ status: "cancelled" }), { id: mark.id }).pass(60_000)).toEqual({ kind: "due" });
+  });
+
+  it("comes again later where its time is far", async () => {
+    expect(await new Bench(job()).pass(60_000)).toEqual({ kind: "later", delayMs: 59_000 });
+    expect(await new Bench(job({ toMs: jobStartMs + 9e9 })).pass(2_000_000)).toEqual({
+      kind: "later",
+      delayMs: 900_000,
+    });
+  });
+
+  it("waits while its job is paused, and as much longer as that took", async () => {
+    const bench = new Bench(job());
+    const passing = bench.pass(2_000);
+    await bench.runTo(500);
+    bench.job = job({ status: "paused", pausedAtMs: jobStartMs + 500 });
+    await bench.runTo(60_000);
+    bench.job = job({ anchor: { atMs: jobStartMs + 60_000, offsetMs: 500 } });
+    await bench.runTo(61_499);
+    const early = [...bench.passed];
+    await bench.runTo(61_500);
+
+    expect(early).toEqual([]);
+    expect(await passing).toEqual({ kind: "due" });
+  });
+
+  it("comes again later while its job is paused where nobody may wait", async () => {
+    const bench = new Bench(job({ status: "paused", pausedAtMs: jobStartMs }));
+
+    expect(await bench.pass(0, 0, false)).toEqual({ kind: "later", delayMs: 10_000 });
+  });
+
+  it("is cancelled with its job within a second, and where there is none", async () => {
+    const bench = new Bench(job());
+    const passing = bench.pass(2_900);
+    await bench.runTo(500);
+    bench.job = job({ status: "cancelled" });
+    await bench.runTo(2_001);
+
+    expect(await passing).toEqual({ kind: "cancelled" });
+    expect(await new Bench(undefined).pass(0)).toEqual({ kind: "cancelled" });
+  });
+
+  it("stops waiting where it has to end", async () => {
+    const bench = new Bench(job());
+    const passing = bench.pass(2_000);
+    await turn();
+    bench.stop.abort();
+
+    await expect(passing).rejects.toMatchObject({ name: "AbortError" });
+  });
+
+  it("does with what is known of its job for some seconds while the state is away", async () => {
+    const bench = new Bench(job());
+    expect(await bench.pass(0)).toEqual({ kind: "due" });
+    bench.away = true;
+    await bench.runTo(4_000);
+    expect(await bench.pass(0)).toEqual({ kind: "due" });
+    await bench.runTo(6_000);
+
+    await expect(bench.pass(0)).rejects.toBeInstanceOf(StateError);
+  });
+});
+
+class Bench {
+  job: Job | undefined;
+  away = false;
+  readonly passed: Passage[] = [];
+  readonly stop = new AbortController();
+  readonly #clock = new ManualClock(jobStartMs * 1_000);
+  readonly #gate: JobGate;
+
+  constructor(first: Job | undefined, of: JobMark = mark) {
+    this.job = first;
+    const readJob = async () => {
+      if (this.away) throw new StateError("the state is away");
+      return this.job && { job: this.job, version: 1 };
+    };
+    this.#gate = new JobGate(of, new JobWatch({ readJob }, () => this.nowMs), this.#clock);
+  }
+
+  get nowMs(): number {
+    return this.#clock.nowUs() / 1_000;
+  }
+
+  /** Asks for a request that was captured so long after the beginning of the capture. */
+  async pass(afterMs: number, index = 0, patient = true): Promise<Passage> {
+    const passage = await this.#gate.pass({ capturedAtMs: captureStartMs + afterMs, index }, this.stop.signal, patient);
+    this.passed.push(passage);
+    return passage;
+  }
+
+  async runTo(ms: number): Promise<void> {
+    await this.#clock.runUntil((jobStartMs + ms) * 1_000);
+    await turn();
+  }
+}

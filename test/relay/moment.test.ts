@@ -1,0 +1,43 @@
+import { describe, expect, it } from "vitest";
+import { explainMoment, parseMoment } from "../../relay/moment.ts";
+
+const nowMs = Date.UTC(2026, 10, 22, 12);
+
+describe("a moment", () => {
+  it.each([
+    ["2026-11-20T18:00:00Z", "2026-11-20T18:00:00.000Z"],
+    ["2026-11-20T18:00:00.250Z", "2026-11-20T18:00:00.250Z"],
+    ["2026-11-20T18:00+01:00", "2026-11-20T17:00:00.000Z"],
+    ["2026-11-20t18:00:00z", "2026-11-20T18:00:00.000Z"],
+    ["2028-02-29T00:00:00-05:30", "2028-02-29T05:30:00.000Z"],
+    ["now", "2026-11-22T12:00:00.000Z"],
+    ["-2h", "2026-11-22T10:00:00.000Z"],
+    ["-30m", "2026-11-22T11:30:00.000Z"],
+    ["+10m", "2026-11-22T12:10:00.000Z"],
+  ])("%s is %s", (text, expected) => {
+    expect(new Date(parseMoment(text, nowMs) ?? Number.NaN).toISOString()).toBe(expected);
+  });
+
+  it.each([["2026-11-20T18:00:00"], ["2026-11-20 18:00"], ["2026-11-20"]])(
+    "%s could be anywhere, and is told so",
+    (text) => {
+      expect(parseMoment(text, nowMs)).toBeUndefined();
+      expect(explainMoment(text)).toMatch(/^It has no time zone/);
+    },
+  );
+
+  it.each([
+    ["2026-02-30T00:00:00Z"],
+    ["2026-13-01T00:00:00Z"],
+    ["2026-11-20T25:00:00Z"],
+    ["-2"],
+    ["--2h"],
+    ["2h"],
+    ["yesterday"],
+    [""],
+    ["1763661600"],
+  ])("is none: %s", (text) => {
+    expect(parseMoment(text, nowMs)).toBeUndefined();
+    expect(explainMoment(text)).toMatch(/^It has to be a time, such as 2026/);
+  });
+});

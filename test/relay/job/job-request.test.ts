@@ -22,10 +22,16 @@ describe("starting a job", () => {
     expect((await state.readJob(started.id))?.job).toEqual(started);
   });
 
-  it("keeps to the range that is asked for", async () => {
-    const range = { fromMs: captureStartMs + 10_000, toMs: captureStartMs + 20_000 };
+  it("keeps to the range that is asked for, without the silences at its ends", async () => {
+    const here = await place([...everyMs(40, 750), 500_000]);
+    const range = { fromMs: captureStartMs + 10_000, toMs: captureStartMs + 25_000 };
+    const wide = { fromMs: captureStartMs - 3_600_000, toMs: captureStartMs + 400_000 };
 
-    expect(await planJob(await place(everyMs(61, 1_000)), { ...request, ...range }, jobStartMs)).toMatchObject(range);
+    expect(await planJob(here, { ...request, ...range }, jobStartMs)).toMatchObject(range);
+    expect(await planJob(here, { ...request, ...wide }, jobStartMs)).toMatchObject({
+      fromMs: captureStartMs,
+      toMs: captureStartMs + 29_251,
+    });
   });
 
   it("waits for what is captured until a later start", async () => {

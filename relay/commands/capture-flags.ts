@@ -98,7 +98,7 @@ export function parseTime(text: string): number {
   return ms;
 }
 
-export function addCondition(text: string, before: When = {}): When {
+function addCondition(text: string, before: When = {}): When {
   const match = /^(path|method|header\.([!#$%&'*+\-.^_`|~0-9A-Za-z]+))=(.+)$/s.exec(text);
   if (!match) {
     throw new InvalidArgumentError("It has to be path=REGEX, method=GET,POST or header.NAME=REGEX.");

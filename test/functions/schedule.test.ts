@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished } from "vitest";
 import { EventSourceMappings } from "../../functions/event-source-mapping.ts";
 import { createSchedule, type ScheduleDeps } from "../../functions/schedule.ts";
+import { ArchiveError } from "../../relay/archive/port.ts";
 import type { TargetConfig } from "../../relay/config.ts";
 import { StateError } from "../../relay/state/port.ts";
 import { changeSettings, openBreaker, type TargetControl } from "../../relay/target-control.ts";
@@ -131,6 +132,21 @@ describe("schedule: the state", () => {
 
     expect(api.turned).toEqual(["turn on a"]);
     expect(log.lines.at(-1)).toMatchObject({ event: "schedule-failed", what: "state", reason: "away" });
+  });
+});
+
+describe("schedule: captures", () => {
+  it("are looked after each time, and may be away", async () => {
+    let times = 0;
+    const upkeep = async () => {
+      if (++times === 2) throw new ArchiveError("UNAVAILABLE", "the bucket is gone");
+    };
+    const { run, log } = await setUp({}, {}, {}, { upkeep });
+
+    expect([await run(), await run(), await run()]).toEqual([200, 500, 200]);
+
+    expect(times).toBe(3);
+    expect(log.lines).toMatchObject([{ event: "schedule-failed", what: "captures", reason: "the bucket is gone" }]);
   });
 });
 

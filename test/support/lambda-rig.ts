@@ -30,8 +30,15 @@ export class LambdaRig {
   readonly #bundles: string;
   readonly #config: string;
 
-  /** @param targets the flow mapping of each target; a single one that says nothing special reads `packs` itself */
-  static async start(bundles: string, targets: Readonly<Record<string, string>>): Promise<LambdaRig> {
+  /**
+   * @param targets the flow mapping of each target; a single one that says nothing special reads `packs` itself
+   * @param captures the same for captures, which can be in the bucket `kept`
+   */
+  static async start(
+    bundles: string,
+    targets: Readonly<Record<string, string>>,
+    captures: Readonly<Record<string, string>> = {},
+  ): Promise<LambdaRig> {
     vi.stubEnv("AWS_ACCESS_KEY_ID", "test");
     vi.stubEnv("AWS_SECRET_ACCESS_KEY", "test");
     const emulator = await startFauxqs({ port: 0, logger: false });
@@ -45,7 +52,10 @@ export class LambdaRig {
       `state: dynamodb:${dynamo.region}/${dynamo.table}`,
       "targets:",
       ...Object.entries(targets).map(([name, text]) => `  ${name}: { ${text} }`),
+      ...(Object.keys(captures).length > 0 ? ["captures:"] : []),
+      ...Object.entries(captures).map(([name, text]) => `  ${name}: { ${text} }`),
     );
+    emulator.createBucket("kept");
     return new LambdaRig({ emulator, dynamo, bundles, config });
   }
 
@@ -63,6 +73,11 @@ export class LambdaRig {
     });
   }
 
+  /** What speaks S3. */
+  get s3Endpoint(): string {
+    return `http://127.0.0.1:${this.#emulator.port}`;
+  }
+
   url(queue: string): string {
     return `http://127.0.0.1:${this.#emulator.port}/000000000000/${queue}`;
   }
@@ -74,6 +89,7 @@ export class LambdaRig {
       AWS_SECRET_ACCESS_KEY: "test",
       AWS_REGION: this.dynamo.region,
       AWS_ENDPOINT_URL_DYNAMODB: this.dynamo.endpoint,
+      AWS_ENDPOINT_URL_S3: this.s3Endpoint,
       RELAY_CONFIG: this.#config,
       ...env,
     });

@@ -1,0 +1,214 @@
+import { describe, expect, it } from "vitest";
+import { forecastJob } from "../../../relay/job/forecast.ts";
+import type { Job } from "../../../relay/job/job.ts";
+import { hasEnded } from "../../../relay/job/job.ts";
+import { cancelJob, pauseJob, resumeJob } from "../../../relay/job/job-control.ts";
+import { readProgress } from "../../../relay/job/job-progress.ts";
+import { type JobRequest, planJob, startJob } from "../../../relay/job/job-request.ts";
+import { captureOf, captureStartMs, everyMs, job, jobStartMs, newJob } from "../../support/jobs.ts";
+import { openState } from "../../support/lanes.ts";
+import { target } from "../../support/targets.ts";
+
+const request: JobRequest = { capture: "peak", target: "staging", pace: { kind: "speed", factor: 1 } };
+
+describe("starting a job", () => {
+  it("writes it with the range that there is something in", async () => {
+    const state = openState();
+    const started = await startJob({ ...(await place(everyMs(61, 1_000))), jobs: state }, request, jobStartMs);
+
+    expect(started).toMatchObject({ fromMs: captureStartMs, toMs: captureStartMs + 60_001, status: "scheduled" });
+    expect(started.total.requests).toBe(61);
+    expect(started.id).toMatch(/^20261122-180000-[a-z2-9]{3}$/);
+    expect((await state.readJob(started.id))?.job).toEqual(started);
+  });
+
+  it("keeps to the range that is asked for, without the silences at its ends", async () => {
+    const here = await place([...everyMs(40, 750), 500_000]);
+    const range = { fromMs: captureStartMs + 10_000, toMs: captureStartMs + 25_000 };
+    const wide = { fromMs: captureStartMs - 3_600_000, toMs: captureStartMs + 400_000 };
+
+    expect(await planJob(here, { ...request, ...range }, jobStartMs)).toMatchObject(range);
+    expect(await planJob(here, { ...request, ...wide }, jobStartMs)).toMatchObject({
+      fromMs: captureStartMs,
+      toMs: captureStartMs + 29_251,
+    });
+  });
+
+  it("waits for what is captured until a later start", async () => {
+    const open = { startAtMs: jobStartMs + 7_200_000, fromMs: captureStartMs, toMs: jobStartMs + 3_600_000 };
+    const planned = await planJob(await place([0, 1_000]), { ...request, ...open }, jobStartMs);
+    const empty = await planJob(await place([]), { ...request, ...open, fromMs: 0 }, jobStartMs);
+
+    expect(planned).toMatchObject({ fromMs: captureStartMs, toMs: jobStartMs + 3_600_000 });
+    expect(empty).toMatchObject({ fromMs: jobStartMs, toMs: jobStartMs + 3_600_000 });
+  });
+
+  it.each<[string, Partial<JobRequest>, string, RegExp]>([
+    ["an unknown capture", { capture: "paek" }, "UNKNOWN_CAPTURE", /no capture paek; the configuration has: peak/],
+    ["an unknown target", { target: "prod" }, "UNKNOWN_TARGET", /no target prod; the configuration has: staging/],
+    [
+      "a reversed range",
+      { fromMs: 2_000, toMs: 1_000 },
+      "BAD_RANGE",
+      /ends at .*00:00:01.*not after its start.*00:00:02/,
+    ],
+    ["a range without time", { fromMs: 2_000, toMs: 2_000 }, "BAD_RANGE", /not after its start/],
+    [
+      "a range with nothing in it",
+      { toMs: 1_000 },
+      "NOTHING_THERE",
+      /from 2026-11-22T17:50:00.000Z to 2026-11-22T17:50:05/,
+    ],
+    [
+      "a start that has passed",
+      { startAtMs: jobStartMs - 1 },
+      "BAD_TIME",
+      /17:59:59.999Z has passed: it is 2026-11-22T18:00/,
+    ],
+    ["a speed of 0", { pace: { kind: "speed", factor: 0 } }, "BAD_ARGUMENT", /speed has to be more than 0/],
+    ["an endless rate", { pace: { kind: "rate", perSecond: Infinity } }, "BAD_ARGUMENT", /rate has to be .*finite/],
+    ["half a loop", { loops: 0.5 }, "BAD_ARGUMENT", /from 1 to 1000000 loops, not 0.5/],
+    ["a gap without gaps", { pace: { kind: "asap" }, maxGapMs: 5 }, "BAD_ARGUMENT", /only a replay at a speed/],
+    ["no gap at all", { maxGapMs: 0 }, "BAD_ARGUMENT", /1 ms or more/],
+    ["a where that is no expression", { where: { path: "(" } }, "BAD_ARGUMENT", /where: .*expression/],
+  ])("refuses %s, and says what to do", async (_, changes, code, text) => {
+    const planned = planJob(await place(everyMs(6, 1_000)), { ...request, ...changes }, jobStartMs);
+
+    await expect(planned).rejects.toMatchObject({ name: "JobError", code, message: expect.stringMatching(text) });
+  });
+
+  it("says of an empty capture that it is empty", async () => {
+    await expect(planJob(await place([]), request, jobStartMs)).rejects.toThrow("capture peak has no requests yet");
+  });
+});
+
+describe("a forecast", () => {
+  it("comes from the names of objects, where nothing has to be looked at", async () => {
+    const { archive, ...rest } = await counted(everyMs(3_000, 10));
+    const forecast = await forecastJob({ ...rest, captures: new Map([["peak", archive]]) }, request, jobStartMs);
+
+    expect(archive.reads).toBe(0);
+    expect(forecast).toMatchObject({ requests: 3_000, exact: true, packs: expect.any(Number) });
+    expect(forecast.durationMs).toBeCloseTo(29_991, -1);
+    expect(forecast.packs).toBeGreaterThan(20);
+    expect(forecast.packs).toBeLessThan(60);
+    // Sent, received and deleted: a few dozen packs at $0.40 a million.
+    expect(forecast.sqsDollars).toBeCloseTo(forecast.packs * 3 * 4e-7, 9);
+  });
+
+  it("reads what where asks for, and says exactly how much that is", async () => {
+    const where = { ...request, where: { path: "^/1" }, loops: 2 };
+    const forecast = await forecastJob(await place(everyMs(30, 1_000)), where, jobStartMs);
+
+    expect(forecast).toMatchObject({ requests: 22, exact: true });
+  });
+
+  it.each<[Partial<JobRequest>, number, number | undefined]>([
+    [{ pace: { kind: "speed", factor: 10 } }, Number.POSITIVE_INFINITY, 1_000],
+    [{ pace: { kind: "speed", factor: 10 }, loops: 3 }, Number.POSITIVE_INFINITY, 3_000],
+    [{ pace: { kind: "rate", perSecond: 2 } }, Number.POSITIVE_INFINITY, 5_500],
+    [{ pace: { kind: "asap" } }, Number.POSITIVE_INFINITY, undefined],
+    [{ pace: { kind: "asap" } }, 1, 11_000],
+    [{ pace: { kind: "speed", factor: 100 } }, 1, 11_000],
+  ])("knows how long %j takes at a target with %d/s", async (changes, ratePerSecond, durationMs) => {
+    const here = { ...(await place(everyMs(11, 1_000))), targets: [target({ ratePerSecond })] };
+    const forecast = await forecastJob(here, { ...request, ...changes }, jobStartMs);
+
+    if (durationMs === undefined) expect(forecast.durationMs).toBeUndefined();
+    else expect(Math.abs((forecast.durationMs ?? Number.NaN) - durationMs)).toBeLessThan(2);
+  });
+});
+
+describe("a job", () => {
+  it("is paused and goes on with its time, and both can be said twice", async () => {
+    const { jobs, id } = await started(job());
+    const paused = await pauseJob(jobs, id, jobStartMs + 10_000);
+    await pauseJob(jobs, id, jobStartMs + 20_000);
+    const resumed = await resumeJob(jobs, id, jobStartMs + 60_000);
+    await resumeJob(jobs, id, jobStartMs + 70_000);
+
+    expect(paused).toMatchObject({ status: "paused", pausedAtMs: jobStartMs + 10_000 });
+    expect(resumed).toMatchObject({ status: "running", anchor: { atMs: jobStartMs + 60_000, offsetMs: 10_000 } });
+    expect((await jobs.readJob(id))?.job).toEqual(resumed);
+  });
+
+  it("is scheduled again where it was paused before its start, and fed where nothing was left", async () => {
+    const { jobs, id } = await started(newJob());
+    await pauseJob(jobs, id, jobStartMs);
+    const fed = await started(job({ checkpoint: { ...job().checkpoint, complete: true }, status: "fed" }));
+    await pauseJob(fed.jobs, fed.id, jobStartMs);
+
+    expect((await resumeJob(jobs, id, jobStartMs)).status).toBe("scheduled");
+    expect((await resumeJob(fed.jobs, fed.id, jobStartMs)).status).toBe("fed");
+  });
+
+  it("has ended for good when it is cancelled", async () => {
+    const { jobs, id } = await started(job({ lease: { owner: "host", untilMs: jobStartMs } }));
+    const cancelled = await cancelJob(jobs, id, jobStartMs + 5);
+
+    expect(cancelled).toMatchObject({ status: "cancelled", endedAtMs: jobStartMs + 5 });
+    expect(cancelled.lease).toBeUndefined();
+    expect(hasEnded(cancelled)).toBe(true);
+    await expect(resumeJob(jobs, id, jobStartMs)).rejects.toMatchObject({ code: "WRONG_STATUS" });
+    await expect(pauseJob(jobs, id, jobStartMs)).rejects.toThrow("is cancelled: it cannot be paused any more");
+  });
+
+  it("is not found where there is none", async () => {
+    await expect(cancelJob(openState(), "20261122-180000-xyz", jobStartMs)).rejects.toMatchObject({
+      code: "UNKNOWN_JOB",
+    });
+    await expect(readProgress(openState(), "nope")).rejects.toMatchObject({ code: "UNKNOWN_JOB" });
+  });
+
+  it("tells how far it is, and when it ends", async () => {
+    const checkpoint = {
+      ...job().checkpoint,
+      mark: { capturedAtMs: captureStartMs + 60_000, offsetMs: 60_000 },
+      requests: 40,
+      filtered: 10,
+    };
+    const { jobs, id } = await started(job({ checkpoint, pace: { kind: "speed", factor: 2 } }));
+    await jobs.recordFanOut({
+      pack: "p1",
+      agent: `job/${id}`,
+      sequence: 1,
+      requests: 40,
+      targets: new Map([[`job/${id}`, new Map()]]),
+    });
+    await jobs.settle(`job/${id}`, "p1", new Map([[0, "answered.2xx"]]));
+    const progress = await readProgress(jobs, id);
+
+    expect(progress).toMatchObject({ total: 100, fed: 40, settled: 11, waiting: 39, share: 0.11 });
+    expect(progress.endsAtMs).toBe(jobStartMs + 300_000);
+  });
+});
+
+async function place(timesMs: readonly number[]) {
+  return { targets: [target()], captures: new Map([["peak", await captureOf(timesMs)]]) };
+}
+
+async function counted(timesMs: readonly number[]) {
+  const archive = await captureOf(timesMs, 100);
+  let reads = 0;
+  return {
+    targets: [target()],
+    archive: {
+      put: (name: string, bytes: Uint8Array) => archive.put(name, bytes),
+      list: (range: Parameters<typeof archive.list>[0]) => archive.list(range),
+      delete: (names: readonly string[]) => archive.delete(names),
+      get(name: string) {
+        reads++;
+        return archive.get(name);
+      },
+      get reads() {
+        return reads;
+      },
+    },
+  };
+}
+
+async function started(begun: Job) {
+  const jobs = openState();
+  await jobs.writeJob(begun, 0);
+  return { jobs, id: begun.id };
+}

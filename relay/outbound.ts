@@ -51,6 +51,8 @@ export function isBodyIncomplete(request: CapturedRequest): boolean {
   const length = headerOf(request.headers, "content-length");
   if (length !== undefined) return length !== "0";
   if (headerOf(request.headers, "transfer-encoding") !== undefined) return true;
+  // Out of a log, which has neither headers nor bodies.
+  if (request.headers.length === 0) return methodsWithBody.has(request.method);
   // HTTP/2 and 3 need neither header to send a body; with these methods there usually is one.
   return /^[23]/.test(request.version) && methodsWithBody.has(request.method);
 }

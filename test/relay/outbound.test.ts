@@ -146,7 +146,9 @@ describe("isBodyIncomplete", () => {
   it.each<[string, Partial<RequestParts>, boolean]>([
     ["complete", { bodyState: "complete", headers: ["content-length", "9"] }, false],
     ["truncated", { bodyState: "truncated" }, true],
-    ["omitted, and there was none", { bodyState: "omitted", headers: [] }, false],
+    ["omitted, and there was none", { bodyState: "omitted", headers: ["host", "a"] }, false],
+    ["omitted in a log, of a POST", { bodyState: "omitted", headers: [], method: "POST" }, true],
+    ["omitted in a log, of a GET", { bodyState: "omitted", headers: [], method: "GET" }, false],
     ["omitted, of no length", { bodyState: "omitted", headers: ["Content-Length", "0"] }, false],
     ["omitted, of some length", { bodyState: "omitted", headers: ["Content-Length", "9"] }, true],
     [

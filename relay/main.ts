@@ -10,12 +10,15 @@ import { addDeadLetters } from "./commands/dead-letters.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addExport } from "./commands/export.ts";
 import { addImport } from "./commands/import.ts";
+import { addJobs } from "./commands/jobs.ts";
 import { addMirror } from "./commands/mirror.ts";
+import { addReplay } from "./commands/replay.ts";
 import { addServices } from "./commands/services.ts";
 import { addStats } from "./commands/stats.ts";
 import { addTargets } from "./commands/targets.ts";
 import { ConfigError } from "./config-text.ts";
 import { ControlError } from "./control-client.ts";
+import { JobError } from "./job/job-error.ts";
 
 // The command line: the one file of relay/ that looks outward, at agent/ and functions/.
 
@@ -39,6 +42,8 @@ function createProgram(): Command {
   addTargets(program);
   addDeadLetters(program);
   addCaptures(program);
+  addReplay(program);
+  addJobs(program);
   addImport(program);
   addExport(program);
   addDemo(program, haproxyDirectory);
@@ -49,7 +54,12 @@ function toExitCode(error: unknown): number {
   // commander has printed what is wrong; its own code is 1 for that, ours is 2. Help and version are no errors.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   process.stderr.write(`${(error as Error).message}\n`);
-  return error instanceof ConfigError || (error instanceof ControlError && error.code === "BAD_REQUEST") ? 2 : 1;
+  return error instanceof ConfigError || isWrongArgument(error) ? 2 : 1;
+}
+
+function isWrongArgument(error: unknown): boolean {
+  if (error instanceof ControlError) return error.code === "BAD_REQUEST";
+  return error instanceof JobError && /^BAD_|^UNKNOWN_(?:TARGET|CAPTURE)$/.test(error.code);
 }
 
 // The shipper's thread loads this file, too, when all of the program is bundled into it.

@@ -1,0 +1,133 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { hasEnded, type Job } from "../job/job.ts";
+import { type JobProgress, readProgress } from "../job/job-progress.ts";
+import { printable } from "../request-text.ts";
+import { type State, StateError } from "../state/port.ts";
+import { formatBar, formatCount, formatDuration, formatFates, formatShare } from "./job-text.ts";
+import { ProgressLine } from "./progress-line.ts";
+
+export interface FollowOptions {
+  /** How long nobody may feed a job that is due before that is said. */
+  readonly unfedMs: number;
+}
+
+const readEveryMs = 1_000;
+const lineEveryMs = 5_000;
+const rateOverMs = 10_000;
+// A throttled table answers again; one that is gone does not.
+const patienceMs = 60_000;
+
+/** Shows on standard error how far a job is: as a bar on a terminal, else as a line every few seconds. */
+export class JobFollower {
+  readonly #state: State;
+  readonly #id: string;
+  readonly #options: FollowOptions;
+  readonly #line = new ProgressLine();
+  readonly #samples: { readonly atMs: number; readonly settled: number }[] = [];
+  #nextLineAtMs = 0;
+  #reason: string | undefined;
+  #unfedSinceMs: number | undefined;
+  #warned = false;
+
+  constructor(state: State, id: string, options: FollowOptions) {
+    this.#state = state;
+    this.#id = id;
+    this.#options = options;
+  }
+
+  /** Resolves with the last progress when the job has ended or the signal is raised. Throws `JobError` and `StateError`. */
+  async follow(signal: AbortSignal): Promise<JobProgress | undefined> {
+    let progress: JobProgress | undefined;
+    let readAtMs = Date.now();
+    try {
+      while (!signal.aborted) {
+        try {
+          progress = await readProgress(this.#state, this.#id);
+          readAtMs = Date.now();
+          this.#show(progress);
+          if (hasEnded(progress.job)) break;
+        } catch (error) {
+          if (!(error instanceof StateError) || Date.now() - readAtMs > patienceMs) throw error;
+          this.#note(`${error.message}: it is asked again`);
+        }
+        // Ended early by the signal, which the loop looks at.
+        await sleep(readEveryMs, undefined, { signal }).catch(() => {});
+      }
+      return progress;
+    } finally {
+      this.#line.clear();
+    }
+  }
+
+  #show(progress: JobProgress): void {
+    const nowMs = Date.now();
+    const { job, settled } = progress;
+    this.#samples.push({ atMs: nowMs, settled });
+    while (this.#samples.length > 2 && nowMs - this.#samples[0].atMs > rateOverMs) this.#samples.shift();
+    this.#watchFeed(job, nowMs);
+    if (job.reason !== this.#reason && job.reason !== undefined) this.#note(printable(job.reason));
+    this.#reason = job.reason;
+    const text = `${formatShare(progress)}  ${this.#describe(progress, nowMs)}`;
+    if (process.stderr.isTTY) return this.#line.show(() => toOneLine(`${formatBar(progress)} ${text}`));
+    if (nowMs < this.#nextLineAtMs) return;
+    this.#nextLineAtMs = nowMs + lineEveryMs;
+    process.stderr.write(`${text}\n`);
+  }
+
+  #describe(progress: JobProgress, nowMs: number): string {
+    const { job, settled, total, fates } = progress;
+    const perSecond = this.#rate();
+    const answers = formatFates(fates);
+    const leftMs = this.#left(progress, perSecond, nowMs);
+    const parts = [
+      `${formatCount(settled)} of ${formatCount(total)}`,
+      ...(job.status === "running" || job.status === "fed" ? [`${formatCount(perSecond)}/s`] : [job.status]),
+      ...(leftMs === undefined ? [] : [`ETA ${formatDuration(leftMs)}`]),
+      ...(answers ? [answers] : []),
+    ];
+    return parts.join("  ");
+  }
+
+  /** Fates a second, lately. */
+  #rate(): number {
+    const [first, last] = [this.#samples[0], this.#samples[this.#samples.length - 1]];
+    return last.atMs === first.atMs ? 0 : ((last.settled - first.settled) * 1_000) / (last.atMs - first.atMs);
+  }
+
+  /** By the time of the last request; where that has passed, or is not known, by what is done in a second. */
+  #left({ job, endsAtMs = 0, total, settled }: JobProgress, perSecond: number, nowMs: number): number | undefined {
+    if (job.status !== "running" && job.status !== "fed") return undefined;
+    if (endsAtMs > nowMs) return endsAtMs - nowMs;
+    return perSecond > 0 ? ((total - settled) * 1_000) / perSecond : undefined;
+  }
+
+  #watchFeed(job: Job, nowMs: number): void {
+    if (!isUnfed(job, nowMs)) {
+      this.#unfedSinceMs = undefined;
+      this.#warned = false;
+      return;
+    }
+    this.#unfedSinceMs ??= nowMs;
+    if (this.#warned || nowMs - this.#unfedSinceMs < this.#options.unfedMs) return;
+    this.#warned = true;
+    this.#note(
+      "warning: nothing feeds the job. It waits for `spoa-relay up`, `spoa-relay host` or the schedule function, with this configuration and its state",
+    );
+  }
+
+  #note(text: string): void {
+    this.#line.clear();
+    process.stderr.write(`${text}\n`);
+  }
+}
+
+/** Whether a job is due and nobody has it in hands. */
+function isUnfed({ status, startAtMs = 0, lease }: Job, nowMs: number): boolean {
+  if (status === "scheduled") return startAtMs <= nowMs;
+  return status === "running" && (lease?.untilMs ?? 0) < nowMs;
+}
+
+/** A line that is longer than the terminal would not be written over. */
+function toOneLine(text: string): string {
+  return text.slice(0, Math.max(1, (process.stderr.columns || 80) - 1));
+}

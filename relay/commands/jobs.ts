@@ -1,0 +1,106 @@
+import type { Command } from "commander";
+import { type Job, jobKey } from "../job/job.ts";
+import { cancelJob, pauseJob, resumeJob } from "../job/job-control.ts";
+import { type JobProgress, readProgress, toProgress } from "../job/job-progress.ts";
+import { printable } from "../request-text.ts";
+import type { Jobs, State } from "../state/port.ts";
+import { type ConfigFlag, withConfig } from "./config-flag.ts";
+import {
+  describeJob,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatFates,
+  formatPace,
+  formatShare,
+} from "./job-text.ts";
+import { formatTable, print } from "./output.ts";
+import { followJob } from "./replay.ts";
+import { withStores } from "./stores.ts";
+
+export function addJobs(program: Command): void {
+  const jobs = program.command("jobs").description("look at replay jobs, or change them while they run");
+  withConfig(jobs.command("list"), "list the jobs, the latest last; ended ones are kept for 30 days")
+    .addHelpText("after", "\nExample: spoa-relay jobs list")
+    .action(async ({ config }: ConfigFlag) => withStores(config, async ({ state }) => listJobs(state)));
+  withConfig(jobs.command("show"), "show all of a job")
+    .argument("<id>")
+    .option("--follow", "until it ends; Ctrl+C stops following, not the job")
+    .addHelpText("after", "\nExample: spoa-relay jobs show 20261122-175341-k3f --follow")
+    .action(async (id: string, { config: file, follow }: ConfigFlag & { readonly follow?: boolean }) =>
+      withStores(file, async ({ state }, config) => {
+        print(formatProgress(await readProgress(state, id)));
+        if (follow) await followJob(state, id, config);
+      }),
+    );
+  addChange(jobs, "pause", "stop the time of a job: nothing more of it is sent within about a second", pauseJob);
+  addChange(jobs, "resume", "have the time of a job go on where it stopped", resumeJob);
+  addChange(jobs, "cancel", "end a job for good; what of it waits is not sent any more", cancelJob);
+}
+
+type Change = (jobs: Jobs, id: string, nowMs: number) => Promise<Job>;
+
+function addChange(jobs: Command, verb: string, description: string, change: Change): void {
+  withConfig(jobs.command(verb), description)
+    .argument("<id>")
+    .addHelpText("after", `\nExample: spoa-relay jobs ${verb} 20261122-175341-k3f`)
+    .action(async (id: string, { config }: ConfigFlag) =>
+      withStores(config, async ({ state }) => {
+        const { status } = await change(state, id, Date.now());
+        print(`job ${id} is ${status}`);
+      }),
+    );
+}
+
+async function listJobs(state: State): Promise<void> {
+  const found = await state.listJobs();
+  if (found.length === 0) return print("no jobs: spoa-relay replay starts one");
+  const { targets } = await state.figures();
+  const rows = found.map(({ job }) => {
+    const progress = toProgress(job, targets.get(jobKey(job.id)));
+    const { id, capture, target, pace, status } = job;
+    const done = `${formatCount(progress.settled)} of ${formatCount(progress.total)}`;
+    return [id, capture, target, formatPace(pace), status, formatShare(progress), done, printable(job.reason ?? "")];
+  });
+  const names = ["job", "capture", "target", "pace", "status", "share", "requests", "reason"];
+  print(formatTable([names, ...rows], process.stdout));
+}
+
+function formatProgress(progress: JobProgress): string {
+  const { job, settled, total, fed, waiting, fates, endsAtMs } = progress;
+  const { checkpoint, maxGapMs, where, reason, endedAtMs, loops } = job;
+  const optional: readonly (readonly [string, string | undefined])[] = [
+    ["reason", reason && printable(reason)],
+    ["only", where && JSON.stringify(where)],
+    ["longest gap", maxGapMs === undefined ? undefined : `${maxGapMs} ms`],
+    ["loops", loops > 1 ? `${Math.min(checkpoint.loop, loops)} of ${loops}` : undefined],
+    ["left out", checkpoint.filtered > 0 ? formatCount(checkpoint.filtered) : undefined],
+    [
+      "broken",
+      checkpoint.skippedParts > 0
+        ? `${checkpoint.skippedParts} parts of the capture, ${formatCount(checkpoint.skippedRequests)} requests`
+        : undefined,
+    ],
+    ["last is due", endsAtMs === undefined ? undefined : formatMoment(endsAtMs)],
+    ["ended", endedAtMs === undefined ? undefined : formatMoment(endedAtMs)],
+  ];
+  return formatTable(
+    [
+      ["job", job.id],
+      ["replays", describeJob(job)],
+      ["range", `${formatMoment(job.fromMs)} to ${formatMoment(job.toMs)}, ${formatDuration(job.toMs - job.fromMs)}`],
+      ["status", job.status],
+      ["requests", `${formatCount(settled)} of ${formatCount(total)} (${formatShare(progress)})`],
+      ["stored", formatBytes(job.total.bytes * loops)],
+      ["fed", `${formatCount(fed)}, of which ${formatCount(waiting)} wait`],
+      ["fates", formatFates(fates) || "–"],
+      ["created", formatMoment(job.createdAtMs)],
+      ...optional.flatMap(([name, text]) => (text === undefined ? [] : [[name, text]])),
+    ],
+    process.stdout,
+  );
+}
+
+function formatMoment(ms: number): string {
+  return new Date(ms).toISOString();
+}

@@ -23,6 +23,8 @@ export interface FeederOptions {
   readonly leaseMs: number;
   /** Most requests of a job that wait at a target without a limit. */
   readonly maxWaiting: number;
+  /** How often it is looked for jobs while there are none; each second where nothing is said. */
+  readonly idleMs?: number;
   readonly log: Logger;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
@@ -41,6 +43,7 @@ export class Feeder {
   readonly #feeds = new Map<string, JobFeed>();
   readonly #stopping = new AbortController();
   readonly #problems = new Throttle();
+  #idleUntilMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
 
@@ -52,6 +55,7 @@ export class Feeder {
   /** Feeds now and each second, until it is stopped. What fails is logged and tried again. */
   start(): void {
     const turn = () => {
+      if (this.#now() < this.#idleUntilMs) return;
       this.#running ??= this.run(this.#stopping.signal)
         .catch((error: Error) => this.#complain(error))
         .finally(() => {
@@ -79,7 +83,10 @@ export class Feeder {
     const living = (await this.#options.jobs.listJobs()).filter(({ job }) => !hasEnded(job));
     const ids = new Set(living.map(({ job }) => job.id));
     for (const [id, feed] of this.#feeds) if (!ids.has(id)) this.#drop(id, feed);
-    if (living.length === 0) return;
+    if (living.length === 0) {
+      this.#idleUntilMs = this.#now() + (this.#options.idleMs ?? 0);
+      return;
+    }
     let figures: Promise<LedgerFigures> | undefined;
     const waitingOf = async (job: Job) => {
       figures ??= this.#options.ledger.figures();

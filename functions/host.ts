@@ -46,6 +46,7 @@ const refreshEveryMs = 1_000;
 // Feeding has its turn each second: that may fail a few times before anything is late.
 const feedAheadMs = 5_000;
 const feedLeaseMs = 6_000;
+const feedIdleMs = 5_000;
 const feedMaxWaiting = 30_000;
 
 /**
@@ -161,6 +162,8 @@ function startFeeder(
     lookAheadMs: feedAheadMs,
     // SQS delays by whole seconds, and a poll may take one.
     leadMs: aws ? 2_000 : 500,
+    // Each look is a call of DynamoDB.
+    ...(aws && { idleMs: feedIdleMs }),
     leaseMs: feedLeaseMs,
     maxWaiting: feedMaxWaiting,
     log,

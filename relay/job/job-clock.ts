@@ -22,7 +22,18 @@ export function factorOf(pace: Pace): number {
   return pace.kind === "speed" ? pace.factor : 1;
 }
 
-/** The anchor of a job that goes on at a moment as if it had not been paused: nothing is made up for. */
-export function resumedAnchor(job: TimedJob, atMs: number): NonNullable<Job["anchor"]> {
-  return { atMs, offsetMs: offsetAt(job, job.pausedAtMs ?? atMs) };
+/** For so long the packs of a paused job wait with whoever sends them; then they go back into the queue. */
+export const patientPauseMs = 15_000;
+
+/** How long they stay there each time. */
+export const pausedDelayMs = 10_000;
+
+/**
+ * The anchor of a job that goes on as if it had not been paused: nothing is made up for. After a long pause it does so when
+ * the packs that went back are there again.
+ */
+export function resumedAnchor(job: TimedJob, nowMs: number): NonNullable<Job["anchor"]> {
+  const { pausedAtMs = nowMs } = job;
+  const atMs = nowMs - pausedAtMs > patientPauseMs ? nowMs + pausedDelayMs : nowMs;
+  return { atMs, offsetMs: offsetAt(job, pausedAtMs) };
 }

@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from "../pacer.ts";
 import type { PackedRequest } from "../pack.ts";
 import type { Job } from "./job.ts";
-import { dueAtMs } from "./job-clock.ts";
+import { dueAtMs, patientPauseMs, pausedDelayMs } from "./job-clock.ts";
 import { type JobMark, offsetOf } from "./job-mark.ts";
 import type { JobWatch } from "./job-watch.ts";
 
@@ -22,7 +22,6 @@ const maxDelayMs = 900_000;
 // Who waits for longer looks in between whether the job has changed.
 const sliceMs = 1_000;
 const pausedPollMs = 200;
-const pausedDelayMs = 10_000;
 
 /** Lets the requests of one message of a job pass when they are due. */
 export class JobGate {
@@ -59,7 +58,9 @@ export class JobGate {
       if (!this.#job || this.#job.status === "cancelled") return { kind: "cancelled" };
       const nowMs = this.#clock.nowUs() / 1_000;
       if (this.#job.status === "paused") {
-        if (!patient) return { kind: "later", delayMs: pausedDelayMs };
+        const sinceMs = nowMs - (this.#job.pausedAtMs ?? nowMs);
+        // After a while also where waiting costs nothing: jobs that stand still must not take all places.
+        if (!patient || sinceMs > patientPauseMs) return { kind: "later", delayMs: pausedDelayMs };
         await this.#clock.sleepUntil((nowMs + pausedPollMs) * 1_000, signal);
         continue;
       }

@@ -90,7 +90,7 @@ export function jobKey(id: string): string {
   return `${jobKeyPrefix}${id}`;
 }
 
-export const jobKeyPrefix = "job/";
+const jobKeyPrefix = "job/";
 
 /** The id in a name of `jobKey`; undefined for any other name. */
 export function jobIdOf(key: string): string | undefined {

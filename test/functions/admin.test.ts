@@ -91,6 +91,17 @@ describe("metrics of a host", () => {
     expect(text).toContain('spoa_relay_capture_requests_total{capture="all",fate="filtered"} 2\n');
   });
 
+  it("tell what replay jobs have fed, all of them together", async () => {
+    const fates = { ...target.fates, "answered.2xx": 7, cancelled: 2, deadLettered: 1 };
+    const jobs = { one: { enqueued: 10, packs: 1, fates }, two: { enqueued: 20, packs: 2, fates } };
+    const { text } = await answer(async () => ({ ...stats, jobs }), "/metrics");
+
+    expect(text).toContain("spoa_relay_job_fed_requests_total 30\n");
+    expect(text).toContain('spoa_relay_job_requests_total{fate="answered",class="2xx"} 14\n');
+    expect(text).toContain('spoa_relay_job_requests_total{fate="cancelled",class=""} 4\n');
+    expect(text).not.toContain('target_requests_total{target="staging",fate="cancelled"');
+  });
+
   it("leave out what cannot be known", async () => {
     const away = { ...stats, ingress: { deadLettered: 0, deadMessages: 0, problem: "no such host" } };
     const { text } = await answer(async () => away, "/metrics");

@@ -44,6 +44,32 @@ describe("Poller", () => {
     ]);
   });
 
+  it("has what mostly waits under way beside the others, and does not stop before it", async () => {
+    const queue = openQueue();
+    const gate = new Gate<Handled>();
+    const seen: number[] = [];
+    const poller = poll({
+      queue,
+      batch: 1,
+      inFlight: 1,
+      waits: (body) => body.includes("patient"),
+      handle: async (delivery) => {
+        const { agent, sequence } = packIn(delivery);
+        seen.push(sequence);
+        return agent === "patient" ? gate.opened : "done";
+      },
+    });
+    await queue.send([1, 2, 3].map((sequence) => packMessage({ agent: "patient", sequence })));
+    await queue.send([packMessage({ agent: "edge", sequence: 4 })]);
+    await until(() => queue.depth().messages === 3);
+    const stopped = poller.stop();
+    gate.open("done");
+    await stopped;
+
+    expect(seen).toEqual([1, 2, 3, 4]);
+    expect(queue.depth().messages).toBe(0);
+  });
+
   it("goes on after its queue has failed", async () => {
     const queue = openQueue();
     const log = new LogLines();

@@ -150,6 +150,23 @@ describe("schedule: captures", () => {
   });
 });
 
+describe("schedule: replay jobs", () => {
+  it("are fed each minute, and a failure is told without keeping anything else from being done", async () => {
+    let times = 0;
+    let folds = 0;
+    const feed = async (signal: AbortSignal) => {
+      if (signal.aborted) throw new Error("it is over");
+      if (++times === 2) throw new StateError("the table is gone");
+    };
+    const { run, log } = await setUp({}, {}, {}, { feed, fold: async () => ++folds });
+
+    expect([await run(), await run(), await run()]).toEqual([200, 500, 200]);
+
+    expect([times, folds]).toEqual([3, 3]);
+    expect(log.lines).toMatchObject([{ event: "schedule-failed", what: "replay jobs", reason: "the table is gone" }]);
+  });
+});
+
 /** A schedule for these targets at noon; each mapping in `states` has the name of its target. */
 async function setUp(
   states: Readonly<Record<string, string>>,

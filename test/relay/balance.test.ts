@@ -77,6 +77,22 @@ describe("the ledger of a capture", () => {
   });
 });
 
+describe("the ledger of replay jobs", () => {
+  it("adds up over all of them, with what waits in the queues of their targets", () => {
+    const one = counted(["answered.2xx", 4], ["answered.5xx", 1], ["cancelled", 2]);
+    const two = counted(["answered.2xx", 3], ["deadLettered", 1]);
+    const jobs = { one: { enqueued: 10, packs: 2, fates: one }, two: { enqueued: 5, packs: 1, fates: two } };
+    const [, equation] = toEquations(undefined, { ...hostStats({ enqueued: 0, inQueue: 4 }), jobs });
+    const [, lost] = toEquations(undefined, { ...hostStats({ enqueued: 0, inQueue: 3 }), jobs });
+
+    expect(equation).toMatchObject({ title: "replay jobs", whole: ["fed", 15], unaccounted: 0 });
+    expect(equation.parts).toContainEqual(["answered", 8, "2xx 7, 5xx 1"]);
+    expect(equation.parts).toContainEqual(["cancelled", 2]);
+    expect(equation.parts).toContainEqual(["waiting", 4]);
+    expect(lost.unaccounted).toBe(1);
+  });
+});
+
 describe("the ledger of an agent", () => {
   it("adds up over every way out", () => {
     const equations = toEquations(agentStats(), hostStats({ enqueued: 10, inQueue: 10 }, { requests: 10 }));

@@ -71,20 +71,27 @@ describe("a request of a job", () => {
     const passing = bench.pass(2_000);
     await bench.runTo(500);
     bench.job = job({ status: "paused", pausedAtMs: jobStartMs + 500 });
-    await bench.runTo(60_000);
-    bench.job = job({ anchor: { atMs: jobStartMs + 60_000, offsetMs: 500 } });
-    await bench.runTo(61_499);
+    await bench.runTo(12_000);
+    bench.job = job({ anchor: { atMs: jobStartMs + 12_000, offsetMs: 500 } });
+    await bench.runTo(13_499);
     const early = [...bench.passed];
-    await bench.runTo(61_500);
+    await bench.runTo(13_500);
 
     expect(early).toEqual([]);
     expect(await passing).toEqual({ kind: "due" });
   });
 
-  it("comes again later while its job is paused where nobody may wait", async () => {
+  it("comes again later while its job is paused where nobody may wait, and where that has taken long", async () => {
     const bench = new Bench(job({ status: "paused", pausedAtMs: jobStartMs }));
+    const impatient = await bench.pass(0, 0, false);
+    const passing = bench.pass(0);
+    await bench.runTo(15_000);
+    const early = [...bench.passed];
+    await bench.runTo(15_400);
 
-    expect(await bench.pass(0, 0, false)).toEqual({ kind: "later", delayMs: 10_000 });
+    expect(impatient).toEqual({ kind: "later", delayMs: 10_000 });
+    expect(early).toEqual([impatient]);
+    expect(await passing).toEqual({ kind: "later", delayMs: 10_000 });
   });
 
   it("is cancelled with its job within a second, and where there is none", async () => {

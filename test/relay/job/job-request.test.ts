@@ -128,7 +128,7 @@ describe("a job", () => {
     await resumeJob(jobs, id, jobStartMs + 70_000);
 
     expect(paused).toMatchObject({ status: "paused", pausedAtMs: jobStartMs + 10_000 });
-    expect(resumed).toMatchObject({ status: "running", anchor: { atMs: jobStartMs + 60_000, offsetMs: 10_000 } });
+    expect(resumed).toMatchObject({ status: "running", anchor: { atMs: jobStartMs + 70_000, offsetMs: 10_000 } });
     expect((await jobs.readJob(id))?.job).toEqual(resumed);
   });
 

@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { long } from "./test/long/files.ts";
 
 // What they measure is time: on two cores nothing else may run beside them.
 const alone = ["test/e2e/rate.test.ts", "test/e2e/demo.test.ts", "test/e2e/restart.test.ts"];
@@ -9,7 +10,7 @@ export default defineConfig({
     // Two cores: more workers would only take each other's time.
     maxWorkers: 2,
     pool: "forks",
-    testTimeout: 20_000,
+    testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
       {
@@ -18,7 +19,7 @@ export default defineConfig({
           name: "together",
           include: ["test/**/*.test.ts"],
           // The matrix needs several HAProxys: npm run test:matrix.
-          exclude: ["test/matrix/**", ...alone],
+          exclude: ["test/matrix/**", ...long, ...alone],
         },
       },
       {

@@ -67,7 +67,7 @@ describe("replayPack: fates", () => {
     ["truncated", ["content-length", "14"], "skipped"],
     ["omitted", ["content-length", "14"], "skipped"],
     ["omitted", ["content-length", "0"], "answered.2xx"],
-    ["omitted", [], "answered.2xx"],
+    ["omitted", ["host", "a"], "answered.2xx"],
     ["complete", ["content-length", "14"], "answered.2xx"],
   ] as const)("of a body that is %s, with the headers %j, is %s", async (bodyState, headers, fate) => {
     const shadow = await ShadowServer.start();

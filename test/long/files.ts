@@ -1,0 +1,10 @@
+/** Tests through many processes that take half a minute or more each: `npm run test:long`, and not `npm test`. */
+export const long: readonly string[] = [
+  "test/e2e/captures.test.ts",
+  "test/e2e/command-line.test.ts",
+  "test/e2e/control.test.ts",
+  "test/e2e/credentials.test.ts",
+  "test/e2e/jobs.test.ts",
+  "test/e2e/lambda.test.ts",
+  "test/functions/replay-jobs.test.ts",
+];

@@ -1,0 +1,179 @@
+import { once } from "node:events";
+import { describe, expect, it, onTestFinished } from "vitest";
+import type { CapturedRequest } from "../../relay/captured-request.ts";
+import { burstyRequests } from "../support/bursty-requests.ts";
+import { CaptureStage } from "../support/capture-stage.ts";
+import { type ReceivedRequest, ShadowServer } from "../support/shadow-server.ts";
+import { until } from "../support/until.ts";
+
+const startMs = Date.UTC(2026, 10, 20, 18);
+const requests = burstyRequests(3_000, 6_000, startMs);
+// Machines that tests run on side by side stand still for moments; a job that runs too early never is right.
+const medianLateMs = 1_000;
+// Times of arrival are whole milliseconds.
+const roundingMs = 1;
+// Longer than any silence of the capture at 1x.
+const quietMs = 1_800;
+
+describe("a replay job of the command line", { timeout: 60_000 }, () => {
+  it("sends every byte once, at its time, at twice the speed, and is followed until it is done", async () => {
+    const { stage, shadow, arrivedAtMs } = await createStage(requests);
+    await stage.startHost();
+    const { code, stdout, stderr } = await stage.command("replay", "peak", "--target", "staging", "--speed", "2x");
+    const id = stdout.trim();
+    const { job } = await stage.progress(id);
+    const list = await stage.command("jobs", "list");
+
+    expect(stderr).toMatch(/^peak to staging at 2x: about 3,000 requests\n/);
+    expect(stderr).toMatch(/done in 0:\d\d; 3,000 requests: 2xx 3,000\n$/);
+    expect(code).toBe(0);
+    expect(shadow.received.map(toReceivedText).sort()).toEqual(requests.map(toText).sort());
+    const lateness = shadow.received.map(({ path }, i) => {
+      const captured = requests[numberOf(path)].capturedAtMs;
+      return arrivedAtMs[i] - ((job.anchor?.atMs ?? 0) + (captured - job.fromMs) / 2);
+    });
+    lateness.sort((a, b) => a - b);
+    expect(lateness[0]).toBeGreaterThanOrEqual(-roundingMs);
+    expect(lateness[lateness.length >> 1]).toBeLessThan(medianLateMs);
+    expect(list.stdout).toMatch(new RegExp(`${id} +peak +staging +2x +done +100% +3,000 of 3,000`));
+  });
+
+  it("loses nothing when the host is killed in the middle, and repeats requests under their ids only", async () => {
+    const { stage, shadow } = await createStage(requests);
+    shadow.behaviour = () => {
+      if (shadow.received.length === 1_000) stage.killHost();
+      return { status: 200 };
+    };
+    await stage.startHost();
+    const id = await stage.replay("--speed", "10x");
+    await stage.hostEnded();
+    await stage.startHost();
+    const { fates, total } = await stage.untilDone(id, 40_000);
+    const idsByPath = Map.groupBy(shadow.received, ({ path }) => path);
+
+    expect(total).toBe(3_000);
+    expect(fates["answered.2xx"]).toBe(3_000);
+    expect([...idsByPath.keys()].sort()).toEqual(requests.map(({ path }) => path).sort());
+    const ids = [...idsByPath.values()].map((same) => [...new Set(same.map(({ headers }) => headers["x-mirror-id"]))]);
+    expect(ids.every((each) => each.length === 1)).toBe(true);
+    expect(new Set(ids.flat()).size).toBe(3_000);
+  });
+
+  it("is paused, resumed and cancelled while it runs", async () => {
+    const { stage, shadow, arrivedAtMs } = await createStage(requests);
+    const quiet = () => until(() => Date.now() - (arrivedAtMs.at(-1) ?? 0) > quietMs);
+    await stage.startHost();
+    const id = await stage.replay();
+    await shadow.arrived(300);
+    const paused = await stage.command("jobs", "pause", id);
+    await quiet();
+    const atPause = shadow.received.length;
+    const { stdout } = await stage.command("jobs", "show", id);
+    const stillPaused = shadow.received.length;
+    const resumed = await stage.command("jobs", "resume", id);
+    await shadow.arrived(atPause + 1);
+    const cancelled = await stage.command("jobs", "cancel", id);
+    await until(async () => (await stage.progress(id)).waiting === 0);
+    const { fates, fed } = await stage.progress(id);
+    const tooLate = await stage.command("jobs", "resume", id);
+
+    expect(paused).toMatchObject({ code: 0, stdout: `job ${id} is paused\n` });
+    expect(stdout).toMatch(/status +paused\n[\s\S]*fates +2xx [\d,]+\n/);
+    expect(atPause).toBeLessThan(3_000);
+    expect(stillPaused).toBe(atPause);
+    // All of it may have been put into the queue before.
+    expect(resumed).toMatchObject({ code: 0, stdout: expect.stringMatching(/ is (?:running|fed)\n$/) });
+    expect(cancelled).toMatchObject({ code: 0, stdout: `job ${id} is cancelled\n` });
+    expect(fates["answered.2xx"] + fates.cancelled).toBe(fed);
+    expect(fates["answered.2xx"]).toBe(shadow.received.length);
+    expect(tooLate).toMatchObject({ code: 1, stderr: `job ${id} is cancelled: it cannot be resumed any more\n` });
+  });
+
+  it("says that nothing feeds it, waits for a host, and loops over what it is to send", async () => {
+    const { stage, shadow } = await createStage(requests);
+    const flags = ["--target", "staging", "--loop", "2", "--asap", "--where", "path=even", "--where", "method=GET"];
+    const following = stage.spawn("replay", "peak", ...flags);
+    let said = "";
+    following.stderr?.on("data", (text) => (said += text));
+    const dryRun = await stage.command("replay", "peak", ...flags, "--dry-run");
+    const left = stage.spawn("replay", "peak", "--target", "staging", "--at", "+1h");
+    let leftSaid = "";
+    left.stderr?.on("data", (text) => (leftSaid += text));
+    await until(() => leftSaid.includes("scheduled"));
+    left.kill("SIGINT");
+    const [leftCode] = await once(left, "exit");
+    await until(() => said.includes("warning: nothing feeds the job"));
+    const before = shadow.received.length;
+    await stage.startHost();
+    const [code] = await once(following, "exit");
+
+    expect(dryRun.code).toBe(0);
+    expect(dryRun.stdout).toMatch(
+      /requests +1,500\n[\s\S]*costs +nothing, the queue is a file; in SQS \$0\.0000\d\d\n/,
+    );
+    expect(leftCode).toBe(0);
+    expect(leftSaid).toMatch(/job \S+ goes on: .*jobs pause \S+ and jobs cancel \S+ stop it\n$/);
+    expect(before).toBe(0);
+    expect(code).toBe(0);
+    const taken = requests.filter(({ path }) => path.includes("even")).map(({ path }) => path);
+    expect(shadow.paths.toSorted()).toEqual([...taken, ...taken].sort());
+  });
+
+  it("is refused with what is wrong, and nothing is started", async () => {
+    const { stage } = await createStage(requests.slice(0, 10));
+    const mistakes: readonly (readonly [readonly string[], number, string])[] = [
+      [["peak", "--target", "nix"], 2, "there is no target nix; the configuration has: staging"],
+      [["peak", "--target", "staging", "--from", "-1h", "--to", "-2h"], 2, "is before --from"],
+      [["peak", "--target", "staging", "--from", "2026-11-20T18:00:00"], 2, "It has no time zone"],
+      [
+        ["peak", "--target", "staging", "--at", "2026-01-01T00:00Z"],
+        2,
+        "the start at 2026-01-01T00:00:00.000Z has passed",
+      ],
+      [["peak", "--target", "staging", "--rate", "5/s", "--max-gap", "5s"], 2, "only a replay at a speed has gaps"],
+      [["peak", "--target", "staging", "--to", "2026-01-01T00:00Z"], 1, "capture peak has nothing in this range"],
+    ];
+    const results = await Promise.all(mistakes.map(([args]) => stage.command("replay", ...args)));
+    const list = await stage.command("jobs", "list");
+    const unknown = await stage.command("jobs", "show", "20261122-175341-k3f");
+
+    expect(results.map(({ code }) => code)).toEqual(mistakes.map(([, code]) => code));
+    for (const [i, { stderr }] of results.entries()) expect(stderr).toContain(mistakes[i][2]);
+    expect(list).toMatchObject({ code: 0, stdout: "no jobs: spoa-relay replay starts one\n" });
+    expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining("there is no job 20261122-175341-k3f") });
+  });
+});
+
+/** A stage whose host does not run yet, a shadow, and when each of its requests has come. */
+async function createStage(captured: readonly CapturedRequest[]) {
+  const arrivedAtMs: number[] = [];
+  // Called for each request as soon as it is among the received ones.
+  const shadow = await ShadowServer.start(() => {
+    arrivedAtMs.push(Date.now());
+    return { status: 200 };
+  });
+  const stage = await CaptureStage.create(shadow.url.origin, captured);
+  onTestFinished(() => stage.close());
+  return { stage, shadow, arrivedAtMs };
+}
+
+function numberOf(path: string): number {
+  return Number.parseInt(path.slice(1), 10);
+}
+
+function toText({ method, path, headers, body }: CapturedRequest): string {
+  return [method, path, ...comparedHeaders(headers), Buffer.from(body).toString("base64")].join("\n");
+}
+
+function toReceivedText({ method, path, rawHeaders, body }: ReceivedRequest): string {
+  return [method, path, ...comparedHeaders(rawHeaders), body.toString("base64")].join("\n");
+}
+
+/** All but what is written anew. */
+function comparedHeaders(headers: readonly string[]): readonly string[] {
+  const lines: string[] = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    if (!/^(?:x-mirror-|connection$|content-length$)/i.test(headers[i])) lines.push(`${headers[i]}: ${headers[i + 1]}`);
+  }
+  return lines;
+}

@@ -1,4 +1,5 @@
 import { benchCost } from "./cost-bench.ts";
+import { benchJobTiming } from "./job-timing.ts";
 import { benchProxy } from "./proxy-bench.ts";
 import { benchReplay, profileReplay } from "./replay-bench.ts";
 import { benchSession } from "./session-bench.ts";
@@ -17,3 +18,6 @@ printTable("Where the agent's time goes in the flood", await profileAgent());
 printTable("Replay of 1.2 kB requests to a shadow on this machine, 64 at once", await benchReplay());
 printTable("Where the replay's time goes", await profileReplay());
 for (const { title, rows } of await benchCost()) printTable(title, rows);
+const timing = await benchJobTiming();
+printTable("Replay of a capture of 60,000 requests in a minute of bursts and silences", timing.rows);
+console.log(`\n${timing.plot}`);

@@ -12,8 +12,8 @@ const requests = burstyRequests(3_000, 6_000, startMs);
 const medianLateMs = 1_000;
 // Times of arrival are whole milliseconds.
 const roundingMs = 1;
-// Longer than any silence of the capture at 1x.
-const quietMs = 1_800;
+// Many times the distance of two requests at 100/s.
+const quietMs = 1_500;
 
 describe("a replay job of the command line", { timeout: 60_000 }, () => {
   it("sends every byte once, at its time, at twice the speed, and is followed until it is done", async () => {
@@ -63,8 +63,8 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
     const { stage, shadow, arrivedAtMs } = await createStage(requests);
     const quiet = () => until(() => Date.now() - (arrivedAtMs.at(-1) ?? 0) > quietMs);
     await stage.startHost();
-    const id = await stage.replay();
-    await shadow.arrived(300);
+    const id = await stage.replay("--rate", "100/s");
+    await shadow.arrived(50);
     const paused = await stage.command("jobs", "pause", id);
     await quiet();
     const atPause = shadow.received.length;

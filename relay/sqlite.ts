@@ -36,8 +36,8 @@ export class SqliteFile<Name extends string> {
       createPrivately(path);
       const opened = new DatabaseSync(path, { timeout: busyMs });
       // NORMAL: what is committed outlives every end of the process; of the machine's power, all but the last moments.
-      opened.exec(`${pragmas}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-        PRAGMA journal_size_limit = 8388608`);
+      untilFree(() => opened.exec(`${pragmas}; PRAGMA journal_mode = WAL`));
+      opened.exec("PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 8388608");
       opened.exec(`BEGIN IMMEDIATE; ${schema}; COMMIT`);
       return opened;
     });
@@ -85,6 +85,22 @@ export class SqliteFile<Name extends string> {
     if (!this.closed) this.#database.close();
   }
 }
+
+/** Tries again while another process holds the file: the change to WAL, which the first of them makes, does not wait. */
+function untilFree(work: () => void): void {
+  for (const endMs = performance.now() + busyMs; ; Atomics.wait(pause, 0, 0, pauseMs)) {
+    try {
+      return work();
+    } catch (error) {
+      const busy = (error as { readonly errcode?: number }).errcode === sqliteBusy;
+      if (!busy || performance.now() > endMs) throw error;
+    }
+  }
+}
+
+const sqliteBusy = 5;
+const pauseMs = 10;
+const pause = new Int32Array(new SharedArrayBuffer(4));
 
 /** Makes the file where it is missing, readable by its owner only; SQLite makes those beside it as it finds this one. */
 function createPrivately(path: string): void {

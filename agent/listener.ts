@@ -4,7 +4,7 @@ import { BlockList, connect, createServer, isIPv6, type Server, type Socket } fr
 import { createServer as createTlsServer, type Server as TlsServer } from "node:tls";
 import type { AddressRange } from "../relay/address-range.ts";
 import type { ListenerTls, SocketFile } from "../relay/config.ts";
-import type { ListenAddress } from "../relay/config-schema.ts";
+import type { ListenAddress } from "../relay/config-forms.ts";
 import { type Logger, Throttle } from "../relay/log.ts";
 import { readCertificates } from "./certificates.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";

@@ -1,18 +1,15 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { hostname } from "node:os";
-import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import type { AddressRange } from "./address-range.ts";
 import type { ArchivePlace } from "./archive/archive-place.ts";
-import { configSchema, defaultJournal, isLoopback, type ListenAddress, type ParsedConfig } from "./config-schema.ts";
+import type { ListenAddress } from "./config-forms.ts";
+import { configSchema, type ParsedConfig } from "./config-schema.ts";
 import { ConfigError, findLine, parseConfigText } from "./config-text.ts";
-import { Secrets } from "./credentials/secrets.ts";
+import { toConfig } from "./parsed-config.ts";
 import type { IngressPlace } from "./queue/ingress.ts";
-import { deadLetterUrl } from "./queue/names.ts";
-import { inRegion, isPrivate, regionOf } from "./queue/sqs-url.ts";
 import type { RequestKey } from "./request-key.ts";
-import type { Sample, StickyBy } from "./sample.ts";
+import type { Sample } from "./sample.ts";
 import type { Times } from "./times.ts";
 import type { When } from "./when.ts";
 
@@ -31,7 +28,7 @@ export interface SocketFile {
   readonly group?: string | number;
 }
 
-interface AgentConfig {
+export interface AgentConfig {
   readonly listen: ListenAddress;
   readonly tls?: ListenerTls;
   /** The peers that may connect; everybody where it is undefined. */
@@ -170,7 +167,7 @@ interface MissingVariable {
   readonly mistake: string;
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Reads and checks a configuration file. Throws `ConfigError`, also where the file cannot be read. */
 export function loadConfig(file: string, env: Environment): Config {
@@ -203,218 +200,6 @@ export function configJsonSchema(): unknown {
   return z.toJSONSchema(configSchema, { io: "input", unrepresentable: "any" });
 }
 
-function toConfig(parsed: ParsedConfig, file: string, env: Environment): Config {
-  const directory = dirname(resolve(file));
-  const secrets = new Secrets(env);
-  const targets = Object.entries(parsed.targets).map(([name, target]) => toTarget(name, target, directory, secrets));
-  const warnings = targets
-    .filter((target) => target.sample.fraction === 0)
-    .map((target) => `targets.${target.name}.sample is 0%: this target gets nothing`);
-  const captures = Object.entries(parsed.captures).map(([name, capture]) =>
-    toCapture(name, capture, directory, parsed.queue.kind === "sqs" ? regionOf(parsed.queue.url) : undefined, env),
-  );
-  for (const { name, sample } of captures) {
-    if (sample.fraction === 0) warnings.push(`captures.${name}.sample is 0%: this capture keeps nothing`);
-  }
-  if (parsed.agent.sample === 0) warnings.push("agent.sample is 0%: nothing is mirrored");
-  if (parsed.queue.kind === "sqs" && !isPrivate(parsed.queue.url)) {
-    warnings.push(`queue is ${parsed.queue.url.href}: over http, everyone on the way can read the requests; use https`);
-  }
-  const { listen, tls, allow } = parsed.agent;
-  if (!tls && !allow && listen.kind === "tcp" && !isLoopback(listen.host)) {
-    warnings.push(
-      `agent.listen is ${listen.host}:${listen.port}, without TLS or a list of peers: whoever reaches it can have requests mirrored; set agent.allow, or agent.tls with clientCa`,
-    );
-  }
-  const { queue } = parsed;
-  const queueDirectory = resolve(
-    directory,
-    queue.kind === "embedded" ? queue.directory : (parsed.host.data ?? "./data"),
-  );
-  const ingress: IngressPlace =
-    queue.kind === "embedded" ? { kind: "embedded", directory: queueDirectory } : { kind: "sqs", url: queue.url.href };
-  return Object.freeze({
-    file: resolve(file),
-    agent: toAgent(parsed.agent, directory, queue.kind === "sqs"),
-    host: {
-      admin: parsed.host.admin,
-      ...(parsed.host.token !== undefined && { token: parsed.host.token }),
-      visibilityMs: parsed.host.visibility,
-      inFlight: parsed.host.inFlight,
-    },
-    ingress,
-    queueDirectory,
-    ...(parsed.state && queue.kind === "sqs" && { aws: toAwsPlaces(parsed, queue.url, file) }),
-    ...(parsed.control && { control: parsed.control }),
-    targets,
-    captures,
-    log: parsed.log,
-    warnings,
-    missing: secrets.missing,
-  });
-}
-
-function toAwsPlaces({ state, targets, captures }: ParsedConfig, ingress: URL, file: string): AwsPlaces {
-  const entries = Object.entries(targets);
-  // One target that takes everything needs no fan-out and no queue of its own, which would cost as much again. A capture
-  // is written by the fan-out.
-  const [[, only]] = entries;
-  const elsewhere = only.queue !== undefined || (only.region ?? regionOf(ingress)) !== regionOf(ingress);
-  const captured = Object.keys(captures).length > 0;
-  const direct = entries.length === 1 && !captured && only.sample === 1 && !only.when && !elsewhere;
-  const queueOf = (name: string, region = regionOf(ingress)) => `${inRegion(ingress, region).href}-${name}`;
-  const targetQueues = direct
-    ? new Map<string, string>()
-    : new Map(entries.map(([name, { queue, region }]) => [name, queue?.href ?? queueOf(name, region)]));
-  assertOwnQueues(targetQueues, ingress, file);
-  return { table: state?.table ?? "", tableRegion: state?.region ?? regionOf(ingress), targetQueues };
-}
-
-/** No two may share a queue, nor may one have another's dead letters: each would take what is the other's. */
-function assertOwnQueues(targetQueues: ReadonlyMap<string, string>, ingress: URL, file: string): void {
-  const owners = new Map([
-    [ingress.href, "the ingress queue"],
-    [deadLetterUrl(ingress.href), "the dead letters of the ingress queue"],
-  ]);
-  const mistakes: string[] = [];
-  for (const [name, url] of targetQueues) {
-    for (const [used, what] of [
-      [url, `targets.${name}`],
-      [deadLetterUrl(url), `the dead letters of targets.${name}`],
-    ]) {
-      const owner = owners.get(used);
-      const longName = (used.split("/").at(-1) ?? "").length > 80;
-      if (owner !== undefined)
-        mistakes.push(`${file}: targets.${name}.queue: ${used} is used by ${owner}, too; set another`);
-      else if (longName)
-        mistakes.push(`${file}: targets.${name}.queue: the name of ${used} is longer than SQS takes: 80`);
-      owners.set(used, what);
-    }
-  }
-  if (mistakes.length > 0) throw new ConfigError(mistakes);
-}
-
-function toAgent(agent: ParsedConfig["agent"], directory: string, journalByDefault: boolean): AgentConfig {
-  const journal = agent.journal ?? (journalByDefault ? defaultJournal : undefined);
-  const { tls, allow, socket } = agent;
-  return {
-    listen: agent.listen,
-    ...(tls && { tls: toListenerTls(tls, directory) }),
-    ...(allow && { allow }),
-    ...(socket && { socket: toSocketFile(socket) }),
-    admin: agent.admin,
-    name: agent.name ?? hostname().slice(0, 64),
-    workers: agent.workers,
-    sample: toSample(agent.sample, agent.stickyBy),
-    ...(agent.when && { when: toWhen(agent.when) }),
-    redactHeaders: agent.redact.headers,
-    maxFrameBytes: agent.maxFrame,
-    pack: { bytes: agent.pack.bytes, requests: agent.pack.requests, lingerMs: agent.pack.linger },
-    bufferBytes: agent.buffer,
-    ...(journal && { journal: { ...journal, directory: resolve(directory, journal.directory) } }),
-    drainMs: agent.drain,
-  };
-}
-
-function toListenerTls(tls: NonNullable<ParsedConfig["agent"]["tls"]>, directory: string): ListenerTls {
-  const { cert, key, clientCa } = tls;
-  return {
-    cert: resolve(directory, cert),
-    key: resolve(directory, key),
-    ...(clientCa !== undefined && { clientCa: resolve(directory, clientCa) }),
-  };
-}
-
-function toSocketFile({ mode, owner, group }: NonNullable<ParsedConfig["agent"]["socket"]>): SocketFile {
-  return {
-    ...(mode !== undefined && { mode }),
-    ...(owner !== undefined && { owner }),
-    ...(group !== undefined && { group }),
-  };
-}
-
-type ParsedTarget = ParsedConfig["targets"][string];
-
-function toTarget(name: string, target: ParsedTarget, directory: string, secrets: Secrets): TargetConfig {
-  const { ca, serverName } = target.tls;
-  const path = ["targets", name];
-  return {
-    name,
-    url: target.url,
-    ratePerSecond: target.rate,
-    sample: toSample(target.sample, target.stickyBy),
-    ...(target.when && { when: toWhen(target.when) }),
-    concurrency: target.concurrency,
-    timeoutMs: target.timeout,
-    attempts: target.attempts,
-    ...(target.maxAge !== undefined && { maxAgeMs: target.maxAge }),
-    host: target.host,
-    ...(target.path && { path: target.path }),
-    headers: {
-      set: secrets.toHeaders([...path, "headers", "set"], target.headers.set),
-      // What is captured of it must not stand beside the new one.
-      remove: target.token ? [...target.headers.remove, target.token.header] : target.headers.remove,
-    },
-    ...(target.token && { token: toToken([...path, "token"], target.token, secrets) }),
-    ...(target.sign && { sign: toSign(target.sign, target.region) }),
-    truncated: target.truncated,
-    tls: {
-      verify: target.tls.verify,
-      ...(ca !== undefined && { ca: resolve(directory, ca) }),
-      ...(serverName !== undefined && { serverName }),
-    },
-    windows: target.window ?? [],
-    blackouts: target.blackout ?? [],
-    ...(target.key && { orderBy: toRequestKey(target.key) }),
-    breaker: { failures: target.breaker.failures, probeAfterMs: target.breaker.probeAfter },
-  };
-}
-
-function toToken(path: readonly string[], token: NonNullable<ParsedTarget["token"]>, secrets: Secrets): TokenConfig {
-  const { field, expires, header, format } = token;
-  return { source: toTokenSource(path, token, secrets), field, expiresMs: expires, header, format };
-}
-
-function toTokenSource(
-  path: readonly string[],
-  token: NonNullable<ParsedTarget["token"]>,
-  secrets: Secrets,
-): TokenSource {
-  const { command, url, form, json, headers } = token;
-  if (url === undefined) return { kind: "command", command: command ?? [] };
-  const type = form ? "form" : "json";
-  const fields = form ?? json;
-  return {
-    kind: "url",
-    url,
-    headers: secrets.toHeaders([...path, "headers"], headers),
-    ...(fields && { body: { type, fields: secrets.toTexts([...path, type], fields) } }),
-  };
-}
-
-function toSign({ service, region, profile }: NonNullable<ParsedTarget["sign"]>, targetRegion = ""): SignConfig {
-  return { service, region: region ?? targetRegion, ...(profile !== undefined && { profile }) };
-}
-
-function toCapture(
-  name: string,
-  { store, region, sample, stickyBy, when, keep }: ParsedConfig["captures"][string],
-  directory: string,
-  queueRegion: string | undefined,
-  { AWS_ENDPOINT_URL_S3: endpoint }: Environment,
-): CaptureConfig {
-  return {
-    name,
-    store:
-      store.kind === "directory"
-        ? { kind: "directory", directory: resolve(directory, store.directory) }
-        : { ...store, region: region ?? queueRegion, ...(endpoint && { endpoint }) },
-    sample: toSample(sample, stickyBy),
-    ...(when && { when: toWhen(when) }),
-    keepMs: keep,
-  };
-}
-
 function findAuthorityMistake(file: string): string | undefined {
   let pem: string;
   try {
@@ -431,25 +216,4 @@ function findAuthorityMistake(file: string): string | undefined {
     return `${file} has a certificate that cannot be read`;
   }
   return undefined;
-}
-
-function toSample(fraction: number, stickyBy: ParsedConfig["agent"]["stickyBy"]): Sample {
-  return stickyBy ? { fraction, stickyBy: toStickyBy(stickyBy) } : { fraction };
-}
-
-function toStickyBy({ missing, ...key }: NonNullable<ParsedConfig["agent"]["stickyBy"]>): StickyBy {
-  return { ...toRequestKey(key), missing };
-}
-
-function toRequestKey({ header, cookie }: NonNullable<ParsedTarget["key"]>): RequestKey {
-  if (header !== undefined) return { by: "header", name: header };
-  return cookie !== undefined ? { by: "cookie", name: cookie } : { by: "src" };
-}
-
-function toWhen(when: NonNullable<ParsedConfig["agent"]["when"]>): When {
-  return {
-    ...(when.method && { methods: when.method }),
-    ...(when.path && { path: when.path }),
-    ...(when.header && { headers: when.header }),
-  };
 }

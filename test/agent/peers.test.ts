@@ -7,7 +7,7 @@ import { connect as connectTls, type TLSSocket } from "node:tls";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { Listener, type ListenerOptions } from "../../agent/listener.ts";
 import { parseAddressRange } from "../../relay/address-range.ts";
-import type { ListenAddress } from "../../relay/config-schema.ts";
+import type { ListenAddress } from "../../relay/config-forms.ts";
 import { createLogger } from "../../relay/log.ts";
 import { CertificateAuthority, type CertificateFiles } from "../support/certificates.ts";
 import { run } from "../support/command-line.ts";

@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { Intake } from "../../agent/intake.ts";
 import { createLedger } from "../../agent/ledger.ts";
 import { Packer } from "../../agent/packer.ts";
 import { Shipper } from "../../agent/shipper.ts";
@@ -7,6 +6,7 @@ import { createLogger } from "../../relay/log.ts";
 import { messageList } from "../support/spop-frames.ts";
 import { Traffic } from "../support/traffic.ts";
 import { until } from "../support/until.ts";
+import { takeEverything } from "./plain-intake.ts";
 
 export interface Mirrored {
   readonly packs: number;
@@ -47,16 +47,7 @@ export async function mirrorTraffic(queueUrl: string, requests: number): Promise
       packer.recycle(buffer);
     },
   });
-  const intake = new Intake({
-    sample: { fraction: 1 },
-    redactHeaders: [],
-    ledger,
-    packer,
-    nowMs: Date.now,
-    random: Math.random,
-    onUnknownArgument: () => {},
-    onUnusable: () => {},
-  });
+  const intake = takeEverything(ledger, packer);
   const sent = () => shipper.packs === closed;
   for (let i = 0; i < requests; i++) {
     const message = messageList([traffic.next()]);

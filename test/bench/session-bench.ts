@@ -1,9 +1,9 @@
-import { Intake } from "../../agent/intake.ts";
 import { createLedger } from "../../agent/ledger.ts";
 import { Packer } from "../../agent/packer.ts";
 import { Session } from "../../agent/spop/session.ts";
 import { sealPack } from "../../relay/pack-envelope.ts";
 import { hello } from "../support/spop-frames.ts";
+import { takeEverything } from "./plain-intake.ts";
 import type { Row } from "./table.ts";
 import { typicalNotify } from "./typical-notify.ts";
 
@@ -45,16 +45,7 @@ function pipeline(chunk: Buffer): () => void {
       packer.recycle(content.buffer);
     },
   });
-  const intake = new Intake({
-    sample: { fraction: 1 },
-    redactHeaders: [],
-    ledger,
-    packer,
-    nowMs: Date.now,
-    random: Math.random,
-    onUnknownArgument: () => {},
-    onUnusable: () => {},
-  });
+  const intake = takeEverything(ledger, packer);
   return () => {
     session.receive(chunk);
     session.takeNotifies((bytes, start, end) => intake.take(bytes, start, end));

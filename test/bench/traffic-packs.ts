@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
-import { Intake } from "../../agent/intake.ts";
 import { createLedger } from "../../agent/ledger.ts";
 import { Packer } from "../../agent/packer.ts";
 import { sealPack } from "../../relay/pack-envelope.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import { messageList } from "../support/spop-frames.ts";
 import type { Traffic } from "../support/traffic.ts";
+import { takeEverything } from "./plain-intake.ts";
 
 /** The packs that an agent makes of so many requests. */
 export function createPacks(traffic: Traffic, requests: number): OutgoingMessage[] {
@@ -26,16 +26,7 @@ export function createPacks(traffic: Traffic, requests: number): OutgoingMessage
       messages.push({ body: JSON.stringify(summary), pack, requests: summary.count });
     },
   });
-  const intake = new Intake({
-    sample: { fraction: 1 },
-    redactHeaders: [],
-    ledger,
-    packer,
-    nowMs: Date.now,
-    random: Math.random,
-    onUnknownArgument: () => {},
-    onUnusable: () => {},
-  });
+  const intake = takeEverything(ledger, packer);
   for (let i = 0; i < requests; i++) {
     const message = messageList([traffic.next()]);
     intake.take(message, 0, message.length);

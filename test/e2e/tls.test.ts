@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { Listener, type ListenerOptions } from "../../agent/listener.ts";
 import { parseAddressRange } from "../../relay/address-range.ts";
 import { addsUp } from "../../relay/balance.ts";
-import type { ListenAddress } from "../../relay/config-schema.ts";
+import type { ListenAddress } from "../../relay/config-forms.ts";
 import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import { JsonServer } from "../../relay/demo/json-server.ts";
 import { CertificateAuthority, type CertificateFiles } from "../support/certificates.ts";

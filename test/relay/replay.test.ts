@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { TargetConfig } from "../../relay/config.ts";
+import type { Lane } from "../../relay/lane.ts";
 import { LiveTarget } from "../../relay/live-target.ts";
 import { Pacer } from "../../relay/pacer.ts";
 import type { Pack } from "../../relay/pack.ts";
-import { type Lane, type ReplayResult, replayPack } from "../../relay/replay.ts";
+import { type ReplayResult, replayPack } from "../../relay/replay.ts";
 import { type SlotLeases, StateError } from "../../relay/state/port.ts";
 import { openBreaker } from "../../relay/target-control.ts";
 import { fixedRate, laneOf, openState } from "../support/lanes.ts";

@@ -1,9 +1,9 @@
 import { onTestFinished } from "vitest";
 import type { TargetConfig } from "../../relay/config.ts";
 import { FigureBook } from "../../relay/figure-book.ts";
+import { createLane, type Lane } from "../../relay/lane.ts";
 import { LiveTarget } from "../../relay/live-target.ts";
 import { type LiveRate, Pacer } from "../../relay/pacer.ts";
-import { createLane, type Lane } from "../../relay/replay.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
 import type { State } from "../../relay/state/port.ts";
 import { Transport } from "../../relay/transport.ts";

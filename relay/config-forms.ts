@@ -1,0 +1,133 @@
+import { z } from "zod";
+import { parseAddressRange } from "./address-range.ts";
+import { findQueueUrlMistake } from "./queue/sqs-url.ts";
+import { parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "./units.ts";
+
+// What several sections of the configuration are made of.
+
+// Every object is strict: a misspelt key must not silently mean the default.
+export function section<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === "unrecognized_keys"
+        ? `unknown key ${issue.keys.join(", ")}; allowed here: ${Object.keys(shape).join(", ")}`
+        : undefined,
+  });
+}
+
+export function written<T>(parse: (text: string) => T | undefined, what: string, examples: string[]) {
+  return z
+    .string({ error: `must be ${what}, such as ${examples.join(" or ")}` })
+    .transform((text, context) => {
+      const value = parse(text);
+      if (value !== undefined) return value;
+      context.addIssue({ code: "custom", message: `"${text}" is not ${what}, such as ${examples.join(" or ")}` });
+      return z.NEVER;
+    })
+    .meta({ examples });
+}
+
+const anyDuration = written(parseDurationMs, "a duration", ["250ms", "30s", "1h"]);
+
+/** A duration from one to the other, both included. */
+export function duration(least: string, most: string) {
+  const [leastMs, mostMs] = [parseDurationMs(least) ?? Number.NaN, parseDurationMs(most) ?? Number.NaN];
+  return anyDuration.refine((ms) => ms >= leastMs && ms <= mostMs, { error: `must be from ${least} to ${most}` });
+}
+
+export const size = written(parseSizeBytes, "a size", ["48KiB", "64MiB"]);
+
+export const rate = written(parseRatePerSecond, "a rate", ["200/s", "30/min", "unlimited"]);
+
+export const percentage = written(parseFraction, "a percentage from 0% to 100%", ["50%", "0.5%"]);
+
+export const regex = written(compileRegex, "a regular expression", ["^/api/"]);
+
+export const address = written(parseAddress, "an address", [
+  "127.0.0.1:12345",
+  "[::1]:12345",
+  "unix:/run/spoa-relay.sock",
+]);
+
+export const addressRange = written(parseAddressRange, "an address or a CIDR", ["10.0.0.0/8", "2001:db8::1"]);
+
+export const headerName = z
+  .string()
+  .regex(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/, { error: "is not the name of a header" })
+  .transform((name) => name.toLowerCase());
+
+export const headerValue = z.string().regex(/^[\t\x20-\x7e\x80-\xff]*$/, {
+  error: "a header value must not hold line breaks or control characters",
+});
+
+export const region = z
+  .string()
+  .regex(/^[a-z]{2,}(?:-[a-z]+)+-\d+$/, { error: "must be a region, such as eu-central-1" });
+
+export const sqsExample = "https://sqs.eu-central-1.amazonaws.com/123456789012/spoa-relay";
+
+export const sqsUrl = z.string().transform((text, context) => parseQueueUrl(text, context) ?? z.NEVER);
+
+export const when = section({
+  method: z
+    .union([z.string(), z.array(z.string()).min(1)], { error: "must be a method or a list of methods" })
+    .transform((methods) => (typeof methods === "string" ? [methods] : methods))
+    .describe("Methods that match, as one name or a list")
+    .optional(),
+  path: regex.describe("Matched against path and query").optional(),
+  header: z.record(headerName, regex).describe("Header name to regular expression; all must match").optional(),
+});
+
+export const stickyBy = section({
+  header: headerName.optional(),
+  cookie: z.string().min(1).optional(),
+  src: z.literal(true).optional(),
+  missing: z.enum(["in", "out"]).default("out").describe("Requests without the key are in, or out"),
+}).refine((key) => [key.header, key.cookie, key.src].filter((part) => part !== undefined).length === 1, {
+  error: "names exactly one of header, cookie or src",
+});
+
+export const requestKey = section({
+  header: headerName.optional(),
+  cookie: z.string().min(1).optional(),
+  src: z.literal(true).optional(),
+}).refine((key) => Object.values(key).length === 1, { error: "names exactly one of header, cookie or src" });
+
+/** A place to listen: a TCP address or a unix socket. */
+export type ListenAddress =
+  | { readonly kind: "tcp"; readonly host: string; readonly port: number }
+  | { readonly kind: "unix"; readonly path: string };
+
+/** True for an address that only this machine can reach. */
+export function isLoopback(host: string): boolean {
+  return /^(?:localhost|(?:::ffff:)?127(?:\.\d+){3}|::1)$/i.test(host);
+}
+
+function parseAddress(text: string): ListenAddress | undefined {
+  if (text.startsWith("unix:")) return text.length > 5 ? { kind: "unix", path: text.slice(5) } : undefined;
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(text);
+  const port = match ? Number(match[3]) : 65_536;
+  return match && port < 65_536 ? { kind: "tcp", host: match[1] ?? match[2], port } : undefined;
+}
+
+export function parseQueueUrl(text: string, context: z.RefinementCtx): URL | undefined {
+  const url = /^https?:/.test(text) ? URL.parse(text) : null;
+  const mistake = url ? findQueueUrlMistake(url) : `must be the URL of an SQS queue, such as ${sqsExample}`;
+  if (url && mistake === undefined) return url;
+  context.addIssue({ code: "custom", message: `${mistake}` });
+  return undefined;
+}
+
+export function parseOrigin(text: string): URL | undefined {
+  const url = URL.parse(text);
+  if (!url || !/^https?:$/.test(url.protocol)) return undefined;
+  return url.pathname === "/" && !url.search && !url.hash && !url.username && !url.password ? url : undefined;
+}
+
+function compileRegex(text: string): RegExp | undefined {
+  try {
+    return new RegExp(text);
+  } catch {
+    return undefined;
+  }
+}

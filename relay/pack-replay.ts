@@ -1,0 +1,309 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { sendsCapturedCredentials } from "./credentials/captured-credentials.ts";
+import type { JobGate } from "./job/job-gate.ts";
+import type { Lane } from "./lane.ts";
+import { resizeLane } from "./lane.ts";
+import type { Admission } from "./live-target.ts";
+import { isBodyIncomplete, type OutboundRequest, prepareOutbound } from "./outbound.ts";
+import { isIdempotent, type Outcome } from "./outcome.ts";
+import type { Pack, PackedRequest } from "./pack.ts";
+import type { ReplayOptions, ReplayResult } from "./replay.ts";
+import { keyOf, type RequestKey } from "./request-key.ts";
+import type { Fate } from "./state/port.ts";
+
+const firstRetryMs = 1_000;
+const maxRetryMs = 60_000;
+// How often a held target is looked at.
+const heldPollMs = 200;
+
+/** A request that was dealt with, or is under way. */
+interface Started {
+  readonly end: Promise<Ended>;
+}
+
+/** Dealt with; to be tried again later; or given up since the process ends, as if it had not been sent. */
+type Ended = "done" | "again" | "stopped";
+
+/** The work on the requests of one pack; what becomes of them is collected in `result`. */
+export class PackReplay {
+  readonly #lane: Lane;
+  readonly #pack: Pack;
+  readonly #options: ReplayOptions;
+  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #again: PackedRequest[] = [];
+  readonly #behind: PackedRequest[] = [];
+  readonly #unsent: PackedRequest[] = [];
+  readonly #dead = new Map<string, PackedRequest[]>();
+  #delayMs: number;
+  #reason: string | undefined;
+  #laterMs: number | undefined;
+  #failure: Error | undefined;
+
+  constructor(lane: Lane, pack: Pack, options: ReplayOptions) {
+    this.#lane = lane;
+    this.#pack = pack;
+    this.#options = options;
+    this.#delayMs = Math.min(firstRetryMs * 2 ** Math.min(pack.attempt, 20), maxRetryMs);
+  }
+
+  /** Waits until the first request of a job's pack is due, or cannot be waited for. Never rejects. */
+  async awaitFirst(request: PackedRequest | undefined): Promise<void> {
+    const { gate, signal, patient } = this.#options;
+    // Whatever comes of it: each request is asked for again.
+    if (request) await gate?.pass(request, signal, patient).catch(() => {});
+  }
+
+  /** One after the other at their slots, without waiting for answers. */
+  async sendInOrder(requests: readonly PackedRequest[]): Promise<void> {
+    for (const [i, request] of requests.entries()) {
+      if (await this.#start(request)) continue;
+      this.#unsent.push(...requests.slice(i));
+      return;
+    }
+  }
+
+  /**
+   * Those of one key one after the other, each when the one before it has its answer; keys side by side. The keys' turns
+   * are taken before this returns.
+   */
+  async sendByKey(requests: readonly PackedRequest[], key: RequestKey): Promise<void> {
+    const chains = Map.groupBy(requests, (request) => keyOf(key, request) ?? request);
+    await Promise.all(
+      Array.from(chains, ([name, chain]) => {
+        const send = () => this.#sendChain(chain);
+        return typeof name === "string" ? this.#lane.keys.run(name, send) : send();
+      }),
+    );
+  }
+
+  /** Waits for what is under way. */
+  async finished(): Promise<void> {
+    await Promise.all(this.#underWay);
+  }
+
+  result(): ReplayResult {
+    return {
+      again: this.#again.sort(byIndex),
+      delayMs: this.#delayMs,
+      behind: this.#behind.sort(byIndex),
+      dead: this.#dead,
+      unsent: this.#unsent.sort(byIndex),
+      ...(this.#reason !== undefined && { reason: this.#reason }),
+      ...(this.#laterMs !== undefined && { laterMs: this.#laterMs }),
+      ...(this.#failure && { failure: this.#failure }),
+    };
+  }
+
+  async #sendChain(chain: readonly PackedRequest[]): Promise<void> {
+    for (const [i, request] of chain.entries()) {
+      const started = await this.#start(request);
+      if (!started) {
+        this.#unsent.push(...chain.slice(i));
+        return;
+      }
+      const ended = await started.end;
+      if (ended === "done") continue;
+      // What comes behind a request waits as long as it does.
+      (ended === "stopped" ? this.#unsent : this.#behind).push(...chain.slice(i + 1));
+      return;
+    }
+  }
+
+  /**
+   * Waits for its time where it has one, for a permit and a slot, then sends without waiting for the answer. Undefined where
+   * nothing may be sent.
+   */
+  async #start(request: PackedRequest): Promise<Started | undefined> {
+    const { live, permits } = this.#lane;
+    const { gate, onSettled, signal } = this.#options;
+    if (signal.aborted) return undefined;
+    const passage = gate ? await this.#awaitTime(request, gate) : "due";
+    if (passage !== "due") return passage === "cancelled" ? { end: done } : undefined;
+    if (live.config.truncated === "skip" && isBodyIncomplete(request)) {
+      onSettled(request.index, "skipped");
+      return { end: done };
+    }
+    const prepared = prepareOutbound(live.config, request, this.#pack.attempt + 1);
+    if (prepared.kind === "unsendable") {
+      this.#bury(request, prepared.reason);
+      return { end: done };
+    }
+    resizeLane(this.#lane);
+    try {
+      if (!permits.tryAcquire()) await permits.acquire(signal);
+    } catch {
+      return undefined;
+    }
+    const admission = this.#isExpired(request) ? "wait" : await this.#waitForSlot();
+    if (!admission) {
+      permits.release();
+      return undefined;
+    }
+    if (this.#isExpired(request)) {
+      permits.release();
+      onSettled(request.index, "expired");
+      return { end: done };
+    }
+    const end = this.#send(request, prepared.request, admission).finally(() => {
+      permits.release();
+      this.#underWay.delete(end);
+    });
+    this.#underWay.add(end);
+    return { end };
+  }
+
+  /** Undefined where the time of a job's request has not come, and it is not waited for. */
+  async #awaitTime(request: PackedRequest, gate: JobGate): Promise<"due" | "cancelled" | undefined> {
+    const { signal, patient, onSettled } = this.#options;
+    try {
+      const passage = await gate.pass(request, signal, patient);
+      if (passage.kind === "later") {
+        this.#laterMs ??= passage.delayMs;
+        return undefined;
+      }
+      if (passage.kind === "cancelled") onSettled(request.index, "cancelled");
+      return passage.kind;
+    } catch (error) {
+      if (!signal.aborted) this.#failure = error as Error;
+      return undefined;
+    }
+  }
+
+  /**
+   * Undefined where the signal was raised, no slots can be leased, or nobody waits although the target is held or there are
+   * no credentials.
+   */
+  async #waitForSlot(): Promise<Admission | undefined> {
+    const { live, pacer, credentials } = this.#lane;
+    const { signal, patient } = this.#options;
+    try {
+      for (;;) {
+        while (!live.open) {
+          const admission = await live.admit();
+          if (admission === "wait") {
+            if (!patient) return undefined;
+            await sleep(heldPollMs, undefined, { signal });
+            continue;
+          }
+          if (credentials && !credentials.fresh && !(await credentials.ready(signal, patient))) return undefined;
+          if (admission === "probe") {
+            await pacer.acquire(signal);
+            return admission;
+          }
+          break;
+        }
+        if (credentials && !credentials.fresh) {
+          if (!(await credentials.ready(signal, patient))) return undefined;
+          // Meanwhile the target may be held.
+          continue;
+        }
+        if (!pacer.unlimited) await pacer.acquire(signal);
+        // Paused while it waited for its slot, which is then given up.
+        if (live.held !== undefined) continue;
+        if (!credentials || credentials.fresh) return "send";
+        // They have ended meanwhile. Slots that pass until there are new ones must not be made up for at once; with one a
+        // second or less the request is late instead, since its next slot may be as far away.
+        if (live.ratePerSecond <= 1) return (await credentials.ready(signal, patient)) ? "send" : undefined;
+      }
+    } catch (error) {
+      // Not thrown on: what came of the requests before would be lost, and they would be sent again.
+      if (!signal.aborted) this.#failure = error as Error;
+      return undefined;
+    }
+  }
+
+  #isExpired(request: PackedRequest): boolean {
+    const { maxAgeMs } = this.#lane.live.config;
+    return maxAgeMs !== undefined && Date.now() - this.#bornAtMs(request) > maxAgeMs;
+  }
+
+  /** What its age is counted from: what a job sends again was captured long ago, and is late by its own time only. */
+  #bornAtMs(request: PackedRequest): number {
+    const { gate } = this.#options;
+    return gate ? (gate.dueAtMs(request) ?? Date.now()) : request.capturedAtMs;
+  }
+
+  async #send(request: PackedRequest, outbound: OutboundRequest, admission: Admission): Promise<Ended> {
+    const { credentials } = this.#lane;
+    if (!credentials) return this.#take(request, await this.#deliver(request, outbound, admission));
+    for (let renewed = false; ; renewed = true) {
+      const equipped = await credentials.equip(outbound);
+      if (!equipped) return this.#leave(request);
+      if (equipped.kind === "unsendable") return this.#bury(request, equipped.reason);
+      const outcome = await this.#deliver(request, equipped.request, admission);
+      const refused = outcome.kind === "answered" && outcome.status === 401;
+      // Not more than once: what is refused with a new token as well is answered.
+      if (!refused || renewed || !credentials.refuse(equipped)) return this.#take(request, outcome);
+      const next = await this.#waitForSlot();
+      if (!next) return this.#leave(request);
+      admission = next;
+    }
+  }
+
+  async #deliver(request: PackedRequest, outbound: OutboundRequest, admission: Admission): Promise<Outcome> {
+    const { transport, live, figures } = this.#lane;
+    const ageMs = Date.now() - request.capturedAtMs;
+    const outcome = await transport.send(outbound);
+    if (outcome.kind === "answered") figures.countAnswer(ageMs, outcome.times);
+    else if (outcome.kind !== "unsendable" && outcome.kind !== "stopped") figures.count(outcome.kind);
+    live.note(outcome, admission);
+    return outcome;
+  }
+
+  #take(request: PackedRequest, outcome: Outcome): Ended {
+    if (outcome.kind === "answered") {
+      const { figures, live } = this.#lane;
+      const denied = outcome.status === 401 || outcome.status === 403;
+      if (denied && sendsCapturedCredentials(live.config, request)) figures.count("answered.expired");
+      this.#options.onSettled(request.index, answeredFate(outcome.status));
+      return "done";
+    }
+    if (outcome.kind === "unsendable") return this.#bury(request, outcome.reason);
+    if (mayHaveActed(outcome) && !isIdempotent(request.method)) {
+      const reason = `${outcome.reason}; ${request.method} is not repeated, since the shadow may have acted on it`;
+      return this.#bury(request, reason);
+    }
+    if (outcome.kind === "stopped") return this.#leave(request);
+    if (this.#pack.attempt + 1 >= this.#lane.live.config.attempts) {
+      return this.#bury(request, `${outcome.reason} (attempt ${this.#pack.attempt + 1})`);
+    }
+    if (outcome.kind === "undelivered" && outcome.retryAfterMs !== undefined) {
+      this.#delayMs = Math.max(this.#delayMs, outcome.retryAfterMs);
+    }
+    return this.#tryAgain(request, outcome.reason);
+  }
+
+  #leave(request: PackedRequest): "stopped" {
+    this.#unsent.push(request);
+    return "stopped";
+  }
+
+  #tryAgain(request: PackedRequest, reason: string): "again" {
+    this.#again.push(request);
+    this.#reason ??= reason;
+    return "again";
+  }
+
+  #bury(request: PackedRequest, reason: string): "done" {
+    const others = this.#dead.get(reason);
+    if (others) others.push(request);
+    else this.#dead.set(reason, [request]);
+    return "done";
+  }
+}
+
+const done = Promise.resolve("done" as const);
+
+function mayHaveActed(outcome: Outcome): boolean {
+  return outcome.kind === "timedOut" || (outcome.kind === "stopped" && outcome.sent);
+}
+
+function answeredFate(status: number): Fate {
+  // 100 to 599 are all that HTTP defines; what lies above is an error of the shadow, like 5xx.
+  const classes = ["answered.1xx", "answered.2xx", "answered.3xx", "answered.4xx"] as const;
+  return classes[Math.floor(status / 100) - 1] ?? "answered.5xx";
+}
+
+function byIndex(a: PackedRequest, b: PackedRequest): number {
+  return a.index - b.index;
+}

@@ -1,0 +1,75 @@
+// The tables and statements of EmbeddedState.
+
+export const schema = `
+CREATE TABLE IF NOT EXISTS course (
+  target TEXT PRIMARY KEY, anchor_us INTEGER NOT NULL, slot_us REAL NOT NULL, slots INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS agent (
+  agent TEXT PRIMARY KEY, packs INTEGER NOT NULL, requests INTEGER NOT NULL, last_sequence INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS target (target TEXT PRIMARY KEY, enqueued INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fate (
+  target TEXT NOT NULL, fate TEXT NOT NULL, requests INTEGER NOT NULL, PRIMARY KEY (target, fate)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS control (
+  target TEXT PRIMARY KEY, version INTEGER NOT NULL, control TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS job (
+  id TEXT PRIMARY KEY, version INTEGER NOT NULL, prune_at_ms INTEGER, job TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS minute (
+  minute_ms INTEGER NOT NULL, target TEXT NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL,
+  PRIMARY KEY (minute_ms, target, name)
+) STRICT, WITHOUT ROWID;
+
+-- requests is NULL until the fan-out is recorded: a fate may come before it.
+CREATE TABLE IF NOT EXISTS pack (
+  id INTEGER PRIMARY KEY, pack TEXT NOT NULL UNIQUE, requests INTEGER, prune_at_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS pack_prune ON pack (prune_at_ms);
+CREATE TABLE IF NOT EXISTS share (
+  pack_id INTEGER NOT NULL REFERENCES pack ON DELETE CASCADE,
+  target TEXT NOT NULL,
+  fanned_out INTEGER NOT NULL DEFAULT 0,
+  final INTEGER NOT NULL,
+  sheet BLOB NOT NULL,
+  PRIMARY KEY (pack_id, target)
+) STRICT, WITHOUT ROWID`;
+
+export const sql = {
+  course: "SELECT anchor_us AS anchorUs, slot_us AS slotUs, slots FROM course WHERE target = ?",
+  steer: "INSERT OR REPLACE INTO course VALUES (?, ?, ?, ?)",
+  addPack: "INSERT INTO pack (pack, prune_at_ms) VALUES (?, ?) ON CONFLICT DO NOTHING",
+  packId: "SELECT id FROM pack WHERE pack = ?",
+  notePackRequests: "UPDATE pack SET requests = ? WHERE id = ? AND requests IS NULL",
+  schedulePruning: `UPDATE pack SET prune_at_ms = iif(requests IS NULL OR EXISTS
+    (SELECT 1 FROM share WHERE pack_id = pack.id AND final < pack.requests), ?, ?) WHERE id = ?`,
+  // A few go for each one that comes: pruning keeps up and never takes long.
+  prune: "DELETE FROM pack WHERE id IN (SELECT id FROM pack WHERE prune_at_ms <= ? LIMIT 4)",
+  sheet: "SELECT sheet FROM share WHERE pack_id = ? AND target = ?",
+  sheetByName: "SELECT sheet FROM share JOIN pack ON pack.id = pack_id WHERE pack = ? AND target = ?",
+  addShare: "INSERT INTO share (pack_id, target, final, sheet) VALUES (?, ?, 0, x'') ON CONFLICT DO NOTHING",
+  keepSheet: `INSERT INTO share (pack_id, target, final, sheet) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET final = excluded.final, sheet = excluded.sheet`,
+  noteFannedOut: "UPDATE share SET fanned_out = 1 WHERE pack_id = ? AND target = ? AND fanned_out = 0",
+  fannedOut: "SELECT target FROM share JOIN pack ON pack.id = pack_id WHERE pack = ? AND fanned_out = 1",
+  addToAgent: `INSERT INTO agent VALUES (?, 1, ?, ?) ON CONFLICT DO UPDATE SET packs = packs + 1,
+    requests = requests + excluded.requests, last_sequence = max(last_sequence, excluded.last_sequence)`,
+  addToTarget: "INSERT INTO target VALUES (?, ?) ON CONFLICT DO UPDATE SET enqueued = enqueued + excluded.enqueued",
+  addToFate: "INSERT INTO fate VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
+  agents: "SELECT agent, packs, requests, last_sequence AS lastSequence FROM agent ORDER BY agent",
+  targets: "SELECT target, enqueued FROM target ORDER BY target",
+  fates: "SELECT target, fate, requests FROM fate",
+  control: "SELECT version, control FROM control WHERE target = ?",
+  keepControl: "INSERT OR REPLACE INTO control VALUES (?, ?, ?)",
+  jobs: "SELECT version, job FROM job WHERE prune_at_ms IS NULL OR prune_at_ms > ? ORDER BY id",
+  job: "SELECT version, job FROM job WHERE id = ? AND (prune_at_ms IS NULL OR prune_at_ms > ?)",
+  keepJob: "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?)",
+  pruneJobs: "DELETE FROM job WHERE prune_at_ms <= ?",
+  addToMinute: `INSERT INTO minute (target, minute_ms, name, count) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET count = count + excluded.count`,
+  // The oldest minute at a time: called about as often as there are minutes, it keeps up.
+  pruneFigures: `DELETE FROM minute WHERE minute_ms = (SELECT min(minute_ms) FROM minute) AND minute_ms < ?`,
+  minutes: `SELECT minute_ms AS minuteMs, name, count FROM minute
+    WHERE target = ? AND minute_ms >= ? AND minute_ms < ? ORDER BY minute_ms`,
+} as const;

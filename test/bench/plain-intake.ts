@@ -1,0 +1,17 @@
+import { Intake } from "../../agent/intake.ts";
+import type { AgentLedger } from "../../agent/ledger.ts";
+import type { Packer } from "../../agent/packer.ts";
+
+/** An intake that samples, filters and redacts nothing. */
+export function takeEverything(ledger: AgentLedger, packer: Packer): Intake {
+  return new Intake({
+    sample: { fraction: 1 },
+    redactHeaders: [],
+    ledger,
+    packer,
+    nowMs: Date.now,
+    random: Math.random,
+    onUnknownArgument: () => {},
+    onUnusable: () => {},
+  });
+}

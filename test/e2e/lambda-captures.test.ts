@@ -1,14 +1,22 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { startFauxqs } from "fauxqs";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { S3Archive } from "../../relay/archive/s3.ts";
+import { readProgress } from "../../relay/job/job-progress.ts";
 import { namesOf } from "../contract/archive-contract.ts";
 import { readCapture } from "../support/captures.ts";
+import { spoaRelay } from "../support/command-line.ts";
+import { LambdaMapping } from "../support/lambda-mapping.ts";
 import { bundleFunctions, LambdaRig } from "../support/lambda-rig.ts";
 import { packMessage, requests } from "../support/packs.ts";
+import { ShadowServer } from "../support/shadow-server.ts";
+import { until } from "../support/until.ts";
 
 const done = { batchItemFailures: [] };
+// Times of arrival are whole milliseconds.
+const roundingMs = 1;
 let bundles: string;
 
 beforeAll(async () => {
@@ -53,6 +61,55 @@ describe("captures in Lambda", () => {
     expect(await rig.ledger("only")).toEqual({ enqueued: 10 });
     expect(await rig.ledger("capture/all")).toEqual({ enqueued: 10 });
   }, 90_000);
+
+  it("are replayed by a job at a target in another region, whose queue and replay are there", async () => {
+    const arrivedAtMs: number[] = [];
+    const shadow = await ShadowServer.start(() => {
+      arrivedAtMs.push(Date.now());
+      return { status: 200 };
+    });
+    const elsewhere = await startFauxqs({ port: 0, logger: false });
+    onTestFinished(() => elsewhere.stop());
+    for (const name of ["far", "far-dlq"]) elsewhere.createQueue(name);
+    const farUrl = `http://127.0.0.1:${elsewhere.port}/000000000000/far`;
+    const rig = await LambdaRig.start(
+      bundles,
+      { far: `url: ${shadow.url.origin}, rate: unlimited, sample: 0%, region: eu-west-1, queue: "${farUrl}"` },
+      { all: "store: s3://kept/of-us" },
+    );
+    const [fanOut, schedule] = await Promise.all([rig.open("fanout"), rig.open("schedule", { RELAY_MAPPINGS: "{}" })]);
+    await rig.send("packs", ...packs(3));
+    await rig.deliver(fanOut, "packs", 3);
+    const region = { AWS_REGION: "eu-west-1", AWS_ENDPOINT_URL_S3: "http://127.0.0.1:9" };
+    const replay = new LambdaMapping({
+      queueUrl: farUrl,
+      start: () => rig.open("replay", { RELAY_TARGET: "far", ...region }),
+      batch: 10,
+      timeoutMs: 60_000,
+      visibilityMs: 90_000,
+    });
+    onTestFinished(() => replay.stop());
+    vi.stubEnv("AWS_REGION", rig.dynamo.region);
+    vi.stubEnv("AWS_ENDPOINT_URL_DYNAMODB", rig.dynamo.endpoint);
+    vi.stubEnv("AWS_ENDPOINT_URL_S3", rig.s3Endpoint);
+    const flags = ["--target", "far", "--rate", "50/s", "--detach", "--config", rig.configFile];
+    const started = await spoaRelay("replay", "all", ...flags);
+    const id = started.stdout.trim();
+    await until(async () => {
+      await schedule.invoke({ source: "aws.events" }, 60_000);
+      const progress = await readProgress(rig.state, id);
+      return progress.job.status === "done";
+    }, 60_000);
+    const { job, fates } = await readProgress(rig.state, id);
+
+    expect(started).toMatchObject({ code: 0 });
+    expect(fates["answered.2xx"]).toBe(30);
+    expect(new Set(shadow.received.map(({ headers }) => headers["x-mirror-id"])).size).toBe(30);
+    expect(shadow.received).toHaveLength(30);
+    const earlyMs = arrivedAtMs.map((atMs, i) => (job.anchor?.atMs ?? Number.NaN) + i * 20 - atMs);
+    expect(Math.max(...earlyMs)).toBeLessThanOrEqual(roundingMs);
+    expect(await rig.ledger("far")).toMatchObject({ enqueued: 30, sampledOut: 30 });
+  }, 120_000);
 });
 
 const target = "url: http://127.0.0.1:9, rate: 1/s";

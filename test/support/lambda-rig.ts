@@ -28,7 +28,7 @@ export class LambdaRig {
   readonly state: DynamoDbState;
   readonly #emulator: FauxqsServer;
   readonly #bundles: string;
-  readonly #config: string;
+  readonly configFile: string;
 
   /**
    * @param targets the flow mapping of each target; a single one that says nothing special reads `packs` itself
@@ -63,7 +63,7 @@ export class LambdaRig {
     this.#emulator = parts.emulator;
     this.dynamo = parts.dynamo;
     this.#bundles = parts.bundles;
-    this.#config = parts.config;
+    this.configFile = parts.config;
     const { table, region, endpoint } = parts.dynamo;
     this.state = DynamoDbState.open({ table, region, endpoint });
     onTestFinished(async () => {
@@ -90,7 +90,7 @@ export class LambdaRig {
       AWS_REGION: this.dynamo.region,
       AWS_ENDPOINT_URL_DYNAMODB: this.dynamo.endpoint,
       AWS_ENDPOINT_URL_S3: this.s3Endpoint,
-      RELAY_CONFIG: this.#config,
+      RELAY_CONFIG: this.configFile,
       ...env,
     });
     onTestFinished(() => lambda.kill());

@@ -1,3 +1,4 @@
+import { readEnvironment } from "../relay/function-environment.ts";
 import { createControl } from "./control.ts";
 import { EventSourceMappings, parseMappings } from "./event-source-mapping.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
@@ -6,13 +7,14 @@ import { createSchedule } from "./schedule.ts";
 
 /**
  * The control API in Lambda, for a function URL whose callers IAM has checked: this function asks for no token. With
- * `RELAY_MAPPINGS`, as the schedule has it, a target that is paused or resumed is switched at once. Throws as `openSchedule`.
+ * mappings, as the schedule has them, a target that is paused or resumed is switched at once. Throws as `openSchedule`.
  */
 export async function openControl(env: Environment): Promise<LambdaHandler> {
-  const { config, stores, log } = await openLambdaPlace(env);
+  const settings = readEnvironment("control", env);
+  const { config, stores, log } = await openLambdaPlace(env, settings.config);
   const { targets } = config;
   const control = createControl({ targets, stores, access: { kind: "checked" }, log });
-  const mappings = parseMappings(env.RELAY_MAPPINGS, targets);
+  const mappings = parseMappings(settings.mappings, targets);
   const schedule = createSchedule({
     targets,
     controls: stores.state,

@@ -1,4 +1,5 @@
 import { FigureBook } from "../relay/figure-book.ts";
+import { readEnvironment } from "../relay/function-environment.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";
 import type { Invocation } from "./batch.ts";
 import { createSinks } from "./capture-sink.ts";
@@ -8,7 +9,7 @@ import { type Environment, openLambdaPlace } from "./lambda-place.ts";
 
 /** The fan-out in Lambda, for the event source mapping of the ingress queue. Throws as `openLambdaPlace`. */
 export async function openFanOut(env: Environment): Promise<LambdaHandler> {
-  const { config, stores, targets, log } = await openLambdaPlace(env);
+  const { config, stores, targets, log } = await openLambdaPlace(env, readEnvironment("fanout", env).config);
   const figures = new Map(targets.map(({ config: { name } }) => [name, new FigureBook(name, stores.state)]));
   const app = createFanOut({
     targets,

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { type Config, loadConfig } from "../relay/config.ts";
 import { ConfigError } from "../relay/config-text.ts";
+import { configFileName } from "../relay/function-environment.ts";
 import { LiveTarget } from "../relay/live-target.ts";
 import { createLogger, type Logger } from "../relay/log.ts";
 import { openStores, type Stores } from "../relay/stores.ts";
@@ -17,11 +18,11 @@ export interface LambdaPlace {
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Reads the configuration, `RELAY_CONFIG` or the `spoa-relay.yaml` beside the function, and opens what it names. Throws
- * `ConfigError`, also where the state is not in DynamoDB: then no two functions would share it.
+ * Reads the configuration, `given` or the one beside the function, and opens what it names. Throws `ConfigError`, also where
+ * the state is not in DynamoDB: then no two functions would share it.
  */
-export async function openLambdaPlace(env: Environment): Promise<LambdaPlace> {
-  const file = env.RELAY_CONFIG ?? join(env.LAMBDA_TASK_ROOT ?? import.meta.dirname, "spoa-relay.yaml");
+export async function openLambdaPlace(env: Environment, given: string | undefined): Promise<LambdaPlace> {
+  const file = given ?? join(env.LAMBDA_TASK_ROOT ?? import.meta.dirname, configFileName);
   const config = loadConfig(file, env);
   if (!config.aws) {
     throw new ConfigError([

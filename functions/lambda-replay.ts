@@ -2,6 +2,7 @@ import { assertReplayable } from "../relay/config.ts";
 import { ConfigError } from "../relay/config-text.ts";
 import { TargetCredentials } from "../relay/credentials/target-credentials.ts";
 import { FigureBook } from "../relay/figure-book.ts";
+import { functionVariables, readEnvironment } from "../relay/function-environment.ts";
 import { createLane } from "../relay/lane.ts";
 import { Pacer } from "../relay/pacer.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";
@@ -16,16 +17,18 @@ import { createReplay } from "./replay.ts";
 const freshMs = 500;
 
 /**
- * The replay of `RELAY_TARGET` in Lambda, for the event source mapping of the target's queue. Throws as `openLambdaPlace`,
+ * The replay of one target in Lambda, for the event source mapping of the target's queue. Throws as `openLambdaPlace`,
  * and where there is no such target, its certificate authority cannot be used or an environment variable is missing.
  */
 export async function openReplay(env: Environment): Promise<LambdaHandler> {
-  const { config, stores, targets, log } = await openLambdaPlace(env);
+  const settings = readEnvironment("replay", env);
+  const { config, stores, targets, log } = await openLambdaPlace(env, settings.config);
   assertReplayable(config);
-  const live = targets.find((target) => target.config.name === env.RELAY_TARGET);
+  const live = targets.find((target) => target.config.name === settings.target);
   if (!live) {
     const names = targets.map((target) => target.config.name).join(", ");
-    throw new ConfigError([`RELAY_TARGET: ${env.RELAY_TARGET ?? "nothing"} is none of the targets: ${names}`]);
+    const given = `${functionVariables.target}: ${settings.target ?? "nothing"}`;
+    throw new ConfigError([`${given} is none of the targets: ${names}`]);
   }
   const { name, timeoutMs } = live.config;
   const { queue, deadLetters } = stores.targets.get(name) as OpenQueue;

@@ -1,3 +1,4 @@
+import { readEnvironment } from "../relay/function-environment.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";
 import { CaptureUpkeep } from "./capture-upkeep.ts";
 import { EventSourceMappings, parseMappings } from "./event-source-mapping.ts";
@@ -14,11 +15,11 @@ const feedLeaseMs = 30_000;
 const feedMaxWaiting = 500_000;
 
 /**
- * The schedule in Lambda. `RELAY_MAPPINGS` is a JSON object with the UUID of each target's event source mapping by the
- * target's name. Throws as `openLambdaPlace`, and where that cannot be read or names what is no target.
+ * The schedule in Lambda. Throws as `openLambdaPlace`, and where the mappings cannot be read or name what is no target.
  */
 export async function openSchedule(env: Environment): Promise<LambdaHandler> {
-  const { config, stores, targets: live, log } = await openLambdaPlace(env);
+  const settings = readEnvironment("schedule", env);
+  const { config, stores, targets: live, log } = await openLambdaPlace(env, settings.config);
   const { targets } = config;
   const { state } = stores;
   const feeder = new Feeder({
@@ -38,7 +39,7 @@ export async function openSchedule(env: Environment): Promise<LambdaHandler> {
     targets,
     controls: state,
     switches: new EventSourceMappings(),
-    mappings: parseMappings(env.RELAY_MAPPINGS, targets),
+    mappings: parseMappings(settings.mappings, targets),
     fold: async () => state.fold?.(),
     feed: (signal) => feeder.run(signal),
     upkeep: () => upkeep.run(),

@@ -11,7 +11,7 @@ export interface ScheduleDeps {
   readonly targets: readonly TargetConfig[];
   readonly controls: Controls;
   readonly switches: MappingSwitches;
-  /** UUIDs of event source mappings by the name of the target. A target that is not here is not switched. */
+  /** ARNs of replay functions by the name of the target. A target that is not here is not switched. */
   readonly mappings: ReadonlyMap<string, string>;
   /** What the state has to do now and then. */
   readonly fold?: () => Promise<unknown>;
@@ -34,8 +34,8 @@ export function createSchedule(deps: ScheduleDeps): Hono<{ Bindings: Invocation 
   const app = new Hono<{ Bindings: Invocation }>();
   app.post("/", async (context) => {
     const work = targets.flatMap((target) => {
-      const uuid = mappings.get(target.name);
-      return uuid === undefined ? [] : [{ what: target.name, done: switchTarget(deps, target, uuid) }];
+      const functionArn = mappings.get(target.name);
+      return functionArn === undefined ? [] : [{ what: target.name, done: switchTarget(deps, target, functionArn) }];
     });
     if (fold) work.push({ what: "state", done: fold().then(() => {}) });
     const { signal = new AbortController().signal } = context.env ?? {};
@@ -56,16 +56,13 @@ export function createSchedule(deps: ScheduleDeps): Hono<{ Bindings: Invocation 
 async function switchTarget(
   { controls, switches, now = Date.now, log }: ScheduleDeps,
   target: TargetConfig,
-  uuid: string,
+  functionArn: string,
 ): Promise<void> {
   const { control } = await controls.readControl(target.name);
   // Not for an open breaker: its probes need packs.
   const held = whyHeld(target, closeBreaker(control), now());
   const wanted = held === undefined;
-  // Asked each time and not remembered: somebody may have turned it by hand, and another process may be the next to look.
-  const on = await switches.isOn(uuid);
-  if (on === undefined || on === wanted) return;
-  await switches.turn(uuid, wanted);
+  if (!(await switches.turn(functionArn, wanted))) return;
   log.info(
     { event: "switched", target: target.name, on: wanted, reason: held },
     "packs are brought to the target, or not",

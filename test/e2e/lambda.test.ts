@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { crc32, zstdCompressSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { changeSettings } from "../../relay/target-control.ts";
-import { LambdaApi } from "../support/lambda-api.ts";
+import { LambdaApi, replayArn } from "../support/lambda-api.ts";
 import { toLambdaEvent } from "../support/lambda-mapping.ts";
 import { bundleFunctions, LambdaRig } from "../support/lambda-rig.ts";
 import { SleepyShadow } from "../support/lambda-shadow.ts";
@@ -290,16 +290,16 @@ describe("functions that are killed", () => {
 describe("the schedule in Lambda", () => {
   it("switches the mappings of targets that are paused, and of no other", async () => {
     const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
-    const api = await LambdaApi.start({ "uuid-a": "Enabled", "uuid-b": "Enabled" });
+    const api = await LambdaApi.start({ a: "Enabled", b: "Enabled" });
     await rig.state.writeControl("b", changeSettings({}, { paused: true }), 0);
     const lambda = await rig.open("schedule", {
       AWS_ENDPOINT_URL_LAMBDA: api.endpoint,
-      RELAY_MAPPINGS: JSON.stringify({ a: "uuid-a", b: "uuid-b" }),
+      RELAY_MAPPINGS: JSON.stringify({ a: replayArn("a"), b: replayArn("b") }),
     });
 
     await lambda.invoke({ source: "aws.scheduler", "detail-type": "Scheduled Event", detail: "{}" }, 30_000);
 
-    expect(api.turned).toEqual(["turn off uuid-b"]);
+    expect(api.turned).toEqual(["turn off b"]);
     await until(() => lambda.logs.length > 0);
     expect(lambda.logs).toMatchObject([{ event: "switched", target: "b", on: false, reason: "paused" }]);
   });
@@ -309,8 +309,8 @@ describe("the control API in Lambda", () => {
   it("answers requests to its function URL, and what it changes holds for all functions", async () => {
     const shadow = await ShadowServer.start();
     const rig = await LambdaRig.start(bundles, twoTargets(shadow.url.origin));
-    const api = await LambdaApi.start({ "uuid-a": "Enabled" });
-    const mappings = { AWS_ENDPOINT_URL_LAMBDA: api.endpoint, RELAY_MAPPINGS: JSON.stringify({ a: "uuid-a" }) };
+    const api = await LambdaApi.start({ a: "Enabled" });
+    const mappings = { AWS_ENDPOINT_URL_LAMBDA: api.endpoint, RELAY_MAPPINGS: JSON.stringify({ a: replayArn("a") }) };
     const [control, replay] = await Promise.all([
       rig.open("control", mappings),
       rig.open("replay", { RELAY_TARGET: "a" }),
@@ -328,7 +328,7 @@ describe("the control API in Lambda", () => {
     expect(shadow.received).toEqual([]);
     expect(rig.inspect("packs-a").delayed).toBe(1);
     await control.invoke(functionUrl("POST", "/v1/targets/a/resume"), 30_000);
-    expect(api.turned).toEqual(["turn off uuid-a", "turn on uuid-a"]);
+    expect(api.turned).toEqual(["turn off a", "turn on a"]);
   });
 
   it("says by a status what is wrong, and asks for no token", async () => {

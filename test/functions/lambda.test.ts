@@ -9,6 +9,7 @@ import { openFanOut } from "../../functions/lambda-fanout.ts";
 import { openReplay } from "../../functions/lambda-replay.ts";
 import { openSchedule } from "../../functions/lambda-schedule.ts";
 import { createLogger } from "../../relay/log.ts";
+import { replayArn } from "../support/lambda-api.ts";
 import { configFile } from "../support/lambda-config.ts";
 import { toLambdaEvent } from "../support/lambda-mapping.ts";
 import { LogLines } from "../support/log-lines.ts";
@@ -257,10 +258,11 @@ describe("a function in Lambda", () => {
   });
 
   it.each([
-    ['{"c":"14e0db71"}', "RELAY_MAPPINGS: c is none of the targets"],
-    ["14e0db71", "RELAY_MAPPINGS: must be UUIDs by the names of targets"],
-    ['{"a":1}', "RELAY_MAPPINGS: must be UUIDs"],
-    ["{", "RELAY_MAPPINGS: must be UUIDs"],
+    [JSON.stringify({ c: replayArn("c") }), "RELAY_MAPPINGS: c is none of the targets"],
+    ["14e0db71", "RELAY_MAPPINGS: must be ARNs of replay functions by the names of targets"],
+    ['{"a":"packs-replay-a"}', "RELAY_MAPPINGS: must be ARNs"],
+    ['{"a":1}', "RELAY_MAPPINGS: must be ARNs"],
+    ["{", "RELAY_MAPPINGS: must be ARNs"],
   ])("does not switch %s", async (mappings, message) => {
     const file = configFile(queue, "state: dynamodb:relay", targets);
 

@@ -6,7 +6,7 @@ import type { TargetConfig } from "../../relay/config.ts";
 import { StateError } from "../../relay/state/port.ts";
 import { changeSettings, openBreaker, type TargetControl } from "../../relay/target-control.ts";
 import { parseTimes, type Times } from "../../relay/times.ts";
-import { LambdaApi } from "../support/lambda-api.ts";
+import { LambdaApi, replayArn } from "../support/lambda-api.ts";
 import { openState } from "../support/lanes.ts";
 import { LogLines } from "../support/log-lines.ts";
 import { target } from "../support/targets.ts";
@@ -85,14 +85,14 @@ describe("schedule: what fails", () => {
       { a: "Enabled", c: "Enabled" },
       { a: {}, b: {}, c: {} },
       { a: paused, b: paused, c: paused },
-      { mappings: new Map(["a", "b", "c"].map((name) => [name, name])) },
+      { mappings: new Map(["a", "b", "c"].map((name) => [name, replayArn(name)])) },
     );
 
     expect(await run()).toBe(500);
 
     expect(api.turned.sort()).toEqual(["turn off a", "turn off c"]);
     expect(log.lines.filter(({ event }) => event === "schedule-failed")).toMatchObject([
-      { what: "b", reason: "no mapping b" },
+      { what: "b", reason: "no function for b" },
     ]);
   });
 
@@ -114,7 +114,7 @@ describe("schedule: the state", () => {
   it("is told to tidy up each time, also where a switch fails", async () => {
     let folds = 0;
     const fold = async () => ++folds;
-    const { run } = await setUp({}, { a: {} }, {}, { fold, mappings: new Map([["a", "unknown"]]) });
+    const { run } = await setUp({}, { a: {} }, {}, { fold, mappings: new Map([["a", replayArn("unknown")]]) });
 
     await run();
     await run();
@@ -167,7 +167,7 @@ describe("schedule: replay jobs", () => {
   });
 });
 
-/** A schedule for these targets at noon; each mapping in `states` has the name of its target. */
+/** A schedule for these targets at noon; `states` are those of their mappings. */
 async function setUp(
   states: Readonly<Record<string, string>>,
   targets: Readonly<Record<string, Partial<TargetConfig>>>,
@@ -184,7 +184,7 @@ async function setUp(
     targets: Object.entries(targets).map(([name, changes]) => target({ name, ...changes })),
     controls: state,
     switches,
-    mappings: new Map(Object.keys(states).map((name) => [name, name])),
+    mappings: new Map(Object.keys(states).map((name) => [name, replayArn(name)])),
     now: () => noon,
     log: log.log,
     ...deps,

@@ -3,18 +3,27 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { onTestFinished, vi } from "vitest";
 
+const functionPrefix = "packs-replay-";
+
+/** The ARN of the function that replays to a target. */
+export function replayArn(target: string, region = "us-east-1"): string {
+  return `arn:aws:lambda:${region}:123456789012:function:${functionPrefix}${target}`;
+}
+
 /** An endpoint that speaks as much of Lambda's API as is needed to switch event source mappings, over real HTTP. */
 export class LambdaApi {
-  /** State by UUID, as Lambda names it. A UUID that is not here is not found. */
+  /** State by target, as Lambda names it; its function has no mapping where it is empty, and is not found where it is missing. */
   readonly states = new Map<string, string>();
-  /** What was asked for, such as `turn on UUID`. */
+  /** What was asked for, such as `turn on TARGET`. */
   readonly turned: string[] = [];
+  /** That requests were signed for. */
+  readonly regions = new Set<string>();
   readonly #server = createServer((request, response) => this.#answer(request, response));
 
   /** The SDK finds it through the environment, until the end of the test. */
   static async start(states: Readonly<Record<string, string>>): Promise<LambdaApi> {
     const api = new LambdaApi();
-    for (const [uuid, state] of Object.entries(states)) api.states.set(uuid, state);
+    for (const [target, state] of Object.entries(states)) api.states.set(target, state);
     api.#server.listen(0, "127.0.0.1");
     await once(api.#server, "listening");
     onTestFinished(() => {
@@ -22,7 +31,6 @@ export class LambdaApi {
       api.#server.close();
     });
     vi.stubEnv("AWS_ENDPOINT_URL_LAMBDA", api.endpoint);
-    vi.stubEnv("AWS_REGION", "us-east-1");
     vi.stubEnv("AWS_ACCESS_KEY_ID", "test");
     vi.stubEnv("AWS_SECRET_ACCESS_KEY", "test");
     onTestFinished(() => void vi.unstubAllEnvs());
@@ -34,20 +42,29 @@ export class LambdaApi {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const uuid = request.url?.split("/").at(-1) ?? "";
     const body = Buffer.concat(await request.toArray()).toString();
+    const [, region = "none"] =
+      /Credential=[^/]+\/\d+\/([^/]+)\/lambda/.exec(request.headers.authorization ?? "") ?? [];
+    this.regions.add(region);
+    const { pathname, searchParams } = new URL(request.url ?? "", this.endpoint);
+    const target =
+      request.method === "PUT"
+        ? (pathname.split("/").at(-1) ?? "").replace("uuid-", "")
+        : (searchParams.get("FunctionName")?.split(functionPrefix).at(-1) ?? "");
     response.setHeader("content-type", "application/json");
-    if (!this.states.has(uuid)) {
+    if (!this.states.has(target)) {
       response.writeHead(404, { "x-amzn-errortype": "ResourceNotFoundException" });
-      response.end(JSON.stringify({ Type: "User", Message: `no mapping ${uuid}` }));
+      response.end(JSON.stringify({ Type: "User", Message: `no function for ${target}` }));
       return;
     }
     if (request.method === "PUT") {
       const { Enabled: on } = JSON.parse(body) as { readonly Enabled: boolean };
-      this.turned.push(`turn ${on ? "on" : "off"} ${uuid}`);
-      this.states.set(uuid, on ? "Enabled" : "Disabled");
+      this.turned.push(`turn ${on ? "on" : "off"} ${target}`);
+      this.states.set(target, on ? "Enabled" : "Disabled");
     }
+    const state = this.states.get(target);
+    const mapping = { UUID: `uuid-${target}`, State: state };
     response.writeHead(request.method === "PUT" ? 202 : 200);
-    response.end(JSON.stringify({ UUID: uuid, State: this.states.get(uuid) }));
+    response.end(JSON.stringify(request.method === "PUT" ? mapping : { EventSourceMappings: state ? [mapping] : [] }));
   }
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join, resolve } from "node:path";
@@ -69,6 +69,7 @@ describe("the package of `npm pack`", () => {
       "agent/prometheus/alerts.yaml",
       "agent/systemd/spoa-relay-agent.service",
       "agent/systemd/spoa-relay-host.service",
+      "dist/THIRD-PARTY.txt",
       "dist/agent.js",
       "dist/functions/control.mjs",
       "dist/functions/fanout.mjs",
@@ -82,6 +83,14 @@ describe("the package of `npm pack`", () => {
   it("brings no other package with it: all of them are in its bundles", () => {
     const installed = readdirSync(join(project, "node_modules")).filter((name) => !name.startsWith("."));
     expect(installed).toEqual(["spoa-relay"]);
+  });
+
+  it("has the licences of what is in its bundles", () => {
+    const text = readFileSync(join(project, "node_modules/spoa-relay/dist/THIRD-PARTY.txt"), "utf8");
+    for (const name of ["@aws-sdk/client-sqs", "@smithy/core", "commander", "hono", "pino", "undici", "yaml", "zod"]) {
+      expect(text).toMatch(new RegExp(`^${name} \\d+\\.`, "m"));
+    }
+    expect(text).toContain("Permission is hereby granted, free of charge");
   });
 
   it("prints its help", async () => {

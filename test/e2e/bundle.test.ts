@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -36,7 +36,6 @@ beforeAll(async () => {
     expect(built.stderr).not.toContain("error");
     expect(built.code).toBe(0);
   }
-  writeFileSync(join(directory, "package.json"), '{"type":"module"}');
 });
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -76,6 +75,31 @@ targets: { a: { url: "http://127.0.0.1:${port}", rate: 1/s } }
   it("prints its help, and ends with 2 for a wrong argument", async () => {
     expect((await run(process.execPath, join(directory, "agent.js"), "--help")).stdout).toContain("Usage: agent");
     expect((await run(process.execPath, join(directory, "agent.js"), "--bogus")).code).toBe(2);
+  });
+});
+
+describe.for(["agent", "host"])("spoa-relay-%s.service", (part) => {
+  it("is installed by the commands of its first lines, and what it starts runs there", async () => {
+    const unit = `agent/systemd/spoa-relay-${part}.service`;
+    const place = join(directory, part);
+    const text = readFileSync(join(root, unit), "utf8");
+    const installs = [...text.matchAll(/^# {3}(install .*)$/gm)].map(([, command]) => command);
+
+    for (const command of installs) {
+      const [, file, to] = /^install -D -m 644 (\S+) (\S+)$/.exec(command) ?? [];
+      const from = file.startsWith("agent/") ? join(root, file) : join(directory, file.replace("dist/", ""));
+      const { code, stderr } = await run("install", "-D", "-m", "644", from, join(place, to));
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    }
+    const [, ...args] = (/^ExecStart=(.*)$/m.exec(text)?.[1] ?? "").split(" ");
+    const there = args.map((arg) => (arg.startsWith("/") ? join(place, arg) : arg));
+    const { code, stdout } = await run(process.execPath, ...there, "--help");
+
+    expect(installs).toHaveLength(3);
+    expect(readFileSync(join(place, `etc/systemd/system/spoa-relay-${part}.service`), "utf8")).toBe(text);
+    expect(existsSync(join(place, "etc/spoa-relay/spoa-relay.yaml"))).toBe(true);
+    expect(stdout).toContain(`Usage: ${part === "agent" ? "agent" : "spoa-relay host"}`);
+    expect(code).toBe(0);
   });
 });
 

@@ -33,7 +33,7 @@ const maxBatchBytes = 8 * 1024 * 1024;
  * Throws `ArchiveError`: some of the objects may be there then.
  */
 export async function writeCapture(
-  archive: Archive,
+  archive: Pick<Archive, "put">,
   capture: string,
   shares: readonly CapturedShare[],
 ): Promise<WrittenCapture> {
@@ -57,7 +57,7 @@ export async function writeCapture(
  * one. Throws `ArchiveError`.
  */
 export async function putCaptureObject(
-  archive: Archive,
+  archive: Pick<Archive, "put">,
   capture: string,
   packs: readonly StoredPack[],
 ): Promise<CaptureObject> {

@@ -1,3 +1,4 @@
+import { benchCaptures } from "./capture-bench.ts";
 import { benchCost } from "./cost-bench.ts";
 import { benchJobTiming } from "./job-timing.ts";
 import { benchProxy } from "./proxy-bench.ts";
@@ -18,6 +19,7 @@ printTable("Where the agent's time goes in the flood", await profileAgent());
 printTable("Replay of 1.2 kB requests to a shadow on this machine, 64 at once", await benchReplay());
 printTable("Where the replay's time goes", await profileReplay());
 for (const { title, rows } of await benchCost()) printTable(title, rows);
+printTable("Captures in a directory", await benchCaptures());
 const timing = await benchJobTiming();
 printTable("Replay of a capture of 60,000 requests in a minute of bursts and silences", timing.rows);
 console.log(`\n${timing.plot}`);

@@ -47,7 +47,11 @@ async function benchIndex(directory: string): Promise<Row[]> {
   const [all, allMs] = await timed(() => sumCapture(archive, "peak", everything));
   const [some, someMs] = await timed(() => sumCapture(archive, "peak", hour));
   const state = EmbeddedState.open(join(directory, "state"));
-  const place = { targets: [{ name: "staging", ratePerSecond: Number.POSITIVE_INFINITY }], captures: new Map([["peak", archive]]), jobs: state };
+  const place = {
+    targets: [{ name: "staging", ratePerSecond: Number.POSITIVE_INFINITY }],
+    captures: new Map([["peak", archive]]),
+    jobs: state,
+  };
   const request = { capture: "peak", target: "staging", pace: { kind: "asap" } } as const;
   const [, wholeJobMs] = await timed(() => startJob(place, request, Date.now()));
   const [, hourJobMs] = await timed(() => startJob(place, { ...request, ...hour }, Date.now()));

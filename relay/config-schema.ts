@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { parseBucketUrl } from "./archive/archive-url.ts";
 import { agentSchema } from "./config-agent-schema.ts";
+import { awsSchema } from "./config-aws-schema.ts";
 import {
   address,
   duration,
@@ -17,6 +18,7 @@ import {
 } from "./config-forms.ts";
 import { targetSchema } from "./config-target-schema.ts";
 import { ingressQueue } from "./queue/names.ts";
+import { parseTablePlace } from "./state/table-place.ts";
 
 const queueForms = `embedded:DIRECTORY or the URL of an SQS queue, such as ${sqsExample}`;
 
@@ -35,12 +37,14 @@ const queue = z
 const state = z
   .string()
   .transform((text, context) => {
-    const match = /^dynamodb:(?:([a-z]{2,}(?:-[a-z]+)+-\d+)\/)?([\w.-]{3,255})$/.exec(text);
-    if (match) return { table: match[2], ...(match[1] !== undefined && { region: match[1] }) };
-    context.addIssue({ code: "custom", message: "must be dynamodb:TABLE or dynamodb:REGION/TABLE" });
+    const place = text.startsWith("dynamodb:") ? parseTablePlace(text.slice("dynamodb:".length)) : undefined;
+    if (place) return place;
+    context.addIssue({ code: "custom", message: "must be dynamodb:TABLE, dynamodb:REGION/TABLE or dynamodb:ARN" });
     return z.NEVER;
   })
-  .describe("With a queue in SQS: dynamodb:TABLE, in the queue's region; then the targets' queues are in SQS, too");
+  .describe(
+    "With a queue in SQS: dynamodb:TABLE, in the queue's region, or dynamodb:ARN; then the targets' queues are in SQS, too",
+  );
 
 const storeForms = "s3://BUCKET/PREFIX or a directory";
 
@@ -109,12 +113,12 @@ export const configSchema = section({
     .record(
       z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, { error: "a target's name has a-z, 0-9 and - only" }),
       targetSchema,
-      { error: "must hold at least one target, as NAME: {url: …, rate: …}" },
+      { error: "must hold targets, as NAME: {url: …, rate: …}" },
     )
-    .refine((targets) => Object.keys(targets).length > 0, { error: "needs at least one target" })
     .refine((targets) => !(ingressQueue in targets), {
       error: `a target cannot be called ${ingressQueue}: that is the queue before all targets`,
-    }),
+    })
+    .default({}),
   captures: z
     .record(
       z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, { error: "a capture's name has a-z, 0-9 and - only" }),
@@ -125,9 +129,13 @@ export const configSchema = section({
     .default({})
     .describe("Requests that are kept, to be looked at and replayed later"),
   log: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
+  aws: awsSchema.prefault({}).describe("For the deployment to AWS; nothing else reads it"),
 })
   .superRefine(({ queue: { kind }, state, host: { data }, targets, captures }, context) => {
     const mistake = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
+    if (Object.keys(targets).length + Object.keys(captures).length === 0) {
+      mistake(["targets"], "needs at least one target, as NAME: {url: …, rate: …}; or there are captures");
+    }
     for (const [name, { store }] of Object.entries(captures)) {
       if (name in targets) mistake(["captures", name], "is the name of a target, too: a capture needs one of its own");
       if (state && store.kind === "directory") {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { policiesSchema, vpcSchema } from "./config-aws-schema.ts";
 import {
   duration,
   headerName,
@@ -167,6 +168,10 @@ export const targetSchema = section({
     .optional(),
   region: region
     .describe("With state in DynamoDB: where the target's queue and its replay are; the region of QUEUE by default")
+    .optional(),
+  vpc: vpcSchema.describe("For the deployment to AWS: the network of a shadow that is not public").optional(),
+  policies: policiesSchema
+    .describe("For the deployment to AWS: managed policies that let its replay do what it signs")
     .optional(),
 }).superRefine(({ order, key, headers: { set }, token, sign, region, queue }, context) => {
   const mistake = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });

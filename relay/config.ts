@@ -6,6 +6,7 @@ import type { ArchivePlace } from "./archive/archive-place.ts";
 import type { ListenAddress } from "./config-forms.ts";
 import { configSchema, type ParsedConfig } from "./config-schema.ts";
 import { ConfigError, findLine, parseConfigText } from "./config-text.ts";
+import type { Deployment, VpcPlace } from "./deployment.ts";
 import { toConfig } from "./parsed-config.ts";
 import type { IngressPlace } from "./queue/ingress.ts";
 import type { RequestKey } from "./request-key.ts";
@@ -119,6 +120,10 @@ export interface TargetConfig {
   readonly orderBy?: RequestKey;
   /** So many failures one after the other open it; the first probe is sent after `probeAfterMs`. */
   readonly breaker: { readonly failures: number; readonly probeAfterMs: number };
+  /** For the deployment to AWS. */
+  readonly vpc?: VpcPlace;
+  /** ARNs of managed policies for the role that its requests are sent and signed with, in a deployment to AWS. */
+  readonly policies?: readonly string[];
 }
 
 /** Requests that are kept, see relay/capture. */
@@ -133,8 +138,11 @@ export interface CaptureConfig {
 
 /** Where the distributed engine keeps what its workers share. */
 export interface AwsPlaces {
+  /** Name or ARN. */
   readonly table: string;
   readonly tableRegion: string;
+  /** Known where the table is named by its ARN. */
+  readonly tableAccount?: string;
   /** URLs by the name of the target. A target that is not here reads the ingress queue itself. */
   readonly targetQueues: ReadonlyMap<string, string>;
 }
@@ -155,10 +163,13 @@ export interface Config {
   readonly targets: readonly TargetConfig[];
   readonly captures: readonly CaptureConfig[];
   readonly log: ParsedConfig["log"];
+  readonly deployment: Deployment;
   /** What is allowed but probably not meant; to be logged at start. */
   readonly warnings: readonly string[];
   /** Environment variables that a replay needs and this process does not have, or not in a form that can be sent. */
   readonly missing: readonly MissingVariable[];
+  /** All environment variables that a replay needs, by where they are named. */
+  readonly variables: readonly { readonly path: readonly string[]; readonly name: string }[];
 }
 
 /** A place in the file that names an environment variable, and what is wrong with that. */

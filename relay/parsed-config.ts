@@ -18,6 +18,7 @@ import { isLoopback } from "./config-forms.ts";
 import type { ParsedConfig } from "./config-schema.ts";
 import { ConfigError } from "./config-text.ts";
 import { Secrets } from "./credentials/secrets.ts";
+import { toDeployment } from "./deployment.ts";
 import type { IngressPlace } from "./queue/ingress.ts";
 import { deadLetterUrl } from "./queue/names.ts";
 import { inRegion, isPrivate, regionOf } from "./queue/sqs-url.ts";
@@ -72,8 +73,10 @@ export function toConfig(parsed: ParsedConfig, file: string, env: Environment): 
     targets,
     captures,
     log: parsed.log,
+    deployment: toDeployment(parsed.aws),
     warnings,
     missing: secrets.missing,
+    variables: secrets.variables,
   });
 }
 
@@ -81,16 +84,23 @@ function toAwsPlaces({ state, targets, captures }: ParsedConfig, ingress: URL, f
   const entries = Object.entries(targets);
   // One target that takes everything needs no fan-out and no queue of its own, which would cost as much again. A capture
   // is written by the fan-out.
-  const [[, only]] = entries;
-  const elsewhere = only.queue !== undefined || (only.region ?? regionOf(ingress)) !== regionOf(ingress);
   const captured = Object.keys(captures).length > 0;
-  const direct = entries.length === 1 && !captured && only.sample === 1 && !only.when && !elsewhere;
+  const direct = entries.length === 1 && !captured && takesAllHere(entries[0][1], regionOf(ingress));
   const queueOf = (name: string, region = regionOf(ingress)) => `${inRegion(ingress, region).href}-${name}`;
   const targetQueues = direct
     ? new Map<string, string>()
     : new Map(entries.map(([name, { queue, region }]) => [name, queue?.href ?? queueOf(name, region)]));
   assertOwnQueues(targetQueues, ingress, file);
-  return { table: state?.table ?? "", tableRegion: state?.region ?? regionOf(ingress), targetQueues };
+  return {
+    table: state?.table ?? "",
+    tableRegion: state?.region ?? regionOf(ingress),
+    ...(state?.account !== undefined && { tableAccount: state.account }),
+    targetQueues,
+  };
+}
+
+function takesAllHere({ sample, when, queue, region }: ParsedTarget, ingressRegion: string): boolean {
+  return sample === 1 && !when && queue === undefined && (region ?? ingressRegion) === ingressRegion;
 }
 
 /** No two may share a queue, nor may one have another's dead letters: each would take what is the other's. */
@@ -190,6 +200,8 @@ function toTarget(name: string, target: ParsedTarget, directory: string, secrets
     blackouts: target.blackout ?? [],
     ...(target.key && { orderBy: toRequestKey(target.key) }),
     breaker: { failures: target.breaker.failures, probeAfterMs: target.breaker.probeAfter },
+    ...(target.vpc && { vpc: target.vpc }),
+    ...(target.policies && { policies: target.policies }),
   };
 }
 

@@ -7,6 +7,8 @@ export type WrittenSecret = string | { readonly env: string };
  */
 export class Secrets {
   readonly missing: { readonly path: readonly string[]; readonly mistake: string }[] = [];
+  /** All that the configuration names, there or not. */
+  readonly variables: { readonly path: readonly string[]; readonly name: string }[] = [];
   readonly #env: Readonly<Record<string, string | undefined>>;
 
   constructor(env: Readonly<Record<string, string | undefined>>) {
@@ -34,6 +36,7 @@ export class Secrets {
   }
 
   #read(path: readonly string[], name: string, isUsable: (value: string) => boolean): string {
+    this.variables.push({ path, name });
     const value = this.#env[name];
     if (value !== undefined && isUsable(value)) return value;
     const mistake = value === undefined ? "is not set" : "holds a line break or another character that no header can";

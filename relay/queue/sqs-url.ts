@@ -15,6 +15,17 @@ export function namedRegionOf({ hostname }: URL): string | undefined {
   return match?.[1] ?? match?.[2];
 }
 
+/** Account and name of a queue, the end of its URL. */
+export function queuePlaceOf(queueUrl: URL): { readonly account: string; readonly name: string } {
+  const [account = "", name = ""] = queueUrl.pathname.split("/").slice(-2);
+  return { account, name };
+}
+
+/** True for a queue of SQS itself; false for one of an emulator. */
+export function isOfAws({ hostname }: URL): boolean {
+  return awsHost.test(hostname);
+}
+
 /**
  * The URL of the queue of the same account and name in another region, at that region's public endpoint. Where an emulator
  * names no region in its host, the same URL.
@@ -23,7 +34,7 @@ export function inRegion(queueUrl: URL, region: string): URL {
   const moved = new URL(queueUrl);
   if (regionOf(queueUrl) === region) return moved;
   // Not the same endpoint with another region in it: those of a VPC are of its region only.
-  if (awsHost.test(moved.hostname)) moved.host = `sqs.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`;
+  if (isOfAws(moved)) moved.host = `sqs.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`;
   else moved.hostname = moved.hostname.replace(namedRegionOf(queueUrl) ?? "", (named) => named && region);
   return moved;
 }
@@ -34,7 +45,7 @@ export function findQueueUrlMistake(queueUrl: URL): string | undefined {
   if (username || password) return "must hold no credentials; they come from the environment, a profile or the machine";
   const name = pathname.split("/").at(-1) ?? "";
   if (name.endsWith(".fifo")) return "must be a standard queue: a FIFO queue holds everything behind a pack that waits";
-  const ofAws = awsHost.test(hostname);
+  const ofAws = isOfAws(queueUrl);
   const complete = ofAws ? /^\/\d{12}\/[\w-]{1,80}$/ : /^\/(?:[^/]+\/)*[\w-]{1,80}$/;
   if (!complete.test(pathname) || search || hash) return "must end with /ACCOUNT/NAME, as SQS shows it for the queue";
   // The host without a region is as old as SQS itself, and means the first region.

@@ -109,8 +109,9 @@ export class StateClient {
         const { Responses, UnprocessedKeys } = await this.#call("BatchGetItem", (abortSignal) =>
           this.#client.send(command, { abortSignal }),
         );
-        items.push(...(Responses?.[table] ?? []));
-        left = UnprocessedKeys?.[table]?.Keys ?? [];
+        // By the table's name or its ARN, whichever was asked for: there is one table in any case.
+        items.push(...Object.values(Responses ?? {}).flat());
+        left = Object.values(UnprocessedKeys ?? {}).flatMap(({ Keys = [] }) => Keys);
       }
     }
     return items;

@@ -207,6 +207,16 @@ describe("state in DynamoDB", () => {
     expect(inAws(`  a: {${url}}\n`, "us-west-2/t.1")).toMatchObject({ table: "t.1", tableRegion: "us-west-2" });
   });
 
+  it("takes the ARN of a table, which may be in another account", () => {
+    const table = "arn:aws:dynamodb:us-west-2:444455556666:table/t.1";
+
+    expect(inAws(`  a: {${url}}\n`, table)).toMatchObject({
+      table,
+      tableRegion: "us-west-2",
+      tableAccount: "444455556666",
+    });
+  });
+
   it.each([
     [
       "has the name of the dead letters",
@@ -248,6 +258,49 @@ describe("state in DynamoDB", () => {
     expect(mistakesOf(() => inAws(targets))).toEqual([
       expect.stringContaining("targets.a.region: is us-west-2, and queue is in us-east-1"),
     ]);
+  });
+});
+
+describe("the deployment", () => {
+  it("is what it is where nothing is said of it", () => {
+    expect(load(smallest).deployment).toEqual({
+      tags: {},
+      agents: [],
+      alarms: { silentAfterMs: 900_000 },
+      logDays: 30,
+      keepData: true,
+      secrets: {},
+    });
+  });
+
+  it("is what the file says of it", () => {
+    const key = "arn:aws:kms:eu-central-1:111122223333:key/mrk-0a1b";
+    const aws = `aws:
+  tags: {team: shop}
+  key: ${key}
+  agents: [arn:aws:iam::444455556666:root]
+  alarms: {email: shop@example.com, dailyCost: 2.50 USD, silentAfter: 1h}
+  logs: 365d
+  keepData: false
+  secrets: {KEY: shop/staging, FIELD: "arn:aws:secretsmanager:eu-west-1:111122223333:secret:shop-a1B2c3#key"}
+`;
+
+    expect(load(aws + smallest).deployment).toEqual({
+      tags: { team: "shop" },
+      key,
+      agents: ["arn:aws:iam::444455556666:root"],
+      alarms: { email: "shop@example.com", dailyCostUsd: 2.5, silentAfterMs: 3_600_000 },
+      logDays: 365,
+      keepData: false,
+      secrets: {
+        KEY: { id: "shop/staging" },
+        FIELD: { id: "arn:aws:secretsmanager:eu-west-1:111122223333:secret:shop-a1B2c3", field: "key" },
+      },
+    });
+  });
+
+  it("has no need of targets where there are captures", () => {
+    expect(load("queue: embedded:.\ncaptures:\n  all: {store: ./kept}\n").targets).toEqual([]);
   });
 });
 
@@ -391,7 +444,44 @@ describe("a mistake in the file", () => {
       `state: dynamodb:table\n${smallest}`,
       "1: state: is for a queue in SQS",
     ],
-    ["a state elsewhere", `state: redis:x\n${smallest}`, "1: state: must be dynamodb:TABLE or dynamodb:REGION/TABLE"],
+    [
+      "a state elsewhere",
+      `state: redis:x\n${smallest}`,
+      "1: state: must be dynamodb:TABLE, dynamodb:REGION/TABLE or dynamodb:ARN",
+    ],
+    [
+      "an index instead of a table",
+      `state: dynamodb:arn:aws:dynamodb:eu-west-1:123456789012:table/t/index/i\n${smallest}`,
+      "1: state: must be dynamodb:TABLE, dynamodb:REGION/TABLE or dynamodb:ARN",
+    ],
+    ["nothing to do", "queue: embedded:.\n", "1: targets: needs at least one target, as NAME: {url: …, rate: …}"],
+    ["a key that is none", `aws:\n  key: alias/x\n${smallest}`, "2: aws.key: must be own, or the ARN of a key in KMS"],
+    [
+      "an agent that is no principal",
+      `aws:\n  agents: ["*"]\n${smallest}`,
+      "2: aws.agents.0: must be the ARN of a role, a user or an account (…:root)",
+    ],
+    [
+      "a time that CloudWatch keeps no logs for",
+      `aws:\n  logs: 31d\n${smallest}`,
+      "2: aws.logs: must be a time that CloudWatch has, in days: 1, 3, 5,",
+    ],
+    [
+      "a cost without a currency",
+      `aws:\n  alarms:\n    dailyCost: 5\n${smallest}`,
+      "3: aws.alarms.dailyCost: must be a sum",
+    ],
+    [
+      "a secret in plain text",
+      `aws:\n  secrets: {KEY: "my secret!"}\n${smallest}`,
+      "2: aws.secrets.KEY: must be the name or the ARN of a secret, and #FIELD where it is JSON",
+    ],
+    [
+      "a subnet",
+      target("vpc: {subnets: [a], securityGroups: [sg-0a1b2c3d]}"),
+      "6: targets.staging.vpc.subnets.0: must be",
+    ],
+    ["a policy", target("policies: [admin]"), "6: targets.staging.policies.0: must be the ARN of a managed policy"],
     [
       "a target's queue beside a host that has it",
       target("queue: https://sqs.eu-west-1.amazonaws.com/123456789012/q"),
@@ -410,7 +500,6 @@ describe("a mistake in the file", () => {
       "agent.listen:",
       "agent.sample:",
       "queue:",
-      "targets:",
     ]);
   });
 
@@ -418,7 +507,7 @@ describe("a mistake in the file", () => {
     [
       "at the top",
       `${smallest}target: {}\n`,
-      /^spoa-relay\.yaml:6: unknown key target; allowed here: agent, host, queue, state, control, targets, captures, log$/,
+      /^spoa-relay\.yaml:6: unknown key target; allowed here: agent, host, queue, state, control, targets, captures, log, aws$/,
     ],
     [
       "in a target",

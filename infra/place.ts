@@ -1,0 +1,19 @@
+/** Where resources are. */
+export interface Place {
+  readonly account: string;
+  readonly region: string;
+}
+
+/** What begins the ARNs of a region: those of China and of GovCloud have partitions of their own. */
+export function partitionOf(region: string): string {
+  if (region.startsWith("cn-")) return "aws-cn";
+  return region.startsWith("us-gov-") ? "aws-us-gov" : "aws";
+}
+
+export function toArn({ account, region }: Place, service: string, resource: string): string {
+  return `arn:${partitionOf(region)}:${service}:${region}:${account}:${resource}`;
+}
+
+export function isSamePlace(a: Place, b: Place): boolean {
+  return a.account === b.account && a.region === b.region;
+}

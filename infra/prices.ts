@@ -1,0 +1,47 @@
+// List prices of AWS, in US dollars, of the first tier and without the free tier. Those of other regions are mostly up to a
+// quarter higher, in São Paulo up to twice: an estimate in other regions takes these, and says so.
+
+/** Of the region whose prices these are. */
+export const pricedRegion = "us-east-1";
+
+/** The month of these prices. */
+export const pricedMonth = "2026-06";
+
+const million = 1e6;
+
+export const prices = {
+  /** https://aws.amazon.com/sqs/pricing: a standard queue's request; each 64 KiB of payload is one. */
+  sqsRequest: 0.4 / million,
+  /** https://aws.amazon.com/lambda/pricing: an invocation. */
+  lambdaInvocation: 0.2 / million,
+  /** The same page: memory in GB times seconds, arm64. */
+  lambdaGbSecond: 0.0000133334,
+  /** https://aws.amazon.com/dynamodb/pricing/on-demand: up to 1 KB written, standard table class. */
+  dynamoDbWrite: 0.625 / million,
+  /** The same page: up to 4 KB, strongly consistent. */
+  dynamoDbRead: 0.125 / million,
+  /** The same page: a GB stored for a month, $0.25, and its point-in-time recovery, $0.20. */
+  dynamoDbGbMonth: 0.45,
+  /** https://aws.amazon.com/s3/pricing: PUT and LIST, standard storage class. */
+  s3Write: 5 / million,
+  /** The same page: GET. */
+  s3Read: 0.4 / million,
+  /** The same page: a GB for a month. */
+  s3GbMonth: 0.023,
+  /** https://aws.amazon.com/ec2/pricing/on-demand, data transfer: a GB to another region. */
+  otherRegionGb: 0.02,
+  /** The same page: a GB to the internet. */
+  internetGb: 0.09,
+  /** https://aws.amazon.com/cloudwatch/pricing: a GB of logs taken. */
+  logsGb: 0.5,
+  /** The same page: a metric of one's own for a month. */
+  metricMonth: 0.3,
+  /** The same page: a metric that an alarm looks at, for a month. */
+  alarmMonth: 0.1,
+  /** The same page. */
+  dashboardMonth: 3,
+  /** https://aws.amazon.com/eventbridge/pricing: an invocation by the scheduler. */
+  schedulerInvocation: 1 / million,
+  /** https://aws.amazon.com/kms/pricing: a customer managed key. */
+  keyMonth: 1,
+} as const;

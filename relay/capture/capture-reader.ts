@@ -57,6 +57,7 @@ interface OpenPack {
 const defaultHeldBytes = 64 * 1024 * 1024;
 // Names of objects that are over are forgotten now and then.
 const maxKnownNames = 10_000;
+const namesAtOnce = 5_000;
 
 /**
  * Reads the requests of a range in the order of their positions, each of them once: what two objects hold comes from the
@@ -71,13 +72,16 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
   readonly #toMs: number;
   readonly #maxHeldBytes: number;
   readonly #onSkip: (part: SkippedPart) => void;
-  readonly #listing: AsyncGenerator<CaptureObject>;
   readonly #sources = new MinHeap<Source>((a, b) => comparePositions(a.key, b.key));
   /** Objects that have been listed, with the time of their last request. */
   readonly #known = new Map<string, number>();
   /** All that comes has to be behind it. */
   #last: CapturePosition;
-  #listed: CaptureObject | undefined;
+  /** Objects whose time has not come, in the order of their first requests. */
+  #listed: CaptureObject[] = [];
+  /** All objects that begin before have been listed. */
+  #listedToMs: number;
+  #listedAll = false;
   #heldBytes = 0;
   #mostHeldBytes = 0;
 
@@ -90,7 +94,7 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
     this.#onSkip = onSkip;
     const start = startOf(Math.max(0, fromMs));
     this.#last = after && comparePositions(after, start) > 0 ? after : start;
-    this.#listing = listCapture(archive, capture, { fromMs: this.#last.capturedAtMs, toMs });
+    this.#listedToMs = this.#last.capturedAtMs;
   }
 
   /** Bytes of packs that are held for later now, and the most that there have been. */
@@ -104,7 +108,6 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
 
   /** For one loop: another one needs a reader of its own, after the last position. */
   async *[Symbol.asyncIterator](): AsyncGenerator<CaptureEntry> {
-    await this.#list();
     for (;;) {
       await this.#takeListed();
       const source = this.#sources.pop();
@@ -121,18 +124,37 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
     }
   }
 
+  /**
+   * Lists the objects that come next. One that was merged since it would have been listed is in one that may begin before
+   * it, so the listing looks back. And it is no single moment: it is repeated until nothing has moved in it.
+   */
   async #list(): Promise<void> {
-    this.#listed = (await this.#listing.next()).value ?? undefined;
+    const found = new Map<string, CaptureObject>();
+    let toMs = this.#toMs;
+    for (let before = -1; before < found.size; ) {
+      before = found.size;
+      for await (const object of listCapture(this.#archive, this.#capture, { fromMs: this.#listedToMs, toMs })) {
+        if (this.#known.has(object.name)) continue;
+        found.set(object.name, object);
+        if (before > 0 || found.size < namesAtOnce) continue;
+        toMs = object.firstMs + 1;
+        break;
+      }
+    }
+    this.#listed = [...found.values()].sort((a, b) => a.firstMs - b.firstMs);
+    this.#listedToMs = Math.max(this.#listedToMs, this.#listed.at(-1)?.firstMs ?? 0);
+    this.#listedAll = found.size === 0;
   }
 
-  /** Objects are needed when the time has come to them; until then their names wait in the listing. */
+  /** Objects are needed when the time has come to them; until then their names wait. */
   async #takeListed(): Promise<void> {
     for (;;) {
-      const object = this.#listed;
+      if (this.#listed.length === 0 && !this.#listedAll) await this.#list();
+      const object = this.#listed[0];
       const next = this.#sources.peek();
       if (!object || (next && next.key.capturedAtMs < object.firstMs)) return;
+      this.#listed.shift();
       this.#add(object);
-      await this.#list();
     }
   }
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ArchiveError } from "../../../relay/archive/port.ts";
+import { DirectoryArchive } from "../../../relay/archive/directory.ts";
+import { type Archive, type ArchiveEntry, ArchiveError, type ArchiveRange } from "../../../relay/archive/port.ts";
 import { compactCapture } from "../../../relay/capture/capture-compaction.ts";
 import { listCapture, sumCapture } from "../../../relay/capture/capture-index.ts";
 import { sealCaptureObject, toStoredPack } from "../../../relay/capture/capture-object.ts";
@@ -16,6 +17,7 @@ import { toObjectName } from "../../../relay/capture/object-name.ts";
 import { encodeShare, type Pack } from "../../../relay/pack.ts";
 import { MemoryArchive, namesOf } from "../../contract/archive-contract.ts";
 import { pack } from "../../support/packs.ts";
+import { temporaryDirectory } from "../../support/temporary-directory.ts";
 
 const all = { fromMs: 0, toMs: Number.POSITIVE_INFINITY };
 const hourMs = Date.UTC(2026, 10, 22, 17);
@@ -128,6 +130,42 @@ describe("reading a capture", () => {
       expect(reader.skipped).toEqual({ parts: 0, requests: 0 });
     }
   });
+
+  it.each<[string, number, () => Archive]>([
+    ["a listing that is made at once", 60, () => new MemoryArchive()],
+    ["a listing in pages", 60, () => new PagedArchive()],
+    ["a directory", 10, () => DirectoryArchive.open(temporaryDirectory())],
+  ])(
+    "loses nothing where minutes ahead of it, or around it, are merged: %s",
+    async (_, numRuns, create) => {
+      const mergers = fc.array(
+        fc.record({ moment: fc.nat(149), aheadMs: fc.integer({ min: -70, max: 100 }), spanMs: fc.nat(150) }),
+        { minLength: 1, maxLength: 6 },
+      );
+      await fc.assert(
+        fc.asyncProperty(mergers, async (drafts) => {
+          const archive = create();
+          // Beyond a full hour, which is another directory.
+          await writeSmall(archive, 150, hourMs + 3_570_000);
+          const reader = new CaptureReader(archive, "c", all);
+          const sequences: number[] = [];
+          for await (const { pack: whole, position } of reader) {
+            for (const { moment, aheadMs, spanMs } of drafts) {
+              if (moment !== sequences.length) continue;
+              const fromMs = position.capturedAtMs + aheadMs * 1_000;
+              await compactCapture(archive, "c", { fromMs, toMs: fromMs + spanMs * 1_000 });
+            }
+            sequences.push(whole.sequence);
+          }
+
+          expect(sequences).toEqual(Array.from({ length: 150 }, (_, i) => i));
+          expect(reader.skipped).toEqual({ parts: 0, requests: 0 });
+        }),
+        { numRuns },
+      );
+    },
+    60_000,
+  );
 
   it("keeps the order of requests of one millisecond in different objects", async () => {
     const archive = new MemoryArchive();
@@ -403,11 +441,31 @@ function expectedPositions(packs: readonly Pack[], { fromMs, toMs }: typeof all)
 /** So many objects, with a request a second. */
 async function manySmall(count: number) {
   const archive = new MemoryArchive();
+  await writeSmall(archive, count, hourMs);
+  return { archive };
+}
+
+/** An object a second. */
+async function writeSmall(archive: Archive, count: number, fromMs: number): Promise<void> {
   for (let i = 0; i < count; i++) {
-    const whole = pack({ sequence: i, requests: [{ capturedAtMs: hourMs + i * 1_000, id: "" }] });
+    const whole = pack({ sequence: i, requests: [{ capturedAtMs: fromMs + i * 1_000, id: "" }] });
     await writeCapture(archive, "c", [{ pack: whole, requests: whole.requests }]);
   }
-  return { archive };
+}
+
+/** Lists as S3 does, page by page: each as the bucket is at that moment. */
+class PagedArchive extends MemoryArchive {
+  override async *list(range: ArchiveRange): AsyncGenerator<ArchiveEntry> {
+    let from = range.from ?? "";
+    for (;;) {
+      const page: ArchiveEntry[] = [];
+      for await (const entry of super.list({ ...range, from, max: 7 })) page.push(entry);
+      yield* page;
+      const last = page.at(-1);
+      if (!last) return;
+      from = `${last.name}!`;
+    }
+  }
 }
 
 function storedOf(whole: Pack) {

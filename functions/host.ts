@@ -132,7 +132,7 @@ function startPollers({ host, captures }: Config, stores: Stores, lanes: readonl
     const app = createReplay({ lane, queue, deadLetters, ledger, direct, log });
     return new Poller({ name, queue, app, batch: 1, inFlight, waits: hasJobMark, visibilityMs, log });
   });
-  if (lanes.every(({ live }) => queueOf(live.config.name) === ingress)) return pollers;
+  if (lanes.some(({ live }) => queueOf(live.config.name) === ingress)) return pollers;
   const app = createFanOut({
     targets: lanes.map(({ live }) => live),
     queueOf: (target) => queueOf(target).queue,

@@ -40,6 +40,15 @@ describe("host", () => {
     expect(addsUp(toEquations(undefined, stats))).toBe(true);
   });
 
+  it("keeps requests where there are captures and no targets", async () => {
+    const bench = await HostBench.start({}, { more: "captures:\n  all: { store: ./kept }\n" });
+    await bench.enqueue(packMessage({ requests: requests(50) }));
+    const stats = await bench.statsOnceSettled();
+
+    expect(stats.captures?.all).toMatchObject({ enqueued: 50, fates: { captured: 50 } });
+    expect(addsUp(toEquations(undefined, stats))).toBe(true);
+  });
+
   it("names a pack that is missing in an agent's sequence", async () => {
     const shadow = await ShadowServer.start();
     const bench = await HostBench.start({ one: { shadow } });
@@ -266,7 +275,7 @@ class HostBench {
 
   static async start(
     targets: Readonly<Record<string, BenchTarget>>,
-    { admin, stopMs }: { readonly admin?: string; readonly stopMs?: number } = {},
+    { admin, stopMs, more = "" }: { readonly admin?: string; readonly stopMs?: number; readonly more?: string } = {},
   ): Promise<HostBench> {
     const directory = temporaryDirectory();
     const file = join(directory, "spoa-relay.yaml");
@@ -275,10 +284,8 @@ class HostBench {
       ([name, { shadow, rate = "unlimited", keys = "" }]) =>
         `  ${name}:\n    url: ${shadow.url.origin}\n    rate: ${rate}\n    ${keys}\n`,
     );
-    writeFileSync(
-      file,
-      `queue: embedded:./data\nhost: { admin: "${admin ?? `unix:${socket}`}" }\ntargets:\n${lines.join("")}`,
-    );
+    const section = lines.length > 0 ? `targets:\n${lines.join("")}` : "";
+    writeFileSync(file, `queue: embedded:./data\nhost: { admin: "${admin ?? `unix:${socket}`}" }\n${section}${more}`);
     const config = loadConfig(file, {});
     const log = new LogLines();
     const bench = new HostBench(config, socket, log, await startHost(config, log.log, stopMs));

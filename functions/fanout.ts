@@ -11,6 +11,7 @@ import { type Share, shareOf } from "../relay/share.ts";
 import { captureKey, type Fate, type Ledger, type Settlement, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import type { CaptureSink, CaptureTurn, CaptureVerdict } from "./capture-sink.ts";
+import type { MetricLine } from "./metric-line.ts";
 import { StatePatience } from "./state-patience.ts";
 import { parseUncaptured, toUncaptured, type Uncaptured } from "./uncaptured.ts";
 
@@ -25,6 +26,7 @@ export interface FanOutDeps {
   readonly ledger: Ledger;
   /** By the name of the target: counts what its queue does not get. */
   readonly figures?: ReadonlyMap<string, FigureBook>;
+  readonly metrics?: Pick<MetricLine, "count">;
   readonly log: Logger;
 }
 
@@ -58,7 +60,7 @@ async function fanOut(
   delivery: Delivery,
   invocation: Required<Invocation>,
 ): Promise<Handled> {
-  const { targets, queueOf, ingress, deadLetters, ledger, figures, log } = deps;
+  const { targets, queueOf, ingress, deadLetters, ledger, figures, metrics, log } = deps;
   const pack = readMessage(delivery);
   if (pack instanceof DecodeError) {
     log.error({ event: "poison", message: delivery.messageId, reason: pack.message }, "a pack cannot be decoded");
@@ -96,6 +98,8 @@ async function fanOut(
     await patience.run(invocation, () =>
       ledger.recordFanOut({ pack: id, agent, sequence, requests: pack.requests.length, targets: settlements }),
     );
+    metrics?.count("packs", 1);
+    countCaptured(deps, verdicts);
     for (const { name, share } of delivered) {
       for (const fate of share.settlement.values()) figures?.get(name)?.count(fate);
     }
@@ -125,12 +129,19 @@ async function captureAgain(
       if (kept) await deps.ledger.settle(captureKey(name), pack.id, settlement);
     }
   });
+  countCaptured(deps, verdicts);
   await sendUncaptured(deps, delivery, pack, verdicts, tries + 1);
   return "done";
 }
 
 async function capture(turns: Turns, pack: Pack): Promise<ReadonlyMap<string, CaptureVerdict>> {
   return new Map(await Promise.all(Array.from(turns, async ([name, turn]) => [name, await turn.bring(pack)] as const)));
+}
+
+function countCaptured({ metrics }: FanOutDeps, verdicts: ReadonlyMap<string, CaptureVerdict>): void {
+  for (const { settlement } of verdicts.values()) {
+    metrics?.count("captured", [...settlement.values()].filter((fate) => fate === "captured").length);
+  }
 }
 
 /** What becomes of requests that waited for a capture that is not configured any more. */

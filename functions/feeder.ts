@@ -7,6 +7,7 @@ import { type Logger, Throttle } from "../relay/log.ts";
 import type { QueueSender } from "../relay/queue/port.ts";
 import type { Jobs, Ledger, LedgerFigures, VersionedJob } from "../relay/state/port.ts";
 import { JobFeed } from "./job-feed.ts";
+import type { MetricLine } from "./metric-line.ts";
 
 export interface FeederOptions {
   readonly jobs: Jobs;
@@ -25,6 +26,7 @@ export interface FeederOptions {
   readonly maxWaiting: number;
   /** How often it is looked for jobs while there are none; each second where nothing is said. */
   readonly idleMs?: number;
+  readonly metrics?: Pick<MetricLine, "count">;
   readonly log: Logger;
   /** Milliseconds since 1970. */
   readonly now?: () => number;

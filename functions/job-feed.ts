@@ -10,7 +10,10 @@ import { matches } from "../relay/when.ts";
 import type { FeederOptions } from "./feeder.ts";
 
 export interface JobFeedOptions
-  extends Pick<FeederOptions, "jobs" | "ledger" | "lookAheadMs" | "leadMs" | "leaseMs" | "maxWaiting" | "log"> {
+  extends Pick<
+    FeederOptions,
+    "jobs" | "ledger" | "lookAheadMs" | "leadMs" | "leaseMs" | "maxWaiting" | "metrics" | "log"
+  > {
   readonly owner: string;
   readonly now: () => number;
   readonly live: LiveTarget;
@@ -139,7 +142,7 @@ export class JobFeed {
   }
 
   async #send(batch: readonly PackStep[], after: Checkpoint): Promise<void> {
-    const { queue, ledger, log, now, leadMs } = this.#options;
+    const { queue, ledger, metrics, log, now, leadMs } = this.#options;
     const job = this.#job as Job;
     if (batch.length > 0) {
       const messages = batch.map(({ pack, offsetMs }) => {
@@ -156,6 +159,7 @@ export class JobFeed {
           if (refused) log.error({ event: "too-big", job: job.id, reason: refused.message }, "a request is skipped");
           const fates = new Map<number, Fate>(refused ? requests.map(({ index }) => [index, "skipped"]) : []);
           const targets = new Map([[jobKey(job.id), fates]]);
+          if (!refused) metrics?.count("jobRequests", requests.length);
           return ledger.recordFanOut({ pack: id, agent, sequence, requests: requests.length, targets });
         }),
       );

@@ -9,7 +9,7 @@ import { type Environment, openLambdaPlace } from "./lambda-place.ts";
 
 /** The fan-out in Lambda, for the event source mapping of the ingress queue. Throws as `openLambdaPlace`. */
 export async function openFanOut(env: Environment): Promise<LambdaHandler> {
-  const { config, stores, targets, log } = await openLambdaPlace(env, readEnvironment("fanout", env).config);
+  const { config, stores, targets, metrics, log } = await openLambdaPlace(env, readEnvironment("fanout", env).config);
   const figures = new Map(targets.map(({ config: { name } }) => [name, new FigureBook(name, stores.state)]));
   const app = createFanOut({
     targets,
@@ -19,11 +19,13 @@ export async function openFanOut(env: Environment): Promise<LambdaHandler> {
     deadLetters: stores.ingress.deadLetters,
     ledger: stores.state,
     figures,
+    metrics,
     log,
   });
   const fetch = async (request: Request, invocation: Invocation): Promise<Response> => {
     const response = await app.fetch(request, invocation);
     await Promise.all(Array.from(figures.values(), (book) => book.flush()));
+    metrics.write();
     return response;
   };
   return toLambdaHandler({ fetch }, { log, queue: stores.ingress.queue });

@@ -4,7 +4,9 @@ import { ConfigError } from "../relay/config-text.ts";
 import { configFileName } from "../relay/function-environment.ts";
 import { LiveTarget } from "../relay/live-target.ts";
 import { createLogger, type Logger } from "../relay/log.ts";
+import { queuePlaceOf } from "../relay/queue/sqs-url.ts";
 import { openStores, type Stores } from "../relay/stores.ts";
+import { MetricLine } from "./metric-line.ts";
 
 /** What a function in Lambda finds around it: opened when its process starts, and used by all its invocations. */
 export interface LambdaPlace {
@@ -12,6 +14,7 @@ export interface LambdaPlace {
   readonly stores: Stores;
   /** In the order of the configuration. */
   readonly targets: readonly LiveTarget[];
+  readonly metrics: MetricLine;
   readonly log: Logger;
 }
 
@@ -24,12 +27,15 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export async function openLambdaPlace(env: Environment, given: string | undefined): Promise<LambdaPlace> {
   const file = given ?? join(env.LAMBDA_TASK_ROOT ?? import.meta.dirname, configFileName);
   const config = loadConfig(file, env);
-  if (!config.aws) {
+  const { aws, ingress } = config;
+  if (!aws || ingress.kind !== "sqs") {
     throw new ConfigError([
       `${file}: state: is missing; functions in Lambda share theirs, as in state: dynamodb:TABLE`,
     ]);
   }
   const stores = await openStores(config);
   const targets = config.targets.map((target) => new LiveTarget(target, stores.state));
-  return { config, stores, targets, log: createLogger(config.log) };
+  const log = createLogger(config.log);
+  const { name } = queuePlaceOf(new URL(ingress.url));
+  return { config, stores, targets, metrics: new MetricLine(name, log), log };
 }

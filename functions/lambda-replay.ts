@@ -22,7 +22,7 @@ const freshMs = 500;
  */
 export async function openReplay(env: Environment): Promise<LambdaHandler> {
   const settings = readEnvironment("replay", env);
-  const { config, stores, targets, log } = await openLambdaPlace(env, settings.config);
+  const { config, stores, targets, metrics, log } = await openLambdaPlace(env, settings.config);
   assertReplayable(config);
   const live = targets.find((target) => target.config.name === settings.target);
   if (!live) {
@@ -34,12 +34,12 @@ export async function openReplay(env: Environment): Promise<LambdaHandler> {
   const { queue, deadLetters } = stores.targets.get(name) as OpenQueue;
   const direct = stores.targets.get(name) === stores.ingress;
   const pacer = new Pacer(name, live, stores.state);
-  const figures = new FigureBook(name, stores.state);
+  const figures = new FigureBook(name, metrics.over(stores.state));
   const credentials = TargetCredentials.of(live.config, log);
   const connect = () => {
     const transport = new Transport(live.config);
     const lane = createLane({ live, transport, pacer, figures, credentials });
-    const app = createReplay({ lane, queue, deadLetters, ledger: stores.state, direct, log });
+    const app = createReplay({ lane, queue, deadLetters, ledger: stores.state, direct, metrics, log });
     return { app, transport };
   };
   let connected = connect();
@@ -52,6 +52,7 @@ export async function openReplay(env: Environment): Promise<LambdaHandler> {
     try {
       return await connected.app.fetch(request, invocation);
     } finally {
+      metrics.write();
       idleSinceMs = Date.now();
     }
   };

@@ -1,11 +1,13 @@
 import { readEnvironment } from "../relay/function-environment.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";
+import type { Invocation } from "./batch.ts";
 import { CaptureUpkeep } from "./capture-upkeep.ts";
 import { EventSourceMappings, parseMappings } from "./event-source-mapping.ts";
 import { Feeder } from "./feeder.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
 import { type Environment, openLambdaPlace } from "./lambda-place.ts";
 import { createSchedule } from "./schedule.ts";
+import { measureState } from "./state-metrics.ts";
 
 // It is called each minute: one call may fail before anything is late.
 const feedAheadMs = 120_000;
@@ -19,7 +21,7 @@ const feedMaxWaiting = 500_000;
  */
 export async function openSchedule(env: Environment): Promise<LambdaHandler> {
   const settings = readEnvironment("schedule", env);
-  const { config, stores, targets: live, log } = await openLambdaPlace(env, settings.config);
+  const { config, stores, targets: live, metrics, log } = await openLambdaPlace(env, settings.config);
   const { targets } = config;
   const { state } = stores;
   const feeder = new Feeder({
@@ -32,6 +34,7 @@ export async function openSchedule(env: Environment): Promise<LambdaHandler> {
     leadMs: feedLeadMs,
     leaseMs: feedLeaseMs,
     maxWaiting: feedMaxWaiting,
+    metrics,
     log,
   });
   const upkeep = new CaptureUpkeep({ captures: config.captures, archives: stores.archives, log });
@@ -43,7 +46,15 @@ export async function openSchedule(env: Environment): Promise<LambdaHandler> {
     fold: async () => state.fold?.(),
     feed: (signal) => feeder.run(signal),
     upkeep: () => upkeep.run(),
+    measure: () => measureState({ targets, state, metrics }),
     log,
   });
-  return toLambdaHandler(app, { log });
+  const fetch = async (request: Request, invocation: Invocation): Promise<Response> => {
+    try {
+      return await app.fetch(request, invocation);
+    } finally {
+      metrics.write();
+    }
+  };
+  return toLambdaHandler({ fetch }, { log });
 }

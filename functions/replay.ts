@@ -16,6 +16,7 @@ import { shareOf } from "../relay/share.ts";
 import { type Fate, type Jobs, type Ledger, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import { FateNotes } from "./fate-notes.ts";
+import type { MetricLine } from "./metric-line.ts";
 import { StatePatience } from "./state-patience.ts";
 
 export interface ReplayDeps {
@@ -26,6 +27,7 @@ export interface ReplayDeps {
   readonly ledger: Ledger & Pick<Jobs, "readJob">;
   /** Whether the packs come straight from the agents, so that no fan-out has noted them and taken the target's sample. */
   readonly direct?: boolean;
+  readonly metrics?: Pick<MetricLine, "count">;
   readonly log: Logger;
 }
 
@@ -119,7 +121,7 @@ class PackRun {
 
   /** The requests that have no fate yet. After a crash a pack comes again, and what has a fate is not sent a second time. */
   async #open(pack: MessagePack): Promise<readonly PackedRequest[]> {
-    const { lane, ledger, direct } = this.#deps;
+    const { lane, ledger, direct, metrics } = this.#deps;
     if (!direct || pack.job) {
       const settled = await ledger.settled(this.#keyOf(pack), pack.id);
       return pack.requests.filter(({ index }) => !settled.has(index));
@@ -129,6 +131,7 @@ class PackRun {
     const { id, agent, sequence } = pack;
     const targets = new Map([[this.#target, settlement]]);
     await ledger.recordFanOut({ pack: id, agent, sequence, requests: pack.requests.length, targets });
+    metrics?.count("packs", 1);
     const settled = await ledger.settled(this.#target, id);
     // Of a pack that comes again the ledger keeps the first sample: what a smaller one leaves out now needs its fate, too.
     const leftOut = new Map([...settlement].filter(([index]) => !settled.has(index)));

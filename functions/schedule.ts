@@ -19,6 +19,8 @@ export interface ScheduleDeps {
   readonly upkeep?: () => Promise<unknown>;
   /** Puts the packs of replay jobs into their queues that are due soon. */
   readonly feed?: (signal: AbortSignal) => Promise<unknown>;
+  /** Counts what can be told each minute only. */
+  readonly measure?: () => Promise<unknown>;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   readonly log: Logger;
@@ -30,7 +32,7 @@ export interface ScheduleDeps {
  * Answers 500 where any of this failed; the rest is done all the same.
  */
 export function createSchedule(deps: ScheduleDeps): Hono<{ Bindings: Invocation }> {
-  const { targets, mappings, fold, upkeep, feed, log } = deps;
+  const { targets, mappings, fold, upkeep, feed, measure, log } = deps;
   const app = new Hono<{ Bindings: Invocation }>();
   app.post("/", async (context) => {
     const work = targets.flatMap((target) => {
@@ -41,6 +43,7 @@ export function createSchedule(deps: ScheduleDeps): Hono<{ Bindings: Invocation 
     const { signal = new AbortController().signal } = context.env ?? {};
     if (feed) work.push({ what: "replay jobs", done: feed(signal).then(() => {}) });
     if (upkeep) work.push({ what: "captures", done: upkeep().then(() => {}) });
+    if (measure) work.push({ what: "metrics", done: measure().then(() => {}) });
     const results = await Promise.allSettled(work.map(({ done }) => done));
     const failed = work.filter((_, i) => results[i].status === "rejected").map(({ what }) => what);
     for (const [i, result] of results.entries()) {

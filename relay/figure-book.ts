@@ -11,12 +11,12 @@ const maxCountersAtOnce = 200;
 /** Collects the figures of one target in one process, and adds them to those of all when it is told to. */
 export class FigureBook {
   readonly #target: string;
-  readonly #figures: Figures;
+  readonly #figures: Pick<Figures, "addFigures">;
   readonly #now: () => number;
   readonly #minutes = new Map<number, Map<string, number>>();
 
   /** @param now milliseconds since 1970 */
-  constructor(target: string, figures: Figures, now: () => number = Date.now) {
+  constructor(target: string, figures: Pick<Figures, "addFigures">, now: () => number = Date.now) {
     this.#target = target;
     this.#figures = figures;
     this.#now = now;

@@ -4,7 +4,7 @@
  * hours in which there was something to count: a 0 is not written.
  */
 export const functionMetrics = {
-  /** Packs that the fan-out took. */
+  /** Packs that were taken from the ingress queue; by the replay where that reads it itself. */
   packs: { name: "Packs", unit: "Count", by: "relay", from: "fanout" },
   /** Requests that were put into a capture. */
   captured: { name: "Captured", unit: "Count", by: "relay", from: "fanout" },
@@ -30,7 +30,10 @@ export const functionMetrics = {
   jobRequests: { name: "JobRequests", unit: "Count", by: "relay", from: "schedule" },
 } as const satisfies Readonly<Record<string, FunctionMetric>>;
 
-export type MetricId = keyof typeof functionMetrics;
+type All = typeof functionMetrics;
+export type MetricId = keyof All;
+export type TargetMetricId = { [Id in MetricId]: All[Id]["by"] extends "target" ? Id : never }[MetricId];
+export type RelayMetricId = Exclude<MetricId, TargetMetricId>;
 
 interface FunctionMetric {
   readonly name: string;

@@ -64,6 +64,14 @@ export function percentiles(
   });
 }
 
+/** How many times of a series were counted. */
+export function timesCounted(counts: ReadonlyMap<string, number>, of: TimeSeries): number {
+  const { indexes } = series[of];
+  let total = 0;
+  for (const [name, count] of counts) if (indexes.has(name)) total += count;
+  return total;
+}
+
 function indexOf(ms: number): number {
   return Math.ceil(Math.log(ms / leastMs) / Math.log(growth));
 }

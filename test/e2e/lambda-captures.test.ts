@@ -10,6 +10,7 @@ import { readCapture } from "../support/captures.ts";
 import { spoaRelay } from "../support/command-line.ts";
 import { LambdaMapping } from "../support/lambda-mapping.ts";
 import { bundleFunctions, LambdaRig } from "../support/lambda-rig.ts";
+import { toCloudWatch } from "../support/metric-lines.ts";
 import { packMessage, requests } from "../support/packs.ts";
 import { ShadowServer } from "../support/shadow-server.ts";
 import { until } from "../support/until.ts";
@@ -104,6 +105,7 @@ describe("captures in Lambda", () => {
 
     expect(started).toMatchObject({ code: 0 });
     expect(fates["answered.2xx"]).toBe(30);
+    expect(toCloudWatch(schedule.metrics)).toEqual({ "spoa-relay/packs JobRequests": 30 });
     expect(new Set(shadow.received.map(({ headers }) => headers["x-mirror-id"])).size).toBe(30);
     expect(shadow.received).toHaveLength(30);
     const earlyMs = arrivedAtMs.map((atMs, i) => (job.anchor?.atMs ?? Number.NaN) + i * 20 - atMs);

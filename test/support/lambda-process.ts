@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { type EmbeddedMetrics, isEmbeddedMetrics } from "./metric-lines.ts";
 
 type Reply = "ready" | { readonly answer?: unknown; readonly error?: string };
 
@@ -9,8 +10,9 @@ const runtime = fileURLToPath(new URL("lambda-runtime.ts", import.meta.url));
 
 /** A function as Lambda runs it: its bundle in a process of its own, one event at a time, killed when its time is over. */
 export class LambdaProcess {
-  /** What the function has logged. */
+  /** What the function has logged, without metrics. */
   readonly logs: Record<string, unknown>[] = [];
+  readonly metrics: EmbeddedMetrics[] = [];
   readonly #child: ChildProcess;
   readonly #exited: Promise<unknown>;
   #errors = "";
@@ -30,7 +32,10 @@ export class LambdaProcess {
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       const lines = (rest + text).split("\n");
       rest = lines.pop() ?? "";
-      this.logs.push(...lines.map((line) => JSON.parse(line)));
+      for (const line of lines.map((text) => JSON.parse(text))) {
+        if (isEmbeddedMetrics(line)) this.metrics.push(line);
+        else this.logs.push(line);
+      }
     });
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#errors += text;

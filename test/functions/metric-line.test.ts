@@ -1,0 +1,179 @@
+import { describe, expect, it } from "vitest";
+import { MetricLine } from "../../functions/metric-line.ts";
+import { FigureBook } from "../../relay/figure-book.ts";
+import { createLogger } from "../../relay/log.ts";
+import { StateError } from "../../relay/state/port.ts";
+import { openState } from "../support/lanes.ts";
+import { LogLines } from "../support/log-lines.ts";
+import { toCloudWatch } from "../support/metric-lines.ts";
+
+const times = { totalMs: 5, firstByteMs: 4 };
+
+describe("MetricLine", () => {
+  it("writes all that was counted at a target as one line, in the embedded metric format", () => {
+    const { metrics, lines } = open();
+    metrics.countAt("a", "answered2xx", 7);
+    metrics.countAt("a", "answered2xx", 2);
+    metrics.countAt("a", "skipped", 1);
+
+    metrics.write();
+
+    expect(lines).toEqual([
+      {
+        level: "info",
+        time: expect.any(String),
+        event: "metrics",
+        _aws: {
+          Timestamp: 1_700_000_000_000,
+          CloudWatchMetrics: [
+            {
+              Namespace: "spoa-relay/packs",
+              Dimensions: [["Target"]],
+              Metrics: [
+                { Name: "Answered2xx", Unit: "Count" },
+                { Name: "Skipped", Unit: "Count" },
+              ],
+            },
+          ],
+        },
+        Target: "a",
+        Answered2xx: 9,
+        Skipped: 1,
+        msg: "",
+      },
+    ]);
+  });
+
+  it("has what is no target's in the same line, without a dimension", () => {
+    const { metrics, lines } = open();
+    metrics.countAt("a", "answered2xx", 7);
+    metrics.count("packs", 3);
+
+    metrics.write();
+
+    expect(lines).toHaveLength(1);
+    expect(toCloudWatch(lines)).toEqual({
+      "spoa-relay/packs Answered2xx {Target=a}": 7,
+      "spoa-relay/packs Packs": 3,
+    });
+  });
+
+  it("has a line for each target, and what is no target's once", () => {
+    const { metrics, lines } = open();
+    metrics.countAt("a", "breakerOpen", 1);
+    metrics.countAt("b", "breakerOpen", 1);
+    metrics.count("missingPacks", 4);
+
+    metrics.write();
+
+    expect(lines).toHaveLength(2);
+    expect(toCloudWatch(lines)).toEqual({
+      "spoa-relay/packs BreakerOpen {Target=a}": 1,
+      "spoa-relay/packs BreakerOpen {Target=b}": 1,
+      "spoa-relay/packs MissingPacks": 4,
+    });
+  });
+
+  it("writes nothing twice, and nothing that is 0: a metric costs by the hour in which it has a value", () => {
+    const { metrics, lines } = open();
+    metrics.count("packs", 3);
+    metrics.count("captured", 0);
+    metrics.countAt("a", "skipped", 0);
+
+    metrics.write();
+    metrics.write();
+
+    expect(lines).toHaveLength(1);
+    expect(toCloudWatch(lines)).toEqual({ "spoa-relay/packs Packs": 3 });
+  });
+
+  it("is written whatever level the log has", () => {
+    const lines: unknown[] = [];
+    const log = createLogger("error", { write: (line) => lines.push(JSON.parse(line)) });
+    const metrics = new MetricLine("packs", log);
+    metrics.count("packs", 3);
+
+    metrics.write();
+    log.info("of no matter");
+
+    expect(lines).toHaveLength(1);
+  });
+});
+
+describe("MetricLine: figures", () => {
+  it("count as metrics when they have been added, and those that are no metric do not", async () => {
+    const { metrics, lines } = open();
+    const state = openState();
+    const book = new FigureBook("a", metrics.over(state), () => 1_700_000_000_000);
+    book.count("answered.5xx", 4);
+    book.count("timedOut", 2);
+    book.count("undelivered", 1);
+    book.count("expired", 3);
+    book.count("skipped", 2);
+    book.count("deadLettered", 1);
+    book.count("filtered", 9);
+
+    await book.flush();
+    metrics.write();
+
+    expect(toCloudWatch(lines)).toEqual({
+      "spoa-relay/packs Answered5xx {Target=a}": 4,
+      "spoa-relay/packs Undelivered {Target=a}": 3,
+      "spoa-relay/packs Skipped {Target=a}": 5,
+      "spoa-relay/packs DeadLettered {Target=a}": 1,
+    });
+    expect(await state.readFigures("a", 0, Number.MAX_SAFE_INTEGER)).toHaveLength(1);
+  });
+
+  it("have the ages of requests, and not more of them than a line can take", async () => {
+    const { metrics, lines } = open();
+    const book = new FigureBook("a", metrics.over(openState()));
+    for (let i = 0; i < 90; i++) book.countAnswer(200, times);
+    for (let i = 0; i < 10; i++) book.countAnswer(60_000, times);
+
+    await book.flush();
+    metrics.write();
+
+    const ages = toCloudWatch(lines)["spoa-relay/packs AgeAtDelivery {Target=a}"] as number[];
+    expect(ages).toHaveLength(20);
+    expect(ages.filter((ms) => ms > 190 && ms < 210)).toHaveLength(18);
+    expect(ages.filter((ms) => ms > 57_000 && ms < 63_000)).toHaveLength(2);
+  });
+
+  it("have one age of one request", async () => {
+    const { metrics, lines } = open();
+    const book = new FigureBook("a", metrics.over(openState()));
+    book.countAnswer(200, times);
+
+    await book.flush();
+    metrics.write();
+
+    expect(toCloudWatch(lines)["spoa-relay/packs AgeAtDelivery {Target=a}"]).toHaveLength(1);
+  });
+
+  it("count later where the state does not take them now", async () => {
+    const { metrics, lines } = open();
+    const state = openState();
+    let away = true;
+    const addFigures: typeof state.addFigures = async (...figures) => {
+      if (away) throw new StateError("away");
+      await state.addFigures(...figures);
+    };
+    const book = new FigureBook("a", metrics.over({ addFigures }));
+    book.count("answered.2xx", 4);
+
+    await book.flush();
+    metrics.write();
+    expect(lines).toEqual([]);
+    away = false;
+    await book.flush();
+    metrics.write();
+
+    expect(toCloudWatch(lines)).toEqual({ "spoa-relay/packs Answered2xx {Target=a}": 4 });
+  });
+});
+
+function open() {
+  const { log, lines } = new LogLines();
+  return { metrics: new MetricLine("packs", log, () => 1_700_000_000_000), lines };
+}

@@ -88,6 +88,17 @@ export function createHostMetrics(readStats: () => Promise<HostStats>): Registry
     ["capture", "fate"],
   );
   metrics.gauge(
+    "capture_waiting_requests",
+    "Requests that wait in the ingress queue until the archive of their capture is back",
+    from(({ captures = {} }) =>
+      byLabel(
+        "capture",
+        Object.entries(captures).map(([name, { enqueued, fates: settled }]) => [name, enqueued - sumOf(settled)]),
+      ),
+    ),
+    ["capture"],
+  );
+  metrics.gauge(
     "target_waiting_packs",
     "Packs that wait for the target",
     ofTargets(({ messages }) => messages),
@@ -180,6 +191,10 @@ function capturedRequests({ captures = {} }: HostStats): readonly Sample[] {
     { labels: { capture, fate: "sampled_out" }, value: fates.sampledOut },
     { labels: { capture, fate: "skipped" }, value: fates.skipped },
   ]);
+}
+
+function sumOf(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
 }
 
 // All runs of an agent together: with a series each, every restart would leave one behind for ever.

@@ -45,6 +45,7 @@ const fate = (name: string) => host("spoa_relay_target_requests_total", `,target
 const deadLetters = host("spoa_relay_target_dead_letter_packs", ',target="staging"');
 const held = host("spoa_relay_target_held", ',target="staging"');
 const breaker = host("spoa_relay_target_breaker_open", ',target="staging"');
+const captureWaiting = host("spoa_relay_capture_waiting_requests", ',capture="all"');
 const missing = host("spoa_relay_missing_packs", ',agent="edge"');
 
 const oneEach7Minutes = Array.from({ length: 61 }, (_, minute) => Math.floor(minute / 7)).join(" ");
@@ -165,6 +166,14 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
     firing: { "it stays open": { [breaker]: "0x40 1x20" } },
     quiet: { "it was open for a moment": { [breaker]: "0x55 1x2 0x3" }, "it is closed": { [breaker]: "0x60" } },
   },
+  SpoaRelayCaptureWaiting: {
+    firing: { "its archive is away": { [captureWaiting]: "0x30 0+90x30" } },
+    over: { "the archive is back": { [captureWaiting]: "900x40 300 0x19" } },
+    quiet: {
+      "nothing waits": { [captureWaiting]: "0x60" },
+      "a batch had to wait": { [captureWaiting]: "0x50 90x4 0x6" },
+    },
+  },
   SpoaRelayPacksMissing: {
     firing: { "one was passed over": { [missing]: "0x40 1x20" } },
     quiet: {
@@ -225,7 +234,9 @@ describe("the README", () => {
     });
     expect(metrics.sort()).toEqual(metricNames().sort());
     const alerts = rules.map(({ alert }) => alert.replace(/^SpoaRelay/, "")).sort();
-    expect(named(/`((?:Agent|Host|Packs|Queue|Healthy|Ack|Event|Target|Dead|Undecodable)[A-Za-z]+)`/g)).toEqual(alerts);
+    expect(named(/`((?:Agent|Capture|Host|Packs|Queue|Healthy|Ack|Event|Target|Dead|Undecodable)[A-Za-z]+)`/g)).toEqual(
+      alerts,
+    );
   });
 });
 

@@ -89,6 +89,7 @@ describe("metrics of a host", () => {
     expect(text).toContain('spoa_relay_capture_enqueued_requests_total{capture="all"} 10\n');
     expect(text).toContain('spoa_relay_capture_requests_total{capture="all",fate="captured"} 7\n');
     expect(text).toContain('spoa_relay_capture_requests_total{capture="all",fate="filtered"} 2\n');
+    expect(text).toContain('spoa_relay_capture_waiting_requests{capture="all"} 1\n');
   });
 
   it("tell what replay jobs have fed, all of them together", async () => {

@@ -14,6 +14,7 @@ const target: TargetStats = {
   control: {},
   live: { ratePerSecond: 200, concurrency: 64, sample: 1, paceFactor: 1 },
 };
+const noFates = Object.fromEntries(fates.map((fate) => [fate, 0])) as TargetStats["fates"];
 const stats: HostStats = {
   ingress: { messages: 5, waiting: 700, deadLettered: 2, deadMessages: 1, expired: 4 },
   agents: [
@@ -83,8 +84,9 @@ describe("metrics of a host", () => {
   });
 
   it("tell what captures keep", async () => {
-    const fates = { ...target.fates, captured: 7, filtered: 2 };
-    const { text } = await answer(async () => ({ ...stats, captures: { all: { enqueued: 10, fates } } }), "/metrics");
+    const ofCapture = { ...noFates, captured: 7, filtered: 2 };
+    const captures = { all: { enqueued: 10, fates: ofCapture } };
+    const { text } = await answer(async () => ({ ...stats, captures }), "/metrics");
 
     expect(text).toContain('spoa_relay_capture_enqueued_requests_total{capture="all"} 10\n');
     expect(text).toContain('spoa_relay_capture_requests_total{capture="all",fate="captured"} 7\n');

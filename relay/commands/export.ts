@@ -42,12 +42,20 @@ Examples: spoa-relay export shop --format goreplay --from -1h -o shop.gor
     .action(async (name: string, flags: ExportFlags, command: Command) => {
       const range = toRange(flags, command);
       await withCapture(flags.config, name, command, async (archive) => {
+        let missing: Failure | undefined;
         const requests = (async function* () {
-          for await (const { request } of readMatching(archive, name, range, flags.where)) {
-            yield flags.target ? addressTo(request, flags.target) : request;
+          try {
+            for await (const { request } of readMatching(archive, name, range, flags.where)) {
+              yield flags.target ? addressTo(request, flags.target) : request;
+            }
+          } catch (error) {
+            // Told afterwards: what can be read is a whole file.
+            if (!(error instanceof Failure)) throw error;
+            missing = error;
           }
         })();
         await exportTo(requests, flags);
+        if (missing) throw missing;
       });
     });
 }

@@ -30,7 +30,7 @@ export function addImport(program: Command): void {
       `
 Examples: spoa-relay import shop friday.gor.gz
           spoa-relay import shop access.log.2.gz access.log.1 access.log --base-time 2026-11-20T18:00:00+01:00
-The same files again add nothing.`,
+A file again adds nothing.`,
     )
     .action(async (name: string, files: readonly string[], flags: ImportFlags, command: Command) => {
       const capture = findCapture(flags.config, name, command);
@@ -80,8 +80,13 @@ class Importer {
   }
 
   async run(files: readonly string[]): Promise<void> {
-    for (const file of files) await this.#read(file);
-    await this.#write();
+    for (const file of files) {
+      // Packs of its own for each file: they are the same ones again, whatever other files come with it.
+      this.#sequence = 1;
+      this.#index = 0;
+      await this.#read(file);
+      await this.#write();
+    }
     this.#progress.clear();
     print(`${this.#stored} request(s) are in ${this.#capture}`);
     if (this.#tooOld > 0) {

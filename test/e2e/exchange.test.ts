@@ -1,0 +1,85 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { type CommandResult, spoaRelay } from "../support/command-line.ts";
+import { configFile } from "../support/lambda-config.ts";
+
+describe("an export of a capture with a broken object", () => {
+  it.each(["har", "k6"])("is a whole %s file, in a pipe and on disk", async (format) => {
+    const shop = createShop();
+    for (const second of [0, 1, 2]) await shop.run("import", "shop", shop.goreplayFile(`${second}.gor`, [second]));
+    const reference = createShop();
+    for (const second of [0, 2]) {
+      await reference.run("import", "shop", reference.goreplayFile(`${second}.gor`, [second]));
+    }
+    const [, broken] = shop.objects();
+    writeFileSync(broken, readFileSync(broken).fill(0xff, 30));
+    const file = join(shop.directory, "exported");
+    const piped = await shop.run("export", "shop", "--format", format);
+    const written = await shop.run("export", "shop", "--format", format, "-o", file);
+    const { stdout: expected } = await reference.run("export", "shop", "--format", format);
+
+    for (const { code, stderr } of [piped, written]) {
+      expect(stderr).toContain("1 part(s) of the capture cannot be read: 1 request(s) are missing");
+      expect(code).toBe(1);
+    }
+    expect(piped.stdout).toBe(expected);
+    expect(readFileSync(file, "utf8")).toBe(expected);
+  });
+});
+
+describe("an import", () => {
+  it("adds of files that are there already nothing, whatever comes with them", async () => {
+    const shop = createShop();
+    const [first, second] = [shop.goreplayFile("1.gor", [0, 5]), shop.goreplayFile("2.gor", [3, 8])];
+    await shop.run("import", "shop", first);
+    await shop.run("import", "shop", second);
+    const { code } = await shop.run("import", "shop", second, first, first);
+
+    expect(code).toBe(0);
+    expect(await shop.paths()).toEqual(["/0", "/3", "/5", "/8"]);
+  });
+});
+
+interface Shop {
+  readonly directory: string;
+  run(...args: readonly string[]): Promise<CommandResult>;
+  /** Of the capture, in its order. */
+  objects(): readonly string[];
+  paths(): Promise<readonly string[]>;
+  /** A GoReplay file with a request at each of these seconds. */
+  goreplayFile(name: string, seconds: readonly number[]): string;
+}
+
+/** A capture `shop` of a directory, and nothing that runs. */
+function createShop(): Shop {
+  const config = configFile(
+    "queue: embedded:./data",
+    'targets: { a: { url: "http://127.0.0.1:1", rate: 1/s } }',
+    "captures: { shop: { store: ./kept } }",
+  );
+  const directory = dirname(config);
+  const run = (...args: readonly string[]) => spoaRelay(...args, "--config", config);
+  const startSeconds = Date.UTC(2026, 10, 20, 17) / 1_000;
+  return {
+    directory,
+    run,
+    objects: () =>
+      readdirSync(join(directory, "kept/shop"), { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map(({ parentPath, name }) => join(parentPath, name))
+        .sort(),
+    paths: async () => {
+      const { stdout } = await run("captures", "cat", "shop", "--format", "json");
+      return stdout.split("\n").flatMap((line) => (line === "" ? [] : [JSON.parse(line).path]));
+    },
+    goreplayFile: (name, seconds) => {
+      const records = seconds.map(
+        (second) =>
+          `1 ${second} ${startSeconds + second}000000000 0\nGET /${second} HTTP/1.1\r\nHost: a\r\n\r\n\n🐵🙈🙉\n`,
+      );
+      writeFileSync(join(directory, name), records.join(""));
+      return join(directory, name);
+    },
+  };
+}

@@ -5,6 +5,10 @@ import type { AgentConfig } from "../relay/config.ts";
 /** Of a request, as it is packed. */
 export const requestBytes = 1_225;
 const compression = 3;
+// A mapping waits two seconds for ten packs.
+const batchPacks = 10;
+const windowSeconds = 2;
+const billedBytes = 64 * 1024;
 
 /** Packs on their way into a queue, in the mean of a month. */
 export interface Flow {
@@ -36,4 +40,15 @@ export function toShare({ requestsPerSecond, packsPerSecond }: Flow, fraction: n
 /** Of so many requests in packs, on the way and in a capture. */
 export function packedBytes(requests: number): number {
   return (requests * requestBytes) / compression;
+}
+
+/** Invocations of a function that takes these packs. */
+export function batchesPerSecond({ packsPerSecond }: Flow): number {
+  return packsPerSecond / Math.min(batchPacks, Math.max(1, packsPerSecond * windowSeconds));
+}
+
+/** What SQS bills for sending them, and once more for receiving them. */
+export function billedUnits({ requestsPerSecond, packsPerSecond }: Flow): number {
+  if (packsPerSecond === 0) return 0;
+  return packsPerSecond * Math.max(1, packedBytes(requestsPerSecond / packsPerSecond) / billedBytes);
 }

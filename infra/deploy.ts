@@ -1,0 +1,82 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { resolve } from "node:path";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { loadConfig } from "../relay/config.ts";
+import { ConfigError } from "../relay/config-text.ts";
+import { parseRatePerSecond } from "../relay/units.ts";
+import { toEstimate } from "./estimate.ts";
+import { toLayout } from "./layout.ts";
+import { toEstimateText, toPlanText } from "./plan-text.ts";
+
+// `npm run deploy`: what would be made, in words and with what it costs, or `cdk deploy` of all stacks.
+
+interface Flags {
+  readonly config: string;
+  readonly dryRun?: boolean;
+  readonly rate: string;
+}
+
+const root = resolve(import.meta.dirname, "..");
+
+function createProgram(): Command {
+  return new Command("npm run deploy --")
+    .description(
+      "Makes on AWS what spoa-relay.yaml needs, or changes what is there. cdk asks before it widens permissions.",
+    )
+    .argument("[cdk...]", "goes to cdk deploy as it is")
+    .option("-c, --config <file>", "configuration", "spoa-relay.yaml")
+    .option("--dry-run", "print what would be made and what it costs in a month; needs no account")
+    .option("--rate <rate>", "requests of clients that are mirrored, in the mean, for --dry-run", assertRate, "100/s")
+    .allowUnknownOption()
+    .addHelpText(
+      "after",
+      `
+Examples:
+  npm run deploy -- --dry-run --rate 500/s
+  npm run deploy -- --config staging.yaml
+  npm run deploy -- --require-approval never --profile shadows`,
+    )
+    .exitOverride()
+    .action(async (rest: readonly string[], { config: file, dryRun, rate }: Flags) => {
+      const config = loadConfig(file, process.env);
+      const layout = toLayout(config);
+      if (!dryRun) {
+        process.exitCode = await deploy(config.file, rest);
+        return;
+      }
+      if (rest.length > 0) throw new ConfigError([`--dry-run runs no cdk: ${rest.join(" ")} would go nowhere`]);
+      const estimate = toEstimate(config, layout, parseRatePerSecond(rate) ?? 0);
+      const parts = [`${file} makes:`, toPlanText(config, layout), toEstimateText(estimate, layout, rate)];
+      process.stdout.write(`${parts.join("\n\n")}\n\nNothing has been made. To make it: npm run deploy\n`);
+    });
+}
+
+/** Resolves with the exit code of cdk. */
+async function deploy(configFile: string, args: readonly string[]): Promise<number> {
+  const cdk = ["deploy", "--all", "-c", `config=${configFile}`, ...args];
+  const child = spawn(resolve(root, "node_modules/.bin/cdk"), cdk, { cwd: root, stdio: "inherit" });
+  const [code] = (await once(child, "exit")) as [number | null];
+  return code ?? 1;
+}
+
+function assertRate(text: string): string {
+  const perSecond = parseRatePerSecond(text);
+  if (perSecond === undefined || perSecond === Number.POSITIVE_INFINITY) {
+    throw new InvalidArgumentError("Use a rate such as 500/s, 30/min or 10/h.");
+  }
+  return text;
+}
+
+try {
+  await createProgram().parseAsync();
+} catch (error) {
+  // commander has printed what is wrong.
+  if (!(error instanceof CommanderError)) process.stderr.write(`${(error as Error).message}\n`);
+  process.exitCode =
+    error instanceof CommanderError && error.exitCode === 0
+      ? 0
+      : error instanceof ConfigError || error instanceof CommanderError
+        ? 2
+        : 1;
+}

@@ -1,0 +1,207 @@
+import type { Config } from "../relay/config.ts";
+import { functionMetrics } from "../relay/function-metrics.ts";
+import { count, usd } from "./amount.ts";
+import { type Feed, toFeed, toFeedUnits, toUnits } from "./feed.ts";
+import type { FunctionLayout } from "./function-layout.ts";
+import type { Layout } from "./layout.ts";
+import { prices } from "./prices.ts";
+import { batchesPerSecond, billedUnits, type Flow, packedBytes, requestBytes, toFlow, toShare } from "./traffic.ts";
+
+/** What a month costs, and what does not fit. */
+export interface Estimate {
+  readonly lines: readonly CostLine[];
+  readonly totalUsd: number;
+  /** Requests of clients that are mirrored in a month. */
+  readonly requests: number;
+  /** What is not in the sum, or will not work. */
+  readonly notes: readonly string[];
+}
+
+export interface CostLine {
+  readonly what: string;
+  /** How much of it there is. */
+  readonly amount: string;
+  readonly usd: number;
+}
+
+/** 730 hours, as AWS counts. */
+export const monthSeconds = 730 * 3_600;
+const minutesAMonth = monthSeconds / 60;
+const gb = 1e9;
+
+// Of a queue that Lambda reads: five long polls of 20 s at a time, whatever is in it.
+const pollsAMonth = 900 * 730;
+const writeBytes = 1_000;
+// What rates, ledger and pack numbers of a month take, at most.
+const tableGb = 1;
+// Of an invocation, beside what is sent: calls to the table, to queues of another region, and a cold start now and then.
+const overheadSeconds = 0.2;
+const fanOutSecondsAPack = 0.01;
+const answerSeconds = 0.05;
+const cpuSecondsARequest = 0.001;
+const scheduleSeconds = 1;
+const mergeSeconds = 5;
+const logBytesAnInvocation = 1_500;
+
+/**
+ * What a configuration costs in a month in which so many requests a second are mirrored around the clock, at `prices`. A
+ * target's `when` is not known to match less than everything: it is an upper bound there.
+ */
+export function toEstimate(config: Config, layout: Layout, ratePerSecond: number): Estimate {
+  const ingress = toFlow(ratePerSecond, config.agent);
+  const feeds = config.targets.map((target) => toFeed(target, layout, ingress));
+  const functions = layout.stacks.flatMap((stack) => stack.functions);
+  const fanOut = functions.find(({ kind }) => kind === "fanout");
+  const lines = [
+    toQueueLine(feeds, ingress, fanOut !== undefined),
+    ...(fanOut ? [toFanOutLine(fanOut, ingress)] : []),
+    ...feeds.map(toReplayLine),
+    toScheduleLine(config, layout),
+    toTableLine(config, feeds, ingress),
+    ...config.captures.map((capture) => toCaptureLine(capture, toShare(ingress, capture.sample.fraction))),
+    toRegionsLine(feeds, layout, config, ingress),
+    toLogLine(feeds, ingress, fanOut !== undefined),
+    toMetricLine(feeds),
+    ...toKeyLines(config, layout),
+  ].filter(({ usd }) => usd > 0);
+  return {
+    lines,
+    totalUsd: lines.reduce((sum, { usd }) => sum + usd, 0),
+    requests: ingress.requestsPerSecond * monthSeconds,
+    notes: [...feeds.flatMap(toRateNote), ...(feeds.length > 0 ? [toInternetNote(feeds)] : [])],
+  };
+}
+
+function toQueueLine(feeds: readonly Feed[], ingress: Flow, fansOut: boolean): CostLine {
+  const flows = [ingress, ...(fansOut ? feeds.map(({ flow }) => flow) : [])];
+  const requests = flows.reduce(
+    (sum, flow) => sum + (2 * billedUnits(flow) + batchesPerSecond(flow)) * monthSeconds + pollsAMonth,
+    0,
+  );
+  return { what: "SQS", amount: `${count(requests)} requests`, usd: requests * prices.sqsRequest };
+}
+
+function toFanOutLine(fanOut: FunctionLayout, ingress: Flow): CostLine {
+  const batches = batchesPerSecond(ingress);
+  return toLambdaLine(
+    "Lambda, fan-out",
+    fanOut,
+    batches,
+    batches * overheadSeconds + ingress.packsPerSecond * fanOutSecondsAPack,
+  );
+}
+
+function toReplayLine({ target, replay, flow, sentPerSecond }: Feed): CostLine {
+  const { ratePerSecond, concurrency } = target;
+  const batches = batchesPerSecond(flow);
+  // Waiting for slots is billed, too: one function sends no faster than the rate.
+  const secondsEach = Math.max(1 / ratePerSecond, answerSeconds / concurrency, cpuSecondsARequest);
+  const busy = batches * overheadSeconds + sentPerSecond * secondsEach;
+  const most = replay.reads?.maxConcurrency ?? 1;
+  // What comes faster than it may leave keeps all of them waiting for slots, all of the time.
+  const overrun = flow.requestsPerSecond > ratePerSecond;
+  return toLambdaLine(`Lambda, replay to ${target.name}`, replay, batches, overrun ? most : Math.min(most, busy));
+}
+
+function toScheduleLine({ captures }: Config, { stacks }: Layout): CostLine {
+  const schedule = stacks.flatMap(({ functions }) => functions).find(({ kind }) => kind === "schedule");
+  const { memoryMb = 0 } = schedule ?? {};
+  const seconds = captures.length > 0 ? mergeSeconds : scheduleSeconds;
+  const line = toLambdaLine("Lambda, schedule", { memoryMb }, 1 / 60, seconds / 60);
+  return { ...line, usd: line.usd + minutesAMonth * prices.schedulerInvocation };
+}
+
+/** @param busy functions at once, in the mean */
+function toLambdaLine(what: string, { memoryMb }: { readonly memoryMb: number }, perSecond: number, busy: number) {
+  const invocations = perSecond * monthSeconds;
+  const gbSeconds = busy * monthSeconds * (memoryMb / 1_024);
+  return {
+    what,
+    amount: `${count(invocations)} invocations, ${count(gbSeconds)} GB-seconds`,
+    usd: invocations * prices.lambdaInvocation + gbSeconds * prices.lambdaGbSecond,
+  };
+}
+
+function toTableLine({ captures }: Config, feeds: readonly Feed[], ingress: Flow): CostLine {
+  const kept = captures.map(({ sample }) => toUnits(toShare(ingress, sample.fraction)));
+  const units = [...kept, ...feeds.map(toFeedUnits)];
+  const writes = units.reduce((sum, { writesPerSecond }) => sum + writesPerSecond, 0) * monthSeconds;
+  const reads = units.reduce((sum, { readsPerSecond }) => sum + readsPerSecond, 0) * monthSeconds;
+  return {
+    what: "DynamoDB",
+    amount: `${count(writes)} writes, ${count(reads)} reads, up to ${tableGb} GB and its recovery`,
+    usd: writes * prices.dynamoDbWrite + reads * prices.dynamoDbRead + tableGb * prices.dynamoDbGbMonth,
+  };
+}
+
+function toCaptureLine({ name, keepMs }: Config["captures"][number], flow: Flow): CostLine {
+  // An object for a batch, read once more to be merged with the others of its minute.
+  const objects = batchesPerSecond(flow) * monthSeconds;
+  const writes = objects + 2 * minutesAMonth;
+  const gbKept = packedBytes(flow.requestsPerSecond * (keepMs / 1_000)) / gb;
+  return {
+    what: `S3, capture ${name}`,
+    amount: `${count(writes)} writes, ${count(gbKept)} GB kept`,
+    usd: writes * prices.s3Write + objects * prices.s3Read + gbKept * prices.s3GbMonth,
+  };
+}
+
+/** Packs to the queues of other regions and to buckets there, and what functions there ask the table. */
+function toRegionsLine(feeds: readonly Feed[], { stacks }: Layout, { captures }: Config, ingress: Flow): CostLine {
+  const [{ region: home }] = stacks;
+  const tableRegion = stacks.find(({ table }) => table)?.region;
+  const elsewhere = new Set(
+    stacks
+      .filter(({ region }) => region !== home)
+      .flatMap(({ buckets }) => buckets.flatMap((bucket) => bucket.captures)),
+  );
+  const names = new Set([...elsewhere].map(({ name }) => name));
+  const packs = [
+    ...feeds.filter(({ replay }) => replay.region !== home).map(({ flow }) => flow),
+    ...captures.filter(({ name }) => names.has(name)).map(({ sample }) => toShare(ingress, sample.fraction)),
+  ];
+  const units = feeds.filter(({ replay }) => replay.region !== tableRegion).map(toFeedUnits);
+  const bytesPerSecond =
+    packs.reduce((sum, flow) => sum + packedBytes(flow.requestsPerSecond), 0) +
+    units.reduce((sum, { writesPerSecond }) => sum + writesPerSecond * writeBytes, 0);
+  const gbMonth = (bytesPerSecond * monthSeconds) / gb;
+  return { what: "Between regions", amount: `${count(gbMonth)} GB`, usd: gbMonth * prices.otherRegionGb };
+}
+
+function toLogLine(feeds: readonly Feed[], ingress: Flow, fansOut: boolean): CostLine {
+  const batches = feeds.reduce(
+    (sum, { flow }) => sum + batchesPerSecond(flow),
+    fansOut ? batchesPerSecond(ingress) : 0,
+  );
+  const gbMonth = ((batches * monthSeconds + minutesAMonth) * logBytesAnInvocation) / gb;
+  return { what: "CloudWatch, logs", amount: `${count(gbMonth)} GB`, usd: gbMonth * prices.logsGb };
+}
+
+/** All that there can be: a metric is billed for the hours in which it has something to say. */
+function toMetricLine(feeds: readonly Feed[]): CostLine {
+  const all = Object.values(functionMetrics);
+  const ofTarget = all.filter(({ by }) => by === "target").length;
+  const metrics = all.length - ofTarget + ofTarget * feeds.length;
+  return {
+    what: "CloudWatch, metrics",
+    amount: `up to ${metrics}, and a dashboard`,
+    usd: metrics * prices.metricMonth + prices.dashboardMonth,
+  };
+}
+
+function toKeyLines({ deployment }: Config, { stacks }: Layout): readonly CostLine[] {
+  if (deployment.key !== "own") return [];
+  return [{ what: "KMS", amount: `${stacks.length} key(s)`, usd: stacks.length * prices.keyMonth }];
+}
+
+function toRateNote({ target: { name, ratePerSecond }, flow: { requestsPerSecond } }: Feed): readonly string[] {
+  if (requestsPerSecond <= ratePerSecond) return [];
+  return [
+    `${name} gets up to ${count(requestsPerSecond)} requests a second and is sent ${count(ratePerSecond)}: what waits grows until SQS deletes it. Give it a sample, or a higher rate.`,
+  ];
+}
+
+function toInternetNote(feeds: readonly Feed[]): string {
+  const gbMonth = feeds.reduce((sum, { sentPerSecond }) => sum + (sentPerSecond * requestBytes * monthSeconds) / gb, 0);
+  return `Not in it: what the shadows cost; and the way to a shadow outside of AWS, ${usd(gbMonth * prices.internetGb)} for ${count(gbMonth)} GB.`;
+}

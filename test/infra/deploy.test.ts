@@ -1,0 +1,66 @@
+import { join, resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+import { type CommandResult, run } from "../support/command-line.ts";
+import { configFile } from "../support/lambda-config.ts";
+import { exampleFile } from "../support/layouts.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+
+function deploy(...args: readonly string[]): Promise<CommandResult> {
+  return run(process.execPath, join(root, "infra/deploy.ts"), ...args);
+}
+
+describe("npm run deploy -- --dry-run", () => {
+  it("says in words what would be made where", async () => {
+    const { code, stdout } = await deploy("--dry-run", "--config", exampleFile("two-regions"));
+
+    expect(stdout).toContain("shop, in account 111122223333, eu-central-1:");
+    expect(stdout).toContain("shop-us-east-1, in account 111122223333, us-east-1:");
+    expect(stdout).toMatch(/queue +shop-virginia +packs for virginia; shop-virginia-dlq for dead letters/);
+    expect(stdout).toMatch(/function +shop-replay-staging +sends to https:\/\/staging\.example, at most 200\/s/);
+    expect(stdout).toMatch(/bucket +shop-captures +orders under orders\/orders\/ for 14 d/);
+    expect(stdout).toContain("Nothing has been made.");
+    expect(code).toBe(0);
+  });
+
+  it("says what it costs in a month at a rate, of which month and region the prices are, and where others hold", async () => {
+    const { stdout } = await deploy("--dry-run", "--rate", "30/min", "--config", exampleFile("two-regions"));
+
+    expect(stdout).toContain("A month with 30/min of clients around the clock, 1.31 million requests of 1.2 kB");
+    expect(stdout).toMatch(/ {2}in all +\$\d+\.\d\d$/m);
+    expect(stdout).toMatch(
+      /List prices of us-east-1, 20\d\d-\d\d, without the free tier\. Prices in eu-central-1 differ/,
+    );
+  });
+
+  it("runs for a configuration that only captures", async () => {
+    const { code, stdout } = await deploy("--dry-run", "--config", exampleFile("captures-only"));
+
+    expect(stdout).toContain("S3, capture orders");
+    expect(code).toBe(0);
+  });
+
+  it.each([
+    ["a configuration that is not for AWS", ["--config", "LOCAL"], "a deployment to AWS needs queue: https://sqs."],
+    ["a file that is not there", ["--config", "missing.yaml"], "missing.yaml: cannot be read"],
+    ["a rate that is none", ["--rate", "lots"], "Use a rate such as 500/s"],
+    ["arguments that nobody would get", ["--config", exampleFile("one-region"), "--profile", "p"], "--profile p"],
+  ])("refuses %s with 2, and says what to do", async (_, args, message) => {
+    const { code, stderr } = await deploy("--dry-run", ...args.map((arg) => (arg === "LOCAL" ? local() : arg)));
+
+    expect(stderr).toContain(message);
+    expect(stderr).not.toContain("    at ");
+    expect(code).toBe(2);
+  });
+
+  it("has help with examples", async () => {
+    const { code, stdout } = await deploy("--help");
+
+    expect(stdout).toContain("npm run deploy -- --dry-run --rate 500/s");
+    expect(code).toBe(0);
+  });
+});
+
+function local(): string {
+  return configFile("queue: embedded:./data", "targets: { a: { url: http://127.0.0.1:1, rate: 1/s } }");
+}

@@ -1,0 +1,114 @@
+import { describe, expect, it } from "vitest";
+import { type Estimate, monthSeconds, toEstimate } from "../../infra/estimate.ts";
+import { toLayout } from "../../infra/layout.ts";
+import { prices } from "../../infra/prices.ts";
+import { loadConfig } from "../../relay/config.ts";
+import { configFile } from "../support/lambda-config.ts";
+
+const account = "https://sqs.us-east-1.amazonaws.com/111122223333";
+const head = [`queue: ${account}/shop`, "state: dynamodb:shop"];
+
+function estimate(ratePerSecond: number, ...lines: readonly string[]): Estimate {
+  const config = loadConfig(configFile(...head, ...lines), {});
+  return toEstimate(config, toLayout(config), ratePerSecond);
+}
+
+function target(name: string, keys: string): string {
+  return `  ${name}: { url: https://${name}.example, ${keys} }`;
+}
+
+function usdOf({ lines }: Estimate, what: string): number {
+  return lines.filter((line) => line.what.startsWith(what)).reduce((sum, { usd }) => sum + usd, 0);
+}
+
+/** Without what is polled in vain. */
+function sqsUsdAMillion(bill: Estimate, queues: number): number {
+  const polls = queues * 900 * 730 * prices.sqsRequest;
+  return (usdOf(bill, "SQS") - polls) / (bill.requests / 1e6);
+}
+
+// What is expected here was counted call by call, by `npm run bench`, before emulators: see README.md.
+describe("the estimate", () => {
+  it("bills for SQS what the bench has counted, with a fan-out and without", () => {
+    const direct = estimate(5_000, "targets:", target("only", "rate: unlimited"));
+    const fannedOut = estimate(5_000, "targets:", target("only", `rate: unlimited, queue: ${account}/own`));
+
+    expect(sqsUsdAMillion(direct, 1)).toBeCloseTo(0.0056, 3);
+    expect(sqsUsdAMillion(fannedOut, 2)).toBeCloseTo(0.0112, 3);
+  });
+
+  it("bills for DynamoDB what the bench has counted", () => {
+    const bill = estimate(1_000, "targets:", target("only", "rate: 1000/s"));
+
+    const usdAMillion = (usdOf(bill, "DynamoDB") - prices.dynamoDbGbMonth) / (bill.requests / 1e6);
+    expect(usdAMillion).toBeCloseTo(0.0188, 3);
+  });
+
+  it("adds up its lines", () => {
+    const bill = estimate(500, "targets:", target("a", "rate: 200/s, sample: 10%"), target("b", "rate: unlimited"));
+
+    expect(bill.totalUsd).toBeCloseTo(usdOf(bill, ""));
+    expect(bill.requests).toBe(500 * monthSeconds);
+  });
+
+  it("knows that few requests make small packs, which cost as much as full ones", () => {
+    const [few, many] = [5, 5_000].map((rate) => estimate(rate, "targets:", target("only", "rate: unlimited")));
+
+    expect(sqsUsdAMillion(few, 1)).toBeGreaterThan(20 * sqsUsdAMillion(many, 1));
+  });
+
+  it("has what is polled in vain where nothing is mirrored", () => {
+    expect(usdOf(estimate(0, "targets:", target("only", "rate: 1/s")), "SQS")).toBeCloseTo(0.26, 2);
+  });
+
+  it("takes what the agents sample, and what a target samples of that", () => {
+    const bill = estimate(1_000, "agent: { sample: 50% }", "targets:", target("only", "rate: 1000/s, sample: 10%"));
+    const whole = estimate(1_000, "agent: { sample: 50% }", "targets:", target("only", "rate: 1000/s"));
+
+    expect(bill.requests).toBe(500 * monthSeconds);
+    expect(usdOf(bill, "Lambda, replay")).toBeLessThan(usdOf(whole, "Lambda, replay") / 2);
+  });
+
+  it("bills a replay that waits for its rate for as long as it waits", () => {
+    // Half of the time a function sends, one at 200/s; in the other half nothing waits.
+    const bill = estimate(100, "targets:", target("only", "rate: 200/s"));
+
+    const gbSeconds = usdOf(bill, "Lambda, replay") / prices.lambdaGbSecond;
+    expect(gbSeconds / monthSeconds).toBeGreaterThan(0.5);
+    expect(gbSeconds / monthSeconds).toBeLessThan(0.65);
+  });
+
+  it("says where more comes than a target may get, and bills all functions that wait with it", () => {
+    const bill = estimate(300, "targets:", target("slow", "rate: 200/s"));
+
+    expect(bill.notes[0]).toContain("slow gets up to 300 requests a second and is sent 200");
+    expect(usdOf(bill, "Lambda, replay")).toBeGreaterThan(7 * monthSeconds * prices.lambdaGbSecond);
+  });
+
+  it("bills the way to a queue in another region, and to none in the same", () => {
+    const near = estimate(1_000, "targets:", target("a", `rate: unlimited, queue: ${account}/own`));
+    const far = estimate(1_000, "targets:", target("a", "rate: unlimited, region: eu-central-1"));
+
+    expect(usdOf(near, "Between regions")).toBe(0);
+    // A third of 1,225 B a request, and what its functions write into the table.
+    const packsGb = (1_000 * 1_225 * monthSeconds) / 3 / 1e9;
+    expect(usdOf(far, "Between regions") / prices.otherRegionGb).toBeGreaterThan(packsGb);
+    expect(usdOf(far, "Between regions") / prices.otherRegionGb).toBeLessThan(1.1 * packsGb);
+  });
+
+  it("bills the objects of a capture, and keeps them as long as they are kept", () => {
+    const keep = (time: string) =>
+      estimate(1_000, "captures:", `  shop: { store: s3://kept, keep: ${time} }`, "targets: {}");
+    const [week, month] = [keep("7d"), keep("28d")].map((bill) => usdOf(bill, "S3"));
+
+    expect(month - week).toBeCloseTo((1_000 * 1_225 * 21 * 86_400 * prices.s3GbMonth) / 3 / 1e9);
+    expect(week).toBeGreaterThan(0);
+  });
+
+  it("bills keys of its own, one for each stack", () => {
+    const lines = ["targets:", target("a", "rate: unlimited, region: eu-central-1")];
+
+    expect(usdOf(estimate(1, ...lines), "KMS")).toBe(0);
+    expect(usdOf(estimate(1, ...lines, "aws: { key: own }"), "KMS")).toBe(2 * prices.keyMonth);
+  });
+});

@@ -43,11 +43,13 @@ export class Feeder {
   readonly #owner = randomUUID();
   readonly #now: () => number;
   readonly #feeds = new Map<string, JobFeed>();
+  /** What is done for each job at this moment. */
+  readonly #busy = new Map<string, Promise<void>>();
   readonly #stopping = new AbortController();
   readonly #problems = new Throttle();
   #idleUntilMs = 0;
   #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> | undefined;
+  #looking: Promise<void> | undefined;
 
   constructor(options: FeederOptions) {
     this.#options = options;
@@ -58,10 +60,10 @@ export class Feeder {
   start(): void {
     const turn = () => {
       if (this.#now() < this.#idleUntilMs) return;
-      this.#running ??= this.run(this.#stopping.signal)
+      this.#looking ??= this.#look(this.#stopping.signal)
         .catch((error: Error) => this.#complain(error))
         .finally(() => {
-          this.#running = undefined;
+          this.#looking = undefined;
         });
     };
     turn();
@@ -72,7 +74,8 @@ export class Feeder {
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     this.#stopping.abort();
-    await this.#running;
+    await this.#looking;
+    await Promise.all(this.#busy.values());
     await Promise.all(Array.from(this.#feeds.values(), (feed) => feed.release()));
     this.#feeds.clear();
   }
@@ -82,8 +85,16 @@ export class Feeder {
    * job from going on is noted in it, and the others are fed all the same. Throws `StateError` where the jobs cannot be read.
    */
   async run(signal: AbortSignal): Promise<void> {
+    await this.#look(signal);
+    await Promise.all(this.#busy.values());
+  }
+
+  /** Begins what is to be done for each job. One whose archive takes its time is left to it, and keeps no other waiting. */
+  async #look(signal: AbortSignal): Promise<void> {
+    // What is listed of these is old by the time they are done.
+    const busy = new Set(this.#busy.keys());
     const living = (await this.#options.jobs.listJobs()).filter(({ job }) => !hasEnded(job));
-    const ids = new Set(living.map(({ job }) => job.id));
+    const ids = new Set([...busy, ...living.map(({ job }) => job.id)]);
     for (const [id, feed] of this.#feeds) if (!ids.has(id)) this.#drop(id, feed);
     if (living.length === 0) {
       this.#idleUntilMs = this.#now() + (this.#options.idleMs ?? 0);
@@ -94,7 +105,12 @@ export class Feeder {
       figures ??= this.#options.ledger.figures();
       return countWaiting(await figures, job);
     };
-    await Promise.all(living.map((found) => this.#care(found, waitingOf, signal)));
+    for (const found of living) {
+      const { id } = found.job;
+      if (busy.has(id)) continue;
+      const done = this.#care(found, waitingOf, signal).finally(() => this.#busy.delete(id));
+      this.#busy.set(id, done);
+    }
   }
 
   async #care(found: VersionedJob, waitingOf: (job: Job) => Promise<number>, signal: AbortSignal): Promise<void> {
@@ -102,6 +118,7 @@ export class Feeder {
     try {
       if (job.status === "fed") {
         if ((await waitingOf(job)) === 0) await this.#end(job);
+        else if (!this.#findTarget(job)) await this.#fail(job, `target ${job.target}`);
       } else if (job.status === "running" || isTime(job, this.#now() + this.#options.lookAheadMs)) {
         await this.#feed(found, await waitingOf(job), signal);
       }
@@ -116,13 +133,10 @@ export class Feeder {
 
   async #feed(found: VersionedJob, waiting: number, signal: AbortSignal): Promise<void> {
     const { job } = found;
-    const { targets, archives, queueOf, ...options } = this.#options;
-    const live = targets.find(({ config }) => config.name === job.target);
+    const { archives, queueOf, ...options } = this.#options;
+    const live = this.#findTarget(job);
     const archive = archives.get(job.capture);
-    if (!live || !archive) {
-      const missing = live ? `capture ${job.capture}` : `target ${job.target}`;
-      return this.#fail(job, `there is no ${missing} in the configuration any more`);
-    }
+    if (!live || !archive) return this.#fail(job, live ? `capture ${job.capture}` : `target ${job.target}`);
     let feed = this.#feeds.get(job.id);
     if (!feed) {
       feed = new JobFeed({ ...options, owner: this.#owner, now: this.#now, live, archive, queue: queueOf(job.target) });
@@ -138,7 +152,15 @@ export class Feeder {
     if (ended.status === "done") this.#options.log.info({ event: "job-done", job: job.id }, "a replay job is done");
   }
 
-  async #fail(job: Job, reason: string): Promise<void> {
+  #findTarget({ target }: Job): LiveTarget | undefined {
+    return this.#options.targets.find(({ config }) => config.name === target);
+  }
+
+  async #fail(job: Job, missing: string): Promise<void> {
+    const { lease } = job;
+    // Somebody with another configuration has it.
+    if (lease && lease.owner !== this.#owner && lease.untilMs > this.#now()) return;
+    const reason = `there is no ${missing} in the configuration any more`;
     await changeJob(this.#options.jobs, job.id, (now) =>
       hasEnded(now) ? now : { ...toEnded(now, "failed", this.#now()), reason },
     );

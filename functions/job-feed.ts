@@ -4,6 +4,7 @@ import { dueAtMs } from "../relay/job/job-clock.ts";
 import { type JobStep, readJobPacks } from "../relay/job/job-packs.ts";
 import type { LiveTarget } from "../relay/live-target.ts";
 import { shareMessage } from "../relay/message.ts";
+import { orAborted } from "../relay/or-aborted.ts";
 import type { QueueSender } from "../relay/queue/port.ts";
 import type { Fate, VersionedJob } from "../relay/state/port.ts";
 import { matches } from "../relay/when.ts";
@@ -53,14 +54,17 @@ export class JobFeed {
     return this.#steps === undefined;
   }
 
-  /** Feeds what is due within the look-ahead, as far as there is room. Throws the errors of its stores, then it is closed. */
+  /**
+   * Feeds what is due within the look-ahead, as far as there is room. Throws the errors of its stores; then it is closed, and
+   * the job counts as one that nobody feeds.
+   */
   async run(found: VersionedJob, waiting: number, signal: AbortSignal): Promise<void> {
     try {
       if (await this.#takeLease(found)) await this.#feed(waiting, signal);
       else this.close();
     } catch (error) {
-      this.close();
-      throw error;
+      await this.release();
+      if (!signal.aborted) throw error;
     }
   }
 
@@ -85,7 +89,7 @@ export class JobFeed {
     let left = (await this.#countRoom()) - waiting;
     let batch: PackStep[] = [];
     while (!signal.aborted && this.#isRunning()) {
-      const step = await this.#peek();
+      const step = await this.#peek(signal);
       if (!step || (step.kind === "pack" && !(await this.#isTime(step)))) break;
       if (step.kind === "pack") {
         const { length } = step.pack.requests;
@@ -107,7 +111,7 @@ export class JobFeed {
     return this.#job?.status === "running";
   }
 
-  async #peek(): Promise<JobStep | undefined> {
+  async #peek(signal: AbortSignal): Promise<JobStep | undefined> {
     const { archive, live, log } = this.#options;
     const job = this.#job as Job;
     if (!this.#steps) {
@@ -124,7 +128,8 @@ export class JobFeed {
           ),
       });
     }
-    this.#pending ??= (await this.#steps.next()).value ?? undefined;
+    // An archive may take its time, or never answer.
+    this.#pending ??= (await orAborted(this.#steps.next(), signal)).value ?? undefined;
     return this.#pending;
   }
 
@@ -146,7 +151,10 @@ export class JobFeed {
     const job = this.#job as Job;
     if (batch.length > 0) {
       const messages = batch.map(({ pack, offsetMs }) => {
-        const delayMs = Math.floor((dueAtMs(job, offsetMs) ?? 0) - now() - leadMs);
+        const dueMs = dueAtMs(job, offsetMs);
+        // Without a time of its own nothing holds it back but the queue, until the job begins.
+        const delayMs =
+          dueMs === undefined ? Math.ceil((job.anchor?.atMs ?? 0) - now()) : Math.floor(dueMs - now() - leadMs);
         return shareMessage(pack, pack.requests, { attempt: 0, ...(delayMs > 0 && { delayMs }) });
       });
       const refusals = await queue.send(messages);

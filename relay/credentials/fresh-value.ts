@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { orAborted } from "../or-aborted.ts";
 
 /** What was obtained, and how long it holds; Infinity where it does not end. */
 export interface Obtained<T> {
@@ -105,16 +106,4 @@ export class FreshValue<T> {
       onFailure(error as Error);
     }
   }
-}
-
-/** Resolves with the work, which does not end with the signal: others wait for it, too. */
-function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const leave = () => reject(signal.reason as Error);
-    signal.addEventListener("abort", leave, { once: true });
-    work.then(() => {
-      signal.removeEventListener("abort", leave);
-      resolve();
-    });
-  });
 }

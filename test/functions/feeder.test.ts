@@ -11,6 +11,7 @@ import { cancelJob, pauseJob, resumeJob } from "../../relay/job/job-control.ts";
 import { offsetOf } from "../../relay/job/job-mark.ts";
 import { LiveTarget } from "../../relay/live-target.ts";
 import { type MessagePack, readMessage } from "../../relay/message.ts";
+import { parseSummary } from "../../relay/pack-summary.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { QueueError } from "../../relay/queue/port.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
@@ -18,6 +19,7 @@ import { captureOf, captureStartMs, everyMs, job, jobStartMs, newJob } from "../
 import { LogLines } from "../support/log-lines.ts";
 import { target } from "../support/targets.ts";
 import { temporaryDirectory } from "../support/temporary-directory.ts";
+import { until } from "../support/until.ts";
 
 const signal = new AbortController().signal;
 
@@ -69,6 +71,17 @@ describe("Feeder", () => {
     expect(before).toEqual([]);
     expect(bench.sentPaths()).toEqual(["/0", "/1"]);
     expect((await bench.job()).anchor).toEqual({ atMs: startAtMs, offsetMs: 0 });
+  });
+
+  it("has nothing of a job without due times out of the queue before its start", async () => {
+    const bench = await Bench.open({ timesMs: everyMs(60, 100) });
+    const startAtMs = jobStartMs + 8_250;
+    await bench.start(newJob({ startAtMs, pace: { kind: "asap" } }));
+    const atMs = await bench.receiveTimes(12_000);
+
+    expect(atMs.length).toBe(60);
+    expect(Math.min(...atMs)).toBeGreaterThanOrEqual(startAtMs);
+    expect(Math.max(...atMs)).toBeLessThanOrEqual(startAtMs + bench.stepMs);
   });
 
   it("takes what where and the target's when let through, whatever the target's sample", async () => {
@@ -208,6 +221,61 @@ describe("Feeder", () => {
     expect((await bench.job()).reason).toBeUndefined();
   });
 
+  it("does not make up for the time in which its archive was away", async () => {
+    const bench = await Bench.open({ timesMs: everyMs(600, 100) });
+    await bench.start(newJob());
+    await bench.feed(5_000);
+    bench.archiveDown = true;
+    const before = bench.sentPaths().length;
+    bench.feeder = bench.createFeeder();
+    await bench.feed(45_000);
+    bench.archiveDown = false;
+    const away = bench.sentPaths().length;
+    await bench.feed(46_000);
+
+    expect(away).toBe(before);
+    expect(bench.sentPaths().length).toBeGreaterThan(before);
+    expect(bench.sentPaths().length - before).toBeLessThan(70);
+    expect(await bench.dueMs(`/${before}`)).toBeGreaterThanOrEqual(jobStartMs + 46_000);
+  });
+
+  it("keeps no job waiting for the archive of another one", async () => {
+    const bench = await Bench.open({ timesMs: everyMs(100, 100) });
+    const stuck = newJob({ id: "20261122-180000-two", capture: "stuck" });
+    await bench.start(stuck);
+    await bench.start(newJob());
+    bench.feeder.start();
+    await until(() => bench.sentPaths().length > 0);
+    bench.nowMs += 5_000;
+    await until(() => bench.sentPaths().length > 80);
+    await bench.feeder.stop();
+
+    expect(await bench.job(stuck.id)).toMatchObject({ checkpoint: { requests: 0 } });
+    // What waits in vain keeps nobody from stopping, and from going on elsewhere.
+    expect((await bench.job(stuck.id)).lease).toBeUndefined();
+  });
+
+  it("fails a job whose target is gone and still has requests in its queue", async () => {
+    const bench = await Bench.open({ timesMs: [0, 100] });
+    await bench.start(newJob());
+    await bench.feed(5_000);
+    bench.targets = [];
+    bench.feeder = bench.createFeeder();
+    await bench.feed(6_000);
+
+    expect(await bench.job()).toMatchObject({ status: "failed", reason: expect.stringContaining("target staging") });
+  });
+
+  it("leaves a job alone that another process feeds, though its target is unknown here", async () => {
+    const bench = await Bench.open({ timesMs: everyMs(600, 100) });
+    await bench.start(newJob());
+    await bench.feed(2_000);
+    bench.targets = [];
+    await bench.createFeeder().run(signal);
+
+    expect((await bench.job()).status).toBe("running");
+  });
+
   it("fails a job whose target or capture is configured no more", async () => {
     const bench = await Bench.open({ timesMs: [0] });
     await bench.start(newJob({ target: "gone" }));
@@ -275,11 +343,11 @@ class Bench {
   feeder: Feeder;
   nowMs = jobStartMs;
   archiveDown = false;
+  targets: readonly TargetConfig[];
   /** The feeder dies before this call of its stores; the next round is that of another process. */
   killAt = Number.POSITIVE_INFINITY;
   calls = 0;
   readonly #archive: Archive;
-  readonly #config: TargetConfig;
   readonly #maxBytes: number;
 
   static async open(options: BenchOptions): Promise<Bench> {
@@ -296,7 +364,7 @@ class Bench {
     this.state = EmbeddedState.open(directory, () => this.nowMs);
     this.queue = EmbeddedQueue.open({ directory, name: "q", now: () => this.nowMs });
     this.#archive = archive;
-    this.#config = target(config);
+    this.targets = [target(config)];
     this.#maxBytes = maxBytes;
     this.feeder = this.createFeeder();
     onTestFinished(() => {
@@ -326,7 +394,7 @@ class Bench {
         recordFanOut: (pack) => call(() => state.recordFanOut(pack)),
         figures: () => call(() => state.figures()),
       },
-      targets: [new LiveTarget(this.#config, state, () => this.nowMs)],
+      targets: this.targets.map((config) => new LiveTarget(config, state, () => this.nowMs)),
       queueOf: () => ({
         maxMessageBytes: this.queue.maxMessageBytes,
         send: (messages) =>
@@ -354,6 +422,7 @@ class Bench {
             delete: (names: readonly string[]) => this.#archive.delete(names),
           } satisfies Archive,
         ],
+        ["stuck", stuckArchive],
       ]),
       lookAheadMs: 5_000,
       leadMs: 500,
@@ -404,6 +473,20 @@ class Bench {
     return arrivals;
   }
 
+  /** Feeds likewise; when each request can be taken out of the queue. */
+  async receiveTimes(untilMs: number): Promise<readonly number[]> {
+    const atMs: number[] = [];
+    for (; this.nowMs < jobStartMs + untilMs; this.nowMs += this.stepMs) {
+      if ((this.nowMs - jobStartMs) % 1_000 === 0) await this.feeder.run(signal);
+      const deliveries = await this.queue.receive({ max: 10, waitMs: 0, visibilityMs: 3_600_000, signal });
+      for (const { body } of deliveries) {
+        const { count = 0 } = parseSummary(body) ?? {};
+        atMs.push(...Array.from({ length: count }, () => this.nowMs));
+      }
+    }
+    return atMs;
+  }
+
   /** When a request that was sent is due. */
   async dueMs(path: string, pack?: MessagePack): Promise<number> {
     const whole = pack ?? this.sent.find(({ requests }) => requests.some((request) => request.path === path));
@@ -431,6 +514,16 @@ class Bench {
     return bytes.map((length) => (length > this.#maxBytes ? new QueueError("TOO_BIG", `${length} bytes`) : undefined));
   }
 }
+
+/** As a file system over a network that is away. */
+const stuckArchive: Archive = {
+  put: () => new Promise(() => {}),
+  get: () => new Promise(() => {}),
+  async *list() {
+    await new Promise(() => {});
+  },
+  delete: () => new Promise(() => {}),
+};
 
 interface BenchOptions {
   readonly timesMs: readonly number[];

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { type Dirent, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
-import { type FileHandle, link, lstat, mkdir, open, readdir, rename, rm, rmdir } from "node:fs/promises";
+import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { type FileHandle, link, lstat, mkdir, open, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { toDirectoryError } from "./directory-error.ts";
 import {
@@ -112,14 +112,14 @@ export class DirectoryArchive implements OpenArchive {
   /** The names below a directory in order, some at once. */
   async *#runs(directory: string, range: ArchiveRange): AsyncGenerator<readonly string[]> {
     let run: string[] = [];
-    for (const entry of await this.#guard(() => readSorted(join(this.#root, directory)))) {
-      const name = directory + entry.name;
-      if (!isName(name)) continue;
-      if (entry.isDirectory() && mayHold(`${name}/`, range)) {
+    for (const child of await this.#guard(() => readSorted(join(this.#root, directory)))) {
+      const name = directory + child;
+      if (!isName(name.replace(/\/$/, ""))) continue;
+      if (child.endsWith("/") && mayHold(name, range)) {
         if (run.length > 0) yield run;
         run = [];
-        yield* this.#runs(`${name}/`, range);
-      } else if (entry.isFile() && isInRange(name, range)) {
+        yield* this.#runs(name, range);
+      } else if (!child.endsWith("/") && isInRange(name, range)) {
         run.push(name);
         if (run.length < statsAtOnce) continue;
         yield run;
@@ -182,8 +182,8 @@ export class DirectoryArchive implements OpenArchive {
         await rmdir(at);
       } catch (error) {
         const { code = "" } = error as NodeJS.ErrnoException;
-        // Not empty, or removed by another process.
-        if (["ENOTEMPTY", "EEXIST", "EBUSY", "ENOENT"].includes(code)) return;
+        // Not empty, removed by another process, or a link, which stays.
+        if (["ENOTEMPTY", "EEXIST", "EBUSY", "ENOENT", "ENOTDIR"].includes(code)) return;
         throw error;
       }
     }
@@ -214,16 +214,29 @@ function mayHold(start: string, { prefix, from = "", until }: ArchiveRange): boo
   return start >= from || from.startsWith(start);
 }
 
-/** In the order of the names that they lead to: `a-b` stands before what is in `a/`, `a.b` too. */
-async function readSorted(path: string): Promise<readonly Dirent[]> {
+/** Its files, and its directories with a slash behind: so `a-b` stands before what is in `a/`, `a.b` too. */
+async function readSorted(path: string): Promise<readonly string[]> {
   try {
-    const keyed = (await readdir(path, { withFileTypes: true })).map((entry) => ({
-      entry,
-      key: entry.isDirectory() ? `${entry.name}/` : entry.name,
-    }));
-    return keyed.sort((a, b) => (a.key < b.key ? -1 : 1)).map(({ entry }) => entry);
+    const names: string[] = [];
+    for (const entry of await readdir(path, { withFileTypes: true })) {
+      if (entry.isFile()) names.push(entry.name);
+      else if (entry.isDirectory() || (entry.isSymbolicLink() && (await leadsToDirectory(join(path, entry.name))))) {
+        names.push(`${entry.name}/`);
+      }
+    }
+    return names.sort();
   } catch (error) {
     if (isMissing(error)) return [];
+    throw error;
+  }
+}
+
+/** What is put below a link to a directory has to be found there. */
+async function leadsToDirectory(link: string): Promise<boolean> {
+  try {
+    return (await stat(link)).isDirectory();
+  } catch (error) {
+    if (isMissing(error) || (error as NodeJS.ErrnoException).code === "ELOOP") return false;
     throw error;
   }
 }

@@ -90,6 +90,20 @@ describe("DirectoryArchive", () => {
     expect(few.every((calls) => calls < 30)).toBe(true);
   });
 
+  it("takes a link to a directory for one", async () => {
+    const [directory, elsewhere] = [newDirectory(), newDirectory()];
+    symlinkSync(elsewhere, join(directory, "a"));
+    const archive = DirectoryArchive.open(directory);
+    await archive.put("a/b/1", Uint8Array.of(1));
+    await archive.put("a/2", Uint8Array.of(1));
+
+    expect(await namesOf(archive)).toEqual(["a/2", "a/b/1"]);
+    await archive.delete(["a/2", "a/b/1"]);
+    expect(await namesOf(archive)).toEqual([]);
+    expect(readdirSync(elsewhere)).toEqual([]);
+    expect(readdirSync(directory)).toContain("a");
+  });
+
   it("says what to do where the directory cannot be used", () => {
     const file = join(newDirectory(), "file");
     writeFileSync(file, "");

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { setImmediate as turn } from "node:timers/promises";
 import type { Archive } from "../archive/port.ts";
 import type { CapturePosition } from "../capture/capture-position.ts";
 import { type CaptureEntry, CaptureReader, type SkippedPart } from "../capture/capture-reader.ts";
@@ -38,6 +39,8 @@ const maxUntimedRequests = 1_000;
 // Compressed to a third, they fit into the 64 KiB that SQS bills once.
 const maxBytes = 192 * 1024;
 const filteredPerStep = 1_000;
+// A few milliseconds: what is due meanwhile must not be late.
+const entriesPerTurn = 100;
 const maxHeldBytes = 16 * 1024 * 1024;
 
 /**
@@ -90,7 +93,10 @@ class Loop {
   }
 
   async *steps(): AsyncGenerator<JobStep> {
+    let read = 0;
     for await (const entry of this.#reader) {
+      // The reader itself waits only where it reads the next object, of which one may hold a hundred thousand requests.
+      if (++read % entriesPerTurn === 0) await turn();
       const step = this.#take(entry);
       if (step) yield step;
     }

@@ -108,6 +108,25 @@ describe("the packs of a job", () => {
     expect(steps.length).toBeGreaterThan(4);
   });
 
+  it("are read with pauses, in which requests leave that are due meanwhile", async () => {
+    const archive = await captureOf(everyMs(5_000, 1), 1_000);
+    const turnsOf = async (takes: JobSource["takes"]) => {
+      let turns = 0;
+      let reading = true;
+      const count = () => {
+        turns++;
+        if (reading) setImmediate(count);
+      };
+      setImmediate(count);
+      await read(job({ pace: { kind: "asap" } }), { archive, takes });
+      reading = false;
+      return turns;
+    };
+
+    expect(await turnsOf(() => false)).toBeGreaterThan(30);
+    expect(await turnsOf(() => true)).toBeGreaterThan(30);
+  });
+
   it("end where a loop has found nothing", async () => {
     const archive = await captureOf(everyMs(10, 100));
     const steps = await read(job({ loops: 1_000_000 }), { archive, takes: () => false });

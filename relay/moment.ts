@@ -9,12 +9,18 @@ export function parseMoment(text: string, nowMs: number): number | undefined {
   const relative = /^([+-])(.+)$/.exec(text);
   if (relative) {
     const durationMs = parseDurationMs(relative[2]);
-    return durationMs === undefined ? undefined : Math.round(nowMs + (relative[1] === "-" ? -durationMs : durationMs));
+    if (durationMs === undefined) return undefined;
+    return inCalendar(Math.round(nowMs + (relative[1] === "-" ? -durationMs : durationMs)));
   }
   const match = isoMoment.exec(text);
   if (!match || !isDay(match[1])) return undefined;
   const ms = Date.parse(text.toUpperCase());
   return Number.isNaN(ms) ? undefined : ms;
+}
+
+/** Undefined where no calendar goes so far: `Date` has 275,760 years. */
+export function inCalendar(ms: number): number | undefined {
+  return Number.isNaN(new Date(ms).getTime()) ? undefined : ms;
 }
 
 /** Why a text is no moment, as what it has to be. */

@@ -1,3 +1,4 @@
+import { inCalendar } from "../moment.ts";
 import { type Fate, fates, type Jobs, type Ledger } from "../state/port.ts";
 import { type Job, jobKey } from "./job.ts";
 import { dueAtMs } from "./job-clock.ts";
@@ -17,7 +18,7 @@ export interface JobProgress {
   readonly fates: Readonly<Record<Fate, number>>;
   /** Of the total, 0 to 1. */
   readonly share: number;
-  /** When the last request is due; undefined for a job without due times, or that stands still. */
+  /** When the last request is due; undefined for a job without due times, one that stands still, or goes on for ever. */
   readonly endsAtMs?: number;
 }
 
@@ -43,7 +44,8 @@ export function toProgress(
   const leftOut = checkpoint.filtered + checkpoint.skippedRequests;
   const total = checkpoint.complete ? fed + leftOut : Math.max(job.total.requests * loops, fed + leftOut);
   const settled = done + leftOut;
-  const endsAtMs = job.status === "running" || job.status === "fed" ? endOf(job) : undefined;
+  const endMs = job.status === "running" || job.status === "fed" ? endOf(job) : undefined;
+  const endsAtMs = endMs === undefined ? undefined : inCalendar(endMs);
   return {
     job,
     total,

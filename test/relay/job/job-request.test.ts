@@ -181,6 +181,12 @@ describe("a job", () => {
     expect(progress).toMatchObject({ total: 100, fed: 40, settled: 11, waiting: 39, share: 0.11 });
     expect(progress.endsAtMs).toBe(jobStartMs + 300_000);
   });
+
+  it("tells no end that no calendar has", async () => {
+    const { jobs, id } = await started(job({ pace: { kind: "speed", factor: 1e-12 } }));
+
+    expect((await readProgress(jobs, id)).endsAtMs).toBeUndefined();
+  });
 });
 
 async function place(timesMs: readonly number[]) {

@@ -16,8 +16,8 @@ type TimedRequest = Pick<PackedRequest, "capturedAtMs" | "index">;
 
 // Who is sooner due is waited for, also where waiting costs.
 const longestWaitMs = 3_000;
-// How long before its time a request should be back.
-const leadMs = 1_000;
+// How long before its time a request should be back: SQS delays by whole seconds, and a function may have to be started.
+const leadMs = 2_000;
 const maxDelayMs = 900_000;
 // Who waits for longer looks in between whether the job has changed.
 const sliceMs = 1_000;

@@ -108,7 +108,7 @@ describe("replay: a pack of a job", () => {
     bench.nowMs = Date.now();
     await bench.send(jobMessage(1));
     await bench.invoke(await bench.receive(), { patient: true });
-    bench.nowMs += 58_000;
+    bench.nowMs += 57_000;
     const early = await bench.receive();
     bench.nowMs += 1_500;
 

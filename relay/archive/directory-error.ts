@@ -8,6 +8,12 @@ export function toDirectoryError(error: unknown, directory: string): unknown {
   return new ArchiveError(code, `${advice} (${message})`, { cause: error });
 }
 
+/** Whether the file system has no such file or directory. */
+export function isMissing(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" || code === "ENOTDIR";
+}
+
 function explain(reason: string, directory: string): [ArchiveErrorCode, string] {
   switch (reason) {
     case "ENOSPC":

@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
-import { type FileHandle, link, lstat, mkdir, open, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
+import { mkdirSync, opendirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { type FileHandle, lstat, mkdir, open, readdir, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { toDirectoryError } from "./directory-error.ts";
+import { isMissing, toDirectoryError } from "./directory-error.ts";
+import { linkOrRename, syncDirectory, writeDurably } from "./durable-file.ts";
 import {
   type ArchiveEntry,
   ArchiveError,
@@ -41,6 +42,16 @@ export class DirectoryArchive implements OpenArchive {
       throw toDirectoryError(error, directory);
     }
     return archive;
+  }
+
+  /** Makes nothing in it, so that nobody has to own it: one that is not there holds nothing. Throws `ArchiveError`. */
+  static openToRead(directory: string): DirectoryArchive {
+    try {
+      opendirSync(directory).closeSync();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw toDirectoryError(error, directory);
+    }
+    return new DirectoryArchive(directory);
   }
 
   private constructor(directory: string) {
@@ -241,41 +252,6 @@ async function leadsToDirectory(link: string): Promise<boolean> {
   }
 }
 
-async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
-  const file = await open(path, "wx", 0o600);
-  try {
-    await file.writeFile(bytes);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** A link and not a rename: of two processes with other bytes for one name the second is told. */
-async function linkOrRename(from: string, to: string): Promise<void> {
-  try {
-    await link(from, to);
-  } catch (error) {
-    const { code = "" } = error as NodeJS.ErrnoException;
-    // Some file systems have no hard links.
-    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(code)) throw error;
-    await rename(from, to);
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  let file: FileHandle | undefined;
-  try {
-    file = await open(path, "r");
-    await file.sync();
-  } catch (error) {
-    // Removed as empty, after what was stored in it had been deleted.
-    if (!isMissing(error)) throw error;
-  } finally {
-    await file?.close();
-  }
-}
-
 async function openIfThere(path: string): Promise<FileHandle | undefined> {
   try {
     return await open(path, "r");
@@ -296,9 +272,4 @@ async function removeFile(path: string): Promise<boolean> {
     if (isMissing(error) || code === "ERR_FS_EISDIR" || code === "EISDIR") return false;
     throw error;
   }
-}
-
-function isMissing(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === "ENOENT" || code === "ENOTDIR";
 }

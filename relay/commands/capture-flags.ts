@@ -1,6 +1,6 @@
-import { existsSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
 import { openArchive } from "../archive/archive-place.ts";
+import { DirectoryArchive } from "../archive/directory.ts";
 import type { Archive, OpenArchive } from "../archive/port.ts";
 import type { CaptureRange } from "../capture/capture-index.ts";
 import { type CaptureEntry, CaptureReader } from "../capture/capture-reader.ts";
@@ -51,9 +51,9 @@ export function findCapture(configFile: string, name: string, command: Command):
   return command.error(`error: there is no capture ${name}: ${names ? `there is ${names}` : "the file names none"}`);
 }
 
-/** A directory that is not there has nothing in it, and is left to the host: whoever makes it owns it. Throws `ArchiveError`. */
+/** A directory is left to the host: whoever makes it owns it. Throws `ArchiveError`. */
 export async function openToRead({ store }: CaptureConfig): Promise<OpenArchive> {
-  return store.kind === "directory" && !existsSync(store.directory) ? nothing : openArchive(store);
+  return store.kind === "directory" ? DirectoryArchive.openToRead(store.directory) : openArchive(store);
 }
 
 /** Reads a capture of the configuration. Throws `ConfigError`, `ArchiveError` and what `work` rejects with. */
@@ -117,11 +117,3 @@ function compile(text: string): RegExp {
     throw new InvalidArgumentError(`It is no regular expression: ${(error as Error).message}.`);
   }
 }
-
-const nothing: OpenArchive = {
-  put: () => Promise.reject(new Error("this archive is for reading")),
-  get: async () => undefined,
-  async *list() {},
-  delete: async () => {},
-  close() {},
-};

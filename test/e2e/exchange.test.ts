@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type CommandResult, spoaRelay } from "../support/command-line.ts";
@@ -38,6 +38,29 @@ describe("an import", () => {
 
     expect(code).toBe(0);
     expect(await shop.paths()).toEqual(["/0", "/3", "/5", "/8"]);
+  });
+});
+
+describe("commands that only read a capture", () => {
+  it("make nothing in its directory, so that it may be a copy that nobody can write to", async () => {
+    const shop = createShop();
+    await shop.run("import", "shop", shop.goreplayFile("1.gor", [0]));
+    const kept = join(shop.directory, "kept");
+    rmSync(join(kept, ".unfinished"), { recursive: true });
+    const { code } = await shop.run("captures", "list");
+
+    expect(await shop.paths()).toEqual(["/0"]);
+    expect(readdirSync(kept)).toEqual(["shop"]);
+    expect(code).toBe(0);
+  });
+
+  it("say so where the store is no directory", async () => {
+    const shop = createShop();
+    writeFileSync(join(shop.directory, "kept"), "");
+    const { code, stderr } = await shop.run("captures", "list");
+
+    expect(stderr).toContain(`something else stands where ${join(shop.directory, "kept")} needs a directory`);
+    expect(code).toBe(1);
   });
 });
 

@@ -11,6 +11,8 @@ export class ConfigError extends Error {
   }
 }
 
+type Variables = Readonly<Record<string, string | undefined>>;
+
 /**
  * Parses YAML, puts environment variables in place of `${NAME}` (`${NAME:-default}` where it may be unset) and checks the
  * result. Throws `ConfigError` with one line a mistake.
@@ -18,10 +20,31 @@ export class ConfigError extends Error {
 export function parseConfigText<Schema extends z.ZodType>(
   text: string,
   file: string,
-  env: Readonly<Record<string, string | undefined>>,
+  env: Variables,
   schema: Schema,
 ): z.output<Schema> {
   const lines = new LineCounter();
+  const document = readDocument(text, file, env, lines);
+  const result = schema.safeParse(toValue(document, file) ?? {});
+  if (result.success) return result.data;
+  throw new ConfigError(
+    result.error.issues.map((issue) => {
+      const path = issue.path.map(String);
+      const culprit = issue.code === "unrecognized_keys" ? [...path, issue.keys[0]] : path;
+      const line = lines.linePos(offsetOf(document.contents, culprit)).line;
+      // What is wrong with the key of a record stands one level deeper.
+      const message = issue.code === "invalid_key" ? issue.issues[0].message : issue.message;
+      return `${file}:${line}: ${path.length > 0 ? `${path.join(".")}: ` : ""}${message}`;
+    }),
+  );
+}
+
+/** As `parseConfigText`, but what stands there is not checked. */
+export function readConfigValue(text: string, file: string, env: Variables): unknown {
+  return toValue(readDocument(text, file, env, new LineCounter()), file);
+}
+
+function readDocument(text: string, file: string, env: Variables, lines: LineCounter): Document {
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const mistakes = document.errors.map((error) => `${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`);
   visit(document, {
@@ -49,18 +72,7 @@ export function parseConfigText<Schema extends z.ZodType>(
     },
   });
   if (mistakes.length > 0) throw new ConfigError(mistakes);
-  const result = schema.safeParse(toValue(document, file) ?? {});
-  if (result.success) return result.data;
-  throw new ConfigError(
-    result.error.issues.map((issue) => {
-      const path = issue.path.map(String);
-      const culprit = issue.code === "unrecognized_keys" ? [...path, issue.keys[0]] : path;
-      const line = lines.linePos(offsetOf(document.contents, culprit)).line;
-      // What is wrong with the key of a record stands one level deeper.
-      const message = issue.code === "invalid_key" ? issue.issues[0].message : issue.message;
-      return `${file}:${line}: ${path.length > 0 ? `${path.join(".")}: ` : ""}${message}`;
-    }),
-  );
+  return document;
 }
 
 /** The line of the innermost key of the path that is there. */

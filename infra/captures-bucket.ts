@@ -1,0 +1,38 @@
+import { Duration, Validations } from "aws-cdk-lib";
+import type { IKey } from "aws-cdk-lib/aws-kms";
+import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership } from "aws-cdk-lib/aws-s3";
+import { Construct } from "constructs";
+import type { BucketLayout } from "./bucket-layout.ts";
+import { type RelayContext, removalPolicyOf } from "./relay-context.ts";
+import { foreignStatements } from "./statement.ts";
+
+/** A bucket of captures. Without versions: what is older than `keep` is to be gone. */
+export class CapturesBucket extends Construct {
+  readonly bucket: Bucket;
+
+  constructor(scope: Construct, id: string, layout: BucketLayout, key: IKey | undefined, context: RelayContext) {
+    super(scope, id);
+    this.bucket = new Bucket(this, "Captures", {
+      bucketName: layout.name,
+      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
+      objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
+      enforceSSL: true,
+      ...(key
+        ? { encryption: BucketEncryption.KMS, encryptionKey: key, bucketKeyEnabled: true }
+        : { encryption: BucketEncryption.S3_MANAGED }),
+      lifecycleRules: layout.captures.map(({ name, prefix, keepDays }) => ({
+        id: name,
+        prefix,
+        expiration: Duration.days(keepDays),
+        abortIncompleteMultipartUploadAfter: Duration.days(1),
+      })),
+      removalPolicy: removalPolicyOf(context.config),
+    });
+    for (const statement of foreignStatements(layout, context.layout)) this.bucket.addToResourcePolicy(statement);
+    Validations.of(this.bucket).acknowledge({
+      id: "AwsSolutions-S1",
+      reason:
+        "Access logs would need a second bucket, and tell less than data events of CloudTrail, where they are wanted",
+    });
+  }
+}

@@ -1,0 +1,18 @@
+import { RemovalPolicy } from "aws-cdk-lib";
+import type { Config } from "../relay/config.ts";
+import type { Layout } from "./layout.ts";
+
+/** What all constructs of an app are made from. */
+export interface RelayContext {
+  readonly config: Config;
+  readonly layout: Layout;
+  /** Directory with the bundles of the functions. */
+  readonly bundles: string;
+  /** What stands beside each of them, by the names of the files; see `toDeployedFiles`. */
+  readonly files: ReadonlyMap<string, string>;
+}
+
+/** Of what holds data: it stays where its stack is deleted, but not where it could not even be made. */
+export function removalPolicyOf({ deployment: { keepData } }: Config): RemovalPolicy {
+  return keepData ? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE : RemovalPolicy.DESTROY;
+}

@@ -1,0 +1,94 @@
+import { PolicyStatement } from "aws-cdk-lib/aws-iam";
+import { type IKey, Key } from "aws-cdk-lib/aws-kms";
+import { Construct } from "constructs";
+import { ConfigError } from "../relay/config-text.ts";
+import type { FunctionLayout } from "./function-layout.ts";
+import type { Layout, StackLayout } from "./layout.ts";
+import { type Permission, placesUsedBy } from "./permissions.ts";
+import { isSamePlace, type Place, toArn } from "./place.ts";
+import { type RelayContext, removalPolicyOf } from "./relay-context.ts";
+import { toForeignStatement, toGrant } from "./statement.ts";
+
+/** What SQS, S3 and DynamoDB do with a key in the name of who reads and writes. */
+const useKey = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"] as const;
+const sendOnly = ["kms:Decrypt", "kms:GenerateDataKey"] as const;
+
+/** The key of a stack: a new one, or one that there is. */
+export class RelayKey extends Construct {
+  readonly key: IKey;
+
+  /** Undefined where the keys of AWS do. Throws `ConfigError` for a key that is of no use in the stack's region. */
+  static in(scope: Construct, stack: StackLayout, context: RelayContext): RelayKey | undefined {
+    return context.config.deployment.key === undefined ? undefined : new RelayKey(scope, stack, context);
+  }
+
+  private constructor(scope: Construct, stack: StackLayout, { config, layout }: RelayContext) {
+    super(scope, "Key");
+    const { key, agents } = config.deployment;
+    if (key !== "own") {
+      this.key = Key.fromKeyArn(this, "Given", toKeyArn(`${key}`, stack, config.file));
+      return;
+    }
+    const own = new Key(this, "Own", {
+      alias: aliasOf(layout),
+      description: `Packs, captures and state of ${layout.name}`,
+      enableKeyRotation: true,
+      removalPolicy: removalPolicyOf(config),
+    });
+    const all = layout.stacks.flatMap(({ functions }) => functions);
+    const strangers = all.filter(
+      (one) => one.account !== stack.account && placesUsedBy(one, layout).some((place) => isSamePlace(place, stack)),
+    );
+    for (const one of strangers)
+      own.addToResourcePolicy(toForeignStatement(one, { actions: useKey, resources: ["*"] }));
+    if (agents.length > 0 && stack === layout.stacks[0]) {
+      own.addToResourcePolicy(toGrant(agents, { actions: sendOnly, resources: ["*"] }));
+    }
+    this.key = own;
+  }
+
+  /** What an agent needs to put packs into an encrypted queue. */
+  get sending(): PolicyStatement {
+    return new PolicyStatement({ actions: [...sendOnly], resources: [this.key.keyArn] });
+  }
+}
+
+/** The keys that a function needs, in all places whose queues, tables or buckets it uses. */
+export function keyPermissions(
+  one: FunctionLayout,
+  stack: StackLayout,
+  key: IKey,
+  { config, layout }: RelayContext,
+): readonly Permission[] {
+  const places = placesUsedBy(one, layout);
+  if (config.deployment.key !== "own") {
+    const arns = places.map((place) => toKeyArn(`${config.deployment.key}`, place, config.file));
+    return [{ actions: useKey, resources: [...new Set(arns)] }];
+  }
+  const elsewhere = places.filter((place) => !isSamePlace(place, stack));
+  const here = elsewhere.length < places.length ? [{ actions: useKey, resources: [key.keyArn] }] : [];
+  if (elsewhere.length === 0) return here;
+  return [
+    ...here,
+    {
+      actions: useKey,
+      resources: elsewhere.map((place) => toArn(place, "kms", "key/*")),
+      conditions: { "ForAnyValue:StringEquals": { "kms:ResourceAliases": aliasOf(layout) } },
+      wildcard: "KMS makes up the id of another stack's key; the condition names its alias",
+    },
+  ];
+}
+
+function aliasOf({ name }: Layout): string {
+  return `alias/${name}`;
+}
+
+function toKeyArn(given: string, { region }: Place, file: string): string {
+  const parts = given.split(":");
+  const [, , , keyRegion, , resource] = parts;
+  if (keyRegion === region) return given;
+  if (resource.startsWith("key/mrk-")) return parts.with(3, region).join(":");
+  throw new ConfigError([
+    `${file}: aws.key: is in ${keyRegion}, and ${region} needs one, too: write own, or a multi-Region key (mrk-…)`,
+  ]);
+}

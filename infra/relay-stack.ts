@@ -1,0 +1,34 @@
+import { type App, Stack, Tags } from "aws-cdk-lib";
+import { AgentPolicy } from "./agent-policy.ts";
+import { CapturesBucket } from "./captures-bucket.ts";
+import { ControlUrl } from "./control-url.ts";
+import type { StackLayout } from "./layout.ts";
+import { MinuteSchedule } from "./minute-schedule.ts";
+import { PackQueue } from "./pack-queue.ts";
+import type { RelayContext } from "./relay-context.ts";
+import { RelayFunction } from "./relay-function.ts";
+import { RelayKey } from "./relay-key.ts";
+import { StateTable } from "./state-table.ts";
+
+/** All that is made in one region of one account. */
+export class RelayStack extends Stack {
+  constructor(app: App, layout: StackLayout, context: RelayContext) {
+    const { account, region } = layout;
+    super(app, layout.name, { env: { account, region }, description: `spoa-relay, ${context.layout.name}` });
+    for (const [name, value] of Object.entries(context.config.deployment.tags)) Tags.of(this).add(name, value);
+    const relayKey = RelayKey.in(this, layout, context);
+    const key = relayKey?.key;
+    const queues = layout.queues.map((queue) => new PackQueue(this, `Queue-${queue.owner}`, queue, key, context));
+    for (const bucket of layout.buckets) new CapturesBucket(this, `Bucket-${bucket.name}`, bucket, key, context);
+    if (layout.table) new StateTable(this, layout.table, key, context);
+    if (layout === context.layout.stacks[0]) new AgentPolicy(this, layout.queues[0], relayKey);
+    for (const one of layout.functions) {
+      const id = [one.kind, ...(one.target === undefined ? [] : [one.target])].join("-");
+      const made = new RelayFunction(this, id, one, layout, key, context);
+      // Lambda asks the queue when it makes the mapping, which knows it by its name only.
+      made.node.addDependency(...queues);
+      if (one.kind === "schedule") new MinuteSchedule(this, one).node.addDependency(made);
+      if (one.kind === "control") new ControlUrl(this, made.function);
+    }
+  }
+}

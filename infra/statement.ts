@@ -1,0 +1,43 @@
+import { AccountPrincipal, ArnPrincipal, PolicyStatement } from "aws-cdk-lib/aws-iam";
+import type { FunctionLayout } from "./function-layout.ts";
+import type { Layout } from "./layout.ts";
+import { foreignUses, type Permission } from "./permissions.ts";
+
+export function toStatement({ actions, resources, conditions }: Permission): PolicyStatement {
+  return new PolicyStatement({
+    actions: [...actions],
+    resources: [...resources],
+    ...(conditions && { conditions }),
+  });
+}
+
+/**
+ * Lets a role of another account do something with a resource. The principal is the account, and the role a condition: a
+ * principal has to exist when a policy is made, and the stacks may be made in any order.
+ */
+export function toForeignStatement({ account, role }: FunctionLayout, permission: Permission): PolicyStatement {
+  const { actions, resources, conditions } = permission;
+  return new PolicyStatement({
+    principals: [new AccountPrincipal(account)],
+    actions: [...actions],
+    resources: [...resources],
+    conditions: { ...conditions, ArnEquals: { "aws:PrincipalArn": role.arn } },
+  });
+}
+
+/** What functions of other accounts may do with a resource. */
+export function foreignStatements(
+  resource: { readonly arn: string; readonly account: string },
+  layout: Layout,
+): readonly PolicyStatement[] {
+  return foreignUses(resource, layout).map(({ user, permission }) => toForeignStatement(user, permission));
+}
+
+/** Lets principals that exist do something. */
+export function toGrant(principalArns: readonly string[], { actions, resources }: Permission): PolicyStatement {
+  return new PolicyStatement({
+    principals: principalArns.map((arn) => new ArnPrincipal(arn)),
+    actions: [...actions],
+    resources: [...resources],
+  });
+}

@@ -1,7 +1,9 @@
 import { type App, Stack, Tags } from "aws-cdk-lib";
 import { AgentPolicy } from "./agent-policy.ts";
+import { Alarms } from "./alarms.ts";
 import { CapturesBucket } from "./captures-bucket.ts";
 import { ControlUrl } from "./control-url.ts";
+import { RelayDashboard } from "./dashboard.ts";
 import type { StackLayout } from "./layout.ts";
 import { MinuteSchedule } from "./minute-schedule.ts";
 import { PackQueue } from "./pack-queue.ts";
@@ -30,5 +32,7 @@ export class RelayStack extends Stack {
       if (one.kind === "schedule") new MinuteSchedule(this, one).node.addDependency(made);
       if (one.kind === "control") new ControlUrl(this, made.function);
     }
+    new Alarms(this, layout, key, context);
+    RelayDashboard.addTo(this, layout, context);
   }
 }

@@ -1,0 +1,18 @@
+import type { Duration } from "aws-cdk-lib";
+import { Metric } from "aws-cdk-lib/aws-cloudwatch";
+import type { WatchedMetric } from "./watched-metric.ts";
+
+export interface MetricOptions {
+  readonly period: Duration;
+  /** Where the metric is, for graphs; an alarm's are where it is. */
+  readonly region?: string;
+  readonly label?: string;
+  readonly color?: string;
+}
+
+export function toCloudWatch(
+  { namespace, name, dimensions, statistic }: WatchedMetric,
+  options: MetricOptions,
+): Metric {
+  return new Metric({ namespace, metricName: name, dimensionsMap: dimensions, statistic, ...options });
+}

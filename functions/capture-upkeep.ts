@@ -26,13 +26,16 @@ const maxExpired = 5_000;
 
 /**
  * Keeps captures in order, to be called each minute: merges the small objects of minutes that are over, and deletes what is
- * too old from directories. It remembers nothing, so it does not matter which process does it, or whether several do.
+ * too old from directories. It remembers only what it need not read again, so it does not matter which process does it, or
+ * whether several do.
  */
 export class CaptureUpkeep {
   readonly #options: CaptureUpkeepOptions;
   readonly #now: () => number;
   readonly #broken = new Throttle(hourMs);
   readonly #away = new Throttle(hourMs);
+  /** See `CompactionOptions`. */
+  readonly #settled = new Set<string>();
   readonly #stopping = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
@@ -77,11 +80,12 @@ export class CaptureUpkeep {
     const oldestMs = nowMs - keepMs;
     // In a bucket a lifecycle rule does it, which costs nothing.
     if (store.kind === "directory") await expireCapture(archive, name, { beforeMs: oldestMs, maxObjects: maxExpired });
+    const shared = { settled: this.#settled, signal, onSkip };
     const recent = { fromMs: Math.max(oldestMs, nowMs - recentMs), toMs: nowMs - settledMs };
-    await compactCapture(archive, name, { ...recent, signal, onSkip });
+    await compactCapture(archive, name, { ...recent, ...shared });
     const hour = toEarlierHour(nowMs);
     if (hour.fromMs < oldestMs) return;
-    await compactCapture(archive, name, { ...hour, signal, onSkip });
+    await compactCapture(archive, name, { ...hour, ...shared });
   }
 
   #reportAway({ message }: Error): void {

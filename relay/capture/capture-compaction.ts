@@ -10,6 +10,11 @@ import { type CaptureObject, openNamedObject } from "./object-name.ts";
 export interface CompactionOptions extends CaptureRange {
   /** Ends before the next object is written. */
   readonly signal?: AbortSignal;
+  /**
+   * Names of objects that were read and left as they are, to be given to the next compaction: it reads them again only
+   * together with others. What is small because it compresses well would else be read each time.
+   */
+  readonly settled?: Set<string>;
   /** Told of each object that cannot be read; it is left as it is. */
   readonly onSkip?: (part: SkippedPart) => void;
 }
@@ -27,6 +32,7 @@ const largeBytes = 4 * 1024 * 1024;
 const maxMergedBytes = 8 * 1024 * 1024;
 // What a reader has to hold while it opens an object, however well it is compressed.
 const maxMergedContentBytes = 32 * 1024 * 1024;
+const maxSettled = 50_000;
 
 interface Group {
   /** At least one, none of them large. */
@@ -48,7 +54,8 @@ export async function compactCapture(
   capture: string,
   options: CompactionOptions,
 ): Promise<Compacted> {
-  const { signal, onSkip = () => {} } = options;
+  const { signal, settled = new Set(), onSkip = () => {} } = options;
+  if (settled.size > maxSettled) settled.clear();
   const before = { objects: 0, bytes: 0 };
   const after = { objects: 0, bytes: 0 };
   let skipped = 0;
@@ -57,6 +64,8 @@ export async function compactCapture(
     onSkip(part);
   };
   for (const group of await findGroups(archive, capture, options)) {
+    if (signal?.aborted) break;
+    if (group.members.every(({ name }) => settled.has(name))) continue;
     const distinct = new DistinctRequests();
     for (const object of group.large) distinct.take((await readObject(archive, object, skip)) ?? []);
     let waiting = group.members;
@@ -65,7 +74,10 @@ export async function compactCapture(
       waiting = waiting.slice(read);
       const requests = packs.reduce((sum, pack) => sum + pack.requests, 0);
       // A lone object of which nothing is left out would only be written again.
-      if (members.length === 0 || (members.length === 1 && requests === members[0].requests)) continue;
+      if (members.length === 0 || (members.length === 1 && requests === members[0].requests)) {
+        for (const { name } of members) settled.add(name);
+        continue;
+      }
       const merged = packs.length > 0 ? await putCaptureObject(archive, capture, packs) : undefined;
       // Those of a compaction that died may merge into the very object that is there.
       await archive.delete(members.map(({ name }) => name).filter((name) => name !== merged?.name));

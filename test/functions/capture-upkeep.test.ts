@@ -35,6 +35,21 @@ describe("the upkeep of captures", () => {
     expect(bench.archive.reads).toEqual([]);
   });
 
+  it("reads no more than once what is too much for one object, however well it is compressed", async () => {
+    const bench = new UpkeepBench();
+    const body = Buffer.alloc(900_000, "the same again and again");
+    for (let pack = 0; pack < 90; pack++) await bench.capture(noonMs - 300_000 + pack * 100, body);
+    for (let minute = 0; minute < 2; minute++) await bench.runAMinuteLater();
+    bench.archive.reads.length = 0;
+    for (let minute = 0; minute < 5; minute++) await bench.runAMinuteLater();
+
+    expect(bench.archive.reads).toEqual([]);
+    await bench.capture(noonMs - 291_000);
+    await bench.runAMinuteLater();
+    expect(await namesOf(bench.archive)).toHaveLength(3);
+    expect(await readCapture(bench.archive, "all")).toHaveLength(91);
+  });
+
   it("finds within six hours what came days late", async () => {
     const bench = new UpkeepBench({ keepMs: 30 * dayMs });
     for (let second = 0; second < 30; second++) await bench.capture(noonMs - 14 * dayMs + second * 1_000);
@@ -100,8 +115,8 @@ class UpkeepBench {
     });
   }
 
-  async capture(capturedAtMs: number): Promise<void> {
-    const written = pack({ sequence: ++this.#sequence, requests: [{ capturedAtMs }] });
+  async capture(capturedAtMs: number, body: Uint8Array = new Uint8Array()): Promise<void> {
+    const written = pack({ sequence: ++this.#sequence, requests: [{ capturedAtMs, body }] });
     await writeCapture(this.archive, "all", [{ pack: written, requests: written.requests }]);
   }
 

@@ -146,11 +146,22 @@ describe("merging the objects of a capture", () => {
 
   it("stops where it is told to", async () => {
     const archive = await archiveOf(120);
+    // A large one beside them.
+    const packs = Array.from({ length: 10 }, (_, i) => {
+      const body = randomFillSync(Buffer.alloc(600_000));
+      return pack({ sequence: 200 + i, requests: [{ capturedAtMs: hourMs + i * 2_000, body }] });
+    });
+    await writeCapture(
+      archive,
+      "c",
+      packs.map((each) => ({ pack: each, requests: each.requests })),
+    );
     const names = await namesOf(archive);
 
     await compactCapture(archive, "c", { ...all, signal: AbortSignal.abort() });
 
     expect(await namesOf(archive)).toEqual(names);
+    expect(archive.reads).toEqual([]);
   });
 });
 

@@ -1,34 +1,48 @@
-import { execFile } from "node:child_process";
+import { spawn } from "node:child_process";
 import { basename } from "node:path";
 import { CredentialsError } from "./credentials-error.ts";
 import { maxTokenAnswerBytes } from "./token-answer.ts";
 
-const withinMs = 10_000;
-
 /**
- * Runs a program, without a shell, and resolves with what it prints on standard output: 64 KiB and ten seconds at most.
- * Rejects with `CredentialsError`, which names the program alone: secrets stand in arguments and in what it prints.
+ * Runs a program, without a shell, and resolves with what it prints on standard output: 64 KiB and ten seconds at most; then
+ * it is killed with all that it has started. Rejects with `CredentialsError`, which names the program alone: secrets stand in
+ * arguments and in what it prints.
  */
-export function runTokenCommand([program, ...args]: readonly string[]): Promise<string> {
+export function runTokenCommand([program, ...args]: readonly string[], withinMs = 10_000): Promise<string> {
   return new Promise((resolve, reject) => {
-    const options = {
-      timeout: withinMs,
-      maxBuffer: maxTokenAnswerBytes,
-      killSignal: "SIGKILL",
-      encoding: "utf8",
-    } as const;
-    const child = execFile(program, args, options, (error, stdout) => {
-      if (error) reject(new CredentialsError(`${basename(program)} ${toMistake(error)}`));
-      else resolve(stdout);
+    // It is asked nothing. A group of its own, since what a script has started would go on without it.
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "ignore"], detached: true });
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const fail = (mistake: string) => {
+      clearTimeout(timer);
+      reject(new CredentialsError(`${basename(program)} ${mistake}`));
+    };
+    const kill = (mistake: string) => {
+      if (child.pid !== undefined) killGroup(child.pid);
+      // Who has left the group may hold it open for ever.
+      child.stdout.destroy();
+      fail(mistake);
+    };
+    const timer = setTimeout(() => kill(`does not end within ${withinMs / 1_000} s`), withinMs);
+    child.stdout.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      chunks.push(chunk);
+      if (bytes > maxTokenAnswerBytes) kill(`prints more than ${maxTokenAnswerBytes / 1_024} KiB`);
     });
-    // It is asked nothing.
-    child.stdin?.on("error", () => {}).end();
+    child.on("error", ({ code }: NodeJS.ErrnoException) => fail(`cannot be started: ${code}`));
+    child.on("close", (code, signal) => {
+      if (code !== 0) return fail(code === null ? `is ended by ${signal}` : `ends with code ${code}`);
+      clearTimeout(timer);
+      resolve(Buffer.concat(chunks).toString());
+    });
   });
 }
 
-function toMistake({ code, killed, signal }: { code?: unknown; killed?: boolean; signal?: unknown }): string {
-  if (code === "ERR_CHILD_PROCESS_STDIO_MAXBUFFER") return `prints more than ${maxTokenAnswerBytes / 1_024} KiB`;
-  if (killed) return `does not end within ${withinMs / 1_000} s`;
-  if (typeof code === "number") return `ends with code ${code}`;
-  return typeof code === "string" ? `cannot be started: ${code}` : `is ended by ${signal}`;
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // All of it has ended by itself.
+  }
 }

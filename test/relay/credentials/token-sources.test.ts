@@ -1,7 +1,11 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { runTokenCommand } from "../../../relay/credentials/command-token.ts";
 import { askTokenEndpoint } from "../../../relay/credentials/token-endpoint.ts";
 import { ShadowServer } from "../../support/shadow-server.ts";
+import { temporaryDirectory } from "../../support/temporary-directory.ts";
+import { until } from "../../support/until.ts";
 
 describe("runTokenCommand", () => {
   it("passes arguments as they are, and reads standard output alone", async () => {
@@ -20,10 +24,29 @@ describe("runTokenCommand", () => {
     expect((error as Error).message).toBe(mistake);
   });
 
+  it("ends a program that does not end, and what that has started", async () => {
+    const started = join(temporaryDirectory(), "pid");
+    const script = `sleep 60 & echo $! > ${started}; wait`;
+    const asked = runTokenCommand(["/bin/sh", "-c", script], 500);
+
+    await expect(asked).rejects.toThrow(/^sh does not end within 0.5 s$/);
+    const pid = Number(readFileSync(started, "utf8"));
+    await until(() => !isRunning(pid));
+  });
+
   it("tells where there is no such program", async () => {
     await expect(runTokenCommand(["/nowhere/token", "secret"])).rejects.toThrow(/^token cannot be started: ENOENT$/);
   });
 });
+
+/** Of what has ended nobody may have taken note yet. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
+}
 
 describe("askTokenEndpoint", () => {
   const fields = { grant_type: "client_credentials", client_id: "relay", client_secret: "p&ss wörd" };

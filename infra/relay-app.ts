@@ -1,10 +1,23 @@
-import type { App } from "aws-cdk-lib";
+import { App, Validations } from "aws-cdk-lib";
+import featureFlags from "aws-cdk-lib/recommended-feature-flags.json" with { type: "json" };
+import { AwsSolutionsChecks } from "cdk-nag";
 import { type Environment, loadConfig } from "../relay/config.ts";
 import { toDeployedFiles } from "./deployed-config.ts";
 import { toLayout } from "./layout.ts";
 import { RelayStack } from "./relay-stack.ts";
 
-/** Adds the stacks of a configuration to an app, as `toLayout` has them. Throws `ConfigError`. */
+/** An app whose stacks the rules of AWS are checked for, when it is synthesised. */
+export function createApp(outdir?: string): App {
+  const app = new App({ context: featureFlags, ...(outdir !== undefined && { outdir }) });
+  Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
+  return app;
+}
+
+/**
+ * Adds the stacks of a configuration, as `toLayout` has them. Throws `ConfigError`.
+ *
+ * @param bundles the directory that they are in
+ */
 export function addStacks(app: App, file: string, env: Environment, bundles: string): readonly RelayStack[] {
   const config = loadConfig(file, env);
   const layout = toLayout(config);

@@ -12,6 +12,7 @@ import { SleepyShadow } from "../support/lambda-shadow.ts";
 import { packMessage, requests } from "../support/packs.ts";
 import { ShadowServer } from "../support/shadow-server.ts";
 import { until } from "../support/until.ts";
+import { urlEvent } from "../support/url-event.ts";
 
 const bundles = mkdtempSync(join(tmpdir(), "spoa-relay-lambda-"));
 const done = { batchItemFailures: [] };
@@ -317,9 +318,9 @@ describe("the control API in Lambda", () => {
     ]);
     await rig.send("packs-a", ...packs(1, 10));
 
-    const changed = await control.invoke(functionUrl("PATCH", "/v1/targets/a", '{"paused":true}'), 30_000);
+    const changed = await control.invoke(urlEvent("PATCH", "/v1/targets/a", '{"paused":true}'), 30_000);
     await rig.deliver(replay, "packs-a", 1);
-    const targets = await control.invoke(functionUrl("GET", "/v1/targets"), 30_000);
+    const targets = await control.invoke(urlEvent("GET", "/v1/targets"), 30_000);
 
     expect([changed, targets]).toMatchObject([{ statusCode: 200 }, { statusCode: 200 }]);
     expect(JSON.parse((targets as { readonly body: string }).body)).toMatchObject({
@@ -327,7 +328,7 @@ describe("the control API in Lambda", () => {
     });
     expect(shadow.received).toEqual([]);
     expect(rig.inspect("packs-a").delayed).toBe(1);
-    await control.invoke(functionUrl("POST", "/v1/targets/a/resume"), 30_000);
+    await control.invoke(urlEvent("POST", "/v1/targets/a/resume"), 30_000);
     expect(api.turned).toEqual(["turn off a", "turn on a"]);
   });
 
@@ -335,15 +336,15 @@ describe("the control API in Lambda", () => {
     const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
     const control = await rig.open("control");
 
-    expect(await control.invoke(functionUrl("GET", "/v1/targets/nobody"), 30_000)).toMatchObject({
+    expect(await control.invoke(urlEvent("GET", "/v1/targets/nobody"), 30_000)).toMatchObject({
       statusCode: 404,
       headers: { "content-type": "application/problem+json" },
     });
-    expect(await control.invoke(functionUrl("PATCH", "/v1/targets/a", '{"rate":-1}'), 30_000)).toMatchObject({
+    expect(await control.invoke(urlEvent("PATCH", "/v1/targets/a", '{"rate":-1}'), 30_000)).toMatchObject({
       statusCode: 400,
     });
     await rig.dynamo.stop();
-    expect(await control.invoke(functionUrl("GET", "/v1/targets"), 30_000)).toMatchObject({ statusCode: 503 });
+    expect(await control.invoke(urlEvent("GET", "/v1/targets"), 30_000)).toMatchObject({ statusCode: 503 });
   });
 });
 
@@ -364,24 +365,6 @@ describe("a function in Lambda", () => {
     await expect(lambda.invoke({ hello: "world" }, 30_000)).rejects.toThrow("LambdaError: this is no event of SQS");
   });
 });
-
-/** A request to a function URL, payload 2.0. */
-function functionUrl(method: string, path: string, body?: string): unknown {
-  const host = "abc.lambda-url.us-east-1.on.aws";
-  return {
-    version: "2.0",
-    rawPath: path,
-    rawQueryString: "",
-    headers: { host, "content-type": "application/json" },
-    requestContext: {
-      domainName: host,
-      authorizer: { iam: { accountId: "123456789012" } },
-      http: { method, path, protocol: "HTTP/1.1", sourceIp: "192.0.2.1" },
-    },
-    ...(body !== undefined && { body }),
-    isBase64Encoded: false,
-  };
-}
 
 /** Two targets, `a` and `b`, so that each has a queue of its own. */
 function twoTargets(url: string): Record<"a" | "b", string> {

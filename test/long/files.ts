@@ -7,4 +7,5 @@ export const long: readonly string[] = [
   "test/e2e/jobs.test.ts",
   "test/e2e/lambda.test.ts",
   "test/functions/replay-jobs.test.ts",
+  "test/infra/deployed.test.ts",
 ];

@@ -35,12 +35,13 @@ export class CertificateAuthority {
     );
   }
 
-  /** For 127.0.0.1; `days` below 0 makes one that has expired. */
-  issue(name: string, days = 1): CertificateFiles {
+  /** For 127.0.0.1 and the host names; `days` below 0 makes one that has expired. */
+  issue(name: string, days = 1, hosts: readonly string[] = []): CertificateFiles {
     const [cert, key, both] = ["crt", "key", "both"].map((kind) => join(this.#directory, `${name}.${kind}`));
     const request = join(this.#directory, `${name}.csr`);
     const extensions = join(this.#directory, `${name}.ext`);
-    writeFileSync(extensions, "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n");
+    const subjects = ["IP:127.0.0.1", ...hosts.map((host) => `DNS:${host}`)];
+    writeFileSync(extensions, `subjectAltName=${subjects.join()}\nbasicConstraints=CA:FALSE\n`);
     openssl("req", ...newKey, "-keyout", key, "-out", request, "-subj", `/CN=${name}`);
     const signer = ["-CA", this.file, "-CAkey", this.#path("key"), "-CAcreateserial", "-extfile", extensions];
     openssl("x509", "-req", "-in", request, ...signer, "-days", String(days), "-out", cert);

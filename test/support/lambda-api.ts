@@ -6,8 +6,8 @@ import { onTestFinished, vi } from "vitest";
 const functionPrefix = "packs-replay-";
 
 /** The ARN of the function that replays to a target. */
-export function replayArn(target: string, region = "us-east-1"): string {
-  return `arn:aws:lambda:${region}:123456789012:function:${functionPrefix}${target}`;
+export function replayArn(target: string, region = "us-east-1", account = "123456789012"): string {
+  return `arn:aws:lambda:${region}:${account}:function:${functionPrefix}${target}`;
 }
 
 /** An endpoint that speaks as much of Lambda's API as is needed to switch event source mappings, over real HTTP. */
@@ -37,8 +37,12 @@ export class LambdaApi {
     return api;
   }
 
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
   get endpoint(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `http://127.0.0.1:${this.port}`;
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -9,6 +9,8 @@ export interface MappingOptions {
   /** Called where there is no process, or the last one has ended. */
   readonly start: () => Promise<LambdaProcess>;
   readonly batch: number;
+  /** How long it waits for a batch to fill after the first message; not at all by default. */
+  readonly windowMs?: number;
   /** The function's time. */
   readonly timeoutMs: number;
   /** The queue's visibility: when the messages of an invocation come again that never answered. */
@@ -52,11 +54,17 @@ export class LambdaMapping {
   }
 
   async #run(): Promise<void> {
-    const { batch, visibilityMs } = this.#options;
+    const { batch, windowMs = 0, visibilityMs } = this.#options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      const deliveries = await this.#queue.receive({ max: batch, waitMs: 1_000, visibilityMs, signal });
-      if (deliveries.length > 0) await this.#invoke(deliveries);
+      const deliveries = [...(await this.#queue.receive({ max: batch, waitMs: 1_000, visibilityMs, signal }))];
+      if (deliveries.length === 0) continue;
+      const endMs = Date.now() + windowMs;
+      while (deliveries.length < batch && Date.now() < endMs && !signal.aborted) {
+        const max = batch - deliveries.length;
+        deliveries.push(...(await this.#queue.receive({ max, waitMs: 200, visibilityMs, signal })));
+      }
+      await this.#invoke(deliveries);
     }
   }
 

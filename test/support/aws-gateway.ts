@@ -1,0 +1,168 @@
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { type IncomingMessage, request, type ServerResponse } from "node:http";
+import { createServer, type Server } from "node:https";
+import type { AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
+import { onTestFinished } from "vitest";
+import { CertificateAuthority } from "./certificates.ts";
+import { replayArn } from "./lambda-api.ts";
+import { temporaryDirectory } from "./temporary-directory.ts";
+
+/** A call to a service of AWS. */
+export interface AwsCall {
+  /** As it stands in policies: `sqs`, `dynamodb`, `s3`, `lambda`. */
+  readonly service: string;
+  /** Of the host that was asked. */
+  readonly region: string;
+  /** That the call was signed for. */
+  readonly signedFor: string;
+  /** The access key that it was signed with. */
+  readonly principal: string;
+  /** As it stands in policies: `sqs:SendMessage`. */
+  readonly action: string;
+  /** ARNs. */
+  readonly resources: readonly string[];
+  /** What conditions of policies compare, by their keys. */
+  readonly context: Readonly<Record<string, string>>;
+}
+
+export interface AwsGatewayOptions {
+  readonly regions: readonly string[];
+  /** In which queues and tables are that are named without one. */
+  readonly account: string;
+  /** Where what is called is, or why it is refused. */
+  readonly decide: (call: AwsCall) => { readonly port: number } | { readonly refused: string };
+}
+
+/**
+ * The endpoints of AWS in some regions, with TLS and under their own names, before emulators: sees what a program asks of
+ * which region, with whose credentials, and refuses what it may not do. Programs find it through `env`.
+ */
+export class AwsGateway {
+  /** What was refused. */
+  readonly refusals: string[] = [];
+  readonly calls: AwsCall[] = [];
+  readonly #options: AwsGatewayOptions;
+  readonly #server: Server;
+  readonly #authorityFile: string;
+
+  /** It ends with the test. */
+  static async start(options: AwsGatewayOptions): Promise<AwsGateway> {
+    const gateway = new AwsGateway(options);
+    gateway.#server.listen(0, "127.0.0.1");
+    await once(gateway.#server, "listening");
+    onTestFinished(() => {
+      gateway.#server.closeAllConnections();
+      gateway.#server.close();
+    });
+    return gateway;
+  }
+
+  private constructor(options: AwsGatewayOptions) {
+    this.#options = options;
+    const authority = new CertificateAuthority(temporaryDirectory(), "aws");
+    const hosts = options.regions.flatMap((region) => [`*.${region}.amazonaws.com`, `*.s3.${region}.amazonaws.com`]);
+    const { cert, key } = authority.issue("endpoints", 1, hosts);
+    this.#authorityFile = authority.file;
+    this.#server = createServer({ cert: readFileSync(cert), key: readFileSync(key) }, (incoming, response) => {
+      this.#pass(incoming, response).catch((error: Error) => {
+        if (!response.headersSent) response.writeHead(502);
+        response.end(error.message);
+      });
+    });
+  }
+
+  /** The environment of a program that finds AWS here, as the principal. */
+  env(principal: string): Record<string, string> {
+    return {
+      AWS_ACCESS_KEY_ID: principal,
+      AWS_SECRET_ACCESS_KEY: "test",
+      AWS_GATEWAY_PORT: String((this.#server.address() as AddressInfo).port),
+      NODE_EXTRA_CA_CERTS: this.#authorityFile,
+      NODE_OPTIONS: `--import=${fileURLToPath(new URL("aws-redirect.ts", import.meta.url))}`,
+    };
+  }
+
+  async #pass(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = Buffer.concat(await incoming.toArray());
+    const call = toCall(incoming, body, this.#options.account);
+    this.calls.push(call);
+    const decision = this.#options.decide(call);
+    if ("refused" in decision) {
+      this.refusals.push(decision.refused);
+      refuse(response, call, decision.refused);
+      return;
+    }
+    const { method, url: path, headers } = incoming;
+    const outgoing = request({ host: "127.0.0.1", port: decision.port, method, path, headers });
+    outgoing.end(body);
+    const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
+    response.writeHead(answer.statusCode ?? 502, answer.headers);
+    answer.pipe(response);
+  }
+}
+
+/** Throws for a host or an action that it does not know. */
+function toCall(incoming: IncomingMessage, body: Buffer, account: string): AwsCall {
+  const { host = "", authorization = "", "x-amz-target": target = "" } = incoming.headers;
+  const [, bucket, service, region] = /^(?:(.+)\.)?(\w+)\.([a-z0-9-]+)\.amazonaws\.com$/.exec(host) ?? [];
+  const [, principal, signedFor] = /Credential=([^/]+)\/\d+\/([^/]+)\//.exec(authorization) ?? [];
+  const place = { service, region, signedFor, principal, context: {} };
+  const { pathname, searchParams } = new URL(incoming.url ?? "", `https://${host}`);
+  switch (service) {
+    case "sqs": {
+      const action = String(target)
+        .replace("AmazonSQS.", "")
+        .replace(/Batch$/, "");
+      const { QueueUrl } = JSON.parse(body.toString()) as { readonly QueueUrl: string };
+      const [owner, name] = new URL(QueueUrl).pathname.split("/").slice(1);
+      return { ...place, action: `sqs:${action}`, resources: [`arn:aws:sqs:${region}:${owner}:${name}`] };
+    }
+    case "dynamodb": {
+      const { TableName, RequestItems = {} } = JSON.parse(body.toString()) as {
+        readonly TableName?: string;
+        readonly RequestItems?: object;
+      };
+      const names = TableName === undefined ? Object.keys(RequestItems) : [TableName];
+      const resources = names.map((name) =>
+        name.startsWith("arn:") ? name : `arn:aws:dynamodb:${region}:${account}:table/${name}`,
+      );
+      return { ...place, action: `dynamodb:${String(target).split(".").at(-1)}`, resources };
+    }
+    case "s3": {
+      const action = toS3Action(`${incoming.method}`, searchParams);
+      const key = action === "s3:ListBucket" ? "" : decodeURIComponent(pathname);
+      // What is deleted together is named in the body.
+      const keys = searchParams.has("delete")
+        ? Array.from(body.toString().matchAll(/<Key>([^<]*)<\/Key>/g), ([, name]) => `/${name}`)
+        : [key];
+      const context = { "s3:prefix": searchParams.get("prefix") ?? "" };
+      return { ...place, action, resources: keys.map((name) => `arn:aws:s3:::${bucket}${name}`), context };
+    }
+    case "lambda": {
+      if (incoming.method === "GET") return { ...place, action: "lambda:ListEventSourceMappings", resources: ["*"] };
+      const uuid = pathname.split("/").at(-1) ?? "";
+      // As `LambdaApi` has them.
+      const context = { "lambda:FunctionArn": replayArn(uuid.replace("uuid-", ""), region, account) };
+      const mapping = `arn:aws:lambda:${region}:${account}:event-source-mapping:${uuid}`;
+      return { ...place, action: "lambda:UpdateEventSourceMapping", resources: [mapping], context };
+    }
+    default:
+      throw new Error(`nobody knows ${host}`);
+  }
+}
+
+function toS3Action(method: string, query: URLSearchParams): string {
+  if (query.has("delete") || method === "DELETE") return "s3:DeleteObject";
+  if (method === "PUT") return "s3:PutObject";
+  return query.has("list-type") ? "s3:ListBucket" : "s3:GetObject";
+}
+
+function refuse(response: ServerResponse, { service }: AwsCall, message: string): void {
+  const headers = { "content-type": service === "s3" ? "application/xml" : "application/x-amz-json-1.0" };
+  const type =
+    service === "dynamodb" ? "com.amazon.coral.service#AccessDeniedException" : "com.amazonaws.sqs#AccessDenied";
+  const xml = `<Error><Code>AccessDenied</Code><Message>${message}</Message></Error>`;
+  response.writeHead(403, headers).end(service === "s3" ? xml : JSON.stringify({ __type: type, message }));
+}

@@ -1,0 +1,178 @@
+import { join } from "node:path";
+import { App } from "aws-cdk-lib";
+import type { FauxqsServer } from "fauxqs";
+import { onTestFinished } from "vitest";
+import { toLayout } from "../../infra/layout.ts";
+import { addStacks } from "../../infra/relay-app.ts";
+import { type Config, loadConfig } from "../../relay/config.ts";
+import { bundleFile, type FunctionName } from "../../relay/function-environment.ts";
+import { type AwsCall, AwsGateway } from "./aws-gateway.ts";
+import { startRegion, startTables } from "./cloud-emulators.ts";
+import { type CloudResource, CloudTemplate } from "./cloud-template.ts";
+import { IamPolicy } from "./iam-policy.ts";
+import { LambdaApi } from "./lambda-api.ts";
+import { LambdaMapping } from "./lambda-mapping.ts";
+import { LambdaProcess } from "./lambda-process.ts";
+import { temporaryDirectory } from "./temporary-directory.ts";
+
+/** The principal of agents: whoever has the managed policy that is made for them. */
+export const agentPrincipal = "agent";
+
+// What the event source mapping does itself, with the role of its function.
+const pollingActions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+
+/**
+ * A configuration, synthesised and made of emulators: an SQS with S3 for each region, a DynamoDB, and the functions in
+ * processes of their own, each with the code, the environment, the time and the permissions that its template gives it, and
+ * fed by mappings with the batch, the window and the visibility that stand there.
+ */
+export class DeployedCloud {
+  readonly config: Config;
+  readonly gateway: AwsGateway;
+  readonly lambdaApi: LambdaApi;
+  readonly tableEndpoint: string;
+  readonly #templates: readonly CloudTemplate[];
+  readonly #emulators: ReadonlyMap<string, FauxqsServer>;
+
+  /**
+   * Everything ends with the test. The configuration has one stack a region at most.
+   * @param bundles what `bundleFunctions` has made
+   */
+  static async start(configFile: string, bundles: string): Promise<DeployedCloud> {
+    const outdir = temporaryDirectory();
+    const app = new App({ outdir });
+    addStacks(app, configFile, {}, bundles);
+    app.synth();
+    const config = loadConfig(configFile, {});
+    const templates = toLayout(config).stacks.map((stack) => new CloudTemplate(outdir, stack));
+
+    const lambdaApi = await LambdaApi.start(Object.fromEntries(config.targets.map(({ name }) => [name, "Enabled"])));
+    const emulators = new Map<string, FauxqsServer>();
+    for (const template of templates) emulators.set(template.stack.region, await startRegion(template));
+    const withTable = templates.find(({ stack }) => stack.table) ?? templates[0];
+    const tablePort = await startTables(withTable);
+    const policies = new Map(templates.flatMap((template) => [...policiesOf(template)]));
+    const gateway = await AwsGateway.start({
+      regions: [...emulators.keys()],
+      account: templates[0].stack.account,
+      decide: (call) => {
+        if (!policies.get(call.principal)?.allows(call)) return { refused: describe(call) };
+        if (call.signedFor !== call.region) return { refused: `${describe(call)}, signed for ${call.signedFor}` };
+        const emulator = emulators.get(call.region);
+        if (call.service === "lambda") return { port: lambdaApi.port };
+        if (call.service !== "dynamodb" && emulator) return { port: emulator.port };
+        if (call.service === "dynamodb" && call.region === withTable.stack.region) return { port: tablePort };
+        return { refused: `${describe(call)}: it is not there` };
+      },
+    });
+    const tableEndpoint = `http://127.0.0.1:${tablePort}`;
+    return new DeployedCloud({ config, gateway, lambdaApi, tableEndpoint, templates, emulators });
+  }
+
+  private constructor(parts: {
+    config: Config;
+    gateway: AwsGateway;
+    lambdaApi: LambdaApi;
+    tableEndpoint: string;
+    templates: readonly CloudTemplate[];
+    emulators: ReadonlyMap<string, FauxqsServer>;
+  }) {
+    this.config = parts.config;
+    this.gateway = parts.gateway;
+    this.lambdaApi = parts.lambdaApi;
+    this.tableEndpoint = parts.tableEndpoint;
+    this.#templates = parts.templates;
+    this.#emulators = parts.emulators;
+  }
+
+  /** A process of a function by its name in Lambda, killed at the end of the test. */
+  async open(functionName: string): Promise<LambdaProcess> {
+    const { template, resource } = this.#find(functionName);
+    const { Handler, Environment } = resource.properties;
+    const [kind] = Handler.split(".") as [FunctionName];
+    const code = template.codeOf(resource);
+    const lambda = await LambdaProcess.start(join(code, bundleFile(kind)), {
+      ...this.gateway.env(functionName),
+      // As Lambda sets them.
+      AWS_REGION: template.stack.region,
+      LAMBDA_TASK_ROOT: code,
+      ...Environment?.Variables,
+    });
+    onTestFinished(() => lambda.kill());
+    return lambda;
+  }
+
+  /** The time that a function has. */
+  timeoutMsOf(functionName: string): number {
+    return this.#find(functionName).resource.properties.Timeout * 1_000;
+  }
+
+  /** Starts all event source mappings, by the names of their functions. They stop at the end of the test. */
+  map(): ReadonlyMap<string, LambdaMapping> {
+    const mappings = this.#templates.flatMap((template) =>
+      template.ofType("AWS::Lambda::EventSourceMapping").map((mapping) => this.#map(template, mapping)),
+    );
+    return new Map(mappings);
+  }
+
+  /** What speaks SQS and S3 in a region. */
+  emulator(region: string): FauxqsServer {
+    const emulator = this.#emulators.get(region);
+    if (!emulator) throw new Error(`nothing was deployed in ${region}`);
+    return emulator;
+  }
+
+  /** Messages in a queue, whatever keeps them from being received. */
+  depth(region: string, queue: string): number {
+    const { ready = [], delayed = [], inflight = [] } = this.emulator(region).inspectQueue(queue)?.messages ?? {};
+    return ready.length + delayed.length + inflight.length;
+  }
+
+  #map(template: CloudTemplate, { properties }: CloudResource): readonly [string, LambdaMapping] {
+    const { EventSourceArn, FunctionName, BatchSize, MaximumBatchingWindowInSeconds, FunctionResponseTypes } =
+      properties;
+    const role = policiesOf(template).get(FunctionName);
+    for (const action of pollingActions) {
+      if (role?.allows({ action, resources: [EventSourceArn], context: {} })) continue;
+      throw new Error(`${FunctionName} may not ${action} of ${EventSourceArn}: Lambda would not make its mapping`);
+    }
+    if (FunctionResponseTypes?.[0] !== "ReportBatchItemFailures")
+      throw new Error(`${FunctionName} reports no failures`);
+    const name = EventSourceArn.split(":").at(-1);
+    const queue = template.ofType("AWS::SQS::Queue").find((one) => one.properties.QueueName === name);
+    const mapping = new LambdaMapping({
+      queueUrl: `http://127.0.0.1:${this.emulator(template.stack.region).port}/000000000000/${name}`,
+      start: () => this.open(FunctionName),
+      batch: BatchSize,
+      windowMs: MaximumBatchingWindowInSeconds * 1_000,
+      timeoutMs: this.timeoutMsOf(FunctionName),
+      visibilityMs: queue?.properties.VisibilityTimeout * 1_000,
+    });
+    onTestFinished(() => mapping.stop());
+    return [FunctionName, mapping];
+  }
+
+  #find(functionName: string): { readonly template: CloudTemplate; readonly resource: CloudResource } {
+    for (const template of this.#templates) {
+      const functions = template.ofType("AWS::Lambda::Function");
+      const resource = functions.find(({ properties }) => properties.FunctionName === functionName);
+      if (resource) return { template, resource };
+    }
+    throw new Error(`no template has a function ${functionName}`);
+  }
+}
+
+/** By principal: the name of a function, or the agents. */
+function policiesOf(template: CloudTemplate): ReadonlyMap<string, IamPolicy> {
+  const functions = template
+    .ofType("AWS::Lambda::Function")
+    .map(({ properties }) => [properties.FunctionName, IamPolicy.ofRole(template, properties.Role)] as const);
+  const agents = template
+    .ofType("AWS::IAM::ManagedPolicy")
+    .map((policy) => [agentPrincipal, IamPolicy.ofManaged(policy)] as const);
+  return new Map([...functions, ...agents]);
+}
+
+function describe({ principal, action, resources }: AwsCall): string {
+  return `${principal} may not ${action} ${resources.join(", ")}`;
+}

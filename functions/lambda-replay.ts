@@ -23,7 +23,7 @@ const freshMs = 500;
 export async function openReplay(env: Environment): Promise<LambdaHandler> {
   const settings = readEnvironment("replay", env);
   const { config, stores, targets, metrics, log } = await openLambdaPlace(env, settings.config);
-  assertReplayable(config);
+  assertReplayable(config, settings.target);
   const live = targets.find((target) => target.config.name === settings.target);
   if (!live) {
     const names = targets.map((target) => target.config.name).join(", ");

@@ -194,15 +194,17 @@ export function loadConfig(file: string, env: Environment): Config {
 /**
  * Throws `ConfigError` where the certificate authority of a target cannot be used, or an environment variable is missing
  * that its requests need. Only the host needs them: an agent on another machine may share the file and not have them.
+ *
+ * @param only the one target that the process replays for; all of them where it is undefined
  */
-export function assertReplayable({ file, targets, missing }: Config): void {
+export function assertReplayable({ file, targets, missing }: Config, only?: string): void {
   const authorities = targets.flatMap(({ name, tls: { ca } }) => {
     const mistake = ca === undefined ? undefined : findAuthorityMistake(ca);
     return mistake === undefined ? [] : [{ path: ["targets", name, "tls", "ca"], mistake }];
   });
-  const mistakes = [...missing, ...authorities].map(
-    ({ path, mistake }) => `${file}:${findLine(readFileSync(file, "utf8"), path)}: ${path.join(".")}: ${mistake}`,
-  );
+  const mistakes = [...missing, ...authorities]
+    .filter(({ path: [, name] }) => only === undefined || name === only)
+    .map(({ path, mistake }) => `${file}:${findLine(readFileSync(file, "utf8"), path)}: ${path.join(".")}: ${mistake}`);
   if (mistakes.length > 0) throw new ConfigError(mistakes);
 }
 

@@ -23,6 +23,13 @@ describe("a header from the environment", () => {
     );
   });
 
+  it("that is missing is no mistake for a process that replays for another target", () => {
+    const config = load(file);
+
+    expect(() => assertReplayable(config, "another")).not.toThrow();
+    expect(() => assertReplayable(config, "staging")).toThrow(/KEY is not set/);
+  });
+
   it("that cannot be sent is named, and its value is not", () => {
     const mistake = mistakeOf(() => assertReplayable(load(file, { KEY: "secret\nx: y" })));
 

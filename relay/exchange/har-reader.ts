@@ -1,6 +1,7 @@
 import { headerOf, type PrimaryOutcome } from "../captured-request.ts";
 import type { ByteStream } from "./byte-stream.ts";
 import { readPostData } from "./har-body.ts";
+import { findTextFlaw } from "./http-text.ts";
 import { maxCapturedAtMs, type Parsed, type ReadItem, toOriginForm } from "./imported.ts";
 import { splitJsonArray } from "./json-elements.ts";
 import { asObject, countOf, type JsonObject, objectsOf, textOf } from "./json-object.ts";
@@ -37,11 +38,16 @@ function parseEntry(text: string): Parsed {
   const method = toByteString(textOf(request.method));
   const url = toByteString(textOf(request.url));
   if (method === "" || url === "") return "the request has no method or no URL";
-  const path = toByteString(textOf(own.path)) || toOriginForm(url);
+  // Some tools write the fragment, too, which no client sends.
+  const path = toByteString(textOf(own.path)) || toOriginForm(url.replace(/#.*$/s, ""));
   // data:, blob: and the like never left the browser.
   if (own.path === undefined && !/^(?:\/|\*$)/.test(path)) return "the URL is none of HTTP";
-  const headers = readHeaders(request, harExtension in entry ? undefined : url);
+  const foreign = !(harExtension in entry);
+  const headers = readHeaders(request, foreign ? url : undefined);
   if (!headers) return "a header has no name";
+  // What we have written came in like that.
+  const flaw = foreign ? findTextFlaw({ method, path, headers }) : undefined;
+  if (flaw !== undefined) return flaw;
   const primary = readPrimary(entry);
   return {
     id: toByteString(textOf(own.id)),

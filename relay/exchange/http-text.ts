@@ -19,7 +19,11 @@ const brokenValue = /[\0\r\n]/;
 const requestLine = /^([^ ]+) ([^ ]+) HTTP\/(\d(?:\.\d)?)$/;
 
 /** Why a request cannot be written as HTTP/1 text; undefined where it can. */
-export function findTextFlaw({ method, path, headers }: CapturedRequest): string | undefined {
+export function findTextFlaw({
+  method,
+  path,
+  headers,
+}: Pick<CapturedRequest, "method" | "path" | "headers">): string | undefined {
   if (!token.test(method)) return "the method is no token";
   if (!requestTarget.test(path)) return "the path is empty or holds a space or a control character";
   for (let i = 0; i + 1 < headers.length; i += 2) {

@@ -64,6 +64,15 @@ describe("reading a HAR file", () => {
     expect((await importAll(har(entry(changes)))).requests[0].bodyState).toBe(bodyState);
   });
 
+  it("leaves out what stands behind # in a URL: a browser does not send it", async () => {
+    const { requests } = await importAll(har(entry({ url: "http://a/b?c#d?e#f" }), entry({ url: "http://a#/b" })));
+
+    expect(requests.map(({ path, headers }) => [path, headers])).toEqual([
+      ["/b?c", ["host", "a"]],
+      ["/", ["host", "a"]],
+    ]);
+  });
+
   it("writes a form with its boundary", async () => {
     const { requests } = await importAll(har(entry(form([{ name: 'a"b', value: "1" }]))));
 
@@ -86,6 +95,13 @@ describe("reading a HAR file", () => {
     ["a time before 1970", JSON.stringify({ ...entry(), startedDateTime: "1960-01-02T03:04:05Z" }), "startedDateTime"],
     ["no URL", JSON.stringify(entry({ url: 5 })), "no URL"],
     ["an address of the browser itself", JSON.stringify(entry({ url: "data:text/plain,a" })), "none of HTTP"],
+    ["a method that ends its line", JSON.stringify(entry({ method: "GET / HTTP/1.1\r\nx:" })), "no token"],
+    [
+      "a header that ends its line",
+      JSON.stringify(entry({ headers: [{ name: "a", value: "b\r\nc: d" }] })),
+      "line break",
+    ],
+    ["a URL that was never encoded", JSON.stringify(entry({ url: "http://a/b c" })), "a space"],
     ["a header without a name", JSON.stringify(entry({ headers: [{ value: "x" }] })), "a header has no name"],
   ])("skips and names %s", async (_what, bad, reason) => {
     const good = JSON.stringify(entry());

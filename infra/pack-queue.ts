@@ -3,6 +3,7 @@ import type { IKey } from "aws-cdk-lib/aws-kms";
 import { Queue, QueueEncryption, RedrivePermission } from "aws-cdk-lib/aws-sqs";
 import { Construct } from "constructs";
 import { ingressQueue } from "../relay/queue/names.ts";
+import { maxMessageBytes } from "../relay/queue/port.ts";
 import type { QueueLayout } from "./queue-layout.ts";
 import { type RelayContext, removalPolicyOf } from "./relay-context.ts";
 import { foreignStatements, toGrant } from "./statement.ts";
@@ -19,11 +20,16 @@ export class PackQueue extends Construct {
   readonly queue: Queue;
   readonly deadLetters: Queue;
 
-  constructor(scope: Construct, id: string, layout: QueueLayout, key: IKey | undefined, context: RelayContext) {
-    super(scope, id);
+  static idOf({ owner }: QueueLayout): string {
+    return `Queue-${owner}`;
+  }
+
+  constructor(scope: Construct, layout: QueueLayout, key: IKey | undefined, context: RelayContext) {
+    super(scope, PackQueue.idOf(layout));
     const { config } = context;
     const shared = {
       enforceSSL: true,
+      maxMessageSizeBytes: maxMessageBytes,
       removalPolicy: removalPolicyOf(config),
       ...(key
         ? { encryption: QueueEncryption.KMS, encryptionMasterKey: key, dataKeyReuse: Duration.hours(1) }

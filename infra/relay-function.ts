@@ -27,6 +27,8 @@ const batchWindow = Duration.seconds(2);
 /** A function with its role, its log, and the mapping that brings packs to it. */
 export class RelayFunction extends Construct {
   readonly function: LambdaFunction;
+  /** Of a function that takes packs. */
+  readonly mapping?: EventSourceMapping;
 
   constructor(
     scope: Construct,
@@ -73,7 +75,7 @@ export class RelayFunction extends Construct {
     if (key) written.kmsKeyArn = key.keyArn;
     if (vpc) written.vpcConfig = { subnetIds: [...vpc.subnets], securityGroupIds: [...vpc.securityGroups] };
     if (reads) {
-      new EventSourceMapping(this, "Mapping", {
+      this.mapping = new EventSourceMapping(this, "Mapping", {
         target: this.function,
         eventSourceArn: reads.queue.arn,
         batchSize,

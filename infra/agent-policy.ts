@@ -1,6 +1,7 @@
 import { CfnOutput } from "aws-cdk-lib";
 import { ManagedPolicy, PolicyStatement } from "aws-cdk-lib/aws-iam";
 import { Construct } from "constructs";
+import { agentPolicyName } from "./permissions.ts";
 import type { QueueLayout } from "./queue-layout.ts";
 import type { RelayKey } from "./relay-key.ts";
 
@@ -9,7 +10,7 @@ export class AgentPolicy extends Construct {
   constructor(scope: Construct, { arn, name, region }: QueueLayout, key: RelayKey | undefined) {
     super(scope, "Agent");
     const policy = new ManagedPolicy(this, "Policy", {
-      managedPolicyName: `${name}-agent-${region}`,
+      managedPolicyName: agentPolicyName({ name, region }),
       description: `For agents of spoa-relay: sending to the queue ${name} in ${region}`,
       statements: [
         new PolicyStatement({ actions: ["sqs:SendMessage"], resources: [arn] }),

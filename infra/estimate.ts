@@ -1,5 +1,6 @@
 import type { Config } from "../relay/config.ts";
 import { functionMetrics } from "../relay/function-metrics.ts";
+import { toAlarms } from "./alarm-layout.ts";
 import { count, usd } from "./amount.ts";
 import { type Feed, toFeed, toFeedUnits, toUnits } from "./feed.ts";
 import type { FunctionLayout } from "./function-layout.ts";
@@ -17,7 +18,7 @@ export interface Estimate {
   readonly notes: readonly string[];
 }
 
-export interface CostLine {
+interface CostLine {
   readonly what: string;
   /** How much of it there is. */
   readonly amount: string;
@@ -62,6 +63,7 @@ export function toEstimate(config: Config, layout: Layout, ratePerSecond: number
     toRegionsLine(feeds, layout, config, ingress),
     toLogLine(feeds, ingress, fanOut !== undefined),
     toMetricLine(feeds),
+    toWatchLine(config, layout),
     ...toKeyLines(config, layout),
   ].filter(({ usd }) => usd > 0);
   return {
@@ -182,10 +184,18 @@ function toMetricLine(feeds: readonly Feed[]): CostLine {
   const all = Object.values(functionMetrics);
   const ofTarget = all.filter(({ by }) => by === "target").length;
   const metrics = all.length - ofTarget + ofTarget * feeds.length;
+  return { what: "CloudWatch, metrics", amount: `up to ${metrics}`, usd: metrics * prices.metricMonth };
+}
+
+/** An alarm is billed by the metrics that it looks at; each account has a dashboard. */
+function toWatchLine(config: Config, layout: Layout): CostLine {
+  const alarms = layout.stacks.flatMap((stack) => toAlarms(stack, layout, config));
+  const watched = alarms.reduce((sum, { watches }) => sum + (Array.isArray(watches) ? watches.length : 1), 0);
+  const boards = new Set(layout.stacks.map(({ account }) => account)).size;
   return {
-    what: "CloudWatch, metrics",
-    amount: `up to ${metrics}, and a dashboard`,
-    usd: metrics * prices.metricMonth + prices.dashboardMonth,
+    what: "CloudWatch, alarms",
+    amount: `${alarms.length}, and ${boards} dashboard(s)`,
+    usd: watched * prices.alarmMonth + boards * prices.dashboardMonth,
   };
 }
 

@@ -84,6 +84,11 @@ export function permissionsOf(one: FunctionLayout, layout: Layout): readonly Per
   }
 }
 
+/** Of the managed policy for agents that send to an ingress queue. */
+export function agentPolicyName({ name, region }: { readonly name: string; readonly region: string }): string {
+  return `${name}-agent-${region}`;
+}
+
 /** What functions of other accounts do with a resource: their roles may, and the resource has to say so, too. */
 export function foreignUses(
   { arn, account }: { readonly arn: string; readonly account: string },

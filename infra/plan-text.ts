@@ -1,15 +1,25 @@
 import type { Config } from "../relay/config.ts";
+import { ingressQueue } from "../relay/queue/names.ts";
+import { toAlarms } from "./alarm-layout.ts";
 import { count, usd } from "./amount.ts";
 import type { Estimate } from "./estimate.ts";
 import type { FunctionLayout } from "./function-layout.ts";
 import type { Layout, StackLayout } from "./layout.ts";
+import { agentPolicyName } from "./permissions.ts";
 import { pricedMonth, pricedRegion } from "./prices.ts";
 
 /** What a deployment would make, in words: a paragraph for each stack. */
-export function toPlanText(config: Config, { stacks }: Layout): string {
-  const parts = stacks.map((stack) => {
+export function toPlanText(config: Config, layout: Layout): string {
+  const parts = layout.stacks.map((stack) => {
     const { name, account, region } = stack;
-    const rows = [...queuesOf(stack), ...functionsOf(stack, config), ...bucketsOf(stack), ...tableOf(stack)];
+    const rows = [
+      ...queuesOf(stack),
+      ...functionsOf(stack, config),
+      ...bucketsOf(stack),
+      ...tableOf(stack),
+      ...policyOf(stack),
+      ...alarmsOf(stack, layout, config),
+    ];
     return [`${name}, in account ${account}, ${region}:`, ...align(rows)].join("\n");
   });
   return parts.join("\n\n");
@@ -35,7 +45,7 @@ function queuesOf({ queues }: StackLayout): readonly Row[] {
   return queues.map(({ name, owner, deadLetters }) => [
     "queue",
     name,
-    `${owner === "ingress" ? "packs of the agents" : `packs for ${owner}`}; ${deadLetters.name} for dead letters`,
+    `${owner === ingressQueue ? "packs of the agents" : `packs for ${owner}`}; ${deadLetters.name} for dead letters`,
   ]);
 }
 
@@ -74,6 +84,23 @@ function bucketsOf({ buckets }: StackLayout): readonly Row[] {
 
 function tableOf({ table }: StackLayout): readonly Row[] {
   return table ? [["table", table.name, "rates, jobs and the ledger; restorable to any second of 35 days"]] : [];
+}
+
+function policyOf({ queues }: StackLayout): readonly Row[] {
+  return queues
+    .filter(({ owner }) => owner === ingressQueue)
+    .map((queue) => [
+      "policy",
+      agentPolicyName(queue),
+      `for the role of the agents: sending to ${queue.name}, and nothing else`,
+    ]);
+}
+
+function alarmsOf(stack: StackLayout, layout: Layout, config: Config): readonly Row[] {
+  const alarms = toAlarms(stack, layout, config);
+  const { email } = config.deployment.alarms;
+  const told = email === undefined ? "in the console only, without aws.alarms.email" : `by mail to ${email}`;
+  return alarms.length > 0 ? [["alarms", String(alarms.length), `${told}; what to do is in infra/RUNBOOK.md`]] : [];
 }
 
 /** Columns as wide as their longest text; one that holds sums to the right. */

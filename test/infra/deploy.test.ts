@@ -19,6 +19,8 @@ describe("npm run deploy -- --dry-run", () => {
     expect(stdout).toMatch(/queue +shop-virginia +packs for virginia; shop-virginia-dlq for dead letters/);
     expect(stdout).toMatch(/function +shop-replay-staging +sends to https:\/\/staging\.example, at most 200\/s/);
     expect(stdout).toMatch(/bucket +shop-captures +orders under orders\/orders\/ for 14 d/);
+    expect(stdout).toMatch(/policy +shop-agent-eu-central-1 +for the role of the agents: sending to shop, and nothing/);
+    expect(stdout).toMatch(/alarms +\d+ +by mail to shop@example\.com/);
     expect(stdout).toContain("Nothing has been made.");
     expect(code).toBe(0);
   });

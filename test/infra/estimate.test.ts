@@ -105,6 +105,18 @@ describe("the estimate", () => {
     expect(week).toBeGreaterThan(0);
   });
 
+  it("bills alarms and a dashboard, whatever is mirrored", () => {
+    const plain = usdOf(estimate(0, "targets:", target("a", "rate: 1/s")), "CloudWatch, alarms");
+    const costs = usdOf(
+      estimate(0, "targets:", target("a", "rate: 1/s"), "aws: { alarms: { dailyCost: 5 USD } }"),
+      "CloudWatch, alarms",
+    );
+
+    expect(plain).toBeGreaterThan(prices.dashboardMonth + 5 * prices.alarmMonth);
+    // The sum of a day is made of several metrics, and each is billed.
+    expect(costs).toBeGreaterThan(plain + 3 * prices.alarmMonth);
+  });
+
   it("bills keys of its own, one for each stack", () => {
     const lines = ["targets:", target("a", "rate: unlimited, region: eu-central-1")];
 

@@ -274,7 +274,7 @@ describe("the deployment", () => {
   });
 
   it("is what the file says of it", () => {
-    const key = "arn:aws:kms:eu-central-1:111122223333:key/mrk-0a1b";
+    const key = "arn:aws:kms:eu-central-1:111122223333:key/mrk-0123456789abcdef0123456789abcdef";
     const aws = `aws:
   tags: {team: shop}
   key: ${key}

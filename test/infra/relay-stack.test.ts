@@ -1,0 +1,394 @@
+import { Match, type Template } from "aws-cdk-lib/assertions";
+import { describe, expect, it } from "vitest";
+import { configFile } from "../support/lambda-config.ts";
+import { exampleNames } from "../support/layouts.ts";
+import { synthesise, templatesOf } from "../support/synthesis.ts";
+
+const multiRegionKey = "mrk-0123456789abcdef0123456789abcdef";
+const target = "  a: { url: https://a, rate: 1/s }";
+
+/** A stack with these lines in its configuration. */
+function stackOf(...lines: readonly string[]): Template {
+  return synthesise(
+    configFile("queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop", "state: dynamodb:shop", ...lines),
+  ).templates.shop;
+}
+
+describe("all examples", () => {
+  it.each(exampleNames)("%s: functions are arm64 and Node 24, and have a log of their own that ends", (name) => {
+    for (const template of Object.values(templatesOf(name))) {
+      const functions = template.findResources("AWS::Lambda::Function");
+      for (const { Properties } of Object.values(functions)) {
+        expect(Properties).toMatchObject({ Architectures: ["arm64"], Runtime: "nodejs24.x" });
+        template.hasResourceProperties("AWS::Logs::LogGroup", {
+          LogGroupName: `/aws/lambda/${Properties.FunctionName}`,
+          RetentionInDays: 30,
+        });
+      }
+      expect(Object.keys(functions).length).toBeGreaterThan(0);
+    }
+  });
+
+  it.each(exampleNames)("%s: queues are encrypted, and refuse what comes without TLS", (name) => {
+    for (const template of Object.values(templatesOf(name))) {
+      const queues = Object.entries(template.findResources("AWS::SQS::Queue"));
+      for (const [id, { Properties }] of queues) {
+        expect(Properties.SqsManagedSseEnabled === true || Properties.KmsMasterKeyId !== undefined).toBe(true);
+        template.hasResourceProperties("AWS::SQS::QueuePolicy", {
+          Queues: [{ Ref: id }],
+          PolicyDocument: {
+            Statement: Match.arrayWith([
+              Match.objectLike({
+                Effect: "Deny",
+                Action: "sqs:*",
+                Condition: { Bool: { "aws:SecureTransport": "false" } },
+              }),
+            ]),
+          },
+        });
+      }
+      expect(queues.length).toBeGreaterThan(0);
+    }
+  });
+});
+
+describe("a queue", () => {
+  it("hides packs six times as long as their function may take, and hands them out 50 times", () => {
+    const { shop } = templatesOf("one-region");
+
+    shop.hasResourceProperties("AWS::SQS::Queue", {
+      QueueName: "shop",
+      VisibilityTimeout: 6 * 300,
+      MaximumMessageSize: 1_048_576,
+      RedrivePolicy: { maxReceiveCount: 50 },
+    });
+    shop.hasResourceProperties("AWS::SQS::Queue", {
+      QueueName: "shop-dlq",
+      MessageRetentionPeriod: 14 * 86_400,
+      RedriveAllowPolicy: {
+        redrivePermission: "byQueue",
+        sourceQueueArns: ["arn:aws:sqs:eu-central-1:111122223333:shop"],
+      },
+    });
+  });
+
+  it("takes packs from agents of other accounts that are named", () => {
+    templatesOf("two-accounts").shop.hasResourceProperties("AWS::SQS::QueuePolicy", {
+      PolicyDocument: {
+        Statement: Match.arrayWith([
+          {
+            Effect: "Allow",
+            Action: "sqs:SendMessage",
+            Principal: { AWS: "arn:aws:iam::777788889999:role/edge" },
+            Resource: "arn:aws:sqs:eu-central-1:111122223333:shop",
+          },
+        ]),
+      },
+    });
+  });
+
+  it("of another account takes packs from the roles of the relay, and from nobody else there", () => {
+    const policies = templatesOf("two-accounts")["shop-444455556666-eu-central-1"].findResources(
+      "AWS::SQS::QueuePolicy",
+      { Properties: { Queues: [{ Ref: Match.stringLikeRegexp("Packs") }] } },
+    );
+
+    const [policy] = Object.values(policies);
+    const allowed = policy.Properties.PolicyDocument.Statement.filter(
+      ({ Effect }: { readonly Effect: string }) => Effect === "Allow",
+    );
+    const principal = { AWS: "arn:aws:iam::111122223333:root" };
+    const role = (name: string) => ({
+      ArnEquals: { "aws:PrincipalArn": `arn:aws:iam::111122223333:role/shop-${name}-eu-central-1` },
+    });
+    expect(allowed).toMatchObject([
+      { Action: "sqs:SendMessage", Principal: principal, Condition: role("fanout") },
+      { Action: "sqs:SendMessage", Principal: principal, Condition: role("schedule") },
+      { Action: ["sqs:GetQueueAttributes", "sqs:SendMessage"], Principal: principal, Condition: role("control") },
+    ]);
+  });
+});
+
+describe("the agents' policy", () => {
+  it("is to send to one queue", () => {
+    templatesOf("one-region").shop.hasResourceProperties("AWS::IAM::ManagedPolicy", {
+      ManagedPolicyName: "shop-agent-eu-central-1",
+      PolicyDocument: {
+        Statement: [
+          { Effect: "Allow", Action: "sqs:SendMessage", Resource: "arn:aws:sqs:eu-central-1:111122223333:shop" },
+        ],
+      },
+    });
+  });
+
+  it("has what an encrypted queue takes, and no more", () => {
+    templatesOf("two-regions").shop.hasResourceProperties("AWS::IAM::ManagedPolicy", {
+      PolicyDocument: {
+        Statement: [
+          { Action: "sqs:SendMessage", Resource: "arn:aws:sqs:eu-central-1:111122223333:shop" },
+          { Action: ["kms:Decrypt", "kms:GenerateDataKey"], Resource: { "Fn::GetAtt": [Match.anyValue(), "Arn"] } },
+        ].map((statement) => Match.objectEquals({ Effect: "Allow", ...statement })),
+      },
+    });
+  });
+});
+
+describe("a mapping", () => {
+  it("brings ten packs at once, takes failures one by one, and runs as many functions as the rate needs", () => {
+    const { shop } = templatesOf("one-region");
+
+    shop.resourceCountIs("AWS::Lambda::EventSourceMapping", 1);
+    shop.hasResource("AWS::Lambda::EventSourceMapping", {
+      Properties: {
+        EventSourceArn: "arn:aws:sqs:eu-central-1:111122223333:shop",
+        BatchSize: 10,
+        MaximumBatchingWindowInSeconds: 2,
+        FunctionResponseTypes: ["ReportBatchItemFailures"],
+        ScalingConfig: { MaximumConcurrency: 7 },
+      },
+      DependsOn: Match.arrayWith([Match.stringLikeRegexp("^QueueingressPacks")]),
+    });
+  });
+
+  it("is of a function that may put packs back into its queue as often as they wait", () => {
+    templatesOf("one-region").shop.hasResourceProperties("AWS::Lambda::Function", {
+      FunctionName: "shop-replay-staging",
+      RecursiveLoop: "Allow",
+      Timeout: 300,
+    });
+  });
+});
+
+describe("a replay", () => {
+  it("has its secrets from Secrets Manager, and those of no other", () => {
+    const { shop, "shop-us-east-1": virginia } = templatesOf("two-regions");
+
+    shop.hasResourceProperties("AWS::Lambda::Function", {
+      FunctionName: "shop-replay-staging",
+      Environment: {
+        Variables: {
+          RELAY_TARGET: "staging",
+          STAGING_KEY: "{{resolve:secretsmanager:shop/staging:SecretString:key::}}",
+        },
+      },
+    });
+    virginia.hasResourceProperties("AWS::Lambda::Function", {
+      Environment: { Variables: Match.objectEquals({ RELAY_TARGET: "virginia" }) },
+    });
+  });
+
+  it("stands in the network of its shadow", () => {
+    const { shop, "shop-us-east-1": virginia } = templatesOf("two-regions");
+
+    virginia.hasResourceProperties("AWS::Lambda::Function", {
+      VpcConfig: { SubnetIds: ["subnet-0a1b2c3d", "subnet-4e5f6a7b"], SecurityGroupIds: ["sg-0a1b2c3d"] },
+    });
+    shop.allResourcesProperties("AWS::Lambda::Function", Match.objectLike({ VpcConfig: Match.absent() }));
+  });
+
+  it("has the managed policies that its target names", () => {
+    const policy = "arn:aws:iam::111122223333:policy/call-api";
+    const shop = stackOf("targets:", `  a: { url: https://a, rate: 1/s, policies: ["${policy}"] }`);
+
+    shop.hasResourceProperties("AWS::IAM::Role", {
+      RoleName: "shop-replay-a-eu-central-1",
+      ManagedPolicyArns: [policy],
+    });
+  });
+});
+
+describe("the table", () => {
+  it("can be restored, forgets what is over, and cannot be deleted by mistake", () => {
+    templatesOf("one-region").shop.hasResource("AWS::DynamoDB::Table", {
+      Properties: {
+        TableName: "shop",
+        BillingMode: "PAY_PER_REQUEST",
+        PointInTimeRecoverySpecification: { PointInTimeRecoveryEnabled: true },
+        TimeToLiveSpecification: { AttributeName: "expiresAt", Enabled: true },
+        DeletionProtectionEnabled: true,
+        KeySchema: [
+          { AttributeName: "pk", KeyType: "HASH" },
+          { AttributeName: "sk", KeyType: "RANGE" },
+        ],
+      },
+      DeletionPolicy: "RetainExceptOnCreate",
+    });
+  });
+
+  it("lets the replay of another account in", () => {
+    templatesOf("two-accounts").shop.hasResourceProperties("AWS::DynamoDB::Table", {
+      ResourcePolicy: {
+        PolicyDocument: {
+          Statement: [
+            {
+              Effect: "Allow",
+              Principal: { AWS: "arn:aws:iam::444455556666:root" },
+              Resource: "arn:aws:dynamodb:eu-central-1:111122223333:table/shop",
+              Condition: {
+                ArnEquals: { "aws:PrincipalArn": "arn:aws:iam::444455556666:role/shop-replay-tests-eu-central-1" },
+              },
+            },
+          ],
+        },
+      },
+    });
+  });
+});
+
+describe("the bucket of captures", () => {
+  it("is private, and keeps objects as long as each capture says", () => {
+    templatesOf("captures-only").shop.hasResourceProperties("AWS::S3::Bucket", {
+      BucketName: "shop-captures",
+      PublicAccessBlockConfiguration: {
+        BlockPublicAcls: true,
+        BlockPublicPolicy: true,
+        IgnorePublicAcls: true,
+        RestrictPublicBuckets: true,
+      },
+      LifecycleConfiguration: {
+        Rules: [
+          { Id: "orders", Prefix: "orders/orders/", ExpirationInDays: 30, Status: "Enabled" },
+          { Id: "carts", Prefix: "carts/", ExpirationInDays: 2, Status: "Enabled" },
+        ],
+      },
+    });
+  });
+});
+
+describe("what holds data", () => {
+  const holders = ["AWS::SQS::Queue", "AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key"];
+
+  it.each([
+    ["two-regions", "RetainExceptOnCreate"],
+    ["captures-only", "Delete"],
+  ] as const)("in %s has the deletion policy %s", (name, policy) => {
+    for (const template of Object.values(templatesOf(name))) {
+      for (const type of holders) {
+        for (const { DeletionPolicy } of Object.values(template.findResources(type)))
+          expect(DeletionPolicy).toBe(policy);
+      }
+    }
+  });
+});
+
+describe("a key", () => {
+  it("of one's own is made in each region, and changes each year", () => {
+    for (const template of Object.values(templatesOf("two-regions"))) {
+      template.hasResourceProperties("AWS::KMS::Key", { EnableKeyRotation: true });
+      template.hasResourceProperties("AWS::KMS::Alias", { AliasName: "alias/shop" });
+      template.allResourcesProperties("AWS::SQS::Queue", { KmsMasterKeyId: Match.anyValue() });
+      template.allResourcesProperties("AWS::Lambda::Function", { KmsKeyArn: Match.anyValue() });
+    }
+  });
+
+  it("that is given is used as it is", () => {
+    const key = `arn:aws:kms:eu-central-1:111122223333:key/${multiRegionKey}`;
+    const shop = stackOf("targets:", target, `aws: { key: "${key}" }`);
+
+    shop.resourceCountIs("AWS::KMS::Key", 0);
+    shop.allResourcesProperties("AWS::SQS::Queue", { KmsMasterKeyId: key });
+    shop.hasResourceProperties("AWS::DynamoDB::Table", { SSESpecification: { KMSMasterKeyId: key } });
+  });
+
+  it("that is given for one region is the same in another one, if it is there", () => {
+    const files = (key: string) =>
+      configFile(
+        "queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop",
+        "state: dynamodb:shop",
+        "targets:",
+        "  a: { url: https://a, rate: 1/s, region: eu-west-1 }",
+        `aws: { key: "arn:aws:kms:eu-central-1:111122223333:key/${key}" }`,
+      );
+
+    synthesise(files(multiRegionKey)).templates["shop-eu-west-1"].allResourcesProperties("AWS::SQS::Queue", {
+      KmsMasterKeyId: `arn:aws:kms:eu-west-1:111122223333:key/${multiRegionKey}`,
+    });
+    expect(() => synthesise(files("01234567-89ab-cdef-0123-456789abcdef"))).toThrow(
+      /aws\.key: is in eu-central-1, and eu-west-1 needs one, too/,
+    );
+  });
+});
+
+describe("the schedule", () => {
+  it("is called each minute, and a call is not repeated", () => {
+    const { shop } = templatesOf("one-region");
+
+    shop.hasResourceProperties("AWS::Scheduler::Schedule", {
+      ScheduleExpression: "rate(1 minute)",
+      Target: {
+        Arn: "arn:aws:lambda:eu-central-1:111122223333:function:shop-schedule",
+        RetryPolicy: { MaximumRetryAttempts: 0 },
+      },
+    });
+    shop.hasResourceProperties("AWS::Lambda::EventInvokeConfig", { MaximumRetryAttempts: 0 });
+  });
+
+  it("may switch the mappings of the replays, and no others", () => {
+    templatesOf("two-regions").shop.hasResourceProperties("AWS::IAM::Role", {
+      RoleName: "shop-schedule-eu-central-1",
+      Policies: [
+        {
+          PolicyDocument: {
+            Statement: Match.arrayWith([
+              {
+                Effect: "Allow",
+                Action: "lambda:UpdateEventSourceMapping",
+                Resource: [
+                  "arn:aws:lambda:eu-central-1:111122223333:event-source-mapping:*",
+                  "arn:aws:lambda:us-east-1:111122223333:event-source-mapping:*",
+                ],
+                Condition: {
+                  ArnEquals: {
+                    "lambda:FunctionArn": [
+                      "arn:aws:lambda:eu-central-1:111122223333:function:shop-replay-staging",
+                      "arn:aws:lambda:us-east-1:111122223333:function:shop-replay-virginia",
+                    ],
+                  },
+                },
+              },
+            ]),
+          },
+        },
+      ],
+    });
+  });
+});
+
+describe("the control API", () => {
+  it("has a URL for signed requests only, and half a minute for each", () => {
+    const { shop } = templatesOf("one-region");
+
+    shop.hasResourceProperties("AWS::Lambda::Url", { AuthType: "AWS_IAM" });
+    shop.hasResourceProperties("AWS::Lambda::Function", { FunctionName: "shop-control", Timeout: 30 });
+    shop.hasOutput("*", { Description: "control: of spoa-relay.yaml where commands run" });
+  });
+});
+
+describe("tags", () => {
+  it("are on what is made", () => {
+    const { shop } = templatesOf("two-regions");
+
+    for (const type of ["AWS::SQS::Queue", "AWS::Lambda::Function", "AWS::DynamoDB::Table", "AWS::S3::Bucket"]) {
+      shop.allResourcesProperties(type, { Tags: Match.arrayWith([{ Key: "team", Value: "shop" }]) });
+    }
+  });
+});
+
+describe("a change of the rate", () => {
+  it("replaces nothing: all that is made keeps its id, and its name", () => {
+    const at = (rate: string) => stackOf("targets:", `  a: { url: https://a, rate: ${rate} }`).toJSON().Resources;
+    const [before, after] = [at("1/s"), at("500/s")];
+
+    const changed = Object.keys(before).filter((id) => JSON.stringify(before[id]) !== JSON.stringify(after[id]));
+    expect(Object.keys(after)).toEqual(Object.keys(before));
+    // Code, and how many run at once: Lambda changes both in place.
+    expect([...new Set(changed.map((id) => before[id].Type))].sort()).toEqual([
+      "AWS::Lambda::EventSourceMapping",
+      "AWS::Lambda::Function",
+    ]);
+    for (const id of changed) {
+      expect(after[id].Properties.FunctionName).toEqual(before[id].Properties.FunctionName);
+      expect(after[id].Properties.EventSourceArn).toEqual(before[id].Properties.EventSourceArn);
+    }
+  });
+});

@@ -1,3 +1,4 @@
+import { RemovalPolicy } from "aws-cdk-lib";
 import { PolicyStatement, ServicePrincipal } from "aws-cdk-lib/aws-iam";
 import { type IKey, Key } from "aws-cdk-lib/aws-kms";
 import { Topic } from "aws-cdk-lib/aws-sns";
@@ -9,15 +10,22 @@ import type { Layout, StackLayout } from "./layout.ts";
 export class AlarmTopic extends Construct {
   readonly topic: Topic;
 
-  /** @param given the key of the stack, if it has one. A key that is there already has to let CloudWatch use it. */
+  /** @param given the key of the stack, if it has one */
   constructor(scope: Construct, email: string, { account }: StackLayout, given: IKey | undefined, { name }: Layout) {
     super(scope, "Topic");
     const publisher = {
       principals: [new ServicePrincipal("cloudwatch.amazonaws.com")],
       conditions: { StringEquals: { "aws:SourceAccount": account } },
     };
-    // The key that AWS has for SNS does not let CloudWatch in.
-    const key = given ?? new Key(this, "Key", { description: `Alarms of ${name}`, enableKeyRotation: true });
+    // The key that AWS has for SNS does not let CloudWatch in, and one that was made elsewhere may not: nobody would be told.
+    const key =
+      given instanceof Key
+        ? given
+        : new Key(this, "Key", {
+            description: `Alarms of ${name}`,
+            enableKeyRotation: true,
+            removalPolicy: RemovalPolicy.DESTROY,
+          });
     key.addToResourcePolicy(
       new PolicyStatement({ ...publisher, actions: ["kms:Decrypt", "kms:GenerateDataKey*"], resources: ["*"] }),
     );

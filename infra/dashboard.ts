@@ -63,7 +63,13 @@ function ingressRow(queue: QueueLayout, functions: readonly FunctionLayout[], { 
   const of = (kind: FunctionLayout["kind"], id: MetricId, statistic: WatchedMetric["statistic"]) =>
     functions.filter((one) => one.kind === kind).map(({ region }) => graph(ofRelay(name, id, statistic), region, id));
   return toRow([
-    { title: "Packs from agents", left: [graph(ofQueue(queue, "NumberOfMessagesSent", "Sum"), queue.region, "packs")] },
+    {
+      title: "Packs from agents",
+      left: [
+        graph(ofQueue(queue, "NumberOfMessagesSent", "Sum"), queue.region, "sent"),
+        graph(ofRelay(name, "packs", "Sum"), queue.region, "taken"),
+      ],
+    },
     waiting(`Packs that wait in ${queue.name}`, queue),
     {
       title: "Requests of captures and replay jobs",

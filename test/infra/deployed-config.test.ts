@@ -1,0 +1,79 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { toDeployedFiles } from "../../infra/deployed-config.ts";
+import { type Environment, loadConfig } from "../../relay/config.ts";
+import { configFileName } from "../../relay/function-environment.ts";
+import { configFile } from "../support/lambda-config.ts";
+import { caFile } from "../support/shadow-server.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
+
+const aws = ["queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop", "state: dynamodb:shop"];
+
+/** The files that functions get of a configuration, written down and read by them. */
+function deploy(lines: readonly string[], env: Environment = {}) {
+  const file = configFile(...aws, ...lines);
+  const files = toDeployedFiles(loadConfig(file, env), env);
+  const directory = temporaryDirectory();
+  for (const [name, content] of files) writeFileSync(join(directory, name), content);
+  return { files, config: loadConfig(join(directory, configFileName), {}), given: loadConfig(file, env) };
+}
+
+describe("the configuration beside a function", () => {
+  it("says the same of targets and captures", () => {
+    const { config, given } = deploy([
+      "targets:",
+      '  a: { url: https://a, rate: 30/min, when: { path: "^/a#b$" }, headers: { set: { x-n: "7" } } }',
+      "captures:",
+      "  all: { store: s3://kept, keep: 3d }",
+    ]);
+
+    expect(config).toMatchObject({ targets: given.targets, captures: given.captures, aws: given.aws });
+  });
+
+  it("has nothing of agents and hosts, and none of their secrets", () => {
+    const { files } = deploy(
+      [
+        "# the old token was 0000000000000000",
+        "agent: { tls: { cert: c.pem, key: k.pem } }",
+        "host: { token: 0123456789abcdef }",
+        "control: https://abc.lambda-url.eu-central-1.on.aws",
+        "targets: { a: { url: https://a, rate: 1/s, headers: { set: { x-key: { env: KEY } } } } }",
+        "aws: { secrets: { KEY: shop } }",
+      ],
+      { KEY: "secret" },
+    );
+
+    expect(files.get(configFileName)).toBe(
+      [
+        ...aws,
+        "targets:",
+        "  a:",
+        "    url: https://a",
+        "    rate: 1/s",
+        "    headers:",
+        "      set:",
+        "        x-key:",
+        "          env: KEY",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("has the values of variables, which a function does not have", () => {
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: the configuration's own placeholders.
+    const { config } = deploy(["targets: { a: { url: 'https://${HOST}', rate: '${RATE:-2/s}' } }"], {
+      HOST: "a.example",
+    });
+
+    expect(config.targets[0]).toMatchObject({ url: new URL("https://a.example"), ratePerSecond: 2 });
+  });
+
+  it("has the certificate authorities of targets with it", () => {
+    const { files } = deploy([`targets: { a: { url: https://a, rate: 1/s, tls: { ca: "${caFile}" } } }`]);
+
+    expect([...files.keys()]).toEqual(["a-ca.pem", configFileName]);
+    expect(files.get("a-ca.pem")).toContain("BEGIN CERTIFICATE");
+    expect(files.get(configFileName)).toContain("ca: a-ca.pem");
+  });
+});

@@ -1,0 +1,78 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Stack } from "aws-cdk-lib";
+import { Bucket } from "aws-cdk-lib/aws-s3";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { createApp } from "../../infra/relay-app.ts";
+import { functionNames, handlerFile } from "../../relay/function-environment.ts";
+import { CloudTemplate } from "../support/cloud-template.ts";
+import { run } from "../support/command-line.ts";
+import { configFile } from "../support/lambda-config.ts";
+import { LambdaProcess } from "../support/lambda-process.ts";
+import { bundleFunctions } from "../support/lambda-rig.ts";
+import { exampleFile, exampleLayout, exampleNames } from "../support/layouts.ts";
+import { synthesise } from "../support/synthesis.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
+
+const root = join(import.meta.dirname, "../..");
+const bundles = mkdtempSync(join(tmpdir(), "spoa-relay-bundles-"));
+
+beforeAll(() => bundleFunctions(bundles));
+
+afterAll(() => rmSync(bundles, { recursive: true, force: true }));
+
+describe("an app", () => {
+  it("is refused where it breaks a rule of AwsSolutions", () => {
+    const app = createApp(temporaryDirectory());
+    new Bucket(new Stack(app, "Other"), "Public");
+
+    expect(() => app.synth()).toThrow(/AwsSolutions-S10/);
+  });
+
+  it("throws where a function has no bundle", () => {
+    expect(() => synthesise(exampleFile("one-region"), {}, temporaryDirectory())).toThrow(
+      /replay\.mjs is missing: npm run build makes it/,
+    );
+  });
+
+  it("says what is wrong with a configuration, and ends with 2", async () => {
+    const file = configFile("queue: embedded:.", "targets: { a: { url: http://a, rate: 1/s } }");
+    const { code, stderr } = await run(
+      "env",
+      `SPOA_RELAY_CONFIG=${file}`,
+      process.execPath,
+      join(root, "infra/app.ts"),
+    );
+
+    expect(stderr).toMatch(/^\S+spoa-relay\.yaml: a deployment to AWS needs queue: .*\n$/);
+    expect(code).toBe(2);
+  });
+});
+
+describe("the functions of a deployment", () => {
+  it.each(functionNames)("%s: its handler is there", (name) => {
+    expect(existsSync(join(root, handlerFile(name)))).toBe(true);
+  });
+
+  it.each(exampleNames)("start with what they are given: %s", async (name) => {
+    const { directory } = synthesise(exampleFile(name), {}, bundles);
+    for (const stack of exampleLayout(name).stacks) {
+      const template = new CloudTemplate(directory, stack);
+      for (const one of template.ofType("AWS::Lambda::Function")) {
+        const code = template.codeOf(one);
+        const { Handler: handler, Environment: environment } = one.properties;
+        const bundle = `${handler.split(".")[0]}.mjs`;
+
+        expect(readdirSync(code).sort()).toEqual([bundle, "spoa-relay.yaml"].sort());
+        // It throws where the handler is not ready.
+        const lambda = await LambdaProcess.start(join(code, bundle), {
+          LAMBDA_TASK_ROOT: code,
+          AWS_REGION: stack.region,
+          ...environment?.Variables,
+        });
+        onTestFinished(() => lambda.kill());
+      }
+    }
+  });
+});

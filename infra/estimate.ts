@@ -199,8 +199,9 @@ function toWatchLine(config: Config, layout: Layout): CostLine {
   };
 }
 
-function toKeyLines({ deployment }: Config, { stacks }: Layout): readonly CostLine[] {
-  if (deployment.key !== "own") return [];
+function toKeyLines({ deployment: { key, alarms } }: Config, { stacks }: Layout): readonly CostLine[] {
+  // Mails of alarms are encrypted, too, and not with a key that was made elsewhere.
+  if (key !== "own" && alarms.email === undefined) return [];
   return [{ what: "KMS", amount: `${stacks.length} key(s)`, usd: stacks.length * prices.keyMonth }];
 }
 

@@ -17,7 +17,7 @@ const policyArn = /^arn:[\w-]+:iam::(?:\d{12}|aws):policy\/[\w+=,.@/-]+$/;
 const alarms = section({
   email: z.email({ error: "must be an e-mail address" }).describe("Who is told of alarms").optional(),
   dailyCost: written(parseUsd, "a sum in US dollars", ["5 USD"])
-    .describe("An alarm where a day costs more, as SQS, Lambda and DynamoDB count it")
+    .describe("An alarm where a day costs more in one region, as SQS, Lambda and DynamoDB count it")
     .optional(),
   silentAfter: duration("5m", "24h").prefault("15m").describe("An alarm where no agent sends anything for so long"),
 });

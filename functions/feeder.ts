@@ -56,8 +56,11 @@ export class Feeder {
     this.#now = options.now ?? Date.now;
   }
 
-  /** Feeds now and each second, until it is stopped. What fails is logged and tried again. */
-  start(): void {
+  /**
+   * Feeds now and each second, until it is stopped. What fails is logged and tried again. Resolves when every job has had its
+   * first turn; never rejects.
+   */
+  async start(): Promise<void> {
     const turn = () => {
       if (this.#now() < this.#idleUntilMs) return;
       this.#looking ??= this.#look(this.#stopping.signal)
@@ -68,6 +71,8 @@ export class Feeder {
     };
     turn();
     this.#timer = setInterval(turn, roundMs);
+    await this.#looking;
+    await Promise.all(this.#busy.values());
   }
 
   /** Resolves when nothing more is put into a queue. Another process may go on at once. */

@@ -11,6 +11,7 @@ import { createLane, type Lane, resizeLane } from "../relay/lane.ts";
 import { LiveTarget } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
 import { hasJobMark } from "../relay/message.ts";
+import { orAborted } from "../relay/or-aborted.ts";
 import { Pacer } from "../relay/pacer.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";
 import { openStores, type Stores } from "../relay/stores.ts";
@@ -48,6 +49,7 @@ const feedAheadMs = 5_000;
 const feedLeaseMs = 6_000;
 const feedIdleMs = 5_000;
 const feedMaxWaiting = 30_000;
+const feedFirstMs = 3_000;
 
 /**
  * Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used,
@@ -79,6 +81,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
     throw new Error(`host.admin: ${(error as Error).message}; choose another host.admin`, { cause: error });
   }
   await reportLeftBehind(config, stores, log);
+  const feeder = await startFeeder(config, stores, live, log);
   const pollers = startPollers(config, stores, lanes, log);
   const flushFigures = () => Promise.all(lanes.map(({ figures }) => figures.flush()));
   const figuresTimer = setInterval(flushFigures, figuresEveryMs);
@@ -93,7 +96,6 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   // Whoever else does it, too: it may be the schedule in Lambda, or nobody.
   const foldTimer = setInterval(() => stores.state.fold?.().catch(() => {}), foldEveryMs);
   const upkeep = new CaptureUpkeepThread({ captures: config.captures, log: config.log }, log);
-  const feeder = startFeeder(config, stores, live, log);
   log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host replays");
   return {
     pending: 0,
@@ -147,12 +149,13 @@ function startPollers({ host, captures }: Config, stores: Stores, lanes: readonl
   return [new Poller(fanOut), ...pollers];
 }
 
-function startFeeder(
+/** Resolves when jobs go on by the time that they do so, and what is in the queues of theirs is not late by the old one. */
+async function startFeeder(
   { aws }: Config,
   { state, targets, archives }: Stores,
   live: readonly LiveTarget[],
   log: Logger,
-): Feeder {
+): Promise<Feeder> {
   const feeder = new Feeder({
     jobs: state,
     ledger: state,
@@ -168,7 +171,9 @@ function startFeeder(
     maxWaiting: feedMaxWaiting,
     log,
   });
-  feeder.start();
+  const begun = feeder.start();
+  // An archive that hangs must not keep everything else from going on.
+  await orAborted(begun, AbortSignal.timeout(feedFirstMs)).catch(() => {});
   return feeder;
 }
 

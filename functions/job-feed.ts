@@ -90,7 +90,7 @@ export class JobFeed {
     let batch: PackStep[] = [];
     while (!signal.aborted && this.#isRunning()) {
       const step = await this.#peek(signal);
-      if (!step || (step.kind === "pack" && !(await this.#isTime(step)))) break;
+      if (!step || (step.kind === "pack" && !(await this.#isTime(step, waiting)))) break;
       if (step.kind === "pack") {
         const { length } = step.pack.requests;
         // Where nothing waits a pack may go that is larger than all the room.
@@ -134,13 +134,15 @@ export class JobFeed {
   }
 
   /** Whether a pack is due within the look-ahead. */
-  async #isTime({ offsetMs }: PackStep): Promise<boolean> {
+  async #isTime({ offsetMs }: PackStep, waiting: number): Promise<boolean> {
     const { now, lookAheadMs } = this.#options;
     const job = this.#job as Job;
     const dueMs = dueAtMs(job, offsetMs);
     if (dueMs === undefined) return true;
     if (this.#returned && dueMs < now() - lateMs) {
-      await this.#write((current) => ({ ...current, anchor: { atMs: this.#soonMs(), offsetMs } }));
+      // What is in the queue still, because nobody sent it either, stands before this pack by the look-ahead at most.
+      const atMs = this.#soonMs() + (waiting > 0 ? lookAheadMs : 0);
+      await this.#write((current) => ({ ...current, anchor: { atMs, offsetMs } }));
     }
     this.#returned = false;
     return this.#job !== undefined && dueMs <= now() + lookAheadMs;
@@ -183,7 +185,7 @@ export class JobFeed {
 
   /** False where somebody else has the job. */
   async #takeLease({ job, version }: VersionedJob): Promise<boolean> {
-    const { owner, now, leaseMs } = this.#options;
+    const { owner, now, leaseMs, lookAheadMs } = this.#options;
     const nowMs = now();
     const { lease } = job;
     if (lease && lease.owner !== owner && lease.untilMs > nowMs) return false;
@@ -192,7 +194,9 @@ export class JobFeed {
     if (this.#place && !isSamePlace(job.checkpoint, this.#place)) this.close();
     const kept = lease?.owner === owner && lease.untilMs > nowMs;
     if (kept && job.anchor && job.status === "running" && lease.untilMs - nowMs > leaseMs / 2) return true;
-    this.#returned ||= !kept;
+    // Nobody has fed it for so long that its queue has run dry, or could have.
+    const away = !lease || nowMs - (lease.untilMs - leaseMs) > lookAheadMs;
+    this.#returned ||= !kept && away;
     const anchor = job.anchor ?? { atMs: Math.max(job.startAtMs ?? 0, this.#soonMs()), offsetMs: 0 };
     const taken: Job = { ...job, status: "running", anchor, lease: this.#createLease() };
     if (!(await this.#options.jobs.writeJob(taken, version))) return false;

@@ -121,6 +121,20 @@ describe("a replay job", { timeout: 60_000 }, () => {
     const { agents } = await bench.stores.state.figures();
     expect(agents).toMatchObject([{ agent: jobKey(job.id), requests: 80 }]);
   });
+
+  it("expires nothing for the time in which no host ran", async () => {
+    const timesMs = everyMs(200, 100);
+    const bench = await JobBench.start(timesMs, "rate: unlimited, concurrency: 1, maxAge: 3s");
+    const job = await bench.startJob();
+    await until(() => bench.arrivals.length >= 25);
+    await bench.kill();
+    // Longer than maxAge, and than anybody keeps the job for the dead host.
+    await sleep(9_000);
+    await bench.run();
+    const { fates } = await bench.untilDone(job, 60_000);
+
+    expect(fates).toMatchObject({ "answered.2xx": 200, expired: 0 });
+  });
 });
 
 /** Ascending times with bursts and silences between them. */

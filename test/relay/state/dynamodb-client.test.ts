@@ -1,0 +1,38 @@
+import { expect, it, vi } from "vitest";
+import { StateClient } from "../../../relay/state/dynamodb-client.ts";
+import { DynamoDbProxy } from "../../support/dynamodb-proxy.ts";
+
+const arn = "arn:aws:dynamodb:eu-central-1:111122223333:table/shop";
+
+it.each([
+  ["its ARN", arn],
+  ["its name", "shop"],
+])("reads items of a table that is asked for by its ARN and answers with %s", async (_, name) => {
+  vi.stubEnv("AWS_ACCESS_KEY_ID", "test");
+  vi.stubEnv("AWS_SECRET_ACCESS_KEY", "test");
+  const proxy = await DynamoDbProxy.start();
+  // The first answer has one of the two only.
+  proxy.decide =
+    ({ body }) =>
+    (response) => {
+      const [asked] = Object.values<{ readonly Keys: readonly unknown[] }>(body.RequestItems);
+      const left = asked.Keys.slice(1);
+      const answer = {
+        Responses: { [name]: asked.Keys.slice(0, 1) },
+        UnprocessedKeys: left.length > 0 ? { [name]: { Keys: left } } : {},
+      };
+      response.setHeader("content-type", "application/x-amz-json-1.0").end(JSON.stringify(answer));
+    };
+  const client = new StateClient({
+    table: arn,
+    region: "eu-central-1",
+    endpoint: proxy.endpoint,
+    callTimeoutMs: 5_000,
+  });
+
+  const keys = ["a", "b"].map((pk) => ({ pk, sk: "1" }));
+  const items = await client.getAll(keys);
+
+  expect(items).toEqual(["a", "b"].map((pk) => ({ pk: { S: pk }, sk: { S: "1" } })));
+  client.close();
+});

@@ -8,7 +8,7 @@ import { type SplitRecord, splitRecords } from "./record-splitter.ts";
 export const goreplaySeparator = Buffer.from("\n🐵🙈🙉\n");
 
 /** The first line of a record: kind, id, time in nanoseconds and, with responses, how long they took. */
-export const goreplayHeader = /^([123]) (\S{1,256}) (\d{1,25})(?: (-?\d{1,25}))?\r?$/;
+export const goreplayHeader = /^([123]) (\S{1,256}) (\d{1,25})(?: (-?\d{1,25}))?[ \t]*\r?$/;
 
 // A response stands behind its request, with others between them. So many requests, and bytes of them, wait for theirs.
 const maxWaiting = 1_000;

@@ -16,6 +16,7 @@ export interface HttpText {
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const requestTarget = /^[\x21-\xff]+$/;
 const brokenValue = /[\0\r\n]/;
+const followed = "more bytes follow the body than its length allows";
 const requestLine = /^([^ ]+) ([^ ]+) HTTP\/(\d(?:\.\d)?)$/;
 
 /** Why a request cannot be written as HTTP/1 text; undefined where it can. */
@@ -105,18 +106,19 @@ function readBody(headers: readonly string[], rest: Buffer): Pick<HttpText, "bod
   if (isChunked(headers)) return readChunks(rest);
   const length = headerOf(headers, "content-length");
   if (length === undefined) {
-    // Hand-made files end with a line break or two.
-    if (rest.toString("latin1").trim() !== "") return "bytes follow a request that has neither a length nor chunks";
+    if (!isBlank(rest)) return "bytes follow a request that has neither a length nor chunks";
     return { body: new Uint8Array(), bodyState: "complete" };
   }
   if (!/^\d{1,15}$/.test(length)) return "the Content-Length is no number";
+  // GoReplay at times leaves out what separates two requests: the second one is not to vanish.
+  if (!isBlank(rest.subarray(Number(length)))) return followed;
   const body = Uint8Array.from(rest.subarray(0, Number(length)));
   if (body.length === Number(length)) return { body, bodyState: "complete" };
   return { body, bodyState: body.length === 0 ? "omitted" : "truncated" };
 }
 
 /** RFC 9112 7.1. Trailers are left out: a captured request has no place for them. */
-function readChunks(rest: Buffer): Pick<HttpText, "body" | "bodyState"> {
+function readChunks(rest: Buffer): Pick<HttpText, "body" | "bodyState"> | string {
   const chunks: Buffer[] = [];
   let at = 0;
   let complete = false;
@@ -133,8 +135,15 @@ function readChunks(rest: Buffer): Pick<HttpText, "body" | "bodyState"> {
     if (rest[at] === 0x0d) at++;
     if (rest[at] === 0x0a) at++;
   }
+  const lines = complete ? rest.toString("latin1", at).trim() : "";
+  if (lines !== "" && !parseHeaderLines(lines.split(/\r?\n/))) return followed;
   const body = Uint8Array.from(Buffer.concat(chunks));
   return { body, bodyState: complete ? "complete" : body.length === 0 ? "omitted" : "truncated" };
+}
+
+/** Hand-made files end with a line break or two. */
+function isBlank(rest: Buffer): boolean {
+  return rest.toString("latin1").trim() === "";
 }
 
 function trim(value: string): string {

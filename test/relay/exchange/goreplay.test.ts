@@ -91,6 +91,16 @@ describe("reading a GoReplay file", () => {
       "1 a 1 0\nGET / HTTP/1.1\r\n\r\nGET",
       "bytes follow a request that has neither a length nor chunks",
     ],
+    [
+      "a request behind a body",
+      "1 a 1 0\nPOST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhiGET /lost HTTP/1.1\r\n\r\n",
+      "more bytes follow the body than its length allows",
+    ],
+    [
+      "a request behind chunks",
+      "1 a 1 0\nPOST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /lost HTTP/1.1\r\n\r\n",
+      "more bytes follow the body than its length allows",
+    ],
   ])("skips and names %s", async (_what, bad, reason) => {
     const good = record({ path: "/good" });
     const run = await importAll(`${good}${bad}${separator}${good}`, { name: "day.gor" });
@@ -119,6 +129,16 @@ describe("reading a GoReplay file", () => {
     ]);
     expect((await importAll(`${record({})}${cut}45`)).requests).toHaveLength(2);
     expect((await importAll(`${record({})}\r\n\n`)).mistakes).toEqual([]);
+  });
+
+  it("takes first lines of three fields and of four, with a space behind them, and trailers behind chunks", async () => {
+    const chunks = "POST /2 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nExpires: 0\r\n\r\n";
+    const run = await importAll(
+      `1 a 1000000\nGET /1 HTTP/1.1\r\n\r\n${separator}1 b 2000000 0 \n${chunks}${separator}`,
+    );
+
+    expect(run.mistakes).toEqual([]);
+    expect(run.requests.map(({ path }) => path)).toEqual(["/1", "/2"]);
   });
 
   it("marks a body that is shorter than its length, and one that is missing", async () => {

@@ -61,7 +61,7 @@ describe("the environment of a function", () => {
   it("is named in one place only", () => {
     const files = globSync("{functions,infra}/**/*.ts", { cwd: root });
 
-    const literal = files.filter((file) => /RELAY_[A-Z]/.test(readFileSync(join(root, file), "utf8")));
+    const literal = files.filter((file) => /\bRELAY_[A-Z]/.test(readFileSync(join(root, file), "utf8")));
 
     expect(files.length).toBeGreaterThan(20);
     expect(literal).toEqual([]);

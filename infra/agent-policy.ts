@@ -17,6 +17,10 @@ export class AgentPolicy extends Construct {
         ...(key ? [key.sending] : []),
       ],
     });
-    new CfnOutput(this, "PolicyArn", { value: policy.managedPolicyArn, description: "To attach to the agents' role" });
+    const output = new CfnOutput(this, "PolicyArn", {
+      value: policy.managedPolicyArn,
+      description: "To attach to the agents' role",
+    });
+    output.overrideLogicalId("AgentPolicy");
   }
 }

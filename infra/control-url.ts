@@ -7,6 +7,10 @@ export class ControlUrl extends Construct {
   constructor(scope: Construct, control: IFunction) {
     super(scope, "Control");
     const { url } = control.addFunctionUrl({ authType: FunctionUrlAuthType.AWS_IAM });
-    new CfnOutput(this, "Url", { value: url, description: "control: of spoa-relay.yaml where commands run" });
+    const output = new CfnOutput(this, "Url", {
+      value: url,
+      description: "control: of spoa-relay.yaml where commands run",
+    });
+    output.overrideLogicalId("ControlUrl");
   }
 }

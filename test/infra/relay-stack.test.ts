@@ -360,7 +360,7 @@ describe("the control API", () => {
 
     shop.hasResourceProperties("AWS::Lambda::Url", { AuthType: "AWS_IAM" });
     shop.hasResourceProperties("AWS::Lambda::Function", { FunctionName: "shop-control", Timeout: 30 });
-    shop.hasOutput("*", { Description: "control: of spoa-relay.yaml where commands run" });
+    shop.hasOutput("ControlUrl", { Description: "control: of spoa-relay.yaml where commands run" });
   });
 });
 

@@ -13,7 +13,7 @@ export function exampleFile(name: ExampleName): string {
 }
 
 /** A configuration in `infra/examples`. */
-export function exampleConfig(name: ExampleName): Config {
+function exampleConfig(name: ExampleName): Config {
   return loadConfig(exampleFile(name), {});
 }
 

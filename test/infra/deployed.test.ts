@@ -1,31 +1,25 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import type { AgentStats } from "../../relay/agent-stats.ts";
-import { S3Archive } from "../../relay/archive/s3.ts";
-import { addsUp, toEquations } from "../../relay/balance.ts";
-import type { HostStats } from "../../relay/host-stats.ts";
-import { readCapture } from "../support/captures.ts";
-import { agentPrincipal, DeployedCloud } from "../support/deployed-cloud.ts";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { DeployedCloud } from "../support/deployed-cloud.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { configFile } from "../support/lambda-config.ts";
 import { bundleFunctions } from "../support/lambda-rig.ts";
+import { packMessage } from "../support/packs.ts";
 import { ShadowServer } from "../support/shadow-server.ts";
 import { get, hello, notify } from "../support/spop-frames.ts";
 import { temporaryDirectory } from "../support/temporary-directory.ts";
 import { until } from "../support/until.ts";
-import { urlEvent } from "../support/url-event.ts";
 
 // What is synthesised, made of emulators: see `DeployedCloud`. Every call of agents and functions is made to the endpoint of
 // its region, and refused where the role in the template does not allow it.
 
-const main = resolve(import.meta.dirname, "../../relay/main.ts");
 const bundles = mkdtempSync(join(tmpdir(), "spoa-relay-deployed-"));
 const [home, away] = ["eu-central-1", "us-east-1"];
+const account = "111122223333";
 // What EventBridge's scheduler sends that was told nothing else.
 const eachMinute = { source: "aws.scheduler", "detail-type": "Scheduled Event", detail: "{}" };
 const paths = Array.from({ length: 40 }, (_, i) => `/${i}`);
@@ -40,14 +34,14 @@ describe("what is deployed to one region", () => {
     const cloud = await deploy(`  all: { url: "${shadow.url.origin}", rate: 1000/s }`);
     cloud.map();
 
-    const agent = await mirror(cloud, paths);
+    await mirror(cloud);
 
-    await shadow.arrived(paths.length);
+    expect(await settled(cloud)).toMatchObject({ all: paths.length });
     expect(shadow.paths.toSorted()).toEqual(paths.toSorted());
-    await settled(cloud, agent);
+    expect(cloud.gateway.refusals).toEqual([]);
   });
 
-  it("takes each target its share, and a capture all, which the schedule merges", async () => {
+  it("takes each target its share, and keeps captures, which a job replays", async () => {
     const [even, all] = [await ShadowServer.start(), await ShadowServer.start()];
     const cloud = await deploy(
       `  even: { url: "${even.url.origin}", rate: 500/s, when: { path: "[02468]$" } }`,
@@ -57,27 +51,43 @@ describe("what is deployed to one region", () => {
     );
     cloud.map();
 
-    const agent = await mirror(cloud, paths);
+    await mirror(cloud);
 
-    await all.arrived(paths.length);
-    await even.arrived(paths.length / 2);
-    await settled(cloud, agent);
+    expect(await settled(cloud)).toMatchObject({ even: paths.length / 2, all: paths.length });
+    const kept = await cloud.command("captures", "cat", "orders", "--format", "json");
+    expect(kept.stdout.trim().split("\n")).toHaveLength(paths.length);
+    const job = await cloud.command("replay", "orders", "--target", "all", "--rate", "100/s", "--detach");
+    expect(job.code).toBe(0);
     const schedule = await cloud.open("packs-schedule");
     await schedule.invoke(eachMinute, cloud.timeoutMsOf("packs-schedule"));
-    const archive = S3Archive.open({
-      bucket: "kept",
-      prefix: "shop",
-      region: home,
-      endpoint: `http://127.0.0.1:${cloud.emulator(home).port}`,
-    });
-    const kept = await readCapture(archive, "orders");
-    expect(kept).toHaveLength(paths.length);
+    await all.arrived(2 * paths.length);
+    expect(cloud.gateway.refusals).toEqual([]);
+  });
+
+  it("keeps what nobody can read, and what a shadow did not take, and sends it again when it is told to", async () => {
+    const shadow = await ShadowServer.start(() => "reset");
+    const cloud = await deploy(
+      `  one: { url: "${shadow.url.origin}", rate: 500/s, attempts: 2, breaker: { failures: 1000 } }`,
+      `  two: { url: "http://127.0.0.1:9", rate: 500/s, sample: 0% }`,
+    );
+    const mappings = cloud.map();
+    await cloud.put(home, "packs", { ...packMessage(), pack: Buffer.from("garbage") });
+
+    await mirror(cloud);
+
+    await until(async () => (await cloud.command("dlq", "list", "ingress")).stdout.includes("SRPK"));
+    await until(() => cloud.depth(home, "packs-one-dlq") > 0 && cloud.depth(home, "packs-one") === 0);
+    shadow.behaviour = () => ({ status: 200 });
+    const redriven = await cloud.command("dlq", "redrive", "one");
+    expect(redriven).toMatchObject({ code: 0, stderr: "" });
+    expect(await settled(cloud)).toMatchObject({ one: paths.length });
+    expect(mappings.get("packs-replay-one")?.failures).toEqual([]);
     expect(cloud.gateway.refusals).toEqual([]);
   });
 });
 
 describe("what is deployed to two regions", () => {
-  it("takes packs to the queue of the other region, and replays them there", async () => {
+  it("takes packs to the queue of the other region, replays them there, and switches that replay off and on", async () => {
     const [near, far] = [await ShadowServer.start(), await ShadowServer.start()];
     const cloud = await deploy(
       `  near: { url: "${near.url.origin}", rate: 500/s }`,
@@ -85,78 +95,89 @@ describe("what is deployed to two regions", () => {
     );
     const mappings = cloud.map();
 
-    const agent = await mirror(cloud, paths);
+    await mirror(cloud);
 
-    await near.arrived(paths.length);
-    await far.arrived(paths.length);
-    await settled(cloud, agent);
+    expect(await settled(cloud)).toMatchObject({ near: paths.length, far: paths.length });
+    expect(far.paths.toSorted()).toEqual(paths.toSorted());
+    expect(mappings.get("packs-replay-far")).toMatchObject({ failures: [], mostReceives: 1 });
+    await cloud.command("targets", "pause", "far");
+    await cloud.command("targets", "resume", "far");
+    expect(cloud.lambdaApi.turned).toEqual(["turn off far", "turn on far"]);
     const abroad = cloud.gateway.calls.filter(({ region }) => region === away);
     expect(new Set(abroad.map(({ principal, action }) => `${principal} ${action}`))).toEqual(
-      new Set(["packs-fanout sqs:SendMessage", "packs-control sqs:GetQueueAttributes"]),
+      new Set([
+        "packs-fanout sqs:SendMessage",
+        "packs-control sqs:GetQueueAttributes",
+        "packs-control lambda:ListEventSourceMappings",
+        "packs-control lambda:UpdateEventSourceMapping",
+      ]),
     );
-    expect(mappings.get("packs-replay-far")?.failures).toEqual([]);
-    expect(mappings.get("packs-replay-far")?.invocations).toBeGreaterThan(0);
-    expect(cloud.depth(away, "packs-far-dlq")).toBe(0);
+    expect(cloud.gateway.refusals).toEqual([]);
   });
 });
 
-interface Answer {
-  readonly statusCode: number;
-  readonly body: string;
-}
+describe("an agent", () => {
+  it("may send to no queue but its own", async () => {
+    const cloud = await deploy("  one: { url: http://127.0.0.1:9, rate: 1/s, sample: 50% }");
 
-/** One stack a region; `lines` go below `targets:`. */
-function deploy(...lines: readonly string[]): Promise<DeployedCloud> {
-  const queue = `queue: https://sqs.${home}.amazonaws.com/111122223333/packs`;
-  return DeployedCloud.start(configFile(queue, "state: dynamodb:packs", "targets:", ...lines), bundles);
-}
+    for (const queue of ["packs-dlq", "packs-one"]) expect(cloud.agentMay("sqs:SendMessage", queue)).toBe(false);
+    for (const action of ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:PurgeQueue"]) {
+      expect(cloud.agentMay(action, "packs")).toBe(false);
+    }
+    expect(cloud.agentMay("sqs:SendMessage", "packs")).toBe(true);
+  });
+});
 
-/** Has an agent send requests; returns what it says of them. */
-async function mirror(cloud: DeployedCloud, requested: readonly string[]): Promise<AgentStats> {
+/** `lines` go below `targets:`. */
+async function deploy(...lines: readonly string[]): Promise<DeployedCloud> {
   const directory = temporaryDirectory();
-  const socketFile = join(directory, "spop.sock");
   const [admin] = await freePorts(1);
-  const { ingress } = cloud.config;
   const file = configFile(
-    `agent: { listen: "unix:${socketFile}", admin: "127.0.0.1:${admin}", journal: { directory: "${directory}" }, drain: 10ms }`,
-    `queue: ${ingress.kind === "sqs" && ingress.url}`,
-    'targets: { any: { url: "http://127.0.0.1:9", rate: 1/s } }',
+    `queue: https://sqs.${home}.amazonaws.com/${account}/packs`,
+    "state: dynamodb:packs",
+    `control: https://abcdefghij0123456789.lambda-url.${home}.on.aws`,
+    "agent:",
+    `  listen: unix:${join(directory, "spop.sock")}`,
+    `  admin: 127.0.0.1:${admin}`,
+    `  journal: { directory: ${directory} }`,
+    "targets:",
+    ...lines,
   );
-  const env = { PATH: process.env.PATH, ...cloud.gateway.env(agentPrincipal) };
-  const agent = spawn(process.execPath, [main, "agent", "--config", file], {
-    env,
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  onTestFinished(() => void agent.kill("SIGKILL"));
-  agent.stdout.resume();
-  await until(async () => (await fetch(`http://127.0.0.1:${admin}/healthz`).catch(() => undefined))?.ok === true);
-  const socket = createConnection({ path: socketFile });
-  socket.write(
-    Buffer.concat([hello(), ...requested.map((path, i) => notify({ streamId: i + 1, messages: [get(path)] }))]),
-  );
-  const readStats = async () => (await (await fetch(`http://127.0.0.1:${admin}/stats`)).json()) as AgentStats;
-  await until(async () => (await readStats()).enqueued === requested.length);
-  const stats = await readStats();
-  socket.destroy();
-  await stop(agent);
-  return stats;
+  return DeployedCloud.start(file, bundles);
 }
 
-async function stop(agent: ChildProcess): Promise<void> {
-  agent.kill("SIGTERM");
-  expect((await once(agent, "exit"))[0]).toBe(0);
+/** Has an agent send requests. */
+async function mirror(cloud: DeployedCloud): Promise<void> {
+  await cloud.startAgent();
+  const { listen } = cloud.config.agent;
+  const socket = createConnection({ path: listen.kind === "unix" ? listen.path : "" });
+  const frames = paths.map((path, i) => notify({ streamId: i + 1, messages: [get(path)] }));
+  socket.end(Buffer.concat([hello(), ...frames]));
+  socket.resume();
+  await once(socket, "close");
 }
 
-/** Waits until the control API and the agent together account for every request; nothing may have been refused until then. */
-async function settled(cloud: DeployedCloud, agent: AgentStats): Promise<void> {
-  const control = await cloud.open("packs-control");
+interface Ledger {
+  readonly addsUp: boolean;
+  readonly agent: { readonly enqueued: number };
+  readonly host: { readonly targets: Record<string, { enqueued: number; fates: Record<string, number> }> };
+}
+
+/** Waits until `stats` accounts for every request; returns how many were answered, by target. */
+async function settled(cloud: DeployedCloud): Promise<Record<string, number>> {
+  let answered: Record<string, number> = {};
   await until(async () => {
-    const answer = (await control.invoke(urlEvent("GET", "/v1/ledger"), 30_000)) as Answer;
-    expect(answer.statusCode).toBe(200);
-    const host = JSON.parse(answer.body) as HostStats;
-    const whole = Object.values(host.targets).every(({ enqueued }) => enqueued === agent.enqueued);
-    const waiting = Object.values(host.targets).some(({ messages }) => messages !== 0);
-    return whole && !waiting && addsUp(toEquations(agent, host));
+    const { stdout, stderr } = await cloud.command("stats", "--json");
+    expect(stderr).toBe("");
+    const { addsUp, agent, host } = JSON.parse(stdout) as Ledger;
+    answered = Object.fromEntries(
+      Object.entries(host.targets).map(([name, { fates }]) => [name, fates["answered.2xx"] ?? 0]),
+    );
+    const decided = Object.values(host.targets).every(({ enqueued, fates }) => {
+      const sum = Object.values(fates).reduce((all, count) => all + count, 0);
+      return enqueued === paths.length && sum === enqueued && (fates.deadLettered ?? 0) === 0;
+    });
+    return addsUp && decided && agent.enqueued === paths.length;
   });
-  expect(cloud.gateway.refusals).toEqual([]);
+  return answered;
 }

@@ -8,6 +8,7 @@ import { onTestFinished } from "vitest";
 import { CertificateAuthority } from "./certificates.ts";
 import { replayArn } from "./lambda-api.ts";
 import { temporaryDirectory } from "./temporary-directory.ts";
+import { urlEvent } from "./url-event.ts";
 
 /** A call to a service of AWS. */
 export interface AwsCall {
@@ -33,6 +34,15 @@ export interface AwsGatewayOptions {
   readonly account: string;
   /** Where what is called is, or why it is refused. */
   readonly decide: (call: AwsCall) => { readonly port: number } | { readonly refused: string };
+  /** Answers requests to function URLs, whatever their names. */
+  readonly functionUrl: (event: unknown) => Promise<UrlAnswer>;
+}
+
+/** What a function answers to an event of a function URL. */
+export interface UrlAnswer {
+  readonly statusCode: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
 }
 
 /**
@@ -62,7 +72,11 @@ export class AwsGateway {
   private constructor(options: AwsGatewayOptions) {
     this.#options = options;
     const authority = new CertificateAuthority(temporaryDirectory(), "aws");
-    const hosts = options.regions.flatMap((region) => [`*.${region}.amazonaws.com`, `*.s3.${region}.amazonaws.com`]);
+    const hosts = options.regions.flatMap((region) => [
+      `*.${region}.amazonaws.com`,
+      `*.s3.${region}.amazonaws.com`,
+      `*.lambda-url.${region}.on.aws`,
+    ]);
     const { cert, key } = authority.issue("endpoints", 1, hosts);
     this.#authorityFile = authority.file;
     this.#server = createServer({ cert: readFileSync(cert), key: readFileSync(key) }, (incoming, response) => {
@@ -86,6 +100,7 @@ export class AwsGateway {
 
   async #pass(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = Buffer.concat(await incoming.toArray());
+    if (incoming.headers.host?.endsWith(".on.aws")) return this.#answer(incoming, body, response);
     const call = toCall(incoming, body, this.#options.account);
     this.calls.push(call);
     const decision = this.#options.decide(call);
@@ -100,6 +115,16 @@ export class AwsGateway {
     const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
     response.writeHead(answer.statusCode ?? 502, answer.headers);
     answer.pipe(response);
+  }
+
+  async #answer({ method = "", url = "", headers }: IncomingMessage, body: Buffer, response: ServerResponse) {
+    if (!/Credential=[^,]*\/lambda\/aws4_request/.test(headers.authorization ?? "")) {
+      response.writeHead(403).end('{"Message":"Forbidden"}');
+      return;
+    }
+    const event = urlEvent(method, url, body.length > 0 ? body.toString() : undefined);
+    const { statusCode, headers: answered, body: text } = await this.#options.functionUrl(event);
+    response.writeHead(statusCode, answered).end(text);
   }
 }
 

@@ -10,6 +10,6 @@ const { connect } = tls;
 
 tls.connect = (options) => {
   const { host = "" } = options;
-  if (!host.endsWith(".amazonaws.com")) return connect(options);
+  if (!/\.(?:amazonaws\.com|on\.aws)$/.test(host)) return connect(options);
   return connect({ ...options, host: "127.0.0.1", port: Number(process.env.AWS_GATEWAY_PORT), servername: host });
 };

@@ -1,23 +1,30 @@
-import { join } from "node:path";
-import { App } from "aws-cdk-lib";
+import { type ChildProcess, spawn } from "node:child_process";
+import { join, resolve } from "node:path";
 import type { FauxqsServer } from "fauxqs";
 import { onTestFinished } from "vitest";
 import { toLayout } from "../../infra/layout.ts";
-import { addStacks } from "../../infra/relay-app.ts";
+import { fetchAdmin } from "../../relay/admin-client.ts";
 import { type Config, loadConfig } from "../../relay/config.ts";
 import { bundleFile, type FunctionName } from "../../relay/function-environment.ts";
-import { type AwsCall, AwsGateway } from "./aws-gateway.ts";
+import type { OutgoingMessage } from "../../relay/queue/port.ts";
+import { SqsQueue } from "../../relay/queue/sqs.ts";
+import { type AwsCall, AwsGateway, type UrlAnswer } from "./aws-gateway.ts";
 import { startRegion, startTables } from "./cloud-emulators.ts";
 import { type CloudResource, CloudTemplate } from "./cloud-template.ts";
+import { type CommandResult, run } from "./command-line.ts";
 import { IamPolicy } from "./iam-policy.ts";
 import { LambdaApi } from "./lambda-api.ts";
 import { LambdaMapping } from "./lambda-mapping.ts";
 import { LambdaProcess } from "./lambda-process.ts";
-import { temporaryDirectory } from "./temporary-directory.ts";
+import { synthesise } from "./synthesis.ts";
+import { until } from "./until.ts";
 
 /** The principal of agents: whoever has the managed policy that is made for them. */
-export const agentPrincipal = "agent";
+const agentPrincipal = "agent";
+/** Whoever types commands, who may do anything. */
+const operatorPrincipal = "operator";
 
+const main = resolve(import.meta.dirname, "../../relay/main.ts");
 // What the event source mapping does itself, with the role of its function.
 const pollingActions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 
@@ -30,7 +37,7 @@ export class DeployedCloud {
   readonly config: Config;
   readonly gateway: AwsGateway;
   readonly lambdaApi: LambdaApi;
-  readonly tableEndpoint: string;
+  #control: Promise<LambdaProcess> | undefined;
   readonly #templates: readonly CloudTemplate[];
   readonly #emulators: ReadonlyMap<string, FauxqsServer>;
 
@@ -39,12 +46,9 @@ export class DeployedCloud {
    * @param bundles what `bundleFunctions` has made
    */
   static async start(configFile: string, bundles: string): Promise<DeployedCloud> {
-    const outdir = temporaryDirectory();
-    const app = new App({ outdir });
-    addStacks(app, configFile, {}, bundles);
-    app.synth();
+    const { directory } = synthesise(configFile, {}, bundles);
     const config = loadConfig(configFile, {});
-    const templates = toLayout(config).stacks.map((stack) => new CloudTemplate(outdir, stack));
+    const templates = toLayout(config).stacks.map((stack) => new CloudTemplate(directory, stack));
 
     const lambdaApi = await LambdaApi.start(Object.fromEntries(config.targets.map(({ name }) => [name, "Enabled"])));
     const emulators = new Map<string, FauxqsServer>();
@@ -56,7 +60,8 @@ export class DeployedCloud {
       regions: [...emulators.keys()],
       account: templates[0].stack.account,
       decide: (call) => {
-        if (!policies.get(call.principal)?.allows(call)) return { refused: describe(call) };
+        const mayAll = call.principal === operatorPrincipal;
+        if (!mayAll && !policies.get(call.principal)?.allows(call)) return { refused: describe(call) };
         if (call.signedFor !== call.region) return { refused: `${describe(call)}, signed for ${call.signedFor}` };
         const emulator = emulators.get(call.region);
         if (call.service === "lambda") return { port: lambdaApi.port };
@@ -64,23 +69,22 @@ export class DeployedCloud {
         if (call.service === "dynamodb" && call.region === withTable.stack.region) return { port: tablePort };
         return { refused: `${describe(call)}: it is not there` };
       },
+      functionUrl: (event) => cloud.#askControl(event),
     });
-    const tableEndpoint = `http://127.0.0.1:${tablePort}`;
-    return new DeployedCloud({ config, gateway, lambdaApi, tableEndpoint, templates, emulators });
+    const cloud: DeployedCloud = new DeployedCloud({ config, gateway, lambdaApi, templates, emulators });
+    return cloud;
   }
 
   private constructor(parts: {
     config: Config;
     gateway: AwsGateway;
     lambdaApi: LambdaApi;
-    tableEndpoint: string;
     templates: readonly CloudTemplate[];
     emulators: ReadonlyMap<string, FauxqsServer>;
   }) {
     this.config = parts.config;
     this.gateway = parts.gateway;
     this.lambdaApi = parts.lambdaApi;
-    this.tableEndpoint = parts.tableEndpoint;
     this.#templates = parts.templates;
     this.#emulators = parts.emulators;
   }
@@ -100,6 +104,24 @@ export class DeployedCloud {
     });
     onTestFinished(() => lambda.kill());
     return lambda;
+  }
+
+  /** Starts the agent of the configuration, as one file or as a command; it is killed at the end of the test. */
+  async startAgent(...program: readonly string[]): Promise<ChildProcess> {
+    const { file, agent } = this.config;
+    const args = [...(program.length > 0 ? program : [main, "agent"]), "--config", file];
+    const env = { PATH: process.env.PATH, ...this.gateway.env(agentPrincipal) };
+    const child = spawn(process.execPath, args, { env, stdio: ["ignore", "ignore", "inherit"] });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    await until(async () => (await fetchAdmin(agent.admin, "/stats")) !== undefined);
+    return child;
+  }
+
+  /** Runs a command of the command line with the configuration. */
+  command(...args: readonly string[]): Promise<CommandResult> {
+    const env = { PATH: process.env.PATH, ...this.gateway.env(operatorPrincipal) };
+    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    return run("env", "-i", ...variables, process.execPath, main, ...args, "--config", this.config.file);
   }
 
   /** The time that a function has. */
@@ -122,6 +144,22 @@ export class DeployedCloud {
     return emulator;
   }
 
+  /** Puts a message into a queue, past all permissions. */
+  async put(region: string, queue: string, message: OutgoingMessage): Promise<void> {
+    const opened = new SqsQueue({ url: this.#emulatorUrl(region, queue) });
+    const [error] = await opened.send([message]);
+    opened.close();
+    if (error) throw error;
+  }
+
+  /** Whether the policy for agents allows something with a queue in the account and region of the ingress queue. */
+  agentMay(action: string, queue: string): boolean {
+    const [template] = this.#templates;
+    const { account, region } = template.stack;
+    const resources = [`arn:aws:sqs:${region}:${account}:${queue}`];
+    return policiesOf(template).get(agentPrincipal)?.allows({ action, resources, context: {} }) === true;
+  }
+
   /** Messages in a queue, whatever keeps them from being received. */
   depth(region: string, queue: string): number {
     const { ready = [], delayed = [], inflight = [] } = this.emulator(region).inspectQueue(queue)?.messages ?? {};
@@ -141,7 +179,7 @@ export class DeployedCloud {
     const name = EventSourceArn.split(":").at(-1);
     const queue = template.ofType("AWS::SQS::Queue").find((one) => one.properties.QueueName === name);
     const mapping = new LambdaMapping({
-      queueUrl: `http://127.0.0.1:${this.emulator(template.stack.region).port}/000000000000/${name}`,
+      queueUrl: this.#emulatorUrl(template.stack.region, name),
       start: () => this.open(FunctionName),
       batch: BatchSize,
       windowMs: MaximumBatchingWindowInSeconds * 1_000,
@@ -150,6 +188,19 @@ export class DeployedCloud {
     });
     onTestFinished(() => mapping.stop());
     return [FunctionName, mapping];
+  }
+
+  #emulatorUrl(region: string, queue: string): string {
+    return `http://127.0.0.1:${this.emulator(region).port}/000000000000/${queue}`;
+  }
+
+  /** The function behind the function URL of the control API. */
+  async #askControl(event: unknown): Promise<UrlAnswer> {
+    const [name] = this.#templates.flatMap(({ stack }) =>
+      stack.functions.flatMap((one) => (one.kind === "control" ? [one.name] : [])),
+    );
+    this.#control ??= this.open(name);
+    return (await (await this.#control).invoke(event, this.timeoutMsOf(name))) as UrlAnswer;
   }
 
   #find(functionName: string): { readonly template: CloudTemplate; readonly resource: CloudResource } {

@@ -1,10 +1,11 @@
 /** A request to a function URL with IAM, as the function gets it: payload 2.0. */
-export function urlEvent(method: string, path: string, body?: string): unknown {
+export function urlEvent(method: string, pathAndQuery: string, body?: string): unknown {
+  const [path, query = ""] = pathAndQuery.split("?");
   const host = "abc.lambda-url.us-east-1.on.aws";
   return {
     version: "2.0",
     rawPath: path,
-    rawQueryString: "",
+    rawQueryString: query,
     headers: { host, "content-type": "application/json" },
     requestContext: {
       domainName: host,

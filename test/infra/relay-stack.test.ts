@@ -255,6 +255,41 @@ describe("the bucket of captures", () => {
   });
 });
 
+describe("captures and a table in two accounts", () => {
+  it("are merged by the schedule beside the table, which the bucket lets in", () => {
+    const { templates } = synthesise(
+      configFile(
+        "queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop",
+        "state: dynamodb:arn:aws:dynamodb:eu-central-1:444455556666:table/shop",
+        "targets: { a: { url: https://a, rate: 1/s, queue: https://sqs.eu-central-1.amazonaws.com/444455556666/a } }",
+        "captures: { orders: { store: s3://kept } }",
+      ),
+    );
+    const schedule = {
+      Principal: { AWS: "arn:aws:iam::444455556666:root" },
+      Condition: { ArnEquals: { "aws:PrincipalArn": "arn:aws:iam::444455556666:role/shop-schedule-eu-central-1" } },
+    };
+
+    templates.shop.hasResourceProperties("AWS::S3::BucketPolicy", {
+      PolicyDocument: {
+        Statement: Match.arrayWith([
+          Match.objectLike({
+            ...schedule,
+            Action: ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
+            Resource: "arn:aws:s3:::kept/orders/*",
+          }),
+          Match.objectLike({
+            ...schedule,
+            Action: "s3:ListBucket",
+            Resource: "arn:aws:s3:::kept",
+            Condition: { ...schedule.Condition, StringLike: { "s3:prefix": "orders/*" } },
+          }),
+        ]),
+      },
+    });
+  });
+});
+
 describe("what holds data", () => {
   const holders = ["AWS::SQS::Queue", "AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key"];
 

@@ -67,7 +67,9 @@ export const ledgerSchema = z
     jobs: z
       .record(z.string(), z.object({ enqueued: z.int(), packs: z.int(), fates: fatesSchema }))
       .optional()
-      .describe("Replay jobs by their ids: what they have put into the queues of their targets"),
+      .describe(
+        "Replay jobs by their ids: what they have put into the queues of their targets; `forgotten`: all that are kept no more",
+      ),
     captures: z.record(z.string(), z.object({ enqueued: z.int(), fates: fatesSchema })).optional(),
   })
   .openapi("Ledger");

@@ -14,7 +14,10 @@ export interface HostStats {
   readonly targets: Readonly<Record<string, TargetStats>>;
   /** By the name of the capture; of those that packs were fanned out with. What waits for one is in the ingress queue. */
   readonly captures?: Readonly<Record<string, CaptureStats>>;
-  /** By the id of the replay job; of those that anything was fed of. What waits for them is in the queues of their targets. */
+  /**
+   * By the id of the replay job, `forgotten` for all that are kept no more; of those that anything was fed of. What waits for
+   * them is in the queues of their targets.
+   */
   readonly jobs?: Readonly<Record<string, JobStats>>;
 }
 

@@ -92,6 +92,9 @@ export function jobKey(id: string): string {
 
 const jobKeyPrefix = "job/";
 
+/** Under which the ledger has all jobs that are kept no more: their names would be more and more for ever. */
+export const forgottenJobsKey = `${jobKeyPrefix}forgotten`;
+
 /** The id in a name of `jobKey`; undefined for any other name. */
 export function jobIdOf(key: string): string | undefined {
   return key.startsWith(jobKeyPrefix) ? key.slice(jobKeyPrefix.length) : undefined;

@@ -57,6 +57,24 @@ export class Sums {
     }
   }
 
+  /** Names of agents and targets. */
+  names(): ReadonlySet<string> {
+    return new Set([...this.#agents.keys(), ...this.#targets.keys()]);
+  }
+
+  /** Adds what stands under one name to what stands under another. */
+  move(from: string, to: string): void {
+    const agent = this.#agents.get(from);
+    if (agent) this.#addAgent(to, agent);
+    this.#agents.delete(from);
+    const target = this.#targets.get(from);
+    if (target) {
+      this.enqueue(to, target.enqueued);
+      for (const [fate, requests] of target.counts) this.count(to, fate, requests);
+    }
+    this.#targets.delete(from);
+  }
+
   /** Agents and targets in the order of their names. */
   toFigures(): LedgerFigures {
     return {

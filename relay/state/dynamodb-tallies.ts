@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
+import { forgottenJobsKey, jobIdOf } from "../job/job.ts";
 import type { Item, StateClient } from "./dynamodb-client.ts";
 import { emptyPage, judge } from "./dynamodb-page.ts";
 import type { Pages } from "./dynamodb-pages.ts";
 import { Sums } from "./dynamodb-sums.ts";
 import { type StoredTally, tallyPartition, toStoredTally, toTallyKey } from "./dynamodb-tally.ts";
-import { StateError } from "./port.ts";
+import { type Jobs, StateError } from "./port.ts";
 
 /**
  * The tallies of all processes, and the base: the sums of those that were folded into it. All methods throw `StateError`.
@@ -12,11 +13,13 @@ import { StateError } from "./port.ts";
 export class Tallies {
   readonly #client: StateClient;
   readonly #pages: Pages;
+  readonly #jobs: Pick<Jobs, "listJobs">;
   readonly #now: () => number;
 
-  constructor(client: StateClient, pages: Pages, now: () => number) {
+  constructor(client: StateClient, pages: Pages, jobs: Pick<Jobs, "listJobs">, now: () => number) {
     this.#client = client;
     this.#pages = pages;
+    this.#jobs = jobs;
     this.#now = now;
   }
 
@@ -103,6 +106,7 @@ export class Tallies {
       const added = [...sums].filter(([writer]) => present.has(writer) && !base.folded.has(writer));
       if (added.length === 0) return;
       for (const [, more] of added) base.sums.add(more);
+      await this.#forgetJobs(base.sums);
       const folded = [...base.folded, ...added.map(([writer]) => writer)].filter((writer) => present.has(writer));
       const generation = randomUUID();
       const { written, item } = await this.#client.update(baseKey, {
@@ -118,6 +122,16 @@ export class Tallies {
       if (written || item?.generation?.S === generation) return;
     }
     throw new StateError("the sums are folded by too many at once; it is tried again");
+  }
+
+  /** An item holds the names of two or three thousand jobs. */
+  async #forgetJobs(sums: Sums): Promise<void> {
+    // Asked behind the sums: of what stands in these no job is so new that it would be missing.
+    const kept = new Set((await this.#jobs.listJobs()).map(({ job }) => job.id));
+    for (const name of sums.names()) {
+      const id = jobIdOf(name);
+      if (id !== undefined && !kept.has(id) && name !== forgottenJobsKey) sums.move(name, forgottenJobsKey);
+    }
   }
 }
 

@@ -60,7 +60,7 @@ export class DynamoDbState implements State {
     this.#controls = new DynamoDbControls(client);
     this.#figures = new DynamoDbFigures(client);
     this.#jobs = new DynamoDbJobs(client, now);
-    this.#tallies = new Tallies(client, pages, now);
+    this.#tallies = new Tallies(client, pages, this.#jobs, now);
     this.#ledger = new DynamoDbLedger({
       pages,
       tallies: this.#tallies,

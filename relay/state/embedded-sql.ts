@@ -65,7 +65,18 @@ export const sql = {
   jobs: "SELECT version, job FROM job WHERE prune_at_ms IS NULL OR prune_at_ms > ? ORDER BY id",
   job: "SELECT version, job FROM job WHERE id = ? AND (prune_at_ms IS NULL OR prune_at_ms > ?)",
   keepJob: "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?)",
+  oldJobs: "SELECT id FROM job WHERE prune_at_ms <= ?",
   pruneJobs: "DELETE FROM job WHERE prune_at_ms <= ?",
+  moveAgent: `INSERT INTO agent SELECT ?2, packs, requests, last_sequence FROM agent WHERE agent = ?1
+    ON CONFLICT DO UPDATE SET packs = packs + excluded.packs, requests = requests + excluded.requests,
+    last_sequence = max(last_sequence, excluded.last_sequence)`,
+  dropAgent: "DELETE FROM agent WHERE agent = ?",
+  moveTarget: `INSERT INTO target SELECT ?2, enqueued FROM target WHERE target = ?1
+    ON CONFLICT DO UPDATE SET enqueued = enqueued + excluded.enqueued`,
+  dropTarget: "DELETE FROM target WHERE target = ?",
+  moveFates: `INSERT INTO fate SELECT ?2, fate, requests FROM fate WHERE target = ?1
+    ON CONFLICT DO UPDATE SET requests = requests + excluded.requests`,
+  dropFates: "DELETE FROM fate WHERE target = ?",
   addToMinute: `INSERT INTO minute (target, minute_ms, name, count) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET count = count + excluded.count`,
   // The oldest minute at a time: called about as often as there are minutes, it keeps up.

@@ -1,5 +1,5 @@
 import type { SQLOutputValue } from "node:sqlite";
-import { endedKeptMs, type Job, parseJob } from "../job/job.ts";
+import { endedKeptMs, forgottenJobsKey, type Job, jobKey, parseJob } from "../job/job.ts";
 import { grantSlots, type SlotGrant, type SlotRequest } from "../pacing.ts";
 import { SqliteFile } from "../sqlite.ts";
 import { parseControl, type TargetControl } from "../target-control.ts";
@@ -170,13 +170,25 @@ export class EmbeddedState implements State {
 
   async writeJob(job: Job, version: number): Promise<boolean> {
     return this.#transaction((statements) => {
-      statements.pruneJobs.run(this.#now());
+      this.#pruneJobs();
       const seen = Number(statements.job.get(job.id, this.#now())?.version ?? 0);
       if (seen !== version) return false;
       const pruneAtMs = job.endedAtMs === undefined ? null : job.endedAtMs + endedKeptMs;
       statements.keepJob.run(job.id, version + 1, pruneAtMs, JSON.stringify(job));
       return true;
     });
+  }
+
+  #pruneJobs(): void {
+    const statements = this.#statements;
+    for (const { id } of statements.oldJobs.all(this.#now())) {
+      const key = jobKey(String(id));
+      for (const what of ["Agent", "Target", "Fates"] as const) {
+        statements[`move${what}`].run(key, forgottenJobsKey);
+        statements[`drop${what}`].run(key);
+      }
+    }
+    statements.pruneJobs.run(this.#now());
   }
 
   /** Whether any of the fates was new. */

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { endedKeptMs } from "../../relay/job/job.ts";
-import type { Jobs } from "../../relay/state/port.ts";
+import { endedKeptMs, forgottenJobsKey, jobKey } from "../../relay/job/job.ts";
+import type { State } from "../../relay/state/port.ts";
 import { job, jobStartMs } from "../support/jobs.ts";
 
 /** Two processes that have the same store open, in which nothing is recorded. Its time is what `setNow` says. */
 export interface SharedJobs {
-  readonly one: Jobs;
-  readonly other: Jobs;
+  readonly one: State;
+  readonly other: State;
   readonly setNow: (nowMs: number) => void;
   readonly close: () => void | Promise<void>;
 }
@@ -108,6 +108,39 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
 
         expect((await other.listJobs()).map(({ job: { id } }) => id)).toEqual([running.id]);
         expect(await other.readJob(ended.id)).toBeUndefined();
+      }),
+    );
+
+    it(
+      "leave their figures, together, when they are kept no more",
+      on(async ({ one, other, setNow }) => {
+        const gone = ["20261120-180000-aaa", "20261121-180000-bbb"];
+        const kept = job({ id: "20261122-180000-run" });
+        for (const id of gone) await one.writeJob(job({ id, status: "done", endedAtMs: jobStartMs }), 0);
+        await one.writeJob(kept, 0);
+        for (const [i, id] of [...gone, kept.id].entries()) {
+          const fates = new Map([[0, "skipped" as const]]);
+          const agent = jobKey(id);
+          const fed = { agent, sequence: 5 + i, requests: 10, targets: new Map([[agent, fates]]) };
+          await one.recordFanOut({ ...fed, pack: `pack of ${id}` });
+          await one.settle(agent, `pack of ${id}`, new Map([[1, "answered.2xx"]]));
+        }
+
+        setNow(jobStartMs + endedKeptMs + 1);
+        await other.writeJob(kept, 1);
+        await other.fold?.();
+        const { agents, targets } = await other.figures();
+
+        expect([...targets.keys()].sort()).toEqual([jobKey(kept.id), forgottenJobsKey].sort());
+        expect(targets.get(jobKey(kept.id))).toMatchObject({ enqueued: 10, fates: { skipped: 1 } });
+        expect(targets.get(forgottenJobsKey)).toMatchObject({
+          enqueued: 20,
+          fates: { skipped: 2, "answered.2xx": 2 },
+        });
+        expect(agents.map(({ agent, packs, requests }) => ({ agent, packs, requests }))).toEqual([
+          { agent: jobKey(kept.id), packs: 1, requests: 10 },
+          { agent: forgottenJobsKey, packs: 2, requests: 20 },
+        ]);
       }),
     );
   });

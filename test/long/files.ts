@@ -8,4 +8,5 @@ export const long: readonly string[] = [
   "test/e2e/lambda.test.ts",
   "test/functions/replay-jobs.test.ts",
   "test/infra/deployed.test.ts",
+  "test/infra/from-zero.test.ts",
 ];

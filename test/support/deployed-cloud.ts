@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { join, resolve } from "node:path";
 import type { FauxqsServer } from "fauxqs";
 import { onTestFinished } from "vitest";
-import { toLayout } from "../../infra/layout.ts";
+import { type Layout, toLayout } from "../../infra/layout.ts";
 import { fetchAdmin } from "../../relay/admin-client.ts";
 import { type Config, loadConfig } from "../../relay/config.ts";
 import { bundleFile, type FunctionName } from "../../relay/function-environment.ts";
@@ -35,6 +35,7 @@ const pollingActions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueue
  */
 export class DeployedCloud {
   readonly config: Config;
+  readonly layout: Layout;
   readonly gateway: AwsGateway;
   readonly lambdaApi: LambdaApi;
   #control: Promise<LambdaProcess> | undefined;
@@ -48,7 +49,8 @@ export class DeployedCloud {
   static async start(configFile: string, bundles: string): Promise<DeployedCloud> {
     const { directory } = synthesise(configFile, {}, bundles);
     const config = loadConfig(configFile, {});
-    const templates = toLayout(config).stacks.map((stack) => new CloudTemplate(directory, stack));
+    const layout = toLayout(config);
+    const templates = layout.stacks.map((stack) => new CloudTemplate(directory, stack));
 
     const lambdaApi = await LambdaApi.start(Object.fromEntries(config.targets.map(({ name }) => [name, "Enabled"])));
     const emulators = new Map<string, FauxqsServer>();
@@ -71,18 +73,20 @@ export class DeployedCloud {
       },
       functionUrl: (event) => cloud.#askControl(event),
     });
-    const cloud: DeployedCloud = new DeployedCloud({ config, gateway, lambdaApi, templates, emulators });
+    const cloud: DeployedCloud = new DeployedCloud({ config, layout, gateway, lambdaApi, templates, emulators });
     return cloud;
   }
 
   private constructor(parts: {
     config: Config;
+    layout: Layout;
     gateway: AwsGateway;
     lambdaApi: LambdaApi;
     templates: readonly CloudTemplate[];
     emulators: ReadonlyMap<string, FauxqsServer>;
   }) {
     this.config = parts.config;
+    this.layout = parts.layout;
     this.gateway = parts.gateway;
     this.lambdaApi = parts.lambdaApi;
     this.#templates = parts.templates;
@@ -106,7 +110,7 @@ export class DeployedCloud {
     return lambda;
   }
 
-  /** Starts the agent of the configuration, as one file or as a command; it is killed at the end of the test. */
+  /** Starts the agent of the configuration; it is killed at the end of the test. @param program flags of Node, and its one file */
   async startAgent(...program: readonly string[]): Promise<ChildProcess> {
     const { file, agent } = this.config;
     const args = [...(program.length > 0 ? program : [main, "agent"]), "--config", file];

@@ -1,10 +1,9 @@
-import { toRefusal } from "../aws-refusal.ts";
-import { type AwsCredentials, createCredentialChain } from "../aws-signature.ts";
-import type { SignConfig, TargetConfig, TokenConfig } from "../config.ts";
+import type { AwsCredentials } from "../aws-signature.ts";
+import type { TargetConfig, TokenConfig } from "../config.ts";
 import { type Logger, Throttle } from "../log.ts";
 import type { OutboundRequest, Prepared } from "../outbound.ts";
+import { createAwsSource } from "./aws-source.ts";
 import { runTokenCommand } from "./command-token.ts";
-import { CredentialsError } from "./credentials-error.ts";
 import { FreshValue, type Obtained } from "./fresh-value.ts";
 import { RequestSigner } from "./request-signer.ts";
 import { parseTokenAnswer } from "./token-answer.ts";
@@ -105,20 +104,4 @@ function hasCurrent(value: FreshValue<unknown> | undefined): boolean {
 async function obtainToken({ source, field, expiresMs }: TokenConfig): Promise<Obtained<string>> {
   const text = source.kind === "command" ? await runTokenCommand(source.command) : await askTokenEndpoint(source);
   return parseTokenAnswer(text, field, expiresMs);
-}
-
-function createAwsSource({ profile }: SignConfig): () => Promise<Obtained<AwsCredentials>> {
-  let chain: Promise<() => Promise<AwsCredentials>> | undefined;
-  return async () => {
-    chain ??= createCredentialChain(profile);
-    try {
-      const credentials = await (await chain)();
-      const holdsMs = (credentials.expiration?.getTime() ?? Number.POSITIVE_INFINITY) - Date.now();
-      if (holdsMs <= 0) throw new CredentialsError("they have expired");
-      return { value: credentials, holdsMs };
-    } catch (error) {
-      const { code, text } = toRefusal(error);
-      throw new CredentialsError(`no AWS credentials (${code}: ${text})`, { cause: error });
-    }
-  };
 }

@@ -1,0 +1,30 @@
+import { toRefusal } from "../aws-refusal.ts";
+import { type AwsCredentials, createCredentialChain } from "../aws-signature.ts";
+import type { SignConfig } from "../config.ts";
+import { orAborted } from "../or-aborted.ts";
+import { CredentialsError } from "./credentials-error.ts";
+import type { Obtained } from "./fresh-value.ts";
+
+/**
+ * Finds AWS credentials as every AWS SDK does. Rejects with `CredentialsError`, also where a role, a sign-on service or a
+ * program that they come from says nothing for so long: the SDK itself would wait for ever.
+ */
+export function createAwsSource({ profile }: SignConfig, withinMs = 10_000): () => Promise<Obtained<AwsCredentials>> {
+  let chain: Promise<() => Promise<AwsCredentials>> | undefined;
+  return async () => {
+    const deadline = AbortSignal.timeout(withinMs);
+    chain ??= createCredentialChain(profile);
+    try {
+      const credentials = await orAborted((await chain)(), deadline);
+      const holdsMs = (credentials.expiration?.getTime() ?? Number.POSITIVE_INFINITY) - Date.now();
+      if (holdsMs <= 0) throw new CredentialsError("they have expired");
+      return { value: credentials, holdsMs };
+    } catch (error) {
+      // Asked again, it would wait for the same answer.
+      chain = undefined;
+      if (deadline.aborted) throw new CredentialsError(`no AWS credentials within ${withinMs / 1_000} s`);
+      const { code, text } = toRefusal(error);
+      throw new CredentialsError(`no AWS credentials (${code}: ${text})`, { cause: error });
+    }
+  };
+}

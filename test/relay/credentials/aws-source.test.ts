@@ -1,0 +1,28 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it, vi } from "vitest";
+import { createAwsSource } from "../../../relay/credentials/aws-source.ts";
+import { temporaryDirectory } from "../../support/temporary-directory.ts";
+
+const sign = { service: "execute-api", region: "eu-west-1", profile: "shadow" };
+
+describe("AWS credentials of a profile", () => {
+  it("are given up where they do not come, and asked for anew", async () => {
+    const answer = join(temporaryDirectory(), "answer");
+    const credentials = { Version: 1, AccessKeyId: "AKIA", SecretAccessKey: "secret" };
+    // Hangs the first time.
+    useProgram(`/bin/sh -c 'cat ${answer} || sleep 20'`);
+    const obtain = createAwsSource(sign, 1_000);
+    await expect(obtain()).rejects.toThrow(/^no AWS credentials within 1 s$/);
+    writeFileSync(answer, JSON.stringify(credentials));
+
+    expect(await obtain()).toMatchObject({ value: { accessKeyId: "AKIA" }, holdsMs: Number.POSITIVE_INFINITY });
+  });
+});
+
+function useProgram(command: string): void {
+  const file = join(temporaryDirectory(), "config");
+  writeFileSync(file, `[profile shadow]\ncredential_process = ${command}\n`);
+  vi.stubEnv("AWS_CONFIG_FILE", file);
+  vi.stubEnv("AWS_EC2_METADATA_DISABLED", "true");
+}

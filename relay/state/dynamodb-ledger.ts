@@ -96,6 +96,8 @@ export class DynamoDbLedger implements Ledger {
       const draft = new PageDraft(page);
       for (const { draw } of entries) draw(draft);
       if (!draft.changed) return;
+      // What is under way in the full one ends there, and it is folded an hour later.
+      if (this.#tally.full) this.#tally = createTally();
       const tally = this.#tally;
       const operation = await tally.announce(pack, draft.sums);
       if (operation === undefined) {

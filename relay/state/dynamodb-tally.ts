@@ -65,6 +65,7 @@ export class Tally {
   readonly #announced = new Map<number, Announced>();
   readonly #waiting: Wish[] = [];
   #announcedBytes = 0;
+  #sumsBytes = 0;
   #operations = 0;
   #generation = 0;
   #attempts = 0;
@@ -75,6 +76,11 @@ export class Tally {
 
   constructor(options: TallyOptions) {
     this.#options = options;
+  }
+
+  /** Has met so many names that another one had better take its place, which meets those of today only. */
+  get full(): boolean {
+    return this.#sumsBytes > sumsBytesMost;
   }
 
   /**
@@ -179,6 +185,8 @@ export class Tally {
   #toChange(ended: boolean): Change {
     const announced = Array.from(this.#announced.values(), ({ text }) => text);
     const first = this.#generation === 0;
+    const sums = JSON.stringify(this.#sums);
+    this.#sumsBytes = Buffer.byteLength(sums);
     return {
       update: "SET generation = :next, writtenAtMs = :now, ended = :ended, sums = :sums, announced = :announced",
       condition: first ? "attribute_not_exists(generation)" : "generation = :seen AND attribute_not_exists(sealed)",
@@ -186,7 +194,7 @@ export class Tally {
         ":next": { N: `${this.#attempts}` },
         ":now": { N: `${Math.floor(this.#options.now())}` },
         ":ended": { BOOL: ended },
-        ":sums": { S: JSON.stringify(this.#sums) },
+        ":sums": { S: sums },
         ":announced": { S: `[${announced.join(",")}]` },
         ...(!first && { ":seen": { N: `${this.#generation}` } }),
       },
@@ -196,6 +204,7 @@ export class Tally {
 
 // An item may have 400 KB, and each KB is billed with each write.
 const announcedBytesMost = 64_000;
+const sumsBytesMost = 200_000;
 const writeTriesMost = 5;
 
 interface Announced {

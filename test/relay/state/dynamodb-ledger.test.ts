@@ -40,6 +40,21 @@ describe("DynamoDbState: ledger, shared by many", () => {
     expect((await states[0].figures()).agents).toMatchObject([{ packs: 3, requests: 30 }]);
   });
 
+  it("goes on when a process has met more names than an item can hold", { timeout: 60_000 }, async () => {
+    const { open } = await startStates();
+    const state = open();
+    // Names of jobs and of runs of agents, which are shorter and more.
+    const agents = Array.from({ length: 50 }, (_, i) => `${i}-${"x".repeat(10_000)}`);
+    for (const agent of agents) {
+      const targets = new Map([[agent.slice(0, 5_000), whole]]);
+      await state.recordFanOut(fannedOut({ pack: agent.slice(0, 20), agent, targets }));
+    }
+
+    const figures = await state.figures();
+    expect(figures.agents.length).toBe(50);
+    expect([...figures.targets.values()].map(({ fates }) => fates["answered.2xx"])).toEqual(agents.map(() => 10));
+  });
+
   it("tells exact figures at any time while others record and somebody folds", { timeout: 30_000 }, async () => {
     const { open } = await startStates();
     const reader = open();

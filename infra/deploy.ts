@@ -56,6 +56,8 @@ Examples:
 async function deploy(configFile: string, args: readonly string[]): Promise<number> {
   const cdk = ["deploy", "--all", "-c", `config=${configFile}`, ...args];
   const child = spawn(resolve(root, "node_modules/.bin/cdk"), cdk, { cwd: root, stdio: "inherit" });
+  // The terminal tells cdk of Ctrl+C, too, and cdk ends in order: it is waited for.
+  process.on("SIGINT", () => {});
   const [code] = (await once(child, "exit")) as [number | null];
   return code ?? 1;
 }

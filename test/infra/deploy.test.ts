@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type CommandResult, run } from "../support/command-line.ts";
 import { configFile } from "../support/lambda-config.ts";
 import { exampleFile } from "../support/layouts.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 
@@ -10,7 +11,7 @@ function deploy(...args: readonly string[]): Promise<CommandResult> {
   return run(process.execPath, join(root, "infra/deploy.ts"), ...args);
 }
 
-describe("npm run deploy -- --dry-run", () => {
+describe("npm run deploy", () => {
   it("says in words what would be made where", async () => {
     const { code, stdout } = await deploy("--dry-run", "--config", exampleFile("two-regions"));
 
@@ -53,6 +54,16 @@ describe("npm run deploy -- --dry-run", () => {
     expect(stderr).toContain(message);
     expect(stderr).not.toContain("    at ");
     expect(code).toBe(2);
+  });
+
+  it("hands what it does not know to cdk, and ends as cdk does", async () => {
+    const helped = await deploy("--config", exampleFile("one-region"), "--", "--help");
+    const empty = ["--app", "true", "--output", temporaryDirectory()];
+    const failed = await deploy("--config", exampleFile("one-region"), ...empty);
+
+    expect(helped.stdout).toContain("cdk deploy [STACKS..]");
+    expect(helped.code).toBe(0);
+    expect(failed.code).toBe(1);
   });
 
   it("has help with examples", async () => {

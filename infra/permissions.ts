@@ -1,3 +1,5 @@
+import { figuresPartition, jobsPartition, packPartition, targetPartition } from "../relay/state/dynamodb-keys.ts";
+import { tallyPartition } from "../relay/state/dynamodb-tally.ts";
 import type { FunctionLayout } from "./function-layout.ts";
 import type { Layout, StackLayout, TableLayout } from "./layout.ts";
 import { type Place, toArn } from "./place.ts";
@@ -56,7 +58,7 @@ export function permissionsOf(one: FunctionLayout, layout: Layout): readonly Per
       return [
         { actions: receive, resources: arnsOf(own) },
         { actions: send, resources: [...arnsOf(own), ...arnsOf(own?.deadLetters)] },
-        state,
+        ...stateOfTarget(`${one.target}`, table),
       ];
     case "schedule":
       return [
@@ -111,6 +113,18 @@ export function placesUsedBy(one: FunctionLayout, { stacks }: Layout): readonly 
   return stacks.filter((stack) =>
     [...stack.queues, ...stack.buckets, ...(stack.table ? [stack.table] : [])].some(({ arn }) => uses(arn)),
   );
+}
+
+/** A replay may be in the account of its shadow: what it cannot do is to change other targets, or jobs. */
+function stateOfTarget(target: string, { arn }: TableLayout): readonly Permission[] {
+  const within = (...partitions: readonly string[]) => ({
+    "ForAllValues:StringLike": { "dynamodb:LeadingKeys": partitions },
+  });
+  const own = [targetPartition(target), figuresPartition(target), packPartition("*"), tallyPartition];
+  return [
+    { actions: keepState, resources: [arn], conditions: within(...own) },
+    { actions: ["dynamodb:GetItem"], resources: [arn], conditions: within(jobsPartition) },
+  ];
 }
 
 function contentsOf({ stacks }: Layout) {

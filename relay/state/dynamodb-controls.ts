@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { parseControl, type TargetControl } from "../target-control.ts";
 import type { StateClient } from "./dynamodb-client.ts";
+import { targetPartition } from "./dynamodb-keys.ts";
 import type { Controls, VersionedControl } from "./port.ts";
 
 /** The control of each target in one item with a version. */
@@ -35,5 +36,5 @@ export class DynamoDbControls implements Controls {
 }
 
 function toKey(target: string) {
-  return { pk: `target#${target}`, sk: "control" };
+  return { pk: targetPartition(target), sk: "control" };
 }

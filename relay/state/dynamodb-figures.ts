@@ -1,4 +1,5 @@
 import type { StateClient } from "./dynamodb-client.ts";
+import { figuresPartition } from "./dynamodb-keys.ts";
 import type { Figures, MinuteFigures } from "./port.ts";
 
 /** The counters of each target and minute in one item. */
@@ -14,7 +15,7 @@ export class DynamoDbFigures implements Figures {
     const counters = [...counts];
     // In one attempt: a second one would count twice where only the answer to the first was lost.
     await this.#client.updateOnce(
-      { pk: toPartition(target), sk: toSortKey(minuteMs) },
+      { pk: figuresPartition(target), sk: toSortKey(minuteMs) },
       {
         update: `SET expiresAt = :expiresAt ADD ${counters.map((_, i) => `#${i} :${i}`).join(", ")}`,
         names: Object.fromEntries(counters.map(([name], i) => [`#${i}`, prefix + name])),
@@ -28,7 +29,7 @@ export class DynamoDbFigures implements Figures {
 
   async readFigures(target: string, fromMs: number, untilMs: number): Promise<readonly MinuteFigures[]> {
     if (fromMs >= untilMs) return [];
-    const items = await this.#client.query(toPartition(target), {
+    const items = await this.#client.query(figuresPartition(target), {
       from: toSortKey(fromMs),
       until: toSortKey(untilMs - 1),
     });
@@ -46,10 +47,6 @@ export class DynamoDbFigures implements Figures {
 const keptSeconds = 14 * 86_400;
 // A counter may have any name, that of a key too.
 const prefix = "n.";
-
-function toPartition(target: string): string {
-  return `minute#${target}`;
-}
 
 /** All of one length, so that their order is that of time. */
 function toSortKey(ms: number): string {

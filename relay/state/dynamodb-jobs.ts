@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { endedKeptMs, type Job, parseJob } from "../job/job.ts";
 import type { Item, StateClient } from "./dynamodb-client.ts";
+import { jobsPartition } from "./dynamodb-keys.ts";
 import type { Jobs, VersionedJob } from "./port.ts";
 
 /** Each job in one item with a version; all of them in one partition. */
@@ -14,7 +15,7 @@ export class DynamoDbJobs implements Jobs {
   }
 
   async listJobs(): Promise<readonly VersionedJob[]> {
-    return (await this.#client.query(partition)).flatMap((item) => this.#toJob(item) ?? []);
+    return (await this.#client.query(jobsPartition)).flatMap((item) => this.#toJob(item) ?? []);
   }
 
   async readJob(id: string): Promise<VersionedJob | undefined> {
@@ -48,8 +49,6 @@ export class DynamoDbJobs implements Jobs {
   }
 }
 
-const partition = "job";
-
 function toKey(id: string) {
-  return { pk: partition, sk: id };
+  return { pk: jobsPartition, sk: id };
 }

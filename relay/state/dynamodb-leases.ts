@@ -1,5 +1,6 @@
 import { clockToleranceUs, horizonUs, type SlotGrant, type SlotRequest } from "../pacing.ts";
 import type { Change, Item, StateClient } from "./dynamodb-client.ts";
+import { targetPartition } from "./dynamodb-keys.ts";
 import { type SlotLeases, StateError } from "./port.ts";
 
 /**
@@ -20,7 +21,7 @@ export class DynamoDbLeases implements SlotLeases {
   /** Throws `StateError`, soon enough for the slots of whoever asks. */
   async lease(target: string, request: SlotRequest): Promise<SlotGrant> {
     const step = toStep(request);
-    const key = { pk: `target#${target}`, sk: "pace" };
+    const key = { pk: targetPartition(target), sk: "pace" };
     let tat = this.#lastTats.get(target);
     let told = false;
     for (let tries = 0; tries < triesMost; tries++) {

@@ -1,5 +1,6 @@
 import type { AttributeValue } from "@aws-sdk/client-dynamodb";
 import type { Change, Item, ItemKey } from "./dynamodb-client.ts";
+import { packPartition } from "./dynamodb-keys.ts";
 import { Sums } from "./dynamodb-sums.ts";
 import { type FateSheet, noteFates, withdrawFate } from "./fate-sheet.ts";
 import type { FannedOutPack, Fate, Settlement } from "./port.ts";
@@ -27,12 +28,12 @@ export type Verdict = "made" | "barred" | "open" | "forgotten";
 export const emptyPage: Page = { arrived: false, shares: new Map(), marks: new Map() };
 
 export function toPageKey(pack: string): ItemKey {
-  return { pk: `${packPrefix}${pack}`, sk: "page" };
+  return { pk: packPartition(pack), sk: "page" };
 }
 
 /** The pack of an item that was read with such a key. */
 export function toPack(item: Item): string {
-  return String(item.pk.S).slice(packPrefix.length);
+  return String(item.pk.S).slice(packPartition("").length);
 }
 
 export function toPage(item: Item | undefined): Page {
@@ -150,7 +151,6 @@ export class PageDraft {
   }
 }
 
-const packPrefix = "pack#";
 const sharePrefix = "share#";
 const marksPrefix = "marks#";
 // A writer asks for the next operation on a page only once the last one is in its sums: more than one is for readers that

@@ -215,19 +215,23 @@ describe("the table", () => {
     });
   });
 
-  it("lets the replay of another account in", () => {
+  it("lets the replay of another account in, to what is its target's", () => {
+    const statement = {
+      Effect: "Allow",
+      Principal: { AWS: "arn:aws:iam::444455556666:root" },
+      Resource: "arn:aws:dynamodb:eu-central-1:111122223333:table/shop",
+    };
+    const allowing = (...partitions: readonly string[]) => ({
+      "ForAllValues:StringLike": { "dynamodb:LeadingKeys": partitions },
+      ArnEquals: { "aws:PrincipalArn": "arn:aws:iam::444455556666:role/shop-replay-tests-eu-central-1" },
+    });
+
     templatesOf("two-accounts").shop.hasResourceProperties("AWS::DynamoDB::Table", {
       ResourcePolicy: {
         PolicyDocument: {
           Statement: [
-            {
-              Effect: "Allow",
-              Principal: { AWS: "arn:aws:iam::444455556666:root" },
-              Resource: "arn:aws:dynamodb:eu-central-1:111122223333:table/shop",
-              Condition: {
-                ArnEquals: { "aws:PrincipalArn": "arn:aws:iam::444455556666:role/shop-replay-tests-eu-central-1" },
-              },
-            },
+            { ...statement, Condition: allowing("target#tests", "minute#tests", "pack#*", "tally") },
+            { ...statement, Action: "dynamodb:GetItem", Condition: allowing("job") },
           ],
         },
       },

@@ -25,7 +25,7 @@ export interface AwsCall {
   /** ARNs. */
   readonly resources: readonly string[];
   /** What conditions of policies compare, by their keys. */
-  readonly context: Readonly<Record<string, string>>;
+  readonly context: Readonly<Record<string, string | readonly string[]>>;
 }
 
 export interface AwsGatewayOptions {
@@ -145,15 +145,14 @@ function toCall(incoming: IncomingMessage, body: Buffer, account: string): AwsCa
       return { ...place, action: `sqs:${action}`, resources: [`arn:aws:sqs:${region}:${owner}:${name}`] };
     }
     case "dynamodb": {
-      const { TableName, RequestItems = {} } = JSON.parse(body.toString()) as {
-        readonly TableName?: string;
-        readonly RequestItems?: object;
-      };
+      const asked = JSON.parse(body.toString());
+      const { TableName, RequestItems = {} } = asked as { readonly TableName?: string; readonly RequestItems?: object };
       const names = TableName === undefined ? Object.keys(RequestItems) : [TableName];
       const resources = names.map((name) =>
         name.startsWith("arn:") ? name : `arn:aws:dynamodb:${region}:${account}:table/${name}`,
       );
-      return { ...place, action: `dynamodb:${String(target).split(".").at(-1)}`, resources };
+      const context = { "dynamodb:LeadingKeys": toPartitions(asked) };
+      return { ...place, action: `dynamodb:${String(target).split(".").at(-1)}`, resources, context };
     }
     case "s3": {
       const action = toS3Action(`${incoming.method}`, searchParams);
@@ -176,6 +175,14 @@ function toCall(incoming: IncomingMessage, body: Buffer, account: string): AwsCa
     default:
       throw new Error(`nobody knows ${host}`);
   }
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: what the SDK sends to DynamoDB.
+function toPartitions({ Key, RequestItems = {}, ExpressionAttributeValues }: any): readonly string[] {
+  // biome-ignore lint/suspicious/noExplicitAny: the same.
+  const keys = Object.values<any>(RequestItems).flatMap(({ Keys }) => Keys);
+  if (Key) keys.push(Key);
+  return keys.length > 0 ? keys.map(({ pk }) => pk.S) : [ExpressionAttributeValues[":pk"].S];
 }
 
 function toS3Action(method: string, query: URLSearchParams): string {

@@ -45,7 +45,9 @@ export class IamPolicy {
           matches(statement.Action, action) &&
           matches(statement.Resource, resource) &&
           Object.values(statement.Condition ?? {}).every((tests) =>
-            Object.entries(tests).every(([key, patterns]) => matches(patterns, context[key] ?? "")),
+            Object.entries(tests).every(([key, patterns]) =>
+              [context[key] ?? ""].flat().every((value) => matches(patterns, value)),
+            ),
           ),
       ),
     );

@@ -1,0 +1,18 @@
+// The partitions of the table. Also for `infra/`, whose policies name those that a function may touch.
+
+/** Settings, breaker and slots of a target. */
+export function targetPartition(target: string): string {
+  return `target#${target}`;
+}
+
+/** A target's figures by minute. */
+export function figuresPartition(target: string): string {
+  return `minute#${target}`;
+}
+
+/** Fates of a pack's requests, at all targets; `*` for all packs. */
+export function packPartition(pack: string): string {
+  return `pack#${pack}`;
+}
+
+export const jobsPartition = "job";

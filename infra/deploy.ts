@@ -75,10 +75,10 @@ try {
 } catch (error) {
   // commander has printed what is wrong.
   if (!(error instanceof CommanderError)) process.stderr.write(`${(error as Error).message}\n`);
-  process.exitCode =
-    error instanceof CommanderError && error.exitCode === 0
-      ? 0
-      : error instanceof ConfigError || error instanceof CommanderError
-        ? 2
-        : 1;
+  process.exitCode = toExitCode(error);
+}
+
+function toExitCode(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  return error instanceof ConfigError ? 2 : 1;
 }

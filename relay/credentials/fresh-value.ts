@@ -75,7 +75,9 @@ export class FreshValue<T> {
     if (this.#value !== undefined && value !== this.#value) return true;
     const nowMs = this.#now();
     if (this.#value === undefined || this.#endsAtMs <= nowMs) return true;
-    if (nowMs - this.#refusedAtMs < renewForRefusalEveryMs) return false;
+    const sinceMs = nowMs - this.#refusedAtMs;
+    // Below 0 where the clock was set back.
+    if (sinceMs >= 0 && sinceMs < renewForRefusalEveryMs) return false;
     this.#refusedAtMs = nowMs;
     this.#endsAtMs = nowMs;
     this.#renew(nowMs);
@@ -83,6 +85,8 @@ export class FreshValue<T> {
   }
 
   #renew(nowMs: number): void {
+    // Farther only where the clock was set back.
+    if (this.#retryAtMs > nowMs + maxRetryMs) this.#retryAtMs = nowMs;
     if (this.#obtaining || nowMs < this.#retryAtMs) return;
     this.#obtaining = this.#obtain().finally(() => {
       this.#obtaining = undefined;

@@ -72,6 +72,18 @@ describe("FreshValue", () => {
     expect(source.events).toEqual([...Array(10).fill("failed: away"), "recovered"]);
   });
 
+  it("tries again within a minute, though the clock was set back by hours", async () => {
+    const source = new Source();
+    source.failing = true;
+    await source.fresh.get(never, false);
+    source.failing = false;
+    source.nowMs -= 7_200_000;
+    void source.fresh.current;
+    await source.settled();
+
+    expect(source.fresh.current).toBe("v2");
+  });
+
   it("does not wait where nobody is patient, and does not ask before its time", async () => {
     const source = new Source();
     source.failing = true;
@@ -116,6 +128,18 @@ describe("FreshValue: refusals", () => {
 
     expect([...before, source.fresh.refuse("v1")]).toEqual([true, true, true]);
     expect([source.fresh.current, source.calls]).toEqual(["v2", 2]);
+  });
+
+  it("has a new one for what was refused, though the clock was set back since the last time", async () => {
+    const source = new Source();
+    await source.fresh.get(never, true);
+    source.fresh.refuse("v1");
+    await source.settled();
+    source.nowMs -= 7_200_000;
+
+    expect(source.fresh.refuse("v2")).toBe(true);
+    await source.settled();
+    expect(source.fresh.current).toBe("v3");
   });
 
   it("does not ask again within ten seconds for who refuses the new one, too", async () => {

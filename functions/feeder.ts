@@ -62,7 +62,9 @@ export class Feeder {
    */
   async start(): Promise<void> {
     const turn = () => {
-      if (this.#now() < this.#idleUntilMs) return;
+      const idleMs = this.#idleUntilMs - this.#now();
+      // Longer only where the clock was set back.
+      if (idleMs > 0 && idleMs <= (this.#options.idleMs ?? 0)) return;
       this.#looking ??= this.#look(this.#stopping.signal)
         .catch((error: Error) => this.#complain(error))
         .finally(() => {

@@ -257,6 +257,15 @@ describe("Feeder", () => {
     expect((await bench.job(stuck.id)).lease).toBeUndefined();
   });
 
+  it("looks for jobs also after the clock was set back", async () => {
+    const bench = await Bench.open({ timesMs: [0] });
+    await bench.feeder.start();
+    bench.nowMs -= 7_200_000;
+    await bench.start(newJob());
+    await until(() => bench.sentPaths().length === 1, 5_000);
+    await bench.feeder.stop();
+  });
+
   it("fails a job whose target is gone and still has requests in its queue", async () => {
     const bench = await Bench.open({ timesMs: [0, 100] });
     await bench.start(newJob());

@@ -33,11 +33,13 @@ const keepState = [
   "dynamodb:DeleteItem",
 ] as const;
 
+/** Also where nothing is listed: without it S3 calls forbidden what is not there. A condition on the prefix would do the same. */
+const listObjects = ["s3:ListBucket"] as const;
 const objectsOfCapture = "Objects of a capture are named by their time and content, and all begin with its prefix";
 
 /** All that a function does with what is laid out, and nothing that it does not. */
 export function permissionsOf(one: FunctionLayout, layout: Layout): readonly Permission[] {
-  const { table, queues, functions, captures } = contentsOf(layout);
+  const { table, queues, functions, captures, buckets } = contentsOf(layout);
   const state = { actions: keepState, resources: [table.arn] };
   const own = one.reads?.queue;
   const targetQueues = functions.flatMap(({ kind, reads }) => (kind === "replay" && reads ? [reads.queue] : []));
@@ -53,6 +55,7 @@ export function permissionsOf(one: FunctionLayout, layout: Layout): readonly Per
           resources: captures.map(({ objects }) => objects),
           wildcard: objectsOfCapture,
         },
+        { actions: listObjects, resources: buckets },
       ].filter(({ resources }) => resources.length > 0);
     case "replay":
       return [
@@ -69,11 +72,7 @@ export function permissionsOf(one: FunctionLayout, layout: Layout): readonly Per
           resources: captures.map(({ objects }) => objects),
           wildcard: objectsOfCapture,
         },
-        ...captures.map(({ bucket, prefix }) => ({
-          actions: ["s3:ListBucket"],
-          resources: [bucket],
-          conditions: { StringLike: { "s3:prefix": `${prefix}*` } },
-        })),
+        { actions: listObjects, resources: buckets },
         ...switchMappings(one, functions),
       ].filter(({ resources }) => resources.length > 0);
     case "control":
@@ -107,10 +106,10 @@ export function foreignUses(
 }
 
 /** Where a function uses what may be encrypted. */
-export function placesUsedBy(one: FunctionLayout, { stacks }: Layout): readonly Place[] {
-  const permitted = permissionsOf(one, { name: "", stacks }).flatMap(({ resources }) => resources);
+export function placesUsedBy(one: FunctionLayout, layout: Layout): readonly Place[] {
+  const permitted = permissionsOf(one, layout).flatMap(({ resources }) => resources);
   const uses = (arn: string) => permitted.some((used) => used === arn || used.startsWith(`${arn}/`));
-  return stacks.filter((stack) =>
+  return layout.stacks.filter((stack) =>
     [...stack.queues, ...stack.buckets, ...(stack.table ? [stack.table] : [])].some(({ arn }) => uses(arn)),
   );
 }
@@ -133,9 +132,9 @@ function contentsOf({ stacks }: Layout) {
   const queues = stacks.flatMap((stack) => stack.queues);
   const buckets = stacks.flatMap((stack) => stack.buckets);
   const captures = buckets.flatMap(({ arn, captures }) =>
-    captures.map(({ prefix }) => ({ bucket: arn, prefix, objects: `${arn}/${prefix}*` })),
+    captures.map(({ prefix }) => ({ objects: `${arn}/${prefix}*` })),
   );
-  return { table, functions, queues, captures };
+  return { table, functions, queues, captures, buckets: buckets.map(({ arn }) => arn) };
 }
 
 function arnsOf(queue: { readonly arn: string } | undefined): readonly string[] {

@@ -174,7 +174,7 @@ export class Feeder {
     this.#options.log.error({ event: "job-failed", job: job.id, reason }, "a replay job has failed");
   }
 
-  /** For who looks at the job. Taken back with its next pack. */
+  /** For who looks at the job. Taken back when it goes on. */
   async #note(id: string, reason: string): Promise<void> {
     try {
       await changeJob(this.#options.jobs, id, (job) =>

@@ -105,6 +105,8 @@ export class JobFeed {
     }
     const last = batch.at(-1);
     if (last && this.#job) await this.#send(batch, last.after);
+    // What kept it from going on would stand there until its next pack, however far that is.
+    else if (this.#job?.reason !== undefined) await this.#write(({ reason: _, ...current }) => current);
   }
 
   #isRunning(): boolean {

@@ -223,6 +223,21 @@ describe("Feeder", () => {
     expect((await bench.job()).reason).toBeUndefined();
   });
 
+  it("says no more what kept a job from going on when it could, though nothing is due for long", async () => {
+    const bench = await Bench.open({ timesMs: [0, 300_000] });
+    await bench.start(newJob());
+    await bench.feed(5_000);
+    bench.archiveDown = true;
+    bench.feeder = bench.createFeeder();
+    await bench.feed(15_000);
+    const held = await bench.job();
+    bench.archiveDown = false;
+    await bench.feed(20_000);
+
+    expect(held.reason).toBe("the bucket is away");
+    expect(await bench.job()).not.toHaveProperty("reason");
+  });
+
   it("does not make up for the time in which its archive was away", async () => {
     const bench = await Bench.open({ timesMs: everyMs(600, 100) });
     await bench.start(newJob());

@@ -1,17 +1,17 @@
 import { Duration, Validations } from "aws-cdk-lib";
-import type { IKey } from "aws-cdk-lib/aws-kms";
 import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership } from "aws-cdk-lib/aws-s3";
 import { Construct } from "constructs";
 import type { BucketLayout } from "./bucket-layout.ts";
-import { type RelayContext, removalPolicyOf } from "./relay-context.ts";
+import { removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { foreignStatements } from "./statement.ts";
 
 /** A bucket of captures. Without versions: what is older than `keep` is to be gone. */
 export class CapturesBucket extends Construct {
   readonly bucket: Bucket;
 
-  constructor(scope: Construct, id: string, layout: BucketLayout, key: IKey | undefined, context: RelayContext) {
+  constructor(scope: Construct, id: string, layout: BucketLayout, context: StackContext) {
     super(scope, id);
+    const { config, key } = context;
     this.bucket = new Bucket(this, "Captures", {
       bucketName: layout.name,
       blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
@@ -26,7 +26,7 @@ export class CapturesBucket extends Construct {
         expiration: Duration.days(keepDays),
         abortIncompleteMultipartUploadAfter: Duration.days(1),
       })),
-      removalPolicy: removalPolicyOf(context.config),
+      removalPolicy: removalPolicyOf(config),
     });
     for (const statement of foreignStatements(layout, context.layout)) this.bucket.addToResourcePolicy(statement);
     Validations.of(this.bucket).acknowledge({

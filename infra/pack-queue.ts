@@ -1,11 +1,10 @@
 import { Duration } from "aws-cdk-lib";
-import type { IKey } from "aws-cdk-lib/aws-kms";
 import { Queue, QueueEncryption, RedrivePermission } from "aws-cdk-lib/aws-sqs";
 import { Construct } from "constructs";
 import { ingressQueue } from "../relay/queue/names.ts";
 import { maxMessageBytes } from "../relay/queue/port.ts";
 import type { QueueLayout } from "./queue-layout.ts";
-import { type RelayContext, removalPolicyOf } from "./relay-context.ts";
+import { removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { foreignStatements, toGrant } from "./statement.ts";
 
 // What goes wrong with a pack brings it back after 5 s to 5 min, so that this is hours. What cannot be decoded the functions
@@ -24,9 +23,9 @@ export class PackQueue extends Construct {
     return `Queue-${owner}`;
   }
 
-  constructor(scope: Construct, layout: QueueLayout, key: IKey | undefined, context: RelayContext) {
+  constructor(scope: Construct, layout: QueueLayout, context: StackContext) {
     super(scope, PackQueue.idOf(layout));
-    const { config } = context;
+    const { config, key } = context;
     const shared = {
       enforceSSL: true,
       maxMessageSizeBytes: maxMessageBytes,

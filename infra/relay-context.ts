@@ -1,6 +1,7 @@
 import { RemovalPolicy } from "aws-cdk-lib";
+import type { IKey } from "aws-cdk-lib/aws-kms";
 import type { Config } from "../relay/config.ts";
-import type { Layout } from "./layout.ts";
+import type { Layout, StackLayout } from "./layout.ts";
 
 /** What all constructs of an app are made from. */
 export interface RelayContext {
@@ -10,6 +11,13 @@ export interface RelayContext {
   readonly bundles: string;
   /** What stands beside each of them, by the names of the files; see `toDeployedFiles`. */
   readonly files: ReadonlyMap<string, string>;
+}
+
+/** The same for those of one stack. */
+export interface StackContext extends RelayContext {
+  readonly stack: StackLayout;
+  /** Encrypts what the stack has; the keys of AWS do where it is undefined. */
+  readonly key?: IKey;
 }
 
 /** Of what holds data: it stays where its stack is deleted, but not where it could not even be made. */

@@ -1,6 +1,5 @@
 import { Duration, RemovalPolicy, SecretValue, Validations } from "aws-cdk-lib";
 import { ManagedPolicy, PolicyDocument, PolicyStatement, Role, ServicePrincipal } from "aws-cdk-lib/aws-iam";
-import type { IKey } from "aws-cdk-lib/aws-kms";
 import {
   Architecture,
   type CfnFunction,
@@ -14,13 +13,13 @@ import { Construct } from "constructs";
 import { handlerName } from "../relay/function-environment.ts";
 import { withCode } from "./function-code.ts";
 import type { FunctionLayout } from "./function-layout.ts";
-import type { StackLayout } from "./layout.ts";
 import { type Permission, permissionsOf } from "./permissions.ts";
-import type { RelayContext } from "./relay-context.ts";
+import type { StackContext } from "./relay-context.ts";
 import { keyPermissions } from "./relay-key.ts";
 import { toStatement } from "./statement.ts";
 
-// Ten packs are as many as a batch without a window has, and 6 MB are as much as an event takes.
+// Ten packs are deleted with one call; the window waits for as many, or each would pay for a call of its own. An event holds
+// 6 MB: more than ten packs of 64 KiB would do, but few of a megabyte.
 const batchSize = 10;
 const batchWindow = Duration.seconds(2);
 
@@ -30,23 +29,16 @@ export class RelayFunction extends Construct {
   /** Of a function that takes packs. */
   readonly mapping?: EventSourceMapping;
 
-  constructor(
-    scope: Construct,
-    id: string,
-    layout: FunctionLayout,
-    stack: StackLayout,
-    key: IKey | undefined,
-    context: RelayContext,
-  ) {
+  constructor(scope: Construct, id: string, layout: FunctionLayout, context: StackContext) {
     super(scope, id);
     const { kind, name, reads, vpc } = layout;
-    const { deployment } = context.config;
+    const { config, key } = context;
     const logGroup = new LogGroup(this, "Log", {
       logGroupName: `/aws/lambda/${name}`,
-      retention: deployment.logDays,
+      retention: config.deployment.logDays,
       removalPolicy: RemovalPolicy.DESTROY,
     });
-    const role = createRole(this, layout, logGroup, stack, key, context);
+    const role = createRole(this, layout, logGroup, context);
     this.function = withCode(
       kind,
       context,
@@ -87,17 +79,10 @@ export class RelayFunction extends Construct {
   }
 }
 
-function createRole(
-  scope: Construct,
-  layout: FunctionLayout,
-  logGroup: LogGroup,
-  stack: StackLayout,
-  key: IKey | undefined,
-  context: RelayContext,
-): Role {
+function createRole(scope: Construct, layout: FunctionLayout, logGroup: LogGroup, context: StackContext): Role {
   const permissions = [
     ...permissionsOf(layout, context.layout),
-    ...(key ? keyPermissions(layout, stack, key, context) : []),
+    ...keyPermissions(layout, context),
     ...(layout.vpc ? [joinNetwork] : []),
   ];
   const role = new Role(scope, "Role", {

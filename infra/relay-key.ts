@@ -6,7 +6,7 @@ import type { FunctionLayout } from "./function-layout.ts";
 import type { Layout, StackLayout } from "./layout.ts";
 import { type Permission, placesUsedBy } from "./permissions.ts";
 import { isSamePlace, type Place, toArn } from "./place.ts";
-import { type RelayContext, removalPolicyOf } from "./relay-context.ts";
+import { type RelayContext, removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { toForeignStatement, toGrant } from "./statement.ts";
 
 /** What SQS, S3 and DynamoDB do with a key in the name of who reads and writes. */
@@ -56,10 +56,9 @@ export class RelayKey extends Construct {
 /** The keys that a function needs, in all places whose queues, tables or buckets it uses. */
 export function keyPermissions(
   one: FunctionLayout,
-  stack: StackLayout,
-  key: IKey,
-  { config, layout }: RelayContext,
+  { config, layout, stack, key }: StackContext,
 ): readonly Permission[] {
+  if (!key) return [];
   const places = placesUsedBy(one, layout);
   if (config.deployment.key !== "own") {
     const arns = places.map((place) => toKeyArn(`${config.deployment.key}`, place, config.file));

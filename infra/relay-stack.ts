@@ -20,13 +20,14 @@ export class RelayStack extends Stack {
     for (const [name, value] of Object.entries(context.config.deployment.tags)) Tags.of(this).add(name, value);
     const relayKey = RelayKey.in(this, layout, context);
     const key = relayKey?.key;
-    for (const queue of layout.queues) new PackQueue(this, queue, key, context);
-    for (const bucket of layout.buckets) new CapturesBucket(this, `Bucket-${bucket.name}`, bucket, key, context);
-    if (layout.table) new StateTable(this, layout.table, key, context);
+    const here = { ...context, stack: layout, ...(key && { key }) };
+    for (const queue of layout.queues) new PackQueue(this, queue, here);
+    for (const bucket of layout.buckets) new CapturesBucket(this, `Bucket-${bucket.name}`, bucket, here);
+    if (layout.table) new StateTable(this, layout.table, here);
     if (layout === context.layout.stacks[0]) new AgentPolicy(this, layout.queues[0], relayKey);
     for (const one of layout.functions) {
       const id = [one.kind, ...(one.target === undefined ? [] : [one.target])].join("-");
-      const made = new RelayFunction(this, id, one, layout, key, context);
+      const made = new RelayFunction(this, id, one, here);
       // The mapping has the name of its queue only, and Lambda asks the queue when it makes it.
       if (one.reads) made.mapping?.node.addDependency(this.node.findChild(PackQueue.idOf(one.reads.queue)));
       if (one.kind === "schedule") new MinuteSchedule(this, one).node.addDependency(made);

@@ -1,19 +1,18 @@
 import { AttributeType, BillingMode, Table, TableEncryption } from "aws-cdk-lib/aws-dynamodb";
 import { PolicyDocument } from "aws-cdk-lib/aws-iam";
-import type { IKey } from "aws-cdk-lib/aws-kms";
 import { Construct } from "constructs";
 import { stateTable } from "../relay/state/dynamodb-table.ts";
 import type { TableLayout } from "./layout.ts";
-import { type RelayContext, removalPolicyOf } from "./relay-context.ts";
+import { removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { foreignStatements } from "./statement.ts";
 
 /** The one table that holds rates, settings, figures, jobs and the ledger. */
 export class StateTable extends Construct {
   readonly table: Table;
 
-  constructor(scope: Construct, layout: TableLayout, key: IKey | undefined, context: RelayContext) {
+  constructor(scope: Construct, layout: TableLayout, context: StackContext) {
     super(scope, "State");
-    const { config } = context;
+    const { config, key } = context;
     const statements = [...foreignStatements(layout, context.layout)];
     this.table = new Table(this, "Table", {
       tableName: layout.name,

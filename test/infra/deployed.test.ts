@@ -71,12 +71,12 @@ describe("what is deployed to one region", () => {
       `  two: { url: "http://127.0.0.1:9", rate: 500/s, sample: 0% }`,
     );
     const mappings = cloud.map();
-    await cloud.put(home, "packs", { ...packMessage(), pack: Buffer.from("garbage") });
+    await cloud.put("packs", { ...packMessage(), pack: Buffer.from("garbage") });
 
     await mirror(cloud);
 
     await until(async () => (await cloud.command("dlq", "list", "ingress")).stdout.includes("SRPK"));
-    await until(() => cloud.depth(home, "packs-one-dlq") > 0 && cloud.depth(home, "packs-one") === 0);
+    await until(() => cloud.depth("packs-one-dlq") > 0 && cloud.depth("packs-one") === 0);
     shadow.behaviour = () => ({ status: 200 });
     const redriven = await cloud.command("dlq", "redrive", "one");
     expect(redriven).toMatchObject({ code: 0, stderr: "" });
@@ -116,6 +116,25 @@ describe("what is deployed to two regions", () => {
   });
 });
 
+describe("what is deployed to two accounts", () => {
+  it("takes packs to the queue of the other account, and lets the replay there use the table", async () => {
+    const shadow = await ShadowServer.start(({ path }) => (path === "/7" ? "reset" : { status: 200 }));
+    const cloud = await deployWith(`dynamodb:arn:aws:dynamodb:${home}:${account}:table/packs`, [
+      `  tests: { url: "${shadow.url.origin}", rate: 500/s, attempts: 1, queue: "https://sqs.${home}.amazonaws.com/444455556666/packs-tests" }`,
+    ]);
+    cloud.map();
+
+    await mirror(cloud);
+
+    await until(() => cloud.depth("packs-tests-dlq") > 0);
+    shadow.behaviour = () => ({ status: 200 });
+    await cloud.command("dlq", "redrive", "tests");
+    expect(await settled(cloud)).toEqual({ tests: paths.length });
+    expect(cloud.layout.stacks.map((stack) => stack.account)).toEqual([account, "444455556666"]);
+    expect(cloud.gateway.refusals).toEqual([]);
+  });
+});
+
 describe("an agent", () => {
   it("may send to no queue but its own", async () => {
     const cloud = await deploy("  one: { url: http://127.0.0.1:9, rate: 1/s, sample: 50% }");
@@ -129,12 +148,16 @@ describe("an agent", () => {
 });
 
 /** `lines` go below `targets:`. */
-async function deploy(...lines: readonly string[]): Promise<DeployedCloud> {
+function deploy(...lines: readonly string[]): Promise<DeployedCloud> {
+  return deployWith("dynamodb:packs", lines);
+}
+
+async function deployWith(state: string, lines: readonly string[]): Promise<DeployedCloud> {
   const directory = temporaryDirectory();
   const [admin] = await freePorts(1);
   const file = configFile(
     `queue: https://sqs.${home}.amazonaws.com/${account}/packs`,
-    "state: dynamodb:packs",
+    `state: ${state}`,
     `control: https://abcdefghij0123456789.lambda-url.${home}.on.aws`,
     "agent:",
     `  listen: unix:${join(directory, "spop.sock")}`,

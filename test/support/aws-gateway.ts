@@ -75,6 +75,7 @@ export class AwsGateway {
     const hosts = options.regions.flatMap((region) => [
       `*.${region}.amazonaws.com`,
       `*.s3.${region}.amazonaws.com`,
+      `*.ddb.${region}.amazonaws.com`,
       `*.lambda-url.${region}.on.aws`,
     ]);
     const { cert, key } = authority.issue("endpoints", 1, hosts);
@@ -109,9 +110,11 @@ export class AwsGateway {
       refuse(response, call, decision.refused);
       return;
     }
-    const { method, url: path, headers } = incoming;
+    const { method, url: path } = incoming;
+    const passed = call.service === "dynamodb" ? withPlainNames(body) : body;
+    const headers = { ...incoming.headers, "content-length": passed.length };
     const outgoing = request({ host: "127.0.0.1", port: decision.port, method, path, headers });
-    outgoing.end(body);
+    outgoing.end(passed);
     const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
     response.writeHead(answer.statusCode ?? 502, answer.headers);
     answer.pipe(response);
@@ -144,6 +147,8 @@ function toCall(incoming: IncomingMessage, body: Buffer, account: string): AwsCa
       const [owner, name] = new URL(QueueUrl).pathname.split("/").slice(1);
       return { ...place, action: `sqs:${action}`, resources: [`arn:aws:sqs:${region}:${owner}:${name}`] };
     }
+    // The SDK asks the endpoint of an account where it knows the account, from an ARN.
+    case "ddb":
     case "dynamodb": {
       const asked = JSON.parse(body.toString());
       const { TableName, RequestItems = {} } = asked as { readonly TableName?: string; readonly RequestItems?: object };
@@ -152,7 +157,13 @@ function toCall(incoming: IncomingMessage, body: Buffer, account: string): AwsCa
         name.startsWith("arn:") ? name : `arn:aws:dynamodb:${region}:${account}:table/${name}`,
       );
       const context = { "dynamodb:LeadingKeys": toPartitions(asked) };
-      return { ...place, action: `dynamodb:${String(target).split(".").at(-1)}`, resources, context };
+      return {
+        ...place,
+        service: "dynamodb",
+        action: `dynamodb:${String(target).split(".").at(-1)}`,
+        resources,
+        context,
+      };
     }
     case "s3": {
       const action = toS3Action(`${incoming.method}`, searchParams);
@@ -189,6 +200,11 @@ function toS3Action(method: string, query: URLSearchParams): string {
   if (query.has("delete") || method === "DELETE") return "s3:DeleteObject";
   if (method === "PUT") return "s3:PutObject";
   return query.has("list-type") ? "s3:ListBucket" : "s3:GetObject";
+}
+
+/** The emulator knows tables by their names only. */
+function withPlainNames(body: Buffer): Buffer {
+  return Buffer.from(body.toString().replaceAll(/arn:aws:dynamodb:[^:"]+:\d{12}:table\//g, ""));
 }
 
 function refuse(response: ServerResponse, { service }: AwsCall, message: string): void {

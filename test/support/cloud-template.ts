@@ -34,6 +34,13 @@ export class CloudTemplate {
     return this.resources.filter((resource) => resource.type === type);
   }
 
+  /** Whether all of these are queues, tables or buckets of this stack, or objects in one. */
+  holds(arns: readonly string[]): boolean {
+    const { queues, buckets, table } = this.stack;
+    const own = [...queues.flatMap((queue) => [queue, queue.deadLetters]), ...buckets, ...(table ? [table] : [])];
+    return arns.every((arn) => own.some((one) => arn === one.arn || arn.startsWith(`${one.arn}/`)));
+  }
+
   /** The directory that a function's code is a ZIP file of. */
   codeOf({ properties }: CloudResource): string {
     const manifest = JSON.parse(readFileSync(join(this.#directory, `${this.stack.name}.assets.json`), "utf8"));

@@ -12,7 +12,7 @@ import { type AwsCall, AwsGateway, type UrlAnswer } from "./aws-gateway.ts";
 import { startRegion, startTables } from "./cloud-emulators.ts";
 import { type CloudResource, CloudTemplate } from "./cloud-template.ts";
 import { type CommandResult, run } from "./command-line.ts";
-import { IamPolicy } from "./iam-policy.ts";
+import { IamPolicy, principalKey } from "./iam-policy.ts";
 import { LambdaApi } from "./lambda-api.ts";
 import { LambdaMapping } from "./lambda-mapping.ts";
 import { LambdaProcess } from "./lambda-process.ts";
@@ -29,7 +29,7 @@ const main = resolve(import.meta.dirname, "../../relay/main.ts");
 const pollingActions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 
 /**
- * A configuration, synthesised and made of emulators: an SQS with S3 for each region, a DynamoDB, and the functions in
+ * A configuration, synthesised and made of emulators: an SQS with S3 for each region of an account, a DynamoDB, and the functions in
  * processes of their own, each with the code, the environment, the time and the permissions that its template gives it, and
  * fed by mappings with the batch, the window and the visibility that stand there.
  */
@@ -40,10 +40,10 @@ export class DeployedCloud {
   readonly lambdaApi: LambdaApi;
   #control: Promise<LambdaProcess> | undefined;
   readonly #templates: readonly CloudTemplate[];
-  readonly #emulators: ReadonlyMap<string, FauxqsServer>;
+  readonly #emulators: ReadonlyMap<CloudTemplate, FauxqsServer>;
 
   /**
-   * Everything ends with the test. The configuration has one stack a region at most.
+   * Everything ends with the test.
    * @param bundles what `bundleFunctions` has made
    */
   static async start(configFile: string, bundles: string): Promise<DeployedCloud> {
@@ -53,23 +53,24 @@ export class DeployedCloud {
     const templates = layout.stacks.map((stack) => new CloudTemplate(directory, stack));
 
     const lambdaApi = await LambdaApi.start(Object.fromEntries(config.targets.map(({ name }) => [name, "Enabled"])));
-    const emulators = new Map<string, FauxqsServer>();
-    for (const template of templates) emulators.set(template.stack.region, await startRegion(template));
+    const emulators = new Map<CloudTemplate, FauxqsServer>();
+    for (const template of templates) emulators.set(template, await startRegion(template));
     const withTable = templates.find(({ stack }) => stack.table) ?? templates[0];
     const tablePort = await startTables(withTable);
-    const policies = new Map(templates.flatMap((template) => [...policiesOf(template)]));
+    const principals = new Map(templates.flatMap((template) => [...principalsOf(template)]));
     const gateway = await AwsGateway.start({
-      regions: [...emulators.keys()],
+      regions: [...new Set(layout.stacks.map(({ region }) => region))],
       account: templates[0].stack.account,
       decide: (call) => {
-        const mayAll = call.principal === operatorPrincipal;
-        if (!mayAll && !policies.get(call.principal)?.allows(call)) return { refused: describe(call) };
+        const owner = templates.find(
+          (template) => template.stack.region === call.region && template.holds(call.resources),
+        );
+        if (!isAllowed(call, principals.get(call.principal), owner)) return { refused: describe(call) };
         if (call.signedFor !== call.region) return { refused: `${describe(call)}, signed for ${call.signedFor}` };
-        const emulator = emulators.get(call.region);
         if (call.service === "lambda") return { port: lambdaApi.port };
-        if (call.service !== "dynamodb" && emulator) return { port: emulator.port };
-        if (call.service === "dynamodb" && call.region === withTable.stack.region) return { port: tablePort };
-        return { refused: `${describe(call)}: it is not there` };
+        const emulator = owner && emulators.get(owner);
+        if (!owner || !emulator) return { refused: `${describe(call)}: it is not there` };
+        return { port: call.service === "dynamodb" ? tablePort : emulator.port };
       },
       functionUrl: (event) => cloud.#askControl(event),
     });
@@ -83,7 +84,7 @@ export class DeployedCloud {
     gateway: AwsGateway;
     lambdaApi: LambdaApi;
     templates: readonly CloudTemplate[];
-    emulators: ReadonlyMap<string, FauxqsServer>;
+    emulators: ReadonlyMap<CloudTemplate, FauxqsServer>;
   }) {
     this.config = parts.config;
     this.layout = parts.layout;
@@ -141,16 +142,9 @@ export class DeployedCloud {
     return new Map(mappings);
   }
 
-  /** What speaks SQS and S3 in a region. */
-  emulator(region: string): FauxqsServer {
-    const emulator = this.#emulators.get(region);
-    if (!emulator) throw new Error(`nothing was deployed in ${region}`);
-    return emulator;
-  }
-
   /** Puts a message into a queue, past all permissions. */
-  async put(region: string, queue: string, message: OutgoingMessage): Promise<void> {
-    const opened = new SqsQueue({ url: this.#emulatorUrl(region, queue) });
+  async put(queue: string, message: OutgoingMessage): Promise<void> {
+    const opened = new SqsQueue({ url: this.#emulatorUrl(queue) });
     const [error] = await opened.send([message]);
     opened.close();
     if (error) throw error;
@@ -161,19 +155,19 @@ export class DeployedCloud {
     const [template] = this.#templates;
     const { account, region } = template.stack;
     const resources = [`arn:aws:sqs:${region}:${account}:${queue}`];
-    return policiesOf(template).get(agentPrincipal)?.allows({ action, resources, context: {} }) === true;
+    return principalsOf(template).get(agentPrincipal)?.policy.allows({ action, resources, context: {} }) === true;
   }
 
   /** Messages in a queue, whatever keeps them from being received. */
-  depth(region: string, queue: string): number {
-    const { ready = [], delayed = [], inflight = [] } = this.emulator(region).inspectQueue(queue)?.messages ?? {};
+  depth(queue: string): number {
+    const { ready = [], delayed = [], inflight = [] } = this.#emulatorOf(queue).inspectQueue(queue)?.messages ?? {};
     return ready.length + delayed.length + inflight.length;
   }
 
   #map(template: CloudTemplate, { properties }: CloudResource): readonly [string, LambdaMapping] {
     const { EventSourceArn, FunctionName, BatchSize, MaximumBatchingWindowInSeconds, FunctionResponseTypes } =
       properties;
-    const role = policiesOf(template).get(FunctionName);
+    const role = principalsOf(template).get(FunctionName)?.policy;
     for (const action of pollingActions) {
       if (role?.allows({ action, resources: [EventSourceArn], context: {} })) continue;
       throw new Error(`${FunctionName} may not ${action} of ${EventSourceArn}: Lambda would not make its mapping`);
@@ -183,7 +177,7 @@ export class DeployedCloud {
     const name = EventSourceArn.split(":").at(-1);
     const queue = template.ofType("AWS::SQS::Queue").find((one) => one.properties.QueueName === name);
     const mapping = new LambdaMapping({
-      queueUrl: this.#emulatorUrl(template.stack.region, name),
+      queueUrl: this.#emulatorUrl(name),
       start: () => this.open(FunctionName),
       batch: BatchSize,
       windowMs: MaximumBatchingWindowInSeconds * 1_000,
@@ -194,8 +188,13 @@ export class DeployedCloud {
     return [FunctionName, mapping];
   }
 
-  #emulatorUrl(region: string, queue: string): string {
-    return `http://127.0.0.1:${this.emulator(region).port}/000000000000/${queue}`;
+  #emulatorUrl(queue: string): string {
+    return `http://127.0.0.1:${this.#emulatorOf(queue).port}/000000000000/${queue}`;
+  }
+
+  #emulatorOf(queue: string): FauxqsServer {
+    for (const emulator of this.#emulators.values()) if (emulator.inspectQueue(queue)) return emulator;
+    throw new Error(`no template has a queue ${queue}`);
   }
 
   /** The function behind the function URL of the control API. */
@@ -217,15 +216,37 @@ export class DeployedCloud {
   }
 }
 
-/** By principal: the name of a function, or the agents. */
-function policiesOf(template: CloudTemplate): ReadonlyMap<string, IamPolicy> {
+interface Principal {
+  readonly arn: string;
+  readonly policy: IamPolicy;
+}
+
+/** By the names of functions, and the agents. */
+function principalsOf(template: CloudTemplate): ReadonlyMap<string, Principal> {
+  const { account } = template.stack;
   const functions = template
     .ofType("AWS::Lambda::Function")
-    .map(({ properties }) => [properties.FunctionName, IamPolicy.ofRole(template, properties.Role)] as const);
+    .map(({ properties: { FunctionName, Role } }): [string, Principal] => [
+      FunctionName,
+      { arn: Role, policy: IamPolicy.ofRole(template, Role) },
+    ]);
   const agents = template
     .ofType("AWS::IAM::ManagedPolicy")
-    .map((policy) => [agentPrincipal, IamPolicy.ofManaged(policy)] as const);
+    .map((policy): [string, Principal] => [
+      agentPrincipal,
+      { arn: `arn:aws:iam::${account}:role/agent`, policy: IamPolicy.ofManaged(policy) },
+    ]);
   return new Map([...functions, ...agents]);
+}
+
+/** In another account the owner of a resource has to allow it, too. */
+function isAllowed(call: AwsCall, principal: Principal | undefined, owner: CloudTemplate | undefined): boolean {
+  if (call.principal === operatorPrincipal) return true;
+  if (!principal) return false;
+  const asked = { ...call, context: { ...call.context, [principalKey]: principal.arn } };
+  if (!principal.policy.allows(asked)) return false;
+  if (!owner || owner.stack.account === principal.arn.split(":")[4]) return true;
+  return IamPolicy.ofResources(owner).allows(asked);
 }
 
 function describe({ principal, action, resources }: AwsCall): string {

@@ -3,12 +3,17 @@ import type { CloudResource, CloudTemplate } from "./cloud-template.ts";
 
 interface Statement {
   readonly Effect: "Allow" | "Deny";
+  /** In policies of resources. */
+  readonly Principal?: { readonly AWS: string | readonly string[] };
   readonly Action: string | readonly string[];
   readonly Resource: string | readonly string[];
   readonly Condition?: Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
 }
 
 type Asked = Pick<AwsCall, "action" | "resources" | "context">;
+
+/** The key under which a context has the ARN of who asks. */
+export const principalKey = "aws:PrincipalArn";
 
 /** What a policy allows, as far as the policies of this project go: allowing statements, with conditions that compare texts. */
 export class IamPolicy {
@@ -32,7 +37,19 @@ export class IamPolicy {
     return new IamPolicy(properties.PolicyDocument.Statement);
   }
 
-  private constructor(statements: readonly Statement[]) {
+  /** All policies of a template's queues, tables and buckets together. */
+  static ofResources(template: CloudTemplate): IamPolicy {
+    const attached = [...template.ofType("AWS::SQS::QueuePolicy"), ...template.ofType("AWS::S3::BucketPolicy")];
+    const own = template.ofType("AWS::DynamoDB::Table").flatMap(({ properties }) => properties.ResourcePolicy ?? []);
+    const documents = [...attached.map(({ properties }) => properties), ...own];
+    return new IamPolicy(documents.flatMap(({ PolicyDocument }) => PolicyDocument.Statement));
+  }
+
+  private constructor(all: readonly Statement[]) {
+    // Here everybody comes with TLS.
+    const statements = all.filter(
+      ({ Effect, Condition }) => Effect !== "Deny" || Condition?.Bool?.["aws:SecureTransport"] !== "false",
+    );
     const denying = statements.find(({ Effect }) => Effect !== "Allow");
     if (denying) throw new Error(`nobody reads denying statements here: ${JSON.stringify(denying)}`);
     this.#statements = statements;
@@ -43,6 +60,7 @@ export class IamPolicy {
       this.#statements.some(
         (statement) =>
           matches(statement.Action, action) &&
+          isMeant(statement, `${context[principalKey]}`) &&
           matches(statement.Resource, resource) &&
           Object.values(statement.Condition ?? {}).every((tests) =>
             Object.entries(tests).every(([key, patterns]) =>
@@ -52,6 +70,13 @@ export class IamPolicy {
       ),
     );
   }
+}
+
+/** An account stands for all of its principals. */
+function isMeant({ Principal }: Statement, principalArn: string): boolean {
+  if (!Principal) return true;
+  const account = principalArn.split(":")[4];
+  return [Principal.AWS].flat().some((arn) => arn === principalArn || arn === `arn:aws:iam::${account}:root`);
 }
 
 function matches(patterns: string | readonly string[], text: string): boolean {

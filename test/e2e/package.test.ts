@@ -20,6 +20,7 @@ const directory = mkdtempSync(join(tmpdir(), "spoa-relay-package-"));
 const project = join(directory, "project");
 // A copy, so that nobody loses dist/ while it is built.
 const clone = join(directory, "clone");
+const sources = [".ci", "LICENSE", "README.md", "agent", "functions", "package.json", "relay", "tsconfig.json"];
 const env = {
   ...process.env,
   // The system's Node may be older than the one of the tests.
@@ -29,10 +30,7 @@ const env = {
 let files: readonly string[];
 
 beforeAll(async () => {
-  for (const name of readdirSync(root)) {
-    if (!["node_modules", "dist", ".git", "test"].includes(name))
-      cpSync(join(root, name), join(clone, name), { recursive: true });
-  }
+  for (const name of sources) cpSync(join(root, name), join(clone, name), { recursive: true });
   symlinkSync(join(root, "node_modules"), join(clone, "node_modules"));
   const packed = await npm(clone, "pack", "--json", "--silent", "--pack-destination", directory);
   expect(packed.code, packed.stderr).toBe(0);

@@ -54,6 +54,13 @@ export function formatShare({ share }: JobProgress): string {
   return `${Math.floor(Math.min(1, share) * 100)}%`;
 }
 
+/** That a job has found far fewer requests than it was started for; undefined where it has not. */
+export function explainShortfall({ job, total, expected }: JobProgress): string | undefined {
+  // Names of objects do not tell all: some of a minute more or less is nothing.
+  if (!job.checkpoint.complete || expected - total <= Math.max(1_000, expected / 10)) return undefined;
+  return `about ${formatCount(expected)} requests were there when it was started: the capture may have expired meanwhile`;
+}
+
 /** A bar that is filled so far as the job is. */
 export function formatBar({ share }: JobProgress): string {
   const filled = Math.floor(Math.min(1, share) * barColumns);

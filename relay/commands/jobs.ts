@@ -7,6 +7,7 @@ import type { Jobs, State } from "../state/port.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
 import {
   describeJob,
+  explainShortfall,
   formatBytes,
   formatCount,
   formatDuration,
@@ -81,6 +82,7 @@ function formatProgress(progress: JobProgress): string {
         ? `${checkpoint.skippedParts} parts of the capture, ${formatCount(checkpoint.skippedRequests)} requests`
         : undefined,
     ],
+    ["expected", explainShortfall(progress)],
     ["last is due", endsAtMs === undefined ? undefined : formatMoment(endsAtMs)],
     ["ended", endedAtMs === undefined ? undefined : formatMoment(endedAtMs)],
   ];

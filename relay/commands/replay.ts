@@ -19,7 +19,7 @@ import {
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
 import { Failure } from "./failure.ts";
 import { JobFollower } from "./job-follower.ts";
-import { describeJob, formatBytes, formatCount, formatDuration, formatFates } from "./job-text.ts";
+import { describeJob, explainShortfall, formatBytes, formatCount, formatDuration, formatFates } from "./job-text.ts";
 import { formatTable, print } from "./output.ts";
 import { withStores } from "./stores.ts";
 
@@ -96,6 +96,8 @@ function reportEnd(id: string, progress: JobProgress | undefined): void {
     return;
   }
   const { job, settled, fates } = progress;
+  const shortfall = explainShortfall(progress);
+  if (shortfall !== undefined) process.stderr.write(`warning: ${shortfall}\n`);
   const text = `${formatCount(settled)} requests: ${formatFates(fates) || "none was sent"}`;
   if (job.status !== "done") throw new Failure(`${job.status}${job.reason ? `: ${job.reason}` : ""}; ${text}`);
   process.stderr.write(

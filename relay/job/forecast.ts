@@ -5,7 +5,7 @@ import type { Job } from "./job.ts";
 import { toWhen } from "./job.ts";
 import { factorOf } from "./job-clock.ts";
 import { readJobPacks } from "./job-packs.ts";
-import { type JobPlace, type JobRequest, planJob } from "./job-request.ts";
+import { type JobPlace, type JobRequest, planJob, shareWithin } from "./job-request.ts";
 
 /** What a job would send, and what that would take. */
 export interface Forecast {
@@ -84,7 +84,7 @@ async function sumNames(
     const lastMs = Math.min(toMs - 1, object.lastMs);
     const within = firstMs === object.firstMs && lastMs === object.lastMs;
     exact &&= within && firstMs >= endMs;
-    const share = within ? 1 : (lastMs - firstMs + 1) / (object.lastMs - object.firstMs + 1);
+    const share = shareWithin(object, job);
     requests += object.requests * share;
     bytes += object.bytes * share;
     spanMs += Math.min(Math.max(0, firstMs - endMs), maxGapMs) + Math.max(0, lastMs - Math.max(firstMs, endMs));

@@ -9,6 +9,8 @@ export interface JobProgress {
   readonly job: Job;
   /** Requests that it has in all, by the names of objects: an estimate until everything is fed. */
   readonly total: number;
+  /** Requests that it had in all when it was started, by the names of objects. */
+  readonly expected: number;
   /** Requests that were put into the target's queue. */
   readonly fed: number;
   /** Requests that have a fate, and those that are left out or cannot be read. */
@@ -42,13 +44,15 @@ export function toProgress(
   const fed = figures?.enqueued ?? 0;
   const done = Object.values(counts).reduce((sum, count) => sum + count, 0);
   const leftOut = checkpoint.filtered + checkpoint.skippedRequests;
-  const total = checkpoint.complete ? fed + leftOut : Math.max(job.total.requests * loops, fed + leftOut);
+  const expected = job.total.requests * loops;
+  const total = checkpoint.complete ? fed + leftOut : Math.max(expected, fed + leftOut);
   const settled = done + leftOut;
   const endMs = job.status === "running" || job.status === "fed" ? endOf(job) : undefined;
   const endsAtMs = endMs === undefined ? undefined : inCalendar(endMs);
   return {
     job,
     total,
+    expected,
     fed,
     settled,
     waiting: fed - done,

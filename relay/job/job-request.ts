@@ -1,5 +1,6 @@
 import type { Archive } from "../archive/port.ts";
-import { type CaptureRange, type CaptureTotals, sumCapture } from "../capture/capture-index.ts";
+import { type CaptureRange, type CaptureTotals, listCapture, sumCapture } from "../capture/capture-index.ts";
+import type { CaptureObject } from "../capture/object-name.ts";
 import type { TargetConfig } from "../config.ts";
 import type { Jobs } from "../state/port.ts";
 import { firstCheckpoint, type Job, type Pace, toWhen, type Where } from "./job.ts";
@@ -99,7 +100,7 @@ async function findRange(
       `the range ends at ${toText(toMs)}, which is not after its start, ${toText(fromMs)}`,
     );
   }
-  const totals = await sumCapture(archive, capture, { fromMs, toMs });
+  const totals = await sumRange(archive, capture, { fromMs, toMs });
   // What is captured until a later start is replayed, too.
   const open = startAtMs !== undefined && toMs > nowMs && toMs !== Number.POSITIVE_INFINITY;
   if (totals.objects === 0 && !open) throw new JobError("NOTHING_THERE", await explainNothing(archive, capture));
@@ -108,6 +109,27 @@ async function findRange(
     range: { fromMs: Math.max(fromMs, firstMs), toMs: open ? toMs : Math.min(toMs, lastMs + 1) },
     totals,
   };
+}
+
+/** As `sumCapture`, but of objects that reach beyond the range the share of their time that is within it. */
+async function sumRange(archive: Archive, capture: string, range: CaptureRange): Promise<CaptureTotals> {
+  const times = { firstMs: Number.POSITIVE_INFINITY, lastMs: 0 };
+  let [objects, requests, bytes] = [0, 0, 0];
+  for await (const object of listCapture(archive, capture, range)) {
+    const share = shareWithin(object, range);
+    objects++;
+    requests += object.requests * share;
+    bytes += object.bytes * share;
+    times.firstMs = Math.min(times.firstMs, object.firstMs);
+    times.lastMs = Math.max(times.lastMs, object.lastMs);
+  }
+  return { objects, requests: Math.round(requests), bytes: Math.round(bytes), ...(objects > 0 && times) };
+}
+
+/** The share of an object's time that is within a range, which it has to reach into. */
+export function shareWithin(object: Pick<CaptureObject, "firstMs" | "lastMs">, { fromMs, toMs }: CaptureRange): number {
+  const [firstMs, lastMs] = [Math.max(fromMs, object.firstMs), Math.min(toMs - 1, object.lastMs)];
+  return (lastMs - firstMs + 1) / (object.lastMs - object.firstMs + 1);
 }
 
 async function explainNothing(archive: Archive, capture: string): Promise<string> {

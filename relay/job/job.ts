@@ -54,7 +54,7 @@ const jobSchema = z.strictObject({
   where: whereSchema.exactOptional(),
   startAtMs: z.number().exactOptional(),
   createdAtMs: z.number(),
-  /** Of one loop, by the names of objects: an estimate. Bytes are those that are stored. */
+  /** Of one loop, by the names of objects when it was started: an estimate. Bytes are those that are stored. */
   total: z.strictObject({ requests: z.number(), bytes: z.number() }),
   /**
    * `scheduled` waits for its start; of one that is `fed` everything is in the target's queue; of one that is `done` every

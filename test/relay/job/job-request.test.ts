@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { explainShortfall } from "../../../relay/commands/job-text.ts";
 import { forecastJob } from "../../../relay/job/forecast.ts";
 import type { Job } from "../../../relay/job/job.ts";
 import { hasEnded } from "../../../relay/job/job.ts";
@@ -32,6 +33,16 @@ describe("starting a job", () => {
       fromMs: captureStartMs,
       toMs: captureStartMs + 29_251,
     });
+  });
+
+  it("counts of objects that reach beyond the range what is likely to be within", async () => {
+    const here = await place(everyMs(1_000, 50));
+    const range = { fromMs: captureStartMs + 10_250, toMs: captureStartMs + 11_750 };
+    const { total } = await planJob(here, { ...request, ...range }, jobStartMs);
+
+    // Objects of a second, and of 20 requests.
+    expect(total.requests).toBeGreaterThanOrEqual(29);
+    expect(total.requests).toBeLessThanOrEqual(32);
   });
 
   it("waits for what is captured until a later start", async () => {
@@ -180,6 +191,18 @@ describe("a job", () => {
 
     expect(progress).toMatchObject({ total: 100, fed: 40, settled: 11, waiting: 39, share: 0.11 });
     expect(progress.endsAtMs).toBe(jobStartMs + 300_000);
+  });
+
+  it("tells where far fewer requests have come than were expected", async () => {
+    const shortfallOf = async (expected: number, complete: boolean) => {
+      const checkpoint = { ...job().checkpoint, filtered: 9_000, complete };
+      const { jobs, id } = await started(job({ checkpoint, total: { requests: expected, bytes: 0 } }));
+      return explainShortfall(await readProgress(jobs, id));
+    };
+
+    expect(await shortfallOf(20_000, true)).toMatch(/^about 20,000 requests were there .* may have expired/);
+    expect(await shortfallOf(20_000, false)).toBeUndefined();
+    expect(await shortfallOf(9_900, true)).toBeUndefined();
   });
 
   it("tells no end that no calendar has", async () => {

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { Feeder, type FeederOptions } from "../../functions/feeder.ts";
 import type { Archive } from "../../relay/archive/port.ts";
@@ -356,6 +357,42 @@ describe("Feeder", () => {
       ]);
     }
   });
+
+  it("loses nothing and makes no other pack, whoever feeds, dies, pauses or is away when", {
+    timeout: 60_000,
+  }, async () => {
+    const setUp = async () => {
+      const bench = await Bench.open({ timesMs: everyMs(150, 100), perPack: 10 });
+      await bench.start(newJob({ loops: 2, toMs: captureStartMs + 15_000 }));
+      return bench;
+    };
+    const whole = await setUp();
+    await whole.feed(60_000);
+    const expected = new Map(whole.sent.map(({ id, requests }) => [id, requests.length]));
+    const event = fc.oneof(
+      fc.constantFrom("feed", "feed", "other feeds", "pause", "resume", "away", "back", "stop", "settle"),
+      fc.nat(25).map((calls) => ({ diesAfter: calls })),
+      fc.integer({ min: 200, max: 12_000 }).map((ms) => ({ passes: ms })),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(event, { minLength: 10, maxLength: 60 }), async (events) => {
+        const bench = await setUp();
+        for (const what of [...events, "back", "resume"]) await bench.live(what);
+        bench.killAt = Number.POSITIVE_INFINITY;
+        bench.feeder = bench.createFeeder();
+        bench.nowMs += 60_000;
+        await bench.feed(bench.nowMs - jobStartMs + 120_000);
+
+        expect(new Map(bench.sent.map(({ id, requests }) => [id, requests.length]))).toEqual(expected);
+        expect(await bench.figures()).toMatchObject({ enqueued: 300 });
+        expect(await bench.job()).toMatchObject({
+          status: expect.stringMatching(/^(?:fed|done)$/),
+          checkpoint: { requests: 300, complete: true },
+        });
+      }),
+      { numRuns: 25 },
+    );
+  });
 });
 
 /** Feeds from a capture in memory into a real queue and a real state, whose times are what `nowMs` says. */
@@ -373,6 +410,7 @@ class Bench {
   /** The feeder dies before this call of its stores; the next round is that of another process. */
   killAt = Number.POSITIVE_INFINITY;
   calls = 0;
+  #other: Feeder | undefined;
   readonly #archive: Archive;
   readonly #maxBytes: number;
 
@@ -480,6 +518,28 @@ class Bench {
       this.nowMs += 1_000;
     }
     this.nowMs = jobStartMs + untilMs;
+  }
+
+  /** What may happen while a job runs. */
+  async live(what: string | { readonly diesAfter: number } | { readonly passes: number }): Promise<void> {
+    const { id } = job();
+    if (typeof what === "object") {
+      if ("passes" in what) this.nowMs += what.passes;
+      else this.killAt = this.calls + what.diesAfter;
+    } else if (what === "feed" || what === "other feeds") {
+      if (what === "other feeds") [this.feeder, this.#other] = [this.#other ?? this.createFeeder(), this.feeder];
+      await this.feeder.run(signal).catch(() => {});
+      if (this.calls > this.killAt) {
+        this.feeder = this.createFeeder();
+        this.killAt = Number.POSITIVE_INFINITY;
+      }
+    } else if (what === "stop") {
+      await this.feeder.stop();
+      this.feeder = this.createFeeder();
+    } else if (what === "pause") await pauseJob(this.state, id, this.nowMs).catch(() => {});
+    else if (what === "resume") await resumeJob(this.state, id, this.nowMs).catch(() => {});
+    else if (what === "settle") await this.settleAll();
+    else this.archiveDown = what === "away";
   }
 
   /** Feeds, and takes each pack out of the queue when it can be taken. */

@@ -22,6 +22,8 @@ import { ofFunction, ofQueue, ofRelay, type WatchedMetric } from "./watched-metr
 
 const period = Duration.minutes(1);
 const fullWidth = 24;
+/** What CloudWatch takes in one widget. */
+const mostAlarms = 100;
 
 /** All that an account has of a relay at one glance, in whatever regions; in the account's first stack. */
 export class RelayDashboard extends Construct {
@@ -35,6 +37,7 @@ export class RelayDashboard extends Construct {
     const alarms = stacks.flatMap((stack) =>
       toAlarms(stack, layout, config).map((alarm) => toArn(stack, "cloudwatch", `alarm:${alarmName(layout, alarm)}`)),
     );
+    const shown = alarms.map((arn, i) => Alarm.fromAlarmArn(this, `Alarm${i}`, arn));
     const functions = stacks.flatMap((stack) => stack.functions);
     const [ingress] = stacks.flatMap(({ queues }) => queues).filter(({ owner }) => owner === ingressQueue);
     new Dashboard(this, "Board", {
@@ -43,14 +46,14 @@ export class RelayDashboard extends Construct {
       defaultInterval: Duration.hours(3),
       periodOverride: PeriodOverride.INHERIT,
       widgets: [
-        [
+        ...Array.from({ length: Math.ceil(shown.length / mostAlarms) }, (_, i) => [
           new AlarmStatusWidget({
             title: "Alarms: infra/RUNBOOK.md says what to do",
             width: fullWidth,
             height: 4,
-            alarms: alarms.map((arn, i) => Alarm.fromAlarmArn(this, `Alarm${i}`, arn)),
+            alarms: shown.slice(i * mostAlarms, (i + 1) * mostAlarms),
           }),
-        ],
+        ]),
         ...(ingress ? [ingressRow(ingress, functions, layout)] : []),
         ...functions.flatMap((one) => (one.kind === "replay" ? [targetRow(one, functions, layout)] : [])),
         functionRow(functions),

@@ -1,7 +1,9 @@
+import type { Template } from "aws-cdk-lib/assertions";
 import { describe, expect, it } from "vitest";
 import { functionMetrics, metricNamespace } from "../../relay/function-metrics.ts";
+import { configFile } from "../support/lambda-config.ts";
 import { type ExampleName, exampleLayout } from "../support/layouts.ts";
-import { templatesOf } from "../support/synthesis.ts";
+import { synthesise, templatesOf } from "../support/synthesis.ts";
 
 describe("the dashboard of a deployment", () => {
   it("shows every metric that functions write, in the region where they do, and no others", () => {
@@ -27,10 +29,25 @@ describe("the dashboard of a deployment", () => {
       Object.values(template.findResources("AWS::CloudWatch::Alarm")).map(({ Properties }) => Properties.AlarmName),
     );
 
-    const [{ alarms = [] }] = widgetsOf("two-regions");
+    const alarms = widgetsOf("two-regions").flatMap((widget) => widget.alarms ?? []);
 
     expect(alarms.map((arn) => arn.split(":").at(-1)).sort()).toEqual(names.sort());
     expect(alarms.filter((arn) => arn.startsWith("arn:aws:cloudwatch:us-east-1:111122223333:alarm:"))).not.toEqual([]);
+  });
+
+  it("shows no more alarms in a widget than CloudWatch takes", () => {
+    const targets = Array.from({ length: 20 }, (_, i) => `  t${i}: { url: https://a, rate: 1/s }`);
+    const { templates } = synthesise(
+      configFile(
+        "queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop",
+        "state: dynamodb:shop",
+        "targets:",
+        ...targets,
+      ),
+    );
+
+    const shown = widgetsIn(templates.shop).flatMap(({ alarms }) => (alarms ? [alarms.length] : []));
+    expect(shown).toEqual([100, 10]);
   });
 
   it("is one for each account", () => {
@@ -50,7 +67,10 @@ interface Widget {
 
 /** The properties of the first stack's widgets. */
 function widgetsOf(example: ExampleName): readonly Widget[] {
-  const { shop: template } = templatesOf(example);
+  return widgetsIn(templatesOf(example).shop);
+}
+
+function widgetsIn(template: Template): readonly Widget[] {
   const [{ Properties: properties }] = Object.values(template.findResources("AWS::CloudWatch::Dashboard"));
   const { DashboardBody: body } = properties;
   const text =

@@ -6,12 +6,14 @@ import { type Place, partitionOf } from "./place.ts";
 export interface BucketLayout extends Place {
   readonly name: string;
   readonly arn: string;
-  readonly captures: readonly {
-    readonly name: string;
-    /** What the keys of its objects begin with. */
-    readonly prefix: string;
-    readonly keepDays: number;
-  }[];
+  readonly captures: readonly KeptCapture[];
+}
+
+interface KeptCapture {
+  readonly name: string;
+  /** What the keys of its objects begin with. */
+  readonly prefix: string;
+  readonly keepDays: number;
 }
 
 const dayMs = 24 * 60 * 60 * 1_000;
@@ -38,5 +40,17 @@ export function toBuckets(captures: readonly CaptureConfig[], home: Place, file:
       captures: [...(known?.captures ?? []), { name, prefix: keyPrefix, keepDays }],
     });
   }
+  for (const { captures: all } of buckets.values()) {
+    for (const inner of all) assertKept(inner, all, file);
+  }
   return [...buckets.values()];
+}
+
+/** Of rules that match an object S3 takes the one by which it goes first. */
+function assertKept({ name, prefix, keepDays }: KeptCapture, all: readonly KeptCapture[], file: string): void {
+  const outer = all.find((one) => prefix.startsWith(one.prefix) && one.keepDays < keepDays);
+  if (!outer) return;
+  throw new ConfigError([
+    `${file}: captures.${name}.store: is within that of captures.${outer.name}, with which S3 would delete it after ${outer.keepDays} d: keep them beside each other`,
+  ]);
 }

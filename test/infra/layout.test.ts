@@ -243,6 +243,11 @@ describe("a configuration that cannot be deployed", () => {
       [queue, state, "captures:", "  a: { store: s3://kept/a }", "  b: { store: s3://kept/b, region: eu-west-1 }"],
       /captures\.b\.region: is in eu-west-1, and another capture has kept in eu-central-1/,
     ],
+    [
+      "keeps a capture within one that is kept for less",
+      [queue, state, "captures:", "  b: { store: s3://kept/x/a, keep: 30d }", "  a: { store: s3://kept/x, keep: 1d }"],
+      /captures\.b\.store: is within that of captures\.a, with which S3 would delete it after 1 d/,
+    ],
   ])("%s", (_, lines, mistake) => {
     expect(() => layoutOf(lines)).toThrow(ConfigError);
     expect(() => layoutOf(lines)).toThrow(mistake);

@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { loadConfig } from "../relay/config.ts";
 import { ConfigError } from "../relay/config-text.ts";
+import { configFileName } from "../relay/function-environment.ts";
 import { parseRatePerSecond } from "../relay/units.ts";
 import { toEstimate } from "./estimate.ts";
 import { toLayout } from "./layout.ts";
@@ -25,7 +26,7 @@ function createProgram(): Command {
       "Makes on AWS what spoa-relay.yaml needs, or changes what is there. cdk asks before it widens permissions.",
     )
     .argument("[cdk...]", "goes to cdk deploy as it is")
-    .option("-c, --config <file>", "configuration", "spoa-relay.yaml")
+    .option("-c, --config <file>", "configuration", configFileName)
     .option("--dry-run", "print what would be made and what it costs in a month; needs no account")
     .option("--rate <rate>", "requests of clients that are mirrored, in the mean, for --dry-run", assertRate, "100/s")
     .allowUnknownOption()
@@ -48,7 +49,8 @@ Examples:
       if (rest.length > 0) throw new ConfigError([`--dry-run runs no cdk: ${rest.join(" ")} would go nowhere`]);
       const estimate = toEstimate(config, layout, parseRatePerSecond(rate) ?? 0);
       const parts = [`${file} makes:`, toPlanText(config, layout), toEstimateText(estimate, layout, rate)];
-      process.stdout.write(`${parts.join("\n\n")}\n\nNothing has been made. To make it: npm run deploy\n`);
+      const command = `npm run deploy${file === configFileName ? "" : ` -- --config ${file}`}`;
+      process.stdout.write(`${parts.join("\n\n")}\n\nNothing has been made. To make it: ${command}\n`);
     });
 }
 

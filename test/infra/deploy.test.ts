@@ -22,7 +22,9 @@ describe("npm run deploy", () => {
     expect(stdout).toMatch(/bucket +shop-captures +orders under orders\/orders\/ for 14 d/);
     expect(stdout).toMatch(/policy +shop-agent-eu-central-1 +for the role of the agents: sending to shop, and nothing/);
     expect(stdout).toMatch(/alarms +\d+ +by mail to shop@example\.com/);
-    expect(stdout).toContain("Nothing has been made.");
+    expect(stdout).toContain(
+      `Nothing has been made. To make it: npm run deploy -- --config ${exampleFile("two-regions")}\n`,
+    );
     expect(code).toBe(0);
   });
 

@@ -22,5 +22,9 @@ export function addStacks(app: App, file: string, env: Environment, bundles: str
   const config = loadConfig(file, env);
   const layout = toLayout(config);
   const context = { config, layout, bundles, files: toDeployedFiles(config, env) };
-  return layout.stacks.map((stack) => new RelayStack(app, stack, context));
+  const stacks = layout.stacks.map((stack) => new RelayStack(app, stack, context));
+  // Where the fan-out knew of a queue that is not there yet, all packs would come back until it is.
+  const [home, ...others] = stacks;
+  for (const other of others) home.addStackDependency(other, "its queues are what the fan-out sends to");
+  return stacks;
 }

@@ -21,19 +21,24 @@ export class RelayStack extends Stack {
     const relayKey = RelayKey.in(this, layout, context);
     const key = relayKey?.key;
     const here = { ...context, stack: layout, ...(key && { key }) };
-    for (const queue of layout.queues) new PackQueue(this, queue, here);
+    const queues = layout.queues.map((queue) => new PackQueue(this, queue, here));
     for (const bucket of layout.buckets) new CapturesBucket(this, `Bucket-${bucket.name}`, bucket, here);
-    if (layout.table) new StateTable(this, layout.table, here);
     if (layout === context.layout.stacks[0]) new AgentPolicy(this, layout.queues[0], relayKey);
     for (const one of layout.functions) {
       const id = [one.kind, ...(one.target === undefined ? [] : [one.target])].join("-");
       const made = new RelayFunction(this, id, one, here);
       // The mapping has the name of its queue only, and Lambda asks the queue when it makes it.
       if (one.reads) made.mapping?.node.addDependency(this.node.findChild(PackQueue.idOf(one.reads.queue)));
+      // For the same reason for which the stacks of other places come first.
+      if (one.kind === "fanout") made.function.node.addDependency(...queues);
       if (one.kind === "schedule") new MinuteSchedule(this, one).node.addDependency(made);
       if (one.kind === "control") new ControlUrl(this, made.function);
     }
     new Alarms(this, layout, key, context);
     RelayDashboard.addTo(this, layout, context);
+    if (!layout.table) return;
+    // Last: it is protected against deletion, so that a deployment which fails behind it could not be taken back.
+    const others = this.node.children;
+    new StateTable(this, layout.table, here).node.addDependency(...others);
   }
 }

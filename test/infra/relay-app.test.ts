@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Stack } from "aws-cdk-lib";
@@ -34,6 +34,14 @@ describe("an app", () => {
     expect(() => synthesise(exampleFile("one-region"), {}, temporaryDirectory())).toThrow(
       /replay\.mjs is missing: npm run build makes it/,
     );
+  });
+
+  it("makes the queues of other regions and accounts before the fan-out that fills them", () => {
+    const { directory } = synthesise(exampleFile("two-regions"));
+    const { artifacts } = JSON.parse(readFileSync(join(directory, "manifest.json"), "utf8"));
+
+    expect(artifacts.shop.dependencies).toContain("shop-us-east-1");
+    expect(artifacts["shop-us-east-1"].dependencies).not.toContain("shop");
   });
 
   it("says what is wrong with a configuration, and ends with 2", async () => {

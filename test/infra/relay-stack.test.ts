@@ -109,6 +109,18 @@ describe("a queue", () => {
   });
 });
 
+describe("the fan-out", () => {
+  it("is told of a target when the target's queue is there", () => {
+    const { shop } = templatesOf("two-regions");
+    const queues = Object.keys(shop.findResources("AWS::SQS::Queue"));
+    const [{ DependsOn: before }] = Object.values(
+      shop.findResources("AWS::Lambda::Function", { Properties: { FunctionName: "shop-fanout" } }),
+    );
+
+    expect(before).toEqual(expect.arrayContaining(queues));
+  });
+});
+
 describe("the agents' policy", () => {
   it("is to send to one queue", () => {
     templatesOf("one-region").shop.hasResourceProperties("AWS::IAM::ManagedPolicy", {
@@ -213,6 +225,17 @@ describe("the table", () => {
       },
       DeletionPolicy: "RetainExceptOnCreate",
     });
+  });
+
+  it("is made last, since what is protected cannot go where its stack could not be made", () => {
+    const { shop } = templatesOf("two-regions");
+    const [[id, { DependsOn: before }]] = Object.entries(shop.findResources("AWS::DynamoDB::Table"));
+
+    expect([...before].sort()).toEqual(
+      Object.keys(shop.toJSON().Resources)
+        .filter((other) => other !== id)
+        .sort(),
+    );
   });
 
   it("lets the replay of another account in, to what is its target's", () => {

@@ -22,6 +22,12 @@ const alarms = section({
   silentAfter: duration("5m", "24h").prefault("15m").describe("An alarm where no agent sends anything for so long"),
 });
 
+// Lambda has its own AWS_… and LAMBDA_…, functions have their RELAY_….
+const secretVariable = z.string().regex(/^(?!AWS_|LAMBDA_|RELAY_)[A-Za-z]\w+$/, {
+  error:
+    "is not a name that a function in Lambda takes: a letter, then letters, digits and _, but no AWS_…, LAMBDA_… or RELAY_…",
+});
+
 const secret = z
   .string()
   .regex(/^[\w/+=.@:-]{1,512}(?:#[\w.-]{1,128})?$/, {
@@ -56,7 +62,7 @@ export const awsSchema = section({
     .default(true)
     .describe("Whether queues, table, captures and keys stay where their stack is deleted"),
   secrets: z
-    .record(z.string().regex(/^[A-Za-z_]\w*$/, { error: "is not the name of an environment variable" }), secret)
+    .record(secretVariable, secret)
     .default({})
     .describe("Secrets Manager's NAME#FIELD for each { env: NAME } of a target"),
 });

@@ -477,6 +477,11 @@ describe("a mistake in the file", () => {
       "2: aws.secrets.KEY: must be the name or the ARN of a secret, and #FIELD where it is JSON",
     ],
     [
+      "a secret under a name that functions have for themselves",
+      `aws:\n  secrets: {AWS_SESSION_TOKEN: shop}\n${smallest}`,
+      "2: aws.secrets.AWS_SESSION_TOKEN: is not a name that a function in Lambda takes",
+    ],
+    [
       "a subnet",
       target("vpc: {subnets: [a], securityGroups: [sg-0a1b2c3d]}"),
       "6: targets.staging.vpc.subnets.0: must be",

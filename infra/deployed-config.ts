@@ -7,20 +7,44 @@ import { configFileName } from "../relay/function-environment.ts";
 /** What functions do not read, and what may hold secrets of agents and hosts. */
 const sectionsOfOthers = ["agent", "host", "control", "aws"] as const;
 
+interface WrittenTarget {
+  queue?: string;
+  readonly tls?: { ca?: string };
+}
+
+interface Written {
+  targets?: Record<string, WrittenTarget>;
+  captures?: unknown;
+}
+
 /**
- * The files that stand beside each function, by their names: the configuration with all `${NAME}` filled in, and the
+ * The files that stand beside a function, by their names: the configuration with all `${NAME}` filled in, and the
  * certificate authorities that it names. Throws `ConfigError`, and what `node:fs` throws for an authority.
+ *
+ * @param replayed the target of a replay. That may be in the account of its shadow, where the headers of others are nobody's
+ *   business.
  */
-export function toDeployedFiles({ file, targets }: Config, env: Environment): ReadonlyMap<string, string> {
-  const written = readConfigValue(readFileSync(file, "utf8"), file, env) as Record<string, unknown>;
+export function toDeployedFiles(
+  { file, targets, aws }: Config,
+  env: Environment,
+  replayed?: string,
+): ReadonlyMap<string, string> {
+  const written = readConfigValue(readFileSync(file, "utf8"), file, env) as Written & Record<string, unknown>;
   for (const section of sectionsOfOthers) delete written[section];
+  if (replayed !== undefined) keepOnly(replayed, written, aws?.targetQueues.get(replayed));
   const files = new Map<string, string>();
-  const sections = (written.targets ?? {}) as Record<string, { tls?: { ca?: string } }>;
+  const sections = written.targets ?? {};
   for (const { name, tls } of targets) {
-    const section = sections[name].tls;
+    const section = sections[name]?.tls;
     if (tls.ca === undefined || !section) continue;
     section.ca = `${name}-ca.pem`;
     files.set(section.ca, readFileSync(tls.ca, "utf8"));
   }
   return files.set(configFileName, stringify(written, { lineWidth: 0 }));
+}
+
+/** @param queue its own: without it a target that is alone would read the ingress queue */
+function keepOnly(target: string, written: Written, queue: string | undefined): void {
+  written.targets = { [target]: { ...written.targets?.[target], ...(queue !== undefined && { queue }) } };
+  delete written.captures;
 }

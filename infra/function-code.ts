@@ -2,20 +2,25 @@ import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Code } from "aws-cdk-lib/aws-lambda";
-import { bundleFile, type FunctionName } from "../relay/function-environment.ts";
+import { bundleFile } from "../relay/function-environment.ts";
+import type { FunctionLayout } from "./function-layout.ts";
 import type { RelayContext } from "./relay-context.ts";
 
 /**
  * Puts the bundle of a function together with its configuration and hands it to `use`, while it is there: a function that is
  * constructed copies its code at once. Throws where there is no bundle.
  */
-export function withCode<T>(kind: FunctionName, { bundles, files }: RelayContext, use: (code: Code) => T): T {
+export function withCode<T>(
+  { kind, target }: Pick<FunctionLayout, "kind" | "target">,
+  { bundles, filesOf }: RelayContext,
+  use: (code: Code) => T,
+): T {
   const bundle = join(bundles, bundleFile(kind));
   if (!existsSync(bundle)) throw new Error(`${bundle} is missing: npm run build makes it`);
   const directory = mkdtempSync(join(tmpdir(), "spoa-relay-code-"));
   try {
     copyFileSync(bundle, join(directory, bundleFile(kind)));
-    for (const [name, content] of files) writeFileSync(join(directory, name), content);
+    for (const [name, content] of filesOf(target)) writeFileSync(join(directory, name), content);
     return use(Code.fromAsset(directory));
   } finally {
     rmSync(directory, { recursive: true });

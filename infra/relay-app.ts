@@ -21,7 +21,8 @@ export function createApp(outdir?: string): App {
 export function addStacks(app: App, file: string, env: Environment, bundles: string): readonly RelayStack[] {
   const config = loadConfig(file, env);
   const layout = toLayout(config);
-  const context = { config, layout, bundles, files: toDeployedFiles(config, env) };
+  const filesOf = (replayed: string | undefined) => toDeployedFiles(config, env, replayed);
+  const context = { config, layout, bundles, filesOf };
   const stacks = layout.stacks.map((stack) => new RelayStack(app, stack, context));
   // Where the fan-out knew of a queue that is not there yet, all packs would come back until it is.
   const [home, ...others] = stacks;

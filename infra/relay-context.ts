@@ -9,8 +9,8 @@ export interface RelayContext {
   readonly layout: Layout;
   /** Directory with the bundles of the functions. */
   readonly bundles: string;
-  /** What stands beside each of them, by the names of the files; see `toDeployedFiles`. */
-  readonly files: ReadonlyMap<string, string>;
+  /** What stands beside the bundle of a function, by the names of the files; see `toDeployedFiles`. */
+  readonly filesOf: (replayed: string | undefined) => ReadonlyMap<string, string>;
 }
 
 /** The same for those of one stack. */

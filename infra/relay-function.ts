@@ -40,7 +40,7 @@ export class RelayFunction extends Construct {
     });
     const role = createRole(this, layout, logGroup, context);
     this.function = withCode(
-      kind,
+      layout,
       context,
       (code) =>
         new LambdaFunction(this, "Function", {

@@ -11,9 +11,9 @@ import { temporaryDirectory } from "../support/temporary-directory.ts";
 const aws = ["queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop", "state: dynamodb:shop"];
 
 /** The files that functions get of a configuration, written down and read by them. */
-function deploy(lines: readonly string[], env: Environment = {}) {
+function deploy(lines: readonly string[], env: Environment = {}, replayed?: string) {
   const file = configFile(...aws, ...lines);
-  const files = toDeployedFiles(loadConfig(file, env), env);
+  const files = toDeployedFiles(loadConfig(file, env), env, replayed);
   const directory = temporaryDirectory();
   for (const [name, content] of files) writeFileSync(join(directory, name), content);
   return { files, config: loadConfig(join(directory, configFileName), {}), given: loadConfig(file, env) };
@@ -67,6 +67,32 @@ describe("the configuration beside a function", () => {
     });
 
     expect(config.targets[0]).toMatchObject({ url: new URL("https://a.example"), ratePerSecond: 2 });
+  });
+
+  it("has nothing of others for the replay of a target, which keeps its queue", () => {
+    const { files, config, given } = deploy(
+      [
+        "targets:",
+        `  a: { url: https://a, rate: 1/s, tls: { ca: "${caFile}" } }`,
+        "  b: { url: https://b, rate: 1/s, region: us-east-1 }",
+        "captures: { all: { store: s3://kept } }",
+      ],
+      {},
+      "b",
+    );
+
+    expect([...files.keys()]).toEqual([configFileName]);
+    expect(config.targets).toEqual(given.targets.filter(({ name }) => name === "b"));
+    expect(config.captures).toEqual([]);
+    expect(config.aws?.targetQueues).toEqual(
+      new Map([["b", "https://sqs.us-east-1.amazonaws.com/111122223333/shop-b"]]),
+    );
+  });
+
+  it("lets the replay of a target that takes everything read the ingress queue", () => {
+    const { config, given } = deploy(["targets: { a: { url: https://a, rate: 1/s } }"], {}, "a");
+
+    expect(config.aws).toEqual(given.aws);
   });
 
   it("has the certificate authorities of targets with it", () => {

@@ -24,9 +24,14 @@ export class RecordedMinute {
       targets: { staging: "rate: unlimited, concurrency: 256, sample: 0%, host: original" },
       captures: { peak: "store: ./captures" },
     });
-    await send(rig.frontend, requests);
-    await until(async () => (await rig.hostStats()).captures?.peak.fates.captured === requests.length, 120_000);
-    return new RecordedMinute(rig, await openStores(loadConfig(rig.configFile, {})));
+    try {
+      await send(rig.frontend, requests);
+      await until(async () => (await rig.hostStats()).captures?.peak.fates.captured === requests.length, 120_000);
+      return new RecordedMinute(rig, await openStores(loadConfig(rig.configFile, {})));
+    } catch (error) {
+      await rig.stop();
+      throw error;
+    }
   }
 
   private constructor(rig: Rig, stores: Stores) {

@@ -14,22 +14,37 @@ export interface Part {
 // Who ends earlier could not start: a taken port, a directory that cannot be written.
 const startMs = 2_000;
 const restartMs = 1_000;
+// Longer than an agent or a host takes to end in order.
+const defaultGiveUpMs = 30_000;
 
 /**
  * Runs parts of the program in processes of their own until the signal is raised, and starts again what ends by itself.
- * Resolves with the exit code: the largest of the parts', and 1 where a part could not start.
+ * Resolves with the exit code: the largest of the parts', and 1 where a part could not start. A part that has not ended
+ * `giveUpMs` after it was told to is killed.
  */
-export async function supervise(parts: readonly Part[], log: Logger, stop: AbortSignal): Promise<number> {
+export async function supervise(
+  parts: readonly Part[],
+  log: Logger,
+  stop: AbortSignal,
+  giveUpMs = defaultGiveUpMs,
+): Promise<number> {
   const failed = new AbortController();
   const ending = AbortSignal.any([stop, failed.signal]);
-  const codes = await Promise.all(parts.map((part) => keepRunning(part, log, ending, () => failed.abort())));
+  const run = (part: Part) => runOnce(part, log, ending, giveUpMs);
+  const codes = await Promise.all(parts.map((part) => keepRunning(part, log, ending, run, () => failed.abort())));
   return Math.max(...codes);
 }
 
-async function keepRunning(part: Part, log: Logger, ending: AbortSignal, fail: () => void): Promise<number> {
+async function keepRunning(
+  part: Part,
+  log: Logger,
+  ending: AbortSignal,
+  run: (part: Part) => Promise<number>,
+  fail: () => void,
+): Promise<number> {
   for (let first = true; ; first = false) {
     const startedAtMs = Date.now();
-    const code = await runOnce(part, ending);
+    const code = await run(part);
     if (ending.aborted) return code;
     if (first && Date.now() - startedAtMs < startMs) {
       fail();
@@ -41,7 +56,7 @@ async function keepRunning(part: Part, log: Logger, ending: AbortSignal, fail: (
   }
 }
 
-async function runOnce(part: Part, ending: AbortSignal): Promise<number> {
+async function runOnce(part: Part, log: Logger, ending: AbortSignal, giveUpMs: number): Promise<number> {
   // Detached, so that Ctrl+C reaches only us and the parts get one signal, not two. The channel tells them if we die.
   const child = spawn(
     process.execPath,
@@ -51,13 +66,19 @@ async function runOnce(part: Part, ending: AbortSignal): Promise<number> {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     },
   );
+  let killing: NodeJS.Timeout | undefined;
   const terminate = (): void => {
     child.kill("SIGTERM");
+    killing = setTimeout(() => {
+      log.error({ event: "part-killed", part: part.name }, "a process did not end when it was told to");
+      child.kill("SIGKILL");
+    }, giveUpMs);
   };
   ending.addEventListener("abort", terminate, { once: true });
   if (ending.aborted) terminate();
   const code = await exitCode(child);
   ending.removeEventListener("abort", terminate);
+  clearTimeout(killing);
   return code;
 }
 

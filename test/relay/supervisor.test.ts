@@ -50,6 +50,16 @@ describe("supervise", () => {
     expect(isRunning(rig.pidOf("steady"))).toBe(false);
   });
 
+  it("kills a part that does not end, and says which", async () => {
+    const rig = new Supervised(["stuck"]);
+    await rig.happened("stuck started");
+    rig.signal("SIGTERM");
+
+    expect(await rig.exitCode()).toBe(1);
+    expect(isRunning(rig.pidOf("stuck"))).toBe(false);
+    expect(rig.output()).toMatchObject([{ event: "part-killed", part: "stuck" }]);
+  });
+
   it("takes its parts with it when it is killed", async () => {
     const rig = new Supervised(["steady", "other"]);
     await rig.happened("steady started", "other started");

@@ -6,6 +6,7 @@ import { supervise } from "../../relay/supervisor.ts";
 // Called with names of parts it supervises them; they are this script again, called with `part`, which all write to one
 // file what they do:
 //   unable    ends with 4 at once
+//   stuck     never looks at what it is told
 //   slow      ends with 5 when it is told to stop
 //   any other ends with 0 when it is told to stop
 
@@ -16,6 +17,10 @@ if (command === "part") {
   const write = (what: string) => appendFileSync(journal, `${name} ${what} ${process.pid}\n`);
   write("started");
   if (name === "unable") process.exit(4);
+  if (name === "stuck") {
+    process.on("SIGTERM", () => {});
+    for (;;);
+  }
   const alive = setInterval(() => {}, 1_000);
   await firstSignal();
   clearInterval(alive);
@@ -25,6 +30,11 @@ if (command === "part") {
   const stop = new AbortController();
   firstSignal().then(() => stop.abort());
   const parts = names.map((name) => ({ name, args: ["part", journal, name] }));
-  process.exitCode = await supervise(parts, createLogger("info"), stop.signal);
+  process.exitCode = await supervise(
+    parts,
+    createLogger("info"),
+    stop.signal,
+    names.includes("stuck") ? 1_000 : undefined,
+  );
   process.exit();
 }

@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
-import { crc32 } from "node:zlib";
+import zlib from "node:zlib";
 import type { OutgoingMessage } from "../relay/queue/port.ts";
 
 // A segment: "SRJ1", length of the run (2), run, then records. A record: length and CRC-32 of what follows (4 + 4), then
@@ -179,7 +179,7 @@ export class JournalSegment {
       if (!done) {
         const content = Buffer.alloc(length);
         readSync(this.#fd, content, 0, length, at + headBytes);
-        if (crc32(content) === head.readUInt32BE(4)) this.#note(at, content.readUInt32BE(0), "waiting");
+        if (zlib.crc32(content) === head.readUInt32BE(4)) this.#note(at, content.readUInt32BE(0), "waiting");
         else damaged++;
       }
       at += headBytes + length;
@@ -196,7 +196,7 @@ export class JournalSegment {
     if (length < fixedBytes || length > maxRecordBytes) return undefined;
     const content = Buffer.allocUnsafe(length);
     if (readSync(this.#fd, content, 0, length, at + headBytes) < length) return undefined;
-    if (crc32(content) !== head.readUInt32BE(4)) return undefined;
+    if (zlib.crc32(content) !== head.readUInt32BE(4)) return undefined;
     const packAt = fixedBytes + content.readUInt32BE(4);
     return {
       body: content.toString("utf8", fixedBytes, packAt),
@@ -220,6 +220,6 @@ export function encodeJournalRecord({ body, pack, requests }: OutgoingMessage): 
   record.writeUInt32BE(bodyBytes, 12);
   record.write(body, 16);
   record.set(pack, 16 + bodyBytes);
-  record.writeUInt32BE(crc32(record.subarray(headBytes)), 4);
+  record.writeUInt32BE(zlib.crc32(record.subarray(headBytes)), 4);
   return record;
 }

@@ -1,3 +1,4 @@
+import "../relay/node-version.ts";
 import { parseArgs } from "node:util";
 import { isMainThread } from "node:worker_threads";
 import { ConfigError } from "../relay/config-text.ts";

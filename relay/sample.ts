@@ -1,4 +1,4 @@
-import { hash } from "node:crypto";
+import crypto from "node:crypto";
 import type { CapturedRequest } from "./captured-request.ts";
 import { keyOf, type RequestKey } from "./request-key.ts";
 
@@ -33,5 +33,5 @@ export function isSampled(
 
 // Evenly spread over [0, 1), 48 bits deep.
 function position(salt: string, key: string): number {
-  return hash("sha256", `${salt}\0${key}`, "buffer").readUIntBE(0, 6) / 2 ** 48;
+  return crypto.hash("sha256", `${salt}\0${key}`, "buffer").readUIntBE(0, 6) / 2 ** 48;
 }

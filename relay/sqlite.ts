@@ -1,6 +1,9 @@
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
-import { DatabaseSync, type StatementSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+
+// Not imported: see node-version.ts.
+const sqlite = process.getBuiltinModule("node:sqlite");
 
 export interface SqliteOptions<Name extends string> {
   /** Made if it is missing, readable by its owner only. */
@@ -34,7 +37,7 @@ export class SqliteFile<Name extends string> {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
       const path = join(directory, file);
       createPrivately(path);
-      const opened = new DatabaseSync(path, { timeout: busyMs });
+      const opened = new sqlite.DatabaseSync(path, { timeout: busyMs });
       // NORMAL: what is committed outlives every end of the process; of the machine's power, all but the last moments.
       untilFree(() => opened.exec(`${pragmas}; PRAGMA journal_mode = WAL`));
       opened.exec("PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 8388608");

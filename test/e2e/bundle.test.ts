@@ -78,6 +78,27 @@ targets: { a: { url: "http://127.0.0.1:${port}", rate: 1/s } }
   });
 });
 
+describe.for(["agent", "spoa-relay"])("%s.js on an older Node", (name) => {
+  it("says which one is needed, and ends with 2", async () => {
+    const older = "Object.defineProperty(process,'versions',{value:{...process.versions,node:'20.20.2'}})";
+    const file = join(directory, `${name}.js`);
+    const { code, stdout, stderr } = await run(process.execPath, "--import", `data:text/javascript,${older}`, file);
+
+    expect(stderr).toBe(
+      "spoa-relay needs Node 24 or newer, this is v20.20.2; in a clone node_modules/.bin/node is one\n",
+    );
+    expect([code, stdout]).toEqual([2, ""]);
+  });
+
+  it("gets that far there: what an older Node does not have is not imported by name", () => {
+    const text = readFileSync(join(directory, `${name}.js`), "utf8");
+    const imports = text.match(/^import .* from "node:.*$/gm) ?? [];
+
+    expect(imports).not.toEqual([]);
+    expect(imports.filter((line) => /node:sqlite|\b(?:zstd\w+|crc32|hash)\b/.test(line))).toEqual([]);
+  });
+});
+
 describe.for(["agent", "host"])("spoa-relay-%s.service", (part) => {
   it("is installed by the commands of its first lines, and what it starts runs there", async () => {
     const unit = `agent/systemd/spoa-relay-${part}.service`;

@@ -186,7 +186,9 @@ export function loadConfig(file: string, env: Environment): Config {
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
-    throw new ConfigError([`${file}: cannot be read: ${(error as Error).message}`]);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const advice = code === "ENOENT" ? "; write one (README, Configuration), or name it with --config FILE" : "";
+    throw new ConfigError([`${file}: cannot be read: ${message}${advice}`]);
   }
   return toConfig(parseConfigText(text, file, env, configSchema), file, env);
 }

@@ -39,7 +39,7 @@ export class ControlError extends Error {
   }
 }
 
-export type ControlPlace = Pick<Config, "file" | "control"> & {
+export type ControlPlace = Pick<Config, "file" | "control" | "aws"> & {
   readonly host: Pick<Config["host"], "admin" | "token">;
 };
 
@@ -161,13 +161,17 @@ export class ControlClient {
   }
 
   #explainSilence(error: Error & { readonly code?: string }): string {
-    const { control, file, host } = this.#place;
+    const { aws, control, file, host } = this.#place;
     const nobody = error.code === "ECONNREFUSED" || error.code === "ENOENT";
     if (control) {
       return `${control.origin} does not answer: ${error.message || error.code}; check control in ${file}`;
     }
     const address = formatAddress(host.admin);
-    if (nobody) return `no host answers on ${address}; start it: spoa-relay host --config ${file}`;
+    if (nobody) {
+      const functions = `where functions replay, set control: in ${file} to their URL, the output ControlUrl of the deployment`;
+      const start = aws ? `${functions}; else start a host` : "start it";
+      return `no host answers on ${address}; ${start}: spoa-relay host --config ${file}`;
+    }
     const late = error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError;
     const reason = late ? `nothing within ${answerTimeoutMs / 1_000} s` : error.message || error.code;
     return `the host on ${address} does not answer: ${reason}; its log may say why, and host.admin in ${file} names the address`;

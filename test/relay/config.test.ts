@@ -183,7 +183,13 @@ describe("loadConfig", () => {
   });
 
   it("says which file it cannot read", () => {
-    expect(() => loadConfig(join(directory, "nowhere.yaml"), {})).toThrow(/nowhere\.yaml: cannot be read/);
+    expect(() => loadConfig(directory, {})).toThrow(/: cannot be read: EISDIR: [^;]*$/);
+  });
+
+  it("says what to do where there is no file", () => {
+    expect(() => loadConfig(join(directory, "nowhere.yaml"), {})).toThrow(
+      /nowhere\.yaml: cannot be read: ENOENT: .*; write one \(README, Configuration\), or name it with --config FILE$/,
+    );
   });
 });
 

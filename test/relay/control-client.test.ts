@@ -90,6 +90,19 @@ describe("the client of the control API", () => {
     await expect(client.targets()).rejects.toThrow(`no host answers on unix:${path}; start it`);
   });
 
+  it("names control where nobody answers, and the functions may have the control API", async () => {
+    const port = await closedPort();
+    const aws = { table: "relay", tableRegion: "eu-west-1", targetQueues: new Map<string, string>() };
+    const client = new ControlClient({ file, aws, host: { admin: { kind: "tcp", host: "127.0.0.1", port } } });
+
+    await expect(client.targets()).rejects.toMatchObject({
+      code: "UNREACHABLE",
+      message:
+        `no host answers on 127.0.0.1:${port}; where functions replay, set control: in ${file} to their URL, ` +
+        `the output ControlUrl of the deployment; else start a host: spoa-relay host --config ${file}`,
+    });
+  });
+
   it("says that the address is another program's", async () => {
     const server = createServer((_, response) => response.writeHead(200).end("<html>"));
     const port = await listening(server);

@@ -185,11 +185,12 @@ export class Feeder {
     }
   }
 
+  /** @param job undefined where it is not known whether there is one */
   #complain(error: Error, job?: string): void {
     this.#problems.run(this.#now(), (heldBack) =>
       this.#options.log.error(
         { event: "feed-failed", job, reason: error.message, heldBack },
-        "a replay job cannot go on: it is tried again",
+        `${job === undefined ? "the list of replay jobs cannot be read" : "a replay job cannot go on"}: it is tried again`,
       ),
     );
   }

@@ -224,6 +224,17 @@ describe("Feeder", () => {
     expect((await bench.job()).reason).toBeUndefined();
   });
 
+  it("blames no job where the list of jobs cannot be read", async () => {
+    const bench = await Bench.open({ timesMs: [0] });
+    bench.killAt = 0;
+    await bench.feeder.start();
+    await bench.feeder.stop();
+
+    const [failed] = bench.log.lines.filter(({ event }) => event === "feed-failed");
+    expect(failed).toMatchObject({ msg: "the list of replay jobs cannot be read: it is tried again" });
+    expect(failed).not.toHaveProperty("job");
+  });
+
   it("says no more what kept a job from going on when it could, though nothing is due for long", async () => {
     const bench = await Bench.open({ timesMs: [0, 300_000] });
     await bench.start(newJob());

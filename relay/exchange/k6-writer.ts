@@ -17,8 +17,8 @@ interface K6Request {
 }
 
 /**
- * A k6 script: one virtual user sends the requests in their order to `TARGET`, at their original gaps times 1 / `SPEED`, or
- * without gaps where no speed is given. k6 takes a header once only: repeats are joined as RFC 9110 5.3 allows.
+ * A k6 script: one virtual user sends the requests in their order to `TARGET`, at their original gaps divided by `SPEED`, 1
+ * where it is not given, or without gaps where it is 0. k6 takes a header once only: repeats are joined as RFC 9110 5.3 allows.
  */
 export async function* writeK6(
   requests: AsyncIterable<CapturedRequest>,
@@ -37,14 +37,14 @@ export async function* writeK6(
 
 function preamble(options: ExportOptions): string {
   const origin = options.target?.origin ?? "http://localhost:8080";
-  return `// Written by spoa-relay. Run it with: k6 run -e TARGET=${origin} -e SPEED=1 requests.js
+  return `// Written by spoa-relay. Run it with: k6 run -e TARGET=${origin} -e SPEED=1 requests.js (SPEED=0: as fast as possible)
 // ${credentialsNote(options)}
 import encoding from "k6/encoding";
 import http from "k6/http";
 import { sleep } from "k6";
 
 const target = (__ENV.TARGET || ${JSON.stringify(origin)}).replace(/\\/$/, "");
-const speed = Number(__ENV.SPEED || 0);
+const speed = Number(__ENV.SPEED || 1);
 
 export const options = { vus: 1, iterations: 1, discardResponseBodies: true };
 

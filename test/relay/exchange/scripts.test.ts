@@ -104,13 +104,19 @@ describe("a k6 script", () => {
     expect((await runK6(text)).map(({ body }) => body)).toEqual(bodies.map((body) => body.toString("hex")));
   });
 
-  it("keeps the gaps where a speed is given", async () => {
+  it("keeps the gaps, divided by the speed, and has none where that is 0", async () => {
     const capturedAtMs = Date.UTC(2026, 0, 2);
-    const { text } = await write("k6", [{ capturedAtMs }, { capturedAtMs: capturedAtMs + 90 }]);
-    const slowly = await runK6(text, { SPEED: "0.00001" });
+    const { text } = await write("k6", [{ capturedAtMs }, { capturedAtMs: capturedAtMs + 9_000_000 }]);
+    const sleeps = (seconds: number) => [
+      expect.anything(),
+      { sleepSeconds: expect.closeTo(seconds, -2) },
+      expect.anything(),
+    ];
 
-    expect(slowly).toEqual([expect.anything(), { sleepSeconds: expect.closeTo(9_000, -2) }, expect.anything()]);
-    expect(await runK6(text)).toHaveLength(2);
+    expect(await runK6(text)).toEqual(sleeps(9_000));
+    expect(await runK6(text, { SPEED: "2" })).toEqual(sleeps(4_500));
+    expect(await runK6(text, { SPEED: "0" })).toHaveLength(2);
+    expect(text.toString()).toMatch(/^.*-e SPEED=1 requests\.js \(SPEED=0: as fast as possible\)\n/);
   });
 
   it.each<[string, Partial<RequestParts>, string]>([

@@ -1,12 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { TargetConfig } from "../config.ts";
 import { hasEnded, type Job } from "../job/job.ts";
 import { type JobProgress, readProgress } from "../job/job-progress.ts";
 import { printable } from "../request-text.ts";
 import { type State, StateError } from "../state/port.ts";
+import { readJobHold } from "./job-hold.ts";
 import { formatBar, formatCount, formatDuration, formatFates, formatShare } from "./job-text.ts";
 import { ProgressLine } from "./progress-line.ts";
 
 export interface FollowOptions {
+  readonly targets: readonly TargetConfig[];
   /** How long nobody may feed a job that is due before that is said. */
   readonly unfedMs: number;
 }
@@ -43,8 +46,9 @@ export class JobFollower {
       while (!signal.aborted) {
         try {
           progress = await readProgress(this.#state, this.#id);
+          const hold = await readJobHold(this.#state, this.#options.targets, progress.job);
           readAtMs = Date.now();
-          this.#show(progress);
+          this.#show(progress, hold);
           if (hasEnded(progress.job)) break;
         } catch (error) {
           if (!(error instanceof StateError) || Date.now() - readAtMs > patienceMs) throw error;
@@ -59,7 +63,7 @@ export class JobFollower {
     }
   }
 
-  #show(progress: JobProgress): void {
+  #show(progress: JobProgress, hold: string | undefined): void {
     const nowMs = Date.now();
     const { job, settled } = progress;
     this.#samples.push({ atMs: nowMs, settled });
@@ -67,25 +71,34 @@ export class JobFollower {
     this.#watchFeed(job, nowMs);
     if (job.reason !== this.#reason && job.reason !== undefined) this.#note(printable(job.reason));
     this.#reason = job.reason;
-    const text = `${formatShare(progress)}  ${this.#describe(progress, nowMs)}`;
-    if (process.stderr.isTTY) return this.#line.show(() => toOneLine(`${formatBar(progress)} ${text}`));
+    const text = `${formatShare(progress)}  ${this.#describe(progress, hold, nowMs)}`;
+    // A bar would leave a narrow terminal no room for the reason.
+    const bar = hold === undefined ? `${formatBar(progress)} ` : "";
+    if (process.stderr.isTTY) return this.#line.show(() => toOneLine(`${bar}${text}`));
     if (nowMs < this.#nextLineAtMs) return;
     this.#nextLineAtMs = nowMs + lineEveryMs;
     process.stderr.write(`${text}\n`);
   }
 
-  #describe(progress: JobProgress, nowMs: number): string {
-    const { job, settled, total, fates } = progress;
-    const perSecond = this.#rate();
+  #describe(progress: JobProgress, hold: string | undefined, nowMs: number): string {
+    const { settled, total, fates } = progress;
     const answers = formatFates(fates);
-    const leftMs = this.#left(progress, perSecond, nowMs);
     const parts = [
       `${formatCount(settled)} of ${formatCount(total)}`,
-      ...(job.status === "running" || job.status === "fed" ? [`${formatCount(perSecond)}/s`] : [job.status]),
-      ...(leftMs === undefined ? [] : [`ETA ${formatDuration(leftMs)}`]),
+      ...(hold === undefined ? this.#describePace(progress, nowMs) : [hold]),
       ...(answers ? [answers] : []),
     ];
     return parts.join("  ");
+  }
+
+  #describePace(progress: JobProgress, nowMs: number): readonly string[] {
+    const { status } = progress.job;
+    const perSecond = this.#rate();
+    const leftMs = this.#left(progress, perSecond, nowMs);
+    return [
+      status === "running" || status === "fed" ? `${formatCount(perSecond)}/s` : status,
+      ...(leftMs === undefined ? [] : [`ETA ${formatDuration(leftMs)}`]),
+    ];
   }
 
   /** Fates a second, lately. */

@@ -5,6 +5,7 @@ import { type JobProgress, readProgress, toProgress } from "../job/job-progress.
 import { printable } from "../request-text.ts";
 import type { Jobs, State } from "../state/port.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
+import { readJobHold } from "./job-hold.ts";
 import {
   describeJob,
   explainShortfall,
@@ -30,7 +31,8 @@ export function addJobs(program: Command): void {
     .addHelpText("after", "\nExample: spoa-relay jobs show 20261122-175341-k3f --follow")
     .action(async (id: string, { config: file, follow }: ConfigFlag & { readonly follow?: boolean }) =>
       withStores(file, async ({ state }, config) => {
-        print(formatProgress(await readProgress(state, id)));
+        const progress = await readProgress(state, id);
+        print(formatProgress(progress, await readJobHold(state, config.targets, progress.job)));
         if (follow) await followJob(state, id, config);
       }),
     );
@@ -67,10 +69,11 @@ async function listJobs(state: State): Promise<void> {
   print(formatTable([names, ...rows], process.stdout));
 }
 
-function formatProgress(progress: JobProgress): string {
+function formatProgress(progress: JobProgress, hold: string | undefined): string {
   const { job, settled, total, fed, waiting, fates, endsAtMs } = progress;
   const { checkpoint, maxGapMs, where, reason, endedAtMs, loops } = job;
   const optional: readonly (readonly [string, string | undefined])[] = [
+    ["held", hold],
     ["reason", reason && printable(reason)],
     ["only", where && JSON.stringify(where)],
     ["longest gap", maxGapMs === undefined ? undefined : `${maxGapMs} ms`],

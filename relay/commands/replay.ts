@@ -54,11 +54,11 @@ Examples: spoa-relay replay shop --target staging --from 2026-11-20T18:00:00+01:
 }
 
 /** Follows a job until it ends, or Ctrl+C. Throws `Failure` where it ends otherwise than done, `JobError` and `StateError`. */
-export async function followJob(state: ConstructorParameters<typeof JobFollower>[0], id: string, { aws }: Config) {
+export async function followJob(state: ConstructorParameters<typeof JobFollower>[0], id: string, config: Config) {
   const stop = new AbortController();
   firstSignal().then(() => stop.abort());
   // In AWS the schedule comes each minute.
-  const follower = new JobFollower(state, id, { unfedMs: aws ? 90_000 : 10_000 });
+  const follower = new JobFollower(state, id, { targets: config.targets, unfedMs: config.aws ? 90_000 : 10_000 });
   reportEnd(id, await follower.follow(stop.signal));
 }
 

@@ -119,6 +119,32 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
     expect(shadow.paths.toSorted()).toEqual([...taken, ...taken].sort());
   });
 
+  it("says what holds its target, while that holds it", async () => {
+    const { stage, shadow } = await createStage(requests);
+    const paused = "staging is paused: spoa-relay targets resume staging";
+    await stage.startHost();
+    await stage.command("targets", "pause", "staging");
+    const following = stage.spawn("replay", "peak", "--target", "staging", "--speed", "0.1x");
+    onTestFinished(() => void following.kill());
+    let id = "";
+    let said = "";
+    following.stdout?.on("data", (text) => (id += text));
+    following.stderr?.on("data", (text) => (said += text));
+    await until(() => said.includes(paused));
+    const held = await stage.command("jobs", "show", id.trim());
+    const before = shadow.received.length;
+    await stage.command("targets", "resume", "staging");
+    await until(() => /\/s {2}ETA /.test(said));
+    const resumed = await stage.command("jobs", "show", id.trim());
+    await stage.command("jobs", "cancel", id.trim());
+    await once(following, "exit");
+
+    expect(said).toContain(`0%  0 of 3,000  ${paused}\n`);
+    expect(held.stdout).toMatch(new RegExp(`status +running\n(?:.*\n)*held +${paused}\n`));
+    expect(resumed.stdout).not.toContain("held");
+    expect(before).toBe(0);
+  });
+
   it("is refused with what is wrong, and nothing is started", async () => {
     const { stage } = await createStage(requests.slice(0, 10));
     const mistakes: readonly (readonly [readonly string[], number, string])[] = [

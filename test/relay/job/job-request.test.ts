@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { readJobHold } from "../../../relay/commands/job-hold.ts";
 import { explainShortfall } from "../../../relay/commands/job-text.ts";
 import { forecastJob } from "../../../relay/job/forecast.ts";
 import type { Job } from "../../../relay/job/job.ts";
@@ -6,6 +7,7 @@ import { hasEnded } from "../../../relay/job/job.ts";
 import { cancelJob, pauseJob, resumeJob } from "../../../relay/job/job-control.ts";
 import { readProgress } from "../../../relay/job/job-progress.ts";
 import { type JobRequest, planJob, startJob } from "../../../relay/job/job-request.ts";
+import { parseTimes } from "../../../relay/times.ts";
 import { captureOf, captureStartMs, everyMs, job, jobStartMs, newJob } from "../../support/jobs.ts";
 import { openState } from "../../support/lanes.ts";
 import { target } from "../../support/targets.ts";
@@ -203,6 +205,23 @@ describe("a job", () => {
     expect(await shortfallOf(20_000, true)).toMatch(/^about 20,000 requests were there .* may have expired/);
     expect(await shortfallOf(20_000, false)).toBeUndefined();
     expect(await shortfallOf(9_900, true)).toBeUndefined();
+  });
+
+  it("tells what holds the target of a job whose time goes on, and of no other", async () => {
+    const state = openState();
+    const openedAtMs = Date.UTC(2026, 10, 22, 18);
+    const breaker = { openedAtMs, probeAtMs: openedAtMs, probes: 0, reason: "connect ECONNREFUSED\u001b[2J" };
+    const always = parseTimes("00:00-24:00 UTC");
+    const blackouts = always ? [always] : [];
+    const before = await readJobHold(state, [target()], job());
+    await state.writeControl("staging", { breaker }, 0);
+
+    expect(before).toBeUndefined();
+    expect(await readJobHold(state, [target()], job({ status: "fed" }))).toMatch(
+      /^staging is held: the breaker is open since 2026-11-22T18:00:00.000Z: connect ECONNREFUSED\P{Cc}+$/u,
+    );
+    expect(await readJobHold(state, [target({ blackouts })], job())).toBe("staging is held: blackout 00:00-24:00 UTC");
+    expect(await readJobHold(state, [target()], job({ status: "paused" }))).toBeUndefined();
   });
 
   it("tells no end that no calendar has", async () => {

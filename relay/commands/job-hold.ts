@@ -1,0 +1,19 @@
+import type { TargetConfig } from "../config.ts";
+import type { Job } from "../job/job.ts";
+import { whyHeld } from "../live-target.ts";
+import { printable } from "../request-text.ts";
+import type { Controls } from "../state/port.ts";
+
+/** Why nothing of a job is sent though its time goes on, in one line; undefined where its target is not held. Throws `StateError`. */
+export async function readJobHold(
+  controls: Pick<Controls, "readControl">,
+  targets: readonly TargetConfig[],
+  { status, target: name }: Job,
+): Promise<string | undefined> {
+  const target = targets.find((each) => each.name === name);
+  if (!target || (status !== "running" && status !== "fed")) return undefined;
+  const { control } = await controls.readControl(name);
+  if (control.settings?.paused) return `${name} is paused: spoa-relay targets resume ${name}`;
+  const held = whyHeld(target, control, Date.now());
+  return held && `${name} is held: ${printable(held)}`;
+}

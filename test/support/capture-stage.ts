@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -12,6 +11,7 @@ import { type JobProgress, readProgress } from "../../relay/job/job-progress.ts"
 import { openStores, type Stores } from "../../relay/stores.ts";
 import { type CommandResult, spoaRelay } from "./command-line.ts";
 import { freePorts } from "./free-ports.ts";
+import { HostChild } from "./host-child.ts";
 import { until } from "./until.ts";
 
 const main = resolve(import.meta.dirname, "../../relay/main.ts");
@@ -21,8 +21,7 @@ export class CaptureStage {
   readonly configFile: string;
   readonly #directory: string;
   readonly #stores: Stores;
-  #child: ChildProcess | undefined;
-  #output = "";
+  #host: HostChild | undefined;
 
   /** @param shadow origin of the target */
   static async create(shadow: string, requests: readonly CapturedRequest[]): Promise<CaptureStage> {
@@ -54,24 +53,16 @@ export class CaptureStage {
   }
 
   async startHost(): Promise<void> {
-    const child = spawn(process.execPath, [main, "host", "--config", this.configFile]);
-    this.#child = child;
-    this.#output = "";
-    for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (this.#output += text));
-    await until(() => {
-      if (child.exitCode !== null) throw new Error(`the host has ended: ${this.#output}`);
-      return this.#output.includes('"event":"replaying"');
-    });
+    this.#host = await HostChild.start(this.configFile);
   }
 
   /** SIGKILL, at this moment. */
   killHost(): void {
-    this.#child?.kill("SIGKILL");
+    this.#host?.kill();
   }
 
   async hostEnded(): Promise<void> {
-    const child = this.#child;
-    if (child && child.exitCode === null && child.signalCode === null) await once(child, "exit");
+    await this.#host?.ended();
   }
 
   /** Runs a command of the command line with this configuration. */

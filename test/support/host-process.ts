@@ -1,14 +1,12 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { ingressQueue } from "../../relay/queue/names.ts";
 import { type CommandResult, spoaRelay } from "./command-line.ts";
 import { freePorts } from "./free-ports.ts";
+import { HostChild } from "./host-child.ts";
 import { temporaryDirectory } from "./temporary-directory.ts";
-import { until } from "./until.ts";
 
 export interface HostProcessOptions {
   /** By name: the keys of the target in YAML flow style. */
@@ -19,8 +17,6 @@ export interface HostProcessOptions {
   readonly admin?: string;
 }
 
-const main = resolve(import.meta.dirname, "../../relay/main.ts");
-
 /** A real host without an agent: tests put packs into its ingress queue. It ends with the test. */
 export class HostProcess {
   readonly directory = temporaryDirectory();
@@ -28,13 +24,12 @@ export class HostProcess {
   /** The same file as the host has open. */
   readonly ingress: EmbeddedQueue;
   readonly admin: string;
-  #child: ChildProcess | undefined;
-  #output = "";
+  #child: HostChild | undefined;
 
   static async start(options: HostProcessOptions): Promise<HostProcess> {
     const [port] = await freePorts(1);
     const host = new HostProcess(options, port);
-    await host.#start();
+    host.#child = await HostChild.start(host.configFile);
     return host;
   }
 
@@ -51,7 +46,7 @@ export class HostProcess {
 
   /** What it has printed. */
   get output(): string {
-    return this.#output;
+    return this.#child?.output ?? "";
   }
 
   /** Runs a command of the command line with the host's configuration. */
@@ -64,20 +59,9 @@ export class HostProcess {
     return fetch(`http://${this.admin}${path}`, init);
   }
 
-  async #start(): Promise<void> {
-    const child = spawn(process.execPath, [main, "host", "--config", this.configFile]);
-    this.#child = child;
-    for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (this.#output += text));
-    await until(() => {
-      if (child.exitCode !== null) throw new Error(`the host has ended: ${this.#output}`);
-      return this.#output.includes('"event":"replaying"');
-    });
-  }
-
   async #stop(): Promise<void> {
     this.ingress.close();
-    if (!this.#child || this.#child.exitCode !== null) return;
-    this.#child.kill("SIGKILL");
-    await once(this.#child, "exit");
+    this.#child?.kill();
+    await this.#child?.ended();
   }
 }

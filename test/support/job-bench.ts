@@ -1,7 +1,5 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { writeCapture } from "../../relay/capture/capture-writer.ts";
 import { type Config, loadConfig } from "../../relay/config.ts";
@@ -11,6 +9,7 @@ import { type JobRequest, startJob } from "../../relay/job/job-request.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import { openStores, type Stores } from "../../relay/stores.ts";
 import { freePorts } from "./free-ports.ts";
+import { HostChild } from "./host-child.ts";
 import { captureStartMs } from "./jobs.ts";
 import { pack, requests } from "./packs.ts";
 import { ShadowServer } from "./shadow-server.ts";
@@ -23,15 +22,12 @@ export interface Arrival {
   readonly atMs: number;
 }
 
-const main = resolve(import.meta.dirname, "../../relay/main.ts");
-
 /** A real host in a process of its own, a capture `peak` in a directory, and the target `staging` with a real shadow. */
 export class JobBench {
   readonly stores: Stores;
   readonly arrivals: Arrival[] = [];
   readonly #config: Config;
-  #child: ChildProcess | undefined;
-  #output = "";
+  #host: HostChild | undefined;
 
   /** @param keys more keys of the target, in YAML flow style. Over one connection requests arrive as they are sent. */
   static async start(timesMs: readonly number[], keys = "rate: unlimited, concurrency: 1"): Promise<JobBench> {
@@ -71,21 +67,13 @@ export class JobBench {
   }
 
   async run(): Promise<void> {
-    const child = spawn(process.execPath, [main, "host", "--config", this.#config.file]);
-    this.#child = child;
-    this.#output = "";
-    for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (this.#output += text));
-    await until(() => {
-      if (child.exitCode !== null) throw new Error(`the host has ended: ${this.#output}`);
-      return this.#output.includes('"event":"replaying"');
-    });
+    this.#host = await HostChild.start(this.#config.file);
   }
 
   /** As if the machine had gone. */
   async kill(): Promise<void> {
-    if (!this.#child || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    this.#child.kill("SIGKILL");
-    await once(this.#child, "exit");
+    this.#host?.kill();
+    await this.#host?.ended();
   }
 
   /** Begins to replay the capture at the target. */

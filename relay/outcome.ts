@@ -1,3 +1,5 @@
+import type { Fate } from "./state/port.ts";
+
 /** What came of sending a request to a shadow once. */
 export type Outcome =
   /** The shadow answered, whatever it said: done. */
@@ -26,6 +28,18 @@ const idempotentMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"
 
 export function isIdempotent(method: string): boolean {
   return idempotentMethods.has(method);
+}
+
+/** Whether the shadow may have done what the request asks for, although there is no answer. */
+export function mayHaveActed(outcome: Outcome): boolean {
+  return outcome.kind === "timedOut" || (outcome.kind === "stopped" && outcome.sent);
+}
+
+/** What the ledger calls a request that was answered with this status. */
+export function answeredFate(status: number): Fate {
+  // 100 to 599 are all that HTTP defines; what lies above is an error of the shadow, like 5xx.
+  const classes = ["answered.1xx", "answered.2xx", "answered.3xx", "answered.4xx"] as const;
+  return classes[Math.floor(status / 100) - 1] ?? "answered.5xx";
 }
 
 /** A Retry-After header (RFC 9110 10.2.3) in milliseconds from now; undefined where it says nothing. */

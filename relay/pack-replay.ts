@@ -5,11 +5,10 @@ import type { Lane } from "./lane.ts";
 import { resizeLane } from "./lane.ts";
 import type { Admission } from "./live-target.ts";
 import { isBodyIncomplete, type OutboundRequest, prepareOutbound } from "./outbound.ts";
-import { isIdempotent, type Outcome } from "./outcome.ts";
+import { answeredFate, isIdempotent, mayHaveActed, type Outcome } from "./outcome.ts";
 import type { Pack, PackedRequest } from "./pack.ts";
 import type { ReplayOptions, ReplayResult } from "./replay.ts";
 import { keyOf, type RequestKey } from "./request-key.ts";
-import type { Fate } from "./state/port.ts";
 
 const firstRetryMs = 1_000;
 const maxRetryMs = 60_000;
@@ -293,16 +292,6 @@ export class PackReplay {
 }
 
 const done = Promise.resolve("done" as const);
-
-function mayHaveActed(outcome: Outcome): boolean {
-  return outcome.kind === "timedOut" || (outcome.kind === "stopped" && outcome.sent);
-}
-
-function answeredFate(status: number): Fate {
-  // 100 to 599 are all that HTTP defines; what lies above is an error of the shadow, like 5xx.
-  const classes = ["answered.1xx", "answered.2xx", "answered.3xx", "answered.4xx"] as const;
-  return classes[Math.floor(status / 100) - 1] ?? "answered.5xx";
-}
 
 function byIndex(a: PackedRequest, b: PackedRequest): number {
   return a.index - b.index;

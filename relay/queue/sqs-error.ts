@@ -30,6 +30,11 @@ export function toEntryError(
   return new QueueError(code, text);
 }
 
+/** Whether the whole queue takes nothing at the moment, and not this one message. */
+export function isOutage({ code }: QueueError): boolean {
+  return code === "UNAVAILABLE" || code === "DENIED";
+}
+
 /** True where a receipt is no longer, or never was, the newest of a message in flight. */
 export function isStaleReceipt(error: unknown): boolean {
   const { code, text } = toRefusal(error);

@@ -22,7 +22,7 @@ import {
   type ReceiveOptions,
 } from "./port.ts";
 import { leaseSqsClient } from "./sqs-client.ts";
-import { isStaleReceipt, type SqsCall, toEntryError, toQueueError } from "./sqs-error.ts";
+import { isOutage, isStaleReceipt, type SqsCall, toEntryError, toQueueError } from "./sqs-error.ts";
 import {
   attributeBytes,
   attributeName,
@@ -291,10 +291,6 @@ export class SqsQueue implements DeadLetterQueue {
   #callOf(action: string): SqsCall {
     return { action, queueUrl: this.#url };
   }
-}
-
-function isOutage({ code }: QueueError): boolean {
-  return code === "UNAVAILABLE" || code === "DENIED";
 }
 
 function allOf(batch: readonly SendMessageBatchRequestEntry[], error: QueueError): ReadonlyMap<string, QueueError> {

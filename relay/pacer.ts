@@ -92,6 +92,9 @@ export class Pacer {
   }
 
   async #lease(signal: AbortSignal): Promise<void> {
+    // Whoever was refused again and again knows the rate of long ago.
+    await this.#rate.refresh();
+    if (this.unlimited) return;
     const slotUs = 1_000_000 / this.#rate.ratePerSecond;
     const slots = slotsPerLease(slotUs);
     const grant = await this.#leases.lease(this.#target, { nowUs: this.#clock.nowUs(), slotUs, slots });

@@ -169,17 +169,17 @@ export class DirectoryArchive implements OpenArchive {
   async #place(unfinished: string, path: string): Promise<boolean> {
     const directory = dirname(path);
     for (let tries = 1; ; tries++) {
-      const made = await mkdir(directory, { recursive: true, mode: 0o700 });
+      let made: string | undefined;
       try {
-        await linkOrRename(unfinished, path);
+        // It fails, too, where a directory goes that it has just found or made.
+        made = await mkdir(directory, { recursive: true, mode: 0o700 });
+        if (!(await linkOrRename(unfinished, path))) return false;
       } catch (error) {
-        const { code } = error as NodeJS.ErrnoException;
-        if (code === "EEXIST") return false;
-        if (code !== "ENOENT" || tries === maxTries) throw error;
+        if (!isMissing(error) || tries === maxTries) throw error;
         continue;
       }
-      // Each directory that is new is an entry of the one above it.
-      const highest = made === undefined ? directory : dirname(made);
+      // Each directory that is new is an entry of the one above it; one that failed may have made any of them.
+      const highest = tries > 1 ? this.#root : made === undefined ? directory : dirname(made);
       for (let at = directory; ; at = dirname(at)) {
         await syncDirectory(at);
         if (at === highest || at === dirname(at)) return true;

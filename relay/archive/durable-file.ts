@@ -12,16 +12,18 @@ export async function writeDurably(path: string, bytes: Uint8Array): Promise<voi
   }
 }
 
-/** A link and not a rename: of two processes with other bytes for one name the second is told. */
-export async function linkOrRename(from: string, to: string): Promise<void> {
+/** False where the name is taken. A link and not a rename: of two processes with other bytes for it the second is told. */
+export async function linkOrRename(from: string, to: string): Promise<boolean> {
   try {
     await link(from, to);
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return false;
     // Some file systems have no hard links.
     if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(code)) throw error;
     await rename(from, to);
   }
+  return true;
 }
 
 /** Makes what has been put into a directory durable. */

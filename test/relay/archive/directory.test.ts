@@ -50,6 +50,21 @@ describe("DirectoryArchive", () => {
     expect(await namesOf(archive)).toEqual(kept);
   });
 
+  it("takes what is put into directories that others remove as empty at that moment", async () => {
+    const archive = DirectoryArchive.open(newDirectory());
+    const found: boolean[] = [];
+    const use = async (who: string) => {
+      for (let i = 0; i < 60; i++) {
+        await archive.put(`a/b/${who}-${i}`, Uint8Array.of(1));
+        found.push((await archive.get(`a/b/${who}-${i}`)) !== undefined);
+        await archive.delete([`a/b/${who}-${i}`]);
+      }
+    };
+    await Promise.all(["x", "y", "z"].map(use));
+
+    expect(found).toEqual(Array.from({ length: 180 }, () => true));
+  });
+
   it("shows nothing of what is unfinished, nor of files that are none of its own", async () => {
     const directory = newDirectory();
     const archive = DirectoryArchive.open(directory);

@@ -11,27 +11,33 @@ export interface Part {
   readonly nodeFlags?: readonly string[];
 }
 
-// Who ends earlier could not start: a taken port, a directory that cannot be written.
-const startMs = 2_000;
+interface Patience {
+  /** Who ends earlier could not start: a taken port, a directory that cannot be written. */
+  readonly startMs: number;
+  /** Who has not ended so long after it was told to is killed. */
+  readonly giveUpMs: number;
+}
+
 const restartMs = 1_000;
 // Longer than an agent or a host takes to end in order.
-const defaultGiveUpMs = 30_000;
+const defaultPatience: Patience = { startMs: 2_000, giveUpMs: 30_000 };
 
 /**
  * Runs parts of the program in processes of their own until the signal is raised, and starts again what ends by itself.
- * Resolves with the exit code: the largest of the parts', and 1 where a part could not start. A part that has not ended
- * `giveUpMs` after it was told to is killed.
+ * Resolves with the exit code: the largest of the parts', and 1 where a part could not start.
  */
 export async function supervise(
   parts: readonly Part[],
   log: Logger,
   stop: AbortSignal,
-  giveUpMs = defaultGiveUpMs,
+  { startMs, giveUpMs } = defaultPatience,
 ): Promise<number> {
   const failed = new AbortController();
   const ending = AbortSignal.any([stop, failed.signal]);
   const run = (part: Part) => runOnce(part, log, ending, giveUpMs);
-  const codes = await Promise.all(parts.map((part) => keepRunning(part, log, ending, run, () => failed.abort())));
+  const codes = await Promise.all(
+    parts.map((part) => keepRunning(part, log, ending, run, startMs, () => failed.abort())),
+  );
   return Math.max(...codes);
 }
 
@@ -40,6 +46,7 @@ async function keepRunning(
   log: Logger,
   ending: AbortSignal,
   run: (part: Part) => Promise<number>,
+  startMs: number,
   fail: () => void,
 ): Promise<number> {
   for (let first = true; ; first = false) {

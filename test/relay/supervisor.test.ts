@@ -1,6 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { ChildScript } from "../support/child-script.ts";
 import { temporaryDirectory } from "../support/temporary-directory.ts";
@@ -30,8 +29,6 @@ describe("supervise", () => {
     const rig = new Supervised(["steady", "victim"]);
     await rig.happened("steady started", "victim started");
     const [steady, victim] = [rig.pidOf("steady"), rig.pidOf("victim")];
-    // Who ends within two seconds of its start is taken for one that could not start.
-    await sleep(2_100);
     process.kill(victim, "SIGKILL");
     await until(() => rig.events().filter((event) => event === "victim started").length === 2);
 

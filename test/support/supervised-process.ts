@@ -15,14 +15,14 @@ const [command, journal, ...names] = process.argv.slice(2);
 if (command === "part") {
   const [name] = names;
   const write = (what: string) => appendFileSync(journal, `${name} ${what} ${process.pid}\n`);
+  if (name === "stuck") process.on("SIGTERM", () => {});
+  // Before anybody hears that it has started: a signal would end it.
+  const told = firstSignal();
   write("started");
   if (name === "unable") process.exit(4);
-  if (name === "stuck") {
-    process.on("SIGTERM", () => {});
-    for (;;);
-  }
+  while (name === "stuck");
   const alive = setInterval(() => {}, 1_000);
-  await firstSignal();
+  await told;
   clearInterval(alive);
   write("stopped");
   process.exit(name === "slow" ? 5 : 0);
@@ -30,11 +30,9 @@ if (command === "part") {
   const stop = new AbortController();
   firstSignal().then(() => stop.abort());
   const parts = names.map((name) => ({ name, args: ["part", journal, name] }));
-  process.exitCode = await supervise(
-    parts,
-    createLogger("info"),
-    stop.signal,
-    names.includes("stuck") ? 1_000 : undefined,
-  );
+  // Of an unable one: however slow the machine is. Others are never taken for one.
+  const startMs = names.includes("unable") ? 60_000 : 0;
+  const giveUpMs = names.includes("stuck") ? 1_000 : 30_000;
+  process.exitCode = await supervise(parts, createLogger("info"), stop.signal, { startMs, giveUpMs });
   process.exit();
 }

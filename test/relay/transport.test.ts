@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -435,12 +436,17 @@ async function timesOf(transport: Transport): Promise<AnswerTimes> {
   return outcome.times;
 }
 
-/** A server that waits before the headers, and between headers and body. */
+/** A server that waits before the headers, and from when the client has seen them to the body. */
 async function slowly({ headersMs, bodyMs }: { headersMs: number; bodyMs: number }): Promise<URL> {
+  const seen = Promise.withResolvers<void>();
+  const onHeaders = () => seen.resolve();
+  subscribe("undici:request:headers", onHeaders);
+  onTestFinished(() => void unsubscribe("undici:request:headers", onHeaders));
   return listen((socket) =>
     socket.once("data", async () => {
       await sleep(headersMs);
       socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n");
+      await seen.promise;
       await sleep(bodyMs);
       socket.write("hi");
     }),

@@ -36,7 +36,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     }
   };
 
-  describe(name, { concurrent: true, timeout: 20_000 }, () => {
+  describe(name, { concurrent: true }, () => {
     const { noAstralCharacters } = limits;
 
     it(
@@ -125,14 +125,12 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
       "hides a delivery for its visibility, then hands it out again as the same message",
       on(async ({ queue }) => {
         await queue.send([message()]);
-        const [first] = await receiveAll(queue, 1, { visibilityMs: 2_000 });
         const startMs = performance.now();
+        const [first] = await receiveAll(queue, 1, { visibilityMs: 2_000 });
 
-        const hidden = await receive(queue);
         const [second] = await receiveAll(queue, 1);
 
-        expect(hidden).toEqual([]);
-        expect(performance.now() - startMs).toBeGreaterThan(1_000);
+        expect(performance.now() - startMs).toBeGreaterThan(1_500);
         expect(second.messageId).toBe(first.messageId);
         expect(second.receipt).not.toBe(first.receipt);
         expect(second.receiveCount).toBe(2);
@@ -169,11 +167,12 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
       "hides a delivery for longer when it is extended",
       on(async ({ queue }) => {
         await queue.send([message()]);
-        const [first] = await receiveAll(queue, 1, { visibilityMs: 1_000 });
+        // Long enough to be extended before it ends, also on a machine that stands still for a moment.
+        const [first] = await receiveAll(queue, 1, { visibilityMs: 3_000 });
 
         await queue.extend(first.receipt, 600_000);
 
-        expect(await receive(queue, { waitMs: 2_000 })).toEqual([]);
+        expect(await receive(queue, { waitMs: 4_000 })).toEqual([]);
       }),
     );
 
@@ -183,11 +182,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
         const startMs = performance.now();
         await queue.send([message({ delayMs: 2_000 })]);
 
-        const early = await receive(queue);
-        const late = await receiveAll(queue, 1);
-
-        expect(early).toEqual([]);
-        expect(late).toHaveLength(1);
+        expect(await receiveAll(queue, 1)).toHaveLength(1);
         expect(performance.now() - startMs).toBeGreaterThan(1_500);
       }),
     );
@@ -234,12 +229,12 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
       "ends waiting when a message comes",
       on(async ({ queue }) => {
         const startMs = performance.now();
-        const waiting = receive(queue, { waitMs: 10_000 });
+        const waiting = receive(queue, { waitMs: 40_000 });
 
         await queue.send([message({ body: "new" })]);
 
         expect(bodies(await waiting)).toEqual(["new"]);
-        expect(performance.now() - startMs).toBeLessThan(5_000);
+        expect(performance.now() - startMs).toBeLessThan(20_000);
       }),
     );
 
@@ -248,12 +243,12 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
       on(async ({ queue }) => {
         const abort = new AbortController();
         const startMs = performance.now();
-        const waiting = receive(queue, { waitMs: 10_000, signal: abort.signal });
+        const waiting = receive(queue, { waitMs: 40_000, signal: abort.signal });
 
         abort.abort();
 
         expect(await waiting).toEqual([]);
-        expect(performance.now() - startMs).toBeLessThan(5_000);
+        expect(performance.now() - startMs).toBeLessThan(20_000);
       }),
     );
 
@@ -284,14 +279,14 @@ export function receive(queue: QueueReceiver, overrides: Partial<ReceiveOptions>
   });
 }
 
-/** Receives until so many messages have come, for ten seconds at most: a queue may hand out fewer than it has. */
+/** Receives until so many messages have come, for half a minute at most: a queue may hand out fewer than it has. */
 export async function receiveAll(
   queue: QueueReceiver,
   count: number,
   overrides: Partial<ReceiveOptions> = {},
 ): Promise<readonly Delivery[]> {
   const deliveries: Delivery[] = [];
-  const endMs = performance.now() + 10_000;
+  const endMs = performance.now() + 30_000;
   while (deliveries.length < count && performance.now() < endMs) {
     deliveries.push(
       ...(await receive(queue, { waitMs: 1_000, max: Math.min(10, count - deliveries.length), ...overrides })),

@@ -31,7 +31,8 @@ export function describeArchive(
     }
   };
 
-  describe(name, { timeout: 20_000 }, () => {
+  // Each object is synced to the disk, which may be slow.
+  describe(name, { timeout: 240_000 }, () => {
     it(
       "gives back what was put, every byte of it",
       on(async (archive) => {
@@ -173,7 +174,6 @@ export function describeArchive(
           }
         }
       }),
-      60_000,
     );
 
     it(
@@ -190,7 +190,6 @@ export function describeArchive(
         await archive.delete(names);
         expect(await namesOf(archive)).toEqual([]);
       }),
-      60_000,
     );
 
     it(

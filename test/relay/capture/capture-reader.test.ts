@@ -100,7 +100,7 @@ describe("reading a capture", () => {
       ),
       { numRuns: 150 },
     );
-  }, 60_000);
+  }, 240_000);
 
   it("goes on behind a position also where the objects were merged meanwhile", async () => {
     const { archive } = await manySmall(40);
@@ -164,7 +164,7 @@ describe("reading a capture", () => {
         { numRuns },
       );
     },
-    60_000,
+    240_000,
   );
 
   it("keeps the order of requests of one millisecond in different objects", async () => {

@@ -113,7 +113,8 @@ describe("DynamoDbState: slot leases", () => {
       name: "StateError",
       message: expect.stringMatching(/DynamoDB in us-east-1 does not answer: check the network.*within 300 ms/),
     });
-    expect(performance.now() - startMs).toBeLessThan(2_500);
+    // Other calls are given 15 seconds.
+    expect(performance.now() - startMs).toBeLessThan(10_000);
   });
 });
 

@@ -139,11 +139,12 @@ describe("DynamoDbState: ledger, shared by many", () => {
 describe("DynamoDbState: ledger, what it costs", () => {
   it("writes each pack once for its fan-out and once for each settlement, and the sums a few times for all", async () => {
     const { openThroughProxy } = await startStates();
-    const { state, proxy } = await openThroughProxy({ tallyEveryMs: 50 });
+    const { state, proxy } = await openThroughProxy({ tallyEveryMs: 1_000 });
     const packs = Array.from({ length: 10 }, (_, i) => `p${i}`);
 
     await Promise.all(packs.map((pack) => state.recordFanOut(fannedOut({ pack, requests: 150, targets: twoTargets }))));
     const fanOutWrites = proxy.writes;
+    // Pages are read first: what is announced in the second until the next write of the sums takes part in it.
     await Promise.all(packs.map((pack) => state.settle("a", pack, whole)));
     await Promise.all(packs.map((pack) => state.settle("b", pack, whole)));
     const settleWrites = proxy.writes - fanOutWrites;
@@ -151,7 +152,7 @@ describe("DynamoDbState: ledger, what it costs", () => {
 
     // One for the sums.
     expect(fanOutWrites).toBe(11);
-    // Pages are read first, and the answers do not come at once: a first write of the sums may not know of all.
+    // Answers of a machine that stands still for a moment do not come at once.
     expect(settleWrites).toBeLessThanOrEqual(20 + 4);
     // What is settled already is not written again.
     expect(proxy.writes).toBe(fanOutWrites + settleWrites);

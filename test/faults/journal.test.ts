@@ -53,7 +53,7 @@ describe("while the queue is away", () => {
     await startQueue();
     await startAgent();
     await until(async () => (await stats()).recovered === 20 * packRequests);
-    expect(output.join("")).toContain('"event":"recovered","packs":20,"requests":1000,"damaged":0');
+    await logged(/"event":"recovered","packs":20,"requests":1000,"damaged":0/);
     const summaries = await received();
     expect(summaries.map(({ seq }) => seq).sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
     expect(new Set(summaries.map(({ pack }) => pack)).size).toBe(20);
@@ -95,8 +95,7 @@ describe("a disk that is full", () => {
         writeFileSync(join(journal, "ballast"), Buffer.alloc(900 * 1024));
         await startAgent();
         await mirror(2000 * packRequests, "incompressible");
-        await until(() => output.join("").includes('"event":"journal-down"'));
-        expect(output.join("")).toContain("ENOSPC");
+        await logged(/"event":"journal-down".*ENOSPC/);
         await until(async () => (await stats()).seen === 2000 * packRequests);
         rmSync(join(journal, "ballast"));
         await startQueue();
@@ -120,12 +119,13 @@ describe("an hour's worth of outage", () => {
     const agent = await startAgent();
     await mirror(50 * packRequests);
     const before = rssMb(agent);
-    await mirror(8000 * packRequests, "incompressible");
+    // In parts: what has not come to the disk yet is in memory, and that may be much where the machine is slow.
+    for (let part = 0; part < 16; part++) {
+      await mirror(500 * packRequests, "incompressible");
+      await until(async () => (await stats()).waitingBytes < 10_000_000);
+    }
     await until(async () => (await stats()).seen === 8050 * packRequests);
-    await until(async () => {
-      const { journalBytes, waitingBytes } = await stats();
-      return journalBytes > 20_000_000 && waitingBytes < 10_000_000;
-    });
+    await until(async () => (await stats()).journalBytes > 20_000_000);
     expect((await stats()).dropped).toEqual({});
     // The heaps of both threads grow to their working size; 80 MB of requests are not among it.
     expect(rssMb(agent) - before, "MB more").toBeLessThan(150);
@@ -194,8 +194,15 @@ function randomText(): string {
   return Array.from({ length: 12 }, () => Math.random().toString(36).slice(2)).join("");
 }
 
+/** Over a connection of its own: the agent may close one that has been idle at the very moment that it is used again. */
 async function stats(): Promise<AgentStats> {
-  return (await (await fetch(`http://127.0.0.1:${ports.admin}/stats`)).json()) as AgentStats;
+  const response = await fetch(`http://127.0.0.1:${ports.admin}/stats`, { headers: { connection: "close" } });
+  return (await response.json()) as AgentStats;
+}
+
+/** The log is written behind what it tells. */
+async function logged(line: RegExp): Promise<void> {
+  await until(() => line.test(output.join("")));
 }
 
 /** Waits until so many packs are whole on disk, as the next agent would find them there. */

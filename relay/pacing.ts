@@ -20,6 +20,12 @@ export const maxLateUs = 50_000;
 /** How far the clocks of two workers may differ without one taking the other's leases for nonsense. */
 export const clockToleranceUs = 1_000_000;
 
+/**
+ * How long a request may have waited that takes the leases of others for nonsense. Longer, and they may be those of
+ * meanwhile: it has to be asked again, with the time of then.
+ */
+export const maxRequestAgeMs = clockToleranceUs / 2_000;
+
 /** How long a lease lasts: shorter ones cost a round trip each and lose slots to it. */
 export const leaseUs = 250_000;
 

@@ -1,4 +1,4 @@
-import { clockToleranceUs, horizonUs, type SlotGrant, type SlotRequest } from "../pacing.ts";
+import { clockToleranceUs, horizonUs, maxRequestAgeMs, type SlotGrant, type SlotRequest } from "../pacing.ts";
 import type { Change, Item, StateClient } from "./dynamodb-client.ts";
 import { targetPartition } from "./dynamodb-keys.ts";
 import { type SlotLeases, StateError } from "./port.ts";
@@ -11,15 +11,19 @@ import { type SlotLeases, StateError } from "./port.ts";
 export class DynamoDbLeases implements SlotLeases {
   readonly #client: StateClient;
   readonly #timeoutMs: number;
+  readonly #now: () => number;
   readonly #lastTats = new Map<string, bigint>();
 
-  constructor(client: StateClient, timeoutMs: number) {
+  /** @param now in milliseconds since 1970 */
+  constructor(client: StateClient, timeoutMs: number, now: () => number) {
     this.#client = client;
     this.#timeoutMs = timeoutMs;
+    this.#now = now;
   }
 
   /** Throws `StateError`, soon enough for the slots of whoever asks. */
   async lease(target: string, request: SlotRequest): Promise<SlotGrant> {
+    const askedAtMs = this.#now();
     const step = toStep(request);
     const key = { pk: targetPartition(target), sk: "pace" };
     let tat = this.#lastTats.get(target);
@@ -27,6 +31,10 @@ export class DynamoDbLeases implements SlotLeases {
     for (let tries = 0; tries < triesMost; tries++) {
       // What was remembered may have been overtaken: only what the table has just told refuses a lease.
       if (told && isRefused(tat, step)) return { granted: false, retryAtUs: toUs(tat - step.aheadPs + usPs - 1n) };
+      // The first call of a process, which fetches credentials and connects, may have taken seconds.
+      if (isLost(tat, step) && this.#now() - askedAtMs > maxRequestAgeMs) {
+        return { granted: false, retryAtUs: request.nowUs };
+      }
       const { written, item } = await this.#client.update(key, toChange(tat, step), this.#timeoutMs);
       tat = readTat(item);
       told = true;
@@ -63,9 +71,14 @@ function isRefused(tat: bigint | undefined, { nowPs, aheadPs, lostPs }: Step): t
   return tat !== undefined && tat > nowPs + aheadPs && tat <= lostPs;
 }
 
+function isLost(tat: bigint | undefined, { lostPs }: Step): tat is bigint {
+  return tat !== undefined && tat > lostPs;
+}
+
 /** What fits the time of the next slot. Where it is another one by now, the condition fails. */
-function toChange(tat: bigint | undefined, { nowPs, incPs, aheadPs, lostPs }: Step): Change {
-  if (tat !== undefined && tat > lostPs) {
+function toChange(tat: bigint | undefined, step: Step): Change {
+  const { nowPs, incPs, aheadPs } = step;
+  if (isLost(tat, step)) {
     return {
       update: "SET tat = :new",
       condition: "tat = :seen",

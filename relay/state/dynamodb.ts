@@ -56,7 +56,7 @@ export class DynamoDbState implements State {
     const client = new StateClient({ ...place, callTimeoutMs });
     const pages = new Pages(client, now);
     this.#client = client;
-    this.#leases = new DynamoDbLeases(client, leaseTimeoutMs);
+    this.#leases = new DynamoDbLeases(client, leaseTimeoutMs, now);
     this.#controls = new DynamoDbControls(client);
     this.#figures = new DynamoDbFigures(client);
     this.#jobs = new DynamoDbJobs(client, now);

@@ -1,6 +1,6 @@
 import type { SQLOutputValue } from "node:sqlite";
 import { endedKeptMs, forgottenJobsKey, type Job, jobKey, parseJob } from "../job/job.ts";
-import { grantSlots, type SlotGrant, type SlotRequest } from "../pacing.ts";
+import { grantSlots, maxRequestAgeMs, type SlotGrant, type SlotRequest } from "../pacing.ts";
 import { SqliteFile } from "../sqlite.ts";
 import { parseControl, type TargetControl } from "../target-control.ts";
 import { schema, sql } from "./embedded-sql.ts";
@@ -51,12 +51,16 @@ export class EmbeddedState implements State {
   }
 
   async lease(target: string, request: SlotRequest): Promise<SlotGrant> {
+    const askedAtMs = this.#now();
     return this.#transaction(({ course, steer }) => {
       const last = course.get(target) as unknown as Course | undefined;
       const tatUs = last && nextSlotUs(last);
       const grant = grantSlots(tatUs, request);
       if (!grant.granted) return { granted: false, retryAtUs: grant.retryAtUs };
       const { startUs } = grant;
+      // Another process may have held the file for seconds.
+      const setBack = tatUs !== undefined && startUs < tatUs;
+      if (setBack && this.#now() - askedAtMs > maxRequestAgeMs) return { granted: false, retryAtUs: request.nowUs };
       // Counted from where the course began: sums of rounded distances would run ahead of rates such as 3/s.
       const continues = last !== undefined && startUs === tatUs && request.slotUs === last.slotUs;
       if (continues) steer.run(target, last.anchorUs, last.slotUs, last.slots + request.slots);

@@ -79,6 +79,26 @@ describe("DynamoDbState: slot leases", () => {
     expect(starts).toEqual([nowUs, nowUs + 250_000]);
   });
 
+  it("are refused to whoever asked so long ago that what others have leased meanwhile looks like nonsense", async () => {
+    const { open } = await startStates();
+    const request = { nowUs, slotUs: 1_000, slots: 10 };
+    let nowMs = nowUs / 1_000;
+    let waitMs = 1_100;
+    const state = open({
+      now: () => {
+        nowMs += waitMs;
+        return nowMs;
+      },
+    });
+    await open().lease("a", { nowUs: nowUs + 1_100_000, slotUs: 1_000, slots: 2_100 });
+
+    const waited = await state.lease("a", request);
+    waitMs = 0;
+
+    expect(waited).toEqual({ granted: false, retryAtUs: nowUs });
+    expect(startUs(await state.lease("a", request))).toBe(nowUs);
+  });
+
   it("cost one write where the target is busy, and where it is idle each time", async () => {
     const { openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy();

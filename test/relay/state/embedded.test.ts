@@ -102,6 +102,26 @@ describe("EmbeddedState: slot leases", () => {
   });
 });
 
+describe("EmbeddedState: a lease that waited for the file", () => {
+  it("is refused where it would take what others have leased meanwhile for nonsense", async () => {
+    const nowUs = 1_790_000_000_000_000;
+    const request = { nowUs, slotUs: 1_000, slots: 10 };
+    let nowMs = nowUs / 1_000;
+    let waitMs = 1_100;
+    const state = open(newDirectory(), () => {
+      nowMs += waitMs;
+      return nowMs;
+    });
+    await state.lease("a", { nowUs: nowUs + 1_100_000, slotUs: 1_000, slots: 2_100 });
+
+    const waited = await state.lease("a", request);
+    waitMs = 0;
+
+    expect(waited).toEqual({ granted: false, retryAtUs: nowUs });
+    expect(await state.lease("a", request)).toEqual({ granted: true, startUs: nowUs });
+  });
+});
+
 describe("EmbeddedState: ledger", () => {
   it("keeps everything when the file is opened again", async () => {
     const directory = newDirectory();

@@ -36,13 +36,16 @@ export class FailingSqs {
   private constructor(failure: QueueFailure, port: number) {
     this.#failure = failure;
     this.#port = port;
+    // A connection that is closed for idleness just when it is used again would be a failure of another kind.
+    this.#server.keepAliveTimeout = 0;
     this.url = `http://127.0.0.1:${port}/123456789012/packs`;
   }
 
   async heal(): Promise<void> {
     this.#healed = true;
     if (this.#failure === "refuses connections") await this.#listen();
-    this.#server.closeAllConnections();
+    // Elsewhere it would cut a call that is being answered: one more failure, and of another kind.
+    if (this.#failure === "never answers") this.#server.closeAllConnections();
   }
 
   stop(): void {

@@ -1,8 +1,9 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { createReplay, type ReplayDeps } from "../../functions/replay.ts";
-import { Pacer } from "../../relay/pacer.ts";
+import { type Clock, Pacer } from "../../relay/pacer.ts";
 import { type SlotLeases, StateError } from "../../relay/state/port.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { fixedRate, laneOf } from "../support/lanes.ts";
 import { pack, packIn, packMessage, requests } from "../support/packs.ts";
 import { invoke, ReplayBench } from "../support/replay-bench.ts";
@@ -151,7 +152,8 @@ describe("replay: requests that are not delivered", () => {
 
   it("are dead letters at once where they cannot be sent or must not be repeated", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/slow" ? "hang" : { status: 200 }));
-    const bench = new ReplayBench({ url: shadow.url, timeoutMs: 100, concurrency: 1 });
+    // Long enough for those that are answered, however slow the machine is.
+    const bench = new ReplayBench({ url: shadow.url, timeoutMs: 2_500, concurrency: 1 });
     const paths = ["/0", "http://other/", "/slow", "/3"];
     await bench.send(
       packMessage({ requests: requests(4, { method: "POST" }).map((part, i) => ({ ...part, path: paths[i] })) }),
@@ -347,9 +349,11 @@ describe("replay: a target that is held", () => {
 
   it("opens the breaker when the shadow is gone, and loses nothing when it is back", async () => {
     const shadow = await ShadowServer.start();
-    const bench = new ReplayBench({ url: shadow.url, concurrency: 1, breaker: { failures: 3, probeAfterMs: 100 } });
-    const { port } = shadow;
     await shadow.close();
+    // Not one that the system gives to clients, too: it might not be free any more when the shadow is back.
+    const [port] = await freePorts(1);
+    const url = new URL(`http://127.0.0.1:${port}`);
+    const bench = new ReplayBench({ url, concurrency: 1, breaker: { failures: 3, probeAfterMs: 100 } });
     await bench.send(packMessage({ requests: requests(10) }));
     const replaying = bench.invoke(await bench.receive(), { patient: true });
     await until(() => bench.lane.live.held?.includes("breaker") === true);
@@ -454,10 +458,23 @@ function failingLeases(granted: number): SlotLeases {
   };
 }
 
+/** A clock on which time passes for those alone who wait: nobody ever misses a slot. */
+class SleeperClock implements Clock {
+  #nowUs = 1_000_000;
+
+  nowUs(): number {
+    return this.#nowUs;
+  }
+
+  async sleepUntil(atUs: number): Promise<void> {
+    this.#nowUs = Math.max(this.#nowUs, atUs);
+  }
+}
+
 function appWithLeases(bench: ReplayBench, shadow: ShadowServer, leases: SlotLeases) {
   const config = target({ url: shadow.url, ratePerSecond: 10 });
   return createReplay({
-    lane: laneOf(config, bench.state, new Pacer(config.name, fixedRate(10), leases)),
+    lane: laneOf(config, bench.state, new Pacer(config.name, fixedRate(10), leases, new SleeperClock())),
     queue: bench.queue,
     deadLetters: bench.queue.deadLetters,
     ledger: bench.state,

@@ -207,7 +207,7 @@ describe.each(["tcp", "unix"] as const)("a listener on %s", (kind) => {
       expect(logged.filter(({ level }) => level === "warn")).toMatchObject([
         { event: "session-end", kind: "refused", status: Number(status), reason: last?.items.message },
       ]);
-      expect(listener.connections).toBe(1);
+      await until(() => listener.connections === 1);
     },
   );
 });

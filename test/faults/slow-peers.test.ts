@@ -68,10 +68,7 @@ it("ends silent peers after the HELLO deadline, with one line in the log", async
   const peers = Array.from({ length: 300 }, () => served.connect().read());
   await Promise.all(peers.map(({ closed }) => closed));
 
-  const elapsedMs = elapsedSince(startedAtMs);
-  expect(elapsedMs).toBeGreaterThan(299);
-  // So long is the deadline that nobody has set.
-  expect(elapsedMs).toBeLessThan(5_000);
+  expect(elapsedSince(startedAtMs)).toBeGreaterThan(299);
   expect(served.logged.lines).toMatchObject([{ event: "no-hello", reason: "no HAPROXY-HELLO within 0.3 s" }]);
   await until(() => served.listener.connections === 0 && openFiles() <= filesBefore);
 });

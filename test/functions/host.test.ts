@@ -235,8 +235,9 @@ describe("host: a shadow in trouble", () => {
     const settled = await bench.statsOnceSettled();
 
     expect(open.targets.one.held).toMatch(/^the breaker is open since /);
-    // Those that opened it, those under way by then, and the probes.
-    expect(length).toBeLessThanOrEqual(5 + 4 + 4 + 2);
+    // Those that opened it, those under way by then, and the probes: the last may have been sent meanwhile.
+    const { probes = 0 } = open.targets.one.control.breaker ?? {};
+    expect(length).toBeLessThanOrEqual(5 + 4 + 4 + probes + 1);
     expect(settled.targets.one.held).toBeUndefined();
     expect(settled.targets.one.fates).toMatchObject({ "answered.2xx": 100, deadLettered: 0 });
   });

@@ -8,7 +8,7 @@ import { type RunningHost, startHost } from "../../functions/host.ts";
 import { addsUp, toEquations } from "../../relay/balance.ts";
 import { type Config, loadConfig } from "../../relay/config.ts";
 import { type HostStats, readHostStats } from "../../relay/host-stats.ts";
-import type { OutgoingMessage } from "../../relay/queue/port.ts";
+import type { OpenQueue, OutgoingMessage } from "../../relay/queue/port.ts";
 import { openStores, type Stores } from "../../relay/stores.ts";
 import { LogLines } from "../support/log-lines.ts";
 import { packMessage, requests } from "../support/packs.ts";
@@ -83,12 +83,13 @@ describe("host", () => {
     await bench.host.stop();
     const before = toEquations(undefined, await bench.readStores());
     await bench.withStores(async ({ targets }) => {
-      const queue = targets.get("down")?.queue;
+      const down = targets.get("down") as OpenQueue;
+      // More than one where some of them were tried again by then.
       await until(async () => {
         const signal = new AbortController().signal;
-        const deliveries = (await queue?.receive({ max: 1, waitMs: 0, visibilityMs: 1_000, signal })) ?? [];
-        await queue?.delete(deliveries.map(({ receipt }) => receipt));
-        return deliveries.length > 0;
+        const deliveries = await down.queue.receive({ max: 10, waitMs: 0, visibilityMs: 1_000, signal });
+        await down.queue.delete(deliveries.map(({ receipt }) => receipt));
+        return (await down.figures()).messages === 0;
       });
     });
     const after = toEquations(undefined, await bench.readStores());

@@ -251,10 +251,12 @@ export function haproxyProgram(): string {
 
 /**
  * The example configuration for a machine that may stand still for a moment. HAProxy mirrors nothing where connecting to an
- * agent takes longer than the example allows; what is tested with it is what is mirrored, not the time.
+ * agent or checking it takes longer than the example allows; what is tested with it is what is mirrored, not the time.
  */
 export function toPatient(text: string): string {
-  return text.replace(/timeout hello \S+/, "timeout hello 4s").replace(/timeout connect 200ms/, "timeout connect 5s");
+  return text
+    .replace(/timeout hello \S+/, "timeout hello 4s")
+    .replace(/timeout connect 200ms/, "timeout connect 5s\n    timeout check 5s");
 }
 
 function hasEnded(child: ChildProcess): boolean {

@@ -125,6 +125,7 @@ describe("HAProxy with `ssl verify required`", () => {
     const pair = await startPair(verify(), { tls: { ...tls(), clientCa: authority.file } });
 
     expect(await pair.send()).toEqual({ status: 200, mirrored: false });
+    await until(() => pair.logged.lines.length > 0);
 
     expect(reasons(pair)).toEqual([expect.stringContaining("add crt FILE to the server line in HAProxy")]);
   });
@@ -134,6 +135,7 @@ describe("HAProxy with `ssl verify required`", () => {
     const pair = await startPair(verify(), { tls: { cert: other.cert, key: other.key } });
 
     expect(await pair.send()).toEqual({ status: 200, mirrored: false });
+    await until(() => pair.logged.lines.length > 0);
 
     expect(reasons(pair)).toEqual([expect.stringContaining("check ca-file in the server line of HAProxy")]);
   });
@@ -142,6 +144,7 @@ describe("HAProxy with `ssl verify required`", () => {
     const pair = await startPair(verify(), {});
 
     expect(await pair.send()).toEqual({ status: 200, mirrored: false });
+    await until(() => pair.logged.lines.length > 0);
 
     expect(reasons(pair)).toEqual([expect.stringContaining("remove ssl from the server line in HAProxy")]);
   });
@@ -175,6 +178,7 @@ describe("HAProxy without ssl", () => {
     const pair = await startPair("", { allow });
 
     expect(await pair.send()).toEqual({ status: 200, mirrored: isAllowed });
+    await until(() => isAllowed || pair.logged.lines.length > 0);
 
     expect(pair.logged.events).toEqual(isAllowed ? [] : ["not-allowed"]);
   });

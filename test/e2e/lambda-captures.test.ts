@@ -116,9 +116,9 @@ describe("captures in Lambda", () => {
 
 const target = "url: http://127.0.0.1:9, rate: 1/s";
 
-/** Captured five minutes ago, so that their minute is over. */
+/** Captured five minutes ago, so that their minute, which is one, is over. */
 function packs(count: number) {
-  const capturedAtMs = Date.now() - 300_000;
+  const capturedAtMs = Math.floor(Date.now() / 60_000) * 60_000 - 300_000;
   return Array.from({ length: count }, (_, i) =>
     packMessage({ sequence: i + 1, requests: requests(10, { capturedAtMs: capturedAtMs + i }) }),
   );

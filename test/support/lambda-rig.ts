@@ -145,6 +145,12 @@ export class LambdaRig {
     return (this.#emulator.inspectQueue(queue)?.messages.delayed ?? []).map(({ body }) => JSON.parse(body));
   }
 
+  /** Of those that nobody has received, delayed or not. */
+  waiting(queue: string): readonly { readonly count: number }[] {
+    const { ready = [] } = this.#emulator.inspectQueue(queue)?.messages ?? {};
+    return [...this.delayed(queue), ...ready.map(({ body }) => JSON.parse(body))];
+  }
+
   /** Dead letters of a queue. */
   async deadLetters(queue: string): Promise<readonly { readonly reason?: string; readonly count?: number }[]> {
     const letters = await this.#with(`${queue}-dlq`, (opened) => opened.browse(100));

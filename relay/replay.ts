@@ -57,8 +57,8 @@ export async function replayPack(
   try {
     if (gate) {
       // So packs have their turns in the order of their times, in whatever order the queue hands them out.
-      await replay.awaitFirst(requests[0]);
-      await lane.jobTurns.run(gate.id, signal, send);
+      const wish = { place: pack.sequence, ready: replay.awaitFirst(requests[0]) };
+      await lane.jobTurns.run(gate.id, wish, signal, send);
     } else {
       await takeTurn(lane.turn, signal, send);
     }

@@ -1,4 +1,4 @@
-/** Tests through many processes that take ten seconds to a minute each: `npm run test:long`, and not `npm test`. */
+/** Tests through many processes or connections that take ten seconds to a minute each: `npm run test:long`, and not `npm test`. */
 export const long: readonly string[] = [
   "test/e2e/captures.test.ts",
   "test/e2e/command-line.test.ts",
@@ -12,6 +12,8 @@ export const long: readonly string[] = [
   "test/e2e/package.test.ts",
   "test/e2e/sqs.test.ts",
   "test/e2e/workers.test.ts",
+  "test/faults/crowds.test.ts",
+  "test/faults/journal.test.ts",
   "test/functions/replay-jobs.test.ts",
   "test/infra/deployed.test.ts",
   "test/infra/from-zero.test.ts",

@@ -18,7 +18,10 @@ interface Turn {
 export class NamedTurns {
   readonly #turns = new Map<string, Turn>();
 
-  /** Settles as the task does. Rejects with the signal's reason where that is raised before it is the task's turn. */
+  /**
+   * Settles as the task does. Rejects with the signal's reason where that is raised before it is the task's turn, once it and
+   * the earlier ones that wait are ready.
+   */
   async run<T>(name: string, wish: TurnWish, signal: AbortSignal, task: () => Promise<T>): Promise<T> {
     const turn = this.#turns.get(name) ?? { semaphore: new Semaphore(1), unready: new Set(), users: 0 };
     this.#turns.set(name, turn);
@@ -40,9 +43,12 @@ export class NamedTurns {
 /** Of several that become ready at once, as after a stall, the one with the earliest place goes on first. */
 async function awaitPlace(unready: Set<TurnWish>, wish: TurnWish): Promise<void> {
   unready.add(wish);
-  await wish.ready;
-  for (let next = findEarlier(unready, wish); next; next = findEarlier(unready, wish)) await next.ready;
-  unready.delete(wish);
+  try {
+    await wish.ready;
+    for (let next = findEarlier(unready, wish); next; next = findEarlier(unready, wish)) await next.ready;
+  } finally {
+    unready.delete(wish);
+  }
 }
 
 /** The earliest of those before a wish. */

@@ -92,8 +92,7 @@ export class Pacer {
   }
 
   async #lease(signal: AbortSignal): Promise<void> {
-    // Whoever was refused again and again knows the rate of long ago.
-    await this.#rate.refresh();
+    // The rate may have become so while somebody else leased.
     if (this.unlimited) return;
     const slotUs = 1_000_000 / this.#rate.ratePerSecond;
     const slots = slotsPerLease(slotUs);
@@ -105,6 +104,8 @@ export class Pacer {
     } else {
       // Not all of the workers at the same moment: one of them would get the lease, and each question is billed.
       await this.#sleepUntil(grant.retryAtUs + this.#random() * leaseUs, signal);
+      // Else whoever is refused again and again would lease at the rate of long ago.
+      await this.#rate.refresh();
     }
   }
 

@@ -22,9 +22,9 @@ export const clockToleranceUs = 1_000_000;
 
 /**
  * How long a request may have waited that takes the leases of others for nonsense. Longer, and they may be those of
- * meanwhile: it has to be asked again, with the time of then.
+ * meanwhile: it has to be asked again, with the time of then. Half of the tolerance: the other half is for the clocks.
  */
-export const maxRequestAgeMs = clockToleranceUs / 2_000;
+export const maxRequestAgeMs = clockToleranceUs / 1_000 / 2;
 
 /** How long a lease lasts: shorter ones cost a round trip each and lose slots to it. */
 export const leaseUs = 250_000;

@@ -56,7 +56,7 @@ export async function replayPack(
   };
   try {
     if (gate) {
-      // So packs have their turns in the order of their times, in whatever order the queue hands them out.
+      // So packs that wait at the same time have their turns in the order of their times.
       const wish = { place: pack.sequence, ready: replay.awaitFirst(requests[0]) };
       await lane.jobTurns.run(gate.id, wish, signal, send);
     } else {

@@ -1,4 +1,4 @@
-/** Tests through many processes or connections that take ten seconds to a minute each: `npm run test:long`, and not `npm test`. */
+/** Tests that take ten seconds to a minute each: `npm run test:long`, and not `npm test`. */
 export const long: readonly string[] = [
   "test/e2e/captures.test.ts",
   "test/e2e/command-line.test.ts",

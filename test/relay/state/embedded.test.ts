@@ -206,7 +206,8 @@ describe("EmbeddedState: ledger", () => {
     }
 
     // The fastest of many: a busy machine slows down the others.
-    expect(Math.min(...tookMs)).toBeLessThan(1);
+    // The last ones, which find a full table.
+    expect(Math.min(...tookMs.slice(-50))).toBeLessThan(1);
   });
 });
 

@@ -1,5 +1,5 @@
 import type { Duplex } from "node:stream";
-import { DecodeError } from "../relay/decode-error.ts";
+import { DecodeError } from "../relay/pack/decode-error.ts";
 import { FrameTrace } from "./frame-trace.ts";
 import type { PeerLog } from "./peer-log.ts";
 import { type NotifyVisitor, Session, type SessionEnd } from "./spop/session.ts";

@@ -1,6 +1,6 @@
 import type { Writable } from "node:stream";
-import { DecodeError } from "../relay/decode-error.ts";
-import { decodePack } from "../relay/pack.ts";
+import { DecodeError } from "../relay/pack/decode-error.ts";
+import { decodePack } from "../relay/pack/pack.ts";
 import { formatRequest } from "../relay/request-text.ts";
 import type { AgentLedger } from "./ledger.ts";
 import type { ClosedPack } from "./packer.ts";

@@ -1,7 +1,7 @@
-import { ByteReader } from "../relay/byte-reader.ts";
-import { DecodeError } from "../relay/decode-error.ts";
-import { copySpan, emptySpan, type Span } from "../relay/span.ts";
-import { maxVarintBytes, writeVarint } from "../relay/varint.ts";
+import { ByteReader } from "../relay/pack/byte-reader.ts";
+import { DecodeError } from "../relay/pack/decode-error.ts";
+import { copySpan, emptySpan, type Span } from "../relay/pack/span.ts";
+import { maxVarintBytes, writeVarint } from "../relay/pack/varint.ts";
 
 const loopHeader = "x-mirror-id";
 const contentLengthHeader = "content-length";

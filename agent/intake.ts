@@ -1,10 +1,10 @@
-import { ByteReader } from "../relay/byte-reader.ts";
-import type { BodyState } from "../relay/captured-request.ts";
-import { DecodeError } from "../relay/decode-error.ts";
-import { decodeHeaderBlock } from "../relay/header-block.ts";
-import type { RequestDraft } from "../relay/pack-writer.ts";
+import { ByteReader } from "../relay/pack/byte-reader.ts";
+import type { BodyState } from "../relay/pack/captured-request.ts";
+import { DecodeError } from "../relay/pack/decode-error.ts";
+import { decodeHeaderBlock } from "../relay/pack/header-block.ts";
+import { clearSpan, copySpan, emptySpan, isEmpty, type Span, spanText } from "../relay/pack/span.ts";
+import type { RequestDraft } from "../relay/pack/writer.ts";
 import { isSampled, type Sample } from "../relay/sample.ts";
-import { clearSpan, copySpan, emptySpan, isEmpty, type Span, spanText } from "../relay/span.ts";
 import { matches, type When } from "../relay/when.ts";
 import { ArgumentNames, type ArgumentRole } from "./arguments.ts";
 import { HeaderScan } from "./header-scan.ts";

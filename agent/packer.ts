@@ -1,5 +1,5 @@
-import type { PackSummary } from "../relay/pack-summary.ts";
-import { draftBytes, PackWriter, type RequestDraft } from "../relay/pack-writer.ts";
+import type { PackSummary } from "../relay/pack/summary.ts";
+import { draftBytes, PackWriter, type RequestDraft } from "../relay/pack/writer.ts";
 import { type AgentLedger, addTo } from "./ledger.ts";
 
 /** A pack that takes no more requests. `content` is a view into a buffer that nobody else uses. */

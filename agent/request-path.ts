@@ -1,4 +1,4 @@
-import { clearSpan, copySpan, emptySpan, isEmpty, type Span } from "../relay/span.ts";
+import { clearSpan, copySpan, emptySpan, isEmpty, type Span } from "../relay/pack/span.ts";
 
 const slash = 0x2f;
 const colon = 0x3a;

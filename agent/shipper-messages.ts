@@ -1,4 +1,4 @@
-import type { PackSummary } from "../relay/pack-summary.ts";
+import type { PackSummary } from "../relay/pack/summary.ts";
 import type { IngressPlace } from "../relay/queue/ingress.ts";
 import type { QueueErrorCode } from "../relay/queue/port.ts";
 import type { DropReason } from "./ledger.ts";

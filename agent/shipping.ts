@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { sealPack } from "../relay/pack-envelope.ts";
+import { sealPack } from "../relay/pack/envelope.ts";
 import { type OutgoingMessage, QueueError, type QueueSender } from "../relay/queue/port.ts";
 import type { Ticket } from "./journal.ts";
 import { JournalKeeper } from "./journal-keeper.ts";

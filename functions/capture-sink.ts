@@ -4,7 +4,7 @@ import { type CapturedShare, writeCapture } from "../relay/capture/capture-write
 import { maxCaptureMs } from "../relay/capture/object-name.ts";
 import type { CaptureConfig } from "../relay/config.ts";
 import { type Logger, Throttle } from "../relay/log.ts";
-import type { Pack } from "../relay/pack.ts";
+import type { Pack } from "../relay/pack/pack.ts";
 import { shareOf } from "../relay/share.ts";
 import type { Fate, Settlement } from "../relay/state/port.ts";
 import type { Stores } from "../relay/stores.ts";

@@ -1,10 +1,10 @@
 import type { Hono } from "hono";
-import { DecodeError } from "../relay/decode-error.ts";
 import type { FigureBook } from "../relay/figure-book.ts";
 import type { LiveTarget } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
 import { forwardMessage, poisonMessage, readMessage, shareMessage } from "../relay/message.ts";
-import type { Pack } from "../relay/pack.ts";
+import { DecodeError } from "../relay/pack/decode-error.ts";
+import type { Pack } from "../relay/pack/pack.ts";
 import type { Delivery, OutgoingMessage, QueueSender } from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
 import { type Share, shareOf } from "../relay/share.ts";

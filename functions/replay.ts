@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Hono } from "hono";
-import { DecodeError } from "../relay/decode-error.ts";
 import { jobKey } from "../relay/job/job.ts";
 import { JobGate } from "../relay/job/job-gate.ts";
 import { JobWatch } from "../relay/job/job-watch.ts";
@@ -8,7 +7,8 @@ import { KeyTurns } from "../relay/key-turns.ts";
 import type { Lane } from "../relay/lane.ts";
 import type { Logger } from "../relay/log.ts";
 import { type MessagePack, poisonMessage, readMessage, shareMessage } from "../relay/message.ts";
-import type { PackedRequest } from "../relay/pack.ts";
+import { DecodeError } from "../relay/pack/decode-error.ts";
+import type { PackedRequest } from "../relay/pack/pack.ts";
 import type { Delivery, QueueSender } from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
 import { type ReplayResult, replayPack } from "../relay/replay.ts";

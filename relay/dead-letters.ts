@@ -1,8 +1,8 @@
 import type { DeadLetterSummary } from "./control-answers.ts";
-import { DecodeError } from "./decode-error.ts";
 import { jobKey } from "./job/job.ts";
 import { type MessagePack, readMessage, shareMessage } from "./message.ts";
-import { parseSummary } from "./pack-summary.ts";
+import { DecodeError } from "./pack/decode-error.ts";
+import { parseSummary } from "./pack/summary.ts";
 import { type DeadLetter, type Delivery, QueueError, type QueueReceiver, type QueueSender } from "./queue/port.ts";
 import { printable } from "./request-text.ts";
 import type { Ledger } from "./state/port.ts";

@@ -1,8 +1,8 @@
-import { DecodeError } from "./decode-error.ts";
 import type { JobMark } from "./job/job-mark.ts";
-import { decodePack, encodeShare, type Pack, type PackedRequest } from "./pack.ts";
-import { openPack, sealPack } from "./pack-envelope.ts";
-import { type PackSummary, parseSummary } from "./pack-summary.ts";
+import { DecodeError } from "./pack/decode-error.ts";
+import { openPack, sealPack } from "./pack/envelope.ts";
+import { decodePack, encodeShare, type Pack, type PackedRequest } from "./pack/pack.ts";
+import { type PackSummary, parseSummary } from "./pack/summary.ts";
 import type { Delivery, OutgoingMessage } from "./queue/port.ts";
 
 const maxReasonChars = 500;

@@ -6,7 +6,7 @@ import { resizeLane } from "./lane.ts";
 import type { Admission } from "./live-target.ts";
 import { isBodyIncomplete, type OutboundRequest, prepareOutbound } from "./outbound.ts";
 import { answeredFate, isIdempotent, mayHaveActed, type Outcome } from "./outcome.ts";
-import type { Pack, PackedRequest } from "./pack.ts";
+import type { Pack, PackedRequest } from "./pack/pack.ts";
 import type { ReplayOptions, ReplayResult } from "./replay.ts";
 import { keyOf, type RequestKey } from "./request-key.ts";
 

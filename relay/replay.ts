@@ -1,6 +1,6 @@
 import type { JobGate } from "./job/job-gate.ts";
 import type { Lane } from "./lane.ts";
-import type { Pack, PackedRequest } from "./pack.ts";
+import type { Pack, PackedRequest } from "./pack/pack.ts";
 import { PackReplay } from "./pack-replay.ts";
 import type { Semaphore } from "./semaphore.ts";
 import type { Fate } from "./state/port.ts";

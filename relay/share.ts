@@ -1,5 +1,5 @@
 import type { TargetConfig } from "./config.ts";
-import type { Pack, PackedRequest } from "./pack.ts";
+import type { Pack, PackedRequest } from "./pack/pack.ts";
 import { isSampled } from "./sample.ts";
 import type { Fate, Settlement } from "./state/port.ts";
 import { matches } from "./when.ts";

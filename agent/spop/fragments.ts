@@ -1,4 +1,4 @@
-import type { ByteReader } from "../../relay/byte-reader.ts";
+import type { ByteReader } from "../../relay/pack/byte-reader.ts";
 
 interface Parts {
   readonly buffers: Buffer[];

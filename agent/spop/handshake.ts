@@ -1,4 +1,4 @@
-import type { ByteReader } from "../../relay/byte-reader.ts";
+import type { ByteReader } from "../../relay/pack/byte-reader.ts";
 import { statusCode } from "./frame.ts";
 import { type DecodedValue, decodeTypedData } from "./typed-data.ts";
 

@@ -1,4 +1,4 @@
-import type { ByteReader } from "../../relay/byte-reader.ts";
+import type { ByteReader } from "../../relay/pack/byte-reader.ts";
 import { readTypedData, type TypedValue } from "./typed-data.ts";
 
 /** Is told what a NOTIFY holds, in order. Offsets count in the reader's bytes. */

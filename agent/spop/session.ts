@@ -1,5 +1,5 @@
-import { ByteReader } from "../../relay/byte-reader.ts";
-import { DecodeError } from "../../relay/decode-error.ts";
+import { ByteReader } from "../../relay/pack/byte-reader.ts";
+import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { Fragments } from "./fragments.ts";
 import {
   ackBytes,

@@ -1,6 +1,6 @@
-import type { ByteReader } from "../../relay/byte-reader.ts";
-import { DecodeError } from "../../relay/decode-error.ts";
-import { writeVarint } from "../../relay/varint.ts";
+import type { ByteReader } from "../../relay/pack/byte-reader.ts";
+import { DecodeError } from "../../relay/pack/decode-error.ts";
+import { writeVarint } from "../../relay/pack/varint.ts";
 
 /** SPOE.txt 3.1: the low nibble of the first byte is the type, the high nibble holds flags. */
 export const dataType = {

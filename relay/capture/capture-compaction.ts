@@ -1,5 +1,5 @@
 import { type Archive, ArchiveError } from "../archive/port.ts";
-import { DecodeError } from "../decode-error.ts";
+import { DecodeError } from "../pack/decode-error.ts";
 import { type CaptureRange, listCapture } from "./capture-index.ts";
 import { decodeStoredPack, maxObjectSpanMs, type StoredPack, storedBytes } from "./capture-object.ts";
 import type { SkippedPart } from "./capture-reader.ts";

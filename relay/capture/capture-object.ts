@@ -1,8 +1,8 @@
-import { ByteReader } from "../byte-reader.ts";
-import { DecodeError } from "../decode-error.ts";
-import { decodePack, maxPackRequests, type Pack, type PackedRequest } from "../pack.ts";
-import { maxPackContentBytes, openPack, sealPack } from "../pack-envelope.ts";
-import { maxVarintBytes, varintBytes, writeVarint } from "../varint.ts";
+import { ByteReader } from "../pack/byte-reader.ts";
+import { DecodeError } from "../pack/decode-error.ts";
+import { maxPackContentBytes, openPack, sealPack } from "../pack/envelope.ts";
+import { decodePack, maxPackRequests, type Pack, type PackedRequest } from "../pack/pack.ts";
+import { maxVarintBytes, varintBytes, writeVarint } from "../pack/varint.ts";
 
 /** A pack, or a share of one, in an object of a capture; its requests keep the pack's id and their indexes. */
 export interface StoredPack {

@@ -1,6 +1,6 @@
 import { type Archive, ArchiveError } from "../archive/port.ts";
-import { DecodeError } from "../decode-error.ts";
-import type { Pack, PackedRequest } from "../pack.ts";
+import { DecodeError } from "../pack/decode-error.ts";
+import type { Pack, PackedRequest } from "../pack/pack.ts";
 import { type CaptureRange, listCapture } from "./capture-index.ts";
 import { decodeStoredPack, type StoredPack } from "./capture-object.ts";
 import { type CapturePosition, comparePositions, startOf } from "./capture-position.ts";

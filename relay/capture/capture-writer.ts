@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { type Archive, ArchiveError } from "../archive/port.ts";
-import { encodeShare, type Pack, type PackedRequest } from "../pack.ts";
+import { encodeShare, type Pack, type PackedRequest } from "../pack/pack.ts";
 import {
   maxObjectSpanMs,
   maxStoredContentBytes,

@@ -1,4 +1,4 @@
-import { encodeShare, type Pack, type PackedRequest } from "../pack.ts";
+import { encodeShare, type Pack, type PackedRequest } from "../pack/pack.ts";
 import { type StoredPack, toStoredPack } from "./capture-object.ts";
 
 /** A pack in an object, and the same decoded. */

@@ -1,5 +1,5 @@
 import type { ArchiveEntry } from "../archive/port.ts";
-import { DecodeError } from "../decode-error.ts";
+import { DecodeError } from "../pack/decode-error.ts";
 import { maxObjectSpanMs, openCaptureObject, type StoredPack } from "./capture-object.ts";
 
 /** What the name and the size of an object tell. */

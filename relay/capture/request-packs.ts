@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
-import type { CapturedRequest } from "../captured-request.ts";
-import { DecodeError } from "../decode-error.ts";
-import { encodeHeaderBlock } from "../header-block.ts";
-import { decodePack, type Pack } from "../pack.ts";
-import { draftBytes, PackWriter, type RequestDraft } from "../pack-writer.ts";
-import { emptySpan, type Span } from "../span.ts";
+import type { CapturedRequest } from "../pack/captured-request.ts";
+import { DecodeError } from "../pack/decode-error.ts";
+import { encodeHeaderBlock } from "../pack/header-block.ts";
+import { decodePack, type Pack } from "../pack/pack.ts";
+import { emptySpan, type Span } from "../pack/span.ts";
+import { draftBytes, PackWriter, type RequestDraft } from "../pack/writer.ts";
 import { maxObjectSpanMs } from "./capture-object.ts";
 
 export interface PackNumbering {

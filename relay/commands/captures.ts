@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { type Archive, ArchiveError } from "../archive/port.ts";
 import { type CaptureRange, type CaptureTotals, listCapture, sumCapture } from "../capture/capture-index.ts";
 import { type CaptureConfig, loadConfig } from "../config.ts";
-import { type LineOptions, toHttpText, toJsonLine } from "../request-line.ts";
+import { type LineOptions, toHttpText, toJsonLine } from "../pack/request-line.ts";
 import {
   openToRead,
   type RangeFlags,

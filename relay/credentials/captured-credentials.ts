@@ -1,5 +1,5 @@
-import { type CapturedRequest, headerOf } from "../captured-request.ts";
 import type { TargetConfig } from "../config.ts";
+import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
 
 const credentialHeaders = ["authorization", "cookie"] as const;
 

@@ -1,4 +1,4 @@
-import type { CapturedRequest } from "../captured-request.ts";
+import type { CapturedRequest } from "../pack/captured-request.ts";
 import { writeCurl } from "./curl-writer.ts";
 import type { ExportFormat, ExportOptions } from "./exported.ts";
 import { writeGoreplay } from "./goreplay-writer.ts";

@@ -1,4 +1,4 @@
-import type { CapturedRequest } from "../captured-request.ts";
+import type { CapturedRequest } from "../pack/captured-request.ts";
 import { isSecret } from "../request-text.ts";
 
 export type ExportFormat = "goreplay" | "har" | "k6" | "curl";

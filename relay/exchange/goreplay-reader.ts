@@ -1,4 +1,4 @@
-import type { PrimaryOutcome } from "../captured-request.ts";
+import type { PrimaryOutcome } from "../pack/captured-request.ts";
 import type { ByteStream } from "./byte-stream.ts";
 import { parseHttpText } from "./http-text.ts";
 import { maxCapturedAtMs, type Parsed, type ReadItem, type ReadRequest } from "./imported.ts";

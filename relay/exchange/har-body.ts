@@ -1,4 +1,4 @@
-import { type BodyState, type CapturedRequest, headerOf } from "../captured-request.ts";
+import { type BodyState, type CapturedRequest, headerOf } from "../pack/captured-request.ts";
 import { asObject, countOf, type JsonObject, objectsOf, textOf } from "./json-object.ts";
 import { isByteString } from "./text-bytes.ts";
 

@@ -1,4 +1,4 @@
-import { headerOf, type PrimaryOutcome } from "../captured-request.ts";
+import { headerOf, type PrimaryOutcome } from "../pack/captured-request.ts";
 import type { ByteStream } from "./byte-stream.ts";
 import { readPostData } from "./har-body.ts";
 import { findTextFlaw } from "./http-text.ts";

@@ -1,4 +1,4 @@
-import { type CapturedRequest, headerOf } from "../captured-request.ts";
+import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
 import { credentialsNote, type ExportOptions, toExported } from "./exported.ts";
 import { toPostData } from "./har-body.ts";
 import { harExtension } from "./har-reader.ts";

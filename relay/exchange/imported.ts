@@ -1,4 +1,4 @@
-import type { CapturedRequest } from "../captured-request.ts";
+import type { CapturedRequest } from "../pack/captured-request.ts";
 
 /** The formats of others that can be read. `nginx` stands for its `combined` and `main` logs, which Apache writes, too. */
 export type ImportFormat = "goreplay" | "har" | "nginx" | "haproxy";

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "../pacer.ts";
-import type { PackedRequest } from "../pack.ts";
+import type { PackedRequest } from "../pack/pack.ts";
 import type { Job } from "./job.ts";
 import { dueAtMs, patientPauseMs, pausedDelayMs } from "./job-clock.ts";
 import { type JobMark, offsetOf } from "./job-mark.ts";

@@ -1,4 +1,4 @@
-import type { PackedRequest } from "../pack.ts";
+import type { PackedRequest } from "../pack/pack.ts";
 import type { Pace } from "./job.ts";
 
 /** What a message of a job carries, so that whoever sends its requests can tell when they are due. */

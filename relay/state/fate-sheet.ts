@@ -1,4 +1,4 @@
-import { maxPackRequests } from "../pack.ts";
+import { maxPackRequests } from "../pack/pack.ts";
 import type { Fate, Settlement } from "./port.ts";
 
 /**

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HeaderScan } from "../../agent/header-scan.ts";
-import { DecodeError } from "../../relay/decode-error.ts";
-import { decodeHeaderBlock } from "../../relay/header-block.ts";
+import { DecodeError } from "../../relay/pack/decode-error.ts";
+import { decodeHeaderBlock } from "../../relay/pack/header-block.ts";
 import { goldenFiles } from "../support/golden-frames.ts";
 import { headersBinary, headersText, plain } from "../support/spop-frames.ts";
 import { visitArguments } from "../support/visited-arguments.ts";

@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { Listener, type ListenerOptions } from "../../agent/listener.ts";
 import { visitMessages } from "../../agent/spop/notify.ts";
-import { ByteReader } from "../../relay/byte-reader.ts";
 import type { ListenAddress } from "../../relay/config-forms.ts";
 import { createLogger } from "../../relay/log.ts";
+import { ByteReader } from "../../relay/pack/byte-reader.ts";
 import {
   type AgentFrame,
   bin,

@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createLedger } from "../../agent/ledger.ts";
 import { type ClosedPack, Packer, type PackerOptions, packBufferBytes } from "../../agent/packer.ts";
-import { DecodeError } from "../../relay/decode-error.ts";
-import { decodePack, type Pack } from "../../relay/pack.ts";
-import { parseSummary } from "../../relay/pack-summary.ts";
+import { DecodeError } from "../../relay/pack/decode-error.ts";
+import { decodePack, type Pack } from "../../relay/pack/pack.ts";
+import { parseSummary } from "../../relay/pack/summary.ts";
 import { comparable, expectedRequest, requestDraft } from "../support/captured-requests.ts";
 
 interface TestPacker {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RequestPath } from "../../agent/request-path.ts";
-import { emptySpan, type Span, spanText } from "../../relay/span.ts";
+import { emptySpan, type Span, spanText } from "../../relay/pack/span.ts";
 
 interface Parts {
   readonly path?: string;

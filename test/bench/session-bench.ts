@@ -1,7 +1,7 @@
 import { createLedger } from "../../agent/ledger.ts";
 import { Packer } from "../../agent/packer.ts";
 import { Session } from "../../agent/spop/session.ts";
-import { sealPack } from "../../relay/pack-envelope.ts";
+import { sealPack } from "../../relay/pack/envelope.ts";
 import { hello } from "../support/spop-frames.ts";
 import { takeEverything } from "./plain-intake.ts";
 import type { Row } from "./table.ts";

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { createLedger } from "../../agent/ledger.ts";
 import { Packer } from "../../agent/packer.ts";
-import { sealPack } from "../../relay/pack-envelope.ts";
+import { sealPack } from "../../relay/pack/envelope.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import { messageList } from "../support/spop-frames.ts";
 import type { Traffic } from "../support/traffic.ts";

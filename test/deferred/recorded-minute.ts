@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Pool } from "undici";
-import type { CapturedRequest } from "../../relay/captured-request.ts";
 import { loadConfig } from "../../relay/config.ts";
 import type { Received } from "../../relay/demo/json-server.ts";
 import { type JobProgress, readProgress } from "../../relay/job/job-progress.ts";
+import type { CapturedRequest } from "../../relay/pack/captured-request.ts";
 import { openStores, type Stores } from "../../relay/stores.ts";
 import { type CommandResult, spoaRelay } from "../support/command-line.ts";
 import { Rig } from "../support/rig.ts";

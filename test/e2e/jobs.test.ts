@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { describe, expect, it, onTestFinished } from "vitest";
-import type { CapturedRequest } from "../../relay/captured-request.ts";
+import type { CapturedRequest } from "../../relay/pack/captured-request.ts";
 import { burstyRequests } from "../support/bursty-requests.ts";
 import { CaptureStage } from "../support/capture-stage.ts";
 import { type ReceivedRequest, ShadowServer } from "../support/shadow-server.ts";

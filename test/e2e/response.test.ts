@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "undici";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { addsUp } from "../../relay/balance.ts";
-import type { CapturedRequest } from "../../relay/captured-request.ts";
+import type { CapturedRequest } from "../../relay/pack/captured-request.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { ingressQueue } from "../../relay/queue/names.ts";
 import { haproxyModes } from "../support/haproxy-modes.ts";

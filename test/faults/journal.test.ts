@@ -8,7 +8,7 @@ import { type FauxqsServer, startFauxqs } from "fauxqs";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Journal } from "../../agent/journal.ts";
 import type { AgentStats } from "../../relay/agent-stats.ts";
-import { parseSummary } from "../../relay/pack-summary.ts";
+import { parseSummary } from "../../relay/pack/summary.ts";
 import { SqsQueue } from "../../relay/queue/sqs.ts";
 import { agentNodeFlags } from "../../relay/service.ts";
 import { freePorts } from "../support/free-ports.ts";

@@ -12,7 +12,7 @@ import { cancelJob, pauseJob, resumeJob } from "../../relay/job/job-control.ts";
 import { offsetOf } from "../../relay/job/job-mark.ts";
 import { LiveTarget } from "../../relay/live-target.ts";
 import { type MessagePack, readMessage } from "../../relay/message.ts";
-import { parseSummary } from "../../relay/pack-summary.ts";
+import { parseSummary } from "../../relay/pack/summary.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { QueueError } from "../../relay/queue/port.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { DecodeError } from "../../relay/decode-error.ts";
 import { forwardMessage, poisonMessage, readMessage, shareMessage } from "../../relay/message.ts";
+import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { delivery, pack, packIn, packMessage, requests } from "../support/packs.ts";
 
 describe("readMessage", () => {

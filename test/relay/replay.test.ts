@@ -3,7 +3,7 @@ import type { TargetConfig } from "../../relay/config.ts";
 import type { Lane } from "../../relay/lane.ts";
 import { LiveTarget } from "../../relay/live-target.ts";
 import { Pacer } from "../../relay/pacer.ts";
-import type { Pack } from "../../relay/pack.ts";
+import type { Pack } from "../../relay/pack/pack.ts";
 import { type ReplayResult, replayPack } from "../../relay/replay.ts";
 import { type SlotLeases, StateError } from "../../relay/state/port.ts";
 import { openBreaker } from "../../relay/target-control.ts";

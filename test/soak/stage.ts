@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { AgentStats } from "../../relay/agent-stats.ts";
 import type { HostStats } from "../../relay/host-stats.ts";
-import { parseSummary } from "../../relay/pack-summary.ts";
+import { parseSummary } from "../../relay/pack/summary.ts";
 import { openSqsQueue } from "../../relay/queue/sqs.ts";
 import { agentNodeFlags } from "../../relay/service.ts";
 import type { AwsEmulator } from "../support/aws-emulator.ts";
@@ -44,7 +44,7 @@ export class Stage {
     const [agent, agentAdmin, ...hostAdmins] = await freePorts(2 + hosts);
     const queues = ["ingress", ...targets.map((name) => `ingress-${name}`)];
     const emulator = new ChildScript("./aws-emulator.ts", queues);
-    const startShadow = () => new ChildScript("../soak/moody-shadow.ts", [String(requests)]);
+    const startShadow = () => new ChildScript("./moody-shadow.ts", [String(requests)]);
     const shadows = { steady: startShadow(), moody: startShadow() };
     await Promise.all([emulator, ...Object.values(shadows)].map((script) => script.printed(1)));
     const stage = new Stage({ agent, agentAdmin, hostAdmins }, emulator, shadows);

@@ -1,4 +1,4 @@
-import type { CapturedRequest } from "../../relay/captured-request.ts";
+import type { CapturedRequest } from "../../relay/pack/captured-request.ts";
 
 const roundMs = 1_000;
 // Of the requests of a round: how many come in its first tenth.

@@ -1,6 +1,6 @@
-import type { BodyState, CapturedRequest, PrimaryOutcome } from "../../relay/captured-request.ts";
-import { PackWriter, type RequestDraft } from "../../relay/pack-writer.ts";
-import type { Span } from "../../relay/span.ts";
+import type { BodyState, CapturedRequest, PrimaryOutcome } from "../../relay/pack/captured-request.ts";
+import type { Span } from "../../relay/pack/span.ts";
+import { PackWriter, type RequestDraft } from "../../relay/pack/writer.ts";
 import { plain } from "./spop-frames.ts";
 
 /** What a draft is made of; strings have one byte a character. */

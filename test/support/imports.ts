@@ -1,6 +1,6 @@
-import type { CapturedRequest } from "../../relay/captured-request.ts";
 import { importRequests } from "../../relay/exchange/import.ts";
 import type { ImportFormat, ImportOptions } from "../../relay/exchange/imported.ts";
+import type { CapturedRequest } from "../../relay/pack/captured-request.ts";
 import { collect, inChunks } from "./byte-chunks.ts";
 
 export interface ImportRun {

@@ -1,6 +1,6 @@
 import { visitMessages } from "../../agent/spop/notify.ts";
 import { type DecodedValue, decodeTypedData } from "../../agent/spop/typed-data.ts";
-import { ByteReader } from "../../relay/byte-reader.ts";
+import { ByteReader } from "../../relay/pack/byte-reader.ts";
 
 interface VisitedArgument {
   readonly name: string;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { decodeHaproxyDisconnect, decodeHaproxyHello, type HaproxyHello } from "../../../agent/spop/handshake.ts";
-import { ByteReader } from "../../../relay/byte-reader.ts";
+import { ByteReader } from "../../../relay/pack/byte-reader.ts";
 import { goldenFiles } from "../../support/golden-frames.ts";
 import {
   bool,

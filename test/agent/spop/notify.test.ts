@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { visitMessages } from "../../../agent/spop/notify.ts";
 import { decodeTypedData, type TypedValue } from "../../../agent/spop/typed-data.ts";
-import { ByteReader } from "../../../relay/byte-reader.ts";
-import { DecodeError } from "../../../relay/decode-error.ts";
+import { ByteReader } from "../../../relay/pack/byte-reader.ts";
+import { DecodeError } from "../../../relay/pack/decode-error.ts";
 import { bin, bool, int64, ipv4, type Message, messageList, nul, str, type Typed } from "../../support/spop-frames.ts";
 
 interface Visited {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Session } from "../../../agent/spop/session.ts";
-import { DecodeError } from "../../../relay/decode-error.ts";
+import { DecodeError } from "../../../relay/pack/decode-error.ts";
 import { allGoldenFiles } from "../../support/golden-frames.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { cutAt, openSession, runChunks, type SessionRun } from "../../support/session-run.ts";

@@ -8,8 +8,8 @@ import {
   storedBytes,
 } from "../../../relay/capture/capture-object.ts";
 import { maxCaptureMs, parseObjectName, toObjectName } from "../../../relay/capture/object-name.ts";
-import { DecodeError } from "../../../relay/decode-error.ts";
-import { maxPackContentBytes, openPack, sealPack } from "../../../relay/pack-envelope.ts";
+import { DecodeError } from "../../../relay/pack/decode-error.ts";
+import { maxPackContentBytes, openPack, sealPack } from "../../../relay/pack/envelope.ts";
 
 const hash = "0123456789abcdef0123456789abcdef";
 const packs: fc.Arbitrary<StoredPack[]> = fc.array(

@@ -14,7 +14,7 @@ import {
 } from "../../../relay/capture/capture-reader.ts";
 import { putCaptureObject, writeCapture } from "../../../relay/capture/capture-writer.ts";
 import { toObjectName } from "../../../relay/capture/object-name.ts";
-import { encodeShare, type Pack } from "../../../relay/pack.ts";
+import { encodeShare, type Pack } from "../../../relay/pack/pack.ts";
 import { MemoryArchive, namesOf } from "../../contract/archive-contract.ts";
 import { pack } from "../../support/packs.ts";
 import { temporaryDirectory } from "../../support/temporary-directory.ts";

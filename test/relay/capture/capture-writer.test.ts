@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { openCaptureObject, type StoredPack } from "../../../relay/capture/capture-object.ts";
 import { writeCapture } from "../../../relay/capture/capture-writer.ts";
 import { type CaptureObject, maxCaptureMs } from "../../../relay/capture/object-name.ts";
-import { decodePack, encodeShare, type Pack } from "../../../relay/pack.ts";
+import { decodePack, encodeShare, type Pack } from "../../../relay/pack/pack.ts";
 import { MemoryArchive, namesOf } from "../../contract/archive-contract.ts";
 import { pack } from "../../support/packs.ts";
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { toPacks } from "../../../relay/capture/request-packs.ts";
-import type { CapturedRequest } from "../../../relay/captured-request.ts";
+import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 import { comparable } from "../../support/captured-requests.ts";
 
 const numbering = { agent: "import", sequence: 7 };

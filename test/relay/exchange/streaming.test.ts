@@ -1,10 +1,10 @@
 import { Readable } from "node:stream";
 import { createGzip } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import type { CapturedRequest } from "../../../relay/captured-request.ts";
 import { exportRequests } from "../../../relay/exchange/export.ts";
 import { exportFormats } from "../../../relay/exchange/exported.ts";
 import { importRequests } from "../../../relay/exchange/import.ts";
+import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 import { expectedRequest } from "../../support/captured-requests.ts";
 
 const entry = JSON.stringify({

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { CapturedRequest } from "../../../relay/captured-request.ts";
 import { exportRequests } from "../../../relay/exchange/export.ts";
 import type { ExportFormat } from "../../../relay/exchange/exported.ts";
+import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 import { run } from "../../support/command-line.ts";
 
 const target = new URL("https://stage.example:8443");

@@ -1,7 +1,7 @@
 import { ByteReader } from "./byte-reader.ts";
 import type { Pack, PackedRequest } from "./pack.ts";
-import { type PackIdentity, packContentVersion } from "./pack-writer.ts";
 import { maxVarintBytes, varintBytes, writeVarint } from "./varint.ts";
+import { type PackIdentity, packContentVersion } from "./writer.ts";
 
 /**
  * A new pack of requests that may come from different packs, at least one, in the order of their capture times. They get the

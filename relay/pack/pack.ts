@@ -2,8 +2,8 @@ import { ByteReader } from "./byte-reader.ts";
 import type { CapturedRequest, PrimaryOutcome } from "./captured-request.ts";
 import { DecodeError } from "./decode-error.ts";
 import { decodeHeaderBlock } from "./header-block.ts";
-import { bodyStates, packContentVersion, recordFlag } from "./pack-writer.ts";
 import { varintBytes, writeVarint } from "./varint.ts";
+import { bodyStates, packContentVersion, recordFlag } from "./writer.ts";
 
 /** A decoded pack. */
 export interface Pack {

@@ -1,8 +1,8 @@
 import { constants, crc32, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { DecodeError } from "../../relay/decode-error.ts";
-import { maxPackContentBytes, openPack, sealPack } from "../../relay/pack-envelope.ts";
+import { DecodeError } from "../../../relay/pack/decode-error.ts";
+import { maxPackContentBytes, openPack, sealPack } from "../../../relay/pack/envelope.ts";
 
 interface EnvelopeFields {
   readonly magic?: string;

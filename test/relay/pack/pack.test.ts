@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { PrimaryOutcome } from "../../relay/captured-request.ts";
-import { DecodeError } from "../../relay/decode-error.ts";
-import { decodePack, encodeShare, maxPackRequests, type Pack } from "../../relay/pack.ts";
-import { PackWriter } from "../../relay/pack-writer.ts";
+import type { PrimaryOutcome } from "../../../relay/pack/captured-request.ts";
+import { DecodeError } from "../../../relay/pack/decode-error.ts";
+import { decodePack, encodeShare, maxPackRequests, type Pack } from "../../../relay/pack/pack.ts";
+import { PackWriter } from "../../../relay/pack/writer.ts";
 import {
   comparable,
   expectedRequest,
@@ -11,9 +11,9 @@ import {
   packId,
   type RequestParts,
   requestDraft,
-} from "../support/captured-requests.ts";
-import { referenceVarint } from "../support/reference-varint.ts";
-import { seededRandom } from "../support/seeded-random.ts";
+} from "../../support/captured-requests.ts";
+import { referenceVarint } from "../../support/reference-varint.ts";
+import { seededRandom } from "../../support/seeded-random.ts";
 
 function decode(content: Uint8Array): Pack {
   const pack = decodePack(content);

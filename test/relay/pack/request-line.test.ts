@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { CapturedRequest } from "../../relay/captured-request.ts";
-import { toHttpText, toJsonLine } from "../../relay/request-line.ts";
+import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
+import { toHttpText, toJsonLine } from "../../../relay/pack/request-line.ts";
 
 const all = { secrets: true };
 

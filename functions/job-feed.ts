@@ -6,8 +6,8 @@ import type { LiveTarget } from "../relay/live-target.ts";
 import { shareMessage } from "../relay/message.ts";
 import { orAborted } from "../relay/or-aborted.ts";
 import type { QueueSender } from "../relay/queue/port.ts";
+import { matches } from "../relay/rules/when.ts";
 import type { Fate, VersionedJob } from "../relay/state/port.ts";
-import { matches } from "../relay/when.ts";
 import type { FeederOptions } from "./feeder.ts";
 
 export interface JobFeedOptions

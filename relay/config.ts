@@ -9,10 +9,10 @@ import { ConfigError, findLine, parseConfigText } from "./config-text.ts";
 import type { Deployment, VpcPlace } from "./deployment.ts";
 import { toConfig } from "./parsed-config.ts";
 import type { IngressPlace } from "./queue/ingress.ts";
-import type { RequestKey } from "./request-key.ts";
-import type { Sample } from "./sample.ts";
+import type { RequestKey } from "./rules/request-key.ts";
+import type { Sample } from "./rules/sample.ts";
+import type { When } from "./rules/when.ts";
 import type { Times } from "./times.ts";
-import type { When } from "./when.ts";
 
 /** PEM files, as absolute paths. */
 export interface ListenerTls {

@@ -8,7 +8,7 @@ import { isBodyIncomplete, type OutboundRequest, prepareOutbound } from "./outbo
 import { answeredFate, isIdempotent, mayHaveActed, type Outcome } from "./outcome.ts";
 import type { Pack, PackedRequest } from "./pack/pack.ts";
 import type { ReplayOptions, ReplayResult } from "./replay.ts";
-import { keyOf, type RequestKey } from "./request-key.ts";
+import { keyOf, type RequestKey } from "./rules/request-key.ts";
 
 const firstRetryMs = 1_000;
 const maxRetryMs = 60_000;

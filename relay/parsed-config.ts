@@ -22,9 +22,9 @@ import { toDeployment } from "./deployment.ts";
 import type { IngressPlace } from "./queue/ingress.ts";
 import { deadLetterUrl } from "./queue/names.ts";
 import { inRegion, isPrivate, regionOf } from "./queue/sqs-url.ts";
-import type { RequestKey } from "./request-key.ts";
-import type { Sample, StickyBy } from "./sample.ts";
-import type { When } from "./when.ts";
+import type { RequestKey } from "./rules/request-key.ts";
+import type { Sample, StickyBy } from "./rules/sample.ts";
+import type { When } from "./rules/when.ts";
 
 /** Makes a configuration of what stands in the file. Throws `ConfigError` for what no single key shows. */
 export function toConfig(parsed: ParsedConfig, file: string, env: Environment): Config {

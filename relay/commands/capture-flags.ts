@@ -6,7 +6,7 @@ import type { CaptureRange } from "../capture/capture-index.ts";
 import { type CaptureEntry, CaptureReader } from "../capture/capture-reader.ts";
 import { type CaptureConfig, loadConfig } from "../config.ts";
 import { explainMoment, parseMoment } from "../moment.ts";
-import { matches, type When } from "../when.ts";
+import { matches, type When } from "../rules/when.ts";
 import { Failure } from "./failure.ts";
 
 export interface RangeFlags {

@@ -4,9 +4,9 @@ import { type Forecast, forecastJob } from "../job/forecast.ts";
 import { hasEnded, type Pace, type Where } from "../job/job.ts";
 import type { JobProgress } from "../job/job-progress.ts";
 import { type JobRequest, startJob } from "../job/job-request.ts";
+import type { When } from "../rules/when.ts";
 import { firstSignal } from "../service.ts";
 import { parseDurationMs, parseRatePerSecond } from "../units.ts";
-import type { When } from "../when.ts";
 import {
   parseTime,
   type RangeFlags,

@@ -1,6 +1,6 @@
 import type { Archive } from "../archive/port.ts";
 import { listCapture } from "../capture/capture-index.ts";
-import { matches } from "../when.ts";
+import { matches } from "../rules/when.ts";
 import type { Job } from "./job.ts";
 import { toWhen } from "./job.ts";
 import { factorOf } from "./job-clock.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { When } from "../when.ts";
+import type { When } from "../rules/when.ts";
 
 /** How fast a job's requests follow each other: as they were captured, times a factor; at a rate; or as they can be sent. */
 const paceSchema = z.discriminatedUnion("kind", [

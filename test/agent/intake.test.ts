@@ -6,7 +6,7 @@ import { Packer } from "../../agent/packer.ts";
 import type { CapturedRequest } from "../../relay/pack/captured-request.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { decodePack } from "../../relay/pack/pack.ts";
-import type { StickyBy } from "../../relay/sample.ts";
+import type { StickyBy } from "../../relay/rules/sample.ts";
 import { comparable } from "../support/captured-requests.ts";
 import { goldenFiles } from "../support/golden-frames.ts";
 import { seededRandom } from "../support/seeded-random.ts";

@@ -4,8 +4,8 @@ import { Packer } from "../../agent/packer.ts";
 import { Session } from "../../agent/spop/session.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { decodePack } from "../../relay/pack/pack.ts";
-import type { Sample } from "../../relay/sample.ts";
-import type { When } from "../../relay/when.ts";
+import type { Sample } from "../../relay/rules/sample.ts";
+import type { When } from "../../relay/rules/when.ts";
 import { completeNotifies, isPayloadOf, readAnswers } from "./ack-oracle.ts";
 
 interface Half {

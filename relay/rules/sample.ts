@@ -1,5 +1,5 @@
 import crypto from "node:crypto";
-import type { CapturedRequest } from "./pack/captured-request.ts";
+import type { CapturedRequest } from "../pack/captured-request.ts";
 import { keyOf, type RequestKey } from "./request-key.ts";
 
 /** What decides together: all requests with the same key are in, or all are out. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { matches } from "../../relay/when.ts";
+import { matches } from "../../../relay/rules/when.ts";
 
 const request = { method: "POST", path: "/api/v1/orders?dry=1", headers: ["Host", "shop.example", "X-Tag", "a"] };
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isSampled, type StickyBy } from "../../relay/sample.ts";
+import { isSampled, type StickyBy } from "../../../relay/rules/sample.ts";
 
 const request = { id: "", src: "", headers: [] as string[] };
 const ids = Array.from({ length: 20_000 }, (_, i) => `request-${i}`);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { keyOf } from "../../relay/request-key.ts";
+import { keyOf } from "../../../relay/rules/request-key.ts";
 
 const request = { headers: [] as readonly string[], src: "" };
 

@@ -1,4 +1,4 @@
-import { type CapturedRequest, headerOf } from "./pack/captured-request.ts";
+import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
 
 /** A condition on a request: everything that is given has to hold. */
 export interface When {

@@ -1,4 +1,4 @@
-import { type CapturedRequest, cookieOf, headerOf } from "./pack/captured-request.ts";
+import { type CapturedRequest, cookieOf, headerOf } from "../pack/captured-request.ts";
 
 /** What makes requests belong together: a header, a cookie, or the client's address. */
 export type RequestKey =

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Config } from "../relay/config.ts";
+import type { Config } from "../relay/config/config.ts";
 import { type Logger, Throttle } from "../relay/log.ts";
 import { runService } from "../relay/service.ts";
 import { AckLatency } from "./ack-latency.ts";

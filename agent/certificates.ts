@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { ListenerTls } from "../relay/config.ts";
-import { ConfigError } from "../relay/config-text.ts";
+import type { ListenerTls } from "../relay/config/config.ts";
+import { ConfigError } from "../relay/config/text.ts";
 
 /** The certificates of the listener as they are on disk now, and what the log says of them. */
 export interface Certificates {

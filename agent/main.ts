@@ -1,7 +1,7 @@
 import "../relay/node-version.ts";
 import { parseArgs } from "node:util";
 import { isMainThread } from "node:worker_threads";
-import { ConfigError } from "../relay/config-text.ts";
+import { ConfigError } from "../relay/config/text.ts";
 import { runAgent } from "./agent.ts";
 
 // The agent by itself, as one file: `node agent.js --config spoa-relay.yaml`.

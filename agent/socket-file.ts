@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { chmodSync, chownSync, lstatSync, unlinkSync } from "node:fs";
-import type { SocketFile } from "../relay/config.ts";
+import type { SocketFile } from "../relay/config/config.ts";
 
 /** Removes the file of a socket that nobody listens on any more; anything else that is there stays. */
 export function removeSocketFile(path: string): void {

@@ -2,7 +2,7 @@ import cluster, { type Worker } from "node:cluster";
 import { once } from "node:events";
 import { AggregatorRegistry, type PrometheusContentType } from "prom-client";
 import type { AgentStats } from "../relay/agent-stats.ts";
-import type { Config } from "../relay/config.ts";
+import type { Config } from "../relay/config/config.ts";
 import type { Logger } from "../relay/log.ts";
 import { agentNodeFlags, type Service, stopRequest } from "../relay/service.ts";
 import { serveAdmin } from "./admin.ts";

@@ -1,7 +1,7 @@
 import { compactCapture } from "../relay/capture/capture-compaction.ts";
 import type { SkippedPart } from "../relay/capture/capture-reader.ts";
 import { expireCapture } from "../relay/capture/expiry.ts";
-import type { CaptureConfig } from "../relay/config.ts";
+import type { CaptureConfig } from "../relay/config/config.ts";
 import { type Logger, Throttle } from "../relay/log.ts";
 import type { Stores } from "../relay/stores.ts";
 

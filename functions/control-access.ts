@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { Context, MiddlewareHandler } from "hono";
-import type { Config } from "../relay/config.ts";
-import { isLoopback } from "../relay/config-forms.ts";
+import type { Config } from "../relay/config/config.ts";
+import { isLoopback } from "../relay/config/forms.ts";
 import { answerProblem } from "./control-problem.ts";
 
 /** Who may use the control API. */

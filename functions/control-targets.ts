@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { HTTPException } from "hono/http-exception";
-import type { TargetConfig } from "../relay/config.ts";
+import type { TargetConfig } from "../relay/config/config.ts";
 import type { LiveSetting, TargetAnswer } from "../relay/control-answers.ts";
 import { type HostStats, readHostStats, type TargetStats } from "../relay/host-stats.ts";
 import type { Controls } from "../relay/state/port.ts";

@@ -2,7 +2,7 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import packageJson from "../package.json" with { type: "json" };
-import type { TargetConfig } from "../relay/config.ts";
+import type { TargetConfig } from "../relay/config/config.ts";
 import { readHostStats } from "../relay/host-stats.ts";
 import type { Logger } from "../relay/log.ts";
 import { QueueError } from "../relay/queue/port.ts";

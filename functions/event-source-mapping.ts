@@ -5,8 +5,8 @@ import {
   UpdateEventSourceMappingCommand,
 } from "@aws-sdk/client-lambda";
 import { z } from "zod";
-import type { TargetConfig } from "../relay/config.ts";
-import { ConfigError } from "../relay/config-text.ts";
+import type { TargetConfig } from "../relay/config/config.ts";
+import { ConfigError } from "../relay/config/text.ts";
 import { functionVariables } from "../relay/function-environment.ts";
 
 /** Switches by which Lambda does, or does not, bring messages to a function. */

@@ -1,6 +1,6 @@
 import { join } from "node:path";
-import { type Config, loadConfig } from "../relay/config.ts";
-import { ConfigError } from "../relay/config-text.ts";
+import { type Config, loadConfig } from "../relay/config/config.ts";
+import { ConfigError } from "../relay/config/text.ts";
 import { configFileName } from "../relay/function-environment.ts";
 import { LiveTarget } from "../relay/live-target.ts";
 import { createLogger, type Logger } from "../relay/log.ts";

@@ -1,5 +1,5 @@
-import { assertReplayable } from "../relay/config.ts";
-import { ConfigError } from "../relay/config-text.ts";
+import { assertReplayable } from "../relay/config/config.ts";
+import { ConfigError } from "../relay/config/text.ts";
 import { TargetCredentials } from "../relay/credentials/target-credentials.ts";
 import { FigureBook } from "../relay/figure-book.ts";
 import { functionVariables, readEnvironment } from "../relay/function-environment.ts";

@@ -1,5 +1,5 @@
 import { Hono } from "hono";
-import type { TargetConfig } from "../relay/config.ts";
+import type { TargetConfig } from "../relay/config/config.ts";
 import { whyHeld } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
 import type { Controls } from "../relay/state/port.ts";

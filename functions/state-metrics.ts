@@ -1,4 +1,4 @@
-import type { TargetConfig } from "../relay/config.ts";
+import type { TargetConfig } from "../relay/config/config.ts";
 import { jobIdOf } from "../relay/job/job.ts";
 import { type Controls, captureKeyPrefix, type Ledger } from "../relay/state/port.ts";
 import type { MetricLine } from "./metric-line.ts";

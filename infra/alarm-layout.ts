@@ -1,4 +1,4 @@
-import type { Config } from "../relay/config.ts";
+import type { Config } from "../relay/config/config.ts";
 import { ingressQueue } from "../relay/queue/names.ts";
 import { usd } from "./amount.ts";
 import { type CostPart, toCostParts } from "./daily-cost.ts";

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { ConfigError } from "../relay/config-text.ts";
+import { ConfigError } from "../relay/config/text.ts";
 import { configFileName } from "../relay/function-environment.ts";
 import { addStacks, createApp } from "./relay-app.ts";
 

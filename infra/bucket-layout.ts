@@ -1,5 +1,5 @@
-import type { CaptureConfig } from "../relay/config.ts";
-import { ConfigError } from "../relay/config-text.ts";
+import type { CaptureConfig } from "../relay/config/config.ts";
+import { ConfigError } from "../relay/config/text.ts";
 import { type Place, partitionOf } from "./place.ts";
 
 /** A bucket of captures. */

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { stringify } from "yaml";
-import type { Config, Environment } from "../relay/config.ts";
-import { readConfigValue } from "../relay/config-text.ts";
+import type { Config, Environment } from "../relay/config/config.ts";
+import { readConfigValue } from "../relay/config/text.ts";
 import { configFileName } from "../relay/function-environment.ts";
 
 /** What functions do not read, and what may hold secrets of agents and hosts. */

@@ -1,4 +1,4 @@
-import type { TargetConfig } from "../relay/config.ts";
+import type { TargetConfig } from "../relay/config/config.ts";
 import type { FunctionLayout } from "./function-layout.ts";
 import type { Layout } from "./layout.ts";
 import { type Flow, toShare } from "./traffic.ts";

@@ -1,6 +1,6 @@
-import type { Config, TargetConfig } from "../relay/config.ts";
-import { ConfigError } from "../relay/config-text.ts";
-import type { SecretPlace, VpcPlace } from "../relay/deployment.ts";
+import type { Config, TargetConfig } from "../relay/config/config.ts";
+import type { SecretPlace, VpcPlace } from "../relay/config/deployment.ts";
+import { ConfigError } from "../relay/config/text.ts";
 import { deployedName, type FunctionName, toEnvironment } from "../relay/function-environment.ts";
 import { type Place, partitionOf, toArn } from "./place.ts";
 import type { QueueLayout } from "./queue-layout.ts";

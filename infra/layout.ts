@@ -1,5 +1,5 @@
-import type { Config } from "../relay/config.ts";
-import { ConfigError } from "../relay/config-text.ts";
+import type { Config } from "../relay/config/config.ts";
+import { ConfigError } from "../relay/config/text.ts";
 import { ingressQueue } from "../relay/queue/names.ts";
 import { isOfAws, queuePlaceOf } from "../relay/queue/sqs-url.ts";
 import { tableName } from "../relay/state/table-place.ts";

@@ -1,4 +1,4 @@
-import type { Config } from "../relay/config.ts";
+import type { Config } from "../relay/config/config.ts";
 import { ingressQueue } from "../relay/queue/names.ts";
 import { toAlarms } from "./alarm-layout.ts";
 import { count, usd } from "./amount.ts";

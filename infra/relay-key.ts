@@ -1,7 +1,7 @@
 import { PolicyStatement } from "aws-cdk-lib/aws-iam";
 import { type IKey, Key } from "aws-cdk-lib/aws-kms";
 import { Construct } from "constructs";
-import { ConfigError } from "../relay/config-text.ts";
+import { ConfigError } from "../relay/config/text.ts";
 import type { FunctionLayout } from "./function-layout.ts";
 import type { Layout, StackLayout } from "./layout.ts";
 import { type Permission, placesUsedBy } from "./permissions.ts";

@@ -1,4 +1,4 @@
-import type { TargetConfig } from "../relay/config.ts";
+import type { TargetConfig } from "../relay/config/config.ts";
 
 // What Lambda takes as MaximumConcurrency of an event source mapping.
 const leastWorkers = 2;

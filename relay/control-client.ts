@@ -2,7 +2,7 @@ import { Agent, type Dispatcher, errors } from "undici";
 import { formatAddress } from "./admin-client.ts";
 import { credentialsAdvice, explainRefusal, toRefusal } from "./aws-refusal.ts";
 import { functionUrlRegion, signRequest } from "./aws-signature.ts";
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
 import type {
   DeadLetterAnswer,
   DeadLettersAnswer,

@@ -1,4 +1,4 @@
-import type { TargetConfig } from "./config.ts";
+import type { TargetConfig } from "./config/config.ts";
 import { jobIdOf } from "./job/job.ts";
 import { whyHeld } from "./live-target.ts";
 import { type OpenQueue, QueueError, type QueueFigures } from "./queue/port.ts";

@@ -1,4 +1,5 @@
-import type { TargetConfig } from "./config.ts";
+import type { TargetConfig } from "./config/config.ts";
+import { isWithin } from "./config/time-windows.ts";
 import type { Outcome } from "./outcome.ts";
 import { type Controls, StateError } from "./state/port.ts";
 import {
@@ -11,7 +12,6 @@ import {
   slowDown,
   type TargetControl,
 } from "./target-control.ts";
-import { isWithin } from "./times.ts";
 
 /** What a request may do that asks for admission. */
 export type Admission =

@@ -17,7 +17,7 @@ import { addReplay } from "./commands/replay.ts";
 import { addServices } from "./commands/services.ts";
 import { addStats } from "./commands/stats.ts";
 import { addTargets } from "./commands/targets.ts";
-import { ConfigError } from "./config-text.ts";
+import { ConfigError } from "./config/text.ts";
 import { ControlError } from "./control-client.ts";
 import { JobError } from "./job/job-error.ts";
 

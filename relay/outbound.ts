@@ -1,4 +1,4 @@
-import type { TargetConfig } from "./config.ts";
+import type { TargetConfig } from "./config/config.ts";
 import { type CapturedRequest, headerOf } from "./pack/captured-request.ts";
 
 /** A request as it leaves for a shadow. */

@@ -1,5 +1,5 @@
 import cluster from "node:cluster";
-import { type Config, loadConfig } from "./config.ts";
+import { type Config, loadConfig } from "./config/config.ts";
 import { createLogger, type Logger } from "./log.ts";
 
 /**

@@ -1,4 +1,4 @@
-import type { TargetConfig } from "./config.ts";
+import type { TargetConfig } from "./config/config.ts";
 import type { Pack, PackedRequest } from "./pack/pack.ts";
 import { isSampled } from "./rules/sample.ts";
 import { matches } from "./rules/when.ts";

@@ -1,6 +1,6 @@
 import { LazyArchive } from "./archive/lazy-archive.ts";
 import type { OpenArchive } from "./archive/port.ts";
-import type { AwsPlaces, CaptureConfig, Config } from "./config.ts";
+import type { AwsPlaces, CaptureConfig, Config } from "./config/config.ts";
 import { EmbeddedQueue } from "./queue/embedded.ts";
 import { openEmbeddedIngress, openIngress, openSqs } from "./queue/ingress.ts";
 import { targetQueue } from "./queue/names.ts";

@@ -4,8 +4,8 @@ import { DirectoryArchive } from "../archive/directory.ts";
 import type { Archive, OpenArchive } from "../archive/port.ts";
 import type { CaptureRange } from "../capture/capture-index.ts";
 import { type CaptureEntry, CaptureReader } from "../capture/capture-reader.ts";
-import { type CaptureConfig, loadConfig } from "../config.ts";
-import { explainMoment, parseMoment } from "../moment.ts";
+import { type CaptureConfig, loadConfig } from "../config/config.ts";
+import { explainMoment, parseMoment } from "../config/moment.ts";
 import { matches, type When } from "../rules/when.ts";
 import { Failure } from "./failure.ts";
 

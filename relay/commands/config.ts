@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { assertReplayable, configJsonSchema, loadConfig } from "../config.ts";
+import { assertReplayable, configJsonSchema, loadConfig } from "../config/config.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
 import { print } from "./output.ts";
 

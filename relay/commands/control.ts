@@ -1,4 +1,4 @@
-import { type Config, loadConfig } from "../config.ts";
+import { type Config, loadConfig } from "../config/config.ts";
 import { ControlClient } from "../control-client.ts";
 
 /** Does something with the control API that a configuration names. Throws `ConfigError` and what `work` rejects with. */

@@ -6,7 +6,7 @@ import type { Archive } from "../archive/port.ts";
 import { writeCapture } from "../capture/capture-writer.ts";
 import { maxCaptureMs } from "../capture/object-name.ts";
 import { toPacks } from "../capture/request-packs.ts";
-import type { CaptureConfig } from "../config.ts";
+import type { CaptureConfig } from "../config/config.ts";
 import { importRequests } from "../exchange/import.ts";
 import { type ImportFormat, importFormats } from "../exchange/imported.ts";
 import type { CapturedRequest } from "../pack/captured-request.ts";

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { TargetConfig } from "../config.ts";
+import type { TargetConfig } from "../config/config.ts";
 import { hasEnded, type Job } from "../job/job.ts";
 import { type JobProgress, readProgress } from "../job/job-progress.ts";
 import { printable } from "../request-text.ts";

@@ -1,4 +1,4 @@
-import type { TargetConfig } from "../config.ts";
+import type { TargetConfig } from "../config/config.ts";
 import type { Job } from "../job/job.ts";
 import { whyHeld } from "../live-target.ts";
 import { printable } from "../request-text.ts";

@@ -1,12 +1,12 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type Config, loadConfig } from "../config.ts";
+import { type Config, loadConfig } from "../config/config.ts";
+import { parseDurationMs, parseRatePerSecond } from "../config/units.ts";
 import { type Forecast, forecastJob } from "../job/forecast.ts";
 import { hasEnded, type Pace, type Where } from "../job/job.ts";
 import type { JobProgress } from "../job/job-progress.ts";
 import { type JobRequest, startJob } from "../job/job-request.ts";
 import type { When } from "../rules/when.ts";
 import { firstSignal } from "../service.ts";
-import { parseDurationMs, parseRatePerSecond } from "../units.ts";
 import {
   parseTime,
   type RangeFlags,

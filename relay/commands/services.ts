@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { assertReplayable, type Config, loadConfig } from "../config.ts";
+import { assertReplayable, type Config, loadConfig } from "../config/config.ts";
 import { createLogger, type Logger } from "../log.ts";
 import { agentNodeFlags, firstSignal, runService, type Service } from "../service.ts";
 import { supervise } from "../supervisor.ts";

@@ -1,6 +1,6 @@
 import { toRefusal } from "../aws-refusal.ts";
 import { type AwsCredentials, createCredentialChain } from "../aws-signature.ts";
-import type { SignConfig } from "../config.ts";
+import type { SignConfig } from "../config/config.ts";
 import { orAborted } from "../or-aborted.ts";
 import { CredentialsError } from "./credentials-error.ts";
 import type { Obtained } from "./fresh-value.ts";

@@ -1,6 +1,6 @@
 import type { SignatureV4 } from "@smithy/signature-v4";
 import { type AwsCredentials, createSigner } from "../aws-signature.ts";
-import type { SignConfig, TargetConfig } from "../config.ts";
+import type { SignConfig, TargetConfig } from "../config/config.ts";
 import type { OutboundRequest, Prepared } from "../outbound.ts";
 
 /**

@@ -1,5 +1,5 @@
 import type { AwsCredentials } from "../aws-signature.ts";
-import type { TargetConfig, TokenConfig } from "../config.ts";
+import type { TargetConfig, TokenConfig } from "../config/config.ts";
 import { type Logger, Throttle } from "../log.ts";
 import type { OutboundRequest, Prepared } from "../outbound.ts";
 import { createAwsSource } from "./aws-source.ts";

@@ -1,5 +1,5 @@
 import { request } from "undici";
-import type { TokenSource } from "../config.ts";
+import type { TokenSource } from "../config/config.ts";
 import { CredentialsError } from "./credentials-error.ts";
 import { maxTokenAnswerBytes } from "./token-answer.ts";
 

@@ -1,4 +1,4 @@
-import { inCalendar } from "../moment.ts";
+import { inCalendar } from "../config/moment.ts";
 import { type Fate, fates, type Jobs, type Ledger } from "../state/port.ts";
 import { type Job, jobKey } from "./job.ts";
 import { dueAtMs } from "./job-clock.ts";

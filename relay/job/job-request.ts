@@ -1,7 +1,7 @@
 import type { Archive } from "../archive/port.ts";
 import { type CaptureRange, type CaptureTotals, listCapture, sumCapture } from "../capture/capture-index.ts";
 import type { CaptureObject } from "../capture/object-name.ts";
-import type { TargetConfig } from "../config.ts";
+import type { TargetConfig } from "../config/config.ts";
 import type { Jobs } from "../state/port.ts";
 import { firstCheckpoint, type Job, type Pace, toWhen, type Where } from "./job.ts";
 import { JobError } from "./job-error.ts";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { Listener, type ListenerOptions } from "../../agent/listener.ts";
 import { visitMessages } from "../../agent/spop/notify.ts";
-import type { ListenAddress } from "../../relay/config-forms.ts";
+import type { ListenAddress } from "../../relay/config/forms.ts";
 import { createLogger } from "../../relay/log.ts";
 import { ByteReader } from "../../relay/pack/byte-reader.ts";
 import {

@@ -7,7 +7,7 @@ import { join, resolve } from "node:path";
 import { Pool } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { addsUp } from "../../relay/balance.ts";
-import { loadConfig } from "../../relay/config.ts";
+import { loadConfig } from "../../relay/config/config.ts";
 import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import type { Received } from "../../relay/demo/json-server.ts";
 import { run, spoaRelay } from "../support/command-line.ts";

@@ -3,7 +3,7 @@ import { CaptureSink } from "../../functions/capture-sink.ts";
 import { createFanOut } from "../../functions/fanout.ts";
 import { DirectoryArchive } from "../../relay/archive/directory.ts";
 import { ArchiveError } from "../../relay/archive/port.ts";
-import type { CaptureConfig } from "../../relay/config.ts";
+import type { CaptureConfig } from "../../relay/config/config.ts";
 import { LiveTarget } from "../../relay/live-target.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { CaptureUpkeep } from "../../functions/capture-upkeep.ts";
 import { ArchiveError, type OpenArchive } from "../../relay/archive/port.ts";
 import { writeCapture } from "../../relay/capture/capture-writer.ts";
-import type { CaptureConfig } from "../../relay/config.ts";
+import type { CaptureConfig } from "../../relay/config/config.ts";
 import { MemoryArchive, namesOf } from "../contract/archive-contract.ts";
 import { captureConfig, readCapture } from "../support/captures.ts";
 import { LogLines } from "../support/log-lines.ts";

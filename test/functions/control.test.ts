@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
+import { parseTimes, type Times } from "../../relay/config/time-windows.ts";
 import { bucketOf } from "../../relay/latency-histogram.ts";
 import { QueueError } from "../../relay/queue/port.ts";
 import { StateError } from "../../relay/state/port.ts";
 import { openBreaker, slowDown } from "../../relay/target-control.ts";
-import { parseTimes, type Times } from "../../relay/times.ts";
 import { ControlBench } from "../support/control-bench.ts";
 import { pack, packMessage, requests } from "../support/packs.ts";
 

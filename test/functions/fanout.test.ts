@@ -1,7 +1,7 @@
 import { crc32, zstdCompressSync } from "node:zlib";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { createFanOut } from "../../functions/fanout.ts";
-import type { TargetConfig } from "../../relay/config.ts";
+import type { TargetConfig } from "../../relay/config/config.ts";
 import { LiveTarget } from "../../relay/live-target.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { openPack } from "../../relay/pack/envelope.ts";

@@ -4,7 +4,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { Feeder, type FeederOptions } from "../../functions/feeder.ts";
 import type { Archive } from "../../relay/archive/port.ts";
 import { ArchiveError } from "../../relay/archive/port.ts";
-import type { TargetConfig } from "../../relay/config.ts";
+import type { TargetConfig } from "../../relay/config/config.ts";
 import type { Job } from "../../relay/job/job.ts";
 import { jobKey } from "../../relay/job/job.ts";
 import { dueAtMs } from "../../relay/job/job-clock.ts";

@@ -6,7 +6,7 @@ import { Client } from "undici";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { type RunningHost, startHost } from "../../functions/host.ts";
 import { addsUp, toEquations } from "../../relay/balance.ts";
-import { type Config, loadConfig } from "../../relay/config.ts";
+import { type Config, loadConfig } from "../../relay/config/config.ts";
 import { type HostStats, readHostStats } from "../../relay/host-stats.ts";
 import type { OpenQueue, OutgoingMessage } from "../../relay/queue/port.ts";
 import { openStores, type Stores } from "../../relay/stores.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Layout, StackLayout } from "../../infra/layout.ts";
-import { ConfigError } from "../../relay/config-text.ts";
+import { ConfigError } from "../../relay/config/text.ts";
 import { exampleLayout, layoutOf } from "../support/layouts.ts";
 
 const queue = "queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop";

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import type { TargetConfig } from "../../relay/config.ts";
+import type { TargetConfig } from "../../relay/config/config.ts";
+import { parseTimes, type Times } from "../../relay/config/time-windows.ts";
 import { LiveTarget } from "../../relay/live-target.ts";
 import type { Outcome } from "../../relay/outcome.ts";
 import { type Controls, StateError } from "../../relay/state/port.ts";
 import { changeSettings } from "../../relay/target-control.ts";
-import { parseTimes, type Times } from "../../relay/times.ts";
 import { openState } from "../support/lanes.ts";
 import { target } from "../support/targets.ts";
 

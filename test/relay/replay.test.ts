@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { TargetConfig } from "../../relay/config.ts";
+import type { TargetConfig } from "../../relay/config/config.ts";
 import type { Lane } from "../../relay/lane.ts";
 import { LiveTarget } from "../../relay/live-target.ts";
 import { Pacer } from "../../relay/pacer.ts";

@@ -4,7 +4,7 @@ import { createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
-import type { TargetConfig } from "../../relay/config.ts";
+import type { TargetConfig } from "../../relay/config/config.ts";
 import { type OutboundRequest, prepareOutbound } from "../../relay/outbound.ts";
 import type { AnswerTimes } from "../../relay/outcome.ts";
 import { Transport } from "../../relay/transport.ts";

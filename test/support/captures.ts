@@ -1,6 +1,6 @@
 import type { Archive } from "../../relay/archive/port.ts";
 import { type CaptureEntry, CaptureReader, type SkippedPart } from "../../relay/capture/capture-reader.ts";
-import type { CaptureConfig } from "../../relay/config.ts";
+import type { CaptureConfig } from "../../relay/config/config.ts";
 
 /** A capture that keeps everything, in a directory that nobody opens. */
 export function captureConfig(changes: Partial<CaptureConfig> = {}): CaptureConfig {

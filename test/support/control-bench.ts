@@ -1,7 +1,7 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { onTestFinished } from "vitest";
 import { type ControlDeps, createControl } from "../../functions/control.ts";
-import type { TargetConfig } from "../../relay/config.ts";
+import type { TargetConfig } from "../../relay/config/config.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import type { OpenQueue } from "../../relay/queue/port.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";

@@ -4,7 +4,7 @@ import type { FauxqsServer } from "fauxqs";
 import { onTestFinished } from "vitest";
 import { type Layout, toLayout } from "../../infra/layout.ts";
 import { fetchAdmin } from "../../relay/admin-client.ts";
-import { type Config, loadConfig } from "../../relay/config.ts";
+import { type Config, loadConfig } from "../../relay/config/config.ts";
 import { bundleFile, type FunctionName } from "../../relay/function-environment.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import { SqsQueue } from "../../relay/queue/sqs.ts";

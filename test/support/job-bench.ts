@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { writeCapture } from "../../relay/capture/capture-writer.ts";
-import { type Config, loadConfig } from "../../relay/config.ts";
+import { type Config, loadConfig } from "../../relay/config/config.ts";
 import type { Job } from "../../relay/job/job.ts";
 import { type JobProgress, readProgress } from "../../relay/job/job-progress.ts";
 import { type JobRequest, startJob } from "../../relay/job/job-request.ts";

@@ -1,5 +1,5 @@
 import { onTestFinished } from "vitest";
-import type { TargetConfig } from "../../relay/config.ts";
+import type { TargetConfig } from "../../relay/config/config.ts";
 import { FigureBook } from "../../relay/figure-book.ts";
 import { createLane, type Lane } from "../../relay/lane.ts";
 import { LiveTarget } from "../../relay/live-target.ts";

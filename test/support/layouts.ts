@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { type Layout, toLayout } from "../../infra/layout.ts";
-import { type Config, type Environment, loadConfig } from "../../relay/config.ts";
+import { type Config, type Environment, loadConfig } from "../../relay/config/config.ts";
 import { configFile } from "./lambda-config.ts";
 
 export const exampleNames = ["one-region", "two-regions", "two-accounts", "captures-only"] as const;

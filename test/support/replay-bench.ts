@@ -3,7 +3,7 @@ import { onTestFinished } from "vitest";
 import type { Invocation } from "../../functions/batch.ts";
 import { createReplay, type ReplayDeps } from "../../functions/replay.ts";
 import { type SqsBatchResponse, toSqsEvent } from "../../functions/sqs-event.ts";
-import type { TargetConfig } from "../../relay/config.ts";
+import type { TargetConfig } from "../../relay/config/config.ts";
 import type { Lane } from "../../relay/lane.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import type { Delivery, OutgoingMessage } from "../../relay/queue/port.ts";

@@ -1,4 +1,4 @@
-import type { TargetConfig } from "../../relay/config.ts";
+import type { TargetConfig } from "../../relay/config/config.ts";
 
 /** A target that takes everything, as fast as it can. */
 export function target(changes: Partial<TargetConfig> = {}): TargetConfig {

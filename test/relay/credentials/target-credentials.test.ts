@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import type { TargetConfig, TokenConfig } from "../../../relay/config.ts";
+import type { TargetConfig, TokenConfig } from "../../../relay/config/config.ts";
 import { TargetCredentials } from "../../../relay/credentials/target-credentials.ts";
 import type { Lane } from "../../../relay/lane.ts";
 import { createLane } from "../../../relay/lane.ts";

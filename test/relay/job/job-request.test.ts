@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { readJobHold } from "../../../relay/commands/job-hold.ts";
 import { explainShortfall } from "../../../relay/commands/job-text.ts";
+import { parseTimes } from "../../../relay/config/time-windows.ts";
 import { forecastJob } from "../../../relay/job/forecast.ts";
 import type { Job } from "../../../relay/job/job.ts";
 import { hasEnded } from "../../../relay/job/job.ts";
 import { cancelJob, pauseJob, resumeJob } from "../../../relay/job/job-control.ts";
 import { readProgress } from "../../../relay/job/job-progress.ts";
 import { type JobRequest, planJob, startJob } from "../../../relay/job/job-request.ts";
-import { parseTimes } from "../../../relay/times.ts";
 import { captureOf, captureStartMs, everyMs, job, jobStartMs, newJob } from "../../support/jobs.ts";
 import { openState } from "../../support/lanes.ts";
 import { target } from "../../support/targets.ts";

@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import type { AgentStats } from "../../../relay/agent-stats.ts";
 import { addsUp, formatEquations, toEquations } from "../../../relay/balance.ts";
-import { type Config, configJsonSchema, loadConfig } from "../../../relay/config.ts";
+import { type Config, configJsonSchema, loadConfig } from "../../../relay/config/config.ts";
 import type { IngressStats } from "../../../relay/host-stats.ts";
 import { openIngress } from "../../../relay/queue/ingress.ts";
 import { message, receive } from "../../contract/queue-contract.ts";

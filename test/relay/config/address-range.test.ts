@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { parseAddressRange } from "../../relay/address-range.ts";
+import { parseAddressRange } from "../../../relay/config/address-range.ts";
 
 it.each([
   ["10.0.0.0/8", { address: "10.0.0.0", prefixBits: 8, family: "ipv4" }],

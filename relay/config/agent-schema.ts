@@ -1,15 +1,5 @@
 import { z } from "zod";
-import {
-  address,
-  addressRange,
-  duration,
-  headerName,
-  percentage,
-  section,
-  size,
-  stickyBy,
-  when,
-} from "./config-forms.ts";
+import { address, addressRange, duration, headerName, percentage, section, size, stickyBy, when } from "./forms.ts";
 
 const journal = section({
   directory: z.string().min(1).default("./journal").describe("Relative to this file"),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { explainMoment, parseMoment } from "../../relay/moment.ts";
+import { explainMoment, parseMoment } from "../../../relay/config/moment.ts";
 
 const nowMs = Date.UTC(2026, 10, 22, 12);
 

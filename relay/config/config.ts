@@ -1,18 +1,18 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { z } from "zod";
+import type { ArchivePlace } from "../archive/archive-place.ts";
+import type { IngressPlace } from "../queue/ingress.ts";
+import type { RequestKey } from "../rules/request-key.ts";
+import type { Sample } from "../rules/sample.ts";
+import type { When } from "../rules/when.ts";
 import type { AddressRange } from "./address-range.ts";
-import type { ArchivePlace } from "./archive/archive-place.ts";
-import type { ListenAddress } from "./config-forms.ts";
-import { configSchema, type ParsedConfig } from "./config-schema.ts";
-import { ConfigError, findLine, parseConfigText } from "./config-text.ts";
 import type { Deployment, VpcPlace } from "./deployment.ts";
-import { toConfig } from "./parsed-config.ts";
-import type { IngressPlace } from "./queue/ingress.ts";
-import type { RequestKey } from "./rules/request-key.ts";
-import type { Sample } from "./rules/sample.ts";
-import type { When } from "./rules/when.ts";
-import type { Times } from "./times.ts";
+import type { ListenAddress } from "./forms.ts";
+import { toConfig } from "./load.ts";
+import { configSchema, type ParsedConfig } from "./schema.ts";
+import { ConfigError, findLine, parseConfigText } from "./text.ts";
+import type { Times } from "./time-windows.ts";
 
 /** PEM files, as absolute paths. */
 export interface ListenerTls {

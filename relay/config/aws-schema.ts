@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { duration, section, written } from "./config-forms.ts";
+import { duration, section, written } from "./forms.ts";
 
 // What only the deployment to AWS reads; agents, hosts and functions pass over it.
 

@@ -1,4 +1,4 @@
-import type { ParsedConfig } from "./config-schema.ts";
+import type { ParsedConfig } from "./schema.ts";
 
 /** What the deployment to AWS is told beside what everybody reads; see `infra/`. */
 export interface Deployment {

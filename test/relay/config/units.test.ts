@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "../../relay/units.ts";
+import { parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "../../../relay/config/units.ts";
 
 describe("parseDurationMs", () => {
   it.each([

@@ -1,6 +1,6 @@
 import { z } from "zod";
+import { findQueueUrlMistake } from "../queue/sqs-url.ts";
 import { parseAddressRange } from "./address-range.ts";
-import { findQueueUrlMistake } from "./queue/sqs-url.ts";
 import { parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "./units.ts";
 
 // What several sections of the configuration are made of.

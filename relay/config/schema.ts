@@ -1,7 +1,9 @@
 import { z } from "zod";
-import { parseBucketUrl } from "./archive/archive-url.ts";
-import { agentSchema } from "./config-agent-schema.ts";
-import { awsSchema } from "./config-aws-schema.ts";
+import { parseBucketUrl } from "../archive/archive-url.ts";
+import { ingressQueue } from "../queue/names.ts";
+import { parseTablePlace } from "../state/table-place.ts";
+import { agentSchema } from "./agent-schema.ts";
+import { awsSchema } from "./aws-schema.ts";
 import {
   address,
   duration,
@@ -15,10 +17,8 @@ import {
   stickyBy,
   when,
   written,
-} from "./config-forms.ts";
-import { targetSchema } from "./config-target-schema.ts";
-import { ingressQueue } from "./queue/names.ts";
-import { parseTablePlace } from "./state/table-place.ts";
+} from "./forms.ts";
+import { targetSchema } from "./target-schema.ts";
 
 const queueForms = `embedded:DIRECTORY or the URL of an SQS queue, such as ${sqsExample}`;
 

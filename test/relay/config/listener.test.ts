@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { type Config, loadConfig } from "../../relay/config.ts";
+import { type Config, loadConfig } from "../../../relay/config/config.ts";
 
 let directory: string;
 beforeAll(() => {
@@ -26,7 +26,7 @@ it("takes certificates relative to the file", () => {
   expect(tls).toEqual({
     cert: join(directory, "agent.pem"),
     key: "/etc/agent.key",
-    clientCa: join(directory, "../ca.pem"),
+    clientCa: join(directory, "../../ca.pem"),
   });
 });
 

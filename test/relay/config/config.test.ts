@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { assertReplayable, type Config, configJsonSchema, loadConfig } from "../../relay/config.ts";
-import { ConfigError } from "../../relay/config-text.ts";
-import { schemaMistakes } from "../support/json-schema-check.ts";
-import { caFile } from "../support/shadow-server.ts";
+import { assertReplayable, type Config, configJsonSchema, loadConfig } from "../../../relay/config/config.ts";
+import { ConfigError } from "../../../relay/config/text.ts";
+import { schemaMistakes } from "../../support/json-schema-check.ts";
+import { caFile } from "../../support/shadow-server.ts";
 
 let directory: string;
 beforeAll(() => {

@@ -1,5 +1,7 @@
 import { z } from "zod";
-import { policiesSchema, vpcSchema } from "./config-aws-schema.ts";
+import { isReservedHeader } from "../outbound.ts";
+import { namedRegionOf } from "../queue/sqs-url.ts";
+import { policiesSchema, vpcSchema } from "./aws-schema.ts";
 import {
   duration,
   headerName,
@@ -16,10 +18,8 @@ import {
   stickyBy,
   when,
   written,
-} from "./config-forms.ts";
-import { isReservedHeader } from "./outbound.ts";
-import { namedRegionOf } from "./queue/sqs-url.ts";
-import { parseTimes } from "./times.ts";
+} from "./forms.ts";
+import { parseTimes } from "./time-windows.ts";
 
 // Not looked up here: an agent on another machine may share the file, and not have what only the replay needs.
 const fromEnvironment = section({

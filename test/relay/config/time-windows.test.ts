@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isWithin, parseTimes, type Times } from "../../relay/times.ts";
+import { isWithin, parseTimes, type Times } from "../../../relay/config/time-windows.ts";
 
 describe("parseTimes", () => {
   it("reads a span of each day", () => {

@@ -1,8 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { assertReplayable, type Config, loadConfig } from "../../../relay/config.ts";
-import { ConfigError } from "../../../relay/config-text.ts";
+import { assertReplayable, type Config, loadConfig } from "../../../relay/config/config.ts";
+import { ConfigError } from "../../../relay/config/text.ts";
 import { temporaryDirectory } from "../../support/temporary-directory.ts";
 
 describe("a header from the environment", () => {

@@ -1,5 +1,12 @@
 import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
+import type { IngressPlace } from "../queue/ingress.ts";
+import { deadLetterUrl } from "../queue/names.ts";
+import { inRegion, isPrivate, regionOf } from "../queue/sqs-url.ts";
+import type { RequestKey } from "../rules/request-key.ts";
+import type { Sample, StickyBy } from "../rules/sample.ts";
+import type { When } from "../rules/when.ts";
+import { defaultJournal } from "./agent-schema.ts";
 import type {
   AgentConfig,
   AwsPlaces,
@@ -13,18 +20,11 @@ import type {
   TokenConfig,
   TokenSource,
 } from "./config.ts";
-import { defaultJournal } from "./config-agent-schema.ts";
-import { isLoopback } from "./config-forms.ts";
-import type { ParsedConfig } from "./config-schema.ts";
-import { ConfigError } from "./config-text.ts";
-import { Secrets } from "./credentials/secrets.ts";
 import { toDeployment } from "./deployment.ts";
-import type { IngressPlace } from "./queue/ingress.ts";
-import { deadLetterUrl } from "./queue/names.ts";
-import { inRegion, isPrivate, regionOf } from "./queue/sqs-url.ts";
-import type { RequestKey } from "./rules/request-key.ts";
-import type { Sample, StickyBy } from "./rules/sample.ts";
-import type { When } from "./rules/when.ts";
+import { isLoopback } from "./forms.ts";
+import type { ParsedConfig } from "./schema.ts";
+import { Secrets } from "./secrets.ts";
+import { ConfigError } from "./text.ts";
 
 /** Makes a configuration of what stands in the file. Throws `ConfigError` for what no single key shows. */
 export function toConfig(parsed: ParsedConfig, file: string, env: Environment): Config {

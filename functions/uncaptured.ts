@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { forwardMessage, shareMessage } from "../relay/message.ts";
 import type { Pack, PackedRequest } from "../relay/pack/pack.ts";
+import { forwardMessage, shareMessage } from "../relay/queue/message.ts";
 import type { Delivery, OutgoingMessage } from "../relay/queue/port.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 

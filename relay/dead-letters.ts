@@ -1,8 +1,8 @@
 import type { DeadLetterSummary } from "./control-answers.ts";
 import { jobKey } from "./job/job.ts";
-import { type MessagePack, readMessage, shareMessage } from "./message.ts";
 import { DecodeError } from "./pack/decode-error.ts";
 import { parseSummary } from "./pack/summary.ts";
+import { type MessagePack, readMessage, shareMessage } from "./queue/message.ts";
 import { type DeadLetter, type Delivery, QueueError, type QueueReceiver, type QueueSender } from "./queue/port.ts";
 import { printable } from "./request-text.ts";
 import type { Ledger } from "./state/port.ts";

@@ -1,8 +1,8 @@
 import { type Clock, systemClock } from "../pacer.ts";
 import type { PackedRequest } from "../pack/pack.ts";
+import { type JobMark, offsetOf } from "../queue/job-mark.ts";
 import type { Job } from "./job.ts";
 import { dueAtMs, patientPauseMs, pausedDelayMs } from "./job-clock.ts";
-import { type JobMark, offsetOf } from "./job-mark.ts";
 import type { JobWatch } from "./job-watch.ts";
 
 /** What may become of a request of a job. */

@@ -4,13 +4,13 @@ import type { Archive } from "../archive/port.ts";
 import type { CapturePosition } from "../capture/capture-position.ts";
 import { type CaptureEntry, CaptureReader, type SkippedPart } from "../capture/capture-reader.ts";
 import { parseObjectName } from "../capture/object-name.ts";
-import type { MessagePack } from "../message.ts";
 import type { CapturedRequest } from "../pack/captured-request.ts";
 import type { PackedRequest } from "../pack/pack.ts";
 import { repack } from "../pack/repack.ts";
+import { createMark } from "../queue/job-mark.ts";
+import type { MessagePack } from "../queue/message.ts";
 import { type Checkpoint, type Job, jobKey } from "./job.ts";
 import { factorOf } from "./job-clock.ts";
-import { createMark } from "./job-mark.ts";
 
 /** What comes next in a job: a pack, or that it has read on and found nothing for it. */
 export type JobStep =

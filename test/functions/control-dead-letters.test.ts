@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { shareMessage } from "../../relay/message.ts";
+import { shareMessage } from "../../relay/queue/message.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import { ControlBench } from "../support/control-bench.ts";
 import { pack, packIn, packMessage, requests } from "../support/packs.ts";

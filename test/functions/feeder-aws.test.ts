@@ -5,7 +5,7 @@ import { Poller } from "../../functions/poller.ts";
 import { createReplay } from "../../functions/replay.ts";
 import { readProgress } from "../../relay/job/job-progress.ts";
 import { startJob } from "../../relay/job/job-request.ts";
-import { hasJobMark } from "../../relay/message.ts";
+import { hasJobMark } from "../../relay/queue/message.ts";
 import { SqsQueue } from "../../relay/queue/sqs.ts";
 import { startStates } from "../support/dynamodb-states.ts";
 import { captureOf, everyMs } from "../support/jobs.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { redrive } from "../../relay/dead-letters.ts";
 import { jobKey } from "../../relay/job/job.ts";
-import { shareMessage } from "../../relay/message.ts";
+import { shareMessage } from "../../relay/queue/message.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import { captureStartMs, job } from "../support/jobs.ts";
 import { pack, packIn, packMessage, requests } from "../support/packs.ts";

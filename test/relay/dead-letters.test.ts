@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { describeDeadLetter, type RedriveOptions, redrive } from "../../relay/dead-letters.ts";
-import { shareMessage } from "../../relay/message.ts";
+import { shareMessage } from "../../relay/queue/message.ts";
 import { type OutgoingMessage, QueueError } from "../../relay/queue/port.ts";
 import { pack, packIn, packMessage, requests } from "../support/packs.ts";
 import { ReplayBench } from "../support/replay-bench.ts";

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { readMessage, shareMessage } from "../../relay/message.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { decodePack, type Pack } from "../../relay/pack/pack.ts";
+import { readMessage, shareMessage } from "../../relay/queue/message.ts";
 import type { Delivery, OutgoingMessage } from "../../relay/queue/port.ts";
 import { type PackFields, packContent } from "./captured-requests.ts";
 

@@ -4,8 +4,8 @@ import type { Job } from "../../../relay/job/job.ts";
 import { JobGate } from "../../../relay/job/job-gate.ts";
 import { type JobStep, readJobPacks } from "../../../relay/job/job-packs.ts";
 import { JobWatch } from "../../../relay/job/job-watch.ts";
-import { readMessage, shareMessage } from "../../../relay/message.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
+import { readMessage, shareMessage } from "../../../relay/queue/message.ts";
 import { captureOf, captureStartMs, job, jobStartMs } from "../../support/jobs.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 

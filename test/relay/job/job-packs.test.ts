@@ -2,10 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { sumCapture } from "../../../relay/capture/capture-index.ts";
 import type { Checkpoint, Job, Pace } from "../../../relay/job/job.ts";
-import { offsetOf } from "../../../relay/job/job-mark.ts";
 import { type JobSource, type JobStep, readJobPacks } from "../../../relay/job/job-packs.ts";
-import { type MessagePack, readMessage, shareMessage } from "../../../relay/message.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
+import { offsetOf } from "../../../relay/queue/job-mark.ts";
+import { type MessagePack, readMessage, shareMessage } from "../../../relay/queue/message.ts";
 import { captureOf, everyMs, job } from "../../support/jobs.ts";
 
 const all = { fromMs: 0, toMs: Number.POSITIVE_INFINITY };

@@ -1,9 +1,9 @@
-import type { JobMark } from "./job/job-mark.ts";
-import { DecodeError } from "./pack/decode-error.ts";
-import { openPack, sealPack } from "./pack/envelope.ts";
-import { decodePack, encodeShare, type Pack, type PackedRequest } from "./pack/pack.ts";
-import { type PackSummary, parseSummary } from "./pack/summary.ts";
-import type { Delivery, OutgoingMessage } from "./queue/port.ts";
+import { DecodeError } from "../pack/decode-error.ts";
+import { openPack, sealPack } from "../pack/envelope.ts";
+import { decodePack, encodeShare, type Pack, type PackedRequest } from "../pack/pack.ts";
+import { type PackSummary, parseSummary } from "../pack/summary.ts";
+import type { JobMark } from "./job-mark.ts";
+import type { Delivery, OutgoingMessage } from "./port.ts";
 
 const maxReasonChars = 500;
 

@@ -1,5 +1,5 @@
+import type { Pace } from "../job/job.ts";
 import type { PackedRequest } from "../pack/pack.ts";
-import type { Pace } from "./job.ts";
 
 /** What a message of a job carries, so that whoever sends its requests can tell when they are due. */
 export interface JobMark {

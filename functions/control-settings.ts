@@ -1,6 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { parseFraction, parseRatePerSecond } from "../relay/config/units.ts";
-import type { TargetSettings } from "../relay/target-control.ts";
+import type { TargetSettings } from "../relay/state/target-control.ts";
 import { strict } from "./control-strict.ts";
 
 // As in the configuration: below it, the wait for a slot would be longer than a timer can hold.

@@ -4,7 +4,7 @@ import type { TargetConfig } from "../relay/config/config.ts";
 import type { LiveSetting, TargetAnswer } from "../relay/control-answers.ts";
 import { type HostStats, readHostStats, type TargetStats } from "../relay/host-stats.ts";
 import type { Controls } from "../relay/state/port.ts";
-import { changeSettings, type TargetSettings } from "../relay/target-control.ts";
+import { changeSettings, type TargetSettings } from "../relay/state/target-control.ts";
 import type { ControlDeps } from "./control.ts";
 import { json } from "./control-json.ts";
 import { fatesSchema } from "./control-ledger.ts";

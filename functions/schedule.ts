@@ -3,7 +3,7 @@ import type { TargetConfig } from "../relay/config/config.ts";
 import { whyHeld } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
 import type { Controls } from "../relay/state/port.ts";
-import { closeBreaker } from "../relay/target-control.ts";
+import { closeBreaker } from "../relay/state/target-control.ts";
 import type { Invocation } from "./batch.ts";
 import type { MappingSwitches } from "./event-source-mapping.ts";
 

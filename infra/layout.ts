@@ -2,7 +2,7 @@ import type { Config } from "../relay/config/config.ts";
 import { ConfigError } from "../relay/config/text.ts";
 import { ingressQueue } from "../relay/queue/names.ts";
 import { isOfAws, queuePlaceOf } from "../relay/queue/sqs-url.ts";
-import { tableName } from "../relay/state/table-place.ts";
+import { tableName } from "../relay/state/dynamodb/table-place.ts";
 import { type BucketLayout, toBuckets } from "./bucket-layout.ts";
 import {
   type FunctionLayout,

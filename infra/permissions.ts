@@ -1,5 +1,5 @@
-import { figuresPartition, jobsPartition, packPartition, targetPartition } from "../relay/state/dynamodb-keys.ts";
-import { tallyPartition } from "../relay/state/dynamodb-tally.ts";
+import { figuresPartition, jobsPartition, packPartition, targetPartition } from "../relay/state/dynamodb/keys.ts";
+import { tallyPartition } from "../relay/state/dynamodb/writer-tally.ts";
 import type { FunctionLayout } from "./function-layout.ts";
 import type { Layout, StackLayout, TableLayout } from "./layout.ts";
 import { type Place, toArn } from "./place.ts";

@@ -3,8 +3,8 @@ import { jobIdOf } from "./job/job.ts";
 import { whyHeld } from "./live-target.ts";
 import { type OpenQueue, QueueError, type QueueFigures } from "./queue/port.ts";
 import { captureKeyPrefix, type Fate } from "./state/port.ts";
+import { paceFactor, type TargetControl } from "./state/target-control.ts";
 import type { Stores } from "./stores.ts";
-import { paceFactor, type TargetControl } from "./target-control.ts";
 
 /** What `GET /stats` of a host answers. */
 export interface HostStats {

@@ -11,7 +11,7 @@ import {
   paceFactor,
   slowDown,
   type TargetControl,
-} from "./target-control.ts";
+} from "./state/target-control.ts";
 
 /** What a request may do that asks for admission. */
 export type Admission =

@@ -53,7 +53,7 @@ async function openLocalStores(config: Config): Promise<Stores> {
 async function openAwsStores(config: Config, aws: AwsPlaces): Promise<Stores> {
   const { ingress: place, targets, captures } = config;
   // Only here, so that one machine pays nothing for the SDK.
-  const { DynamoDbState } = await import("./state/dynamodb.ts");
+  const { DynamoDbState } = await import("./state/dynamodb/state.ts");
   const ingress = await openIngress(place);
   const queues = new Map<string, OpenQueue>();
   for (const { name } of targets) {

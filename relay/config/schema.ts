@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { parseBucketUrl } from "../archive/archive-url.ts";
 import { ingressQueue } from "../queue/names.ts";
-import { parseTablePlace } from "../state/table-place.ts";
+import { parseTablePlace } from "../state/dynamodb/table-place.ts";
 import { agentSchema } from "./agent-schema.ts";
 import { awsSchema } from "./aws-schema.ts";
 import {

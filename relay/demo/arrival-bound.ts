@@ -1,4 +1,4 @@
-import { maxLateUs } from "../pacing.ts";
+import { maxLateUs } from "../state/slot-lease.ts";
 
 /** What is allowed beyond the bound of sending and the receiver's stall, neither of which sees the way between them. */
 export const wayAllowance = 0.25;

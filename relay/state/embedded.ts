@@ -1,8 +1,6 @@
 import type { SQLOutputValue } from "node:sqlite";
 import { endedKeptMs, forgottenJobsKey, type Job, jobKey, parseJob } from "../job/job.ts";
-import { grantSlots, maxRequestAgeMs, type SlotGrant, type SlotRequest } from "../pacing.ts";
 import { SqliteFile } from "../sqlite.ts";
-import { parseControl, type TargetControl } from "../target-control.ts";
 import { schema, sql } from "./embedded-sql.ts";
 import { countFinal, type FateSheet, noteFates, settledIndexes, withdrawFate } from "./fate-sheet.ts";
 import {
@@ -17,6 +15,8 @@ import {
   type VersionedControl,
   type VersionedJob,
 } from "./port.ts";
+import { grantSlots, maxRequestAgeMs, type SlotGrant, type SlotRequest } from "./slot-lease.ts";
+import { parseControl, type TargetControl } from "./target-control.ts";
 
 /**
  * The state for one machine, in one SQLite file that any number of processes may have open. Every method is one

@@ -1,6 +1,6 @@
 import type { Job } from "../job/job.ts";
-import type { SlotGrant, SlotRequest } from "../pacing.ts";
-import type { TargetControl } from "../target-control.ts";
+import type { SlotGrant, SlotRequest } from "./slot-lease.ts";
+import type { TargetControl } from "./target-control.ts";
 
 /** Where the send slots of a target are leased, so that its rate holds across all workers. */
 export interface SlotLeases {

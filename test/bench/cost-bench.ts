@@ -11,7 +11,7 @@ import { createLogger } from "../../relay/log.ts";
 import { Pacer } from "../../relay/pacer.ts";
 import type { OpenQueue } from "../../relay/queue/port.ts";
 import { openSqsQueue } from "../../relay/queue/sqs.ts";
-import { DynamoDbState } from "../../relay/state/dynamodb.ts";
+import { DynamoDbState } from "../../relay/state/dynamodb/state.ts";
 import { Transport } from "../../relay/transport.ts";
 import { startDynamoDb } from "../support/dynamodb.ts";
 import { target } from "../support/targets.ts";

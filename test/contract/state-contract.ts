@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { horizonUs, type SlotGrant } from "../../relay/pacing.ts";
 import type { FannedOutPack, Fate, Ledger, Settlement, SlotLeases } from "../../relay/state/port.ts";
+import { horizonUs, type SlotGrant } from "../../relay/state/slot-lease.ts";
 
 /** A state store in which nothing is recorded. */
 export interface OpenedState {

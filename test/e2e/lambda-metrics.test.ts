@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { openBreaker } from "../../relay/target-control.ts";
+import { openBreaker } from "../../relay/state/target-control.ts";
 import { bundleFunctions, LambdaRig } from "../support/lambda-rig.ts";
 import { toCloudWatch } from "../support/metric-lines.ts";
 import { packMessage, requests } from "../support/packs.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { crc32, zstdCompressSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { changeSettings } from "../../relay/target-control.ts";
+import { changeSettings } from "../../relay/state/target-control.ts";
 import { LambdaApi, replayArn } from "../support/lambda-api.ts";
 import { toLambdaEvent } from "../support/lambda-mapping.ts";
 import { bundleFunctions, LambdaRig } from "../support/lambda-rig.ts";

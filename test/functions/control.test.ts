@@ -3,7 +3,7 @@ import { parseTimes, type Times } from "../../relay/config/time-windows.ts";
 import { bucketOf } from "../../relay/latency-histogram.ts";
 import { QueueError } from "../../relay/queue/port.ts";
 import { StateError } from "../../relay/state/port.ts";
-import { openBreaker, slowDown } from "../../relay/target-control.ts";
+import { openBreaker, slowDown } from "../../relay/state/target-control.ts";
 import { ControlBench } from "../support/control-bench.ts";
 import { pack, packMessage, requests } from "../support/packs.ts";
 

@@ -5,7 +5,7 @@ import { ArchiveError } from "../../relay/archive/port.ts";
 import type { TargetConfig } from "../../relay/config/config.ts";
 import { parseTimes, type Times } from "../../relay/config/time-windows.ts";
 import { StateError } from "../../relay/state/port.ts";
-import { changeSettings, openBreaker, type TargetControl } from "../../relay/target-control.ts";
+import { changeSettings, openBreaker, type TargetControl } from "../../relay/state/target-control.ts";
 import { LambdaApi, replayArn } from "../support/lambda-api.ts";
 import { openState } from "../support/lanes.ts";
 import { LogLines } from "../support/log-lines.ts";

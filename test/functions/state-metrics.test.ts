@@ -3,7 +3,7 @@ import { MetricLine } from "../../functions/metric-line.ts";
 import { measureState } from "../../functions/state-metrics.ts";
 import { jobKey } from "../../relay/job/job.ts";
 import { captureKey, type Fate } from "../../relay/state/port.ts";
-import { openBreaker } from "../../relay/target-control.ts";
+import { openBreaker } from "../../relay/state/target-control.ts";
 import { openState } from "../support/lanes.ts";
 import { LogLines } from "../support/log-lines.ts";
 import { toCloudWatch } from "../support/metric-lines.ts";

@@ -4,7 +4,7 @@ import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import type { OpenQueue } from "../../relay/queue/port.ts";
 import { sendAll } from "../../relay/queue/send-all.ts";
 import { openSqsQueue } from "../../relay/queue/sqs.ts";
-import { DynamoDbState } from "../../relay/state/dynamodb.ts";
+import { DynamoDbState } from "../../relay/state/dynamodb/state.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
 import type { Fate, State } from "../../relay/state/port.ts";
 import type { ArrivalReport } from "../support/arrival-recorder.ts";

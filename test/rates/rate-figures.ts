@@ -1,4 +1,4 @@
-import { maxLateUs } from "../../relay/pacing.ts";
+import { maxLateUs } from "../../relay/state/slot-lease.ts";
 
 /** What a rate promises: no window of `windowUs` has more sends than this. */
 export function boundOf(

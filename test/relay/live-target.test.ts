@@ -4,7 +4,7 @@ import { parseTimes, type Times } from "../../relay/config/time-windows.ts";
 import { LiveTarget } from "../../relay/live-target.ts";
 import type { Outcome } from "../../relay/outcome.ts";
 import { type Controls, StateError } from "../../relay/state/port.ts";
-import { changeSettings } from "../../relay/target-control.ts";
+import { changeSettings } from "../../relay/state/target-control.ts";
 import { openState } from "../support/lanes.ts";
 import { target } from "../support/targets.ts";
 

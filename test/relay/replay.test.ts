@@ -6,7 +6,7 @@ import { Pacer } from "../../relay/pacer.ts";
 import type { Pack } from "../../relay/pack/pack.ts";
 import { type ReplayResult, replayPack } from "../../relay/replay.ts";
 import { type SlotLeases, StateError } from "../../relay/state/port.ts";
-import { openBreaker } from "../../relay/target-control.ts";
+import { openBreaker } from "../../relay/state/target-control.ts";
 import { fixedRate, laneOf, openState } from "../support/lanes.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { pack, requests } from "../support/packs.ts";

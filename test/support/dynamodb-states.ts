@@ -1,5 +1,5 @@
 import { onTestFinished } from "vitest";
-import { DynamoDbState, type DynamoDbStateOptions } from "../../relay/state/dynamodb.ts";
+import { DynamoDbState, type DynamoDbStateOptions } from "../../relay/state/dynamodb/state.ts";
 import { startDynamoDb } from "./dynamodb.ts";
 import { DynamoDbProxy } from "./dynamodb-proxy.ts";
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { DeleteTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import dynalite from "dynalite";
-import { createStateTable } from "../../relay/state/dynamodb-table.ts";
+import { createStateTable } from "../../relay/state/dynamodb/table-shape.ts";
 
 export interface DynamoDbEmulator {
   readonly endpoint: string;

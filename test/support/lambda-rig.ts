@@ -3,7 +3,7 @@ import { type FauxqsServer, startFauxqs } from "fauxqs";
 import { onTestFinished, vi } from "vitest";
 import type { Delivery, OutgoingMessage } from "../../relay/queue/port.ts";
 import { SqsQueue } from "../../relay/queue/sqs.ts";
-import { DynamoDbState } from "../../relay/state/dynamodb.ts";
+import { DynamoDbState } from "../../relay/state/dynamodb/state.ts";
 import type { Fate, LedgerFigures } from "../../relay/state/port.ts";
 import { run } from "./command-line.ts";
 import { type DynamoDbEmulator, startDynamoDb } from "./dynamodb.ts";

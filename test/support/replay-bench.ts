@@ -9,7 +9,7 @@ import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import type { Delivery, OutgoingMessage } from "../../relay/queue/port.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
 import type { Fate } from "../../relay/state/port.ts";
-import { changeSettings } from "../../relay/target-control.ts";
+import { changeSettings } from "../../relay/state/target-control.ts";
 import { laneOf } from "./lanes.ts";
 import { LogLines } from "./log-lines.ts";
 import { packIn } from "./packs.ts";

@@ -11,7 +11,7 @@ import { type Clock, Pacer, systemClock } from "../../relay/pacer.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { openSqsQueue } from "../../relay/queue/sqs.ts";
 import { firstSignal } from "../../relay/service.ts";
-import { DynamoDbState } from "../../relay/state/dynamodb.ts";
+import { DynamoDbState } from "../../relay/state/dynamodb/state.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
 import { Transport } from "../../relay/transport.ts";
 import { preciseNowUs, sentAtHeader } from "./sent-at.ts";

@@ -1,9 +1,16 @@
-import { emptyPage, type Page, PageDraft } from "./dynamodb-page.ts";
-import type { Pages } from "./dynamodb-pages.ts";
-import type { Tallies } from "./dynamodb-tallies.ts";
-import type { Tally } from "./dynamodb-tally.ts";
-import { noteFates, settledIndexes } from "./fate-sheet.ts";
-import { type FannedOutPack, type Fate, type Ledger, type LedgerFigures, type Settlement, StateError } from "./port.ts";
+import { noteFates, settledIndexes } from "../fate-sheet.ts";
+import {
+  type FannedOutPack,
+  type Fate,
+  type Ledger,
+  type LedgerFigures,
+  type Settlement,
+  StateError,
+} from "../port.ts";
+import { emptyPage, type Page, PageDraft } from "./pack-item.ts";
+import type { Pages } from "./pack-items.ts";
+import type { Tallies } from "./tallies.ts";
+import type { Tally } from "./writer-tally.ts";
 
 export interface DynamoDbLedgerOptions {
   readonly pages: Pages;

@@ -10,7 +10,7 @@ import {
   parseControl,
   slowDown,
   type TargetControl,
-} from "../../relay/target-control.ts";
+} from "../../../relay/state/target-control.ts";
 
 const nowMs = 1_790_000_000_000;
 const hourMs = 3_600_000;

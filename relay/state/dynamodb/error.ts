@@ -5,8 +5,8 @@ import {
   isForbidden,
   isThrottled,
   toRefusal,
-} from "../aws-refusal.ts";
-import { StateError } from "./port.ts";
+} from "../../aws-refusal.ts";
+import { StateError } from "../port.ts";
 
 /** What was asked of which table, for the text of an error. */
 export interface DynamoDbCall {

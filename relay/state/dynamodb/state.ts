@@ -1,15 +1,4 @@
-import type { Job } from "../job/job.ts";
-import type { SlotGrant, SlotRequest } from "../pacing.ts";
-import type { TargetControl } from "../target-control.ts";
-import { StateClient, type StateTablePlace } from "./dynamodb-client.ts";
-import { DynamoDbControls } from "./dynamodb-controls.ts";
-import { DynamoDbFigures } from "./dynamodb-figures.ts";
-import { DynamoDbJobs } from "./dynamodb-jobs.ts";
-import { DynamoDbLeases } from "./dynamodb-leases.ts";
-import { DynamoDbLedger } from "./dynamodb-ledger.ts";
-import { Pages } from "./dynamodb-pages.ts";
-import { Tallies } from "./dynamodb-tallies.ts";
-import { Tally } from "./dynamodb-tally.ts";
+import type { Job } from "../../job/job.ts";
 import {
   type FannedOutPack,
   type Fate,
@@ -20,7 +9,18 @@ import {
   StateError,
   type VersionedControl,
   type VersionedJob,
-} from "./port.ts";
+} from "../port.ts";
+import type { SlotGrant, SlotRequest } from "../slot-lease.ts";
+import type { TargetControl } from "../target-control.ts";
+import { DynamoDbControls } from "./controls.ts";
+import { DynamoDbFigures } from "./figures.ts";
+import { DynamoDbJobs } from "./jobs.ts";
+import { DynamoDbLeases } from "./leases.ts";
+import { DynamoDbLedger } from "./ledger.ts";
+import { Pages } from "./pack-items.ts";
+import { StateClient, type StateTablePlace } from "./table-client.ts";
+import { Tallies } from "./tallies.ts";
+import { Tally } from "./writer-tally.ts";
 
 export interface DynamoDbStateOptions extends StateTablePlace {
   /** In milliseconds since 1970. */

@@ -1,5 +1,5 @@
-import type { StateClient } from "./dynamodb-client.ts";
-import { judge, type Page, type PageDraft, toBar, toPack, toPage, toPageKey } from "./dynamodb-page.ts";
+import { judge, type Page, type PageDraft, toBar, toPack, toPage, toPageKey } from "./pack-item.ts";
+import type { StateClient } from "./table-client.ts";
 
 /** The items of the packs. All methods throw `StateError`. */
 export class Pages {

@@ -1,4 +1,4 @@
-import { type Fate, fates, type LedgerFigures } from "./port.ts";
+import { type Fate, fates, type LedgerFigures } from "../port.ts";
 
 /** Sums of the ledger: those of all packs, or what one operation adds to them. */
 export class Sums {

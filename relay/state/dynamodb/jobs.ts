@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { endedKeptMs, type Job, parseJob } from "../job/job.ts";
-import type { Item, StateClient } from "./dynamodb-client.ts";
-import { jobsPartition } from "./dynamodb-keys.ts";
-import type { Jobs, VersionedJob } from "./port.ts";
+import { endedKeptMs, type Job, parseJob } from "../../job/job.ts";
+import type { Jobs, VersionedJob } from "../port.ts";
+import { jobsPartition } from "./keys.ts";
+import type { Item, StateClient } from "./table-client.ts";
 
 /** Each job in one item with a version; all of them in one partition. */
 export class DynamoDbJobs implements Jobs {

@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto";
-import { forgottenJobsKey, jobIdOf } from "../job/job.ts";
-import type { Item, StateClient } from "./dynamodb-client.ts";
-import { emptyPage, judge } from "./dynamodb-page.ts";
-import type { Pages } from "./dynamodb-pages.ts";
-import { Sums } from "./dynamodb-sums.ts";
-import { type StoredTally, tallyPartition, toStoredTally, toTallyKey } from "./dynamodb-tally.ts";
-import { type Jobs, StateError } from "./port.ts";
+import { forgottenJobsKey, jobIdOf } from "../../job/job.ts";
+import { type Jobs, StateError } from "../port.ts";
+import { Sums } from "./ledger-sums.ts";
+import { emptyPage, judge } from "./pack-item.ts";
+import type { Pages } from "./pack-items.ts";
+import type { Item, StateClient } from "./table-client.ts";
+import { type StoredTally, tallyPartition, toStoredTally, toTallyKey } from "./writer-tally.ts";
 
 /**
  * The tallies of all processes, and the base: the sums of those that were folded into it. All methods throw `StateError`.

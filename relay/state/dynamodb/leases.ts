@@ -1,7 +1,7 @@
-import { clockToleranceUs, horizonUs, maxRequestAgeMs, type SlotGrant, type SlotRequest } from "../pacing.ts";
-import type { Change, Item, StateClient } from "./dynamodb-client.ts";
-import { targetPartition } from "./dynamodb-keys.ts";
-import { type SlotLeases, StateError } from "./port.ts";
+import { type SlotLeases, StateError } from "../port.ts";
+import { clockToleranceUs, horizonUs, maxRequestAgeMs, type SlotGrant, type SlotRequest } from "../slot-lease.ts";
+import { targetPartition } from "./keys.ts";
+import type { Change, Item, StateClient } from "./table-client.ts";
 
 /**
  * Slot leases in one item a target: the time of the next slot, `tat`, in whole picoseconds. Microseconds would have to be

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
-import type { Change, Item, ItemKey, StateClient } from "./dynamodb-client.ts";
-import { Sums } from "./dynamodb-sums.ts";
-import { StateError } from "./port.ts";
+import { StateError } from "../port.ts";
+import { Sums } from "./ledger-sums.ts";
+import type { Change, Item, ItemKey, StateClient } from "./table-client.ts";
 
 /** The partition of all tallies; the sort key is the writer. */
 export const tallyPartition = "tally";

@@ -1,6 +1,6 @@
-import type { StateClient } from "./dynamodb-client.ts";
-import { figuresPartition } from "./dynamodb-keys.ts";
-import type { Figures, MinuteFigures } from "./port.ts";
+import type { Figures, MinuteFigures } from "../port.ts";
+import { figuresPartition } from "./keys.ts";
+import type { StateClient } from "./table-client.ts";
 
 /** The counters of each target and minute in one item. */
 export class DynamoDbFigures implements Figures {

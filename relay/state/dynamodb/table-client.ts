@@ -8,10 +8,10 @@ import {
   QueryCommand,
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
-import { Semaphore } from "../semaphore.ts";
-import { toStateError } from "./dynamodb-error.ts";
-import { stateTable } from "./dynamodb-table.ts";
-import { StateError } from "./port.ts";
+import { Semaphore } from "../../semaphore.ts";
+import { StateError } from "../port.ts";
+import { toStateError } from "./error.ts";
+import { stateTable } from "./table-shape.ts";
 
 export interface StateTablePlace {
   readonly table: string;

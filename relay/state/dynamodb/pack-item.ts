@@ -1,9 +1,9 @@
 import type { AttributeValue } from "@aws-sdk/client-dynamodb";
-import type { Change, Item, ItemKey } from "./dynamodb-client.ts";
-import { packPartition } from "./dynamodb-keys.ts";
-import { Sums } from "./dynamodb-sums.ts";
-import { type FateSheet, noteFates, withdrawFate } from "./fate-sheet.ts";
-import type { FannedOutPack, Fate, Settlement } from "./port.ts";
+import { type FateSheet, noteFates, withdrawFate } from "../fate-sheet.ts";
+import type { FannedOutPack, Fate, Settlement } from "../port.ts";
+import { packPartition } from "./keys.ts";
+import { Sums } from "./ledger-sums.ts";
+import type { Change, Item, ItemKey } from "./table-client.ts";
 
 /** The item of one pack as it was read. */
 export interface Page {

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
+import type { Controls, VersionedControl } from "../port.ts";
 import { parseControl, type TargetControl } from "../target-control.ts";
-import type { StateClient } from "./dynamodb-client.ts";
-import { targetPartition } from "./dynamodb-keys.ts";
-import type { Controls, VersionedControl } from "./port.ts";
+import { targetPartition } from "./keys.ts";
+import type { StateClient } from "./table-client.ts";
 
 /** The control of each target in one item with a version. */
 export class DynamoDbControls implements Controls {

@@ -5,7 +5,7 @@ import { maxCaptureMs } from "../relay/capture/object-name.ts";
 import type { CaptureConfig } from "../relay/config/config.ts";
 import { type Logger, Throttle } from "../relay/log.ts";
 import type { Pack } from "../relay/pack/pack.ts";
-import { shareOf } from "../relay/share.ts";
+import { shareOf } from "../relay/replay/share.ts";
 import type { Fate, Settlement } from "../relay/state/port.ts";
 import type { Stores } from "../relay/stores.ts";
 

@@ -1,13 +1,13 @@
 import type { Hono } from "hono";
-import type { FigureBook } from "../relay/figure-book.ts";
-import type { LiveTarget } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { Pack } from "../relay/pack/pack.ts";
 import { forwardMessage, poisonMessage, readMessage, shareMessage } from "../relay/queue/message.ts";
 import type { Delivery, OutgoingMessage, QueueSender } from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
-import { type Share, shareOf } from "../relay/share.ts";
+import type { FigureBook } from "../relay/replay/figure-book.ts";
+import type { LiveTarget } from "../relay/replay/live-target.ts";
+import { type Share, shareOf } from "../relay/replay/share.ts";
 import { captureKey, type Fate, type Ledger, type Settlement, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import type { CaptureSink, CaptureTurn, CaptureVerdict } from "./capture-sink.ts";

@@ -1,6 +1,6 @@
-import { FigureBook } from "../relay/figure-book.ts";
 import { readEnvironment } from "../relay/function-environment.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";
+import { FigureBook } from "../relay/replay/figure-book.ts";
 import type { Invocation } from "./batch.ts";
 import { createSinks } from "./capture-sink.ts";
 import { createFanOut } from "./fanout.ts";

@@ -1,12 +1,12 @@
 import { assertReplayable } from "../relay/config/config.ts";
 import { ConfigError } from "../relay/config/text.ts";
 import { TargetCredentials } from "../relay/credentials/target-credentials.ts";
-import { FigureBook } from "../relay/figure-book.ts";
 import { functionVariables, readEnvironment } from "../relay/function-environment.ts";
-import { createLane } from "../relay/lane.ts";
-import { Pacer } from "../relay/pacer.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";
-import { Transport } from "../relay/transport.ts";
+import { FigureBook } from "../relay/replay/figure-book.ts";
+import { createLane } from "../relay/replay/lane.ts";
+import { Pacer } from "../relay/replay/pacer.ts";
+import { Transport } from "../relay/replay/transport.ts";
 import type { Invocation } from "./batch.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
 import { type Environment, openLambdaPlace } from "./lambda-place.ts";

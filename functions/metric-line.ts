@@ -6,8 +6,8 @@ import {
   type TargetMetricId,
   targetDimension,
 } from "../relay/function-metrics.ts";
-import { percentiles, timesCounted } from "../relay/latency-histogram.ts";
 import type { Logger } from "../relay/log.ts";
+import { percentiles, timesCounted } from "../relay/replay/latency-histogram.ts";
 import type { Figures } from "../relay/state/port.ts";
 
 // As many of the times of an invocation as show in CloudWatch's percentiles. It takes 100 of a metric in a line.

@@ -1,7 +1,7 @@
 import { Hono } from "hono";
 import type { TargetConfig } from "../relay/config/config.ts";
-import { whyHeld } from "../relay/live-target.ts";
 import type { Logger } from "../relay/log.ts";
+import { whyHeld } from "../relay/replay/live-target.ts";
 import type { Controls } from "../relay/state/port.ts";
 import { closeBreaker } from "../relay/state/target-control.ts";
 import type { Invocation } from "./batch.ts";

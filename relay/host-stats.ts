@@ -1,7 +1,7 @@
 import type { TargetConfig } from "./config/config.ts";
 import { jobIdOf } from "./job/job.ts";
-import { whyHeld } from "./live-target.ts";
 import { type OpenQueue, QueueError, type QueueFigures } from "./queue/port.ts";
+import { whyHeld } from "./replay/live-target.ts";
 import { captureKeyPrefix, type Fate } from "./state/port.ts";
 import { paceFactor, type TargetControl } from "./state/target-control.ts";
 import type { Stores } from "./stores.ts";

@@ -1,6 +1,6 @@
 import type { TargetConfig } from "../config/config.ts";
 import type { Job } from "../job/job.ts";
-import { whyHeld } from "../live-target.ts";
+import { whyHeld } from "../replay/live-target.ts";
 import { printable } from "../request-text.ts";
 import type { Controls } from "../state/port.ts";
 

@@ -1,7 +1,7 @@
 import type { SignatureV4 } from "@smithy/signature-v4";
 import { type AwsCredentials, createSigner } from "../aws-signature.ts";
 import type { SignConfig, TargetConfig } from "../config/config.ts";
-import type { OutboundRequest, Prepared } from "../outbound.ts";
+import type { OutboundRequest, Prepared } from "../replay/outbound.ts";
 
 /**
  * Signs the requests of one target for AWS, Signature Version 4, over method, path, query, body, `Host`, `Content-Type` and

@@ -1,5 +1,5 @@
-import { isBodyIncomplete, isReservedHeader } from "../outbound.ts";
 import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
+import { isBodyIncomplete, isReservedHeader } from "../replay/outbound.ts";
 import { credentialsNote, type ExportOptions, toExported } from "./exported.ts";
 import { findTextFlaw } from "./http-text.ts";
 

@@ -1,5 +1,5 @@
-import { isBodyIncomplete } from "../outbound.ts";
 import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
+import { isBodyIncomplete } from "../replay/outbound.ts";
 import { type ExportOptions, toExported } from "./exported.ts";
 import { goreplaySeparator } from "./goreplay-reader.ts";
 import { findTextFlaw, formatHttpText, isChunked } from "./http-text.ts";

@@ -1,5 +1,5 @@
-import { isBodyIncomplete } from "../outbound.ts";
 import { type BodyState, type CapturedRequest, headerOf } from "../pack/captured-request.ts";
+import { isBodyIncomplete } from "../replay/outbound.ts";
 import { toOriginForm } from "./imported.ts";
 
 /** What an HTTP/1 message says of a request. */

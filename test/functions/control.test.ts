@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseTimes, type Times } from "../../relay/config/time-windows.ts";
-import { bucketOf } from "../../relay/latency-histogram.ts";
 import { QueueError } from "../../relay/queue/port.ts";
+import { bucketOf } from "../../relay/replay/latency-histogram.ts";
 import { StateError } from "../../relay/state/port.ts";
 import { openBreaker, slowDown } from "../../relay/state/target-control.ts";
 import { ControlBench } from "../support/control-bench.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { MetricLine } from "../../functions/metric-line.ts";
-import { FigureBook } from "../../relay/figure-book.ts";
 import { createLogger } from "../../relay/log.ts";
+import { FigureBook } from "../../relay/replay/figure-book.ts";
 import { StateError } from "../../relay/state/port.ts";
 import { openState } from "../support/lanes.ts";
 import { LogLines } from "../support/log-lines.ts";

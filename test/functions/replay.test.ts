@@ -1,7 +1,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { createReplay, type ReplayDeps } from "../../functions/replay.ts";
-import { type Clock, Pacer } from "../../relay/pacer.ts";
+import { type Clock, Pacer } from "../../relay/replay/pacer.ts";
 import { type SlotLeases, StateError } from "../../relay/state/port.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { fixedRate, laneOf } from "../support/lanes.ts";

@@ -1,12 +1,12 @@
 import { onTestFinished } from "vitest";
 import type { TargetConfig } from "../../relay/config/config.ts";
-import { FigureBook } from "../../relay/figure-book.ts";
-import { createLane, type Lane } from "../../relay/lane.ts";
-import { LiveTarget } from "../../relay/live-target.ts";
-import { type LiveRate, Pacer } from "../../relay/pacer.ts";
+import { FigureBook } from "../../relay/replay/figure-book.ts";
+import { createLane, type Lane } from "../../relay/replay/lane.ts";
+import { LiveTarget } from "../../relay/replay/live-target.ts";
+import { type LiveRate, Pacer } from "../../relay/replay/pacer.ts";
+import { Transport } from "../../relay/replay/transport.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
 import type { State } from "../../relay/state/port.ts";
-import { Transport } from "../../relay/transport.ts";
 import { temporaryDirectory } from "./temporary-directory.ts";
 
 /** A state in a directory of its own that goes with the test. */

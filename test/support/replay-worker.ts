@@ -1,19 +1,19 @@
 import { writeSync } from "node:fs";
 import { Poller } from "../../functions/poller.ts";
 import { createReplay } from "../../functions/replay.ts";
-import { FigureBook } from "../../relay/figure-book.ts";
-import { createLane } from "../../relay/lane.ts";
-import { LiveTarget } from "../../relay/live-target.ts";
 import { createLogger } from "../../relay/log.ts";
-import type { OutboundRequest } from "../../relay/outbound.ts";
-import type { Outcome } from "../../relay/outcome.ts";
-import { type Clock, Pacer, systemClock } from "../../relay/pacer.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { openSqsQueue } from "../../relay/queue/sqs.ts";
+import { FigureBook } from "../../relay/replay/figure-book.ts";
+import { createLane } from "../../relay/replay/lane.ts";
+import { LiveTarget } from "../../relay/replay/live-target.ts";
+import type { OutboundRequest } from "../../relay/replay/outbound.ts";
+import type { Outcome } from "../../relay/replay/outcome.ts";
+import { type Clock, Pacer, systemClock } from "../../relay/replay/pacer.ts";
+import { Transport } from "../../relay/replay/transport.ts";
 import { firstSignal } from "../../relay/service.ts";
 import { DynamoDbState } from "../../relay/state/dynamodb/state.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
-import { Transport } from "../../relay/transport.ts";
 import { preciseNowUs, sentAtHeader } from "./sent-at.ts";
 import { target } from "./targets.ts";
 

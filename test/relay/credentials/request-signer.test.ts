@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { RequestSigner } from "../../../relay/credentials/request-signer.ts";
-import type { OutboundRequest } from "../../../relay/outbound.ts";
-import { Transport } from "../../../relay/transport.ts";
+import type { OutboundRequest } from "../../../relay/replay/outbound.ts";
+import { Transport } from "../../../relay/replay/transport.ts";
 import { type ReceivedRequest, ShadowServer } from "../../support/shadow-server.ts";
 import { findSignatureMistake } from "../../support/signature-check.ts";
 import { target } from "../../support/targets.ts";

@@ -1,10 +1,10 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { TargetConfig, TokenConfig } from "../../../relay/config/config.ts";
 import { TargetCredentials } from "../../../relay/credentials/target-credentials.ts";
-import type { Lane } from "../../../relay/lane.ts";
-import { createLane } from "../../../relay/lane.ts";
-import type { ReplayResult } from "../../../relay/replay.ts";
-import { replayPack } from "../../../relay/replay.ts";
+import type { Lane } from "../../../relay/replay/lane.ts";
+import { createLane } from "../../../relay/replay/lane.ts";
+import type { ReplayResult } from "../../../relay/replay/replay.ts";
+import { replayPack } from "../../../relay/replay/replay.ts";
 import type { Fate } from "../../../relay/state/port.ts";
 import { laneOf, openState } from "../../support/lanes.ts";
 import { LogLines } from "../../support/log-lines.ts";

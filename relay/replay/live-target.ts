@@ -1,7 +1,6 @@
-import type { TargetConfig } from "./config/config.ts";
-import { isWithin } from "./config/time-windows.ts";
-import type { Outcome } from "./outcome.ts";
-import { type Controls, StateError } from "./state/port.ts";
+import type { TargetConfig } from "../config/config.ts";
+import { isWithin } from "../config/time-windows.ts";
+import { type Controls, StateError } from "../state/port.ts";
 import {
   claimProbe,
   closeBreaker,
@@ -11,7 +10,8 @@ import {
   paceFactor,
   slowDown,
   type TargetControl,
-} from "./state/target-control.ts";
+} from "../state/target-control.ts";
+import type { Outcome } from "./outcome.ts";
 
 /** What a request may do that asks for admission. */
 export type Admission =

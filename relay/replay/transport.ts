@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { buildConnector, type Dispatcher, Pool } from "undici";
-import type { TargetConfig } from "./config/config.ts";
+import type { TargetConfig } from "../config/config.ts";
 import type { OutboundRequest } from "./outbound.ts";
 import { type Outcome, parseRetryAfterMs } from "./outcome.ts";
 

@@ -1,4 +1,4 @@
-import type { Fate } from "./state/port.ts";
+import type { Fate } from "../state/port.ts";
 
 /** What came of sending a request to a shadow once. */
 export type Outcome =

@@ -1,5 +1,5 @@
-import type { TargetConfig } from "./config/config.ts";
-import { type CapturedRequest, headerOf } from "./pack/captured-request.ts";
+import type { TargetConfig } from "../config/config.ts";
+import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
 
 /** A request as it leaves for a shadow. */
 export interface OutboundRequest {

@@ -1,10 +1,10 @@
-import { TargetCredentials } from "./credentials/target-credentials.ts";
+import { TargetCredentials } from "../credentials/target-credentials.ts";
+import { KeyTurns } from "../key-turns.ts";
+import { NamedTurns } from "../named-turns.ts";
+import { Semaphore } from "../semaphore.ts";
 import type { FigureBook } from "./figure-book.ts";
-import { KeyTurns } from "./key-turns.ts";
 import type { LiveTarget } from "./live-target.ts";
-import { NamedTurns } from "./named-turns.ts";
 import type { Pacer } from "./pacer.ts";
-import { Semaphore } from "./semaphore.ts";
 import type { Transport } from "./transport.ts";
 
 /** What a process keeps for one target, whatever number of packs it works on. */

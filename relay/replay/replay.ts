@@ -1,9 +1,9 @@
-import type { JobGate } from "./job/job-gate.ts";
+import type { JobGate } from "../job/job-gate.ts";
+import type { Pack, PackedRequest } from "../pack/pack.ts";
+import type { Semaphore } from "../semaphore.ts";
+import type { Fate } from "../state/port.ts";
 import type { Lane } from "./lane.ts";
-import type { Pack, PackedRequest } from "./pack/pack.ts";
 import { PackReplay } from "./pack-replay.ts";
-import type { Semaphore } from "./semaphore.ts";
-import type { Fate } from "./state/port.ts";
 
 export interface ReplayOptions {
   /** Raised when nothing more may be sent; what is under way ends when the transport is closed. */

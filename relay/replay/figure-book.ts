@@ -1,6 +1,6 @@
+import type { Fate, Figures } from "../state/port.ts";
 import { bucketOf } from "./latency-histogram.ts";
 import type { AnswerTimes } from "./outcome.ts";
-import type { Fate, Figures } from "./state/port.ts";
 
 const minuteMs = 60_000;
 // What waits while the state does not answer: a day of minutes.

@@ -1,8 +1,8 @@
-import type { TargetConfig } from "./config/config.ts";
-import type { Pack, PackedRequest } from "./pack/pack.ts";
-import { isSampled } from "./rules/sample.ts";
-import { matches } from "./rules/when.ts";
-import type { Fate, Settlement } from "./state/port.ts";
+import type { TargetConfig } from "../config/config.ts";
+import type { Pack, PackedRequest } from "../pack/pack.ts";
+import { isSampled } from "../rules/sample.ts";
+import { matches } from "../rules/when.ts";
+import type { Fate, Settlement } from "../state/port.ts";
 
 /** The part of a pack that a target gets, and why it does not get the rest. */
 export interface Share {

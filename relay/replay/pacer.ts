@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Semaphore } from "./semaphore.ts";
-import type { SlotLeases } from "./state/port.ts";
-import { clockToleranceUs, leaseUs, maxLateUs, slotsPerLease } from "./state/slot-lease.ts";
+import { Semaphore } from "../semaphore.ts";
+import type { SlotLeases } from "../state/port.ts";
+import { clockToleranceUs, leaseUs, maxLateUs, slotsPerLease } from "../state/slot-lease.ts";
 
 /** The wall clock in microseconds; slots are shared between processes, so it has to be the same one for all. */
 export interface Clock {

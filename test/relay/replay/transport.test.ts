@@ -4,14 +4,14 @@ import { createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
-import type { TargetConfig } from "../../relay/config/config.ts";
-import { type OutboundRequest, prepareOutbound } from "../../relay/outbound.ts";
-import type { AnswerTimes } from "../../relay/outcome.ts";
-import { Transport } from "../../relay/transport.ts";
-import { expectedRequest } from "../support/captured-requests.ts";
-import { caFile, ShadowServer } from "../support/shadow-server.ts";
-import { target } from "../support/targets.ts";
-import { isWhole, WireServer } from "../support/wire-server.ts";
+import type { TargetConfig } from "../../../relay/config/config.ts";
+import { type OutboundRequest, prepareOutbound } from "../../../relay/replay/outbound.ts";
+import type { AnswerTimes } from "../../../relay/replay/outcome.ts";
+import { Transport } from "../../../relay/replay/transport.ts";
+import { expectedRequest } from "../../support/captured-requests.ts";
+import { caFile, ShadowServer } from "../../support/shadow-server.ts";
+import { target } from "../../support/targets.ts";
+import { isWhole, WireServer } from "../../support/wire-server.ts";
 
 describe("Transport: answers", () => {
   it.each([200, 204, 301, 302, 304, 404, 429, 500, 503, 599])("takes %i for an answer", async (status) => {

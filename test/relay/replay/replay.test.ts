@@ -1,17 +1,17 @@
 import { describe, expect, it } from "vitest";
-import type { TargetConfig } from "../../relay/config/config.ts";
-import type { Lane } from "../../relay/lane.ts";
-import { LiveTarget } from "../../relay/live-target.ts";
-import { Pacer } from "../../relay/pacer.ts";
-import type { Pack } from "../../relay/pack/pack.ts";
-import { type ReplayResult, replayPack } from "../../relay/replay.ts";
-import { type SlotLeases, StateError } from "../../relay/state/port.ts";
-import { openBreaker } from "../../relay/state/target-control.ts";
-import { fixedRate, laneOf, openState } from "../support/lanes.ts";
-import { ManualClock } from "../support/manual-clock.ts";
-import { pack, requests } from "../support/packs.ts";
-import { type Answer, ShadowServer } from "../support/shadow-server.ts";
-import { target } from "../support/targets.ts";
+import type { TargetConfig } from "../../../relay/config/config.ts";
+import type { Pack } from "../../../relay/pack/pack.ts";
+import type { Lane } from "../../../relay/replay/lane.ts";
+import { LiveTarget } from "../../../relay/replay/live-target.ts";
+import { Pacer } from "../../../relay/replay/pacer.ts";
+import { type ReplayResult, replayPack } from "../../../relay/replay/replay.ts";
+import { type SlotLeases, StateError } from "../../../relay/state/port.ts";
+import { openBreaker } from "../../../relay/state/target-control.ts";
+import { fixedRate, laneOf, openState } from "../../support/lanes.ts";
+import { ManualClock } from "../../support/manual-clock.ts";
+import { pack, requests } from "../../support/packs.ts";
+import { type Answer, ShadowServer } from "../../support/shadow-server.ts";
+import { target } from "../../support/targets.ts";
 
 describe("replayPack: order and concurrency", () => {
   it("keeps the order of the capture with a concurrency of 1, across packs too", async () => {

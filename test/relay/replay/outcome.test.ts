@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isIdempotent, parseRetryAfterMs } from "../../relay/outcome.ts";
+import { isIdempotent, parseRetryAfterMs } from "../../../relay/replay/outcome.ts";
 
 const nowMs = Date.UTC(2026, 0, 2, 3, 4, 5);
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { FigureBook } from "../../relay/figure-book.ts";
-import { maxRelativeError, percentiles } from "../../relay/latency-histogram.ts";
-import { type Figures, StateError } from "../../relay/state/port.ts";
-import { openState } from "../support/lanes.ts";
+import { FigureBook } from "../../../relay/replay/figure-book.ts";
+import { maxRelativeError, percentiles } from "../../../relay/replay/latency-histogram.ts";
+import { type Figures, StateError } from "../../../relay/state/port.ts";
+import { openState } from "../../support/lanes.ts";
 
 const minuteMs = Date.parse("2026-03-01T12:00:00Z");
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { bucketOf, maxRelativeError, percentiles } from "../../relay/latency-histogram.ts";
+import { bucketOf, maxRelativeError, percentiles } from "../../../relay/replay/latency-histogram.ts";
 
 const latency = fc.double({ min: 0.1, max: 900_000, noNaN: true });
 

@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { sendsCapturedCredentials } from "./credentials/captured-credentials.ts";
-import type { JobGate } from "./job/job-gate.ts";
+import { sendsCapturedCredentials } from "../credentials/captured-credentials.ts";
+import type { JobGate } from "../job/job-gate.ts";
+import type { Pack, PackedRequest } from "../pack/pack.ts";
+import { keyOf, type RequestKey } from "../rules/request-key.ts";
 import type { Lane } from "./lane.ts";
 import { resizeLane } from "./lane.ts";
 import type { Admission } from "./live-target.ts";
 import { isBodyIncomplete, type OutboundRequest, prepareOutbound } from "./outbound.ts";
 import { answeredFate, isIdempotent, mayHaveActed, type Outcome } from "./outcome.ts";
-import type { Pack, PackedRequest } from "./pack/pack.ts";
 import type { ReplayOptions, ReplayResult } from "./replay.ts";
-import { keyOf, type RequestKey } from "./rules/request-key.ts";
 
 const firstRetryMs = 1_000;
 const maxRetryMs = 60_000;

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import type { TargetConfig } from "../../relay/config/config.ts";
-import { parseTimes, type Times } from "../../relay/config/time-windows.ts";
-import { LiveTarget } from "../../relay/live-target.ts";
-import type { Outcome } from "../../relay/outcome.ts";
-import { type Controls, StateError } from "../../relay/state/port.ts";
-import { changeSettings } from "../../relay/state/target-control.ts";
-import { openState } from "../support/lanes.ts";
-import { target } from "../support/targets.ts";
+import type { TargetConfig } from "../../../relay/config/config.ts";
+import { parseTimes, type Times } from "../../../relay/config/time-windows.ts";
+import { LiveTarget } from "../../../relay/replay/live-target.ts";
+import type { Outcome } from "../../../relay/replay/outcome.ts";
+import { type Controls, StateError } from "../../../relay/state/port.ts";
+import { changeSettings } from "../../../relay/state/target-control.ts";
+import { openState } from "../../support/lanes.ts";
+import { target } from "../../support/targets.ts";
 
 const refused: Outcome = { kind: "undelivered", reason: "ECONNREFUSED" };
 const answered: Outcome = { kind: "answered", status: 200 };

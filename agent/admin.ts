@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AggregatorRegistry, PrometheusContentType, Registry } from "prom-client";
-import type { AgentStats } from "../relay/agent-stats.ts";
 import type { ListenAddress } from "../relay/config/forms.ts";
+import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { removeStaleSocket } from "./listener.ts";
 
 export interface AdminOptions {

@@ -1,4 +1,4 @@
-import type { AgentStats, DiedStats } from "../relay/agent-stats.ts";
+import type { AgentStats, DiedStats } from "../relay/stats/agent-stats.ts";
 import type { AgentLedger } from "./ledger.ts";
 
 export type AgentGauges = Pick<

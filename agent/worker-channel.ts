@@ -1,6 +1,6 @@
 import cluster, { type Worker } from "node:cluster";
 import { AggregatorRegistry, type Registry } from "prom-client";
-import type { AgentStats } from "../relay/agent-stats.ts";
+import type { AgentStats } from "../relay/stats/agent-stats.ts";
 
 // What the first process of an agent and its workers tell each other over the channel that cluster gives them.
 

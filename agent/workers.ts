@@ -1,10 +1,10 @@
 import cluster, { type Worker } from "node:cluster";
 import { once } from "node:events";
 import { AggregatorRegistry, type PrometheusContentType } from "prom-client";
-import type { AgentStats } from "../relay/agent-stats.ts";
 import type { Config } from "../relay/config/config.ts";
 import type { Logger } from "../relay/log.ts";
 import { agentNodeFlags, type Service, stopRequest } from "../relay/service.ts";
+import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { serveAdmin } from "./admin.ts";
 import { removeStaleSocket } from "./listener.ts";
 import { addStats, asDead } from "./stats.ts";

@@ -1,6 +1,6 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
-import type { HostStats } from "../relay/host-stats.ts";
 import { StateError } from "../relay/state/port.ts";
+import type { HostStats } from "../relay/stats/host-stats.ts";
 import { json } from "./control-json.ts";
 import { ledgerSchema } from "./control-ledger.ts";
 import { createHostMetrics } from "./metrics.ts";

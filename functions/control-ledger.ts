@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import type { HostStats } from "../relay/host-stats.ts";
 import { fates } from "../relay/state/port.ts";
+import type { HostStats } from "../relay/stats/host-stats.ts";
 import { json } from "./control-json.ts";
 import { problemResponses } from "./control-problem.ts";
 

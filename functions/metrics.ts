@@ -1,7 +1,7 @@
 import type { Registry } from "prom-client";
-import type { HostStats, TargetStats } from "../relay/host-stats.ts";
 import { byLabel, MetricSet, type ReadSamples, type Sample, single } from "../relay/metric-set.ts";
 import { type Fate, fates } from "../relay/state/port.ts";
+import type { HostStats, TargetStats } from "../relay/stats/host-stats.ts";
 
 /** All figures of a host for Prometheus, read when they are scraped. The requests' come from the ledger and survive restarts. */
 export function createHostMetrics(readStats: () => Promise<HostStats>): Registry {

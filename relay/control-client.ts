@@ -11,7 +11,7 @@ import type {
   RedriveAnswer,
   TargetAnswer,
 } from "./control-answers.ts";
-import type { HostStats } from "./host-stats.ts";
+import type { HostStats } from "./stats/host-stats.ts";
 
 /** What is to change of a target, in the units of the configuration; null takes a setting back to it. */
 export interface SettingsChange {

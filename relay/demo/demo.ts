@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import { addsUp, formatEquations } from "../balance.ts";
+import { addsUp, formatEquations } from "../stats/ledger-equations.ts";
 import { arrivalBound, countEarly, wayAllowance } from "./arrival-bound.ts";
 import { mostInWindow, plotArrivals } from "./arrival-plot.ts";
 import type { JsonServer } from "./json-server.ts";

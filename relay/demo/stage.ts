@@ -4,9 +4,9 @@ import { createWriteStream, mkdtempSync, rmSync, type WriteStream, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { AgentStats } from "../agent-stats.ts";
-import { type Equation, toEquations } from "../balance.ts";
-import type { HostStats } from "../host-stats.ts";
+import type { AgentStats } from "../stats/agent-stats.ts";
+import type { HostStats } from "../stats/host-stats.ts";
+import { type Equation, toEquations } from "../stats/ledger-equations.ts";
 import { findHaproxy, HaproxyProcess } from "./haproxy-process.ts";
 import { JsonServer } from "./json-server.ts";
 import type { DemoPorts } from "./ports.ts";

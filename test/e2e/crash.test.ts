@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { Pool } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { addsUp } from "../../relay/balance.ts";
+import { addsUp } from "../../relay/stats/ledger-equations.ts";
 import { Rig } from "../support/rig.ts";
 import { until } from "../support/until.ts";
 

@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { Client, Pool } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { addsUp } from "../../relay/balance.ts";
 import type { Received } from "../../relay/demo/json-server.ts";
+import { addsUp } from "../../relay/stats/ledger-equations.ts";
 import { Rig } from "../support/rig.ts";
 import { until } from "../support/until.ts";
 

@@ -1,9 +1,9 @@
 import { Pool } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { addsUp } from "../../relay/balance.ts";
 import { arrivalBound, countEarly } from "../../relay/demo/arrival-bound.ts";
 import { mostInWindow } from "../../relay/demo/arrival-plot.ts";
 import { StallWatch } from "../../relay/demo/stall-watch.ts";
+import { addsUp } from "../../relay/stats/ledger-equations.ts";
 import { Rig } from "../support/rig.ts";
 
 const rate = 200;

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { addsUp } from "../../relay/balance.ts";
+import { addsUp } from "../../relay/stats/ledger-equations.ts";
 import { type LoadResult, load } from "../support/load.ts";
 import { Rig } from "../support/rig.ts";
 import { until } from "../support/until.ts";

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type FauxqsServer, startFauxqs } from "fauxqs";
 import { Pool } from "undici";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { addsUp } from "../../relay/balance.ts";
+import { addsUp } from "../../relay/stats/ledger-equations.ts";
 import { run } from "../support/command-line.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { Gate } from "../support/gate.ts";

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { Pool } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
-import { addsUp } from "../../relay/balance.ts";
+import { addsUp } from "../../relay/stats/ledger-equations.ts";
 import { load } from "../support/load.ts";
 import { Rig } from "../support/rig.ts";
 import { until } from "../support/until.ts";

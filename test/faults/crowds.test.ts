@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, expect, it } from "vitest";
-import type { AgentStats } from "../../relay/agent-stats.ts";
+import type { AgentStats } from "../../relay/stats/agent-stats.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { openFiles, residentMiB } from "../support/open-files.ts";
 import { bool, get, hello, notify } from "../support/spop-frames.ts";

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, it } from "vitest";
-import type { AgentStats } from "../../relay/agent-stats.ts";
+import type { AgentStats } from "../../relay/stats/agent-stats.ts";
 import { AckClient } from "../support/ack-client.ts";
 import { FailingSqs, type QueueFailure } from "../support/failing-sqs.ts";
 import { freePorts } from "../support/free-ports.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createAdmin } from "../../functions/admin.ts";
-import type { HostStats, TargetStats } from "../../relay/host-stats.ts";
 import { fates, StateError } from "../../relay/state/port.ts";
+import type { HostStats, TargetStats } from "../../relay/stats/host-stats.ts";
 import { promtool, promtoolMissing } from "../support/promtool.ts";
 
 const target: TargetStats = {

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { addsUp, toEquations } from "../../relay/balance.ts";
 import { countEarly } from "../../relay/demo/arrival-bound.ts";
-import { readHostStats } from "../../relay/host-stats.ts";
 import { jobKey } from "../../relay/job/job.ts";
 import { cancelJob, pauseJob, resumeJob } from "../../relay/job/job-control.ts";
+import { readHostStats } from "../../relay/stats/host-stats.ts";
+import { addsUp, toEquations } from "../../relay/stats/ledger-equations.ts";
 import { type Arrival, JobBench } from "../support/job-bench.ts";
 import { everyMs } from "../support/jobs.ts";
 import { packMessage, requests } from "../support/packs.ts";

@@ -2,8 +2,8 @@ import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import { Client } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
-import { addsUp } from "../../relay/balance.ts";
 import type { Received } from "../../relay/demo/json-server.ts";
+import { addsUp } from "../../relay/stats/ledger-equations.ts";
 import { haproxyModes } from "../support/haproxy-modes.ts";
 import { Rig } from "../support/rig.ts";
 

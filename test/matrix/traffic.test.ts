@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { Pool } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
-import { addsUp } from "../../relay/balance.ts";
+import { addsUp } from "../../relay/stats/ledger-equations.ts";
 import { haproxyModes, hasSpopMode } from "../support/haproxy-modes.ts";
 import { Rig, type RigOptions } from "../support/rig.ts";
 import { until } from "../support/until.ts";

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { addsUp, formatEquations, toEquations } from "../../relay/balance.ts";
-import type { HostStats } from "../../relay/host-stats.ts";
+import type { HostStats } from "../../relay/stats/host-stats.ts";
+import { addsUp, formatEquations, toEquations } from "../../relay/stats/ledger-equations.ts";
 import { Traffic } from "../support/traffic.ts";
 import { until } from "../support/until.ts";
 import { MemoryWatch } from "./memory-watch.ts";

@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
-import type { AgentStats } from "../../relay/agent-stats.ts";
-import { type Equation, toEquations } from "../../relay/balance.ts";
 import { findHaproxy, HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import { JsonServer } from "../../relay/demo/json-server.ts";
-import type { HostStats } from "../../relay/host-stats.ts";
+import type { AgentStats } from "../../relay/stats/agent-stats.ts";
+import type { HostStats } from "../../relay/stats/host-stats.ts";
+import { type Equation, toEquations } from "../../relay/stats/ledger-equations.ts";
 import { freePorts } from "./free-ports.ts";
 import { until } from "./until.ts";
 

@@ -2,11 +2,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
-import type { AgentStats } from "../../../relay/agent-stats.ts";
-import { addsUp, formatEquations, toEquations } from "../../../relay/balance.ts";
 import { type Config, configJsonSchema, loadConfig } from "../../../relay/config/config.ts";
-import type { IngressStats } from "../../../relay/host-stats.ts";
 import { openIngress } from "../../../relay/queue/ingress.ts";
+import type { AgentStats } from "../../../relay/stats/agent-stats.ts";
+import type { IngressStats } from "../../../relay/stats/host-stats.ts";
+import { addsUp, formatEquations, toEquations } from "../../../relay/stats/ledger-equations.ts";
 import { message, receive } from "../../contract/queue-contract.ts";
 import { run } from "../../support/command-line.ts";
 

@@ -1,9 +1,9 @@
 import { stripVTControlCharacters } from "node:util";
 import { describe, expect, it } from "vitest";
-import type { AgentStats } from "../../relay/agent-stats.ts";
-import { addsUp, formatEquations, toEquations } from "../../relay/balance.ts";
-import type { HostStats, IngressStats, TargetStats } from "../../relay/host-stats.ts";
-import { type Fate, fates } from "../../relay/state/port.ts";
+import { type Fate, fates } from "../../../relay/state/port.ts";
+import type { AgentStats } from "../../../relay/stats/agent-stats.ts";
+import type { HostStats, IngressStats, TargetStats } from "../../../relay/stats/host-stats.ts";
+import { addsUp, formatEquations, toEquations } from "../../../relay/stats/ledger-equations.ts";
 
 describe("the ledger of a target", () => {
   it("adds up over all fates and what waits", () => {

@@ -1,7 +1,7 @@
 import { styleText } from "node:util";
+import { type Fate, fates } from "../state/port.ts";
 import type { AgentStats } from "./agent-stats.ts";
 import type { AgentArrivals, CaptureStats, HostStats, IngressStats, JobStats, TargetStats } from "./host-stats.ts";
-import { type Fate, fates } from "./state/port.ts";
 
 /** One equation of the ledger: a whole, its parts, and whether they add up. */
 export interface Equation {

@@ -1,10 +1,10 @@
-import type { TargetConfig } from "./config/config.ts";
-import { jobIdOf } from "./job/job.ts";
-import { type OpenQueue, QueueError, type QueueFigures } from "./queue/port.ts";
-import { whyHeld } from "./replay/live-target.ts";
-import { captureKeyPrefix, type Fate } from "./state/port.ts";
-import { paceFactor, type TargetControl } from "./state/target-control.ts";
-import type { Stores } from "./stores.ts";
+import type { TargetConfig } from "../config/config.ts";
+import { jobIdOf } from "../job/job.ts";
+import { type OpenQueue, QueueError, type QueueFigures } from "../queue/port.ts";
+import { whyHeld } from "../replay/live-target.ts";
+import { captureKeyPrefix, type Fate } from "../state/port.ts";
+import { paceFactor, type TargetControl } from "../state/target-control.ts";
+import type { Stores } from "../stores.ts";
 
 /** What `GET /stats` of a host answers. */
 export interface HostStats {

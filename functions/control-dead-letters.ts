@@ -1,12 +1,12 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { HTTPException } from "hono/http-exception";
-import type { DeadLetterAnswer, DeadLettersAnswer, RedriveAnswer } from "../relay/control-answers.ts";
-import { describeDeadLetter, redrive } from "../relay/dead-letters.ts";
+import type { DeadLetterAnswer, DeadLettersAnswer, RedriveAnswer } from "../relay/control/answers.ts";
+import { describeDeadLetter, redrive } from "../relay/control/dead-letters.ts";
+import { showRequest } from "../relay/control/shown-request.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import { readMessage } from "../relay/queue/message.ts";
 import { ingressQueue } from "../relay/queue/names.ts";
 import type { DeadLetter, OpenQueue } from "../relay/queue/port.ts";
-import { showRequest } from "../relay/request-text.ts";
 import type { ControlDeps } from "./control.ts";
 import { json } from "./control-json.ts";
 import { problemResponses } from "./control-problem.ts";

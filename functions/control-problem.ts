@@ -2,7 +2,7 @@ import { STATUS_CODES } from "node:http";
 import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import type { ProblemAnswer } from "../relay/control-answers.ts";
+import type { ProblemAnswer } from "../relay/control/answers.ts";
 
 const problemType = "application/problem+json";
 

@@ -1,7 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { HTTPException } from "hono/http-exception";
 import type { TargetConfig } from "../relay/config/config.ts";
-import type { LiveSetting, TargetAnswer } from "../relay/control-answers.ts";
+import type { LiveSetting, TargetAnswer } from "../relay/control/answers.ts";
 import type { Controls } from "../relay/state/port.ts";
 import { changeSettings, type TargetSettings } from "../relay/state/target-control.ts";
 import { type HostStats, readHostStats, type TargetStats } from "../relay/stats/host-stats.ts";

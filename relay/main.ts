@@ -18,7 +18,7 @@ import { addServices } from "./commands/services.ts";
 import { addStats } from "./commands/stats.ts";
 import { addTargets } from "./commands/targets.ts";
 import { ConfigError } from "./config/text.ts";
-import { ControlError } from "./control-client.ts";
+import { ControlError } from "./control/client.ts";
 import { JobError } from "./job/job-error.ts";
 
 // The command line: the one file of relay/ that looks outward, at agent/ and functions/.

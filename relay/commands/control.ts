@@ -1,5 +1,5 @@
 import { type Config, loadConfig } from "../config/config.ts";
-import { ControlClient } from "../control-client.ts";
+import { ControlClient } from "../control/client.ts";
 
 /** Does something with the control API that a configuration names. Throws `ConfigError` and what `work` rejects with. */
 export async function withControl<T>(

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import type { DeadLettersAnswer } from "../control-answers.ts";
-import type { ControlClient } from "../control-client.ts";
+import type { DeadLettersAnswer } from "../control/answers.ts";
+import type { ControlClient } from "../control/client.ts";
+import { formatShown, printable } from "../control/shown-request.ts";
 import { ingressQueue } from "../queue/names.ts";
-import { formatShown, printable } from "../request-text.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
 import { withControl } from "./control.ts";
 import { Failure } from "./failure.ts";

@@ -1,7 +1,7 @@
 import type { TargetConfig } from "../config/config.ts";
+import { printable } from "../control/shown-request.ts";
 import type { Job } from "../job/job.ts";
 import { whyHeld } from "../replay/live-target.ts";
-import { printable } from "../request-text.ts";
 import type { Controls } from "../state/port.ts";
 
 /** Why nothing of a job is sent though its time goes on, in one line; undefined where its target is not held. Throws `StateError`. */

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
-import { fetchAdmin, formatAddress } from "../admin-client.ts";
 import type { ListenAddress } from "../config/forms.ts";
-import type { FiguresAnswer, Percentiles, TargetAnswer } from "../control-answers.ts";
-import type { ControlClient } from "../control-client.ts";
+import { fetchAdmin, formatAddress } from "../control/admin-client.ts";
+import type { FiguresAnswer, Percentiles, TargetAnswer } from "../control/answers.ts";
+import type { ControlClient } from "../control/client.ts";
 import type { AgentStats } from "../stats/agent-stats.ts";
 import { addsUp, formatEquations, toEquations } from "../stats/ledger-equations.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import type { Amount, LiveSetting, TargetAnswer } from "../control-answers.ts";
-import type { SettingsChange } from "../control-client.ts";
-import { printable } from "../request-text.ts";
+import type { Amount, LiveSetting, TargetAnswer } from "../control/answers.ts";
+import type { SettingsChange } from "../control/client.ts";
+import { printable } from "../control/shown-request.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
 import { withControl } from "./control.ts";
 import { formatTable, print } from "./output.ts";

@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { isSecret, printable } from "../request-text.ts";
+import { isSecret, printable } from "../control/shown-request.ts";
 import type { CapturedRequest } from "./captured-request.ts";
 
 export interface LineOptions {

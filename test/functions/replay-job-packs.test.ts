@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { redrive } from "../../relay/dead-letters.ts";
+import { redrive } from "../../relay/control/dead-letters.ts";
 import { jobKey } from "../../relay/job/job.ts";
 import { shareMessage } from "../../relay/queue/message.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";

@@ -1,5 +1,5 @@
 import { Client } from "undici";
-import type { ListenAddress } from "./config/forms.ts";
+import type { ListenAddress } from "../config/forms.ts";
 
 const timeoutMs = 3_000;
 

@@ -1,8 +1,9 @@
 import { Agent, type Dispatcher, errors } from "undici";
+import { credentialsAdvice, explainRefusal, toRefusal } from "../aws-refusal.ts";
+import { functionUrlRegion, signRequest } from "../aws-signature.ts";
+import type { Config } from "../config/config.ts";
+import type { HostStats } from "../stats/host-stats.ts";
 import { formatAddress } from "./admin-client.ts";
-import { credentialsAdvice, explainRefusal, toRefusal } from "./aws-refusal.ts";
-import { functionUrlRegion, signRequest } from "./aws-signature.ts";
-import type { Config } from "./config/config.ts";
 import type {
   DeadLetterAnswer,
   DeadLettersAnswer,
@@ -10,8 +11,7 @@ import type {
   ProblemAnswer,
   RedriveAnswer,
   TargetAnswer,
-} from "./control-answers.ts";
-import type { HostStats } from "./stats/host-stats.ts";
+} from "./answers.ts";
 
 /** What is to change of a target, in the units of the configuration; null takes a setting back to it. */
 export interface SettingsChange {

@@ -1,5 +1,5 @@
-import type { ShownRequest } from "./control-answers.ts";
-import type { CapturedRequest } from "./pack/captured-request.ts";
+import type { CapturedRequest } from "../pack/captured-request.ts";
+import type { ShownRequest } from "./answers.ts";
 
 // Credentials are not shown: a terminal is recorded, shared and scrolled back.
 const secretName = /authorization|cookie|token|secret|password|api-?key|session|signature/i;

@@ -1,4 +1,4 @@
-import type { Fate } from "./state/port.ts";
+import type { Fate } from "../state/port.ts";
 
 // What the control API answers, for the functions that serve it and the command line that asks it. Rates and shares are
 // written as in the configuration, times as ISO 8601.

@@ -5,7 +5,7 @@ import type { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../relay/config/config.ts";
 import { type Logger, Throttle } from "../relay/log.ts";
-import { runService } from "../relay/service.ts";
+import { runService } from "../relay/process/service.ts";
 import { AckLatency } from "./ack-latency.ts";
 import { serveAdmin } from "./admin.ts";
 import { Dump, type PackSink } from "./dump.ts";

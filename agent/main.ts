@@ -1,4 +1,4 @@
-import "../relay/node-version.ts";
+import "../relay/process/node-version.ts";
 import { parseArgs } from "node:util";
 import { isMainThread } from "node:worker_threads";
 import { ConfigError } from "../relay/config/text.ts";

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { AggregatorRegistry, type PrometheusContentType } from "prom-client";
 import type { Config } from "../relay/config/config.ts";
 import type { Logger } from "../relay/log.ts";
-import { agentNodeFlags, type Service, stopRequest } from "../relay/service.ts";
+import { agentNodeFlags, type Service, stopRequest } from "../relay/process/service.ts";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { serveAdmin } from "./admin.ts";
 import { removeStaleSocket } from "./listener.ts";

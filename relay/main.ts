@@ -1,4 +1,4 @@
-import "./node-version.ts";
+import "./process/node-version.ts";
 import { resolve } from "node:path";
 import { isMainThread } from "node:worker_threads";
 import { Command, CommanderError } from "commander";

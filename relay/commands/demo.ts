@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { runDemo } from "../demo/demo.ts";
 import { demoPorts } from "../demo/ports.ts";
-import { firstSignal } from "../service.ts";
+import { firstSignal } from "../process/service.ts";
 import { parsePort } from "./port-argument.ts";
 
 /** @param haproxyDirectory where the example configuration of HAProxy is */

@@ -5,8 +5,8 @@ import { type Forecast, forecastJob } from "../job/forecast.ts";
 import { hasEnded, type Pace, type Where } from "../job/job.ts";
 import type { JobProgress } from "../job/job-progress.ts";
 import { type JobRequest, startJob } from "../job/job-request.ts";
+import { firstSignal } from "../process/service.ts";
 import type { When } from "../rules/when.ts";
-import { firstSignal } from "../service.ts";
 import {
   parseTime,
   type RangeFlags,

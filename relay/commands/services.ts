@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { assertReplayable, type Config, loadConfig } from "../config/config.ts";
 import { createLogger, type Logger } from "../log.ts";
-import { agentNodeFlags, firstSignal, runService, type Service } from "../service.ts";
-import { supervise } from "../supervisor.ts";
+import { agentNodeFlags, firstSignal, runService, type Service } from "../process/service.ts";
+import { supervise } from "../process/supervisor.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
 
 /** What the commands start. */

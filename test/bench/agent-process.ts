@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { agentNodeFlags } from "../../relay/service.ts";
+import { agentNodeFlags } from "../../relay/process/service.ts";
 import type { AgentStats } from "../../relay/stats/agent-stats.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { until } from "../support/until.ts";

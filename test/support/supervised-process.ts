@@ -1,7 +1,7 @@
 import { appendFileSync } from "node:fs";
 import { createLogger } from "../../relay/log.ts";
-import { firstSignal } from "../../relay/service.ts";
-import { supervise } from "../../relay/supervisor.ts";
+import { firstSignal } from "../../relay/process/service.ts";
+import { supervise } from "../../relay/process/supervisor.ts";
 
 // Called with names of parts it supervises them; they are this script again, called with `part`, which all write to one
 // file what they do:

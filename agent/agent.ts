@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../relay/config/config.ts";
-import { type Logger, Throttle } from "../relay/log.ts";
+import { type Logger, Throttle } from "../relay/log/log.ts";
 import { runService } from "../relay/process/service.ts";
 import { AckLatency } from "./ack-latency.ts";
 import { serveAdmin } from "./admin.ts";

@@ -1,5 +1,5 @@
 import { Gauge, type Histogram, type Registry } from "prom-client";
-import { byLabel, MetricSet, type Sample, single } from "../relay/metric-set.ts";
+import { byLabel, MetricSet, type Sample, single } from "../relay/log/metric-set.ts";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { type AckLatency, ackBoundsMs } from "./ack-latency.ts";
 import type { EventLoopDelay } from "./event-loop-delay.ts";

@@ -1,4 +1,4 @@
-import { type Logger, Throttle } from "../relay/log.ts";
+import { type Logger, Throttle } from "../relay/log/log.ts";
 
 interface OutageTexts {
   /** Event and text of the lines, such as `queue-down`. */

@@ -1,4 +1,4 @@
-import { type Logger, Throttle } from "../relay/log.ts";
+import { type Logger, Throttle } from "../relay/log/log.ts";
 
 // Reasons may hold what the peer has sent.
 const maxReasons = 64;

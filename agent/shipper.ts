@@ -1,5 +1,5 @@
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { type Logger, Throttle } from "../relay/log.ts";
+import { type Logger, Throttle } from "../relay/log/log.ts";
 import type { QueueErrorCode } from "../relay/queue/port.ts";
 import { type AgentLedger, addTo, type DropReason } from "./ledger.ts";
 import { Outage } from "./outage.ts";

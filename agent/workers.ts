@@ -2,7 +2,7 @@ import cluster, { type Worker } from "node:cluster";
 import { once } from "node:events";
 import { AggregatorRegistry, type PrometheusContentType } from "prom-client";
 import type { Config } from "../relay/config/config.ts";
-import type { Logger } from "../relay/log.ts";
+import type { Logger } from "../relay/log/log.ts";
 import { agentNodeFlags, type Service, stopRequest } from "../relay/process/service.ts";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { serveAdmin } from "./admin.ts";

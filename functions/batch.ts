@@ -1,5 +1,5 @@
 import { type Context, Hono } from "hono";
-import type { Logger } from "../relay/log.ts";
+import type { Logger } from "../relay/log/log.ts";
 import type { Delivery } from "../relay/queue/port.ts";
 import { StateError } from "../relay/state/port.ts";
 import { parseSqsEvent, type SqsBatchResponse } from "./sqs-event.ts";

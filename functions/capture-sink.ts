@@ -3,7 +3,7 @@ import { maxStoredContentBytes } from "../relay/capture/capture-object.ts";
 import { type CapturedShare, writeCapture } from "../relay/capture/capture-writer.ts";
 import { maxCaptureMs } from "../relay/capture/object-name.ts";
 import type { CaptureConfig } from "../relay/config/config.ts";
-import { type Logger, Throttle } from "../relay/log.ts";
+import { type Logger, Throttle } from "../relay/log/log.ts";
 import type { Pack } from "../relay/pack/pack.ts";
 import { shareOf } from "../relay/replay/share.ts";
 import type { Fate, Settlement } from "../relay/state/port.ts";

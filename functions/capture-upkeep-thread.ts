@@ -1,7 +1,7 @@
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { LazyArchive } from "../relay/archive/lazy-archive.ts";
 import type { CaptureConfig, Config } from "../relay/config/config.ts";
-import { createLogger, type Logger } from "../relay/log.ts";
+import { createLogger, type Logger } from "../relay/log/log.ts";
 import { CaptureUpkeep } from "./capture-upkeep.ts";
 
 interface UpkeepThreadOptions {

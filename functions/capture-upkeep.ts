@@ -2,7 +2,7 @@ import { compactCapture } from "../relay/capture/capture-compaction.ts";
 import type { SkippedPart } from "../relay/capture/capture-reader.ts";
 import { expireCapture } from "../relay/capture/expiry.ts";
 import type { CaptureConfig } from "../relay/config/config.ts";
-import { type Logger, Throttle } from "../relay/log.ts";
+import { type Logger, Throttle } from "../relay/log/log.ts";
 import type { Stores } from "../relay/stores.ts";
 
 export interface CaptureUpkeepOptions {

@@ -3,7 +3,7 @@ import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import packageJson from "../package.json" with { type: "json" };
 import type { TargetConfig } from "../relay/config/config.ts";
-import type { Logger } from "../relay/log.ts";
+import type { Logger } from "../relay/log/log.ts";
 import { QueueError } from "../relay/queue/port.ts";
 import { StateError } from "../relay/state/port.ts";
 import { readHostStats } from "../relay/stats/host-stats.ts";

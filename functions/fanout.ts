@@ -1,5 +1,5 @@
 import type { Hono } from "hono";
-import type { Logger } from "../relay/log.ts";
+import type { Logger } from "../relay/log/log.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { Pack } from "../relay/pack/pack.ts";
 import { forwardMessage, poisonMessage, readMessage, shareMessage } from "../relay/queue/message.ts";

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { Archive } from "../relay/archive/port.ts";
 import { hasEnded, type Job, jobKey } from "../relay/job/job.ts";
 import { changeJob, toEnded } from "../relay/job/job-control.ts";
-import { type Logger, Throttle } from "../relay/log.ts";
+import { type Logger, Throttle } from "../relay/log/log.ts";
 import type { QueueSender } from "../relay/queue/port.ts";
 import type { LiveTarget } from "../relay/replay/live-target.ts";
 import type { Jobs, Ledger, LedgerFigures, VersionedJob } from "../relay/state/port.ts";

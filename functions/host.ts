@@ -6,7 +6,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import { assertReplayable, type Config } from "../relay/config/config.ts";
 import type { ListenAddress } from "../relay/config/forms.ts";
 import { TargetCredentials } from "../relay/credentials/target-credentials.ts";
-import type { Logger } from "../relay/log.ts";
+import type { Logger } from "../relay/log/log.ts";
 import { orAborted } from "../relay/or-aborted.ts";
 import { hasJobMark } from "../relay/queue/message.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { type Config, loadConfig } from "../relay/config/config.ts";
 import { ConfigError } from "../relay/config/text.ts";
 import { configFileName } from "../relay/function-environment.ts";
-import { createLogger, type Logger } from "../relay/log.ts";
+import { createLogger, type Logger } from "../relay/log/log.ts";
 import { queuePlaceOf } from "../relay/queue/sqs-url.ts";
 import { LiveTarget } from "../relay/replay/live-target.ts";
 import { openStores, type Stores } from "../relay/stores.ts";

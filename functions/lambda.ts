@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import { type LambdaContext as HttpContext, type LambdaEvent as HttpEvent, handle } from "hono/aws-lambda";
-import { type Logger, Throttle } from "../relay/log.ts";
+import { type Logger, Throttle } from "../relay/log/log.ts";
 import type { QueueReceiver } from "../relay/queue/port.ts";
 import type { Invocation } from "./batch.ts";
 import { retryDelayMs } from "./retry-delay.ts";

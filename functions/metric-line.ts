@@ -6,7 +6,7 @@ import {
   type TargetMetricId,
   targetDimension,
 } from "../relay/function-metrics.ts";
-import type { Logger } from "../relay/log.ts";
+import type { Logger } from "../relay/log/log.ts";
 import { percentiles, timesCounted } from "../relay/replay/latency-histogram.ts";
 import type { Figures } from "../relay/state/port.ts";
 

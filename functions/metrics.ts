@@ -1,5 +1,5 @@
 import type { Registry } from "prom-client";
-import { byLabel, MetricSet, type ReadSamples, type Sample, single } from "../relay/metric-set.ts";
+import { byLabel, MetricSet, type ReadSamples, type Sample, single } from "../relay/log/metric-set.ts";
 import { type Fate, fates } from "../relay/state/port.ts";
 import type { HostStats, TargetStats } from "../relay/stats/host-stats.ts";
 

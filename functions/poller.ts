@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Hono } from "hono";
-import { type Logger, Throttle } from "../relay/log.ts";
+import { type Logger, Throttle } from "../relay/log/log.ts";
 import type { Delivery, QueueReceiver } from "../relay/queue/port.ts";
 import { Semaphore } from "../relay/semaphore.ts";
 import type { Invocation } from "./batch.ts";

@@ -4,7 +4,7 @@ import { jobKey } from "../relay/job/job.ts";
 import { JobGate } from "../relay/job/job-gate.ts";
 import { JobWatch } from "../relay/job/job-watch.ts";
 import { KeyTurns } from "../relay/key-turns.ts";
-import type { Logger } from "../relay/log.ts";
+import type { Logger } from "../relay/log/log.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { PackedRequest } from "../relay/pack/pack.ts";
 import { type MessagePack, poisonMessage, readMessage, shareMessage } from "../relay/queue/message.ts";

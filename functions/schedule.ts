@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import type { TargetConfig } from "../relay/config/config.ts";
-import type { Logger } from "../relay/log.ts";
+import type { Logger } from "../relay/log/log.ts";
 import { whyHeld } from "../relay/replay/live-target.ts";
 import type { Controls } from "../relay/state/port.ts";
 import { closeBreaker } from "../relay/state/target-control.ts";

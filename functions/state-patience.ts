@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Logger, Throttle } from "../relay/log.ts";
+import { type Logger, Throttle } from "../relay/log/log.ts";
 import { StateError } from "../relay/state/port.ts";
 import type { Invocation } from "./batch.ts";
 

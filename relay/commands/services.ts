@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { assertReplayable, type Config, loadConfig } from "../config/config.ts";
-import { createLogger, type Logger } from "../log.ts";
+import { createLogger, type Logger } from "../log/log.ts";
 import { agentNodeFlags, firstSignal, runService, type Service } from "../process/service.ts";
 import { supervise } from "../process/supervisor.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";

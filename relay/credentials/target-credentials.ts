@@ -1,6 +1,6 @@
 import type { AwsCredentials } from "../aws-signature.ts";
 import type { TargetConfig, TokenConfig } from "../config/config.ts";
-import { type Logger, Throttle } from "../log.ts";
+import { type Logger, Throttle } from "../log/log.ts";
 import type { OutboundRequest, Prepared } from "../replay/outbound.ts";
 import { createAwsSource } from "./aws-source.ts";
 import { runTokenCommand } from "./command-token.ts";

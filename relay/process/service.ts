@@ -1,6 +1,6 @@
 import cluster from "node:cluster";
 import { type Config, loadConfig } from "../config/config.ts";
-import { createLogger, type Logger } from "../log.ts";
+import { createLogger, type Logger } from "../log/log.ts";
 
 /**
  * Flags that an agent's process should run with. What it makes lives for milliseconds; a young generation of the usual size

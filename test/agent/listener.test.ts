@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { Listener, type ListenerOptions } from "../../agent/listener.ts";
 import { visitMessages } from "../../agent/spop/notify.ts";
 import type { ListenAddress } from "../../relay/config/forms.ts";
-import { createLogger } from "../../relay/log.ts";
+import { createLogger } from "../../relay/log/log.ts";
 import { ByteReader } from "../../relay/pack/byte-reader.ts";
 import {
   type AgentFrame,

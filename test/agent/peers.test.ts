@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { Listener, type ListenerOptions } from "../../agent/listener.ts";
 import { parseAddressRange } from "../../relay/config/address-range.ts";
 import type { ListenAddress } from "../../relay/config/forms.ts";
-import { createLogger } from "../../relay/log.ts";
+import { createLogger } from "../../relay/log/log.ts";
 import { CertificateAuthority, type CertificateFiles } from "../support/certificates.ts";
 import { run } from "../support/command-line.ts";
 import { hello, notify, readAgentFrames } from "../support/spop-frames.ts";

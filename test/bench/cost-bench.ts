@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { startFauxqs } from "fauxqs";
 import { createFanOut } from "../../functions/fanout.ts";
 import { createReplay } from "../../functions/replay.ts";
-import { createLogger } from "../../relay/log.ts";
+import { createLogger } from "../../relay/log/log.ts";
 import type { OpenQueue } from "../../relay/queue/port.ts";
 import { openSqsQueue } from "../../relay/queue/sqs.ts";
 import { FigureBook } from "../../relay/replay/figure-book.ts";

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { createLedger } from "../../agent/ledger.ts";
 import { Packer } from "../../agent/packer.ts";
 import { Shipper } from "../../agent/shipper.ts";
-import { createLogger } from "../../relay/log.ts";
+import { createLogger } from "../../relay/log/log.ts";
 import { messageList } from "../support/spop-frames.ts";
 import { Traffic } from "../support/traffic.ts";
 import { until } from "../support/until.ts";

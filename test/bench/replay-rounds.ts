@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Dispatcher, Pool } from "undici";
 import { Poller } from "../../functions/poller.ts";
 import { createReplay } from "../../functions/replay.ts";
-import { createLogger } from "../../relay/log.ts";
+import { createLogger } from "../../relay/log/log.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import type { QueueReceiver } from "../../relay/queue/port.ts";
 import { FigureBook } from "../../relay/replay/figure-book.ts";

@@ -8,7 +8,7 @@ import { type LambdaContext, toLambdaHandler } from "../../functions/lambda.ts";
 import { openFanOut } from "../../functions/lambda-fanout.ts";
 import { openReplay } from "../../functions/lambda-replay.ts";
 import { openSchedule } from "../../functions/lambda-schedule.ts";
-import { createLogger } from "../../relay/log.ts";
+import { createLogger } from "../../relay/log/log.ts";
 import { replayArn } from "../support/lambda-api.ts";
 import { configFile } from "../support/lambda-config.ts";
 import { toLambdaEvent } from "../support/lambda-mapping.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { MetricLine } from "../../functions/metric-line.ts";
-import { createLogger } from "../../relay/log.ts";
+import { createLogger } from "../../relay/log/log.ts";
 import { FigureBook } from "../../relay/replay/figure-book.ts";
 import { StateError } from "../../relay/state/port.ts";
 import { openState } from "../support/lanes.ts";

@@ -1,4 +1,4 @@
-import { createLogger, type Logger } from "../../relay/log.ts";
+import { createLogger, type Logger } from "../../relay/log/log.ts";
 
 /** A log that is kept, an object a line. */
 export class LogLines {

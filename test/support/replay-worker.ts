@@ -1,7 +1,7 @@
 import { writeSync } from "node:fs";
 import { Poller } from "../../functions/poller.ts";
 import { createReplay } from "../../functions/replay.ts";
-import { createLogger } from "../../relay/log.ts";
+import { createLogger } from "../../relay/log/log.ts";
 import { firstSignal } from "../../relay/process/service.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { openSqsQueue } from "../../relay/queue/sqs.ts";

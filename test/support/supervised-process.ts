@@ -1,5 +1,5 @@
 import { appendFileSync } from "node:fs";
-import { createLogger } from "../../relay/log.ts";
+import { createLogger } from "../../relay/log/log.ts";
 import { firstSignal } from "../../relay/process/service.ts";
 import { supervise } from "../../relay/process/supervisor.ts";
 

@@ -1,8 +1,8 @@
 import type { Archive } from "../relay/archive/port.ts";
+import { orAborted } from "../relay/concurrency/or-aborted.ts";
 import { type Checkpoint, type Job, jobKey, toWhen } from "../relay/job/job.ts";
 import { dueAtMs } from "../relay/job/job-clock.ts";
 import { type JobStep, readJobPacks } from "../relay/job/job-packs.ts";
-import { orAborted } from "../relay/or-aborted.ts";
 import { shareMessage } from "../relay/queue/message.ts";
 import type { QueueSender } from "../relay/queue/port.ts";
 import type { LiveTarget } from "../relay/replay/live-target.ts";

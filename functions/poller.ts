@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Hono } from "hono";
+import { Semaphore } from "../relay/concurrency/semaphore.ts";
 import { type Logger, Throttle } from "../relay/log/log.ts";
 import type { Delivery, QueueReceiver } from "../relay/queue/port.ts";
-import { Semaphore } from "../relay/semaphore.ts";
 import type { Invocation } from "./batch.ts";
 import { BatchedDeletes } from "./batched-deletes.ts";
 import { retryDelayMs } from "./retry-delay.ts";

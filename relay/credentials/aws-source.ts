@@ -1,7 +1,7 @@
 import { toRefusal } from "../aws-refusal.ts";
 import { type AwsCredentials, createCredentialChain } from "../aws-signature.ts";
+import { orAborted } from "../concurrency/or-aborted.ts";
 import type { SignConfig } from "../config/config.ts";
-import { orAborted } from "../or-aborted.ts";
 import { CredentialsError } from "./credentials-error.ts";
 import type { Obtained } from "./fresh-value.ts";
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { orAborted } from "../or-aborted.ts";
+import { orAborted } from "../concurrency/or-aborted.ts";
 
 /** What was obtained, and how long it holds; Infinity where it does not end. */
 export interface Obtained<T> {

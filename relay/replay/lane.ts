@@ -1,7 +1,7 @@
+import { KeyTurns } from "../concurrency/key-turns.ts";
+import { NamedTurns } from "../concurrency/ordered-turns.ts";
+import { Semaphore } from "../concurrency/semaphore.ts";
 import { TargetCredentials } from "../credentials/target-credentials.ts";
-import { KeyTurns } from "../key-turns.ts";
-import { NamedTurns } from "../named-turns.ts";
-import { Semaphore } from "../semaphore.ts";
 import type { FigureBook } from "./figure-book.ts";
 import type { LiveTarget } from "./live-target.ts";
 import type { Pacer } from "./pacer.ts";

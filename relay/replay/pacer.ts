@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Semaphore } from "../semaphore.ts";
+import { Semaphore } from "../concurrency/semaphore.ts";
 import type { SlotLeases } from "../state/port.ts";
 import { clockToleranceUs, leaseUs, maxLateUs, slotsPerLease } from "../state/slot-lease.ts";
 

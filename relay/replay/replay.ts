@@ -1,6 +1,6 @@
+import type { Semaphore } from "../concurrency/semaphore.ts";
 import type { JobGate } from "../job/job-gate.ts";
 import type { Pack, PackedRequest } from "../pack/pack.ts";
-import type { Semaphore } from "../semaphore.ts";
 import type { Fate } from "../state/port.ts";
 import type { Lane } from "./lane.ts";
 import { PackReplay } from "./pack-replay.ts";

@@ -8,7 +8,7 @@ import {
   QueryCommand,
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
-import { Semaphore } from "../../semaphore.ts";
+import { Semaphore } from "../../concurrency/semaphore.ts";
 import { StateError } from "../port.ts";
 import { toStateError } from "./error.ts";
 import { stateTable } from "./table-shape.ts";

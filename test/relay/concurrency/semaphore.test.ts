@@ -1,6 +1,6 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, it } from "vitest";
-import { Semaphore } from "../../relay/semaphore.ts";
+import { Semaphore } from "../../../relay/concurrency/semaphore.ts";
 
 const forever = new AbortController().signal;
 

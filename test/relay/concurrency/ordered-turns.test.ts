@@ -1,6 +1,6 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, it } from "vitest";
-import { NamedTurns } from "../../relay/named-turns.ts";
+import { NamedTurns } from "../../../relay/concurrency/ordered-turns.ts";
 
 const { signal } = new AbortController();
 

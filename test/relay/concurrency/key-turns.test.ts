@@ -1,6 +1,6 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { KeyTurns } from "../../relay/key-turns.ts";
+import { KeyTurns } from "../../../relay/concurrency/key-turns.ts";
 
 describe("KeyTurns", () => {
   it("runs the tasks of one key one after the other, and those of others beside them", async () => {

@@ -7,7 +7,7 @@ import {
 import { z } from "zod";
 import type { TargetConfig } from "../relay/config/config.ts";
 import { ConfigError } from "../relay/config/text.ts";
-import { functionVariables } from "../relay/function-environment.ts";
+import { functionVariables } from "../relay/deployed/functions.ts";
 
 /** Switches by which Lambda does, or does not, bring messages to a function. */
 export interface MappingSwitches {

@@ -1,4 +1,4 @@
-import { readEnvironment } from "../relay/function-environment.ts";
+import { readEnvironment } from "../relay/deployed/functions.ts";
 import { createControl } from "./control.ts";
 import { EventSourceMappings, parseMappings } from "./event-source-mapping.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";

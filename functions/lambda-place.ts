@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { type Config, loadConfig } from "../relay/config/config.ts";
 import { ConfigError } from "../relay/config/text.ts";
-import { configFileName } from "../relay/function-environment.ts";
+import { configFileName } from "../relay/deployed/functions.ts";
 import { createLogger, type Logger } from "../relay/log/log.ts";
 import { queuePlaceOf } from "../relay/queue/sqs-url.ts";
 import { LiveTarget } from "../relay/replay/live-target.ts";

@@ -1,7 +1,7 @@
 import { assertReplayable } from "../relay/config/config.ts";
 import { ConfigError } from "../relay/config/text.ts";
 import { TargetCredentials } from "../relay/credentials/target-credentials.ts";
-import { functionVariables, readEnvironment } from "../relay/function-environment.ts";
+import { functionVariables, readEnvironment } from "../relay/deployed/functions.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";
 import { FigureBook } from "../relay/replay/figure-book.ts";
 import { createLane } from "../relay/replay/lane.ts";

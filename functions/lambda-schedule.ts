@@ -1,4 +1,4 @@
-import { readEnvironment } from "../relay/function-environment.ts";
+import { readEnvironment } from "../relay/deployed/functions.ts";
 import type { OpenQueue } from "../relay/queue/port.ts";
 import type { Invocation } from "./batch.ts";
 import { CaptureUpkeep } from "./capture-upkeep.ts";

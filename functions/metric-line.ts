@@ -5,7 +5,7 @@ import {
   type RelayMetricId,
   type TargetMetricId,
   targetDimension,
-} from "../relay/function-metrics.ts";
+} from "../relay/deployed/metrics.ts";
 import type { Logger } from "../relay/log/log.ts";
 import { percentiles, timesCounted } from "../relay/replay/latency-histogram.ts";
 import type { Figures } from "../relay/state/port.ts";

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { ConfigError } from "../relay/config/text.ts";
-import { configFileName } from "../relay/function-environment.ts";
+import { configFileName } from "../relay/deployed/functions.ts";
 import { addStacks, createApp } from "./relay-app.ts";
 
 // What `cdk` runs: `npm run synth -- -c config=FILE`, or SPOA_RELAY_CONFIG.

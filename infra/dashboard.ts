@@ -9,7 +9,7 @@ import {
   PeriodOverride,
 } from "aws-cdk-lib/aws-cloudwatch";
 import { Construct } from "constructs";
-import type { MetricId } from "../relay/function-metrics.ts";
+import type { MetricId } from "../relay/deployed/metrics.ts";
 import { ingressQueue } from "../relay/queue/names.ts";
 import { alarmName, toAlarms } from "./alarm-layout.ts";
 import { toCloudWatch } from "./cloudwatch-metric.ts";

@@ -5,7 +5,7 @@ import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { loadConfig } from "../relay/config/config.ts";
 import { ConfigError } from "../relay/config/text.ts";
 import { parseRatePerSecond } from "../relay/config/units.ts";
-import { configFileName } from "../relay/function-environment.ts";
+import { configFileName } from "../relay/deployed/functions.ts";
 import { toEstimate } from "./estimate.ts";
 import { toLayout } from "./layout.ts";
 import { toEstimateText, toPlanText } from "./plan-text.ts";

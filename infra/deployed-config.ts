@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { stringify } from "yaml";
 import type { Config, Environment } from "../relay/config/config.ts";
 import { readConfigValue } from "../relay/config/text.ts";
-import { configFileName } from "../relay/function-environment.ts";
+import { configFileName } from "../relay/deployed/functions.ts";
 
 /** What functions do not read, and what may hold secrets of agents and hosts. */
 const sectionsOfOthers = ["agent", "host", "control", "aws"] as const;

@@ -1,5 +1,5 @@
 import type { Config } from "../relay/config/config.ts";
-import { functionMetrics } from "../relay/function-metrics.ts";
+import { functionMetrics } from "../relay/deployed/metrics.ts";
 import { toAlarms } from "./alarm-layout.ts";
 import { count, usd } from "./amount.ts";
 import { type Feed, toFeed, toFeedUnits, toUnits } from "./feed.ts";

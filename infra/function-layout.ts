@@ -1,7 +1,7 @@
 import type { Config, TargetConfig } from "../relay/config/config.ts";
 import type { SecretPlace, VpcPlace } from "../relay/config/deployment.ts";
 import { ConfigError } from "../relay/config/text.ts";
-import { deployedName, type FunctionName, toEnvironment } from "../relay/function-environment.ts";
+import { deployedName, type FunctionName, toEnvironment } from "../relay/deployed/functions.ts";
 import { type Place, partitionOf, toArn } from "./place.ts";
 import type { QueueLayout } from "./queue-layout.ts";
 import { workersFor } from "./worker-count.ts";

@@ -10,7 +10,7 @@ import {
 } from "aws-cdk-lib/aws-lambda";
 import { LogGroup } from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
-import { handlerName } from "../relay/function-environment.ts";
+import { handlerName } from "../relay/deployed/functions.ts";
 import { withCode } from "./function-code.ts";
 import type { FunctionLayout } from "./function-layout.ts";
 import { type Permission, permissionsOf } from "./permissions.ts";

@@ -1,4 +1,4 @@
-import { functionMetrics, type MetricId, metricNamespace, targetDimension } from "../relay/function-metrics.ts";
+import { functionMetrics, type MetricId, metricNamespace, targetDimension } from "../relay/deployed/metrics.ts";
 import type { FunctionLayout } from "./function-layout.ts";
 import type { TableLayout } from "./layout.ts";
 

@@ -5,7 +5,7 @@ import {
   isForbidden,
   isThrottled,
   toRefusal,
-} from "../aws-refusal.ts";
+} from "../aws/refusal.ts";
 import { ArchiveError, type ArchiveErrorCode } from "./port.ts";
 
 /** What was asked of which bucket, for the text of an error. */

@@ -1,6 +1,6 @@
 import { Agent, type Dispatcher, errors } from "undici";
-import { credentialsAdvice, explainRefusal, toRefusal } from "../aws-refusal.ts";
-import { functionUrlRegion, signRequest } from "../aws-signature.ts";
+import { credentialsAdvice, explainRefusal, toRefusal } from "../aws/refusal.ts";
+import { functionUrlRegion, signRequest } from "../aws/signature.ts";
 import type { Config } from "../config/config.ts";
 import type { HostStats } from "../stats/host-stats.ts";
 import { formatAddress } from "./admin-client.ts";

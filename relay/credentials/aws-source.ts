@@ -1,5 +1,5 @@
-import { toRefusal } from "../aws-refusal.ts";
-import { type AwsCredentials, createCredentialChain } from "../aws-signature.ts";
+import { toRefusal } from "../aws/refusal.ts";
+import { type AwsCredentials, createCredentialChain } from "../aws/signature.ts";
 import { orAborted } from "../concurrency/or-aborted.ts";
 import type { SignConfig } from "../config/config.ts";
 import { CredentialsError } from "./credentials-error.ts";

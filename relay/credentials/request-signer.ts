@@ -1,5 +1,5 @@
 import type { SignatureV4 } from "@smithy/signature-v4";
-import { type AwsCredentials, createSigner } from "../aws-signature.ts";
+import { type AwsCredentials, createSigner } from "../aws/signature.ts";
 import type { SignConfig, TargetConfig } from "../config/config.ts";
 import type { OutboundRequest, Prepared } from "../replay/outbound.ts";
 

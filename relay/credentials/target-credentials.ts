@@ -1,4 +1,4 @@
-import type { AwsCredentials } from "../aws-signature.ts";
+import type { AwsCredentials } from "../aws/signature.ts";
 import type { TargetConfig, TokenConfig } from "../config/config.ts";
 import { type Logger, Throttle } from "../log/log.ts";
 import type { OutboundRequest, Prepared } from "../replay/outbound.ts";

@@ -5,7 +5,7 @@ import {
   isForbidden,
   isThrottled,
   toRefusal,
-} from "../aws-refusal.ts";
+} from "../aws/refusal.ts";
 import { QueueError, type QueueErrorCode } from "./port.ts";
 
 /** What was asked of which queue, for the text of an error. */

@@ -1,6 +1,6 @@
 import type { Template } from "aws-cdk-lib/assertions";
 import { describe, expect, it } from "vitest";
-import { functionMetrics, metricNamespace } from "../../relay/function-metrics.ts";
+import { functionMetrics, metricNamespace } from "../../relay/deployed/metrics.ts";
 import { configFile } from "../support/lambda-config.ts";
 import { type ExampleName, exampleLayout } from "../support/layouts.ts";
 import { synthesise, templatesOf } from "../support/synthesis.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { toDeployedFiles } from "../../infra/deployed-config.ts";
 import { type Environment, loadConfig } from "../../relay/config/config.ts";
-import { configFileName } from "../../relay/function-environment.ts";
+import { configFileName } from "../../relay/deployed/functions.ts";
 import { configFile } from "../support/lambda-config.ts";
 import { caFile } from "../support/shadow-server.ts";
 import { temporaryDirectory } from "../support/temporary-directory.ts";

@@ -5,7 +5,7 @@ import { Stack } from "aws-cdk-lib";
 import { Bucket } from "aws-cdk-lib/aws-s3";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { createApp } from "../../infra/relay-app.ts";
-import { functionNames, handlerFile } from "../../relay/function-environment.ts";
+import { functionNames, handlerFile } from "../../relay/deployed/functions.ts";
 import { CloudTemplate } from "../support/cloud-template.ts";
 import { run } from "../support/command-line.ts";
 import { configFile } from "../support/lambda-config.ts";

@@ -5,7 +5,7 @@ import { onTestFinished } from "vitest";
 import { type Layout, toLayout } from "../../infra/layout.ts";
 import { type Config, loadConfig } from "../../relay/config/config.ts";
 import { fetchAdmin } from "../../relay/control/admin-client.ts";
-import { bundleFile, type FunctionName } from "../../relay/function-environment.ts";
+import { bundleFile, type FunctionName } from "../../relay/deployed/functions.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import { SqsQueue } from "../../relay/queue/sqs.ts";
 import { type AwsCall, AwsGateway, type UrlAnswer } from "./aws-gateway.ts";

@@ -4,7 +4,7 @@ import { Template } from "aws-cdk-lib/assertions";
 import { addStacks, createApp } from "../../infra/relay-app.ts";
 import type { RelayStack } from "../../infra/relay-stack.ts";
 import type { Environment } from "../../relay/config/config.ts";
-import { bundleFile, functionNames } from "../../relay/function-environment.ts";
+import { bundleFile, functionNames } from "../../relay/deployed/functions.ts";
 import { type ExampleName, exampleFile } from "./layouts.ts";
 import { temporaryDirectory } from "./temporary-directory.ts";
 

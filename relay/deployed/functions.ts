@@ -1,4 +1,4 @@
-import { ConfigError } from "./config/text.ts";
+import { ConfigError } from "../config/text.ts";
 
 /** The functions in Lambda. `functions/` reads what stands here, `infra/` deploys with it. */
 export const functionNames = ["fanout", "replay", "schedule", "control"] as const;

@@ -1,10 +1,10 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
-import { openControl } from "../../functions/lambda-control.ts";
-import { openFanOut } from "../../functions/lambda-fanout.ts";
-import { openReplay } from "../../functions/lambda-replay.ts";
-import { openSchedule } from "../../functions/lambda-schedule.ts";
+import { openControl } from "../../../functions/lambda-control.ts";
+import { openFanOut } from "../../../functions/lambda-fanout.ts";
+import { openReplay } from "../../../functions/lambda-replay.ts";
+import { openSchedule } from "../../../functions/lambda-schedule.ts";
 import {
   bundleFile,
   deployedName,
@@ -16,11 +16,11 @@ import {
   handlerName,
   readEnvironment,
   toEnvironment,
-} from "../../relay/function-environment.ts";
-import { replayArn } from "../support/lambda-api.ts";
-import { configFile } from "../support/lambda-config.ts";
+} from "../../../relay/deployed/functions.ts";
+import { replayArn } from "../../support/lambda-api.ts";
+import { configFile } from "../../support/lambda-config.ts";
 
-const root = resolve(import.meta.dirname, "../..");
+const root = resolve(import.meta.dirname, "../../..");
 const open = { fanout: openFanOut, replay: openReplay, schedule: openSchedule, control: openControl };
 
 describe("the environment of a function", () => {

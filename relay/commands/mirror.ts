@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { parseRuntimeMs, writeMirrorConfig } from "../mirror.ts";
+import { parseRuntimeMs, writeMirrorConfig } from "./mirror-config.ts";
 import { parsePort } from "./port-argument.ts";
 import { runUp } from "./services.ts";
 

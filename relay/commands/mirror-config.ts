@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseDurationMs } from "./config/units.ts";
+import { parseDurationMs } from "../config/units.ts";
 
 export interface MirrorOptions {
   /** Of the shadow, with or without a path, which then stands before every path. */

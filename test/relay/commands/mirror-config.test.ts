@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { parseRuntimeMs } from "../../relay/mirror.ts";
+import { parseRuntimeMs } from "../../../relay/commands/mirror-config.ts";
 
 it.each([
   ["0", 0],

@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { AggregatorRegistry, PrometheusContentType, Registry } from "prom-client";
 import type { ListenAddress } from "../relay/config/forms.ts";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
-import { removeStaleSocket } from "./listener.ts";
+import { removeStaleSocket } from "./listener/listener.ts";
 
 export interface AdminOptions {
   readonly stats: () => AgentStats | Promise<AgentStats>;

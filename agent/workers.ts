@@ -6,7 +6,7 @@ import type { Logger } from "../relay/log/log.ts";
 import { agentNodeFlags, type Service, stopRequest } from "../relay/process/service.ts";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { serveAdmin } from "./admin.ts";
-import { removeStaleSocket } from "./listener.ts";
+import { removeStaleSocket } from "./listener/listener.ts";
 import { addStats, asDead } from "./stats.ts";
 import { askWorker, onFarewell, type WorkerReport, workerEnv } from "./worker-channel.ts";
 

@@ -10,10 +10,10 @@ import type { LiveTarget } from "../relay/replay/live-target.ts";
 import { type Share, shareOf } from "../relay/replay/share.ts";
 import { captureKey, type Fate, type Ledger, type Settlement, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
-import type { CaptureSink, CaptureTurn, CaptureVerdict } from "./capture-sink.ts";
+import type { CaptureSink, CaptureTurn, CaptureVerdict } from "./capture/sink.ts";
+import { parseUncaptured, toUncaptured, type Uncaptured } from "./capture/uncaptured.ts";
 import type { MetricLine } from "./metric-line.ts";
 import { StatePatience } from "./state-patience.ts";
-import { parseUncaptured, toUncaptured, type Uncaptured } from "./uncaptured.ts";
 
 export interface FanOutDeps {
   readonly targets: readonly LiveTarget[];

@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { isMainThread } from "node:worker_threads";
 import { Command, CommanderError } from "commander";
 import { runAgent } from "../agent/agent.ts";
-import { startHost } from "../functions/host.ts";
+import { startHost } from "../functions/host/host.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { addCaptures } from "./commands/captures.ts";
 import { addConfig } from "./commands/config.ts";

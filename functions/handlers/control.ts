@@ -1,3 +1,3 @@
-import { openControl } from "../lambda-control.ts";
+import { openControl } from "../lambda/control.ts";
 
 export const handler = await openControl(process.env);

@@ -1,3 +1,3 @@
-import { openFanOut } from "../lambda-fanout.ts";
+import { openFanOut } from "../lambda/fanout.ts";
 
 export const handler = await openFanOut(process.env);

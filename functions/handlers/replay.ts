@@ -1,3 +1,3 @@
-import { openReplay } from "../lambda-replay.ts";
+import { openReplay } from "../lambda/replay.ts";
 
 export const handler = await openReplay(process.env);

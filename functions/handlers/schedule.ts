@@ -1,3 +1,3 @@
-import { openSchedule } from "../lambda-schedule.ts";
+import { openSchedule } from "../lambda/schedule.ts";
 
 export const handler = await openSchedule(process.env);

@@ -8,7 +8,7 @@ import { EventLoopDelay } from "../../agent/event-loop-delay.ts";
 import { createLedger } from "../../agent/ledger.ts";
 import { type AgentVitals, createAgentMetrics } from "../../agent/metrics.ts";
 import { type AgentGauges, toAgentStats } from "../../agent/stats.ts";
-import { createHostMetrics } from "../../functions/metrics.ts";
+import { createHostMetrics } from "../../functions/host/metrics.ts";
 import { promtool, promtoolMissing } from "../support/promtool.ts";
 
 const root = resolve(import.meta.dirname, "../..");

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
+import { Packer } from "../../agent/intake/packer.ts";
 import { createLedger } from "../../agent/ledger.ts";
-import { Packer } from "../../agent/packer.ts";
-import { Shipper } from "../../agent/shipper.ts";
+import { Shipper } from "../../agent/shipper/shipper.ts";
 import { createLogger } from "../../relay/log/log.ts";
 import { messageList } from "../support/spop-frames.ts";
 import { Traffic } from "../support/traffic.ts";

@@ -1,6 +1,6 @@
-import { Intake } from "../../agent/intake.ts";
+import { Intake } from "../../agent/intake/intake.ts";
+import type { Packer } from "../../agent/intake/packer.ts";
 import type { AgentLedger } from "../../agent/ledger.ts";
-import type { Packer } from "../../agent/packer.ts";
 
 /** An intake that samples, filters and redacts nothing. */
 export function takeEverything(ledger: AgentLedger, packer: Packer): Intake {

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Dispatcher, Pool } from "undici";
-import { Poller } from "../../functions/poller.ts";
+import { Poller } from "../../functions/host/poller.ts";
 import { createReplay } from "../../functions/replay.ts";
 import { createLogger } from "../../relay/log/log.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";

@@ -1,5 +1,5 @@
+import { Packer } from "../../agent/intake/packer.ts";
 import { createLedger } from "../../agent/ledger.ts";
-import { Packer } from "../../agent/packer.ts";
 import { Session } from "../../agent/spop/session.ts";
 import { sealPack } from "../../relay/pack/envelope.ts";
 import { hello } from "../support/spop-frames.ts";

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
+import { Packer } from "../../agent/intake/packer.ts";
 import { createLedger } from "../../agent/ledger.ts";
-import { Packer } from "../../agent/packer.ts";
 import { sealPack } from "../../relay/pack/envelope.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import { messageList } from "../support/spop-frames.ts";

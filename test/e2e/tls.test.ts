@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { Listener, type ListenerOptions } from "../../agent/listener.ts";
+import { Listener, type ListenerOptions } from "../../agent/listener/listener.ts";
 import { parseAddressRange } from "../../relay/config/address-range.ts";
 import type { ListenAddress } from "../../relay/config/forms.ts";
 import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { type FauxqsServer, startFauxqs } from "fauxqs";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Journal } from "../../agent/journal.ts";
+import { Journal } from "../../agent/shipper/journal.ts";
 import { parseSummary } from "../../relay/pack/summary.ts";
 import { agentNodeFlags } from "../../relay/process/service.ts";
 import { SqsQueue } from "../../relay/queue/sqs.ts";

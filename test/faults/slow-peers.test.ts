@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
-import { Listener, type ListenerOptions } from "../../agent/listener.ts";
+import { Listener, type ListenerOptions } from "../../agent/listener/listener.ts";
 import { LogLines } from "../support/log-lines.ts";
 import { openFiles, residentMiB } from "../support/open-files.ts";
 import { get, haproxyDisconnect, hello, notify } from "../support/spop-frames.ts";

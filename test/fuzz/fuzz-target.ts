@@ -1,6 +1,6 @@
-import { Intake } from "../../agent/intake.ts";
+import { Intake } from "../../agent/intake/intake.ts";
+import { Packer } from "../../agent/intake/packer.ts";
 import { type AgentLedger, createLedger } from "../../agent/ledger.ts";
-import { Packer } from "../../agent/packer.ts";
 import { Session } from "../../agent/spop/session.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { decodePack } from "../../relay/pack/pack.ts";

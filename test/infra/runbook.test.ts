@@ -63,10 +63,10 @@ describe("the runbook", () => {
   it("names events that functions log", () => {
     const named = [...runbook.matchAll(/`([a-z]+(?:-[a-z]+)+)`/g)].map(([, name]) => name);
     const sources = [
-      "functions/schedule.ts",
+      "functions/schedule/schedule.ts",
       "functions/fanout.ts",
       "functions/batch.ts",
-      "functions/capture-sink.ts",
+      "functions/capture/sink.ts",
       "functions/state-patience.ts",
     ];
     const text = sources.map((file) => readFileSync(join(root, file), "utf8")).join("");

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { LambdaHandler } from "../../functions/lambda.ts";
+import type { LambdaHandler } from "../../functions/lambda/lambda.ts";
 
 // Does in a process of its own what Lambda's runtime does: loads the handler of a bundle, says `ready`, and calls it with
 // each event that comes. Its time is not limited here, since Lambda's is not, either: somebody else ends the process.

@@ -1,5 +1,5 @@
 import { writeSync } from "node:fs";
-import { Poller } from "../../functions/poller.ts";
+import { Poller } from "../../functions/host/poller.ts";
 import { createReplay } from "../../functions/replay.ts";
 import { createLogger } from "../../relay/log/log.ts";
 import { firstSignal } from "../../relay/process/service.ts";

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createAdaptorServer } from "@hono/node-server";
 import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import type { Access } from "../../../functions/control-access.ts";
+import type { Access } from "../../../functions/control/access.ts";
 import { functionUrlRegion } from "../../../relay/aws/signature.ts";
 import { ControlClient, type ControlPlace } from "../../../relay/control/client.ts";
 import { ControlBench } from "../../support/control-bench.ts";

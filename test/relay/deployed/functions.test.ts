@@ -1,10 +1,10 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
-import { openControl } from "../../../functions/lambda-control.ts";
-import { openFanOut } from "../../../functions/lambda-fanout.ts";
-import { openReplay } from "../../../functions/lambda-replay.ts";
-import { openSchedule } from "../../../functions/lambda-schedule.ts";
+import { openControl } from "../../../functions/lambda/control.ts";
+import { openFanOut } from "../../../functions/lambda/fanout.ts";
+import { openReplay } from "../../../functions/lambda/replay.ts";
+import { openSchedule } from "../../../functions/lambda/schedule.ts";
 import {
   bundleFile,
   deployedName,

@@ -1,0 +1,54 @@
+import type { Writable } from "node:stream";
+import { formatRequest } from "../../relay/control/shown-request.ts";
+import { DecodeError } from "../../relay/pack/decode-error.ts";
+import { decodePack } from "../../relay/pack/pack.ts";
+import type { AgentLedger } from "../ledger.ts";
+import type { Shipper } from "../shipper/shipper.ts";
+import type { ClosedPack } from "./packer.ts";
+
+/** Where closed packs go: to the queue, or with `--dump` to a terminal. */
+export type PackSink = Pick<Shipper, keyof Shipper>;
+
+/** Prints the requests of packs, without credentials, and needs no queue. In the ledger they count as enqueued. */
+export class Dump implements PackSink {
+  readonly #out: Writable;
+  readonly #ledger: AgentLedger;
+  readonly #recycle: (buffer: ArrayBuffer) => void;
+  readonly journal = { bytes: 0, packs: 0 };
+  readonly problems = { queue: undefined, journal: undefined };
+  readonly queueErrors = new Map();
+  packs = 0;
+  sealedBytes = 0;
+
+  constructor(out: Writable, ledger: AgentLedger, recycle: (buffer: ArrayBuffer) => void) {
+    this.#out = out;
+    this.#ledger = ledger;
+    this.#recycle = recycle;
+  }
+
+  get waitingBytes(): number {
+    return this.#out.writableLength;
+  }
+
+  ship({ content, summary }: ClosedPack): void {
+    const pack = decodePack(content);
+    if (pack instanceof DecodeError) throw pack;
+    for (const request of pack.requests) this.#out.write(`${formatRequest(request)}\n\n`);
+    this.packs++;
+    this.sealedBytes += content.length;
+    this.#ledger.pending -= summary.count;
+    this.#ledger.enqueued += summary.count;
+    this.#recycle(content.buffer);
+  }
+
+  /** Resolves when everything is printed, or when time is up. */
+  async stop(withinMs: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, withinMs);
+      this.#out.write("", () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+}

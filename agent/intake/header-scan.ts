@@ -1,0 +1,157 @@
+import { ByteReader } from "../../relay/pack/byte-reader.ts";
+import { DecodeError } from "../../relay/pack/decode-error.ts";
+import { copySpan, emptySpan, type Span } from "../../relay/pack/span.ts";
+import { maxVarintBytes, writeVarint } from "../../relay/pack/varint.ts";
+
+const loopHeader = "x-mirror-id";
+const contentLengthHeader = "content-length";
+const redactedValue = Buffer.from("redacted");
+const colon = 0x3a;
+const space = 0x20;
+const carriageReturn = 0x0d;
+const lineFeed = 0x0a;
+
+/**
+ * Reads the headers of a message without making strings of them: brings them into a header block, tells what the intake
+ * needs to know, and replaces the values of redacted headers. Reused for every request.
+ */
+export class HeaderScan {
+  /** The headers as a header block, valid until the next scan. Either a view of what was scanned, or of a scratch buffer. */
+  readonly block: Span = emptySpan();
+  /** The same before redaction: samples and conditions look at what the client sent. Valid as long as what was scanned. */
+  readonly received: Span = emptySpan();
+  /** -1 where there is none, or none that is a number. */
+  contentLength = -1;
+  /** The request comes from a replay. */
+  looped = false;
+
+  readonly #redact: readonly Uint8Array[];
+  readonly #reader = new ByteReader(new Uint8Array());
+  #scratch = Buffer.alloc(4096);
+
+  /** @param redactHeaders lower-case names. */
+  constructor(redactHeaders: readonly string[]) {
+    this.#redact = redactHeaders.map((name) => Buffer.from(name, "latin1"));
+  }
+
+  /** Scans `req.hdrs_bin`. Throws `DecodeError`. */
+  scanBinary(bytes: Uint8Array, start: number, end: number): void {
+    this.contentLength = -1;
+    this.looped = false;
+    let secrets = 0;
+    const reader = this.#reader.reset(bytes, start, end);
+    while (!reader.done) {
+      const at = reader.offset;
+      const nameBytes = reader.varint();
+      const nameAt = reader.skip(nameBytes);
+      const valueBytes = reader.varint();
+      const valueAt = reader.skip(valueBytes);
+      if (nameBytes === 0) {
+        // Two empty strings end the list; an empty value alone is legal.
+        if (valueBytes === 0) return this.#found(bytes, start, at, secrets);
+        throw new DecodeError("BAD_VALUE", at, "a header has no name");
+      }
+      if (nameBytes === loopHeader.length && equalsName(bytes, nameAt, loopHeader)) this.looped = true;
+      else if (nameBytes === contentLengthHeader.length && equalsName(bytes, nameAt, contentLengthHeader)) {
+        this.contentLength = parseDigits(bytes, valueAt, valueAt + valueBytes);
+      }
+      if (this.#isSecret(bytes, nameAt, nameBytes)) secrets++;
+    }
+    this.#found(bytes, start, end, secrets);
+  }
+
+  /** Scans `req.hdrs`: lines of `name: value`, ended by an empty one. Throws `DecodeError`. */
+  scanText(bytes: Uint8Array, start: number, end: number): void {
+    // Each line gives up a colon and a line feed for two lengths of one byte. Only strings of 240 bytes and more need longer
+    // ones, at most a byte per 240, and the last line may have no line feed.
+    const scratch = this.#reserve(end - start + ((end - start) >>> 7) + maxVarintBytes);
+    let at = 0;
+    let lineAt = start;
+    while (lineAt < end) {
+      const feed = bytes.indexOf(lineFeed, lineAt);
+      const nextAt = feed < 0 || feed >= end ? end : feed + 1;
+      let lineEnd = nextAt === end && (feed < 0 || feed >= end) ? end : feed;
+      if (lineEnd > lineAt && bytes[lineEnd - 1] === carriageReturn) lineEnd--;
+      if (lineEnd === lineAt) break;
+      const colonAt = bytes.indexOf(colon, lineAt);
+      if (colonAt <= lineAt || colonAt >= lineEnd) throw new DecodeError("BAD_VALUE", lineAt, "a header has no name");
+      let valueAt = colonAt + 1;
+      if (valueAt < lineEnd && bytes[valueAt] === space) valueAt++;
+      at = copyString(scratch, at, bytes, lineAt, colonAt);
+      at = copyString(scratch, at, bytes, valueAt, lineEnd);
+      lineAt = nextAt;
+    }
+    // From one scratch half to itself would overwrite what is read, so redaction gets a copy.
+    const block = this.#redact.length > 0 ? Buffer.from(scratch.subarray(0, at)) : scratch;
+    this.scanBinary(block, 0, at);
+  }
+
+  #found(bytes: Uint8Array, start: number, end: number, secrets: number): void {
+    this.received.bytes = bytes;
+    this.received.start = start;
+    this.received.end = end;
+    copySpan(this.block, this.received);
+    if (secrets > 0) this.#redactInto(bytes, start, end, secrets);
+  }
+
+  #redactInto(bytes: Uint8Array, start: number, end: number, secrets: number): void {
+    const scratch = this.#reserve(end - start + secrets * redactedValue.length);
+    const reader = this.#reader.reset(bytes, start, end);
+    let at = 0;
+    while (!reader.done) {
+      const nameBytes = reader.varint();
+      const nameAt = reader.skip(nameBytes);
+      const valueBytes = reader.varint();
+      const valueAt = reader.skip(valueBytes);
+      at = copyString(scratch, at, bytes, nameAt, nameAt + nameBytes);
+      at = this.#isSecret(bytes, nameAt, nameBytes)
+        ? copyString(scratch, at, redactedValue, 0, redactedValue.length)
+        : copyString(scratch, at, bytes, valueAt, valueAt + valueBytes);
+    }
+    this.block.bytes = scratch;
+    this.block.start = 0;
+    this.block.end = at;
+  }
+
+  #isSecret(bytes: Uint8Array, nameAt: number, nameBytes: number): boolean {
+    for (const secret of this.#redact) {
+      if (secret.length !== nameBytes) continue;
+      let same = true;
+      for (let i = 0; i < nameBytes && same; i++) same = lowerCase(bytes[nameAt + i]) === secret[i];
+      if (same) return true;
+    }
+    return false;
+  }
+
+  #reserve(bytes: number): Buffer {
+    if (this.#scratch.length < bytes) this.#scratch = Buffer.alloc(bytes);
+    return this.#scratch;
+  }
+}
+
+function copyString(target: Buffer, offset: number, bytes: Uint8Array, start: number, end: number): number {
+  const at = writeVarint(target, offset, end - start);
+  target.set(bytes.subarray(start, end), at);
+  return at + end - start;
+}
+
+function equalsName(bytes: Uint8Array, at: number, lowerCaseName: string): boolean {
+  for (let i = 0; i < lowerCaseName.length; i++) {
+    if (lowerCase(bytes[at + i]) !== lowerCaseName.charCodeAt(i)) return false;
+  }
+  return true;
+}
+
+function lowerCase(byte: number): number {
+  return byte >= 0x41 && byte <= 0x5a ? byte + 0x20 : byte;
+}
+
+function parseDigits(bytes: Uint8Array, start: number, end: number): number {
+  let value = 0;
+  for (let i = start; i < end; i++) {
+    const digit = bytes[i] - 0x30;
+    if (digit < 0 || digit > 9) return -1;
+    value = value * 10 + digit;
+  }
+  return start === end ? -1 : value;
+}

@@ -1,0 +1,263 @@
+import { ByteReader } from "../../relay/pack/byte-reader.ts";
+import type { BodyState } from "../../relay/pack/captured-request.ts";
+import { DecodeError } from "../../relay/pack/decode-error.ts";
+import { decodeHeaderBlock } from "../../relay/pack/header-block.ts";
+import { clearSpan, copySpan, emptySpan, isEmpty, type Span, spanText } from "../../relay/pack/span.ts";
+import type { RequestDraft } from "../../relay/pack/writer.ts";
+import { isSampled, type Sample } from "../../relay/rules/sample.ts";
+import { matches, type When } from "../../relay/rules/when.ts";
+import { type AgentLedger, addTo } from "../ledger.ts";
+import { type MessageVisitor, visitMessages } from "../spop/notify.ts";
+import { dataType, type TypedValue } from "../spop/typed-data.ts";
+import { ArgumentNames, type ArgumentRole } from "./arguments.ts";
+import { HeaderScan } from "./header-scan.ts";
+import type { Packer } from "./packer.ts";
+import { RequestPath } from "./path.ts";
+
+export interface IntakeOptions {
+  readonly sample: Sample;
+  readonly when?: When;
+  /** Lower-case names. */
+  readonly redactHeaders: readonly string[];
+  readonly ledger: AgentLedger;
+  readonly packer: Packer;
+  readonly nowMs: () => number;
+  /** 0 to 1, exclusive: decides a sample that is not sticky. */
+  readonly random: () => number;
+  readonly onUnknownArgument: (name: string) => void;
+  readonly onUnusable: (reason: string) => void;
+}
+
+// Salts the sample of the agent, so that it does not agree with that of a target that is sticky by the same key.
+const agentSalt = "agent";
+
+/**
+ * Turns the messages of a NOTIFY into captured requests and hands those that are wanted to the packer: sample, filter, loop
+ * guard, redact, pack. Nothing is copied before the packer does it; nothing that it is given outlives the call.
+ */
+export class Intake implements MessageVisitor {
+  readonly #options: IntakeOptions;
+  readonly #names: ArgumentNames;
+  readonly #headerScan: HeaderScan;
+  readonly #reader = new ByteReader(new Uint8Array());
+  readonly #value: TypedValue = { type: 0, start: 0, end: 0, number: 0 };
+  readonly #draft = createDraft();
+  readonly #path = new RequestPath();
+  readonly #headers = emptySpan();
+  readonly #responseHeaders = emptySpan();
+  readonly #responseScan: HeaderScan;
+  #headersAreText = false;
+  #responseHeadersAreText = false;
+  #hasBody = false;
+  #declaredBodyBytes = -1;
+
+  constructor(options: IntakeOptions) {
+    this.#options = options;
+    this.#names = new ArgumentNames(options.onUnknownArgument);
+    this.#headerScan = new HeaderScan(options.redactHeaders);
+    this.#responseScan = new HeaderScan(options.redactHeaders);
+  }
+
+  /**
+   * Takes the list of messages of a NOTIFY. Throws `DecodeError`; the messages before the malformed one are taken, and that
+   * one is counted as unusable.
+   */
+  take(bytes: Uint8Array, start: number, end: number): void {
+    try {
+      visitMessages(this.#reader.reset(bytes, start, end), this.#value, this);
+    } catch (error) {
+      if (error instanceof DecodeError) this.#countUnusable("malformed message");
+      throw error;
+    }
+  }
+
+  beginMessage(): void {
+    const draft = this.#draft;
+    for (const span of [draft.id, draft.method, draft.version, draft.src, draft.body, draft.primaryDigest])
+      clearSpan(span);
+    clearSpan(this.#headers);
+    clearSpan(this.#responseHeaders);
+    this.#path.clear();
+    draft.srcIsAddress = false;
+    draft.hasPrimary = false;
+    draft.hasPrimaryHeaders = false;
+    draft.primaryStatus = -1;
+    draft.primaryTimeMs = -1;
+    draft.primaryBytes = -1;
+    this.#hasBody = false;
+    this.#declaredBodyBytes = -1;
+  }
+
+  argument(position: number, nameStart: number, nameEnd: number, value: TypedValue): void {
+    const { bytes } = this.#reader;
+    const role = this.#names.roleAt(position, bytes, nameStart, nameEnd);
+    if (role === undefined) return;
+    if (role === "body") {
+      // A failed fetch arrives as NULL; with a body argument that is a request without a body.
+      this.#hasBody = true;
+      point(this.#draft.body, bytes, value);
+      return;
+    }
+    // HAProxy sends NULL for a sample that has no value here: as if it had not been asked for.
+    if (value.type !== dataType.null) this.#assign(role, bytes, value);
+  }
+
+  endMessage(): void {
+    const { ledger } = this.#options;
+    const reason = this.#resolve();
+    if (reason !== undefined) return this.#countUnusable(reason);
+    ledger.seen++;
+    if (!this.#isSampled()) {
+      ledger.sampledOut++;
+    } else if (!this.#matches()) {
+      ledger.filtered++;
+    } else if (this.#headerScan.looped) {
+      ledger.looped++;
+    } else {
+      this.#draft.capturedAtMs = this.#options.nowMs();
+      this.#options.packer.append(this.#draft);
+    }
+  }
+
+  #assign(role: ArgumentRole, bytes: Uint8Array, value: TypedValue): void {
+    const draft = this.#draft;
+    const isInteger = value.type >= dataType.int32 && value.type <= dataType.uint64;
+    // A negative number arrives as 2^64 - n: no status, time or size.
+    const count = isInteger && value.number <= Number.MAX_SAFE_INTEGER ? value.number : -1;
+    switch (role) {
+      case "method":
+        return point(draft.method, bytes, value);
+      case "path":
+        return point(this.#path.path, bytes, value);
+      case "url":
+        return point(this.#path.url, bytes, value);
+      case "query":
+        return point(this.#path.query, bytes, value);
+      case "version":
+        return point(draft.version, bytes, value);
+      case "id":
+        return point(draft.id, bytes, value);
+      case "src":
+        draft.srcIsAddress = value.type === dataType.ipv4 || value.type === dataType.ipv6;
+        return point(draft.src, bytes, value);
+      case "headers":
+        this.#headersAreText = value.type === dataType.string;
+        return point(this.#headers, bytes, value);
+      case "bodyBytes":
+        this.#declaredBodyBytes = Math.max(this.#declaredBodyBytes, count);
+        return;
+      case "status":
+        draft.hasPrimary = true;
+        draft.primaryStatus = count;
+        return;
+      case "timeMs":
+        draft.hasPrimary = true;
+        draft.primaryTimeMs = count;
+        return;
+      case "responseBytes":
+        draft.hasPrimary = true;
+        draft.primaryBytes = count;
+        return;
+      case "responseDigest":
+        draft.hasPrimary = true;
+        return point(draft.primaryDigest, bytes, value);
+      case "responseHeaders":
+        draft.hasPrimary = true;
+        this.#responseHeadersAreText = value.type === dataType.string;
+        return point(this.#responseHeaders, bytes, value);
+    }
+  }
+
+  #countUnusable(reason: string): void {
+    const { ledger, onUnusable } = this.#options;
+    ledger.seen++;
+    addTo(ledger.unusable, reason);
+    onUnusable(reason);
+  }
+
+  /** Completes the draft; the reason where no request can be made of the message. */
+  #resolve(): string | undefined {
+    const draft = this.#draft;
+    if (isEmpty(draft.method)) return "no method";
+    if (!this.#path.resolve(draft.path)) return "no path";
+    try {
+      scan(this.#headerScan, this.#headers, this.#headersAreText);
+      if (!isEmpty(this.#responseHeaders)) {
+        scan(this.#responseScan, this.#responseHeaders, this.#responseHeadersAreText);
+        copySpan(draft.primaryHeaders, this.#responseScan.block);
+        draft.hasPrimaryHeaders = true;
+      }
+    } catch (error) {
+      if (error instanceof DecodeError) return "malformed headers";
+      throw error;
+    }
+    copySpan(draft.headers, this.#headerScan.block);
+    draft.bodyState = this.#bodyState();
+    return undefined;
+  }
+
+  #bodyState(): BodyState {
+    if (!this.#hasBody) return "omitted";
+    const bodyBytes = this.#draft.body.end - this.#draft.body.start;
+    const declaredBytes = Math.max(this.#declaredBodyBytes, this.#headerScan.contentLength);
+    return bodyBytes < declaredBytes ? "truncated" : "complete";
+  }
+
+  #isSampled(): boolean {
+    const { sample, random } = this.#options;
+    if (!sample.stickyBy) return sample.fraction >= 1 || random() < sample.fraction;
+    const { src, srcIsAddress } = this.#draft;
+    // The address as its bytes: as good a key as its text, and the same on every agent.
+    const key = spanText(src);
+    return isSampled(sample, agentSalt, {
+      id: "",
+      src: srcIsAddress ? Buffer.from(key, "latin1").toString("hex") : key,
+      headers: this.#headerStrings(),
+    });
+  }
+
+  #matches(): boolean {
+    const { when } = this.#options;
+    if (!when) return true;
+    const { method, path } = this.#draft;
+    return matches(when, { method: spanText(method), path: spanText(path), headers: this.#headerStrings() });
+  }
+
+  #headerStrings(): string[] {
+    const { bytes, start, end } = this.#headerScan.received;
+    return decodeHeaderBlock(bytes.subarray(start, end));
+  }
+}
+
+function createDraft(): RequestDraft {
+  return {
+    capturedAtMs: 0,
+    bodyState: "complete",
+    id: emptySpan(),
+    method: emptySpan(),
+    path: emptySpan(),
+    version: emptySpan(),
+    src: emptySpan(),
+    srcIsAddress: false,
+    headers: emptySpan(),
+    body: emptySpan(),
+    hasPrimary: false,
+    primaryStatus: -1,
+    primaryTimeMs: -1,
+    primaryBytes: -1,
+    primaryDigest: emptySpan(),
+    hasPrimaryHeaders: false,
+    primaryHeaders: emptySpan(),
+  };
+}
+
+function point(span: Span, bytes: Uint8Array, value: TypedValue): void {
+  span.bytes = bytes;
+  span.start = value.start;
+  span.end = value.end;
+}
+
+function scan(headerScan: HeaderScan, headers: Span, areText: boolean): void {
+  if (areText) headerScan.scanText(headers.bytes, headers.start, headers.end);
+  else headerScan.scanBinary(headers.bytes, headers.start, headers.end);
+}

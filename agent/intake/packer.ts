@@ -1,0 +1,123 @@
+import type { PackSummary } from "../../relay/pack/summary.ts";
+import { draftBytes, PackWriter, type RequestDraft } from "../../relay/pack/writer.ts";
+import { type AgentLedger, addTo } from "../ledger.ts";
+
+/** A pack that takes no more requests. `content` is a view into a buffer that nobody else uses. */
+export interface ClosedPack {
+  readonly content: Buffer<ArrayBuffer>;
+  readonly summary: PackSummary;
+}
+
+export interface PackerOptions {
+  /** The agent's name and run, see `PackIdentity`. */
+  readonly agent: string;
+  /** Compressed size to aim at. */
+  readonly targetBytes: number;
+  readonly maxRequests: number;
+  readonly lingerMs: number;
+  readonly ledger: AgentLedger;
+  /** 16 bytes, never the same twice. */
+  readonly createId: () => Uint8Array;
+  /** False while what waits for the queue has reached its limit. */
+  readonly hasRoom: () => boolean;
+  readonly ship: (pack: ClosedPack) => void;
+}
+
+/** Size of the buffers that packs are written into; only a single larger request gets a larger one. */
+export const packBufferBytes = 256 * 1024;
+
+// Typical for HTTP requests, until packs of this traffic have told better.
+const initialRatio = 3;
+// Enough for what is on its way to the thread and back; more would only hold memory.
+const maxSpareBuffers = 32;
+
+/** Collects requests into packs. A pack closes by size, by count, or when its first request has waited long enough. */
+export class Packer {
+  readonly #options: PackerOptions;
+  readonly #spareBuffers: ArrayBuffer[] = [];
+  #open: PackWriter | undefined;
+  #sequence = 0;
+  #ratio = initialRatio;
+
+  constructor(options: PackerOptions) {
+    this.#options = options;
+  }
+
+  /** Copies the request into the open pack. It is dropped, and counted, while there is no room behind the packer. */
+  append(draft: RequestDraft): void {
+    const { ledger, hasRoom, maxRequests } = this.#options;
+    if (!hasRoom()) {
+      addTo(ledger.dropped, "buffer full");
+      return;
+    }
+    if (!this.#open?.append(draft)) {
+      this.close();
+      this.#open = this.#createWriter(draft);
+      this.#open.append(draft);
+    }
+    ledger.pending++;
+    if (this.#open.count >= maxRequests) this.close();
+  }
+
+  /** Closes the open pack if its first request has waited for the linger time. */
+  closeIfDue(nowMs: number): void {
+    // abs: the clock may have been set back since.
+    if (this.#open && Math.abs(nowMs - this.#open.firstCapturedAtMs) >= this.#options.lingerMs) this.close();
+  }
+
+  /** Closes the open pack, if there is one, and ships it. */
+  close(): void {
+    const writer = this.#open;
+    if (!writer) return;
+    this.#open = undefined;
+    const content = this.#fitting(writer.finish());
+    const { agent, ship } = this.#options;
+    const summary: PackSummary = {
+      v: 1,
+      pack: content.toString("hex", 2, 18),
+      agent,
+      seq: this.#sequence,
+      count: writer.count,
+      bytes: content.length,
+      first: new Date(writer.firstCapturedAtMs).toISOString(),
+      last: new Date(writer.lastCapturedAtMs).toISOString(),
+    };
+    ship({ content, summary });
+  }
+
+  /** Learns how well packs compress, so that the next ones come out at the size to aim at. */
+  learnRatio(contentBytes: number, sealedBytes: number): void {
+    // Small packs compress badly and would teach the wrong thing.
+    if (contentBytes < 16_384) return;
+    this.#ratio += (contentBytes / sealedBytes - this.#ratio) / 8;
+  }
+
+  /** Takes back the buffer of a shipped pack. */
+  recycle(buffer: ArrayBuffer): void {
+    if (buffer.byteLength === packBufferBytes && this.#spareBuffers.length < maxSpareBuffers) {
+      this.#spareBuffers.push(buffer);
+    }
+  }
+
+  /** Small packs travel in a buffer of their own size: where many of them wait, empty space would fill the memory. */
+  #fitting(content: Buffer<ArrayBuffer>): Buffer<ArrayBuffer> {
+    if (content.length > packBufferBytes / 4) return content;
+    const copy = Buffer.from(new ArrayBuffer(content.length));
+    content.copy(copy);
+    this.recycle(content.buffer);
+    return copy;
+  }
+
+  #createWriter(draft: RequestDraft): PackWriter {
+    const { agent, targetBytes, createId } = this.#options;
+    const needed = PackWriter.headerBytes(agent) + draftBytes(draft);
+    const aimed = Math.min(packBufferBytes, Math.floor(targetBytes * this.#ratio));
+    const buffer =
+      needed > packBufferBytes
+        ? new ArrayBuffer(needed)
+        : (this.#spareBuffers.pop() ?? new ArrayBuffer(packBufferBytes));
+    this.#sequence++;
+    const identity = { id: createId(), agent, sequence: this.#sequence };
+    return new PackWriter(Buffer.from(buffer, 0, Math.max(needed, aimed)), identity);
+  }
+}

@@ -1,0 +1,69 @@
+import { clearSpan, copySpan, emptySpan, isEmpty, type Span } from "../../relay/pack/span.ts";
+
+const slash = 0x2f;
+const colon = 0x3a;
+const questionMark = 0x3f;
+const root = Buffer.from("/");
+
+/** Brings the different ways to send a path (with or without query, absolute or not) into path and query. */
+export class RequestPath {
+  /** A path that may lack its query. */
+  readonly path: Span = emptySpan();
+  /** Path and query, or an absolute URL; preferred to `path`. */
+  readonly url: Span = emptySpan();
+  readonly query: Span = emptySpan();
+  #scratch = Buffer.alloc(1024);
+
+  clear(): void {
+    clearSpan(this.path);
+    clearSpan(this.url);
+    clearSpan(this.query);
+  }
+
+  /** Points `target` to path and query, valid until the next call; false where there is no path. */
+  resolve(target: Span): boolean {
+    copySpan(target, isEmpty(this.url) ? this.path : this.url);
+    if (isEmpty(target)) return false;
+    if (target.bytes[target.start] !== slash) this.#reduceAbsolute(target);
+    if (!isEmpty(this.query) && !contains(target, questionMark)) {
+      this.#join(target, this.query.bytes, this.query.start, this.query.end);
+    }
+    return true;
+  }
+
+  // `url` is absolute under HTTP/2 and in requests to a proxy: http://host/a?b becomes /a?b.
+  #reduceAbsolute(target: Span): void {
+    const { bytes, start, end } = target;
+    let at = start;
+    while (at < end && bytes[at] !== colon && bytes[at] !== slash) at++;
+    if (at + 2 >= end || bytes[at] !== colon || bytes[at + 1] !== slash || bytes[at + 2] !== slash) return;
+    at += 3;
+    while (at < end && bytes[at] !== slash && bytes[at] !== questionMark) at++;
+    if (at < end && bytes[at] === slash) {
+      target.start = at;
+      return;
+    }
+    target.bytes = root;
+    target.start = 0;
+    target.end = root.length;
+    if (at < end) this.#join(target, bytes, at + 1, end);
+  }
+
+  #join(target: Span, query: Uint8Array, queryStart: number, queryEnd: number): void {
+    const pathBytes = target.end - target.start;
+    const bytes = pathBytes + 1 + queryEnd - queryStart;
+    const scratch = this.#scratch.length < bytes ? Buffer.alloc(bytes) : this.#scratch;
+    scratch.set(target.bytes.subarray(target.start, target.end), 0);
+    scratch[pathBytes] = questionMark;
+    scratch.set(query.subarray(queryStart, queryEnd), pathBytes + 1);
+    this.#scratch = scratch;
+    target.bytes = scratch;
+    target.start = 0;
+    target.end = bytes;
+  }
+}
+
+function contains(span: Span, byte: number): boolean {
+  for (let i = span.start; i < span.end; i++) if (span.bytes[i] === byte) return true;
+  return false;
+}

@@ -1,0 +1,32 @@
+import { type Logger, Throttle } from "../../relay/log/log.ts";
+
+// Reasons may hold what the peer has sent.
+const maxReasons = 64;
+
+/**
+ * Warns of what peers do wrong, at most once a minute and reason: a scanner, or an HAProxy that checks every second, must
+ * not fill the log.
+ */
+export class PeerLog {
+  readonly #log: Logger;
+  readonly #throttles = new Map<string, Throttle>();
+  /** Warnings since the start, those that were held back included, by event. */
+  readonly counts = new Map<string, number>();
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  warn(fields: { readonly event: string; readonly peer: string; readonly reason: string }, message: string): void {
+    this.counts.set(fields.event, (this.counts.get(fields.event) ?? 0) + 1);
+    const kind = `${fields.event} ${fields.reason}`;
+    const key = this.#throttles.has(kind) || this.#throttles.size < maxReasons ? kind : "others";
+    const throttle = this.#throttles.get(key) ?? new Throttle();
+    this.#throttles.set(key, throttle);
+    throttle.run(Date.now(), (heldBack) => this.#log.warn({ ...fields, ...(heldBack > 0 && { heldBack }) }, message));
+  }
+
+  debug(fields: object): void {
+    this.#log.debug(fields);
+  }
+}

@@ -1,0 +1,225 @@
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import zlib from "node:zlib";
+import type { OutgoingMessage } from "../../relay/queue/port.ts";
+
+// A segment: "SRJ1", length of the run (2), run, then records. A record: length and CRC-32 of what follows (4 + 4), then
+// requests (4), length of the body (4), body, pack. The first bit of a record is set once it is done.
+const magic = Buffer.from("SRJ1");
+const headBytes = 8;
+const fixedBytes = 8;
+const doneMark = Buffer.of(0x80);
+
+/** Largest record that is believed; a longer length is damage. */
+const maxRecordBytes = 64 * 1024 * 1024;
+
+/** A record is in memory as well, waits on disk alone, or needs its place no more. */
+type RecordState = "held" | "waiting" | "done";
+
+/** One append-only file of the journal. Its methods throw what the file system throws. */
+export class JournalSegment {
+  /** Name and run of the agent that wrote it. */
+  run: string;
+  /** Found on disk; nothing is appended to it. */
+  readonly recovered: boolean;
+  readonly #path: string;
+  readonly #fd: number;
+  readonly #offsets: number[] = [];
+  readonly #requests: number[] = [];
+  readonly #states: RecordState[] = [];
+  #firstRecordAt = 0;
+  #bytes = 0;
+  #open = 0;
+  #waiting = 0;
+  // Records before this one do not wait.
+  #firstWaiting = 0;
+  #removed = false;
+
+  static create(path: string, run: string): JournalSegment {
+    const segment = new JournalSegment(path, openSync(path, "wx+", 0o600), false, run);
+    try {
+      const head = Buffer.concat([magic, Buffer.of(run.length >> 8, run.length), Buffer.from(run, "latin1")]);
+      writeWhole(segment.#fd, head, 0);
+      segment.#firstRecordAt = head.length;
+      segment.#bytes = head.length;
+    } catch (error) {
+      segment.remove();
+      throw error;
+    }
+    return segment;
+  }
+
+  /** Opens a file of an earlier process or thread; `damaged` counts records that are torn or whose checksum is wrong. */
+  static recover(path: string): { readonly segment: JournalSegment; readonly damaged: number } {
+    const segment = new JournalSegment(path, openSync(path, "r+"), true, "");
+    try {
+      return { segment, damaged: segment.#scan() };
+    } catch (error) {
+      segment.close();
+      throw error;
+    }
+  }
+
+  private constructor(path: string, fd: number, recovered: boolean, run: string) {
+    this.#path = path;
+    this.#fd = fd;
+    this.recovered = recovered;
+    this.run = run;
+  }
+
+  /** False once the file is gone: what is held then is in memory alone. */
+  get kept(): boolean {
+    return !this.#removed;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Records that are not done. */
+  get open(): number {
+    return this.#open;
+  }
+
+  /** Records that wait on disk alone. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** Requests of the records that wait on disk alone, or that are held. */
+  requestsIn(state: "waiting" | "held"): number {
+    return this.#requests.reduce((sum, count, i) => (this.#states[i] === state ? sum + count : sum), 0);
+  }
+
+  /** Appends a record, which is held, and returns its index. A record that could not be written whole leaves no trace. */
+  append(record: Buffer, requests: number): number {
+    try {
+      writeWhole(this.#fd, record, this.#bytes);
+    } catch (error) {
+      ftruncateSync(this.#fd, this.#bytes);
+      throw error;
+    }
+    const index = this.#note(this.#bytes, requests, "held");
+    this.#bytes += record.length;
+    return index;
+  }
+
+  /** A held record may leave the memory; false where it must not, because the file is gone. */
+  release(index: number): boolean {
+    if (this.#removed || this.#states[index] !== "held") return false;
+    this.#states[index] = "waiting";
+    this.#waiting++;
+    this.#firstWaiting = Math.min(this.#firstWaiting, index);
+    return true;
+  }
+
+  /** Reads the first record that waits; it is held from now on. `message` is undefined where it is damaged by now. */
+  take(): { readonly index: number; readonly requests: number; readonly message: OutgoingMessage | undefined } {
+    const index = this.#states.indexOf("waiting", this.#firstWaiting);
+    const message = this.#read(index);
+    this.#states[index] = "held";
+    this.#firstWaiting = index + 1;
+    this.#waiting--;
+    return { index, requests: this.#requests[index], message };
+  }
+
+  /** A held record is needed no more. */
+  done(index: number): void {
+    if (this.#states[index] !== "held") return;
+    this.#states[index] = "done";
+    this.#open--;
+    // On disk, too: after a crash it must not be sent once more.
+    if (!this.#removed) writeSync(this.#fd, doneMark, 0, 1, this.#offsets[index]);
+  }
+
+  /** Gives back the space of a segment that has no open records, to begin anew. */
+  reset(): void {
+    ftruncateSync(this.#fd, this.#firstRecordAt);
+    this.#bytes = this.#firstRecordAt;
+    this.#offsets.length = 0;
+    this.#requests.length = 0;
+    this.#states.length = 0;
+    this.#firstWaiting = 0;
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  remove(): void {
+    this.#removed = true;
+    closeSync(this.#fd);
+    rmSync(this.#path, { force: true });
+  }
+
+  #note(offset: number, requests: number, state: RecordState): number {
+    this.#offsets.push(offset);
+    this.#requests.push(requests);
+    this.#open++;
+    if (state === "waiting") this.#waiting++;
+    return this.#states.push(state) - 1;
+  }
+
+  #scan(): number {
+    const size = fstatSync(this.#fd).size;
+    const start = Buffer.alloc(magic.length + 2);
+    readSync(this.#fd, start, 0, start.length, 0);
+    if (!start.subarray(0, magic.length).equals(magic)) return size === 0 ? 0 : 1;
+    const run = Buffer.alloc(start.readUInt16BE(magic.length));
+    readSync(this.#fd, run, 0, run.length, start.length);
+    this.run = run.toString("latin1");
+    let damaged = 0;
+    this.#bytes = start.length + run.length;
+    for (let at = this.#bytes; at < size; ) {
+      const head = Buffer.alloc(headBytes);
+      const first = readSync(this.#fd, head, 0, headBytes, at) === headBytes ? head.readUInt32BE(0) : Number.NaN;
+      const done = first >= 0x8000_0000;
+      const length = done ? first - 0x8000_0000 : first;
+      // Torn in the middle: nothing can follow it.
+      if (!(length >= fixedBytes && length <= maxRecordBytes && at + headBytes + length <= size)) return damaged + 1;
+      if (!done) {
+        const content = Buffer.alloc(length);
+        readSync(this.#fd, content, 0, length, at + headBytes);
+        if (zlib.crc32(content) === head.readUInt32BE(4)) this.#note(at, content.readUInt32BE(0), "waiting");
+        else damaged++;
+      }
+      at += headBytes + length;
+      this.#bytes = at;
+    }
+    return damaged;
+  }
+
+  #read(index: number): OutgoingMessage | undefined {
+    const at = this.#offsets[index];
+    const head = Buffer.alloc(headBytes);
+    if (readSync(this.#fd, head, 0, headBytes, at) < headBytes) return undefined;
+    const length = head.readUInt32BE(0);
+    if (length < fixedBytes || length > maxRecordBytes) return undefined;
+    const content = Buffer.allocUnsafe(length);
+    if (readSync(this.#fd, content, 0, length, at + headBytes) < length) return undefined;
+    if (zlib.crc32(content) !== head.readUInt32BE(4)) return undefined;
+    const packAt = fixedBytes + content.readUInt32BE(4);
+    return {
+      body: content.toString("utf8", fixedBytes, packAt),
+      pack: content.subarray(packAt),
+      requests: content.readUInt32BE(0),
+    };
+  }
+}
+
+function writeWhole(fd: number, bytes: Buffer, offset: number): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, offset + at);
+}
+
+/** The bytes of a record that holds `message`. */
+export function encodeJournalRecord({ body, pack, requests }: OutgoingMessage): Buffer {
+  const bodyBytes = Buffer.byteLength(body);
+  const length = fixedBytes + bodyBytes + pack.length;
+  const record = Buffer.allocUnsafe(headBytes + length);
+  record.writeUInt32BE(length, 0);
+  record.writeUInt32BE(requests, 8);
+  record.writeUInt32BE(bodyBytes, 12);
+  record.write(body, 16);
+  record.set(pack, 16 + bodyBytes);
+  record.writeUInt32BE(zlib.crc32(record.subarray(headBytes)), 4);
+  return record;
+}

@@ -1,0 +1,225 @@
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { type Logger, Throttle } from "../../relay/log/log.ts";
+import type { QueueErrorCode } from "../../relay/queue/port.ts";
+import type { ClosedPack } from "../intake/packer.ts";
+import { type AgentLedger, addTo, type DropReason } from "../ledger.ts";
+import type { DroppedMessage, FromWorker, ShippedMessage, ToWorker, WorkerOptions } from "./messages.ts";
+import { Outage } from "./outage.ts";
+import { runShipperWorker } from "./worker.ts";
+
+export interface ShipperOptions {
+  readonly worker: WorkerOptions;
+  readonly ledger: AgentLedger;
+  readonly log: Logger;
+  /** Is told how well a pack was compressed, and gets its buffer back. */
+  readonly onSealed: (contentBytes: number, sealedBytes: number, buffer: ArrayBuffer) => void;
+}
+
+const restartMs = 1_000;
+const youngGenerationMb = 8;
+// With the other codes a pack is dropped, not tried again.
+const retriedCodes = ["UNAVAILABLE", "DENIED"] as const satisfies readonly QueueErrorCode[];
+const queueTexts = {
+  down: ["queue-down", "the queue takes no packs; trying again"],
+  up: ["queue-up", "the queue takes packs again"],
+} as const;
+const journalTexts = {
+  down: ["journal-down", "packs are not journaled: a crash would lose them"],
+  up: ["journal-up", "packs are journaled again"],
+} as const;
+const threadTexts = {
+  down: ["shipper-failed", "the shipper thread failed and starts again"],
+  up: ["shipper-started", "the shipper thread has started again"],
+} as const;
+const role = "spoa-relay shipper";
+
+/**
+ * The main thread's side of the shipper: hands closed packs to the worker thread without copying them, and keeps count of
+ * what waits there.
+ */
+export class Shipper {
+  readonly #options: ShipperOptions;
+  #worker: Worker | undefined;
+  #waitingBytes = 0;
+  // Not in the journal: lost if the thread fails.
+  #volatileRequests = 0;
+  #journalBytes = 0;
+  #journalPacks = 0;
+  readonly #dropLog = new Throttle(10_000);
+  #heldBackRequests = 0;
+  #onStopped: (() => void) | undefined;
+  readonly #queue: Outage<QueueErrorCode>;
+  readonly #journal: Outage<"JOURNAL_UNAVAILABLE">;
+  readonly #thread: Outage<"THREAD_FAILED">;
+  packs = 0;
+  sealedBytes = 0;
+
+  constructor(options: ShipperOptions) {
+    this.#options = options;
+    const { log } = options;
+    this.#queue = new Outage(retriedCodes, queueTexts, log);
+    this.#journal = new Outage(["JOURNAL_UNAVAILABLE"], journalTexts, log);
+    this.#thread = new Outage(["THREAD_FAILED"], threadTexts, log);
+    this.#start();
+  }
+
+  /** What the worker holds, in bytes: packs that wait for compression at their full size, the others compressed. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  /** What the journal takes on disk, and the packs that wait there alone. */
+  get journal(): { readonly bytes: number; readonly packs: number } {
+    return { bytes: this.#journalBytes, packs: this.#journalPacks };
+  }
+
+  /** Why packs do not get into the queue, or into the journal, at the moment; undefined where they do. */
+  get problems(): { readonly queue: string | undefined; readonly journal: string | undefined } {
+    return { queue: this.#thread.problem ?? this.#queue.problem, journal: this.#journal.problem };
+  }
+
+  /** Tries to send packs that failed, by code. */
+  get queueErrors(): ReadonlyMap<QueueErrorCode, number> {
+    return this.#queue.failures;
+  }
+
+  ship(pack: ClosedPack): void {
+    const { content, summary } = pack;
+    if (!this.#worker) {
+      this.#lose("shipper failed", summary.count);
+      return;
+    }
+    // The whole buffer, however little of it is filled: that is what it costs.
+    this.#waitingBytes += content.buffer.byteLength;
+    this.#volatileRequests += summary.count;
+    const { buffer } = content;
+    this.#post({ kind: "pack", buffer, bytes: content.length, summary }, [buffer]);
+  }
+
+  /** Sends what waits for at most `withinMs`, then ends the thread. What is in no journal then is counted as given up. */
+  async stop(withinMs: number): Promise<void> {
+    const worker = this.#worker;
+    if (!worker) return;
+    const stopped = new Promise<void>((resolve) => {
+      this.#onStopped = resolve;
+    });
+    this.#post({ kind: "stop", withinMs });
+    // The worker keeps to the time by itself; the timer is for one that hangs.
+    const timer = setTimeout(() => this.#onStopped?.(), withinMs + 1_000);
+    await stopped;
+    clearTimeout(timer);
+    this.#worker = undefined;
+    await worker.terminate();
+    this.#lose("given up at exit", this.#volatileRequests);
+    this.#volatileRequests = 0;
+  }
+
+  #start(): void {
+    // This very file, or the bundle that holds it, runs again in the thread: see its last lines.
+    const worker = new Worker(new URL(import.meta.url), {
+      workerData: { role, options: this.#options.worker },
+      // What the thread makes is large and short-lived; a young generation of the usual size would only hold memory.
+      resourceLimits: { maxYoungGenerationSizeMb: youngGenerationMb },
+    });
+    this.#worker = worker;
+    worker.on("message", (message: FromWorker) => this.#take(message));
+    worker.on("error", (error) => this.#fail(worker, error));
+  }
+
+  #take(message: FromWorker): void {
+    const { log, onSealed } = this.#options;
+    switch (message.kind) {
+      case "sealed":
+        this.#waitingBytes += message.heldBytes - message.buffer.byteLength;
+        if (message.journaled) this.#volatileRequests -= message.requests;
+        onSealed(message.contentBytes, message.sealedBytes, message.buffer);
+        break;
+      case "shipped":
+        this.#shipped(message);
+        break;
+      case "dropped":
+        this.#dropped(message);
+        break;
+      case "started":
+        this.#thread.recover();
+        break;
+      case "queueFailed":
+        this.#queue.fail(message.code, message.message, Date.now());
+        break;
+      case "queueUp":
+        this.#queue.recover();
+        break;
+      case "journalDown":
+        this.#journal.fail("JOURNAL_UNAVAILABLE", message.message, Date.now());
+        break;
+      case "journalUp":
+        this.#journal.recover();
+        break;
+      case "exposed":
+        this.#volatileRequests += message.requests;
+        break;
+      case "journal":
+        this.#journalBytes = message.bytes;
+        this.#journalPacks = message.packs;
+        break;
+      case "recovered": {
+        const { packs, requests, damaged } = message;
+        log.warn({ event: "recovered", packs, requests, damaged }, "an earlier run left packs in the journal");
+        break;
+      }
+      case "stopped":
+        this.#onStopped?.();
+        break;
+    }
+  }
+
+  #shipped({ packs, sealedBytes, heldBytes, requests, volatileRequests, recoveredRequests }: ShippedMessage): void {
+    const { ledger } = this.#options;
+    this.#waitingBytes -= heldBytes;
+    this.#volatileRequests -= volatileRequests;
+    this.packs += packs;
+    this.sealedBytes += sealedBytes;
+    ledger.pending -= requests;
+    ledger.enqueued += requests;
+    ledger.recovered += recoveredRequests;
+  }
+
+  #dropped({ reason, requests, volatileRequests, heldBytes, recovered, detail }: DroppedMessage): void {
+    this.#waitingBytes -= heldBytes;
+    this.#volatileRequests -= volatileRequests;
+    if (!recovered) this.#lose(reason, requests);
+    this.#heldBackRequests += requests;
+    this.#dropLog.run(Date.now(), () => {
+      const fields = { event: "dropped", reason, requests: this.#heldBackRequests, recovered, detail };
+      this.#options.log.warn(fields, "requests were dropped");
+      this.#heldBackRequests = 0;
+    });
+  }
+
+  #fail(worker: Worker, error: Error): void {
+    if (this.#worker !== worker) return;
+    const lost = `${this.#volatileRequests} requests are lost`;
+    this.#thread.fail("THREAD_FAILED", `the shipper thread failed: ${error.message}; ${lost}`, Date.now());
+    // The next thread finds out by itself.
+    this.#queue.forget();
+    this.#journal.forget();
+    this.#worker = undefined;
+    this.#lose("shipper failed", this.#volatileRequests);
+    this.#volatileRequests = 0;
+    this.#waitingBytes = 0;
+    if (this.#onStopped) this.#onStopped();
+    else setTimeout(() => this.#start(), restartMs).unref();
+  }
+
+  #lose(reason: DropReason, requests: number): void {
+    if (requests === 0) return;
+    this.#options.ledger.pending -= requests;
+    addTo(this.#options.ledger.dropped, reason, requests);
+  }
+
+  #post(message: ToWorker, transfer: ArrayBuffer[] = []): void {
+    this.#worker?.postMessage(message, transfer);
+  }
+}
+
+if (!isMainThread && parentPort && workerData?.role === role) await runShipperWorker(parentPort, workerData.options);

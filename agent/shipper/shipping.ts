@@ -1,0 +1,257 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { sealPack } from "../../relay/pack/envelope.ts";
+import { type OutgoingMessage, QueueError, type QueueSender } from "../../relay/queue/port.ts";
+import type { DropReason } from "../ledger.ts";
+import type { Ticket } from "./journal.ts";
+import { JournalKeeper } from "./journal-keeper.ts";
+import type { FromWorker, JournalPlace, ToWorker } from "./messages.ts";
+
+export interface ShippingOptions {
+  readonly agent: string;
+  readonly queue: QueueSender;
+  readonly journal?: JournalPlace;
+  readonly post: (message: FromWorker, transfer?: ArrayBuffer[]) => void;
+}
+
+/** A compressed pack on its way. */
+interface Parcel {
+  readonly message: OutgoingMessage;
+  /** Its place in the journal. */
+  readonly ticket?: Ticket;
+  /** What the main thread counts as memory for it. */
+  readonly heldBytes: number;
+  /** It belongs to an earlier run of the agent. */
+  readonly recovered: boolean;
+}
+
+const maxBatch = 10;
+const maxSenders = 4;
+const firstRetryMs = 100;
+const maxRetryMs = 5_000;
+const unwritten = { lost: false, ticket: undefined };
+// With a journal, what may be in memory to be sent; beyond it packs wait on disk alone.
+const maxLiveBytes = 8 * 1024 * 1024;
+
+/**
+ * Compresses packs, writes them to the journal, and sends them again and again until the queue has them. What waits on disk
+ * takes turns with what has just come, so that a backlog delays nothing and is delayed by nothing.
+ */
+export class Shipping {
+  readonly #options: ShippingOptions;
+  readonly #deadline = new AbortController();
+  readonly #senders = new Set<Promise<void>>();
+  // Counted where a sender begins and ends: it leaves the set only a moment later.
+  #activeSenders = 0;
+  readonly #journal: JournalKeeper | undefined;
+  #live: Parcel[] = [];
+  #liveBytes = 0;
+  #backlogFirst = false;
+  #queueFails = false;
+  #finishing = false;
+
+  constructor(options: ShippingOptions) {
+    this.#options = options;
+    const { agent: run, journal: place, post } = options;
+    this.#journal = place && new JournalKeeper({ run, place, post });
+    this.#send();
+  }
+
+  add({ buffer, bytes, summary }: Extract<ToWorker, { kind: "pack" }>): void {
+    const sealed = sealPack(new Uint8Array(buffer, 0, bytes));
+    const message = { body: JSON.stringify(summary), pack: sealed, requests: summary.count };
+    const { lost, ticket } = this.#journal?.write(message) ?? unwritten;
+    const full = this.#liveBytes + sealed.length > maxLiveBytes;
+    const held = !lost && !(ticket && full && this.#journal?.release(ticket));
+    const heldBytes = held ? sealed.length : 0;
+    this.#options.post(
+      {
+        kind: "sealed",
+        contentBytes: bytes,
+        sealedBytes: sealed.length,
+        heldBytes,
+        requests: summary.count,
+        journaled: ticket !== undefined || lost,
+        buffer,
+      },
+      [buffer],
+    );
+    if (held) this.#hold({ message, ...(ticket && { ticket }), heldBytes, recovered: false });
+    this.#journal?.report();
+    this.#send();
+  }
+
+  /** Resolves when everything is sent, or when the time is over: what is in no journal then is counted as given up. */
+  async finish(withinMs: number): Promise<void> {
+    this.#finishing = true;
+    this.#endIfSafe();
+    const timer = setTimeout(() => this.#deadline.abort(), withinMs);
+    while (this.#senders.size > 0) await Promise.all(this.#senders);
+    clearTimeout(timer);
+    for (const parcel of this.#live) if (this.#isVolatile(parcel)) this.#drop(parcel, "given up at exit");
+    this.#live = [];
+    this.#journal?.close();
+  }
+
+  /** While the queue fails, the journal keeps what waits as well as waiting does, and the next process sends it. */
+  #endIfSafe(): void {
+    if (this.#finishing && this.#queueFails && !this.#live.some((parcel) => this.#isVolatile(parcel)))
+      this.#deadline.abort();
+  }
+
+  /** As many senders as there is work for; a single one while the queue takes nothing. */
+  #send(): void {
+    const limit = this.#queueFails ? 1 : maxSenders;
+    while (this.#activeSenders < limit && this.#hasWork() && !this.#deadline.signal.aborted) {
+      const sender = this.#sendAll().finally(() => this.#senders.delete(sender));
+      this.#senders.add(sender);
+    }
+  }
+
+  /** In memory alone: lost if the process ended now. */
+  #isVolatile({ ticket }: Parcel): boolean {
+    return !ticket || this.#journal?.keeps(ticket) !== true;
+  }
+
+  #hasWork(): boolean {
+    return this.#live.length > 0 || (this.#journal?.waiting ?? 0) > 0;
+  }
+
+  async #sendAll(): Promise<void> {
+    this.#activeSenders++;
+    try {
+      for (let retryMs = firstRetryMs; !this.#deadline.signal.aborted; ) {
+        const batch = this.#nextBatch();
+        if (batch.length === 0) return;
+        const { taken, problem } = await this.#sendBatch(batch);
+        // Also where only some were taken: the one that never is must not slow down all others.
+        if (taken > 0) retryMs = firstRetryMs;
+        this.#noteProblem(problem);
+        if (problem === undefined) continue;
+        // One goes on trying; the others come again when the queue is well.
+        if (this.#activeSenders > 1) return;
+        await sleep(retryMs, undefined, { signal: this.#deadline.signal }).catch(() => {});
+        retryMs = Math.min(retryMs * 2, maxRetryMs);
+      }
+    } finally {
+      // At the very return, before another sender looks: one that counts itself twice would stop with the last.
+      this.#activeSenders--;
+    }
+  }
+
+  #noteProblem(problem: QueueError | undefined): void {
+    const { post } = this.#options;
+    const failedBefore = this.#queueFails;
+    this.#queueFails = problem !== undefined;
+    if (problem) {
+      post({ kind: "queueFailed", code: problem.code, message: problem.message });
+      this.#endIfSafe();
+    } else if (failedBefore) {
+      post({ kind: "queueUp" });
+      this.#send();
+    }
+  }
+
+  #nextBatch(): Parcel[] {
+    this.#backlogFirst = !this.#backlogFirst;
+    const first = this.#backlogFirst ? this.#takeBacklog() : this.#takeLive();
+    if (first.length > 0) return first;
+    return this.#backlogFirst ? this.#takeLive() : this.#takeBacklog();
+  }
+
+  #takeLive(): Parcel[] {
+    let bytes = 0;
+    let count = 0;
+    for (const { message } of this.#live) {
+      bytes += message.pack.length + message.body.length;
+      if (count === maxBatch || (count > 0 && bytes > this.#options.queue.maxMessageBytes)) break;
+      count++;
+    }
+    const batch = this.#live.splice(0, count);
+    for (const { heldBytes } of batch) this.#liveBytes -= heldBytes;
+    return batch;
+  }
+
+  #takeBacklog(): Parcel[] {
+    const batch: Parcel[] = [];
+    let bytes = 0;
+    while (batch.length < maxBatch && bytes < this.#options.queue.maxMessageBytes / 2) {
+      const taken = this.#journal?.take();
+      if (!taken) break;
+      const recovered = this.#journal?.isRecovered(taken.ticket) === true;
+      batch.push({ ...taken, heldBytes: 0, recovered });
+      bytes += taken.message.pack.length;
+    }
+    return batch;
+  }
+
+  /** Sends a batch. What has to be tried again goes back to where it came from, and `problem` says why. */
+  async #sendBatch(batch: readonly Parcel[]): Promise<{ readonly taken: number; readonly problem?: QueueError }> {
+    let results: readonly (QueueError | undefined)[];
+    try {
+      results = await this.#options.queue.send(batch.map(({ message }) => message));
+    } catch (error) {
+      if (!(error instanceof QueueError)) throw error;
+      results = batch.map(() => error);
+    }
+    const again = batch.filter((_parcel, i) => results[i] && !isFinal(results[i]));
+    const shipped: Parcel[] = [];
+    batch.forEach((parcel, i) => {
+      const error = results[i];
+      if (error === undefined) shipped.push(parcel);
+      else if (error.code === "TOO_BIG") this.#drop(parcel, "oversize", error.message);
+      else if (isFinal(error)) this.#drop(parcel, "refused by the queue", error.message);
+    });
+    this.#giveBack(again);
+    this.#shipped(shipped);
+    const problem = results.find((error) => error && !isFinal(error));
+    return { taken: batch.length - again.length, ...(problem && { problem }) };
+  }
+
+  /** To memory or to disk, where they came from. What waited on disk and has had to give way there meanwhile is lost. */
+  #giveBack(parcels: readonly Parcel[]): void {
+    const live = parcels.filter(({ heldBytes }) => heldBytes > 0);
+    for (const parcel of parcels) {
+      if (parcel.heldBytes > 0) continue;
+      if (parcel.ticket && this.#journal?.release(parcel.ticket)) continue;
+      this.#drop(parcel, "journal full");
+    }
+    this.#live.unshift(...live);
+    for (const { heldBytes } of live) this.#liveBytes += heldBytes;
+  }
+
+  #shipped(parcels: readonly Parcel[]): void {
+    if (parcels.length === 0) return;
+    const totals = { packs: 0, sealedBytes: 0, heldBytes: 0, requests: 0, volatileRequests: 0, recoveredRequests: 0 };
+    for (const parcel of parcels) {
+      const { message, ticket, heldBytes, recovered } = parcel;
+      totals.packs++;
+      totals.sealedBytes += message.pack.length;
+      totals.heldBytes += heldBytes;
+      if (recovered) totals.recoveredRequests += message.requests;
+      else totals.requests += message.requests;
+      if (!recovered && this.#isVolatile(parcel)) totals.volatileRequests += message.requests;
+      if (ticket) this.#journal?.done(ticket);
+    }
+    this.#options.post({ kind: "shipped", ...totals });
+    this.#journal?.report();
+  }
+
+  #drop(parcel: Parcel, reason: DropReason, detail?: string): void {
+    const { message, ticket, heldBytes, recovered } = parcel;
+    const { requests } = message;
+    const volatileRequests = !recovered && this.#isVolatile(parcel) ? requests : 0;
+    if (ticket) this.#journal?.done(ticket);
+    const dropped = { kind: "dropped", reason, requests, volatileRequests, heldBytes, recovered } as const;
+    this.#options.post(detail === undefined ? dropped : { ...dropped, detail });
+  }
+
+  #hold(parcel: Parcel): void {
+    this.#live.push(parcel);
+    this.#liveBytes += parcel.heldBytes;
+  }
+}
+
+// The queue would refuse it each time, and what is tried again stands before all others.
+function isFinal(error: QueueError): boolean {
+  return error.code === "TOO_BIG" || error.code === "BAD_ARGUMENT";
+}

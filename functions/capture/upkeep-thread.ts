@@ -1,0 +1,58 @@
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { LazyArchive } from "../../relay/archive/lazy-archive.ts";
+import type { CaptureConfig, Config } from "../../relay/config/config.ts";
+import { createLogger, type Logger } from "../../relay/log/log.ts";
+import { CaptureUpkeep } from "./upkeep.ts";
+
+interface UpkeepThreadOptions {
+  readonly captures: readonly CaptureConfig[];
+  /** For the log of the thread, which goes where the process's goes. */
+  readonly log: Config["log"];
+}
+
+const role = "capture-upkeep";
+const restartMs = 60_000;
+
+/**
+ * Keeps captures in order beside everything else: merging them takes tenths of a second at a time, in which no request
+ * could be sent at its slot.
+ */
+export class CaptureUpkeepThread {
+  readonly #options: UpkeepThreadOptions;
+  readonly #log: Logger;
+  #worker: Worker | undefined;
+  #restart: NodeJS.Timeout | undefined;
+
+  /** Starts at once; without captures there is no thread. */
+  constructor(options: UpkeepThreadOptions, log: Logger) {
+    this.#options = options;
+    this.#log = log;
+    if (options.captures.length > 0) this.#start();
+  }
+
+  /** Ends the thread wherever it is: whoever merges next removes what it leaves. */
+  async stop(): Promise<void> {
+    clearTimeout(this.#restart);
+    await this.#worker?.terminate();
+  }
+
+  #start(): void {
+    // This very file, or the bundle that holds it, runs again in the thread: see its last lines.
+    const worker = new Worker(new URL(import.meta.url), { workerData: { role, options: this.#options } });
+    this.#worker = worker;
+    worker.on("error", (error: Error) => {
+      this.#log.error(
+        { event: "upkeep-died", reason: error.message },
+        "captures are not merged, and nothing expires: it is tried again in a minute",
+      );
+      this.#restart = setTimeout(() => this.#start(), restartMs);
+    });
+  }
+}
+
+function runUpkeep({ captures, log }: UpkeepThreadOptions): void {
+  const archives = new Map(captures.map(({ name, store }) => [name, new LazyArchive(store)]));
+  new CaptureUpkeep({ captures, archives, log: createLogger(log) }).start();
+}
+
+if (!isMainThread && parentPort && workerData?.role === role) runUpkeep(workerData.options);

@@ -1,0 +1,99 @@
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { bodyLimit } from "hono/body-limit";
+import { HTTPException } from "hono/http-exception";
+import packageJson from "../../package.json" with { type: "json" };
+import type { TargetConfig } from "../../relay/config/config.ts";
+import type { Logger } from "../../relay/log/log.ts";
+import { QueueError } from "../../relay/queue/port.ts";
+import { StateError } from "../../relay/state/port.ts";
+import { readHostStats } from "../../relay/stats/host-stats.ts";
+import type { Stores } from "../../relay/stores.ts";
+import { createAdmin } from "../host/admin.ts";
+import { type Access, guard } from "./access.ts";
+import { addDeadLetterRoutes } from "./dead-letters.ts";
+import { addFigureRoutes } from "./figures.ts";
+import { addLedgerRoute } from "./ledger.ts";
+import { answerProblem } from "./problem.ts";
+import { addTargetRoutes } from "./targets.ts";
+
+export interface ControlDeps {
+  readonly targets: readonly TargetConfig[];
+  readonly stores: Pick<Stores, "ingress" | "targets" | "state">;
+  readonly access: Access;
+  readonly log: Logger;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+const maxBodyBytes = 16_384;
+
+/**
+ * Serves the control API under /v1, its OpenAPI document, and what `createAdmin` serves. Every error is answered as
+ * `application/problem+json`, but those of /stats and /readyz, which are text.
+ */
+export function createControl(deps: ControlDeps): OpenAPIHono {
+  const { targets, stores, access, log } = deps;
+  const readStats = () => readHostStats(stores, targets);
+  const app = new OpenAPIHono({
+    defaultHook: (result, context) => {
+      if (result.success) return;
+      const at = places[result.target] ?? result.target;
+      const errors = result.error.issues.map(({ path, message }) => ({
+        place: [at, ...path].join("."),
+        detail: message,
+      }));
+      const detail = errors.map((error) => `${error.place}: ${error.detail}`).join("; ");
+      return answerProblem(context, 400, detail, errors);
+    },
+  });
+  app.use(guard(access));
+  app.use(
+    bodyLimit({
+      maxSize: maxBodyBytes,
+      onError: (context) => answerProblem(context, 413, `a body may have ${maxBodyBytes} bytes`),
+    }),
+  );
+  addTargetRoutes(app, deps);
+  addFigureRoutes(app, deps);
+  addDeadLetterRoutes(app, deps);
+  addLedgerRoute(app, readStats);
+  app.route("/", createAdmin(readStats));
+  app.openAPIRegistry.registerComponent("securitySchemes", "token", {
+    type: "http",
+    scheme: "bearer",
+    description: "host.token of the configuration, where it has one; on AWS requests are signed instead (IAM)",
+  });
+  app.doc31("/openapi.json", {
+    openapi: "3.1.0",
+    info: {
+      title: "spoa-relay",
+      version: packageJson.version,
+      description: "Targets, ledger, figures and dead letters of a running spoa-relay.",
+      license: { name: "Apache-2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" },
+    },
+    // Without a token in the configuration there is none to show.
+    security: [{ token: [] }, {}],
+  });
+  app.notFound((context) =>
+    answerProblem(
+      context,
+      404,
+      `${context.req.method} ${context.req.path} is not known here; /openapi.json has what is`,
+    ),
+  );
+  app.onError((error, context) => {
+    if (error instanceof HTTPException)
+      return answerProblem(context, error.status, mistakes[error.status] ?? error.message);
+    if (error instanceof StateError || error instanceof QueueError) return answerProblem(context, 503, error.message);
+    log.error({ event: "control-failed", path: context.req.path, err: error }, "a call of the control API failed");
+    return answerProblem(context, 500, "it failed; the log says why");
+  });
+  return app;
+}
+
+// What the framework finds by itself it says in its own words.
+const mistakes: Readonly<Record<number, string>> = {
+  400: "the body is no JSON",
+  415: "the body has to be JSON, and content-type to be application/json",
+};
+const places: Readonly<Record<string, string>> = { json: "body", param: "path" };

@@ -1,0 +1,119 @@
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { type FiguresAnswer, type MinuteCounts, statusClasses } from "../../relay/control/answers.ts";
+import { percentiles, type TimeSeries } from "../../relay/replay/latency-histogram.ts";
+import type { MinuteFigures } from "../../relay/state/port.ts";
+import type { ControlDeps } from "./control.ts";
+import { json } from "./json.ts";
+import { problemResponses } from "./problem.ts";
+import { wholeNumber } from "./schema.ts";
+import { strict } from "./strict.ts";
+import { findTarget, targetParam } from "./targets.ts";
+
+/** Adds the figures of a target by minute. */
+export function addFigureRoutes(app: OpenAPIHono, { targets, stores, now = Date.now }: ControlDeps): void {
+  app.openapi(getFigures, async (context) => {
+    const { name } = findTarget(targets, context.req.valid("param").target);
+    const untilMs = now();
+    const fromMs = (Math.floor(untilMs / minuteMs) + 1 - context.req.valid("query").minutes) * minuteMs;
+    return context.json(toFigures(name, await stores.state.readFigures(name, fromMs, untilMs), fromMs, untilMs), 200);
+  });
+}
+
+const minuteMs = 60_000;
+// As long as they are kept.
+const maxMinutes = 14 * 1_440;
+const counters = ["undelivered", "timedOut", "deadLettered", "expired", "skipped", "filtered", "sampledOut"] as const;
+
+function toFigures(target: string, minutes: readonly MinuteFigures[], fromMs: number, untilMs: number): FiguresAnswer {
+  const total = new Map<string, number>();
+  for (const { counts } of minutes) {
+    for (const [name, count] of counts) total.set(name, (total.get(name) ?? 0) + count);
+  }
+  return {
+    target,
+    from: new Date(fromMs).toISOString(),
+    until: new Date(untilMs).toISOString(),
+    total: toCounts(total),
+    minutes: minutes.map(({ minuteMs: atMs, counts }) => ({ at: new Date(atMs).toISOString(), ...toCounts(counts) })),
+  };
+}
+
+function toCounts(counts: ReadonlyMap<string, number>): MinuteCounts {
+  const answered = statusClasses.map((name) => [name, counts.get(`answered.${name}`) ?? 0]);
+  return {
+    answered: Object.fromEntries(answered) as MinuteCounts["answered"],
+    ...(Object.fromEntries(counters.map((name) => [name, counts.get(name) ?? 0])) as Record<
+      (typeof counters)[number],
+      number
+    >),
+    expiredCredentials: counts.get("answered.expired") ?? 0,
+    ...toTimes("latencyMs", "latency", counts),
+    ...toTimes("shadowMs", "firstByte", counts),
+    ...toTimes("networkMs", "connect", counts),
+    ...toTimes("ageMs", "age", counts),
+  };
+}
+
+type Times = "latencyMs" | "shadowMs" | "networkMs" | "ageMs";
+
+function toTimes(name: Times, series: TimeSeries, counts: ReadonlyMap<string, number>): Pick<MinuteCounts, Times> {
+  const [p50, p90, p99] = percentiles(counts, [0.5, 0.9, 0.99], series);
+  return p50 !== undefined && p90 !== undefined && p99 !== undefined ? { [name]: { p50, p90, p99 } } : {};
+}
+
+function times(description: string) {
+  return z
+    .object({ p50: z.number(), p90: z.number(), p99: z.number() })
+    .optional()
+    .describe(`${description}; within 5 %, absent where there were none`);
+}
+
+const counted = {
+  answered: z.object({ "1xx": z.int(), "2xx": z.int(), "3xx": z.int(), "4xx": z.int(), "5xx": z.int() }),
+  undelivered: z.int().describe("Tries that did not reach the shadow"),
+  timedOut: z.int().describe("Tries without an answer in time"),
+  deadLettered: z.int(),
+  expired: z.int(),
+  skipped: z.int(),
+  filtered: z.int(),
+  sampledOut: z.int(),
+  expiredCredentials: z
+    .int()
+    .describe("Of the 4xx: 401 or 403 to requests that went out with the credentials they were captured with"),
+  latencyMs: times("Of the answers, from the moment a request could leave to the end"),
+  shadowMs: times("Of the answers, from the request being written to the headers of its answer"),
+  networkMs: times("Of the connections that were opened"),
+  ageMs: times("From the capture of the requests that were answered to their sending"),
+};
+
+const getFigures = createRoute({
+  method: "get",
+  path: "/v1/targets/{target}/figures",
+  summary: "What became of requests and tries, by minute",
+  request: {
+    params: targetParam,
+    query: strict({
+      minutes: wholeNumber({
+        least: 1,
+        most: maxMinutes,
+        otherwise: 60,
+        description: "The last so many minutes, the one that runs included",
+      }),
+    }),
+  },
+  responses: {
+    200: json(
+      z
+        .object({
+          target: z.string(),
+          from: z.iso.datetime(),
+          until: z.iso.datetime(),
+          total: z.object(counted),
+          minutes: z.array(z.object({ at: z.iso.datetime(), ...counted })).readonly(),
+        })
+        .openapi("Figures"),
+      "Not exact, unlike the ledger; a minute in which nothing was counted is left out",
+    ),
+    ...problemResponses(400, 401, 403, 404, 503),
+  },
+});

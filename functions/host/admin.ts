@@ -1,0 +1,109 @@
+import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import { StateError } from "../../relay/state/port.ts";
+import type { HostStats } from "../../relay/stats/host-stats.ts";
+import { json } from "../control/json.ts";
+import { ledgerSchema } from "../control/ledger.ts";
+import { createHostMetrics } from "./metrics.ts";
+
+/** Serves /stats, /metrics, /healthz and /readyz of a host, and /v1/health. */
+export function createAdmin(readStats: () => Promise<HostStats>): OpenAPIHono {
+  const app = new OpenAPIHono();
+  const metrics = createHostMetrics(readStats);
+  const readiness = new Readiness(readStats);
+  app.openapi(getHealthz, (context) => context.text("ok\n", 200));
+  app.openapi(getReadyz, async (context) => {
+    const reason = await readiness.problem();
+    return reason === undefined ? context.text("ready\n", 200) : context.text(`${reason}\n`, 503);
+  });
+  app.openapi(getHealth, async (context) => {
+    const reason = await readiness.problem();
+    if (reason === undefined) return context.json({ ready: true }, 200);
+    return context.json({ ready: false, reason }, 503);
+  });
+  app.openapi(getStats, async (context) => context.json(await readStats(), 200));
+  app.openapi(getMetrics, async (context) => {
+    context.header("content-type", metrics.contentType);
+    return context.body(await metrics.metrics(), 200);
+  });
+  app.onError((error, context) => context.text(`${error.message}\n`, 503));
+  return app;
+}
+
+// Who asks need not show who he is, and each look goes into every queue: one for all who ask within such a time.
+const keptMs = 1_000;
+
+class Readiness {
+  readonly #readStats: () => Promise<HostStats>;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
+  #look: Promise<string | undefined> = Promise.resolve(undefined);
+
+  constructor(readStats: () => Promise<HostStats>) {
+    this.#readStats = readStats;
+  }
+
+  /** Why the host cannot do its work; undefined where it can. */
+  problem(): Promise<string | undefined> {
+    const nowMs = performance.now();
+    if (nowMs - this.#lookedAtMs > keptMs) {
+      this.#lookedAtMs = nowMs;
+      this.#look = whyNotReady(this.#readStats);
+    }
+    return this.#look;
+  }
+}
+
+async function whyNotReady(readStats: () => Promise<HostStats>): Promise<string | undefined> {
+  try {
+    const { ingress, targets } = await readStats();
+    if (ingress.problem !== undefined) return `the ingress queue does not answer: ${ingress.problem}`;
+    const [away] = Object.entries(targets).filter(([, { problem }]) => problem !== undefined);
+    return away && `the queue of ${away[0]} does not answer: ${away[1].problem}`;
+  } catch (error) {
+    // Anybody may ask: what is no error of the state may say more than he should know.
+    return `queues and state cannot be read${error instanceof StateError ? `: ${error.message}` : ""}`;
+  }
+}
+
+function text(description: string, type = "text/plain") {
+  return { description, content: { [type]: { schema: z.string() } } };
+}
+
+const health = z.object({ ready: z.boolean(), reason: z.string().optional() }).openapi("Health");
+
+const getHealthz = createRoute({
+  method: "get",
+  path: "/healthz",
+  summary: "Whether the process runs",
+  security: [],
+  responses: { 200: text("It does") },
+});
+
+const getReadyz = createRoute({
+  method: "get",
+  path: "/readyz",
+  summary: "Whether the host can do its work",
+  security: [],
+  responses: { 200: text("It can"), 503: text("Why it cannot") },
+});
+
+const getHealth = createRoute({
+  method: "get",
+  path: "/v1/health",
+  summary: "The same as JSON",
+  security: [],
+  responses: { 200: json(health, "It can"), 503: json(health, "It cannot") },
+});
+
+const getStats = createRoute({
+  method: "get",
+  path: "/stats",
+  summary: "The ledger, for scripts",
+  responses: { 200: json(ledgerSchema, "The host's side of the ledger"), 503: text("Why it cannot be read") },
+});
+
+const getMetrics = createRoute({
+  method: "get",
+  path: "/metrics",
+  summary: "Figures for Prometheus",
+  responses: { 200: text("In Prometheus' text format") },
+});

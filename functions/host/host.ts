@@ -1,0 +1,209 @@
+import { once } from "node:events";
+import { lstatSync, unlinkSync } from "node:fs";
+import { connect } from "node:net";
+import { createAdaptorServer, type ServerType } from "@hono/node-server";
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import { orAborted } from "../../relay/concurrency/or-aborted.ts";
+import { assertReplayable, type Config } from "../../relay/config/config.ts";
+import type { ListenAddress } from "../../relay/config/forms.ts";
+import { TargetCredentials } from "../../relay/credentials/target-credentials.ts";
+import type { Logger } from "../../relay/log/log.ts";
+import { hasJobMark } from "../../relay/queue/message.ts";
+import type { OpenQueue } from "../../relay/queue/port.ts";
+import { FigureBook } from "../../relay/replay/figure-book.ts";
+import { createLane, type Lane, resizeLane } from "../../relay/replay/lane.ts";
+import { LiveTarget } from "../../relay/replay/live-target.ts";
+import { Pacer } from "../../relay/replay/pacer.ts";
+import { Transport } from "../../relay/replay/transport.ts";
+import { openStores, type Stores } from "../../relay/stores.ts";
+import { createSinks } from "../capture/sink.ts";
+import { CaptureUpkeepThread } from "../capture/upkeep-thread.ts";
+import { toAccess } from "../control/access.ts";
+import { createControl } from "../control/control.ts";
+import { createFanOut } from "../fanout.ts";
+import { createReplay } from "../replay.ts";
+import { Feeder } from "../schedule/feeder.ts";
+import { Poller } from "./poller.ts";
+
+/** A running host. */
+export interface RunningHost {
+  /**
+   * Sends nothing more, waits for the answers to what is under way, for 8 s at most, and hands back the rest. Always
+   * resolves with 0, since the queue keeps it.
+   */
+  stop(): Promise<number>;
+  readonly pending: number;
+}
+
+const fanOutBatch = 10;
+// Containers are killed 10 s after SIGTERM: handing back has to be done by then.
+const longestStopMs = 8_000;
+
+// Figures are a few seconds behind; each time is a write.
+const figuresEveryMs = 5_000;
+const foldEveryMs = 60_000;
+const refreshEveryMs = 1_000;
+
+// Feeding has its turn each second: that may fail a few times before anything is late.
+const feedAheadMs = 5_000;
+const feedLeaseMs = 6_000;
+const feedIdleMs = 5_000;
+const feedMaxWaiting = 30_000;
+const feedFirstMs = 3_000;
+
+/**
+ * Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used,
+ * and where an environment variable is missing.
+ *
+ * @param stopMs how long `stop` waits for answers, in milliseconds
+ */
+export async function startHost(config: Config, log: Logger, stopMs = longestStopMs): Promise<RunningHost> {
+  assertReplayable(config);
+  const stores = await openStores(config);
+  const live = config.targets.map((target) => new LiveTarget(target, stores.state));
+  const lanes = live.map((target) =>
+    createLane({
+      live: target,
+      transport: new Transport(target.config),
+      pacer: new Pacer(target.config.name, target, stores.state),
+      figures: new FigureBook(target.config.name, stores.state),
+      credentials: TargetCredentials.of(target.config, log),
+    }),
+  );
+  let admin: ServerType;
+  try {
+    admin = await listen(
+      createControl({ targets: config.targets, stores, log, access: toAccess(config.host) }),
+      config.host.admin,
+    );
+  } catch (error) {
+    await stores.close();
+    throw new Error(`host.admin: ${(error as Error).message}; choose another host.admin`, { cause: error });
+  }
+  await reportLeftBehind(config, stores, log);
+  const feeder = await startFeeder(config, stores, live, log);
+  const pollers = startPollers(config, stores, lanes, log);
+  const flushFigures = () => Promise.all(lanes.map(({ figures }) => figures.flush()));
+  const figuresTimer = setInterval(flushFigures, figuresEveryMs);
+  // Where all wait for answers, nobody else would see that there may be more requests under way now.
+  const refreshTimer = setInterval(() => {
+    for (const lane of lanes)
+      lane.live.refresh().then(
+        () => resizeLane(lane),
+        () => {},
+      );
+  }, refreshEveryMs);
+  // Whoever else does it, too: it may be the schedule in Lambda, or nobody.
+  const foldTimer = setInterval(() => stores.state.fold?.().catch(() => {}), foldEveryMs);
+  const upkeep = new CaptureUpkeepThread({ captures: config.captures, log: config.log }, log);
+  log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host replays");
+  return {
+    pending: 0,
+    async stop() {
+      log.info({ event: "draining" }, "the host stops");
+      const closeTransports = () => Promise.all(lanes.map(({ transport }) => transport.close()));
+      const timer = setTimeout(() => {
+        log.warn({ event: "cut-off", afterMs: stopMs }, "shadows have not answered; what is under way is handed back");
+        closeTransports().catch(() => {});
+      }, stopMs);
+      await Promise.all([feeder.stop(), ...pollers.map((poller) => poller.stop())]);
+      clearTimeout(timer);
+      clearInterval(figuresTimer);
+      clearInterval(foldTimer);
+      clearInterval(refreshTimer);
+      await upkeep.stop();
+      await closeTransports();
+      await flushFigures();
+      admin.close();
+      await stores.close();
+      log.info({ event: "stopped" }, "the host has stopped");
+      return 0;
+    },
+  };
+}
+
+/** One for each target, and one for the fan-out where any target has a queue of its own. */
+function startPollers({ host, captures }: Config, stores: Stores, lanes: readonly Lane[], log: Logger): Poller[] {
+  const { visibilityMs, inFlight } = host;
+  const { ingress, state: ledger } = stores;
+  const queueOf = (target: string) => stores.targets.get(target) as OpenQueue;
+  const pollers = lanes.map((lane) => {
+    const { name } = lane.live.config;
+    const { queue, deadLetters } = queueOf(name);
+    const direct = queueOf(name) === ingress;
+    const app = createReplay({ lane, queue, deadLetters, ledger, direct, log });
+    return new Poller({ name, queue, app, batch: 1, inFlight, waits: hasJobMark, visibilityMs, log });
+  });
+  if (lanes.some(({ live }) => queueOf(live.config.name) === ingress)) return pollers;
+  const app = createFanOut({
+    targets: lanes.map(({ live }) => live),
+    queueOf: (target) => queueOf(target).queue,
+    captures: createSinks(captures, stores.archives, log),
+    ingress: ingress.queue,
+    deadLetters: ingress.deadLetters,
+    ledger,
+    figures: new Map(lanes.map(({ live, figures }) => [live.config.name, figures])),
+    log,
+  });
+  const fanOut = { name: "ingress", queue: ingress.queue, app, batch: fanOutBatch, inFlight: 1, visibilityMs, log };
+  return [new Poller(fanOut), ...pollers];
+}
+
+/** Resolves when jobs go on by the time that they do so, and what is in the queues of theirs is not late by the old one. */
+async function startFeeder(
+  { aws }: Config,
+  { state, targets, archives }: Stores,
+  live: readonly LiveTarget[],
+  log: Logger,
+): Promise<Feeder> {
+  const feeder = new Feeder({
+    jobs: state,
+    ledger: state,
+    targets: live,
+    queueOf: (target) => (targets.get(target) as OpenQueue).queue,
+    archives,
+    lookAheadMs: feedAheadMs,
+    // SQS delays by whole seconds, and a poll may take one.
+    leadMs: aws ? 2_000 : 500,
+    // Each look is a call of DynamoDB.
+    ...(aws && { idleMs: feedIdleMs }),
+    leaseMs: feedLeaseMs,
+    maxWaiting: feedMaxWaiting,
+    log,
+  });
+  const begun = feeder.start();
+  // An archive that hangs must not keep everything else from going on.
+  await orAborted(begun, AbortSignal.timeout(feedFirstMs)).catch(() => {});
+  return feeder;
+}
+
+async function listen(app: OpenAPIHono, address: ListenAddress): Promise<ServerType> {
+  const server = createAdaptorServer(app);
+  const listening = once(server, "listening");
+  if (address.kind === "unix") {
+    await removeDeadSocket(address.path);
+    server.listen(address.path);
+  }
+  if (address.kind === "tcp") server.listen(address.port, address.host);
+  await listening;
+  return server;
+}
+
+/** A host that died has left the file of its socket, and nobody answers there. One that lives keeps it: listening fails. */
+async function removeDeadSocket(path: string): Promise<void> {
+  if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return;
+  const alive = await new Promise<boolean>((resolve) => {
+    const socket = connect(path, () => resolve(true)).once("error", () => resolve(false));
+    socket.once("connect", () => socket.destroy());
+  });
+  if (!alive) unlinkSync(path);
+}
+
+async function reportLeftBehind(config: Config, stores: Stores, log: Logger): Promise<void> {
+  const { messages = 0, requests } = (await stores.leftBehind()) ?? {};
+  if (messages === 0) return;
+  log.error(
+    { event: "left-behind", directory: config.queueDirectory, messages, requests },
+    "an embedded ingress queue has packs that nobody takes while queue is in SQS",
+  );
+}

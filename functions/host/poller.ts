@@ -1,0 +1,136 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Hono } from "hono";
+import { Semaphore } from "../../relay/concurrency/semaphore.ts";
+import { type Logger, Throttle } from "../../relay/log/log.ts";
+import type { Delivery, QueueReceiver } from "../../relay/queue/port.ts";
+import type { Invocation } from "../batch.ts";
+import { BatchedDeletes } from "../batched-deletes.ts";
+import { retryDelayMs } from "../retry-delay.ts";
+import { type SqsBatchResponse, toSqsEvent } from "../sqs-event.ts";
+
+export interface PollerOptions {
+  /** For the log. */
+  readonly name: string;
+  readonly queue: QueueReceiver;
+  readonly app: Hono<{ Bindings: Invocation }>;
+  /** Messages in one invocation, 10 at most. */
+  readonly batch: number;
+  /** Invocations at once. */
+  readonly inFlight: number;
+  /** Messages that mostly wait, by their body: with `batch` 1, up to 64 of them are under way beside the others. */
+  readonly waits?: (body: string) => boolean;
+  readonly visibilityMs: number;
+  readonly log: Logger;
+}
+
+const maxWaiting = 64;
+const longPollMs = 20_000;
+// What SQS hands out in one call at most.
+const longestReceive = 10;
+const pauseAfterErrorMs = 1_000;
+// SQS shows a message again after 12 hours in all, however often its visibility was extended: a pack for a target that is
+// held is handed back before.
+const longestWorkMs = 6 * 3_600_000;
+
+/** Does for one function what Lambda's event source mapping does: polls its queue, invokes it, deletes what it has done. */
+export class Poller {
+  readonly #options: PollerOptions;
+  readonly #deletes: BatchedDeletes;
+  readonly #stopping = new AbortController();
+  readonly #errorLog = new Throttle();
+  readonly #invocations = new Set<Promise<void>>();
+  readonly #waiting = new Semaphore(maxWaiting);
+  readonly #beside = new Set<Promise<void>>();
+  readonly #ended: Promise<void>;
+
+  constructor(options: PollerOptions) {
+    this.#options = options;
+    this.#deletes = new BatchedDeletes(options.queue);
+    this.#ended = this.#run();
+  }
+
+  /** Takes no more messages, and resolves when those that are being handled are done or handed back. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#ended;
+  }
+
+  async #run(): Promise<void> {
+    const { inFlight } = this.#options;
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      // Several at a time, since each call has its price: not before half of the places are free.
+      while (this.#invocations.size > inFlight / 2) await Promise.race(this.#invocations);
+      await this.#attempt(() => this.#receive(inFlight - this.#invocations.size));
+    }
+    await Promise.all([...this.#invocations, ...this.#beside]);
+  }
+
+  /** Starts up to `places` invocations; those that only wait take none. */
+  async #receive(places: number): Promise<void> {
+    const { queue, batch, visibilityMs, waits } = this.#options;
+    const { signal } = this.#stopping;
+    const max = Math.min(longestReceive, places * batch);
+    const deliveries = await queue.receive({ max, waitMs: longPollMs, visibilityMs, signal });
+    for (let at = 0; at < deliveries.length; at += batch) {
+      const invoked = deliveries.slice(at, at + batch);
+      const beside = waits !== undefined && invoked.every(({ body }) => waits(body)) && this.#waiting.tryAcquire();
+      const running = beside ? this.#beside : this.#invocations;
+      const invocation = this.#attempt(() => this.#invoke(invoked)).finally(() => {
+        if (beside) this.#waiting.release();
+        running.delete(invocation);
+      });
+      running.add(invocation);
+    }
+  }
+
+  async #attempt(work: () => Promise<void>): Promise<void> {
+    const { name, log } = this.#options;
+    const { signal } = this.#stopping;
+    try {
+      await work();
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#errorLog.run(Date.now(), (heldBack) =>
+        log.error({ event: "poll-failed", queue: name, reason: (error as Error).message, heldBack }, "trying again"),
+      );
+      await sleep(pauseAfterErrorMs, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  async #invoke(deliveries: readonly Delivery[]): Promise<void> {
+    const { queue, app, visibilityMs, name, log } = this.#options;
+    const stopping = this.#stopping.signal;
+    const ending = new AbortController();
+    const end = () => ending.abort();
+    stopping.addEventListener("abort", end, { once: true });
+    if (stopping.aborted) end();
+    const startedAtMs = performance.now();
+    const heartbeat = setInterval(() => {
+      if (performance.now() - startedAtMs > longestWorkMs) return end();
+      for (const { receipt } of deliveries) {
+        queue.extend(receipt, visibilityMs).catch((error: Error) => {
+          log.warn({ event: "extend-failed", queue: name, reason: error.message }, "a pack may be delivered twice");
+        });
+      }
+    }, visibilityMs / 3);
+    try {
+      const body = JSON.stringify(toSqsEvent(deliveries));
+      const response = await app.request("/", { method: "POST", body }, { signal: ending.signal, patient: true });
+      if (!response.ok) throw new Error(`the function answered ${response.status}`);
+      const { batchItemFailures } = (await response.json()) as SqsBatchResponse;
+      const failed = new Set(batchItemFailures.map(({ itemIdentifier }) => itemIdentifier));
+      const done = deliveries.filter(({ messageId }) => !failed.has(messageId));
+      if (done.length > 0) await this.#deletes.delete(done.map(({ receipt }) => receipt));
+      for (const { messageId, receipt, receiveCount } of deliveries) {
+        if (!failed.has(messageId)) continue;
+        // What is handed back because it has to end need not wait.
+        const hiddenMs = ending.signal.aborted ? 0 : retryDelayMs(receiveCount);
+        await queue.extend(receipt, hiddenMs);
+      }
+    } finally {
+      clearInterval(heartbeat);
+      stopping.removeEventListener("abort", end);
+    }
+  }
+}

@@ -1,0 +1,29 @@
+import type { TargetConfig } from "../../relay/config/config.ts";
+import { jobIdOf } from "../../relay/job/job.ts";
+import { type Controls, captureKeyPrefix, type Ledger } from "../../relay/state/port.ts";
+import type { MetricLine } from "../metric-line.ts";
+
+export interface StateMetricsDeps {
+  readonly targets: readonly TargetConfig[];
+  readonly state: Controls & Pick<Ledger, "figures">;
+  readonly metrics: Pick<MetricLine, "count" | "countAt">;
+}
+
+/** Counts what stands in the state, to be called each minute. Throws `StateError`. */
+export async function measureState({ targets, state, metrics }: StateMetricsDeps): Promise<void> {
+  const figures = await state.figures();
+  for (const { agent, packs, lastSequence } of figures.agents) {
+    if (jobIdOf(agent) === undefined) metrics.count("missingPacks", lastSequence - packs);
+  }
+  for (const [name, { enqueued, fates }] of figures.targets) {
+    if (!name.startsWith(captureKeyPrefix)) continue;
+    const settled = Object.values(fates).reduce((sum, count) => sum + count, 0);
+    metrics.count("waitingForCapture", enqueued - settled);
+  }
+  await Promise.all(
+    targets.map(async ({ name }) => {
+      const { control } = await state.readControl(name);
+      if (control.breaker) metrics.countAt(name, "breakerOpen", 1);
+    }),
+  );
+}

@@ -1,0 +1,157 @@
+import { Hono } from "hono";
+import { type LambdaContext as HttpContext, type LambdaEvent as HttpEvent, handle } from "hono/aws-lambda";
+import { type Logger, Throttle } from "../../relay/log/log.ts";
+import type { QueueReceiver } from "../../relay/queue/port.ts";
+import type { Invocation } from "../batch.ts";
+import { retryDelayMs } from "../retry-delay.ts";
+import { parseSqsEvent, type SqsBatchResponse } from "../sqs-event.ts";
+
+/** The part of Lambda's context that is used here. */
+export interface LambdaContext {
+  getRemainingTimeInMillis(): number;
+}
+
+export type LambdaHandler = (event: unknown, context: LambdaContext) => Promise<unknown>;
+
+/** A Hono app. */
+interface App {
+  fetch(request: Request, bindings: Invocation): Response | Promise<Response>;
+}
+
+export interface LambdaOptions {
+  readonly log: Logger;
+  /**
+   * Where the batches come from: what has to come again is shown after some seconds. Lambda itself would leave it hidden for
+   * the queue's whole visibility, which is several times the function's time.
+   */
+  readonly queue?: Pick<QueueReceiver, "extend">;
+  /** How long what is under way may still take when nothing more is begun, in milliseconds. */
+  readonly answerWithinMs?: number;
+}
+
+type LambdaErrorCode = "UNKNOWN_EVENT" | "NOT_DONE";
+
+/** Ends an invocation: Lambda hands out the whole event again, as often as it is set to. */
+class LambdaError extends Error {
+  readonly code: LambdaErrorCode;
+
+  constructor(code: LambdaErrorCode, message: string) {
+    super(message);
+    this.name = "LambdaError";
+    this.code = code;
+  }
+}
+
+// What follows the last answer: outcomes are noted, the rest of a pack is put back.
+const settleMs = 3_000;
+
+/**
+ * Makes a Lambda handler of an app. Batches of SQS and events of schedules come by POST /, the answer to a batch is Lambda's;
+ * requests to a function URL are requests to the app, if IAM has checked them.
+ *
+ * The app's `signal` is raised early enough before Lambda ends the process: `answerWithinMs` and 3 s more, but not before half
+ * of the time is over. The handler rejects with `LambdaError` for any other event, and where a batch or a schedule is not
+ * answered with 200.
+ */
+export function toLambdaHandler(app: App, { log, queue, answerWithinMs = 0 }: LambdaOptions): LambdaHandler {
+  const reserveMs = answerWithinMs + settleMs;
+  const throttle = new Throttle();
+  return async (event, context) => {
+    const leftMs = context.getRemainingTimeInMillis();
+    if (reserveMs > leftMs / 2) {
+      throttle.run(Date.now(), () =>
+        log.warn(
+          { event: "short-time", timeoutMs: leftMs, neededMs: 2 * reserveMs },
+          "the function's time-out is too short: requests may be sent twice; raise it, or lower the target's timeout",
+        ),
+      );
+    }
+    const stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(), Math.max(leftMs / 2, leftMs - reserveMs));
+    try {
+      const kind = kindOf(event);
+      const invocation = { signal: stop.signal, patient: false };
+      if (kind === "request") {
+        return isSigned(event) ? await answerRequest(app, event, context, invocation) : notSigned;
+      }
+      const answer = await post(app, event, invocation);
+      if (kind === "schedule") return undefined;
+      if (queue) await showAgain(queue, event, answer as SqsBatchResponse, log);
+      return answer;
+    } finally {
+      clearTimeout(timer);
+      // With the answer Lambda freezes the process, and lines that are not written yet.
+      await new Promise<void>((written) => log.flush(() => written()));
+    }
+  };
+}
+
+/** Whether IAM has checked who asks. A function URL with the authorization NONE lets everybody in. */
+function isSigned(event: unknown): boolean {
+  const { requestContext } = event as AnyEvent;
+  return requestContext?.authorizer?.iam !== undefined;
+}
+
+const notSigned = {
+  statusCode: 403,
+  headers: { "content-type": "application/problem+json" },
+  body: JSON.stringify({
+    type: "about:blank",
+    title: "Forbidden",
+    status: 403,
+    detail: "the function URL does not ask for signatures: set its authorization to AWS_IAM",
+  }),
+};
+
+function answerRequest(app: App, event: unknown, context: LambdaContext, invocation: Invocation): Promise<unknown> {
+  const bound = new Hono().all("*", ({ req }) => app.fetch(req.raw, invocation));
+  return handle(bound)(event as HttpEvent, context as HttpContext);
+}
+
+async function post(app: App, event: unknown, invocation: Invocation): Promise<unknown> {
+  const headers = { "content-type": "application/json" };
+  const request = new Request("http://lambda/", { method: "POST", headers, body: JSON.stringify(event) });
+  const response = await app.fetch(request, invocation);
+  const text = await response.text();
+  if (response.status !== 200) throw new LambdaError("NOT_DONE", `the function answered ${response.status}: ${text}`);
+  return JSON.parse(text);
+}
+
+/** Never rejects: what is not shown again by us is so when its visibility is over. */
+async function showAgain(
+  queue: Pick<QueueReceiver, "extend">,
+  event: unknown,
+  { batchItemFailures }: SqsBatchResponse,
+  log: Logger,
+): Promise<void> {
+  const failed = new Set(batchItemFailures.map(({ itemIdentifier }) => itemIdentifier));
+  const again = failed.size === 0 ? [] : parseSqsEvent(event).filter(({ messageId }) => failed.has(messageId));
+  await Promise.all(
+    again.map(({ receipt, receiveCount }) =>
+      queue.extend(receipt, retryDelayMs(receiveCount)).catch((error: Error) => {
+        log.warn({ event: "extend-failed", reason: error.message }, "a pack stays hidden for longer than it has to");
+      }),
+    ),
+  );
+}
+
+type EventKind = "batch" | "schedule" | "request";
+
+interface AnyEvent {
+  readonly Records?: readonly { readonly eventSource?: unknown }[];
+  readonly source?: unknown;
+  readonly "detail-type"?: unknown;
+  readonly requestContext?: { readonly http?: unknown; readonly authorizer?: { readonly iam?: unknown } };
+}
+
+const scheduleSources: readonly unknown[] = ["aws.events", "aws.scheduler"];
+
+function kindOf(event: unknown): EventKind {
+  const { Records: records, source, requestContext, ...rest } = (event ?? {}) as AnyEvent;
+  if (Array.isArray(records) && records.every((record) => record?.eventSource === "aws:sqs")) return "batch";
+  if (scheduleSources.includes(source) || rest["detail-type"] === "Scheduled Event") return "schedule";
+  if (requestContext?.http) return "request";
+  // Its keys, and not what is in it, which may be anybody's.
+  const keys = typeof event === "object" && event !== null ? Object.keys(event).slice(0, 10).join(", ") : typeof event;
+  throw new LambdaError("UNKNOWN_EVENT", `this is no event of SQS, of a schedule or of a function URL: ${keys}`);
+}

@@ -1,0 +1,41 @@
+import { join } from "node:path";
+import { type Config, loadConfig } from "../../relay/config/config.ts";
+import { ConfigError } from "../../relay/config/text.ts";
+import { configFileName } from "../../relay/deployed/functions.ts";
+import { createLogger, type Logger } from "../../relay/log/log.ts";
+import { queuePlaceOf } from "../../relay/queue/sqs-url.ts";
+import { LiveTarget } from "../../relay/replay/live-target.ts";
+import { openStores, type Stores } from "../../relay/stores.ts";
+import { MetricLine } from "../metric-line.ts";
+
+/** What a function in Lambda finds around it: opened when its process starts, and used by all its invocations. */
+export interface LambdaPlace {
+  readonly config: Config;
+  readonly stores: Stores;
+  /** In the order of the configuration. */
+  readonly targets: readonly LiveTarget[];
+  readonly metrics: MetricLine;
+  readonly log: Logger;
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads the configuration, `given` or the one beside the function, and opens what it names. Throws `ConfigError`, also where
+ * the state is not in DynamoDB: then no two functions would share it.
+ */
+export async function openLambdaPlace(env: Environment, given: string | undefined): Promise<LambdaPlace> {
+  const file = given ?? join(env.LAMBDA_TASK_ROOT ?? import.meta.dirname, configFileName);
+  const config = loadConfig(file, env);
+  const { aws, ingress } = config;
+  if (!aws || ingress.kind !== "sqs") {
+    throw new ConfigError([
+      `${file}: state: is missing; functions in Lambda share theirs, as in state: dynamodb:TABLE`,
+    ]);
+  }
+  const stores = await openStores(config);
+  const targets = config.targets.map((target) => new LiveTarget(target, stores.state));
+  const log = createLogger(config.log);
+  const { name } = queuePlaceOf(new URL(ingress.url));
+  return { config, stores, targets, metrics: new MetricLine(name, log), log };
+}

@@ -1,0 +1,60 @@
+import { readEnvironment } from "../../relay/deployed/functions.ts";
+import type { OpenQueue } from "../../relay/queue/port.ts";
+import type { Invocation } from "../batch.ts";
+import { CaptureUpkeep } from "../capture/upkeep.ts";
+import { EventSourceMappings, parseMappings } from "../host/event-source-mapping.ts";
+import { measureState } from "../host/state-metrics.ts";
+import { Feeder } from "../schedule/feeder.ts";
+import { createSchedule } from "../schedule/schedule.ts";
+import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
+import { type Environment, openLambdaPlace } from "./place.ts";
+
+// It is called each minute: one call may fail before anything is late.
+const feedAheadMs = 120_000;
+// SQS delays by whole seconds, and a function may have to be started.
+const feedLeadMs = 2_000;
+const feedLeaseMs = 30_000;
+const feedMaxWaiting = 500_000;
+
+/**
+ * The schedule in Lambda. Throws as `openLambdaPlace`, and where the mappings cannot be read or name what is no target.
+ */
+export async function openSchedule(env: Environment): Promise<LambdaHandler> {
+  const settings = readEnvironment("schedule", env);
+  const { config, stores, targets: live, metrics, log } = await openLambdaPlace(env, settings.config);
+  const { targets } = config;
+  const { state } = stores;
+  const feeder = new Feeder({
+    jobs: state,
+    ledger: state,
+    targets: live,
+    queueOf: (target) => (stores.targets.get(target) as OpenQueue).queue,
+    archives: stores.archives,
+    lookAheadMs: feedAheadMs,
+    leadMs: feedLeadMs,
+    leaseMs: feedLeaseMs,
+    maxWaiting: feedMaxWaiting,
+    metrics,
+    log,
+  });
+  const upkeep = new CaptureUpkeep({ captures: config.captures, archives: stores.archives, log });
+  const app = createSchedule({
+    targets,
+    controls: state,
+    switches: new EventSourceMappings(),
+    mappings: parseMappings(settings.mappings, targets),
+    fold: async () => state.fold?.(),
+    feed: (signal) => feeder.run(signal),
+    upkeep: () => upkeep.run(),
+    measure: () => measureState({ targets, state, metrics }),
+    log,
+  });
+  const fetch = async (request: Request, invocation: Invocation): Promise<Response> => {
+    try {
+      return await app.fetch(request, invocation);
+    } finally {
+      metrics.write();
+    }
+  };
+  return toLambdaHandler({ fetch }, { log });
+}

@@ -1,0 +1,213 @@
+import { randomUUID } from "node:crypto";
+import type { Archive } from "../../relay/archive/port.ts";
+import { hasEnded, type Job, jobKey } from "../../relay/job/job.ts";
+import { changeJob, toEnded } from "../../relay/job/job-control.ts";
+import { type Logger, Throttle } from "../../relay/log/log.ts";
+import type { QueueSender } from "../../relay/queue/port.ts";
+import type { LiveTarget } from "../../relay/replay/live-target.ts";
+import type { Jobs, Ledger, LedgerFigures, VersionedJob } from "../../relay/state/port.ts";
+import type { MetricLine } from "../metric-line.ts";
+import { JobFeed } from "./job-feed.ts";
+
+export interface FeederOptions {
+  readonly jobs: Jobs;
+  readonly ledger: Pick<Ledger, "recordFanOut" | "figures">;
+  readonly targets: readonly LiveTarget[];
+  readonly queueOf: (target: string) => QueueSender;
+  /** By the name of the capture. */
+  readonly archives: ReadonlyMap<string, Archive>;
+  /** How far ahead of its time a pack is put into the queue. */
+  readonly lookAheadMs: number;
+  /** How long before its time a pack comes out of the queue. */
+  readonly leadMs: number;
+  /** How long after its death another process goes on with what this one feeds. */
+  readonly leaseMs: number;
+  /** Most requests of a job that wait at a target without a limit. */
+  readonly maxWaiting: number;
+  /** How often it is looked for jobs while there are none; each second where nothing is said. */
+  readonly idleMs?: number;
+  readonly metrics?: Pick<MetricLine, "count">;
+  readonly log: Logger;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+const roundMs = 1_000;
+
+/**
+ * Puts the packs of replay jobs into the queues of their targets, a while before they are due. Any number of processes may
+ * do so: each job is fed by one of them.
+ */
+export class Feeder {
+  readonly #options: FeederOptions;
+  readonly #owner = randomUUID();
+  readonly #now: () => number;
+  readonly #feeds = new Map<string, JobFeed>();
+  /** What is done for each job at this moment. */
+  readonly #busy = new Map<string, Promise<void>>();
+  readonly #stopping = new AbortController();
+  readonly #problems = new Throttle();
+  #idleUntilMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> | undefined;
+
+  constructor(options: FeederOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+  }
+
+  /**
+   * Feeds now and each second, until it is stopped. What fails is logged and tried again. Resolves when every job has had its
+   * first turn; never rejects.
+   */
+  async start(): Promise<void> {
+    const turn = () => {
+      const idleMs = this.#idleUntilMs - this.#now();
+      // Longer only where the clock was set back.
+      if (idleMs > 0 && idleMs <= (this.#options.idleMs ?? 0)) return;
+      this.#looking ??= this.#look(this.#stopping.signal)
+        .catch((error: Error) => this.#complain(error))
+        .finally(() => {
+          this.#looking = undefined;
+        });
+    };
+    turn();
+    this.#timer = setInterval(turn, roundMs);
+    await this.#looking;
+    await Promise.all(this.#busy.values());
+  }
+
+  /** Resolves when nothing more is put into a queue. Another process may go on at once. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#stopping.abort();
+    await this.#looking;
+    await Promise.all(this.#busy.values());
+    await Promise.all(Array.from(this.#feeds.values(), (feed) => feed.release()));
+    this.#feeds.clear();
+  }
+
+  /**
+   * Feeds what is due within the look-ahead, and ends when that is done, or soon after the signal was raised. What keeps one
+   * job from going on is noted in it, and the others are fed all the same. Throws `StateError` where the jobs cannot be read.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#look(signal);
+    await Promise.all(this.#busy.values());
+  }
+
+  /** Begins what is to be done for each job. One whose archive takes its time is left to it, and keeps no other waiting. */
+  async #look(signal: AbortSignal): Promise<void> {
+    // What is listed of these is old by the time they are done.
+    const busy = new Set(this.#busy.keys());
+    const living = (await this.#options.jobs.listJobs()).filter(({ job }) => !hasEnded(job));
+    const ids = new Set([...busy, ...living.map(({ job }) => job.id)]);
+    for (const [id, feed] of this.#feeds) if (!ids.has(id)) this.#drop(id, feed);
+    if (living.length === 0) {
+      this.#idleUntilMs = this.#now() + (this.#options.idleMs ?? 0);
+      return;
+    }
+    let figures: Promise<LedgerFigures> | undefined;
+    const waitingOf = async (job: Job) => {
+      figures ??= this.#options.ledger.figures();
+      return countWaiting(await figures, job);
+    };
+    for (const found of living) {
+      const { id } = found.job;
+      if (busy.has(id)) continue;
+      const done = this.#care(found, waitingOf, signal).finally(() => this.#busy.delete(id));
+      this.#busy.set(id, done);
+    }
+  }
+
+  async #care(found: VersionedJob, waitingOf: (job: Job) => Promise<number>, signal: AbortSignal): Promise<void> {
+    const { job } = found;
+    try {
+      if (job.status === "fed") {
+        if ((await waitingOf(job)) === 0) await this.#end(job);
+        else if (!this.#findTarget(job)) await this.#fail(job, `target ${job.target}`);
+      } else if (job.status === "running" || isTime(job, this.#now() + this.#options.lookAheadMs)) {
+        await this.#feed(found, await waitingOf(job), signal);
+      }
+    } catch (error) {
+      this.#complain(error as Error, job.id);
+      await this.#note(job.id, (error as Error).message);
+    }
+    const feed = this.#feeds.get(job.id);
+    if (feed?.closed) this.#feeds.delete(job.id);
+    else if (feed && job.status === "paused") this.#drop(job.id, feed);
+  }
+
+  async #feed(found: VersionedJob, waiting: number, signal: AbortSignal): Promise<void> {
+    const { job } = found;
+    const { archives, queueOf, ...options } = this.#options;
+    const live = this.#findTarget(job);
+    const archive = archives.get(job.capture);
+    if (!live || !archive) return this.#fail(job, live ? `capture ${job.capture}` : `target ${job.target}`);
+    let feed = this.#feeds.get(job.id);
+    if (!feed) {
+      feed = new JobFeed({ ...options, owner: this.#owner, now: this.#now, live, archive, queue: queueOf(job.target) });
+      this.#feeds.set(job.id, feed);
+    }
+    await feed.run(found, waiting, signal);
+  }
+
+  async #end(job: Job): Promise<void> {
+    const ended = await changeJob(this.#options.jobs, job.id, (now) =>
+      now.status === "fed" ? toEnded(now, "done", this.#now()) : now,
+    );
+    if (ended.status === "done") this.#options.log.info({ event: "job-done", job: job.id }, "a replay job is done");
+  }
+
+  #findTarget({ target }: Job): LiveTarget | undefined {
+    return this.#options.targets.find(({ config }) => config.name === target);
+  }
+
+  async #fail(job: Job, missing: string): Promise<void> {
+    const { lease } = job;
+    // Somebody with another configuration has it.
+    if (lease && lease.owner !== this.#owner && lease.untilMs > this.#now()) return;
+    const reason = `there is no ${missing} in the configuration any more`;
+    await changeJob(this.#options.jobs, job.id, (now) =>
+      hasEnded(now) ? now : { ...toEnded(now, "failed", this.#now()), reason },
+    );
+    this.#options.log.error({ event: "job-failed", job: job.id, reason }, "a replay job has failed");
+  }
+
+  /** For who looks at the job. Taken back when it goes on. */
+  async #note(id: string, reason: string): Promise<void> {
+    try {
+      await changeJob(this.#options.jobs, id, (job) =>
+        hasEnded(job) || job.reason === reason ? job : { ...job, reason },
+      );
+    } catch {
+      // It may be the state that is away.
+    }
+  }
+
+  /** @param job undefined where it is not known whether there is one */
+  #complain(error: Error, job?: string): void {
+    this.#problems.run(this.#now(), (heldBack) =>
+      this.#options.log.error(
+        { event: "feed-failed", job, reason: error.message, heldBack },
+        `${job === undefined ? "the list of replay jobs cannot be read" : "a replay job cannot go on"}: it is tried again`,
+      ),
+    );
+  }
+
+  #drop(id: string, feed: JobFeed): void {
+    feed.close();
+    this.#feeds.delete(id);
+  }
+}
+
+/** Whether a job that has not begun may do so. */
+function isTime({ status, startAtMs = 0 }: Job, untilMs: number): boolean {
+  return status === "scheduled" && startAtMs <= untilMs;
+}
+
+/** Requests of a job that are in the target's queue, or under way: without a fate. */
+function countWaiting({ targets }: LedgerFigures, { id }: Job): number {
+  const figures = targets.get(jobKey(id));
+  return figures ? figures.enqueued - Object.values(figures.fates).reduce((sum, count) => sum + count, 0) : 0;
+}

@@ -1,0 +1,254 @@
+import type { Archive } from "../../relay/archive/port.ts";
+import { orAborted } from "../../relay/concurrency/or-aborted.ts";
+import { type Checkpoint, type Job, jobKey, toWhen } from "../../relay/job/job.ts";
+import { dueAtMs } from "../../relay/job/job-clock.ts";
+import { type JobStep, readJobPacks } from "../../relay/job/job-packs.ts";
+import { shareMessage } from "../../relay/queue/message.ts";
+import type { QueueSender } from "../../relay/queue/port.ts";
+import type { LiveTarget } from "../../relay/replay/live-target.ts";
+import { matches } from "../../relay/rules/when.ts";
+import type { Fate, VersionedJob } from "../../relay/state/port.ts";
+import type { FeederOptions } from "./feeder.ts";
+
+export interface JobFeedOptions
+  extends Pick<
+    FeederOptions,
+    "jobs" | "ledger" | "lookAheadMs" | "leadMs" | "leaseMs" | "maxWaiting" | "metrics" | "log"
+  > {
+  readonly owner: string;
+  readonly now: () => number;
+  readonly live: LiveTarget;
+  readonly archive: Archive;
+  readonly queue: QueueSender;
+}
+
+type PackStep = Extract<JobStep, { kind: "pack" }>;
+
+// What is sent and noted together, and is in memory.
+const packsAtOnce = 8;
+// What waits at a target is what it gets in so many seconds: more would stand before the packs of agents.
+const waitingSeconds = 10;
+const leastWaiting = 300;
+// Who was away for longer does not make up for it.
+const lateMs = 1_000;
+const writeAttempts = 10;
+
+/** The feeding of one job by one process: it keeps its place in the capture from round to round. */
+export class JobFeed {
+  readonly #options: JobFeedOptions;
+  #job: Job | undefined;
+  #version = 0;
+  #steps: AsyncGenerator<JobStep> | undefined;
+  #pending: JobStep | undefined;
+  /** What `#steps` has come to, without `#pending`. */
+  #place: Checkpoint | undefined;
+  /** Whether nobody has fed the job for a while. */
+  #returned = false;
+
+  constructor(options: JobFeedOptions) {
+    this.#options = options;
+  }
+
+  /** True where somebody else feeds the job, or nothing is left to be fed. */
+  get closed(): boolean {
+    return this.#steps === undefined;
+  }
+
+  /**
+   * Feeds what is due within the look-ahead, as far as there is room. Throws the errors of its stores; then it is closed, and
+   * the job counts as one that nobody feeds.
+   */
+  async run(found: VersionedJob, waiting: number, signal: AbortSignal): Promise<void> {
+    try {
+      if (await this.#takeLease(found)) await this.#feed(waiting, signal);
+      else this.close();
+    } catch (error) {
+      await this.release();
+      if (!signal.aborted) throw error;
+    }
+  }
+
+  /** Forgets its place; the next `run` finds it again. */
+  close(): void {
+    this.#steps?.return(undefined).catch(() => {});
+    this.#steps = undefined;
+    this.#place = undefined;
+    this.#pending = undefined;
+  }
+
+  /** Lets another process go on at once. Never rejects. */
+  async release(): Promise<void> {
+    const job = this.#job;
+    this.close();
+    if (job?.lease?.owner !== this.#options.owner) return;
+    const { lease: _, ...released } = job;
+    await this.#options.jobs.writeJob(released, this.#version).catch(() => {});
+  }
+
+  async #feed(waiting: number, signal: AbortSignal): Promise<void> {
+    let left = (await this.#countRoom()) - waiting;
+    let batch: PackStep[] = [];
+    while (!signal.aborted && this.#isRunning()) {
+      const step = await this.#peek(signal);
+      if (!step || (step.kind === "pack" && !(await this.#isTime(step, waiting)))) break;
+      if (step.kind === "pack") {
+        const { length } = step.pack.requests;
+        // Where nothing waits a pack may go that is larger than all the room.
+        if (length > left && !(waiting === 0 && batch.length === 0 && left > 0)) break;
+        left -= length;
+        batch.push(step);
+      }
+      this.#pending = undefined;
+      if (step.kind === "pack" && batch.length < packsAtOnce) continue;
+      await this.#send(batch, step.after);
+      batch = [];
+    }
+    const last = batch.at(-1);
+    if (last && this.#job) await this.#send(batch, last.after);
+    // What kept it from going on would stand there until its next pack, however far that is.
+    else if (this.#job?.reason !== undefined) await this.#write(({ reason: _, ...current }) => current);
+  }
+
+  #isRunning(): boolean {
+    return this.#job?.status === "running";
+  }
+
+  async #peek(signal: AbortSignal): Promise<JobStep | undefined> {
+    const { archive, live, log } = this.#options;
+    const job = this.#job as Job;
+    if (!this.#steps) {
+      const where = job.where && toWhen(job.where);
+      const { when } = live.config;
+      this.#place = job.checkpoint;
+      this.#steps = readJobPacks(job, {
+        archive,
+        takes: (request) => (!where || matches(where, request)) && (!when || matches(when, request)),
+        onSkip: ({ name, requests, reason }) =>
+          log.warn(
+            { event: "capture-broken", job: job.id, object: name, requests, reason },
+            "a part of a capture cannot be read: a replay job goes on without it",
+          ),
+      });
+    }
+    // An archive may take its time, or never answer.
+    this.#pending ??= (await orAborted(this.#steps.next(), signal)).value ?? undefined;
+    return this.#pending;
+  }
+
+  /** Whether a pack is due within the look-ahead. */
+  async #isTime({ offsetMs }: PackStep, waiting: number): Promise<boolean> {
+    const { now, lookAheadMs } = this.#options;
+    const job = this.#job as Job;
+    const dueMs = dueAtMs(job, offsetMs);
+    if (dueMs === undefined) return true;
+    if (this.#returned && dueMs < now() - lateMs) {
+      // What is in the queue still, because nobody sent it either, stands before this pack by the look-ahead at most.
+      const atMs = this.#soonMs() + (waiting > 0 ? lookAheadMs : 0);
+      await this.#write((current) => ({ ...current, anchor: { atMs, offsetMs } }));
+    }
+    this.#returned = false;
+    return this.#job !== undefined && dueMs <= now() + lookAheadMs;
+  }
+
+  async #send(batch: readonly PackStep[], after: Checkpoint): Promise<void> {
+    const { queue, ledger, metrics, log, now, leadMs } = this.#options;
+    const job = this.#job as Job;
+    if (batch.length > 0) {
+      const messages = batch.map(({ pack, offsetMs }) => {
+        const dueMs = dueAtMs(job, offsetMs);
+        // Without a time of its own nothing holds it back but the queue, until the job begins.
+        const delayMs =
+          dueMs === undefined ? Math.ceil((job.anchor?.atMs ?? 0) - now()) : Math.floor(dueMs - now() - leadMs);
+        return shareMessage(pack, pack.requests, { attempt: 0, ...(delayMs > 0 && { delayMs }) });
+      });
+      const refusals = await queue.send(messages);
+      const refusal = refusals.find((error) => error && error.code !== "TOO_BIG");
+      if (refusal) throw refusal;
+      // Behind the sending: a pack that is noted must not be missing in the queue.
+      await Promise.all(
+        batch.map(({ pack: { id, agent, sequence, requests } }, i) => {
+          const refused = refusals[i];
+          if (refused) log.error({ event: "too-big", job: job.id, reason: refused.message }, "a request is skipped");
+          const fates = new Map<number, Fate>(refused ? requests.map(({ index }) => [index, "skipped"]) : []);
+          const targets = new Map([[jobKey(job.id), fates]]);
+          if (!refused) metrics?.count("jobRequests", requests.length);
+          return ledger.recordFanOut({ pack: id, agent, sequence, requests: requests.length, targets });
+        }),
+      );
+    }
+    await this.#write((current) => {
+      const { lease: _lease, reason: _reason, ...rest } = current;
+      if (!after.complete) return { ...rest, checkpoint: after, lease: this.#createLease() };
+      return { ...rest, checkpoint: after, ...(current.status === "running" && { status: "fed" }) };
+    });
+    this.#place = after;
+    if (after.complete || !this.#job) this.close();
+  }
+
+  /** False where somebody else has the job. */
+  async #takeLease({ job, version }: VersionedJob): Promise<boolean> {
+    const { owner, now, leaseMs, lookAheadMs } = this.#options;
+    const nowMs = now();
+    const { lease } = job;
+    if (lease && lease.owner !== owner && lease.untilMs > nowMs) return false;
+    this.#job = job;
+    this.#version = version;
+    if (this.#place && !isSamePlace(job.checkpoint, this.#place)) this.close();
+    const kept = lease?.owner === owner && lease.untilMs > nowMs;
+    if (kept && job.anchor && job.status === "running" && lease.untilMs - nowMs > leaseMs / 2) return true;
+    // Nobody has fed it for so long that its queue has run dry, or could have.
+    const away = !lease || nowMs - (lease.untilMs - leaseMs) > lookAheadMs;
+    this.#returned ||= !kept && away;
+    const anchor = job.anchor ?? { atMs: Math.max(job.startAtMs ?? 0, this.#soonMs()), offsetMs: 0 };
+    const taken: Job = { ...job, status: "running", anchor, lease: this.#createLease() };
+    if (!(await this.#options.jobs.writeJob(taken, version))) return false;
+    this.#job = taken;
+    this.#version = version + 1;
+    return true;
+  }
+
+  /** Writes a change, whatever else was changed meanwhile. There is no `#job` any more where it is not this feed's. */
+  async #write(change: (job: Job) => Job): Promise<void> {
+    const { jobs, owner } = this.#options;
+    for (let attempt = 0; attempt < writeAttempts; attempt++) {
+      const changed = change(this.#job as Job);
+      if (await jobs.writeJob(changed, this.#version)) {
+        this.#job = changed;
+        this.#version++;
+        return;
+      }
+      const found = await jobs.readJob(changed.id);
+      if (!found) throw new Error(`job ${changed.id} is gone`);
+      this.#job = found.job;
+      this.#version = found.version;
+      // Cancelled, or in other hands.
+      if (found.job.lease?.owner !== owner) {
+        this.#job = undefined;
+        return;
+      }
+    }
+    throw new Error(`job ${this.#job?.id} changes faster than it can be written`);
+  }
+
+  /** Requests that may wait at the target. */
+  async #countRoom(): Promise<number> {
+    const { live, lookAheadMs, maxWaiting } = this.#options;
+    await live.refresh();
+    const seconds = Math.max(waitingSeconds, (2 * lookAheadMs) / 1_000);
+    return Math.min(maxWaiting, Math.max(leastWaiting, live.ratePerSecond * seconds));
+  }
+
+  /** The next moment that a pack can be sent for. */
+  #soonMs(): number {
+    return this.#options.now() + 2 * this.#options.leadMs;
+  }
+
+  #createLease(): NonNullable<Job["lease"]> {
+    return { owner: this.#options.owner, untilMs: this.#options.now() + this.#options.leaseMs };
+  }
+}
+
+/** The packs of a job are always the same, so that counts tell a place. */
+function isSamePlace(a: Checkpoint, b: Checkpoint): boolean {
+  return a.loop === b.loop && a.packs === b.packs && a.filtered === b.filtered && a.complete === b.complete;
+}

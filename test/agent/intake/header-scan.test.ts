@@ -1,0 +1,248 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { HeaderScan } from "../../../agent/intake/header-scan.ts";
+import { DecodeError } from "../../../relay/pack/decode-error.ts";
+import { decodeHeaderBlock } from "../../../relay/pack/header-block.ts";
+import { goldenFiles } from "../../support/golden-frames.ts";
+import { headersBinary, headersText, plain } from "../../support/spop-frames.ts";
+import { visitArguments } from "../../support/visited-arguments.ts";
+
+const forms = ["text", "binary"] as const;
+
+interface Scanned {
+  readonly headers: string[];
+  readonly contentLength: number;
+  readonly looped: boolean;
+}
+
+function scanBytes(scan: HeaderScan, form: (typeof forms)[number], content: Uint8Array): Scanned {
+  const bytes = Buffer.concat([Buffer.from(">>\n: x"), content, Buffer.from("\nx-mirror-id: 1\r\n")]);
+  if (form === "text") scan.scanText(bytes, 6, 6 + content.length);
+  else scan.scanBinary(bytes, 6, 6 + content.length);
+  const { block, contentLength, looped } = scan;
+  return { headers: decodeHeaderBlock(block.bytes.subarray(block.start, block.end)), contentLength, looped };
+}
+
+function scanList(form: (typeof forms)[number], headers: readonly string[], redact: readonly string[] = []): Scanned {
+  const content = form === "text" ? Buffer.from(headersText(headers), "latin1") : headersBinary(headers);
+  return scanBytes(new HeaderScan(redact), form, content);
+}
+
+// What HAProxy lets into a header: no line breaks, no blanks around a value.
+const nameText = fc.stringMatching(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,300}$/);
+const valueText = fc
+  .uint8Array({ maxLength: 3_000 })
+  .map((bytes) => Buffer.from(bytes.map((byte) => (byte < 33 || byte === 127 ? 0xe9 : byte))).toString("latin1"));
+const headerList = fc.array(fc.tuple(nameText, valueText), { maxLength: 12 }).map((list) => list.flat());
+
+describe.each(forms)("headers as %s", (form) => {
+  it("keep order, case, repeats, empty values and every byte", () => {
+    const headers = [
+      "Host",
+      "a",
+      "x-tag",
+      "1",
+      "X-Tag",
+      "2",
+      "x-tag",
+      "1",
+      "x-empty",
+      "",
+      "x-b",
+      "gr\xc3\xbc\xff:\x80 x",
+    ];
+
+    expect(scanList(form, headers)).toEqual({ headers, contentLength: -1, looped: false });
+  });
+
+  it("survive as they are, whatever they hold", () => {
+    fc.assert(
+      fc.property(headerList, (headers) => {
+        expect(scanList(form, headers).headers).toEqual(headers);
+      }),
+    );
+  });
+
+  it.each([
+    ["Content-Length", "45", 45],
+    ["content-length", "0", 0],
+    ["CONTENT-LENGTH", "1e3", -1],
+    ["content-length", "", -1],
+    ["content-length", "-1", -1],
+    ["content-lengtx", "45", -1],
+  ])("tell the length of the body: %s: %s", (name, value, expected) => {
+    expect(scanList(form, ["a", "b", name, value, "c", "d"]).contentLength).toBe(expected);
+  });
+
+  it.each([
+    ["x-mirror-id", true],
+    ["X-Mirror-Id", true],
+    ["x-mirror-ie", false],
+    ["x-mirror-id2", false],
+  ])("tell whether the request comes from a replay: %s", (name, expected) => {
+    expect(scanList(form, ["a", "b", name, "1"]).looped).toBe(expected);
+  });
+
+  it("forget the request before", () => {
+    const scan = new HeaderScan([]);
+    const encode = (headers: string[]) =>
+      form === "text" ? Buffer.from(headersText(headers), "latin1") : headersBinary(headers);
+    scanBytes(scan, form, encode(["x-mirror-id", "1", "content-length", "9"]));
+
+    expect(scanBytes(scan, form, encode(["a", "b"]))).toEqual({
+      headers: ["a", "b"],
+      contentLength: -1,
+      looped: false,
+    });
+    expect(scanBytes(scan, form, Buffer.alloc(0))).toEqual({ headers: [], contentLength: -1, looped: false });
+  });
+
+  it("have only the values of redacted headers replaced", () => {
+    const headers = [
+      "Authorization",
+      "Basic x",
+      "a",
+      "Basic x",
+      "cookie",
+      "",
+      "Cookie",
+      "y".repeat(500),
+      "cookies",
+      "z",
+    ];
+
+    expect(scanList(form, headers, ["authorization", "cookie"]).headers).toEqual([
+      ...["Authorization", "redacted", "a", "Basic x", "cookie", "redacted", "Cookie", "redacted", "cookies", "z"],
+    ]);
+  });
+
+  it("fit where every value grows by redaction", () => {
+    const headers = Array.from({ length: 5_000 }, () => ["a", ""]).flat();
+
+    const { headers: redacted } = scanList(form, headers, ["a"]);
+
+    expect(redacted).toEqual(headers.map((part) => (part === "" ? "redacted" : part)));
+  });
+
+  it("keep what the agent received beside what it passes on", () => {
+    const scan = new HeaderScan(["cookie"]);
+    const list = ["a", "b", "Cookie", "secret"];
+    scanBytes(scan, form, form === "text" ? Buffer.from(headersText(list), "latin1") : headersBinary(list));
+
+    const { bytes, start, end } = scan.received;
+
+    expect(decodeHeaderBlock(bytes.subarray(start, end))).toEqual(list);
+  });
+
+  it("give headers or a DecodeError for any bytes", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 60 }), fc.boolean(), (bytes, redacting) => {
+        try {
+          scanBytes(new HeaderScan(redacting ? ["a"] : []), form, bytes);
+        } catch (error) {
+          expect(error).toBeInstanceOf(DecodeError);
+        }
+      }),
+    );
+  });
+});
+
+describe("headers as text and as binary", () => {
+  it("give the same", () => {
+    fc.assert(
+      fc.property(headerList, fc.boolean(), (headers, redacting) => {
+        const redact = redacting && headers.length > 0 ? [headers[0].toLowerCase()] : [];
+        expect(scanList("text", headers, redact)).toEqual(scanList("binary", headers, redact));
+      }),
+    );
+  });
+});
+
+describe("headers as text", () => {
+  it.each(goldenFiles("notify-types"))("are read from $name", ({ frames }) => {
+    const [{ args }] = visitArguments(frames[0].subarray(11));
+    const text = args.find(({ name }) => name === "text")?.bytes ?? Buffer.alloc(0);
+
+    const { headers } = scanBytes(new HeaderScan([]), "text", text);
+
+    expect(headers.slice(0, 5)).toEqual([
+      "host",
+      "shop.example",
+      "x-utf8",
+      "gr\xc3\xbc\xc3\x9fe \xe2\x9c\x93",
+      "x-long",
+    ]);
+    expect(headers[5]).toMatch(/^L{300}$/);
+  });
+
+  it.each([
+    ["a: b", ["a", "b"]],
+    ["a: b\r\n", ["a", "b"]],
+    ["a: b\nc:d\n", ["a", "b", "c", "d"]],
+    ["a:\r\nb: \r\n\r\n", ["a", "", "b", ""]],
+    ["a: b: c\r\n\r\nd: e\r\n", ["a", "b: c"]],
+    ["\r\n", []],
+  ])("are read from %j", (text, expected) => {
+    expect(scanBytes(new HeaderScan([]), "text", Buffer.from(text)).headers).toEqual(expected);
+  });
+
+  it.each(["a\r\n", ": b\r\n", "a: b\r\nc\r\n", "a"])("refuse %j", (text) => {
+    expect(() => scanBytes(new HeaderScan([]), "text", Buffer.from(text))).toThrow(
+      expect.objectContaining({ code: "BAD_VALUE" }),
+    );
+  });
+
+  it.each<[string, string[]]>([
+    ["one header", ["a", "x".repeat(5_000)]],
+    ["one header with a long name", ["a".repeat(5_000), ""]],
+    ["many headers of which every string is long", Array.from({ length: 80 }, () => "x".repeat(240))],
+    ["many short headers", Array.from({ length: 6_000 }, () => "x")],
+  ])("fit into what is reserved for them, however little the text has beside them: %s", (_what, list) => {
+    const lines: string[] = [];
+    for (let i = 0; i < list.length; i += 2) lines.push(`${list[i]}:${list[i + 1]}`);
+
+    expect(scanBytes(new HeaderScan([]), "text", Buffer.from(lines.join("\n"))).headers).toEqual(list);
+  });
+
+  it("take little more memory than they have bytes, also where every byte begins a line", () => {
+    const hostile = Buffer.alloc(1024 * 1024, "\n");
+    const before = process.memoryUsage().arrayBuffers;
+
+    const scan = new HeaderScan([]);
+    scan.scanText(hostile, 0, hostile.length);
+
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(3 * 1024 * 1024);
+    expect(scan.block.end - scan.block.start).toBe(0);
+  });
+});
+
+describe("headers as binary", () => {
+  it.each([
+    ["a name without a value", "0161", "TRUNCATED"],
+    ["a value that is cut off", "01610562", "TRUNCATED"],
+    ["a header without a name", "000162", "BAD_VALUE"],
+  ])("refuse %s", (_what, hex, code) => {
+    const bytes = Buffer.from(hex, "hex");
+
+    expect(() => new HeaderScan([]).scanBinary(bytes, 0, bytes.length)).toThrow(expect.objectContaining({ code }));
+  });
+
+  it("end at the two empty strings, with or without them", () => {
+    const list = Buffer.concat(["a", "b"].map(plain));
+
+    expect(scanBytes(new HeaderScan([]), "binary", list).headers).toEqual(["a", "b"]);
+    expect(scanBytes(new HeaderScan([]), "binary", Buffer.concat([list, Buffer.alloc(2), list])).headers).toEqual([
+      "a",
+      "b",
+    ]);
+  });
+
+  it("are not copied where nothing is redacted", () => {
+    const bytes = headersBinary(["a", "b"]);
+    const scan = new HeaderScan(["cookie"]);
+
+    scan.scanBinary(bytes, 0, bytes.length);
+
+    expect(scan.block.bytes).toBe(bytes);
+  });
+});

@@ -1,0 +1,548 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Intake, type IntakeOptions } from "../../../agent/intake/intake.ts";
+import { Packer } from "../../../agent/intake/packer.ts";
+import { type AgentLedger, createLedger } from "../../../agent/ledger.ts";
+import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
+import { DecodeError } from "../../../relay/pack/decode-error.ts";
+import { decodePack } from "../../../relay/pack/pack.ts";
+import type { StickyBy } from "../../../relay/rules/sample.ts";
+import { comparable } from "../../support/captured-requests.ts";
+import { goldenFiles } from "../../support/golden-frames.ts";
+import { seededRandom } from "../../support/seeded-random.ts";
+import {
+  bin,
+  bool,
+  headersBinary,
+  headersText,
+  type Items,
+  int32,
+  int64,
+  ipv4,
+  ipv6,
+  type Message,
+  messageList,
+  nul,
+  str,
+  type Typed,
+  uint64,
+} from "../../support/spop-frames.ts";
+
+const nowMs = Date.UTC(2026, 0, 2, 3, 4, 5);
+const packId = "ab".repeat(16);
+
+interface TestIntake {
+  readonly ledger: AgentLedger;
+  readonly unknown: string[];
+  readonly unusable: string[];
+  /** Takes messages as they stand in the middle of a socket's chunk, which is overwritten afterwards. */
+  take(...messages: (Message | Items)[]): void;
+  takeBytes(payload: Uint8Array): void;
+  /** Everything that has been packed so far. */
+  packed(): CapturedRequest[];
+}
+
+function createIntake(changes: Partial<IntakeOptions> = {}): TestIntake {
+  const ledger = createLedger();
+  const requests: CapturedRequest[] = [];
+  const unknown: string[] = [];
+  const unusable: string[] = [];
+  const packer = new Packer({
+    agent: "edge-1",
+    targetBytes: 60_000,
+    maxRequests: 100_000,
+    lingerMs: 250,
+    ledger,
+    createId: () => Buffer.alloc(16, 0xab),
+    hasRoom: () => true,
+    ship: ({ content }) => {
+      const pack = decodePack(content);
+      if (pack instanceof DecodeError) throw pack;
+      requests.push(...pack.requests.map(comparable));
+    },
+  });
+  const intake = new Intake({
+    sample: { fraction: 1 },
+    redactHeaders: [],
+    ledger,
+    packer,
+    nowMs: () => nowMs,
+    random: () => 0.5,
+    onUnknownArgument: (name) => unknown.push(name),
+    onUnusable: (reason) => unusable.push(reason),
+    ...changes,
+  });
+  const takeBytes = (payload: Uint8Array) => {
+    const chunk = Buffer.concat([Buffer.from("before"), payload, Buffer.from("behind")]);
+    try {
+      intake.take(chunk, 6, 6 + payload.length);
+    } finally {
+      chunk.fill(0xee);
+    }
+  };
+  return {
+    ledger,
+    unknown,
+    unusable,
+    takeBytes,
+    take: (...messages) =>
+      takeBytes(messageList(messages.map((message) => ("args" in message ? message : { args: message })))),
+    packed: () => {
+      packer.close();
+      return requests;
+    },
+  };
+}
+
+const headers = ["host", "shop.example", "x-tag", "a", "x-tag", "b", "content-length", "3"];
+
+function args(changes: Readonly<Record<string, Typed | undefined>> = {}): Items {
+  const items = new Map<string, Typed | undefined>([
+    ["method", str("POST")],
+    ["pathq", str("/a?b=c")],
+    ["ver", str("1.1")],
+    ["hdrs", bin(headersBinary(headers))],
+    ["body", bin("abc")],
+    ...Object.entries(changes),
+  ]);
+  return [...items].filter((item): item is [string, Typed] => item[1] !== undefined);
+}
+
+const request: CapturedRequest = {
+  id: `${packId}-0`,
+  index: 0,
+  capturedAtMs: nowMs,
+  method: "POST",
+  path: "/a?b=c",
+  version: "1.1",
+  src: "",
+  headers,
+  body: Uint8Array.from(Buffer.from("abc")),
+  bodyState: "complete",
+};
+
+/** The one request that comes of these arguments. */
+function capture(items: Items, changes: Partial<IntakeOptions> = {}): CapturedRequest {
+  const { take, packed } = createIntake(changes);
+  take(items);
+  expect(packed()).toHaveLength(1);
+  return packed()[0];
+}
+
+/** Every message is in exactly one of the figures. */
+function expectSumsToMatch({ ledger }: TestIntake): void {
+  const counts = (map: ReadonlyMap<string, number>) => [...map.values()].reduce((sum, count) => sum + count, 0);
+  const { seen, sampledOut, filtered, looped, unusable, dropped, pending, enqueued } = ledger;
+  expect(sampledOut + filtered + looped + counts(unusable) + counts(dropped) + pending + enqueued).toBe(seen);
+}
+
+describe("arguments", () => {
+  it("make a request", () => {
+    expect(capture(args())).toEqual(request);
+  });
+
+  it("have spoa-mirror's names or the plain ones, and give the same request", () => {
+    const mirror: Items = [
+      ["arg_method", str("POST")],
+      ["arg_path", str("/a?b=c")],
+      ["arg_ver", str("1.1")],
+      ["arg_hdrs", bin(headersBinary(headers))],
+      ["arg_body", bin("abc")],
+    ];
+    const long: Items = [
+      ["method", str("POST")],
+      ["path", str("/a")],
+      ["query", str("b=c")],
+      ["version", str("1.1")],
+      ["headers", bin(headersBinary(headers))],
+      ["body", bin("abc")],
+      ["body_len", int64(3)],
+    ];
+
+    expect(capture(mirror)).toEqual(request);
+    expect(capture(long)).toEqual(request);
+  });
+
+  it.each(["pathq", "uri", "url"])("have an absolute URL in %s reduced to path and query", (name) => {
+    const items = args({ pathq: undefined, [name]: str("https://shop.example:8443/a?b=c") });
+
+    expect(capture(items).path).toBe("/a?b=c");
+  });
+
+  it("may come in any order", () => {
+    fc.assert(
+      fc.property(fc.shuffledSubarray([...args()], { minLength: 5 }), (shuffled) => {
+        expect(capture(shuffled)).toEqual(request);
+      }),
+    );
+  });
+
+  it("give the same headers as text and as binary", () => {
+    expect(capture(args({ hdrs: str(headersText(headers)) }))).toEqual(request);
+  });
+
+  it("keep every byte of method, path, headers and body", () => {
+    const bytes = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
+    const list = ["X-Bytes", "\xff\x80\t\xc3\xbc", "x-empty", "", "X-Bytes", "2"];
+
+    const captured = capture(
+      args({
+        method: str("M-SEARCH"),
+        pathq: str("/\xff\xc3\xbc?\x80"),
+        hdrs: bin(headersBinary(list)),
+        body: bin(bytes),
+        id: str("\xe9-1"),
+      }),
+    );
+
+    expect(captured).toMatchObject({ method: "M-SEARCH", path: "/\xff\xc3\xbc?\x80", headers: list, id: "\xe9-1" });
+    expect(captured.body).toEqual(Uint8Array.from(bytes));
+  });
+
+  it.each<[string, Typed, string]>([
+    ["IPv4", ipv4(192, 0, 2, 1), "192.0.2.1"],
+    ["IPv6", ipv6(Buffer.from("20010db8000000000000000000000001", "hex")), "2001:db8::1"],
+    ["text", str("192.0.2.1"), "192.0.2.1"],
+  ])("give the address of the client: %s", (_what, src, expected) => {
+    expect(capture(args({ src })).src).toBe(expected);
+  });
+
+  it("that are unknown are ignored and reported once", () => {
+    const intake = createIntake();
+
+    for (let i = 0; i < 3; i++) intake.take(args({ "x-extra": str("?"), another: nul }));
+
+    expect(intake.unknown).toEqual(["x-extra", "another"]);
+    expect(intake.packed().map(({ path }) => path)).toEqual(["/a?b=c", "/a?b=c", "/a?b=c"]);
+  });
+
+  it("leave nothing behind for the next message", () => {
+    const { take, packed } = createIntake();
+    take(
+      args({ id: str("1"), src: ipv4(1, 2, 3, 4), status: int64(200), res_hdrs: bin(headersBinary(["a", "b"])) }),
+      {
+        args: [
+          ["method", str("GET")],
+          ["path", str("/")],
+        ],
+      },
+      args({ hdrs: nul, body: nul }),
+    );
+
+    expect(packed()[1]).toEqual({
+      ...request,
+      ...{ id: `${packId}-1`, index: 1, method: "GET", path: "/", version: "", headers: [], bodyState: "omitted" },
+      body: new Uint8Array(),
+    });
+    expect(packed()[2]).toEqual({ ...request, id: `${packId}-2`, index: 2, headers: [], body: new Uint8Array() });
+  });
+
+  it.each(["get-query", "post-json"].flatMap((kind) => goldenFiles(`notify-${kind}`)))(
+    "that HAProxy sent in $name make the request that was recorded",
+    ({ frames, messages }) => {
+      const { takeBytes, packed } = createIntake();
+      const recorded = Object.fromEntries(messages[0].args.map(({ name, value }) => [name, value]));
+      const textOf = (name: string) => /"(.*)"/.exec(recorded[name])?.[1] ?? "";
+
+      takeBytes(frames[0].subarray(11));
+
+      expect(packed()).toEqual([
+        {
+          id: textOf("id"),
+          index: 0,
+          capturedAtMs: nowMs,
+          method: textOf("method"),
+          path: textOf("pathq"),
+          version: "1.1",
+          src: "127.0.0.1",
+          headers: messages[0].args.find(({ name }) => name === "hdrs")?.headers,
+          body: Uint8Array.from(Buffer.from(/hex (.*)/.exec(recorded.body)?.[1] ?? "", "hex")),
+          bodyState: "complete",
+        },
+      ]);
+    },
+  );
+
+  it.each(goldenFiles("notify-truncated"))("in $name show that the body was cut", ({ frames }) => {
+    const { takeBytes, packed } = createIntake();
+
+    takeBytes(frames[0].subarray(11));
+
+    expect(packed()).toMatchObject([{ bodyState: "truncated", body: { length: 2_844 } }]);
+  });
+});
+
+describe("a body", () => {
+  const withoutLength = bin(headersBinary(["host", "a"]));
+  const withLength = (length: string) => bin(headersBinary(["Content-Length", length]));
+
+  it.each<[string, Readonly<Record<string, Typed | undefined>>, string, number]>([
+    ["whole", {}, "complete", 3],
+    ["NULL: complete and empty", { body: nul, hdrs: withoutLength }, "complete", 0],
+    ["empty", { body: bin(""), hdrs: withLength("0") }, "complete", 0],
+    ["without an argument: omitted", { body: undefined }, "omitted", 0],
+    ["without an argument, but with its size: omitted", { body: undefined, body_len: int64(3) }, "omitted", 0],
+    ["shorter than Content-Length", { hdrs: withLength("4") }, "truncated", 3],
+    ["NULL instead of Content-Length bytes", { body: nul }, "truncated", 0],
+    ["shorter than body_len", { hdrs: withoutLength, body_len: int64(4) }, "truncated", 3],
+    ["shorter than body_size", { hdrs: withoutLength, body_size: int64(100_000) }, "truncated", 3],
+    ["shorter than the larger of two sizes", { body_len: int64(3), body_size: int64(4) }, "truncated", 3],
+    ["as long as all of them say", { body_len: int64(3), body_size: uint64(3) }, "complete", 3],
+    ["longer than Content-Length", { hdrs: withLength("2") }, "complete", 3],
+    ["of a size that is NULL", { hdrs: withoutLength, body_size: nul }, "complete", 3],
+    ["of a negative size", { hdrs: withoutLength, body_size: int64(-1) }, "complete", 3],
+    ["of a size that is no number", { hdrs: withLength("many"), body_size: str("9") }, "complete", 3],
+    ["as text", { body: str("abc") }, "complete", 3],
+  ])("%s", (_what, changes, bodyState, bytes) => {
+    expect(capture(args(changes))).toMatchObject({ bodyState, body: { length: bytes } });
+  });
+
+  it("of any bytes and any split between others survives", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 5_000 }), (bytes) => {
+        const hdrs = bin(headersBinary(["content-length", String(bytes.length)]));
+        expect(capture(args({ hdrs, body: bin(bytes) }))).toMatchObject({ body: bytes, bodyState: "complete" });
+      }),
+    );
+  });
+});
+
+describe("the primary's outcome", () => {
+  it("is kept", () => {
+    const list = ["content-type", "text/plain", "set-cookie", "a", "set-cookie", "b"];
+    const outcome = {
+      status: int64(503),
+      time: int32(17),
+      res_bytes: uint64(2n ** 40n),
+      res_digest: str("d41d8cd9"),
+      res_hdrs: str(headersText(list)),
+    };
+
+    expect(capture(args(outcome)).primary).toEqual({
+      status: 503,
+      timeMs: 17,
+      bytes: 2 ** 40,
+      digest: "d41d8cd9",
+      headers: list,
+    });
+  });
+
+  it("has only the parts that were sent", () => {
+    expect(capture(args({ status: int64(204), time: nul, res_hdrs: nul })).primary).toEqual({ status: 204 });
+    expect(capture(args({ time: int64(-1) })).primary).toEqual({});
+    expect(capture(args({ status: nul })).primary).toBeUndefined();
+  });
+});
+
+describe("a message that is no request", () => {
+  it.each<[string, Items]>([
+    ["no method", args({ method: undefined })],
+    ["no method", args({ method: nul })],
+    ["no method", args({ method: str("") })],
+    ["no path", args({ pathq: undefined, query: str("a=b") })],
+    ["no path", args({ pathq: bool(true) })],
+    ["malformed headers", args({ hdrs: str("no colon\r\n") })],
+    ["malformed headers", args({ hdrs: bin("\x05ab") })],
+    ["malformed headers", args({ res_hdrs: bin("\x05ab") })],
+    ["no method", []],
+  ])("is counted with its reason: %s", (reason, items) => {
+    const intake = createIntake();
+
+    intake.take(items, args());
+
+    expect(intake.unusable).toEqual([reason]);
+    expect(intake.ledger).toMatchObject({ seen: 2, unusable: new Map([[reason, 1]]), pending: 1 });
+    expectSumsToMatch(intake);
+  });
+
+  it("because its count of arguments lies is counted, and those before it are taken", () => {
+    const intake = createIntake();
+
+    const take = () => intake.take(args(), args(), { args: args(), argumentCount: 200 });
+
+    expect(take).toThrow(DecodeError);
+    expect(intake.packed()).toHaveLength(2);
+    expect(intake.ledger).toMatchObject({ seen: 3, unusable: new Map([["malformed message", 1]]) });
+    expectSumsToMatch(intake);
+  });
+});
+
+describe("the loop guard", () => {
+  it.each<[string, Typed]>([
+    ["text", str(headersText([...headers, "X-Mirror-Id", "1"]))],
+    ["binary", bin(headersBinary(["x-mirror-id", "", ...headers]))],
+  ])("counts a request that comes from a replay and does not pack it: headers as %s", (_form, hdrs) => {
+    const intake = createIntake();
+
+    intake.take(args({ hdrs }), args());
+
+    expect(intake.ledger).toMatchObject({ seen: 2, looped: 1, pending: 1 });
+    expectSumsToMatch(intake);
+  });
+});
+
+describe("the sample", () => {
+  it("takes its fraction, and counts the rest", () => {
+    const intake = createIntake({ sample: { fraction: 0.25 }, random: seededRandom(3) });
+
+    for (let i = 0; i < 4_000; i++) intake.take(args());
+
+    expect(intake.ledger.pending).toBeGreaterThan(900);
+    expect(intake.ledger.pending).toBeLessThan(1_100);
+    expectSumsToMatch(intake);
+  });
+
+  it("takes everything at 1 and nothing at 0, whatever the dice say", () => {
+    for (const random of [() => 0, () => 0.999_999_999]) {
+      const [all, none] = [1, 0].map((fraction) => createIntake({ sample: { fraction }, random }));
+      for (const intake of [all, none]) intake.take(args());
+      expect([all.ledger.pending, none.ledger.sampledOut]).toEqual([1, 1]);
+    }
+  });
+
+  const keyed: readonly (readonly [StickyBy["by"], StickyBy, (key: number) => Items])[] = [
+    [
+      "header",
+      { by: "header", name: "x-user", missing: "out" },
+      (key) => args({ hdrs: bin(headersBinary(["X-User", `${key}`])) }),
+    ],
+    [
+      "cookie",
+      { by: "cookie", name: "sid", missing: "out" },
+      (key) => args({ hdrs: str(headersText(["Cookie", `a=b; sid=${key}`])) }),
+    ],
+    ["src", { by: "src", missing: "out" }, (key) => args({ src: ipv4(10, 0, key >> 8, key & 255) })],
+  ];
+
+  it.each(keyed)("sticky by %s takes the same keys on every agent", (_by, stickyBy, withKey) => {
+    const agents = [0.01, 0.99].map((dice) =>
+      createIntake({ sample: { fraction: 0.5, stickyBy }, random: () => dice }),
+    );
+
+    for (const agent of agents) for (let key = 0; key < 400; key++) agent.take(withKey(key));
+
+    const [one, two] = agents.map((agent) => agent.packed().map(({ headers, src }) => [headers, src]));
+    expect(one).toEqual(two);
+    expect(one.length).toBeGreaterThan(150);
+    expect(one.length).toBeLessThan(250);
+  });
+
+  it.each(keyed)("sticky by %s follows `missing` without the key", (_by, stickyBy) => {
+    const intakes = (["in", "out"] as const).map((missing) =>
+      createIntake({ sample: { fraction: 0.5, stickyBy: { ...stickyBy, missing } } }),
+    );
+
+    for (const intake of intakes) intake.take(args());
+
+    expect(intakes.map(({ ledger }) => ledger.pending)).toEqual([1, 0]);
+  });
+
+  it("sticky by a header that is redacted still tells its values apart", () => {
+    const stickyBy = { by: "header", name: "authorization", missing: "out" } as const;
+    const intake = createIntake({ sample: { fraction: 0.5, stickyBy }, redactHeaders: ["authorization"] });
+
+    for (let i = 0; i < 100; i++) intake.take(args({ hdrs: bin(headersBinary(["Authorization", `user ${i}`])) }));
+
+    expect(intake.ledger.pending).toBeGreaterThan(25);
+    expect(intake.ledger.pending).toBeLessThan(75);
+    expect(new Set(intake.packed().map((captured) => captured.headers[1]))).toEqual(new Set(["redacted"]));
+  });
+});
+
+describe("the filter", () => {
+  it.each<[string, IntakeOptions["when"] & object, boolean]>([
+    ["a method", { methods: ["POST"] }, true],
+    ["another method", { methods: ["GET", "post"] }, false],
+    ["a path with its query", { path: /^\/a\?b=c$/ }, true],
+    ["another path", { path: /^\/z/ }, false],
+    ["a header", { headers: { "x-tag": /^a$/ } }, true],
+    ["a header that is missing", { headers: { "x-none": /.*/ } }, false],
+  ])("by %s", (_what, when, expected) => {
+    const intake = createIntake({ when });
+
+    intake.take(args());
+
+    expect(intake.ledger).toMatchObject(expected ? { pending: 1 } : { filtered: 1, pending: 0 });
+    expectSumsToMatch(intake);
+  });
+
+  it("looks at what the client sent, also where that is redacted", () => {
+    const when = { headers: { "x-tag": /^a$/ } };
+
+    expect(capture(args(), { when, redactHeaders: ["x-tag"] }).headers.slice(2, 6)).toEqual([
+      ...["x-tag", "redacted", "x-tag", "redacted"],
+    ]);
+  });
+});
+
+describe("redaction", () => {
+  it.each<[string, Typed]>([
+    ["text", str(headersText(["Cookie", "a=b", "X-Tag", "cookie", "cookie", ""]))],
+    ["binary", bin(headersBinary(["Cookie", "a=b", "X-Tag", "cookie", "cookie", ""]))],
+  ])("replaces the values of those headers only, in headers as %s", (_form, hdrs) => {
+    expect(capture(args({ hdrs }), { redactHeaders: ["cookie"] }).headers).toEqual([
+      ...["Cookie", "redacted", "X-Tag", "cookie", "cookie", "redacted"],
+    ]);
+  });
+
+  it("covers the headers of the response, too", () => {
+    const res_hdrs = bin(headersBinary(["Set-Cookie", "sid=secret", "a", "b"]));
+
+    expect(capture(args({ res_hdrs }), { redactHeaders: ["set-cookie"] }).primary?.headers).toEqual([
+      ...["Set-Cookie", "redacted", "a", "b"],
+    ]);
+  });
+
+  it("leaves the length of the body known", () => {
+    expect(capture(args({ body: bin("ab") }), { redactHeaders: ["content-length"] }).bodyState).toBe("truncated");
+  });
+});
+
+describe("any message", () => {
+  const typed: fc.Arbitrary<Typed> = fc.oneof(
+    fc.constantFrom(nul, bool(true), ipv4(1, 2, 3, 4), ipv6(Buffer.alloc(16))),
+    fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(int64),
+    fc.uint8Array({ maxLength: 30 }).map(str),
+    fc.uint8Array({ maxLength: 30 }).map(bin),
+    fc.constant(bin(headersBinary(headers))),
+  );
+  const names = ["method", "pathq", "path", "url", "query", "ver", "hdrs", "body", "body_len", "id", "src", "status"];
+  const more = ["time", "res_hdrs", "res_bytes", "res_digest", "x-extra", ""];
+  const items = fc.array(fc.tuple(fc.constantFrom(...names, ...more), typed), { maxLength: 15 });
+
+  it("is in exactly one figure of the ledger", () => {
+    const intake = createIntake({
+      sample: { fraction: 0.7 },
+      random: seededRandom(5),
+      when: { headers: { "x-tag": /^a$/ } },
+      redactHeaders: ["x-tag"],
+    });
+    let taken = 0;
+    fc.assert(
+      fc.property(fc.array(items, { maxLength: 4 }), (messages) => {
+        intake.take(...messages);
+        taken += messages.length;
+        expect(intake.ledger.seen).toBe(taken);
+        expectSumsToMatch(intake);
+      }),
+      { numRuns: 500 },
+    );
+    expect(intake.packed()).toHaveLength(intake.ledger.pending);
+  });
+
+  it("or none, of any bytes, gives nothing worse than a DecodeError", () => {
+    const intake = createIntake({ redactHeaders: ["x-tag"] });
+    const real = messageList([{ args: args() }]);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 60 }), fc.nat(real.length), (bytes, keep) => {
+        try {
+          intake.takeBytes(Buffer.concat([real.subarray(0, keep), bytes]));
+        } catch (error) {
+          expect(error).toBeInstanceOf(DecodeError);
+        }
+      }),
+      { numRuns: 500 },
+    );
+    expectSumsToMatch(intake);
+  });
+});

@@ -1,0 +1,96 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { RequestPath } from "../../../agent/intake/path.ts";
+import { emptySpan, type Span, spanText } from "../../../relay/pack/span.ts";
+
+interface Parts {
+  readonly path?: string;
+  readonly url?: string;
+  readonly query?: string;
+}
+
+function point(span: Span, text: string): void {
+  span.bytes = Buffer.from(`[[${text}]]`, "latin1");
+  span.start = 2;
+  span.end = 2 + text.length;
+}
+
+function resolveWith(requestPath: RequestPath, { path, url, query }: Parts): string | undefined {
+  requestPath.clear();
+  if (path !== undefined) point(requestPath.path, path);
+  if (url !== undefined) point(requestPath.url, url);
+  if (query !== undefined) point(requestPath.query, query);
+  const target = emptySpan();
+  return requestPath.resolve(target) ? spanText(target) : undefined;
+}
+
+const resolve = (parts: Parts) => resolveWith(new RequestPath(), parts);
+
+describe("RequestPath", () => {
+  it.each<[Parts, string | undefined]>([
+    [{ path: "/a" }, "/a"],
+    [{ path: "/a", query: "b=c" }, "/a?b=c"],
+    [{ path: "/a", query: "" }, "/a"],
+    [{ path: "/a?b", query: "b" }, "/a?b"],
+    [{ url: "/a?b=c" }, "/a?b=c"],
+    [{ url: "/a?b=c", path: "/a", query: "b=c" }, "/a?b=c"],
+    [{ url: "/a", query: "b" }, "/a?b"],
+    [{ url: "http://shop.example/a?b=c" }, "/a?b=c"],
+    [{ url: "https://shop.example:8443/a" }, "/a"],
+    [{ url: "https://shop.example" }, "/"],
+    [{ url: "https://shop.example/" }, "/"],
+    [{ url: "https://shop.example?b=c" }, "/?b=c"],
+    [{ url: "https://shop.example", query: "b=c" }, "/?b=c"],
+    [{ url: "https://shop.example?b=c", query: "b=c" }, "/?b=c"],
+    [{ path: "https://shop.example/a", query: "b" }, "/a?b"],
+    [{ url: "http://" }, "/"],
+    [{ url: "//shop.example/a" }, "//shop.example/a"],
+    [{ url: "/a?u=http://other/" }, "/a?u=http://other/"],
+    [{ url: "/gr\xc3\xbc\xff%20" }, "/gr\xc3\xbc\xff%20"],
+    [{ url: "*" }, "*"],
+    [{ url: "shop.example:443" }, "shop.example:443"],
+    [{ query: "b=c" }, undefined],
+    [{ path: "", url: "" }, undefined],
+    [{}, undefined],
+  ])("makes of %j the path %j", (parts, expected) => {
+    expect(resolve(parts)).toBe(expected);
+  });
+
+  it("is not misled by what the request before left", () => {
+    const requestPath = new RequestPath();
+    const all: Parts[] = [
+      { url: `http://a?${"q".repeat(3_000)}` },
+      { path: "/b", query: "c" },
+      { url: "https://shop.example?x" },
+      { path: "/d" },
+      { path: "/", query: "y".repeat(5_000) },
+      {},
+    ];
+
+    const together = all.map((parts) => resolveWith(requestPath, parts));
+
+    expect(together).toEqual(all.map(resolve));
+  });
+
+  it("gives the same for a path with its query, and for an absolute URL, whatever they hold", () => {
+    const text = fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes).toString("latin1"));
+    const clean = text.map((raw) => raw.replaceAll("?", "_"));
+    fc.assert(
+      fc.property(clean, text, (tail, query) => {
+        const expected = query === "" ? `/${tail}` : `/${tail}?${query}`;
+        expect(resolve({ path: `/${tail}`, query })).toBe(expected);
+        expect(resolve({ url: expected })).toBe(expected);
+        expect(resolve({ url: `https://shop.example${expected}` })).toBe(expected);
+      }),
+    );
+  });
+
+  it("gives a text or nothing for any bytes", () => {
+    const text = fc.string({ unit: "binary-ascii", maxLength: 30 });
+    fc.assert(
+      fc.property(text, text, text, (path, url, query) => {
+        expect(typeof resolve({ path, url, query })).toBe(path === "" && url === "" ? "undefined" : "string");
+      }),
+    );
+  });
+});

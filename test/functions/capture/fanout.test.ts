@@ -1,0 +1,241 @@
+import { describe, expect, it, onTestFinished } from "vitest";
+import { CaptureSink } from "../../../functions/capture/sink.ts";
+import { createFanOut } from "../../../functions/fanout.ts";
+import { DirectoryArchive } from "../../../relay/archive/directory.ts";
+import { ArchiveError } from "../../../relay/archive/port.ts";
+import type { CaptureConfig } from "../../../relay/config/config.ts";
+import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
+import type { OutgoingMessage } from "../../../relay/queue/port.ts";
+import { LiveTarget } from "../../../relay/replay/live-target.ts";
+import { EmbeddedState } from "../../../relay/state/embedded.ts";
+import { captureConfig, MoodyArchive, readCapture } from "../../support/captures.ts";
+import { LogLines } from "../../support/log-lines.ts";
+import { delivery, packIn, packMessage, requests } from "../../support/packs.ts";
+import { invoke } from "../../support/replay-bench.ts";
+import { target } from "../../support/targets.ts";
+import { temporaryDirectory } from "../../support/temporary-directory.ts";
+import { until } from "../../support/until.ts";
+
+describe("fan-out with captures", () => {
+  it("keeps the packs of a batch as one object, each with its id and its indexes", async () => {
+    const bench = new CaptureBench([captureConfig()]);
+    const sent = [1, 2, 3].map((sequence) => packMessage({ agent: "edge~1", sequence, requests: requests(2) }));
+    const failed = await bench.fanOut(...sent);
+
+    const entries = await readCapture(bench.archive, "all");
+    expect(failed).toEqual([]);
+    expect(bench.archive.puts).toBe(1);
+    expect(entries.map(({ request }) => request.id)).toEqual(
+      sent.flatMap((message) => [0, 1].map((index) => `${packIn(message).id}-${index}`)),
+    );
+    expect(await bench.figures()).toEqual({
+      a: { enqueued: 6 },
+      "capture/all": { enqueued: 6, captured: 6 },
+    });
+  });
+
+  it("keeps what a capture takes, and notes why it does not take the rest", async () => {
+    const bench = new CaptureBench([
+      captureConfig({ name: "posts", when: { methods: ["POST"] } }),
+      captureConfig({ name: "half", sample: { fraction: 0.5 } }),
+      captureConfig({ name: "none", when: { methods: ["PUT"] } }),
+    ]);
+    const parts = requests(200).map((part, i) => ({ ...part, method: i < 50 ? "POST" : "GET" }));
+    await bench.fanOut(packMessage({ requests: parts }));
+
+    const posts = await readCapture(bench.archive, "posts");
+    const half = await readCapture(bench.archive, "half");
+    expect(posts.map(({ request }) => request.index)).toEqual(Array.from({ length: 50 }, (_, i) => i));
+    expect(Math.abs(half.length - 100)).toBeLessThan(40);
+    expect(await readCapture(bench.archive, "none")).toEqual([]);
+    expect(await bench.figures()).toEqual({
+      a: { enqueued: 200 },
+      "capture/posts": { enqueued: 200, filtered: 150, captured: 50 },
+      "capture/half": { enqueued: 200, sampledOut: 200 - half.length, captured: half.length },
+      "capture/none": { enqueued: 200, filtered: 200 },
+    });
+  });
+
+  it("gives targets what is theirs while the archive is away, and keeps it once later, for the capture alone", async () => {
+    const bench = new CaptureBench([captureConfig({ when: { path: /[02468]$/ } })]);
+    bench.archive.mood = "away";
+    const failed = await bench.fanOut(packMessage({ requests: requests(10) }));
+    const meanwhile = await bench.figures();
+    const [waiting] = await bench.waiting();
+    const entries = await readCapture(bench.archive, "all");
+    bench.archive.mood = "well";
+    bench.nowMs += 60_000;
+    await bench.fanOutWaiting();
+
+    expect(failed).toEqual([]);
+    expect(entries).toEqual([]);
+    expect(packIn(waiting).requests.map(({ index }) => index)).toEqual([0, 2, 4, 6, 8]);
+    expect(JSON.parse(waiting.body)).toMatchObject({ count: 5, uncaptured: { captures: ["all"], tries: 1 } });
+    expect(meanwhile).toEqual({ a: { enqueued: 10 }, "capture/all": { enqueued: 10, filtered: 5 } });
+    expect((await readCapture(bench.archive, "all")).map(({ request }) => request.index)).toEqual([0, 2, 4, 6, 8]);
+    expect(await bench.figures()).toEqual({
+      a: { enqueued: 10 },
+      "capture/all": { enqueued: 10, filtered: 5, captured: 5 },
+    });
+    expect(await bench.received("a")).toHaveLength(1);
+    expect(await bench.waiting()).toEqual([]);
+    expect(bench.log.events).toEqual(["capture-away", "capture-back"]);
+  });
+
+  it("says once that an archive is away, asks it now and then only, and lets packs wait longer each time", async () => {
+    const bench = new CaptureBench([captureConfig()]);
+    bench.archive.mood = "away";
+    for (let sequence = 1; sequence <= 20; sequence++) await bench.fanOut(packMessage({ sequence }));
+    const asked = bench.archive.puts;
+    for (let i = 0; i < 3; i++) await bench.fanOutWaiting();
+
+    expect(asked).toBe(1);
+    expect(bench.log.events).toEqual(["capture-away"]);
+    expect(bench.log.lines[0]).toMatchObject({ capture: "all", reason: "the disk is gone" });
+    const tries = (await bench.waiting()).map(({ body }) => JSON.parse(body).uncaptured.tries);
+    expect(new Set(tries)).toEqual(new Set([4]));
+    expect((await bench.figures()).a).toEqual({ enqueued: 20 });
+  });
+
+  it("does not wait for an archive that hangs, and keeps once what it wrote after all", async () => {
+    const bench = new CaptureBench([captureConfig()], 50);
+    bench.archive.mood = "hangs";
+    await bench.fanOut(packMessage({ sequence: 1, requests: requests(2) }));
+    await bench.fanOut(packMessage({ sequence: 2, requests: requests(2) }));
+    const asked = bench.archive.puts;
+    bench.archive.release();
+    await until(async () => {
+      // Each time: on a slow machine even an archive that is well may not answer within 50 ms.
+      bench.nowMs += 60_000;
+      await bench.fanOutWaiting();
+      return (await bench.figures())["capture/all"].captured === 4;
+    });
+
+    expect(asked).toBe(1);
+    expect(await readCapture(bench.archive, "all")).toHaveLength(4);
+    expect(bench.log.lines[0]).toMatchObject({ event: "capture-away", reason: "no answer within 50 ms" });
+  });
+
+  it("counts and keeps a pack that is delivered twice once", async () => {
+    const bench = new CaptureBench([captureConfig()]);
+    const sent = packMessage({ requests: requests(4) });
+    await bench.fanOut(sent);
+    await bench.fanOut(sent);
+
+    expect(await readCapture(bench.archive, "all")).toHaveLength(4);
+    expect((await bench.figures())["capture/all"]).toEqual({ enqueued: 4, captured: 4 });
+  });
+
+  it("writes what is good in a batch with packs that cannot be decoded", async () => {
+    const bench = new CaptureBench([captureConfig()]);
+    const garbage = { body: "", pack: Buffer.from("garbage"), requests: 1 };
+    await bench.fanOut(garbage, packMessage({ requests: requests(3) }), garbage);
+
+    expect(await readCapture(bench.archive, "all")).toHaveLength(3);
+    expect(bench.log.events).toEqual(["poison", "poison"]);
+  });
+
+  it("skips what was captured at a time that no object can have", async () => {
+    const bench = new CaptureBench([captureConfig()]);
+    const parts = [{ capturedAtMs: Date.UTC(2026, 1, 1) }, { capturedAtMs: 8.64e15 }];
+    await bench.fanOut(packMessage({ requests: parts }));
+
+    expect(await readCapture(bench.archive, "all")).toHaveLength(1);
+    expect((await bench.figures())["capture/all"]).toEqual({ enqueued: 2, captured: 1, skipped: 1 });
+  });
+
+  it("skips what waits for a capture that is not configured any more", async () => {
+    const bench = new CaptureBench([captureConfig()]);
+    bench.archive.mood = "away";
+    await bench.fanOut(packMessage({ requests: requests(3) }));
+    const [waiting] = await bench.waiting();
+    const later = new CaptureBench([captureConfig({ name: "other" })]);
+    await later.fanOut(waiting);
+
+    expect(await readCapture(later.archive, "other")).toEqual([]);
+    expect(await later.received("a")).toEqual([]);
+    expect(await later.state.settled("capture/all", packIn(waiting).id)).toEqual(new Set([0, 1, 2]));
+    expect(await later.waiting()).toEqual([]);
+  });
+});
+
+/** The function with one target, real queues, a real state and a directory that all captures share. */
+class CaptureBench {
+  nowMs = Date.now();
+  readonly log = new LogLines();
+  readonly archive: MoodyArchive;
+  readonly state: EmbeddedState;
+  readonly ingress: EmbeddedQueue;
+  readonly #queue: EmbeddedQueue;
+  readonly #app: ReturnType<typeof createFanOut>;
+
+  constructor(captures: readonly CaptureConfig[], giveUpMs = 5_000) {
+    const directory = temporaryDirectory();
+    const now = () => this.nowMs;
+    const open = (name: string) => EmbeddedQueue.open({ directory, name, now });
+    this.archive = new MoodyArchive(
+      DirectoryArchive.open(temporaryDirectory()),
+      () => new ArchiveError("UNAVAILABLE", "the disk is gone"),
+    );
+    this.state = EmbeddedState.open(directory);
+    this.ingress = open("ingress");
+    this.#queue = open("a");
+    const { archive, log } = this;
+    this.#app = createFanOut({
+      targets: [new LiveTarget(target({ name: "a" }), this.state)],
+      queueOf: () => this.#queue,
+      captures: captures.map((config) => new CaptureSink({ config, archive, log: log.log, giveUpMs, now })),
+      ingress: this.ingress,
+      deadLetters: this.ingress.deadLetters,
+      ledger: this.state,
+      log: this.log.log,
+    });
+    onTestFinished(() => {
+      this.ingress.close();
+      this.#queue.close();
+      this.state.close();
+    });
+  }
+
+  async fanOut(...messages: readonly Pick<OutgoingMessage, "body" | "pack">[]): Promise<readonly string[]> {
+    const sent = messages.map((message, i) => delivery({ requests: 1, ...message }, { messageId: `m${i + 1}` }));
+    return invoke(this.#app, sent);
+  }
+
+  /** Takes all that waits in the ingress queue, ahead of its delay. */
+  async fanOutWaiting(): Promise<void> {
+    const deliveries = await this.waiting(30_000);
+    await invoke(this.#app, deliveries);
+    await this.ingress.delete(deliveries.map(({ receipt }) => receipt));
+  }
+
+  /** What is in the ingress queue, however long it is delayed. */
+  async waiting(visibilityMs = 0) {
+    const { nowMs } = this;
+    this.nowMs += 900_000;
+    const deliveries = [];
+    const { signal } = new AbortController();
+    for (let i = 0; i < 3; i++) {
+      deliveries.push(
+        ...(await this.ingress.receive({ max: 10, waitMs: 0, visibilityMs: Math.max(visibilityMs, 1), signal })),
+      );
+    }
+    this.nowMs = nowMs;
+    return deliveries;
+  }
+
+  async received(_name: string) {
+    return this.#queue.receive({ max: 10, waitMs: 0, visibilityMs: 0, signal: new AbortController().signal });
+  }
+
+  /** What the ledger has of each target and capture, zeros left out. */
+  async figures(): Promise<Record<string, Record<string, number>>> {
+    const { targets } = await this.state.figures();
+    return Object.fromEntries(
+      [...targets].map(([name, { enqueued, fates }]) => {
+        const counted: [string, number][] = Object.entries(fates);
+        return [name, { enqueued, ...Object.fromEntries(counted.filter(([, count]) => count > 0)) }];
+      }),
+    );
+  }
+}

@@ -1,0 +1,174 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { countEarly } from "../../../relay/demo/arrival-bound.ts";
+import { jobKey } from "../../../relay/job/job.ts";
+import { cancelJob, pauseJob, resumeJob } from "../../../relay/job/job-control.ts";
+import { readHostStats } from "../../../relay/stats/host-stats.ts";
+import { addsUp, toEquations } from "../../../relay/stats/ledger-equations.ts";
+import { type Arrival, JobBench } from "../../support/job-bench.ts";
+import { everyMs } from "../../support/jobs.ts";
+import { packMessage, requests } from "../../support/packs.ts";
+import { target } from "../../support/targets.ts";
+import { until } from "../../support/until.ts";
+
+// Of half of them: a machine that tests run on side by side may stand still for a moment. A job that runs too early never is
+// right.
+const lateMs = 1_500;
+// Many times the distance of two requests.
+const quietMs = 1_500;
+
+describe("a replay job", { timeout: 60_000 }, () => {
+  it.each([
+    [1, 4_000],
+    [10, 30_000],
+  ])("sends each request at its time at %dx, in order, once, and the ledger adds up", async (factor, lengthMs) => {
+    const timesMs = burstsOf(400, lengthMs);
+    const bench = await JobBench.start(timesMs);
+    const job = await bench.startJob({ pace: { kind: "speed", factor } });
+    const { job: done, fates, total } = await bench.untilDone(job);
+
+    expect(pathsOf(bench.arrivals)).toEqual(timesMs.map((_, i) => `/${i}`));
+    expectInTime(latenessOf(bench.arrivals, timesMs, factor, done.anchor?.atMs));
+    expect(fates).toMatchObject({ "answered.2xx": 400, cancelled: 0 });
+    expect(total).toBe(400);
+    const stats = await readHostStats(bench.stores, [target()]);
+    expect(stats.agents).toEqual([]);
+    expect(stats.jobs).toMatchObject({ [job.id]: { enqueued: 400 } });
+    expect(addsUp(toEquations(undefined, stats))).toBe(true);
+  });
+
+  it("stands still while it is paused, and goes on where it stopped", async () => {
+    const timesMs = everyMs(60, 100);
+    const bench = await JobBench.start(timesMs);
+    const job = await bench.startJob();
+    await until(() => bench.arrivals.length >= 10);
+    await pauseJob(bench.stores.state, job.id, Date.now());
+    await until(() => Date.now() - (bench.arrivals.at(-1)?.atMs ?? 0) > quietMs);
+    const atPause = bench.arrivals.length;
+    await sleep(quietMs);
+    const stillPaused = bench.arrivals.length;
+    await resumeJob(bench.stores.state, job.id, Date.now());
+    const { job: done } = await bench.untilDone(job);
+
+    expect(atPause).toBeLessThan(50);
+    expect(stillPaused).toBe(atPause);
+    expect(pathsOf(bench.arrivals)).toEqual(timesMs.map((_, i) => `/${i}`));
+    const rest = bench.arrivals.slice(atPause);
+    // What was sent while the pause got around is behind it, and the others are not made up for.
+    expectInTime(latenessOf(rest, timesMs, 1, (done.anchor?.atMs ?? 0) - (done.anchor?.offsetMs ?? 0)));
+  });
+
+  it("sends nothing more once it is cancelled, and what waited has a fate", async () => {
+    const bench = await JobBench.start(everyMs(100, 100));
+    const job = await bench.startJob();
+    await until(() => bench.arrivals.length >= 10);
+    await cancelJob(bench.stores.state, job.id, Date.now());
+    await until(async () => (await bench.progress(job)).waiting === 0);
+    const { fed, fates } = await bench.progress(job);
+
+    expect(bench.arrivals.length).toBeLessThan(60);
+    expect(fates["answered.2xx"]).toBe(bench.arrivals.length);
+    expect(fates.cancelled).toBe(fed - bench.arrivals.length);
+    expect(fates.cancelled).toBeGreaterThan(0);
+  });
+
+  it("is limited by its target's rate, whatever its own", async () => {
+    const bench = await JobBench.start(everyMs(400, 1), "rate: 100/s");
+    const job = await bench.startJob({ pace: { kind: "asap" } });
+    const { job: done } = await bench.untilDone(job);
+
+    const timesMs = bench.arrivals.map(({ atMs }) => atMs);
+    expect(timesMs.length).toBe(400);
+    // Four seconds; the first may have been late when the machine stood still.
+    expect(timesMs[399] - timesMs[0]).toBeGreaterThan(2_500);
+    expect(countEarly(timesMs, done.anchor?.atMs ?? Number.NaN, 100)).toBe(0);
+  });
+
+  it("sends at a rate of its own", async () => {
+    const bench = await JobBench.start(everyMs(100, 1));
+    const job = await bench.startJob({ pace: { kind: "rate", perSecond: 50 } });
+    const { job: done } = await bench.untilDone(job);
+
+    expectInTime(latenessOf(bench.arrivals, everyMs(100, 20), 1, done.anchor?.atMs));
+  });
+
+  it("does not hold up the packs of agents, though it has more than its target can take", async () => {
+    const bench = await JobBench.start(everyMs(3_000, 1), "rate: 50/s");
+    const job = await bench.startJob({ pace: { kind: "asap" } });
+    await until(() => bench.arrivals.length >= 20);
+    await bench.enqueueLive(packMessage({ agent: "edge~2", sequence: 1, requests: requests(20, { path: "/live" }) }));
+    const before = bench.arrivals.length;
+    await until(() => bench.arrivals.filter(({ path }) => path === "/live").length === 20);
+    const last = bench.arrivals.findLastIndex(({ path }) => path === "/live");
+    await cancelJob(bench.stores.state, job.id, Date.now());
+
+    // They share the rate with the job, half and half; some of it goes by before they are found.
+    expect(last - before).toBeLessThan(150);
+  });
+
+  it("goes on after kill -9 without a loss, and repeats nothing but under the same id", async () => {
+    const timesMs = everyMs(80, 100);
+    const bench = await JobBench.start(timesMs);
+    const job = await bench.startJob();
+    await until(() => bench.arrivals.length >= 25);
+    await bench.kill();
+    await bench.run();
+    const { fates, fed } = await bench.untilDone(job, 60_000);
+
+    expect(new Set(pathsOf(bench.arrivals)).size).toBe(80);
+    expect(new Set(bench.arrivals.map(({ path, id }) => `${path} ${id}`)).size).toBe(80);
+    expect(fed).toBe(80);
+    expect(fates["answered.2xx"]).toBe(80);
+    const { agents } = await bench.stores.state.figures();
+    expect(agents).toMatchObject([{ agent: jobKey(job.id), requests: 80 }]);
+  });
+
+  it("expires nothing for the time in which no host ran", async () => {
+    const timesMs = everyMs(200, 100);
+    const bench = await JobBench.start(timesMs, "rate: unlimited, concurrency: 1, maxAge: 3s");
+    const job = await bench.startJob();
+    await until(() => bench.arrivals.length >= 25);
+    await bench.kill();
+    // Longer than maxAge, and than anybody keeps the job for the dead host.
+    await sleep(9_000);
+    await bench.run();
+    const { fates } = await bench.untilDone(job, 60_000);
+
+    expect(fates).toMatchObject({ "answered.2xx": 200, expired: 0 });
+  });
+});
+
+/** Ascending times with bursts and silences between them. */
+function burstsOf(count: number, lengthMs: number): readonly number[] {
+  return Array.from({ length: count }, (_, i) => {
+    const burst = Math.floor((i / count) * 8);
+    return Math.floor((burst * lengthMs) / 8 + (i % (count / 8)) * (lengthMs / 40 / 50));
+  });
+}
+
+function pathsOf(arrivals: readonly Arrival[]): readonly string[] {
+  return arrivals.map(({ path }) => path);
+}
+
+/** @param lateness in the order of arrival */
+function expectInTime(lateness: readonly number[]): void {
+  const middle = lateness.length >> 1;
+  expect(Math.min(...lateness)).toBeGreaterThanOrEqual(0);
+  expect(medianOf(lateness.slice(0, middle))).toBeLessThan(lateMs);
+  // Nor does it fall behind.
+  expect(medianOf(lateness.slice(middle))).toBeLessThan(lateMs);
+}
+
+function medianOf(numbers: readonly number[]): number {
+  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
+}
+
+/** By how much each arrived behind its time. */
+function latenessOf(
+  arrivals: readonly Arrival[],
+  timesMs: readonly number[],
+  factor: number,
+  anchorMs = Number.NaN,
+): readonly number[] {
+  return arrivals.map(({ path, atMs }) => atMs - (anchorMs + timesMs[Number(path.slice(1))] / factor));
+}

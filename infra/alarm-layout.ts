@@ -1,10 +1,10 @@
 import type { Config } from "../relay/config/config.ts";
 import { ingressQueue } from "../relay/queue/names.ts";
-import { usd } from "./amount.ts";
-import { type CostPart, toCostParts } from "./daily-cost.ts";
+import { usd } from "./estimate/amount.ts";
+import { type CostPart, toCostParts } from "./estimate/daily-cost.ts";
+import { pricedMonth, pricedRegion } from "./estimate/prices.ts";
 import type { FunctionLayout } from "./function-layout.ts";
 import type { Layout, StackLayout } from "./layout.ts";
-import { pricedMonth, pricedRegion } from "./prices.ts";
 import type { QueueLayout } from "./queue-layout.ts";
 import type { RunbookSection } from "./runbook.ts";
 import { ofFunction, ofQueue, ofRelay, type WatchedMetric } from "./watched-metric.ts";

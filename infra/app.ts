@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { ConfigError } from "../relay/config/text.ts";
 import { configFileName } from "../relay/deployed/functions.ts";
-import { addStacks, createApp } from "./relay-app.ts";
+import { addStacks, createApp } from "./constructs/relay-app.ts";
 
 // What `cdk` runs: `npm run synth -- -c config=FILE`, or SPOA_RELAY_CONFIG.
 const app = createApp();

@@ -6,9 +6,9 @@ import { loadConfig } from "../relay/config/config.ts";
 import { ConfigError } from "../relay/config/text.ts";
 import { parseRatePerSecond } from "../relay/config/units.ts";
 import { configFileName } from "../relay/deployed/functions.ts";
-import { toEstimate } from "./estimate.ts";
+import { toEstimate } from "./estimate/estimate.ts";
+import { toEstimateText, toPlanText } from "./estimate/plan-text.ts";
 import { toLayout } from "./layout.ts";
-import { toEstimateText, toPlanText } from "./plan-text.ts";
 
 // `npm run deploy`: what would be made, in words and with what it costs, or `cdk deploy` of all stacks.
 

@@ -1,8 +1,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Template } from "aws-cdk-lib/assertions";
-import { addStacks, createApp } from "../../infra/relay-app.ts";
-import type { RelayStack } from "../../infra/relay-stack.ts";
+import { addStacks, createApp } from "../../infra/constructs/relay-app.ts";
+import type { RelayStack } from "../../infra/constructs/relay-stack.ts";
 import type { Environment } from "../../relay/config/config.ts";
 import { bundleFile, functionNames } from "../../relay/deployed/functions.ts";
 import { type ExampleName, exampleFile } from "./layouts.ts";

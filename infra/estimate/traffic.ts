@@ -1,4 +1,4 @@
-import type { AgentConfig } from "../relay/config/config.ts";
+import type { AgentConfig } from "../../relay/config/config.ts";
 
 // The traffic that `npm run bench` mirrors, see "What it costs on AWS" in README.md.
 

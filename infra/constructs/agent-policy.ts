@@ -1,8 +1,8 @@
 import { CfnOutput } from "aws-cdk-lib";
 import { ManagedPolicy, PolicyStatement } from "aws-cdk-lib/aws-iam";
 import { Construct } from "constructs";
-import { agentPolicyName } from "./permissions.ts";
-import type { QueueLayout } from "./queue-layout.ts";
+import { agentPolicyName } from "../permissions.ts";
+import type { QueueLayout } from "../queue-layout.ts";
 import type { RelayKey } from "./relay-key.ts";
 
 /** For the role of the machines that agents run on: they may send to the ingress queue, and nothing else. */

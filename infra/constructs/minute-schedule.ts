@@ -1,7 +1,7 @@
 import { PolicyDocument, PolicyStatement, Role, ServicePrincipal } from "aws-cdk-lib/aws-iam";
 import { CfnSchedule } from "aws-cdk-lib/aws-scheduler";
 import { Construct } from "constructs";
-import type { FunctionLayout } from "./function-layout.ts";
+import type { FunctionLayout } from "../function-layout.ts";
 
 /** Calls a function each minute. A call that fails is not repeated: the next one does its work. */
 export class MinuteSchedule extends Construct {

@@ -3,13 +3,13 @@ import { Alarm, ComparisonOperator, type IMetric, MathExpression, TreatMissingDa
 import { SnsAction } from "aws-cdk-lib/aws-cloudwatch-actions";
 import type { IKey } from "aws-cdk-lib/aws-kms";
 import { Construct } from "constructs";
-import { type AlarmLayout, alarmName, toAlarms } from "./alarm-layout.ts";
+import { type AlarmLayout, alarmName, toAlarms } from "../alarm-layout.ts";
+import type { CostPart } from "../estimate/daily-cost.ts";
+import type { StackLayout } from "../layout.ts";
+import { runbookLink } from "../runbook.ts";
 import { AlarmTopic } from "./alarm-topic.ts";
 import { toCloudWatch } from "./cloudwatch-metric.ts";
-import type { CostPart } from "./daily-cost.ts";
-import type { StackLayout } from "./layout.ts";
 import type { RelayContext } from "./relay-context.ts";
-import { runbookLink } from "./runbook.ts";
 
 /** The alarms of a stack. Without an e-mail address they ring in the console only. */
 export class Alarms extends Construct {

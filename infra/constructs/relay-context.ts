@@ -1,7 +1,7 @@
 import { RemovalPolicy } from "aws-cdk-lib";
 import type { IKey } from "aws-cdk-lib/aws-kms";
-import type { Config } from "../relay/config/config.ts";
-import type { Layout, StackLayout } from "./layout.ts";
+import type { Config } from "../../relay/config/config.ts";
+import type { Layout, StackLayout } from "../layout.ts";
 
 /** What all constructs of an app are made from. */
 export interface RelayContext {

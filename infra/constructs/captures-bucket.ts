@@ -1,7 +1,7 @@
 import { Duration, Validations } from "aws-cdk-lib";
 import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership } from "aws-cdk-lib/aws-s3";
 import { Construct } from "constructs";
-import type { BucketLayout } from "./bucket-layout.ts";
+import type { BucketLayout } from "../bucket-layout.ts";
 import { removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { foreignStatements } from "./statement.ts";
 

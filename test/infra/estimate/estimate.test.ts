@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { type Estimate, monthSeconds, toEstimate } from "../../infra/estimate.ts";
-import { toLayout } from "../../infra/layout.ts";
-import { prices } from "../../infra/prices.ts";
-import { loadConfig } from "../../relay/config/config.ts";
-import { configFile } from "../support/lambda-config.ts";
+import { type Estimate, monthSeconds, toEstimate } from "../../../infra/estimate/estimate.ts";
+import { prices } from "../../../infra/estimate/prices.ts";
+import { toLayout } from "../../../infra/layout.ts";
+import { loadConfig } from "../../../relay/config/config.ts";
+import { configFile } from "../../support/lambda-config.ts";
 
 const account = "https://sqs.us-east-1.amazonaws.com/111122223333";
 const head = [`queue: ${account}/shop`, "state: dynamodb:shop"];

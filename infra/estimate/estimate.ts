@@ -1,10 +1,10 @@
-import type { Config } from "../relay/config/config.ts";
-import { functionMetrics } from "../relay/deployed/metrics.ts";
-import { toAlarms } from "./alarm-layout.ts";
+import type { Config } from "../../relay/config/config.ts";
+import { functionMetrics } from "../../relay/deployed/metrics.ts";
+import { toAlarms } from "../alarm-layout.ts";
+import type { FunctionLayout } from "../function-layout.ts";
+import type { Layout } from "../layout.ts";
 import { count, usd } from "./amount.ts";
 import { type Feed, toFeed, toFeedUnits, toUnits } from "./feed.ts";
-import type { FunctionLayout } from "./function-layout.ts";
-import type { Layout } from "./layout.ts";
 import { prices } from "./prices.ts";
 import { batchesPerSecond, billedUnits, type Flow, packedBytes, requestBytes, toFlow, toShare } from "./traffic.ts";
 

@@ -1,11 +1,11 @@
-import type { Config } from "../relay/config/config.ts";
-import { ingressQueue } from "../relay/queue/names.ts";
-import { toAlarms } from "./alarm-layout.ts";
+import type { Config } from "../../relay/config/config.ts";
+import { ingressQueue } from "../../relay/queue/names.ts";
+import { toAlarms } from "../alarm-layout.ts";
+import type { FunctionLayout } from "../function-layout.ts";
+import type { Layout, StackLayout } from "../layout.ts";
+import { agentPolicyName } from "../permissions.ts";
 import { count, usd } from "./amount.ts";
 import type { Estimate } from "./estimate.ts";
-import type { FunctionLayout } from "./function-layout.ts";
-import type { Layout, StackLayout } from "./layout.ts";
-import { agentPolicyName } from "./permissions.ts";
 import { pricedMonth, pricedRegion } from "./prices.ts";
 
 /** What a deployment would make, in words: a paragraph for each stack. */

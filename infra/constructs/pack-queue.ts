@@ -1,9 +1,9 @@
 import { Duration } from "aws-cdk-lib";
 import { Queue, QueueEncryption, RedrivePermission } from "aws-cdk-lib/aws-sqs";
 import { Construct } from "constructs";
-import { ingressQueue } from "../relay/queue/names.ts";
-import { maxMessageBytes } from "../relay/queue/port.ts";
-import type { QueueLayout } from "./queue-layout.ts";
+import { ingressQueue } from "../../relay/queue/names.ts";
+import { maxMessageBytes } from "../../relay/queue/port.ts";
+import type { QueueLayout } from "../queue-layout.ts";
 import { removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { foreignStatements, toGrant } from "./statement.ts";
 

@@ -9,16 +9,16 @@ import {
   PeriodOverride,
 } from "aws-cdk-lib/aws-cloudwatch";
 import { Construct } from "constructs";
-import type { MetricId } from "../relay/deployed/metrics.ts";
-import { ingressQueue } from "../relay/queue/names.ts";
-import { alarmName, toAlarms } from "./alarm-layout.ts";
+import type { MetricId } from "../../relay/deployed/metrics.ts";
+import { ingressQueue } from "../../relay/queue/names.ts";
+import { alarmName, toAlarms } from "../alarm-layout.ts";
+import type { FunctionLayout } from "../function-layout.ts";
+import type { Layout, StackLayout } from "../layout.ts";
+import { toArn } from "../place.ts";
+import type { QueueLayout } from "../queue-layout.ts";
+import { ofFunction, ofQueue, ofRelay, type WatchedMetric } from "../watched-metric.ts";
 import { toCloudWatch } from "./cloudwatch-metric.ts";
-import type { FunctionLayout } from "./function-layout.ts";
-import type { Layout, StackLayout } from "./layout.ts";
-import { toArn } from "./place.ts";
-import type { QueueLayout } from "./queue-layout.ts";
 import type { RelayContext } from "./relay-context.ts";
-import { ofFunction, ofQueue, ofRelay, type WatchedMetric } from "./watched-metric.ts";
 
 const period = Duration.minutes(1);
 const fullWidth = 24;

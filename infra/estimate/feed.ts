@@ -1,6 +1,6 @@
-import type { TargetConfig } from "../relay/config/config.ts";
-import type { FunctionLayout } from "./function-layout.ts";
-import type { Layout } from "./layout.ts";
+import type { TargetConfig } from "../../relay/config/config.ts";
+import type { FunctionLayout } from "../function-layout.ts";
+import type { Layout } from "../layout.ts";
 import { type Flow, toShare } from "./traffic.ts";
 
 // Measured by `npm run bench`: ledger, pack numbers and figures, for each pack that comes to a target.

@@ -10,10 +10,10 @@ import {
 } from "aws-cdk-lib/aws-lambda";
 import { LogGroup } from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
-import { handlerName } from "../relay/deployed/functions.ts";
+import { handlerName } from "../../relay/deployed/functions.ts";
+import type { FunctionLayout } from "../function-layout.ts";
+import { type Permission, permissionsOf } from "../permissions.ts";
 import { withCode } from "./function-code.ts";
-import type { FunctionLayout } from "./function-layout.ts";
-import { type Permission, permissionsOf } from "./permissions.ts";
 import type { StackContext } from "./relay-context.ts";
 import { keyPermissions } from "./relay-key.ts";
 import { toStatement } from "./statement.ts";

@@ -1,8 +1,8 @@
 import { AttributeType, BillingMode, Table, TableEncryption } from "aws-cdk-lib/aws-dynamodb";
 import { PolicyDocument } from "aws-cdk-lib/aws-iam";
 import { Construct } from "constructs";
-import { stateTable } from "../relay/state/dynamodb/table-shape.ts";
-import type { TableLayout } from "./layout.ts";
+import { stateTable } from "../../relay/state/dynamodb/table-shape.ts";
+import type { TableLayout } from "../layout.ts";
 import { removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { foreignStatements } from "./statement.ts";
 

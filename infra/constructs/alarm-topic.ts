@@ -4,7 +4,7 @@ import { type IKey, Key } from "aws-cdk-lib/aws-kms";
 import { Topic } from "aws-cdk-lib/aws-sns";
 import { EmailSubscription } from "aws-cdk-lib/aws-sns-subscriptions";
 import { Construct } from "constructs";
-import type { Layout, StackLayout } from "./layout.ts";
+import type { Layout, StackLayout } from "../layout.ts";
 
 /** Where alarms go, and from there to an e-mail address, whose owner has to confirm it. */
 export class AlarmTopic extends Construct {

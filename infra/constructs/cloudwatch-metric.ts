@@ -1,6 +1,6 @@
 import type { Duration } from "aws-cdk-lib";
 import { Metric } from "aws-cdk-lib/aws-cloudwatch";
-import type { WatchedMetric } from "./watched-metric.ts";
+import type { WatchedMetric } from "../watched-metric.ts";
 
 export interface MetricOptions {
   readonly period: Duration;

@@ -1,9 +1,9 @@
 import { App, Validations } from "aws-cdk-lib";
 import featureFlags from "aws-cdk-lib/recommended-feature-flags.json" with { type: "json" };
 import { AwsSolutionsChecks } from "cdk-nag";
-import { type Environment, loadConfig } from "../relay/config/config.ts";
-import { toDeployedFiles } from "./deployed-config.ts";
-import { toLayout } from "./layout.ts";
+import { type Environment, loadConfig } from "../../relay/config/config.ts";
+import { toDeployedFiles } from "../deployed-config.ts";
+import { toLayout } from "../layout.ts";
 import { RelayStack } from "./relay-stack.ts";
 
 /** An app whose stacks the rules of AWS are checked for, when it is synthesised. */

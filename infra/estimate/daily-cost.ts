@@ -1,7 +1,7 @@
-import type { FunctionLayout } from "./function-layout.ts";
-import type { Layout, StackLayout } from "./layout.ts";
+import type { FunctionLayout } from "../function-layout.ts";
+import type { Layout, StackLayout } from "../layout.ts";
+import { ofFunction, ofQueue, ofTable, type WatchedMetric } from "../watched-metric.ts";
 import { prices } from "./prices.ts";
-import { ofFunction, ofQueue, ofTable, type WatchedMetric } from "./watched-metric.ts";
 
 /** A metric whose sum costs so much each. */
 export interface CostPart {

@@ -1,11 +1,11 @@
 import { PolicyStatement } from "aws-cdk-lib/aws-iam";
 import { type IKey, Key } from "aws-cdk-lib/aws-kms";
 import { Construct } from "constructs";
-import { ConfigError } from "../relay/config/text.ts";
-import type { FunctionLayout } from "./function-layout.ts";
-import type { Layout, StackLayout } from "./layout.ts";
-import { type Permission, placesUsedBy } from "./permissions.ts";
-import { isSamePlace, type Place, toArn } from "./place.ts";
+import { ConfigError } from "../../relay/config/text.ts";
+import type { FunctionLayout } from "../function-layout.ts";
+import type { Layout, StackLayout } from "../layout.ts";
+import { type Permission, placesUsedBy } from "../permissions.ts";
+import { isSamePlace, type Place, toArn } from "../place.ts";
 import { type RelayContext, removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { toForeignStatement, toGrant } from "./statement.ts";
 

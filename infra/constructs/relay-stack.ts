@@ -1,10 +1,10 @@
 import { type App, Stack, Tags } from "aws-cdk-lib";
+import type { StackLayout } from "../layout.ts";
 import { AgentPolicy } from "./agent-policy.ts";
 import { Alarms } from "./alarms.ts";
 import { CapturesBucket } from "./captures-bucket.ts";
 import { ControlUrl } from "./control-url.ts";
 import { RelayDashboard } from "./dashboard.ts";
-import type { StackLayout } from "./layout.ts";
 import { MinuteSchedule } from "./minute-schedule.ts";
 import { PackQueue } from "./pack-queue.ts";
 import type { RelayContext } from "./relay-context.ts";

@@ -2,8 +2,8 @@ import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Code } from "aws-cdk-lib/aws-lambda";
-import { bundleFile } from "../relay/deployed/functions.ts";
-import type { FunctionLayout } from "./function-layout.ts";
+import { bundleFile } from "../../relay/deployed/functions.ts";
+import type { FunctionLayout } from "../function-layout.ts";
 import type { RelayContext } from "./relay-context.ts";
 
 /**

@@ -9,7 +9,7 @@ import { createLedger } from "../../agent/ledger.ts";
 import { type AgentVitals, createAgentMetrics } from "../../agent/metrics.ts";
 import { type AgentGauges, toAgentStats } from "../../agent/stats.ts";
 import { createHostMetrics } from "../../functions/host/metrics.ts";
-import { promtool, promtoolMissing } from "../support/promtool.ts";
+import { promtool, promtoolMissing } from "../support/processes/promtool.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const file = join(root, "agent/prometheus/alerts.yaml");

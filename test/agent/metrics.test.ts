@@ -6,8 +6,8 @@ import { EventLoopDelay } from "../../agent/event-loop-delay.ts";
 import { addTo, createLedger } from "../../agent/ledger.ts";
 import { type AgentVitals, createAgentMetrics } from "../../agent/metrics.ts";
 import { toAgentStats } from "../../agent/stats.ts";
-import { promtool, promtoolMissing } from "../support/promtool.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { promtool, promtoolMissing } from "../support/processes/promtool.ts";
 
 describe("metrics of an agent", () => {
   it("tell every fate from the beginning, so that the first loss is an increase", async () => {

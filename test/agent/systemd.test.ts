@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { run } from "../support/command-line.ts";
+import { run } from "../support/processes/command-line.ts";
 
 const units = resolve(import.meta.dirname, "../../agent/systemd");
 const analyze = "systemd-analyze";

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { agentNodeFlags } from "../../relay/process/service.ts";
 import type { AgentStats } from "../../relay/stats/agent-stats.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
 
 const bundle = resolve(import.meta.dirname, "../../dist/agent.js");
 

@@ -13,8 +13,8 @@ import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { openPack } from "../../relay/pack/envelope.ts";
 import { decodePack } from "../../relay/pack/pack.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
-import { burstyRequests } from "../support/bursty-requests.ts";
-import { Traffic } from "../support/traffic.ts";
+import { burstyRequests } from "../support/data/bursty-requests.ts";
+import { Traffic } from "../support/processes/traffic.ts";
 import type { Row } from "./table.ts";
 import { createPacks } from "./traffic-packs.ts";
 

@@ -1,10 +1,10 @@
 import { plotArrivals } from "../../relay/demo/arrival-plot.ts";
 import { dueAtMs } from "../../relay/job/job-clock.ts";
 import type { JobProgress } from "../../relay/job/job-progress.ts";
-import type { ArrivalReport } from "../support/arrival-recorder.ts";
-import { burstyRequests } from "../support/bursty-requests.ts";
-import { CaptureStage } from "../support/capture-stage.ts";
-import { ChildScript } from "../support/child-script.ts";
+import type { ArrivalReport } from "../support/data/arrival-recorder.ts";
+import { burstyRequests } from "../support/data/bursty-requests.ts";
+import { CaptureStage } from "../support/processes/capture-stage.ts";
+import { ChildScript } from "../support/processes/child-script.ts";
 import type { Row } from "./table.ts";
 
 export interface JobTiming {

@@ -3,9 +3,9 @@ import { Packer } from "../../agent/intake/packer.ts";
 import { createLedger } from "../../agent/ledger.ts";
 import { Shipper } from "../../agent/shipper/shipper.ts";
 import { createLogger } from "../../relay/log/log.ts";
-import { messageList } from "../support/spop-frames.ts";
-import { Traffic } from "../support/traffic.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { Traffic } from "../support/processes/traffic.ts";
+import { messageList } from "../support/spop/spop-frames.ts";
 import { takeEverything } from "./plain-intake.ts";
 
 export interface Mirrored {

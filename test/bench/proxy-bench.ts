@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { findHaproxy, HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
 import { AgentProcess, droppedRequests } from "./agent-process.ts";
 import type { Row } from "./table.ts";
 

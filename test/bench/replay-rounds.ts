@@ -14,9 +14,9 @@ import { type OutboundRequest, prepareOutbound } from "../../relay/replay/outbou
 import { Pacer } from "../../relay/replay/pacer.ts";
 import { Transport } from "../../relay/replay/transport.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
-import { packIn } from "../support/packs.ts";
-import { target } from "../support/targets.ts";
-import { Traffic } from "../support/traffic.ts";
+import { packIn } from "../support/data/packs.ts";
+import { target } from "../support/data/targets.ts";
+import { Traffic } from "../support/processes/traffic.ts";
 import { createPacks } from "./traffic-packs.ts";
 
 // A worker that sends the same requests in turns: through the replay function, and by undici alone. Prints a JSON line

@@ -2,7 +2,7 @@ import { Packer } from "../../agent/intake/packer.ts";
 import { createLedger } from "../../agent/ledger.ts";
 import { Session } from "../../agent/spop/session.ts";
 import { sealPack } from "../../relay/pack/envelope.ts";
-import { hello } from "../support/spop-frames.ts";
+import { hello } from "../support/spop/spop-frames.ts";
 import { takeEverything } from "./plain-intake.ts";
 import type { Row } from "./table.ts";
 import { typicalNotify } from "./typical-notify.ts";

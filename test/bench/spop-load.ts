@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createConnection, type Socket } from "node:net";
-import { hello } from "../support/spop-frames.ts";
+import { hello } from "../support/spop/spop-frames.ts";
 import { typicalNotify } from "./typical-notify.ts";
 
 export interface LoadOptions {

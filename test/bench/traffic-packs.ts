@@ -3,8 +3,8 @@ import { Packer } from "../../agent/intake/packer.ts";
 import { createLedger } from "../../agent/ledger.ts";
 import { sealPack } from "../../relay/pack/envelope.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
-import { messageList } from "../support/spop-frames.ts";
-import type { Traffic } from "../support/traffic.ts";
+import type { Traffic } from "../support/processes/traffic.ts";
+import { messageList } from "../support/spop/spop-frames.ts";
 import { takeEverything } from "./plain-intake.ts";
 
 /** The packs that an agent makes of so many requests. */

@@ -1,4 +1,4 @@
-import { bin, headersBinary, notify, str } from "../support/spop-frames.ts";
+import { bin, headersBinary, notify, str } from "../support/spop/spop-frames.ts";
 
 /** A NOTIFY of a browser's GET, as the example configuration sends it; different for each `i`. */
 export function typicalNotify(i: number): Buffer {

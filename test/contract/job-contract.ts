@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { endedKeptMs, forgottenJobsKey, jobKey } from "../../relay/job/job.ts";
 import type { State } from "../../relay/state/port.ts";
-import { job, jobStartMs } from "../support/jobs.ts";
+import { job, jobStartMs } from "../support/data/jobs.ts";
 
 /** Two processes that have the same store open, in which nothing is recorded. Its time is what `setNow` says. */
 export interface SharedJobs {

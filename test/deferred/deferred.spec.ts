@@ -5,8 +5,8 @@ import { plotArrivals } from "../../relay/demo/arrival-plot.ts";
 import type { Received } from "../../relay/demo/json-server.ts";
 import type { Job } from "../../relay/job/job.ts";
 import { dueAtMs } from "../../relay/job/job-clock.ts";
-import { burstyRequests } from "../support/bursty-requests.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { burstyRequests } from "../support/data/bursty-requests.ts";
 import { RecordedMinute } from "./recorded-minute.ts";
 
 const count = Number(process.env.RELAY_TEST_DEFERRED_REQUESTS ?? 60_000);

@@ -5,9 +5,9 @@ import type { Received } from "../../relay/demo/json-server.ts";
 import { type JobProgress, readProgress } from "../../relay/job/job-progress.ts";
 import type { CapturedRequest } from "../../relay/pack/captured-request.ts";
 import { openStores, type Stores } from "../../relay/stores.ts";
-import { type CommandResult, spoaRelay } from "../support/command-line.ts";
-import { Rig } from "../support/rig.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { type CommandResult, spoaRelay } from "../support/processes/command-line.ts";
+import { Rig } from "../support/processes/rig.ts";
 
 const connections = 64;
 

@@ -8,10 +8,10 @@ import { Pool } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
 import { JsonServer } from "../../relay/demo/json-server.ts";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { Rig } from "../support/rig.ts";
-import { bin, hello, notify, str } from "../support/spop-frames.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { Rig } from "../support/processes/rig.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
+import { bin, hello, notify, str } from "../support/spop/spop-frames.ts";
 
 const main = resolve(import.meta.dirname, "../../relay/main.ts");
 const cleanups: (() => Promise<unknown> | unknown)[] = [];

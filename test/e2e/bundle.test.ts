@@ -7,10 +7,10 @@ import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { ingressQueue } from "../../relay/queue/names.ts";
-import { run } from "../support/command-line.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { get, hello, notify } from "../support/spop-frames.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { run } from "../support/processes/command-line.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
+import { get, hello, notify } from "../support/spop/spop-frames.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 let directory: string;

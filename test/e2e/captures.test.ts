@@ -6,12 +6,12 @@ import { Pool } from "undici";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import type { Received } from "../../relay/demo/json-server.ts";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
-import { run, spoaRelay } from "../support/command-line.ts";
-import { Gate } from "../support/gate.ts";
-import { configFile } from "../support/lambda-config.ts";
-import { Rig, type RigOptions } from "../support/rig.ts";
-import { seededRandom } from "../support/seeded-random.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { seededRandom } from "../support/data/seeded-random.ts";
+import { configFile } from "../support/lambda/lambda-config.ts";
+import { run, spoaRelay } from "../support/processes/command-line.ts";
+import { Rig, type RigOptions } from "../support/processes/rig.ts";
+import { Gate } from "../support/servers/gate.ts";
 
 /** A line of `captures cat --format json`. */
 interface Line {

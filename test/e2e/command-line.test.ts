@@ -3,12 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Pool } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { spoaRelay } from "../support/command-line.ts";
-import { HostProcess } from "../support/host-process.ts";
-import { packMessage, requests } from "../support/packs.ts";
-import { Rig } from "../support/rig.ts";
-import { ShadowServer } from "../support/shadow-server.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { packMessage, requests } from "../support/data/packs.ts";
+import { spoaRelay } from "../support/processes/command-line.ts";
+import { HostProcess } from "../support/processes/host-process.ts";
+import { Rig } from "../support/processes/rig.ts";
+import { ShadowServer } from "../support/servers/shadow-server.ts";
 
 let directory: string;
 let right: string;

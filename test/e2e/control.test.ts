@@ -1,10 +1,10 @@
 import { type RequestOptions, request } from "node:http";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { HostProcess } from "../support/host-process.ts";
-import { packMessage, requests } from "../support/packs.ts";
-import { ShadowServer } from "../support/shadow-server.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { packMessage, requests } from "../support/data/packs.ts";
+import { HostProcess } from "../support/processes/host-process.ts";
+import { ShadowServer } from "../support/servers/shadow-server.ts";
 
 const token = "correct-horse-battery";
 

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { Pool } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
-import { Rig } from "../support/rig.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { Rig } from "../support/processes/rig.ts";
 
 const requests = 600;
 let rig: Rig;

@@ -1,12 +1,12 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { spoaRelay } from "../support/command-line.ts";
-import { HostProcess } from "../support/host-process.ts";
-import { packMessage, requests } from "../support/packs.ts";
-import { ShadowServer } from "../support/shadow-server.ts";
-import { temporaryDirectory } from "../support/temporary-directory.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { packMessage, requests } from "../support/data/packs.ts";
+import { temporaryDirectory } from "../support/data/temporary-directory.ts";
+import { spoaRelay } from "../support/processes/command-line.ts";
+import { HostProcess } from "../support/processes/host-process.ts";
+import { ShadowServer } from "../support/servers/shadow-server.ts";
 
 const secret = "s3cr3t-of-the-client";
 const token = "t0ken-of-the-shadow";

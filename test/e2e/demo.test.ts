@@ -1,7 +1,7 @@
 import { createServer } from "node:net";
 import { describe, expect, it } from "vitest";
-import { spoaRelay } from "../support/command-line.ts";
-import { freePorts } from "../support/free-ports.ts";
+import { spoaRelay } from "../support/processes/command-line.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
 
 describe("the demo", () => {
   it("shows its six cases and a ledger that adds up, and exits with 0", async () => {

@@ -4,10 +4,10 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
-import { freePorts } from "../support/free-ports.ts";
-import { bin, headersBinary, hello, notify, str } from "../support/spop-frames.ts";
-import { SpopPeer } from "../support/spop-peer.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
+import { bin, headersBinary, hello, notify, str } from "../support/spop/spop-frames.ts";
+import { SpopPeer } from "../support/spop/spop-peer.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {

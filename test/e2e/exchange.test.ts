@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { type CommandResult, spoaRelay } from "../support/command-line.ts";
-import { configFile } from "../support/lambda-config.ts";
+import { configFile } from "../support/lambda/lambda-config.ts";
+import { type CommandResult, spoaRelay } from "../support/processes/command-line.ts";
 
 describe("an export of a capture with a broken object", () => {
   it.each(["har", "k6"])("is a whole %s file, in a pipe and on disk", async (format) => {

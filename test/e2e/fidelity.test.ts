@@ -3,8 +3,8 @@ import { Client, Pool } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Received } from "../../relay/demo/json-server.ts";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
-import { Rig } from "../support/rig.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { Rig } from "../support/processes/rig.ts";
 
 let rig: Rig;
 let client: Client;

@@ -4,8 +4,8 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { freePorts } from "../support/free-ports.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
 
 const main = resolve(import.meta.dirname, "../../relay/main.ts");
 let directory: string;

@@ -1,10 +1,10 @@
 import { once } from "node:events";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { CapturedRequest } from "../../relay/pack/captured-request.ts";
-import { burstyRequests } from "../support/bursty-requests.ts";
-import { CaptureStage } from "../support/capture-stage.ts";
-import { type ReceivedRequest, ShadowServer } from "../support/shadow-server.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { burstyRequests } from "../support/data/bursty-requests.ts";
+import { CaptureStage } from "../support/processes/capture-stage.ts";
+import { type ReceivedRequest, ShadowServer } from "../support/servers/shadow-server.ts";
 
 const startMs = Date.UTC(2026, 10, 20, 18);
 const requests = burstyRequests(3_000, 6_000, startMs);

@@ -6,14 +6,14 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "v
 import { S3Archive } from "../../relay/archive/s3.ts";
 import { readProgress } from "../../relay/job/job-progress.ts";
 import { namesOf } from "../contract/archive-contract.ts";
-import { readCapture } from "../support/captures.ts";
-import { spoaRelay } from "../support/command-line.ts";
-import { LambdaMapping } from "../support/lambda-mapping.ts";
-import { bundleFunctions, LambdaRig } from "../support/lambda-rig.ts";
-import { toCloudWatch } from "../support/metric-lines.ts";
-import { packMessage, requests } from "../support/packs.ts";
-import { ShadowServer } from "../support/shadow-server.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { readCapture } from "../support/data/captures.ts";
+import { toCloudWatch } from "../support/data/metric-lines.ts";
+import { packMessage, requests } from "../support/data/packs.ts";
+import { LambdaMapping } from "../support/lambda/lambda-mapping.ts";
+import { bundleFunctions, LambdaRig } from "../support/lambda/lambda-rig.ts";
+import { spoaRelay } from "../support/processes/command-line.ts";
+import { ShadowServer } from "../support/servers/shadow-server.ts";
 
 const done = { batchItemFailures: [] };
 // Times of arrival are whole milliseconds.

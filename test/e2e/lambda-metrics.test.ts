@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openBreaker } from "../../relay/state/target-control.ts";
-import { bundleFunctions, LambdaRig } from "../support/lambda-rig.ts";
-import { toCloudWatch } from "../support/metric-lines.ts";
-import { packMessage, requests } from "../support/packs.ts";
-import { ShadowServer } from "../support/shadow-server.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { toCloudWatch } from "../support/data/metric-lines.ts";
+import { packMessage, requests } from "../support/data/packs.ts";
+import { bundleFunctions, LambdaRig } from "../support/lambda/lambda-rig.ts";
+import { ShadowServer } from "../support/servers/shadow-server.ts";
 
 const bundles = mkdtempSync(join(tmpdir(), "spoa-relay-lambda-metrics-"));
 

@@ -7,11 +7,11 @@ import { delimiter, dirname, join, resolve } from "node:path";
 import { startFauxqs } from "fauxqs";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { SqsQueue } from "../../relay/queue/sqs.ts";
-import { type CommandResult, run } from "../support/command-line.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { ShadowServer } from "../support/shadow-server.ts";
-import { get, hello, notify } from "../support/spop-frames.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { type CommandResult, run } from "../support/processes/command-line.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
+import { ShadowServer } from "../support/servers/shadow-server.ts";
+import { get, hello, notify } from "../support/spop/spop-frames.ts";
 
 // `npm pack`, and what it gives installed into an empty project, without a network.
 

@@ -4,7 +4,7 @@ import { arrivalBound, countEarly } from "../../relay/demo/arrival-bound.ts";
 import { mostInWindow } from "../../relay/demo/arrival-plot.ts";
 import { StallWatch } from "../../relay/demo/stall-watch.ts";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
-import { Rig } from "../support/rig.ts";
+import { Rig } from "../support/processes/rig.ts";
 
 const rate = 200;
 const seconds = 11;

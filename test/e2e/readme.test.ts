@@ -10,11 +10,11 @@ import { loadConfig } from "../../relay/config/config.ts";
 import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import type { Received } from "../../relay/demo/json-server.ts";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
-import { run, spoaRelay } from "../support/command-line.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { haproxyProgram, Rig, toPatient } from "../support/rig.ts";
-import { caFile } from "../support/shadow-server.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { run, spoaRelay } from "../support/processes/command-line.ts";
+import { haproxyProgram, Rig, toPatient } from "../support/processes/rig.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
+import { caFile } from "../support/servers/shadow-server.ts";
 
 // Runs what README.md shows: each ```diff block on a copy of the example configuration, with the real HAProxy, and each
 // ```yaml block through `config check`.

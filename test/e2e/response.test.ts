@@ -10,9 +10,9 @@ import type { CapturedRequest } from "../../relay/pack/captured-request.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { ingressQueue } from "../../relay/queue/names.ts";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
-import { haproxyModes } from "../support/haproxy-modes.ts";
-import { packIn } from "../support/packs.ts";
-import { Rig } from "../support/rig.ts";
+import { packIn } from "../support/data/packs.ts";
+import { haproxyModes } from "../support/processes/haproxy-modes.ts";
+import { Rig } from "../support/processes/rig.ts";
 
 const slowMs = 120;
 let primary: Server;

@@ -2,9 +2,9 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
-import { type LoadResult, load } from "../support/load.ts";
-import { Rig } from "../support/rig.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { Rig } from "../support/processes/rig.ts";
+import { type LoadResult, load } from "../support/servers/load.ts";
 
 // What a request may take beside the wait for an agent: the machine is slow at times, and all share its cores. Who waited
 // for an agent without a limit would wait for longer.

@@ -9,12 +9,12 @@ import { type FauxqsServer, startFauxqs } from "fauxqs";
 import { Pool } from "undici";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
-import { run } from "../support/command-line.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { Gate } from "../support/gate.ts";
-import { Rig } from "../support/rig.ts";
-import { get, hello, notify } from "../support/spop-frames.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { run } from "../support/processes/command-line.ts";
+import { Rig } from "../support/processes/rig.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
+import { Gate } from "../support/servers/gate.ts";
+import { get, hello, notify } from "../support/spop/spop-frames.ts";
 
 let emulator: FauxqsServer;
 let gate: Gate;

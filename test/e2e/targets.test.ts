@@ -4,8 +4,8 @@ import { arrivalBound, countEarly } from "../../relay/demo/arrival-bound.ts";
 import { mostInWindow } from "../../relay/demo/arrival-plot.ts";
 import { StallWatch } from "../../relay/demo/stall-watch.ts";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
-import { Rig } from "../support/rig.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { Rig } from "../support/processes/rig.ts";
 
 const requests = 400;
 let rig: Rig;

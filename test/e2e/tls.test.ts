@@ -8,11 +8,11 @@ import type { ListenAddress } from "../../relay/config/forms.ts";
 import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import { JsonServer } from "../../relay/demo/json-server.ts";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
-import { CertificateAuthority, type CertificateFiles } from "../support/certificates.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { LogLines } from "../support/log-lines.ts";
-import { haproxyProgram, Rig, toPatient } from "../support/rig.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { CertificateAuthority, type CertificateFiles } from "../support/data/certificates.ts";
+import { LogLines } from "../support/data/log-lines.ts";
+import { haproxyProgram, Rig, toPatient } from "../support/processes/rig.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
 
 let directory: string;
 let authority: CertificateAuthority;

@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { Pool } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
-import { load } from "../support/load.ts";
-import { Rig } from "../support/rig.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { Rig } from "../support/processes/rig.ts";
+import { load } from "../support/servers/load.ts";
 
 let rig: Rig;
 

@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import type { AgentStats } from "../../relay/stats/agent-stats.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { openFiles, residentMiB } from "../support/open-files.ts";
-import { bool, get, hello, notify } from "../support/spop-frames.ts";
-import { SpopPeer } from "../support/spop-peer.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { openFiles, residentMiB } from "../support/processes/open-files.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
+import { bool, get, hello, notify } from "../support/spop/spop-frames.ts";
+import { SpopPeer } from "../support/spop/spop-peer.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {

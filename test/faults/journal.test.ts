@@ -11,9 +11,9 @@ import { parseSummary } from "../../relay/pack/summary.ts";
 import { agentNodeFlags } from "../../relay/process/service.ts";
 import { SqsQueue } from "../../relay/queue/sqs.ts";
 import type { AgentStats } from "../../relay/stats/agent-stats.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { get, hello, notify } from "../support/spop-frames.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
+import { get, hello, notify } from "../support/spop/spop-frames.ts";
 
 const main = resolve(import.meta.dirname, "../../relay/main.ts");
 const packRequests = 50;

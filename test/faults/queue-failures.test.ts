@@ -8,10 +8,10 @@ import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, it } from "vitest";
 import type { AgentStats } from "../../relay/stats/agent-stats.ts";
-import { AckClient } from "../support/ack-client.ts";
-import { FailingSqs, type QueueFailure } from "../support/failing-sqs.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { until } from "../support/until.ts";
+import { FailingSqs, type QueueFailure } from "../support/aws/failing-sqs.ts";
+import { until } from "../support/clocks/until.ts";
+import { AckClient } from "../support/servers/ack-client.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
 
 const main = resolve(import.meta.dirname, "../../relay/main.ts");
 const packRequests = 5;

@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { Listener, type ListenerOptions } from "../../agent/listener/listener.ts";
-import { LogLines } from "../support/log-lines.ts";
-import { openFiles, residentMiB } from "../support/open-files.ts";
-import { get, haproxyDisconnect, hello, notify } from "../support/spop-frames.ts";
-import { SpopPeer } from "../support/spop-peer.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { LogLines } from "../support/data/log-lines.ts";
+import { openFiles, residentMiB } from "../support/processes/open-files.ts";
+import { get, haproxyDisconnect, hello, notify } from "../support/spop/spop-frames.ts";
+import { SpopPeer } from "../support/spop/spop-peer.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {

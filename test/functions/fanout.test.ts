@@ -8,11 +8,11 @@ import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { type OutgoingMessage, QueueError, type QueueSender } from "../../relay/queue/port.ts";
 import { LiveTarget } from "../../relay/replay/live-target.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
-import { LogLines } from "../support/log-lines.ts";
-import { delivery, packIn, packMessage, requests } from "../support/packs.ts";
-import { invoke } from "../support/replay-bench.ts";
-import { target } from "../support/targets.ts";
-import { temporaryDirectory } from "../support/temporary-directory.ts";
+import { invoke } from "../support/benches/replay-bench.ts";
+import { LogLines } from "../support/data/log-lines.ts";
+import { delivery, packIn, packMessage, requests } from "../support/data/packs.ts";
+import { target } from "../support/data/targets.ts";
+import { temporaryDirectory } from "../support/data/temporary-directory.ts";
 
 describe("fan-out", () => {
   it("gives a target that takes everything the bytes as they are", async () => {

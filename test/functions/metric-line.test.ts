@@ -3,9 +3,9 @@ import { MetricLine } from "../../functions/metric-line.ts";
 import { createLogger } from "../../relay/log/log.ts";
 import { FigureBook } from "../../relay/replay/figure-book.ts";
 import { StateError } from "../../relay/state/port.ts";
-import { openState } from "../support/lanes.ts";
-import { LogLines } from "../support/log-lines.ts";
-import { toCloudWatch } from "../support/metric-lines.ts";
+import { openState } from "../support/data/lanes.ts";
+import { LogLines } from "../support/data/log-lines.ts";
+import { toCloudWatch } from "../support/data/metric-lines.ts";
 
 const times = { totalMs: 5, firstByteMs: 4 };
 

@@ -3,13 +3,13 @@ import { describe, expect, it } from "vitest";
 import { createReplay, type ReplayDeps } from "../../functions/replay.ts";
 import { type Clock, Pacer } from "../../relay/replay/pacer.ts";
 import { type SlotLeases, StateError } from "../../relay/state/port.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { fixedRate, laneOf } from "../support/lanes.ts";
-import { pack, packIn, packMessage, requests } from "../support/packs.ts";
-import { invoke, ReplayBench } from "../support/replay-bench.ts";
-import { type Answer, ShadowServer } from "../support/shadow-server.ts";
-import { target } from "../support/targets.ts";
-import { until } from "../support/until.ts";
+import { invoke, ReplayBench } from "../support/benches/replay-bench.ts";
+import { until } from "../support/clocks/until.ts";
+import { fixedRate, laneOf } from "../support/data/lanes.ts";
+import { pack, packIn, packMessage, requests } from "../support/data/packs.ts";
+import { target } from "../support/data/targets.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
+import { type Answer, ShadowServer } from "../support/servers/shadow-server.ts";
 
 describe("replay: a pack that is delivered", () => {
   it("is done, and each of its requests is in the ledger", async () => {

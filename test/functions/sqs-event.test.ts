@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { createBatchApp } from "../../functions/batch.ts";
 import { parseSqsEvent, toSqsEvent } from "../../functions/sqs-event.ts";
-import { LogLines } from "../support/log-lines.ts";
-import { delivery, packMessage } from "../support/packs.ts";
+import { LogLines } from "../support/data/log-lines.ts";
+import { delivery, packMessage } from "../support/data/packs.ts";
 
 // As Lambda hands it over: more than is used, and everything a string.
 const fromLambda = {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { allGoldenFiles } from "../support/golden-frames.ts";
+import { allGoldenFiles } from "../support/spop/golden-frames.ts";
 import { runFuzz } from "./fuzz-run.ts";
 import { Mutator } from "./mutator.ts";
 

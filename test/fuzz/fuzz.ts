@@ -1,7 +1,7 @@
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { allGoldenFiles } from "../support/golden-frames.ts";
+import { allGoldenFiles } from "../support/spop/golden-frames.ts";
 import { FuzzFailure, type FuzzFigures, type FuzzLimits, runFuzz, toHex } from "./fuzz-run.ts";
 import { FuzzTarget } from "./fuzz-target.ts";
 import { Mutator } from "./mutator.ts";

@@ -1,7 +1,7 @@
-import type { GoldenFile } from "../support/golden-frames.ts";
-import { readReferenceVarint } from "../support/reference-varint.ts";
-import { seededRandom } from "../support/seeded-random.ts";
-import { bin, headersBinary, headersText, notify, nul, str } from "../support/spop-frames.ts";
+import { seededRandom } from "../support/data/seeded-random.ts";
+import type { GoldenFile } from "../support/spop/golden-frames.ts";
+import { readReferenceVarint } from "../support/spop/reference-varint.ts";
+import { bin, headersBinary, headersText, notify, nul, str } from "../support/spop/spop-frames.ts";
 
 /** A recorded frame, or the frames of one fragmented message. */
 interface Unit {

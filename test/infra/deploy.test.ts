@@ -1,9 +1,9 @@
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
-import { type CommandResult, run } from "../support/command-line.ts";
-import { configFile } from "../support/lambda-config.ts";
-import { exampleFile } from "../support/layouts.ts";
-import { temporaryDirectory } from "../support/temporary-directory.ts";
+import { exampleFile } from "../support/data/layouts.ts";
+import { temporaryDirectory } from "../support/data/temporary-directory.ts";
+import { configFile } from "../support/lambda/lambda-config.ts";
+import { type CommandResult, run } from "../support/processes/command-line.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 

@@ -4,9 +4,9 @@ import { describe, expect, it } from "vitest";
 import { toDeployedFiles } from "../../infra/deployed-config.ts";
 import { type Environment, loadConfig } from "../../relay/config/config.ts";
 import { configFileName } from "../../relay/deployed/functions.ts";
-import { configFile } from "../support/lambda-config.ts";
-import { caFile } from "../support/shadow-server.ts";
-import { temporaryDirectory } from "../support/temporary-directory.ts";
+import { temporaryDirectory } from "../support/data/temporary-directory.ts";
+import { configFile } from "../support/lambda/lambda-config.ts";
+import { caFile } from "../support/servers/shadow-server.ts";
 
 const aws = ["queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop", "state: dynamodb:shop"];
 

@@ -4,15 +4,15 @@ import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { DeployedCloud } from "../support/deployed-cloud.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { configFile } from "../support/lambda-config.ts";
-import { bundleFunctions } from "../support/lambda-rig.ts";
-import { packMessage } from "../support/packs.ts";
-import { ShadowServer } from "../support/shadow-server.ts";
-import { get, hello, notify } from "../support/spop-frames.ts";
-import { temporaryDirectory } from "../support/temporary-directory.ts";
-import { until } from "../support/until.ts";
+import { DeployedCloud } from "../support/aws/deployed-cloud.ts";
+import { until } from "../support/clocks/until.ts";
+import { packMessage } from "../support/data/packs.ts";
+import { temporaryDirectory } from "../support/data/temporary-directory.ts";
+import { configFile } from "../support/lambda/lambda-config.ts";
+import { bundleFunctions } from "../support/lambda/lambda-rig.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
+import { ShadowServer } from "../support/servers/shadow-server.ts";
+import { get, hello, notify } from "../support/spop/spop-frames.ts";
 
 // What is synthesised, made of emulators: see `DeployedCloud`. Every call of agents and functions is made to the endpoint of
 // its region, and refused where the role in the template does not allow it.

@@ -7,13 +7,13 @@ import { basename, join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { agentPolicyName } from "../../infra/permissions.ts";
 import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
-import { run } from "../support/command-line.ts";
-import { DeployedCloud } from "../support/deployed-cloud.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { bundleFunctions } from "../support/lambda-rig.ts";
-import { haproxyProgram, toPatient } from "../support/rig.ts";
-import { ShadowServer } from "../support/shadow-server.ts";
-import { until } from "../support/until.ts";
+import { DeployedCloud } from "../support/aws/deployed-cloud.ts";
+import { until } from "../support/clocks/until.ts";
+import { bundleFunctions } from "../support/lambda/lambda-rig.ts";
+import { run } from "../support/processes/command-line.ts";
+import { haproxyProgram, toPatient } from "../support/processes/rig.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
+import { ShadowServer } from "../support/servers/shadow-server.ts";
 
 // Follows "From zero to a shadow in another region" in README.md, block by block: what a block says is done, with emulators in
 // the place of AWS, a directory in the place of HAProxy's machine, and ports that are free here.

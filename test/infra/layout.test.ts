@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Layout, StackLayout } from "../../infra/layout.ts";
 import { ConfigError } from "../../relay/config/text.ts";
-import { exampleLayout, layoutOf } from "../support/layouts.ts";
+import { exampleLayout, layoutOf } from "../support/data/layouts.ts";
 
 const queue = "queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop";
 const state = "state: dynamodb:shop";

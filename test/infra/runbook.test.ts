@@ -7,8 +7,8 @@ import { addDeadLetters } from "../../relay/commands/dead-letters.ts";
 import { addJobs } from "../../relay/commands/jobs.ts";
 import { addStats } from "../../relay/commands/stats.ts";
 import { addTargets } from "../../relay/commands/targets.ts";
-import { exampleNames } from "../support/layouts.ts";
-import { templatesOf } from "../support/synthesis.ts";
+import { templatesOf } from "../support/aws/synthesis.ts";
+import { exampleNames } from "../support/data/layouts.ts";
 
 const root = join(import.meta.dirname, "../..");
 const runbook = readFileSync(join(root, "infra/RUNBOOK.md"), "utf8");

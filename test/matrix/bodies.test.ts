@@ -4,8 +4,8 @@ import { Client } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
 import type { Received } from "../../relay/demo/json-server.ts";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
-import { haproxyModes } from "../support/haproxy-modes.ts";
-import { Rig } from "../support/rig.ts";
+import { haproxyModes } from "../support/processes/haproxy-modes.ts";
+import { Rig } from "../support/processes/rig.ts";
 
 const sizes = [0, 1, 15_000, 100_000, 1_000_000];
 const bodies = sizes.map((bytes) => randomBytes(bytes));

@@ -2,9 +2,9 @@ import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFile
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { run } from "../support/command-line.ts";
-import { haproxyModes } from "../support/haproxy-modes.ts";
-import { haproxyProgram } from "../support/rig.ts";
+import { run } from "../support/processes/command-line.ts";
+import { haproxyModes } from "../support/processes/haproxy-modes.ts";
+import { haproxyProgram } from "../support/processes/rig.ts";
 
 const examples = resolve(import.meta.dirname, "../../agent/haproxy");
 let directory: string;

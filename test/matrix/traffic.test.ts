@@ -2,9 +2,9 @@ import { createHash, randomBytes } from "node:crypto";
 import { Pool } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
-import { haproxyModes, hasSpopMode } from "../support/haproxy-modes.ts";
-import { Rig, type RigOptions } from "../support/rig.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/clocks/until.ts";
+import { haproxyModes, hasSpopMode } from "../support/processes/haproxy-modes.ts";
+import { Rig, type RigOptions } from "../support/processes/rig.ts";
 
 let rig: Rig;
 let pool: Pool;

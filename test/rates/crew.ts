@@ -7,14 +7,14 @@ import { openSqsQueue } from "../../relay/queue/sqs.ts";
 import { DynamoDbState } from "../../relay/state/dynamodb/state.ts";
 import { EmbeddedState } from "../../relay/state/embedded.ts";
 import type { Fate, State } from "../../relay/state/port.ts";
-import type { ArrivalReport } from "../support/arrival-recorder.ts";
-import type { AwsEmulator } from "../support/aws-emulator.ts";
-import { ChildScript } from "../support/child-script.ts";
-import { Gate } from "../support/gate.ts";
-import { packMessage } from "../support/packs.ts";
-import type { ReplayWork } from "../support/replay-worker.ts";
-import { temporaryDirectory } from "../support/temporary-directory.ts";
-import { until } from "../support/until.ts";
+import type { AwsEmulator } from "../support/aws/aws-emulator.ts";
+import { until } from "../support/clocks/until.ts";
+import type { ArrivalReport } from "../support/data/arrival-recorder.ts";
+import { packMessage } from "../support/data/packs.ts";
+import { temporaryDirectory } from "../support/data/temporary-directory.ts";
+import { ChildScript } from "../support/processes/child-script.ts";
+import type { ReplayWork } from "../support/processes/replay-worker.ts";
+import { Gate } from "../support/servers/gate.ts";
 
 export interface CrewOptions {
   readonly engine: "aws" | "embedded";

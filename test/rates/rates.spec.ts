@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { horizonUs, maxLateUs } from "../../relay/state/slot-lease.ts";
-import type { ArrivalReport } from "../support/arrival-recorder.ts";
+import type { ArrivalReport } from "../support/data/arrival-recorder.ts";
 import { Crew, type CrewOptions } from "./crew.ts";
 import { boundOf, meanRate, mostWithin } from "./rate-figures.ts";
 

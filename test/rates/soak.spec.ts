@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { expect, it } from "vitest";
-import { run } from "../support/command-line.ts";
+import { run } from "../support/processes/command-line.ts";
 
 const soak = resolve(import.meta.dirname, "../soak/soak.ts");
 

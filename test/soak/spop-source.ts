@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { createConnection, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { hello, notify } from "../support/spop-frames.ts";
-import type { Traffic } from "../support/traffic.ts";
+import type { Traffic } from "../support/processes/traffic.ts";
+import { hello, notify } from "../support/spop/spop-frames.ts";
 
 const stepMs = 5;
 

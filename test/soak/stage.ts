@@ -8,10 +8,10 @@ import { agentNodeFlags } from "../../relay/process/service.ts";
 import { openSqsQueue } from "../../relay/queue/sqs.ts";
 import type { AgentStats } from "../../relay/stats/agent-stats.ts";
 import type { HostStats } from "../../relay/stats/host-stats.ts";
-import type { AwsEmulator } from "../support/aws-emulator.ts";
-import { ChildScript } from "../support/child-script.ts";
-import { freePorts } from "../support/free-ports.ts";
-import { until } from "../support/until.ts";
+import type { AwsEmulator } from "../support/aws/aws-emulator.ts";
+import { until } from "../support/clocks/until.ts";
+import { ChildScript } from "../support/processes/child-script.ts";
+import { freePorts } from "../support/servers/free-ports.ts";
 import type { ShadowReport } from "./moody-shadow.ts";
 import type { Mood } from "./timetable.ts";
 

@@ -3,9 +3,9 @@ import { describe, expect, it } from "vitest";
 import { HeaderScan } from "../../../agent/intake/header-scan.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
 import { decodeHeaderBlock } from "../../../relay/pack/header-block.ts";
-import { goldenFiles } from "../../support/golden-frames.ts";
-import { headersBinary, headersText, plain } from "../../support/spop-frames.ts";
-import { visitArguments } from "../../support/visited-arguments.ts";
+import { goldenFiles } from "../../support/spop/golden-frames.ts";
+import { headersBinary, headersText, plain } from "../../support/spop/spop-frames.ts";
+import { visitArguments } from "../../support/spop/visited-arguments.ts";
 
 const forms = ["text", "binary"] as const;
 

@@ -7,9 +7,9 @@ import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
 import { decodePack } from "../../../relay/pack/pack.ts";
 import type { StickyBy } from "../../../relay/rules/sample.ts";
-import { comparable } from "../../support/captured-requests.ts";
-import { goldenFiles } from "../../support/golden-frames.ts";
-import { seededRandom } from "../../support/seeded-random.ts";
+import { comparable } from "../../support/data/captured-requests.ts";
+import { seededRandom } from "../../support/data/seeded-random.ts";
+import { goldenFiles } from "../../support/spop/golden-frames.ts";
 import {
   bin,
   bool,
@@ -26,7 +26,7 @@ import {
   str,
   type Typed,
   uint64,
-} from "../../support/spop-frames.ts";
+} from "../../support/spop/spop-frames.ts";
 
 const nowMs = Date.UTC(2026, 0, 2, 3, 4, 5);
 const packId = "ab".repeat(16);

@@ -5,7 +5,7 @@ import { createLedger } from "../../../agent/ledger.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
 import { decodePack, type Pack } from "../../../relay/pack/pack.ts";
 import { parseSummary } from "../../../relay/pack/summary.ts";
-import { comparable, expectedRequest, requestDraft } from "../../support/captured-requests.ts";
+import { comparable, expectedRequest, requestDraft } from "../../support/data/captured-requests.ts";
 
 interface TestPacker {
   readonly packer: Packer;

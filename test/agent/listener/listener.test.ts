@@ -9,6 +9,7 @@ import { visitMessages } from "../../../agent/spop/notify.ts";
 import type { ListenAddress } from "../../../relay/config/forms.ts";
 import { createLogger } from "../../../relay/log/log.ts";
 import { ByteReader } from "../../../relay/pack/byte-reader.ts";
+import { until } from "../../support/clocks/until.ts";
 import {
   type AgentFrame,
   bin,
@@ -22,8 +23,7 @@ import {
   readAgentFrames,
   str,
   uint32,
-} from "../../support/spop-frames.ts";
-import { until } from "../../support/until.ts";
+} from "../../support/spop/spop-frames.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {

@@ -9,10 +9,10 @@ import { Listener, type ListenerOptions } from "../../../agent/listener/listener
 import { parseAddressRange } from "../../../relay/config/address-range.ts";
 import type { ListenAddress } from "../../../relay/config/forms.ts";
 import { createLogger } from "../../../relay/log/log.ts";
-import { CertificateAuthority, type CertificateFiles } from "../../support/certificates.ts";
-import { run } from "../../support/command-line.ts";
-import { hello, notify, readAgentFrames } from "../../support/spop-frames.ts";
-import { until } from "../../support/until.ts";
+import { until } from "../../support/clocks/until.ts";
+import { CertificateAuthority, type CertificateFiles } from "../../support/data/certificates.ts";
+import { run } from "../../support/processes/command-line.ts";
+import { hello, notify, readAgentFrames } from "../../support/spop/spop-frames.ts";
 
 let directory: string;
 let authority: CertificateAuthority;

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { Outage } from "../../../agent/shipper/outage.ts";
-import { LogLines } from "../../support/log-lines.ts";
+import { LogLines } from "../../support/data/log-lines.ts";
 
 let lines: LogLines;
 let outage: Outage<"AWAY" | "DENIED">;

@@ -8,8 +8,8 @@ import { Shipping } from "../../../agent/shipper/shipping.ts";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import { readMessage } from "../../../relay/queue/message.ts";
 import { QueueError, type QueueSender } from "../../../relay/queue/port.ts";
-import { packContent } from "../../support/captured-requests.ts";
-import { until } from "../../support/until.ts";
+import { until } from "../../support/clocks/until.ts";
+import { packContent } from "../../support/data/captured-requests.ts";
 
 const agent = "edge-1~0badcafe";
 let directory: string;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { formatFrame } from "../../../agent/spop/frame-text.ts";
-import { allGoldenFiles, goldenFiles } from "../../support/golden-frames.ts";
+import { allGoldenFiles, goldenFiles } from "../../support/spop/golden-frames.ts";
 import {
   bin,
   bool,
@@ -16,7 +16,7 @@ import {
   notify,
   nul,
   str,
-} from "../../support/spop-frames.ts";
+} from "../../support/spop/spop-frames.ts";
 
 const text = (bytes: Buffer) => formatFrame(bytes, 4, bytes.length);
 const argumentsText = (args: Items) => text(notify({ messages: [{ args }] })).replace(/^.* mirror: ?/, "");

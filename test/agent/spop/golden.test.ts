@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { Session } from "../../../agent/spop/session.ts";
-import { allGoldenFiles, type GoldenFile, goldenFiles } from "../../support/golden-frames.ts";
-import { readReferenceVarint } from "../../support/reference-varint.ts";
-import { hello, readAgentFrames } from "../../support/spop-frames.ts";
-import { visitArguments } from "../../support/visited-arguments.ts";
+import { allGoldenFiles, type GoldenFile, goldenFiles } from "../../support/spop/golden-frames.ts";
+import { readReferenceVarint } from "../../support/spop/reference-varint.ts";
+import { hello, readAgentFrames } from "../../support/spop/spop-frames.ts";
+import { visitArguments } from "../../support/spop/visited-arguments.ts";
 
 const notifyKinds = ["get-query", "post-json", "truncated", "two-messages", "types", "fragmented"];
 const notifies = notifyKinds.flatMap((kind) => goldenFiles(`notify-${kind}`));

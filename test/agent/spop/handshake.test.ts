@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { decodeHaproxyDisconnect, decodeHaproxyHello, type HaproxyHello } from "../../../agent/spop/handshake.ts";
 import { ByteReader } from "../../../relay/pack/byte-reader.ts";
-import { goldenFiles } from "../../support/golden-frames.ts";
+import { goldenFiles } from "../../support/spop/golden-frames.ts";
 import {
   bool,
   haproxyDisconnect,
@@ -12,7 +12,7 @@ import {
   str,
   type Typed,
   uint32,
-} from "../../support/spop-frames.ts";
+} from "../../support/spop/spop-frames.ts";
 
 /** What follows length, type, flags and two identifiers of one byte. */
 const payloadOf = (frame: Buffer) => new ByteReader(frame.subarray(11));

@@ -4,7 +4,17 @@ import { visitMessages } from "../../../agent/spop/notify.ts";
 import { decodeTypedData, type TypedValue } from "../../../agent/spop/typed-data.ts";
 import { ByteReader } from "../../../relay/pack/byte-reader.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
-import { bin, bool, int64, ipv4, type Message, messageList, nul, str, type Typed } from "../../support/spop-frames.ts";
+import {
+  bin,
+  bool,
+  int64,
+  ipv4,
+  type Message,
+  messageList,
+  nul,
+  str,
+  type Typed,
+} from "../../support/spop/spop-frames.ts";
 
 interface Visited {
   readonly name: string;

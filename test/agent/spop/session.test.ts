@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Session } from "../../../agent/spop/session.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
-import { allGoldenFiles } from "../../support/golden-frames.ts";
-import { seededRandom } from "../../support/seeded-random.ts";
-import { cutAt, openSession, runChunks, type SessionRun } from "../../support/session-run.ts";
+import { seededRandom } from "../../support/data/seeded-random.ts";
+import { allGoldenFiles } from "../../support/spop/golden-frames.ts";
+import { cutAt, openSession, runChunks, type SessionRun } from "../../support/spop/session-run.ts";
 import {
   bin,
   bool,
@@ -19,7 +19,7 @@ import {
   str,
   type Typed,
   uint32,
-} from "../../support/spop-frames.ts";
+} from "../../support/spop/spop-frames.ts";
 
 const MiB = 1024 * 1024;
 const noop = Buffer.from("020202015f", "hex");

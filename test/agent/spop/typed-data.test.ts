@@ -11,7 +11,19 @@ import {
 } from "../../../agent/spop/typed-data.ts";
 import { ByteReader } from "../../../relay/pack/byte-reader.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
-import { bin, bool, int32, int64, ipv4, ipv6, nul, plain, str, uint32, uint64 } from "../../support/spop-frames.ts";
+import {
+  bin,
+  bool,
+  int32,
+  int64,
+  ipv4,
+  ipv6,
+  nul,
+  plain,
+  str,
+  uint32,
+  uint64,
+} from "../../support/spop/spop-frames.ts";
 
 const address6 = Buffer.from("20010db8000000000000000000000001", "hex");
 

@@ -8,13 +8,13 @@ import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import type { OutgoingMessage } from "../../../relay/queue/port.ts";
 import { LiveTarget } from "../../../relay/replay/live-target.ts";
 import { EmbeddedState } from "../../../relay/state/embedded.ts";
-import { captureConfig, MoodyArchive, readCapture } from "../../support/captures.ts";
-import { LogLines } from "../../support/log-lines.ts";
-import { delivery, packIn, packMessage, requests } from "../../support/packs.ts";
-import { invoke } from "../../support/replay-bench.ts";
-import { target } from "../../support/targets.ts";
-import { temporaryDirectory } from "../../support/temporary-directory.ts";
-import { until } from "../../support/until.ts";
+import { invoke } from "../../support/benches/replay-bench.ts";
+import { until } from "../../support/clocks/until.ts";
+import { captureConfig, MoodyArchive, readCapture } from "../../support/data/captures.ts";
+import { LogLines } from "../../support/data/log-lines.ts";
+import { delivery, packIn, packMessage, requests } from "../../support/data/packs.ts";
+import { target } from "../../support/data/targets.ts";
+import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
 describe("fan-out with captures", () => {
   it("keeps the packs of a batch as one object, each with its id and its indexes", async () => {

@@ -4,9 +4,9 @@ import { ArchiveError, type OpenArchive } from "../../../relay/archive/port.ts";
 import { writeCapture } from "../../../relay/capture/capture-writer.ts";
 import type { CaptureConfig } from "../../../relay/config/config.ts";
 import { MemoryArchive, namesOf } from "../../contract/archive-contract.ts";
-import { captureConfig, readCapture } from "../../support/captures.ts";
-import { LogLines } from "../../support/log-lines.ts";
-import { pack } from "../../support/packs.ts";
+import { captureConfig, readCapture } from "../../support/data/captures.ts";
+import { LogLines } from "../../support/data/log-lines.ts";
+import { pack } from "../../support/data/packs.ts";
 
 const noonMs = Date.UTC(2026, 10, 22, 12);
 const minuteMs = 60_000;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { toAccess } from "../../../functions/control/access.ts";
-import { ControlBench } from "../../support/control-bench.ts";
+import { ControlBench } from "../../support/benches/control-bench.ts";
 
 const token = "correct-horse-battery";
 const paths = ["/v1/targets", "/v1/ledger", "/stats", "/metrics", "/openapi.json", "/nothing/here"];

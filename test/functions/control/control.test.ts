@@ -4,8 +4,8 @@ import { QueueError } from "../../../relay/queue/port.ts";
 import { bucketOf } from "../../../relay/replay/latency-histogram.ts";
 import { StateError } from "../../../relay/state/port.ts";
 import { openBreaker, slowDown } from "../../../relay/state/target-control.ts";
-import { ControlBench } from "../../support/control-bench.ts";
-import { pack, packMessage, requests } from "../../support/packs.ts";
+import { ControlBench } from "../../support/benches/control-bench.ts";
+import { pack, packMessage, requests } from "../../support/data/packs.ts";
 
 describe("GET /v1/targets", () => {
   it("names all targets in the order of the configuration", async () => {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { shareMessage } from "../../../relay/queue/message.ts";
 import type { OutgoingMessage } from "../../../relay/queue/port.ts";
-import { ControlBench } from "../../support/control-bench.ts";
-import { pack, packIn, packMessage, requests } from "../../support/packs.ts";
+import { ControlBench } from "../../support/benches/control-bench.ts";
+import { pack, packIn, packMessage, requests } from "../../support/data/packs.ts";
 
 const path = "/v1/queues/staging/dead-letters";
 const garbage = { body: '{"reason":"no pack"}', pack: Buffer.from("garbage"), requests: 2 };

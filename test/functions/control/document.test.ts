@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { ControlBench } from "../../support/control-bench.ts";
-import { packMessage } from "../../support/packs.ts";
+import { ControlBench } from "../../support/benches/control-bench.ts";
+import { packMessage } from "../../support/data/packs.ts";
 
 // OpenAPI 3.1.0, sections 4.8.1 to 4.8.25, as far as this document uses them.
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { createAdmin } from "../../../functions/host/admin.ts";
 import { fates, StateError } from "../../../relay/state/port.ts";
 import type { HostStats, TargetStats } from "../../../relay/stats/host-stats.ts";
-import { promtool, promtoolMissing } from "../../support/promtool.ts";
+import { promtool, promtoolMissing } from "../../support/processes/promtool.ts";
 
 const target: TargetStats = {
   enqueued: 9,

@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished } from "vitest";
 import { EventSourceMappings } from "../../../functions/host/event-source-mapping.ts";
-import { LambdaApi, replayArn } from "../../support/lambda-api.ts";
+import { LambdaApi, replayArn } from "../../support/lambda/lambda-api.ts";
 
 describe("EventSourceMappings", () => {
   it("finds the mapping of a function, and turns it", async () => {

@@ -10,11 +10,11 @@ import type { OpenQueue, OutgoingMessage } from "../../../relay/queue/port.ts";
 import { type HostStats, readHostStats } from "../../../relay/stats/host-stats.ts";
 import { addsUp, toEquations } from "../../../relay/stats/ledger-equations.ts";
 import { openStores, type Stores } from "../../../relay/stores.ts";
-import { LogLines } from "../../support/log-lines.ts";
-import { packMessage, requests } from "../../support/packs.ts";
-import { type Answer, ShadowServer } from "../../support/shadow-server.ts";
-import { temporaryDirectory } from "../../support/temporary-directory.ts";
-import { until } from "../../support/until.ts";
+import { until } from "../../support/clocks/until.ts";
+import { LogLines } from "../../support/data/log-lines.ts";
+import { packMessage, requests } from "../../support/data/packs.ts";
+import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
+import { type Answer, ShadowServer } from "../../support/servers/shadow-server.ts";
 
 describe("host", () => {
   it("takes packs from the ingress queue to every shadow, and the ledger adds up", async () => {

@@ -4,10 +4,10 @@ import { createBatchApp, type Handled, type Invocation } from "../../../function
 import { Poller, type PollerOptions } from "../../../functions/host/poller.ts";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import { type Delivery, QueueError, type QueueReceiver } from "../../../relay/queue/port.ts";
-import { LogLines } from "../../support/log-lines.ts";
-import { packIn, packMessage, requests } from "../../support/packs.ts";
-import { temporaryDirectory } from "../../support/temporary-directory.ts";
-import { until } from "../../support/until.ts";
+import { until } from "../../support/clocks/until.ts";
+import { LogLines } from "../../support/data/log-lines.ts";
+import { packIn, packMessage, requests } from "../../support/data/packs.ts";
+import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
 describe("Poller", () => {
   it("deletes what succeeded, and nothing else", async () => {

@@ -4,10 +4,10 @@ import { MetricLine } from "../../../functions/metric-line.ts";
 import { jobKey } from "../../../relay/job/job.ts";
 import { captureKey, type Fate } from "../../../relay/state/port.ts";
 import { openBreaker } from "../../../relay/state/target-control.ts";
-import { openState } from "../../support/lanes.ts";
-import { LogLines } from "../../support/log-lines.ts";
-import { toCloudWatch } from "../../support/metric-lines.ts";
-import { target } from "../../support/targets.ts";
+import { openState } from "../../support/data/lanes.ts";
+import { LogLines } from "../../support/data/log-lines.ts";
+import { toCloudWatch } from "../../support/data/metric-lines.ts";
+import { target } from "../../support/data/targets.ts";
 
 describe("measureState", () => {
   it("counts packs whose number was passed over, and none of replay jobs", async () => {

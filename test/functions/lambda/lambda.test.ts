@@ -9,11 +9,11 @@ import { type LambdaContext, toLambdaHandler } from "../../../functions/lambda/l
 import { openReplay } from "../../../functions/lambda/replay.ts";
 import { openSchedule } from "../../../functions/lambda/schedule.ts";
 import { createLogger } from "../../../relay/log/log.ts";
-import { replayArn } from "../../support/lambda-api.ts";
-import { configFile } from "../../support/lambda-config.ts";
-import { toLambdaEvent } from "../../support/lambda-mapping.ts";
-import { LogLines } from "../../support/log-lines.ts";
-import { delivery, packMessage } from "../../support/packs.ts";
+import { LogLines } from "../../support/data/log-lines.ts";
+import { delivery, packMessage } from "../../support/data/packs.ts";
+import { replayArn } from "../../support/lambda/lambda-api.ts";
+import { configFile } from "../../support/lambda/lambda-config.ts";
+import { toLambdaEvent } from "../../support/lambda/lambda-mapping.ts";
 
 const minute: LambdaContext = { getRemainingTimeInMillis: () => 60_000 };
 

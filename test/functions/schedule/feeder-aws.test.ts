@@ -7,13 +7,13 @@ import { readProgress } from "../../../relay/job/job-progress.ts";
 import { startJob } from "../../../relay/job/job-request.ts";
 import { hasJobMark } from "../../../relay/queue/message.ts";
 import { SqsQueue } from "../../../relay/queue/sqs.ts";
-import { startStates } from "../../support/dynamodb-states.ts";
-import { captureOf, everyMs } from "../../support/jobs.ts";
-import { laneOf } from "../../support/lanes.ts";
-import { LogLines } from "../../support/log-lines.ts";
-import { ShadowServer } from "../../support/shadow-server.ts";
-import { target } from "../../support/targets.ts";
-import { until } from "../../support/until.ts";
+import { startStates } from "../../support/aws/dynamodb-states.ts";
+import { until } from "../../support/clocks/until.ts";
+import { captureOf, everyMs } from "../../support/data/jobs.ts";
+import { laneOf } from "../../support/data/lanes.ts";
+import { LogLines } from "../../support/data/log-lines.ts";
+import { target } from "../../support/data/targets.ts";
+import { ShadowServer } from "../../support/servers/shadow-server.ts";
 
 beforeEach(() => {
   vi.stubEnv("AWS_ACCESS_KEY_ID", "test");

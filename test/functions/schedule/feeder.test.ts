@@ -16,11 +16,11 @@ import { type MessagePack, readMessage } from "../../../relay/queue/message.ts";
 import { QueueError } from "../../../relay/queue/port.ts";
 import { LiveTarget } from "../../../relay/replay/live-target.ts";
 import { EmbeddedState } from "../../../relay/state/embedded.ts";
-import { captureOf, captureStartMs, everyMs, job, jobStartMs, newJob } from "../../support/jobs.ts";
-import { LogLines } from "../../support/log-lines.ts";
-import { target } from "../../support/targets.ts";
-import { temporaryDirectory } from "../../support/temporary-directory.ts";
-import { until } from "../../support/until.ts";
+import { until } from "../../support/clocks/until.ts";
+import { captureOf, captureStartMs, everyMs, job, jobStartMs, newJob } from "../../support/data/jobs.ts";
+import { LogLines } from "../../support/data/log-lines.ts";
+import { target } from "../../support/data/targets.ts";
+import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
 const signal = new AbortController().signal;
 

@@ -3,10 +3,10 @@ import { redrive } from "../../../relay/control/dead-letters.ts";
 import { jobKey } from "../../../relay/job/job.ts";
 import { shareMessage } from "../../../relay/queue/message.ts";
 import type { OutgoingMessage } from "../../../relay/queue/port.ts";
-import { captureStartMs, job } from "../../support/jobs.ts";
-import { pack, packIn, packMessage, requests } from "../../support/packs.ts";
-import { ReplayBench } from "../../support/replay-bench.ts";
-import { type Answer, ShadowServer } from "../../support/shadow-server.ts";
+import { ReplayBench } from "../../support/benches/replay-bench.ts";
+import { captureStartMs, job } from "../../support/data/jobs.ts";
+import { pack, packIn, packMessage, requests } from "../../support/data/packs.ts";
+import { type Answer, ShadowServer } from "../../support/servers/shadow-server.ts";
 
 const id = job().id;
 const key = jobKey(id);

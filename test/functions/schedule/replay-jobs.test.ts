@@ -5,11 +5,11 @@ import { jobKey } from "../../../relay/job/job.ts";
 import { cancelJob, pauseJob, resumeJob } from "../../../relay/job/job-control.ts";
 import { readHostStats } from "../../../relay/stats/host-stats.ts";
 import { addsUp, toEquations } from "../../../relay/stats/ledger-equations.ts";
-import { type Arrival, JobBench } from "../../support/job-bench.ts";
-import { everyMs } from "../../support/jobs.ts";
-import { packMessage, requests } from "../../support/packs.ts";
-import { target } from "../../support/targets.ts";
-import { until } from "../../support/until.ts";
+import { type Arrival, JobBench } from "../../support/benches/job-bench.ts";
+import { until } from "../../support/clocks/until.ts";
+import { everyMs } from "../../support/data/jobs.ts";
+import { packMessage, requests } from "../../support/data/packs.ts";
+import { target } from "../../support/data/targets.ts";
 
 // Of half of them: a machine that tests run on side by side may stand still for a moment. A job that runs too early never is
 // right.

@@ -6,10 +6,10 @@ import type { TargetConfig } from "../../../relay/config/config.ts";
 import { parseTimes, type Times } from "../../../relay/config/time-windows.ts";
 import { StateError } from "../../../relay/state/port.ts";
 import { changeSettings, openBreaker, type TargetControl } from "../../../relay/state/target-control.ts";
-import { LambdaApi, replayArn } from "../../support/lambda-api.ts";
-import { openState } from "../../support/lanes.ts";
-import { LogLines } from "../../support/log-lines.ts";
-import { target } from "../../support/targets.ts";
+import { openState } from "../../support/data/lanes.ts";
+import { LogLines } from "../../support/data/log-lines.ts";
+import { target } from "../../support/data/targets.ts";
+import { LambdaApi, replayArn } from "../../support/lambda/lambda-api.ts";
 
 const noon = Date.parse("2026-03-04T12:00:30Z");
 const paused = changeSettings({}, { paused: true });

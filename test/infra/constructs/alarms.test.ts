@@ -1,9 +1,9 @@
 import type { Template } from "aws-cdk-lib/assertions";
 import { describe, expect, it } from "vitest";
 import { prices } from "../../../infra/estimate/prices.ts";
-import { configFile } from "../../support/lambda-config.ts";
-import { exampleNames } from "../../support/layouts.ts";
-import { synthesise, templatesOf } from "../../support/synthesis.ts";
+import { synthesise, templatesOf } from "../../support/aws/synthesis.ts";
+import { exampleNames } from "../../support/data/layouts.ts";
+import { configFile } from "../../support/lambda/lambda-config.ts";
 
 const place = [
   "queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop",

@@ -1,9 +1,9 @@
 import type { Template } from "aws-cdk-lib/assertions";
 import { describe, expect, it } from "vitest";
 import { functionMetrics, metricNamespace } from "../../../relay/deployed/metrics.ts";
-import { configFile } from "../../support/lambda-config.ts";
-import { type ExampleName, exampleLayout } from "../../support/layouts.ts";
-import { synthesise, templatesOf } from "../../support/synthesis.ts";
+import { synthesise, templatesOf } from "../../support/aws/synthesis.ts";
+import { type ExampleName, exampleLayout } from "../../support/data/layouts.ts";
+import { configFile } from "../../support/lambda/lambda-config.ts";
 
 describe("the dashboard of a deployment", () => {
   it("shows every metric that functions write, in the region where they do, and no others", () => {

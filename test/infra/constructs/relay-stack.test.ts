@@ -1,8 +1,8 @@
 import { Match, type Template } from "aws-cdk-lib/assertions";
 import { describe, expect, it } from "vitest";
-import { configFile } from "../../support/lambda-config.ts";
-import { exampleNames } from "../../support/layouts.ts";
-import { synthesise, templatesOf } from "../../support/synthesis.ts";
+import { synthesise, templatesOf } from "../../support/aws/synthesis.ts";
+import { exampleNames } from "../../support/data/layouts.ts";
+import { configFile } from "../../support/lambda/lambda-config.ts";
 
 const multiRegionKey = "mrk-0123456789abcdef0123456789abcdef";
 const target = "  a: { url: https://a, rate: 1/s }";

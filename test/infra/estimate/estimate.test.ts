@@ -3,7 +3,7 @@ import { type Estimate, monthSeconds, toEstimate } from "../../../infra/estimate
 import { prices } from "../../../infra/estimate/prices.ts";
 import { toLayout } from "../../../infra/layout.ts";
 import { loadConfig } from "../../../relay/config/config.ts";
-import { configFile } from "../../support/lambda-config.ts";
+import { configFile } from "../../support/lambda/lambda-config.ts";
 
 const account = "https://sqs.us-east-1.amazonaws.com/111122223333";
 const head = [`queue: ${account}/shop`, "state: dynamodb:shop"];

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { parseBucketUrl } from "../../../relay/archive/archive-url.ts";
 import { LazyArchive } from "../../../relay/archive/lazy-archive.ts";
 import { describeArchive, namesOf } from "../../contract/archive-contract.ts";
-import { temporaryDirectory } from "../../support/temporary-directory.ts";
+import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
 describeArchive("LazyArchive", async () => new LazyArchive({ kind: "directory", directory: temporaryDirectory() }));
 

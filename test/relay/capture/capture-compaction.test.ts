@@ -5,7 +5,7 @@ import { sumCapture } from "../../../relay/capture/capture-index.ts";
 import { CaptureReader, type SkippedPart } from "../../../relay/capture/capture-reader.ts";
 import { writeCapture } from "../../../relay/capture/capture-writer.ts";
 import { MemoryArchive, namesOf } from "../../contract/archive-contract.ts";
-import { pack } from "../../support/packs.ts";
+import { pack } from "../../support/data/packs.ts";
 
 const all = { fromMs: 0, toMs: Number.POSITIVE_INFINITY };
 const hourMs = Date.UTC(2026, 10, 22, 17);

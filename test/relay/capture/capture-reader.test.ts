@@ -16,8 +16,8 @@ import { putCaptureObject, writeCapture } from "../../../relay/capture/capture-w
 import { toObjectName } from "../../../relay/capture/object-name.ts";
 import { encodeShare, type Pack } from "../../../relay/pack/pack.ts";
 import { MemoryArchive, namesOf } from "../../contract/archive-contract.ts";
-import { pack } from "../../support/packs.ts";
-import { temporaryDirectory } from "../../support/temporary-directory.ts";
+import { pack } from "../../support/data/packs.ts";
+import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
 const all = { fromMs: 0, toMs: Number.POSITIVE_INFINITY };
 const hourMs = Date.UTC(2026, 10, 22, 17);

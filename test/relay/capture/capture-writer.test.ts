@@ -4,7 +4,7 @@ import { writeCapture } from "../../../relay/capture/capture-writer.ts";
 import { type CaptureObject, maxCaptureMs } from "../../../relay/capture/object-name.ts";
 import { decodePack, encodeShare, type Pack } from "../../../relay/pack/pack.ts";
 import { MemoryArchive, namesOf } from "../../contract/archive-contract.ts";
-import { pack } from "../../support/packs.ts";
+import { pack } from "../../support/data/packs.ts";
 
 const hourMs = Date.UTC(2026, 10, 22, 17);
 

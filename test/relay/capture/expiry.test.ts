@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { writeCapture } from "../../../relay/capture/capture-writer.ts";
 import { expireCapture } from "../../../relay/capture/expiry.ts";
 import { MemoryArchive, namesOf } from "../../contract/archive-contract.ts";
-import { pack } from "../../support/packs.ts";
+import { pack } from "../../support/data/packs.ts";
 
 const hourMs = Date.UTC(2026, 10, 22, 17);
 

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { toPacks } from "../../../relay/capture/request-packs.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
-import { comparable } from "../../support/captured-requests.ts";
+import { comparable } from "../../support/data/captured-requests.ts";
 
 const numbering = { agent: "import", sequence: 7 };
 const startMs = Date.UTC(2026, 10, 22);

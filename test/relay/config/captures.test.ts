@@ -1,7 +1,7 @@
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type Config, loadConfig } from "../../../relay/config/config.ts";
-import { configFile } from "../../support/lambda-config.ts";
+import { configFile } from "../../support/lambda/lambda-config.ts";
 
 const target = 'staging: {url: "http://127.0.0.1:8082", rate: unlimited}';
 const sqs = "https://sqs.eu-central-1.amazonaws.com/123456789012/relay";

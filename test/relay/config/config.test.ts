@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { assertReplayable, type Config, configJsonSchema, loadConfig } from "../../../relay/config/config.ts";
 import { ConfigError } from "../../../relay/config/text.ts";
-import { schemaMistakes } from "../../support/json-schema-check.ts";
-import { caFile } from "../../support/shadow-server.ts";
+import { schemaMistakes } from "../../support/data/json-schema-check.ts";
+import { caFile } from "../../support/servers/shadow-server.ts";
 
 let directory: string;
 beforeAll(() => {

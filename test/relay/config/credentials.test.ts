@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { assertReplayable, type Config, loadConfig } from "../../../relay/config/config.ts";
 import { ConfigError } from "../../../relay/config/text.ts";
-import { temporaryDirectory } from "../../support/temporary-directory.ts";
+import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
 describe("a header from the environment", () => {
   const file = `headers: {set: {X-Key: {env: KEY}, x-plain: "1"}}`;

@@ -7,10 +7,10 @@ import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import type { Access } from "../../../functions/control/access.ts";
 import { functionUrlRegion } from "../../../relay/aws/signature.ts";
 import { ControlClient, type ControlPlace } from "../../../relay/control/client.ts";
-import { ControlBench } from "../../support/control-bench.ts";
-import { type AwsKeys, FunctionUrl } from "../../support/function-url.ts";
-import { packMessage, requests } from "../../support/packs.ts";
-import { temporaryDirectory } from "../../support/temporary-directory.ts";
+import { ControlBench } from "../../support/benches/control-bench.ts";
+import { packMessage, requests } from "../../support/data/packs.ts";
+import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
+import { type AwsKeys, FunctionUrl } from "../../support/lambda/function-url.ts";
 
 const file = "/etc/spoa-relay.yaml";
 const token = "correct-horse-battery";

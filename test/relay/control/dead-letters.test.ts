@@ -2,9 +2,9 @@ import { describe, expect, it } from "vitest";
 import { describeDeadLetter, type RedriveOptions, redrive } from "../../../relay/control/dead-letters.ts";
 import { shareMessage } from "../../../relay/queue/message.ts";
 import { type OutgoingMessage, QueueError } from "../../../relay/queue/port.ts";
-import { pack, packIn, packMessage, requests } from "../../support/packs.ts";
-import { ReplayBench } from "../../support/replay-bench.ts";
-import { ShadowServer } from "../../support/shadow-server.ts";
+import { ReplayBench } from "../../support/benches/replay-bench.ts";
+import { pack, packIn, packMessage, requests } from "../../support/data/packs.ts";
+import { ShadowServer } from "../../support/servers/shadow-server.ts";
 
 describe("describeDeadLetter", () => {
   it("names number, requests, time and reason", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { formatRequest } from "../../../relay/control/shown-request.ts";
-import { expectedRequest } from "../../support/captured-requests.ts";
+import { expectedRequest } from "../../support/data/captured-requests.ts";
 
 describe("formatRequest", () => {
   it("prints a request without its credentials", () => {

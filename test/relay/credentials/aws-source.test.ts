@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { createAwsSource } from "../../../relay/credentials/aws-source.ts";
-import { temporaryDirectory } from "../../support/temporary-directory.ts";
+import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
 const sign = { service: "execute-api", region: "eu-west-1", profile: "shadow" };
 

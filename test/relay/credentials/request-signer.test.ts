@@ -3,9 +3,9 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { RequestSigner } from "../../../relay/credentials/request-signer.ts";
 import type { OutboundRequest } from "../../../relay/replay/outbound.ts";
 import { Transport } from "../../../relay/replay/transport.ts";
-import { type ReceivedRequest, ShadowServer } from "../../support/shadow-server.ts";
-import { findSignatureMistake } from "../../support/signature-check.ts";
-import { target } from "../../support/targets.ts";
+import { findSignatureMistake } from "../../support/aws/signature-check.ts";
+import { target } from "../../support/data/targets.ts";
+import { type ReceivedRequest, ShadowServer } from "../../support/servers/shadow-server.ts";
 
 const keys = { id: "AKIDEXAMPLE", secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY" };
 const scope = { service: "execute-api", region: "eu-west-1" };

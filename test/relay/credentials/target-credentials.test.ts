@@ -6,13 +6,18 @@ import { createLane } from "../../../relay/replay/lane.ts";
 import type { ReplayResult } from "../../../relay/replay/replay.ts";
 import { replayPack } from "../../../relay/replay/replay.ts";
 import type { Fate } from "../../../relay/state/port.ts";
-import { laneOf, openState } from "../../support/lanes.ts";
-import { LogLines } from "../../support/log-lines.ts";
-import { pack, requests } from "../../support/packs.ts";
-import { type Answer, type Behaviour, type ReceivedRequest, ShadowServer } from "../../support/shadow-server.ts";
-import { findSignatureMistake } from "../../support/signature-check.ts";
-import { target } from "../../support/targets.ts";
-import { temporaryDirectory } from "../../support/temporary-directory.ts";
+import { findSignatureMistake } from "../../support/aws/signature-check.ts";
+import { laneOf, openState } from "../../support/data/lanes.ts";
+import { LogLines } from "../../support/data/log-lines.ts";
+import { pack, requests } from "../../support/data/packs.ts";
+import { target } from "../../support/data/targets.ts";
+import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
+import {
+  type Answer,
+  type Behaviour,
+  type ReceivedRequest,
+  ShadowServer,
+} from "../../support/servers/shadow-server.ts";
 
 const captured = ["Authorization", "Bearer captured", "Cookie", "session=1"];
 

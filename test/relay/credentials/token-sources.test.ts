@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { runTokenCommand } from "../../../relay/credentials/command-token.ts";
 import { askTokenEndpoint } from "../../../relay/credentials/token-endpoint.ts";
-import { ShadowServer } from "../../support/shadow-server.ts";
-import { temporaryDirectory } from "../../support/temporary-directory.ts";
-import { until } from "../../support/until.ts";
+import { until } from "../../support/clocks/until.ts";
+import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
+import { ShadowServer } from "../../support/servers/shadow-server.ts";
 
 describe("runTokenCommand", () => {
   it("passes arguments as they are, and reads standard output alone", async () => {

@@ -17,8 +17,8 @@ import {
   readEnvironment,
   toEnvironment,
 } from "../../../relay/deployed/functions.ts";
-import { replayArn } from "../../support/lambda-api.ts";
-import { configFile } from "../../support/lambda-config.ts";
+import { replayArn } from "../../support/lambda/lambda-api.ts";
+import { configFile } from "../../support/lambda/lambda-config.ts";
 
 const root = resolve(import.meta.dirname, "../../..");
 const open = { fanout: openFanOut, replay: openReplay, schedule: openSchedule, control: openControl };

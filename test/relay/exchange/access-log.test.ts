@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { haproxyNote, nginxNote } from "../../../relay/exchange/access-log.ts";
 import { importFormats } from "../../../relay/exchange/imported.ts";
-import { importAll } from "../../support/imports.ts";
+import { importAll } from "../../support/data/imports.ts";
 
 const nginx = read("sample-nginx.log");
 const haproxy = read("sample-haproxy.log");

@@ -4,9 +4,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { writeGoreplay } from "../../../relay/exchange/goreplay-writer.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
-import { collect, streamOf } from "../../support/byte-chunks.ts";
-import { expectedRequest, type RequestParts } from "../../support/captured-requests.ts";
-import { importAll } from "../../support/imports.ts";
+import { collect, streamOf } from "../../support/data/byte-chunks.ts";
+import { expectedRequest, type RequestParts } from "../../support/data/captured-requests.ts";
+import { importAll } from "../../support/data/imports.ts";
 
 const sample = readFileSync(new URL("../../fixtures/sample.gor", import.meta.url));
 const separator = "\n🐵🙈🙉\n";

@@ -2,11 +2,11 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { writeHar } from "../../../relay/exchange/har-writer.ts";
-import { collect, streamOf } from "../../support/byte-chunks.ts";
-import { expectedRequest, type RequestParts } from "../../support/captured-requests.ts";
-import { harSchema } from "../../support/har-schema.ts";
-import { importAll } from "../../support/imports.ts";
-import { schemaMistakes } from "../../support/json-schema-check.ts";
+import { collect, streamOf } from "../../support/data/byte-chunks.ts";
+import { expectedRequest, type RequestParts } from "../../support/data/captured-requests.ts";
+import { harSchema } from "../../support/data/har-schema.ts";
+import { importAll } from "../../support/data/imports.ts";
+import { schemaMistakes } from "../../support/data/json-schema-check.ts";
 
 const sample = readFileSync(new URL("../../fixtures/sample.har", import.meta.url));
 

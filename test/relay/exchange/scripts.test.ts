@@ -7,11 +7,11 @@ import { describe, expect, it } from "vitest";
 import { exportRequests } from "../../../relay/exchange/export.ts";
 import type { ExportFormat } from "../../../relay/exchange/exported.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
-import { collect, streamOf } from "../../support/byte-chunks.ts";
-import { expectedRequest, type RequestParts } from "../../support/captured-requests.ts";
-import { type ReceivedRequest, ShadowServer } from "../../support/shadow-server.ts";
-import { temporaryDirectory } from "../../support/temporary-directory.ts";
-import { isWhole, WireServer } from "../../support/wire-server.ts";
+import { collect, streamOf } from "../../support/data/byte-chunks.ts";
+import { expectedRequest, type RequestParts } from "../../support/data/captured-requests.ts";
+import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
+import { type ReceivedRequest, ShadowServer } from "../../support/servers/shadow-server.ts";
+import { isWhole, WireServer } from "../../support/servers/wire-server.ts";
 
 const run = promisify(execFile);
 

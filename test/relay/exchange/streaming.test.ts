@@ -5,7 +5,7 @@ import { exportRequests } from "../../../relay/exchange/export.ts";
 import { exportFormats } from "../../../relay/exchange/exported.ts";
 import { importRequests } from "../../../relay/exchange/import.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
-import { expectedRequest } from "../../support/captured-requests.ts";
+import { expectedRequest } from "../../support/data/captured-requests.ts";
 
 const entry = JSON.stringify({
   startedDateTime: "2026-01-02T03:04:05Z",

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { exportRequests } from "../../../relay/exchange/export.ts";
 import type { ExportFormat } from "../../../relay/exchange/exported.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
-import { run } from "../../support/command-line.ts";
+import { run } from "../../support/processes/command-line.ts";
 
 const target = new URL("https://stage.example:8443");
 

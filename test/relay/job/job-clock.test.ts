@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Job } from "../../../relay/job/job.ts";
 import { dueAtMs, offsetAt, resumedAnchor } from "../../../relay/job/job-clock.ts";
-import { job, jobStartMs } from "../../support/jobs.ts";
+import { job, jobStartMs } from "../../support/data/jobs.ts";
 
 const factors = fc.oneof(fc.constantFrom(0.1, 1, 2, 10, 100), fc.double({ min: 0.01, max: 1_000, noNaN: true }));
 

@@ -6,8 +6,8 @@ import { type JobStep, readJobPacks } from "../../../relay/job/job-packs.ts";
 import { JobWatch } from "../../../relay/job/job-watch.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
 import { readMessage, shareMessage } from "../../../relay/queue/message.ts";
-import { captureOf, captureStartMs, job, jobStartMs } from "../../support/jobs.ts";
-import { ManualClock } from "../../support/manual-clock.ts";
+import { ManualClock } from "../../support/clocks/manual-clock.ts";
+import { captureOf, captureStartMs, job, jobStartMs } from "../../support/data/jobs.ts";
 
 const hourMs = 3_600_000;
 const oversleptMs = 20;

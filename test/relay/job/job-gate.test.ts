@@ -5,8 +5,8 @@ import { JobGate, type Passage } from "../../../relay/job/job-gate.ts";
 import { JobWatch } from "../../../relay/job/job-watch.ts";
 import type { JobMark } from "../../../relay/queue/job-mark.ts";
 import { StateError } from "../../../relay/state/port.ts";
-import { captureStartMs, job, jobStartMs } from "../../support/jobs.ts";
-import { ManualClock } from "../../support/manual-clock.ts";
+import { ManualClock } from "../../support/clocks/manual-clock.ts";
+import { captureStartMs, job, jobStartMs } from "../../support/data/jobs.ts";
 
 const mark = { id: job().id, baseMs: -captureStartMs };
 

@@ -6,7 +6,7 @@ import { type JobSource, type JobStep, readJobPacks } from "../../../relay/job/j
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
 import { offsetOf } from "../../../relay/queue/job-mark.ts";
 import { type MessagePack, readMessage, shareMessage } from "../../../relay/queue/message.ts";
-import { captureOf, everyMs, job } from "../../support/jobs.ts";
+import { captureOf, everyMs, job } from "../../support/data/jobs.ts";
 
 const all = { fromMs: 0, toMs: Number.POSITIVE_INFINITY };
 const times = fc

@@ -8,9 +8,9 @@ import { hasEnded } from "../../../relay/job/job.ts";
 import { cancelJob, pauseJob, resumeJob } from "../../../relay/job/job-control.ts";
 import { readProgress } from "../../../relay/job/job-progress.ts";
 import { type JobRequest, planJob, startJob } from "../../../relay/job/job-request.ts";
-import { captureOf, captureStartMs, everyMs, job, jobStartMs, newJob } from "../../support/jobs.ts";
-import { openState } from "../../support/lanes.ts";
-import { target } from "../../support/targets.ts";
+import { captureOf, captureStartMs, everyMs, job, jobStartMs, newJob } from "../../support/data/jobs.ts";
+import { openState } from "../../support/data/lanes.ts";
+import { target } from "../../support/data/targets.ts";
 
 const request: JobRequest = { capture: "peak", target: "staging", pace: { kind: "speed", factor: 1 } };
 

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { asBuffer, ByteReader } from "../../../relay/pack/byte-reader.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
-import { plain } from "../../support/spop-frames.ts";
+import { plain } from "../../support/spop/spop-frames.ts";
 
 function codeOf(read: () => unknown): string {
   try {

@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
 import { decodeHeaderBlock, encodeHeaderBlock } from "../../../relay/pack/header-block.ts";
-import { goldenFiles } from "../../support/golden-frames.ts";
-import { plain } from "../../support/spop-frames.ts";
+import { goldenFiles } from "../../support/spop/golden-frames.ts";
+import { plain } from "../../support/spop/spop-frames.ts";
 
 const text = (minLength: number) =>
   fc.uint8Array({ minLength, maxLength: 400 }).map((bytes) => Buffer.from(bytes).toString("latin1"));

@@ -11,9 +11,9 @@ import {
   packId,
   type RequestParts,
   requestDraft,
-} from "../../support/captured-requests.ts";
-import { referenceVarint } from "../../support/reference-varint.ts";
-import { seededRandom } from "../../support/seeded-random.ts";
+} from "../../support/data/captured-requests.ts";
+import { seededRandom } from "../../support/data/seeded-random.ts";
+import { referenceVarint } from "../../support/spop/reference-varint.ts";
 
 function decode(content: Uint8Array): Pack {
   const pack = decodePack(content);

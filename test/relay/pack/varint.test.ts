@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ByteReader } from "../../../relay/pack/byte-reader.ts";
 import { maxVarintBytes, varintBytes, writeVarint } from "../../../relay/pack/varint.ts";
-import { referenceVarint } from "../../support/reference-varint.ts";
+import { referenceVarint } from "../../support/spop/reference-varint.ts";
 
 // From SPOE.txt and from recordings of HAProxy.
 const known: readonly (readonly [value: number, hex: string])[] = [

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { ChildScript } from "../../support/child-script.ts";
-import { temporaryDirectory } from "../../support/temporary-directory.ts";
-import { until } from "../../support/until.ts";
+import { until } from "../../support/clocks/until.ts";
+import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
+import { ChildScript } from "../../support/processes/child-script.ts";
 
 describe("supervise", () => {
   it("runs its parts in processes of their own and passes the stop on", async () => {

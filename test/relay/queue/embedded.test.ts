@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { EmbeddedQueue, type EmbeddedQueueOptions } from "../../../relay/queue/embedded.ts";
 import type { Delivery } from "../../../relay/queue/port.ts";
 import { contractMaxReceives, describeQueue, message, receive, receiveAll } from "../../contract/queue-contract.ts";
-import { ChildScript } from "../../support/child-script.ts";
+import { ChildScript } from "../../support/processes/child-script.ts";
 
 const root = mkdtempSync(join(tmpdir(), "embedded-queue-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));

@@ -8,7 +8,7 @@ import type { AgentStats } from "../../../relay/stats/agent-stats.ts";
 import type { IngressStats } from "../../../relay/stats/host-stats.ts";
 import { addsUp, formatEquations, toEquations } from "../../../relay/stats/ledger-equations.ts";
 import { message, receive } from "../../contract/queue-contract.ts";
-import { run } from "../../support/command-line.ts";
+import { run } from "../../support/processes/command-line.ts";
 
 const root = mkdtempSync(join(tmpdir(), "ingress-"));
 const sqs = "https://sqs.eu-central-1.amazonaws.com/123456789012/packs";

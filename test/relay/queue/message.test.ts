@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
 import { forwardMessage, poisonMessage, readMessage, shareMessage } from "../../../relay/queue/message.ts";
-import { delivery, pack, packIn, packMessage, requests } from "../../support/packs.ts";
+import { delivery, pack, packIn, packMessage, requests } from "../../support/data/packs.ts";
 
 describe("readMessage", () => {
   it("reads what an agent sent", () => {

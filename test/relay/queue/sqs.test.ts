@@ -3,9 +3,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, 
 import { maxMessageBytes, type OutgoingMessage } from "../../../relay/queue/port.ts";
 import { openSqsQueue, SqsQueue, type SqsQueueOptions } from "../../../relay/queue/sqs.ts";
 import { contractMaxReceives, describeQueue, message, receive, receiveAll } from "../../contract/queue-contract.ts";
-import { freePorts } from "../../support/free-ports.ts";
-import { answerBatch, refuse, type SqsAnswer, SqsEndpoint } from "../../support/sqs-endpoint.ts";
-import { until } from "../../support/until.ts";
+import { answerBatch, refuse, type SqsAnswer, SqsEndpoint } from "../../support/aws/sqs-endpoint.ts";
+import { until } from "../../support/clocks/until.ts";
+import { freePorts } from "../../support/servers/free-ports.ts";
 
 // SQS counts the name and the type of the pack's attribute: "pack" and "Binary".
 const overheadBytes = 10;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { FigureBook } from "../../../relay/replay/figure-book.ts";
 import { maxRelativeError, percentiles } from "../../../relay/replay/latency-histogram.ts";
 import { type Figures, StateError } from "../../../relay/state/port.ts";
-import { openState } from "../../support/lanes.ts";
+import { openState } from "../../support/data/lanes.ts";
 
 const minuteMs = Date.parse("2026-03-01T12:00:00Z");
 

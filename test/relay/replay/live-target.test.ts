@@ -5,8 +5,8 @@ import { LiveTarget } from "../../../relay/replay/live-target.ts";
 import type { Outcome } from "../../../relay/replay/outcome.ts";
 import { type Controls, StateError } from "../../../relay/state/port.ts";
 import { changeSettings } from "../../../relay/state/target-control.ts";
-import { openState } from "../../support/lanes.ts";
-import { target } from "../../support/targets.ts";
+import { openState } from "../../support/data/lanes.ts";
+import { target } from "../../support/data/targets.ts";
 
 const refused: Outcome = { kind: "undelivered", reason: "ECONNREFUSED" };
 const answered: Outcome = { kind: "answered", status: 200 };

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isBodyIncomplete, type OutboundRequest, prepareOutbound } from "../../../relay/replay/outbound.ts";
-import { expectedRequest, type RequestParts } from "../../support/captured-requests.ts";
-import { target } from "../../support/targets.ts";
+import { expectedRequest, type RequestParts } from "../../support/data/captured-requests.ts";
+import { target } from "../../support/data/targets.ts";
 
 describe("prepareOutbound: headers", () => {
   it("keeps order, case and repeats of what was captured", () => {

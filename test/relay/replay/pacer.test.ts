@@ -9,10 +9,10 @@ import { type Clock, type LiveRate, Pacer, systemClock } from "../../../relay/re
 import { EmbeddedState } from "../../../relay/state/embedded.ts";
 import { type SlotLeases, StateError } from "../../../relay/state/port.ts";
 import { maxLateUs } from "../../../relay/state/slot-lease.ts";
-import { fixedRate } from "../../support/lanes.ts";
-import { ManualClock } from "../../support/manual-clock.ts";
-import { seededRandom } from "../../support/seeded-random.ts";
-import { target } from "../../support/targets.ts";
+import { ManualClock } from "../../support/clocks/manual-clock.ts";
+import { fixedRate } from "../../support/data/lanes.ts";
+import { seededRandom } from "../../support/data/seeded-random.ts";
+import { target } from "../../support/data/targets.ts";
 
 const root = mkdtempSync(join(tmpdir(), "pacer-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));

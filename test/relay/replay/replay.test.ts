@@ -7,11 +7,11 @@ import { Pacer } from "../../../relay/replay/pacer.ts";
 import { type ReplayResult, replayPack } from "../../../relay/replay/replay.ts";
 import { type SlotLeases, StateError } from "../../../relay/state/port.ts";
 import { openBreaker } from "../../../relay/state/target-control.ts";
-import { fixedRate, laneOf, openState } from "../../support/lanes.ts";
-import { ManualClock } from "../../support/manual-clock.ts";
-import { pack, requests } from "../../support/packs.ts";
-import { type Answer, ShadowServer } from "../../support/shadow-server.ts";
-import { target } from "../../support/targets.ts";
+import { ManualClock } from "../../support/clocks/manual-clock.ts";
+import { fixedRate, laneOf, openState } from "../../support/data/lanes.ts";
+import { pack, requests } from "../../support/data/packs.ts";
+import { target } from "../../support/data/targets.ts";
+import { type Answer, ShadowServer } from "../../support/servers/shadow-server.ts";
 
 describe("replayPack: order and concurrency", () => {
   it("keeps the order of the capture with a concurrency of 1, across packs too", async () => {

@@ -8,10 +8,10 @@ import type { TargetConfig } from "../../../relay/config/config.ts";
 import { type OutboundRequest, prepareOutbound } from "../../../relay/replay/outbound.ts";
 import type { AnswerTimes } from "../../../relay/replay/outcome.ts";
 import { Transport } from "../../../relay/replay/transport.ts";
-import { expectedRequest } from "../../support/captured-requests.ts";
-import { caFile, ShadowServer } from "../../support/shadow-server.ts";
-import { target } from "../../support/targets.ts";
-import { isWhole, WireServer } from "../../support/wire-server.ts";
+import { expectedRequest } from "../../support/data/captured-requests.ts";
+import { target } from "../../support/data/targets.ts";
+import { caFile, ShadowServer } from "../../support/servers/shadow-server.ts";
+import { isWhole, WireServer } from "../../support/servers/wire-server.ts";
 
 describe("Transport: answers", () => {
   it.each([200, 204, 301, 302, 304, 404, 429, 500, 503, 599])("takes %i for an answer", async (status) => {

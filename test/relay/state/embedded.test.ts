@@ -8,7 +8,7 @@ import { slotsPerLease } from "../../../relay/state/slot-lease.ts";
 import { describeJobs } from "../../contract/job-contract.ts";
 import { describeSharedState } from "../../contract/shared-state-contract.ts";
 import { describeState, fannedOut, figuresOf, settlement } from "../../contract/state-contract.ts";
-import { ChildScript } from "../../support/child-script.ts";
+import { ChildScript } from "../../support/processes/child-script.ts";
 
 const root = mkdtempSync(join(tmpdir(), "embedded-state-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));

@@ -2,8 +2,8 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { DynamoDbState } from "../../../../relay/state/dynamodb/state.ts";
 import type { Settlement } from "../../../../relay/state/port.ts";
 import { fannedOut, figuresOf, settlement } from "../../../contract/state-contract.ts";
-import type { CallFate, DynamoDbCall } from "../../../support/dynamodb-proxy.ts";
-import { startStates } from "../../../support/dynamodb-states.ts";
+import type { CallFate, DynamoDbCall } from "../../../support/aws/dynamodb-proxy.ts";
+import { startStates } from "../../../support/aws/dynamodb-states.ts";
 
 const hourMs = 3_600_000;
 const twoTargets = new Map<string, Settlement>([

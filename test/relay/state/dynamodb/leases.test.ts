@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { clockToleranceUs, grantSlots, horizonUs, type SlotGrant } from "../../../../relay/state/slot-lease.ts";
-import { startStates } from "../../../support/dynamodb-states.ts";
+import { startStates } from "../../../support/aws/dynamodb-states.ts";
 
 const nowUs = 1_790_000_000_000_000;
 

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { Settlement } from "../../../../relay/state/port.ts";
 import { fannedOut, figuresOf, settlement } from "../../../contract/state-contract.ts";
-import { startStates } from "../../../support/dynamodb-states.ts";
+import { startStates } from "../../../support/aws/dynamodb-states.ts";
 
 const hourMs = 3_600_000;
 const twoTargets = new Map<string, Settlement>([

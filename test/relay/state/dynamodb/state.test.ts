@@ -4,10 +4,10 @@ import { horizonUs } from "../../../../relay/state/slot-lease.ts";
 import { describeJobs } from "../../../contract/job-contract.ts";
 import { describeSharedState } from "../../../contract/shared-state-contract.ts";
 import { describeState } from "../../../contract/state-contract.ts";
-import { startDynamoDb } from "../../../support/dynamodb.ts";
-import { type CallFate, DynamoDbProxy, refusal } from "../../../support/dynamodb-proxy.ts";
-import { startStates } from "../../../support/dynamodb-states.ts";
-import { freePorts } from "../../../support/free-ports.ts";
+import { startDynamoDb } from "../../../support/aws/dynamodb.ts";
+import { type CallFate, DynamoDbProxy, refusal } from "../../../support/aws/dynamodb-proxy.ts";
+import { startStates } from "../../../support/aws/dynamodb-states.ts";
+import { freePorts } from "../../../support/servers/free-ports.ts";
 
 // On a busy machine the emulator takes its time.
 const inNoHurry = { leaseTimeoutMs: 15_000, callTimeoutMs: 15_000 };

@@ -1,6 +1,6 @@
 import { expect, it, vi } from "vitest";
 import { StateClient } from "../../../../relay/state/dynamodb/table-client.ts";
-import { DynamoDbProxy } from "../../../support/dynamodb-proxy.ts";
+import { DynamoDbProxy } from "../../../support/aws/dynamodb-proxy.ts";
 
 const arn = "arn:aws:dynamodb:eu-central-1:111122223333:table/shop";
 

@@ -1,0 +1,26 @@
+import { onTestFinished } from "vitest";
+import { DynamoDbState, type DynamoDbStateOptions } from "../../../relay/state/dynamodb/state.ts";
+import { startDynamoDb } from "./dynamodb.ts";
+import { DynamoDbProxy } from "./dynamodb-proxy.ts";
+
+/** A new and empty table, which any number of states may have open until the end of the test. */
+export async function startStates() {
+  const emulator = await startDynamoDb();
+  const states: DynamoDbState[] = [];
+  onTestFinished(async () => {
+    await Promise.all(states.map((state) => state.close()));
+    await emulator.stop();
+  });
+  const open = (options: Partial<DynamoDbStateOptions> = {}): DynamoDbState => {
+    // On a busy machine the emulator takes its time.
+    const inNoHurry = { tallyEveryMs: 5, leaseTimeoutMs: 15_000, callTimeoutMs: 15_000 };
+    const state = DynamoDbState.open({ ...emulator, ...inNoHurry, ...options });
+    states.push(state);
+    return state;
+  };
+  const openThroughProxy = async (options: Partial<DynamoDbStateOptions> = {}) => {
+    const proxy = await DynamoDbProxy.start(emulator.endpoint);
+    return { state: open({ ...options, endpoint: proxy.endpoint }), proxy };
+  };
+  return { open, openThroughProxy };
+}

@@ -1,0 +1,105 @@
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import { onTestFinished } from "vitest";
+import { type ControlDeps, createControl } from "../../../functions/control/control.ts";
+import type { TargetConfig } from "../../../relay/config/config.ts";
+import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
+import type { OpenQueue } from "../../../relay/queue/port.ts";
+import { EmbeddedState } from "../../../relay/state/embedded.ts";
+import type { State } from "../../../relay/state/port.ts";
+import { LogLines } from "../data/log-lines.ts";
+import { target } from "../data/targets.ts";
+import { temporaryDirectory } from "../data/temporary-directory.ts";
+
+export interface ControlBenchOptions extends Partial<Pick<ControlDeps, "access">> {
+  readonly targets?: readonly Partial<TargetConfig>[];
+  /** What the state does otherwise than it should. */
+  readonly faultyState?: (state: EmbeddedState) => Partial<State>;
+  /** The same for the queues of the targets. */
+  readonly faultyQueue?: (queue: EmbeddedQueue) => Partial<OpenQueue>;
+  /** The only target reads the ingress queue itself. */
+  readonly direct?: boolean;
+}
+
+export interface Answered {
+  readonly status: number;
+  readonly type: string;
+  readonly headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the API answers.
+  readonly json: any;
+}
+
+/** The control API over real queues and a real state, in a directory that goes with the test. */
+export class ControlBench {
+  nowMs = Date.UTC(2026, 8, 1, 12, 30, 30);
+  readonly log = new LogLines();
+  readonly state: EmbeddedState;
+  readonly ingress: EmbeddedQueue;
+  readonly queues: ReadonlyMap<string, EmbeddedQueue>;
+  readonly app: OpenAPIHono;
+
+  constructor(options: ControlBenchOptions = {}) {
+    const { targets = [{}], access = { kind: "loopback" }, direct, faultyState, faultyQueue } = options;
+    const directory = temporaryDirectory();
+    const now = () => this.nowMs;
+    const configs = targets.map(target);
+    this.state = EmbeddedState.open(directory, now);
+    this.ingress = EmbeddedQueue.open({ directory, name: "ingress" });
+    const open = (name: string) => (direct ? this.ingress : EmbeddedQueue.open({ directory, name: `target-${name}` }));
+    this.queues = new Map(configs.map(({ name }) => [name, open(name)]));
+    const queues = [...this.queues].map(([name, queue]) => [name, withFaults(queue, faultyQueue?.(queue))] as const);
+    this.app = createControl({
+      targets: configs,
+      stores: {
+        ingress: this.ingress,
+        targets: new Map(queues),
+        state: withFaults(this.state, faultyState?.(this.state)),
+      },
+      access,
+      log: this.log.log,
+      now,
+    });
+    onTestFinished(() => {
+      for (const queue of [this.ingress, ...this.queues.values()]) queue.close();
+      this.state.close();
+    });
+  }
+
+  /** The queue of the first target. */
+  get queue(): EmbeddedQueue {
+    return [...this.queues.values()][0];
+  }
+
+  async get(path: string, headers: Readonly<Record<string, string>> = {}): Promise<Answered> {
+    return toAnswered(await this.app.request(path, { headers }));
+  }
+
+  /** @param body JSON, or a text as it is */
+  async send(method: "PATCH" | "POST", path: string, body?: unknown, type = "application/json"): Promise<Answered> {
+    if (body === undefined) return toAnswered(await this.app.request(path, { method }));
+    const text = typeof body === "string" ? body : JSON.stringify(body);
+    return toAnswered(await this.app.request(path, { method, body: text, headers: { "content-type": type } }));
+  }
+}
+
+/** The same object, but for some methods. */
+function withFaults<T extends object>(whole: T, faults: object | undefined): T {
+  if (!faults) return whole;
+  return new Proxy(whole, {
+    get(_, key) {
+      if (key in faults) return Reflect.get(faults, key);
+      const value = Reflect.get(whole, key);
+      return typeof value === "function" ? value.bind(whole) : value;
+    },
+  });
+}
+
+async function toAnswered(response: Response): Promise<Answered> {
+  const text = await response.text();
+  const type = response.headers.get("content-type") ?? "";
+  return {
+    status: response.status,
+    type,
+    headers: response.headers,
+    json: /json/.test(type) ? JSON.parse(text) : text,
+  };
+}

@@ -1,0 +1,51 @@
+import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
+
+const roundMs = 1_000;
+// Of the requests of a round: how many come in its first tenth.
+const burstShare = 0.7;
+
+/**
+ * So many requests over about `spanMs`, the same each time: each second begins with a burst, has a trickle behind it and is
+ * silent for its second half, and each third second is silent altogether. Their paths are `/0?q=…`, `/1?q=…`, …; every
+ * other one has a body of any bytes.
+ */
+export function burstyRequests(count: number, spanMs: number, startMs: number): readonly CapturedRequest[] {
+  const rounds = Array.from({ length: Math.ceil(spanMs / roundMs) }, (_, round) => round).filter(
+    (round) => round % 3 !== 2,
+  );
+  const perRound = Math.ceil(count / rounds.length);
+  return Array.from({ length: count }, (_, i) => {
+    const place = (i % perRound) / perRound;
+    const withinMs =
+      place < burstShare ? (place / burstShare) * 100 : 100 + ((place - burstShare) / (1 - burstShare)) * 400;
+    return toRequest(i, startMs + rounds[Math.floor(i / perRound)] * roundMs + Math.floor(withinMs));
+  });
+}
+
+function toRequest(i: number, capturedAtMs: number): CapturedRequest {
+  const body =
+    i % 2 === 0 ? new Uint8Array() : Uint8Array.from({ length: i % 300 }, (_, at) => (i * 31 + at * 7) % 256);
+  return {
+    id: "",
+    index: i,
+    capturedAtMs,
+    method: i % 2 === 0 ? "GET" : "POST",
+    path: `/${i}?q=%20%ff&${i % 4 === 0 ? "even" : "odd"}`,
+    version: "1.1",
+    src: "192.0.2.1",
+    headers: [
+      "host",
+      "shop.example",
+      "X-Tag",
+      `one ${i}`,
+      "x-tag",
+      "tw\xf6",
+      "X-Empty",
+      "",
+      "Content-Length",
+      `${body.length}`,
+    ],
+    body,
+    bodyState: "complete",
+  };
+}

@@ -1,0 +1,51 @@
+import { createHash } from "node:crypto";
+import { DecodeError } from "../../../relay/pack/decode-error.ts";
+import { decodePack, type Pack } from "../../../relay/pack/pack.ts";
+import { readMessage, shareMessage } from "../../../relay/queue/message.ts";
+import type { Delivery, OutgoingMessage } from "../../../relay/queue/port.ts";
+import { type PackFields, packContent } from "./captured-requests.ts";
+
+export interface SentPackFields extends PackFields {
+  /** How often its requests have been tried before. */
+  readonly attempt?: number;
+}
+
+const attemptAt = 1;
+const idAt = 2;
+
+/** A decoded pack, whose id is its agent's and sequence number's own. */
+export function pack({ attempt = 0, ...fields }: SentPackFields = {}): Pack {
+  const content = packContent(fields);
+  const name = `${fields.agent ?? ""}:${fields.sequence ?? 0}`;
+  content[attemptAt] = attempt;
+  content.set(createHash("sha256").update(name).digest().subarray(0, 16), idAt);
+  const decoded = decodePack(content);
+  if (decoded instanceof DecodeError) throw decoded;
+  return decoded;
+}
+
+/** The message in which an agent, or a replay, puts a pack into a queue. */
+export function packMessage(fields: SentPackFields = {}): OutgoingMessage {
+  const whole = pack(fields);
+  return shareMessage(whole, whole.requests, { attempt: fields.attempt ?? 0 });
+}
+
+/** So many requests with ids of their own, `/0`, `/1`, … */
+export function requests(count: number, changes: NonNullable<PackFields["requests"]>[number] = {}) {
+  return Array.from({ length: count }, (_, i) => ({ method: "GET", body: noBytes, path: `/${i}`, id: "", ...changes }));
+}
+
+/** A message as a queue hands it out for the first time. */
+export function delivery(message: OutgoingMessage, changes: Partial<Delivery> = {}): Delivery {
+  const { body, pack } = message;
+  return { messageId: "m1", receipt: "m1.1", body, pack, receiveCount: 1, sentAtMs: 1_790_000_000_000, ...changes };
+}
+
+/** The pack in a message that has to hold one. */
+export function packIn(message: Pick<Delivery, "pack">): Pack {
+  const decoded = readMessage(message);
+  if (decoded instanceof DecodeError) throw decoded;
+  return decoded;
+}
+
+const noBytes = new Uint8Array();

@@ -1,0 +1,26 @@
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { LambdaHandler } from "../../../functions/lambda/lambda.ts";
+
+// Does in a process of its own what Lambda's runtime does: loads the handler of a bundle, says `ready`, and calls it with
+// each event that comes. Its time is not limited here, since Lambda's is not, either: somebody else ends the process.
+
+interface Call {
+  readonly event: unknown;
+  readonly timeoutMs: number;
+}
+
+const [bundle] = process.argv.slice(2);
+const { handler } = (await import(pathToFileURL(resolve(bundle)).href)) as { readonly handler: LambdaHandler };
+
+process.on("message", async ({ event, timeoutMs }: Call) => {
+  const endMs = Date.now() + timeoutMs;
+  try {
+    const answer = await handler(event, { getRemainingTimeInMillis: () => endMs - Date.now() });
+    process.send?.({ answer });
+  } catch (error) {
+    const { name, message } = error as Error;
+    process.send?.({ error: `${name}: ${message}` });
+  }
+});
+process.send?.("ready");

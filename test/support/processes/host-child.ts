@@ -1,0 +1,50 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { resolve } from "node:path";
+import { until } from "../clocks/until.ts";
+
+const main = resolve(import.meta.dirname, "../../../relay/main.ts");
+
+/** `spoa-relay host` in a process of its own. Whoever starts it ends it. */
+export class HostChild {
+  readonly #child: ChildProcess;
+  #output = "";
+
+  /** Resolves when the host replays; rejects, with what it has printed, where it ends before. */
+  static async start(configFile: string): Promise<HostChild> {
+    const host = new HostChild(configFile);
+    try {
+      await until(() => {
+        if (host.#hasEnded) throw new Error(`the host has ended: ${host.output}`);
+        return host.output.includes('"event":"replaying"');
+      });
+    } catch (error) {
+      host.kill();
+      throw error;
+    }
+    return host;
+  }
+
+  private constructor(configFile: string) {
+    this.#child = spawn(process.execPath, [main, "host", "--config", configFile]);
+    for (const stream of [this.#child.stdout, this.#child.stderr]) stream?.on("data", (text) => (this.#output += text));
+  }
+
+  /** What it has printed. */
+  get output(): string {
+    return this.#output;
+  }
+
+  /** SIGKILL, at this moment: as if the machine had gone. */
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  async ended(): Promise<void> {
+    if (!this.#hasEnded) await once(this.#child, "exit");
+  }
+
+  get #hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+}

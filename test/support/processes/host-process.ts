@@ -1,0 +1,67 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
+import { ingressQueue } from "../../../relay/queue/names.ts";
+import { temporaryDirectory } from "../data/temporary-directory.ts";
+import { freePorts } from "../servers/free-ports.ts";
+import { type CommandResult, spoaRelay } from "./command-line.ts";
+import { HostChild } from "./host-child.ts";
+
+export interface HostProcessOptions {
+  /** By name: the keys of the target in YAML flow style. */
+  readonly targets: Readonly<Record<string, string>>;
+  /** The keys under `host:` in YAML flow style beside `admin`. */
+  readonly host?: string;
+  /** `host.admin`; a free port of this machine by default. `DIRECTORY` stands for the host's. */
+  readonly admin?: string;
+}
+
+/** A real host without an agent: tests put packs into its ingress queue. It ends with the test. */
+export class HostProcess {
+  readonly directory = temporaryDirectory();
+  readonly configFile = join(this.directory, "spoa-relay.yaml");
+  /** The same file as the host has open. */
+  readonly ingress: EmbeddedQueue;
+  readonly admin: string;
+  #child: HostChild | undefined;
+
+  static async start(options: HostProcessOptions): Promise<HostProcess> {
+    const [port] = await freePorts(1);
+    const host = new HostProcess(options, port);
+    host.#child = await HostChild.start(host.configFile);
+    return host;
+  }
+
+  private constructor({ targets, host = "", admin }: HostProcessOptions, port: number) {
+    this.admin = admin?.replace("DIRECTORY", this.directory) ?? `127.0.0.1:${port}`;
+    const entries = Object.entries(targets).map(([name, keys]) => `  ${name}: { ${keys} }\n`);
+    writeFileSync(
+      this.configFile,
+      `host: { admin: "${this.admin}"${host && `, ${host}`} }\nqueue: embedded:./data\ntargets:\n${entries.join("")}`,
+    );
+    this.ingress = EmbeddedQueue.open({ directory: join(this.directory, "data"), name: ingressQueue });
+    onTestFinished(() => this.#stop());
+  }
+
+  /** What it has printed. */
+  get output(): string {
+    return this.#child?.output ?? "";
+  }
+
+  /** Runs a command of the command line with the host's configuration. */
+  command(...args: readonly string[]): Promise<CommandResult> {
+    return spoaRelay(...args, "--config", this.configFile);
+  }
+
+  /** Asks the admin address, where it is one of TCP. */
+  async fetch(path: string, init?: RequestInit): Promise<Response> {
+    return fetch(`http://${this.admin}${path}`, init);
+  }
+
+  async #stop(): Promise<void> {
+    this.ingress.close();
+    this.#child?.kill();
+    await this.#child?.ended();
+  }
+}

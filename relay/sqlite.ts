@@ -34,7 +34,7 @@ export class SqliteFile<Name extends string> {
   constructor({ directory, file, pragmas, schema, sql, toError }: SqliteOptions<Name>) {
     this.#toError = toError;
     const database = this.guard(() => {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      createDirectory(directory);
       const path = join(directory, file);
       createPrivately(path);
       const opened = new sqlite.DatabaseSync(path, { timeout: busyMs });
@@ -105,7 +105,16 @@ const sqliteBusy = 5;
 const pauseMs = 10;
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
-/** Makes the file where it is missing, readable by its owner only; SQLite makes those beside it as it finds this one. */
+function createDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const { code, syscall, message } = error as NodeJS.ErrnoException;
+    throw Object.assign(new Error(`the directory ${directory} cannot be created: ${message}`), { code, syscall });
+  }
+}
+
+/** Creates the file if it is missing, readable by its owner only. SQLite gives the files beside it the same mode. */
 function createPrivately(path: string): void {
   try {
     // wx: a file that is there must not be opened and closed, since that would end this process's locks on it.

@@ -28,8 +28,8 @@ const journalTexts = {
   up: ["journal-up", "packs are journaled again"],
 } as const;
 const threadTexts = {
-  down: ["shipper-failed", "the shipper thread failed and starts again"],
-  up: ["shipper-started", "the shipper thread has started again"],
+  down: ["shipper-failed", "the shipper thread failed; the agent starts it again every second"],
+  up: ["shipper-started", "the shipper thread works again"],
 } as const;
 const role = "spoa-relay shipper";
 
@@ -198,9 +198,9 @@ export class Shipper {
 
   #fail(worker: Worker, error: Error): void {
     if (this.#worker !== worker) return;
-    const lost = `${this.#volatileRequests} requests are lost`;
-    this.#thread.fail("THREAD_FAILED", `the shipper thread failed: ${error.message}; ${lost}`, Date.now());
-    // The next thread finds out by itself.
+    const lost = this.#volatileRequests > 0 ? `; lost requests: ${this.#volatileRequests}` : "";
+    this.#thread.fail("THREAD_FAILED", `${error.message}${lost}`, Date.now());
+    // The next thread reports the state of queue and journal anew.
     this.#queue.forget();
     this.#journal.forget();
     this.#worker = undefined;

@@ -15,7 +15,7 @@ const problemSchema = z
     errors: z
       .array(z.object({ place: z.string(), detail: z.string() }))
       .optional()
-      .describe("Each mistake of what was sent"),
+      .describe("Each mistake in the request"),
   })
   .meta({
     examples: [
@@ -23,14 +23,14 @@ const problemSchema = z
         type: "about:blank",
         title: "Bad Request",
         status: 400,
-        detail: 'body.rate: "fast" is not a rate, such as 200/s or 30/min or unlimited',
-        errors: [{ place: "body.rate", detail: '"fast" is not a rate, such as 200/s or 30/min or unlimited' }],
+        detail: 'body.rate: "100" has no unit: write 100/s, 100/min or 100/h',
+        errors: [{ place: "body.rate", detail: '"100" has no unit: write 100/s, 100/min or 100/h' }],
       },
     ],
   })
   .openapi("Problem");
 
-/** Answers with a problem (RFC 9457). Its type is `about:blank`: the status says all there is to its kind. */
+/** Answers with a problem (RFC 9457). Its type is `about:blank`: the status alone says what kind of problem it is. */
 export function answerProblem(
   context: Context,
   status: ContentfulStatusCode,
@@ -43,7 +43,7 @@ export function answerProblem(
   return context.body(JSON.stringify(problem), status, { "content-type": problemType, ...headers });
 }
 
-/** What a route may answer instead, for the OpenAPI document. */
+/** The problems that a route may answer with, for the OpenAPI document. */
 export function problemResponses<Status extends number>(...statuses: Status[]) {
   const response = (status: number) => ({
     description: STATUS_CODES[status] ?? "",

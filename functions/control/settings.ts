@@ -1,52 +1,54 @@
 import { z } from "@hono/zod-openapi";
-import { parseFraction, parseRatePerSecond } from "../../relay/config/units.ts";
+import { explainRate, parseFraction, parseRatePerSecond } from "../../relay/config/units.ts";
 import type { TargetSettings } from "../../relay/state/target-control.ts";
 import { strict } from "./strict.ts";
 
-// As in the configuration: below it, the wait for a slot would be longer than a timer can hold.
-const leastPerHour = 0.01;
-
-/** A text of the configuration's form. It is checked here, and converted where it is used. */
-function written(isRight: (text: string) => boolean, what: string, examples: string[]) {
-  const form = `${what}, such as ${examples.join(" or ")}`;
+/**
+ * A text in the form of the configuration. It is checked here, and converted where it is used.
+ *
+ * @param explain says what is wrong with a text; undefined if it is valid
+ */
+function written(explain: (text: string) => string | undefined, what: string, examples: string[]) {
   return z
-    .string({ error: `must be ${form}, or null` })
-    .refine(isRight, { error: ({ input }) => `"${input}" is not ${form}` })
+    .string({
+      error: ({ input }) =>
+        (typeof input === "number" && explain(`${input}`)) ||
+        `must be ${what}, such as ${examples.join(" or ")}, or null`,
+    })
+    .refine((text) => explain(text) === undefined, { error: ({ input }) => explain(String(input)) })
     .meta({ examples });
 }
 
+function explainShare(text: string): string | undefined {
+  return parseFraction(text) === undefined
+    ? `"${text}" is not a percentage from 0% to 100%, such as 50% or 0.5%`
+    : undefined;
+}
+
 const settings = {
-  rate: written((text) => (parseRatePerSecond(text) ?? 0) * 3_600 >= leastPerHour, "a rate of 0.01/h or more", [
-    "200/s",
-    "30/min",
-    "unlimited",
-  ])
-    .nullable()
-    .optional(),
+  rate: written(explainRate, "a rate", ["200/s", "30/min", "unlimited"]).nullable().optional(),
   concurrency: z
     .int({ error: "must be a whole number, or null" })
     .min(1, { error: "must be from 1 to 10000" })
     .max(10_000, { error: "must be from 1 to 10000" })
     .nullable()
     .optional()
-    .describe("Requests under way at once, per replay process"),
-  sample: written((text) => parseFraction(text) !== undefined, "a percentage from 0% to 100%", ["50%", "0.5%"])
-    .nullable()
-    .optional(),
+    .describe("Concurrent requests of each replay process"),
+  sample: written(explainShare, "a percentage from 0% to 100%", ["50%", "0.5%"]).nullable().optional(),
   paused: z.boolean({ error: "must be true or false" }).optional(),
 };
 
 /** The body of `PATCH /v1/targets/{target}`: null takes a setting back to the configuration. */
 export const settingsChange = strict(settings)
   .refine((change) => Object.keys(change).length > 0, {
-    error: `nothing to change; allowed here: ${Object.keys(settings).join(", ")}`,
-    // An unknown key is a mistake of its own.
+    error: `has no setting to change; give at least one of ${Object.keys(settings).join(", ")}`,
+    // An unknown key is reported as a mistake of its own.
     when: ({ issues }) => issues.length === 0,
   })
   .meta({ examples: [{ rate: "100/s" }, { rate: null, sample: "50%" }], minProperties: 1 })
   .openapi("SettingsChange");
 
-/** A checked change as `changeSettings` takes it. */
+/** Converts a checked change into the argument of `changeSettings`. */
 export function toSettings({ rate, concurrency, sample, paused }: z.output<typeof settingsChange>): {
   readonly [Key in keyof TargetSettings]?: TargetSettings[Key] | null;
 } {
@@ -58,7 +60,7 @@ export function toSettings({ rate, concurrency, sample, paused }: z.output<typeo
   };
 }
 
-/** Requests a second as the configuration writes them, in the largest unit that needs no fraction, else a second. */
+/** Requests per second in the form of the configuration, in the shortest unit that gives a whole number. */
 export function formatRate(perSecond: number | "unlimited"): string {
   if (perSecond === "unlimited" || perSecond === Number.POSITIVE_INFINITY) return "unlimited";
   const units = [
@@ -70,7 +72,7 @@ export function formatRate(perSecond: number | "unlimited"): string {
   return `${tidy(perSecond * seconds)}/${unit}`;
 }
 
-/** A share from 0 to 1 as the configuration writes it. */
+/** A share from 0 to 1 in the form of the configuration. */
 export function formatShare(share: number): string {
   return `${tidy(share * 100)}%`;
 }
@@ -80,7 +82,7 @@ function toRatePerSecond(rate: string): number | "unlimited" {
   return perSecond === Number.POSITIVE_INFINITY ? "unlimited" : perSecond;
 }
 
-// Without what is left of thirds and of binary fractions.
+// Rounds away the errors of binary fractions, such as 0.1 + 0.2.
 function tidy(value: number): number {
   return Number(value.toPrecision(12));
 }

@@ -8,6 +8,7 @@ import { type CaptureConfig, loadConfig } from "../config/config.ts";
 import { explainMoment, parseMoment } from "../config/moment.ts";
 import { matches, type When } from "../rules/when.ts";
 import { Failure } from "./failure.ts";
+import { plural } from "./plural.ts";
 
 export interface RangeFlags {
   readonly from?: number;
@@ -21,42 +22,43 @@ export interface WhereFlag {
 /** Adds --from and --to. */
 export function withRange(command: Command): Command {
   return command
-    .option("--from <time>", "first moment: 2026-11-20T18:00:00Z, -2h, now", parseTime)
-    .option("--to <time>", "first moment that is not in it any more", parseTime);
+    .option("--from <time>", "start of the range: 2026-11-20T18:00:00Z, -2h, now", parsePastTime)
+    .option("--to <time>", "end of the range; requests at this moment are not included", parsePastTime);
 }
 
-/** Adds --where, which may come several times. */
+/** Adds --where, which can be given several times. */
 export function withWhere(command: Command): Command {
   return command.option(
     "--where <condition>",
-    "only requests with path=REGEX, method=GET,POST or header.NAME=REGEX; all of them must hold",
+    "only requests with path=REGEX, method=GET,POST or header.NAME=REGEX; if given several times, all must match",
     addCondition,
   );
 }
 
-/** What --from and --to say; everything where they say nothing. Ends the command where nothing can be in it. */
+/** The range of --from and --to; everything if neither is given. Ends the command if the range is empty. */
 export function toRange({ from = 0, to = Number.POSITIVE_INFINITY }: RangeFlags, command: Command): CaptureRange {
   if (to > from) return { fromMs: from, toMs: to };
   const [fromText, toText] = [from, to].map((ms) => new Date(ms).toISOString());
-  const what = to === from ? "is the same moment: there is nothing between" : "is before";
-  return command.error(`error: --to ${toText} ${what} --from ${fromText}`);
+  const relation = to === from ? "is the same moment as" : "is before";
+  return command.error(`error: --to ${toText} ${relation} --from ${fromText}: the range is empty`);
 }
 
-/** The capture of a configuration. Ends the command where there is none; throws `ConfigError`. */
+/** A capture of the configuration. Ends the command if there is none of that name; throws `ConfigError`. */
 export function findCapture(configFile: string, name: string, command: Command): CaptureConfig {
   const { captures } = loadConfig(configFile, process.env);
   const capture = captures.find((each) => each.name === name);
   if (capture) return capture;
   const names = captures.map((each) => each.name).join(", ");
-  return command.error(`error: there is no capture ${name}: ${names ? `there is ${names}` : "the file names none"}`);
+  const known = names ? `the configuration has: ${names}` : "the configuration has no captures";
+  return command.error(`error: there is no capture ${name}; ${known}`);
 }
 
-/** A directory is left to the host: whoever makes it owns it. Throws `ArchiveError`. */
+/** Never creates a directory: the host does, and so owns it. Throws `ArchiveError`. */
 export async function openToRead({ store }: CaptureConfig): Promise<OpenArchive> {
   return store.kind === "directory" ? DirectoryArchive.openToRead(store.directory) : openArchive(store);
 }
 
-/** Reads a capture of the configuration. Throws `ConfigError`, `ArchiveError` and what `work` rejects with. */
+/** Runs `work` on a capture of the configuration. Throws `ConfigError`, `ArchiveError` and the errors of `work`. */
 export async function withCapture<T>(
   configFile: string,
   name: string,
@@ -72,8 +74,8 @@ export async function withCapture<T>(
 }
 
 /**
- * The requests of a range that match. What cannot be read is named on standard error; at the end it is a `Failure`, since
- * what came is not all.
+ * The requests of a range that match. Names each part that cannot be read on standard error, and throws a `Failure` after
+ * the last request if there was one.
  */
 export async function* readMatching(
   archive: Archive,
@@ -84,24 +86,35 @@ export async function* readMatching(
   const reader = new CaptureReader(archive, capture, {
     ...range,
     onSkip: ({ name, requests, reason }) =>
-      process.stderr.write(`skipped ${name}, ${requests} request(s): ${reason}\n`),
+      process.stderr.write(`skipped ${name}, ${plural(requests, "request")}: ${reason}\n`),
   });
   for await (const entry of reader) if (matches(where, entry.request)) yield entry;
   const { parts, requests } = reader.skipped;
-  if (parts > 0)
-    throw new Failure(`${parts} part(s) of the capture cannot be read: ${requests} request(s) are missing`);
+  if (parts > 0) {
+    throw new Failure(`${plural(parts, "part")} of the capture cannot be read: missing ${plural(requests, "request")}`);
+  }
 }
 
-export function parseTime(text: string): number {
+/** The time of something captured, in milliseconds since 1970. */
+export function parsePastTime(text: string): number {
+  return parseTime(text, "-2h");
+}
+
+/** The time of something to come, in milliseconds since 1970. */
+export function parseComingTime(text: string): number {
+  return parseTime(text, "+10m");
+}
+
+function parseTime(text: string, relative: "-2h" | "+10m"): number {
   const ms = parseMoment(text, Date.now());
-  if (ms === undefined) throw new InvalidArgumentError(explainMoment(text));
+  if (ms === undefined) throw new InvalidArgumentError(explainMoment(text, relative));
   return ms;
 }
 
 function addCondition(text: string, before: When = {}): When {
   const match = /^(path|method|header\.([!#$%&'*+\-.^_`|~0-9A-Za-z]+))=(.+)$/s.exec(text);
   if (!match) {
-    throw new InvalidArgumentError("It has to be path=REGEX, method=GET,POST or header.NAME=REGEX.");
+    throw new InvalidArgumentError("It must be path=REGEX, method=GET,POST or header.NAME=REGEX.");
   }
   const [, key, header, value] = match;
   if (key === "method") return { ...before, methods: value.split(",").map((method) => method.trim()) };
@@ -114,6 +127,6 @@ function compile(text: string): RegExp {
   try {
     return new RegExp(text);
   } catch (error) {
-    throw new InvalidArgumentError(`It is no regular expression: ${(error as Error).message}.`);
+    throw new InvalidArgumentError(`It is not a regular expression: ${(error as Error).message}.`);
   }
 }

@@ -23,20 +23,22 @@ export function addCaptures(program: Command): void {
   withConfig(captures.command("list"), "list the captures and what they hold")
     .addHelpText("after", "\nExample: spoa-relay captures list")
     .action(async ({ config }: ConfigFlag) => listCaptures(loadConfig(config, process.env).captures));
-  withRange(withConfig(captures.command("show"), "show what a capture holds, by hour"))
+  withRange(withConfig(captures.command("show"), "show how many requests a capture has in each hour"))
     .argument("<capture>")
     .addHelpText("after", "\nExample: spoa-relay captures show shop --from 2026-11-20T00:00:00+01:00 --to now")
     .action(async (name: string, { config, ...flags }: ConfigFlag & RangeFlags, command: Command) => {
       const range = toRange(flags, command);
       await withCapture(config, name, command, (archive) => showCapture(archive, name, range));
     });
-  withWhere(withRange(withConfig(captures.command("cat"), "print the requests of a capture, in their order")))
+  withWhere(withRange(withConfig(captures.command("cat"), "print the requests of a capture in order of their time")))
     .argument("<capture>")
-    .option("--limit <n>", "end after so many", parseLimit)
+    .option("--limit <n>", "stop after n requests", parseLimit)
     .addOption(
-      new Option("--format <format>", "text, or a line of JSON each").choices(["http", "json"]).default("http"),
+      new Option("--format <format>", "HTTP text, or one line of JSON per request")
+        .choices(["http", "json"])
+        .default("http"),
     )
-    .option("--secrets", "show credentials, too: headers such as Authorization and Cookie")
+    .option("--secrets", "print credentials as well, such as Authorization and Cookie headers")
     .addHelpText("after", `\nExample: spoa-relay captures cat shop --from -2h --where 'path=^/api/' --limit 10`)
     .action(async (name: string, flags: CatFlags, command: Command) => {
       const range = toRange(flags, command);
@@ -54,7 +56,7 @@ const hourMs = 3_600_000;
 const all: CaptureRange = { fromMs: 0, toMs: Number.POSITIVE_INFINITY };
 
 async function listCaptures(captures: readonly CaptureConfig[]): Promise<void> {
-  if (captures.length === 0) return print("no captures: the configuration names none under captures:");
+  if (captures.length === 0) return print("no captures: the configuration has none under captures:");
   const rows: string[][] = [["capture", "store", "first", "last", "requests", "bytes", "objects"]];
   const problems: string[] = [];
   for (const capture of captures) {
@@ -91,7 +93,7 @@ function formatTotals({ firstMs, lastMs, requests, bytes, objects }: CaptureTota
   return [first, last, `${requests}`, `${bytes}`, `${objects}`];
 }
 
-/** Objects are counted in the hour of their first request, and as a whole where they reach beyond the range. */
+/** Counts each object in the hour of its first request, and whole even if it extends beyond the range. */
 async function showCapture(archive: Archive, name: string, range: CaptureRange): Promise<void> {
   const hours = new Map<number, { requests: number; bytes: number; objects: number }>();
   const total = { requests: 0, bytes: 0, objects: 0 };
@@ -105,7 +107,7 @@ async function showCapture(archive: Archive, name: string, range: CaptureRange):
       each.objects++;
     }
   }
-  if (hours.size === 0) return print("nothing was captured then");
+  if (hours.size === 0) return print("no requests in this range");
   const rows = [...hours].map(([hour, sums]) => [
     `${new Date(hour * hourMs).toISOString().slice(0, 13)}:00Z`,
     ...row(sums),
@@ -128,7 +130,7 @@ async function catCapture(
   let printed = 0;
   if (limit === 0) return;
   for await (const { request } of readMatching(archive, name, range, where)) {
-    // No faster than it is read: a capture is larger than memory.
+    // Waits for the reader: a capture can be larger than memory.
     if (!process.stdout.write(`${toText(request, options)}\n`)) await once(process.stdout, "drain");
     if (++printed >= limit) return;
   }
@@ -136,5 +138,5 @@ async function catCapture(
 
 function parseLimit(text: string): number {
   if (/^\d{1,15}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("It has to be a number of requests.");
+  throw new InvalidArgumentError("It must be a number of requests.");
 }

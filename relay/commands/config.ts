@@ -2,21 +2,28 @@ import type { Command } from "commander";
 import { assertReplayable, configJsonSchema, loadConfig } from "../config/config.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
 import { print } from "./output.ts";
+import { plural } from "./plural.ts";
 
 export function addConfig(program: Command): void {
-  const config = program.command("config").description("check the configuration, or print its JSON Schema");
-  withConfig(config.command("check"), "check a configuration file")
+  const config = program.command("config").description("check a configuration file, or print its JSON Schema");
+  withConfig(config.command("check"), "read a configuration file and report every mistake with its line")
     .addHelpText("after", "\nExample: spoa-relay config check --config spoa-relay.yaml")
     .action(({ config: file }: ConfigFlag) => {
       const checked = loadConfig(file, process.env);
       assertReplayable(checked);
-      const { targets, warnings } = checked;
+      const { targets, captures, warnings } = checked;
       for (const warning of warnings) print(`warning: ${warning}`);
-      print(`${file} is right: ${targets.length} target(s): ${targets.map(({ name }) => name).join(", ")}`);
+      print(`${file} is valid: ${describe("target", targets)}, ${describe("capture", captures)}`);
     });
   config
     .command("schema")
     .description("print the JSON Schema of spoa-relay.yaml, for editors")
     .addHelpText("after", "\nExample: spoa-relay config schema > spoa-relay.schema.json")
     .action(() => print(JSON.stringify(configJsonSchema(), undefined, 2)));
+}
+
+function describe(noun: string, parts: readonly { readonly name: string }[]): string {
+  return parts.length === 0
+    ? `no ${noun}s`
+    : `${plural(parts.length, noun)} (${parts.map(({ name }) => name).join(", ")})`;
 }

@@ -1,7 +1,7 @@
 import { type Config, loadConfig } from "../config/config.ts";
 import { ControlClient } from "../control/client.ts";
 
-/** Does something with the control API that a configuration names. Throws `ConfigError` and what `work` rejects with. */
+/** Runs `work` with a client of the configuration's control API. Throws `ConfigError` and the errors of `work`. */
 export async function withControl<T>(
   configFile: string,
   work: (client: ControlClient, config: Config) => Promise<T>,

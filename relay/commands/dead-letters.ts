@@ -7,30 +7,34 @@ import { type ConfigFlag, withConfig } from "./config-flag.ts";
 import { withControl } from "./control.ts";
 import { Failure } from "./failure.ts";
 import { print } from "./output.ts";
+import { plural } from "./plural.ts";
 
 export function addDeadLetters(program: Command): void {
-  const dlq = program.command("dlq").description("look at requests that could not be delivered, or send them again");
-  withConfig(dlq.command("list"), "list the dead letters of a target, of the ingress queue, or of all")
-    .argument("[target]", "or ingress, for packs that came to no target")
+  const dlq = program
+    .command("dlq")
+    .description("list requests that could not be delivered (dead letters), show them, or send them again");
+  withConfig(dlq.command("list"), "list the dead letters of one target, of the ingress queue, or of all")
+    .argument("[target]", "a target, or ingress for packs that could not be decoded (default: all)")
     .addHelpText("after", "\nExample: spoa-relay dlq list staging")
     .action(async (target: string | undefined, { config }: ConfigFlag) =>
       withControl(config, (client) => listDeadLetters(client, target)),
     );
-  withConfig(dlq.command("show"), "print the requests of a dead letter, without credentials")
-    .argument("<target>", "or ingress")
-    .argument("<message>", "its number in dlq list")
+  withConfig(dlq.command("show"), "print the requests of a dead letter, with their credentials left out")
+    .argument("<target>", "a target, or ingress")
+    .argument("<message>", "the id that dlq list prints")
     .addHelpText("after", "\nExample: spoa-relay dlq show staging 42")
     .action(async (target: string, message: string, { config }: ConfigFlag) =>
       withControl(config, async (client) => {
         const { reason, undecodable, contents } = await client.deadLetter(target, message);
         print(`# ${printable(reason)}`);
-        if (undecodable !== undefined) throw new Failure(`it cannot be decoded: ${printable(undecodable)}`);
+        if (undecodable !== undefined)
+          throw new Failure(`dead letter ${message} cannot be decoded: ${printable(undecodable)}`);
         for (const request of contents) print(formatShown(request));
       }),
     );
   withConfig(dlq.command("redrive"), "send dead letters again, at the target's rate")
-    .argument("<target>", "or ingress: back to where they are fanned out")
-    .argument("[message]", "only this one; its number in dlq list")
+    .argument("<target>", "a target, or ingress to fan the packs out again")
+    .argument("[message]", "only this dead letter; the id that dlq list prints")
     .addHelpText("after", "\nExample: spoa-relay dlq redrive staging")
     .action(async (target: string, message: string | undefined, { config }: ConfigFlag) =>
       withControl(config, (client) => redriveAll(client, target, message)),
@@ -38,7 +42,7 @@ export function addDeadLetters(program: Command): void {
 }
 
 const mostListed = 1_000;
-// A call that has moved nothing has looked for five seconds; some of them in a row will not find more.
+// A call that moves nothing has searched for five seconds; after this many in a row there is nothing more to find.
 const idleCalls = 10;
 
 async function listDeadLetters(client: ControlClient, target: string | undefined): Promise<void> {
@@ -54,8 +58,8 @@ async function listDeadLetters(client: ControlClient, target: string | undefined
 
 function printLetters({ queue, messages, letters }: DeadLettersAnswer): void {
   for (const { id, requests, reason, firstCapturedAt = "an unknown time" } of letters) {
-    const count = requests === undefined ? "?" : requests;
-    print(`${queue}  ${id}  ${count} request(s) from ${printable(firstCapturedAt)}: ${printable(reason)}`);
+    const count = requests === undefined ? "? requests" : plural(requests, "request");
+    print(`${queue}  ${id}  ${count} from ${printable(firstCapturedAt)}: ${printable(reason)}`);
   }
   if (messages > letters.length) print(`${queue}  and ${messages - letters.length} more`);
 }
@@ -70,10 +74,14 @@ async function redriveAll(client: ControlClient, target: string, message: string
     if (done) break;
     idle = messages === 0 ? idle + 1 : 0;
     if (idle === idleCalls) {
-      throw new Failure(`nothing was found for a while; ${remaining} dead letter(s) are left, try again in a minute`);
+      throw new Failure(`the queue returns no more dead letters now; ${remaining} left, try again in a minute`);
     }
-    process.stderr.write(`${all.messages} dead letter(s) so far, ${all.requests} request(s); ${remaining} left\n`);
+    process.stderr.write(
+      `${plural(all.messages, "dead letter")} sent again (${plural(all.requests, "request")}); ${remaining} left\n`,
+    );
   }
-  print(`${all.requests} request(s) are back in the queue of ${target}`);
-  if (all.undecodable > 0) throw new Failure(`${all.undecodable} dead letter(s) cannot be decoded and stay`);
+  print(`${plural(all.requests, "request")} moved back to the queue of ${target}`);
+  if (all.undecodable > 0) {
+    throw new Failure(`${plural(all.undecodable, "dead letter")} cannot be decoded and stay where they are`);
+  }
 }

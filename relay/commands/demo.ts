@@ -4,13 +4,13 @@ import { demoPorts } from "../demo/ports.ts";
 import { firstSignal } from "../process/service.ts";
 import { parsePort } from "./port-argument.ts";
 
-/** @param haproxyDirectory where the example configuration of HAProxy is */
+/** @param haproxyDirectory directory of the example configuration of HAProxy */
 export function addDemo(program: Command, haproxyDirectory: string): void {
   program
     .command("demo")
-    .description("HAProxy, a primary and shadows on this machine, and traffic that shows what is mirrored")
-    .option("--stay", "leave it running until Ctrl+C")
-    .option("--ports <first>", "use eight ports from this one on instead of the usual ones", parsePort)
+    .description("run HAProxy, a primary and shadows on this machine, and show how traffic is mirrored")
+    .option("--stay", "keep everything running until Ctrl+C")
+    .option("--ports <first>", "use eight ports starting at this one, instead of the default ports", parsePort)
     .addHelpText("after", "\nExample: spoa-relay demo --ports 20000 --stay")
     .action(async ({ stay, ports }: { stay?: boolean; ports?: number }) => {
       const ended = new AbortController();

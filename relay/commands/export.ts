@@ -17,22 +17,21 @@ import {
 } from "./capture-flags.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
 import { Failure } from "./failure.ts";
+import { plural } from "./plural.ts";
 
 export function addExport(program: Command): void {
-  withWhere(withRange(withConfig(program.command("export"), "write requests of a capture for other tools")))
+  withWhere(
+    withRange(withConfig(program.command("export"), "write the requests of a capture as a file for other tools")),
+  )
     .argument("<capture>")
-    .addOption(
-      new Option("--format <format>", "GoReplay file, HAR, k6 script or curl script")
-        .choices([...exportFormats])
-        .makeOptionMandatory(),
-    )
+    .addOption(new Option("--format <format>", "format of the file").choices([...exportFormats]).makeOptionMandatory())
     .option(
       "--target <url>",
-      "address requests to this origin: their Host header, URLs of a HAR, and where scripts send",
+      "origin that the requests are addressed to, in Host headers, URLs of a HAR file and scripts",
       parseTarget,
     )
-    .option("--redact", "leave out the values of headers that hold credentials")
-    .option("-o, --output <file>", "instead of standard output")
+    .option("--redact", "replace the values of headers that hold credentials")
+    .option("-o, --output <file>", "write to this file instead of standard output")
     .addHelpText(
       "after",
       `
@@ -49,7 +48,7 @@ Examples: spoa-relay export shop --format goreplay --from -1h -o shop.gor
               yield flags.target ? addressTo(request, flags.target) : request;
             }
           } catch (error) {
-            // Told afterwards: what can be read is a whole file.
+            // Reported after the file is complete: the requests that can be read make a valid file.
             if (!(error instanceof Failure)) throw error;
             missing = error;
           }
@@ -76,10 +75,10 @@ async function exportTo(
     skipped++;
     process.stderr.write(`left out ${printable(id)}: ${reason}\n`);
   };
-  // For its owner only: what is in it was sent in confidence.
+  // Readable by its owner only: the requests hold credentials.
   const file = output === undefined ? undefined : createWriteStream(output, { mode: 0o600 });
   const stream = file ?? process.stdout;
-  // Listened to from the beginning: it may fail before the first byte.
+  // Observed from the start: the file may fail before the first byte.
   const written = file && finished(file);
   written?.catch(() => {});
   try {
@@ -94,10 +93,11 @@ async function exportTo(
     const { syscall, message } = error as NodeJS.ErrnoException;
     throw syscall && file ? new Failure(`${output} cannot be written: ${message}`) : error;
   }
-  if (skipped > 0) process.stderr.write(`${skipped} request(s) were left out: ${format} cannot hold them\n`);
+  if (skipped > 0)
+    process.stderr.write(`${plural(skipped, "request")} left out: the format ${format} cannot hold them\n`);
 }
 
-/** The request with another Host header, where it stood or else in front. */
+/** The request with this Host header, in the place of the old one or else first. */
 function addressTo(request: CapturedRequest, { host }: URL): CapturedRequest {
   const headers: string[] = [];
   let found = false;
@@ -113,5 +113,5 @@ function addressTo(request: CapturedRequest, { host }: URL): CapturedRequest {
 function parseTarget(text: string): URL {
   const url = URL.parse(text);
   if (url && /^https?:$/.test(url.protocol) && url.pathname === "/" && !url.search && !url.username) return url;
-  throw new InvalidArgumentError("It has to be an origin, such as http://localhost:8080.");
+  throw new InvalidArgumentError("It must be an origin, such as http://localhost:8080.");
 }

@@ -11,26 +11,39 @@ import { printable } from "../control/shown-request.ts";
 import { importRequests } from "../exchange/import.ts";
 import { type ImportFormat, importFormats } from "../exchange/imported.ts";
 import type { CapturedRequest } from "../pack/captured-request.ts";
-import { findCapture, parseTime } from "./capture-flags.ts";
+import { findCapture, parsePastTime } from "./capture-flags.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
 import { Failure } from "./failure.ts";
 import { print } from "./output.ts";
+import { plural } from "./plural.ts";
 import { ProgressLine } from "./progress-line.ts";
 
 export function addImport(program: Command): void {
-  withConfig(program.command("import"), "put requests from files of other tools into a capture")
+  withConfig(program.command("import"), "read requests from files of other tools into a capture")
     .argument("<capture>")
-    .argument("<files...>", "GoReplay files, HAR, nginx or HAProxy logs, also with gzip; - for standard input")
-    .addOption(new Option("--format <format>", "instead of what a file looks like").choices([...importFormats]))
-    .option("--time-zone <zone>", "of times without one, as in HAProxy's log", parseZone, "UTC")
-    .option("--base-time <time>", "captured then, the first of them, and the others as long after it", parseTime)
-    .option("--skip-bad", "exit with 0 although something could not be read")
+    .argument(
+      "<files...>",
+      "GoReplay files, HAR files, nginx or HAProxy access logs, plain or gzip; - is standard input",
+    )
+    .addOption(
+      new Option(
+        "--format <format>",
+        "format of the files; by default it is recognised from their first bytes",
+      ).choices([...importFormats]),
+    )
+    .option("--time-zone <zone>", "time zone of times that have none, as in HAProxy's log", parseZone, "UTC")
+    .option(
+      "--base-time <time>",
+      "move the times: the first request gets this time, the others keep their distance to it",
+      parsePastTime,
+    )
+    .option("--skip-bad", "exit with 0 even if some requests could not be read")
     .addHelpText(
       "after",
       `
 Examples: spoa-relay import shop friday.gor.gz
           spoa-relay import shop access.log.2.gz access.log.1 access.log --base-time 2026-11-20T18:00:00+01:00
-A file again adds nothing.`,
+The same file imported again adds nothing.`,
     )
     .action(async (name: string, files: readonly string[], flags: ImportFlags, command: Command) => {
       const capture = findCapture(flags.config, name, command);
@@ -50,13 +63,13 @@ interface ImportFlags extends ConfigFlag {
   readonly skipBad?: boolean;
 }
 
-// What is held in memory before it is written.
+// The most that is held in memory before it is written.
 const maxHeldRequests = 10_000;
 const maxHeldBytes = 8 * 1024 * 1024;
-// All are counted; a list of a million helps nobody.
+// Mistakes beyond these are counted, but not listed.
 const maxListed = 100;
 
-/** One import, of one file after the other. */
+/** Imports files one after the other. */
 class Importer {
   readonly #archive: Archive;
   readonly #capture: string;
@@ -81,7 +94,7 @@ class Importer {
 
   async run(files: readonly string[]): Promise<void> {
     for (const file of files) {
-      // Packs of its own for each file: they are the same ones again, whatever other files come with it.
+      // Each file has packs of its own: the same file makes the same packs again, whichever files are imported with it.
       this.#sequence = 1;
       this.#index = 0;
       await this.#read(file);
@@ -90,12 +103,14 @@ class Importer {
     this.#progress.clear();
     print(`${this.#stored} request(s) are in ${this.#capture}`);
     if (this.#tooOld > 0) {
-      const advice = "it deletes them; --base-time gives them another time";
-      process.stderr.write(`${this.#tooOld} of them are older than ${this.#capture} keeps requests: ${advice}\n`);
+      const count = plural(this.#tooOld, "request");
+      process.stderr.write(
+        `warning: ${count} older than keep of capture ${this.#capture}: the host will delete them; --base-time moves their times\n`,
+      );
     }
     if (this.#mistakes === 0) return;
-    const text = `${this.#mistakes} could not be read`;
-    if (!this.#flags.skipBad) throw new Failure(`${text}; with --skip-bad that is no failure`);
+    const text = `${plural(this.#mistakes, "request")} could not be read`;
+    if (!this.#flags.skipBad) throw new Failure(`${text}; --skip-bad accepts that with exit code 0`);
     process.stderr.write(`${text}\n`);
   }
 
@@ -125,7 +140,7 @@ class Importer {
     this.#shiftMs ??= this.#flags.baseTime === undefined ? 0 : this.#flags.baseTime - request.capturedAtMs;
     const capturedAtMs = request.capturedAtMs + this.#shiftMs;
     if (capturedAtMs < 0 || capturedAtMs > maxCaptureMs) {
-      return this.#complain(name, "a request has a time before 1970 or after 9999");
+      return this.#complain(name, "a request has a time before 1970 or after the year 9999");
     }
     if (capturedAtMs < this.#oldestMs) this.#tooOld++;
     this.#held.push({ ...request, index: this.#index++, capturedAtMs });
@@ -141,7 +156,8 @@ class Importer {
     const shares = packs.map((pack) => ({ pack, requests: pack.requests }));
     const { requests, refused } = await writeCapture(this.#archive, this.#capture, shares);
     this.#stored += requests;
-    if (refused > 0) this.#complain(this.#capture, `${refused} request(s) are larger than an object can be`);
+    if (refused > 0)
+      this.#complain(this.#capture, `${plural(refused, "request")} larger than an object can be (64 MiB)`);
   }
 
   #complain(place: string, reason: string): void {
@@ -149,7 +165,7 @@ class Importer {
     if (this.#mistakes > maxListed) return;
     this.#progress.clear();
     process.stderr.write(`${printable(place)}: ${reason}\n`);
-    if (this.#mistakes === maxListed) process.stderr.write("more are counted, and not listed\n");
+    if (this.#mistakes === maxListed) process.stderr.write("further mistakes are counted, but not listed\n");
   }
 }
 
@@ -173,6 +189,6 @@ function parseZone(text: string): string {
     new Intl.DateTimeFormat("en-US", { timeZone: text });
     return text;
   } catch {
-    throw new InvalidArgumentError("It has to be a time zone, such as Europe/Berlin.");
+    throw new InvalidArgumentError("It must be a time zone, such as Europe/Berlin.");
   }
 }

@@ -10,17 +10,17 @@ import { ProgressLine } from "./progress-line.ts";
 
 export interface FollowOptions {
   readonly targets: readonly TargetConfig[];
-  /** How long nobody may feed a job that is due before that is said. */
+  /** A warning is printed if a job that is due has had no feeder for this long. */
   readonly unfedMs: number;
 }
 
 const readEveryMs = 1_000;
 const lineEveryMs = 5_000;
 const rateOverMs = 10_000;
-// A throttled table answers again; one that is gone does not.
+// A throttled table answers again within this time; one that was deleted does not.
 const patienceMs = 60_000;
 
-/** Shows on standard error how far a job is: as a bar on a terminal, else as a line every few seconds. */
+/** Shows the progress of a job on standard error: as a bar on a terminal, else as a line every 5 s. */
 export class JobFollower {
   readonly #state: State;
   readonly #id: string;
@@ -38,7 +38,7 @@ export class JobFollower {
     this.#options = options;
   }
 
-  /** Resolves with the last progress when the job has ended or the signal is raised. Throws `JobError` and `StateError`. */
+  /** Resolves with the last progress when the job ends or the signal is aborted. Throws `JobError` and `StateError`. */
   async follow(signal: AbortSignal): Promise<JobProgress | undefined> {
     let progress: JobProgress | undefined;
     let readAtMs = Date.now();
@@ -52,9 +52,9 @@ export class JobFollower {
           if (hasEnded(progress.job)) break;
         } catch (error) {
           if (!(error instanceof StateError) || Date.now() - readAtMs > patienceMs) throw error;
-          this.#note(`${error.message}: it is asked again`);
+          this.#note(`${error.message}; trying again`);
         }
-        // Ended early by the signal, which the loop looks at.
+        // The signal ends the sleep early, and then the loop.
         await sleep(readEveryMs, undefined, { signal }).catch(() => {});
       }
       return progress;
@@ -72,7 +72,7 @@ export class JobFollower {
     if (job.reason !== this.#reason && job.reason !== undefined) this.#note(printable(job.reason));
     this.#reason = job.reason;
     const text = `${formatShare(progress)}  ${this.#describe(progress, hold, nowMs)}`;
-    // A bar would leave a narrow terminal no room for the reason.
+    // Without a bar, the reason fits on a narrow terminal.
     const bar = hold === undefined ? `${formatBar(progress)} ` : "";
     if (process.stderr.isTTY) return this.#line.show(() => toOneLine(`${bar}${text}`));
     if (nowMs < this.#nextLineAtMs) return;
@@ -101,13 +101,13 @@ export class JobFollower {
     ];
   }
 
-  /** Fates a second, lately. */
+  /** Requests that got a fate, per second, over the last 10 s. */
   #rate(): number {
     const [first, last] = [this.#samples[0], this.#samples[this.#samples.length - 1]];
     return last.atMs === first.atMs ? 0 : ((last.settled - first.settled) * 1_000) / (last.atMs - first.atMs);
   }
 
-  /** By the time of the last request; where that has passed, or is not known, by what is done in a second. */
+  /** From the due time of the last request; from the rate if that time has passed or is not known. */
   #left({ job, endsAtMs = 0, total, settled }: JobProgress, perSecond: number, nowMs: number): number | undefined {
     if (job.status !== "running" && job.status !== "fed") return undefined;
     if (endsAtMs > nowMs) return endsAtMs - nowMs;
@@ -124,7 +124,7 @@ export class JobFollower {
     if (this.#warned || nowMs - this.#unfedSinceMs < this.#options.unfedMs) return;
     this.#warned = true;
     this.#note(
-      "warning: nothing feeds the job. It waits for `spoa-relay up`, `spoa-relay host` or the schedule function, with this configuration and its state",
+      "warning: nothing feeds the job. Start `spoa-relay up` or `spoa-relay host` with this configuration, or check the schedule function",
     );
   }
 
@@ -134,13 +134,13 @@ export class JobFollower {
   }
 }
 
-/** Whether a job is due and nobody has it in hands. */
+/** Whether a job is due but no process feeds it. */
 function isUnfed({ status, startAtMs = 0, lease }: Job, nowMs: number): boolean {
   if (status === "scheduled") return startAtMs <= nowMs;
   return status === "running" && (lease?.untilMs ?? 0) < nowMs;
 }
 
-/** A line that is longer than the terminal would not be written over. */
+/** Cuts the text to the width of the terminal: the next text cannot overwrite a line that wraps. */
 function toOneLine(text: string): string {
   return text.slice(0, Math.max(1, (process.stderr.columns || 80) - 1));
 }

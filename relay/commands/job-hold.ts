@@ -4,7 +4,7 @@ import type { Job } from "../job/job.ts";
 import { whyHeld } from "../replay/live-target.ts";
 import type { Controls } from "../state/port.ts";
 
-/** Why nothing of a job is sent though its time goes on, in one line; undefined where its target is not held. Throws `StateError`. */
+/** Why the target sends nothing of a running job, in one line; undefined if it sends. Throws `StateError`. */
 export async function readJobHold(
   controls: Pick<Controls, "readControl">,
   targets: readonly TargetConfig[],

@@ -1,19 +1,20 @@
 import type { Job, Pace } from "../job/job.ts";
 import type { JobProgress } from "../job/job-progress.ts";
 import { type Fate, fates } from "../state/port.ts";
+import { plural } from "./plural.ts";
 
 const barColumns = 24;
 
-/** How fast a job goes, in the words of the command line. */
+/** The pace of a job, in the form of the flags: `2x`, `100/s`, `asap`. */
 export function formatPace(pace: Pace): string {
   if (pace.kind === "speed") return `${pace.factor}x`;
   return pace.kind === "rate" ? `${Number(pace.perSecond.toPrecision(4))}/s` : "asap";
 }
 
-/** What a job does, in one line without its id. */
+/** What a job does, in one line, without its id. */
 export function describeJob({ capture, target, pace, loops, startAtMs }: Job): string {
   const often = loops > 1 ? `, ${loops} times` : "";
-  const start = startAtMs === undefined ? "" : `, from ${new Date(startAtMs).toISOString()} on`;
+  const start = startAtMs === undefined ? "" : `, starting at ${new Date(startAtMs).toISOString()}`;
   return `${capture} to ${target} at ${formatPace(pace)}${often}${start}`;
 }
 
@@ -41,27 +42,29 @@ export function formatCount(count: number): string {
   return Math.round(count).toLocaleString("en-US");
 }
 
-/** Classes of answers and other fates that any request has: `2xx 1,200, 5xx 3, expired 1`. */
+/** How many requests have each fate, without those that are 0: `2xx 1,200, 5xx 3, dead-lettered 1`. */
 export function formatFates(counts: Readonly<Record<Fate, number>>): string {
   return fates
     .filter((fate) => counts[fate] > 0)
-    .map((fate) => `${fate.replace("answered.", "")} ${formatCount(counts[fate])}`)
+    .map((fate) => `${fateNames[fate] ?? fate.replace("answered.", "")} ${formatCount(counts[fate])}`)
     .join(", ");
 }
 
-/** Whole per cents, rounded down: all of it is not before the end. */
+const fateNames: Readonly<Partial<Record<Fate, string>>> = { sampledOut: "sampled out", deadLettered: "dead-lettered" };
+
+/** Whole per cents, rounded down, so that 100% means done. */
 export function formatShare({ share }: JobProgress): string {
   return `${Math.floor(Math.min(1, share) * 100)}%`;
 }
 
-/** That a job has found far fewer requests than it was started for; undefined where it has not. */
+/** A warning if a job found far fewer requests than were there when it was started; else undefined. */
 export function explainShortfall({ job, total, expected }: JobProgress): string | undefined {
-  // Names of objects do not tell all: some of a minute more or less is nothing.
+  // The names of objects give an estimate only: a difference of some seconds of traffic is normal.
   if (!job.checkpoint.complete || expected - total <= Math.max(1_000, expected / 10)) return undefined;
-  return `about ${formatCount(expected)} requests were there when it was started: the capture may have expired meanwhile`;
+  return `the capture had about ${plural(expected, "request")} when the job was started; the rest may have expired since`;
 }
 
-/** A bar that is filled so far as the job is. */
+/** A progress bar. */
 export function formatBar({ share }: JobProgress): string {
   const filled = Math.floor(Math.min(1, share) * barColumns);
   return `${"█".repeat(filled)}${"░".repeat(barColumns - filled)}`;

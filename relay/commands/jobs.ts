@@ -21,13 +21,13 @@ import { followJob } from "./replay.ts";
 import { withStores } from "./stores.ts";
 
 export function addJobs(program: Command): void {
-  const jobs = program.command("jobs").description("look at replay jobs, or change them while they run");
-  withConfig(jobs.command("list"), "list the jobs, the latest last; ended ones are kept for 30 days")
+  const jobs = program.command("jobs").description("list replay jobs, or change them while they run");
+  withConfig(jobs.command("list"), "list the jobs, oldest first; ended jobs are kept for 30 days")
     .addHelpText("after", "\nExample: spoa-relay jobs list")
     .action(async ({ config }: ConfigFlag) => withStores(config, async ({ state }) => listJobs(state)));
-  withConfig(jobs.command("show"), "show all of a job")
+  withConfig(jobs.command("show"), "show everything about a job")
     .argument("<id>")
-    .option("--follow", "until it ends; Ctrl+C stops following, not the job")
+    .option("--follow", "keep printing progress until the job ends; Ctrl+C stops only the following")
     .addHelpText("after", "\nExample: spoa-relay jobs show 20261122-175341-k3f --follow")
     .action(async (id: string, { config: file, follow }: ConfigFlag & { readonly follow?: boolean }) =>
       withStores(file, async ({ state }, config) => {
@@ -36,9 +36,9 @@ export function addJobs(program: Command): void {
         if (follow) await followJob(state, id, config);
       }),
     );
-  addChange(jobs, "pause", "stop the time of a job: nothing more of it is sent within about a second", pauseJob);
-  addChange(jobs, "resume", "have the time of a job go on where it stopped", resumeJob);
-  addChange(jobs, "cancel", "end a job for good; what of it waits is not sent any more", cancelJob);
+  addChange(jobs, "pause", "pause a job: it stops sending within about a second, and its clock stands still", pauseJob);
+  addChange(jobs, "resume", "continue a paused job where it stopped", resumeJob);
+  addChange(jobs, "cancel", "end a job for good; its waiting requests are not sent", cancelJob);
 }
 
 type Change = (jobs: Jobs, id: string, nowMs: number) => Promise<Job>;
@@ -57,7 +57,7 @@ function addChange(jobs: Command, verb: string, description: string, change: Cha
 
 async function listJobs(state: State): Promise<void> {
   const found = await state.listJobs();
-  if (found.length === 0) return print("no jobs: spoa-relay replay starts one");
+  if (found.length === 0) return print("no jobs; start one with spoa-relay replay");
   const { targets } = await state.figures();
   const rows = found.map(({ job }) => {
     const progress = toProgress(job, targets.get(jobKey(job.id)));
@@ -97,7 +97,7 @@ function formatProgress(progress: JobProgress, hold: string | undefined): string
       ["status", job.status],
       ["requests", `${formatCount(settled)} of ${formatCount(total)} (${formatShare(progress)})`],
       ["stored", formatBytes(job.total.bytes * loops)],
-      ["fed", `${formatCount(fed)}, of which ${formatCount(waiting)} wait`],
+      ["fed", `${formatCount(fed)}, of which ${formatCount(waiting)} waiting`],
       ["fates", formatFates(fates) || "–"],
       ["created", formatMoment(job.createdAtMs)],
       ...optional.flatMap(([name, text]) => (text === undefined ? [] : [[name, text]])),

@@ -3,15 +3,15 @@ import { join } from "node:path";
 import { parseDurationMs } from "../config/units.ts";
 
 export interface MirrorOptions {
-  /** Of the shadow, with or without a path, which then stands before every path. */
+  /** Of the shadow. Its path, if it has one, is put before the path of every request. */
   readonly url: URL;
   readonly address: string;
-  /** Of the agent; the two following ports are its and the host's admin address. */
+  /** Of the agent; the next two ports are the admin ports of agent and host. */
   readonly port: number;
   readonly directory: string;
 }
 
-/** Writes the configuration that spoa-mirror's flags stand for, and returns its file. */
+/** Writes the configuration that is equivalent to spoa-mirror's flags, and returns the name of its file. */
 export function writeMirrorConfig({ url, address, port, directory }: MirrorOptions): string {
   mkdirSync(directory, { recursive: true });
   const file = join(directory, "spoa-relay.yaml");
@@ -33,7 +33,7 @@ targets:
   return file;
 }
 
-/** spoa-mirror's running time: milliseconds, or a number with a unit; 0 for no end. Undefined for anything else. */
+/** spoa-mirror's running time: milliseconds, or a number with a unit; 0 means no end. Undefined for anything else. */
 export function parseRuntimeMs(text: string): number | undefined {
   return /^\d+$/.test(text) ? Number(text) : parseDurationMs(text);
 }

@@ -2,43 +2,52 @@ import { type Command, InvalidArgumentError } from "commander";
 import { parseRuntimeMs, writeMirrorConfig } from "./mirror-config.ts";
 import { parsePort } from "./port-argument.ts";
 import { runUp } from "./services.ts";
+import { refuseOtherFlags } from "./spoa-mirror-flags.ts";
 
 export function addMirror(program: Command): void {
-  program
+  const mirror = program
     .command("mirror")
     .description("mirror everything to one URL, with the flags of spoa-mirror")
-    .requiredOption("-u, --mirror-url <url>", "the shadow", parseUrl)
+    .requiredOption("-u, --mirror-url <url>", "URL of the shadow", parseUrl)
     .option(
       "-r, --runtime <time>",
-      "how long to run: 30s, 5m, 1h; a number alone is milliseconds, 0 for no end",
+      "how long to run: 30s, 5m, 1h, or a number of milliseconds; 0 runs until it is stopped",
       parseRuntime,
       0,
     )
     .option("-a, --address <address>", "where the agent listens", "127.0.0.1")
-    .option("-p, --port <port>", "port of the agent; the next two are for figures", parsePort, 12345)
-    .option("--data <directory>", "where queue and configuration are kept", "./spoa-relay-data")
+    .option(
+      "-p, --port <port>",
+      "port of the agent; the two after it are the admin ports of agent and host",
+      parsePort,
+      12345,
+    )
+    .option("--data <directory>", "directory of the queue and of the configuration that it writes", "./spoa-relay-data")
     .addHelpText("after", "\nExample: spoa-relay mirror -r0 -u http://127.0.0.1:8082 -p 12345")
     .action(async ({ mirrorUrl, runtime, address, port, data }) => {
       const file = writeMirrorConfig({ url: mirrorUrl, address, port, directory: data });
       process.exitCode = await runUp(file, runtime > 0 ? AbortSignal.timeout(runtime) : undefined);
     });
+  refuseOtherFlags(mirror);
 }
 
 function parseUrl(text: string): URL {
   const url = URL.parse(text);
   if (url?.username || url?.password) {
     throw new InvalidArgumentError(
-      "It cannot have a user or a password: set the header Authorization in a file of yours.",
+      "It cannot hold a user or a password: write a configuration file, and set the header Authorization of the target.",
     );
   }
-  if (url?.search || url?.hash) throw new InvalidArgumentError("It cannot have a query or a fragment, only a path.");
+  if (url?.search || url?.hash) throw new InvalidArgumentError("It can have a path, but no query and no fragment.");
   if (url && /^https?:$/.test(url.protocol)) return url;
-  throw new InvalidArgumentError("It has to be a URL such as http://127.0.0.1:8082.");
+  throw new InvalidArgumentError("It must be a URL such as http://127.0.0.1:8082.");
 }
 
 function parseRuntime(text: string): number {
   const runtimeMs = parseRuntimeMs(text);
-  // More than a timer can hold.
+  // Above it a timer would fire at once.
   if (runtimeMs !== undefined && runtimeMs < 2 ** 31) return runtimeMs;
-  throw new InvalidArgumentError("It has to be milliseconds, or a time such as 5m; 24d at most, 0 for no end.");
+  throw new InvalidArgumentError(
+    "It must be a number of milliseconds or a duration such as 5m, at most 24d; 0 runs until it is stopped.",
+  );
 }

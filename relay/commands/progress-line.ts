@@ -1,10 +1,10 @@
-/** One line on standard error that is written over and over; nothing where that is no terminal. */
+/** A line on standard error that overwrites itself; prints nothing if standard error is not a terminal. */
 export class ProgressLine {
   readonly #everyMs = 200;
   #nextAtMs = 0;
   #shown = false;
 
-  /** Shows the text, a few times a second at most. */
+  /** Shows the text, at most every 200 ms. */
   show(text: () => string): void {
     if (!process.stderr.isTTY || Date.now() < this.#nextAtMs) return;
     this.#nextAtMs = Date.now() + this.#everyMs;
@@ -12,7 +12,7 @@ export class ProgressLine {
     process.stderr.write(`\r\x1b[2K${text()}`);
   }
 
-  /** To be called before anything else is printed. */
+  /** Call it before printing anything else. */
   clear(): void {
     if (this.#shown) process.stderr.write("\r\x1b[2K");
     this.#shown = false;

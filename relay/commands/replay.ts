@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type Config, loadConfig } from "../config/config.ts";
-import { parseDurationMs, parseRatePerSecond } from "../config/units.ts";
+import { explainRate, parseDurationMs, parseRatePerSecond } from "../config/units.ts";
 import { type Forecast, forecastJob } from "../job/forecast.ts";
 import { hasEnded, type Pace, type Where } from "../job/job.ts";
 import type { JobProgress } from "../job/job-progress.ts";
@@ -8,7 +8,7 @@ import { type JobRequest, startJob } from "../job/job-request.ts";
 import { firstSignal } from "../process/service.ts";
 import type { When } from "../rules/when.ts";
 import {
-  parseTime,
+  parseComingTime,
   type RangeFlags,
   toRange,
   type WhereFlag,
@@ -21,24 +21,42 @@ import { Failure } from "./failure.ts";
 import { JobFollower } from "./job-follower.ts";
 import { describeJob, explainShortfall, formatBytes, formatCount, formatDuration, formatFates } from "./job-text.ts";
 import { formatTable, print } from "./output.ts";
+import { plural } from "./plural.ts";
 import { withStores } from "./stores.ts";
 
 export function addReplay(program: Command): void {
   withWhere(
-    withRange(withConfig(program.command("replay"), "replay a capture at a target, as a job that a host feeds")),
+    withRange(
+      withConfig(
+        program.command("replay"),
+        "replay a capture to a target, as a job that the host (or the schedule function) feeds",
+      ),
+    ),
   )
     .argument("<capture>")
-    .requiredOption("--target <name>", "where the requests go; its rate is the ceiling")
-    .addOption(new Option("--speed <factor>", "of the capture: 2x, 0.1x; 1x by default").argParser(parseSpeed))
+    .requiredOption("--target <name>", "target that receives the requests; its own rate is never exceeded")
     .addOption(
-      new Option("--rate <rate>", "one after the other: 100/s, 30/min, 10/h").argParser(parseRate).conflicts("speed"),
+      new Option("--speed <factor>", "speed relative to the capture: 2x, 0.1x (default 1x)").argParser(parseSpeed),
     )
-    .addOption(new Option("--asap", "as fast as the target takes them").conflicts(["speed", "rate"]))
-    .option("--loop <n>", "how often, one time after the other", parseLoops)
-    .option("--max-gap <duration>", "cut longer silences of the capture to it: 500ms, 5s", parseGap)
-    .option("--at <time>", "begin then: 2026-11-20T18:00:00Z, +10m; now by default", parseTime)
-    .option("--dry-run", "say how many requests it would send, how long that takes and what it costs; send nothing")
-    .option("--detach", "print the id of the job and end; else follow it, and Ctrl+C stops following only")
+    .addOption(
+      new Option("--rate <rate>", "send at this rate instead of at the captured times: 100/s, 30/min, 10/h")
+        .argParser(parseRate)
+        .conflicts("speed"),
+    )
+    .addOption(
+      new Option("--asap", "send as fast as the target's rate and concurrency allow").conflicts(["speed", "rate"]),
+    )
+    .option("--loop <n>", "replay the capture n times, one after the other", parseLoops)
+    .option("--max-gap <duration>", "shorten longer pauses in the capture to this: 500ms, 5s", parseGap)
+    .option("--at <time>", "start at this time: 2026-11-20T18:00:00Z, +10m (default now)", parseComingTime)
+    .option(
+      "--dry-run",
+      "print how many requests the job would send, how long it takes and what it costs; send nothing",
+    )
+    .option(
+      "--detach",
+      "print the job's id and exit; without it the command follows the job, and Ctrl+C stops only the following",
+    )
     .addHelpText(
       "after",
       `
@@ -53,11 +71,11 @@ Examples: spoa-relay replay shop --target staging --from 2026-11-20T18:00:00+01:
     });
 }
 
-/** Follows a job until it ends, or Ctrl+C. Throws `Failure` where it ends otherwise than done, `JobError` and `StateError`. */
+/** Follows a job until it ends or Ctrl+C. Throws `Failure` if it ends with another status than done, `JobError` and `StateError`. */
 export async function followJob(state: ConstructorParameters<typeof JobFollower>[0], id: string, config: Config) {
   const stop = new AbortController();
   firstSignal().then(() => stop.abort());
-  // In AWS the schedule comes each minute.
+  // On AWS the schedule function feeds jobs once a minute.
   const follower = new JobFollower(state, id, { targets: config.targets, unfedMs: config.aws ? 90_000 : 10_000 });
   reportEnd(id, await follower.follow(stop.signal));
 }
@@ -74,16 +92,16 @@ interface ReplayFlags extends ConfigFlag, RangeFlags, WhereFlag {
   readonly detach?: boolean;
 }
 
-// `now` was now when the arguments were read.
+// `now` is a moment ago: the arguments were read then.
 const atSlackMs = 1_000;
 
 async function run(request: JobRequest, { config: file, detach }: ReplayFlags): Promise<void> {
   await withStores(file, async ({ state, archives }, config) => {
     const place = { targets: config.targets, captures: archives, jobs: state };
     const job = await startJob(place, request, startOf(request));
-    // Alone on standard output, so that a script can take it from there.
+    // The only line on standard output, so that a script can read it.
     print(job.id);
-    process.stderr.write(`${describeJob(job)}: about ${formatCount(job.total.requests * job.loops)} requests\n`);
+    process.stderr.write(`${describeJob(job)}: about ${plural(job.total.requests * job.loops, "request")}\n`);
     if (!detach) await followJob(state, job.id, config);
   });
 }
@@ -91,14 +109,14 @@ async function run(request: JobRequest, { config: file, detach }: ReplayFlags): 
 function reportEnd(id: string, progress: JobProgress | undefined): void {
   if (!progress || !hasEnded(progress.job)) {
     process.stderr.write(
-      `job ${id} goes on: spoa-relay jobs show ${id} says how far it is; jobs pause ${id} and jobs cancel ${id} stop it\n`,
+      `job ${id} keeps running: see spoa-relay jobs show ${id}; stop it with jobs pause ${id} or jobs cancel ${id}\n`,
     );
     return;
   }
   const { job, settled, fates } = progress;
   const shortfall = explainShortfall(progress);
   if (shortfall !== undefined) process.stderr.write(`warning: ${shortfall}\n`);
-  const text = `${formatCount(settled)} requests: ${formatFates(fates) || "none was sent"}`;
+  const text = `${plural(settled, "request")}: ${formatFates(fates) || "none was sent"}`;
   if (job.status !== "done") throw new Failure(`${job.status}${job.reason ? `: ${job.reason}` : ""}; ${text}`);
   process.stderr.write(
     `done in ${formatDuration((job.endedAtMs ?? 0) - Math.max(job.createdAtMs, job.startAtMs ?? 0))}; ${text}\n`,
@@ -107,7 +125,7 @@ function reportEnd(id: string, progress: JobProgress | undefined): void {
 
 async function dryRun(request: JobRequest, { config: file }: ReplayFlags, command: Command): Promise<void> {
   const config = loadConfig(file, process.env);
-  // Nothing is opened but the capture: a dry run leaves no trace.
+  // A dry run opens only the capture, and leaves no trace.
   await withCapture(file, request.capture, command, async (archive) => {
     const captures = new Map([[request.capture, archive]]);
     print(formatForecast(await forecastJob({ targets: config.targets, captures }, request, startOf(request)), config));
@@ -118,14 +136,14 @@ function formatForecast(forecast: Forecast, { aws }: Config): string {
   const { job, requests, bytes, exact, durationMs, packs, sqsDollars } = forecast;
   const about = exact ? "" : "about ";
   const dollars = `$${sqsDollars.toFixed(sqsDollars < 0.1 ? 6 : 2)}`;
-  const cost = aws ? dollars : `nothing, the queue is a file; in SQS ${dollars}`;
+  const cost = aws ? dollars : `nothing: the queue is a file; in SQS it would be ${dollars}`;
   return formatTable(
     [
       ["dry run", `${describeJob(job)}; nothing is sent`],
       ["from", new Date(job.fromMs).toISOString()],
       ["to", new Date(job.toMs).toISOString()],
       ["requests", `${about}${formatCount(requests)}`],
-      ["bytes", `${about}${formatBytes(bytes)} as they are stored`],
+      ["bytes", `${about}${formatBytes(bytes)}, compressed`],
       ["takes", durationMs === undefined ? "as long as the target needs" : `about ${formatDuration(durationMs)}`],
       ["messages", `about ${formatCount(packs)}`],
       ["costs", cost],
@@ -148,7 +166,7 @@ function toRequest(capture: string, flags: ReplayFlags, command: Command): JobRe
   };
 }
 
-/** When the job is asked for. */
+/** The time at which the job is requested. */
 function startOf({ startAtMs = 0 }: JobRequest): number {
   const nowMs = Date.now();
   return startAtMs < nowMs && startAtMs > nowMs - atSlackMs ? startAtMs : nowMs;
@@ -159,7 +177,7 @@ function toPace({ speed = 1, rate, asap }: ReplayFlags): Pace {
   return rate === undefined ? { kind: "speed", factor: speed } : { kind: "rate", perSecond: rate };
 }
 
-/** As a job keeps it: as texts. */
+/** The form in which a job stores it: regular expressions as text. */
 function toWhere({ methods, path, headers }: When): Where {
   return {
     ...(methods && { method: [...methods] }),
@@ -174,22 +192,23 @@ function parseSpeed(text: string): number {
   const match = /^(\d+(?:\.\d+)?)x?$/.exec(text);
   const factor = match ? Number(match[1]) : 0;
   if (factor > 0 && Number.isFinite(factor)) return factor;
-  throw new InvalidArgumentError("It has to be a factor above 0, such as 2x or 0.1x.");
+  throw new InvalidArgumentError("It must be a factor above 0, such as 2x or 0.1x.");
 }
 
 function parseRate(text: string): number {
   const rate = parseRatePerSecond(text);
   if (rate !== undefined && Number.isFinite(rate)) return rate;
-  throw new InvalidArgumentError("It has to be a rate, such as 100/s, 30/min or 10/h; --asap has none.");
+  const mistake = explainRate(text) ?? "Use --asap for a job without a rate of its own";
+  throw new InvalidArgumentError(`${mistake}.`);
 }
 
 function parseLoops(text: string): number {
   if (/^[1-9]\d{0,6}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("It has to be a number of times, 1 or more.");
+  throw new InvalidArgumentError("It must be a whole number of times, from 1 to 9999999.");
 }
 
 function parseGap(text: string): number {
   const ms = parseDurationMs(text);
   if (ms) return ms;
-  throw new InvalidArgumentError("It has to be a duration above 0, such as 500ms or 5s.");
+  throw new InvalidArgumentError("It must be a duration above 0, such as 500ms or 5s.");
 }

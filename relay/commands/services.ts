@@ -5,7 +5,7 @@ import { agentNodeFlags, firstSignal, runService, type Service } from "../proces
 import { supervise } from "../process/supervisor.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
 
-/** What the commands start. */
+/** The services that the commands start. */
 export interface Services {
   readonly runAgent: (configFile: string, dump: boolean) => Promise<number>;
   readonly startHost: (config: Config, log: Logger) => Promise<Service>;
@@ -14,23 +14,23 @@ export interface Services {
 export function addServices(program: Command, { runAgent, startHost }: Services): void {
   withConfig(program.command("agent"), "receive requests from HAProxy and enqueue them")
     .addHelpText("after", "\nExample: spoa-relay agent --config /etc/spoa-relay.yaml")
-    .option("--dump", "print the requests instead of enqueueing them; the log goes to standard error")
+    .option("--dump", "print the requests instead of enqueueing them; the log is written to standard error")
     .action(async ({ config, dump }: ConfigFlag & { dump?: boolean }) => {
       process.exitCode = await runAgent(config, dump === true);
     });
-  withConfig(program.command("host"), "fan out what is enqueued and replay it to the targets")
+  withConfig(program.command("host"), "take requests from the queue and replay them to the targets")
     .addHelpText("after", "\nExample: spoa-relay host --config /etc/spoa-relay.yaml")
     .action(async ({ config }: ConfigFlag) => {
       process.exitCode = await runService(config, startHost);
     });
-  withConfig(program.command("up"), "agent and host, in separate processes")
+  withConfig(program.command("up"), "run agent and host on this machine, in separate processes")
     .addHelpText("after", "\nExample: spoa-relay up --config spoa-relay.yaml")
     .action(async ({ config }: ConfigFlag) => {
       process.exitCode = await runUp(config);
     });
 }
 
-/** Runs agent and host until a signal comes, or `end` is raised; resolves with the exit code. Throws `ConfigError`. */
+/** Runs agent and host until the process gets a signal or `end` is aborted; resolves with the exit code. Throws `ConfigError`. */
 export async function runUp(configFile: string, end?: AbortSignal): Promise<number> {
   const config = loadConfig(configFile, process.env);
   assertReplayable(config);

@@ -12,18 +12,18 @@ import { formatTable, print } from "./output.ts";
 import { describeState, formatSetting } from "./targets.ts";
 
 export function addStats(program: Command): void {
-  withConfig(program.command("stats"), "print the ledger: what became of every request, and how targets do")
+  withConfig(program.command("stats"), "print the ledger (what happened to every request) and the state of each target")
     .option("--json", "print the ledger as JSON")
     .addHelpText(
       "after",
-      "\nExample: spoa-relay stats --config spoa-relay.yaml\nExits with 1 where it does not add up.",
+      "\nExample: spoa-relay stats --config spoa-relay.yaml\nExit code 1: the ledger does not add up.",
     )
     .action(async ({ config, json }: ConfigFlag & { json?: boolean }) =>
       withControl(config, async (client, { agent: { admin } }) => {
         const { agent, host, equations } = await readLedger(client, admin);
         if (json) print(JSON.stringify({ agent: agent ?? null, host, addsUp: addsUp(equations) }));
         else {
-          if (!agent) print(`no agent answers on ${formatAddress(admin)}: its side is missing`);
+          if (!agent) print(`no agent answers on ${formatAddress(admin)}: the ledger below lacks the agent's side`);
           print(formatEquations(equations, process.stdout));
           print(`\n${await describeTargets(client)}`);
         }
@@ -36,7 +36,7 @@ const minutes = 5;
 const readings = 4;
 const betweenReadingsMs = 500;
 
-/** Agent and host are read one after the other, while requests come: what is missing is missing only if it stays so. */
+/** Reads agent and host one after the other. Requests may arrive in between, so a difference counts only if four readings show it. */
 async function readLedger(client: ControlClient, admin: ListenAddress) {
   for (let reading = 1; ; reading++) {
     const agent = await fetchAdmin<AgentStats>(admin, "/stats");
@@ -82,7 +82,7 @@ function toRow(target: TargetAnswer, { from, until, total }: FiguresAnswer): rea
 function describeExpired({ target, total: { expiredCredentials, answered } }: FiguresAnswer): readonly string[] {
   if (expiredCredentials === 0) return [];
   const share = `${expiredCredentials} of ${answered["4xx"]} answers with 4xx`;
-  return [`${target}: ${share} are 401 or 403 to captured credentials; give the target a token, sign or headers.set`];
+  return [`${target}: ${share} are 401 or 403 for captured credentials; set token, sign or headers.set of the target`];
 }
 
 function formatTimes(times: Percentiles | undefined): string {
@@ -94,7 +94,7 @@ function formatMs(ms: number): string {
   return `${Number((ms / unitMs).toPrecision(3))} ${unit}`;
 }
 
-// Requests may be weeks old.
+// Replayed requests may be weeks old.
 const units: readonly (readonly [unit: string, ms: number])[] = [
   ["d", 86_400_000],
   ["h", 3_600_000],

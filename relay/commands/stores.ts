@@ -1,7 +1,7 @@
 import { type Config, loadConfig } from "../config/config.ts";
 import { openStores, type Stores } from "../stores.ts";
 
-/** Does something with the queues, the state and the archives that a configuration names. Throws `ConfigError` and what `work` rejects with. */
+/** Runs `work` with the queues, state and archives of the configuration. Throws `ConfigError` and the errors of `work`. */
 export async function withStores<T>(
   configFile: string,
   work: (stores: Stores, config: Config) => Promise<T>,

@@ -1,34 +1,47 @@
 import type { Command } from "commander";
 import type { Amount, LiveSetting, TargetAnswer } from "../control/answers.ts";
-import type { SettingsChange } from "../control/client.ts";
+import { ControlError, type SettingsChange } from "../control/client.ts";
 import { printable } from "../control/shown-request.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
 import { withControl } from "./control.ts";
 import { formatTable, print } from "./output.ts";
 
 export function addTargets(program: Command): void {
-  const targets = program.command("targets").description("look at targets, or change them while they run");
-  withConfig(targets.command("list"), "list the targets: what holds now, and in brackets what is configured")
+  const targets = program.command("targets").description("list targets, or change them while they run");
+  withConfig(
+    targets.command("list"),
+    "list the targets: the live setting, and the configured one in brackets if it differs",
+  )
     .addHelpText("after", "\nExample: spoa-relay targets list")
     .action(async ({ config }: ConfigFlag) =>
       withControl(config, async (client) => print(formatTargets(await client.targets()))),
     );
-  withConfig(targets.command("set"), "change a target; all workers follow within two seconds")
+  withConfig(targets.command("set"), "change the settings of a target; all workers follow within two seconds")
     .argument("<target>")
-    .option("--rate <rate>", "200/s, 30/min, 10/h, unlimited, or configured: as in the configuration")
-    .option("--concurrency <n>", "requests under way at once, per replay process; or configured")
-    .option("--sample <share>", "share of the requests, such as 50%; or configured")
+    .option("--rate <rate>", "200/s, 30/min, 10/h or unlimited; configured returns to the configuration")
+    .option("--concurrency <n>", "concurrent requests of each replay process, 1 to 10000; or configured")
+    .option("--sample <share>", "share of the requests that is replayed, such as 50%; or configured")
     .addHelpText("after", "\nExample: spoa-relay targets set staging --rate 100/s --sample configured")
-    .action(async (target: string, { config, ...flags }: ConfigFlag & SettingFlags) =>
-      withControl(config, async (client) => print(formatTargets([await client.changeTarget(target, toChange(flags))]))),
-    );
-  withConfig(targets.command("pause"), "send nothing more to a target; its requests wait")
+    .action(async (target: string, { config, ...flags }: ConfigFlag & SettingFlags, command: Command) => {
+      const change = toChange(flags);
+      if (Object.keys(change).length === 0) {
+        command.error("error: name what to change: --rate, --concurrency or --sample");
+      }
+      await withControl(config, async (client) => {
+        try {
+          print(formatTargets([await client.changeTarget(target, change)]));
+        } catch (error) {
+          throw error instanceof ControlError ? toFlagError(error) : error;
+        }
+      });
+    });
+  withConfig(targets.command("pause"), "stop sending to a target; its requests wait in its queue")
     .argument("<target>")
     .addHelpText("after", "\nExample: spoa-relay targets pause staging")
     .action(async (target: string, { config }: ConfigFlag) =>
       withControl(config, async (client) => print(formatTargets([await client.pauseTarget(target)]))),
     );
-  withConfig(targets.command("resume"), "go on with a target that was paused")
+  withConfig(targets.command("resume"), "start sending to a paused target again")
     .argument("<target>")
     .addHelpText("after", "\nExample: spoa-relay targets resume staging")
     .action(async (target: string, { config }: ConfigFlag) =>
@@ -36,14 +49,16 @@ export function addTargets(program: Command): void {
     );
 }
 
-/** What a target does now, in words. */
+/** What a target is doing now, in a few words. */
 export function describeState({ held, pace, problem }: TargetAnswer): string {
-  if (problem !== undefined) return `its queue does not answer: ${printable(problem)}`;
+  if (problem !== undefined) return `queue does not answer: ${printable(problem)}`;
   if (held !== undefined) return printable(held);
-  return pace < 1 ? `sends ${Number((pace * 100).toPrecision(2))}% of its rate: the shadow asked for less` : "sends";
+  return pace < 1
+    ? `sends at ${Number((pace * 100).toPrecision(2))}% of its rate: the shadow asked to slow down`
+    : "sends";
 }
 
-/** What holds now, and in brackets what is configured where that is something else. */
+/** The live setting, and the configured one in brackets if it differs. */
 export function formatSetting({ live, configured }: LiveSetting<string | number>): string {
   return live === configured ? `${live}` : `${live} (${configured})`;
 }
@@ -54,7 +69,7 @@ interface SettingFlags {
   readonly sample?: string;
 }
 
-// Checked by the API alone, so that there is one opinion of what is right.
+// The API alone checks the values: one place decides what is valid.
 function toChange({ rate, concurrency, sample }: SettingFlags): SettingsChange {
   const value = (text: string) => (text === "configured" ? null : text);
   const isNumber = concurrency !== undefined && /^\d+$/.test(concurrency);
@@ -63,6 +78,16 @@ function toChange({ rate, concurrency, sample }: SettingFlags): SettingsChange {
     ...(concurrency !== undefined && { concurrency: isNumber ? Number(concurrency) : value(concurrency) }),
     ...(sample !== undefined && { sample: value(sample) }),
   };
+}
+
+/** The same error with the flags in place of the keys of the body: `--rate: …` for `body.rate: …`. */
+function toFlagError(error: ControlError): ControlError {
+  const mistakes = error.mistakes.filter(({ place }) => /^body\.(?:rate|concurrency|sample)$/.test(place));
+  if (mistakes.length === 0) return error;
+  const lines = mistakes.map(
+    ({ place, detail }) => `${place.replace("body.", "--")}: ${detail.replace(/, or null$/, ", or configured")}`,
+  );
+  return new ControlError(error.code, lines.join("\n"), { cause: error });
 }
 
 function formatTargets(targets: readonly TargetAnswer[]): string {

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { findQueueUrlMistake } from "../queue/sqs-url.ts";
 import { parseAddressRange } from "./address-range.ts";
-import { parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "./units.ts";
+import { explainRate, parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "./units.ts";
 
 // What several sections of the configuration are made of.
 
@@ -15,16 +15,31 @@ export function section<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<
   });
 }
 
-export function written<T>(parse: (text: string) => T | undefined, what: string, examples: string[]) {
-  return z
-    .string({ error: `must be ${what}, such as ${examples.join(" or ")}` })
-    .transform((text, context) => {
-      const value = parse(text);
-      if (value !== undefined) return value;
-      context.addIssue({ code: "custom", message: `"${text}" is not ${what}, such as ${examples.join(" or ")}` });
-      return z.NEVER;
-    })
-    .meta({ examples });
+/**
+ * A text in a form of its own, converted by `parse`.
+ *
+ * @param explain says what is wrong with a text, or undefined if it is valid or there is nothing special to say
+ */
+export function written<T>(
+  parse: (text: string) => T | undefined,
+  what: string,
+  examples: string[],
+  explain: (text: string) => string | undefined = () => undefined,
+) {
+  const form = `${what}, such as ${examples.join(" or ")}`;
+  return (
+    z
+      // YAML reads a value such as 100 as a number.
+      .string({ error: ({ input }) => (typeof input === "number" && explain(`${input}`)) || `must be ${form}` })
+      .transform((text, context) => {
+        const mistake = explain(text);
+        const value = parse(text);
+        if (value !== undefined && mistake === undefined) return value;
+        context.addIssue({ code: "custom", message: mistake ?? `"${text}" is not ${form}` });
+        return z.NEVER;
+      })
+      .meta({ examples })
+  );
 }
 
 const anyDuration = written(parseDurationMs, "a duration", ["250ms", "30s", "1h"]);
@@ -37,7 +52,7 @@ export function duration(least: string, most: string) {
 
 export const size = written(parseSizeBytes, "a size", ["48KiB", "64MiB"]);
 
-export const rate = written(parseRatePerSecond, "a rate", ["200/s", "30/min", "unlimited"]);
+export const rate = written(parseRatePerSecond, "a rate", ["200/s", "30/min", "unlimited"], explainRate);
 
 export const percentage = written(parseFraction, "a percentage from 0% to 100%", ["50%", "0.5%"]);
 

@@ -19,7 +19,7 @@ import {
   when,
   written,
 } from "./forms.ts";
-import { parseTimes } from "./time-windows.ts";
+import { explainTimes, parseTimes } from "./time-windows.ts";
 
 // Not looked up here: an agent on another machine may share the file, and not have what only the replay needs.
 const fromEnvironment = section({
@@ -42,7 +42,11 @@ const times = z
     error: 'must be times such as "22:00-06:00 Europe/Berlin", or a list of them',
   })
   .transform((texts) => (typeof texts === "string" ? [texts] : texts))
-  .pipe(z.array(written(parseTimes, "a span of time", ["22:00-06:00 Europe/Berlin", "Mon-Fri 08:00-18:00 UTC"])));
+  .pipe(
+    z.array(
+      written(parseTimes, "a span of time", ["22:00-06:00 Europe/Berlin", "Mon-Fri 08:00-18:00 UTC"], explainTimes),
+    ),
+  );
 
 const breaker = section({
   failures: z.int().min(1).max(1_000_000).default(10).describe("Failures one after the other that open it"),
@@ -113,10 +117,7 @@ export const targetSchema = section({
   url: written(parseOrigin, "an origin without a path", ["http://127.0.0.1:8082", "https://staging.example"]).describe(
     "The shadow. Requests leave for this origin and no other",
   ),
-  // Below it, the wait for a slot would be longer than a timer can hold.
-  rate: rate
-    .refine((perSecond) => perSecond * 3_600 >= 0.01, { error: "must be 0.01/h or more" })
-    .describe("Requests a second, minute or hour that the shadow gets at most"),
+  rate: rate.describe("The most requests that the shadow receives: per second, minute or hour, or unlimited"),
   sample: percentage.default(1).describe("Share of the requests that is replayed"),
   stickyBy: stickyBy.describe("All requests with the same key are in, or all are out").optional(),
   when: when.describe("Only requests that match").optional(),

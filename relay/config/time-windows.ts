@@ -28,6 +28,17 @@ export function parseTimes(text: string): Times | undefined {
   return { text: text.trim(), zone, weekdays: parsed.weekdays, startMinute, endMinute };
 }
 
+/** Why a text is not a span of time, if the reason is its time zone; undefined if it is valid or wrong in another way. */
+export function explainTimes(text: string): string | undefined {
+  if (parseTimes(text)) return undefined;
+  if (parseTimes(`${text} UTC`))
+    return `"${text}" has no time zone: write "${text.trim()} Europe/Berlin" or "${text.trim()} UTC"`;
+  const [, span, zone] = /^(.*?)\s+(\S+)$/.exec(text.trim()) ?? [];
+  if (span !== undefined && parseTimes(`${span} UTC`))
+    return `"${text}": there is no time zone ${zone}; use a name such as Europe/Berlin or UTC`;
+  return undefined;
+}
+
 /** Whether a moment is within the span, by the clocks of its zone: an hour that is left out or comes twice does so here, too. */
 export function isWithin(times: Times, nowMs: number): boolean {
   const { weekday, minute } = localTime(nowMs, times.zone);

@@ -30,6 +30,29 @@ export function parseRatePerSecond(text: string): number | undefined {
   return rate > 0 ? rate : undefined;
 }
 
+/** Requests an hour. At a lower rate the wait for a slot is longer than a timer can hold. */
+const leastPerHour = 0.01;
+
+/** Why a text is not a rate that a target can have, and what to write instead; undefined if it is one. */
+export function explainRate(text: string): string | undefined {
+  const rate = parseRatePerSecond(text);
+  if (rate !== undefined)
+    return rate * 3_600 >= leastPerHour ? undefined : `"${text}" is below ${leastPerHour}/h, the lowest rate`;
+  const [, number, unit] = /^(\d+(?:\.\d+)?)\s*(.*)$/.exec(text.trim()) ?? [];
+  if (unit === "") return `"${text}" has no unit: write ${number}/s, ${number}/min or ${number}/h`;
+  const meant = Object.entries(rateUnitsMeant).find(([, pattern]) => pattern.test(unit ?? ""));
+  if (meant && Number(number) > 0) return `"${text}" is not a rate: write ${number}/${meant[0]}`;
+  if (Number(number) === 0) return `"${text}" is not a rate above 0: to send nothing, pause the target`;
+  return `"${text}" is not a rate, such as 200/s, 30/min, 10/h or unlimited`;
+}
+
+/** How other tools and people write a unit, by the unit that is meant. */
+const rateUnitsMeant: Readonly<Record<keyof typeof perSecond, RegExp>> = {
+  s: /^(?:[rqt]ps|hz|req\/s|(?:\/|per\s+)(?:sec|secs|second|seconds|s))$/i,
+  min: /^(?:rpm|(?:\/|per\s+)(?:m|min|mins|minute|minutes))$/i,
+  h: /^(?:rph|(?:\/|per\s+)(?:h|hr|hour|hours))$/i,
+};
+
 /** `50%`, `0.5%` as a fraction from 0 to 1; undefined for anything else. */
 export function parseFraction(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)\s?%$/.exec(text.trim());

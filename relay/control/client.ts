@@ -13,29 +13,36 @@ import type {
   TargetAnswer,
 } from "./answers.ts";
 
-/** What is to change of a target, in the units of the configuration; null takes a setting back to it. */
+/** A change of a target's settings, in the units of the configuration; null returns to the configured value. */
 export interface SettingsChange {
   readonly rate?: string | null;
-  /** A text where it is no number: the API says what is wrong with it. */
+  /** A text if it is not a number: the API reports what is wrong with it. */
   readonly concurrency?: number | string | null;
   readonly sample?: string | null;
 }
 
 export type ControlErrorCode =
-  /** Nobody answers, or not in time. */
+  /** There was no answer, or it was late. */
   | "UNREACHABLE"
-  /** What was asked is wrong by itself. */
+  /** The request itself is wrong. */
   | "BAD_REQUEST"
-  /** It cannot be done now, or not by this caller. */
+  /** The request is valid, but cannot be carried out now, or not for this caller. */
   | "FAILED";
 
 export class ControlError extends Error {
   readonly code: ControlErrorCode;
+  /** The mistakes in a request that the API refused, by their place in it, such as `body.rate`; else empty. */
+  readonly mistakes: NonNullable<ProblemAnswer["errors"]>;
 
-  constructor(code: ControlErrorCode, message: string, options?: ErrorOptions) {
+  constructor(
+    code: ControlErrorCode,
+    message: string,
+    { mistakes = [], ...options }: ErrorOptions & { readonly mistakes?: ControlError["mistakes"] } = {},
+  ) {
     super(message, options);
     this.name = "ControlError";
     this.code = code;
+    this.mistakes = mistakes;
   }
 }
 
@@ -44,19 +51,19 @@ export type ControlPlace = Pick<Config, "file" | "control" | "aws"> & {
 };
 
 const connectTimeoutMs = 3_000;
-// A redrive takes about five seconds, and a queue in SQS as long to say that it is away.
+// A redrive call runs for about 5 s, and a call to SQS takes as long to fail.
 const answerTimeoutMs = 30_000;
 
 /**
- * Asks the control API: at `control`, where the configuration has it, else at `host.admin`. Shows `host.token`, and signs
- * what goes to a function URL. All methods throw `ControlError`, whose message is for the one who asks.
+ * Client of the control API at `control`, if the configuration has it, else at `host.admin`. Sends `host.token`, and signs
+ * calls to a function URL. All methods throw `ControlError`, whose message is meant for the operator.
  */
 export class ControlClient {
   readonly #place: ControlPlace;
   readonly #origin: URL;
   readonly #dispatcher: Dispatcher;
 
-  /** @param dispatcher makes the connections, in place of the client's own */
+  /** @param dispatcher replaces the client's own connections */
   constructor(place: ControlPlace, dispatcher?: Dispatcher) {
     const { admin } = place.host;
     this.#place = place;
@@ -87,7 +94,7 @@ export class ControlClient {
     return this.#ask("POST", `/v1/targets/${encodeURIComponent(target)}/resume`);
   }
 
-  /** @param minutes the last so many, the one that runs included */
+  /** @param minutes how many of the last minutes, including the current one */
   async figures(target: string, minutes: number): Promise<FiguresAnswer> {
     return this.#ask("GET", `/v1/targets/${encodeURIComponent(target)}/figures?minutes=${minutes}`);
   }
@@ -104,7 +111,7 @@ export class ControlClient {
     return this.#ask("GET", `/v1/queues/${encodeURIComponent(queue)}/dead-letters/${encodeURIComponent(id)}`);
   }
 
-  /** Ends before it is done where there are many: `done` tells. */
+  /** One call may end before all letters are sent: repeat it until `done`. */
   async redrive(queue: string, id: string | undefined): Promise<RedriveAnswer> {
     return this.#ask(
       "POST",
@@ -155,7 +162,7 @@ export class ControlClient {
       return await signRequest({ method, url, headers, ...(body !== undefined && { body }) }, region);
     } catch (error) {
       const refusal = toRefusal(error);
-      const advice = credentialsAdvice(refusal) ?? "this call cannot be signed";
+      const advice = credentialsAdvice(refusal) ?? "the call to the control API cannot be signed";
       throw new ControlError("FAILED", explainRefusal(advice, refusal), { cause: error });
     }
   }
@@ -168,29 +175,34 @@ export class ControlClient {
     }
     const address = formatAddress(host.admin);
     if (nobody) {
-      const functions = `where functions replay, set control: in ${file} to their URL, the output ControlUrl of the deployment`;
+      const functions = `if Lambda functions replay, set control: in ${file} to the output ControlUrl of the deployment`;
       const start = aws ? `${functions}; else start a host` : "start it";
       return `no host answers on ${address}; ${start}: spoa-relay host --config ${file}`;
     }
     const late = error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError;
-    const reason = late ? `nothing within ${answerTimeoutMs / 1_000} s` : error.message || error.code;
-    return `the host on ${address} does not answer: ${reason}; its log may say why, and host.admin in ${file} names the address`;
+    const reason = late ? `no answer within ${answerTimeoutMs / 1_000} s` : error.message || error.code;
+    return `the host on ${address} does not answer: ${reason}; look at its log, and check host.admin in ${file}`;
   }
 
   #toError(status: number, answer: unknown, awsCode: string): ControlError {
-    const { detail } = (answer ?? {}) as Partial<ProblemAnswer>;
-    if (typeof detail === "string") return new ControlError(status === 400 ? "BAD_REQUEST" : "FAILED", detail);
+    const { detail, errors: mistakes = [] } = (answer ?? {}) as Partial<ProblemAnswer>;
+    if (typeof detail === "string") {
+      return new ControlError(status === 400 ? "BAD_REQUEST" : "FAILED", detail, { mistakes });
+    }
     const { control, host, file } = this.#place;
     const { Message, message } = (answer ?? {}) as { readonly Message?: string; readonly message?: string };
     const refusal = { code: awsCode, text: Message ?? message ?? "no reason given", status };
     if (awsCode !== "" && status === 403) {
-      // AWS answers itself where it does not let the call through.
-      const needed = "this needs lambda:InvokeFunctionUrl of the function that control names";
+      // AWS answers itself if it does not let the call through.
+      const needed = "the caller needs lambda:InvokeFunctionUrl on the function behind control:";
       return new ControlError("FAILED", explainRefusal(credentialsAdvice(refusal) ?? needed, refusal));
     }
-    if (awsCode !== "") return new ControlError("FAILED", explainRefusal("the function has failed", refusal));
+    if (awsCode !== "") return new ControlError("FAILED", explainRefusal("the control function failed", refusal));
     const address = control?.origin ?? formatAddress(host.admin);
-    return new ControlError("FAILED", `${address} answers ${status}, which no control API does; check ${file}`);
+    return new ControlError(
+      "FAILED",
+      `${address} answers ${status} and is not a control API; check ${control ? "control" : "host.admin"} in ${file}`,
+    );
   }
 }
 

@@ -134,7 +134,7 @@ describe("the command line as one file", () => {
       "--config",
       join(directory, "spoa-relay.yaml"),
     );
-    expect(stdout).toContain("is right: 1 target(s): a");
+    expect(stdout).toContain("is valid: 1 target (a), no captures");
     expect(code).toBe(0);
   });
 });

@@ -74,11 +74,21 @@ describe("the command line", () => {
   });
 
   it.each([
-    ["http://user:secret@127.0.0.1:1", "cannot have a user or a password"],
-    ["http://127.0.0.1:1/base?x=1", "cannot have a query"],
+    ["http://user:secret@127.0.0.1:1", "cannot hold a user or a password"],
+    ["http://127.0.0.1:1/base?x=1", "no query and no fragment"],
   ])("refuses a shadow that it would not send to as it is written: %s", async (url, mistake) => {
     const { code, stderr } = await spoaRelay("mirror", "-u", url, "--data", directory);
     expect(stderr).toContain(mistake);
+    expect(code).toBe(2);
+  });
+
+  it.each([
+    [["-n", "4"], "-n or --num-workers: set agent.workers in the configuration; one worker is enough for most\n"],
+    [["--debug"], "-d or --debug: set log: debug in the configuration, or run spoa-relay agent --dump\n"],
+    [["-D"], "-D or --daemonize: run it as a service"],
+  ])("says what replaces the flag of spoa-mirror %j", async (flags, advice) => {
+    const { code, stderr } = await spoaRelay("mirror", "-r0", "-u", "http://127.0.0.1:1", ...flags);
+    expect(stderr).toContain(`error: spoa-relay mirror has no ${advice}`);
     expect(code).toBe(2);
   });
 
@@ -137,7 +147,7 @@ describe("dead letters", () => {
 
       await shadow.start();
       const { code, stdout } = await spoaRelay("dlq", "redrive", "shadow", "--config", rig.configFile);
-      expect(stdout).toContain("12 request(s) are back in the queue of shadow");
+      expect(stdout).toContain("12 requests moved back to the queue of shadow");
       expect(code).toBe(0);
       await until(() => shadow.received.length === 12);
       const { stdout: done } = await ledgerWith(rig, "answered 12 (2xx 12)");
@@ -165,8 +175,8 @@ describe("dead letters of the ingress queue", () => {
 
     expect(list.stdout).toMatch(/^ingress {2}\d+ {2}3 request\(s\).*\ningress {2}\d+ {2}\? request\(s\).*no pack\n$/);
     expect(shown.stdout).toContain("/2 HTTP/1.1");
-    expect(stdout).toContain("3 request(s) are back in the queue of ingress");
-    expect(stderr).toContain("1 dead letter(s) cannot be decoded and stay");
+    expect(stdout).toContain("3 requests moved back to the queue of ingress");
+    expect(stderr).toContain("1 dead letter cannot be decoded and stay");
     expect(code).toBe(1);
     expect(deadLetters.depth()).toEqual({ messages: 1, requests: 2 });
   }, 40_000);
@@ -180,7 +190,7 @@ describe("dead letters of the ingress queue", () => {
 
     expect(list.stdout.slice(-200)).toMatch(/\ningress {2}and 30 more\n$/);
     expect(stderr).toMatch(/^\d+ dead letter\(s\) so far, \d+ request\(s\); \d+ left\n/);
-    expect([code, stdout]).toEqual([0, "1030 request(s) are back in the queue of ingress\n"]);
+    expect([code, stdout]).toEqual([0, "1,030 requests moved back to the queue of ingress\n"]);
     expect(host.ingress.deadLetters.depth().messages).toBe(0);
   }, 60_000);
 

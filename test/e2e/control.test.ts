@@ -72,11 +72,14 @@ describe("targets set", () => {
   it("refuses nonsense with 2 and the words of the API", async () => {
     const host = await HostProcess.start({ targets: { staging: "url: http://127.0.0.1:1, rate: 1/s" } });
     const mistakes: [flags: string[], text: string][] = [
-      [["--rate", "fast"], `body.rate: "fast" is not a rate of 0.01/h or more, such as 200/s or 30/min or unlimited`],
-      [["--concurrency", "many"], "body.concurrency: must be a whole number"],
-      [["--concurrency", "0"], "body.concurrency: must be from 1 to 10000"],
-      [["--sample", "half"], `body.sample: "half" is not a percentage from 0% to 100%`],
-      [[], "body: nothing to change; allowed here: rate, concurrency, sample, paused"],
+      [["--rate", "fast"], `--rate: "fast" is not a rate, such as 200/s, 30/min, 10/h or unlimited\n`],
+      [["--rate", "100"], `--rate: "100" has no unit: write 100/s, 100/min or 100/h\n`],
+      [["--rate", "100rps"], `--rate: "100rps" is not a rate: write 100/s\n`],
+      [["--concurrency", "many"], "--concurrency: must be a whole number, or configured\n"],
+      [["--concurrency", "0"], "--concurrency: must be from 1 to 10000\n"],
+      [["--sample", "half"], `--sample: "half" is not a percentage from 0% to 100%, such as 50% or 0.5%\n`],
+      [["--rate", "1", "--sample", "half"], "has no unit: write 1/s, 1/min or 1/h\n--sample: "],
+      [[], "error: name what to change: --rate, --concurrency or --sample\n"],
     ];
     for (const [flags, mistake] of mistakes) {
       const { code, stdout, stderr } = await host.command("targets", "set", "staging", ...flags);

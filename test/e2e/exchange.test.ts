@@ -20,7 +20,7 @@ describe("an export of a capture with a broken object", () => {
     const { stdout: expected } = await reference.run("export", "shop", "--format", format);
 
     for (const { code, stderr } of [piped, written]) {
-      expect(stderr).toContain("1 part(s) of the capture cannot be read: 1 request(s) are missing");
+      expect(stderr).toContain("1 part of the capture cannot be read: missing 1 request");
       expect(code).toBe(1);
     }
     expect(piped.stdout).toBe(expected);

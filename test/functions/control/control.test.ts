@@ -146,14 +146,23 @@ describe("PATCH /v1/targets/{target}", () => {
   });
 
   it.each<[string, unknown, readonly string[]]>([
-    ["a rate without a unit", { rate: "fast" }, [`body.rate: "fast" is not a rate of 0.01/h or more, such as 200/s`]],
+    [
+      "a rate that is a word",
+      { rate: "fast" },
+      [`body.rate: "fast" is not a rate, such as 200/s, 30/min, 10/h or unlimited`],
+    ],
     ["a rate of nothing", { rate: "0/s" }, [`body.rate: "0/s" is not a rate`]],
     [
       "a rate that nobody would wait for",
       { rate: "0.001/h" },
-      [`body.rate: "0.001/h" is not a rate of 0.01/h or more`],
+      [`body.rate: "0.001/h" is below 0.01/h, the lowest rate`],
     ],
-    ["a rate that is a number", { rate: 5 }, ["body.rate: must be a rate of 0.01/h or more, such as 200/s"]],
+    ["a rate that is a number", { rate: 5 }, [`body.rate: "5" has no unit: write 5/s, 5/min or 5/h`]],
+    [
+      "a rate that is a list",
+      { rate: [] },
+      ["body.rate: must be a rate, such as 200/s or 30/min or unlimited, or null"],
+    ],
     ["a fraction as concurrency", { concurrency: 1.5 }, ["body.concurrency: must be a whole number"]],
     ["a text as concurrency", { concurrency: "many" }, ["body.concurrency: must be a whole number"]],
     ["no concurrency", { concurrency: 0 }, ["body.concurrency: must be from 1 to 10000"]],
@@ -161,7 +170,7 @@ describe("PATCH /v1/targets/{target}", () => {
     ["a sample above everything", { sample: "101%" }, [`body.sample: "101%" is not a percentage from 0% to 100%`]],
     ["a pause that is a text", { paused: "yes" }, ["body.paused: must be true or false"]],
     ["an unknown key", { rat: "1/s" }, ["body: unknown key rat; allowed here: rate, concurrency, sample, paused"]],
-    ["nothing", {}, ["body: nothing to change; allowed here: rate"]],
+    ["nothing", {}, ["body: has no setting to change; give at least one of rate, concurrency, sample, paused"]],
     ["a list", [], ["body: must be an object with these keys: rate"]],
     ["two mistakes", { rate: "x", sample: "y" }, ["body.rate: ", "body.sample: "]],
   ])("refuses %s, and changes nothing", async (_, body, mistakes) => {

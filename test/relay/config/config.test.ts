@@ -317,12 +317,17 @@ describe("a mistake in the file", () => {
     [
       "a rate without a unit",
       smallest.replace("200/s", "200"),
+      '5: targets.staging.rate: "200" has no unit: write 200/s, 200/min or 200/h',
+    ],
+    [
+      "a rate that is a list",
+      smallest.replace("200/s", "[]"),
       "5: targets.staging.rate: must be a rate, such as 200/s or 30/min or unlimited",
     ],
     [
       "a word for a rate",
       smallest.replace("200/s", "fast"),
-      '5: targets.staging.rate: "fast" is not a rate, such as 200/s or 30/min or unlimited',
+      '5: targets.staging.rate: "fast" is not a rate, such as 200/s, 30/min, 10/h or unlimited',
     ],
     [
       "a path in the URL",
@@ -382,9 +387,14 @@ describe("a mistake in the file", () => {
     ],
     ["a timeout of nothing", target("timeout: 0s"), "6: targets.staging.timeout: must be from 1ms to 15m"],
     [
+      "a quoted rate without a unit",
+      smallest.replace("200/s", '"100"'),
+      '5: targets.staging.rate: "100" has no unit: write 100/s',
+    ],
+    [
       "a rate that no timer can keep",
       smallest.replace("200/s", "0.001/h"),
-      "5: targets.staging.rate: must be 0.01/h or more",
+      '5: targets.staging.rate: "0.001/h" is below 0.01/h, the lowest rate',
     ],
     ["an age beyond all queues", target("maxAge: 9999d"), "6: targets.staging.maxAge: must be from 1ms to 365d"],
     [
@@ -426,7 +436,7 @@ describe("a mistake in the file", () => {
     [
       "a window without a zone",
       target("window: 22:00-06:00"),
-      '6: targets.staging.window.0: "22:00-06:00" is not a span of time, such as 22:00-06:00 Europe/Berlin',
+      '6: targets.staging.window.0: "22:00-06:00" has no time zone: write "22:00-06:00 Europe/Berlin" or "22:00-06:00 UTC"',
     ],
     ["an order without a key", target("order: byKey"), "6: targets.staging.order: needs a key, such as key: { cookie"],
     ["a key without an order", target("key: {src: true}"), "6: targets.staging.key: is for order: byKey"],

@@ -19,10 +19,10 @@ describe("a moment", () => {
   });
 
   it.each([["2026-11-20T18:00:00"], ["2026-11-20 18:00"], ["2026-11-20"]])(
-    "%s could be anywhere, and is told so",
+    "%s is refused because it has no time zone",
     (text) => {
       expect(parseMoment(text, nowMs)).toBeUndefined();
-      expect(explainMoment(text)).toMatch(/^It has no time zone/);
+      expect(explainMoment(text, "-2h")).toMatch(/^It has no time zone: write a time with one, such as 2026/);
     },
   );
 
@@ -38,8 +38,12 @@ describe("a moment", () => {
     ["-999999999d"],
     [""],
     ["1763661600"],
-  ])("is none: %s", (text) => {
+  ])("refuses %j", (text) => {
     expect(parseMoment(text, nowMs)).toBeUndefined();
-    expect(explainMoment(text)).toMatch(/^It has to be a time, such as 2026/);
+    expect(explainMoment(text, "-2h")).toMatch(/^It must be a time, such as 2026.*, -2h or now\.$/);
+  });
+
+  it("suggests a time to come where only such a time makes sense", () => {
+    expect(explainMoment("tomorrow", "+10m")).toMatch(/, \+10m or now\.$/);
   });
 });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isWithin, parseTimes, type Times } from "../../../relay/config/time-windows.ts";
+import { explainTimes, isWithin, parseTimes, type Times } from "../../../relay/config/time-windows.ts";
 
 describe("parseTimes", () => {
   it("reads a span of each day", () => {
@@ -63,6 +63,23 @@ describe("parseTimes", () => {
   it("never throws, whatever the text is", () => {
     fc.assert(fc.property(fc.string(), (text) => parseTimes(text) === undefined || text.includes(":")));
   });
+});
+
+describe("explainTimes", () => {
+  it.each([
+    ["22:00-06:00", '"22:00-06:00" has no time zone: write "22:00-06:00 Europe/Berlin" or "22:00-06:00 UTC"'],
+    ["Mon-Fri 08:00-18:00", '"Mon-Fri 08:00-18:00" has no time zone: write "Mon-Fri 08:00-18:00 Europe/Berlin" or'],
+    ["08:00-18:00 Berlin", "there is no time zone Berlin; use a name such as Europe/Berlin or UTC"],
+  ])("says that the time zone of %j is what is wrong", (text, explanation) => {
+    expect(explainTimes(text)).toContain(explanation);
+  });
+
+  it.each(["08:00-18:00 UTC", "tomorrow", "25:00-26:00", "", "Monday 08:00-18:00 UTC"])(
+    "says nothing about %j",
+    (text) => {
+      expect(explainTimes(text)).toBeUndefined();
+    },
+  );
 });
 
 describe("isWithin", () => {

@@ -1,6 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "../../../relay/config/units.ts";
+import {
+  explainRate,
+  parseDurationMs,
+  parseFraction,
+  parseRatePerSecond,
+  parseSizeBytes,
+} from "../../../relay/config/units.ts";
 
 describe("parseDurationMs", () => {
   it.each([
@@ -80,6 +86,37 @@ describe("any text", () => {
           const value = parse(text);
           expect(value === undefined || value >= 0).toBe(true);
         }
+      }),
+    );
+  });
+});
+
+describe("explainRate", () => {
+  it.each([
+    ["100", '"100" has no unit: write 100/s, 100/min or 100/h'],
+    ["0.5", '"0.5" has no unit: write 0.5/s, 0.5/min or 0.5/h'],
+    ["100rps", '"100rps" is not a rate: write 100/s'],
+    ["100 RPS", '"100 RPS" is not a rate: write 100/s'],
+    ["100/sec", '"100/sec" is not a rate: write 100/s'],
+    ["100 per second", '"100 per second" is not a rate: write 100/s'],
+    ["6000/m", '"6000/m" is not a rate: write 6000/min'],
+    ["6000/minute", '"6000/minute" is not a rate: write 6000/min'],
+    ["10/hour", '"10/hour" is not a rate: write 10/h'],
+    ["0/s", '"0/s" is not a rate above 0: to send nothing, pause the target'],
+    ["0.001/h", '"0.001/h" is below 0.01/h, the lowest rate'],
+    ["fast", '"fast" is not a rate, such as 200/s, 30/min, 10/h or unlimited'],
+    ["100/d", '"100/d" is not a rate, such as 200/s, 30/min, 10/h or unlimited'],
+  ])("says what to write in place of %j", (text, explanation) => {
+    expect(explainRate(text)).toBe(explanation);
+  });
+
+  it("suggests only rates that are valid, and nothing for a valid one", () => {
+    const unit = fc.constantFrom("", "rps", "/sec", "/s", "/m", "/min", "/hour", " per minute", "rph", "qps");
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1e9 }), unit, (number, text) => {
+        const explanation = explainRate(`${number}${text}`);
+        const suggestions = explanation?.split(": write ")[1]?.split(/, | or /) ?? [`${number}${text}`];
+        for (const suggestion of suggestions) expect(explainRate(suggestion)).toBeUndefined();
       }),
     );
   });

@@ -98,7 +98,7 @@ describe("the client of the control API", () => {
     await expect(client.targets()).rejects.toMatchObject({
       code: "UNREACHABLE",
       message:
-        `no host answers on 127.0.0.1:${port}; where functions replay, set control: in ${file} to their URL, ` +
+        `no host answers on 127.0.0.1:${port}; if Lambda functions replay, set control: in ${file} to ` +
         `the output ControlUrl of the deployment; else start a host: spoa-relay host --config ${file}`,
     });
   });
@@ -109,7 +109,7 @@ describe("the client of the control API", () => {
     const client = new ControlClient({ file, host: { admin: { kind: "tcp", host: "127.0.0.1", port } } });
 
     await expect(client.targets()).rejects.toThrow(
-      `127.0.0.1:${port} answers 200, which no control API does; check ${file}`,
+      `127.0.0.1:${port} answers 200 and is not a control API; check host.admin in ${file}`,
     );
   });
 

@@ -1,0 +1,13 @@
+import { describe, expect, it } from "vitest";
+import { formatFates } from "../../../relay/commands/job-text.ts";
+import { type Fate, fates } from "../../../relay/state/port.ts";
+
+describe("formatFates", () => {
+  it("writes each fate in the words of the ledger, and leaves out those that no request has", () => {
+    const counts = Object.fromEntries(fates.map((fate) => [fate, 0])) as Record<Fate, number>;
+
+    expect(formatFates({ ...counts, "answered.2xx": 1_200, deadLettered: 2, sampledOut: 1, expired: 3 })).toBe(
+      "sampled out 1, 2xx 1,200, expired 3, dead-lettered 2",
+    );
+  });
+});

@@ -2,7 +2,8 @@ import { once } from "node:events";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type Archive, ArchiveError } from "../archive/port.ts";
 import { type CaptureRange, type CaptureTotals, listCapture, sumCapture } from "../capture/capture-index.ts";
-import { type CaptureConfig, loadConfig } from "../config/config.ts";
+import type { CaptureConfig } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
 import { type LineOptions, toHttpText, toJsonLine } from "../pack/request-line.ts";
 import {
   openToRead,

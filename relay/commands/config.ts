@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { assertReplayable, configJsonSchema, loadConfig } from "../config/config.ts";
+import { configJsonSchema, loadConfig } from "../config/load.ts";
+import { assertReplayable } from "../config/replayable.ts";
 import { type ConfigFlag, withConfig } from "./config-flag.ts";
 import { print } from "./output.ts";
 

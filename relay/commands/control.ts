@@ -1,4 +1,5 @@
-import { type Config, loadConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
 import { ControlClient } from "../control/client.ts";
 
 /** Does something with the control API that a configuration names. Throws `ConfigError` and what `work` rejects with. */

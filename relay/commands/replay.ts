@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type Config, loadConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
 import { parseDurationMs, parseRatePerSecond } from "../config/units.ts";
 import { type Forecast, forecastJob } from "../job/forecast.ts";
 import { hasEnded, type Pace, type Where } from "../job/job.ts";

@@ -1,4 +1,5 @@
-import { type Config, loadConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
 import { openStores, type Stores } from "../stores.ts";
 
 /** Does something with the queues, the state and the archives that a configuration names. Throws `ConfigError` and what `work` rejects with. */

@@ -27,7 +27,7 @@ it("takes certificates relative to the file", () => {
   expect(tls).toEqual({
     cert: join(directory, "agent.pem"),
     key: "/etc/agent.key",
-    clientCa: join(directory, "../../ca.pem"),
+    clientCa: join(directory, "../ca.pem"),
   });
 });
 

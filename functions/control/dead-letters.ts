@@ -7,7 +7,7 @@ import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { readMessage } from "../../relay/queue/message.ts";
 import { ingressQueue } from "../../relay/queue/names.ts";
 import type { DeadLetter, OpenQueue } from "../../relay/queue/port.ts";
-import type { ControlDeps } from "./control.ts";
+import type { ControlDeps } from "./deps.ts";
 import { json } from "./json.ts";
 import { problemResponses } from "./problem.ts";
 import { wholeNumber } from "./schema.ts";

@@ -2,7 +2,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { type FiguresAnswer, type MinuteCounts, statusClasses } from "../../relay/control/answers.ts";
 import { percentiles, type TimeSeries } from "../../relay/replay/latency-histogram.ts";
 import type { MinuteFigures } from "../../relay/state/port.ts";
-import type { ControlDeps } from "./control.ts";
+import type { ControlDeps } from "./deps.ts";
 import { json } from "./json.ts";
 import { problemResponses } from "./problem.ts";
 import { wholeNumber } from "./schema.ts";

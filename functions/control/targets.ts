@@ -5,7 +5,7 @@ import type { LiveSetting, TargetAnswer } from "../../relay/control/answers.ts";
 import type { Controls } from "../../relay/state/port.ts";
 import { changeSettings, type TargetSettings } from "../../relay/state/target-control.ts";
 import { type HostStats, readHostStats, type TargetStats } from "../../relay/stats/host-stats.ts";
-import type { ControlDeps } from "./control.ts";
+import type { ControlDeps } from "./deps.ts";
 import { json } from "./json.ts";
 import { fatesSchema } from "./ledger.ts";
 import { problemResponses } from "./problem.ts";

@@ -8,7 +8,7 @@ import type { CaptureConfig } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { explainMoment, parseMoment } from "../config/moment.ts";
 import { matches, type When } from "../rules/when.ts";
-import { Failure } from "./failure.ts";
+import { Failure } from "./command-line.ts";
 
 export interface RangeFlags {
   readonly from?: number;

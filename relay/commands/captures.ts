@@ -15,9 +15,7 @@ import {
   withRange,
   withWhere,
 } from "./capture-flags.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
-import { Failure } from "./failure.ts";
-import { formatTable, print } from "./output.ts";
+import { type ConfigFlag, Failure, formatTable, print, withConfig } from "./command-line.ts";
 
 export function addCaptures(program: Command): void {
   const captures = program.command("captures").description("look at the requests that captures keep");

@@ -1,8 +1,7 @@
 import type { Command } from "commander";
 import { configJsonSchema, loadConfig } from "../config/load.ts";
 import { assertReplayable } from "../config/replayable.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
-import { print } from "./output.ts";
+import { type ConfigFlag, print, withConfig } from "./command-line.ts";
 
 export function addConfig(program: Command): void {
   const config = program.command("config").description("check the configuration, or print its JSON Schema");

@@ -3,10 +3,8 @@ import type { DeadLettersAnswer } from "../control/answers.ts";
 import type { ControlClient } from "../control/client.ts";
 import { formatShown, printable } from "../control/shown-request.ts";
 import { ingressQueue } from "../queue/names.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
+import { type ConfigFlag, Failure, print, withConfig } from "./command-line.ts";
 import { withControl } from "./control.ts";
-import { Failure } from "./failure.ts";
-import { print } from "./output.ts";
 
 export function addDeadLetters(program: Command): void {
   const dlq = program.command("dlq").description("look at requests that could not be delivered, or send them again");

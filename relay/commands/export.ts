@@ -15,8 +15,7 @@ import {
   withRange,
   withWhere,
 } from "./capture-flags.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
-import { Failure } from "./failure.ts";
+import { type ConfigFlag, Failure, withConfig } from "./command-line.ts";
 
 export function addExport(program: Command): void {
   withWhere(withRange(withConfig(program.command("export"), "write requests of a capture for other tools")))

@@ -17,11 +17,9 @@ import {
   withRange,
   withWhere,
 } from "./capture-flags.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
-import { Failure } from "./failure.ts";
+import { type ConfigFlag, Failure, formatTable, print, withConfig } from "./command-line.ts";
 import { JobFollower } from "./job-follower.ts";
 import { describeJob, explainShortfall, formatBytes, formatCount, formatDuration, formatFates } from "./job-text.ts";
-import { formatTable, print } from "./output.ts";
 import { withStores } from "./stores.ts";
 
 export function addReplay(program: Command): void {

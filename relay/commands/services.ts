@@ -5,7 +5,7 @@ import { assertReplayable } from "../config/replayable.ts";
 import { createLogger, type Logger } from "../log/log.ts";
 import { agentNodeFlags, firstSignal, runService, type Service } from "../process/service.ts";
 import { supervise } from "../process/supervisor.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
+import { type ConfigFlag, withConfig } from "./command-line.ts";
 
 /** What the commands start. */
 export interface Services {

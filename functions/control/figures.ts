@@ -3,10 +3,8 @@ import { type FiguresAnswer, type MinuteCounts, statusClasses } from "../../rela
 import { percentiles, type TimeSeries } from "../../relay/replay/latency-histogram.ts";
 import type { MinuteFigures } from "../../relay/state/port.ts";
 import type { ControlDeps } from "./deps.ts";
-import { json } from "./json.ts";
 import { problemResponses } from "./problem.ts";
-import { wholeNumber } from "./schema.ts";
-import { strict } from "./strict.ts";
+import { json, strict, wholeNumber } from "./schema.ts";
 import { findTarget, targetParam } from "./targets.ts";
 
 /** Adds the figures of a target by minute. */

@@ -1,7 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import { parseFraction, parseRatePerSecond } from "../../relay/config/units.ts";
 import type { TargetSettings } from "../../relay/state/target-control.ts";
-import { strict } from "./strict.ts";
+import { strict } from "./schema.ts";
 
 // As in the configuration: below it, the wait for a slot would be longer than a timer can hold.
 const leastPerHour = 0.01;

@@ -11,7 +11,8 @@ import { type MessagePack, poisonMessage, readMessage, shareMessage } from "../r
 import type { Delivery, QueueSender } from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
 import type { Lane } from "../relay/replay/lane.ts";
-import { type ReplayResult, replayPack } from "../relay/replay/replay.ts";
+import { replayPack } from "../relay/replay/replay.ts";
+import type { ReplayResult } from "../relay/replay/replay-result.ts";
 import { shareOf } from "../relay/replay/share.ts";
 import { type Fate, type Jobs, type Ledger, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";

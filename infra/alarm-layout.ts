@@ -1,8 +1,7 @@
 import type { Config } from "../relay/config/config.ts";
 import { ingressQueue } from "../relay/queue/names.ts";
-import { usd } from "./estimate/amount.ts";
 import { type CostPart, toCostParts } from "./estimate/daily-cost.ts";
-import { pricedMonth, pricedRegion } from "./estimate/prices.ts";
+import { pricedMonth, pricedRegion, usd } from "./estimate/prices.ts";
 import type { FunctionLayout } from "./function-layout.ts";
 import type { Layout, StackLayout } from "./layout.ts";
 import type { QueueLayout } from "./queue-layout.ts";

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { resolve } from "node:path";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
-import { loadConfig } from "../relay/config/config.ts";
+import { loadConfig } from "../relay/config/load.ts";
 import { ConfigError } from "../relay/config/text.ts";
 import { parseRatePerSecond } from "../relay/config/units.ts";
 import { configFileName } from "../relay/deployed/functions.ts";

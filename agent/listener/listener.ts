@@ -6,9 +6,8 @@ import type { AddressRange } from "../../relay/config/address-range.ts";
 import type { ListenerTls, SocketFile } from "../../relay/config/config.ts";
 import type { ListenAddress } from "../../relay/config/forms.ts";
 import { type Logger, Throttle } from "../../relay/log/log.ts";
-import { readCertificates } from "./certificates.ts";
+import { handshakeMistake, readCertificates } from "./certificates.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
-import { handshakeMistake } from "./handshake-mistake.ts";
 import { PeerLog } from "./peer-log.ts";
 import { applySocketFile, removeSocketFile } from "./socket-file.ts";
 

@@ -12,8 +12,7 @@ import {
   writeAck,
 } from "./frame.ts";
 import { FrameSplitter, FrameTooBig } from "./frame-splitter.ts";
-import { decodeHaproxyDisconnect, decodeHaproxyHello } from "./handshake.ts";
-import { helloMistake } from "./hello-mistake.ts";
+import { decodeHaproxyDisconnect, decodeHaproxyHello, helloMistake } from "./handshake.ts";
 
 /** Why a session is over. `code` is the status of the DISCONNECT that was sent or received. */
 export interface SessionEnd {

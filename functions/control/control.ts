@@ -2,28 +2,17 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import packageJson from "../../package.json" with { type: "json" };
-import type { TargetConfig } from "../../relay/config/config.ts";
-import type { Logger } from "../../relay/log/log.ts";
 import { QueueError } from "../../relay/queue/port.ts";
 import { StateError } from "../../relay/state/port.ts";
 import { readHostStats } from "../../relay/stats/host-stats.ts";
-import type { Stores } from "../../relay/stores.ts";
 import { createAdmin } from "../host/admin.ts";
-import { type Access, guard } from "./access.ts";
+import { guard } from "./access.ts";
 import { addDeadLetterRoutes } from "./dead-letters.ts";
+import type { ControlDeps } from "./deps.ts";
 import { addFigureRoutes } from "./figures.ts";
 import { addLedgerRoute } from "./ledger.ts";
 import { answerProblem } from "./problem.ts";
 import { addTargetRoutes } from "./targets.ts";
-
-export interface ControlDeps {
-  readonly targets: readonly TargetConfig[];
-  readonly stores: Pick<Stores, "ingress" | "targets" | "state">;
-  readonly access: Access;
-  readonly log: Logger;
-  /** Milliseconds since 1970. */
-  readonly now?: () => number;
-}
 
 const maxBodyBytes = 16_384;
 

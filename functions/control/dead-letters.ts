@@ -7,11 +7,9 @@ import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { readMessage } from "../../relay/queue/message.ts";
 import { ingressQueue } from "../../relay/queue/names.ts";
 import type { DeadLetter, OpenQueue } from "../../relay/queue/port.ts";
-import type { ControlDeps } from "./control.ts";
-import { json } from "./json.ts";
+import type { ControlDeps } from "./deps.ts";
 import { problemResponses } from "./problem.ts";
-import { wholeNumber } from "./schema.ts";
-import { strict } from "./strict.ts";
+import { json, strict, wholeNumber } from "./schema.ts";
 
 /** Adds the routes of dead letters: those of the targets, and under the name `ingress` the packs that came to none. */
 export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {

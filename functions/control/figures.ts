@@ -2,11 +2,9 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { type FiguresAnswer, type MinuteCounts, statusClasses } from "../../relay/control/answers.ts";
 import { percentiles, type TimeSeries } from "../../relay/replay/latency-histogram.ts";
 import type { MinuteFigures } from "../../relay/state/port.ts";
-import type { ControlDeps } from "./control.ts";
-import { json } from "./json.ts";
+import type { ControlDeps } from "./deps.ts";
 import { problemResponses } from "./problem.ts";
-import { wholeNumber } from "./schema.ts";
-import { strict } from "./strict.ts";
+import { json, strict, wholeNumber } from "./schema.ts";
 import { findTarget, targetParam } from "./targets.ts";
 
 /** Adds the figures of a target by minute. */

@@ -1,8 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { fates } from "../../relay/state/port.ts";
 import type { HostStats } from "../../relay/stats/host-stats.ts";
-import { json } from "./json.ts";
 import { problemResponses } from "./problem.ts";
+import { json } from "./schema.ts";
 
 /** Adds GET /v1/ledger: what became of all requests. */
 export function addLedgerRoute(app: OpenAPIHono, readStats: () => Promise<HostStats>): void {

@@ -1,5 +1,18 @@
 import { z } from "@hono/zod-openapi";
 
+// What the routes of the control API are described with.
+
+/** An object in which an unknown key is a mistake: misspelt, it must not silently mean nothing. */
+export function strict<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
+  const known = Object.keys(shape).join(", ");
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === "unrecognized_keys"
+        ? `unknown key ${issue.keys.join(", ")}; allowed here: ${known}`
+        : `must be an object with these keys: ${known}`,
+  });
+}
+
 /** A whole number in a query, both bounds included. */
 export function wholeNumber(bounds: {
   readonly least: number;
@@ -21,4 +34,9 @@ export function wholeNumber(bounds: {
       param: { description },
       examples: [otherwise],
     });
+}
+
+/** A JSON answer of a route, for the OpenAPI document. */
+export function json<Schema extends z.ZodType>(schema: Schema, description: string) {
+  return { description, content: { "application/json": { schema } } };
 }

@@ -1,7 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import { explainRate, parseFraction, parseRatePerSecond } from "../../relay/config/units.ts";
 import type { TargetSettings } from "../../relay/state/target-control.ts";
-import { strict } from "./strict.ts";
+import { strict } from "./schema.ts";
 
 /**
  * A text in the form of the configuration. It is checked here, and converted where it is used.

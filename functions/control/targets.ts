@@ -5,10 +5,10 @@ import type { LiveSetting, TargetAnswer } from "../../relay/control/answers.ts";
 import type { Controls } from "../../relay/state/port.ts";
 import { changeSettings, type TargetSettings } from "../../relay/state/target-control.ts";
 import { type HostStats, readHostStats, type TargetStats } from "../../relay/stats/host-stats.ts";
-import type { ControlDeps } from "./control.ts";
-import { json } from "./json.ts";
+import type { ControlDeps } from "./deps.ts";
 import { fatesSchema } from "./ledger.ts";
 import { problemResponses } from "./problem.ts";
+import { json } from "./schema.ts";
 import { formatRate, formatShare, settingsChange, toSettings } from "./settings.ts";
 
 /** Adds the routes under /v1/targets but the figures: what is configured, what holds now, and changes of it. */

@@ -1,8 +1,8 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import { StateError } from "../../relay/state/port.ts";
 import type { HostStats } from "../../relay/stats/host-stats.ts";
-import { json } from "../control/json.ts";
 import { ledgerSchema } from "../control/ledger.ts";
+import { json } from "../control/schema.ts";
 import { createHostMetrics } from "./metrics.ts";
 
 /** Serves /stats, /metrics, /healthz and /readyz of a host, and /v1/health. */

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { type Config, loadConfig } from "../../relay/config/config.ts";
+import type { Config } from "../../relay/config/config.ts";
+import { loadConfig } from "../../relay/config/load.ts";
 import { ConfigError } from "../../relay/config/text.ts";
 import { configFileName } from "../../relay/deployed/functions.ts";
 import { createLogger, type Logger } from "../../relay/log/log.ts";

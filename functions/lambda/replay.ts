@@ -1,4 +1,4 @@
-import { assertReplayable } from "../../relay/config/config.ts";
+import { assertReplayable } from "../../relay/config/replayable.ts";
 import { ConfigError } from "../../relay/config/text.ts";
 import { TargetCredentials } from "../../relay/credentials/target-credentials.ts";
 import { functionVariables, readEnvironment } from "../../relay/deployed/functions.ts";

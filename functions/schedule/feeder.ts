@@ -1,36 +1,11 @@
 import { randomUUID } from "node:crypto";
-import type { Archive } from "../../relay/archive/port.ts";
 import { hasEnded, type Job, jobKey } from "../../relay/job/job.ts";
 import { changeJob, toEnded } from "../../relay/job/job-control.ts";
-import { type Logger, Throttle } from "../../relay/log/log.ts";
-import type { QueueSender } from "../../relay/queue/port.ts";
+import { Throttle } from "../../relay/log/log.ts";
 import type { LiveTarget } from "../../relay/replay/live-target.ts";
-import type { Jobs, Ledger, LedgerFigures, VersionedJob } from "../../relay/state/port.ts";
-import type { MetricLine } from "../metric-line.ts";
+import type { LedgerFigures, VersionedJob } from "../../relay/state/port.ts";
+import type { FeederOptions } from "./feeder-options.ts";
 import { JobFeed } from "./job-feed.ts";
-
-export interface FeederOptions {
-  readonly jobs: Jobs;
-  readonly ledger: Pick<Ledger, "recordFanOut" | "figures">;
-  readonly targets: readonly LiveTarget[];
-  readonly queueOf: (target: string) => QueueSender;
-  /** By the name of the capture. */
-  readonly archives: ReadonlyMap<string, Archive>;
-  /** How far ahead of its time a pack is put into the queue. */
-  readonly lookAheadMs: number;
-  /** How long before its time a pack comes out of the queue. */
-  readonly leadMs: number;
-  /** How long after its death another process goes on with what this one feeds. */
-  readonly leaseMs: number;
-  /** Most requests of a job that wait at a target without a limit. */
-  readonly maxWaiting: number;
-  /** How often it is looked for jobs while there are none; each second where nothing is said. */
-  readonly idleMs?: number;
-  readonly metrics?: Pick<MetricLine, "count">;
-  readonly log: Logger;
-  /** Milliseconds since 1970. */
-  readonly now?: () => number;
-}
 
 const roundMs = 1_000;
 

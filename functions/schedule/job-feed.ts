@@ -8,7 +8,7 @@ import type { QueueSender } from "../../relay/queue/port.ts";
 import type { LiveTarget } from "../../relay/replay/live-target.ts";
 import { matches } from "../../relay/rules/when.ts";
 import type { Fate, VersionedJob } from "../../relay/state/port.ts";
-import type { FeederOptions } from "./feeder.ts";
+import type { FeederOptions } from "./feeder-options.ts";
 
 export interface JobFeedOptions
   extends Pick<

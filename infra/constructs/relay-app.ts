@@ -1,7 +1,8 @@
 import { App, Validations } from "aws-cdk-lib";
 import featureFlags from "aws-cdk-lib/recommended-feature-flags.json" with { type: "json" };
 import { AwsSolutionsChecks } from "cdk-nag";
-import { type Environment, loadConfig } from "../../relay/config/config.ts";
+import type { Environment } from "../../relay/config/config.ts";
+import { loadConfig } from "../../relay/config/load.ts";
 import { toDeployedFiles } from "../deployed-config.ts";
 import { toLayout } from "../layout.ts";
 import { RelayStack } from "./relay-stack.ts";

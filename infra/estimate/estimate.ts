@@ -3,9 +3,8 @@ import { functionMetrics } from "../../relay/deployed/metrics.ts";
 import { toAlarms } from "../alarm-layout.ts";
 import type { FunctionLayout } from "../function-layout.ts";
 import type { Layout } from "../layout.ts";
-import { count, usd } from "./amount.ts";
 import { type Feed, toFeed, toFeedUnits, toUnits } from "./feed.ts";
-import { prices } from "./prices.ts";
+import { count, prices, usd } from "./prices.ts";
 import { batchesPerSecond, billedUnits, type Flow, packedBytes, requestBytes, toFlow, toShare } from "./traffic.ts";
 
 /** What a month costs, and what does not fit. */

@@ -4,9 +4,8 @@ import { toAlarms } from "../alarm-layout.ts";
 import type { FunctionLayout } from "../function-layout.ts";
 import type { Layout, StackLayout } from "../layout.ts";
 import { agentPolicyName } from "../permissions.ts";
-import { count, usd } from "./amount.ts";
 import type { Estimate } from "./estimate.ts";
-import { pricedMonth, pricedRegion } from "./prices.ts";
+import { count, pricedMonth, pricedRegion, usd } from "./prices.ts";
 
 /** What a deployment would make, in words: a paragraph for each stack. */
 export function toPlanText(config: Config, layout: Layout): string {

@@ -4,11 +4,11 @@ import { DirectoryArchive } from "../archive/directory.ts";
 import type { Archive, OpenArchive } from "../archive/port.ts";
 import type { CaptureRange } from "../capture/capture-index.ts";
 import { type CaptureEntry, CaptureReader } from "../capture/capture-reader.ts";
-import { type CaptureConfig, loadConfig } from "../config/config.ts";
+import type { CaptureConfig } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
 import { explainMoment, parseMoment } from "../config/moment.ts";
 import { matches, type When } from "../rules/when.ts";
-import { Failure } from "./failure.ts";
-import { plural } from "./plural.ts";
+import { Failure, plural } from "./command-line.ts";
 
 export interface RangeFlags {
   readonly from?: number;

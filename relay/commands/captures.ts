@@ -2,7 +2,8 @@ import { once } from "node:events";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type Archive, ArchiveError } from "../archive/port.ts";
 import { type CaptureRange, type CaptureTotals, listCapture, sumCapture } from "../capture/capture-index.ts";
-import { type CaptureConfig, loadConfig } from "../config/config.ts";
+import type { CaptureConfig } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
 import { type LineOptions, toHttpText, toJsonLine } from "../pack/request-line.ts";
 import {
   openToRead,
@@ -14,9 +15,7 @@ import {
   withRange,
   withWhere,
 } from "./capture-flags.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
-import { Failure } from "./failure.ts";
-import { formatTable, print } from "./output.ts";
+import { type ConfigFlag, Failure, formatTable, print, withConfig } from "./command-line.ts";
 
 export function addCaptures(program: Command): void {
   const captures = program.command("captures").description("look at the requests that captures keep");

@@ -1,8 +1,7 @@
 import type { Command } from "commander";
-import { assertReplayable, configJsonSchema, loadConfig } from "../config/config.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
-import { print } from "./output.ts";
-import { plural } from "./plural.ts";
+import { configJsonSchema, loadConfig } from "../config/load.ts";
+import { assertReplayable } from "../config/replayable.ts";
+import { type ConfigFlag, plural, print, withConfig } from "./command-line.ts";
 
 export function addConfig(program: Command): void {
   const config = program.command("config").description("check a configuration file, or print its JSON Schema");

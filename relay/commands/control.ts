@@ -1,4 +1,5 @@
-import { type Config, loadConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
 import { ControlClient } from "../control/client.ts";
 
 /** Runs `work` with a client of the configuration's control API. Throws `ConfigError` and the errors of `work`. */

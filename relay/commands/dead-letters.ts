@@ -3,11 +3,8 @@ import type { DeadLettersAnswer } from "../control/answers.ts";
 import type { ControlClient } from "../control/client.ts";
 import { formatShown, printable } from "../control/shown-request.ts";
 import { ingressQueue } from "../queue/names.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
+import { type ConfigFlag, Failure, plural, print, withConfig } from "./command-line.ts";
 import { withControl } from "./control.ts";
-import { Failure } from "./failure.ts";
-import { print } from "./output.ts";
-import { plural } from "./plural.ts";
 
 export function addDeadLetters(program: Command): void {
   const dlq = program

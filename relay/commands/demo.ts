@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { runDemo } from "../demo/demo.ts";
 import { demoPorts } from "../demo/ports.ts";
 import { firstSignal } from "../process/service.ts";
-import { parsePort } from "./port-argument.ts";
+import { parsePort } from "./command-line.ts";
 
 /** @param haproxyDirectory directory of the example configuration of HAProxy */
 export function addDemo(program: Command, haproxyDirectory: string): void {

@@ -15,9 +15,7 @@ import {
   withRange,
   withWhere,
 } from "./capture-flags.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
-import { Failure } from "./failure.ts";
-import { plural } from "./plural.ts";
+import { type ConfigFlag, Failure, plural, withConfig } from "./command-line.ts";
 
 export function addExport(program: Command): void {
   withWhere(

@@ -12,10 +12,7 @@ import { importRequests } from "../exchange/import.ts";
 import { type ImportFormat, importFormats } from "../exchange/imported.ts";
 import type { CapturedRequest } from "../pack/captured-request.ts";
 import { findCapture, parsePastTime } from "./capture-flags.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
-import { Failure } from "./failure.ts";
-import { print } from "./output.ts";
-import { plural } from "./plural.ts";
+import { type ConfigFlag, Failure, plural, print, withConfig } from "./command-line.ts";
 import { ProgressLine } from "./progress-line.ts";
 
 export function addImport(program: Command): void {

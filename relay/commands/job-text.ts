@@ -1,7 +1,7 @@
 import type { Job, Pace } from "../job/job.ts";
 import type { JobProgress } from "../job/job-progress.ts";
 import { type Fate, fates } from "../state/port.ts";
-import { plural } from "./plural.ts";
+import { plural } from "./command-line.ts";
 
 const barColumns = 24;
 

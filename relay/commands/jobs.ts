@@ -4,7 +4,7 @@ import { type Job, jobKey } from "../job/job.ts";
 import { cancelJob, pauseJob, resumeJob } from "../job/job-control.ts";
 import { type JobProgress, readProgress, toProgress } from "../job/job-progress.ts";
 import type { Jobs, State } from "../state/port.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
+import { type ConfigFlag, formatTable, print, withConfig } from "./command-line.ts";
 import { readJobHold } from "./job-hold.ts";
 import {
   describeJob,
@@ -16,7 +16,6 @@ import {
   formatPace,
   formatShare,
 } from "./job-text.ts";
-import { formatTable, print } from "./output.ts";
 import { followJob } from "./replay.ts";
 import { withStores } from "./stores.ts";
 

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
+import { parsePort } from "./command-line.ts";
 import { parseRuntimeMs, writeMirrorConfig } from "./mirror-config.ts";
-import { parsePort } from "./port-argument.ts";
 import { runUp } from "./services.ts";
 import { refuseOtherFlags } from "./spoa-mirror-flags.ts";
 

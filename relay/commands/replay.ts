@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type Config, loadConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
 import { explainRate, parseDurationMs, parseRatePerSecond } from "../config/units.ts";
 import { type Forecast, forecastJob } from "../job/forecast.ts";
 import { hasEnded, type Pace, type Where } from "../job/job.ts";
@@ -16,12 +17,9 @@ import {
   withRange,
   withWhere,
 } from "./capture-flags.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
-import { Failure } from "./failure.ts";
+import { type ConfigFlag, Failure, formatTable, plural, print, withConfig } from "./command-line.ts";
 import { JobFollower } from "./job-follower.ts";
 import { describeJob, explainShortfall, formatBytes, formatCount, formatDuration, formatFates } from "./job-text.ts";
-import { formatTable, print } from "./output.ts";
-import { plural } from "./plural.ts";
 import { withStores } from "./stores.ts";
 
 export function addReplay(program: Command): void {

@@ -1,9 +1,11 @@
 import type { Command } from "commander";
-import { assertReplayable, type Config, loadConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
+import { assertReplayable } from "../config/replayable.ts";
 import { createLogger, type Logger } from "../log/log.ts";
 import { agentNodeFlags, firstSignal, runService, type Service } from "../process/service.ts";
 import { supervise } from "../process/supervisor.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
+import { type ConfigFlag, withConfig } from "./command-line.ts";
 
 /** The services that the commands start. */
 export interface Services {

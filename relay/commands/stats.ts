@@ -6,9 +6,8 @@ import type { FiguresAnswer, Percentiles, TargetAnswer } from "../control/answer
 import type { ControlClient } from "../control/client.ts";
 import type { AgentStats } from "../stats/agent-stats.ts";
 import { addsUp, formatEquations, toEquations } from "../stats/ledger-equations.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
+import { type ConfigFlag, formatTable, print, withConfig } from "./command-line.ts";
 import { withControl } from "./control.ts";
-import { formatTable, print } from "./output.ts";
 import { describeState, formatSetting } from "./targets.ts";
 
 export function addStats(program: Command): void {

@@ -1,4 +1,5 @@
-import { type Config, loadConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
 import { openStores, type Stores } from "../stores.ts";
 
 /** Runs `work` with the queues, state and archives of the configuration. Throws `ConfigError` and the errors of `work`. */

@@ -2,9 +2,8 @@ import type { Command } from "commander";
 import type { Amount, LiveSetting, TargetAnswer } from "../control/answers.ts";
 import { ControlError, type SettingsChange } from "../control/client.ts";
 import { printable } from "../control/shown-request.ts";
-import { type ConfigFlag, withConfig } from "./config-flag.ts";
+import { type ConfigFlag, formatTable, print, withConfig } from "./command-line.ts";
 import { withControl } from "./control.ts";
-import { formatTable, print } from "./output.ts";
 
 export function addTargets(program: Command): void {
   const targets = program.command("targets").description("list targets, or change them while they run");

@@ -1,6 +1,3 @@
-import { X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { z } from "zod";
 import type { ArchivePlace } from "../archive/archive-place.ts";
 import type { IngressPlace } from "../queue/ingress.ts";
 import type { RequestKey } from "../rules/request-key.ts";
@@ -9,9 +6,6 @@ import type { When } from "../rules/when.ts";
 import type { AddressRange } from "./address-range.ts";
 import type { Deployment, VpcPlace } from "./deployment.ts";
 import type { ListenAddress } from "./forms.ts";
-import { toConfig } from "./load.ts";
-import { configSchema, type ParsedConfig } from "./schema.ts";
-import { ConfigError, findLine, parseConfigText } from "./text.ts";
 import type { Times } from "./time-windows.ts";
 
 /** PEM files, as absolute paths. */
@@ -162,7 +156,7 @@ export interface Config {
   readonly control?: URL;
   readonly targets: readonly TargetConfig[];
   readonly captures: readonly CaptureConfig[];
-  readonly log: ParsedConfig["log"];
+  readonly log: "debug" | "info" | "warn" | "error" | "silent";
   readonly deployment: Deployment;
   /** What is allowed but probably not meant; to be logged at start. */
   readonly warnings: readonly string[];
@@ -179,56 +173,3 @@ interface MissingVariable {
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
-
-/** Reads and checks a configuration file. Throws `ConfigError`, also where the file cannot be read. */
-export function loadConfig(file: string, env: Environment): Config {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const advice = code === "ENOENT" ? "; write one (README, Configuration), or name it with --config FILE" : "";
-    throw new ConfigError([`${file}: cannot be read: ${message}${advice}`]);
-  }
-  return toConfig(parseConfigText(text, file, env, configSchema), file, env);
-}
-
-/**
- * Throws `ConfigError` where the certificate authority of a target cannot be used, or an environment variable is missing
- * that its requests need. Only the host needs them: an agent on another machine may share the file and not have them.
- *
- * @param only the one target that the process replays for; all of them where it is undefined
- */
-export function assertReplayable({ file, targets, missing }: Config, only?: string): void {
-  const authorities = targets.flatMap(({ name, tls: { ca } }) => {
-    const mistake = ca === undefined ? undefined : findAuthorityMistake(ca);
-    return mistake === undefined ? [] : [{ path: ["targets", name, "tls", "ca"], mistake }];
-  });
-  const mistakes = [...missing, ...authorities]
-    .filter(({ path: [, name] }) => only === undefined || name === only)
-    .map(({ path, mistake }) => `${file}:${findLine(readFileSync(file, "utf8"), path)}: ${path.join(".")}: ${mistake}`);
-  if (mistakes.length > 0) throw new ConfigError(mistakes);
-}
-
-/** The JSON Schema of the file, for editors. */
-export function configJsonSchema(): unknown {
-  return z.toJSONSchema(configSchema, { io: "input", unrepresentable: "any" });
-}
-
-function findAuthorityMistake(file: string): string | undefined {
-  let pem: string;
-  try {
-    pem = readFileSync(file, "utf8");
-  } catch (error) {
-    return `cannot be read: ${(error as Error).message}`;
-  }
-  // TLS passes over what it does not understand, and then trusts nobody.
-  const certificates = pem.match(/-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----.*?-----END \1-----/gs);
-  if (!certificates) return `${file} is no PEM file with a certificate`;
-  try {
-    for (const certificate of certificates) new X509Certificate(certificate);
-  } catch {
-    return `${file} has a certificate that cannot be read`;
-  }
-  return undefined;
-}

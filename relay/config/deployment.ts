@@ -1,5 +1,3 @@
-import type { ParsedConfig } from "./schema.ts";
-
 /** What the deployment to AWS is told beside what everybody reads; see `infra/`. */
 export interface Deployment {
   readonly tags: Readonly<Record<string, string>>;
@@ -25,21 +23,4 @@ export interface SecretPlace {
 export interface VpcPlace {
   readonly subnets: readonly string[];
   readonly securityGroups: readonly string[];
-}
-
-export function toDeployment({ tags, key, agents, alarms, logs, keepData, secrets }: ParsedConfig["aws"]): Deployment {
-  const { email, dailyCost, silentAfter } = alarms;
-  return {
-    tags,
-    ...(key !== undefined && { key }),
-    agents,
-    alarms: {
-      ...(email !== undefined && { email }),
-      ...(dailyCost !== undefined && { dailyCostUsd: dailyCost }),
-      silentAfterMs: silentAfter,
-    },
-    logDays: logs,
-    keepData,
-    secrets,
-  };
 }

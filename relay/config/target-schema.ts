@@ -1,6 +1,6 @@
 import { z } from "zod";
+import { isReservedHeader } from "../pack/reserved-headers.ts";
 import { namedRegionOf } from "../queue/sqs-url.ts";
-import { isReservedHeader } from "../replay/outbound.ts";
 import { policiesSchema, vpcSchema } from "./aws-schema.ts";
 import {
   duration,

@@ -1,4 +1,5 @@
 import type { Fate } from "../state/port.ts";
+import type { ShownRequest } from "./shown-request.ts";
 
 // What the control API answers, for the functions that serve it and the command line that asks it. Rates and shares are
 // written as in the configuration, times as ISO 8601.
@@ -108,20 +109,6 @@ export interface DeadLetterAnswer extends DeadLetterSummary {
   readonly contents: readonly ShownRequest[];
   /** Why there are no contents. */
   readonly undecodable?: string;
-}
-
-/** A captured request for a person to look at: credentials left out, the body cut after 2,000 bytes. */
-export interface ShownRequest {
-  readonly id: string;
-  readonly capturedAt: string;
-  readonly method: string;
-  readonly path: string;
-  readonly version: string;
-  readonly headers: readonly { readonly name: string; readonly value: string }[];
-  readonly bodyState: "complete" | "truncated" | "omitted";
-  readonly bodyBytes: number;
-  /** As UTF-8. */
-  readonly body: string;
 }
 
 /** `POST /v1/queues/{queue}/dead-letters/redrive`. */

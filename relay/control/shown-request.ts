@@ -1,5 +1,18 @@
 import type { CapturedRequest } from "../pack/captured-request.ts";
-import type { ShownRequest } from "./answers.ts";
+
+/** A captured request for a person to look at: credentials left out, the body cut after 2,000 bytes. */
+export interface ShownRequest {
+  readonly id: string;
+  readonly capturedAt: string;
+  readonly method: string;
+  readonly path: string;
+  readonly version: string;
+  readonly headers: readonly { readonly name: string; readonly value: string }[];
+  readonly bodyState: "complete" | "truncated" | "omitted";
+  readonly bodyBytes: number;
+  /** As UTF-8. */
+  readonly body: string;
+}
 
 // Credentials are not shown: a terminal is recorded, shared and scrolled back.
 const secretName = /authorization|cookie|token|secret|password|api-?key|session|signature/i;

@@ -1,5 +1,6 @@
 import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
-import { isBodyIncomplete, isReservedHeader } from "../replay/outbound.ts";
+import { isReservedHeader } from "../pack/reserved-headers.ts";
+import { isBodyIncomplete } from "../replay/outbound.ts";
 import { credentialsNote, type ExportOptions, toExported } from "./exported.ts";
 import { findTextFlaw } from "./http-text.ts";
 

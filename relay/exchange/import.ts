@@ -1,8 +1,7 @@
 import { haproxyNote, nginxNote, parseHaproxyLine, parseNginxLine, readAccessLog } from "./access-log.ts";
 import { type ByteStream, gunzip, isGzip, peek } from "./byte-stream.ts";
-import { readGoreplay } from "./goreplay-reader.ts";
+import { goreplayHeader, goreplaySeparator, readGoreplay } from "./goreplay-reader.ts";
 import { readHar } from "./har-reader.ts";
-import { detectFormat, detectionBytes } from "./import-format.ts";
 import type { Imported, ImportFormat, ImportOptions, ReadItem } from "./imported.ts";
 import { parseLogTime } from "./log-time.ts";
 import { inTimeOrder } from "./time-order.ts";
@@ -10,6 +9,8 @@ import { inTimeOrder } from "./time-order.ts";
 const defaultMaxRecordBytes = 64 * 1024 * 1024;
 // A record is looked at as text, and a string is half a gigabyte at most.
 const largestRecordBytes = 256 * 1024 * 1024;
+// How much of a file's beginning is enough to tell its format.
+const detectionBytes = 64 * 1024;
 
 /**
  * The requests of a file in the format of others, gzip or not, one by one and in the order of their times as far as memory
@@ -38,6 +39,20 @@ export async function* importRequests(stream: ByteStream, options: ImportOptions
   } finally {
     await content.return?.();
   }
+}
+
+/** The format of a file by its first bytes; undefined if it looks like none of them. */
+function detectFormat(head: Buffer): ImportFormat | undefined {
+  const text = head.toString("latin1");
+  // A byte order mark is allowed before JSON.
+  if (/^(?:\xef\xbb\xbf)?[ \t\r\n]*\{/.test(text)) return "har";
+  const lines = text.split("\n").map((line) => line.replace(/\r$/, ""));
+  if (goreplayHeader.test(lines[0]) || head.includes(goreplaySeparator)) return "goreplay";
+  for (const line of lines) {
+    if (typeof parseHaproxyLine(line, "UTC") !== "string") return "haproxy";
+    if (typeof parseNginxLine(line, "UTC") !== "string") return "nginx";
+  }
+  return undefined;
 }
 
 const unknownFormat =

@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import type { CapturedRequest } from "../pack/captured-request.ts";
-import { isBodyIncomplete, isReservedHeader } from "../replay/outbound.ts";
+import { isReservedHeader } from "../pack/reserved-headers.ts";
+import { isBodyIncomplete } from "../replay/outbound.ts";
 import { credentialsNote, type ExportOptions, toExported } from "./exported.ts";
 import { findTextFlaw } from "./http-text.ts";
 import { toUnicode } from "./text-bytes.ts";

@@ -1,6 +1,6 @@
+import { type Clock, systemClock } from "../clock.ts";
 import type { PackedRequest } from "../pack/pack.ts";
 import { type JobMark, offsetOf } from "../queue/job-mark.ts";
-import { type Clock, systemClock } from "../replay/pacer.ts";
 import type { Job } from "./job.ts";
 import { dueAtMs, patientPauseMs, pausedDelayMs } from "./job-clock.ts";
 import type { JobWatch } from "./job-watch.ts";

@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import type { Archive } from "../archive/port.ts";
 import { type CaptureRange, type CaptureTotals, listCapture, sumCapture } from "../capture/capture-index.ts";
 import type { CaptureObject } from "../capture/object-name.ts";
@@ -5,7 +6,6 @@ import type { TargetConfig } from "../config/config.ts";
 import type { Jobs } from "../state/port.ts";
 import { firstCheckpoint, type Job, type Pace, toWhen, type Where } from "./job.ts";
 import { JobError } from "./job-error.ts";
-import { createJobId } from "./job-id.ts";
 
 /** What somebody wants to have replayed. Times are milliseconds since 1970. */
 export interface JobRequest {
@@ -83,6 +83,20 @@ export async function planJob({ targets, captures }: JobPlace, request: JobReque
     status: "scheduled",
     checkpoint: firstCheckpoint(range.fromMs),
   };
+}
+
+// Without those that are easily mistaken for others: i, l, o, 0, 1.
+const idLetters = "abcdefghjkmnpqrstuvwxyz23456789";
+const randomIdLetters = 3;
+
+/**
+ * An id such as `20261122-175341-k3f`: the moment (UTC), so that ids sort in the order of their creation, and three random
+ * letters.
+ */
+function createJobId(nowMs: number): string {
+  const [, date, time] = /^(\d{8})T(\d{6})/.exec(new Date(nowMs).toISOString().replaceAll(/[:-]/g, "")) ?? [];
+  const random = Array.from({ length: randomIdLetters }, () => idLetters[randomInt(idLetters.length)]).join("");
+  return `${date}-${time}-${random}`;
 }
 
 /**

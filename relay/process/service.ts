@@ -1,5 +1,6 @@
 import cluster from "node:cluster";
-import { type Config, loadConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
 import { createLogger, type Logger } from "../log/log.ts";
 
 /**

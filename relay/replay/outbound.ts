@@ -1,5 +1,6 @@
 import type { TargetConfig } from "../config/config.ts";
 import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
+import { isReservedHeader } from "../pack/reserved-headers.ts";
 
 /** A request as it leaves for a shadow. */
 export interface OutboundRequest {
@@ -14,35 +15,12 @@ export type Prepared =
   | { readonly kind: "send"; readonly request: OutboundRequest }
   | { readonly kind: "unsendable"; readonly reason: string };
 
-// RFC 9110 7.6.1, and what belongs to the connection between client and HAProxy alone. The transport writes Content-Length
-// and Host anew; Expect would make it wait for an answer that HAProxy has already given.
-const connectionHeaders: ReadonlySet<string> = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-  "http2-settings",
-  "expect",
-  "content-length",
-  "host",
-]);
-
 const methodsWithBody: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
 
 // RFC 9110 5.6.2 and 5.5. undici refuses what does not match, too, but then takes its connection for busy for ever.
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 const requestTarget = /^\/[\x21-\xff]*$/;
-
-/** Whether a header (by lower-case name) is not passed on as it was captured, because it is written anew or left out. */
-export function isReservedHeader(name: string): boolean {
-  return connectionHeaders.has(name) || name.startsWith("x-mirror-");
-}
 
 /** True where the body that was captured is not the body that the client sent. */
 export function isBodyIncomplete(request: CapturedRequest): boolean {

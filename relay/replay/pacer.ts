@@ -1,28 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { type Clock, systemClock } from "../clock.ts";
 import { Semaphore } from "../concurrency/semaphore.ts";
 import type { SlotLeases } from "../state/port.ts";
 import { clockToleranceUs, leaseUs, maxLateUs, slotsPerLease } from "../state/slot-lease.ts";
-
-/** The wall clock in microseconds; slots are shared between processes, so it has to be the same one for all. */
-export interface Clock {
-  nowUs(): number;
-  /**
-   * Resolves at `atUs` or a little later, and before only where the clock was set back meanwhile; rejects when the signal is
-   * raised.
-   */
-  sleepUntil(atUs: number, signal: AbortSignal): Promise<void>;
-}
-
-export const systemClock: Clock = {
-  nowUs: () => Date.now() * 1_000,
-  async sleepUntil(atUs, signal) {
-    const firstUs = atUs - Date.now() * 1_000;
-    // More than at first: the clock was set back, and may be so by hours.
-    for (let leftUs = firstUs; leftUs > 0 && leftUs <= firstUs; leftUs = atUs - Date.now() * 1_000) {
-      await sleep(Math.ceil(leftUs / 1_000), undefined, { signal });
-    }
-  },
-};
 
 /** A rate that may change at any time. */
 export interface LiveRate {

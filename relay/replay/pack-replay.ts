@@ -8,7 +8,7 @@ import { resizeLane } from "./lane.ts";
 import type { Admission } from "./live-target.ts";
 import { isBodyIncomplete, type OutboundRequest, prepareOutbound } from "./outbound.ts";
 import { answeredFate, isIdempotent, mayHaveActed, type Outcome } from "./outcome.ts";
-import type { ReplayOptions, ReplayResult } from "./replay.ts";
+import type { ReplayOptions, ReplayResult } from "./replay-result.ts";
 
 const firstRetryMs = 1_000;
 const maxRetryMs = 60_000;

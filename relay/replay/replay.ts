@@ -1,41 +1,8 @@
 import type { Semaphore } from "../concurrency/semaphore.ts";
-import type { JobGate } from "../job/job-gate.ts";
 import type { Pack, PackedRequest } from "../pack/pack.ts";
-import type { Fate } from "../state/port.ts";
 import type { Lane } from "./lane.ts";
 import { PackReplay } from "./pack-replay.ts";
-
-export interface ReplayOptions {
-  /** Raised when nothing more may be sent; what is under way ends when the transport is closed. */
-  readonly signal: AbortSignal;
-  /** Whether to wait while the target is held (paused, outside its window, breaker open), or to leave the rest unsent. */
-  readonly patient: boolean;
-  readonly onSettled: (index: number, fate: Fate) => void;
-  /** For a pack of a replay job: tells when its requests are due. */
-  readonly gate?: JobGate;
-}
-
-/** What became of a pack's requests beyond those that `onSettled` was told. */
-export interface ReplayResult {
-  /** Not delivered: to be tried again after `delayMs`. */
-  readonly again: readonly PackedRequest[];
-  readonly delayMs: number;
-  /** Not sent, since an earlier request of their key is tried again: to wait as long, behind it. */
-  readonly behind: readonly PackedRequest[];
-  /** Why the first of them was not delivered. */
-  readonly reason?: string;
-  /** Never to be delivered, by reason. */
-  readonly dead: ReadonlyMap<string, readonly PackedRequest[]>;
-  /**
-   * Without an outcome, because the signal was raised, the transport closed, the target held, no slots leased, or their time
-   * has not come.
-   */
-  readonly unsent: readonly PackedRequest[];
-  /** How long they had better wait where their time has not come. */
-  readonly laterMs?: number;
-  /** Why no slots could be leased. */
-  readonly failure?: Error;
-}
+import type { ReplayOptions, ReplayResult } from "./replay-result.ts";
 
 /** Sends the given requests of a pack to the lane's target, each at its slot, and waits until all have an outcome. */
 export async function replayPack(

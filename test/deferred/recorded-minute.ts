@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Pool } from "undici";
-import { loadConfig } from "../../relay/config/config.ts";
+import { loadConfig } from "../../relay/config/load.ts";
 import type { Received } from "../../relay/demo/json-server.ts";
 import { type JobProgress, readProgress } from "../../relay/job/job-progress.ts";
 import type { CapturedRequest } from "../../relay/pack/captured-request.ts";

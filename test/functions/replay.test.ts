@@ -1,7 +1,8 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { createReplay, type ReplayDeps } from "../../functions/replay.ts";
-import { type Clock, Pacer } from "../../relay/replay/pacer.ts";
+import type { Clock } from "../../relay/clock.ts";
+import { Pacer } from "../../relay/replay/pacer.ts";
 import { type SlotLeases, StateError } from "../../relay/state/port.ts";
 import { invoke, ReplayBench } from "../support/benches/replay-bench.ts";
 import { until } from "../support/clocks/until.ts";

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { Feeder, type FeederOptions } from "../../../functions/schedule/feeder.ts";
+import { Feeder } from "../../../functions/schedule/feeder.ts";
+import type { FeederOptions } from "../../../functions/schedule/feeder-options.ts";
 import type { Archive } from "../../../relay/archive/port.ts";
 import { ArchiveError } from "../../../relay/archive/port.ts";
 import type { TargetConfig } from "../../../relay/config/config.ts";

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { type Estimate, monthSeconds, toEstimate } from "../../../infra/estimate/estimate.ts";
 import { prices } from "../../../infra/estimate/prices.ts";
 import { toLayout } from "../../../infra/layout.ts";
-import { loadConfig } from "../../../relay/config/config.ts";
+import { loadConfig } from "../../../relay/config/load.ts";
 import { configFile } from "../../support/lambda/lambda-config.ts";
 
 const account = "https://sqs.us-east-1.amazonaws.com/111122223333";

@@ -1,6 +1,7 @@
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { type Config, loadConfig } from "../../../relay/config/config.ts";
+import type { Config } from "../../../relay/config/config.ts";
+import { loadConfig } from "../../../relay/config/load.ts";
 import { configFile } from "../../support/lambda/lambda-config.ts";
 
 const target = 'staging: {url: "http://127.0.0.1:8082", rate: unlimited}';

@@ -1,7 +1,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { assertReplayable, type Config, loadConfig } from "../../../relay/config/config.ts";
+import type { Config } from "../../../relay/config/config.ts";
+import { loadConfig } from "../../../relay/config/load.ts";
+import { assertReplayable } from "../../../relay/config/replayable.ts";
 import { ConfigError } from "../../../relay/config/text.ts";
 import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 

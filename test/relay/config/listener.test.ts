@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { type Config, loadConfig } from "../../../relay/config/config.ts";
+import type { Config } from "../../../relay/config/config.ts";
+import { loadConfig } from "../../../relay/config/load.ts";
 
 let directory: string;
 beforeAll(() => {

@@ -3,8 +3,8 @@ import type { TargetConfig, TokenConfig } from "../../../relay/config/config.ts"
 import { TargetCredentials } from "../../../relay/credentials/target-credentials.ts";
 import type { Lane } from "../../../relay/replay/lane.ts";
 import { createLane } from "../../../relay/replay/lane.ts";
-import type { ReplayResult } from "../../../relay/replay/replay.ts";
 import { replayPack } from "../../../relay/replay/replay.ts";
+import type { ReplayResult } from "../../../relay/replay/replay-result.ts";
 import type { Fate } from "../../../relay/state/port.ts";
 import { findSignatureMistake } from "../../support/aws/signature-check.ts";
 import { laneOf, openState } from "../../support/data/lanes.ts";

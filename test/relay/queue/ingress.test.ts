@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
-import { type Config, configJsonSchema, loadConfig } from "../../../relay/config/config.ts";
+import type { Config } from "../../../relay/config/config.ts";
+import { configJsonSchema, loadConfig } from "../../../relay/config/load.ts";
 import { openIngress } from "../../../relay/queue/ingress.ts";
 import type { AgentStats } from "../../../relay/stats/agent-stats.ts";
 import type { IngressStats } from "../../../relay/stats/host-stats.ts";
@@ -90,7 +91,7 @@ describe("openIngress", () => {
       registerHooks({ resolve(name, context, next) { loaded ||= name.startsWith("@aws-sdk/"); return next(name, context); } });
       const { openIngress } = await import("./relay/queue/ingress.ts");
       await import("./agent/agent.ts");
-      await import("./functions/host.ts");
+      await import("./functions/host/host.ts");
       (await openIngress(${place})).close();
       console.log(loaded);`;
     const repository = resolve(import.meta.dirname, "../../..");

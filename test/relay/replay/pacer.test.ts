@@ -3,9 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
-import { afterAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, describe, expect, it, onTestFinished } from "vitest";
+import type { Clock } from "../../../relay/clock.ts";
 import { LiveTarget } from "../../../relay/replay/live-target.ts";
-import { type Clock, type LiveRate, Pacer, systemClock } from "../../../relay/replay/pacer.ts";
+import { type LiveRate, Pacer } from "../../../relay/replay/pacer.ts";
 import { EmbeddedState } from "../../../relay/state/embedded.ts";
 import { type SlotLeases, StateError } from "../../../relay/state/port.ts";
 import { maxLateUs } from "../../../relay/state/slot-lease.ts";
@@ -268,31 +269,6 @@ describe("Pacer", () => {
 
     await waiting;
     await expect(pacer.acquire(stop.signal)).rejects.toThrow("enough");
-  });
-});
-
-describe("systemClock", () => {
-  it("never wakes anyone early", async () => {
-    const { signal } = new AbortController();
-    for (const waitUs of [500, 1_000, 1_500, 7_300, 0, -5]) {
-      const atUs = systemClock.nowUs() + waitUs;
-      await systemClock.sleepUntil(atUs, signal);
-
-      expect(systemClock.nowUs()).toBeGreaterThanOrEqual(atUs);
-    }
-  });
-
-  it("does not sleep for the hour by which it is set back meanwhile", async () => {
-    vi.useFakeTimers({ toFake: ["Date"] });
-    onTestFinished(() => void vi.useRealTimers());
-    const sleeping = systemClock.sleepUntil(systemClock.nowUs() + 20_000, AbortSignal.timeout(5_000));
-    vi.setSystemTime(Date.now() - 3_600_000);
-
-    await expect(sleeping).resolves.toBeUndefined();
-  });
-
-  it("wakes who is told to stop", async () => {
-    await expect(systemClock.sleepUntil(systemClock.nowUs() + 1e9, AbortSignal.abort())).rejects.toThrow();
   });
 });
 

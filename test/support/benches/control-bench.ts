@@ -1,6 +1,7 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { onTestFinished } from "vitest";
-import { type ControlDeps, createControl } from "../../../functions/control/control.ts";
+import { createControl } from "../../../functions/control/control.ts";
+import type { ControlDeps } from "../../../functions/control/deps.ts";
 import type { TargetConfig } from "../../../relay/config/config.ts";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import type { OpenQueue } from "../../../relay/queue/port.ts";

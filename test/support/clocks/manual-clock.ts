@@ -1,5 +1,5 @@
 import { setImmediate as turn } from "node:timers/promises";
-import type { Clock } from "../../../relay/replay/pacer.ts";
+import type { Clock } from "../../../relay/clock.ts";
 
 interface Sleeper {
   readonly wakeUs: number;

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { type Layout, toLayout } from "../../../infra/layout.ts";
-import { type Config, type Environment, loadConfig } from "../../../relay/config/config.ts";
+import type { Config, Environment } from "../../../relay/config/config.ts";
+import { loadConfig } from "../../../relay/config/load.ts";
 import { configFile } from "../lambda/lambda-config.ts";
 
 export const exampleNames = ["one-region", "two-regions", "two-accounts", "captures-only"] as const;

@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { openArchive } from "../../../relay/archive/archive-place.ts";
 import { writeCapture } from "../../../relay/capture/capture-writer.ts";
 import { toPacks } from "../../../relay/capture/request-packs.ts";
-import { loadConfig } from "../../../relay/config/config.ts";
+import { loadConfig } from "../../../relay/config/load.ts";
 import { type JobProgress, readProgress } from "../../../relay/job/job-progress.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 import { openStores, type Stores } from "../../../relay/stores.ts";

@@ -1,6 +1,7 @@
 import { writeSync } from "node:fs";
 import { Poller } from "../../../functions/host/poller.ts";
 import { createReplay } from "../../../functions/replay.ts";
+import { type Clock, systemClock } from "../../../relay/clock.ts";
 import { createLogger } from "../../../relay/log/log.ts";
 import { firstSignal } from "../../../relay/process/service.ts";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
@@ -10,7 +11,7 @@ import { createLane } from "../../../relay/replay/lane.ts";
 import { LiveTarget } from "../../../relay/replay/live-target.ts";
 import type { OutboundRequest } from "../../../relay/replay/outbound.ts";
 import type { Outcome } from "../../../relay/replay/outcome.ts";
-import { type Clock, Pacer, systemClock } from "../../../relay/replay/pacer.ts";
+import { Pacer } from "../../../relay/replay/pacer.ts";
 import { Transport } from "../../../relay/replay/transport.ts";
 import { DynamoDbState } from "../../../relay/state/dynamodb/state.ts";
 import { EmbeddedState } from "../../../relay/state/embedded.ts";

@@ -26,6 +26,7 @@ interface GoldenFrame {
 
 /** Frames recorded from a real HAProxy, with what their file's comments say of them. */
 export interface GoldenFile {
+  /** `haproxy-3.2/notify-types.hex`. */
   readonly name: string;
   /** `2.6`, `3.0`, `3.2`. */
   readonly version: string;
@@ -43,23 +44,23 @@ const versions = ["2.6", "3.0", "3.2"];
 
 /** The recordings of one kind (`notify-types`, `hello`, …) from every version that has it. */
 export function goldenFiles(kind: string): GoldenFile[] {
-  const files = versions.map((version) => `haproxy-${version}-${kind}.hex`);
-  const present = new Set(readdirSync(directory));
-  const found = files.filter((file) => present.has(file)).map(readGolden);
+  const found = allGoldenFiles().filter(({ name }) => name.endsWith(`/${kind}.hex`));
   if (found.length === 0) throw new Error(`there is no recording of ${kind}`);
   return found;
 }
 
 /** Every recording there is. */
 export function allGoldenFiles(): GoldenFile[] {
-  return readdirSync(directory)
-    .filter((file) => file.endsWith(".hex"))
-    .sort()
-    .map(readGolden);
+  return versions.flatMap((version) =>
+    readdirSync(new URL(`haproxy-${version}/`, directory))
+      .sort()
+      .map((file) => readGolden(version, file)),
+  );
 }
 
-function readGolden(file: string): GoldenFile {
-  const text = readFileSync(new URL(file, directory), "utf8");
+function readGolden(version: string, file: string): GoldenFile {
+  const name = `haproxy-${version}/${file}`;
+  const text = readFileSync(new URL(name, directory), "utf8");
   const comments = text
     .split("\n")
     .filter((line) => line.startsWith("#"))
@@ -72,8 +73,7 @@ function readGolden(file: string): GoldenFile {
     .split(/\n\s*\n/)
     .map((block) => Buffer.from(block.replaceAll(/\s/g, ""), "hex"))
     .filter((block) => block.length > 0);
-  const version = /^haproxy-(\d\.\d)/.exec(file)?.[1] ?? "";
-  return { name: file, version, comments, frames, ...describe(comments) };
+  return { name, version, comments, frames, ...describe(comments) };
 }
 
 function describe(comments: readonly string[]): Pick<GoldenFile, "described" | "messages" | "items"> {

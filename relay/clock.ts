@@ -1,0 +1,22 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** The wall clock in microseconds; slots are shared between processes, so it has to be the same one for all. */
+export interface Clock {
+  nowUs(): number;
+  /**
+   * Resolves at `atUs`, or later if the process is busy; earlier only if the clock was set back meanwhile. Rejects if the
+   * signal is aborted.
+   */
+  sleepUntil(atUs: number, signal: AbortSignal): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  nowUs: () => Date.now() * 1_000,
+  async sleepUntil(atUs, signal) {
+    const firstUs = atUs - Date.now() * 1_000;
+    // More time left than at the start: the clock was set back, perhaps by hours.
+    for (let leftUs = firstUs; leftUs > 0 && leftUs <= firstUs; leftUs = atUs - Date.now() * 1_000) {
+      await sleep(Math.ceil(leftUs / 1_000), undefined, { signal });
+    }
+  },
+};

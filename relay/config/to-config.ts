@@ -1,0 +1,193 @@
+import { hostname } from "node:os";
+import { dirname, resolve } from "node:path";
+import type { IngressPlace } from "../queue/ingress.ts";
+import { deadLetterUrl } from "../queue/names.ts";
+import { inRegion, isPrivate, regionOf } from "../queue/sqs-url.ts";
+import { defaultJournal } from "./agent-schema.ts";
+import type { AgentConfig, AwsPlaces, CaptureConfig, Config, Environment, ListenerTls, SocketFile } from "./config.ts";
+import type { Deployment } from "./deployment.ts";
+import { isLoopback } from "./forms.ts";
+import type { ParsedConfig } from "./schema.ts";
+import { Secrets } from "./secrets.ts";
+import { ConfigError } from "./text.ts";
+import { toSample, toWhen } from "./to-rules.ts";
+import { toTarget } from "./to-target.ts";
+
+/** Makes a configuration of what stands in the file. Throws `ConfigError` for what no single key shows. */
+export function toConfig(parsed: ParsedConfig, file: string, env: Environment): Config {
+  const directory = dirname(resolve(file));
+  const secrets = new Secrets(env);
+  const targets = Object.entries(parsed.targets).map(([name, target]) => toTarget(name, target, directory, secrets));
+  const warnings = targets
+    .filter((target) => target.sample.fraction === 0)
+    .map((target) => `targets.${target.name}.sample is 0%: this target gets nothing`);
+  const captures = Object.entries(parsed.captures).map(([name, capture]) =>
+    toCapture(name, capture, directory, parsed.queue.kind === "sqs" ? regionOf(parsed.queue.url) : undefined, env),
+  );
+  for (const { name, sample } of captures) {
+    if (sample.fraction === 0) warnings.push(`captures.${name}.sample is 0%: this capture keeps nothing`);
+  }
+  if (parsed.agent.sample === 0) warnings.push("agent.sample is 0%: nothing is mirrored");
+  if (parsed.queue.kind === "sqs" && !isPrivate(parsed.queue.url)) {
+    warnings.push(`queue is ${parsed.queue.url.href}: over http, everyone on the way can read the requests; use https`);
+  }
+  const { listen, tls, allow } = parsed.agent;
+  if (!tls && !allow && listen.kind === "tcp" && !isLoopback(listen.host)) {
+    warnings.push(
+      `agent.listen is ${listen.host}:${listen.port}, without TLS or a list of peers: whoever reaches it can have requests mirrored; set agent.allow, or agent.tls with clientCa`,
+    );
+  }
+  const { queue } = parsed;
+  const queueDirectory = resolve(
+    directory,
+    queue.kind === "embedded" ? queue.directory : (parsed.host.data ?? "./data"),
+  );
+  const ingress: IngressPlace =
+    queue.kind === "embedded" ? { kind: "embedded", directory: queueDirectory } : { kind: "sqs", url: queue.url.href };
+  return Object.freeze({
+    file: resolve(file),
+    agent: toAgent(parsed.agent, directory, queue.kind === "sqs"),
+    host: {
+      admin: parsed.host.admin,
+      ...(parsed.host.token !== undefined && { token: parsed.host.token }),
+      visibilityMs: parsed.host.visibility,
+      inFlight: parsed.host.inFlight,
+    },
+    ingress,
+    queueDirectory,
+    ...(parsed.state && queue.kind === "sqs" && { aws: toAwsPlaces(parsed, queue.url, file) }),
+    ...(parsed.control && { control: parsed.control }),
+    targets,
+    captures,
+    log: parsed.log,
+    deployment: toDeployment(parsed.aws),
+    warnings,
+    missing: secrets.missing,
+    variables: secrets.variables,
+  });
+}
+
+function toAwsPlaces({ state, targets, captures }: ParsedConfig, ingress: URL, file: string): AwsPlaces {
+  const entries = Object.entries(targets);
+  // One target that takes everything needs no fan-out and no queue of its own, which would cost as much again. A capture
+  // is written by the fan-out.
+  const captured = Object.keys(captures).length > 0;
+  const direct = entries.length === 1 && !captured && takesAllHere(entries[0][1], regionOf(ingress));
+  const queueOf = (name: string, region = regionOf(ingress)) => `${inRegion(ingress, region).href}-${name}`;
+  const targetQueues = direct
+    ? new Map<string, string>()
+    : new Map(entries.map(([name, { queue, region }]) => [name, queue?.href ?? queueOf(name, region)]));
+  assertOwnQueues(targetQueues, ingress, file);
+  return {
+    table: state?.table ?? "",
+    tableRegion: state?.region ?? regionOf(ingress),
+    ...(state?.account !== undefined && { tableAccount: state.account }),
+    targetQueues,
+  };
+}
+
+function takesAllHere(
+  { sample, when, queue, region }: ParsedConfig["targets"][string],
+  ingressRegion: string,
+): boolean {
+  return sample === 1 && !when && queue === undefined && (region ?? ingressRegion) === ingressRegion;
+}
+
+/** No two may share a queue, nor may one have another's dead letters: each would take what is the other's. */
+function assertOwnQueues(targetQueues: ReadonlyMap<string, string>, ingress: URL, file: string): void {
+  const owners = new Map([
+    [ingress.href, "the ingress queue"],
+    [deadLetterUrl(ingress.href), "the dead letters of the ingress queue"],
+  ]);
+  const mistakes: string[] = [];
+  for (const [name, url] of targetQueues) {
+    for (const [used, what] of [
+      [url, `targets.${name}`],
+      [deadLetterUrl(url), `the dead letters of targets.${name}`],
+    ]) {
+      const owner = owners.get(used);
+      const longName = (used.split("/").at(-1) ?? "").length > 80;
+      if (owner !== undefined)
+        mistakes.push(`${file}: targets.${name}.queue: ${used} is used by ${owner}, too; set another`);
+      else if (longName)
+        mistakes.push(`${file}: targets.${name}.queue: the name of ${used} is longer than SQS takes: 80`);
+      owners.set(used, what);
+    }
+  }
+  if (mistakes.length > 0) throw new ConfigError(mistakes);
+}
+
+function toAgent(agent: ParsedConfig["agent"], directory: string, journalByDefault: boolean): AgentConfig {
+  const journal = agent.journal ?? (journalByDefault ? defaultJournal : undefined);
+  const { tls, allow, socket } = agent;
+  return {
+    listen: agent.listen,
+    ...(tls && { tls: toListenerTls(tls, directory) }),
+    ...(allow && { allow }),
+    ...(socket && { socket: toSocketFile(socket) }),
+    admin: agent.admin,
+    name: agent.name ?? hostname().slice(0, 64),
+    workers: agent.workers,
+    sample: toSample(agent.sample, agent.stickyBy),
+    ...(agent.when && { when: toWhen(agent.when) }),
+    redactHeaders: agent.redact.headers,
+    maxFrameBytes: agent.maxFrame,
+    pack: { bytes: agent.pack.bytes, requests: agent.pack.requests, lingerMs: agent.pack.linger },
+    bufferBytes: agent.buffer,
+    ...(journal && { journal: { ...journal, directory: resolve(directory, journal.directory) } }),
+    drainMs: agent.drain,
+  };
+}
+
+function toListenerTls(tls: NonNullable<ParsedConfig["agent"]["tls"]>, directory: string): ListenerTls {
+  const { cert, key, clientCa } = tls;
+  return {
+    cert: resolve(directory, cert),
+    key: resolve(directory, key),
+    ...(clientCa !== undefined && { clientCa: resolve(directory, clientCa) }),
+  };
+}
+
+function toSocketFile({ mode, owner, group }: NonNullable<ParsedConfig["agent"]["socket"]>): SocketFile {
+  return {
+    ...(mode !== undefined && { mode }),
+    ...(owner !== undefined && { owner }),
+    ...(group !== undefined && { group }),
+  };
+}
+
+function toCapture(
+  name: string,
+  { store, region, sample, stickyBy, when, keep }: ParsedConfig["captures"][string],
+  directory: string,
+  queueRegion: string | undefined,
+  { AWS_ENDPOINT_URL_S3: endpoint }: Environment,
+): CaptureConfig {
+  return {
+    name,
+    store:
+      store.kind === "directory"
+        ? { kind: "directory", directory: resolve(directory, store.directory) }
+        : { ...store, region: region ?? queueRegion, ...(endpoint && { endpoint }) },
+    sample: toSample(sample, stickyBy),
+    ...(when && { when: toWhen(when) }),
+    keepMs: keep,
+  };
+}
+
+function toDeployment({ tags, key, agents, alarms, logs, keepData, secrets }: ParsedConfig["aws"]): Deployment {
+  const { email, dailyCost, silentAfter } = alarms;
+  return {
+    tags,
+    ...(key !== undefined && { key }),
+    agents,
+    alarms: {
+      ...(email !== undefined && { email }),
+      ...(dailyCost !== undefined && { dailyCostUsd: dailyCost }),
+      silentAfterMs: silentAfter,
+    },
+    logDays: logs,
+    keepData,
+    secrets,
+  };
+}

@@ -1,0 +1,114 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const root = join(import.meta.dirname, "..");
+const rooms = [".ci", "agent", "functions", "infra", "relay", "test"];
+const maxFilesPerFolder = 25;
+const maxFilesInRelay = 6;
+const maxLines = 300;
+
+describe("the tree", () => {
+  it("has no circle of imports, those of types included", () => {
+    const imports = new Map(sourceFiles().map((file) => [file, importsOf(file, read(file))]));
+
+    // Else an import that is written in another way would hide its circle.
+    expect([...imports.values()].flat().filter((file) => !imports.has(file))).toEqual([]);
+    expect(imports.get("relay/main.ts")).toContain("relay/commands/services.ts");
+    expect(findCircles(imports)).toEqual([]);
+  });
+
+  it(`has at most ${maxFilesPerFolder} files in a folder`, () => {
+    const counts = Map.groupBy([...filesIn("."), ...rooms.flatMap(filesBelow)], dirname);
+
+    expect(tooLarge(counts, ([, files]) => files.length, maxFilesPerFolder)).toEqual([]);
+  });
+
+  it(`has at most ${maxFilesInRelay} files in the root of relay`, () => {
+    expect(filesIn("relay").length).toBeLessThanOrEqual(maxFilesInRelay);
+  });
+
+  it(`has no file of more than ${maxLines} lines outside of test`, () => {
+    const texts = new Map(sourceFiles().map((file) => [file, read(file)]));
+
+    expect(tooLarge(texts, ([, text]) => text.split("\n").length - 1, maxLines)).toEqual([]);
+  });
+});
+
+describe("findCircles", () => {
+  it("names the files of a circle in the order of their imports", () => {
+    const imports = new Map([
+      ["main.ts", ["a.ts"]],
+      ["a.ts", ["leaf.ts", "b.ts"]],
+      ["b.ts", ["c.ts"]],
+      ["c.ts", ["leaf.ts", "a.ts"]],
+      ["leaf.ts", []],
+    ]);
+
+    expect(findCircles(imports)).toEqual(["a.ts → b.ts → c.ts → a.ts"]);
+  });
+});
+
+describe("importsOf", () => {
+  it.each([
+    'import { a } from "../pack/a.ts";',
+    'import type { A } from "../pack/a.ts";',
+    'import {\n  a,\n  b,\n} from "../pack/a.ts";',
+    'import "../pack/a.ts";',
+    'export { a } from "../pack/a.ts";',
+    'const { a } = await import("../pack/a.ts");',
+  ])("reads %j", (text) => {
+    expect(importsOf("relay/replay/b.ts", text)).toEqual(["relay/pack/a.ts"]);
+  });
+});
+
+/** Paths from the root of the repository, as all here. */
+function sourceFiles(): string[] {
+  return rooms.filter((room) => room !== "test").flatMap((room) => filesBelow(room).filter(isTypeScript));
+}
+
+function isTypeScript(file: string): boolean {
+  return file.endsWith(".ts");
+}
+
+function filesBelow(folder: string): string[] {
+  const folders = readdirSync(join(root, folder), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return [...filesIn(folder), ...folders.flatMap(({ name }) => filesBelow(join(folder, name)))];
+}
+
+function filesIn(folder: string): string[] {
+  const files = readdirSync(join(root, folder), { withFileTypes: true }).filter((entry) => entry.isFile());
+  return files.map(({ name }) => join(folder, name));
+}
+
+function read(file: string): string {
+  return readFileSync(join(root, file), "utf8");
+}
+
+function importsOf(file: string, text: string): string[] {
+  const paths = text.matchAll(/\b(?:from|import)\s*\(?\s*"(\.\.?\/[^"]+\.ts)"/g);
+  return Array.from(paths, ([, path]) => join(dirname(file), path));
+}
+
+/** One circle for each import that leads back to a file from which it was reached. */
+function findCircles(imports: ReadonlyMap<string, readonly string[]>): string[] {
+  const circles: string[] = [];
+  const seen = new Set<string>();
+  const visit = (file: string, way: readonly string[]) => {
+    const start = way.indexOf(file);
+    if (start >= 0) circles.push([...way.slice(start), file].join(" → "));
+    if (seen.has(file)) return;
+    seen.add(file);
+    for (const imported of imports.get(file) ?? []) visit(imported, [...way, file]);
+  };
+  for (const file of imports.keys()) visit(file, []);
+  return circles;
+}
+
+/** Those of more than `most`, with their sizes. */
+function tooLarge<T>(all: ReadonlyMap<string, T>, sizeOf: (entry: [string, T]) => number, most: number): string[] {
+  return [...all]
+    .map((entry) => ({ name: entry[0], size: sizeOf(entry) }))
+    .filter(({ size }) => size > most)
+    .map(({ name, size }) => `${name}: ${size}`);
+}

@@ -51,6 +51,10 @@ export class Stage {
     return join(this.directory, "spoa-relay.yaml");
   }
 
+  get #haproxyLog(): string {
+    return join(this.directory, "haproxy.log");
+  }
+
   /** Starts all parts, in an order in which nothing is missed. Throws what to do where a part cannot start. */
   async start(): Promise<void> {
     const { ports, haproxyDirectory, searchPath } = this.#options;
@@ -77,7 +81,7 @@ export class Stage {
         RELAY_PRIMARY: `127.0.0.1:${ports.primary}`,
         RELAY_AGENT: `127.0.0.1:${ports.agent}`,
       },
-      onOutput: this.#logTo("haproxy.log"),
+      outputFile: this.#haproxyLog,
     });
     await this.#ready(`${this.frontend}/api/v3/ready`);
   }

@@ -80,6 +80,9 @@ export class Stage {
         RELAY_STATS_PORT: String(ports.stats),
         RELAY_PRIMARY: `127.0.0.1:${ports.primary}`,
         RELAY_AGENT: `127.0.0.1:${ports.agent}`,
+        // HAProxy, its clients, servers and spoa-relay share this machine: a burst over new connections takes longer than
+        // the 50 ms of the example, after which HAProxy leaves requests out.
+        RELAY_PROCESSING_TIMEOUT: "5s",
       },
       outputFile: this.#haproxyLog,
     });

@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createWriteStream, mkdtempSync, rmSync, type WriteStream, writeFileSync } from "node:fs";
+import { createWriteStream, mkdtempSync, readFileSync, rmSync, type WriteStream, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentStats } from "../agent-stats.ts";
 import { type Equation, toEquations } from "../balance.ts";
 import type { HostStats } from "../host-stats.ts";
+import { type LoggedRequest, parseAccessLog } from "./access-log.ts";
 import { findHaproxy, HaproxyProcess } from "./haproxy-process.ts";
 import { JsonServer } from "./json-server.ts";
 import type { DemoPorts } from "./ports.ts";
@@ -87,6 +88,11 @@ export class Stage {
       outputFile: this.#haproxyLog,
     });
     await this.#ready(`${this.frontend}/api/v3/ready`);
+  }
+
+  /** What HAProxy has logged so far of the requests whose path begins with `prefix`. */
+  logged(prefix: string): LoggedRequest[] {
+    return parseAccessLog(readFileSync(this.#haproxyLog, "utf8")).filter(({ path }) => path.startsWith(prefix));
   }
 
   /** The ledger once nothing is on its way any more; as it stands where that takes longer than `withinMs`. */

@@ -49,7 +49,7 @@ ${reasons.join("\n")}
 
 function toReason(error: number): string {
   if (error === 1) return "the agent did not answer within `timeout processing`";
-  if (error === 2 || error === 257) return "no agent was up";
+  if (error === 2 || error === 257) return "no agent was up, or connecting to it took longer than `timeout connect`";
   if (error === 3 || error === 259) return "the request was larger than a frame";
   if (error >= 256) return "the connection to the agent failed";
   return "HAProxy gave up for another reason";

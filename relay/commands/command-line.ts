@@ -8,14 +8,14 @@ export interface ConfigFlag {
 }
 
 export function withConfig(command: Command, description: string): Command {
-  return command.description(description).option("-c, --config <file>", "configuration", "spoa-relay.yaml");
+  return command.description(description).option("-c, --config <file>", "configuration file", "spoa-relay.yaml");
 }
 
 /** A port that leaves some above it, since commands take the ports after it, too. */
 export function parsePort(text: string): number {
   const port = Number(text);
   if (Number.isInteger(port) && port > 0 && port <= 65_500) return port;
-  throw new InvalidArgumentError("It has to be a port from 1 to 65500.");
+  throw new InvalidArgumentError("It must be a port from 1 to 65500.");
 }
 
 /** Something that a command could not do; its message is all that is printed. */

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants } from "node:fs";
+import { accessSync, closeSync, constants, openSync } from "node:fs";
 import { delimiter, join } from "node:path";
 
 export interface HaproxyOptions {
@@ -11,8 +11,10 @@ export interface HaproxyOptions {
   readonly master?: boolean;
   /** Variables of the example configuration. */
   readonly variables: Readonly<Record<string, string>>;
-  /** Is given what HAProxy writes. */
-  readonly onOutput: (text: string) => void;
+  /** Is given what HAProxy writes, unless there is an `outputFile`. HAProxy drops lines that are not read at once. */
+  readonly onOutput?: (text: string) => void;
+  /** HAProxy appends to this file itself, and drops nothing. */
+  readonly outputFile?: string;
 }
 
 /** HAProxy in a process of its own. */
@@ -20,14 +22,16 @@ export class HaproxyProcess {
   readonly #child: ChildProcess;
   readonly #exited: Promise<unknown>;
 
-  constructor({ program, configFile, master, variables, onOutput }: HaproxyOptions) {
+  constructor({ program, configFile, master, variables, onOutput, outputFile }: HaproxyOptions) {
+    const output = outputFile === undefined ? "pipe" : openSync(outputFile, "a");
     this.#child = spawn(program, [...(master ? ["-W"] : []), "-db", "-f", configFile], {
       env: { PATH: "", ...variables },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", output, output],
     });
+    if (typeof output === "number") closeSync(output);
     this.#exited = once(this.#child, "exit");
-    this.#child.stdout?.on("data", (text: Buffer) => onOutput(text.toString()));
-    this.#child.stderr?.on("data", (text: Buffer) => onOutput(text.toString()));
+    this.#child.stdout?.on("data", (text: Buffer) => onOutput?.(text.toString()));
+    this.#child.stderr?.on("data", (text: Buffer) => onOutput?.(text.toString()));
   }
 
   get pid(): number | undefined {

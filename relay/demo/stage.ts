@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createWriteStream, mkdtempSync, rmSync, type WriteStream, writeFileSync } from "node:fs";
+import { createWriteStream, mkdtempSync, readFileSync, rmSync, type WriteStream, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentStats } from "../stats/agent-stats.ts";
 import type { HostStats } from "../stats/host-stats.ts";
 import { type Equation, toEquations } from "../stats/ledger-equations.ts";
+import { type LoggedRequest, parseAccessLog } from "./access-log.ts";
 import { findHaproxy, HaproxyProcess } from "./haproxy-process.ts";
 import { JsonServer } from "./json-server.ts";
 import type { DemoPorts } from "./ports.ts";
@@ -51,6 +52,10 @@ export class Stage {
     return join(this.directory, "spoa-relay.yaml");
   }
 
+  get #haproxyLog(): string {
+    return join(this.directory, "haproxy.log");
+  }
+
   /** Starts all parts, in an order in which nothing is missed. Throws what to do where a part cannot start. */
   async start(): Promise<void> {
     const { ports, haproxyDirectory, searchPath } = this.#options;
@@ -76,10 +81,19 @@ export class Stage {
         RELAY_STATS_PORT: String(ports.stats),
         RELAY_PRIMARY: `127.0.0.1:${ports.primary}`,
         RELAY_AGENT: `127.0.0.1:${ports.agent}`,
+        // HAProxy, its clients, servers and spoa-relay share this machine: a burst over new connections takes longer than
+        // the 50 and 200 ms of the example, after which HAProxy leaves requests out.
+        RELAY_PROCESSING_TIMEOUT: "5s",
+        RELAY_CONNECT_TIMEOUT: "5s",
       },
-      onOutput: this.#logTo("haproxy.log"),
+      outputFile: this.#haproxyLog,
     });
     await this.#ready(`${this.frontend}/api/v3/ready`);
+  }
+
+  /** What HAProxy has logged so far of the requests whose path begins with `prefix`. */
+  logged(prefix: string): LoggedRequest[] {
+    return parseAccessLog(readFileSync(this.#haproxyLog, "utf8")).filter(({ path }) => path.startsWith(prefix));
   }
 
   /** The ledger once nothing is on its way any more; as it stands where that takes longer than `withinMs`. */

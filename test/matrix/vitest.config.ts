@@ -16,7 +16,7 @@ export default defineConfig({
       extends: true,
       test: {
         name: `HAProxy ${release.version}`,
-        include: ["test/matrix/*.test.ts", "test/e2e/{fidelity,response,restart}.test.ts"],
+        include: ["test/matrix/*.test.ts", "test/e2e/{demo,fidelity,response,restart}.test.ts"],
         env: { HAPROXY: releaseProgram(release) },
       },
     })),

@@ -256,7 +256,7 @@ export function haproxyProgram(): string {
 export function toPatient(text: string): string {
   return text
     .replace(/timeout hello \S+/, "timeout hello 4s")
-    .replace(/timeout connect 200ms/, "timeout connect 5s\n    timeout check 5s");
+    .replace(/timeout connect \S*200ms\S*/, "timeout connect 5s\n    timeout check 5s");
 }
 
 function hasEnded(child: ChildProcess): boolean {

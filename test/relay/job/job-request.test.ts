@@ -202,7 +202,7 @@ describe("a job", () => {
       return explainShortfall(await readProgress(jobs, id));
     };
 
-    expect(await shortfallOf(20_000, true)).toMatch(/^about 20,000 requests were there .* may have expired/);
+    expect(await shortfallOf(20_000, true)).toMatch(/^the capture had about 20,000 requests .* may have expired/);
     expect(await shortfallOf(20_000, false)).toBeUndefined();
     expect(await shortfallOf(9_900, true)).toBeUndefined();
   });

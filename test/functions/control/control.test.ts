@@ -349,7 +349,7 @@ describe("errors of the control API", () => {
     const bench = new ControlBench({
       faultyQueue: ({ deadLetters }) => ({
         deadLetters: Object.assign(Object.create(deadLetters), { browse: away }),
-        figures: away,
+        backlog: away,
       }),
     });
     const letters = await bench.get("/v1/queues/staging/dead-letters");

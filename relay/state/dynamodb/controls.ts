@@ -2,13 +2,13 @@ import { randomUUID } from "node:crypto";
 import type { Controls, VersionedControl } from "../port.ts";
 import { parseControl, type TargetControl } from "../target-control.ts";
 import { targetPartition } from "./keys.ts";
-import type { StateClient } from "./table-client.ts";
+import type { TableClient } from "./table-client.ts";
 
 /** The control of each target in one item with a version. */
 export class DynamoDbControls implements Controls {
-  readonly #client: StateClient;
+  readonly #client: TableClient;
 
-  constructor(client: StateClient) {
+  constructor(client: TableClient) {
     this.#client = client;
   }
 

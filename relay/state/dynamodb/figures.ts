@@ -1,12 +1,12 @@
 import type { Figures, MinuteFigures } from "../port.ts";
 import { figuresPartition } from "./keys.ts";
-import type { StateClient } from "./table-client.ts";
+import type { TableClient } from "./table-client.ts";
 
 /** The counters of each target and minute in one item. */
 export class DynamoDbFigures implements Figures {
-  readonly #client: StateClient;
+  readonly #client: TableClient;
 
-  constructor(client: StateClient) {
+  constructor(client: TableClient) {
     this.#client = client;
   }
 

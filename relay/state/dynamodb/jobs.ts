@@ -2,14 +2,14 @@ import { randomUUID } from "node:crypto";
 import { endedKeptMs, type Job, parseJob } from "../../job/job.ts";
 import type { Jobs, VersionedJob } from "../port.ts";
 import { jobsPartition } from "./keys.ts";
-import type { Item, StateClient } from "./table-client.ts";
+import type { Item, TableClient } from "./table-client.ts";
 
 /** Each job in one item with a version; all of them in one partition. */
 export class DynamoDbJobs implements Jobs {
-  readonly #client: StateClient;
+  readonly #client: TableClient;
   readonly #now: () => number;
 
-  constructor(client: StateClient, now: () => number) {
+  constructor(client: TableClient, now: () => number) {
     this.#client = client;
     this.#now = now;
   }

@@ -17,12 +17,12 @@ import { DynamoDbFigures } from "./figures.ts";
 import { DynamoDbJobs } from "./jobs.ts";
 import { DynamoDbLeases } from "./leases.ts";
 import { DynamoDbLedger } from "./ledger.ts";
-import { Pages } from "./pack-items.ts";
-import { StateClient, type StateTablePlace } from "./table-client.ts";
+import { PackItems } from "./pack-items.ts";
+import { TableClient, type TableEndpoint } from "./table-client.ts";
 import { Tallies } from "./tallies.ts";
-import { Tally } from "./writer-tally.ts";
+import { WriterTally } from "./writer-tally.ts";
 
-export interface DynamoDbStateOptions extends StateTablePlace {
+export interface DynamoDbStateOptions extends TableEndpoint {
   /** In milliseconds since 1970. */
   readonly now?: () => number;
   /** How long each call for a lease may take: 300 ms, if nothing is said. */
@@ -38,7 +38,7 @@ export interface DynamoDbStateOptions extends StateTablePlace {
  * returns. Credentials and the endpoint are found as by every AWS SDK. All methods throw `StateError`.
  */
 export class DynamoDbState implements State {
-  readonly #client: StateClient;
+  readonly #client: TableClient;
   readonly #leases: DynamoDbLeases;
   readonly #controls: DynamoDbControls;
   readonly #figures: DynamoDbFigures;
@@ -53,18 +53,18 @@ export class DynamoDbState implements State {
 
   private constructor(options: DynamoDbStateOptions) {
     const { now = Date.now, leaseTimeoutMs = 300, callTimeoutMs = 3_000, tallyEveryMs = 50, ...place } = options;
-    const client = new StateClient({ ...place, callTimeoutMs });
-    const pages = new Pages(client, now);
+    const client = new TableClient({ ...place, callTimeoutMs });
+    const packItems = new PackItems(client, now);
     this.#client = client;
     this.#leases = new DynamoDbLeases(client, leaseTimeoutMs, now);
     this.#controls = new DynamoDbControls(client);
     this.#figures = new DynamoDbFigures(client);
     this.#jobs = new DynamoDbJobs(client, now);
-    this.#tallies = new Tallies(client, pages, this.#jobs, now);
+    this.#tallies = new Tallies(client, packItems, this.#jobs, now);
     this.#ledger = new DynamoDbLedger({
-      pages,
+      packItems,
       tallies: this.#tallies,
-      createTally: () => new Tally({ client, now, everyMs: tallyEveryMs }),
+      createTally: () => new WriterTally({ client, now, everyMs: tallyEveryMs }),
     });
   }
 

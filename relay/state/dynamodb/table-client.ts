@@ -13,14 +13,14 @@ import { StateError } from "../port.ts";
 import { toStateError } from "./error.ts";
 import { stateTable } from "./table-shape.ts";
 
-export interface StateTablePlace {
+export interface TableEndpoint {
   readonly table: string;
   readonly region: string;
   /** Where the SDK does not find it itself, through AWS_ENDPOINT_URL_DYNAMODB for one. */
   readonly endpoint?: string | undefined;
 }
 
-export interface StateClientOptions extends StateTablePlace {
+export interface TableClientOptions extends TableEndpoint {
   /** How long a call may take, retries and all, once it is its turn. */
   readonly callTimeoutMs: number;
 }
@@ -57,15 +57,15 @@ const keysPerBatch = 100;
 const batchRetries = 6;
 
 /** The few things that the state does with its table. All reads are consistent, and all methods throw `StateError`. */
-export class StateClient {
-  readonly #place: StateTablePlace;
+export class TableClient {
+  readonly #place: TableEndpoint;
   readonly #callTimeoutMs: number;
   readonly #client: DynamoDBClient;
   readonly #onceClient: DynamoDBClient;
   readonly #turns = new Semaphore(callsAtOnce);
   #answered = false;
 
-  constructor({ callTimeoutMs, ...place }: StateClientOptions) {
+  constructor({ callTimeoutMs, ...place }: TableClientOptions) {
     this.#place = place;
     this.#callTimeoutMs = callTimeoutMs;
     const { region, endpoint } = place;

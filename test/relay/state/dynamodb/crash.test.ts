@@ -88,7 +88,7 @@ describe("DynamoDbState: whoever dies at any call", () => {
       const writer = await openThroughProxy();
       await writer.state.recordFanOut(fannedOut({ requests: 10, targets: twoTargets }));
       // It dies between what it announces and what it makes.
-      writer.proxy.decide = ({ body }) => (isPageWrite(body) ? "is refused" : "goes through");
+      writer.proxy.decide = ({ body }) => (isPackWrite(body) ? "is refused" : "goes through");
       await expect(writer.state.settle("a", "p1", whole)).rejects.toThrow("does not answer");
       const second = open();
       await second.recordFanOut(fannedOut({ pack: "p2", sequence: 2 }));
@@ -119,7 +119,7 @@ describe("DynamoDbState: whoever dies at any call", () => {
     const { open, openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy();
     await state.recordFanOut(fannedOut({ requests: 10 }));
-    const frozen = proxy.hold(({ body }) => isPageWrite(body));
+    const frozen = proxy.hold(({ body }) => isPackWrite(body));
     const settling = state.settle("a", "p1", whole);
     await frozen.reached;
 
@@ -147,7 +147,7 @@ describe("DynamoDbState: whoever dies at any call", () => {
   });
 });
 
-function isPageWrite(body: DynamoDbCall["body"]): boolean {
+function isPackWrite(body: DynamoDbCall["body"]): boolean {
   return body.Key?.sk?.S === "page" && body.UpdateExpression !== undefined;
 }
 

@@ -90,7 +90,7 @@ describe("openIngress", () => {
       registerHooks({ resolve(name, context, next) { loaded ||= name.startsWith("@aws-sdk/"); return next(name, context); } });
       const { openIngress } = await import("./relay/queue/ingress.ts");
       await import("./agent/agent.ts");
-      await import("./functions/host.ts");
+      await import("./functions/host/host.ts");
       (await openIngress(${place})).close();
       console.log(loaded);`;
     const repository = resolve(import.meta.dirname, "../../..");

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import type { Controls, VersionedControl } from "../port.ts";
 import { parseControl, type TargetControl } from "../target-control.ts";
 import { targetPartition } from "./keys.ts";
@@ -19,19 +18,7 @@ export class DynamoDbControls implements Controls {
   }
 
   async writeControl(target: string, control: TargetControl, version: number): Promise<boolean> {
-    // Tells whose write it is that stands in the way: it may be this one, of which the first answer was lost.
-    const write = randomUUID();
-    const { written, item } = await this.#client.update(toKey(target), {
-      update: "SET control = :control, version = :next, writtenBy = :write",
-      condition: version === 0 ? "attribute_not_exists(version)" : "version = :seen",
-      values: {
-        ":control": { S: JSON.stringify(control) },
-        ":next": { N: `${version + 1}` },
-        ":write": { S: write },
-        ...(version !== 0 && { ":seen": { N: `${version}` } }),
-      },
-    });
-    return written || item?.writtenBy?.S === write;
+    return this.#client.updateVersion(toKey(target), version, { control: { S: JSON.stringify(control) } });
   }
 }
 

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { endedKeptMs, type Job, parseJob } from "../../job/job.ts";
 import type { Jobs, VersionedJob } from "../port.ts";
 import { jobsPartition } from "./keys.ts";
@@ -23,21 +22,11 @@ export class DynamoDbJobs implements Jobs {
   }
 
   async writeJob(job: Job, version: number): Promise<boolean> {
-    // Tells whose write it is that stands in the way: it may be this one, of which the first answer was lost.
-    const write = randomUUID();
-    const expires = job.endedAtMs !== undefined && Math.ceil((job.endedAtMs + endedKeptMs) / 1_000);
-    const { written, item } = await this.#client.update(toKey(job.id), {
-      update: `SET job = :job, version = :next, writtenBy = :write${expires ? ", expiresAt = :expires" : ""}`,
-      condition: version === 0 ? "attribute_not_exists(version)" : "version = :seen",
-      values: {
-        ":job": { S: JSON.stringify(job) },
-        ":next": { N: `${version + 1}` },
-        ":write": { S: write },
-        ...(version !== 0 && { ":seen": { N: `${version}` } }),
-        ...(expires && { ":expires": { N: `${expires}` } }),
-      },
+    const expiresAt = job.endedAtMs !== undefined && Math.ceil((job.endedAtMs + endedKeptMs) / 1_000);
+    return this.#client.updateVersion(toKey(job.id), version, {
+      job: { S: JSON.stringify(job) },
+      ...(expiresAt && { expiresAt: { N: `${expiresAt}` } }),
     });
-    return written || item?.writtenBy?.S === write;
   }
 
   #toJob(item: Item | undefined): VersionedJob | undefined {

@@ -5,7 +5,7 @@ import { EmbeddedQueue } from "./queue/embedded.ts";
 import { openEmbeddedIngress, openIngress, openSqs } from "./queue/ingress.ts";
 import { targetQueue } from "./queue/names.ts";
 import type { OpenQueue, QueueBacklog } from "./queue/port.ts";
-import { EmbeddedState } from "./state/embedded.ts";
+import { EmbeddedState } from "./state/embedded/state.ts";
 import type { State } from "./state/port.ts";
 
 /** The queues and the state that a configuration names, opened. */

@@ -40,7 +40,7 @@ export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
     const redriven = await redrive({
       queue: queue.queue,
       deadLetters: queue.deadLetters,
-      ledger: stores.state,
+      ledger: stores.state.ledger,
       ...(target !== undefined && { target }),
       ...(id !== undefined && { messageId: id }),
       ...redriveBounds,

@@ -79,7 +79,7 @@ const atSlackMs = 1_000;
 
 async function run(request: JobRequest, { config: file, detach }: ReplayFlags): Promise<void> {
   await withStores(file, async ({ state, archives }, config) => {
-    const place = { targets: config.targets, captures: archives, jobs: state };
+    const place = { targets: config.targets, captures: archives, jobs: state.jobs };
     const job = await startJob(place, request, startOf(request));
     // Alone on standard output, so that a script can take it from there.
     print(job.id);

@@ -93,7 +93,7 @@ export async function readHostStats(
   targets: readonly TargetConfig[],
   nowMs = Date.now(),
 ): Promise<HostStats> {
-  const ledger = await stores.state.figures();
+  const ledger = await stores.state.ledger.totals();
   // The ingress queue may be a target's, too: one look for both.
   const looks = new Map<OpenQueue, Promise<Partial<QueueBacklog> & { readonly problem?: string }>>();
   const look = (queue: OpenQueue) => {
@@ -109,7 +109,7 @@ export async function readHostStats(
         expiredRequests = 0,
         ...queue
       } = await look(stores.targets.get(target.name) as OpenQueue);
-      const { control } = await stores.state.readControl(target.name);
+      const { control } = await stores.state.controls.read(target.name);
       const { enqueued = 0, fates = noFates } = ledger.targets.get(target.name) ?? {};
       const held = whyHeld(target, control, nowMs);
       return [

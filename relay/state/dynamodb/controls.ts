@@ -11,13 +11,13 @@ export class DynamoDbControls implements Controls {
     this.#client = client;
   }
 
-  async readControl(target: string): Promise<VersionedControl> {
+  async read(target: string): Promise<VersionedControl> {
     const item = await this.#client.get(toKey(target));
     if (!item) return { control: {}, version: 0 };
     return { control: parseControl(String(item.control?.S)), version: Number(item.version?.N) };
   }
 
-  async writeControl(target: string, control: TargetControl, version: number): Promise<boolean> {
+  async write(target: string, control: TargetControl, version: number): Promise<boolean> {
     return this.#client.updateVersion(toKey(target), version, { control: { S: JSON.stringify(control) } });
   }
 }

@@ -13,15 +13,15 @@ export class DynamoDbJobs implements Jobs {
     this.#now = now;
   }
 
-  async listJobs(): Promise<readonly VersionedJob[]> {
+  async list(): Promise<readonly VersionedJob[]> {
     return (await this.#client.query(jobsPartition)).flatMap((item) => this.#toJob(item) ?? []);
   }
 
-  async readJob(id: string): Promise<VersionedJob | undefined> {
+  async read(id: string): Promise<VersionedJob | undefined> {
     return this.#toJob(await this.#client.get(toKey(id)));
   }
 
-  async writeJob(job: Job, version: number): Promise<boolean> {
+  async write(job: Job, version: number): Promise<boolean> {
     const expiresAt = job.endedAtMs !== undefined && Math.ceil((job.endedAtMs + endedKeptMs) / 1_000);
     return this.#client.updateVersion(toKey(job.id), version, {
       job: { S: JSON.stringify(job) },

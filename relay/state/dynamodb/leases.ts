@@ -22,7 +22,7 @@ export class DynamoDbLeases implements SlotLeases {
   }
 
   /** Throws `StateError`, soon enough for the slots of whoever asks. */
-  async lease(target: string, request: SlotRequest): Promise<SlotGrant> {
+  async take(target: string, request: SlotRequest): Promise<SlotGrant> {
     const askedAtMs = this.#now();
     const step = toStep(request);
     const key = { pk: targetPartition(target), sk: "pace" };

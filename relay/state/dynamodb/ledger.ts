@@ -1,12 +1,5 @@
 import { noteFates, settledIndexes } from "../fate-sheet.ts";
-import {
-  type FannedOutPack,
-  type Fate,
-  type Ledger,
-  type LedgerFigures,
-  type Settlement,
-  StateError,
-} from "../port.ts";
+import { type FannedOutPack, type Fate, type Ledger, type LedgerTotals, type Settlement, StateError } from "../port.ts";
 import { emptyPackItem, type PackItem, PackItemDraft } from "./pack-item.ts";
 import type { PackItems } from "./pack-items.ts";
 import type { Tallies } from "./tallies.ts";
@@ -59,8 +52,8 @@ export class DynamoDbLedger implements Ledger {
     return settledIndexes(targets.get(target)?.sheet ?? new Uint8Array());
   }
 
-  async figures(): Promise<LedgerFigures> {
-    return (await this.#options.tallies.sum()).toFigures();
+  async totals(): Promise<LedgerTotals> {
+    return (await this.#options.tallies.sum()).toTotals();
   }
 
   /** Throws `StateError`, and nothing is lost by that. */

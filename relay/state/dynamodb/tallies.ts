@@ -13,10 +13,10 @@ import { type StoredTally, tallyPartition, toStoredTally, toTallyKey } from "./w
 export class Tallies {
   readonly #client: TableClient;
   readonly #packItems: PackItems;
-  readonly #jobs: Pick<Jobs, "listJobs">;
+  readonly #jobs: Pick<Jobs, "list">;
   readonly #now: () => number;
 
-  constructor(client: TableClient, packItems: PackItems, jobs: Pick<Jobs, "listJobs">, now: () => number) {
+  constructor(client: TableClient, packItems: PackItems, jobs: Pick<Jobs, "list">, now: () => number) {
     this.#client = client;
     this.#packItems = packItems;
     this.#jobs = jobs;
@@ -35,7 +35,7 @@ export class Tallies {
         return sums;
       }
     }
-    throw new StateError("the figures change faster than they can be read; it is tried again");
+    throw new StateError("the ledger changes faster than it can be read; it is tried again");
   }
 
   /**
@@ -127,7 +127,7 @@ export class Tallies {
   /** An item holds the names of two or three thousand jobs. */
   async #forgetJobs(sums: Sums): Promise<void> {
     // Asked behind the sums: of what stands in these no job is so new that it would be missing.
-    const kept = new Set((await this.#jobs.listJobs()).map(({ job }) => job.id));
+    const kept = new Set((await this.#jobs.list()).map(({ job }) => job.id));
     for (const name of sums.names()) {
       const id = jobIdOf(name);
       if (id !== undefined && !kept.has(id) && name !== forgottenJobsKey) sums.move(name, forgottenJobsKey);

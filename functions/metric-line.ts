@@ -42,10 +42,10 @@ export class MetricLine {
   }
 
   /** Figures that count here, too, when they have been added. */
-  over(figures: Pick<Figures, "addFigures">): Pick<Figures, "addFigures"> {
+  over(figures: Pick<Figures, "add">): Pick<Figures, "add"> {
     return {
-      addFigures: async (target, minuteMs, counts) => {
-        await figures.addFigures(target, minuteMs, counts);
+      add: async (target, minuteMs, counts) => {
+        await figures.add(target, minuteMs, counts);
         this.#countFigures(target, counts);
       },
     };

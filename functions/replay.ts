@@ -25,7 +25,8 @@ export interface ReplayDeps {
   /** The queue that the packs come from, for requests that are tried again later. */
   readonly queue: QueueSender;
   readonly deadLetters: QueueSender;
-  readonly ledger: Ledger & Pick<Jobs, "readJob">;
+  readonly ledger: Ledger;
+  readonly jobs: Pick<Jobs, "read">;
   /** Whether the packs come straight from the agents, so that no fan-out has noted them and taken the target's sample. */
   readonly direct?: boolean;
   readonly metrics?: Pick<MetricLine, "count">;
@@ -45,7 +46,7 @@ const patientRetryMs = 1_000;
 export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   const patience = new StatePatience(deps.lane.live.config.name, deps.log);
   const turns = new KeyTurns();
-  const watch = new JobWatch(deps.ledger);
+  const watch = new JobWatch(deps.jobs);
   return createBatchApp(
     deps.log,
     (delivery, invocation) => new PackRun(deps, { patience, turns, watch }, invocation).run(delivery),

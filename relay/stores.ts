@@ -4,8 +4,8 @@ import type { AwsPlaces, CaptureConfig, Config } from "./config/config.ts";
 import { EmbeddedQueue } from "./queue/embedded.ts";
 import { openEmbeddedIngress, openIngress, openSqs } from "./queue/ingress.ts";
 import { targetQueue } from "./queue/names.ts";
-import type { OpenQueue, QueueFigures } from "./queue/port.ts";
-import { EmbeddedState } from "./state/embedded.ts";
+import type { OpenQueue, QueueBacklog } from "./queue/port.ts";
+import { EmbeddedState } from "./state/embedded/state.ts";
 import type { State } from "./state/port.ts";
 
 /** The queues and the state that a configuration names, opened. */
@@ -18,7 +18,7 @@ export interface Stores {
   /** By the name of the capture. */
   readonly archives: ReadonlyMap<string, OpenArchive>;
   /** What an embedded ingress queue holds that nobody takes any more, since the queue is in SQS now. */
-  leftBehind(): Promise<QueueFigures | undefined>;
+  leftBehind(): Promise<QueueBacklog | undefined>;
   close(): Promise<void>;
 }
 
@@ -40,7 +40,7 @@ async function openLocalStores(config: Config): Promise<Stores> {
     targets: queues,
     state,
     archives,
-    leftBehind: async () => (remote ? local.figures() : undefined),
+    leftBehind: async () => (remote ? local.backlog() : undefined),
     async close() {
       for (const queue of [local, ...queues.values()]) queue.close();
       for (const archive of archives.values()) archive.close();

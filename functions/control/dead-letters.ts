@@ -18,7 +18,7 @@ export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
     const { queue: name } = context.req.valid("param");
     const { queue } = findQueue(deps, name);
     const letters = await queue.deadLetters.browse(context.req.valid("query").limit);
-    const { deadMessages } = await queue.figures();
+    const { deadMessages } = await queue.backlog();
     // An estimate may be behind what has just been seen.
     const messages = Math.max(deadMessages, letters.length);
     const answer: DeadLettersAnswer = { queue: name, messages, letters: letters.map(describeDeadLetter) };
@@ -38,7 +38,7 @@ export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
     const redriven = await redrive({
       queue: queue.queue,
       deadLetters: queue.deadLetters,
-      ledger: stores.state,
+      ledger: stores.state.ledger,
       ...(target !== undefined && { target }),
       ...(id !== undefined && { messageId: id }),
       ...redriveBounds,
@@ -46,7 +46,7 @@ export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
     const { messages, requests, undecodable, done } = redriven;
     log.info({ event: "redriven", queue: name, messages, requests, undecodable, done }, "dead letters are sent again");
     if (id !== undefined && done && messages + undecodable === 0) throw noSuchLetter(name, id);
-    const { deadMessages: remaining } = await queue.figures();
+    const { deadMessages: remaining } = await queue.backlog();
     const answer: RedriveAnswer = { messages, requests, undecodable, remaining, done };
     return context.json(answer, 200);
   });

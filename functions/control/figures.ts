@@ -13,7 +13,7 @@ export function addFigureRoutes(app: OpenAPIHono, { targets, stores, now = Date.
     const { name } = findTarget(targets, context.req.valid("param").target);
     const untilMs = now();
     const fromMs = (Math.floor(untilMs / minuteMs) + 1 - context.req.valid("query").minutes) * minuteMs;
-    return context.json(toFigures(name, await stores.state.readFigures(name, fromMs, untilMs), fromMs, untilMs), 200);
+    return context.json(toFigures(name, await stores.state.figures.read(name, fromMs, untilMs), fromMs, untilMs), 200);
   });
 }
 

@@ -17,7 +17,7 @@ export function addTargetRoutes(app: OpenAPIHono, { targets, stores, log }: Cont
     toAnswer(target, (await readHostStats(stores, [target])).targets[target.name]);
   const change = async (name: string, settings: Change): Promise<TargetAnswer> => {
     const target = findTarget(targets, name);
-    await writeSettings(stores.state, name, settings);
+    await writeSettings(stores.state.controls, name, settings);
     log.info({ event: "target-changed", target: name, settings }, "a target was changed");
     try {
       return await answer(target);
@@ -65,8 +65,8 @@ const writeAttempts = 20;
 
 async function writeSettings(controls: Controls, target: string, change: Change): Promise<void> {
   for (let attempt = 0; attempt < writeAttempts; attempt++) {
-    const { control, version } = await controls.readControl(target);
-    if (await controls.writeControl(target, changeSettings(control, change), version)) return;
+    const { control, version } = await controls.read(target);
+    if (await controls.write(target, changeSettings(control, change), version)) return;
   }
   throw new HTTPException(503, { message: `others change ${target} at the same time; nothing was changed` });
 }

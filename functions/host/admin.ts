@@ -104,6 +104,6 @@ const getStats = createRoute({
 const getMetrics = createRoute({
   method: "get",
   path: "/metrics",
-  summary: "Figures for Prometheus",
+  summary: "Metrics for Prometheus",
   responses: { 200: text("In Prometheus' text format") },
 });

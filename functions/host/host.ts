@@ -61,13 +61,13 @@ const feedFirstMs = 3_000;
 export async function startHost(config: Config, log: Logger, stopMs = longestStopMs): Promise<RunningHost> {
   assertReplayable(config);
   const stores = await openStores(config);
-  const live = config.targets.map((target) => new LiveTarget(target, stores.state));
+  const live = config.targets.map((target) => new LiveTarget(target, stores.state.controls));
   const lanes = live.map((target) =>
     createLane({
       live: target,
       transport: new Transport(target.config),
-      pacer: new Pacer(target.config.name, target, stores.state),
-      figures: new FigureBook(target.config.name, stores.state),
+      pacer: new Pacer(target.config.name, target, stores.state.leases),
+      figures: new FigureBook(target.config.name, stores.state.figures),
       credentials: TargetCredentials.of(target.config, log),
     }),
   );
@@ -126,13 +126,16 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
 /** One for each target, and one for the fan-out where any target has a queue of its own. */
 function startPollers({ host, captures }: Config, stores: Stores, lanes: readonly Lane[], log: Logger): Poller[] {
   const { visibilityMs, inFlight } = host;
-  const { ingress, state: ledger } = stores;
+  const {
+    ingress,
+    state: { ledger, jobs },
+  } = stores;
   const queueOf = (target: string) => stores.targets.get(target) as OpenQueue;
   const pollers = lanes.map((lane) => {
     const { name } = lane.live.config;
     const { queue, deadLetters } = queueOf(name);
     const direct = queueOf(name) === ingress;
-    const app = createReplay({ lane, queue, deadLetters, ledger, direct, log });
+    const app = createReplay({ lane, queue, deadLetters, ledger, jobs, direct, log });
     return new Poller({ name, queue, app, batch: 1, inFlight, waits: hasJobMark, visibilityMs, log });
   });
   if (lanes.some(({ live }) => queueOf(live.config.name) === ingress)) return pollers;
@@ -158,8 +161,8 @@ async function startFeeder(
   log: Logger,
 ): Promise<Feeder> {
   const feeder = new Feeder({
-    jobs: state,
-    ledger: state,
+    jobs: state.jobs,
+    ledger: state.ledger,
     targets: live,
     queueOf: (target) => (targets.get(target) as OpenQueue).queue,
     archives,

@@ -3,11 +3,11 @@ import { byLabel, MetricSet, type ReadSamples, type Sample, single } from "../..
 import { type Fate, fates } from "../../relay/state/port.ts";
 import type { HostStats, TargetStats } from "../../relay/stats/host-stats.ts";
 
-/** All figures of a host for Prometheus, read when they are scraped. The requests' come from the ledger and survive restarts. */
+/** All metrics of a host for Prometheus, read when they are scraped. Those of requests come from the ledger and survive restarts. */
 export function createHostMetrics(readStats: () => Promise<HostStats>): Registry {
   const metrics = new MetricSet("spoa_relay_");
   const read = shareReading(readStats);
-  /** Nothing where there are no figures: an old one, or a 0, would be wrong. */
+  /** No sample if nothing can be read: an old one, or a 0, would be wrong. */
   const from =
     (toSamples: (stats: HostStats) => readonly Sample[]): ReadSamples =>
     async () => {

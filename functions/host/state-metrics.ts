@@ -5,24 +5,25 @@ import type { MetricLine } from "../metric-line.ts";
 
 export interface StateMetricsDeps {
   readonly targets: readonly TargetConfig[];
-  readonly state: Controls & Pick<Ledger, "figures">;
+  readonly ledger: Pick<Ledger, "totals">;
+  readonly controls: Pick<Controls, "read">;
   readonly metrics: Pick<MetricLine, "count" | "countAt">;
 }
 
 /** Counts what stands in the state, to be called each minute. Throws `StateError`. */
-export async function measureState({ targets, state, metrics }: StateMetricsDeps): Promise<void> {
-  const figures = await state.figures();
-  for (const { agent, packs, lastSequence } of figures.agents) {
+export async function measureState({ targets, ledger, controls, metrics }: StateMetricsDeps): Promise<void> {
+  const totals = await ledger.totals();
+  for (const { agent, packs, lastSequence } of totals.agents) {
     if (jobIdOf(agent) === undefined) metrics.count("missingPacks", lastSequence - packs);
   }
-  for (const [name, { enqueued, fates }] of figures.targets) {
+  for (const [name, { enqueued, fates }] of totals.targets) {
     if (!name.startsWith(captureKeyPrefix)) continue;
     const settled = Object.values(fates).reduce((sum, count) => sum + count, 0);
     metrics.count("waitingForCapture", enqueued - settled);
   }
   await Promise.all(
     targets.map(async ({ name }) => {
-      const { control } = await state.readControl(name);
+      const { control } = await controls.read(name);
       if (control.breaker) metrics.countAt(name, "breakerOpen", 1);
     }),
   );

@@ -17,7 +17,7 @@ export async function openControl(env: Environment): Promise<LambdaHandler> {
   const mappings = parseMappings(settings.mappings, targets);
   const schedule = createSchedule({
     targets,
-    controls: stores.state,
+    controls: stores.state.controls,
     switches: new EventSourceMappings(),
     mappings,
     log,

@@ -10,14 +10,14 @@ import { type Environment, openLambdaPlace } from "./place.ts";
 /** The fan-out in Lambda, for the event source mapping of the ingress queue. Throws as `openLambdaPlace`. */
 export async function openFanOut(env: Environment): Promise<LambdaHandler> {
   const { config, stores, targets, metrics, log } = await openLambdaPlace(env, readEnvironment("fanout", env).config);
-  const figures = new Map(targets.map(({ config: { name } }) => [name, new FigureBook(name, stores.state)]));
+  const figures = new Map(targets.map(({ config: { name } }) => [name, new FigureBook(name, stores.state.figures)]));
   const app = createFanOut({
     targets,
     queueOf: (target) => (stores.targets.get(target) as OpenQueue).queue,
     captures: createSinks(config.captures, stores.archives, log),
     ingress: stores.ingress.queue,
     deadLetters: stores.ingress.deadLetters,
-    ledger: stores.state,
+    ledger: stores.state.ledger,
     figures,
     metrics,
     log,

@@ -35,7 +35,7 @@ export async function openLambdaPlace(env: Environment, given: string | undefine
     ]);
   }
   const stores = await openStores(config);
-  const targets = config.targets.map((target) => new LiveTarget(target, stores.state));
+  const targets = config.targets.map((target) => new LiveTarget(target, stores.state.controls));
   const log = createLogger(config.log);
   const { name } = queuePlaceOf(new URL(ingress.url));
   return { config, stores, targets, metrics: new MetricLine(name, log), log };

@@ -32,14 +32,15 @@ export async function openReplay(env: Environment): Promise<LambdaHandler> {
   }
   const { name, timeoutMs } = live.config;
   const { queue, deadLetters } = stores.targets.get(name) as OpenQueue;
+  const { ledger, jobs } = stores.state;
   const direct = stores.targets.get(name) === stores.ingress;
-  const pacer = new Pacer(name, live, stores.state);
-  const figures = new FigureBook(name, metrics.over(stores.state));
+  const pacer = new Pacer(name, live, stores.state.leases);
+  const figures = new FigureBook(name, metrics.over(stores.state.figures));
   const credentials = TargetCredentials.of(live.config, log);
   const connect = () => {
     const transport = new Transport(live.config);
     const lane = createLane({ live, transport, pacer, figures, credentials });
-    const app = createReplay({ lane, queue, deadLetters, ledger: stores.state, direct, metrics, log });
+    const app = createReplay({ lane, queue, deadLetters, ledger, jobs, direct, metrics, log });
     return { app, transport };
   };
   let connected = connect();

@@ -25,8 +25,8 @@ export async function openSchedule(env: Environment): Promise<LambdaHandler> {
   const { targets } = config;
   const { state } = stores;
   const feeder = new Feeder({
-    jobs: state,
-    ledger: state,
+    jobs: state.jobs,
+    ledger: state.ledger,
     targets: live,
     queueOf: (target) => (stores.targets.get(target) as OpenQueue).queue,
     archives: stores.archives,
@@ -40,13 +40,13 @@ export async function openSchedule(env: Environment): Promise<LambdaHandler> {
   const upkeep = new CaptureUpkeep({ captures: config.captures, archives: stores.archives, log });
   const app = createSchedule({
     targets,
-    controls: state,
+    controls: state.controls,
     switches: new EventSourceMappings(),
     mappings: parseMappings(settings.mappings, targets),
     fold: async () => state.fold?.(),
     feed: (signal) => feeder.run(signal),
     upkeep: () => upkeep.run(),
-    measure: () => measureState({ targets, state, metrics }),
+    measure: () => measureState({ targets, ledger: state.ledger, controls: state.controls, metrics }),
     log,
   });
   const fetch = async (request: Request, invocation: Invocation): Promise<Response> => {

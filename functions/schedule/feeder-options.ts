@@ -8,7 +8,7 @@ import type { MetricLine } from "../metric-line.ts";
 /** What a feeder works on, and how far ahead. */
 export interface FeederOptions {
   readonly jobs: Jobs;
-  readonly ledger: Pick<Ledger, "recordFanOut" | "figures">;
+  readonly ledger: Pick<Ledger, "recordFanOut" | "totals">;
   readonly targets: readonly LiveTarget[];
   readonly queueOf: (target: string) => QueueSender;
   /** By the name of the capture. */

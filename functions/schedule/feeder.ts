@@ -3,7 +3,7 @@ import { hasEnded, type Job, jobKey } from "../../relay/job/job.ts";
 import { changeJob, toEnded } from "../../relay/job/job-control.ts";
 import { Throttle } from "../../relay/log/log.ts";
 import type { LiveTarget } from "../../relay/replay/live-target.ts";
-import type { LedgerFigures, VersionedJob } from "../../relay/state/port.ts";
+import type { LedgerTotals, VersionedJob } from "../../relay/state/port.ts";
 import type { FeederOptions } from "./feeder-options.ts";
 import { JobFeed } from "./job-feed.ts";
 
@@ -75,17 +75,17 @@ export class Feeder {
   async #look(signal: AbortSignal): Promise<void> {
     // What is listed of these is old by the time they are done.
     const busy = new Set(this.#busy.keys());
-    const living = (await this.#options.jobs.listJobs()).filter(({ job }) => !hasEnded(job));
+    const living = (await this.#options.jobs.list()).filter(({ job }) => !hasEnded(job));
     const ids = new Set([...busy, ...living.map(({ job }) => job.id)]);
     for (const [id, feed] of this.#feeds) if (!ids.has(id)) this.#drop(id, feed);
     if (living.length === 0) {
       this.#idleUntilMs = this.#now() + (this.#options.idleMs ?? 0);
       return;
     }
-    let figures: Promise<LedgerFigures> | undefined;
+    let totals: Promise<LedgerTotals> | undefined;
     const waitingOf = async (job: Job) => {
-      figures ??= this.#options.ledger.figures();
-      return countWaiting(await figures, job);
+      totals ??= this.#options.ledger.totals();
+      return countWaiting(await totals, job);
     };
     for (const found of living) {
       const { id } = found.job;
@@ -182,7 +182,7 @@ function isTime({ status, startAtMs = 0 }: Job, untilMs: number): boolean {
 }
 
 /** Requests of a job that are in the target's queue, or under way: without a fate. */
-function countWaiting({ targets }: LedgerFigures, { id }: Job): number {
-  const figures = targets.get(jobKey(id));
-  return figures ? figures.enqueued - Object.values(figures.fates).reduce((sum, count) => sum + count, 0) : 0;
+function countWaiting({ targets }: LedgerTotals, { id }: Job): number {
+  const totals = targets.get(jobKey(id));
+  return totals ? totals.enqueued - Object.values(totals.fates).reduce((sum, count) => sum + count, 0) : 0;
 }

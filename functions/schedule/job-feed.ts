@@ -82,7 +82,7 @@ export class JobFeed {
     this.close();
     if (job?.lease?.owner !== this.#options.owner) return;
     const { lease: _, ...released } = job;
-    await this.#options.jobs.writeJob(released, this.#version).catch(() => {});
+    await this.#options.jobs.write(released, this.#version).catch(() => {});
   }
 
   async #feed(waiting: number, signal: AbortSignal): Promise<void> {
@@ -201,7 +201,7 @@ export class JobFeed {
     this.#returned ||= !kept && away;
     const anchor = job.anchor ?? { atMs: Math.max(job.startAtMs ?? 0, this.#soonMs()), offsetMs: 0 };
     const taken: Job = { ...job, status: "running", anchor, lease: this.#createLease() };
-    if (!(await this.#options.jobs.writeJob(taken, version))) return false;
+    if (!(await this.#options.jobs.write(taken, version))) return false;
     this.#job = taken;
     this.#version = version + 1;
     return true;
@@ -212,12 +212,12 @@ export class JobFeed {
     const { jobs, owner } = this.#options;
     for (let attempt = 0; attempt < writeAttempts; attempt++) {
       const changed = change(this.#job as Job);
-      if (await jobs.writeJob(changed, this.#version)) {
+      if (await jobs.write(changed, this.#version)) {
         this.#job = changed;
         this.#version++;
         return;
       }
-      const found = await jobs.readJob(changed.id);
+      const found = await jobs.read(changed.id);
       if (!found) throw new Error(`job ${changed.id} is gone`);
       this.#job = found.job;
       this.#version = found.version;

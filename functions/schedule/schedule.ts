@@ -61,7 +61,7 @@ async function switchTarget(
   target: TargetConfig,
   functionArn: string,
 ): Promise<void> {
-  const { control } = await controls.readControl(target.name);
+  const { control } = await controls.read(target.name);
   // Not for an open breaker: its probes need packs.
   const held = whyHeld(target, closeBreaker(control), now());
   const wanted = held === undefined;

@@ -14,6 +14,9 @@ export interface FollowOptions {
   readonly unfedMs: number;
 }
 
+/** The ports of the state that tell how far a job is, and why nothing of it is sent. */
+type FollowedState = Pick<State, "jobs" | "ledger" | "controls">;
+
 const readEveryMs = 1_000;
 const lineEveryMs = 5_000;
 const rateOverMs = 10_000;
@@ -22,7 +25,7 @@ const patienceMs = 60_000;
 
 /** Shows the progress of a job on standard error: as a bar on a terminal, else as a line every 5 s. */
 export class JobFollower {
-  readonly #state: State;
+  readonly #state: FollowedState;
   readonly #id: string;
   readonly #options: FollowOptions;
   readonly #line = new ProgressLine();
@@ -32,7 +35,7 @@ export class JobFollower {
   #unfedSinceMs: number | undefined;
   #warned = false;
 
-  constructor(state: State, id: string, options: FollowOptions) {
+  constructor(state: FollowedState, id: string, options: FollowOptions) {
     this.#state = state;
     this.#id = id;
     this.#options = options;
@@ -46,7 +49,7 @@ export class JobFollower {
       while (!signal.aborted) {
         try {
           progress = await readProgress(this.#state, this.#id);
-          const hold = await readJobHold(this.#state, this.#options.targets, progress.job);
+          const hold = await readJobHold(this.#state.controls, this.#options.targets, progress.job);
           readAtMs = Date.now();
           this.#show(progress, hold);
           if (hasEnded(progress.job)) break;

@@ -31,7 +31,7 @@ export function addJobs(program: Command): void {
     .action(async (id: string, { config: file, follow }: ConfigFlag & { readonly follow?: boolean }) =>
       withStores(file, async ({ state }, config) => {
         const progress = await readProgress(state, id);
-        print(formatProgress(progress, await readJobHold(state, config.targets, progress.job)));
+        print(formatProgress(progress, await readJobHold(state.controls, config.targets, progress.job)));
         if (follow) await followJob(state, id, config);
       }),
     );
@@ -48,16 +48,16 @@ function addChange(jobs: Command, verb: string, description: string, change: Cha
     .addHelpText("after", `\nExample: spoa-relay jobs ${verb} 20261122-175341-k3f`)
     .action(async (id: string, { config }: ConfigFlag) =>
       withStores(config, async ({ state }) => {
-        const { status } = await change(state, id, Date.now());
+        const { status } = await change(state.jobs, id, Date.now());
         print(`job ${id} is ${status}`);
       }),
     );
 }
 
-async function listJobs(state: State): Promise<void> {
-  const found = await state.listJobs();
+async function listJobs({ jobs, ledger }: State): Promise<void> {
+  const found = await jobs.list();
   if (found.length === 0) return print("no jobs; start one with spoa-relay replay");
-  const { targets } = await state.figures();
+  const { targets } = await ledger.totals();
   const rows = found.map(({ job }) => {
     const progress = toProgress(job, targets.get(jobKey(job.id)));
     const { id, capture, target, pace, status } = job;

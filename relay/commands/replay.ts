@@ -95,7 +95,7 @@ const atSlackMs = 1_000;
 
 async function run(request: JobRequest, { config: file, detach }: ReplayFlags): Promise<void> {
   await withStores(file, async ({ state, archives }, config) => {
-    const place = { targets: config.targets, captures: archives, jobs: state };
+    const place = { targets: config.targets, captures: archives, jobs: state.jobs };
     const job = await startJob(place, request, startOf(request));
     // The only line on standard output, so that a script can read it.
     print(job.id);

@@ -46,10 +46,10 @@ export function toEnded(job: Job, status: JobStatus, nowMs: number): Job {
 /** Changes a job whoever else does so, too; a change that returns the same job writes nothing. Throws `JobError`. */
 export async function changeJob(jobs: Jobs, id: string, change: (job: Job) => Job): Promise<Job> {
   for (let attempt = 0; attempt < writeAttempts; attempt++) {
-    const found = await jobs.readJob(id);
+    const found = await jobs.read(id);
     if (!found) throw new JobError("UNKNOWN_JOB", `there is no job ${id}: see the list of jobs`);
     const changed = change(found.job);
-    if (changed === found.job || (await jobs.writeJob(changed, found.version))) return changed;
+    if (changed === found.job || (await jobs.write(changed, found.version))) return changed;
   }
   throw new JobError("WRONG_STATUS", `job ${id} changes faster than it can be written: try again`);
 }

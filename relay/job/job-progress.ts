@@ -26,22 +26,22 @@ export interface JobProgress {
 
 /** Reads how far a job is. Throws `JobError` where there is none, and `StateError`. */
 export async function readProgress(
-  state: Pick<Jobs, "readJob"> & Pick<Ledger, "figures">,
+  { jobs, ledger }: { readonly jobs: Pick<Jobs, "read">; readonly ledger: Pick<Ledger, "totals"> },
   id: string,
 ): Promise<JobProgress> {
-  const found = await state.readJob(id);
+  const found = await jobs.read(id);
   if (!found) throw new JobError("UNKNOWN_JOB", `there is no job ${id}: see the list of jobs`);
-  return toProgress(found.job, (await state.figures()).targets.get(jobKey(id)));
+  return toProgress(found.job, (await ledger.totals()).targets.get(jobKey(id)));
 }
 
-/** @param figures of the job in the ledger; undefined where nothing of it was fed */
+/** @param totals of the job in the ledger; undefined if nothing of it was fed */
 export function toProgress(
   job: Job,
-  figures: { readonly enqueued: number; readonly fates: Readonly<Record<Fate, number>> } | undefined,
+  totals: { readonly enqueued: number; readonly fates: Readonly<Record<Fate, number>> } | undefined,
 ): JobProgress {
   const { checkpoint, loops } = job;
-  const counts = figures?.fates ?? noFates;
-  const fed = figures?.enqueued ?? 0;
+  const counts = totals?.fates ?? noFates;
+  const fed = totals?.enqueued ?? 0;
   const done = Object.values(counts).reduce((sum, count) => sum + count, 0);
   const leftOut = checkpoint.filtered + checkpoint.skippedRequests;
   const expected = job.total.requests * loops;

@@ -47,7 +47,7 @@ export async function startJob(
   const planned = await planJob(place, request, nowMs);
   for (let attempt = 0; attempt < idAttempts; attempt++) {
     const job = { ...planned, id: createJobId(nowMs) };
-    if (await place.jobs.writeJob(job, 0)) return job;
+    if (await place.jobs.write(job, 0)) return job;
   }
   throw new JobError("WRONG_STATUS", "too many jobs are started in this second: try again");
 }

@@ -15,12 +15,12 @@ interface Known {
 
 /** The jobs whose requests a process sends, as they stand now: everybody sees a change within about a second. */
 export class JobWatch {
-  readonly #jobs: Pick<Jobs, "readJob">;
+  readonly #jobs: Pick<Jobs, "read">;
   readonly #now: () => number;
   readonly #known = new Map<string, Known>();
 
   /** @param now milliseconds since 1970 */
-  constructor(jobs: Pick<Jobs, "readJob">, now: () => number = Date.now) {
+  constructor(jobs: Pick<Jobs, "read">, now: () => number = Date.now) {
     this.#jobs = jobs;
     this.#now = now;
   }
@@ -44,7 +44,7 @@ export class JobWatch {
 
   async #refresh(id: string, known: Known): Promise<void> {
     try {
-      const found = await this.#jobs.readJob(id);
+      const found = await this.#jobs.read(id);
       known.job = found?.job;
       known.readAtMs = this.#now();
     } finally {

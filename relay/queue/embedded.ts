@@ -6,9 +6,9 @@ import {
   maxMessageBytes,
   type OpenQueue,
   type OutgoingMessage,
+  type QueueBacklog,
   type QueueDepth,
   QueueError,
-  type QueueFigures,
   type QueueReceiver,
   type QueueSender,
   type ReceiveOptions,
@@ -21,7 +21,7 @@ export interface EmbeddedQueueOptions extends QueueFileOptions {
 }
 
 /** Messages of one file that are handed out together: the queue's own, or its dead letters. */
-class Lane implements QueueSender, QueueReceiver {
+class QueueLane implements QueueSender, QueueReceiver {
   readonly maxMessageBytes = maxMessageBytes;
   readonly #file: QueueFile;
   readonly #lane: number;
@@ -140,7 +140,7 @@ class Lane implements QueueSender, QueueReceiver {
 }
 
 /** A queue's dead letters. They are never given up again, however often they are received. */
-class EmbeddedDeadLetters extends Lane implements DeadLetterQueue {
+class EmbeddedDeadLetters extends QueueLane implements DeadLetterQueue {
   readonly #file: QueueFile;
 
   constructor(file: QueueFile) {
@@ -167,7 +167,7 @@ class EmbeddedDeadLetters extends Lane implements DeadLetterQueue {
  * processes and threads may have open. What `send` took outlives the end of any process at any time (of the machine's
  * power, all but the last moments). All methods throw `QueueError`.
  */
-export class EmbeddedQueue extends Lane implements OpenQueue {
+export class EmbeddedQueue extends QueueLane implements OpenQueue {
   readonly queue = this;
   readonly deadLetters: EmbeddedDeadLetters;
   readonly #file: QueueFile;
@@ -182,7 +182,7 @@ export class EmbeddedQueue extends Lane implements OpenQueue {
     this.deadLetters = new EmbeddedDeadLetters(file);
   }
 
-  async figures(): Promise<QueueFigures> {
+  async backlog(): Promise<QueueBacklog> {
     const { messages, requests } = this.depth();
     const dead = this.deadLetters.depth();
     const expiredRequests = this.expired().requests;

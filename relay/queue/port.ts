@@ -80,12 +80,12 @@ export interface OpenQueue {
   readonly queue: QueueSender & QueueReceiver;
   readonly deadLetters: DeadLetterQueue;
   /** Throws `QueueError`. */
-  figures(): Promise<QueueFigures>;
+  backlog(): Promise<QueueBacklog>;
   close(): void;
 }
 
 /** What waits in a queue and among its dead letters: delayed and in flight included. */
-export interface QueueFigures {
+export interface QueueBacklog {
   /** In SQS an estimate, which may be behind by a minute. */
   readonly messages: number;
   /** Undefined in SQS, which knows nothing of requests. */

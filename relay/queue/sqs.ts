@@ -70,7 +70,7 @@ export function openSqsQueue(
   return {
     queue,
     deadLetters,
-    async figures() {
+    async backlog() {
       const [{ messages }, dead] = await Promise.all([queue.depth(), deadLetters.depth()]);
       return {
         messages,

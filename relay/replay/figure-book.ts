@@ -11,12 +11,12 @@ const maxCountersAtOnce = 200;
 /** Collects the figures of one target in one process, and adds them to those of all when it is told to. */
 export class FigureBook {
   readonly #target: string;
-  readonly #figures: Pick<Figures, "addFigures">;
+  readonly #figures: Pick<Figures, "add">;
   readonly #now: () => number;
   readonly #minutes = new Map<number, Map<string, number>>();
 
   /** @param now milliseconds since 1970 */
-  constructor(target: string, figures: Pick<Figures, "addFigures">, now: () => number = Date.now) {
+  constructor(target: string, figures: Pick<Figures, "add">, now: () => number = Date.now) {
     this.#target = target;
     this.#figures = figures;
     this.#now = now;
@@ -47,7 +47,7 @@ export class FigureBook {
       try {
         while (counts.size > 0) {
           const some = new Map([...counts].slice(0, maxCountersAtOnce));
-          await this.#figures.addFigures(this.#target, minute, some);
+          await this.#figures.add(this.#target, minute, some);
           for (const name of some.keys()) counts.delete(name);
         }
       } catch {

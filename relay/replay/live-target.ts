@@ -167,7 +167,7 @@ export class LiveTarget {
     for (let attempt = 0; attempt < attempts; attempt++) {
       const changed = change(this.#control);
       if (changed === this.#control) return false;
-      const written = await this.#controls.writeControl(this.config.name, changed, this.#version);
+      const written = await this.#controls.write(this.config.name, changed, this.#version);
       await this.#read();
       if (written) return true;
     }
@@ -176,7 +176,7 @@ export class LiveTarget {
 
   #read(): Promise<void> {
     this.#reading ??= this.#controls
-      .readControl(this.config.name)
+      .read(this.config.name)
       .then(({ control, version }) => {
         this.#control = control;
         this.#version = version;

@@ -75,7 +75,7 @@ export class Pacer {
     if (this.unlimited) return;
     const slotUs = 1_000_000 / this.#rate.ratePerSecond;
     const slots = slotsPerLease(slotUs);
-    const grant = await this.#leases.lease(this.#target, { nowUs: this.#clock.nowUs(), slotUs, slots });
+    const grant = await this.#leases.take(this.#target, { nowUs: this.#clock.nowUs(), slotUs, slots });
     if (grant.granted) {
       this.#slotUs = slotUs;
       this.#nextUs = grant.startUs;

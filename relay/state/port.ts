@@ -5,7 +5,7 @@ import type { TargetControl } from "./target-control.ts";
 /** Where the send slots of a target are leased, so that its rate holds across all workers. */
 export interface SlotLeases {
   /** Throws `StateError`: without an answer nothing may be sent. */
-  lease(target: string, request: SlotRequest): Promise<SlotGrant>;
+  take(target: string, request: SlotRequest): Promise<SlotGrant>;
 }
 
 /**
@@ -73,10 +73,11 @@ export interface Ledger {
   fannedOut(pack: string): Promise<ReadonlySet<string>>;
   /** Indexes of the pack's requests that have a fate at this target. */
   settled(target: string, pack: string): Promise<ReadonlySet<number>>;
-  figures(): Promise<LedgerFigures>;
+  /** The sums of everything that was ever recorded. */
+  totals(): Promise<LedgerTotals>;
 }
 
-export interface LedgerFigures {
+export interface LedgerTotals {
   readonly agents: readonly {
     readonly agent: string;
     readonly packs: number;
@@ -90,9 +91,9 @@ export interface LedgerFigures {
 /** What all workers know of a target beside its configuration: live settings, breaker, slowdown. */
 export interface Controls {
   /** As last written; `{}` and version 0 for a target of which nothing was ever written. Throws `StateError`. */
-  readControl(target: string): Promise<VersionedControl>;
-  /** Writes what was made of the given version; false, and nothing is written, where somebody else was first. */
-  writeControl(target: string, control: TargetControl, version: number): Promise<boolean>;
+  read(target: string): Promise<VersionedControl>;
+  /** Writes what was made of the given version; false, and nothing is written, if another writer was first. */
+  write(target: string, control: TargetControl, version: number): Promise<boolean>;
 }
 
 export interface VersionedControl {
@@ -106,9 +107,9 @@ export interface VersionedControl {
  */
 export interface Figures {
   /** @param minuteMs start of the minute since 1970. Names of counters are letters, digits and `.`. */
-  addFigures(target: string, minuteMs: number, counts: ReadonlyMap<string, number>): Promise<void>;
+  add(target: string, minuteMs: number, counts: ReadonlyMap<string, number>): Promise<void>;
   /** The minutes that have any, in their order; `untilMs` is not included. */
-  readFigures(target: string, fromMs: number, untilMs: number): Promise<readonly MinuteFigures[]>;
+  read(target: string, fromMs: number, untilMs: number): Promise<readonly MinuteFigures[]>;
 }
 
 export interface MinuteFigures {
@@ -119,13 +120,13 @@ export interface MinuteFigures {
 /** The replays of captures: what each is to do, and how far it is. */
 export interface Jobs {
   /** In the order of their ids, which is that of their creation. Of those that have ended: for 30 days. Throws `StateError`. */
-  listJobs(): Promise<readonly VersionedJob[]>;
-  readJob(id: string): Promise<VersionedJob | undefined>;
+  list(): Promise<readonly VersionedJob[]>;
+  read(id: string): Promise<VersionedJob | undefined>;
   /**
    * Writes what was made of the given version, 0 for a new job; it has the next number then. False, and nothing is written,
-   * where somebody else was first.
+   * if another writer was first.
    */
-  writeJob(job: Job, version: number): Promise<boolean>;
+  write(job: Job, version: number): Promise<boolean>;
 }
 
 export interface VersionedJob {
@@ -133,9 +134,14 @@ export interface VersionedJob {
   readonly version: number;
 }
 
-/** All that is shared between the workers of an engine. */
-export interface State extends SlotLeases, Ledger, Controls, Figures, Jobs {
-  /** Tidies up what processes have left that ended, to be called each minute or so; where it is missing nothing has to be. */
+/** All that the workers of an engine share. */
+export interface State {
+  readonly leases: SlotLeases;
+  readonly ledger: Ledger;
+  readonly controls: Controls;
+  readonly figures: Figures;
+  readonly jobs: Jobs;
+  /** Tidies up after processes that have ended, to be called each minute or so. A state without it needs no tidying. */
   fold?(): Promise<void>;
   close(): void | Promise<void>;
 }

@@ -2,10 +2,10 @@
 export interface AgentStats {
   /** Name and run; the name alone where several workers are added up. */
   readonly agent: string;
-  /** Name and run of each worker, as in its packs: sequence numbers and figures count from the start of a run. */
+  /** Name and run of each worker, as in its packs: sequence numbers and counts start at the start of a run. */
   readonly runs: readonly string[];
   readonly since: string;
-  /** The sum of all request figures below. */
+  /** The sum of all request counts below. */
   readonly seen: number;
   readonly sampledOut: number;
   readonly filtered: number;

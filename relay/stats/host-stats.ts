@@ -1,6 +1,6 @@
 import type { TargetConfig } from "../config/config.ts";
 import { jobIdOf } from "../job/job.ts";
-import { type OpenQueue, QueueError, type QueueFigures } from "../queue/port.ts";
+import { type OpenQueue, type QueueBacklog, QueueError } from "../queue/port.ts";
 import { whyHeld } from "../replay/live-target.ts";
 import { captureKeyPrefix, type Fate } from "../state/port.ts";
 import { paceFactor, type TargetControl } from "../state/target-control.ts";
@@ -87,15 +87,15 @@ interface LiveSettings {
   readonly paceFactor: number;
 }
 
-/** Reads all figures. Throws `StateError`; a queue that does not answer has a `problem`, and all others their figures. */
+/** Reads ledger, controls and queues. Throws `StateError`; a queue that does not answer gets a `problem` in place of its counts. */
 export async function readHostStats(
   stores: Pick<Stores, "ingress" | "targets" | "state">,
   targets: readonly TargetConfig[],
   nowMs = Date.now(),
 ): Promise<HostStats> {
-  const ledger = await stores.state.figures();
+  const ledger = await stores.state.ledger.totals();
   // The ingress queue may be a target's, too: one look for both.
-  const looks = new Map<OpenQueue, Promise<Partial<QueueFigures> & { readonly problem?: string }>>();
+  const looks = new Map<OpenQueue, Promise<Partial<QueueBacklog> & { readonly problem?: string }>>();
   const look = (queue: OpenQueue) => {
     const looked = looks.get(queue) ?? readQueue(queue);
     looks.set(queue, looked);
@@ -109,7 +109,7 @@ export async function readHostStats(
         expiredRequests = 0,
         ...queue
       } = await look(stores.targets.get(target.name) as OpenQueue);
-      const { control } = await stores.state.readControl(target.name);
+      const { control } = await stores.state.controls.read(target.name);
       const { enqueued = 0, fates = noFates } = ledger.targets.get(target.name) ?? {};
       const held = whyHeld(target, control, nowMs);
       return [
@@ -129,8 +129,8 @@ export async function readHostStats(
   );
   const agents = ledger.agents.filter(({ agent }) => jobIdOf(agent) === undefined);
   const jobs = ledger.agents.flatMap(({ agent, packs }): [string, JobStats][] => {
-    const [id, figures] = [jobIdOf(agent), ledger.targets.get(agent)];
-    return id === undefined || !figures ? [] : [[id, { ...figures, packs }]];
+    const [id, totals] = [jobIdOf(agent), ledger.targets.get(agent)];
+    return id === undefined || !totals ? [] : [[id, { ...totals, packs }]];
   });
   const captures = [...ledger.targets]
     .filter(([name]) => name.startsWith(captureKeyPrefix))
@@ -166,11 +166,11 @@ function toLiveSettings(target: TargetConfig, control: TargetControl, nowMs: num
   };
 }
 
-async function readQueue(queue: OpenQueue): Promise<Partial<QueueFigures> & { readonly problem?: string }> {
+async function readQueue(queue: OpenQueue): Promise<Partial<QueueBacklog> & { readonly problem?: string }> {
   try {
-    return await queue.figures();
+    return await queue.backlog();
   } catch (error) {
-    // All other figures are as good as ever.
+    // Only this queue's counts are missing.
     if (error instanceof QueueError) return { problem: error.message };
     throw error;
   }

@@ -11,7 +11,7 @@ export interface Equation {
   readonly unaccounted: number;
 }
 
-/** The ledger of agent and host as equations. Without the agent's figures only what the host has seen is compared. */
+/** The ledger of agent and host as equations. Without the agent's counts only the host's are compared. */
 export function toEquations(agent: AgentStats | undefined, host: HostStats): Equation[] {
   const equations: Equation[] = [];
   if (agent) {

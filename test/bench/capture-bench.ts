@@ -12,7 +12,7 @@ import { startJob } from "../../relay/job/job-request.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { openPack } from "../../relay/pack/envelope.ts";
 import { decodePack } from "../../relay/pack/pack.ts";
-import { EmbeddedState } from "../../relay/state/embedded.ts";
+import { EmbeddedState } from "../../relay/state/embedded/state.ts";
 import { burstyRequests } from "../support/data/bursty-requests.ts";
 import { Traffic } from "../support/processes/traffic.ts";
 import type { Row } from "./table.ts";
@@ -50,7 +50,7 @@ async function benchIndex(directory: string): Promise<Row[]> {
   const place = {
     targets: [{ name: "staging", ratePerSecond: Number.POSITIVE_INFINITY }],
     captures: new Map([["peak", archive]]),
-    jobs: state,
+    jobs: state.jobs,
   };
   const request = { capture: "peak", target: "staging", pace: { kind: "asap" } } as const;
   const [, wholeJobMs] = await timed(() => startJob(place, request, Date.now()));

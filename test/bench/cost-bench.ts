@@ -13,6 +13,7 @@ import { LiveTarget } from "../../relay/replay/live-target.ts";
 import { Pacer } from "../../relay/replay/pacer.ts";
 import { Transport } from "../../relay/replay/transport.ts";
 import { DynamoDbState } from "../../relay/state/dynamodb/state.ts";
+import type { State } from "../../relay/state/port.ts";
 import { startDynamoDb } from "../support/aws/dynamodb.ts";
 import { target } from "../support/data/targets.ts";
 import { DynamoDbMeter } from "./dynamodb-meter.ts";
@@ -134,7 +135,7 @@ async function mirror({ direct }: Layout): Promise<Bill> {
   const own = direct ? ingress : openSqsQueue(urlOf("target"));
   const state = DynamoDbState.open({ ...table, endpoint: dynamoDbEndpoint.origin });
   const url = new URL(`http://127.0.0.1:${(shadow.address() as AddressInfo).port}`);
-  const live = new LiveTarget(target({ url, ratePerSecond, concurrency: 64 }), state);
+  const live = new LiveTarget(target({ url, ratePerSecond, concurrency: 64 }), state.controls);
   const transport = new Transport(live.config);
   try {
     const { packs, contentBytes, sealedBytes } = await mirrorTraffic(urlOf("ingress"), requests);
@@ -156,7 +157,7 @@ async function mirror({ direct }: Layout): Promise<Bill> {
 
 const log = createLogger("error");
 
-function fanOutOf(live: LiveTarget, ingress: OpenQueue, own: OpenQueue, ledger: DynamoDbState) {
+function fanOutOf(live: LiveTarget, ingress: OpenQueue, own: OpenQueue, { ledger }: State) {
   const { queue, deadLetters } = ingress;
   return createFanOut({
     targets: [live],
@@ -169,9 +170,10 @@ function fanOutOf(live: LiveTarget, ingress: OpenQueue, own: OpenQueue, ledger: 
   });
 }
 
-function replayOf(live: LiveTarget, own: OpenQueue, ledger: DynamoDbState, transport: Transport, direct: boolean) {
+function replayOf(live: LiveTarget, own: OpenQueue, state: State, transport: Transport, direct: boolean) {
   const { name } = live.config;
-  const pacer = new Pacer(name, live, ledger);
-  const lane = createLane({ live, transport, pacer, figures: new FigureBook(name, ledger) });
-  return createReplay({ lane, queue: own.queue, deadLetters: own.deadLetters, ledger, direct, log });
+  const { leases, ledger, figures, jobs } = state;
+  const pacer = new Pacer(name, live, leases);
+  const lane = createLane({ live, transport, pacer, figures: new FigureBook(name, figures) });
+  return createReplay({ lane, queue: own.queue, deadLetters: own.deadLetters, ledger, jobs, direct, log });
 }

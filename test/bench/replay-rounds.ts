@@ -13,7 +13,7 @@ import { LiveTarget } from "../../relay/replay/live-target.ts";
 import { type OutboundRequest, prepareOutbound } from "../../relay/replay/outbound.ts";
 import { Pacer } from "../../relay/replay/pacer.ts";
 import { Transport } from "../../relay/replay/transport.ts";
-import { EmbeddedState } from "../../relay/state/embedded.ts";
+import { EmbeddedState } from "../../relay/state/embedded/state.ts";
 import { packIn } from "../support/data/packs.ts";
 import { target } from "../support/data/targets.ts";
 import { Traffic } from "../support/processes/traffic.ts";
@@ -42,11 +42,18 @@ const run: Readonly<Record<string, () => Promise<Took>>> = {
     const directory = mkdtempSync(join(tmpdir(), "spoa-relay-bench-"));
     const queue = EmbeddedQueue.open({ directory, name: "replayed" });
     const state = EmbeddedState.open(directory);
-    const live = new LiveTarget(config, state);
+    const live = new LiveTarget(config, state.controls);
     const transport = new Transport(config);
-    const pacer = new Pacer(config.name, live, state);
-    const lane = createLane({ live, transport, pacer, figures: new FigureBook(config.name, state) });
-    const app = createReplay({ lane, queue, deadLetters: queue.deadLetters, ledger: state, log });
+    const pacer = new Pacer(config.name, live, state.leases);
+    const lane = createLane({ live, transport, pacer, figures: new FigureBook(config.name, state.figures) });
+    const app = createReplay({
+      lane,
+      queue,
+      deadLetters: queue.deadLetters,
+      ledger: state.ledger,
+      jobs: state.jobs,
+      log,
+    });
     for (let at = 0; at < messages.length; at += 10) await queue.send(messages.slice(at, at + 10));
     const { watched, emptied } = watch(queue, messages.length);
     const stop = startWatch();

@@ -27,8 +27,8 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
     it(
       "are none at first",
       on(async ({ one }) => {
-        expect(await one.listJobs()).toEqual([]);
-        expect(await one.readJob("20261122-180000-abc")).toBeUndefined();
+        expect(await one.jobs.list()).toEqual([]);
+        expect(await one.jobs.read("20261122-180000-abc")).toBeUndefined();
       }),
     );
 
@@ -44,10 +44,10 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
           pausedAtMs: jobStartMs + 3,
           reason: "„nobody“ knows",
         });
-        expect(await one.writeJob(whole, 0)).toBe(true);
+        expect(await one.jobs.write(whole, 0)).toBe(true);
 
-        expect((await other.readJob(whole.id))?.job).toEqual(whole);
-        expect((await other.listJobs()).map((found) => found.job)).toEqual([whole]);
+        expect((await other.jobs.read(whole.id))?.job).toEqual(whole);
+        expect((await other.jobs.list()).map((found) => found.job)).toEqual([whole]);
       }),
     );
 
@@ -55,10 +55,10 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
       "are listed in the order of their ids",
       on(async ({ one }) => {
         for (const id of ["20261122-180001-aaa", "20261121-180000-zzz", "20261122-180000-bbb"]) {
-          await one.writeJob(job({ id }), 0);
+          await one.jobs.write(job({ id }), 0);
         }
 
-        expect((await one.listJobs()).map(({ job: { id } }) => id)).toEqual([
+        expect((await one.jobs.list()).map(({ job: { id } }) => id)).toEqual([
           "20261121-180000-zzz",
           "20261122-180000-bbb",
           "20261122-180001-aaa",
@@ -69,25 +69,25 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
     it(
       "are not written by whoever has seen another version",
       on(async ({ one, other }) => {
-        await one.writeJob(job(), 0);
-        const version = (await other.readJob(job().id))?.version ?? 0;
-        expect(await other.writeJob(job({ loops: 2 }), version)).toBe(true);
+        await one.jobs.write(job(), 0);
+        const version = (await other.jobs.read(job().id))?.version ?? 0;
+        expect(await other.jobs.write(job({ loops: 2 }), version)).toBe(true);
 
-        expect(await one.writeJob(job({ loops: 3 }), version)).toBe(false);
-        expect(await one.writeJob(job({ loops: 4 }), 0)).toBe(false);
+        expect(await one.jobs.write(job({ loops: 3 }), version)).toBe(false);
+        expect(await one.jobs.write(job({ loops: 4 }), 0)).toBe(false);
 
-        expect((await one.readJob(job().id))?.job.loops).toBe(2);
+        expect((await one.jobs.read(job().id))?.job.loops).toBe(2);
       }),
     );
 
     it(
       "are written by one of those who do so at once",
       on(async ({ one, other }) => {
-        await one.writeJob(job(), 0);
-        const version = (await one.readJob(job().id))?.version ?? 0;
+        await one.jobs.write(job(), 0);
+        const version = (await one.jobs.read(job().id))?.version ?? 0;
 
         const written = await Promise.all(
-          [2, 3, 4, 5].map((loops) => (loops % 2 === 0 ? one : other).writeJob(job({ loops }), version)),
+          [2, 3, 4, 5].map((loops) => (loops % 2 === 0 ? one : other).jobs.write(job({ loops }), version)),
         );
 
         expect(written.filter(Boolean).length).toBe(1);
@@ -99,15 +99,15 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
       on(async ({ one, other, setNow }) => {
         const ended = job({ status: "done", endedAtMs: jobStartMs });
         const running = job({ id: "20261122-180000-run" });
-        await one.writeJob(ended, 0);
-        await one.writeJob(running, 0);
+        await one.jobs.write(ended, 0);
+        await one.jobs.write(running, 0);
 
         setNow(jobStartMs + endedKeptMs - 1);
-        expect((await other.listJobs()).length).toBe(2);
+        expect((await other.jobs.list()).length).toBe(2);
         setNow(jobStartMs + endedKeptMs);
 
-        expect((await other.listJobs()).map(({ job: { id } }) => id)).toEqual([running.id]);
-        expect(await other.readJob(ended.id)).toBeUndefined();
+        expect((await other.jobs.list()).map(({ job: { id } }) => id)).toEqual([running.id]);
+        expect(await other.jobs.read(ended.id)).toBeUndefined();
       }),
     );
 
@@ -116,20 +116,20 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
       on(async ({ one, other, setNow }) => {
         const gone = ["20261120-180000-aaa", "20261121-180000-bbb"];
         const kept = job({ id: "20261122-180000-run" });
-        for (const id of gone) await one.writeJob(job({ id, status: "done", endedAtMs: jobStartMs }), 0);
-        await one.writeJob(kept, 0);
+        for (const id of gone) await one.jobs.write(job({ id, status: "done", endedAtMs: jobStartMs }), 0);
+        await one.jobs.write(kept, 0);
         for (const [i, id] of [...gone, kept.id].entries()) {
           const fates = new Map([[0, "skipped" as const]]);
           const agent = jobKey(id);
           const fed = { agent, sequence: 5 + i, requests: 10, targets: new Map([[agent, fates]]) };
-          await one.recordFanOut({ ...fed, pack: `pack of ${id}` });
-          await one.settle(agent, `pack of ${id}`, new Map([[1, "answered.2xx"]]));
+          await one.ledger.recordFanOut({ ...fed, pack: `pack of ${id}` });
+          await one.ledger.settle(agent, `pack of ${id}`, new Map([[1, "answered.2xx"]]));
         }
 
         setNow(jobStartMs + endedKeptMs + 1);
-        await other.writeJob(kept, 1);
+        await other.jobs.write(kept, 1);
         await other.fold?.();
-        const { agents, targets } = await other.figures();
+        const { agents, targets } = await other.ledger.totals();
 
         expect([...targets.keys()].sort()).toEqual([jobKey(kept.id), forgottenJobsKey].sort());
         expect(targets.get(jobKey(kept.id))).toMatchObject({ enqueued: 10, fates: { skipped: 1 } });

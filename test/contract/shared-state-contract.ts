@@ -23,7 +23,7 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
     it(
       "are empty and of version 0 where nothing was ever written",
       on(async ({ one }) => {
-        expect(await one.readControl("a")).toEqual({ control: {}, version: 0 });
+        expect(await one.controls.read("a")).toEqual({ control: {}, version: 0 });
       }),
     );
 
@@ -36,21 +36,21 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
           slowdown: { factor: 0.125, atMs: 4 },
         };
 
-        expect(await one.writeControl("a", control, 0)).toBe(true);
+        expect(await one.controls.write("a", control, 0)).toBe(true);
 
-        expect((await other.readControl("a")).control).toEqual(control);
-        expect(await other.readControl("b")).toEqual({ control: {}, version: 0 });
+        expect((await other.controls.read("a")).control).toEqual(control);
+        expect(await other.controls.read("b")).toEqual({ control: {}, version: 0 });
       }),
     );
 
     it(
       "get another version with each write",
       on(async ({ one, other }) => {
-        await one.writeControl("a", { settings: { concurrency: 1 } }, 0);
-        const first = await other.readControl("a");
-        expect(await other.writeControl("a", { settings: { concurrency: 2 } }, first.version)).toBe(true);
+        await one.controls.write("a", { settings: { concurrency: 1 } }, 0);
+        const first = await other.controls.read("a");
+        expect(await other.controls.write("a", { settings: { concurrency: 2 } }, first.version)).toBe(true);
 
-        const second = await one.readControl("a");
+        const second = await one.controls.read("a");
         expect(second.control).toEqual({ settings: { concurrency: 2 } });
         expect(second.version).not.toBe(first.version);
         expect(first.version).not.toBe(0);
@@ -60,15 +60,15 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
     it(
       "stay as they are where somebody else was first",
       on(async ({ one, other }) => {
-        await one.writeControl("a", { settings: { concurrency: 1 } }, 0);
-        const { version } = await one.readControl("a");
-        await other.writeControl("a", { settings: { concurrency: 2 } }, version);
+        await one.controls.write("a", { settings: { concurrency: 1 } }, 0);
+        const { version } = await one.controls.read("a");
+        await other.controls.write("a", { settings: { concurrency: 2 } }, version);
 
-        expect(await one.writeControl("a", { settings: { concurrency: 3 } }, 0)).toBe(false);
-        expect(await one.writeControl("a", { settings: { concurrency: 3 } }, version)).toBe(false);
-        expect(await one.writeControl("b", { settings: { concurrency: 3 } }, version)).toBe(false);
-        expect((await one.readControl("a")).control).toEqual({ settings: { concurrency: 2 } });
-        expect(await one.readControl("b")).toEqual({ control: {}, version: 0 });
+        expect(await one.controls.write("a", { settings: { concurrency: 3 } }, 0)).toBe(false);
+        expect(await one.controls.write("a", { settings: { concurrency: 3 } }, version)).toBe(false);
+        expect(await one.controls.write("b", { settings: { concurrency: 3 } }, version)).toBe(false);
+        expect((await one.controls.read("a")).control).toEqual({ settings: { concurrency: 2 } });
+        expect(await one.controls.read("b")).toEqual({ control: {}, version: 0 });
       }),
     );
 
@@ -76,7 +76,7 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
       "are written by one of many who try at once",
       on(async ({ one, other }) => {
         const tries = Array.from({ length: 10 }, (_, i) =>
-          (i % 2 === 0 ? one : other).writeControl("a", { settings: { concurrency: i + 1 } }, 0),
+          (i % 2 === 0 ? one : other).controls.write("a", { settings: { concurrency: i + 1 } }, 0),
         );
 
         expect((await Promise.all(tries)).filter((written) => written)).toEqual([true]);
@@ -88,9 +88,9 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
     it(
       "are none where nothing was added",
       on(async ({ one }) => {
-        await one.addFigures("a", minuteMs, new Map());
+        await one.figures.add("a", minuteMs, new Map());
 
-        expect(await one.readFigures("a", 0, minuteMs * 2)).toEqual([]);
+        expect(await one.figures.read("a", 0, minuteMs * 2)).toEqual([]);
       }),
     );
 
@@ -98,12 +98,12 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
       "add up, whoever adds them",
       on(async ({ one, other }) => {
         await Promise.all([
-          one.addFigures("a", minuteMs, counts({ sent: 3, "answered.2xx": 2 })),
-          one.addFigures("a", minuteMs, counts({ sent: 10 })),
-          other.addFigures("a", minuteMs, counts({ sent: 4, "answered.5xx": 1 })),
+          one.figures.add("a", minuteMs, counts({ sent: 3, "answered.2xx": 2 })),
+          one.figures.add("a", minuteMs, counts({ sent: 10 })),
+          other.figures.add("a", minuteMs, counts({ sent: 4, "answered.5xx": 1 })),
         ]);
 
-        expect(await other.readFigures("a", minuteMs, minuteMs + 1)).toEqual([
+        expect(await other.figures.read("a", minuteMs, minuteMs + 1)).toEqual([
           { minuteMs, counts: counts({ sent: 17, "answered.2xx": 2, "answered.5xx": 1 }) },
         ]);
       }),
@@ -113,11 +113,11 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
       "are each target's own, whatever a counter is called",
       on(async ({ one }) => {
         const odd = { pk: 1, sk: 2, expiresAt: 3, minute: 4, "name.of.many.parts": 5, "0": 6, ADD: 7 };
-        await one.addFigures("a", minuteMs, counts({ sent: 1 }));
-        await one.addFigures("b", minuteMs, counts(odd));
+        await one.figures.add("a", minuteMs, counts({ sent: 1 }));
+        await one.figures.add("b", minuteMs, counts(odd));
 
-        expect(await one.readFigures("a", 0, minuteMs + 1)).toEqual([{ minuteMs, counts: counts({ sent: 1 }) }]);
-        expect(await one.readFigures("b", 0, minuteMs + 1)).toEqual([{ minuteMs, counts: counts(odd) }]);
+        expect(await one.figures.read("a", 0, minuteMs + 1)).toEqual([{ minuteMs, counts: counts({ sent: 1 }) }]);
+        expect(await one.figures.read("b", 0, minuteMs + 1)).toEqual([{ minuteMs, counts: counts(odd) }]);
       }),
     );
 
@@ -125,13 +125,13 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
       "come in the order of the minutes, from the first that is asked for to the last before the end",
       on(async ({ one }) => {
         for (const minute of [3, 0, 4, 1, 2]) {
-          await one.addFigures("a", minuteMs + minute * 60_000, counts({ sent: minute }));
+          await one.figures.add("a", minuteMs + minute * 60_000, counts({ sent: minute }));
         }
 
-        const minutes = await one.readFigures("a", minuteMs + 60_000, minuteMs + 4 * 60_000);
+        const minutes = await one.figures.read("a", minuteMs + 60_000, minuteMs + 4 * 60_000);
 
         expect(minutes.map(({ counts }) => counts.get("sent"))).toEqual([1, 2, 3]);
-        expect(await one.readFigures("a", minuteMs + 1, minuteMs + 1)).toEqual([]);
+        expect(await one.figures.read("a", minuteMs + 1, minuteMs + 1)).toEqual([]);
       }),
     );
 
@@ -140,10 +140,10 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
       on(async ({ one }) => {
         const many = new Map(Array.from({ length: 150 }, (_, i) => [`counter.number.${i}`, i + 1]));
 
-        await one.addFigures("a", minuteMs, many);
-        await one.addFigures("a", minuteMs, many);
+        await one.figures.add("a", minuteMs, many);
+        await one.figures.add("a", minuteMs, many);
 
-        const [minute] = await one.readFigures("a", minuteMs, minuteMs + 60_000);
+        const [minute] = await one.figures.read("a", minuteMs, minuteMs + 60_000);
         expect(minute.counts).toEqual(new Map([...many].map(([name, count]) => [name, count * 2])));
       }),
     );

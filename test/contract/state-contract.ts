@@ -24,7 +24,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     it(
       "start now where a target never had one",
       on(async ({ leases }) => {
-        expect(await leases.lease("a", { nowUs, slotUs: 10_000, slots: 25 })).toEqual({
+        expect(await leases.take("a", { nowUs, slotUs: 10_000, slots: 25 })).toEqual({
           granted: true,
           startUs: nowUs,
         });
@@ -36,7 +36,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
       on(async ({ leases }) => {
         const grants = [];
         for (let i = 0; i < 4; i++)
-          grants.push(await leases.lease("a", { nowUs: nowUs + i, slotUs: 10_000, slots: 25 }));
+          grants.push(await leases.take("a", { nowUs: nowUs + i, slotUs: 10_000, slots: 25 }));
 
         expect(grants.map(startUs)).toEqual([0, 250_000, 500_000, 750_000].map((us) => nowUs + us));
       }),
@@ -46,7 +46,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
       "never share a slot when many ask at once",
       on(async ({ leases }) => {
         const grants = await Promise.all(
-          Array.from({ length: 20 }, () => leases.lease("a", { nowUs, slotUs: 1_000, slots: 50 })),
+          Array.from({ length: 20 }, () => leases.take("a", { nowUs, slotUs: 1_000, slots: 50 })),
         );
 
         const starts = grants.map(startUs).sort((a, b) => a - b);
@@ -57,27 +57,27 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     it(
       "are each target's own",
       on(async ({ leases }) => {
-        await leases.lease("a", { nowUs, slotUs: 10_000, slots: 25 });
+        await leases.take("a", { nowUs, slotUs: 10_000, slots: 25 });
 
-        expect(startUs(await leases.lease("b", { nowUs, slotUs: 10_000, slots: 25 }))).toBe(nowUs);
+        expect(startUs(await leases.take("b", { nowUs, slotUs: 10_000, slots: 25 }))).toBe(nowUs);
       }),
     );
 
     it(
       "start now after an idle time, which is not made up for",
       on(async ({ leases }) => {
-        await leases.lease("a", { nowUs, slotUs: 10_000, slots: 25 });
+        await leases.take("a", { nowUs, slotUs: 10_000, slots: 25 });
         const laterUs = nowUs + 60_000_000;
 
-        expect(startUs(await leases.lease("a", { nowUs: laterUs, slotUs: 10_000, slots: 25 }))).toBe(laterUs);
-        expect(startUs(await leases.lease("a", { nowUs: laterUs, slotUs: 10_000, slots: 25 }))).toBe(laterUs + 250_000);
+        expect(startUs(await leases.take("a", { nowUs: laterUs, slotUs: 10_000, slots: 25 }))).toBe(laterUs);
+        expect(startUs(await leases.take("a", { nowUs: laterUs, slotUs: 10_000, slots: 25 }))).toBe(laterUs + 250_000);
       }),
     );
 
     it(
       "are refused beyond the horizon and granted at the time that was named",
       on(async ({ leases }) => {
-        const ask = (atUs: number) => leases.lease("a", { nowUs: atUs, slotUs: 10_000, slots: 100 });
+        const ask = (atUs: number) => leases.take("a", { nowUs: atUs, slotUs: 10_000, slots: 100 });
         let grant = await ask(nowUs);
         let granted = 0;
         for (; grant.granted && granted < 100; granted++) grant = await ask(nowUs);
@@ -94,7 +94,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     it(
       "are granted to a target that is slower than one request a horizon",
       on(async ({ leases }) => {
-        const ask = (atUs: number) => leases.lease("a", { nowUs: atUs, slotUs: 60_000_000, slots: 1 });
+        const ask = (atUs: number) => leases.take("a", { nowUs: atUs, slotUs: 60_000_000, slots: 1 });
         const retryAtUs = nowUs + 60_000_000 - horizonUs;
 
         expect(startUs(await ask(nowUs))).toBe(nowUs);
@@ -106,9 +106,9 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     it(
       "take up a changed rate behind the slots that are given away",
       on(async ({ leases }) => {
-        await leases.lease("a", { nowUs, slotUs: 10_000, slots: 25 });
-        const first = await leases.lease("a", { nowUs, slotUs: 1_000, slots: 250 });
-        const second = await leases.lease("a", { nowUs, slotUs: 1_000, slots: 250 });
+        await leases.take("a", { nowUs, slotUs: 10_000, slots: 25 });
+        const first = await leases.take("a", { nowUs, slotUs: 1_000, slots: 250 });
+        const second = await leases.take("a", { nowUs, slotUs: 1_000, slots: 250 });
 
         expect([startUs(first), startUs(second)]).toEqual([nowUs + 250_000, nowUs + 500_000]);
       }),
@@ -119,7 +119,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     it(
       "knows nothing at first",
       on(async ({ ledger }) => {
-        expect(await ledger.figures()).toEqual({ agents: [], targets: new Map() });
+        expect(await ledger.totals()).toEqual({ agents: [], targets: new Map() });
         expect(await ledger.settled("a", "p1")).toEqual(new Set());
       }),
     );
@@ -133,8 +133,8 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
         ]);
         await ledger.recordFanOut(fannedOut({ requests: 10, targets }));
 
-        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 10 });
-        expect(await figuresOf(ledger, "b")).toEqual({ enqueued: 10, filtered: 1, sampledOut: 2 });
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10 });
+        expect(await totalsOf(ledger, "b")).toEqual({ enqueued: 10, filtered: 1, sampledOut: 2 });
         expect(await ledger.settled("b", "p1")).toEqual(new Set([0, 3, 4]));
       }),
     );
@@ -146,7 +146,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
         await ledger.recordFanOut(fannedOut({ pack: "p2", agent: "edge-1", sequence: 6, requests: 5 }));
         await ledger.recordFanOut(fannedOut({ pack: "p3", agent: "edge-2", sequence: 1, requests: 1 }));
 
-        const { agents } = await ledger.figures();
+        const { agents } = await ledger.totals();
         expect([...agents].sort((a, b) => (a.agent < b.agent ? -1 : 1))).toEqual([
           { agent: "edge-1", packs: 2, requests: 15, lastSequence: 7 },
           { agent: "edge-2", packs: 1, requests: 1, lastSequence: 1 },
@@ -159,11 +159,11 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
       on(async ({ ledger }) => {
         const pack = fannedOut({ requests: 10, targets: new Map([["a", settlement({ 0: "filtered" })]]) });
         await ledger.recordFanOut(pack);
-        const once = await ledger.figures();
+        const once = await ledger.totals();
 
         await ledger.recordFanOut(pack);
 
-        expect(await ledger.figures()).toEqual(once);
+        expect(await ledger.totals()).toEqual(once);
       }),
     );
 
@@ -181,9 +181,9 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
           }),
         );
 
-        expect((await ledger.figures()).agents[0].packs).toBe(1);
-        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 10 });
-        expect(await figuresOf(ledger, "b")).toEqual({ enqueued: 10 });
+        expect((await ledger.totals()).agents[0].packs).toBe(1);
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10 });
+        expect(await totalsOf(ledger, "b")).toEqual({ enqueued: 10 });
       }),
     );
 
@@ -209,7 +209,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
         await ledger.settle("a", "p1", settlement({ 0: "answered.2xx", 9: "answered.5xx" }));
         await ledger.settle("a", "p1", settlement({ 0: "answered.2xx", 1: "answered.2xx", 9: "answered.5xx" }));
 
-        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 10, "answered.2xx": 2, "answered.5xx": 1 });
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, "answered.2xx": 2, "answered.5xx": 1 });
         expect(await ledger.settled("a", "p1")).toEqual(new Set([0, 1, 9]));
       }),
     );
@@ -221,7 +221,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
         await ledger.settle("a", "p1", settlement({ 0: "answered.2xx" }));
         await ledger.settle("a", "p1", settlement({ 0: "deadLettered" }));
 
-        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 10, "answered.2xx": 1 });
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, "answered.2xx": 1 });
       }),
     );
 
@@ -231,7 +231,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
         await ledger.settle("a", "p1", settlement({ 2: "answered.2xx" }));
         await ledger.recordFanOut(fannedOut({ requests: 10 }));
 
-        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 10, "answered.2xx": 1 });
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, "answered.2xx": 1 });
         expect(await ledger.settled("a", "p1")).toEqual(new Set([2]));
       }),
     );
@@ -243,7 +243,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
         await ledger.settle("a", "p2", settlement({ 0: "expired" }));
         await ledger.settle("b", "p1", settlement({ 1: "skipped" }));
 
-        expect((await figuresOf(ledger, "a")).expired).toBe(2);
+        expect((await totalsOf(ledger, "a")).expired).toBe(2);
         expect(await ledger.settled("b", "p1")).toEqual(new Set([1]));
       }),
     );
@@ -256,7 +256,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
 
         await Promise.all(Array.from({ length: 10 }, () => ledger.settle("a", "p1", whole)));
 
-        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 150, "answered.2xx": 150 });
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 150, "answered.2xx": 150 });
       }),
     );
 
@@ -271,7 +271,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
         await ledger.settle("a", "p1", settlement({ 0: "answered.2xx" }));
 
         expect(between).toEqual(new Set([1]));
-        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 10, deadLettered: 1, "answered.2xx": 1 });
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, deadLettered: 1, "answered.2xx": 1 });
       }),
     );
 
@@ -285,7 +285,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
         await ledger.unsettle("a", "p1", [0, 1, 500], "deadLettered");
         await ledger.unsettle("a", "unknown", [0], "deadLettered");
 
-        expect(await figuresOf(ledger, "a")).toEqual({ enqueued: 0, "answered.2xx": 1 });
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 0, "answered.2xx": 1 });
         expect(await ledger.settled("a", "p1")).toEqual(new Set([0]));
       }),
     );
@@ -302,12 +302,12 @@ export function fannedOut(overrides: Partial<FannedOutPack> = {}): FannedOutPack
   return { pack: "p1", agent: "edge-1", sequence: 1, requests: 10, targets: new Map([["a", new Map()]]), ...overrides };
 }
 
-/** A target's figures without the fates that nothing has. */
-export async function figuresOf(ledger: Ledger, target: string): Promise<Readonly<Record<string, number>>> {
-  const figures = (await ledger.figures()).targets.get(target);
-  if (figures === undefined) return {};
-  const counted = Object.entries(figures.fates).filter(([, requests]) => requests !== 0);
-  return { enqueued: figures.enqueued, ...Object.fromEntries(counted) };
+/** A target's totals without the fates that nothing has. */
+export async function totalsOf(ledger: Ledger, target: string): Promise<Readonly<Record<string, number>>> {
+  const totals = (await ledger.totals()).targets.get(target);
+  if (totals === undefined) return {};
+  const counted = Object.entries(totals.fates).filter(([, requests]) => requests !== 0);
+  return { enqueued: totals.enqueued, ...Object.fromEntries(counted) };
 }
 
 const nowUs = 1_790_000_000_000_000;

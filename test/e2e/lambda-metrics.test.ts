@@ -23,7 +23,7 @@ describe("functions in Lambda", () => {
       { a: `url: ${shadow.url.origin}, rate: unlimited`, gone: "url: http://127.0.0.1:9, rate: 1/s, attempts: 1" },
       { all: "store: s3://kept" },
     );
-    await rig.state.writeControl("gone", openBreaker({}, Date.now(), 60_000, "it fails"), 0);
+    await rig.state.controls.write("gone", openBreaker({}, Date.now(), 60_000, "it fails"), 0);
     const [fanOut, replay, schedule] = await Promise.all([
       rig.open("fanout"),
       rig.open("replay", { RELAY_TARGET: "a" }),

@@ -88,7 +88,7 @@ describe("the replay in Lambda", () => {
     expect(shadow.received).toHaveLength(30);
     expect(await rig.ledger("only")).toEqual({ enqueued: 30, "answered.2xx": 30 });
     expect(await rig.deadLetters("packs")).toMatchObject([{ reason: expect.stringContaining("SRPK") }]);
-    const { agents } = await rig.state.figures();
+    const { agents } = await rig.state.ledger.totals();
     expect(agents).toMatchObject([{ packs: 3, requests: 30 }]);
   });
 
@@ -139,7 +139,7 @@ describe("the replay in Lambda", () => {
       ...twoTargets(shadow.url.origin),
       a: `url: ${shadow.url.origin}, rate: unlimited${changes}`,
     });
-    if (why === "a pause") await rig.state.writeControl("a", changeSettings({}, { paused: true }), 0);
+    if (why === "a pause") await rig.state.controls.write("a", changeSettings({}, { paused: true }), 0);
     const lambda = await rig.open("replay", { RELAY_TARGET: "a" });
     await rig.send("packs-a", ...packs(3, 10));
 
@@ -285,7 +285,7 @@ describe("functions that are killed", () => {
     expect(replay.failures.length).toBeGreaterThan(0);
     expect(new Set(shadow.received.map(({ headers }) => headers["x-mirror-id"])).size).toBe(600);
     expect(await rig.ledger("only")).toEqual({ enqueued: 600, "answered.2xx": 600 });
-    expect((await rig.state.figures()).agents).toMatchObject([{ packs: 6, requests: 600 }]);
+    expect((await rig.state.ledger.totals()).agents).toMatchObject([{ packs: 6, requests: 600 }]);
     expect(rig.isEmpty("packs-dlq")).toBe(true);
   }, 120_000);
 });
@@ -294,7 +294,7 @@ describe("the schedule in Lambda", () => {
   it("switches the mappings of targets that are paused, and of no other", async () => {
     const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
     const api = await LambdaApi.start({ a: "Enabled", b: "Enabled" });
-    await rig.state.writeControl("b", changeSettings({}, { paused: true }), 0);
+    await rig.state.controls.write("b", changeSettings({}, { paused: true }), 0);
     const lambda = await rig.open("schedule", {
       AWS_ENDPOINT_URL_LAMBDA: api.endpoint,
       RELAY_MAPPINGS: JSON.stringify({ a: replayArn("a"), b: replayArn("b") }),

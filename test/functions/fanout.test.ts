@@ -7,7 +7,7 @@ import { openPack } from "../../relay/pack/envelope.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { type OutgoingMessage, QueueError, type QueueSender } from "../../relay/queue/port.ts";
 import { LiveTarget } from "../../relay/replay/live-target.ts";
-import { EmbeddedState } from "../../relay/state/embedded.ts";
+import { EmbeddedState } from "../../relay/state/embedded/state.ts";
 import { invoke } from "../support/benches/replay-bench.ts";
 import { LogLines } from "../support/data/log-lines.ts";
 import { delivery, packIn, packMessage, requests } from "../support/data/packs.ts";
@@ -47,7 +47,7 @@ describe("fan-out", () => {
     await bench.fanOut(packMessage({ requests: parts }));
 
     expect(await bench.indexes()).toEqual({ all: [0, 1, 2], posts: [1, 2], api: [0, 1] });
-    expect(await bench.figures()).toEqual({
+    expect(await bench.totals()).toEqual({
       all: { enqueued: 3 },
       posts: { enqueued: 3, filtered: 1 },
       api: { enqueued: 3, filtered: 1 },
@@ -100,8 +100,8 @@ describe("fan-out", () => {
     await bench.fanOut(sent);
     await bench.fanOut(sent);
 
-    expect(await bench.figures()).toEqual({ a: { enqueued: 4, filtered: 2 } });
-    expect((await bench.state.figures()).agents).toMatchObject([{ agent: "edge~1", packs: 1, requests: 4 }]);
+    expect(await bench.totals()).toEqual({ a: { enqueued: 4, filtered: 2 } });
+    expect((await bench.state.ledger.totals()).agents).toMatchObject([{ agent: "edge~1", packs: 1, requests: 4 }]);
   });
 
   it("puts poison aside and does not let it touch the rest of its batch", async () => {
@@ -128,7 +128,7 @@ describe("fan-out", () => {
       ].map(([code, count]) => [code === "TRUNCATED" ? expect.stringMatching(/TRUNCATED|BAD_MAGIC/) : code, count]),
     );
     expect(letters.map(({ pack }) => Buffer.from(pack).equals(Buffer.from(bombed.pack))).indexOf(true)).toBe(0);
-    expect(await bench.figures()).toEqual({ a: { enqueued: 5 } });
+    expect(await bench.totals()).toEqual({ a: { enqueued: 5 } });
     expect(bench.log.events).toEqual(["poison", "poison", "poison", "poison"]);
   });
 
@@ -137,14 +137,14 @@ describe("fan-out", () => {
     bench.down.add("down");
     const sent = packMessage({ requests: requests(2) });
     const failed = await bench.fanOut(sent);
-    const before = await bench.figures();
+    const before = await bench.totals();
     bench.down.clear();
     await bench.fanOutAgain(sent);
 
     expect(failed).toEqual(["m1"]);
     expect(before).toEqual({ a: { enqueued: 2 } });
     expect((await bench.received("a")).length).toBe(1);
-    expect(await bench.figures()).toEqual({ a: { enqueued: 2 }, down: { enqueued: 2 } });
+    expect(await bench.totals()).toEqual({ a: { enqueued: 2 }, down: { enqueued: 2 } });
     expect((await bench.received("down")).length).toBe(1);
   });
 });
@@ -182,12 +182,12 @@ class FanOutBench {
     this.ingress = open("ingress");
     this.#queues = new Map(configs.map(({ name }) => [name, open(name)]));
     this.#app = createFanOut({
-      targets: configs.map((config) => new LiveTarget(config, this.state)),
+      targets: configs.map((config) => new LiveTarget(config, this.state.controls)),
       queueOf: (name) => (this.down.has(name) ? broken : this.#queue(name)),
       captures: [],
       ingress: this.ingress,
       deadLetters: this.ingress.deadLetters,
-      ledger: this.state,
+      ledger: this.state.ledger,
       log: this.log.log,
     });
     onTestFinished(() => {
@@ -222,8 +222,8 @@ class FanOutBench {
   }
 
   /** What the ledger has of each target, zeros left out. */
-  async figures(): Promise<Record<string, Record<string, number>>> {
-    const { targets } = await this.state.figures();
+  async totals(): Promise<Record<string, Record<string, number>>> {
+    const { targets } = await this.state.ledger.totals();
     return Object.fromEntries(
       [...targets].map(([name, { enqueued, fates }]) => {
         const counted: [string, number][] = Object.entries(fates);

@@ -104,7 +104,7 @@ describe("MetricLine: figures", () => {
   it("count as metrics when they have been added, and those that are no metric do not", async () => {
     const { metrics, lines } = open();
     const state = openState();
-    const book = new FigureBook("a", metrics.over(state), () => 1_700_000_000_000);
+    const book = new FigureBook("a", metrics.over(state.figures), () => 1_700_000_000_000);
     book.count("answered.5xx", 4);
     book.count("timedOut", 2);
     book.count("undelivered", 1);
@@ -122,12 +122,12 @@ describe("MetricLine: figures", () => {
       "spoa-relay/packs Skipped {Target=a}": 5,
       "spoa-relay/packs DeadLettered {Target=a}": 1,
     });
-    expect(await state.readFigures("a", 0, Number.MAX_SAFE_INTEGER)).toHaveLength(1);
+    expect(await state.figures.read("a", 0, Number.MAX_SAFE_INTEGER)).toHaveLength(1);
   });
 
   it("have the ages of requests, and not more of them than a line can take", async () => {
     const { metrics, lines } = open();
-    const book = new FigureBook("a", metrics.over(openState()));
+    const book = new FigureBook("a", metrics.over(openState().figures));
     for (let i = 0; i < 90; i++) book.countAnswer(200, times);
     for (let i = 0; i < 10; i++) book.countAnswer(60_000, times);
 
@@ -142,7 +142,7 @@ describe("MetricLine: figures", () => {
 
   it("have one age of one request", async () => {
     const { metrics, lines } = open();
-    const book = new FigureBook("a", metrics.over(openState()));
+    const book = new FigureBook("a", metrics.over(openState().figures));
     book.countAnswer(200, times);
 
     await book.flush();
@@ -155,11 +155,11 @@ describe("MetricLine: figures", () => {
     const { metrics, lines } = open();
     const state = openState();
     let away = true;
-    const addFigures: typeof state.addFigures = async (...figures) => {
+    const add: typeof state.figures.add = async (...figures) => {
       if (away) throw new StateError("away");
-      await state.addFigures(...figures);
+      await state.figures.add(...figures);
     };
-    const book = new FigureBook("a", metrics.over({ addFigures }));
+    const book = new FigureBook("a", metrics.over({ add }));
     book.count("answered.2xx", 4);
 
     await book.flush();

@@ -29,7 +29,11 @@ describe("replay: a pack that is delivered", () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url });
     const whole = pack({ requests: requests(5) });
-    await bench.state.settle("staging", whole.id, new Map([1, 3].map((index) => [index, "answered.2xx"] as const)));
+    await bench.state.ledger.settle(
+      "staging",
+      whole.id,
+      new Map([1, 3].map((index) => [index, "answered.2xx"] as const)),
+    );
     await bench.send(packMessage({ requests: requests(5) }), packMessage({ requests: requests(5) }));
     for (const delivery of await bench.receive()) await bench.invoke([delivery]);
 
@@ -186,7 +190,7 @@ describe("replay: a pack that never ends", () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url });
     const whole = pack({ requests: requests(3) });
-    await bench.state.settle("staging", whole.id, new Map([[1, "answered.2xx"]]));
+    await bench.state.ledger.settle("staging", whole.id, new Map([[1, "answered.2xx"]]));
     await bench.send(packMessage({ requests: requests(3) }));
     const [delivery] = await bench.receive();
     const failed = await bench.invoke([{ ...delivery, receiveCount: 51 }]);
@@ -200,7 +204,7 @@ describe("replay: a pack that never ends", () => {
   it("is only gone when all of it is settled", async () => {
     const bench = new ReplayBench({});
     const whole = pack({ requests: requests(1) });
-    await bench.state.settle("staging", whole.id, new Map([[0, "answered.2xx"]]));
+    await bench.state.ledger.settle("staging", whole.id, new Map([[0, "answered.2xx"]]));
     await bench.send(packMessage({ requests: requests(1) }));
     const [delivery] = await bench.receive();
     await bench.invoke([{ ...delivery, receiveCount: 51 }]);
@@ -364,7 +368,7 @@ describe("replay: a target that is held", () => {
 
     expect(await bench.fates()).toEqual({ "answered.2xx": 10 });
     expect(new Set(shadow.paths).size).toBe(10);
-    expect((await bench.state.readControl("staging")).control.breaker).toBeUndefined();
+    expect((await bench.state.controls.read("staging")).control.breaker).toBeUndefined();
   });
 });
 
@@ -372,10 +376,10 @@ describe("replay: packs straight from the agents", () => {
   it("are noted as fanned out, and sampled as the target is now", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url }, { direct: true });
-    await bench.state.writeControl("staging", { settings: { sample: 0.5 } }, 0);
+    await bench.state.controls.write("staging", { settings: { sample: 0.5 } }, 0);
     await bench.send(packMessage({ requests: requests(200) }), packMessage({ requests: requests(200) }));
     await bench.replayAll();
-    const { agents, targets } = await bench.state.figures();
+    const { agents, targets } = await bench.state.ledger.totals();
     const { sampledOut } = targets.get("staging")?.fates ?? { sampledOut: 0 };
 
     expect(agents).toMatchObject([{ packs: 1, requests: 200 }]);
@@ -389,14 +393,15 @@ describe("replay: packs straight from the agents", () => {
     const bench = new ReplayBench({ url: shadow.url }, { direct: true });
     await bench.send(packMessage({ requests: requests(100) }));
     await bench.invoke(await bench.receive());
-    await bench.state.writeControl("staging", { settings: { sample: 0.1 } }, 0);
+    await bench.state.controls.write("staging", { settings: { sample: 0.1 } }, 0);
     shadow.behaviour = () => ({ status: 200 });
     // Another process, which reads the target as it is now.
     const later = createReplay({
       lane: laneOf(target({ url: shadow.url }), bench.state),
       queue: bench.queue,
       deadLetters: bench.queue.deadLetters,
-      ledger: bench.state,
+      ledger: bench.state.ledger,
+      jobs: bench.state.jobs,
       direct: true,
       log: bench.log.log,
     });
@@ -426,8 +431,7 @@ function failingFor(packId: string): ReplayDeps["ledger"] {
     },
     unsettle: async () => {},
     settled: async () => new Set(),
-    figures: async () => ({ agents: [], targets: new Map() }),
-    readJob: async () => undefined,
+    totals: async () => ({ agents: [], targets: new Map() }),
   };
 }
 
@@ -452,7 +456,7 @@ class SlowSettle {
 function failingLeases(granted: number): SlotLeases {
   let left = granted;
   return {
-    lease: async (_target, { nowUs }) => {
+    take: async (_target, { nowUs }) => {
       if (left-- <= 0) throw new StateError("the state is gone");
       return { granted: true, startUs: nowUs };
     },
@@ -478,7 +482,8 @@ function appWithLeases(bench: ReplayBench, shadow: ShadowServer, leases: SlotLea
     lane: laneOf(config, bench.state, new Pacer(config.name, fixedRate(10), leases, new SleeperClock())),
     queue: bench.queue,
     deadLetters: bench.queue.deadLetters,
-    ledger: bench.state,
+    ledger: bench.state.ledger,
+    jobs: bench.state.jobs,
     log: bench.log.log,
   });
 }

@@ -5,7 +5,7 @@ import type { OpenQueue } from "../../relay/queue/port.ts";
 import { sendAll } from "../../relay/queue/send-all.ts";
 import { openSqsQueue } from "../../relay/queue/sqs.ts";
 import { DynamoDbState } from "../../relay/state/dynamodb/state.ts";
-import { EmbeddedState } from "../../relay/state/embedded.ts";
+import { EmbeddedState } from "../../relay/state/embedded/state.ts";
 import type { Fate, State } from "../../relay/state/port.ts";
 import type { AwsEmulator } from "../support/aws/aws-emulator.ts";
 import { until } from "../support/clocks/until.ts";
@@ -100,7 +100,7 @@ export class Crew {
     for (const { process } of this.workers) process.kill("SIGTERM");
     await Promise.all(this.workers.map((worker) => worker.exited()));
     const state = openState(this.#engine);
-    const { fates = {} } = (await state.figures()).targets.get("staging") ?? {};
+    const { fates = {} } = (await state.ledger.totals()).targets.get("staging") ?? {};
     await state.close();
     return Object.fromEntries((Object.entries(fates) as [Fate, number][]).filter(([, count]) => count > 0));
   }

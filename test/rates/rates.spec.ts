@@ -77,7 +77,7 @@ describe("12 workers on SQS and DynamoDB, while DynamoDB is away", () => {
     await crew.gate.open();
     await crew.arrived(requests, 90_000);
     const { arrivals } = await crew.report();
-    const { deadMessages } = await crew.queue.figures();
+    const { deadMessages } = await crew.queue.backlog();
     const fates = await crew.settled();
 
     const sentUs = arrivals.map(([, sentAtUs]) => sentAtUs);

@@ -1,16 +1,16 @@
 import type { Figures, MinuteFigures } from "../port.ts";
 import { figuresPartition } from "./keys.ts";
-import type { StateClient } from "./table-client.ts";
+import type { TableClient } from "./table-client.ts";
 
 /** The counters of each target and minute in one item. */
 export class DynamoDbFigures implements Figures {
-  readonly #client: StateClient;
+  readonly #client: TableClient;
 
-  constructor(client: StateClient) {
+  constructor(client: TableClient) {
     this.#client = client;
   }
 
-  async addFigures(target: string, minuteMs: number, counts: ReadonlyMap<string, number>): Promise<void> {
+  async add(target: string, minuteMs: number, counts: ReadonlyMap<string, number>): Promise<void> {
     if (counts.size === 0) return;
     const counters = [...counts];
     // In one attempt: a second one would count twice where only the answer to the first was lost.
@@ -27,7 +27,7 @@ export class DynamoDbFigures implements Figures {
     );
   }
 
-  async readFigures(target: string, fromMs: number, untilMs: number): Promise<readonly MinuteFigures[]> {
+  async read(target: string, fromMs: number, untilMs: number): Promise<readonly MinuteFigures[]> {
     if (fromMs >= untilMs) return [];
     const items = await this.#client.query(figuresPartition(target), {
       from: toSortKey(fromMs),

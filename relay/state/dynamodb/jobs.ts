@@ -1,43 +1,32 @@
-import { randomUUID } from "node:crypto";
 import { endedKeptMs, type Job, parseJob } from "../../job/job.ts";
 import type { Jobs, VersionedJob } from "../port.ts";
 import { jobsPartition } from "./keys.ts";
-import type { Item, StateClient } from "./table-client.ts";
+import type { Item, TableClient } from "./table-client.ts";
 
 /** Each job in one item with a version; all of them in one partition. */
 export class DynamoDbJobs implements Jobs {
-  readonly #client: StateClient;
+  readonly #client: TableClient;
   readonly #now: () => number;
 
-  constructor(client: StateClient, now: () => number) {
+  constructor(client: TableClient, now: () => number) {
     this.#client = client;
     this.#now = now;
   }
 
-  async listJobs(): Promise<readonly VersionedJob[]> {
+  async list(): Promise<readonly VersionedJob[]> {
     return (await this.#client.query(jobsPartition)).flatMap((item) => this.#toJob(item) ?? []);
   }
 
-  async readJob(id: string): Promise<VersionedJob | undefined> {
+  async read(id: string): Promise<VersionedJob | undefined> {
     return this.#toJob(await this.#client.get(toKey(id)));
   }
 
-  async writeJob(job: Job, version: number): Promise<boolean> {
-    // Tells whose write it is that stands in the way: it may be this one, of which the first answer was lost.
-    const write = randomUUID();
-    const expires = job.endedAtMs !== undefined && Math.ceil((job.endedAtMs + endedKeptMs) / 1_000);
-    const { written, item } = await this.#client.update(toKey(job.id), {
-      update: `SET job = :job, version = :next, writtenBy = :write${expires ? ", expiresAt = :expires" : ""}`,
-      condition: version === 0 ? "attribute_not_exists(version)" : "version = :seen",
-      values: {
-        ":job": { S: JSON.stringify(job) },
-        ":next": { N: `${version + 1}` },
-        ":write": { S: write },
-        ...(version !== 0 && { ":seen": { N: `${version}` } }),
-        ...(expires && { ":expires": { N: `${expires}` } }),
-      },
+  async write(job: Job, version: number): Promise<boolean> {
+    const expiresAt = job.endedAtMs !== undefined && Math.ceil((job.endedAtMs + endedKeptMs) / 1_000);
+    return this.#client.updateVersion(toKey(job.id), version, {
+      job: { S: JSON.stringify(job) },
+      ...(expiresAt && { expiresAt: { N: `${expiresAt}` } }),
     });
-    return written || item?.writtenBy?.S === write;
   }
 
   #toJob(item: Item | undefined): VersionedJob | undefined {

@@ -1,7 +1,7 @@
 import { type SlotLeases, StateError } from "../port.ts";
 import { clockToleranceUs, horizonUs, maxRequestAgeMs, type SlotGrant, type SlotRequest } from "../slot-lease.ts";
 import { targetPartition } from "./keys.ts";
-import type { Change, Item, StateClient } from "./table-client.ts";
+import type { Change, Item, TableClient } from "./table-client.ts";
 
 /**
  * Slot leases in one item a target: the time of the next slot, `tat`, in whole picoseconds. Microseconds would have to be
@@ -9,20 +9,20 @@ import type { Change, Item, StateClient } from "./table-client.ts";
  * may have been granted: its slots are then nobody's.
  */
 export class DynamoDbLeases implements SlotLeases {
-  readonly #client: StateClient;
+  readonly #client: TableClient;
   readonly #timeoutMs: number;
   readonly #now: () => number;
   readonly #lastTats = new Map<string, bigint>();
 
   /** @param now in milliseconds since 1970 */
-  constructor(client: StateClient, timeoutMs: number, now: () => number) {
+  constructor(client: TableClient, timeoutMs: number, now: () => number) {
     this.#client = client;
     this.#timeoutMs = timeoutMs;
     this.#now = now;
   }
 
   /** Throws `StateError`, soon enough for the slots of whoever asks. */
-  async lease(target: string, request: SlotRequest): Promise<SlotGrant> {
+  async take(target: string, request: SlotRequest): Promise<SlotGrant> {
     const askedAtMs = this.#now();
     const step = toStep(request);
     const key = { pk: targetPartition(target), sk: "pace" };

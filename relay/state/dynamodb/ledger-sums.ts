@@ -1,4 +1,4 @@
-import { type Fate, fates, type LedgerFigures } from "../port.ts";
+import { type Fate, fates, type LedgerTotals } from "../port.ts";
 
 /** Sums of the ledger: those of all packs, or what one operation adds to them. */
 export class Sums {
@@ -76,7 +76,7 @@ export class Sums {
   }
 
   /** Agents and targets in the order of their names. */
-  toFigures(): LedgerFigures {
+  toTotals(): LedgerTotals {
     return {
       agents: sortByName(this.#agents).map(([agent, sum]) => ({ agent, ...sum })),
       targets: new Map(

@@ -1,21 +1,14 @@
 import { noteFates, settledIndexes } from "../fate-sheet.ts";
-import {
-  type FannedOutPack,
-  type Fate,
-  type Ledger,
-  type LedgerFigures,
-  type Settlement,
-  StateError,
-} from "../port.ts";
-import { emptyPage, type Page, PageDraft } from "./pack-item.ts";
-import type { Pages } from "./pack-items.ts";
+import { type FannedOutPack, type Fate, type Ledger, type LedgerTotals, type Settlement, StateError } from "../port.ts";
+import { emptyPackItem, type PackItem, PackItemDraft } from "./pack-item.ts";
+import type { PackItems } from "./pack-items.ts";
 import type { Tallies } from "./tallies.ts";
-import type { Tally } from "./writer-tally.ts";
+import type { WriterTally } from "./writer-tally.ts";
 
 export interface DynamoDbLedgerOptions {
-  readonly pages: Pages;
+  readonly packItems: PackItems;
   readonly tallies: Tallies;
-  readonly createTally: () => Tally;
+  readonly createTally: () => WriterTally;
 }
 
 /**
@@ -27,7 +20,7 @@ export class DynamoDbLedger implements Ledger {
   readonly #options: DynamoDbLedgerOptions;
   readonly #turns = new Map<string, Turn>();
   readonly #doubts = new Set<Doubt>();
-  #tally: Tally;
+  #tally: WriterTally;
   #clearing: Promise<void> | undefined;
 
   constructor(options: DynamoDbLedgerOptions) {
@@ -50,17 +43,17 @@ export class DynamoDbLedger implements Ledger {
   }
 
   async fannedOut(pack: string): Promise<ReadonlySet<string>> {
-    const { shares } = await this.#options.pages.read(pack);
-    return new Set([...shares].filter(([, { fannedOut }]) => fannedOut).map(([target]) => target));
+    const { targets } = await this.#options.packItems.read(pack);
+    return new Set([...targets].filter(([, { fannedOut }]) => fannedOut).map(([target]) => target));
   }
 
   async settled(target: string, pack: string): Promise<ReadonlySet<number>> {
-    const { shares } = await this.#options.pages.read(pack);
-    return settledIndexes(shares.get(target)?.sheet ?? new Uint8Array());
+    const { targets } = await this.#options.packItems.read(pack);
+    return settledIndexes(targets.get(target)?.sheet ?? new Uint8Array());
   }
 
-  async figures(): Promise<LedgerFigures> {
-    return (await this.#options.tallies.sum()).toFigures();
+  async totals(): Promise<LedgerTotals> {
+    return (await this.#options.tallies.sum()).toTotals();
   }
 
   /** Throws `StateError`, and nothing is lost by that. */
@@ -89,18 +82,18 @@ export class DynamoDbLedger implements Ledger {
     try {
       // A pack that is fanned out is nearly always a new one: it is not read before.
       const fresh = !last && turn.entries.every((entry) => entry.fresh);
-      await this.#write(pack, turn.entries, fresh ? emptyPage : undefined);
+      await this.#write(pack, turn.entries, fresh ? emptyPackItem : undefined);
     } finally {
       if (this.#turns.get(pack) === turn) this.#turns.delete(pack);
     }
   }
 
-  async #write(pack: string, entries: readonly Entry[], guess: Page | undefined): Promise<void> {
+  async #write(pack: string, entries: readonly Entry[], guess: PackItem | undefined): Promise<void> {
     await this.#clearDoubts();
-    const { pages, createTally } = this.#options;
-    let page = guess ?? (await pages.read(pack));
+    const { packItems, createTally } = this.#options;
+    let item = guess ?? (await packItems.read(pack));
     for (let tries = 0; tries < triesMost; tries++) {
-      const draft = new PageDraft(page);
+      const draft = new PackItemDraft(item);
       for (const { draw } of entries) draw(draft);
       if (!draft.changed) return;
       // What is under way in the full one ends there, and it is folded an hour later.
@@ -113,15 +106,20 @@ export class DynamoDbLedger implements Ledger {
       }
       const other = await this.#make(pack, draft, tally, operation);
       if (!other) return;
-      page = other;
+      item = other;
     }
     throw new StateError(`pack ${pack} is written by too many at once; it is tried again`);
   }
 
-  /** Returns the page that stands there where somebody else was first. */
-  async #make(pack: string, draft: PageDraft, tally: Tally, operation: number): Promise<Page | undefined> {
+  /** Returns the item as it is now if another writer was first. */
+  async #make(
+    pack: string,
+    draft: PackItemDraft,
+    tally: WriterTally,
+    operation: number,
+  ): Promise<PackItem | undefined> {
     try {
-      const other = await this.#options.pages.write(pack, draft, tally.writer, operation);
+      const other = await this.#options.packItems.write(pack, draft, tally.writer, operation);
       if (other) tally.drop(operation);
       else tally.count(operation);
       return other;
@@ -145,7 +143,7 @@ export class DynamoDbLedger implements Ledger {
   async #decideAll(): Promise<void> {
     for (const doubt of this.#doubts) {
       const { pack, tally, operation } = doubt;
-      if (await this.#options.pages.decide(pack, tally.writer, operation)) tally.count(operation);
+      if (await this.#options.packItems.decide(pack, tally.writer, operation)) tally.count(operation);
       else tally.drop(operation);
       this.#doubts.delete(doubt);
     }
@@ -156,9 +154,9 @@ export class DynamoDbLedger implements Ledger {
 const triesMost = 50;
 
 interface Entry {
-  /** Whether the pack is likely to have no page yet, and it does no harm if it has one. */
+  /** Whether the pack probably has no item yet; a wrong guess does no harm. */
   readonly fresh: boolean;
-  readonly draw: (draft: PageDraft) => void;
+  readonly draw: (draft: PackItemDraft) => void;
 }
 
 interface Turn {
@@ -169,7 +167,7 @@ interface Turn {
 
 interface Doubt {
   readonly pack: string;
-  readonly tally: Tally;
+  readonly tally: WriterTally;
   readonly operation: number;
 }
 

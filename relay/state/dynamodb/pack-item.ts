@@ -5,30 +5,30 @@ import { packPartition } from "./keys.ts";
 import { Sums } from "./ledger-sums.ts";
 import type { Change, Item, ItemKey } from "./table-client.ts";
 
-/** The item of one pack as it was read. */
-export interface Page {
+/** The item of one pack, as it was read. */
+export interface PackItem {
   /** Whether its agent was credited with it. */
   readonly arrived: boolean;
-  readonly shares: ReadonlyMap<string, Share>;
-  /** By writer: its last operations on this page, each as its number or, where it was barred, as minus its number. */
+  readonly targets: ReadonlyMap<string, TargetSheet>;
+  /** By writer: its last operations on this pack, each as its number or, if it was barred, as minus its number. */
   readonly marks: ReadonlyMap<string, readonly number[]>;
 }
 
 /** What is known of a pack at one target. */
-export interface Share {
+export interface TargetSheet {
   readonly fannedOut: boolean;
-  /** Grows with each write: a share that looks as it once did is another one. */
+  /** Grows with each write: a sheet whose fates are those of an earlier one still differs from it. */
   readonly version: number;
   readonly sheet: FateSheet;
 }
 
-/** What a page says of an operation: `open` may still be made, of one that is `forgotten` the page no longer knows. */
+/** What an item says of an operation: an `open` one may still be made; the item no longer knows a `forgotten` one. */
 export type Verdict = "made" | "barred" | "open" | "forgotten";
 
-export const emptyPage: Page = { arrived: false, shares: new Map(), marks: new Map() };
+export const emptyPackItem: PackItem = { arrived: false, targets: new Map(), marks: new Map() };
 
-export function toPageKey(pack: string): ItemKey {
-  return { pk: packPartition(pack), sk: "page" };
+export function toPackKey(pack: string): ItemKey {
+  return { pk: packPartition(pack), sk: itemKey };
 }
 
 /** The pack of an item that was read with such a key. */
@@ -36,14 +36,14 @@ export function toPack(item: Item): string {
   return String(item.pk.S).slice(packPartition("").length);
 }
 
-export function toPage(item: Item | undefined): Page {
-  if (!item) return emptyPage;
+export function toPackItem(item: Item | undefined): PackItem {
+  if (!item) return emptyPackItem;
   const attributes = Object.entries(item);
   return {
     arrived: item.arrived?.BOOL === true,
-    shares: new Map(
+    targets: new Map(
       attributes.flatMap(([name, { B }]) =>
-        name.startsWith(sharePrefix) && B ? [[name.slice(sharePrefix.length), decodeShare(B)]] : [],
+        name.startsWith(targetPrefix) && B ? [[name.slice(targetPrefix.length), decodeTargetSheet(B)]] : [],
       ),
     ),
     marks: new Map(
@@ -57,27 +57,27 @@ export function toPage(item: Item | undefined): Page {
 }
 
 /** What became of an operation that its writer has announced. */
-export function judge(page: Page, writer: string, operation: number): Verdict {
-  const marks = page.marks.get(writer) ?? [];
+export function judge(item: PackItem, writer: string, operation: number): Verdict {
+  const marks = item.marks.get(writer) ?? [];
   if (marks.includes(operation)) return "made";
   if (marks.includes(-operation)) return "barred";
   return marks.length === marksKept && operation < Math.abs(marks[0]) ? "forgotten" : "open";
 }
 
 /** Makes an open operation impossible, whoever is about to make it. */
-export function toBar(page: Page, writer: string, operation: number, expiresAt: number): Change {
-  return new PageDraft(page).toChange(writer, -operation, expiresAt);
+export function toBar(item: PackItem, writer: string, operation: number, expiresAt: number): Change {
+  return new PackItemDraft(item).toChange(writer, -operation, expiresAt);
 }
 
-/** What an operation makes of a page: the new page, and what it adds to the sums. */
-export class PageDraft {
+/** What an operation changes on the item of a pack, and what it adds to the sums. */
+export class PackItemDraft {
   readonly sums = new Sums();
-  readonly #page: Page;
-  readonly #changed = new Map<string, Share>();
+  readonly #item: PackItem;
+  readonly #changed = new Map<string, TargetSheet>();
   #arrives = false;
 
-  constructor(page: Page) {
-    this.#page = page;
+  constructor(item: PackItem) {
+    this.#item = item;
   }
 
   get changed(): boolean {
@@ -85,13 +85,13 @@ export class PageDraft {
   }
 
   fanOut({ agent, sequence, requests, targets }: FannedOutPack): void {
-    if (!this.#page.arrived && !this.#arrives) {
+    if (!this.#item.arrived && !this.#arrives) {
       this.#arrives = true;
       this.sums.arrive(agent, requests, sequence);
     }
     for (const [target, settlement] of targets) {
       // A target can be new in a second attempt; one that is not keeps what the first attempt did.
-      if (this.#share(target).fannedOut) continue;
+      if (this.#targetSheet(target).fannedOut) continue;
       this.#change(target, { fannedOut: true });
       this.sums.enqueue(target, requests);
       this.settle(target, settlement);
@@ -99,14 +99,14 @@ export class PageDraft {
   }
 
   settle(target: string, settlement: Settlement): void {
-    const { sheet, noted } = noteFates(this.#share(target).sheet, settlement);
+    const { sheet, noted } = noteFates(this.#targetSheet(target).sheet, settlement);
     if (noted.size === 0) return;
     this.#change(target, { sheet });
     for (const [fate, requests] of noted) this.sums.count(target, fate, requests);
   }
 
   unsettle(target: string, indexes: readonly number[], fate: Fate): void {
-    const { sheet, withdrawn } = withdrawFate(this.#share(target).sheet, indexes, fate);
+    const { sheet, withdrawn } = withdrawFate(this.#targetSheet(target).sheet, indexes, fate);
     if (withdrawn === 0) return;
     this.#change(target, { sheet });
     this.sums.count(target, fate, -withdrawn);
@@ -114,7 +114,7 @@ export class PageDraft {
 
   /** Fails where somebody else was first: what is written, and this writer's own marks, must be as they were read. */
   toChange(writer: string, mark: number, expiresAt: number): Change {
-    const { shares, marks } = this.#page;
+    const { targets, marks } = this.#item;
     const seenMarks = marks.get(writer);
     const sets = ["expiresAt = :expiresAt", "#marks = :marks"];
     const conditions = [seenMarks ? "#marks = :seenMarks" : "attribute_not_exists(#marks)"];
@@ -129,48 +129,50 @@ export class PageDraft {
       conditions.push("attribute_not_exists(arrived)");
       values[":arrived"] = { BOOL: true };
     }
-    Array.from(this.#changed).forEach(([target, share], i) => {
-      const seen = shares.get(target);
+    Array.from(this.#changed).forEach(([target, sheet], i) => {
+      const seen = targets.get(target);
       // Short: an expression has 4 KB, which is enough for a hundred targets.
-      names[`#s${i}`] = sharePrefix + target;
+      names[`#s${i}`] = targetPrefix + target;
       sets.push(`#s${i} = :s${i}`);
-      values[`:s${i}`] = { B: encodeShare(share) };
+      values[`:s${i}`] = { B: encodeTargetSheet(sheet) };
       conditions.push(seen ? `#s${i} = :o${i}` : `attribute_not_exists(#s${i})`);
-      if (seen) values[`:o${i}`] = { B: encodeShare(seen) };
+      if (seen) values[`:o${i}`] = { B: encodeTargetSheet(seen) };
     });
     return { update: `SET ${sets.join(", ")}`, condition: conditions.join(" AND "), names, values };
   }
 
-  #share(target: string): Share {
-    return this.#changed.get(target) ?? this.#page.shares.get(target) ?? emptyShare;
+  #targetSheet(target: string): TargetSheet {
+    return this.#changed.get(target) ?? this.#item.targets.get(target) ?? emptyTargetSheet;
   }
 
-  #change(target: string, change: Partial<Share>): void {
-    const version = (this.#page.shares.get(target)?.version ?? 0) + 1;
-    this.#changed.set(target, { ...this.#share(target), ...change, version });
+  #change(target: string, change: Partial<TargetSheet>): void {
+    const version = (this.#item.targets.get(target)?.version ?? 0) + 1;
+    this.#changed.set(target, { ...this.#targetSheet(target), ...change, version });
   }
 }
 
-const sharePrefix = "share#";
+// As in tables that exist.
+const itemKey = "page";
+const targetPrefix = "share#";
 const marksPrefix = "marks#";
-// A writer asks for the next operation on a page only once the last one is in its sums: more than one is for readers that
-// read the page some operations later than the sums.
+// A writer asks for the next operation on a pack only once the last one is in its sums: more than one is for readers that
+// read the item some operations later than the sums.
 const marksKept = 4;
-const emptyShare: Share = { fannedOut: false, version: 0, sheet: new Uint8Array() };
-const shareHeaderBytes = 5;
+const emptyTargetSheet: TargetSheet = { fannedOut: false, version: 0, sheet: new Uint8Array() };
+const sheetHeaderBytes = 5;
 
-function encodeShare({ fannedOut, version, sheet }: Share): Uint8Array {
-  const bytes = new Uint8Array(shareHeaderBytes + sheet.length);
+function encodeTargetSheet({ fannedOut, version, sheet }: TargetSheet): Uint8Array {
+  const bytes = new Uint8Array(sheetHeaderBytes + sheet.length);
   bytes[0] = fannedOut ? 1 : 0;
   new DataView(bytes.buffer).setUint32(1, version);
-  bytes.set(sheet, shareHeaderBytes);
+  bytes.set(sheet, sheetHeaderBytes);
   return bytes;
 }
 
-function decodeShare(bytes: Uint8Array): Share {
+function decodeTargetSheet(bytes: Uint8Array): TargetSheet {
   return {
     fannedOut: bytes[0] === 1,
     version: new DataView(bytes.buffer, bytes.byteOffset).getUint32(1),
-    sheet: bytes.subarray(shareHeaderBytes),
+    sheet: bytes.subarray(sheetHeaderBytes),
   };
 }

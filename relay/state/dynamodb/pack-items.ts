@@ -1,44 +1,44 @@
-import { judge, type Page, type PageDraft, toBar, toPack, toPage, toPageKey } from "./pack-item.ts";
-import type { StateClient } from "./table-client.ts";
+import { judge, type PackItem, type PackItemDraft, toBar, toPack, toPackItem, toPackKey } from "./pack-item.ts";
+import type { TableClient } from "./table-client.ts";
 
-/** The items of the packs. All methods throw `StateError`. */
-export class Pages {
-  readonly #client: StateClient;
+/** The items of all packs. All methods throw `StateError`. */
+export class PackItems {
+  readonly #client: TableClient;
   readonly #now: () => number;
 
-  constructor(client: StateClient, now: () => number) {
+  constructor(client: TableClient, now: () => number) {
     this.#client = client;
     this.#now = now;
   }
 
-  async read(pack: string): Promise<Page> {
-    return toPage(await this.#client.get(toPageKey(pack)));
+  async read(pack: string): Promise<PackItem> {
+    return toPackItem(await this.#client.get(toPackKey(pack)));
   }
 
-  /** Those that there are, by pack. */
-  async readAll(packs: Iterable<string>): Promise<ReadonlyMap<string, Page>> {
-    const items = await this.#client.getAll([...new Set(packs)].map(toPageKey));
-    return new Map(items.map((item) => [toPack(item), toPage(item)]));
+  /** The items that exist, by pack. */
+  async readAll(packs: Iterable<string>): Promise<ReadonlyMap<string, PackItem>> {
+    const items = await this.#client.getAll([...new Set(packs)].map(toPackKey));
+    return new Map(items.map((item) => [toPack(item), toPackItem(item)]));
   }
 
-  /** Returns the page that stands there now where the operation was not made. Throws where nobody knows whether it was. */
-  async write(pack: string, draft: PageDraft, writer: string, operation: number): Promise<Page | undefined> {
+  /** Returns the item as it is now if the operation was not made. Throws if nobody knows whether it was. */
+  async write(pack: string, draft: PackItemDraft, writer: string, operation: number): Promise<PackItem | undefined> {
     const change = draft.toChange(writer, operation, this.#expiresAt());
-    const { written, item } = await this.#client.update(toPageKey(pack), change);
+    const { written, item } = await this.#client.update(toPackKey(pack), change);
     if (written) return undefined;
-    const page = toPage(item);
+    const found = toPackItem(item);
     // A first attempt may have made it, and only its answer was lost.
-    return judge(page, writer, operation) === "made" ? undefined : page;
+    return judge(found, writer, operation) === "made" ? undefined : found;
   }
 
   /** Whether an operation was made. One that was not made by now never will be. */
   async decide(pack: string, writer: string, operation: number): Promise<boolean> {
     for (;;) {
-      const page = await this.read(pack);
-      const verdict = judge(page, writer, operation);
+      const item = await this.read(pack);
+      const verdict = judge(item, writer, operation);
       if (verdict !== "open") return verdict === "made";
-      const bar = toBar(page, writer, operation, this.#expiresAt());
-      if ((await this.#client.update(toPageKey(pack), bar)).written) return false;
+      const bar = toBar(item, writer, operation, this.#expiresAt());
+      if ((await this.#client.update(toPackKey(pack), bar)).written) return false;
     }
   }
 

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   type AttributeValue,
@@ -13,14 +14,14 @@ import { StateError } from "../port.ts";
 import { toStateError } from "./error.ts";
 import { stateTable } from "./table-shape.ts";
 
-export interface StateTablePlace {
+export interface TableEndpoint {
   readonly table: string;
   readonly region: string;
   /** Where the SDK does not find it itself, through AWS_ENDPOINT_URL_DYNAMODB for one. */
   readonly endpoint?: string | undefined;
 }
 
-export interface StateClientOptions extends StateTablePlace {
+export interface TableClientOptions extends TableEndpoint {
   /** How long a call may take, retries and all, once it is its turn. */
   readonly callTimeoutMs: number;
 }
@@ -57,15 +58,15 @@ const keysPerBatch = 100;
 const batchRetries = 6;
 
 /** The few things that the state does with its table. All reads are consistent, and all methods throw `StateError`. */
-export class StateClient {
-  readonly #place: StateTablePlace;
+export class TableClient {
+  readonly #place: TableEndpoint;
   readonly #callTimeoutMs: number;
   readonly #client: DynamoDBClient;
   readonly #onceClient: DynamoDBClient;
   readonly #turns = new Semaphore(callsAtOnce);
   #answered = false;
 
-  constructor({ callTimeoutMs, ...place }: StateClientOptions) {
+  constructor({ callTimeoutMs, ...place }: TableClientOptions) {
     this.#place = place;
     this.#callTimeoutMs = callTimeoutMs;
     const { region, endpoint } = place;
@@ -163,6 +164,27 @@ export class StateClient {
     );
     // Emulators do not tell, and nobody tells of an item that is not there.
     return written || item ? { written, item } : { written, item: await this.get(key, withinMs) };
+  }
+
+  /**
+   * Sets attributes of an item that still has the given version, 0 for a new item, and gives it the next one. False, and
+   * nothing is written, if another writer was first.
+   */
+  async updateVersion(key: ItemKey, version: number, attributes: Item): Promise<boolean> {
+    // Tells whose write is in the way: it may be this one, if the answer to its first attempt was lost.
+    const write = randomUUID();
+    const names = Object.keys(attributes);
+    const { written, item } = await this.update(key, {
+      update: `SET ${names.map((name) => `${name} = :${name}`).join(", ")}, version = :next, writtenBy = :write`,
+      condition: version === 0 ? "attribute_not_exists(version)" : "version = :seen",
+      values: {
+        ...Object.fromEntries(names.map((name) => [`:${name}`, attributes[name]])),
+        ":next": { N: `${version + 1}` },
+        ":write": { S: write },
+        ...(version !== 0 && { ":seen": { N: `${version}` } }),
+      },
+    });
+    return written || item?.writtenBy?.S === write;
   }
 
   /** Writes without any condition, in one attempt: it is done once or, where it throws, perhaps not at all. */

@@ -2,23 +2,23 @@ import { randomUUID } from "node:crypto";
 import { forgottenJobsKey, jobIdOf } from "../../job/job.ts";
 import { type Jobs, StateError } from "../port.ts";
 import { Sums } from "./ledger-sums.ts";
-import { emptyPage, judge } from "./pack-item.ts";
-import type { Pages } from "./pack-items.ts";
-import type { Item, StateClient } from "./table-client.ts";
+import { emptyPackItem, judge } from "./pack-item.ts";
+import type { PackItems } from "./pack-items.ts";
+import type { Item, TableClient } from "./table-client.ts";
 import { type StoredTally, tallyPartition, toStoredTally, toTallyKey } from "./writer-tally.ts";
 
 /**
  * The tallies of all processes, and the base: the sums of those that were folded into it. All methods throw `StateError`.
  */
 export class Tallies {
-  readonly #client: StateClient;
-  readonly #pages: Pages;
-  readonly #jobs: Pick<Jobs, "listJobs">;
+  readonly #client: TableClient;
+  readonly #packItems: PackItems;
+  readonly #jobs: Pick<Jobs, "list">;
   readonly #now: () => number;
 
-  constructor(client: StateClient, pages: Pages, jobs: Pick<Jobs, "listJobs">, now: () => number) {
+  constructor(client: TableClient, packItems: PackItems, jobs: Pick<Jobs, "list">, now: () => number) {
     this.#client = client;
-    this.#pages = pages;
+    this.#packItems = packItems;
     this.#jobs = jobs;
     this.#now = now;
   }
@@ -35,7 +35,7 @@ export class Tallies {
         return sums;
       }
     }
-    throw new StateError("the figures change faster than they can be read; it is tried again");
+    throw new StateError("the ledger changes faster than it can be read; it is tried again");
   }
 
   /**
@@ -61,14 +61,14 @@ export class Tallies {
     return (await this.#client.query(tallyPartition)).map(toStoredTally);
   }
 
-  /** Undefined where a page was written so often since that it does not tell any more. */
+  /** Undefined if a pack was written so often since that its item has forgotten an announced operation. */
   async #sumUp(tallies: readonly StoredTally[]): Promise<Sums | undefined> {
     const sums = new Sums();
-    const pages = await this.#pages.readAll(tallies.flatMap(({ announced }) => announced.map(({ pack }) => pack)));
+    const items = await this.#packItems.readAll(tallies.flatMap(({ announced }) => announced.map(({ pack }) => pack)));
     for (const { writer, announced, sums: counted } of tallies) {
       sums.add(counted);
       for (const { operation, pack, sums: more } of announced) {
-        const verdict = judge(pages.get(pack) ?? emptyPage, writer, operation);
+        const verdict = judge(items.get(pack) ?? emptyPackItem, writer, operation);
         if (verdict === "forgotten") return undefined;
         if (verdict === "made") sums.add(more);
       }
@@ -92,7 +92,7 @@ export class Tallies {
     const all = new Sums();
     all.add(sums);
     for (const { operation, pack, sums: more } of announced) {
-      if (await this.#pages.decide(pack, writer, operation)) all.add(more);
+      if (await this.#packItems.decide(pack, writer, operation)) all.add(more);
     }
     return all;
   }
@@ -127,7 +127,7 @@ export class Tallies {
   /** An item holds the names of two or three thousand jobs. */
   async #forgetJobs(sums: Sums): Promise<void> {
     // Asked behind the sums: of what stands in these no job is so new that it would be missing.
-    const kept = new Set((await this.#jobs.listJobs()).map(({ job }) => job.id));
+    const kept = new Set((await this.#jobs.list()).map(({ job }) => job.id));
     for (const name of sums.names()) {
       const id = jobIdOf(name);
       if (id !== undefined && !kept.has(id) && name !== forgottenJobsKey) sums.move(name, forgottenJobsKey);

@@ -2,12 +2,12 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
 import { StateError } from "../port.ts";
 import { Sums } from "./ledger-sums.ts";
-import type { Change, Item, ItemKey, StateClient } from "./table-client.ts";
+import type { Change, Item, ItemKey, TableClient } from "./table-client.ts";
 
 /** The partition of all tallies; the sort key is the writer. */
 export const tallyPartition = "tally";
 
-/** An operation that may have been made: its page knows. */
+/** An operation that may have been made: the item of its pack tells. */
 interface Announcement {
   readonly operation: number;
   readonly pack: string;
@@ -45,8 +45,8 @@ export function toStoredTally(item: Item): StoredTally {
   };
 }
 
-export interface TallyOptions {
-  readonly client: StateClient;
+export interface WriterTallyOptions {
+  readonly client: TableClient;
   /** In milliseconds since 1970. */
   readonly now: () => number;
   /** From the beginning of one write to that of the next, at least: what is announced in between shares a write. */
@@ -55,12 +55,12 @@ export interface TallyOptions {
 
 /**
  * What one process has added to the ledger: sums of the operations that were made, and those that may have been. An
- * operation is announced here first, then made on the page of its pack, then counted here with whatever is written next.
+ * operation is announced here first, then made on the item of its pack, then counted here with whatever is written next.
  * So the sums of all tallies are right at any time, whoever dies when.
  */
-export class Tally {
+export class WriterTally {
   readonly writer = randomBytes(9).toString("base64url");
-  readonly #options: TallyOptions;
+  readonly #options: WriterTallyOptions;
   readonly #sums = new Sums();
   readonly #announced = new Map<number, Announced>();
   readonly #waiting: Wish[] = [];
@@ -74,7 +74,7 @@ export class Tally {
   #running = false;
   #idle: Promise<void> = Promise.resolve();
 
-  constructor(options: TallyOptions) {
+  constructor(options: WriterTallyOptions) {
     this.#options = options;
   }
 

@@ -7,7 +7,7 @@ import type { CaptureConfig } from "../../../relay/config/config.ts";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import type { OutgoingMessage } from "../../../relay/queue/port.ts";
 import { LiveTarget } from "../../../relay/replay/live-target.ts";
-import { EmbeddedState } from "../../../relay/state/embedded.ts";
+import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import { invoke } from "../../support/benches/replay-bench.ts";
 import { until } from "../../support/clocks/until.ts";
 import { captureConfig, MoodyArchive, readCapture } from "../../support/data/captures.ts";
@@ -28,7 +28,7 @@ describe("fan-out with captures", () => {
     expect(entries.map(({ request }) => request.id)).toEqual(
       sent.flatMap((message) => [0, 1].map((index) => `${packIn(message).id}-${index}`)),
     );
-    expect(await bench.figures()).toEqual({
+    expect(await bench.totals()).toEqual({
       a: { enqueued: 6 },
       "capture/all": { enqueued: 6, captured: 6 },
     });
@@ -48,7 +48,7 @@ describe("fan-out with captures", () => {
     expect(posts.map(({ request }) => request.index)).toEqual(Array.from({ length: 50 }, (_, i) => i));
     expect(Math.abs(half.length - 100)).toBeLessThan(40);
     expect(await readCapture(bench.archive, "none")).toEqual([]);
-    expect(await bench.figures()).toEqual({
+    expect(await bench.totals()).toEqual({
       a: { enqueued: 200 },
       "capture/posts": { enqueued: 200, filtered: 150, captured: 50 },
       "capture/half": { enqueued: 200, sampledOut: 200 - half.length, captured: half.length },
@@ -60,7 +60,7 @@ describe("fan-out with captures", () => {
     const bench = new CaptureBench([captureConfig({ when: { path: /[02468]$/ } })]);
     bench.archive.mood = "away";
     const failed = await bench.fanOut(packMessage({ requests: requests(10) }));
-    const meanwhile = await bench.figures();
+    const meanwhile = await bench.totals();
     const [waiting] = await bench.waiting();
     const entries = await readCapture(bench.archive, "all");
     bench.archive.mood = "well";
@@ -73,7 +73,7 @@ describe("fan-out with captures", () => {
     expect(JSON.parse(waiting.body)).toMatchObject({ count: 5, uncaptured: { captures: ["all"], tries: 1 } });
     expect(meanwhile).toEqual({ a: { enqueued: 10 }, "capture/all": { enqueued: 10, filtered: 5 } });
     expect((await readCapture(bench.archive, "all")).map(({ request }) => request.index)).toEqual([0, 2, 4, 6, 8]);
-    expect(await bench.figures()).toEqual({
+    expect(await bench.totals()).toEqual({
       a: { enqueued: 10 },
       "capture/all": { enqueued: 10, filtered: 5, captured: 5 },
     });
@@ -94,7 +94,7 @@ describe("fan-out with captures", () => {
     expect(bench.log.lines[0]).toMatchObject({ capture: "all", reason: "the disk is gone" });
     const tries = (await bench.waiting()).map(({ body }) => JSON.parse(body).uncaptured.tries);
     expect(new Set(tries)).toEqual(new Set([4]));
-    expect((await bench.figures()).a).toEqual({ enqueued: 20 });
+    expect((await bench.totals()).a).toEqual({ enqueued: 20 });
   });
 
   it("does not wait for an archive that hangs, and keeps once what it wrote after all", async () => {
@@ -108,7 +108,7 @@ describe("fan-out with captures", () => {
       // Each time: on a slow machine even an archive that is well may not answer within 50 ms.
       bench.nowMs += 60_000;
       await bench.fanOutWaiting();
-      return (await bench.figures())["capture/all"].captured === 4;
+      return (await bench.totals())["capture/all"].captured === 4;
     });
 
     expect(asked).toBe(1);
@@ -123,7 +123,7 @@ describe("fan-out with captures", () => {
     await bench.fanOut(sent);
 
     expect(await readCapture(bench.archive, "all")).toHaveLength(4);
-    expect((await bench.figures())["capture/all"]).toEqual({ enqueued: 4, captured: 4 });
+    expect((await bench.totals())["capture/all"]).toEqual({ enqueued: 4, captured: 4 });
   });
 
   it("writes what is good in a batch with packs that cannot be decoded", async () => {
@@ -141,7 +141,7 @@ describe("fan-out with captures", () => {
     await bench.fanOut(packMessage({ requests: parts }));
 
     expect(await readCapture(bench.archive, "all")).toHaveLength(1);
-    expect((await bench.figures())["capture/all"]).toEqual({ enqueued: 2, captured: 1, skipped: 1 });
+    expect((await bench.totals())["capture/all"]).toEqual({ enqueued: 2, captured: 1, skipped: 1 });
   });
 
   it("skips what waits for a capture that is not configured any more", async () => {
@@ -154,7 +154,7 @@ describe("fan-out with captures", () => {
 
     expect(await readCapture(later.archive, "other")).toEqual([]);
     expect(await later.received("a")).toEqual([]);
-    expect(await later.state.settled("capture/all", packIn(waiting).id)).toEqual(new Set([0, 1, 2]));
+    expect(await later.state.ledger.settled("capture/all", packIn(waiting).id)).toEqual(new Set([0, 1, 2]));
     expect(await later.waiting()).toEqual([]);
   });
 });
@@ -182,12 +182,12 @@ class CaptureBench {
     this.#queue = open("a");
     const { archive, log } = this;
     this.#app = createFanOut({
-      targets: [new LiveTarget(target({ name: "a" }), this.state)],
+      targets: [new LiveTarget(target({ name: "a" }), this.state.controls)],
       queueOf: () => this.#queue,
       captures: captures.map((config) => new CaptureSink({ config, archive, log: log.log, giveUpMs, now })),
       ingress: this.ingress,
       deadLetters: this.ingress.deadLetters,
-      ledger: this.state,
+      ledger: this.state.ledger,
       log: this.log.log,
     });
     onTestFinished(() => {
@@ -229,8 +229,8 @@ class CaptureBench {
   }
 
   /** What the ledger has of each target and capture, zeros left out. */
-  async figures(): Promise<Record<string, Record<string, number>>> {
-    const { targets } = await this.state.figures();
+  async totals(): Promise<Record<string, Record<string, number>>> {
+    const { targets } = await this.state.ledger.totals();
     return Object.fromEntries(
       [...targets].map(([name, { enqueued, fates }]) => {
         const counted: [string, number][] = Object.entries(fates);

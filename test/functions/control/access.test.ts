@@ -42,7 +42,7 @@ describe("the control API with a token", () => {
   it("changes nothing without it", async () => {
     const refused = bench();
     expect((await refused.send("POST", "/v1/targets/staging/pause")).status).toBe(401);
-    expect((await refused.state.readControl("staging")).version).toBe(0);
+    expect((await refused.state.controls.read("staging")).version).toBe(0);
   });
 
   it("may be asked under any name", async () => {

@@ -45,7 +45,7 @@ describe("GET /v1/targets/{target}", () => {
     const bench = new ControlBench();
     await bench.queue.send([packMessage({ requests: requests(3) }), packMessage({ requests: requests(4) })]);
     await bench.queue.deadLetters.send([packMessage({ requests: requests(2) })]);
-    await bench.state.settle("staging", pack().id, new Map([[0, "answered.5xx"]]));
+    await bench.state.ledger.settle("staging", pack().id, new Map([[0, "answered.5xx"]]));
 
     expect((await bench.get("/v1/targets/staging")).json).toMatchObject({
       waiting: { messages: 2, requests: 7 },
@@ -57,7 +57,7 @@ describe("GET /v1/targets/{target}", () => {
   it("says why nothing is sent while the breaker is open", async () => {
     const bench = new ControlBench();
     const openedAtMs = Date.UTC(2026, 8, 1, 12);
-    await bench.state.writeControl("staging", openBreaker({}, openedAtMs, 1_000, "refused"), 0);
+    await bench.state.controls.write("staging", openBreaker({}, openedAtMs, 1_000, "refused"), 0);
 
     expect((await bench.get("/v1/targets/staging")).json).toMatchObject({
       held: "the breaker is open since 2026-09-01T12:00:00.000Z: refused",
@@ -73,7 +73,7 @@ describe("GET /v1/targets/{target}", () => {
 
   it("has the share of the rate that a shadow gets which has asked for less", async () => {
     const bench = new ControlBench();
-    await bench.state.writeControl("staging", slowDown({}, Date.now()), 0);
+    await bench.state.controls.write("staging", slowDown({}, Date.now()), 0);
 
     const { json } = await bench.get("/v1/targets/staging");
     expect(json.pace).toBeGreaterThanOrEqual(0.5);
@@ -112,7 +112,7 @@ describe("PATCH /v1/targets/{target}", () => {
       concurrency: { configured: 8, live: 3 },
       sample: { configured: "100%", live: "50%" },
     });
-    expect((await bench.state.readControl("staging")).control).toEqual({
+    expect((await bench.state.controls.read("staging")).control).toEqual({
       settings: { ratePerSecond: 0.5, concurrency: 3, sample: 0.5 },
     });
     expect(bench.log.events).toEqual(["target-changed", "target-changed"]);
@@ -126,7 +126,7 @@ describe("PATCH /v1/targets/{target}", () => {
 
     expect(changed.json).toMatchObject({ rate: { live: "unlimited" }, sample: { live: "0%" }, held: "paused" });
     expect(json).toMatchObject({ rate: { live: "200/s" }, sample: { live: "100%" }, paused: false });
-    expect((await bench.state.readControl("staging")).control).toEqual({ settings: { concurrency: 1 } });
+    expect((await bench.state.controls.read("staging")).control).toEqual({ settings: { concurrency: 1 } });
   });
 
   it("keeps breaker and slowdown, whoever else writes at the same time", async () => {
@@ -134,15 +134,17 @@ describe("PATCH /v1/targets/{target}", () => {
     let interruptions = 3;
     const bench = new ControlBench({
       faultyState: (state) => ({
-        async writeControl(name, control, version) {
-          if (interruptions-- > 0) await state.writeControl(name, slow, version);
-          return state.writeControl(name, control, version);
+        controls: {
+          async write(name, control, version) {
+            if (interruptions-- > 0) await state.controls.write(name, slow, version);
+            return state.controls.write(name, control, version);
+          },
         },
       }),
     });
 
     expect((await bench.send("PATCH", "/v1/targets/staging", { rate: "1/s" })).status).toBe(200);
-    expect((await bench.state.readControl("staging")).control).toEqual({ ...slow, settings: { ratePerSecond: 1 } });
+    expect((await bench.state.controls.read("staging")).control).toEqual({ ...slow, settings: { ratePerSecond: 1 } });
   });
 
   it.each<[string, unknown, readonly string[]]>([
@@ -182,7 +184,7 @@ describe("PATCH /v1/targets/{target}", () => {
     expect(json.errors.map(({ place }: { place: string }) => place)).toEqual(
       mistakes.map((mistake) => mistake.split(": ")[0]),
     );
-    expect(await bench.state.readControl("staging")).toEqual({ control: {}, version: 0 });
+    expect(await bench.state.controls.read("staging")).toEqual({ control: {}, version: 0 });
   });
 
   it.each([
@@ -214,7 +216,7 @@ describe("pause and resume", () => {
 
   it("leave the breaker alone", async () => {
     const bench = new ControlBench();
-    await bench.state.writeControl("staging", openBreaker({}, 1, 1_000, "refused"), 0);
+    await bench.state.controls.write("staging", openBreaker({}, 1, 1_000, "refused"), 0);
 
     expect((await bench.send("POST", "/v1/targets/staging/resume")).json.breaker).toBeDefined();
   });
@@ -224,8 +226,8 @@ describe("GET /v1/targets/{target}/figures", () => {
   it("has counts and percentiles by minute, and those of all together", async () => {
     const bench = new ControlBench();
     const minuteMs = Date.UTC(2026, 8, 1, 12, 30);
-    await bench.state.addFigures("staging", minuteMs - 60_000, counts({ "answered.2xx": 3, [bucketOf(10)]: 3 }));
-    await bench.state.addFigures(
+    await bench.state.figures.add("staging", minuteMs - 60_000, counts({ "answered.2xx": 3, [bucketOf(10)]: 3 }));
+    await bench.state.figures.add(
       "staging",
       minuteMs,
       counts({ "answered.5xx": 1, undelivered: 2, [bucketOf(900)]: 1 }),
@@ -257,7 +259,7 @@ describe("GET /v1/targets/{target}/figures", () => {
       [bucketOf(3, "connect")]: 2,
       [bucketOf(86_400_000, "age")]: 100,
     };
-    await bench.state.addFigures("staging", minuteMs, counts({ "answered.4xx": 9, "answered.expired": 7, ...timed }));
+    await bench.state.figures.add("staging", minuteMs, counts({ "answered.4xx": 9, "answered.expired": 7, ...timed }));
     const { total } = (await bench.get("/v1/targets/staging/figures?minutes=1")).json;
 
     expect([total.answered["4xx"], total.expiredCredentials]).toEqual([9, 7]);
@@ -273,9 +275,9 @@ describe("GET /v1/targets/{target}/figures", () => {
   it("leaves out what is older, other targets, and latencies of which there are none", async () => {
     const bench = new ControlBench();
     const minuteMs = Date.UTC(2026, 8, 1, 12, 30);
-    await bench.state.addFigures("staging", minuteMs - 60_000, counts({ expired: 1 }));
-    await bench.state.addFigures("next", minuteMs, counts({ expired: 1 }));
-    await bench.state.addFigures("staging", minuteMs, counts({ skipped: 7 }));
+    await bench.state.figures.add("staging", minuteMs - 60_000, counts({ expired: 1 }));
+    await bench.state.figures.add("next", minuteMs, counts({ expired: 1 }));
+    await bench.state.figures.add("staging", minuteMs, counts({ skipped: 7 }));
     const { json } = await bench.get("/v1/targets/staging/figures?minutes=1");
 
     expect(json.minutes).toHaveLength(1);
@@ -346,7 +348,7 @@ describe("errors of the control API", () => {
 
   it("are 503 with the reason while the state does not answer", async () => {
     const bench = new ControlBench({
-      faultyState: () => ({ readControl: () => Promise.reject(new StateError("DynamoDB is away")) }),
+      faultyState: () => ({ controls: { read: () => Promise.reject(new StateError("DynamoDB is away")) } }),
     });
     const { status, json } = await bench.send("POST", "/v1/targets/staging/pause");
 
@@ -358,7 +360,7 @@ describe("errors of the control API", () => {
     const bench = new ControlBench({
       faultyQueue: ({ deadLetters }) => ({
         deadLetters: Object.assign(Object.create(deadLetters), { browse: away }),
-        figures: away,
+        backlog: away,
       }),
     });
     const letters = await bench.get("/v1/queues/staging/dead-letters");
@@ -370,7 +372,7 @@ describe("errors of the control API", () => {
   });
 
   it("are 503 where others change the same target again and again", async () => {
-    const bench = new ControlBench({ faultyState: () => ({ writeControl: async () => false }) });
+    const bench = new ControlBench({ faultyState: () => ({ controls: { write: async () => false } }) });
     const { status, json } = await bench.send("POST", "/v1/targets/staging/pause");
 
     expect([status, json.detail]).toEqual([503, "others change staging at the same time; nothing was changed"]);
@@ -378,7 +380,7 @@ describe("errors of the control API", () => {
 
   it("keep to themselves what is a mistake of ours, and log it", async () => {
     const bench = new ControlBench({
-      faultyState: () => ({ readFigures: () => Promise.reject(new TypeError("secret of the house")) }),
+      faultyState: () => ({ figures: { read: () => Promise.reject(new TypeError("secret of the house")) } }),
     });
     const { status, json } = await bench.get("/v1/targets/staging/figures");
 

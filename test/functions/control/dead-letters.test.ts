@@ -124,7 +124,7 @@ describe("POST /v1/queues/{queue}/dead-letters/redrive", () => {
   it("puts all back into the target's queue, and takes their fate out of its ledger", async () => {
     const bench = new ControlBench();
     await bench.queue.deadLetters.send([deadLetter("refused", 3), garbage]);
-    await bench.state.settle("staging", pack().id, new Map([0, 1, 2].map((index) => [index, "deadLettered"])));
+    await bench.state.ledger.settle("staging", pack().id, new Map([0, 1, 2].map((index) => [index, "deadLettered"])));
     const { status, json } = await bench.send("POST", `${path}/redrive`);
 
     expect([status, json]).toEqual([200, { messages: 1, requests: 3, undecodable: 1, remaining: 1, done: true }]);
@@ -157,7 +157,7 @@ describe("POST /v1/queues/{queue}/dead-letters/redrive", () => {
     async (name) => {
       const bench = new ControlBench({ direct: true });
       await bench.ingress.deadLetters.send([deadLetter("refused", 1)]);
-      await bench.state.settle("staging", pack().id, new Map([[0, "deadLettered"]]));
+      await bench.state.ledger.settle("staging", pack().id, new Map([[0, "deadLettered"]]));
       await bench.send("POST", `/v1/queues/${name}/dead-letters/redrive`);
 
       expect((await bench.get("/v1/targets/staging")).json.fates.deadLettered).toBe(0);

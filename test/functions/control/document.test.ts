@@ -101,7 +101,7 @@ describe("the OpenAPI document", () => {
   it("describes what is answered, to the last key", async () => {
     const bench = new ControlBench({ targets: [{ ratePerSecond: 3 }] });
     await bench.queue.deadLetters.send([packMessage()]);
-    await bench.state.addFigures("staging", bench.nowMs - 30_000, new Map([["l30", 2]]));
+    await bench.state.figures.add("staging", bench.nowMs - 30_000, new Map([["l30", 2]]));
     const [{ messageId }] = await bench.queue.deadLetters.browse(1);
     const { operations, read } = await documentOf(bench);
 

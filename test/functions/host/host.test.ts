@@ -90,7 +90,7 @@ describe("host", () => {
         const signal = new AbortController().signal;
         const deliveries = await down.queue.receive({ max: 10, waitMs: 0, visibilityMs: 1_000, signal });
         await down.queue.delete(deliveries.map(({ receipt }) => receipt));
-        return (await down.figures()).messages === 0;
+        return (await down.backlog()).messages === 0;
       });
     });
     const after = toEquations(undefined, await bench.readStores());

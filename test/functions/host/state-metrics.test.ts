@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { measureState } from "../../../functions/host/state-metrics.ts";
 import { MetricLine } from "../../../functions/metric-line.ts";
 import { jobKey } from "../../../relay/job/job.ts";
-import { captureKey, type Fate } from "../../../relay/state/port.ts";
+import { captureKey, type FannedOutPack, type Fate } from "../../../relay/state/port.ts";
 import { openBreaker } from "../../../relay/state/target-control.ts";
 import { openState } from "../../support/data/lanes.ts";
 import { LogLines } from "../../support/data/log-lines.ts";
@@ -12,9 +12,9 @@ import { target } from "../../support/data/targets.ts";
 describe("measureState", () => {
   it("counts packs whose number was passed over, and none of replay jobs", async () => {
     const { state, measure } = open();
-    await state.recordFanOut(pack({ agent: "edge~1", sequence: 5 }));
-    await state.recordFanOut(pack({ pack: "p2", agent: "edge~2", sequence: 1 }));
-    await state.recordFanOut(pack({ pack: "p3", agent: jobKey("20261122-175341-k3f"), sequence: 9 }));
+    await state.ledger.recordFanOut(pack({ agent: "edge~1", sequence: 5 }));
+    await state.ledger.recordFanOut(pack({ pack: "p2", agent: "edge~2", sequence: 1 }));
+    await state.ledger.recordFanOut(pack({ pack: "p3", agent: jobKey("20261122-175341-k3f"), sequence: 9 }));
 
     expect(await measure()).toEqual({ "spoa-relay/packs MissingPacks": 4 });
   });
@@ -22,29 +22,29 @@ describe("measureState", () => {
   it("counts requests that wait for their captures, and none of targets", async () => {
     const { state, measure } = open();
     const kept = new Map<number, Fate>([[0, "captured"]]);
-    await state.recordFanOut(pack({ targets: new Map([[captureKey("all"), kept]]) }));
-    await state.recordFanOut(pack({ pack: "p2", sequence: 2, targets: new Map([["a", new Map()]]) }));
+    await state.ledger.recordFanOut(pack({ targets: new Map([[captureKey("all"), kept]]) }));
+    await state.ledger.recordFanOut(pack({ pack: "p2", sequence: 2, targets: new Map([["a", new Map()]]) }));
 
     expect(await measure()).toEqual({ "spoa-relay/packs WaitingForCapture": 9 });
   });
 
   it("tells of each target whose breaker is open", async () => {
     const { state, measure } = open();
-    await state.writeControl("b", openBreaker({}, 1_000, 1_000, "it fails"), 0);
+    await state.controls.write("b", openBreaker({}, 1_000, 1_000, "it fails"), 0);
 
     expect(await measure()).toEqual({ "spoa-relay/packs BreakerOpen {Target=b}": 1 });
   });
 
   it("tells nothing while there is nothing to tell", async () => {
     const { state, measure } = open();
-    await state.recordFanOut(pack({}));
+    await state.ledger.recordFanOut(pack({}));
 
     expect(await measure()).toEqual({});
   });
 });
 
 /** A pack of ten requests, the first of its agent. */
-function pack(changes: Partial<Parameters<ReturnType<typeof openState>["recordFanOut"]>[0]>) {
+function pack(changes: Partial<FannedOutPack>) {
   return { pack: "p1", agent: "edge~1", sequence: 1, requests: 10, targets: new Map(), ...changes };
 }
 
@@ -53,7 +53,8 @@ function open() {
   const { log, lines } = new LogLines();
   const metrics = new MetricLine("packs", log);
   const measure = async () => {
-    await measureState({ targets: [target({ name: "a" }), target({ name: "b" })], state, metrics });
+    const { ledger, controls } = state;
+    await measureState({ targets: [target({ name: "a" }), target({ name: "b" })], ledger, controls, metrics });
     metrics.write();
     return toCloudWatch(lines);
   };

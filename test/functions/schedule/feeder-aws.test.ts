@@ -37,11 +37,11 @@ describe("a replay job with its state in DynamoDB and its queue in SQS", () => {
     });
     const lane = laneOf(target({ url: shadow.url }), state);
     const log = new LogLines();
-    const app = createReplay({ lane, queue, deadLetters, ledger: state, log: log.log });
+    const app = createReplay({ lane, queue, deadLetters, ledger: state.ledger, jobs: state.jobs, log: log.log });
     const captures = new Map([["peak", await captureOf(timesMs)]]);
     const feeder = new Feeder({
-      jobs: state,
-      ledger: state,
+      jobs: state.jobs,
+      ledger: state.ledger,
       targets: [lane.live],
       queueOf: () => queue,
       archives: captures,
@@ -68,9 +68,9 @@ describe("a replay job with its state in DynamoDB and its queue in SQS", () => {
     });
     feeder.start();
     const pace = { kind: "speed", factor: 10 } as const;
-    const place = { targets: [lane.live.config], captures, jobs: state };
+    const place = { targets: [lane.live.config], captures, jobs: state.jobs };
     const { id } = await startJob(place, { capture: "peak", target: "staging", pace }, Date.now());
-    await until(async () => (await state.readJob(id))?.job.status === "done");
+    await until(async () => (await state.jobs.read(id))?.job.status === "done");
     const { job, fates } = await readProgress(state, id);
 
     expect(fates["answered.2xx"]).toBe(300);

@@ -16,7 +16,7 @@ import { offsetOf } from "../../../relay/queue/job-mark.ts";
 import { type MessagePack, readMessage } from "../../../relay/queue/message.ts";
 import { QueueError } from "../../../relay/queue/port.ts";
 import { LiveTarget } from "../../../relay/replay/live-target.ts";
-import { EmbeddedState } from "../../../relay/state/embedded.ts";
+import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import { until } from "../../support/clocks/until.ts";
 import { captureOf, captureStartMs, everyMs, job, jobStartMs, newJob } from "../../support/data/jobs.ts";
 import { LogLines } from "../../support/data/log-lines.ts";
@@ -111,7 +111,11 @@ describe("Feeder", () => {
     await bench.feed(5_000);
     const before = await bench.job();
     for (const { id, requests } of bench.sent) {
-      await bench.state.settle(jobKey(before.id), id, new Map(requests.map(({ index }) => [index, "answered.2xx"])));
+      await bench.state.ledger.settle(
+        jobKey(before.id),
+        id,
+        new Map(requests.map(({ index }) => [index, "answered.2xx"])),
+      );
     }
     await bench.feed(6_000);
 
@@ -124,11 +128,11 @@ describe("Feeder", () => {
     const bench = await Bench.open({ timesMs: everyMs(300, 100) });
     await bench.start(newJob());
     await bench.feed(10_000);
-    await pauseJob(bench.state, newJob().id, bench.nowMs);
+    await pauseJob(bench.state.jobs, newJob().id, bench.nowMs);
     const atPause = bench.sentPaths().length;
     await bench.feed(60_000);
     const stillPaused = bench.sentPaths().length;
-    await resumeJob(bench.state, newJob().id, bench.nowMs);
+    await resumeJob(bench.state.jobs, newJob().id, bench.nowMs);
     await bench.feed(100_000);
 
     expect(atPause).toBeLessThan(160);
@@ -142,7 +146,7 @@ describe("Feeder", () => {
     const bench = await Bench.open({ timesMs: everyMs(300, 100) });
     await bench.start(newJob());
     await bench.feed(10_000);
-    await cancelJob(bench.state, newJob().id, bench.nowMs);
+    await cancelJob(bench.state.jobs, newJob().id, bench.nowMs);
     const before = bench.sentPaths().length;
     await bench.feed(20_000);
 
@@ -341,7 +345,7 @@ describe("Feeder", () => {
     await bench.feed(6_000);
 
     expect(bench.sentPaths()).toEqual(["/0", "/2"]);
-    expect(await bench.figures()).toMatchObject({ enqueued: 3, fates: { skipped: 1, "answered.2xx": 2 } });
+    expect(await bench.totals()).toMatchObject({ enqueued: 3, fates: { skipped: 1, "answered.2xx": 2 } });
     expect((await bench.job()).status).toBe("done");
   });
 
@@ -362,9 +366,9 @@ describe("Feeder", () => {
       expect(new Map(bench.sent.map(({ id, requests }) => [id, requests.length])), `killed at ${killAt}`).toEqual(
         expected,
       );
-      expect(await bench.figures()).toMatchObject({ enqueued: 300 });
+      expect(await bench.totals()).toMatchObject({ enqueued: 300 });
       expect(await bench.job()).toMatchObject({ status: "fed", checkpoint: { requests: 300 } });
-      expect((await bench.state.figures()).agents).toMatchObject([
+      expect((await bench.state.ledger.totals()).agents).toMatchObject([
         { packs: expected.size, lastSequence: expected.size },
       ]);
     }
@@ -396,7 +400,7 @@ describe("Feeder", () => {
         await bench.feed(bench.nowMs - jobStartMs + 120_000);
 
         expect(new Map(bench.sent.map(({ id, requests }) => [id, requests.length]))).toEqual(expected);
-        expect(await bench.figures()).toMatchObject({ enqueued: 300 });
+        expect(await bench.totals()).toMatchObject({ enqueued: 300 });
         expect(await bench.job()).toMatchObject({
           status: expect.stringMatching(/^(?:fed|done)$/),
           checkpoint: { requests: 300, complete: true },
@@ -462,15 +466,15 @@ class Bench {
     };
     const options: FeederOptions = {
       jobs: {
-        listJobs: () => call(() => state.listJobs()),
-        readJob: (id) => call(() => state.readJob(id)),
-        writeJob: (changed, version) => call(() => state.writeJob(changed, version)),
+        list: () => call(() => state.jobs.list()),
+        read: (id) => call(() => state.jobs.read(id)),
+        write: (changed, version) => call(() => state.jobs.write(changed, version)),
       },
       ledger: {
-        recordFanOut: (pack) => call(() => state.recordFanOut(pack)),
-        figures: () => call(() => state.figures()),
+        recordFanOut: (pack) => call(() => state.ledger.recordFanOut(pack)),
+        totals: () => call(() => state.ledger.totals()),
       },
-      targets: this.targets.map((config) => new LiveTarget(config, state, () => this.nowMs)),
+      targets: this.targets.map((config) => new LiveTarget(config, state.controls, () => this.nowMs)),
       queueOf: () => ({
         maxMessageBytes: this.queue.maxMessageBytes,
         send: (messages) =>
@@ -511,11 +515,11 @@ class Bench {
   }
 
   async start(begun: Job): Promise<void> {
-    await this.state.writeJob(begun, 0);
+    await this.state.jobs.write(begun, 0);
   }
 
   async job(id = job().id): Promise<Job> {
-    const found = await this.state.readJob(id);
+    const found = await this.state.jobs.read(id);
     if (!found) throw new Error(`no job ${id}`);
     return found.job;
   }
@@ -548,8 +552,8 @@ class Bench {
     } else if (what === "stop") {
       await this.feeder.stop();
       this.feeder = this.createFeeder();
-    } else if (what === "pause") await pauseJob(this.state, id, this.nowMs).catch(() => {});
-    else if (what === "resume") await resumeJob(this.state, id, this.nowMs).catch(() => {});
+    } else if (what === "pause") await pauseJob(this.state.jobs, id, this.nowMs).catch(() => {});
+    else if (what === "resume") await resumeJob(this.state.jobs, id, this.nowMs).catch(() => {});
     else if (what === "settle") await this.settleAll();
     else this.archiveDown = what === "away";
   }
@@ -600,12 +604,16 @@ class Bench {
 
   async settleAll(): Promise<void> {
     for (const { id, requests } of this.sent) {
-      await this.state.settle(jobKey(job().id), id, new Map(requests.map(({ index }) => [index, "answered.2xx"])));
+      await this.state.ledger.settle(
+        jobKey(job().id),
+        id,
+        new Map(requests.map(({ index }) => [index, "answered.2xx"])),
+      );
     }
   }
 
-  async figures() {
-    return (await this.state.figures()).targets.get(jobKey(job().id));
+  async totals() {
+    return (await this.state.ledger.totals()).targets.get(jobKey(job().id));
   }
 
   #refuse(bytes: readonly number[]): readonly (QueueError | undefined)[] {

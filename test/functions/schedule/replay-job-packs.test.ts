@@ -36,7 +36,7 @@ describe("replay: a pack of a job", () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url });
     await begin(bench);
-    await bench.state.settle(key, pack(ofJob(3)).id, new Map([[1, "answered.2xx"]]));
+    await bench.state.ledger.settle(key, pack(ofJob(3)).id, new Map([[1, "answered.2xx"]]));
     await bench.send(jobMessage(3), jobMessage(3));
     for (const delivery of await bench.receive()) await bench.invoke([delivery]);
 
@@ -65,12 +65,12 @@ describe("replay: a pack of a job", () => {
     await begin(bench);
     await bench.send(jobMessage(2));
     await bench.invoke(await bench.receive());
-    const found = await bench.state.readJob(id);
-    await bench.state.writeJob(job({ status: "cancelled", endedAtMs: Date.now() }), found?.version ?? 0);
+    const found = await bench.state.jobs.read(id);
+    await bench.state.jobs.write(job({ status: "cancelled", endedAtMs: Date.now() }), found?.version ?? 0);
     answer = { status: 200 };
     const { queue } = bench;
     const limits = { maxMessages: 10, maxMs: 5_000, waitMs: 0 };
-    await redrive({ queue, deadLetters: queue.deadLetters, target: "staging", ledger: bench.state, ...limits });
+    await redrive({ queue, deadLetters: queue.deadLetters, target: "staging", ledger: bench.state.ledger, ...limits });
     const [again] = await bench.receive();
     await bench.invoke([again]);
 
@@ -81,7 +81,7 @@ describe("replay: a pack of a job", () => {
   it("is cancelled with its job", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url });
-    await bench.state.writeJob(job({ status: "cancelled", endedAtMs: Date.now() }), 0);
+    await bench.state.jobs.write(job({ status: "cancelled", endedAtMs: Date.now() }), 0);
     await bench.send(jobMessage(5));
     await bench.invoke(await bench.receive());
 
@@ -93,7 +93,7 @@ describe("replay: a pack of a job", () => {
   it("goes back into the queue while its job is paused where waiting costs, with its mark", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url });
-    await bench.state.writeJob(job({ status: "paused", pausedAtMs: Date.now() }), 0);
+    await bench.state.jobs.write(job({ status: "paused", pausedAtMs: Date.now() }), 0);
     await bench.send(jobMessage(5));
     await bench.invoke(await bench.receive());
     bench.nowMs += 9_000;
@@ -144,7 +144,7 @@ describe("replay: a pack of a job", () => {
     await bench.invoke(await bench.receive());
 
     expect(shadow.received.length).toBe(3);
-    expect((await bench.state.figures()).agents).toEqual([]);
+    expect((await bench.state.ledger.totals()).agents).toEqual([]);
     expect(await fatesOf(bench)).toEqual({ "answered.2xx": 3 });
   });
 
@@ -172,11 +172,11 @@ function jobMessage(count: number): OutgoingMessage {
 /** Has the time of the job begin so long from now; resolves with that moment. */
 async function begin(bench: ReplayBench, inMs = 0): Promise<number> {
   const atMs = Date.now() + inMs;
-  await bench.state.writeJob(job({ anchor: { atMs, offsetMs: 0 } }), 0);
+  await bench.state.jobs.write(job({ anchor: { atMs, offsetMs: 0 } }), 0);
   return atMs;
 }
 
 async function fatesOf(bench: ReplayBench) {
-  const counts: [string, number][] = Object.entries((await bench.state.figures()).targets.get(key)?.fates ?? {});
+  const counts: [string, number][] = Object.entries((await bench.state.ledger.totals()).targets.get(key)?.fates ?? {});
   return Object.fromEntries(counts.filter(([, count]) => count > 0));
 }

@@ -42,12 +42,12 @@ describe("a replay job", { timeout: 60_000 }, () => {
     const bench = await JobBench.start(timesMs);
     const job = await bench.startJob();
     await until(() => bench.arrivals.length >= 10);
-    await pauseJob(bench.stores.state, job.id, Date.now());
+    await pauseJob(bench.stores.state.jobs, job.id, Date.now());
     await until(() => Date.now() - (bench.arrivals.at(-1)?.atMs ?? 0) > quietMs);
     const atPause = bench.arrivals.length;
     await sleep(quietMs);
     const stillPaused = bench.arrivals.length;
-    await resumeJob(bench.stores.state, job.id, Date.now());
+    await resumeJob(bench.stores.state.jobs, job.id, Date.now());
     const { job: done } = await bench.untilDone(job);
 
     expect(atPause).toBeLessThan(50);
@@ -62,7 +62,7 @@ describe("a replay job", { timeout: 60_000 }, () => {
     const bench = await JobBench.start(everyMs(100, 100));
     const job = await bench.startJob();
     await until(() => bench.arrivals.length >= 10);
-    await cancelJob(bench.stores.state, job.id, Date.now());
+    await cancelJob(bench.stores.state.jobs, job.id, Date.now());
     await until(async () => (await bench.progress(job)).waiting === 0);
     const { fed, fates } = await bench.progress(job);
 
@@ -100,7 +100,7 @@ describe("a replay job", { timeout: 60_000 }, () => {
     const before = bench.arrivals.length;
     await until(() => bench.arrivals.filter(({ path }) => path === "/live").length === 20);
     const last = bench.arrivals.findLastIndex(({ path }) => path === "/live");
-    await cancelJob(bench.stores.state, job.id, Date.now());
+    await cancelJob(bench.stores.state.jobs, job.id, Date.now());
 
     // They share the rate with the job, half and half; some of it goes by before they are found.
     expect(last - before).toBeLessThan(150);
@@ -119,7 +119,7 @@ describe("a replay job", { timeout: 60_000 }, () => {
     expect(new Set(bench.arrivals.map(({ path, id }) => `${path} ${id}`)).size).toBe(80);
     expect(fed).toBe(80);
     expect(fates["answered.2xx"]).toBe(80);
-    const { agents } = await bench.stores.state.figures();
+    const { agents } = await bench.stores.state.ledger.totals();
     expect(agents).toMatchObject([{ agent: jobKey(job.id), requests: 80 }]);
   });
 

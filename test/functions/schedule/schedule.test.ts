@@ -97,10 +97,10 @@ describe("schedule: what fails", () => {
   });
 
   it("leaves the switch as it is where the state does not tell", async () => {
-    const readControl = async () => {
+    const read = async () => {
       throw new StateError("away");
     };
-    const controls = { readControl, writeControl: async () => false };
+    const controls = { read, write: async () => false };
     const { run, api, log } = await setUp({ a: "Enabled" }, { a: {} }, {}, { controls });
 
     expect(await run()).toBe(500);
@@ -176,13 +176,13 @@ async function setUp(
 ) {
   const api = await LambdaApi.start(states);
   const state = openState();
-  for (const [name, control] of Object.entries(controls)) await state.writeControl(name, control, 0);
+  for (const [name, control] of Object.entries(controls)) await state.controls.write(name, control, 0);
   const log = new LogLines();
   const switches = new EventSourceMappings();
   onTestFinished(() => switches.close());
   const app = createSchedule({
     targets: Object.entries(targets).map(([name, changes]) => target({ name, ...changes })),
-    controls: state,
+    controls: state.controls,
     switches,
     mappings: new Map(Object.keys(states).map((name) => [name, replayArn(name)])),
     now: () => noon,

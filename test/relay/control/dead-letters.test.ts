@@ -167,7 +167,7 @@ async function benchWithDeadLetters(count: number): Promise<ReplayBench> {
 
 async function redriveFrom(bench: ReplayBench, changes: Partial<RedriveOptions> = {}) {
   const { queue, state } = bench;
-  const options = { queue, deadLetters: queue.deadLetters, target: "staging", ledger: state };
+  const options = { queue, deadLetters: queue.deadLetters, target: "staging", ledger: state.ledger };
   return redrive({ ...options, maxMessages: 100, maxMs: 10_000, waitMs: 0, ...changes });
 }
 

@@ -253,7 +253,7 @@ class Bench {
   /** The figures of the lane, all minutes together. */
   readonly counted = async (): Promise<Record<string, number>> => {
     await this.lane.figures.flush();
-    const minutes = await this.#state.readFigures(this.lane.live.config.name, 0, Date.now() + 60_000);
+    const minutes = await this.#state.figures.read(this.lane.live.config.name, 0, Date.now() + 60_000);
     return Object.fromEntries(minutes.flatMap(({ counts }) => [...counts]));
   };
 }

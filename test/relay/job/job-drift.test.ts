@@ -50,7 +50,7 @@ async function replay(replayed: Job, timesMs: readonly number[], lateMs: readonl
   let sleeps = 0;
   const clock = new ManualClock(jobStartMs * 1_000, () => lateMs[sleeps++ % lateMs.length] * 1_000);
   const nowMs = () => clock.nowUs() / 1_000;
-  const watch = new JobWatch({ readJob: async () => ({ job: replayed, version: 1 }) }, nowMs);
+  const watch = new JobWatch({ read: async () => ({ job: replayed, version: 1 }) }, nowMs);
   const arrivals: { readonly path: string; readonly atMs: number }[] = [];
   // All of it is read before: time passes for who sleeps, and for nobody else.
   const steps: JobStep[] = [];

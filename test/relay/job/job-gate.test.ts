@@ -142,11 +142,11 @@ class Bench {
 
   constructor(first: Job | undefined, of: JobMark = mark) {
     this.job = first;
-    const readJob = async () => {
+    const read = async () => {
       if (this.away) throw new StateError("the state is away");
       return this.job && { job: this.job, version: 1 };
     };
-    this.#gate = new JobGate(of, new JobWatch({ readJob }, () => this.nowMs), this.#clock);
+    this.#gate = new JobGate(of, new JobWatch({ read }, () => this.nowMs), this.#clock);
   }
 
   get nowMs(): number {

@@ -17,12 +17,12 @@ const request: JobRequest = { capture: "peak", target: "staging", pace: { kind: 
 describe("starting a job", () => {
   it("writes it with the range that there is something in", async () => {
     const state = openState();
-    const started = await startJob({ ...(await place(everyMs(61, 1_000))), jobs: state }, request, jobStartMs);
+    const started = await startJob({ ...(await place(everyMs(61, 1_000))), jobs: state.jobs }, request, jobStartMs);
 
     expect(started).toMatchObject({ fromMs: captureStartMs, toMs: captureStartMs + 60_001, status: "scheduled" });
     expect(started.total.requests).toBe(61);
     expect(started.id).toMatch(/^20261122-180000-[a-z2-9]{3}$/);
-    expect((await state.readJob(started.id))?.job).toEqual(started);
+    expect((await state.jobs.read(started.id))?.job).toEqual(started);
   });
 
   it("keeps to the range that is asked for, without the silences at its ends", async () => {
@@ -142,7 +142,7 @@ describe("a job", () => {
 
     expect(paused).toMatchObject({ status: "paused", pausedAtMs: jobStartMs + 10_000 });
     expect(resumed).toMatchObject({ status: "running", anchor: { atMs: jobStartMs + 70_000, offsetMs: 10_000 } });
-    expect((await jobs.readJob(id))?.job).toEqual(resumed);
+    expect((await jobs.read(id))?.job).toEqual(resumed);
   });
 
   it("is scheduled again where it was paused before its start, and fed where nothing was left", async () => {
@@ -167,7 +167,7 @@ describe("a job", () => {
   });
 
   it("is not found where there is none", async () => {
-    await expect(cancelJob(openState(), "20261122-180000-xyz", jobStartMs)).rejects.toMatchObject({
+    await expect(cancelJob(openState().jobs, "20261122-180000-xyz", jobStartMs)).rejects.toMatchObject({
       code: "UNKNOWN_JOB",
     });
     await expect(readProgress(openState(), "nope")).rejects.toMatchObject({ code: "UNKNOWN_JOB" });
@@ -180,16 +180,16 @@ describe("a job", () => {
       requests: 40,
       filtered: 10,
     };
-    const { jobs, id } = await started(job({ checkpoint, pace: { kind: "speed", factor: 2 } }));
-    await jobs.recordFanOut({
+    const { state, id } = await started(job({ checkpoint, pace: { kind: "speed", factor: 2 } }));
+    await state.ledger.recordFanOut({
       pack: "p1",
       agent: `job/${id}`,
       sequence: 1,
       requests: 40,
       targets: new Map([[`job/${id}`, new Map()]]),
     });
-    await jobs.settle(`job/${id}`, "p1", new Map([[0, "answered.2xx"]]));
-    const progress = await readProgress(jobs, id);
+    await state.ledger.settle(`job/${id}`, "p1", new Map([[0, "answered.2xx"]]));
+    const progress = await readProgress(state, id);
 
     expect(progress).toMatchObject({ total: 100, fed: 40, settled: 11, waiting: 39, share: 0.11 });
     expect(progress.endsAtMs).toBe(jobStartMs + 300_000);
@@ -198,8 +198,8 @@ describe("a job", () => {
   it("tells where far fewer requests have come than were expected", async () => {
     const shortfallOf = async (expected: number, complete: boolean) => {
       const checkpoint = { ...job().checkpoint, filtered: 9_000, complete };
-      const { jobs, id } = await started(job({ checkpoint, total: { requests: expected, bytes: 0 } }));
-      return explainShortfall(await readProgress(jobs, id));
+      const { state, id } = await started(job({ checkpoint, total: { requests: expected, bytes: 0 } }));
+      return explainShortfall(await readProgress(state, id));
     };
 
     expect(await shortfallOf(20_000, true)).toMatch(/^the capture had about 20,000 requests .* may have expired/);
@@ -213,21 +213,23 @@ describe("a job", () => {
     const breaker = { openedAtMs, probeAtMs: openedAtMs, probes: 0, reason: "connect ECONNREFUSED\u001b[2J" };
     const always = parseTimes("00:00-24:00 UTC");
     const blackouts = always ? [always] : [];
-    const before = await readJobHold(state, [target()], job());
-    await state.writeControl("staging", { breaker }, 0);
+    const before = await readJobHold(state.controls, [target()], job());
+    await state.controls.write("staging", { breaker }, 0);
 
     expect(before).toBeUndefined();
-    expect(await readJobHold(state, [target()], job({ status: "fed" }))).toMatch(
+    expect(await readJobHold(state.controls, [target()], job({ status: "fed" }))).toMatch(
       /^staging is held: the breaker is open since 2026-11-22T18:00:00.000Z: connect ECONNREFUSED\P{Cc}+$/u,
     );
-    expect(await readJobHold(state, [target({ blackouts })], job())).toBe("staging is held: blackout 00:00-24:00 UTC");
-    expect(await readJobHold(state, [target()], job({ status: "paused" }))).toBeUndefined();
+    expect(await readJobHold(state.controls, [target({ blackouts })], job())).toBe(
+      "staging is held: blackout 00:00-24:00 UTC",
+    );
+    expect(await readJobHold(state.controls, [target()], job({ status: "paused" }))).toBeUndefined();
   });
 
   it("tells no end that no calendar has", async () => {
-    const { jobs, id } = await started(job({ pace: { kind: "speed", factor: 1e-12 } }));
+    const { state, id } = await started(job({ pace: { kind: "speed", factor: 1e-12 } }));
 
-    expect((await readProgress(jobs, id)).endsAtMs).toBeUndefined();
+    expect((await readProgress(state, id)).endsAtMs).toBeUndefined();
   });
 });
 
@@ -256,7 +258,7 @@ async function counted(timesMs: readonly number[]) {
 }
 
 async function started(begun: Job) {
-  const jobs = openState();
-  await jobs.writeJob(begun, 0);
-  return { jobs, id: begun.id };
+  const state = openState();
+  await state.jobs.write(begun, 0);
+  return { state, jobs: state.jobs, id: begun.id };
 }

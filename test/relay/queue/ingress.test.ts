@@ -78,7 +78,7 @@ describe("openIngress", () => {
     await ingress.queue.send([message({ requests: 7 }), message({ requests: 5 })]);
 
     expect(await receive(ingress.queue)).toHaveLength(2);
-    expect(await ingress.figures()).toMatchObject({ messages: 2, requests: 12, expiredRequests: 0 });
+    expect(await ingress.backlog()).toMatchObject({ messages: 2, requests: 12, expiredRequests: 0 });
   });
 
   it.each([

@@ -431,7 +431,7 @@ describe("openSqsQueue", () => {
     await opened.queue.send([message({ body: "a" }), message({ body: "b" })]);
     await opened.deadLetters.send([message({ body: "dead" })]);
 
-    expect(await opened.figures()).toEqual({ messages: 2, deadMessages: 1 });
+    expect(await opened.backlog()).toEqual({ messages: 2, deadMessages: 1 });
     expect((await opened.deadLetters.browse(10)).map(({ body }) => body)).toEqual(["dead"]);
   });
 

@@ -9,12 +9,12 @@ const minuteMs = Date.parse("2026-03-01T12:00:00Z");
 describe("FigureBook", () => {
   it("tells apart how old requests were, how long connections took, the shadow and all of it", async () => {
     const state = openState();
-    const book = new FigureBook("staging", state, () => minuteMs + 5);
+    const book = new FigureBook("staging", state.figures, () => minuteMs + 5);
     book.countAnswer(86_400_000, { connectMs: 3, firstByteMs: 40, totalMs: 100 });
     book.countAnswer(86_400_000, { firstByteMs: 40, totalMs: 100 });
     await book.flush();
 
-    const [{ counts }] = await state.readFigures("staging", minuteMs, minuteMs + 1);
+    const [{ counts }] = await state.figures.read("staging", minuteMs, minuteMs + 1);
     for (const [series, ms] of [
       ["age", 86_400_000],
       ["connect", 3],
@@ -30,8 +30,8 @@ describe("FigureBook", () => {
   it("adds many counters in portions that every state takes, and keeps what it did not take", async () => {
     const taken: number[] = [];
     let working = true;
-    const figures: Pick<Figures, "addFigures"> = {
-      async addFigures(_target, _minute, counts) {
+    const figures: Pick<Figures, "add"> = {
+      async add(_target, _minute, counts) {
         if (!working) throw new StateError("away");
         taken.push(counts.size);
         working = false;

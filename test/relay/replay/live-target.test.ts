@@ -201,21 +201,21 @@ class LiveBench {
   /** The target as another worker sees it, whose clock may be ahead. */
   another(aheadMs = 0): LiveTarget {
     const controls: Controls = {
-      readControl: async (name) => this.#reach().readControl(name),
-      writeControl: async (name, control, version) => this.#reach().writeControl(name, control, version),
+      read: async (name) => this.#reach().read(name),
+      write: async (name, control, version) => this.#reach().write(name, control, version),
     };
     return new LiveTarget(this.#config, controls, () => this.nowMs + aheadMs);
   }
 
   async change(change: Parameters<typeof changeSettings>[1]): Promise<void> {
-    const { control, version } = await this.#state.readControl(this.#config.name);
-    await this.#state.writeControl(this.#config.name, changeSettings(control, change), version);
+    const { control, version } = await this.#state.controls.read(this.#config.name);
+    await this.#state.controls.write(this.#config.name, changeSettings(control, change), version);
   }
 
   async slowDown(factor: number): Promise<void> {
-    const { control, version } = await this.#state.readControl(this.#config.name);
+    const { control, version } = await this.#state.controls.read(this.#config.name);
     const slowdown = { factor, atMs: this.nowMs };
-    await this.#state.writeControl(this.#config.name, { ...control, slowdown }, version);
+    await this.#state.controls.write(this.#config.name, { ...control, slowdown }, version);
   }
 
   settings(): number[] {
@@ -224,6 +224,6 @@ class LiveBench {
 
   #reach(): Controls {
     if (this.away) throw new StateError("the state is away");
-    return this.#state;
+    return this.#state.controls;
   }
 }

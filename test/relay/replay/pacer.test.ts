@@ -7,7 +7,7 @@ import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import type { Clock } from "../../../relay/clock.ts";
 import { LiveTarget } from "../../../relay/replay/live-target.ts";
 import { type LiveRate, Pacer } from "../../../relay/replay/pacer.ts";
-import { EmbeddedState } from "../../../relay/state/embedded.ts";
+import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import { type SlotLeases, StateError } from "../../../relay/state/port.ts";
 import { maxLateUs } from "../../../relay/state/slot-lease.ts";
 import { ManualClock } from "../../support/clocks/manual-clock.ts";
@@ -24,7 +24,7 @@ const secondUs = 1_000_000;
 describe("Pacer", () => {
   it("gives out slots at the rate's distance from one anchor", async () => {
     const clock = new ManualClock(startUs);
-    const times = work(clock, [new Pacer("a", fixedRate(3), openState(), clock)]);
+    const times = work(clock, [new Pacer("a", fixedRate(3), openState().leases, clock)]);
     await clock.runUntil(startUs + 4 * secondUs);
 
     const grid = Array.from({ length: 13 }, (_, i) => startUs + (i * secondUs) / 3);
@@ -42,7 +42,7 @@ describe("Pacer", () => {
     const state = openState();
     const times = work(
       clock,
-      Array.from({ length: workers }, () => new Pacer("a", fixedRate(rate), state, clock)),
+      Array.from({ length: workers }, () => new Pacer("a", fixedRate(rate), state.leases, clock)),
     );
     await clock.runUntil(startUs + 10 * secondUs - 1);
 
@@ -53,7 +53,7 @@ describe("Pacer", () => {
     const random = seededRandom(7);
     const clock = new ManualClock(startUs, () => Math.floor(random() * 120_000));
     const slotUs = secondUs / 50;
-    const times = work(clock, [new Pacer("a", fixedRate(50), openState(), clock)]);
+    const times = work(clock, [new Pacer("a", fixedRate(50), openState().leases, clock)]);
     await clock.runUntil(startUs + 20 * secondUs);
 
     const lateness = times.map((us) => (us - startUs) % slotUs);
@@ -65,7 +65,7 @@ describe("Pacer", () => {
 
   it("gives up the slots of a stall instead of making up for them", async () => {
     const clock = new ManualClock(startUs);
-    const pacer = new Pacer("a", fixedRate(100), openState(), clock);
+    const pacer = new Pacer("a", fixedRate(100), openState().leases, clock);
     const { signal } = new AbortController();
     await pacer.acquire(signal);
     await clock.runUntil(startUs + 10 * secondUs);
@@ -82,7 +82,7 @@ describe("Pacer", () => {
     const state = openState();
     const times = work(
       clock,
-      Array.from({ length: workers }, () => new Pacer("a", fixedRate(80), state, clock)),
+      Array.from({ length: workers }, () => new Pacer("a", fixedRate(80), state.leases, clock)),
     );
     await clock.runUntil(startUs + 20 * secondUs);
 
@@ -110,7 +110,7 @@ describe("Pacer", () => {
           const clock = new ManualClock(startUs, () => stallsUs[sleeps++ % stallsUs.length]);
           const times = work(
             clock,
-            Array.from({ length: workers }, () => new Pacer(target, fixedRate(rate), state, clock)),
+            Array.from({ length: workers }, () => new Pacer(target, fixedRate(rate), state.leases, clock)),
           );
           await clock.runUntil(startUs + Math.ceil((200 * secondUs) / rate));
 
@@ -127,8 +127,8 @@ describe("Pacer", () => {
     const clock = new ManualClock(startUs);
     const state = openState();
     const times = work(clock, [
-      new Pacer("a", fixedRate(0.5), state, clock),
-      new Pacer("a", fixedRate(0.5), state, clock),
+      new Pacer("a", fixedRate(0.5), state.leases, clock),
+      new Pacer("a", fixedRate(0.5), state.leases, clock),
     ]);
     await clock.runUntil(startUs + 20 * secondUs);
 
@@ -140,9 +140,9 @@ describe("Pacer", () => {
     const state = openState();
     let leased = 0;
     const counted: SlotLeases = {
-      lease: (name, request) => {
+      take: (name, request) => {
         leased++;
-        return state.lease(name, request);
+        return state.leases.take(name, request);
       },
     };
     const pacer = new Pacer("a", fixedRate(200), counted, clock);
@@ -161,7 +161,7 @@ describe("Pacer", () => {
     const runs = [];
     for (let run = 0; run < 12; run++) {
       const end = new AbortController();
-      runs.push(work(clock, [new Pacer("a", fixedRate(10 / 3_600), state, clock)], end));
+      runs.push(work(clock, [new Pacer("a", fixedRate(10 / 3_600), state.leases, clock)], end));
       await clock.runUntil(startUs + (run + 1) * 290 * secondUs);
       end.abort();
     }
@@ -211,10 +211,10 @@ describe("Pacer", () => {
     const state = openState();
     const asked: number[] = [];
     const leases: SlotLeases = {
-      lease: async (name, request) => {
+      take: async (name, request) => {
         asked.push(1_000_000 / request.slotUs);
         if (asked.length < 5) return { granted: false, retryAtUs: request.nowUs + 0.5 * secondUs };
-        return state.lease(name, request);
+        return state.leases.take(name, request);
       },
     };
     let current = 10;
@@ -238,7 +238,7 @@ describe("Pacer", () => {
       nowUs: () => manual.nowUs() + aheadUs,
       sleepUntil: (atUs, signal) => manual.sleepUntil(atUs - aheadUs, signal),
     };
-    const times = work(manual, [new Pacer("a", fixedRate(10), openState(), clock)]);
+    const times = work(manual, [new Pacer("a", fixedRate(10), openState().leases, clock)]);
     await manual.runUntil(startUs + secondUs);
     const before = times.length;
     aheadUs = -3_600 * secondUs;
@@ -250,7 +250,7 @@ describe("Pacer", () => {
   });
 
   it("rejects where no slot can be leased", async () => {
-    const broken: SlotLeases = { lease: () => Promise.reject(new StateError("gone")) };
+    const broken: SlotLeases = { take: () => Promise.reject(new StateError("gone")) };
     const { signal } = new AbortController();
 
     await expect(new Pacer("a", fixedRate(10), broken, new ManualClock(startUs)).acquire(signal)).rejects.toThrow(
@@ -260,7 +260,7 @@ describe("Pacer", () => {
 
   it("stops waiting when it is told to", async () => {
     const clock = new ManualClock(startUs);
-    const pacer = new Pacer("a", fixedRate(0.001), openState(), clock);
+    const pacer = new Pacer("a", fixedRate(0.001), openState().leases, clock);
     const stop = new AbortController();
     await pacer.acquire(stop.signal);
     const waiting = expect(pacer.acquire(stop.signal)).rejects.toThrow("enough");
@@ -302,12 +302,12 @@ async function slowedWork(
   { ratePerSecond, part, workers }: { readonly ratePerSecond: number; readonly part: number; readonly workers: number },
 ): Promise<number[]> {
   const state = openState();
-  await state.writeControl("staging", { slowdown: { factor: 1 / part, atMs: startUs / 1_000 } }, 0);
+  await state.controls.write("staging", { slowdown: { factor: 1 / part, atMs: startUs / 1_000 } }, 0);
   // With this seed workers are refused again and again.
   const random = seededRandom(30);
   const pacers = Array.from({ length: workers }, () => {
-    const live = new LiveTarget(target({ ratePerSecond }), state, () => clock.nowUs() / 1_000);
-    const pacer = new Pacer("staging", live, state, clock, random);
+    const live = new LiveTarget(target({ ratePerSecond }), state.controls, () => clock.nowUs() / 1_000);
+    const pacer = new Pacer("staging", live, state.leases, clock, random);
     return {
       acquire: async (signal: AbortSignal) => {
         await live.refresh();

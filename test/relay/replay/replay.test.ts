@@ -191,7 +191,7 @@ describe("replayPack: pacing and stopping", () => {
 
   it("sends nothing without a slot, and says why", async () => {
     const shadow = await ShadowServer.start();
-    const broken: SlotLeases = { lease: () => Promise.reject(new StateError("the state is gone")) };
+    const broken: SlotLeases = { take: () => Promise.reject(new StateError("the state is gone")) };
     const result = await replay(laneTo(shadow, {}, pacerOf(broken)), pack({ requests: requests(3) }));
 
     expect(result.unsent.map(({ index }) => index)).toEqual([0, 1, 2]);
@@ -202,12 +202,12 @@ describe("replayPack: pacing and stopping", () => {
   it("sends no probe without a slot either", async () => {
     const shadow = await ShadowServer.start();
     const state = openState();
-    await state.writeControl("staging", openBreaker({}, Date.now() - 5_000, 1_000, "refused"), 0);
-    const broken: SlotLeases = { lease: () => Promise.reject(new StateError("the state is gone")) };
+    await state.controls.write("staging", openBreaker({}, Date.now() - 5_000, 1_000, "refused"), 0);
+    const broken: SlotLeases = { take: () => Promise.reject(new StateError("the state is gone")) };
     const lane = laneOf(target({ url: shadow.url }), state, pacerOf(broken));
     const { unsent, failure } = await replay(lane, pack({ requests: requests(1) }));
 
-    expect((await state.readControl("staging")).control.breaker?.probes).toBe(1);
+    expect((await state.controls.read("staging")).control.breaker?.probes).toBe(1);
     expect([unsent.length, failure?.message]).toEqual([1, "the state is gone"]);
     expect(shadow.received).toEqual([]);
   });
@@ -217,11 +217,11 @@ describe("replayPack: pacing and stopping", () => {
     const shadow = await ShadowServer.start();
     const state = openState();
     const config = target({ url: shadow.url, ratePerSecond: 0.2 });
-    const live = new LiveTarget(config, state, () => clock.nowUs() / 1_000);
-    const lane = { ...laneOf(config, state, new Pacer(config.name, live, state, clock)), live };
+    const live = new LiveTarget(config, state.controls, () => clock.nowUs() / 1_000);
+    const lane = { ...laneOf(config, state, new Pacer(config.name, live, state.leases, clock)), live };
     const replaying = replay(lane, pack({ requests: requests(3) }));
     await shadow.arrived(1);
-    await state.writeControl(config.name, { settings: { paused: true } }, 0);
+    await state.controls.write(config.name, { settings: { paused: true } }, 0);
     await clock.runUntil(startUs + 15_000_000);
     const { unsent, failure } = await replaying;
 
@@ -234,9 +234,9 @@ describe("replayPack: pacing and stopping", () => {
     const endless = endlessLeases();
     let leases = 0;
     const breaking: SlotLeases = {
-      lease: async (name, request) => {
+      take: async (name, request) => {
         if (leases++ > 0) throw new StateError("the state is gone");
-        return endless.lease(name, request);
+        return endless.take(name, request);
       },
     };
     const clock = new ManualClock(startUs);
@@ -354,7 +354,7 @@ const slotUs = 100_000;
 function endlessLeases(): SlotLeases {
   let tatUs = 0;
   return {
-    lease: async (_target, request) => {
+    take: async (_target, request) => {
       const leaseStartUs = Math.max(tatUs, request.nowUs);
       tatUs = leaseStartUs + request.slots * request.slotUs;
       return { granted: true, startUs: leaseStartUs };

@@ -5,8 +5,8 @@ import type { ControlDeps } from "../../../functions/control/deps.ts";
 import type { TargetConfig } from "../../../relay/config/config.ts";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import type { OpenQueue } from "../../../relay/queue/port.ts";
-import { EmbeddedState } from "../../../relay/state/embedded.ts";
-import type { State } from "../../../relay/state/port.ts";
+import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
+import type { Controls, Figures, State } from "../../../relay/state/port.ts";
 import { LogLines } from "../data/log-lines.ts";
 import { target } from "../data/targets.ts";
 import { temporaryDirectory } from "../data/temporary-directory.ts";
@@ -14,11 +14,17 @@ import { temporaryDirectory } from "../data/temporary-directory.ts";
 export interface ControlBenchOptions extends Partial<Pick<ControlDeps, "access">> {
   readonly targets?: readonly Partial<TargetConfig>[];
   /** What the state does otherwise than it should. */
-  readonly faultyState?: (state: EmbeddedState) => Partial<State>;
+  readonly faultyState?: (state: EmbeddedState) => StateFaults;
   /** The same for the queues of the targets. */
   readonly faultyQueue?: (queue: EmbeddedQueue) => Partial<OpenQueue>;
   /** The only target reads the ingress queue itself. */
   readonly direct?: boolean;
+}
+
+/** By port: the methods that do something else. */
+interface StateFaults {
+  readonly controls?: Partial<Controls>;
+  readonly figures?: Partial<Figures>;
 }
 
 export interface Answered {
@@ -53,7 +59,7 @@ export class ControlBench {
       stores: {
         ingress: this.ingress,
         targets: new Map(queues),
-        state: withFaults(this.state, faultyState?.(this.state)),
+        state: withFaultyPorts(this.state, faultyState?.(this.state)),
       },
       access,
       log: this.log.log,
@@ -82,7 +88,14 @@ export class ControlBench {
   }
 }
 
-/** The same object, but for some methods. */
+function withFaultyPorts(state: State, { controls, figures }: StateFaults = {}): State {
+  return withFaults(state, {
+    controls: withFaults(state.controls, controls),
+    figures: withFaults(state.figures, figures),
+  });
+}
+
+/** The same object, but for some properties. */
 function withFaults<T extends object>(whole: T, faults: object | undefined): T {
   if (!faults) return whole;
   return new Proxy(whole, {

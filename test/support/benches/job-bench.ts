@@ -79,8 +79,8 @@ export class JobBench {
 
   /** Begins to replay the capture at the target. */
   startJob(request: Partial<JobRequest> = {}): Promise<Job> {
-    const { state: jobs, archives: captures } = this.stores;
-    const place = { targets: this.#config.targets, captures, jobs };
+    const { state, archives: captures } = this.stores;
+    const place = { targets: this.#config.targets, captures, jobs: state.jobs };
     const whole: JobRequest = { capture: "peak", target: "staging", pace: { kind: "speed", factor: 1 }, ...request };
     return startJob(place, whole, Date.now());
   }

@@ -7,7 +7,7 @@ import type { TargetConfig } from "../../../relay/config/config.ts";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import type { Delivery, OutgoingMessage } from "../../../relay/queue/port.ts";
 import type { Lane } from "../../../relay/replay/lane.ts";
-import { EmbeddedState } from "../../../relay/state/embedded.ts";
+import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import type { Fate } from "../../../relay/state/port.ts";
 import { changeSettings } from "../../../relay/state/target-control.ts";
 import { laneOf } from "../data/lanes.ts";
@@ -36,7 +36,8 @@ export class ReplayBench {
       lane: this.lane,
       queue: this.queue,
       deadLetters: this.queue.deadLetters,
-      ledger: this.state,
+      ledger: this.state.ledger,
+      jobs: this.state.jobs,
       log: this.log.log,
       ...deps,
     });
@@ -48,8 +49,8 @@ export class ReplayBench {
 
   /** `null` has the target go on. */
   async pause(paused: true | null = true): Promise<void> {
-    const { control, version } = await this.state.readControl(this.lane.live.config.name);
-    await this.state.writeControl(this.lane.live.config.name, changeSettings(control, { paused }), version);
+    const { control, version } = await this.state.controls.read(this.lane.live.config.name);
+    await this.state.controls.write(this.lane.live.config.name, changeSettings(control, { paused }), version);
   }
 
   async send(...messages: readonly OutgoingMessage[]): Promise<void> {
@@ -86,7 +87,7 @@ export class ReplayBench {
 
   /** The fates that have been noted for the target. */
   async fates(): Promise<Partial<Record<Fate, number>>> {
-    const { targets } = await this.state.figures();
+    const { targets } = await this.state.ledger.totals();
     const counts: [string, number][] = Object.entries(targets.get(this.lane.live.config.name)?.fates ?? {});
     return Object.fromEntries(counts.filter(([, count]) => count > 0));
   }

@@ -5,7 +5,7 @@ import { createLane, type Lane } from "../../../relay/replay/lane.ts";
 import { LiveTarget } from "../../../relay/replay/live-target.ts";
 import { type LiveRate, Pacer } from "../../../relay/replay/pacer.ts";
 import { Transport } from "../../../relay/replay/transport.ts";
-import { EmbeddedState } from "../../../relay/state/embedded.ts";
+import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import type { State } from "../../../relay/state/port.ts";
 import { temporaryDirectory } from "./temporary-directory.ts";
 
@@ -20,9 +20,9 @@ export function openState(): EmbeddedState {
 export function laneOf(config: TargetConfig, state: State, pacer?: Pacer): Lane {
   const transport = new Transport(config);
   onTestFinished(() => transport.close());
-  const live = new LiveTarget(config, state);
-  const figures = new FigureBook(config.name, state);
-  return createLane({ live, transport, pacer: pacer ?? new Pacer(config.name, live, state), figures });
+  const live = new LiveTarget(config, state.controls);
+  const figures = new FigureBook(config.name, state.figures);
+  return createLane({ live, transport, pacer: pacer ?? new Pacer(config.name, live, state.leases), figures });
 }
 
 /** A rate that never changes. */

@@ -4,7 +4,7 @@ import { onTestFinished, vi } from "vitest";
 import type { Delivery, OutgoingMessage } from "../../../relay/queue/port.ts";
 import { SqsQueue } from "../../../relay/queue/sqs.ts";
 import { DynamoDbState } from "../../../relay/state/dynamodb/state.ts";
-import type { Fate, LedgerFigures } from "../../../relay/state/port.ts";
+import type { Fate, LedgerTotals } from "../../../relay/state/port.ts";
 import { type DynamoDbEmulator, startDynamoDb } from "../aws/dynamodb.ts";
 import { run } from "../processes/command-line.ts";
 import { configFile } from "./lambda-config.ts";
@@ -163,8 +163,8 @@ export class LambdaRig {
 
   /** What the ledger says of a target, without the fates that nothing has. */
   async ledger(target: string): Promise<{ readonly enqueued: number } & Partial<Record<Fate, number>>> {
-    const figures: LedgerFigures = await this.state.figures();
-    const { enqueued = 0, fates } = figures.targets.get(target) ?? {};
+    const totals: LedgerTotals = await this.state.ledger.totals();
+    const { enqueued = 0, fates } = totals.targets.get(target) ?? {};
     return { enqueued, ...Object.fromEntries(Object.entries(fates ?? {}).filter(([, count]) => count > 0)) };
   }
 

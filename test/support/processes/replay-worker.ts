@@ -14,7 +14,7 @@ import type { Outcome } from "../../../relay/replay/outcome.ts";
 import { Pacer } from "../../../relay/replay/pacer.ts";
 import { Transport } from "../../../relay/replay/transport.ts";
 import { DynamoDbState } from "../../../relay/state/dynamodb/state.ts";
-import { EmbeddedState } from "../../../relay/state/embedded.ts";
+import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import { preciseNowUs, sentAtHeader } from "../clocks/sent-at.ts";
 import { target } from "../data/targets.ts";
 
@@ -61,12 +61,12 @@ const open = {
     [openSqsQueue(queueUrl), DynamoDbState.open(place)] as const,
 };
 const [{ queue, deadLetters, close }, state] = engine.kind === "aws" ? open.aws(engine) : open.embedded(engine);
-const live = new LiveTarget(config, state);
+const live = new LiveTarget(config, state.controls);
 const transport = new StampingTransport(config);
-const pacer = new Pacer(config.name, live, state, clock);
-const figures = new FigureBook(config.name, state);
+const pacer = new Pacer(config.name, live, state.leases, clock);
+const figures = new FigureBook(config.name, state.figures);
 const lane = createLane({ live, transport, pacer, figures });
-const app = createReplay({ lane, queue, deadLetters, ledger: state, log });
+const app = createReplay({ lane, queue, deadLetters, ledger: state.ledger, jobs: state.jobs, log });
 
 writeSync(1, "ready\n");
 process.stdin.once("data", async () => {

@@ -1,5 +1,5 @@
 import { writeSync } from "node:fs";
-import { EmbeddedState } from "../../../relay/state/embedded.ts";
+import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 
 // Prints `ready`, waits for a line, leases slots until so many leases have been granted, and prints the start of each of them.
 
@@ -10,7 +10,7 @@ writeSync(1, "ready\n");
 process.stdin.once("data", async () => {
   for (let granted = 0; granted < Number(leases); ) {
     const nowUs = Date.now() * 1_000;
-    const grant = await state.lease(target, { nowUs, slotUs: Number(slotUs), slots: Number(slots) });
+    const grant = await state.leases.take(target, { nowUs, slotUs: Number(slotUs), slots: Number(slots) });
     if (!grant.granted) continue;
     granted++;
     writeSync(1, `${grant.startUs}\n`);

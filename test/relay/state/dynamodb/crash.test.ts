@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { DynamoDbState } from "../../../../relay/state/dynamodb/state.ts";
 import type { Settlement } from "../../../../relay/state/port.ts";
-import { fannedOut, figuresOf, settlement } from "../../../contract/state-contract.ts";
+import { fannedOut, settlement, totalsOf } from "../../../contract/state-contract.ts";
 import type { CallFate, DynamoDbCall } from "../../../support/aws/dynamodb-proxy.ts";
 import { startStates } from "../../../support/aws/dynamodb-states.ts";
 
@@ -27,24 +27,24 @@ describe("DynamoDbState: whoever dies at any call", () => {
   }[] = [
     {
       name: "a fan-out",
-      work: (state) => state.recordFanOut(fannedOut({ requests: 10, targets: twoTargets })),
+      work: (state) => state.ledger.recordFanOut(fannedOut({ requests: 10, targets: twoTargets })),
       expected: { agents: 10, "a.enqueued": 10, "b.enqueued": 10, "b.filtered": 1 },
     },
     {
       name: "a settlement",
-      prepare: (state) => state.recordFanOut(fannedOut({ requests: 10, targets: twoTargets })),
-      work: (state) => state.settle("b", "p1", whole),
+      prepare: (state) => state.ledger.recordFanOut(fannedOut({ requests: 10, targets: twoTargets })),
+      work: (state) => state.ledger.settle("b", "p1", whole),
       expected: { agents: 10, "a.enqueued": 10, "b.enqueued": 10, "b.filtered": 1, "b.answered.2xx": 9 },
     },
     {
       name: "a settlement of what was never fanned out",
-      work: (state) => state.settle("b", "p1", whole),
+      work: (state) => state.ledger.settle("b", "p1", whole),
       expected: { "b.enqueued": 0, "b.answered.2xx": 10 },
     },
     {
       name: "a fate that is taken back",
-      prepare: (state) => state.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered" })),
-      work: (state) => state.unsettle("a", "p1", [1], "deadLettered"),
+      prepare: (state) => state.ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered" })),
+      work: (state) => state.ledger.unsettle("a", "p1", [1], "deadLettered"),
       expected: { "a.enqueued": 0, "a.deadLettered": 1 },
     },
   ];
@@ -56,7 +56,7 @@ describe("DynamoDbState: whoever dies at any call", () => {
       const { open, openThroughProxy } = await startStates();
       const { state, proxy } = await openThroughProxy();
       await prepare?.(state);
-      const before = await flatFigures(open());
+      const before = await flatTotals(open());
       proxy.dieAfter(calls, death);
 
       done = await work(state).then(
@@ -65,19 +65,19 @@ describe("DynamoDbState: whoever dies at any call", () => {
       );
 
       const other = open();
-      expect([before, expected]).toContainEqual(await flatFigures(other));
+      expect([before, expected]).toContainEqual(await flatTotals(other));
       await work(other);
-      expect(await flatFigures(other)).toEqual(expected);
+      expect(await flatTotals(other)).toEqual(expected);
       proxy.heal();
       // It was not dead, after all.
       await work(state);
-      await state.settle("a", "p2", settlement({ 0: "expired" }));
-      await state.unsettle("a", "p2", [0], "expired");
-      expect(omitNothing(await flatFigures(other))).toEqual(omitNothing(expected));
+      await state.ledger.settle("a", "p2", settlement({ 0: "expired" }));
+      await state.ledger.unsettle("a", "p2", [0], "expired");
+      expect(omitNothing(await flatTotals(other))).toEqual(omitNothing(expected));
       const later = open({ now: () => Date.now() + 2 * hourMs });
       await later.fold();
       await later.fold();
-      expect(omitNothing(await flatFigures(open()))).toEqual(omitNothing(expected));
+      expect(omitNothing(await flatTotals(open()))).toEqual(omitNothing(expected));
       expect(calls).toBeLessThan(20);
     }
   });
@@ -86,14 +86,14 @@ describe("DynamoDbState: whoever dies at any call", () => {
     for (let calls = 0, done = false; !done; calls++) {
       const { open, openThroughProxy } = await startStates();
       const writer = await openThroughProxy();
-      await writer.state.recordFanOut(fannedOut({ requests: 10, targets: twoTargets }));
+      await writer.state.ledger.recordFanOut(fannedOut({ requests: 10, targets: twoTargets }));
       // It dies between what it announces and what it makes.
-      writer.proxy.decide = ({ body }) => (isPageWrite(body) ? "is refused" : "goes through");
-      await expect(writer.state.settle("a", "p1", whole)).rejects.toThrow("does not answer");
+      writer.proxy.decide = ({ body }) => (isPackWrite(body) ? "is refused" : "goes through");
+      await expect(writer.state.ledger.settle("a", "p1", whole)).rejects.toThrow("does not answer");
       const second = open();
-      await second.recordFanOut(fannedOut({ pack: "p2", sequence: 2 }));
-      await second.settle("b", "p1", whole);
-      const before = await flatFigures(open());
+      await second.ledger.recordFanOut(fannedOut({ pack: "p2", sequence: 2 }));
+      await second.ledger.settle("b", "p1", whole);
+      const before = await flatTotals(open());
       const folder = await openThroughProxy({ now: () => Date.now() + 2 * hourMs });
       folder.proxy.dieAfter(calls, death);
 
@@ -102,15 +102,15 @@ describe("DynamoDbState: whoever dies at any call", () => {
         () => false,
       );
 
-      expect(await flatFigures(open())).toEqual(before);
+      expect(await flatTotals(open())).toEqual(before);
       const later = open({ now: () => Date.now() + 3 * hourMs });
       await Promise.all([later.fold(), open({ now: () => Date.now() + 3 * hourMs }).fold()]);
-      expect(await flatFigures(open())).toEqual(before);
+      expect(await flatTotals(open())).toEqual(before);
       writer.proxy.heal();
       folder.proxy.heal();
-      await Promise.all([writer.state.settle("a", "p1", whole), second.settle("a", "p1", whole)]);
+      await Promise.all([writer.state.ledger.settle("a", "p1", whole), second.ledger.settle("a", "p1", whole)]);
       await folder.state.fold();
-      expect(await flatFigures(open())).toEqual({ ...before, "a.answered.2xx": 10 });
+      expect(await flatTotals(open())).toEqual({ ...before, "a.answered.2xx": 10 });
       expect(calls).toBeLessThan(40);
     }
   });
@@ -118,50 +118,51 @@ describe("DynamoDbState: whoever dies at any call", () => {
   it("counts once what a process does that was frozen for hours in the middle of it, and folded meanwhile", async () => {
     const { open, openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy();
-    await state.recordFanOut(fannedOut({ requests: 10 }));
-    const frozen = proxy.hold(({ body }) => isPageWrite(body));
-    const settling = state.settle("a", "p1", whole);
+    await state.ledger.recordFanOut(fannedOut({ requests: 10 }));
+    const frozen = proxy.hold(({ body }) => isPackWrite(body));
+    const settling = state.ledger.settle("a", "p1", whole);
     await frozen.reached;
 
     const later = open({ now: () => Date.now() + 2 * hourMs });
     await later.fold();
-    const meanwhile = await figuresOf(later, "a");
+    const meanwhile = await totalsOf(later.ledger, "a");
     frozen.release();
     await settling;
 
     expect(meanwhile).toEqual({ enqueued: 10 });
-    expect(await figuresOf(open(), "a")).toEqual({ enqueued: 10, "answered.2xx": 10 });
-    expect((await open().figures()).agents[0].packs).toBe(1);
+    expect(await totalsOf(open().ledger, "a")).toEqual({ enqueued: 10, "answered.2xx": 10 });
+    expect((await open().ledger.totals()).agents[0].packs).toBe(1);
   });
 
   it("counts what a process does that was idle for hours, and folded meanwhile", async () => {
     const { open } = await startStates();
     const state = open();
-    await state.recordFanOut(fannedOut({ requests: 10 }));
+    await state.ledger.recordFanOut(fannedOut({ requests: 10 }));
     await open({ now: () => Date.now() + 2 * hourMs }).fold();
 
-    await state.settle("a", "p1", whole);
-    await state.recordFanOut(fannedOut({ pack: "p2", requests: 5, sequence: 2 }));
+    await state.ledger.settle("a", "p1", whole);
+    await state.ledger.recordFanOut(fannedOut({ pack: "p2", requests: 5, sequence: 2 }));
 
-    expect(await figuresOf(open(), "a")).toEqual({ enqueued: 15, "answered.2xx": 10 });
+    expect(await totalsOf(open().ledger, "a")).toEqual({ enqueued: 15, "answered.2xx": 10 });
   });
 });
 
-function isPageWrite(body: DynamoDbCall["body"]): boolean {
+function isPackWrite(body: DynamoDbCall["body"]): boolean {
   return body.Key?.sk?.S === "page" && body.UpdateExpression !== undefined;
 }
 
-/** The figures in one record, without the fates that nothing has. */
-async function flatFigures(state: DynamoDbState): Promise<Readonly<Record<string, number>>> {
-  const { agents, targets } = await state.figures();
+/** The totals in one record, without the fates that nothing has. */
+async function flatTotals(state: DynamoDbState): Promise<Readonly<Record<string, number>>> {
+  const { agents, targets } = await state.ledger.totals();
   const flat: Record<string, number> = {};
   for (const { requests } of agents) flat.agents = (flat.agents ?? 0) + requests;
   for (const target of targets.keys()) {
-    for (const [name, requests] of Object.entries(await figuresOf(state, target))) flat[`${target}.${name}`] = requests;
+    for (const [name, requests] of Object.entries(await totalsOf(state.ledger, target)))
+      flat[`${target}.${name}`] = requests;
   }
   return flat;
 }
 
-function omitNothing(figures: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
-  return Object.fromEntries(Object.entries(figures).filter(([, requests]) => requests !== 0));
+function omitNothing(totals: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+  return Object.fromEntries(Object.entries(totals).filter(([, requests]) => requests !== 0));
 }

@@ -19,7 +19,7 @@ describe("DynamoDbState: slot leases", () => {
       Array.from({ length: 12 }, async (_, worker) => {
         const starts: number[] = [];
         for (;;) {
-          const grant = await states[worker % 3].lease("a", request);
+          const grant = await states[worker % 3].leases.take("a", request);
           if (!grant.granted) return starts;
           starts.push(grant.startUs);
         }
@@ -43,7 +43,7 @@ describe("DynamoDbState: slot leases", () => {
       const state = open();
       let dueUs = nowUs;
       for (let slot = 0n; slot < 1_000n; slot++) {
-        const grant = await state.lease("a", { nowUs: dueUs, slotUs: (1e6 * seconds) / count, slots: 1 });
+        const grant = await state.leases.take("a", { nowUs: dueUs, slotUs: (1e6 * seconds) / count, slots: 1 });
         const exactUs = BigInt(nowUs) + (slot * 1_000_000n * BigInt(seconds)) / BigInt(count);
         dueUs = startUs(grant);
         if (BigInt(dueUs) !== exactUs) throw new Error(`slot ${slot} is at ${dueUs}, not ${exactUs}`);
@@ -62,7 +62,7 @@ describe("DynamoDbState: slot leases", () => {
       const { tatUs: nextUs, ...expected } = grantSlots(tatUs, request);
       if (expected.granted) tatUs = nextUs;
 
-      expect(await states[i % 2].lease("a", request)).toEqual(expected);
+      expect(await states[i % 2].leases.take("a", request)).toEqual(expected);
     }
   });
 
@@ -71,9 +71,9 @@ describe("DynamoDbState: slot leases", () => {
     const slow = { nowUs, slotUs: 3_600_000_000, slots: 1 };
     const fast = { nowUs, slotUs: 1_000, slots: 250 };
     const [state, other] = [open(), open()];
-    await state.lease("a", slow);
+    await state.leases.take("a", slow);
 
-    const starts = [startUs(await state.lease("a", fast)), startUs(await other.lease("a", fast))];
+    const starts = [startUs(await state.leases.take("a", fast)), startUs(await other.leases.take("a", fast))];
 
     expect(3_600_000_000).toBeGreaterThan(horizonUs + 250_000 + clockToleranceUs);
     expect(starts).toEqual([nowUs, nowUs + 250_000]);
@@ -90,23 +90,23 @@ describe("DynamoDbState: slot leases", () => {
         return nowMs;
       },
     });
-    await open().lease("a", { nowUs: nowUs + 1_100_000, slotUs: 1_000, slots: 2_100 });
+    await open().leases.take("a", { nowUs: nowUs + 1_100_000, slotUs: 1_000, slots: 2_100 });
 
-    const waited = await state.lease("a", request);
+    const waited = await state.leases.take("a", request);
     waitMs = 0;
 
     expect(waited).toEqual({ granted: false, retryAtUs: nowUs });
-    expect(startUs(await state.lease("a", request))).toBe(nowUs);
+    expect(startUs(await state.leases.take("a", request))).toBe(nowUs);
   });
 
   it("cost one write where the target is busy, and where it is idle each time", async () => {
     const { openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy();
-    await state.lease("a", { nowUs, slotUs: 1_000, slots: 10 });
+    await state.leases.take("a", { nowUs, slotUs: 1_000, slots: 10 });
     proxy.calls.length = 0;
 
-    for (let i = 0; i < 5; i++) await state.lease("a", { nowUs, slotUs: 1_000, slots: 10 });
-    for (let i = 1; i < 6; i++) await state.lease("a", { nowUs: nowUs + i * 1e8, slotUs: 1_000, slots: 10 });
+    for (let i = 0; i < 5; i++) await state.leases.take("a", { nowUs, slotUs: 1_000, slots: 10 });
+    for (let i = 1; i < 6; i++) await state.leases.take("a", { nowUs: nowUs + i * 1e8, slotUs: 1_000, slots: 10 });
 
     expect(proxy.calls.map(({ action }) => action)).toEqual(Array.from({ length: 10 }, () => "UpdateItem"));
   });
@@ -116,20 +116,20 @@ describe("DynamoDbState: slot leases", () => {
     const { state, proxy } = await openThroughProxy();
     const request = { nowUs, slotUs: 1_000, slots: 10 };
     proxy.dieAfter(0, "loses the answer");
-    await expect(state.lease("a", request)).rejects.toMatchObject({ name: "StateError" });
+    await expect(state.leases.take("a", request)).rejects.toMatchObject({ name: "StateError" });
 
-    expect(startUs(await open().lease("a", request))).toBe(nowUs + 10_000);
+    expect(startUs(await open().leases.take("a", request))).toBe(nowUs + 10_000);
   });
 
   it("are told in time that DynamoDB does not answer any more", async () => {
     const { openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy({ leaseTimeoutMs: 300 });
     const request = { nowUs, slotUs: 1_000, slots: 10 };
-    await state.lease("a", request);
+    await state.leases.take("a", request);
     proxy.decide = () => new Promise(() => {});
     const startMs = performance.now();
 
-    await expect(state.lease("a", request)).rejects.toMatchObject({
+    await expect(state.leases.take("a", request)).rejects.toMatchObject({
       name: "StateError",
       message: expect.stringMatching(/DynamoDB in us-east-1 does not answer: check the network.*within 300 ms/),
     });

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { Settlement } from "../../../../relay/state/port.ts";
-import { fannedOut, figuresOf, settlement } from "../../../contract/state-contract.ts";
+import { fannedOut, settlement, totalsOf } from "../../../contract/state-contract.ts";
 import { startStates } from "../../../support/aws/dynamodb-states.ts";
 
 const hourMs = 3_600_000;
@@ -24,20 +24,20 @@ describe("DynamoDbState: ledger, shared by many", () => {
     await Promise.all(
       states.flatMap((state) =>
         packs.flatMap((pack) => [
-          state.recordFanOut(fannedOut({ pack, targets: twoTargets })),
-          state.settle("a", pack, whole),
-          state.settle("b", pack, whole),
-          state.unsettle("a", pack, [1, 2], "deadLettered"),
+          state.ledger.recordFanOut(fannedOut({ pack, targets: twoTargets })),
+          state.ledger.settle("a", pack, whole),
+          state.ledger.settle("b", pack, whole),
+          state.ledger.unsettle("a", pack, [1, 2], "deadLettered"),
         ]),
       ),
     );
 
-    const [a, b] = await Promise.all(["a", "b"].map((target) => figuresOf(states[0], target)));
+    const [a, b] = await Promise.all(["a", "b"].map((target) => totalsOf(states[0].ledger, target)));
     expect(a).toEqual({ enqueued: 30, "answered.2xx": 30 });
     // Whichever came first.
     expect(b.enqueued).toBe(30);
     expect((b.filtered ?? 0) + b["answered.2xx"]).toBe(30);
-    expect((await states[0].figures()).agents).toMatchObject([{ packs: 3, requests: 30 }]);
+    expect((await states[0].ledger.totals()).agents).toMatchObject([{ packs: 3, requests: 30 }]);
   });
 
   it("goes on when a process has met more names than an item can hold", { timeout: 60_000 }, async () => {
@@ -47,15 +47,15 @@ describe("DynamoDbState: ledger, shared by many", () => {
     const agents = Array.from({ length: 50 }, (_, i) => `${i}-${"x".repeat(10_000)}`);
     for (const agent of agents) {
       const targets = new Map([[agent.slice(0, 5_000), whole]]);
-      await state.recordFanOut(fannedOut({ pack: agent.slice(0, 20), agent, targets }));
+      await state.ledger.recordFanOut(fannedOut({ pack: agent.slice(0, 20), agent, targets }));
     }
 
-    const figures = await state.figures();
-    expect(figures.agents.length).toBe(50);
-    expect([...figures.targets.values()].map(({ fates }) => fates["answered.2xx"])).toEqual(agents.map(() => 10));
+    const totals = await state.ledger.totals();
+    expect(totals.agents.length).toBe(50);
+    expect([...totals.targets.values()].map(({ fates }) => fates["answered.2xx"])).toEqual(agents.map(() => 10));
   });
 
-  it("tells exact figures at any time while others record and somebody folds", { timeout: 30_000 }, async () => {
+  it("tells exact totals at any time while others record and somebody folds", { timeout: 30_000 }, async () => {
     const { open } = await startStates();
     const reader = open();
     const folder = open({ now: () => Date.now() + 2 * hourMs });
@@ -66,7 +66,7 @@ describe("DynamoDbState: ledger, shared by many", () => {
         const state = open({ tallyEveryMs: 1 });
         for (let i = 0; i < 25; i++) {
           asked++;
-          await state.recordFanOut(fannedOut({ pack: `${writer}-${i}`, requests: 1 }));
+          await state.ledger.recordFanOut(fannedOut({ pack: `${writer}-${i}`, requests: 1 }));
           recorded++;
         }
       }),
@@ -77,7 +77,7 @@ describe("DynamoDbState: ledger, shared by many", () => {
     const reading = (async () => {
       while (recorded < 75) {
         const least = recorded;
-        const { enqueued = 0 } = await figuresOf(reader, "a");
+        const { enqueued = 0 } = await totalsOf(reader.ledger, "a");
         expect(enqueued).toBeGreaterThanOrEqual(least);
         expect(enqueued).toBeLessThanOrEqual(asked);
       }
@@ -85,15 +85,15 @@ describe("DynamoDbState: ledger, shared by many", () => {
 
     await Promise.all([writing, folding, reading]);
 
-    expect(await figuresOf(reader, "a")).toEqual({ enqueued: 75 });
+    expect(await totalsOf(reader.ledger, "a")).toEqual({ enqueued: 75 });
   });
 
-  it("tells figures without a gap where somebody folds while they are read", async () => {
+  it("tells totals without a gap if somebody folds while they are read", async () => {
     const { open, openThroughProxy } = await startStates();
-    await open().recordFanOut(fannedOut());
+    await open().ledger.recordFanOut(fannedOut());
     const { state, proxy } = await openThroughProxy();
     const held = proxy.hold(({ action }) => action === "Query");
-    const reading = figuresOf(state, "a");
+    const reading = totalsOf(state.ledger, "a");
     await held.reached;
 
     await open({ now: () => Date.now() + 2 * hourMs }).fold();
@@ -105,33 +105,33 @@ describe("DynamoDbState: ledger, shared by many", () => {
   it("folds a tally once where somebody who began to do so comes back after all is done", async () => {
     const { open, openThroughProxy } = await startStates();
     const now = () => Date.now() + 2 * hourMs;
-    await open().recordFanOut(fannedOut({ pack: "p1" }));
+    await open().ledger.recordFanOut(fannedOut({ pack: "p1" }));
     const { state, proxy } = await openThroughProxy({ now });
     const held = proxy.hold(({ body }) => body.Key?.pk?.S === "ledger");
     const folding = state.fold();
     await held.reached;
 
     await open({ now }).fold();
-    await open().recordFanOut(fannedOut({ pack: "p2" }));
+    await open().ledger.recordFanOut(fannedOut({ pack: "p2" }));
     await open({ now }).fold();
     held.release();
     await folding;
 
-    expect(await figuresOf(open(), "a")).toEqual({ enqueued: 20 });
+    expect(await totalsOf(open().ledger, "a")).toEqual({ enqueued: 20 });
   });
 
   it("folds what was closed at once, and what is in use never", async () => {
     const { open, openThroughProxy } = await startStates();
     const closed = open();
-    await closed.recordFanOut(fannedOut({ pack: "p1" }));
+    await closed.ledger.recordFanOut(fannedOut({ pack: "p1" }));
     await closed.close();
     const used = open();
-    await used.recordFanOut(fannedOut({ pack: "p2", sequence: 2 }));
+    await used.ledger.recordFanOut(fannedOut({ pack: "p2", sequence: 2 }));
 
     await used.fold();
 
     const { state, proxy } = await openThroughProxy();
-    expect(await figuresOf(state, "a")).toEqual({ enqueued: 20 });
+    expect(await totalsOf(state.ledger, "a")).toEqual({ enqueued: 20 });
     expect(proxy.calls.find(({ action }) => action === "Query")?.answer.Count).toBe(1);
   });
 });
@@ -142,13 +142,15 @@ describe("DynamoDbState: ledger, what it costs", () => {
     const { state, proxy } = await openThroughProxy({ tallyEveryMs: 1_000 });
     const packs = Array.from({ length: 10 }, (_, i) => `p${i}`);
 
-    await Promise.all(packs.map((pack) => state.recordFanOut(fannedOut({ pack, requests: 150, targets: twoTargets }))));
+    await Promise.all(
+      packs.map((pack) => state.ledger.recordFanOut(fannedOut({ pack, requests: 150, targets: twoTargets }))),
+    );
     const fanOutWrites = proxy.writes;
     // Pages are read first: what is announced in the second until the next write of the sums takes part in it.
-    await Promise.all(packs.map((pack) => state.settle("a", pack, whole)));
-    await Promise.all(packs.map((pack) => state.settle("b", pack, whole)));
+    await Promise.all(packs.map((pack) => state.ledger.settle("a", pack, whole)));
+    await Promise.all(packs.map((pack) => state.ledger.settle("b", pack, whole)));
     const settleWrites = proxy.writes - fanOutWrites;
-    await Promise.all(packs.map((pack) => state.settle("b", pack, whole)));
+    await Promise.all(packs.map((pack) => state.ledger.settle("b", pack, whole)));
 
     // One for the sums.
     expect(fanOutWrites).toBe(11);
@@ -163,7 +165,7 @@ describe("DynamoDbState: ledger, what it costs", () => {
     const { openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy();
 
-    await Promise.all(["a", "b", "c", "d"].map((target) => state.settle(target, "p1", whole)));
+    await Promise.all(["a", "b", "c", "d"].map((target) => state.ledger.settle(target, "p1", whole)));
 
     expect(proxy.writes).toBe(2);
   });
@@ -173,13 +175,13 @@ describe("DynamoDbState: ledger, what it costs", () => {
     const { state, proxy } = await openThroughProxy();
     const packs = Array.from({ length: 500 }, (_, i) => `${i}`.padEnd(200, "-"));
 
-    await Promise.all(packs.map((pack) => state.recordFanOut(fannedOut({ pack, requests: 1 }))));
+    await Promise.all(packs.map((pack) => state.ledger.recordFanOut(fannedOut({ pack, requests: 1 }))));
 
     const announced = proxy.calls.map(({ body }) => body.ExpressionAttributeValues?.[":announced"]?.S.length ?? 0);
     expect(Math.max(...announced)).toBeLessThan(70_000);
     // Of 250 bytes each: two writes at least, and not many more.
     expect(announced.filter((length) => length > 2).length).toBeGreaterThan(1);
     expect(announced.filter((length) => length > 2).length).toBeLessThan(15);
-    expect(await figuresOf(state, "a")).toEqual({ enqueued: 500 });
+    expect(await totalsOf(state.ledger, "a")).toEqual({ enqueued: 500 });
   });
 });

@@ -24,7 +24,7 @@ describeState("DynamoDbState", async () => {
     await state.close();
     await emulator.stop();
   };
-  return { leases: state, ledger: state, close };
+  return { leases: state.leases, ledger: state.ledger, close };
 });
 
 describeSharedState("DynamoDbState", async () => {
@@ -59,9 +59,9 @@ describe("DynamoDbState: an answer that was lost", () => {
     const fates: CallFate[] = ["loses the answer"];
     proxy.decide = () => fates.shift() ?? "goes through";
 
-    expect(await state.writeControl("a", { settings: { concurrency: 3 } }, 0)).toBe(true);
+    expect(await state.controls.write("a", { settings: { concurrency: 3 } }, 0)).toBe(true);
 
-    expect((await state.readControl("a")).control).toEqual({ settings: { concurrency: 3 } });
+    expect((await state.controls.read("a")).control).toEqual({ settings: { concurrency: 3 } });
   });
 
   it("does not make figures count twice", async () => {
@@ -69,9 +69,9 @@ describe("DynamoDbState: an answer that was lost", () => {
     const fates: CallFate[] = ["loses the answer"];
     proxy.decide = () => fates.shift() ?? "goes through";
 
-    await expect(state.addFigures("a", 60_000, new Map([["sent", 5]]))).rejects.toMatchObject({ name: "StateError" });
+    await expect(state.figures.add("a", 60_000, new Map([["sent", 5]]))).rejects.toMatchObject({ name: "StateError" });
 
-    expect(await state.readFigures("a", 0, 120_000)).toEqual([{ minuteMs: 60_000, counts: new Map([["sent", 5]]) }]);
+    expect(await state.figures.read("a", 0, 120_000)).toEqual([{ minuteMs: 60_000, counts: new Map([["sent", 5]]) }]);
   });
 });
 
@@ -83,7 +83,7 @@ describe("DynamoDbState: a condition that failed", () => {
     const { state, proxy } = await (await startStates()).openThroughProxy();
     proxy.decide = () => refusal(400, "ConditionalCheckFailedException", { Item: { tat: { N: `${tatUs}000000` } } });
 
-    const grant = await state.lease("a", request);
+    const grant = await state.leases.take("a", request);
 
     expect(grant).toEqual({ granted: false, retryAtUs: request.nowUs + 5_000 });
     expect(proxy.calls.map(({ action }) => action)).toEqual(["UpdateItem"]);
@@ -98,7 +98,7 @@ describe("DynamoDbState: a condition that failed", () => {
     ];
     proxy.decide = () => answers.shift() as CallFate;
 
-    const grant = await state.lease("a", request);
+    const grant = await state.leases.take("a", request);
 
     expect(grant).toEqual({ granted: true, startUs: request.nowUs + 17_000 });
     expect(proxy.calls.map(({ body }) => body.UpdateExpression)).toEqual(["SET tat = :new", "SET tat = tat + :inc"]);
@@ -131,7 +131,7 @@ describe("DynamoDbState: what goes wrong", () => {
     const callTimeoutMs = silent ? 3_000 : 30_000;
     const state = DynamoDbState.open({ table: "t", region: "us-east-1", endpoint: proxy.endpoint, callTimeoutMs });
 
-    await expect(state.settled("a", "p1")).rejects.toMatchObject({
+    await expect(state.ledger.settled("a", "p1")).rejects.toMatchObject({
       name: "StateError",
       code: "STATE_UNAVAILABLE",
       message: expect.stringMatching(text),
@@ -145,14 +145,14 @@ describe("DynamoDbState: what goes wrong", () => {
     const [port] = await freePorts(1);
     const state = DynamoDbState.open({ table: "t", region: "us-east-1", endpoint: `http://127.0.0.1:${port}` });
     const asked = [
-      state.lease("a", { nowUs: 1_000, slotUs: 1, slots: 1 }),
-      state.settle("a", "p1", new Map([[0, "expired"]])),
-      state.figures(),
+      state.leases.take("a", { nowUs: 1_000, slotUs: 1, slots: 1 }),
+      state.ledger.settle("a", "p1", new Map([[0, "expired"]])),
+      state.ledger.totals(),
       state.fold(),
-      state.readControl("a"),
-      state.writeControl("a", {}, 0),
-      state.addFigures("a", 0, new Map([["sent", 1]])),
-      state.readFigures("a", 0, 1),
+      state.controls.read("a"),
+      state.controls.write("a", {}, 0),
+      state.figures.add("a", 0, new Map([["sent", 1]])),
+      state.figures.read("a", 0, 1),
     ];
 
     for (const { status, reason } of (await Promise.allSettled(asked)) as PromiseRejectedResult[]) {
@@ -169,7 +169,7 @@ describe("DynamoDbState: what goes wrong", () => {
     vi.stubEnv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
     const { state } = await (await startStates()).openThroughProxy();
 
-    await expect(state.readControl("a")).rejects.toThrow("AWS_PROFILE");
+    await expect(state.controls.read("a")).rejects.toThrow("AWS_PROFILE");
   });
 
   it("finds the endpoint in the environment", async () => {
@@ -177,7 +177,7 @@ describe("DynamoDbState: what goes wrong", () => {
     vi.stubEnv("AWS_ENDPOINT_URL_DYNAMODB", emulator.endpoint);
     const state = DynamoDbState.open({ table: emulator.table, region: emulator.region });
 
-    expect(await state.writeControl("a", {}, 0)).toBe(true);
+    expect(await state.controls.write("a", {}, 0)).toBe(true);
 
     await state.close();
     await emulator.stop();

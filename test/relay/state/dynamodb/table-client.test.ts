@@ -1,5 +1,5 @@
 import { expect, it, vi } from "vitest";
-import { StateClient } from "../../../../relay/state/dynamodb/table-client.ts";
+import { TableClient } from "../../../../relay/state/dynamodb/table-client.ts";
 import { DynamoDbProxy } from "../../../support/aws/dynamodb-proxy.ts";
 
 const arn = "arn:aws:dynamodb:eu-central-1:111122223333:table/shop";
@@ -23,7 +23,7 @@ it.each([
       };
       response.setHeader("content-type", "application/x-amz-json-1.0").end(JSON.stringify(answer));
     };
-  const client = new StateClient({
+  const client = new TableClient({
     table: arn,
     region: "eu-central-1",
     endpoint: proxy.endpoint,

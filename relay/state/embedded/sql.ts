@@ -1,3 +1,5 @@
+import type { SqliteFile } from "../../sqlite.ts";
+
 // The tables and statements of EmbeddedState.
 
 export const schema = `
@@ -84,3 +86,6 @@ export const sql = {
   minutes: `SELECT minute_ms AS minuteMs, name, count FROM minute
     WHERE target = ? AND minute_ms >= ? AND minute_ms < ? ORDER BY minute_ms`,
 } as const;
+
+/** The file that the ports share. */
+export type StateFile = SqliteFile<keyof typeof sql>;

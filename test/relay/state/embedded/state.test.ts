@@ -3,19 +3,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
-import { EmbeddedState } from "../../../relay/state/embedded.ts";
-import { slotsPerLease } from "../../../relay/state/slot-lease.ts";
-import { describeJobs } from "../../contract/job-contract.ts";
-import { describeSharedState } from "../../contract/shared-state-contract.ts";
-import { describeState, fannedOut, figuresOf, settlement } from "../../contract/state-contract.ts";
-import { ChildScript } from "../../support/processes/child-script.ts";
+import { EmbeddedState } from "../../../../relay/state/embedded/state.ts";
+import { slotsPerLease } from "../../../../relay/state/slot-lease.ts";
+import { describeJobs } from "../../../contract/job-contract.ts";
+import { describeSharedState } from "../../../contract/shared-state-contract.ts";
+import { describeState, fannedOut, settlement, totalsOf } from "../../../contract/state-contract.ts";
+import { ChildScript } from "../../../support/processes/child-script.ts";
 
 const root = mkdtempSync(join(tmpdir(), "embedded-state-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 describeState("EmbeddedState", async () => {
   const state = EmbeddedState.open(newDirectory());
-  return { leases: state, ledger: state, close: () => state.close() };
+  return { leases: state.leases, ledger: state.ledger, close: () => state.close() };
 });
 
 describeSharedState("EmbeddedState", async () => {
@@ -72,7 +72,7 @@ describe("EmbeddedState: slot leases", () => {
           for (const slots of leaseSizes) {
             const dueUs = BigInt(anchorUs) + (given * 1_000_000n * BigInt(seconds)) / BigInt(count);
             const request = { nowUs: Number(dueUs), slotUs: (1e6 * seconds) / count, slots };
-            const grant = await state.lease("a", request);
+            const grant = await state.leases.take("a", request);
             if (!grant.granted) throw new Error("refused");
             if (Math.abs(grant.startUs - Number(dueUs)) > 1)
               throw new Error(`slot ${given}: ${grant.startUs}, not ${dueUs}`);
@@ -112,13 +112,13 @@ describe("EmbeddedState: a lease that waited for the file", () => {
       nowMs += waitMs;
       return nowMs;
     });
-    await state.lease("a", { nowUs: nowUs + 1_100_000, slotUs: 1_000, slots: 2_100 });
+    await state.leases.take("a", { nowUs: nowUs + 1_100_000, slotUs: 1_000, slots: 2_100 });
 
-    const waited = await state.lease("a", request);
+    const waited = await state.leases.take("a", request);
     waitMs = 0;
 
     expect(waited).toEqual({ granted: false, retryAtUs: nowUs });
-    expect(await state.lease("a", request)).toEqual({ granted: true, startUs: nowUs });
+    expect(await state.leases.take("a", request)).toEqual({ granted: true, startUs: nowUs });
   });
 });
 
@@ -126,35 +126,37 @@ describe("EmbeddedState: ledger", () => {
   it("keeps everything when the file is opened again", async () => {
     const directory = newDirectory();
     const before = open(directory);
-    await before.recordFanOut(fannedOut({ requests: 3 }));
-    await before.settle("a", "p1", settlement({ 1: "answered.2xx" }));
-    await before.lease("a", { nowUs: 1_000, slotUs: 1e6 / 3, slots: 1 });
-    const figures = await before.figures();
+    await before.ledger.recordFanOut(fannedOut({ requests: 3 }));
+    await before.ledger.settle("a", "p1", settlement({ 1: "answered.2xx" }));
+    await before.leases.take("a", { nowUs: 1_000, slotUs: 1e6 / 3, slots: 1 });
+    const totals = await before.ledger.totals();
     before.close();
 
     const after = open(directory);
 
-    expect(await after.figures()).toEqual(figures);
-    expect(await after.settled("a", "p1")).toEqual(new Set([1]));
-    expect(await after.lease("a", { nowUs: 1_000, slotUs: 1e6 / 3, slots: 1 })).toEqual({
+    expect(await after.ledger.totals()).toEqual(totals);
+    expect(await after.ledger.settled("a", "p1")).toEqual(new Set([1]));
+    expect(await after.leases.take("a", { nowUs: 1_000, slotUs: 1e6 / 3, slots: 1 })).toEqual({
       granted: true,
       startUs: 334_333,
     });
   });
 
-  it("forgets a pack an hour after its last request was settled, and keeps the figures", async () => {
+  it("forgets a pack an hour after its last request was settled, and keeps the totals", async () => {
     const { state, clock } = openWithClock();
-    await state.recordFanOut(fannedOut({ requests: 2, targets: new Map([["a", settlement({ 0: "filtered" })]]) }));
-    await state.settle("a", "p1", settlement({ 1: "answered.2xx" }));
+    await state.ledger.recordFanOut(
+      fannedOut({ requests: 2, targets: new Map([["a", settlement({ 0: "filtered" })]]) }),
+    );
+    await state.ledger.settle("a", "p1", settlement({ 1: "answered.2xx" }));
     clock.nowMs += hourMs - 1;
-    await state.recordFanOut(fannedOut({ pack: "p2" }));
-    const before = await state.settled("a", "p1");
+    await state.ledger.recordFanOut(fannedOut({ pack: "p2" }));
+    const before = await state.ledger.settled("a", "p1");
     clock.nowMs += 1;
-    await state.recordFanOut(fannedOut({ pack: "p3" }));
+    await state.ledger.recordFanOut(fannedOut({ pack: "p3" }));
 
     expect(before).toEqual(new Set([0, 1]));
-    expect(await state.settled("a", "p1")).toEqual(new Set());
-    expect(await figuresOf(state, "a")).toEqual({ enqueued: 22, filtered: 1, "answered.2xx": 1 });
+    expect(await state.ledger.settled("a", "p1")).toEqual(new Set());
+    expect(await totalsOf(state.ledger, "a")).toEqual({ enqueued: 22, filtered: 1, "answered.2xx": 1 });
   });
 
   it("remembers a pack for fifteen days while one of its targets has requests waiting", async () => {
@@ -163,36 +165,38 @@ describe("EmbeddedState: ledger", () => {
       ["a", new Map()],
       ["b", new Map()],
     ]);
-    await state.recordFanOut(fannedOut({ requests: 1, targets }));
-    await state.settle("a", "p1", settlement({ 0: "answered.2xx" }));
+    await state.ledger.recordFanOut(fannedOut({ requests: 1, targets }));
+    await state.ledger.settle("a", "p1", settlement({ 0: "answered.2xx" }));
     clock.nowMs += 15 * 24 * hourMs - 1;
-    await state.recordFanOut(fannedOut({ pack: "p2" }));
-    const before = await state.settled("a", "p1");
+    await state.ledger.recordFanOut(fannedOut({ pack: "p2" }));
+    const before = await state.ledger.settled("a", "p1");
     clock.nowMs += 1;
-    await state.recordFanOut(fannedOut({ pack: "p3" }));
+    await state.ledger.recordFanOut(fannedOut({ pack: "p3" }));
 
     expect(before).toEqual(new Set([0]));
-    expect(await state.settled("a", "p1")).toEqual(new Set());
+    expect(await state.ledger.settled("a", "p1")).toEqual(new Set());
   });
 
   it("remembers a pack with dead letters, which somebody may send again", async () => {
     const { state, clock } = openWithClock();
-    await state.recordFanOut(fannedOut({ requests: 2 }));
-    await state.settle("a", "p1", settlement({ 0: "answered.2xx", 1: "deadLettered" }));
+    await state.ledger.recordFanOut(fannedOut({ requests: 2 }));
+    await state.ledger.settle("a", "p1", settlement({ 0: "answered.2xx", 1: "deadLettered" }));
     clock.nowMs += 24 * hourMs;
-    await state.recordFanOut(fannedOut({ pack: "p2", requests: 1, targets: new Map() }));
+    await state.ledger.recordFanOut(fannedOut({ pack: "p2", requests: 1, targets: new Map() }));
 
-    await state.unsettle("a", "p1", [1], "deadLettered");
-    await state.settle("a", "p1", settlement({ 1: "answered.2xx" }));
+    await state.ledger.unsettle("a", "p1", [1], "deadLettered");
+    await state.ledger.settle("a", "p1", settlement({ 1: "answered.2xx" }));
 
-    expect(await figuresOf(state, "a")).toEqual({ enqueued: 2, "answered.2xx": 2 });
+    expect(await totalsOf(state.ledger, "a")).toEqual({ enqueued: 2, "answered.2xx": 2 });
   });
 
   it("refuses an index that no pack has, and notes nothing of that call", async () => {
     const state = open();
 
-    await expect(state.settle("a", "p1", settlement({ 0: "expired", 100000: "expired" }))).rejects.toThrow(RangeError);
-    expect(await state.settled("a", "p1")).toEqual(new Set());
+    await expect(state.ledger.settle("a", "p1", settlement({ 0: "expired", 100000: "expired" }))).rejects.toThrow(
+      RangeError,
+    );
+    expect(await state.ledger.settled("a", "p1")).toEqual(new Set());
   });
 
   it("settles a pack of 150 requests in less than a millisecond", async () => {
@@ -201,7 +205,7 @@ describe("EmbeddedState: ledger", () => {
     const tookMs: number[] = [];
     for (let i = 0; i < 300; i++) {
       const startMs = performance.now();
-      await state.settle("a", `p${i}`, whole);
+      await state.ledger.settle("a", `p${i}`, whole);
       tookMs.push(performance.now() - startMs);
     }
 
@@ -224,8 +228,10 @@ describe("EmbeddedState: the file", () => {
     state.close();
     state.close();
 
-    await expect(state.lease("a", { nowUs: 1, slotUs: 1, slots: 1 })).rejects.toMatchObject({ name: "StateError" });
-    await expect(state.settled("a", "p1")).rejects.toMatchObject({ name: "StateError" });
+    await expect(state.leases.take("a", { nowUs: 1, slotUs: 1, slots: 1 })).rejects.toMatchObject({
+      name: "StateError",
+    });
+    await expect(state.ledger.settled("a", "p1")).rejects.toMatchObject({ name: "StateError" });
   });
 });
 

@@ -1,0 +1,34 @@
+import type { Figures, MinuteFigures } from "../port.ts";
+import type { StateFile } from "./sql.ts";
+
+/** The counters of each target and minute, a row each. */
+export class EmbeddedFigures implements Figures {
+  readonly #file: StateFile;
+  readonly #now: () => number;
+
+  constructor(file: StateFile, now: () => number) {
+    this.#file = file;
+    this.#now = now;
+  }
+
+  async add(target: string, minuteMs: number, counts: ReadonlyMap<string, number>): Promise<void> {
+    const { statements } = this.#file;
+    this.#file.transaction(() => {
+      statements.pruneFigures.run(this.#now() - keptMs);
+      for (const [name, count] of counts) statements.addToMinute.run(target, minuteMs, name, count);
+    });
+  }
+
+  async read(target: string, fromMs: number, untilMs: number): Promise<readonly MinuteFigures[]> {
+    const rows = this.#file.guard(() => this.#file.statements.minutes.all(target, fromMs, untilMs));
+    return Array.from(
+      Map.groupBy(rows, ({ minuteMs }) => Number(minuteMs)),
+      ([minuteMs, counters]) => ({
+        minuteMs,
+        counts: new Map(counters.map(({ name, count }) => [String(name), Number(count)])),
+      }),
+    );
+  }
+}
+
+const keptMs = 14 * 86_400_000;

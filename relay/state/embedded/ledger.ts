@@ -1,0 +1,112 @@
+import { countFinal, type FateSheet, noteFates, settledIndexes, withdrawFate } from "../fate-sheet.ts";
+import { type FannedOutPack, type Fate, fates, type Ledger, type LedgerTotals, type Settlement } from "../port.ts";
+import type { StateFile } from "./sql.ts";
+
+/** The ledger: a sheet of fates for each pack and target, pruned once nobody asks for it any more, and sums that stay. */
+export class EmbeddedLedger implements Ledger {
+  readonly #file: StateFile;
+  readonly #now: () => number;
+
+  constructor(file: StateFile, now: () => number) {
+    this.#file = file;
+    this.#now = now;
+  }
+
+  async recordFanOut({ pack, agent, sequence, requests, targets }: FannedOutPack): Promise<void> {
+    const { statements } = this.#file;
+    this.#file.transaction(() => {
+      statements.prune.run(this.#now());
+      const id = this.#packId(pack);
+      const { changes } = statements.notePackRequests.run(requests, id);
+      if (changes > 0) statements.addToAgent.run(agent, requests, sequence);
+      for (const [target, settlement] of targets) {
+        // A target can be new in a second attempt; one that is not keeps what the first attempt did.
+        statements.addShare.run(id, target);
+        if (statements.noteFannedOut.run(id, target).changes === 0) continue;
+        statements.addToTarget.run(target, requests);
+        this.#note(id, target, settlement);
+      }
+      this.#schedulePruning(id);
+    });
+  }
+
+  async settle(target: string, pack: string, settlement: Settlement): Promise<void> {
+    this.#file.transaction(() => {
+      const id = this.#packId(pack);
+      if (this.#note(id, target, settlement)) this.#schedulePruning(id);
+    });
+  }
+
+  async unsettle(target: string, pack: string, indexes: readonly number[], fate: Fate): Promise<void> {
+    const { statements } = this.#file;
+    this.#file.transaction(() => {
+      const id = statements.packId.get(pack)?.id;
+      if (typeof id !== "number") return;
+      const { sheet, withdrawn } = withdrawFate(this.#sheet(id, target), indexes, fate);
+      if (withdrawn === 0) return;
+      statements.keepSheet.run(id, target, countFinal(sheet), sheet);
+      statements.addToFate.run(target, fate, -withdrawn);
+      this.#schedulePruning(id);
+    });
+  }
+
+  async fannedOut(pack: string): Promise<ReadonlySet<string>> {
+    const rows = this.#file.guard(() => this.#file.statements.fannedOut.all(pack));
+    return new Set(rows.map(({ target }) => String(target)));
+  }
+
+  async settled(target: string, pack: string): Promise<ReadonlySet<number>> {
+    const row = this.#file.guard(() => this.#file.statements.sheetByName.get(pack, target));
+    return settledIndexes((row?.sheet as FateSheet | undefined) ?? new Uint8Array());
+  }
+
+  async totals(): Promise<LedgerTotals> {
+    const { statements } = this.#file;
+    return this.#file.transaction(() => {
+      const agents = statements.agents.all() as unknown as LedgerTotals["agents"];
+      const targets = new Map<string, { enqueued: number; fates: Record<Fate, number> }>();
+      for (const { target, enqueued } of statements.targets.all()) {
+        targets.set(String(target), { enqueued: Number(enqueued), fates: noFates() });
+      }
+      for (const { target, fate, requests } of statements.fates.all()) {
+        const totals = targets.get(String(target));
+        if (totals) totals.fates[fate as Fate] = Number(requests);
+      }
+      return { agents: agents.map((agent) => ({ ...agent })), targets };
+    });
+  }
+
+  /** Whether any of the fates was new. */
+  #note(packId: number, target: string, settlement: Settlement): boolean {
+    const { statements } = this.#file;
+    const { sheet, noted } = noteFates(this.#sheet(packId, target), settlement);
+    statements.addToTarget.run(target, 0);
+    statements.keepSheet.run(packId, target, countFinal(sheet), sheet);
+    for (const [fate, requests] of noted) statements.addToFate.run(target, fate, requests);
+    return noted.size > 0;
+  }
+
+  #sheet(packId: number, target: string): FateSheet {
+    return (this.#file.statements.sheet.get(packId, target)?.sheet as FateSheet | undefined) ?? new Uint8Array();
+  }
+
+  #packId(pack: string): number {
+    const { addPack, packId } = this.#file.statements;
+    addPack.run(pack, this.#now() + unfinishedKeptMs);
+    return Number(packId.get(pack)?.id);
+  }
+
+  #schedulePruning(packId: number): void {
+    const nowMs = this.#now();
+    this.#file.statements.schedulePruning.run(nowMs + unfinishedKeptMs, nowMs + finishedKeptMs, packId);
+  }
+}
+
+// For deliveries that come twice.
+const finishedKeptMs = 3_600_000;
+// A message lives 14 days at most, a dead letter too.
+const unfinishedKeptMs = 15 * 86_400_000;
+
+function noFates(): Record<Fate, number> {
+  return Object.fromEntries(fates.map((fate) => [fate, 0])) as Record<Fate, number>;
+}

@@ -1,0 +1,50 @@
+import { SqliteFile } from "../../sqlite.ts";
+import { type State, StateError } from "../port.ts";
+import { EmbeddedControls } from "./controls.ts";
+import { EmbeddedFigures } from "./figures.ts";
+import { EmbeddedJobs } from "./jobs.ts";
+import { EmbeddedLeases } from "./leases.ts";
+import { EmbeddedLedger } from "./ledger.ts";
+import { type StateFile, schema, sql } from "./sql.ts";
+
+/**
+ * The state for one machine, in one SQLite file that any number of processes may have open. Every method of its ports is
+ * one transaction; what it recorded outlives the end of any process at any time. All of them throw `StateError`.
+ */
+export class EmbeddedState implements State {
+  readonly leases: EmbeddedLeases;
+  readonly ledger: EmbeddedLedger;
+  readonly controls: EmbeddedControls;
+  readonly figures: EmbeddedFigures;
+  readonly jobs: EmbeddedJobs;
+  readonly #file: StateFile;
+
+  /** Keeps `state.db` in the directory, which is made if it is missing. `now` is in milliseconds since 1970. */
+  static open(directory: string, now: () => number = Date.now): EmbeddedState {
+    return new EmbeddedState(
+      new SqliteFile({
+        directory,
+        file: "state.db",
+        pragmas: "",
+        schema,
+        sql,
+        toError: (message, options) => new StateError(message, options),
+      }),
+      now,
+    );
+  }
+
+  private constructor(file: StateFile, now: () => number) {
+    const wholeNow = () => Math.floor(now());
+    this.#file = file;
+    this.leases = new EmbeddedLeases(file, wholeNow);
+    this.ledger = new EmbeddedLedger(file, wholeNow);
+    this.controls = new EmbeddedControls(file);
+    this.figures = new EmbeddedFigures(file, wholeNow);
+    this.jobs = new EmbeddedJobs(file, wholeNow);
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}

@@ -18,7 +18,7 @@ import { addTargetRoutes } from "./targets.ts";
 
 export interface ControlDeps {
   readonly targets: readonly TargetConfig[];
-  readonly stores: Pick<Stores, "ingress" | "targets" | "state">;
+  readonly stores: Pick<Stores, "ingress" | "targets" | "queueOf" | "state">;
   readonly access: Access;
   readonly log: Logger;
   /** Milliseconds since 1970. */

@@ -9,7 +9,6 @@ import type { ListenAddress } from "../../relay/config/forms.ts";
 import { TargetCredentials } from "../../relay/credentials/target-credentials.ts";
 import type { Logger } from "../../relay/log/log.ts";
 import { hasJobMark } from "../../relay/queue/message.ts";
-import type { OpenQueue } from "../../relay/queue/port.ts";
 import { FigureBook } from "../../relay/replay/figure-book.ts";
 import { createLane, type Lane, resizeLane } from "../../relay/replay/lane.ts";
 import { LiveTarget } from "../../relay/replay/live-target.ts";
@@ -126,18 +125,17 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
 function startPollers({ host, captures }: Config, stores: Stores, lanes: readonly Lane[], log: Logger): Poller[] {
   const { visibilityMs, inFlight } = host;
   const { ingress, state: ledger } = stores;
-  const queueOf = (target: string) => stores.targets.get(target) as OpenQueue;
   const pollers = lanes.map((lane) => {
     const { name } = lane.live.config;
-    const { queue, deadLetters } = queueOf(name);
-    const direct = queueOf(name) === ingress;
+    const { queue, deadLetters } = stores.queueOf(name);
+    const direct = stores.queueOf(name) === ingress;
     const app = createReplay({ lane, queue, deadLetters, ledger, direct, log });
     return new Poller({ name, queue, app, batch: 1, inFlight, waits: hasJobMark, visibilityMs, log });
   });
-  if (lanes.some(({ live }) => queueOf(live.config.name) === ingress)) return pollers;
+  if (lanes.some(({ live }) => stores.queueOf(live.config.name) === ingress)) return pollers;
   const app = createFanOut({
     targets: lanes.map(({ live }) => live),
-    queueOf: (target) => queueOf(target).queue,
+    queueOf: (target) => stores.queueOf(target).queue,
     captures: createSinks(captures, stores.archives, log),
     ingress: ingress.queue,
     deadLetters: ingress.deadLetters,
@@ -152,7 +150,7 @@ function startPollers({ host, captures }: Config, stores: Stores, lanes: readonl
 /** Resolves when jobs go on by the time that they do so, and what is in the queues of theirs is not late by the old one. */
 async function startFeeder(
   { aws }: Config,
-  { state, targets, archives }: Stores,
+  { state, queueOf, archives }: Stores,
   live: readonly LiveTarget[],
   log: Logger,
 ): Promise<Feeder> {
@@ -160,7 +158,7 @@ async function startFeeder(
     jobs: state,
     ledger: state,
     targets: live,
-    queueOf: (target) => (targets.get(target) as OpenQueue).queue,
+    queueOf: (target) => queueOf(target).queue,
     archives,
     lookAheadMs: feedAheadMs,
     // SQS delays by whole seconds, and a poll may take one.

@@ -1,5 +1,4 @@
 import { readEnvironment } from "../../relay/deployed/functions.ts";
-import type { OpenQueue } from "../../relay/queue/port.ts";
 import { FigureBook } from "../../relay/replay/figure-book.ts";
 import type { Invocation } from "../batch.ts";
 import { createSinks } from "../capture/sink.ts";
@@ -13,7 +12,7 @@ export async function openFanOut(env: Environment): Promise<LambdaHandler> {
   const figures = new Map(targets.map(({ config: { name } }) => [name, new FigureBook(name, stores.state)]));
   const app = createFanOut({
     targets,
-    queueOf: (target) => (stores.targets.get(target) as OpenQueue).queue,
+    queueOf: (target) => stores.queueOf(target).queue,
     captures: createSinks(config.captures, stores.archives, log),
     ingress: stores.ingress.queue,
     deadLetters: stores.ingress.deadLetters,

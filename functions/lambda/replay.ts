@@ -2,7 +2,6 @@ import { assertReplayable } from "../../relay/config/config.ts";
 import { ConfigError } from "../../relay/config/text.ts";
 import { TargetCredentials } from "../../relay/credentials/target-credentials.ts";
 import { functionVariables, readEnvironment } from "../../relay/deployed/functions.ts";
-import type { OpenQueue } from "../../relay/queue/port.ts";
 import { FigureBook } from "../../relay/replay/figure-book.ts";
 import { createLane } from "../../relay/replay/lane.ts";
 import { Pacer } from "../../relay/replay/pacer.ts";
@@ -31,8 +30,8 @@ export async function openReplay(env: Environment): Promise<LambdaHandler> {
     throw new ConfigError([`${given} is none of the targets: ${names}`]);
   }
   const { name, timeoutMs } = live.config;
-  const { queue, deadLetters } = stores.targets.get(name) as OpenQueue;
-  const direct = stores.targets.get(name) === stores.ingress;
+  const { queue, deadLetters } = stores.queueOf(name);
+  const direct = stores.queueOf(name) === stores.ingress;
   const pacer = new Pacer(name, live, stores.state);
   const figures = new FigureBook(name, metrics.over(stores.state));
   const credentials = TargetCredentials.of(live.config, log);

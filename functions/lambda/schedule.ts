@@ -1,5 +1,4 @@
 import { readEnvironment } from "../../relay/deployed/functions.ts";
-import type { OpenQueue } from "../../relay/queue/port.ts";
 import type { Invocation } from "../batch.ts";
 import { CaptureUpkeep } from "../capture/upkeep.ts";
 import { EventSourceMappings, parseMappings } from "../host/event-source-mapping.ts";
@@ -28,7 +27,7 @@ export async function openSchedule(env: Environment): Promise<LambdaHandler> {
     jobs: state,
     ledger: state,
     targets: live,
-    queueOf: (target) => (stores.targets.get(target) as OpenQueue).queue,
+    queueOf: (target) => stores.queueOf(target).queue,
     archives: stores.archives,
     lookAheadMs: feedAheadMs,
     leadMs: feedLeadMs,

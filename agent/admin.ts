@@ -17,7 +17,8 @@ export async function serveAdmin(address: ListenAddress, options: AdminOptions):
   const server = createServer((request, response) => {
     answer((request.url ?? "").split("?")[0], options)
       .catch((error: Error): Answer => ({ status: 503, type: text, body: `${error.message}\n` }))
-      .then(({ status, type, body }) => response.writeHead(status, { "content-type": type }).end(body));
+      .then(({ status, type, body }) => response.writeHead(status, { "content-type": type }).end(body))
+      .catch(() => response.destroy());
   });
   if (address.kind === "unix") await removeStaleSocket(address.path, "agent.admin");
   const listening = once(server, "listening");

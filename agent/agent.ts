@@ -1,11 +1,13 @@
 import cluster from "node:cluster";
 import { randomBytes } from "node:crypto";
+import type { Server } from "node:http";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Config } from "../relay/config/config.ts";
+import type { AgentConfig, Config } from "../relay/config/config.ts";
 import { type Logger, Throttle } from "../relay/log/log.ts";
-import { runService } from "../relay/process/service.ts";
+import { runService, type Service } from "../relay/process/service.ts";
+import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { AckLatency } from "./ack-latency.ts";
 import { serveAdmin } from "./admin.ts";
 import { EventLoopDelay } from "./event-loop-delay.ts";
@@ -23,16 +25,6 @@ import { startWorkers } from "./workers.ts";
 /** From the first signal to the exit, in milliseconds. */
 const stopWithinMs = 10_000;
 
-/** A running agent. */
-interface RunningAgent {
-  /** Where HAProxy connects. */
-  readonly address: string;
-  /** Drains and resolves with the number of requests that could not be saved. */
-  stop(): Promise<number>;
-  /** Requests that would be lost if the process ended now. */
-  readonly pending: number;
-}
-
 /**
  * Runs the agent until it is told to stop and resolves with the exit code, see `runService`. With `dump` it prints requests
  * on standard output instead of enqueueing them, and logs on standard error.
@@ -46,156 +38,217 @@ export function runAgent(configFile: string, dump: boolean): Promise<number> {
   return runService(configFile, (config, log) => startAgent(config, log, process.stdout), 2);
 }
 
-/** Wires the agent together and starts it, with `dumpTo` without a queue. Rejects where an address is taken. */
-async function startAgent(config: Config, log: Logger, dumpTo?: Writable): Promise<RunningAgent> {
-  const { agent: options } = config;
-  const name = `${options.name}~${randomBytes(4).toString("hex")}`;
-  const since = new Date().toISOString();
-  const ledger = createLedger();
-  const unusableLog = new Throttle();
-  const ackLatency = new AckLatency();
-  const eventLoopDelay = new EventLoopDelay();
-  let frames = 0;
-  let draining = false;
+/** Starts the agent, with `dumpTo` without a queue. Rejects if an address is taken. */
+async function startAgent(config: Config, log: Logger, dumpTo?: Writable): Promise<Service> {
+  const agent = new Agent(config, log, dumpTo);
+  await agent.start();
+  return agent;
+}
 
-  const packer = new Packer({
-    agent: name,
-    targetBytes: options.pack.bytes,
-    maxRequests: options.pack.requests,
-    lingerMs: options.pack.lingerMs,
-    ledger,
-    createId: () => randomBytes(16),
-    hasRoom: () => shipper.waitingBytes < options.bufferBytes,
-    ship: (pack) => shipper.ship(pack),
-  });
-  const shipper: PackSink = dumpTo
-    ? new Dump(dumpTo, ledger, (buffer) => packer.recycle(buffer))
-    : new Shipper({
-        worker: {
-          agent: name,
-          ingress: config.ingress,
-          ...(options.journal && { journal: journalOf(options.journal) }),
-        },
-        ledger,
-        log,
-        onSealed: (contentBytes, sealedBytes, buffer) => {
-          packer.learnRatio(contentBytes, sealedBytes);
-          packer.recycle(buffer);
-        },
-      });
-  const intake = new Intake({
-    sample: options.sample,
-    ...(options.when && { when: options.when }),
-    redactHeaders: options.redactHeaders,
-    ledger,
-    packer,
-    nowMs: Date.now,
-    random: Math.random,
-    onUnknownArgument: (argument) =>
-      log.warn({ event: "unknown-argument", argument }, "an argument in spoe-message is not understood and ignored"),
-    onUnusable: (reason) =>
-      unusableLog.run(Date.now(), (heldBack) =>
-        log.warn({ event: "unusable", reason, heldBack }, "a message cannot be mirrored: check args in spoe-message"),
-      ),
-  });
-  const listener = new Listener({
-    address: options.listen,
-    ...(options.tls && { tls: options.tls }),
-    ...(options.allow && { allow: options.allow }),
-    ...(options.socket && { socket: options.socket }),
-    maxFrameBytes: options.maxFrameBytes,
-    onNotify: (bytes, start, end) => intake.take(bytes, start, end),
-    onOversize: (count) => {
-      ledger.seen += count;
-      addTo(ledger.dropped, "oversize", count);
-    },
-    onAnswered: (elapsedMs, answeredFrames) => {
-      ackLatency.observe(elapsedMs);
-      frames += answeredFrames;
-    },
-    log,
-  });
-  const stats = () =>
-    toAgentStats(name, since, ledger, {
-      packs: shipper.packs,
-      packBytes: shipper.sealedBytes,
-      connections: listener.connections,
-      waitingBytes: shipper.waitingBytes,
-      journalBytes: shipper.journal.bytes,
-      journalPacks: shipper.journal.packs,
+class Agent implements Service {
+  readonly #options: AgentConfig;
+  readonly #name: string;
+  readonly #since = new Date().toISOString();
+  readonly #log: Logger;
+  readonly #ledger = createLedger();
+  readonly #ackLatency = new AckLatency();
+  readonly #eventLoopDelay = new EventLoopDelay();
+  readonly #packer: Packer;
+  readonly #shipper: PackSink;
+  readonly #listener: Listener;
+  #frames = 0;
+  #draining = false;
+  #admin: Server | undefined;
+  #lingerTimer: NodeJS.Timeout | undefined;
+
+  constructor(config: Config, log: Logger, dumpTo?: Writable) {
+    this.#options = config.agent;
+    this.#name = `${config.agent.name}~${randomBytes(4).toString("hex")}`;
+    this.#log = log;
+    this.#packer = this.#createPacker();
+    this.#shipper = dumpTo
+      ? new Dump(dumpTo, this.#ledger, (buffer) => this.#packer.recycle(buffer))
+      : this.#createShipper(config.ingress);
+    this.#listener = this.#createListener(this.#createIntake());
+  }
+
+  #createPacker(): Packer {
+    const { pack, bufferBytes } = this.#options;
+    return new Packer({
+      agent: this.#name,
+      targetBytes: pack.bytes,
+      maxRequests: pack.requests,
+      lingerMs: pack.lingerMs,
+      ledger: this.#ledger,
+      createId: () => randomBytes(16),
+      hasRoom: () => this.#shipper.waitingBytes < bufferBytes,
+      ship: (closed) => this.#shipper.ship(closed),
     });
-  const unready = (): string[] => {
-    const { queue, journal } = shipper.problems;
+  }
+
+  #createShipper(ingress: Config["ingress"]): Shipper {
+    const { journal } = this.#options;
+    return new Shipper({
+      worker: { agent: this.#name, ingress, ...(journal && { journal: journalOf(journal) }) },
+      ledger: this.#ledger,
+      log: this.#log,
+      onSealed: (contentBytes, sealedBytes, buffer) => {
+        this.#packer.learnRatio(contentBytes, sealedBytes);
+        this.#packer.recycle(buffer);
+      },
+    });
+  }
+
+  #createIntake(): Intake {
+    const { sample, when, redactHeaders } = this.#options;
+    const log = this.#log;
+    const unusableLog = new Throttle();
+    return new Intake({
+      sample,
+      ...(when && { when }),
+      redactHeaders,
+      ledger: this.#ledger,
+      packer: this.#packer,
+      nowMs: Date.now,
+      random: Math.random,
+      onUnknownArgument: (argument) =>
+        log.warn({ event: "unknown-argument", argument }, "an argument in spoe-message is not understood and ignored"),
+      onUnusable: (reason) =>
+        unusableLog.run(Date.now(), (heldBack) =>
+          log.warn({ event: "unusable", reason, heldBack }, "a message cannot be mirrored: check args in spoe-message"),
+        ),
+    });
+  }
+
+  #createListener(intake: Intake): Listener {
+    const { listen, tls, allow, socket, maxFrameBytes } = this.#options;
+    return new Listener({
+      address: listen,
+      ...(tls && { tls }),
+      ...(allow && { allow }),
+      ...(socket && { socket }),
+      maxFrameBytes,
+      onNotify: (bytes, start, end) => intake.take(bytes, start, end),
+      onOversize: (count) => {
+        this.#ledger.seen += count;
+        addTo(this.#ledger.dropped, "oversize", count);
+      },
+      onAnswered: (elapsedMs, answeredFrames) => {
+        this.#ackLatency.observe(elapsedMs);
+        this.#frames += answeredFrames;
+      },
+      log: this.#log,
+    });
+  }
+
+  /** Rejects if an address is taken. */
+  async start(): Promise<void> {
+    await this.#serveFigures();
+    let address: string;
+    try {
+      address = await this.#listener.listen();
+    } catch (error) {
+      this.#admin?.close();
+      await this.#shipper.stop(0);
+      throw error;
+    }
+    process.on("SIGHUP", this.#onHangUp);
+    const { lingerMs } = this.#options.pack;
+    this.#lingerTimer = setInterval(() => this.#packer.closeIfDue(Date.now()), Math.max(5, lingerMs / 5));
+    this.#log.info({ event: "listening", address, agent: this.#name }, "the agent waits for HAProxy");
+  }
+
+  /** Serves figures and health; a worker tells them to the first process, which serves them. */
+  async #serveFigures(): Promise<void> {
+    const stats = () => this.#stats();
+    const unready = () => this.#unready();
+    const metrics = createAgentMetrics({
+      stats,
+      vitals: () => this.#vitals(),
+      ackLatency: this.#ackLatency,
+      eventLoopDelay: this.#eventLoopDelay,
+    });
+    if (cluster.isWorker) answerPrimary(metrics, () => ({ stats: stats(), unready: unready() }));
+    else this.#admin = await serveAdmin(this.#options.admin, { stats, metrics, unready });
+  }
+
+  /** Without certificates a hang-up means that the terminal is gone, which must not cost what is packed. */
+  readonly #onHangUp = (): void => {
+    if (this.#options.tls) this.#listener.reloadCertificates();
+    // A second signal would end the process at once, and for workers the first process decides.
+    else if (!this.#draining && !cluster.isWorker) process.kill(process.pid, "SIGTERM");
+  };
+
+  #stats(): AgentStats {
+    const { packs, sealedBytes, waitingBytes, journal } = this.#shipper;
+    return toAgentStats(this.#name, this.#since, this.#ledger, {
+      packs,
+      packBytes: sealedBytes,
+      connections: this.#listener.connections,
+      waitingBytes,
+      journalBytes: journal.bytes,
+      journalPacks: journal.packs,
+    });
+  }
+
+  #unready(): string[] {
+    const { queue, journal } = this.#shipper.problems;
     return [
-      ...(draining ? ["draining"] : []),
+      ...(this.#draining ? ["draining"] : []),
       ...(queue === undefined ? [] : [`the queue takes no packs: ${queue}`]),
       ...(journal === undefined ? [] : [`the journal takes no packs, and a crash would lose them: ${journal}`]),
     ];
-  };
-  const vitals = (): AgentVitals => ({
-    ready: unready().length === 0,
-    accepted: listener.accepted,
-    refused: listener.refusals,
-    frames,
-    queueUp: shipper.problems.queue === undefined,
-    queueErrors: shipper.queueErrors,
-    ...(options.journal && {
-      journal: { up: shipper.problems.journal === undefined, maxBytes: options.journal.maxBytes },
-    }),
-  });
-  const metrics = createAgentMetrics({ stats, vitals, ackLatency, eventLoopDelay });
-
-  if (cluster.isWorker) answerPrimary(metrics, () => ({ stats: stats(), unready: unready() }));
-  const admin = cluster.isWorker ? undefined : await serveAdmin(options.admin, { stats, metrics, unready });
-  let address: string;
-  try {
-    address = await listener.listen();
-  } catch (error) {
-    admin?.close();
-    await shipper.stop(0);
-    throw error;
   }
-  const reloadCertificates = () => listener.reloadCertificates();
-  // Without certificates there is nothing to reload, and a terminal that is gone must not cost what is packed.
-  // A second signal would end it at once, and of workers it is the first process that decides.
-  const stopOnce = () => {
-    if (!draining && !cluster.isWorker) process.kill(process.pid, "SIGTERM");
-  };
-  const onHangUp = options.tls ? reloadCertificates : stopOnce;
-  process.on("SIGHUP", onHangUp);
-  const lingerTimer = setInterval(() => packer.closeIfDue(Date.now()), Math.max(5, options.pack.lingerMs / 5));
-  log.info({ event: "listening", address, agent: name }, "the agent waits for HAProxy");
 
-  const stop = async (): Promise<number> => {
+  #vitals(): AgentVitals {
+    const { journal } = this.#options;
+    const { problems, queueErrors } = this.#shipper;
+    return {
+      ready: this.#unready().length === 0,
+      accepted: this.#listener.accepted,
+      refused: this.#listener.refusals,
+      frames: this.#frames,
+      queueUp: problems.queue === undefined,
+      queueErrors,
+      ...(journal && { journal: { up: problems.journal === undefined, maxBytes: journal.maxBytes } }),
+    };
+  }
+
+  /** Requests that would be lost if the process ended now. */
+  get pending(): number {
+    return this.#ledger.pending;
+  }
+
+  /** Drains and resolves with the number of requests that could not be saved. */
+  async stop(): Promise<number> {
     const startedAtMs = Date.now();
-    draining = true;
-    log.info({ event: "draining", drainMs: options.drainMs, connections: listener.connections }, "the agent stops");
-    // Until its next check HAProxy still opens connections: refused, each would cost a request its mirroring. Those that
-    // are refused later tell an HAProxy whose check only connects.
-    listener.failHealthChecks();
-    if (listener.connections > 0) await sleep(options.drainMs / 2);
-    listener.stopAccepting();
-    if (listener.connections > 0) await sleep(options.drainMs / 2);
-    await listener.disconnect();
-    clearInterval(lingerTimer);
-    packer.close();
-    await shipper.stop(Math.max(1_000, stopWithinMs - 1_500 - (Date.now() - startedAtMs)));
-    admin?.close();
-    eventLoopDelay.stop();
-    const givenUp = ledger.dropped.get("given up at exit") ?? 0;
-    log.info({ event: "stopped", ...stats() }, "the agent has stopped");
-    if (cluster.isWorker) await sayFarewell(stats(), givenUp);
+    this.#draining = true;
+    await this.#disconnect();
+    clearInterval(this.#lingerTimer);
+    this.#packer.close();
+    await this.#shipper.stop(Math.max(1_000, stopWithinMs - 1_500 - (Date.now() - startedAtMs)));
+    this.#admin?.close();
+    this.#eventLoopDelay.stop();
+    const givenUp = this.#ledger.dropped.get("given up at exit") ?? 0;
+    this.#log.info({ event: "stopped", ...this.#stats() }, "the agent has stopped");
+    if (cluster.isWorker) await sayFarewell(this.#stats(), givenUp);
     // Unheard, a hang-up would kill what is still being written.
-    process.off("SIGHUP", onHangUp);
+    process.off("SIGHUP", this.#onHangUp);
     return givenUp;
-  };
-  return {
-    address,
-    stop,
-    get pending() {
-      return ledger.pending;
-    },
-  };
+  }
+
+  async #disconnect(): Promise<void> {
+    const { drainMs } = this.#options;
+    const listener = this.#listener;
+    this.#log.info({ event: "draining", drainMs, connections: listener.connections }, "the agent stops");
+    // Until its next check HAProxy still opens connections: refused, each would cost a request its mirroring. Connections
+    // that are refused later tell an HAProxy whose check only connects.
+    listener.failHealthChecks();
+    if (listener.connections > 0) await sleep(drainMs / 2);
+    listener.stopAccepting();
+    if (listener.connections > 0) await sleep(drainMs / 2);
+    await listener.disconnect();
+  }
 }
 
 /** Each worker has a journal of its own. The first takes over that of an agent without workers. */

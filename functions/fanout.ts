@@ -31,7 +31,7 @@ export interface FanOutDeps {
 }
 
 const none: ReadonlySet<string> = new Set();
-// How long a pack waits for a state store that does not answer.
+// How long a pack waits before the fan-out tries it again, if the state store does not answer.
 const afterFailureMs = 30_000;
 
 /**
@@ -44,129 +44,186 @@ export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
     // Before anything is awaited: all of a batch is announced before the first of it is brought.
     const turns = new Map(deps.captures.map((sink) => [sink.name, sink.announce()]));
     try {
-      return await fanOut(deps, patience, turns, delivery, invocation);
+      const pack = readMessage(delivery);
+      if (pack instanceof DecodeError) return await buryPoison(deps, delivery, pack);
+      return await new FanOutRun(deps, { patience, turns, invocation, delivery, pack }).run();
     } finally {
       for (const turn of turns.values()) turn.leave();
     }
   });
 }
 
-type Turns = ReadonlyMap<string, CaptureTurn>;
+async function buryPoison({ deadLetters, log }: FanOutDeps, delivery: Delivery, error: DecodeError): Promise<Handled> {
+  log.error({ event: "poison", message: delivery.messageId, reason: error.message }, "a pack cannot be decoded");
+  await sendAll(deadLetters, [poisonMessage(delivery, error.message)]);
+  return "done";
+}
 
-async function fanOut(
-  deps: FanOutDeps,
-  patience: StatePatience,
-  turns: Turns,
-  delivery: Delivery,
-  invocation: Required<Invocation>,
-): Promise<Handled> {
-  const { targets, queueOf, ingress, deadLetters, ledger, figures, metrics, log } = deps;
-  const pack = readMessage(delivery);
-  if (pack instanceof DecodeError) {
-    log.error({ event: "poison", message: delivery.messageId, reason: pack.message }, "a pack cannot be decoded");
-    await sendAll(deadLetters, [poisonMessage(delivery, pack.message)]);
+type Turns = ReadonlyMap<string, CaptureTurn>;
+type Verdicts = ReadonlyMap<string, CaptureVerdict>;
+
+/** A target with its share of the pack. */
+interface TargetShare {
+  readonly name: string;
+  readonly share: Share;
+}
+
+interface PackOnHand {
+  readonly patience: StatePatience;
+  /** By the name of the capture. */
+  readonly turns: Turns;
+  readonly invocation: Required<Invocation>;
+  readonly delivery: Delivery;
+  readonly pack: Pack;
+}
+
+/** The work on one pack. */
+class FanOutRun {
+  readonly #deps: FanOutDeps;
+  readonly #patience: StatePatience;
+  readonly #turns: Turns;
+  readonly #invocation: Required<Invocation>;
+  readonly #delivery: Delivery;
+  readonly #pack: Pack;
+
+  constructor(deps: FanOutDeps, { patience, turns, invocation, delivery, pack }: PackOnHand) {
+    this.#deps = deps;
+    this.#patience = patience;
+    this.#turns = turns;
+    this.#invocation = invocation;
+    this.#delivery = delivery;
+    this.#pack = pack;
+  }
+
+  async run(): Promise<Handled> {
+    const uncaptured = parseUncaptured(this.#delivery.body);
+    if (uncaptured) return this.#captureAgain(uncaptured);
+    if (!(await this.#refreshTargets())) return this.#postpone();
+    const { delivered, failed } = await this.#send(await this.#openShares());
+    // Also of a pack that comes again: readers skip the second copy in an archive.
+    const verdicts = await this.#capture(this.#turns);
+    // After the sending: a pack that the ledger has as fanned out must not be missing in a queue.
+    await this.#note(delivered, verdicts);
+    await this.#sendUncaptured(verdicts, 1);
+    if (failed) throw failed.reason;
     return "done";
   }
-  const uncaptured = parseUncaptured(delivery.body);
-  if (uncaptured) return captureAgain(deps, patience, turns, delivery, pack, uncaptured, invocation);
-  try {
-    await patience.run(invocation, () => Promise.all(targets.map((target) => target.refresh())));
-  } catch (error) {
-    if (!(error instanceof StateError)) throw error;
-    // A new message: the number of times that this one may be received is for what goes wrong with the pack itself.
-    if (!invocation.patient) await sendAll(ingress, [{ ...forwardMessage(delivery, pack), delayMs: afterFailureMs }]);
-    return invocation.patient ? "again" : "done";
+
+  /** For a pack that the targets have got. */
+  async #captureAgain({ captures, tries }: Uncaptured): Promise<Handled> {
+    const wanted = new Map([...this.#turns].filter(([name]) => captures.includes(name)));
+    for (const [name, turn] of this.#turns) if (!wanted.has(name)) turn.leave();
+    const verdicts = new Map(await this.#capture(wanted));
+    for (const name of captures) if (!wanted.has(name)) verdicts.set(name, skipAll(this.#pack));
+    await this.#patience.run(this.#invocation, async () => {
+      for (const [name, { kept, settlement }] of verdicts) {
+        if (kept) await this.#deps.ledger.settle(captureKey(name), this.#pack.id, settlement);
+      }
+    });
+    this.#countCaptured(verdicts);
+    await this.#sendUncaptured(verdicts, tries + 1);
+    return "done";
   }
-  const { id, agent, sequence } = pack;
-  // One that comes again has reached some of the queues, perhaps: a copy there each time would be sent as often.
-  const reached = delivery.receiveCount > 1 ? await patience.run(invocation, () => ledger.fannedOut(id)) : none;
-  const shares = targets
-    .filter(({ config }) => !reached.has(config.name))
-    .map(({ config, sampleFraction }) => ({ name: config.name, share: shareOf(config, sampleFraction, pack) }));
-  const sent = await Promise.allSettled(
-    shares.map(({ name, share }) => sendAll(queueOf(name), toMessages(delivery, pack, share))),
-  );
-  // Also of one that comes again: what an archive has twice is read once.
-  const verdicts = await capture(turns, pack);
-  // Behind the sending: a pack that is noted as fanned out must not be missing in a queue.
-  const delivered = shares.filter((_, i) => sent[i].status === "fulfilled");
-  const settlements = new Map<string, Settlement>([
-    ...delivered.map(({ name, share }) => [name, share.settlement] as const),
-    ...Array.from(verdicts, ([name, { settlement }]) => [captureKey(name), settlement] as const),
-  ]);
-  if (settlements.size > 0) {
-    await patience.run(invocation, () =>
-      ledger.recordFanOut({ pack: id, agent, sequence, requests: pack.requests.length, targets: settlements }),
+
+  /** False if the state store does not answer. */
+  async #refreshTargets(): Promise<boolean> {
+    const { targets } = this.#deps;
+    try {
+      await this.#patience.run(this.#invocation, () => Promise.all(targets.map((target) => target.refresh())));
+      return true;
+    } catch (error) {
+      if (!(error instanceof StateError)) throw error;
+      return false;
+    }
+  }
+
+  /** As a new message: the limit of receives is for packs that fail, not for packs that wait. */
+  async #postpone(): Promise<Handled> {
+    if (this.#invocation.patient) return "again";
+    const message = { ...forwardMessage(this.#delivery, this.#pack), delayMs: afterFailureMs };
+    await sendAll(this.#deps.ingress, [message]);
+    return "done";
+  }
+
+  /** The shares of the targets that have not got theirs. */
+  async #openShares(): Promise<readonly TargetShare[]> {
+    const { targets, ledger } = this.#deps;
+    // A pack that comes again may be in some of the queues: another copy there each time would be sent as often.
+    const reached =
+      this.#delivery.receiveCount > 1
+        ? await this.#patience.run(this.#invocation, () => ledger.fannedOut(this.#pack.id))
+        : none;
+    return targets
+      .filter(({ config }) => !reached.has(config.name))
+      .map(({ config, sampleFraction }) => ({ name: config.name, share: shareOf(config, sampleFraction, this.#pack) }));
+  }
+
+  /** Resolves with the shares that are in their queues, and the first failure, if any. */
+  async #send(
+    shares: readonly TargetShare[],
+  ): Promise<{ readonly delivered: readonly TargetShare[]; readonly failed: PromiseRejectedResult | undefined }> {
+    const { queueOf } = this.#deps;
+    const sent = await Promise.allSettled(
+      shares.map(({ name, share }) => sendAll(queueOf(name), this.#toMessages(share))),
+    );
+    return {
+      delivered: shares.filter((_, i) => sent[i].status === "fulfilled"),
+      failed: sent.find((result) => result.status === "rejected"),
+    };
+  }
+
+  #toMessages({ requests }: Share): readonly OutgoingMessage[] {
+    const pack = this.#pack;
+    if (requests.length === 0) return [];
+    if (requests.length === pack.requests.length) return [forwardMessage(this.#delivery, pack)];
+    return [shareMessage(pack, requests, { attempt: pack.attempt })];
+  }
+
+  async #capture(turns: Turns): Promise<Verdicts> {
+    const bring = async ([name, turn]: [string, CaptureTurn]) => [name, await turn.bring(this.#pack)] as const;
+    return new Map(await Promise.all(Array.from(turns, bring)));
+  }
+
+  async #note(delivered: readonly TargetShare[], verdicts: Verdicts): Promise<void> {
+    const { ledger, figures, metrics } = this.#deps;
+    const { id, agent, sequence, requests } = this.#pack;
+    const settlements = new Map<string, Settlement>([
+      ...delivered.map(({ name, share }) => [name, share.settlement] as const),
+      ...Array.from(verdicts, ([name, { settlement }]) => [captureKey(name), settlement] as const),
+    ]);
+    if (settlements.size === 0) return;
+    await this.#patience.run(this.#invocation, () =>
+      ledger.recordFanOut({ pack: id, agent, sequence, requests: requests.length, targets: settlements }),
     );
     metrics?.count("packs", 1);
-    countCaptured(deps, verdicts);
+    this.#countCaptured(verdicts);
     for (const { name, share } of delivered) {
       for (const fate of share.settlement.values()) figures?.get(name)?.count(fate);
     }
   }
-  await sendUncaptured(deps, delivery, pack, verdicts, 1);
-  const failed = sent.find((result) => result.status === "rejected");
-  if (failed) throw failed.reason;
-  return "done";
-}
 
-/** For a pack that the targets have got. */
-async function captureAgain(
-  deps: FanOutDeps,
-  patience: StatePatience,
-  turns: Turns,
-  delivery: Delivery,
-  pack: Pack,
-  { captures, tries }: Uncaptured,
-  invocation: Required<Invocation>,
-): Promise<Handled> {
-  const wanted = new Map([...turns].filter(([name]) => captures.includes(name)));
-  for (const [name, turn] of turns) if (!wanted.has(name)) turn.leave();
-  const verdicts = new Map(await capture(wanted, pack));
-  for (const name of captures) if (!wanted.has(name)) verdicts.set(name, skipAll(pack));
-  await patience.run(invocation, async () => {
-    for (const [name, { kept, settlement }] of verdicts) {
-      if (kept) await deps.ledger.settle(captureKey(name), pack.id, settlement);
+  #countCaptured(verdicts: Verdicts): void {
+    for (const { settlement } of verdicts.values()) {
+      this.#deps.metrics?.count("captured", [...settlement.values()].filter((fate) => fate === "captured").length);
     }
-  });
-  countCaptured(deps, verdicts);
-  await sendUncaptured(deps, delivery, pack, verdicts, tries + 1);
-  return "done";
-}
+  }
 
-async function capture(turns: Turns, pack: Pack): Promise<ReadonlyMap<string, CaptureVerdict>> {
-  return new Map(await Promise.all(Array.from(turns, async ([name, turn]) => [name, await turn.bring(pack)] as const)));
-}
-
-function countCaptured({ metrics }: FanOutDeps, verdicts: ReadonlyMap<string, CaptureVerdict>): void {
-  for (const { settlement } of verdicts.values()) {
-    metrics?.count("captured", [...settlement.values()].filter((fate) => fate === "captured").length);
+  /** Puts the requests that an archive did not take back into the ingress queue, for their captures alone. */
+  async #sendUncaptured(verdicts: Verdicts, tries: number): Promise<void> {
+    const { ingress } = this.#deps;
+    const left = [...verdicts].filter(([, { kept }]) => !kept);
+    if (left.length === 0) return;
+    const requests = this.#pack.requests.filter(({ index }) =>
+      left.some(([, { settlement }]) => !settlement.has(index)),
+    );
+    const uncaptured = { captures: left.map(([name]) => name), tries };
+    for (const message of toUncaptured(this.#delivery, this.#pack, requests, uncaptured, ingress.maxMessageBytes)) {
+      await sendAll(ingress, [message]);
+    }
   }
 }
 
 /** What becomes of requests that waited for a capture that is not configured any more. */
 function skipAll({ requests }: Pack): CaptureVerdict {
   return { kept: true, settlement: new Map<number, Fate>(requests.map(({ index }) => [index, "skipped"])) };
-}
-
-async function sendUncaptured(
-  { ingress }: FanOutDeps,
-  delivery: Delivery,
-  pack: Pack,
-  verdicts: ReadonlyMap<string, CaptureVerdict>,
-  tries: number,
-): Promise<void> {
-  const left = [...verdicts].filter(([, { kept }]) => !kept);
-  if (left.length === 0) return;
-  const requests = pack.requests.filter(({ index }) => left.some(([, { settlement }]) => !settlement.has(index)));
-  const uncaptured = { captures: left.map(([name]) => name), tries };
-  for (const message of toUncaptured(delivery, pack, requests, uncaptured, ingress.maxMessageBytes)) {
-    await sendAll(ingress, [message]);
-  }
-}
-
-function toMessages(delivery: Delivery, pack: Pack, { requests }: Share): readonly OutgoingMessage[] {
-  if (requests.length === 0) return [];
-  if (requests.length === pack.requests.length) return [forwardMessage(delivery, pack)];
-  return [shareMessage(pack, requests, { attempt: pack.attempt })];
 }

@@ -14,6 +14,8 @@ export interface Stores {
   readonly ingress: OpenQueue;
   /** By the name of the target. Of a target that reads the ingress queue itself it is that queue. */
   readonly targets: ReadonlyMap<string, OpenQueue>;
+  /** The queue of a target. Throws if the configuration has no such target. */
+  queueOf(target: string): OpenQueue;
   readonly state: State;
   /** By the name of the capture. */
   readonly archives: ReadonlyMap<string, OpenArchive>;
@@ -38,6 +40,7 @@ async function openLocalStores(config: Config): Promise<Stores> {
   return {
     ingress: remote ?? local,
     targets: queues,
+    queueOf: (target) => queueIn(queues, target),
     state,
     archives,
     leftBehind: async () => (remote ? local.backlog() : undefined),
@@ -65,6 +68,7 @@ async function openAwsStores(config: Config, aws: AwsPlaces): Promise<Stores> {
   return {
     ingress,
     targets: queues,
+    queueOf: (target) => queueIn(queues, target),
     state,
     archives,
     leftBehind: async () => undefined,
@@ -74,6 +78,13 @@ async function openAwsStores(config: Config, aws: AwsPlaces): Promise<Stores> {
       await state.close();
     },
   };
+}
+
+/** The queue of a target. Throws if there is none. */
+export function queueIn(queues: ReadonlyMap<string, OpenQueue>, target: string): OpenQueue {
+  const queue = queues.get(target);
+  if (!queue) throw new Error(`there is no target ${target}; the configuration has: ${[...queues.keys()].join(", ")}`);
+  return queue;
 }
 
 function openArchives(captures: readonly CaptureConfig[]): ReadonlyMap<string, OpenArchive> {

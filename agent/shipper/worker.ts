@@ -4,7 +4,10 @@ import { yieldToOthers } from "../thread-priority.ts";
 import type { FromWorker, ToWorker, WorkerOptions } from "./messages.ts";
 import { Shipping } from "./shipping.ts";
 
-/** Runs in the shipper's thread. Resolves when it is ready; the port keeps what comes earlier. */
+/**
+ * Runs in the shipper's thread until it is told to stop; the port keeps what comes before it is ready. A rejection ends the
+ * thread, and its `Shipper` counts what is lost.
+ */
 export async function runShipperWorker(port: MessagePort, options: WorkerOptions): Promise<void> {
   yieldToOthers();
   const ingress = await openIngress(options.ingress);
@@ -15,15 +18,13 @@ export async function runShipperWorker(port: MessagePort, options: WorkerOptions
     post: (message, transfer) => port.postMessage(message, transfer),
   });
   port.postMessage({ kind: "started" } satisfies FromWorker);
+  const { promise: told, resolve: stopWithin } = Promise.withResolvers<number>();
   port.on("message", (message: ToWorker) => {
-    if (message.kind === "pack") {
-      shipping.add(message);
-      return;
-    }
-    shipping.finish(message.withinMs).then(() => {
-      ingress.close();
-      port.postMessage({ kind: "stopped" } satisfies FromWorker);
-      port.close();
-    });
+    if (message.kind === "pack") shipping.add(message);
+    else stopWithin(message.withinMs);
   });
+  await shipping.finish(await told);
+  ingress.close();
+  port.postMessage({ kind: "stopped" } satisfies FromWorker);
+  port.close();
 }

@@ -6,7 +6,7 @@ import type { Access } from "./access.ts";
 /** What the routes of the control API work on. */
 export interface ControlDeps {
   readonly targets: readonly TargetConfig[];
-  readonly stores: Pick<Stores, "ingress" | "targets" | "state">;
+  readonly stores: Pick<Stores, "ingress" | "targets" | "queueOf" | "state">;
   readonly access: Access;
   readonly log: Logger;
   /** Milliseconds since 1970. */

@@ -7,23 +7,16 @@ import { orAborted } from "../../relay/concurrency/or-aborted.ts";
 import type { Config } from "../../relay/config/config.ts";
 import type { ListenAddress } from "../../relay/config/forms.ts";
 import { assertReplayable } from "../../relay/config/replayable.ts";
-import { TargetCredentials } from "../../relay/credentials/target-credentials.ts";
 import type { Logger } from "../../relay/log/log.ts";
 import { hasJobMark } from "../../relay/queue/message.ts";
-import type { OpenQueue } from "../../relay/queue/port.ts";
-import { FigureBook } from "../../relay/replay/figure-book.ts";
-import { createLane, type Lane, resizeLane } from "../../relay/replay/lane.ts";
-import { LiveTarget } from "../../relay/replay/live-target.ts";
-import { Pacer } from "../../relay/replay/pacer.ts";
-import { Transport } from "../../relay/replay/transport.ts";
-import { openStores, type Stores } from "../../relay/stores.ts";
-import { createSinks } from "../capture/sink.ts";
+import { type Lane, resizeLane } from "../../relay/replay/lane.ts";
+import type { Stores } from "../../relay/stores.ts";
 import { CaptureUpkeepThread } from "../capture/upkeep-thread.ts";
 import { toAccess } from "../control/access.ts";
 import { createControl } from "../control/control.ts";
-import { createFanOut } from "../fanout.ts";
-import { createReplay } from "../replay.ts";
-import { Feeder } from "../schedule/feeder.ts";
+import { prepareLane, wireReplay } from "../replay-wiring.ts";
+import type { Feeder } from "../schedule/feeder.ts";
+import { openParts, type Parts, wireFanOut, wireFeeder } from "../wiring.ts";
 import { Poller } from "./poller.ts";
 
 /** A running host. */
@@ -60,17 +53,9 @@ const feedFirstMs = 3_000;
  */
 export async function startHost(config: Config, log: Logger, stopMs = longestStopMs): Promise<RunningHost> {
   assertReplayable(config);
-  const stores = await openStores(config);
-  const live = config.targets.map((target) => new LiveTarget(target, stores.state.controls));
-  const lanes = live.map((target) =>
-    createLane({
-      live: target,
-      transport: new Transport(target.config),
-      pacer: new Pacer(target.config.name, target, stores.state.leases),
-      figures: new FigureBook(target.config.name, stores.state.figures),
-      credentials: TargetCredentials.of(target.config, log),
-    }),
-  );
+  const parts = await openParts(config, log);
+  const { stores } = parts;
+  const lanes = parts.targets.map((target) => prepareLane(parts, target)());
   let admin: ServerType;
   try {
     admin = await listen(
@@ -82,8 +67,8 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
     throw new Error(`host.admin: ${(error as Error).message}; choose another host.admin`, { cause: error });
   }
   await reportLeftBehind(config, stores, log);
-  const feeder = await startFeeder(config, stores, live, log);
-  const pollers = startPollers(config, stores, lanes, log);
+  const feeder = await startFeeder(parts);
+  const pollers = startPollers(parts, lanes);
   const flushFigures = () => Promise.all(lanes.map(({ figures }) => figures.flush()));
   const figuresTimer = setInterval(flushFigures, figuresEveryMs);
   // Where all wait for answers, nobody else would see that there may be more requests under way now.
@@ -124,48 +109,26 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
 }
 
 /** One for each target, and one for the fan-out where any target has a queue of its own. */
-function startPollers({ host, captures }: Config, stores: Stores, lanes: readonly Lane[], log: Logger): Poller[] {
-  const { visibilityMs, inFlight } = host;
-  const {
-    ingress,
-    state: { ledger, jobs },
-  } = stores;
-  const queueOf = (target: string) => stores.targets.get(target) as OpenQueue;
+function startPollers(parts: Parts, lanes: readonly Lane[]): Poller[] {
+  const { config, stores, log } = parts;
+  const { visibilityMs, inFlight } = config.host;
+  const { ingress } = stores;
   const pollers = lanes.map((lane) => {
     const { name } = lane.live.config;
-    const { queue, deadLetters } = queueOf(name);
-    const direct = queueOf(name) === ingress;
-    const app = createReplay({ lane, queue, deadLetters, ledger, jobs, direct, log });
+    const { queue } = stores.queueOf(name);
+    const app = wireReplay(parts, lane);
     return new Poller({ name, queue, app, batch: 1, inFlight, waits: hasJobMark, visibilityMs, log });
   });
-  if (lanes.some(({ live }) => queueOf(live.config.name) === ingress)) return pollers;
-  const app = createFanOut({
-    targets: lanes.map(({ live }) => live),
-    queueOf: (target) => queueOf(target).queue,
-    captures: createSinks(captures, stores.archives, log),
-    ingress: ingress.queue,
-    deadLetters: ingress.deadLetters,
-    ledger,
-    figures: new Map(lanes.map(({ live, figures }) => [live.config.name, figures])),
-    log,
-  });
+  if (lanes.some(({ live }) => stores.queueOf(live.config.name) === ingress)) return pollers;
+  const app = wireFanOut(parts, new Map(lanes.map(({ live, figures }) => [live.config.name, figures])));
   const fanOut = { name: "ingress", queue: ingress.queue, app, batch: fanOutBatch, inFlight: 1, visibilityMs, log };
   return [new Poller(fanOut), ...pollers];
 }
 
 /** Resolves when jobs go on by the time that they do so, and what is in the queues of theirs is not late by the old one. */
-async function startFeeder(
-  { aws }: Config,
-  { state, targets, archives }: Stores,
-  live: readonly LiveTarget[],
-  log: Logger,
-): Promise<Feeder> {
-  const feeder = new Feeder({
-    jobs: state.jobs,
-    ledger: state.ledger,
-    targets: live,
-    queueOf: (target) => (targets.get(target) as OpenQueue).queue,
-    archives,
+async function startFeeder(parts: Parts): Promise<Feeder> {
+  const { aws } = parts.config;
+  const feeder = wireFeeder(parts, {
     lookAheadMs: feedAheadMs,
     // SQS delays by whole seconds, and a poll may take one.
     leadMs: aws ? 2_000 : 500,
@@ -173,7 +136,6 @@ async function startFeeder(
     ...(aws && { idleMs: feedIdleMs }),
     leaseMs: feedLeaseMs,
     maxWaiting: feedMaxWaiting,
-    log,
   });
   const begun = feeder.start();
   // An archive that hangs must not keep everything else from going on.

@@ -1,163 +1,205 @@
 import type { Registry } from "prom-client";
-import { byLabel, MetricSet, type ReadSamples, type Sample, single } from "../../relay/log/metric-set.ts";
+import { byLabel, MetricSet, type Sample, single } from "../../relay/log/metric-set.ts";
 import { type Fate, fates } from "../../relay/state/port.ts";
-import type { HostStats, TargetStats } from "../../relay/stats/host-stats.ts";
+import type { CaptureStats, HostStats, TargetStats } from "../../relay/stats/host-stats.ts";
 
 /** All metrics of a host for Prometheus, read when they are scraped. Those of requests come from the ledger and survive restarts. */
 export function createHostMetrics(readStats: () => Promise<HostStats>): Registry {
-  const metrics = new MetricSet("spoa_relay_");
+  const set = new MetricSet("spoa_relay_");
   const read = shareReading(readStats);
-  /** No sample if nothing can be read: an old one, or a 0, would be wrong. */
-  const from =
-    (toSamples: (stats: HostStats) => readonly Sample[]): ReadSamples =>
-    async () => {
-      const stats = await read();
-      return stats ? toSamples(stats) : [];
-    };
-  const ofTargets = (figure: (target: TargetStats) => number | undefined) =>
-    from(({ targets }) => {
-      const known: [string, number][] = [];
-      for (const [name, target] of Object.entries(targets)) {
-        const value = figure(target);
-        if (value !== undefined) known.push([name, value]);
-      }
-      return byLabel("target", known);
-    });
-
-  metrics.gauge("host_state_up", "0 while queues and state on this machine cannot be read", async () =>
+  set.gauge("host_state_up", "0 while queues and state on this machine cannot be read", async () =>
     single((await read()) !== undefined),
   );
-  metrics.gauge(
-    "ingress_up",
-    "0 while the ingress queue does not answer",
-    from(({ ingress }) => single(ingress.problem === undefined)),
-  );
-  metrics.gauge(
-    "ingress_waiting_packs",
-    "Packs that wait for the fan-out",
-    from(({ ingress }) => single(ingress.messages)),
-  );
-  metrics.gauge(
-    "ingress_waiting_requests",
-    "Requests that wait for the fan-out; absent with SQS, which cannot count them",
-    from(({ ingress }) => single(ingress.waiting)),
-  );
-  metrics.gauge(
-    "ingress_dead_letter_packs",
-    "Packs that cannot be decoded",
-    from(({ ingress }) => single(ingress.deadMessages)),
-  );
-  metrics.gauge(
-    "ingress_dead_letter_requests",
-    "Requests in packs that cannot be decoded, as far as their summaries tell",
-    from(({ ingress }) => single(ingress.deadLettered)),
-  );
-  metrics.counter(
-    "ingress_expired_requests_total",
-    "Requests that the retention of the ingress queue has removed; absent with SQS, which tells nobody",
-    from(({ ingress }) => single(ingress.expired)),
-  );
-  metrics.gauge("missing_packs", "Packs whose number was passed over", from(missingPacks), ["agent"]);
+  for (const { kind, name, help, labels = [], samples } of hostMetrics) {
+    // Absent if there are no figures: an old one, or a 0, would be wrong.
+    const readSamples = async () => {
+      const stats = await read();
+      return stats ? samples(stats) : [];
+    };
+    set[kind](name, help, readSamples, [...labels]);
+  }
+  return set.registry;
+}
 
-  metrics.counter(
-    "target_enqueued_requests_total",
-    "Requests fanned out: the sum of all fates, the dead letters and the waiting ones",
-    ofTargets(({ enqueued }) => enqueued),
-    ["target"],
-  );
-  metrics.counter("target_requests_total", "Requests by what became of them", from(settledRequests), [
-    "target",
-    "fate",
-    "class",
-  ]);
-  metrics.counter(
-    "capture_enqueued_requests_total",
-    "Requests fanned out: the sum of all fates, and those that wait in the ingress queue until the archive is back",
-    from(({ captures = {} }) =>
-      byLabel(
-        "capture",
-        Object.entries(captures).map(([name, { enqueued }]) => [name, enqueued]),
-      ),
-    ),
-    ["capture"],
-  );
-  metrics.counter(
-    "capture_requests_total",
-    "Requests by what became of them: captured, filtered, sampled_out, or skipped",
-    from(capturedRequests),
-    ["capture", "fate"],
-  );
-  metrics.gauge(
-    "capture_waiting_requests",
-    "Requests that wait in the ingress queue until the archive of their capture is back",
-    from(({ captures = {} }) =>
-      byLabel(
-        "capture",
-        Object.entries(captures).map(([name, { enqueued, fates: settled }]) => [name, enqueued - sumOf(settled)]),
-      ),
-    ),
-    ["capture"],
-  );
-  metrics.gauge(
-    "target_waiting_packs",
-    "Packs that wait for the target",
-    ofTargets(({ messages }) => messages),
-    ["target"],
-  );
-  metrics.gauge(
-    "target_waiting_requests",
-    "Requests that wait for the target; absent with SQS, which cannot count them",
-    ofTargets(({ inQueue }) => inQueue),
-    ["target"],
-  );
+interface HostMetric {
+  readonly kind: "gauge" | "counter";
+  /** Without the prefix. */
+  readonly name: string;
+  readonly help: string;
+  readonly labels?: readonly string[];
+  readonly samples: (stats: HostStats) => readonly Sample[];
+}
+
+const hostMetrics: readonly HostMetric[] = [
+  {
+    kind: "gauge",
+    name: "ingress_up",
+    help: "0 while the ingress queue does not answer",
+    samples: ({ ingress }) => single(ingress.problem === undefined),
+  },
+  {
+    kind: "gauge",
+    name: "ingress_waiting_packs",
+    help: "Packs that wait for the fan-out",
+    samples: ({ ingress }) => single(ingress.messages),
+  },
+  {
+    kind: "gauge",
+    name: "ingress_waiting_requests",
+    help: "Requests that wait for the fan-out; absent with SQS, which cannot count them",
+    samples: ({ ingress }) => single(ingress.waiting),
+  },
+  {
+    kind: "gauge",
+    name: "ingress_dead_letter_packs",
+    help: "Packs that cannot be decoded",
+    samples: ({ ingress }) => single(ingress.deadMessages),
+  },
+  {
+    kind: "gauge",
+    name: "ingress_dead_letter_requests",
+    help: "Requests in packs that cannot be decoded, as far as their summaries tell",
+    samples: ({ ingress }) => single(ingress.deadLettered),
+  },
+  {
+    kind: "counter",
+    name: "ingress_expired_requests_total",
+    help: "Requests that the retention of the ingress queue has removed; absent with SQS, which tells nobody",
+    samples: ({ ingress }) => single(ingress.expired),
+  },
+  {
+    kind: "gauge",
+    name: "missing_packs",
+    help: "Packs whose number was passed over",
+    labels: ["agent"],
+    samples: missingPacks,
+  },
+  {
+    kind: "counter",
+    name: "target_enqueued_requests_total",
+    help: "Requests fanned out: the sum of all fates, the dead letters and the waiting ones",
+    labels: ["target"],
+    samples: ofTargets(({ enqueued }) => enqueued),
+  },
+  {
+    kind: "counter",
+    name: "target_requests_total",
+    help: "Requests by what became of them",
+    labels: ["target", "fate", "class"],
+    samples: settledRequests,
+  },
+  {
+    kind: "counter",
+    name: "capture_enqueued_requests_total",
+    help: "Requests fanned out: the sum of all fates, and those that wait in the ingress queue until the archive is back",
+    labels: ["capture"],
+    samples: ofCaptures(({ enqueued }) => enqueued),
+  },
+  {
+    kind: "counter",
+    name: "capture_requests_total",
+    help: "Requests by what became of them: captured, filtered, sampled_out, or skipped",
+    labels: ["capture", "fate"],
+    samples: capturedRequests,
+  },
+  {
+    kind: "gauge",
+    name: "capture_waiting_requests",
+    help: "Requests that wait in the ingress queue until the archive of their capture is back",
+    labels: ["capture"],
+    samples: ofCaptures(({ enqueued, fates: settled }) => enqueued - sumOf(settled)),
+  },
+  {
+    kind: "gauge",
+    name: "target_waiting_packs",
+    help: "Packs that wait for the target",
+    labels: ["target"],
+    samples: ofTargets(({ messages }) => messages),
+  },
+  {
+    kind: "gauge",
+    name: "target_waiting_requests",
+    help: "Requests that wait for the target; absent with SQS, which cannot count them",
+    labels: ["target"],
+    samples: ofTargets(({ inQueue }) => inQueue),
+  },
   // Gauges, and no fate: dead letters that are sent again are none any more.
-  metrics.gauge(
-    "target_dead_letter_packs",
-    "Messages among the target's dead letters",
-    ofTargets(({ deadMessages }) => deadMessages),
-    ["target"],
-  );
-  metrics.gauge(
-    "target_dead_letter_requests",
-    "Requests among the target's dead letters; absent with SQS, which cannot count them",
-    ofTargets(({ inDeadLetters }) => inDeadLetters),
-    ["target"],
-  );
+  {
+    kind: "gauge",
+    name: "target_dead_letter_packs",
+    help: "Messages among the target's dead letters",
+    labels: ["target"],
+    samples: ofTargets(({ deadMessages }) => deadMessages),
+  },
+  {
+    kind: "gauge",
+    name: "target_dead_letter_requests",
+    help: "Requests among the target's dead letters; absent with SQS, which cannot count them",
+    labels: ["target"],
+    samples: ofTargets(({ inDeadLetters }) => inDeadLetters),
+  },
+  {
+    kind: "counter",
+    name: "job_fed_requests_total",
+    help: "Requests that replay jobs have put into the queues of their targets",
+    samples: ({ jobs = {} }) => single(Object.values(jobs).reduce((total, { enqueued }) => total + enqueued, 0)),
+  },
+  {
+    kind: "counter",
+    name: "job_requests_total",
+    help: "Requests of replay jobs by what became of them",
+    labels: ["fate", "class"],
+    samples: replayedRequests,
+  },
+  {
+    kind: "gauge",
+    name: "target_rate_limit",
+    help: "Requests a second that the target may get, as configured or changed since; +Inf where there is no limit",
+    labels: ["target"],
+    samples: ofTargets(({ live }) =>
+      live.ratePerSecond === "unlimited" ? Number.POSITIVE_INFINITY : live.ratePerSecond,
+    ),
+  },
+  {
+    kind: "gauge",
+    name: "target_pace_factor",
+    help: "Share of the rate that the target gets while its shadow has asked for less, from 1/64 to 1",
+    labels: ["target"],
+    samples: ofTargets(({ live }) => live.paceFactor),
+  },
+  {
+    kind: "gauge",
+    name: "target_breaker_open",
+    help: "1 while the target gets nothing but probes, since its shadow failed again and again",
+    labels: ["target"],
+    samples: ofTargets(({ control }) => Number(control.breaker !== undefined)),
+  },
+  {
+    kind: "gauge",
+    name: "target_held",
+    help: "1 while the target gets nothing: paused, out of its window, in a blackout, or its breaker is open",
+    labels: ["target"],
+    samples: ofTargets(({ held }) => Number(held !== undefined)),
+  },
+];
 
-  metrics.counter(
-    "job_fed_requests_total",
-    "Requests that replay jobs have put into the queues of their targets",
-    from(({ jobs = {} }) => single(Object.values(jobs).reduce((total, { enqueued }) => total + enqueued, 0))),
-  );
-  metrics.counter("job_requests_total", "Requests of replay jobs by what became of them", from(replayedRequests), [
-    "fate",
-    "class",
-  ]);
-  metrics.gauge(
-    "target_rate_limit",
-    "Requests a second that the target may get, as configured or changed since; +Inf where there is no limit",
-    ofTargets(({ live }) => (live.ratePerSecond === "unlimited" ? Number.POSITIVE_INFINITY : live.ratePerSecond)),
-    ["target"],
-  );
-  metrics.gauge(
-    "target_pace_factor",
-    "Share of the rate that the target gets while its shadow has asked for less, from 1/64 to 1",
-    ofTargets(({ live }) => live.paceFactor),
-    ["target"],
-  );
-  metrics.gauge(
-    "target_breaker_open",
-    "1 while the target gets nothing but probes, since its shadow failed again and again",
-    ofTargets(({ control }) => Number(control.breaker !== undefined)),
-    ["target"],
-  );
-  metrics.gauge(
-    "target_held",
-    "1 while the target gets nothing: paused, out of its window, in a blackout, or its breaker is open",
-    ofTargets(({ held }) => Number(held !== undefined)),
-    ["target"],
-  );
-  return metrics.registry;
+function ofTargets(figure: (target: TargetStats) => number | undefined): HostMetric["samples"] {
+  return ({ targets }) => {
+    const known: [string, number][] = [];
+    for (const [name, target] of Object.entries(targets)) {
+      const value = figure(target);
+      if (value !== undefined) known.push([name, value]);
+    }
+    return byLabel("target", known);
+  };
+}
+
+function ofCaptures(figure: (capture: CaptureStats) => number): HostMetric["samples"] {
+  return ({ captures = {} }) =>
+    byLabel(
+      "capture",
+      Object.entries(captures).map(([name, capture]) => [name, figure(capture)]),
+    );
 }
 
 function settledRequests({ targets }: HostStats): readonly Sample[] {

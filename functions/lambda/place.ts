@@ -1,22 +1,15 @@
 import { join } from "node:path";
-import type { Config } from "../../relay/config/config.ts";
 import { loadConfig } from "../../relay/config/load.ts";
 import { ConfigError } from "../../relay/config/text.ts";
 import { configFileName } from "../../relay/deployed/functions.ts";
-import { createLogger, type Logger } from "../../relay/log/log.ts";
+import { createLogger } from "../../relay/log/log.ts";
 import { queuePlaceOf } from "../../relay/queue/sqs-url.ts";
-import { LiveTarget } from "../../relay/replay/live-target.ts";
-import { openStores, type Stores } from "../../relay/stores.ts";
 import { MetricLine } from "../metric-line.ts";
+import { openParts, type Parts } from "../wiring.ts";
 
 /** What a function in Lambda finds around it: opened when its process starts, and used by all its invocations. */
-export interface LambdaPlace {
-  readonly config: Config;
-  readonly stores: Stores;
-  /** In the order of the configuration. */
-  readonly targets: readonly LiveTarget[];
+export interface LambdaPlace extends Parts {
   readonly metrics: MetricLine;
-  readonly log: Logger;
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -34,9 +27,7 @@ export async function openLambdaPlace(env: Environment, given: string | undefine
       `${file}: state: is missing; functions in Lambda share theirs, as in state: dynamodb:TABLE`,
     ]);
   }
-  const stores = await openStores(config);
-  const targets = config.targets.map((target) => new LiveTarget(target, stores.state.controls));
   const log = createLogger(config.log);
   const { name } = queuePlaceOf(new URL(ingress.url));
-  return { config, stores, targets, metrics: new MetricLine(name, log), log };
+  return { ...(await openParts(config, log)), metrics: new MetricLine(name, log) };
 }

@@ -1,14 +1,8 @@
 import { assertReplayable } from "../../relay/config/replayable.ts";
 import { ConfigError } from "../../relay/config/text.ts";
-import { TargetCredentials } from "../../relay/credentials/target-credentials.ts";
 import { functionVariables, readEnvironment } from "../../relay/deployed/functions.ts";
-import type { OpenQueue } from "../../relay/queue/port.ts";
-import { FigureBook } from "../../relay/replay/figure-book.ts";
-import { createLane } from "../../relay/replay/lane.ts";
-import { Pacer } from "../../relay/replay/pacer.ts";
-import { Transport } from "../../relay/replay/transport.ts";
 import type { Invocation } from "../batch.ts";
-import { createReplay } from "../replay.ts";
+import { prepareLane, wireReplay } from "../replay-wiring.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
 import { type Environment, openLambdaPlace } from "./place.ts";
 
@@ -22,7 +16,8 @@ const freshMs = 500;
  */
 export async function openReplay(env: Environment): Promise<LambdaHandler> {
   const settings = readEnvironment("replay", env);
-  const { config, stores, targets, metrics, log } = await openLambdaPlace(env, settings.config);
+  const place = await openLambdaPlace(env, settings.config);
+  const { config, stores, targets, metrics, log } = place;
   assertReplayable(config, settings.target);
   const live = targets.find((target) => target.config.name === settings.target);
   if (!live) {
@@ -31,17 +26,11 @@ export async function openReplay(env: Environment): Promise<LambdaHandler> {
     throw new ConfigError([`${given} is none of the targets: ${names}`]);
   }
   const { name, timeoutMs } = live.config;
-  const { queue, deadLetters } = stores.targets.get(name) as OpenQueue;
-  const { ledger, jobs } = stores.state;
-  const direct = stores.targets.get(name) === stores.ingress;
-  const pacer = new Pacer(name, live, stores.state.leases);
-  const figures = new FigureBook(name, metrics.over(stores.state.figures));
-  const credentials = TargetCredentials.of(live.config, log);
+  const { queue } = stores.queueOf(name);
+  const openLane = prepareLane(place, live);
   const connect = () => {
-    const transport = new Transport(live.config);
-    const lane = createLane({ live, transport, pacer, figures, credentials });
-    const app = createReplay({ lane, queue, deadLetters, ledger, jobs, direct, metrics, log });
-    return { app, transport };
+    const lane = openLane();
+    return { app: wireReplay(place, lane), transport: lane.transport };
   };
   let connected = connect();
   let idleSinceMs = Date.now();

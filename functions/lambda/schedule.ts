@@ -1,11 +1,10 @@
 import { readEnvironment } from "../../relay/deployed/functions.ts";
-import type { OpenQueue } from "../../relay/queue/port.ts";
 import type { Invocation } from "../batch.ts";
 import { CaptureUpkeep } from "../capture/upkeep.ts";
 import { EventSourceMappings, parseMappings } from "../host/event-source-mapping.ts";
 import { measureState } from "../host/state-metrics.ts";
-import { Feeder } from "../schedule/feeder.ts";
 import { createSchedule } from "../schedule/schedule.ts";
+import { wireFeeder } from "../wiring.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
 import { type Environment, openLambdaPlace } from "./place.ts";
 
@@ -21,21 +20,15 @@ const feedMaxWaiting = 500_000;
  */
 export async function openSchedule(env: Environment): Promise<LambdaHandler> {
   const settings = readEnvironment("schedule", env);
-  const { config, stores, targets: live, metrics, log } = await openLambdaPlace(env, settings.config);
+  const place = await openLambdaPlace(env, settings.config);
+  const { config, stores, metrics, log } = place;
   const { targets } = config;
   const { state } = stores;
-  const feeder = new Feeder({
-    jobs: state.jobs,
-    ledger: state.ledger,
-    targets: live,
-    queueOf: (target) => (stores.targets.get(target) as OpenQueue).queue,
-    archives: stores.archives,
+  const feeder = wireFeeder(place, {
     lookAheadMs: feedAheadMs,
     leadMs: feedLeadMs,
     leaseMs: feedLeaseMs,
     maxWaiting: feedMaxWaiting,
-    metrics,
-    log,
   });
   const upkeep = new CaptureUpkeep({ captures: config.captures, archives: stores.archives, log });
   const app = createSchedule({

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { runDemo } from "../demo/demo.ts";
 import { demoPorts } from "../demo/ports.ts";
-import { firstSignal } from "../process/service.ts";
+import { stopSignal } from "../process/service.ts";
 import { parsePort } from "./command-line.ts";
 
 /** @param haproxyDirectory directory of the example configuration of HAProxy */
@@ -13,13 +13,11 @@ export function addDemo(program: Command, haproxyDirectory: string): void {
     .option("--ports <first>", "use eight ports starting at this one, instead of the default ports", parsePort)
     .addHelpText("after", "\nExample: spoa-relay demo --ports 20000 --stay")
     .action(async ({ stay, ports }: { stay?: boolean; ports?: number }) => {
-      const ended = new AbortController();
-      if (stay) firstSignal().then(() => ended.abort());
       const held = await runDemo({
         ports: demoPorts(ports),
         haproxyDirectory,
         searchPath: process.env.PATH ?? "",
-        stay: stay ? ended.signal : undefined,
+        stay: stay ? stopSignal() : undefined,
         out: process.stdout,
       });
       process.exitCode = held ? 0 : 1;

@@ -6,7 +6,7 @@ import { type Forecast, forecastJob } from "../job/forecast.ts";
 import { hasEnded, type Pace, type Where } from "../job/job.ts";
 import type { JobProgress } from "../job/job-progress.ts";
 import { type JobRequest, startJob } from "../job/job-request.ts";
-import { firstSignal } from "../process/service.ts";
+import { stopSignal } from "../process/service.ts";
 import type { When } from "../rules/when.ts";
 import {
   parseComingTime,
@@ -71,11 +71,9 @@ Examples: spoa-relay replay shop --target staging --from 2026-11-20T18:00:00+01:
 
 /** Follows a job until it ends or Ctrl+C. Throws `Failure` if it ends with another status than done, `JobError` and `StateError`. */
 export async function followJob(state: ConstructorParameters<typeof JobFollower>[0], id: string, config: Config) {
-  const stop = new AbortController();
-  firstSignal().then(() => stop.abort());
-  // On AWS the schedule function feeds jobs once a minute.
+  // In AWS the schedule comes each minute.
   const follower = new JobFollower(state, id, { targets: config.targets, unfedMs: config.aws ? 90_000 : 10_000 });
-  reportEnd(id, await follower.follow(stop.signal));
+  reportEnd(id, await follower.follow(stopSignal()));
 }
 
 interface ReplayFlags extends ConfigFlag, RangeFlags, WhereFlag {

@@ -3,7 +3,7 @@ import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { assertReplayable } from "../config/replayable.ts";
 import { createLogger, type Logger } from "../log/log.ts";
-import { agentNodeFlags, firstSignal, runService, type Service } from "../process/service.ts";
+import { agentNodeFlags, runService, type Service, stopSignal } from "../process/service.ts";
 import { supervise } from "../process/supervisor.ts";
 import { type ConfigFlag, withConfig } from "./command-line.ts";
 
@@ -37,16 +37,14 @@ export async function runUp(configFile: string, end?: AbortSignal): Promise<numb
   const config = loadConfig(configFile, process.env);
   assertReplayable(config);
   const log = createLogger(config.log);
-  const stop = new AbortController();
-  firstSignal().then(() => stop.abort());
-  end?.addEventListener("abort", () => stop.abort());
+  const stopped = stopSignal();
   const code = await supervise(
     [
       { name: "agent", args: ["agent", "--config", configFile], nodeFlags: agentNodeFlags },
       { name: "host", args: ["host", "--config", configFile] },
     ],
     log,
-    stop.signal,
+    end ? AbortSignal.any([stopped, end]) : stopped,
   );
   await new Promise<void>((done) => log.flush(() => done()));
   return code;

@@ -56,6 +56,14 @@ export async function firstSignal(): Promise<void> {
   });
 }
 
+/** Raised when the process is asked to stop for the first time. */
+export function stopSignal(): AbortSignal {
+  const stop = new AbortController();
+  // Cannot reject: `firstSignal` only waits for events of the process.
+  void firstSignal().then(() => stop.abort());
+  return stop.signal;
+}
+
 // Terminals and service managers signal the whole group, and a second signal means haste: only the first process listens.
 async function stopRequested(): Promise<void> {
   process.on("SIGTERM", () => {});

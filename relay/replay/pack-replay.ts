@@ -28,7 +28,9 @@ export class PackReplay {
   readonly #lane: Lane;
   readonly #pack: Pack;
   readonly #options: ReplayOptions;
-  readonly #underWay = new Set<Promise<unknown>>();
+  /** They never reject: what fails is in `#errors`. */
+  readonly #underWay = new Set<Promise<void>>();
+  readonly #errors: unknown[] = [];
   readonly #again: PackedRequest[] = [];
   readonly #behind: PackedRequest[] = [];
   readonly #unsent: PackedRequest[] = [];
@@ -75,9 +77,10 @@ export class PackReplay {
     );
   }
 
-  /** Waits for what is under way. */
+  /** Waits until nothing is in flight; then throws if some of it failed by a bug of ours, so that the pack comes again. */
   async finished(): Promise<void> {
-    await Promise.all(this.#underWay);
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    if (this.#errors.length > 0) throw this.#errors[0];
   }
 
   result(): ReplayResult {
@@ -143,11 +146,8 @@ export class PackReplay {
       onSettled(request.index, "expired");
       return { end: done };
     }
-    const end = this.#send(request, prepared.request, admission).finally(() => {
-      permits.release();
-      this.#underWay.delete(end);
-    });
-    this.#underWay.add(end);
+    const end = this.#send(request, prepared.request, admission).finally(() => permits.release());
+    this.#own(end);
     return { end };
   }
 
@@ -245,7 +245,8 @@ export class PackReplay {
     const outcome = await transport.send(outbound);
     if (outcome.kind === "answered") figures.countAnswer(ageMs, outcome.times);
     else if (outcome.kind !== "unsendable" && outcome.kind !== "stopped") figures.count(outcome.kind);
-    live.note(outcome, admission);
+    // Requests do not wait for the write, but the pack does: after it Lambda may freeze the process.
+    this.#own(live.note(outcome, admission));
     return outcome;
   }
 
@@ -270,6 +271,18 @@ export class PackReplay {
       this.#delayMs = Math.max(this.#delayMs, outcome.retryAfterMs);
     }
     return this.#tryAgain(request, outcome.reason);
+  }
+
+  /** Has `finished` wait for work. */
+  #own(work: Promise<unknown>): void {
+    const owned = work
+      .catch((error: unknown) => {
+        this.#errors.push(error);
+      })
+      .then(() => {
+        this.#underWay.delete(owned);
+      });
+    this.#underWay.add(owned);
   }
 
   #leave(request: PackedRequest): "stopped" {

@@ -89,7 +89,7 @@ interface LiveSettings {
 
 /** Reads ledger, controls and queues. Throws `StateError`; a queue that does not answer gets a `problem` in place of its counts. */
 export async function readHostStats(
-  stores: Pick<Stores, "ingress" | "targets" | "state">,
+  stores: Pick<Stores, "ingress" | "queueOf" | "state">,
   targets: readonly TargetConfig[],
   nowMs = Date.now(),
 ): Promise<HostStats> {
@@ -103,12 +103,7 @@ export async function readHostStats(
   };
   const byTarget = await Promise.all(
     targets.map(async (target): Promise<[string, TargetStats]> => {
-      const {
-        requests,
-        deadRequests,
-        expiredRequests = 0,
-        ...queue
-      } = await look(stores.targets.get(target.name) as OpenQueue);
+      const { requests, deadRequests, expiredRequests = 0, ...queue } = await look(stores.queueOf(target.name));
       const { control } = await stores.state.controls.read(target.name);
       const { enqueued = 0, fates = noFates } = ledger.targets.get(target.name) ?? {};
       const held = whyHeld(target, control, nowMs);

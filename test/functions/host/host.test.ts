@@ -7,7 +7,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { type RunningHost, startHost } from "../../../functions/host/host.ts";
 import type { Config } from "../../../relay/config/config.ts";
 import { loadConfig } from "../../../relay/config/load.ts";
-import type { OpenQueue, OutgoingMessage } from "../../../relay/queue/port.ts";
+import type { OutgoingMessage } from "../../../relay/queue/port.ts";
 import { type HostStats, readHostStats } from "../../../relay/stats/host-stats.ts";
 import { addsUp, toEquations } from "../../../relay/stats/ledger-equations.ts";
 import { openStores, type Stores } from "../../../relay/stores.ts";
@@ -83,8 +83,8 @@ describe("host", () => {
     await shadow.arrived(20);
     await bench.host.stop();
     const before = toEquations(undefined, await bench.readStores());
-    await bench.withStores(async ({ targets }) => {
-      const down = targets.get("down") as OpenQueue;
+    await bench.withStores(async ({ queueOf }) => {
+      const down = queueOf("down");
       // More than one where some of them were tried again by then.
       await until(async () => {
         const signal = new AbortController().signal;

@@ -66,7 +66,7 @@ describe("a replay job with its state in DynamoDB and its queue in SQS", () => {
       queue.close();
       deadLetters.close();
     });
-    feeder.start();
+    await feeder.start();
     const pace = { kind: "speed", factor: 10 } as const;
     const place = { targets: [lane.live.config], captures, jobs: state.jobs };
     const { id } = await startJob(place, { capture: "peak", target: "staging", pace }, Date.now());

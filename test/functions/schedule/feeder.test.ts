@@ -278,11 +278,12 @@ describe("Feeder", () => {
     const stuck = newJob({ id: "20261122-180000-two", capture: "stuck" });
     await bench.start(stuck);
     await bench.start(newJob());
-    bench.feeder.start();
+    const begun = bench.feeder.start();
     await until(() => bench.sentPaths().length > 0);
     bench.nowMs += 5_000;
     await until(() => bench.sentPaths().length > 80);
     await bench.feeder.stop();
+    await begun;
 
     expect(await bench.job(stuck.id)).toMatchObject({ checkpoint: { requests: 0 } });
     // What waits in vain keeps nobody from stopping, and from going on elsewhere.

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from "node:timers/promises";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import { NamedTurns } from "../../../relay/concurrency/ordered-turns.ts";
 
 const { signal } = new AbortController();
@@ -63,9 +63,13 @@ class Bench {
 
   run(name: string, place: number, ready = Promise.resolve()): { readonly end: () => void } {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#turns.run(name, { place, ready }, signal, () => {
+    const ended = this.#turns.run(name, { place, ready }, signal, () => {
       this.begun.push(place);
       return promise;
+    });
+    onTestFinished(async () => {
+      resolve();
+      await ended;
     });
     return { end: resolve };
   }

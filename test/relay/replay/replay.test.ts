@@ -1,3 +1,4 @@
+import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { TargetConfig } from "../../../relay/config/config.ts";
 import type { Pack } from "../../../relay/pack/pack.ts";
@@ -6,7 +7,7 @@ import { LiveTarget } from "../../../relay/replay/live-target.ts";
 import { Pacer } from "../../../relay/replay/pacer.ts";
 import { replayPack } from "../../../relay/replay/replay.ts";
 import type { ReplayResult } from "../../../relay/replay/replay-result.ts";
-import { type SlotLeases, StateError } from "../../../relay/state/port.ts";
+import { type Controls, type SlotLeases, StateError } from "../../../relay/state/port.ts";
 import { openBreaker } from "../../../relay/state/target-control.ts";
 import { ManualClock } from "../../support/clocks/manual-clock.ts";
 import { fixedRate, laneOf, openState } from "../../support/data/lanes.ts";
@@ -345,6 +346,53 @@ describe("replayPack: order by key", () => {
   });
 });
 // Time enough to connect and to be answered, also on a machine that stands still for a moment.
+describe("replayPack: its end", () => {
+  it("waits until the breaker that it opened is written", async () => {
+    const shadow = await ShadowServer.start(() => "reset");
+    const asked = Promise.withResolvers<void>();
+    const allowed = Promise.withResolvers<boolean>();
+    const controls: Controls = {
+      read: async () => ({ control: {}, version: 0 }),
+      write: () => {
+        asked.resolve();
+        return allowed.promise;
+      },
+    };
+    const config = target({ url: shadow.url, breaker: { failures: 1, probeAfterMs: 1_000 } });
+    const lane = { ...laneOf(config, openState()), live: new LiveTarget(config, controls) };
+    const replayed = replay(lane, pack({ requests: requests(1) }));
+    const ended = replayed.then(() => "ended");
+    await asked.promise;
+    const first = await Promise.race([ended, turn("waits")]);
+    allowed.resolve(true);
+
+    expect(first).toBe("waits");
+    expect((await replayed).again.length).toBe(1);
+  });
+
+  it("throws a failure of its own once the other requests have their answers", async () => {
+    const gate = new Gate();
+    const shadow = await ShadowServer.start(({ path }) => (path === "/0" ? { status: 200 } : gate.opened));
+    const lane = laneTo(shadow);
+    const settled: number[] = [];
+    const failed = Promise.withResolvers<void>();
+    const onSettled = (index: number) => {
+      settled.push(index);
+      if (index > 0) return;
+      failed.resolve();
+      throw new Error("broken");
+    };
+    const whole = pack({ requests: requests(3) });
+    const { signal } = new AbortController();
+    const replayed = replayPack(lane, whole, whole.requests, { signal, patient: false, onSettled });
+    await Promise.all([failed.promise, shadow.arrived(3)]);
+    gate.open();
+
+    await expect(replayed).rejects.toThrow("broken");
+    expect(settled.toSorted()).toEqual([0, 1, 2]);
+  });
+});
+
 const patientMs = 1_500;
 
 const startUs = 1_790_000_000_000_000;

@@ -7,6 +7,7 @@ import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import type { OpenQueue } from "../../../relay/queue/port.ts";
 import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import type { Controls, Figures, State } from "../../../relay/state/port.ts";
+import { queueIn } from "../../../relay/stores.ts";
 import { LogLines } from "../data/log-lines.ts";
 import { target } from "../data/targets.ts";
 import { temporaryDirectory } from "../data/temporary-directory.ts";
@@ -53,12 +54,13 @@ export class ControlBench {
     this.ingress = EmbeddedQueue.open({ directory, name: "ingress" });
     const open = (name: string) => (direct ? this.ingress : EmbeddedQueue.open({ directory, name: `target-${name}` }));
     this.queues = new Map(configs.map(({ name }) => [name, open(name)]));
-    const queues = [...this.queues].map(([name, queue]) => [name, withFaults(queue, faultyQueue?.(queue))] as const);
+    const queues = new Map(Array.from(this.queues, ([name, queue]) => [name, withFaults(queue, faultyQueue?.(queue))]));
     this.app = createControl({
       targets: configs,
       stores: {
         ingress: this.ingress,
-        targets: new Map(queues),
+        targets: queues,
+        queueOf: (name) => queueIn(queues, name),
         state: withFaultyPorts(this.state, faultyState?.(this.state)),
       },
       access,

@@ -1,6 +1,6 @@
 import { appendFileSync } from "node:fs";
 import { createLogger } from "../../../relay/log/log.ts";
-import { firstSignal } from "../../../relay/process/service.ts";
+import { firstSignal, stopSignal } from "../../../relay/process/service.ts";
 import { supervise } from "../../../relay/process/supervisor.ts";
 
 // Called with names of parts it supervises them; they are this script again, called with `part`, which all write to one
@@ -27,12 +27,11 @@ if (command === "part") {
   write("stopped");
   process.exit(name === "slow" ? 5 : 0);
 } else {
-  const stop = new AbortController();
-  firstSignal().then(() => stop.abort());
+  const stop = stopSignal();
   const parts = names.map((name) => ({ name, args: ["part", journal, name] }));
   // Of an unable one: however slow the machine is. Others are never taken for one.
   const startMs = names.includes("unable") ? 60_000 : 0;
   const giveUpMs = names.includes("stuck") ? 1_000 : 30_000;
-  process.exitCode = await supervise(parts, createLogger("info"), stop.signal, { startMs, giveUpMs });
+  process.exitCode = await supervise(parts, createLogger("info"), stop, { startMs, giveUpMs });
   process.exit();
 }

@@ -1,0 +1,38 @@
+import type { Hono } from "hono";
+import { TargetCredentials } from "../relay/credentials/target-credentials.ts";
+import { FigureBook } from "../relay/replay/figure-book.ts";
+import { createLane, type Lane } from "../relay/replay/lane.ts";
+import type { LiveTarget } from "../relay/replay/live-target.ts";
+import { Pacer } from "../relay/replay/pacer.ts";
+import { Transport } from "../relay/replay/transport.ts";
+import type { Invocation } from "./batch.ts";
+import { createReplay } from "./replay.ts";
+import type { Parts } from "./wiring.ts";
+
+// Apart from wiring.ts: this file brings undici, which would make the bundles of the other functions a third larger.
+
+/**
+ * Makes lanes to a target: each has connections of its own, while slots, figures and credentials last. Throws if an
+ * environment variable of the target is missing; the lanes throw if its certificate authority cannot be used.
+ */
+export function prepareLane({ stores, metrics, log }: Parts, live: LiveTarget): () => Lane {
+  const { config } = live;
+  const pacer = new Pacer(config.name, live, stores.state.leases);
+  const figures = new FigureBook(config.name, metrics?.over(stores.state.figures) ?? stores.state.figures);
+  const credentials = TargetCredentials.of(config, log);
+  return () => createLane({ live, transport: new Transport(config), pacer, figures, credentials });
+}
+
+export function wireReplay({ stores, metrics, log }: Parts, lane: Lane): Hono<{ Bindings: Invocation }> {
+  const own = stores.queueOf(lane.live.config.name);
+  return createReplay({
+    lane,
+    queue: own.queue,
+    deadLetters: own.deadLetters,
+    ledger: stores.state.ledger,
+    jobs: stores.state.jobs,
+    direct: own === stores.ingress,
+    ...(metrics && { metrics }),
+    log,
+  });
+}

@@ -1,0 +1,68 @@
+import type { Hono } from "hono";
+import type { Config } from "../relay/config/config.ts";
+import type { Logger } from "../relay/log/log.ts";
+import type { FigureBook } from "../relay/replay/figure-book.ts";
+import { LiveTarget } from "../relay/replay/live-target.ts";
+import { openStores, type Stores } from "../relay/stores.ts";
+import type { Invocation } from "./batch.ts";
+import { createSinks } from "./capture/sink.ts";
+import { createFanOut } from "./fanout.ts";
+import type { MetricLine } from "./metric-line.ts";
+import { Feeder } from "./schedule/feeder.ts";
+import type { FeederOptions } from "./schedule/feeder-options.ts";
+
+/** What the functions of a process are made of, in Lambda and on a host. */
+export interface Parts {
+  readonly config: Config;
+  readonly stores: Stores;
+  /** In the order of the configuration. */
+  readonly targets: readonly LiveTarget[];
+  /** Only in Lambda. */
+  readonly metrics?: MetricLine;
+  readonly log: Logger;
+}
+
+/** Opens the stores that a configuration names. */
+export async function openParts(config: Config, log: Logger): Promise<Parts> {
+  const stores = await openStores(config);
+  return {
+    config,
+    stores,
+    targets: config.targets.map((target) => new LiveTarget(target, stores.state.controls)),
+    log,
+  };
+}
+
+/** @param figures by the name of the target */
+export function wireFanOut(
+  { config, stores, targets, metrics, log }: Parts,
+  figures: ReadonlyMap<string, FigureBook>,
+): Hono<{ Bindings: Invocation }> {
+  return createFanOut({
+    targets,
+    queueOf: (target) => stores.queueOf(target).queue,
+    captures: createSinks(config.captures, stores.archives, log),
+    ingress: stores.ingress.queue,
+    deadLetters: stores.ingress.deadLetters,
+    ledger: stores.state.ledger,
+    figures,
+    ...(metrics && { metrics }),
+    log,
+  });
+}
+
+export function wireFeeder(
+  { stores, targets, metrics, log }: Parts,
+  times: Pick<FeederOptions, "lookAheadMs" | "leadMs" | "leaseMs" | "maxWaiting" | "idleMs">,
+): Feeder {
+  return new Feeder({
+    jobs: stores.state.jobs,
+    ledger: stores.state.ledger,
+    targets,
+    queueOf: (target) => stores.queueOf(target).queue,
+    archives: stores.archives,
+    ...times,
+    ...(metrics && { metrics }),
+    log,
+  });
+}

@@ -222,16 +222,20 @@ describe("the alerts for Prometheus", () => {
 
 describe("the documents", () => {
   it("names every alert and every metric, and no others", () => {
-    const section = sectionOf(readDocument("agent/README.md"), "Operate");
-    const named = (pattern: RegExp) => [...section.matchAll(pattern)].map(([, name]) => name).sort();
+    const agentSection = sectionOf(readDocument("agent/README.md"), "Metrics and alerts");
+    const hostSection = sectionOf(readDocument("functions/README.md"), "Metrics");
+    const named = (pattern: RegExp) => [...agentSection.matchAll(pattern)].map(([, name]) => name).sort();
 
     // Short forms stand for the prefix of the first in their cell.
-    const metrics = section.split("\n").flatMap((line) => {
-      const [, prefix = ""] = /^\| `(spoa_relay_(?:agent_)?)/.exec(line) ?? [];
-      return [...line.matchAll(/`(?:…_|(?=spoa_relay_))([a-z]\w+)(?:\{[\w,]+\})?`/g)].map(([, name]) =>
-        name.startsWith("spoa_relay_") ? name : prefix + name,
-      );
-    });
+    const metrics = [agentSection, hostSection]
+      .join("\n")
+      .split("\n")
+      .flatMap((line) => {
+        const [, prefix = ""] = /^\| `(spoa_relay_(?:agent_)?)/.exec(line) ?? [];
+        return [...line.matchAll(/`(?:…_|(?=spoa_relay_))([a-z]\w+)(?:\{[\w,]+\})?`/g)].map(([, name]) =>
+          name.startsWith("spoa_relay_") ? name : prefix + name,
+        );
+      });
     expect(metrics.sort()).toEqual(metricNames().sort());
     const alerts = rules.map(({ alert }) => alert.replace(/^SpoaRelay/, "")).sort();
     expect(named(/`((?:Agent|Capture|Host|Packs|Queue|Healthy|Ack|Event|Target|Dead|Undecodable)[A-Za-z]+)`/g)).toEqual(

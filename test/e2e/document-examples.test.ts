@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Pool } from "undici";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { loadConfig } from "../../relay/config/config.ts";
 import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import type { Received } from "../../relay/demo/json-server.ts";
@@ -206,6 +206,7 @@ describe("the configurations in the documents", () => {
       "agent/README.md: # an agent that keeps what comes in while the queue is away, up to 4 GiB",
       "agent/README.md: # the same tenth of the sessions for both targets, and of that a part for each",
       "infra/README.md: # captured in eu-central-1, replayed in us-east-1",
+      "relay/README.md: # credentials of each target's own, from the environment, a token endpoint, AWS and a program",
       "relay/README.md: queue: embedded:./data",
     ]);
   });
@@ -214,6 +215,8 @@ describe("the configurations in the documents", () => {
     const file = join(directory, "spoa-relay.yaml");
     writeFileSync(file, text);
     copyFileSync(caFile, join(directory, "staging-ca.pem"));
+    for (const name of ["STAGING_KEY", "STAGING_SECRET"]) vi.stubEnv(name, "a-secret");
+    onTestFinished(() => void vi.unstubAllEnvs());
     const { code, stdout, stderr } = await spoaRelay("config", "check", "--config", file);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).not.toContain("warning");

@@ -1,6 +1,6 @@
 import type { AgentConfig } from "../../relay/config/config.ts";
 
-// The traffic that `npm run bench` mirrors, see "What it costs on AWS" in README.md.
+// The traffic that `npm run bench` mirrors, see "What it costs on AWS" in infra/README.md.
 
 /** Of a request, as it is packed. */
 export const requestBytes = 1_225;

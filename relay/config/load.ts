@@ -12,7 +12,8 @@ export function loadConfig(file: string, env: Environment): Config {
     text = readFileSync(file, "utf8");
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const advice = code === "ENOENT" ? "; write one (README, Configuration), or name it with --config FILE" : "";
+    const advice =
+      code === "ENOENT" ? "; write one (relay/README.md, Configuration), or name it with --config FILE" : "";
     throw new ConfigError([`${file}: cannot be read: ${message}${advice}`]);
   }
   return toConfig(parseConfigText(text, file, env, configSchema), file, env);

@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { parse } from "yaml";
 import { AckLatency } from "../../agent/ack-latency.ts";
@@ -9,9 +9,9 @@ import { createLedger } from "../../agent/ledger.ts";
 import { type AgentVitals, createAgentMetrics } from "../../agent/metrics.ts";
 import { type AgentGauges, toAgentStats } from "../../agent/stats.ts";
 import { createHostMetrics } from "../../functions/host/metrics.ts";
+import { readDocument, root, sectionOf } from "../support/data/documents.ts";
 import { promtool, promtoolMissing } from "../support/processes/promtool.ts";
 
-const root = resolve(import.meta.dirname, "../..");
 const file = join(root, "agent/prometheus/alerts.yaml");
 
 /** Series by name and labels: a sample each minute, in promtool's notation (`0+5x60`: from 0, five more, sixty times). */
@@ -220,18 +220,22 @@ describe("the alerts for Prometheus", () => {
   });
 });
 
-describe("the README", () => {
+describe("the documents", () => {
   it("names every alert and every metric, and no others", () => {
-    const [section] = /^## Operate$.*?(?=^## )/ms.exec(readFileSync(join(root, "README.md"), "utf8")) ?? [""];
-    const named = (pattern: RegExp) => [...section.matchAll(pattern)].map(([, name]) => name).sort();
+    const agentSection = sectionOf(readDocument("agent/README.md"), "Metrics and alerts");
+    const hostSection = sectionOf(readDocument("functions/README.md"), "Metrics");
+    const named = (pattern: RegExp) => [...agentSection.matchAll(pattern)].map(([, name]) => name).sort();
 
     // Short forms stand for the prefix of the first in their cell.
-    const metrics = section.split("\n").flatMap((line) => {
-      const [, prefix = ""] = /^\| `(spoa_relay_(?:agent_)?)/.exec(line) ?? [];
-      return [...line.matchAll(/`(?:…_|(?=spoa_relay_))([a-z]\w+)(?:\{[\w,]+\})?`/g)].map(([, name]) =>
-        name.startsWith("spoa_relay_") ? name : prefix + name,
-      );
-    });
+    const metrics = [agentSection, hostSection]
+      .join("\n")
+      .split("\n")
+      .flatMap((line) => {
+        const [, prefix = ""] = /^\| `(spoa_relay_(?:agent_)?)/.exec(line) ?? [];
+        return [...line.matchAll(/`(?:…_|(?=spoa_relay_))([a-z]\w+)(?:\{[\w,]+\})?`/g)].map(([, name]) =>
+          name.startsWith("spoa_relay_") ? name : prefix + name,
+        );
+      });
     expect(metrics.sort()).toEqual(metricNames().sort());
     const alerts = rules.map(({ alert }) => alert.replace(/^SpoaRelay/, "")).sort();
     expect(named(/`((?:Agent|Capture|Host|Packs|Queue|Healthy|Ack|Event|Target|Dead|Undecodable)[A-Za-z]+)`/g)).toEqual(

@@ -3,11 +3,12 @@ import { once } from "node:events";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
-import { delimiter, dirname, join, resolve } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { startFauxqs } from "fauxqs";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { SqsQueue } from "../../relay/queue/sqs.ts";
 import { until } from "../support/clocks/until.ts";
+import { deadLinksOf, readDocuments, root } from "../support/data/documents.ts";
 import { type CommandResult, run } from "../support/processes/command-line.ts";
 import { freePorts } from "../support/servers/free-ports.ts";
 import { ShadowServer } from "../support/servers/shadow-server.ts";
@@ -15,12 +16,12 @@ import { get, hello, notify } from "../support/spop/spop-frames.ts";
 
 // `npm pack`, and what it gives installed into an empty project, without a network.
 
-const root = resolve(import.meta.dirname, "../..");
 const directory = mkdtempSync(join(tmpdir(), "spoa-relay-package-"));
 const project = join(directory, "project");
 // A copy, so that nobody loses dist/ while it is built.
 const clone = join(directory, "clone");
-const sources = [".ci", "LICENSE", "README.md", "agent", "functions", "package.json", "relay", "tsconfig.json"];
+const documents = readDocuments().map(({ file }) => file);
+const sources = [".ci", "LICENSE", "agent", "functions", "package.json", "relay", "tsconfig.json", ...documents];
 const env = {
   ...process.env,
   // The system's Node may be older than the one of the tests.
@@ -56,10 +57,14 @@ beforeAll(async () => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe("the package of `npm pack`", () => {
-  it("holds what runs, what goes beside it, and nothing else", () => {
+  it("holds what runs, its documents, what goes beside it, and nothing else", () => {
     expect(files).toEqual([
+      "CHANGELOG.md",
+      "CONTRIBUTING.md",
       "LICENSE",
       "README.md",
+      "SECURITY.md",
+      "agent/README.md",
       "agent/haproxy/haproxy-response.cfg",
       "agent/haproxy/haproxy.cfg",
       "agent/haproxy/spoe-response.cfg",
@@ -74,8 +79,22 @@ describe("the package of `npm pack`", () => {
       "dist/functions/replay.mjs",
       "dist/functions/schedule.mjs",
       "dist/spoa-relay.js",
+      "functions/README.md",
+      "infra/README.md",
+      "infra/RUNBOOK.md",
       "package.json",
+      "relay/README.md",
+      "test/README.md",
     ]);
+  });
+
+  it("has no dead link in its documents", () => {
+    const installed = join(project, "node_modules/spoa-relay");
+    const dead = files
+      .filter((file) => file.endsWith(".md"))
+      .flatMap((file) => deadLinksOf(installed, { file, text: readFileSync(join(installed, file), "utf8") }));
+
+    expect(dead).toEqual([]);
   });
 
   it("brings no other package with it: all of them are in its bundles", () => {

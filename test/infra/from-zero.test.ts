@@ -3,32 +3,26 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync,
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { basename, join, resolve } from "node:path";
+import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { agentPolicyName } from "../../infra/permissions.ts";
 import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import { DeployedCloud } from "../support/aws/deployed-cloud.ts";
 import { until } from "../support/clocks/until.ts";
+import { blocksOf, readDocument, root, sectionOf } from "../support/data/documents.ts";
 import { bundleFunctions } from "../support/lambda/lambda-rig.ts";
 import { run } from "../support/processes/command-line.ts";
 import { haproxyProgram, toPatient } from "../support/processes/rig.ts";
 import { freePorts } from "../support/servers/free-ports.ts";
 import { ShadowServer } from "../support/servers/shadow-server.ts";
 
-// Follows "From zero to a shadow in another region" in README.md, block by block: what a block says is done, with emulators in
-// the place of AWS, a directory in the place of HAProxy's machine, and ports that are free here.
+// Follows "From zero to a shadow in another region" in infra/README.md block by block, with emulators instead of AWS, a
+// directory instead of HAProxy's machine, and ports that are free here.
 
-const root = resolve(import.meta.dirname, "../..");
 const directory = mkdtempSync(join(tmpdir(), "spoa-relay-from-zero-"));
 const machine = join(directory, "machine");
 const bundles = join(directory, "functions");
-const [, section] = readFileSync(join(root, "README.md"), "utf8").split(/^## From zero.*$/m);
-const blocks = [...section.split(/^## /m)[0].matchAll(/^ {3}```(\w+)\n(.*?)^ {3}```$/gms)].map(
-  ([, language, text]) => ({
-    language,
-    text: text.replaceAll(/^ {3}/gm, ""),
-  }),
-);
+const blocks = blocksOf(sectionOf(readDocument("infra/README.md"), "From zero to a shadow in another region"));
 const [yaml, make, hand, install, haproxy, look] = blocks.map(({ text }) => text);
 const requests = 400;
 
@@ -49,7 +43,7 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-describe("README.md, from zero to a shadow in another region", () => {
+describe("infra/README.md, from zero to a shadow in another region", () => {
   it("is made of the blocks that are done here", () => {
     expect(blocks.map(({ language }) => language)).toEqual(["yaml", "sh", "sh", "sh", "haproxy", "sh"]);
   });

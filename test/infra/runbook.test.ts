@@ -8,10 +8,10 @@ import { addJobs } from "../../relay/commands/jobs.ts";
 import { addStats } from "../../relay/commands/stats.ts";
 import { addTargets } from "../../relay/commands/targets.ts";
 import { templatesOf } from "../support/aws/synthesis.ts";
+import { readDocument, root, toAnchor } from "../support/data/documents.ts";
 import { exampleNames } from "../support/data/layouts.ts";
 
-const root = join(import.meta.dirname, "../..");
-const runbook = readFileSync(join(root, "infra/RUNBOOK.md"), "utf8");
+const runbook = readDocument("infra/RUNBOOK.md").text;
 const sections = runbook.split(/^## /m).slice(1);
 
 describe("the runbook", () => {
@@ -76,11 +76,3 @@ describe("the runbook", () => {
     for (const event of events) expect(text).toContain(`event: "${event}"`);
   });
 });
-
-/** As GitHub makes them. */
-function toAnchor(title: string): string {
-  return title
-    .toLowerCase()
-    .replaceAll(/[^\w\s-]/g, "")
-    .replaceAll(" ", "-");
-}

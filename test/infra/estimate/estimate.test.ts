@@ -27,7 +27,7 @@ function sqsUsdAMillion(bill: Estimate, queues: number): number {
   return (usdOf(bill, "SQS") - polls) / (bill.requests / 1e6);
 }
 
-// What is expected here was counted call by call, by `npm run bench`, before emulators: see README.md.
+// What is expected here was counted call by call, by `npm run bench`, before emulators: see infra/README.md.
 describe("the estimate", () => {
   it("bills for SQS what the bench has counted, with a fan-out and without", () => {
     const direct = estimate(5_000, "targets:", target("only", "rate: unlimited"));

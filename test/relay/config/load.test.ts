@@ -190,7 +190,7 @@ describe("loadConfig", () => {
 
   it("says what to do where there is no file", () => {
     expect(() => loadConfig(join(directory, "nowhere.yaml"), {})).toThrow(
-      /nowhere\.yaml: cannot be read: ENOENT: .*; write one \(README, Configuration\), or name it with --config FILE$/,
+      /nowhere\.yaml: cannot be read: ENOENT: .*; write one \(relay\/README\.md, Configuration\), or name it with --config FILE$/,
     );
   });
 });

@@ -3,25 +3,24 @@ import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { Pool } from "undici";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { loadConfig } from "../../relay/config/load.ts";
 import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import type { Received } from "../../relay/demo/json-server.ts";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
 import { until } from "../support/clocks/until.ts";
+import { blocksOf, readDocuments, root } from "../support/data/documents.ts";
 import { run, spoaRelay } from "../support/processes/command-line.ts";
 import { haproxyProgram, Rig, toPatient } from "../support/processes/rig.ts";
 import { freePorts } from "../support/servers/free-ports.ts";
 import { caFile } from "../support/servers/shadow-server.ts";
 
-// Runs what README.md shows: each ```diff block on a copy of the example configuration, with the real HAProxy, and each
-// ```yaml block through `config check`.
+// Runs the examples of all documents: each ```diff block on a copy of the example configuration, with the real HAProxy, and
+// each ```yaml block through `config check`.
 
-const root = resolve(import.meta.dirname, "../..");
 const examples = join(root, "agent/haproxy");
-const readme = readFileSync(join(root, "README.md"), "utf8");
 
 interface Exchange {
   readonly method?: string;
@@ -116,14 +115,7 @@ const cases: Readonly<Record<string, Case>> = {
   },
 };
 
-interface Block {
-  readonly language: string;
-  readonly text: string;
-}
-
-const blocks = [...readme.matchAll(/^( *)```(\w+)\n(.*?)^\1```$/gms)].map(
-  ([, indent, language, text]): Block => ({ language, text: text.replaceAll(new RegExp(`^${indent}`, "gm"), "") }),
-);
+const blocks = readDocuments().flatMap(({ file, text }) => blocksOf(text).map((block) => ({ ...block, file })));
 
 interface Hunk {
   readonly file: string;
@@ -140,14 +132,14 @@ const variants = blocks
 
 const configurations = blocks
   .filter(({ language }) => language === "yaml")
-  .map(({ text }) => ({ text, title: text.split("\n")[0] }));
+  .map(({ file, text }) => ({ text, title: `${file}: ${text.split("\n")[0]}` }));
 
 let directory: string;
 let primary: Server;
 let rig: Rig;
 
 beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), "spoa-relay-readme-"));
+  directory = mkdtempSync(join(tmpdir(), "spoa-relay-examples-"));
   primary = createServer(async (request, response) => {
     request.resume();
     await once(request, "end");
@@ -167,8 +159,8 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-describe("the changes to HAProxy's configuration in README.md", () => {
-  it("are all run here", () => {
+describe("the changes to HAProxy's configuration in the documents", () => {
+  it("each have a case here", () => {
     expect(variants.map(([{ name }]) => name).sort()).toEqual(Object.keys(cases).sort());
   });
 
@@ -207,11 +199,24 @@ describe("the changes to HAProxy's configuration in README.md", () => {
   });
 });
 
-describe("the configurations in README.md", () => {
-  it.each(configurations)("are right: $title", async ({ text }) => {
+describe("the configurations in the documents", () => {
+  it("are all found", () => {
+    expect(configurations.map(({ title }) => title).sort()).toEqual([
+      "README.md: agent:",
+      "agent/README.md: # an agent that keeps what comes in while the queue is away, up to 4 GiB",
+      "agent/README.md: # the same tenth of the sessions for both targets, and of that a part for each",
+      "infra/README.md: # captured in eu-central-1, replayed in us-east-1",
+      "relay/README.md: # credentials of each target's own, from the environment, a token endpoint, AWS and a program",
+      "relay/README.md: queue: embedded:./data",
+    ]);
+  });
+
+  it.each(configurations)("are valid: $title", async ({ text }) => {
     const file = join(directory, "spoa-relay.yaml");
     writeFileSync(file, text);
     copyFileSync(caFile, join(directory, "staging-ca.pem"));
+    for (const name of ["STAGING_KEY", "STAGING_SECRET"]) vi.stubEnv(name, "a-secret");
+    onTestFinished(() => void vi.unstubAllEnvs());
     const { code, stdout, stderr } = await spoaRelay("config", "check", "--config", file);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).not.toContain("warning");
@@ -248,7 +253,7 @@ function writeVariant(name: string, hunks: readonly Hunk[]): string {
     texts.set(file, parts.join(["", ...after, ""].join("\n")));
   }
   for (const [file, text] of texts) {
-    // The addresses of README.md are nobody's; here they are all the one agent's.
+    // The documents use addresses of no machine here; all of them become that of the one agent.
     writeFileSync(join(place, file), toPatient(text).replaceAll(/\b10\.0\.0\.\d+:12345\b/g, agentAddress()));
   }
   const onResponse = hunks.some(({ file }) => file.includes("-response"));

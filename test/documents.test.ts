@@ -1,0 +1,117 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command } from "commander";
+import { describe, expect, it } from "vitest";
+import { addCaptures } from "../relay/commands/captures.ts";
+import { addConfig } from "../relay/commands/config.ts";
+import { addDeadLetters } from "../relay/commands/dead-letters.ts";
+import { addDemo } from "../relay/commands/demo.ts";
+import { addExport } from "../relay/commands/export.ts";
+import { addImport } from "../relay/commands/import.ts";
+import { addJobs } from "../relay/commands/jobs.ts";
+import { addMirror } from "../relay/commands/mirror.ts";
+import { addReplay } from "../relay/commands/replay.ts";
+import { addServices } from "../relay/commands/services.ts";
+import { addStats } from "../relay/commands/stats.ts";
+import { addTargets } from "../relay/commands/targets.ts";
+import {
+  blocksOf,
+  deadLinksOf,
+  linksOf,
+  readDocument,
+  readDocuments,
+  root,
+  sectionOf,
+} from "./support/data/documents.ts";
+
+const documents = readDocuments();
+const rooms = ["agent", "relay", "functions", "infra", "test"];
+
+describe("the documents", () => {
+  it.each(documents)("$file has no dead link", (document) => {
+    expect(deadLinksOf(root, document)).toEqual([]);
+  });
+
+  it("are all linked from README.md", () => {
+    const linked = linksOf(readDocument("README.md").text).map((link) => link.split("#")[0]);
+    const files = documents.map(({ file }) => file).filter((file) => file !== "README.md");
+
+    expect(files.filter((file) => !linked.includes(file))).toEqual([]);
+  });
+
+  it.each(documents)(
+    "$file closes every block that it opens, and none is in a language that no test looks for",
+    ({ text }) => {
+      const blocks = blocksOf(text);
+
+      expect(text.match(/^ *```/gm) ?? []).toHaveLength(2 * blocks.length);
+      const known = ["", "diff", "haproxy", "sh", "yaml"];
+      expect(blocks.map(({ language }) => language).filter((language) => !known.includes(language))).toEqual([]);
+    },
+  );
+
+  it.each(documents)("$file names npm scripts that exist", ({ text }) => {
+    const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly scripts: object };
+    const named = [...text.matchAll(/\bnpm run ([a-z][\w:-]*)/g)].map(([, name]) => name);
+
+    expect(named.filter((name) => !Object.hasOwn(scripts, name))).toEqual([]);
+  });
+
+  it("name commands that exist, with flags that they have", () => {
+    const program = createProgram();
+    const names = program.commands.map((command) => command.name()).join("|");
+    // Up to the end of the code, a comment or a pipe.
+    const use = new RegExp(`\\bspoa-relay(?:\\.js)? ((?:${names})\\b[^\\n\`|]*?)(?=  |$|[\`|])`, "gm");
+    const uses = documents.flatMap(({ file, text }) => [...text.matchAll(use)].map(([, line]) => ({ file, line })));
+
+    expect(uses.length).toBeGreaterThan(60);
+    for (const { file, line } of uses) {
+      const [name, subcommand] = line.trim().split(" ");
+      const group = program.commands.find((command) => command.name() === name);
+      const found = group?.commands.find((command) => command.name() === subcommand);
+      // `spoa-relay dlq` alone names the group.
+      const command = found ?? (group?.commands.length === 0 || subcommand === undefined ? group : undefined);
+      const flags = [...line.matchAll(/ (--[a-z-]+)/g)].map(([, flag]) => flag);
+
+      expect({ file, line, exists: command !== undefined }).toEqual({ file, line, exists: true });
+      expect(command?.options.map(({ long }) => long)).toEqual(expect.arrayContaining(flags));
+    }
+  });
+});
+
+describe("README.md", () => {
+  it("has at most 250 lines", () => {
+    expect(readDocument("README.md").text.trimEnd().split("\n").length).toBeLessThanOrEqual(250);
+  });
+
+  it("has a map with every room of the tree, and no other", () => {
+    const [{ text }] = blocksOf(sectionOf(readDocument("README.md"), "The map"));
+    const mapped: string[] = [];
+    for (const line of text.split("\n")) {
+      const [, indent, names] = /^( *)((?:[\w-]+\/ *)*)/.exec(line) ?? [];
+      const parent = indent === "" ? "" : `${mapped.findLast((room) => !room.includes("/"))}/`;
+      mapped.push(...[...names.matchAll(/([\w-]+)\//g)].map(([, name]) => parent + name));
+    }
+    const tree = rooms.flatMap((room) => [
+      room,
+      ...readdirSync(join(root, room), { withFileTypes: true })
+        .filter((entry) => entry.isDirectory())
+        .map(({ name }) => `${room}/${name}`),
+    ]);
+
+    expect(mapped.sort()).toEqual(tree.sort());
+  });
+});
+
+function notRun(): never {
+  throw new Error("only the names of commands and flags are read");
+}
+
+function createProgram(): Command {
+  const program = new Command();
+  const groups = [addMirror, addConfig, addStats, addTargets, addDeadLetters, addCaptures, addReplay, addJobs];
+  for (const add of [...groups, addImport, addExport]) add(program);
+  addServices(program, { runAgent: notRun, startHost: notRun });
+  addDemo(program, "");
+  return program;
+}

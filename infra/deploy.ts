@@ -27,7 +27,7 @@ function createProgram(): Command {
     )
     .argument("[cdk...]", "options for cdk deploy, passed on unchanged")
     .option("-c, --config <file>", "configuration file", configFileName)
-    .option("--dry-run", "print the resources and what they cost a month; makes nothing and needs no AWS account")
+    .option("--dry-run", "print the resources and their monthly cost; makes nothing and needs no AWS account")
     .option("--rate <rate>", "average rate of mirrored requests, for --dry-run", assertRate, "100/s")
     .allowUnknownOption()
     .addHelpText(

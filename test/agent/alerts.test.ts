@@ -83,7 +83,10 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
   },
   SpoaRelayAgentJournalDown: {
     firing: { "the disk is full": { [agent("spoa_relay_agent_journal_up")]: "1x50 0x10" } },
-    quiet: { "it works": { [agent("spoa_relay_agent_journal_up")]: "1x60" }, "no journal is configured": { [ready]: "1x60" } },
+    quiet: {
+      "it works": { [agent("spoa_relay_agent_journal_up")]: "1x60" },
+      "no journal is configured": { [ready]: "1x60" },
+    },
   },
   SpoaRelayQueueRefusing: {
     firing: {

@@ -40,7 +40,7 @@ export async function benchJobTiming(): Promise<JobTiming> {
     { name: "100/s for 10 s", flags: ["--rate", "100/s", "--to", rated], sliceMs: 500, withinMs: 14_000 },
     { name: "1x", flags: ["--speed", "1x"], sliceMs: 1_000, withinMs: 66_000 },
   ];
-  const shadow = new ChildScript("arrival-recorder.ts", []);
+  const shadow = new ChildScript("../data/arrival-recorder.ts", []);
   await shadow.printed(1);
   const origin = `http://127.0.0.1:${shadow.lines[0]}`;
   const stage = await CaptureStage.create(origin, requests);

@@ -48,7 +48,7 @@ export class Crew {
   /** Everything stands ready, and the queue holds so many requests, `/0`, `/1`, … */
   static async start(options: CrewOptions, requests: number): Promise<Crew> {
     const { workers, ratePerSecond, firstClockAheadUs = 0 } = options;
-    const recorder = await startScript("arrival-recorder.ts", []);
+    const recorder = await startScript("../data/arrival-recorder.ts", []);
     const shadow = `http://127.0.0.1:${recorder.lines[0]}`;
     const { engine, queue, gate } = options.engine === "aws" ? await openAws() : openEmbedded();
     const works: ReplayWork[] = Array.from({ length: workers }, (_, i) => ({
@@ -123,7 +123,7 @@ function openState(engine: ReplayWork["engine"]): State {
 }
 
 async function openAws(): Promise<Engine> {
-  const script = await startScript("aws-emulator.ts", ["replayed"]);
+  const script = await startScript("../aws/aws-emulator.ts", ["replayed"]);
   const { sqsPort, dynamoDbEndpoint, table, region } = JSON.parse(script.lines[0]) as AwsEmulator;
   const gate = new Gate(Number(new URL(dynamoDbEndpoint).port));
   await gate.open();

@@ -43,8 +43,8 @@ export class Stage {
   static async start(requests: number): Promise<Stage> {
     const [agent, agentAdmin, ...hostAdmins] = await freePorts(2 + hosts);
     const queues = ["ingress", ...targets.map((name) => `ingress-${name}`)];
-    const emulator = new ChildScript("./aws-emulator.ts", queues);
-    const startShadow = () => new ChildScript("./moody-shadow.ts", [String(requests)]);
+    const emulator = new ChildScript("../aws/aws-emulator.ts", queues);
+    const startShadow = () => new ChildScript("../../soak/moody-shadow.ts", [String(requests)]);
     const shadows = { steady: startShadow(), moody: startShadow() };
     await Promise.all([emulator, ...Object.values(shadows)].map((script) => script.printed(1)));
     const stage = new Stage({ agent, agentAdmin, hostAdmins }, emulator, shadows);

@@ -2,13 +2,16 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
-/** Runs a script of this directory in a process of its own. */
+/** Runs a script in a process of its own. */
 export class ChildScript {
   readonly process: ChildProcess;
   readonly #exited: Promise<unknown>;
   #output = "";
 
-  /** @param maxFileBlocks the largest size of a file that it writes, in blocks of 1 KiB: simulates a full disk */
+  /**
+   * @param script its path, relative to this directory
+   * @param maxFileBlocks the largest size of a file that it writes, in blocks of 1 KiB: simulates a full disk
+   */
   constructor(script: string, args: readonly string[], maxFileBlocks?: number) {
     const command = [process.execPath, fileURLToPath(new URL(script, import.meta.url)), ...args];
     const limited = ["bash", "-c", `ulimit -f ${maxFileBlocks}; exec "$@"`, "bash", ...command];

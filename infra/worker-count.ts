@@ -13,7 +13,7 @@ const requestsPerWorker = 500;
 const headroom = 2;
 
 /**
- * How many replay functions run for a target at once. A request takes up to a second and a function has `concurrency`
+ * How many replay functions run for a target at once. A request may take a second, and a function has `concurrency`
  * requests in flight, so it sends `concurrency` requests a second, and 500 at most:
  *
  *     workers = 2 × rate / min(concurrency / 1 s, 500/s)        2 to 1,000

@@ -1,5 +1,5 @@
-// Sums up the JSON reports of vitest that are its arguments: what failed, with the first lines of each message, and then
-// `N passed, N failed` alone on the last line. What failed stands here once more, since a log is read from its end.
+// Sums up the JSON reports of vitest in its arguments: prints each failure with the first lines of its message, and then
+// `N passed, N failed` alone on the last line. Failures are repeated here because a log is read from its end.
 import { readFileSync } from "node:fs";
 
 const linesOfMessage = 12;
@@ -11,7 +11,7 @@ for (const report of process.argv.slice(2)) {
   for (const { name, status, message, assertionResults } of testResults) {
     const failures = assertionResults.filter((test) => test.status === "failed");
     for (const { fullName, failureMessages } of failures) tell(`${name}: ${fullName}`, failureMessages);
-    // A file that does not load, or whose hooks fail, has failed without a test of it having failed.
+    // A file that does not load, or whose hooks fail, fails without a failed test: count it as one.
     if (status === "failed" && failures.length === 0) {
       failed++;
       tell(name, [message]);

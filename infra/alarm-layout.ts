@@ -8,21 +8,21 @@ import type { QueueLayout } from "./queue-layout.ts";
 import type { RunbookSection } from "./runbook.ts";
 import { ofFunction, ofQueue, ofRelay, type WatchedMetric } from "./watched-metric.ts";
 
-/** An alarm, in plain data. */
+/** An alarm in CloudWatch, as plain data. */
 export interface AlarmLayout {
-  /** Of all alarms of its stack no other has it. */
+  /** Unique in its stack. */
   readonly id: string;
   readonly section: RunbookSection;
-  /** A sentence about what is wrong while it rings. */
+  /** One sentence: what is wrong while the alarm rings, and what follows from it. */
   readonly says: string;
-  /** What is looked at: a metric, or what its parts cost together. */
+  /** One metric, or cost parts whose sum is compared with the threshold. */
   readonly watches: WatchedMetric | readonly CostPart[];
   readonly periodSeconds: number;
   readonly rings: "above" | "below";
   readonly threshold: number;
-  /** It rings when the threshold was passed in so many of the last periods. */
+  /** The alarm rings if `least` of the last `of` periods passed the threshold. */
   readonly times: { readonly least: number; readonly of: number };
-  /** What a period without any value counts as. */
+  /** How a period without a value counts. */
   readonly silence: "good" | "bad";
 }
 
@@ -30,19 +30,19 @@ const minuteSeconds = 60;
 const fiveMinutesSeconds = 300;
 const hourSeconds = 3_600;
 const daySeconds = 86_400;
-// Nothing holds up the fan-out but what is wrong with it.
+// The fan-out has no rate and no window: packs wait for it only if something is broken.
 const ingressWaitSeconds = 15 * minuteSeconds;
-// Of a target that always takes requests: it is paused, or its rate is too low for what comes.
+// For a target without windows: it is paused, or its rate is lower than its traffic.
 const targetWaitSeconds = hourSeconds;
-// Of one that takes them at times only: two days before SQS deletes them.
+// For a target with windows or blackouts: two days before SQS deletes the packs.
 const windowWaitSeconds = 5 * daySeconds;
-/** What CloudWatch takes in one alarm. */
+/** CloudWatch allows ten metrics in an alarm. */
 const mostMetrics = 10;
 
 const once = { least: 1, of: 1 } as const;
 const twiceOfThree = { least: 2, of: 3 } as const;
 
-/** The alarms of a stack: of what is in it, and of metrics that its functions write. */
+/** The alarms of a stack: about its queues and functions, and about the metrics that its functions write. */
 export function toAlarms(stack: StackLayout, layout: Layout, config: Config): readonly AlarmLayout[] {
   return [
     ...stack.queues.flatMap((queue) => [toDeadLetters(queue, layout), toPacksWait(queue, layout, config)]),
@@ -53,12 +53,12 @@ export function toAlarms(stack: StackLayout, layout: Layout, config: Config): re
   ];
 }
 
-/** The name that an alarm has in its region and account. */
+/** The name of an alarm, unique in its region and account. */
 export function alarmName({ name }: Layout, { id }: AlarmLayout): string {
   return `${name}-${id}`;
 }
 
-/** The only queue of a target that takes everything has its dead letters, too. */
+/** True also for the ingress queue if a target reads it directly: the dead letters are then those of that target. */
 function isOfTarget(queue: QueueLayout, { stacks }: Layout): boolean {
   return stacks.some(({ functions }) => functions.some((one) => one.kind === "replay" && one.reads?.queue === queue));
 }
@@ -70,8 +70,8 @@ function toDeadLetters(queue: QueueLayout, layout: Layout): AlarmLayout {
     id: `DeadLetters-${owner}`,
     section: ofTarget ? "deadLetters" : "undecodablePacks",
     says: ofTarget
-      ? `There are requests in ${deadLetters.name} that could not be delivered.`
-      : `There are packs in ${deadLetters.name} that came to no target.`,
+      ? `Requests in ${deadLetters.name} could not be delivered: SQS deletes them after 14 days.`
+      : `Packs in ${deadLetters.name} could not be fanned out: targets and captures miss their requests.`,
     watches: ofQueue(deadLetters, "ApproximateNumberOfMessagesVisible", "Maximum"),
     periodSeconds: fiveMinutesSeconds,
     rings: "above",
@@ -90,7 +90,7 @@ function toPacksWait(queue: QueueLayout, layout: Layout, { targets }: Config): A
   return {
     id: `PacksWait-${queue.owner}`,
     section: "packsWait",
-    says: `Packs wait in ${queue.name} for more than ${inWords(threshold)}.`,
+    says: `Packs have waited in ${queue.name} for more than ${inWords(threshold)}: SQS deletes them after 7 days.`,
     watches: ofQueue(queue, "ApproximateAgeOfOldestMessage", "Maximum"),
     periodSeconds: fiveMinutesSeconds,
     rings: "above",
@@ -105,7 +105,7 @@ function toAgentSilent(queue: QueueLayout, { deployment }: Config): AlarmLayout 
   return {
     id: "AgentSilent",
     section: "agentSilent",
-    says: `Nothing was sent to ${queue.name} for ${inWords(periodSeconds)}: nothing is mirrored.`,
+    says: `No agent has sent anything to ${queue.name} for ${inWords(periodSeconds)}: nothing is mirrored.`,
     watches: ofQueue(queue, "NumberOfMessagesSent", "Sum"),
     periodSeconds,
     rings: "below",
@@ -119,7 +119,7 @@ function toErrors(one: FunctionLayout): AlarmLayout {
   return {
     id: `Errors-${toId(one)}`,
     section: "functionErrors",
-    says: `Invocations of ${one.name} fail.`,
+    says: `Invocations of ${one.name} fail: ${consequenceOf(one)}.`,
     watches: ofFunction(one, "Errors", "Sum"),
     periodSeconds: fiveMinutesSeconds,
     rings: "above",
@@ -133,7 +133,7 @@ function toThrottled(one: FunctionLayout): AlarmLayout {
   return {
     id: `Throttled-${toId(one)}`,
     section: "functionThrottled",
-    says: `${one.name} is not run as often as it should be.`,
+    says: `Lambda throttles ${one.name}: the concurrency of the account is used up, and ${consequenceOf(one)}.`,
     watches: ofFunction(one, "Throttles", "Sum"),
     periodSeconds: fiveMinutesSeconds,
     rings: "above",
@@ -143,23 +143,37 @@ function toThrottled(one: FunctionLayout): AlarmLayout {
   };
 }
 
+/** What follows while the function is not run or fails. */
+function consequenceOf({ kind, target }: FunctionLayout): string {
+  switch (kind) {
+    case "fanout":
+      return "packs wait in the ingress queue";
+    case "replay":
+      return `requests to ${target} wait`;
+    case "schedule":
+      return "windows, replay jobs or captures are late";
+    case "control":
+      return "spoa-relay commands fail";
+  }
+}
+
 function toId({ kind, target }: FunctionLayout): string {
   return target === undefined ? kind : `${kind}-${target}`;
 }
 
-/** What the schedule does, and tells of each minute. */
+/** Alarms about the schedule and about the metrics that it writes each minute. */
 function toScheduled(
   schedule: FunctionLayout,
   { name }: Layout,
   { targets, captures }: Config,
 ): readonly AlarmLayout[] {
-  // A minute may be missing, where the schedule was late.
+  // Eight of ten: a minute has no value if the schedule was late.
   const tenMinutes = { periodSeconds: minuteSeconds, times: { least: 8, of: 10 } };
   const told = { ...tenMinutes, rings: "above", threshold: 0, silence: "good" } as const;
   const stopped: AlarmLayout = {
     id: "ScheduleStopped",
     section: "scheduleStopped",
-    says: `${schedule.name} has not run for ten minutes.`,
+    says: `${schedule.name} has not run for ten minutes: replay jobs stop, windows do not open, captures are not merged.`,
     watches: ofFunction(schedule, "Invocations", "Sum"),
     periodSeconds: 2 * fiveMinutesSeconds,
     rings: "below",
@@ -172,7 +186,7 @@ function toScheduled(
       ...told,
       id: `BreakerOpen-${target.name}`,
       section: "breakerOpen",
-      says: `The breaker of ${target.name} is open: its shadow fails, and requests wait.`,
+      says: `The breaker of ${target.name} is open: its shadow fails, and its requests wait.`,
       watches: ofRelay(name, "breakerOpen", "Maximum", target.name),
     }),
   );
@@ -180,13 +194,13 @@ function toScheduled(
     ...told,
     id: "CaptureWaits",
     section: "captureWaits",
-    says: "Requests wait for a capture whose bucket does not take them.",
+    says: "Requests wait for a capture whose bucket does not accept them: SQS deletes them after 7 days.",
     watches: ofRelay(name, "waitingForCapture", "Maximum"),
   };
   return [stopped, ...breakers, ...(captures.length > 0 ? [waiting] : [])];
 }
 
-/** One, unless there is more to be added up than an alarm takes: then each has a part of it, and rings at the whole sum. */
+/** One alarm, or several if the cost has more than ten parts: each then has some of the parts and the whole threshold. */
 function toDailyCosts(stack: StackLayout, layout: Layout, { deployment }: Config): readonly AlarmLayout[] {
   const { dailyCostUsd } = deployment.alarms;
   if (dailyCostUsd === undefined) return [];
@@ -197,7 +211,7 @@ function toDailyCosts(stack: StackLayout, layout: Layout, { deployment }: Config
   return groups.map((watches, i) => ({
     id: i === 0 ? "DailyCost" : `DailyCost-${i + 1}`,
     section: "dailyCost",
-    says: `A day costs more than ${usd(dailyCostUsd)} in ${stack.region}, at the list prices of ${pricedRegion}, ${pricedMonth}.`,
+    says: `SQS, Lambda and DynamoDB cost more than ${usd(dailyCostUsd)} a day in ${stack.region}, at the list prices of ${pricedRegion}, ${pricedMonth}.`,
     watches,
     periodSeconds: daySeconds,
     rings: "above",

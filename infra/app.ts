@@ -3,7 +3,7 @@ import { ConfigError } from "../relay/config/text.ts";
 import { configFileName } from "../relay/deployed/functions.ts";
 import { addStacks, createApp } from "./constructs/relay-app.ts";
 
-// What `cdk` runs: `npm run synth -- -c config=FILE`, or SPOA_RELAY_CONFIG.
+// The program that `cdk` runs: `npm run synth -- -c config=FILE`, or SPOA_RELAY_CONFIG.
 const app = createApp();
 const file: string = app.node.tryGetContext("config") ?? process.env.SPOA_RELAY_CONFIG ?? configFileName;
 try {

@@ -11,14 +11,14 @@ export interface BucketLayout extends Place {
 
 interface KeptCapture {
   readonly name: string;
-  /** What the keys of its objects begin with. */
+  /** The keys of all its objects begin with it. */
   readonly prefix: string;
   readonly keepDays: number;
 }
 
 const dayMs = 24 * 60 * 60 * 1_000;
 
-/** Several captures may share a bucket. Its account is that of the ingress queue. Throws `ConfigError`. */
+/** One bucket for all captures that name it, in the account of the ingress queue. Throws `ConfigError`. */
 export function toBuckets(captures: readonly CaptureConfig[], home: Place, file: string): readonly BucketLayout[] {
   const buckets = new Map<string, BucketLayout>();
   for (const { name, store, keepMs } of captures) {
@@ -26,10 +26,10 @@ export function toBuckets(captures: readonly CaptureConfig[], home: Place, file:
     const { bucket, prefix = "", region = home.region } = store;
     const known = buckets.get(bucket);
     if (known && known.region !== region) {
-      const message = `is in ${region}, and another capture has ${bucket} in ${known.region}`;
+      const message = `is ${region}, but another capture has the bucket ${bucket} in ${known.region}: give both the same region`;
       throw new ConfigError([`${file}: captures.${name}.region: ${message}`]);
     }
-    // Rules of S3 know days only: an hour more is better than one less.
+    // S3 expires objects by whole days: round up, so that nothing goes before `keep` is over.
     const keepDays = Math.ceil(keepMs / dayMs);
     const keyPrefix = `${prefix === "" ? "" : `${prefix}/`}${name}/`;
     buckets.set(bucket, {
@@ -46,11 +46,11 @@ export function toBuckets(captures: readonly CaptureConfig[], home: Place, file:
   return [...buckets.values()];
 }
 
-/** Of rules that match an object S3 takes the one by which it goes first. */
+/** If several lifecycle rules match an object, S3 applies the shortest: an inner prefix cannot be kept longer than an outer one. */
 function assertKept({ name, prefix, keepDays }: KeptCapture, all: readonly KeptCapture[], file: string): void {
   const outer = all.find((one) => prefix.startsWith(one.prefix) && one.keepDays < keepDays);
   if (!outer) return;
   throw new ConfigError([
-    `${file}: captures.${name}.store: is within that of captures.${outer.name}, with which S3 would delete it after ${outer.keepDays} d: keep them beside each other`,
+    `${file}: captures.${name}.store: is inside the prefix of captures.${outer.name}, so S3 would delete its objects after ${outer.keepDays} d instead of ${keepDays} d: give it a prefix of its own`,
   ]);
 }

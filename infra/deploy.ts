@@ -10,7 +10,7 @@ import { toEstimate } from "./estimate/estimate.ts";
 import { toEstimateText, toPlanText } from "./estimate/plan-text.ts";
 import { toLayout } from "./layout.ts";
 
-// `npm run deploy`: what would be made, in words and with what it costs, or `cdk deploy` of all stacks.
+// `npm run deploy` runs `cdk deploy` for all stacks; with --dry-run it prints the resources and their cost instead.
 
 interface Flags {
   readonly config: string;
@@ -23,12 +23,12 @@ const root = resolve(import.meta.dirname, "..");
 function createProgram(): Command {
   return new Command("npm run deploy --")
     .description(
-      "Makes on AWS what spoa-relay.yaml needs, or changes what is there. cdk asks before it widens permissions.",
+      "Deploys spoa-relay.yaml to AWS: makes its resources, or changes those that exist. cdk asks before it adds permissions.",
     )
-    .argument("[cdk...]", "goes to cdk deploy as it is")
-    .option("-c, --config <file>", "configuration", configFileName)
-    .option("--dry-run", "print what would be made and what it costs in a month; needs no account")
-    .option("--rate <rate>", "requests of clients that are mirrored, in the mean, for --dry-run", assertRate, "100/s")
+    .argument("[cdk...]", "options for cdk deploy, passed on unchanged")
+    .option("-c, --config <file>", "configuration file", configFileName)
+    .option("--dry-run", "print the resources and their monthly cost; makes nothing and needs no AWS account")
+    .option("--rate <rate>", "average rate of mirrored requests, for --dry-run", assertRate, "100/s")
     .allowUnknownOption()
     .addHelpText(
       "after",
@@ -46,19 +46,19 @@ Examples:
         process.exitCode = await deploy(config.file, rest);
         return;
       }
-      if (rest.length > 0) throw new ConfigError([`--dry-run runs no cdk: ${rest.join(" ")} would go nowhere`]);
+      if (rest.length > 0) throw new ConfigError([`--dry-run does not run cdk: leave out ${rest.join(" ")}`]);
       const estimate = toEstimate(config, layout, parseRatePerSecond(rate) ?? 0);
-      const parts = [`${file} makes:`, toPlanText(config, layout), toEstimateText(estimate, layout, rate)];
+      const parts = [`${file} needs:`, toPlanText(config, layout), toEstimateText(estimate, layout, rate)];
       const command = `npm run deploy${file === configFileName ? "" : ` -- --config ${file}`}`;
-      process.stdout.write(`${parts.join("\n\n")}\n\nNothing has been made. To make it: ${command}\n`);
+      process.stdout.write(`${parts.join("\n\n")}\n\nNothing has been deployed. To deploy: ${command}\n`);
     });
 }
 
-/** Resolves with the exit code of cdk. */
+/** Runs `cdk deploy` and resolves with its exit code. */
 async function deploy(configFile: string, args: readonly string[]): Promise<number> {
   const cdk = ["deploy", "--all", "-c", `config=${configFile}`, ...args];
   const child = spawn(resolve(root, "node_modules/.bin/cdk"), cdk, { cwd: root, stdio: "inherit" });
-  // The terminal tells cdk of Ctrl+C, too, and cdk ends in order: it is waited for.
+  // The terminal sends Ctrl+C to cdk as well: ignore it here, and wait until cdk has ended in order.
   process.on("SIGINT", () => {});
   const [code] = (await once(child, "exit")) as [number | null];
   return code ?? 1;
@@ -67,7 +67,7 @@ async function deploy(configFile: string, args: readonly string[]): Promise<numb
 function assertRate(text: string): string {
   const perSecond = parseRatePerSecond(text);
   if (perSecond === undefined || perSecond === Number.POSITIVE_INFINITY) {
-    throw new InvalidArgumentError("Use a rate such as 500/s, 30/min or 10/h.");
+    throw new InvalidArgumentError("Use a rate with a unit, such as 500/s, 30/min or 10/h.");
   }
   return text;
 }
@@ -75,7 +75,7 @@ function assertRate(text: string): string {
 try {
   await createProgram().parseAsync();
 } catch (error) {
-  // commander has printed what is wrong.
+  // commander has already printed its own errors.
   if (!(error instanceof CommanderError)) process.stderr.write(`${(error as Error).message}\n`);
   process.exitCode = toExitCode(error);
 }

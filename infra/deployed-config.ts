@@ -4,7 +4,7 @@ import type { Config, Environment } from "../relay/config/config.ts";
 import { readConfigValue } from "../relay/config/text.ts";
 import { configFileName } from "../relay/deployed/functions.ts";
 
-/** What functions do not read, and what may hold secrets of agents and hosts. */
+/** Sections that functions do not read and that may hold secrets of agents and hosts. */
 const sectionsOfOthers = ["agent", "host", "control", "aws"] as const;
 
 interface WrittenTarget {
@@ -18,11 +18,12 @@ interface Written {
 }
 
 /**
- * The files that stand beside a function, by their names: the configuration with all `${NAME}` filled in, and the
- * certificate authorities that it names. Throws `ConfigError`, and what `node:fs` throws for an authority.
+ * The files that are deployed with a function, by name: the configuration with all `${NAME}` filled in, and the
+ * certificate authorities that it names. Throws `ConfigError`, and the errors of `node:fs` if an authority's file cannot be
+ * read.
  *
- * @param replayed the target of a replay. That may be in the account of its shadow, where the headers of others are nobody's
- *   business.
+ * @param replayed the target of a replay function. The function may run in the account of its shadow, so the file has no other
+ *   targets: their headers may be secrets.
  */
 export function toDeployedFiles(
   { file, targets, aws }: Config,
@@ -43,7 +44,7 @@ export function toDeployedFiles(
   return files.set(configFileName, stringify(written, { lineWidth: 0 }));
 }
 
-/** @param queue its own: without it a target that is alone would read the ingress queue */
+/** @param queue the target's own queue: without it the only target of a file would read the ingress queue */
 function keepOnly(target: string, written: Written, queue: string | undefined): void {
   written.targets = { [target]: { ...written.targets?.[target], ...(queue !== undefined && { queue }) } };
   delete written.captures;

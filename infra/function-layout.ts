@@ -6,46 +6,46 @@ import { type Place, partitionOf, toArn } from "./place.ts";
 import type { QueueLayout } from "./queue-layout.ts";
 import { workersFor } from "./worker-count.ts";
 
-/** A function in Lambda. */
+/** A Lambda function. */
 export interface FunctionLayout extends Place {
   readonly kind: FunctionName;
   readonly name: string;
   readonly arn: string;
-  /** The role that it runs as. Named, since policies of other accounts and regions name it. */
+  /** The role that it runs as. It has a fixed name because policies in other accounts and regions refer to it. */
   readonly role: { readonly name: string; readonly arn: string };
   readonly timeoutSeconds: number;
   readonly memoryMb: number;
-  /** What its event source mapping takes packs from, and how many run at once at most. */
+  /** The queue that its event source mapping reads, and how many invocations run at once at most. */
   readonly reads?: { readonly queue: QueueLayout; readonly maxConcurrency: number };
-  /** Of a replay. */
+  /** Only for a replay function. */
   readonly target?: string;
   readonly vpc?: VpcPlace;
-  /** ARNs of managed policies. */
+  /** ARNs of managed policies that the configuration adds to the role. */
   readonly policies: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
-  /** By environment variable. */
+  /** By the name of the environment variable. */
   readonly secrets: Readonly<Record<string, SecretPlace>>;
 }
 
-/** Three tries of a capture's object, and ten packs; a pack that has waited for the archive is not put off much longer. */
+/** Time for ten packs and three attempts to write a capture's object. */
 export const fanOutTimeoutSeconds = 120;
 const scheduleTimeoutSeconds = 60;
-// A redrive takes five seconds, and a queue that is away as long to say so.
+// A redrive takes five seconds, and a call to a queue that does not answer fails after about as long.
 const controlTimeoutSeconds = 30;
 const leastReplaySeconds = 300;
-/** What Lambda allows. */
+/** Lambda's limit. */
 const mostSeconds = 900;
-// Of functions/lambda: what follows the last answer.
+// The time that functions/lambda keeps for the work after the last answer.
 const settleSeconds = 3;
 
-// A vCPU comes with 1,769 MB: compressing packs takes the fan-out, sending them the replay, about half of one.
+// Lambda gives one vCPU per 1,769 MB. The fan-out compresses packs and the replay sends requests: each uses about half a vCPU.
 const workerMemoryMb = 1_024;
-// The schedule merges objects of up to 8 MiB, unpacked several times as much.
+// The schedule merges objects of up to 8 MiB, which decompress to several times that size.
 const scheduleMemoryMb = 1_024;
 const controlMemoryMb = 512;
 const fanOutWorkers = 10;
 
-/** Five minutes; more for a target that takes long to answer: half of it is for what was sent last. */
+/** Five minutes, or more for a target with a long `timeout`: half of the time is left for the answers to the last requests. */
 export function replayTimeoutSeconds({ timeoutMs }: TargetConfig): number {
   return Math.max(leastReplaySeconds, Math.ceil(2 * (timeoutMs / 1_000 + settleSeconds)));
 }
@@ -60,7 +60,7 @@ export function toFanOut(queue: QueueLayout): FunctionLayout {
   };
 }
 
-/** Throws `ConfigError` for what a function cannot do for a target. */
+/** Throws `ConfigError` if the target's configuration asks for something that a Lambda function cannot do. */
 export function toReplay(
   layoutName: string,
   target: TargetConfig,
@@ -71,15 +71,15 @@ export function toReplay(
   const timeoutSeconds = replayTimeoutSeconds(target);
   if (timeoutSeconds > mostSeconds) {
     throw new ConfigError([
-      `${path}.timeout: a function has 15 minutes, half of them for the last answers: 7m at most`,
+      `${path}.timeout: is too long for Lambda: a function ends after 15 minutes and leaves half of them for the last answers; use 7m at most`,
     ]);
   }
   if (target.token?.source.kind === "command") {
-    throw new ConfigError([`${path}.token.command: in Lambda there are no programs; use token.url`]);
+    throw new ConfigError([`${path}.token.command: Lambda cannot run the program; use token.url`]);
   }
   if (target.sign?.profile !== undefined) {
     throw new ConfigError([
-      `${path}.sign.profile: in Lambda there are no profiles; it signs with the role of the function`,
+      `${path}.sign.profile: Lambda has no profiles; leave it out, and requests are signed with the role of the function`,
     ]);
   }
   const names = variables.flatMap(({ path: [, owner], name }) => (owner === target.name ? [name] : []));
@@ -87,7 +87,7 @@ export function toReplay(
   const unknown = names.find((name) => secrets[name] === undefined);
   if (unknown !== undefined) {
     throw new ConfigError([
-      `${path}: { env: ${unknown} }: the function needs it, too: say where it is, as in aws: { secrets: { ${unknown}: NAME#FIELD } }`,
+      `${path}: { env: ${unknown} }: the function has no value for it; name a secret of Secrets Manager: aws: { secrets: { ${unknown}: NAME#FIELD } }`,
     ]);
   }
   return {
@@ -103,7 +103,7 @@ export function toReplay(
   };
 }
 
-/** @param replays all of them; it switches those of its own account */
+/** @param replays all replay functions; the schedule switches the mappings of those in its own account */
 export function toSchedule(layoutName: string, place: Place, replays: readonly FunctionLayout[]): FunctionLayout {
   return {
     ...toNamed("schedule", layoutName, place),
@@ -113,7 +113,7 @@ export function toSchedule(layoutName: string, place: Place, replays: readonly F
   };
 }
 
-/** As `toSchedule`. */
+/** @param replays as for `toSchedule` */
 export function toControl(layoutName: string, place: Place, replays: readonly FunctionLayout[]): FunctionLayout {
   return {
     ...toNamed("control", layoutName, place),
@@ -130,10 +130,12 @@ function toMappings({ account }: Place, replays: readonly FunctionLayout[]): str
 
 function toNamed(kind: FunctionName, layoutName: string, { account, region }: Place, target?: string) {
   const name = deployedName(layoutName, kind, target);
-  // Roles are of all regions of an account, and their names as short as those of functions.
+  // Role names are unique across all regions of an account, so the region is part of the name.
   const role = `${name}-${region}`;
   if (role.length > 64) {
-    throw new ConfigError([`${role}: IAM takes names of 64 characters: give the queue or the target a shorter one`]);
+    throw new ConfigError([
+      `${role}: this role name has ${role.length} characters, and IAM allows 64: give the queue or the target a shorter name`,
+    ]);
   }
   return {
     kind,

@@ -16,21 +16,21 @@ import {
 import { isSamePlace, type Place, toArn } from "./place.ts";
 import { type QueueLayout, toQueue } from "./queue-layout.ts";
 
-/** What is made where for a configuration, in plain data: the constructs write it down for CloudFormation. */
+/** All resources of a configuration by account and region, as plain data: the constructs turn it into CloudFormation. */
 export interface Layout {
   /** The name of the ingress queue; all other names begin with it. */
   readonly name: string;
-  /** One for each account and region. That of the ingress queue is the first. */
+  /** One for each account and region; the stack of the ingress queue is the first. */
   readonly stacks: readonly StackLayout[];
 }
 
 export interface StackLayout extends Place {
-  /** As CloudFormation has it. */
+  /** The name in CloudFormation. */
   readonly name: string;
   readonly queues: readonly QueueLayout[];
   readonly functions: readonly FunctionLayout[];
   readonly buckets: readonly BucketLayout[];
-  /** In one of the stacks: that of the schedule and the control API. */
+  /** Only in one stack, which also has the schedule and the control API. */
   readonly table?: TableLayout;
 }
 
@@ -40,8 +40,8 @@ export interface TableLayout extends Place {
 }
 
 /**
- * Lays out a configuration. All names and ARNs are known before anything is made, so that stacks of several regions and
- * accounts need nothing from each other. Throws `ConfigError` for what cannot be deployed.
+ * Lays out a configuration. All names and ARNs are known before anything is deployed, so stacks in different regions and
+ * accounts need no outputs of each other. Throws `ConfigError` for a configuration that cannot be deployed.
  */
 export function toLayout(config: Config): Layout {
   const { aws, ingress: ingressPlace, targets, captures, file } = config;
@@ -50,7 +50,10 @@ export function toLayout(config: Config): Layout {
       `${file}: a deployment to AWS needs queue: https://sqs.REGION.amazonaws.com/ACCOUNT/NAME and state: dynamodb:TABLE`,
     ]);
   }
-  assertOfAws(file, [["queue", ingressPlace.url], ...aws.targetQueues]);
+  assertOfAws(file, [
+    ["queue", ingressPlace.url],
+    ...Array.from(aws.targetQueues, ([target, url]) => [`targets.${target}.queue`, url] as const),
+  ]);
   const { name } = queuePlaceOf(new URL(ingressPlace.url));
   const direct = targets.find((target) => !aws.targetQueues.has(target.name));
   const ingress = toQueue(ingressQueue, ingressPlace.url, direct ? replayTimeoutSeconds(direct) : fanOutTimeoutSeconds);
@@ -72,7 +75,7 @@ export function toLayout(config: Config): Layout {
 }
 
 interface Parts {
-  /** That of the ingress queue first. */
+  /** The ingress queue is the first. */
   readonly queues: readonly QueueLayout[];
   readonly functions: readonly FunctionLayout[];
   readonly buckets: readonly BucketLayout[];
@@ -95,11 +98,11 @@ function toStacks(name: string, { queues, functions, buckets, table }: Parts): r
   }));
 }
 
-/** The name of the first stack does not change when others come. */
+/** The name of the home stack does not depend on how many other stacks there are. */
 function toStackName(name: string, home: Place, { account, region }: Place): string {
   const parts = account === home.account ? [region] : [account, region];
   const isHome = isSamePlace(home, { account, region });
-  // CloudFormation takes no underscores, and a letter first.
+  // CloudFormation allows letters, digits and hyphens, and a letter first.
   const written = [name, ...(isHome ? [] : parts)].join("-").replaceAll("_", "-");
   return /^[A-Za-z]/.test(written) ? written : `relay-${written}`;
 }
@@ -113,10 +116,10 @@ function toTable(aws: NonNullable<Config["aws"]>, { account }: Place): TableLayo
 function assertOfAws(file: string, queues: readonly (readonly [string, string])[]): void {
   const strangers = queues.filter(([, url]) => !isOfAws(new URL(url)));
   if (strangers.length === 0) return;
-  throw new ConfigError(strangers.map(([owner, url]) => `${file}: ${owner}: ${url} is not a queue of AWS`));
+  throw new ConfigError(strangers.map(([key, url]) => `${file}: ${key}: ${url} is not the URL of a queue in AWS`));
 }
 
-/** By its name alone a table is looked for in the account of the function. */
+/** A table that is configured by name alone is looked up in the function's own account: functions in others need its ARN. */
 function assertReachable(
   file: string,
   table: TableLayout,
@@ -126,6 +129,6 @@ function assertReachable(
   const stranger = replays.find(({ account }) => account !== table.account);
   if (namedByArn || !stranger) return;
   throw new ConfigError([
-    `${file}: state: targets.${stranger.target} is in account ${stranger.account}, which needs the ARN of the table: dynamodb:${table.arn}`,
+    `${file}: state: targets.${stranger.target} is in account ${stranger.account}, which cannot find the table by its name: write state: dynamodb:${table.arn}`,
   ]);
 }

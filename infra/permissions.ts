@@ -4,17 +4,17 @@ import type { FunctionLayout } from "./function-layout.ts";
 import type { Layout, StackLayout, TableLayout } from "./layout.ts";
 import { type Place, toArn } from "./place.ts";
 
-/** What somebody may do with something. */
+/** Actions that are allowed on resources. */
 export interface Permission {
   readonly actions: readonly string[];
   /** ARNs. */
   readonly resources: readonly string[];
   readonly conditions?: Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
-  /** Why there are wildcards in the ARNs; the checks at synthesis refuse them without a reason. */
+  /** The reason for wildcards in the ARNs: the checks at synthesis refuse wildcards without one. */
   readonly wildcard?: string;
 }
 
-/** The mapping of the function polls with the function's role; what comes again is shown by the function itself. */
+/** The event source mapping polls with the function's role. The function itself changes the visibility of failed messages. */
 const receive = [
   "sqs:ReceiveMessage",
   "sqs:DeleteMessage",
@@ -22,9 +22,9 @@ const receive = [
   "sqs:GetQueueAttributes",
 ] as const;
 const send = ["sqs:SendMessage"] as const;
-/** Depths for the ledger. */
+/** Reads the number of waiting messages for the ledger. */
 const look = ["sqs:GetQueueAttributes"] as const;
-/** As many as relay/state has commands. */
+/** The commands that relay/state uses. */
 const keepState = [
   "dynamodb:GetItem",
   "dynamodb:BatchGetItem",
@@ -33,11 +33,14 @@ const keepState = [
   "dynamodb:DeleteItem",
 ] as const;
 
-/** Also where nothing is listed: without it S3 calls forbidden what is not there. A condition on the prefix would do the same. */
+/**
+ * Needed even if nothing is listed: without it S3 answers 403 instead of 404 for an object that does not exist. A condition on
+ * the prefix would have the same effect, so there is none.
+ */
 const listObjects = ["s3:ListBucket"] as const;
-const objectsOfCapture = "Objects of a capture are named by their time and content, and all begin with its prefix";
+const objectsOfCapture = "Objects of a capture are named by their time and content; all names begin with its prefix";
 
-/** All that a function does with what is laid out, and nothing that it does not. */
+/** Exactly what a function does with the queues, buckets, table and functions of the layout. */
 export function permissionsOf(one: FunctionLayout, layout: Layout): readonly Permission[] {
   const { table, queues, functions, captures, buckets } = contentsOf(layout);
   const state = { actions: keepState, resources: [table.arn] };
@@ -49,7 +52,7 @@ export function permissionsOf(one: FunctionLayout, layout: Layout): readonly Per
         { actions: receive, resources: arnsOf(own) },
         { actions: send, resources: [...arnsOf(own), ...arnsOf(own?.deadLetters), ...targetQueues.flatMap(arnsOf)] },
         state,
-        // Of what is there already it looks whether it is the same.
+        // It reads an object that already exists, to see whether the content is the same.
         {
           actions: ["s3:PutObject", "s3:GetObject"],
           resources: captures.map(({ objects }) => objects),
@@ -85,12 +88,12 @@ export function permissionsOf(one: FunctionLayout, layout: Layout): readonly Per
   }
 }
 
-/** Of the managed policy for agents that send to an ingress queue. */
+/** The name of the managed policy for agents that send to an ingress queue. */
 export function agentPolicyName({ name, region }: { readonly name: string; readonly region: string }): string {
   return `${name}-agent-${region}`;
 }
 
-/** What functions of other accounts do with a resource: their roles may, and the resource has to say so, too. */
+/** What functions of other accounts do with a resource. Besides their roles, the resource's own policy has to allow it. */
 export function foreignUses(
   { arn, account }: { readonly arn: string; readonly account: string },
   layout: Layout,
@@ -105,7 +108,7 @@ export function foreignUses(
   );
 }
 
-/** Where a function uses what may be encrypted. */
+/** The accounts and regions in which a function uses queues, buckets or the table, which may be encrypted. */
 export function placesUsedBy(one: FunctionLayout, layout: Layout): readonly Place[] {
   const permitted = permissionsOf(one, layout).flatMap(({ resources }) => resources);
   const uses = (arn: string) => permitted.some((used) => used === arn || used.startsWith(`${arn}/`));
@@ -114,7 +117,7 @@ export function placesUsedBy(one: FunctionLayout, layout: Layout): readonly Plac
   );
 }
 
-/** A replay may be in the account of its shadow: what it cannot do is to change other targets, or jobs. */
+/** A replay function may run in the account of its shadow, so it is not allowed to change other targets or jobs. */
 function stateOfTarget(target: string, { arn }: TableLayout): readonly Permission[] {
   const within = (...partitions: readonly string[]) => ({
     "ForAllValues:StringLike": { "dynamodb:LeadingKeys": partitions },
@@ -141,7 +144,7 @@ function arnsOf(queue: { readonly arn: string } | undefined): readonly string[] 
   return queue ? [queue.arn] : [];
 }
 
-/** Of the replays in its own account; in another one it could not. */
+/** Only for the replay functions in its own account: mappings in other accounts cannot be switched. */
 function switchMappings({ account }: FunctionLayout, functions: readonly FunctionLayout[]): readonly Permission[] {
   const replays = functions.filter((one) => one.kind === "replay" && one.account === account);
   if (replays.length === 0) return [];
@@ -150,13 +153,13 @@ function switchMappings({ account }: FunctionLayout, functions: readonly Functio
     {
       actions: ["lambda:ListEventSourceMappings"],
       resources: ["*"],
-      wildcard: "A list of mappings has no resource that a policy could name",
+      wildcard: "ListEventSourceMappings supports no resource in a policy",
     },
     {
       actions: ["lambda:UpdateEventSourceMapping"],
       resources: regions.map((region) => toArn({ account, region }, "lambda", "event-source-mapping:*")),
       conditions: { ArnEquals: { "lambda:FunctionArn": replays.map(({ arn }) => arn) } },
-      wildcard: "Lambda makes up the ids of mappings; the condition names the functions that they are of",
+      wildcard: "Lambda generates the ids of mappings; the condition names their functions",
     },
   ];
 }

@@ -1,10 +1,10 @@
-/** Where resources are. */
+/** The account and region of a resource. */
 export interface Place {
   readonly account: string;
   readonly region: string;
 }
 
-/** What begins the ARNs of a region: those of China and of GovCloud have partitions of their own. */
+/** The second part of an ARN: China and GovCloud are partitions of their own. */
 export function partitionOf(region: string): string {
   if (region.startsWith("cn-")) return "aws-cn";
   return region.startsWith("us-gov-") ? "aws-us-gov" : "aws";

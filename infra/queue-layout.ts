@@ -2,14 +2,14 @@ import { deadLetterUrl } from "../relay/queue/names.ts";
 import { queuePlaceOf, regionOf } from "../relay/queue/sqs-url.ts";
 import { type Place, toArn } from "./place.ts";
 
-/** A queue and that of its dead letters, which is beside it. */
+/** A queue and its dead-letter queue, in the same account and region. */
 export interface QueueLayout extends Place {
-  /** `ingress`, or the target whose packs wait here. */
+  /** `ingress`, or the name of the target whose packs wait here. */
   readonly owner: string;
   readonly name: string;
   readonly url: string;
   readonly arn: string;
-  /** How long what a function has taken stays hidden: six times its time-out, as AWS recommends. */
+  /** How long a received message stays hidden: six times the function's time-out, as AWS recommends. */
   readonly visibilitySeconds: number;
   readonly deadLetters: { readonly name: string; readonly url: string; readonly arn: string };
 }

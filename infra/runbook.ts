@@ -1,20 +1,20 @@
-/** The sections of RUNBOOK.md, one for each kind of alarm, by their titles. */
+/** The titles of the sections of RUNBOOK.md: one for each kind of alarm. */
 export const runbookSections = {
   deadLetters: "Dead letters",
-  undecodablePacks: "Packs that came to no target",
+  undecodablePacks: "Packs that reached no target",
   packsWait: "Packs wait too long",
   functionErrors: "A function fails",
   functionThrottled: "A function is throttled",
   agentSilent: "No agent sends anything",
   breakerOpen: "A breaker is open",
-  captureWaits: "A capture waits",
+  captureWaits: "Requests wait for a capture",
   scheduleStopped: "The schedule does not run",
   dailyCost: "A day costs too much",
 } as const;
 
 export type RunbookSection = keyof typeof runbookSections;
 
-/** Where a section stands, as alarms say it. */
+/** The link to a section in the description of an alarm. */
 export function runbookLink(section: RunbookSection): string {
   return `infra/RUNBOOK.md#${runbookSections[section].toLowerCase().replaceAll(" ", "-")}`;
 }

@@ -2,7 +2,7 @@ import { functionMetrics, type MetricId, metricNamespace, targetDimension } from
 import type { FunctionLayout } from "./function-layout.ts";
 import type { TableLayout } from "./layout.ts";
 
-/** A metric in CloudWatch, and how the values of a period become one. */
+/** A metric in CloudWatch, and the statistic that makes one value of a period's values. */
 export interface WatchedMetric {
   readonly namespace: string;
   readonly name: string;
@@ -12,7 +12,7 @@ export interface WatchedMetric {
 
 type Statistic = WatchedMetric["statistic"];
 
-/** What SQS tells of a queue. It stops after six hours in which nothing happened to the queue. */
+/** A metric that SQS writes about a queue. SQS stops writing after six hours without activity in the queue. */
 export function ofQueue(
   { name }: { readonly name: string },
   metric:
@@ -25,7 +25,7 @@ export function ofQueue(
   return { namespace: "AWS/SQS", name: metric, dimensions: { QueueName: name }, statistic };
 }
 
-/** What Lambda tells of a function. */
+/** A metric that Lambda writes about a function. */
 export function ofFunction(
   { name }: Pick<FunctionLayout, "name">,
   metric: "Invocations" | "Errors" | "Throttles" | "Duration" | "ConcurrentExecutions",
@@ -41,7 +41,7 @@ export function ofTable(
   return { namespace: "AWS/DynamoDB", name: metric, dimensions: { TableName: name }, statistic: "Sum" };
 }
 
-/** What a function has written, see functions/metric-line. It is in the region and account of that function. */
+/** A metric that our functions write, see functions/metric-line. It is in the region and account of the function. */
 export function ofRelay(layoutName: string, id: MetricId, statistic: Statistic, target?: string): WatchedMetric {
   return {
     namespace: metricNamespace(layoutName),

@@ -1,26 +1,27 @@
 import type { TargetConfig } from "../relay/config/config.ts";
 
-// What Lambda takes as MaximumConcurrency of an event source mapping.
+// Lambda's limits for MaximumConcurrency of an event source mapping.
 const leastWorkers = 2;
 const mostWorkers = 1_000;
-/** Of a target without a rate: what a shadow gets is then its concurrency times this. */
+/** For a target without a rate: its shadow then has up to this times `concurrency` requests in flight. */
 const unlimitedWorkers = 10;
-// An answer is seldom later than this. One that is takes longer to get its rate after a breakdown.
+// Nearly all shadows answer within this time. A slower one may take longer to reach its rate after an outage.
 const answerSeconds = 1;
-/** What a function of 1,024 MB sends a second, with plenty to spare. */
+/** A function of 1,024 MB sends at least this many requests a second. */
 const requestsPerWorker = 500;
-// The rate can be raised while everything runs, and a worker may have just begun.
+// The rate can be raised at run time, and some workers may have only just started.
 const headroom = 2;
 
 /**
- * How many functions replay for a target at once. A request takes up to a second and `concurrency` of them are under way in
- * each, so a function sends `concurrency` a second, and 500 at most:
+ * How many replay functions run for a target at once. A request may take a second, and a function has `concurrency`
+ * requests in flight, so it sends `concurrency` requests a second, and 500 at most:
  *
  *     workers = 2 × rate / min(concurrency / 1 s, 500/s)        2 to 1,000
  *
- * The rate itself is kept by the leases in the table, whatever the number; too many would wait for slots, and waiting is
- * billed. This is MaximumConcurrency and not reserved concurrency: Lambda then takes no more messages than it has functions
- * for, whereas throttled ones raise the receive counts of theirs; and nothing is taken from what the account has left.
+ * The leases in the table keep the rate whatever this number is; too many functions would wait for slots, and waiting is
+ * billed. It is set as MaximumConcurrency and not as reserved concurrency: Lambda then receives no more messages than it has
+ * functions for, whereas throttled invocations raise the receive counts of their messages. Reserved concurrency would also
+ * take away from the other functions of the account.
  */
 export function workersFor({ ratePerSecond, concurrency }: TargetConfig): number {
   if (ratePerSecond === Number.POSITIVE_INFINITY) return unlimitedWorkers;

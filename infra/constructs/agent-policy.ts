@@ -5,13 +5,13 @@ import { agentPolicyName } from "../permissions.ts";
 import type { QueueLayout } from "../queue-layout.ts";
 import type { RelayKey } from "./relay-key.ts";
 
-/** For the role of the machines that agents run on: they may send to the ingress queue, and nothing else. */
+/** A managed policy for the role of the machines that agents run on: it allows sending to the ingress queue, nothing else. */
 export class AgentPolicy extends Construct {
   constructor(scope: Construct, { arn, name, region }: QueueLayout, key: RelayKey | undefined) {
     super(scope, "Agent");
     const policy = new ManagedPolicy(this, "Policy", {
       managedPolicyName: agentPolicyName({ name, region }),
-      description: `For agents of spoa-relay: sending to the queue ${name} in ${region}`,
+      description: `Allows agents of spoa-relay to send to the queue ${name} in ${region}`,
       statements: [
         new PolicyStatement({ actions: ["sqs:SendMessage"], resources: [arn] }),
         ...(key ? [key.sending] : []),
@@ -19,7 +19,7 @@ export class AgentPolicy extends Construct {
     });
     const output = new CfnOutput(this, "PolicyArn", {
       value: policy.managedPolicyArn,
-      description: "To attach to the agents' role",
+      description: "Attach this policy to the role of the agents",
     });
     output.overrideLogicalId("AgentPolicy");
   }

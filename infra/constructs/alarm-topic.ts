@@ -6,18 +6,18 @@ import { EmailSubscription } from "aws-cdk-lib/aws-sns-subscriptions";
 import { Construct } from "constructs";
 import type { Layout, StackLayout } from "../layout.ts";
 
-/** Where alarms go, and from there to an e-mail address, whose owner has to confirm it. */
+/** The topic of the alarms, which mails them to an address. The owner of the address has to confirm the subscription. */
 export class AlarmTopic extends Construct {
   readonly topic: Topic;
 
-  /** @param given the key of the stack, if it has one */
+  /** @param given the key of the stack, if `aws.key` is set */
   constructor(scope: Construct, email: string, { account }: StackLayout, given: IKey | undefined, { name }: Layout) {
     super(scope, "Topic");
     const publisher = {
       principals: [new ServicePrincipal("cloudwatch.amazonaws.com")],
       conditions: { StringEquals: { "aws:SourceAccount": account } },
     };
-    // The key that AWS has for SNS does not let CloudWatch in, and one that was made elsewhere may not: nobody would be told.
+    // CloudWatch cannot use the AWS managed key of SNS, and perhaps no key that was made elsewhere: mails would be lost.
     const key =
       given instanceof Key
         ? given
@@ -30,7 +30,7 @@ export class AlarmTopic extends Construct {
       new PolicyStatement({ ...publisher, actions: ["kms:Decrypt", "kms:GenerateDataKey*"], resources: ["*"] }),
     );
     this.topic = new Topic(this, "Alarms", { topicName: `${name}-alarms`, masterKey: key, enforceSSL: true });
-    // With a policy of its own a topic is open to nobody else, not even to the alarms of its account.
+    // A topic with a policy of its own no longer accepts the alarms of its account by default: allow them.
     this.topic.addToResourcePolicy(
       new PolicyStatement({ ...publisher, actions: ["sns:Publish"], resources: [this.topic.topicArn] }),
     );

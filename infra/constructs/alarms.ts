@@ -11,15 +11,15 @@ import { AlarmTopic } from "./alarm-topic.ts";
 import { toCloudWatch } from "./cloudwatch-metric.ts";
 import type { RelayContext } from "./relay-context.ts";
 
-/** The alarms of a stack. Without an e-mail address they ring in the console only. */
+/** The alarms of a stack. Without an e-mail address they are visible in the console only. */
 export class Alarms extends Construct {
   constructor(scope: Construct, stack: StackLayout, key: IKey | undefined, { config, layout }: RelayContext) {
     super(scope, "Alarms");
     const { email } = config.deployment.alarms;
     const alarms = toAlarms(stack, layout, config);
-    // In the region of a bucket nothing can ring.
-    const told = email !== undefined && alarms.length > 0;
-    const actions = told ? [new SnsAction(new AlarmTopic(this, email, stack, key, layout).topic)] : [];
+    // A stack that has only buckets has no alarms and needs no topic.
+    const mailed = email !== undefined && alarms.length > 0;
+    const actions = mailed ? [new SnsAction(new AlarmTopic(this, email, stack, key, layout).topic)] : [];
     for (const one of alarms) {
       const alarm = new Alarm(this, one.id, {
         alarmName: alarmName(layout, one),
@@ -41,7 +41,7 @@ export class Alarms extends Construct {
 function toMetric({ watches, periodSeconds }: AlarmLayout): IMetric {
   const period = Duration.seconds(periodSeconds);
   if (!isCost(watches)) return toCloudWatch(watches, { period });
-  // Where one has no value, the sum would have none.
+  // A sum with a missing value is missing as well: count it as 0.
   const terms = watches.map(({ usdEach }, i) => `FILL(m${i}, 0) * ${toDecimal(usdEach)}`);
   const usingMetrics = Object.fromEntries(watches.map(({ metric }, i) => [`m${i}`, toCloudWatch(metric, { period })]));
   return new MathExpression({ expression: terms.join(" + "), usingMetrics, period, label: "USD" });
@@ -51,7 +51,7 @@ function isCost(watches: AlarmLayout["watches"]): watches is readonly CostPart[]
   return Array.isArray(watches);
 }
 
-/** Not as JavaScript writes small numbers, with an exponent. */
+/** Without an exponent, which JavaScript uses for small numbers and CloudWatch does not understand. */
 function toDecimal(value: number): string {
   return value.toFixed(15).replace(/0+$/, "");
 }

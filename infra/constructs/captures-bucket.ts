@@ -5,7 +5,7 @@ import type { BucketLayout } from "../bucket-layout.ts";
 import { removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { foreignStatements } from "./statement.ts";
 
-/** A bucket of captures. Without versions: what is older than `keep` is to be gone. */
+/** A bucket of captures. Not versioned: requests older than `keep` have to be gone for good. */
 export class CapturesBucket extends Construct {
   readonly bucket: Bucket;
 
@@ -31,8 +31,7 @@ export class CapturesBucket extends Construct {
     for (const statement of foreignStatements(layout, context.layout)) this.bucket.addToResourcePolicy(statement);
     Validations.of(this.bucket).acknowledge({
       id: "AwsSolutions-S1",
-      reason:
-        "Access logs would need a second bucket, and tell less than data events of CloudTrail, where they are wanted",
+      reason: "Access logs need a second bucket, and CloudTrail data events say more to those who want to audit access",
     });
   }
 }

@@ -4,7 +4,7 @@ import type { WatchedMetric } from "../watched-metric.ts";
 
 export interface MetricOptions {
   readonly period: Duration;
-  /** Where the metric is, for graphs; an alarm's are where it is. */
+  /** The region of the metric, for graphs. An alarm reads metrics of its own region only. */
   readonly region?: string;
   readonly label?: string;
   readonly color?: string;

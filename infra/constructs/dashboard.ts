@@ -22,10 +22,10 @@ import type { RelayContext } from "./relay-context.ts";
 
 const period = Duration.minutes(1);
 const fullWidth = 24;
-/** What CloudWatch takes in one widget. */
+/** CloudWatch allows 100 alarms in a widget. */
 const mostAlarms = 100;
 
-/** All that an account has of a relay at one glance, in whatever regions; in the account's first stack. */
+/** One dashboard for all regions of an account; it belongs to the account's first stack. */
 export class RelayDashboard extends Construct {
   static addTo(scope: Construct, stack: StackLayout, context: RelayContext): void {
     const stacks = context.layout.stacks.filter(({ account }) => account === stack.account);
@@ -41,14 +41,14 @@ export class RelayDashboard extends Construct {
     const functions = stacks.flatMap((stack) => stack.functions);
     const [ingress] = stacks.flatMap(({ queues }) => queues).filter(({ owner }) => owner === ingressQueue);
     new Dashboard(this, "Board", {
-      // They are of all regions of an account.
+      // Dashboard names are unique across all regions of an account.
       dashboardName: `${layout.name}-${stacks[0].region}`,
       defaultInterval: Duration.hours(3),
       periodOverride: PeriodOverride.INHERIT,
       widgets: [
         ...Array.from({ length: Math.ceil(shown.length / mostAlarms) }, (_, i) => [
           new AlarmStatusWidget({
-            title: "Alarms: infra/RUNBOOK.md says what to do",
+            title: "Alarms (infra/RUNBOOK.md says what to do)",
             width: fullWidth,
             height: 4,
             alarms: shown.slice(i * mostAlarms, (i + 1) * mostAlarms),
@@ -70,10 +70,10 @@ function ingressRow(queue: QueueLayout, functions: readonly FunctionLayout[], { 
       title: "Packs from agents",
       left: [
         graph(ofQueue(queue, "NumberOfMessagesSent", "Sum"), queue.region, "sent"),
-        graph(ofRelay(name, "packs", "Sum"), queue.region, "taken"),
+        graph(ofRelay(name, "packs", "Sum"), queue.region, "fanned out"),
       ],
     },
-    waiting(`Packs that wait in ${queue.name}`, queue),
+    waiting(`Packs waiting in ${queue.name}`, queue),
     {
       title: "Requests of captures and replay jobs",
       left: [
@@ -82,7 +82,7 @@ function ingressRow(queue: QueueLayout, functions: readonly FunctionLayout[], { 
         ...of("schedule", "jobRequests", "Sum"),
       ],
     },
-    { title: "Packs that have not arrived", left: of("schedule", "missingPacks", "Maximum") },
+    { title: "Packs missing: numbered by an agent, never arrived", left: of("schedule", "missingPacks", "Maximum") },
   ]);
 }
 
@@ -106,17 +106,17 @@ function targetRow(replay: FunctionLayout, functions: readonly FunctionLayout[],
       ],
     },
     {
-      title: `${target}: what goes wrong`,
+      title: `${target}: failures`,
       left: [
-        own("undelivered", "Sum", "tries that failed"),
+        own("undelivered", "Sum", "failed attempts"),
         own("deadLettered", "Sum", "dead letters"),
         own("skipped", "Sum", "skipped"),
       ],
       right: breaker,
     },
-    ...(reads ? [waiting(`${target}: packs that wait`, reads.queue)] : []),
+    ...(reads ? [waiting(`${target}: packs waiting`, reads.queue)] : []),
     {
-      title: `${target}: from capture to sending`,
+      title: `${target}: age of requests when sent`,
       left: [own("ageAtDelivery", "p50", "p50, ms"), own("ageAtDelivery", "p99", "p99, ms")],
     },
   ]);
@@ -127,8 +127,8 @@ function functionRow(functions: readonly FunctionLayout[]): IWidget[] {
     functions.map((one) => graph(ofFunction(one, metric, statistic), one.region, `${one.name}${suffix}`));
   return toRow([
     { title: "Functions: invocations", left: of("Invocations", "Sum") },
-    { title: "Functions: at once", left: of("ConcurrentExecutions", "Maximum") },
-    { title: "Functions: p99 of their time, ms", left: of("Duration", "p99") },
+    { title: "Functions: concurrent invocations", left: of("ConcurrentExecutions", "Maximum") },
+    { title: "Functions: duration p99, ms", left: of("Duration", "p99") },
     {
       title: "Functions: errors and throttles",
       left: [...of("Errors", "Sum", ", errors"), ...of("Throttles", "Sum", ", throttles")],

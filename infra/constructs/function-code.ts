@@ -7,8 +7,8 @@ import type { FunctionLayout } from "../function-layout.ts";
 import type { RelayContext } from "./relay-context.ts";
 
 /**
- * Puts the bundle of a function together with its configuration and hands it to `use`, while it is there: a function that is
- * constructed copies its code at once. Throws where there is no bundle.
+ * Puts the bundle of a function and its configuration into a temporary directory and passes it to `use`. The directory is removed
+ * afterwards: the function's construct copies its code while it is constructed. Throws if the bundle does not exist.
  */
 export function withCode<T>(
   { kind, target }: Pick<FunctionLayout, "kind" | "target">,
@@ -16,7 +16,7 @@ export function withCode<T>(
   use: (code: Code) => T,
 ): T {
   const bundle = join(bundles, bundleFile(kind));
-  if (!existsSync(bundle)) throw new Error(`${bundle} is missing: npm run build makes it`);
+  if (!existsSync(bundle)) throw new Error(`${bundle} does not exist; run npm run build`);
   const directory = mkdtempSync(join(tmpdir(), "spoa-relay-code-"));
   try {
     copyFileSync(bundle, join(directory, bundleFile(kind)));

@@ -3,7 +3,7 @@ import { CfnSchedule } from "aws-cdk-lib/aws-scheduler";
 import { Construct } from "constructs";
 import type { FunctionLayout } from "../function-layout.ts";
 
-/** Calls a function each minute. A call that fails is not repeated: the next one does its work. */
+/** Invokes a function each minute. A failed invocation is not retried: the next one does its work. */
 export class MinuteSchedule extends Construct {
   constructor(scope: Construct, { name, arn, account }: FunctionLayout) {
     super(scope, "EachMinute");

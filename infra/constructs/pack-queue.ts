@@ -7,14 +7,15 @@ import type { QueueLayout } from "../queue-layout.ts";
 import { removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { foreignStatements, toGrant } from "./statement.ts";
 
-// What goes wrong with a pack brings it back after 5 s to 5 min, so that this is hours. What cannot be decoded the functions
-// themselves put to the dead letters, at once, and they give up a pack after 45 times: what SQS moves ended its process.
+// A failed pack is delivered again after 5 s to 5 min, so 50 deliveries take hours. The functions move packs that cannot be decoded
+// to the dead-letter queue at once, and any pack after 45 deliveries: SQS itself only moves packs that end their function.
 const maxReceiveCount = 50;
-// A pause of a long weekend; a dead letter counts its days from when its pack was sent, if SQS has moved it.
+// Survives a pause over a long weekend.
 const retention = Duration.days(7);
+// For a message that SQS itself moves, the days count from when its pack was sent.
 const deadLetterRetention = Duration.days(14);
 
-/** A queue of packs, and the queue of its dead letters. */
+/** A queue of packs, and its dead-letter queue. */
 export class PackQueue extends Construct {
   readonly queue: Queue;
   readonly deadLetters: Queue;
@@ -40,7 +41,7 @@ export class PackQueue extends Construct {
       retentionPeriod: deadLetterRetention,
       redriveAllowPolicy: {
         redrivePermission: RedrivePermission.BY_QUEUE,
-        // By its name: the queue itself needs this one to be there.
+        // Imported by its ARN: the queue itself is made after this one, because it refers to it.
         sourceQueues: [Queue.fromQueueArn(this, "Source", layout.arn)],
       },
     });

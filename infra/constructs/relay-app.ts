@@ -7,7 +7,7 @@ import { toDeployedFiles } from "../deployed-config.ts";
 import { toLayout } from "../layout.ts";
 import { RelayStack } from "./relay-stack.ts";
 
-/** An app whose stacks the rules of AWS are checked for, when it is synthesised. */
+/** An app that checks its stacks against the AWS Solutions rules (cdk-nag) when it is synthesised. */
 export function createApp(outdir?: string): App {
   const app = new App({ context: featureFlags, ...(outdir !== undefined && { outdir }) });
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
@@ -15,9 +15,9 @@ export function createApp(outdir?: string): App {
 }
 
 /**
- * Adds the stacks of a configuration, as `toLayout` has them. Throws `ConfigError`.
+ * Adds the stacks of a configuration, see `toLayout`. Throws `ConfigError`.
  *
- * @param bundles the directory that they are in
+ * @param bundles directory with the bundles of the functions
  */
 export function addStacks(app: App, file: string, env: Environment, bundles: string): readonly RelayStack[] {
   const config = loadConfig(file, env);
@@ -25,8 +25,8 @@ export function addStacks(app: App, file: string, env: Environment, bundles: str
   const filesOf = (replayed: string | undefined) => toDeployedFiles(config, env, replayed);
   const context = { config, layout, bundles, filesOf };
   const stacks = layout.stacks.map((stack) => new RelayStack(app, stack, context));
-  // Where the fan-out knew of a queue that is not there yet, all packs would come back until it is.
+  // Other stacks first: a fan-out that knows a queue which does not exist yet would fail for every pack until it does.
   const [home, ...others] = stacks;
-  for (const other of others) home.addStackDependency(other, "its queues are what the fan-out sends to");
+  for (const other of others) home.addStackDependency(other, "the fan-out sends to its queues");
   return stacks;
 }

@@ -3,24 +3,24 @@ import type { IKey } from "aws-cdk-lib/aws-kms";
 import type { Config } from "../../relay/config/config.ts";
 import type { Layout, StackLayout } from "../layout.ts";
 
-/** What all constructs of an app are made from. */
+/** Shared by all constructs of an app. */
 export interface RelayContext {
   readonly config: Config;
   readonly layout: Layout;
   /** Directory with the bundles of the functions. */
   readonly bundles: string;
-  /** What stands beside the bundle of a function, by the names of the files; see `toDeployedFiles`. */
+  /** The files that are deployed with a function's bundle, by name; see `toDeployedFiles`. */
   readonly filesOf: (replayed: string | undefined) => ReadonlyMap<string, string>;
 }
 
-/** The same for those of one stack. */
+/** Shared by all constructs of a stack. */
 export interface StackContext extends RelayContext {
   readonly stack: StackLayout;
-  /** Encrypts what the stack has; the keys of AWS do where it is undefined. */
+  /** The key that encrypts the stack's queues, buckets and table; if undefined, AWS managed keys do. */
   readonly key?: IKey;
 }
 
-/** Of what holds data: it stays where its stack is deleted, but not where it could not even be made. */
+/** For resources that hold data: they stay if their stack is deleted, but not if their creation fails and is rolled back. */
 export function removalPolicyOf({ deployment: { keepData } }: Config): RemovalPolicy {
   return keepData ? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE : RemovalPolicy.DESTROY;
 }

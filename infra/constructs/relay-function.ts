@@ -18,15 +18,15 @@ import type { StackContext } from "./relay-context.ts";
 import { keyPermissions } from "./relay-key.ts";
 import { toStatement } from "./statement.ts";
 
-// Ten packs are deleted with one call; the window waits for as many, or each would pay for a call of its own. An event holds
-// 6 MB: more than ten packs of 64 KiB would do, but few of a megabyte.
+// One call deletes up to ten messages; the mapping waits for that many, otherwise each pack would cost a call of its own. An event
+// holds 6 MB: many more packs of 64 KiB would fit, but few of one megabyte.
 const batchSize = 10;
 const batchWindow = Duration.seconds(2);
 
-/** A function with its role, its log, and the mapping that brings packs to it. */
+/** A function with its role, its log group and, if it reads a queue, its event source mapping. */
 export class RelayFunction extends Construct {
   readonly function: LambdaFunction;
-  /** Of a function that takes packs. */
+  /** Only if the function reads a queue. */
   readonly mapping?: EventSourceMapping;
 
   constructor(scope: Construct, id: string, layout: FunctionLayout, context: StackContext) {
@@ -55,14 +55,14 @@ export class RelayFunction extends Construct {
           timeout: Duration.seconds(layout.timeoutSeconds),
           memorySize: layout.memoryMb,
           environment: { ...layout.environment, ...resolveSecrets(layout) },
-          // Packs that wait, or are tried again, go back into their queue as new messages. To Lambda that is a loop, which it
-          // would end after sixteen rounds.
+          // Packs that wait or are retried go back into their queue as new messages. Lambda takes that for a recursive loop and
+          // would stop it after sixteen rounds.
           ...(reads && { recursiveLoop: RecursiveLoop.ALLOW }),
-          // The next minute does what this one did not.
+          // No retries: the next minute's invocation does the work.
           ...(kind === "schedule" && { retryAttempts: 0, maxEventAge: Duration.seconds(60) }),
         }),
     );
-    // By hand: the construct would take these for a chance to give the role more than it needs.
+    // Set on the resource itself: through the construct they would add permissions that the role does not need.
     const written = this.function.node.defaultChild as CfnFunction;
     if (key) written.kmsKeyArn = key.keyArn;
     if (vpc) written.vpcConfig = { subnetIds: [...vpc.subnets], securityGroupIds: [...vpc.securityGroups] };
@@ -89,7 +89,7 @@ function createRole(scope: Construct, layout: FunctionLayout, logGroup: LogGroup
     roleName: layout.role.name,
     assumedBy: new ServicePrincipal("lambda.amazonaws.com"),
     managedPolicies: layout.policies.map((arn, i) => ManagedPolicy.fromManagedPolicyArn(scope, `Policy${i}`, arn)),
-    // In the role itself: a mapping cannot be made before its function may receive.
+    // Inline, so that they exist with the role: Lambda refuses a mapping whose function is not yet allowed to receive.
     inlinePolicies: {
       relay: new PolicyDocument({
         statements: [
@@ -114,17 +114,17 @@ function createRole(scope: Construct, layout: FunctionLayout, logGroup: LogGroup
 function describe({ kind, target }: FunctionLayout): string {
   switch (kind) {
     case "fanout":
-      return "Takes packs from the ingress queue to the targets' queues, and to captures";
+      return "Sends packs from the ingress queue to the queues of targets and to captures";
     case "replay":
       return `Sends requests to ${target}, at its rate`;
     case "schedule":
-      return "Feeds replay jobs, merges captures, and switches replays off that have to wait";
+      return "Feeds replay jobs, merges captures, and switches the mappings of targets that are held";
     case "control":
       return "The control API";
   }
 }
 
-/** References that CloudFormation follows: the values are in no template. */
+/** Dynamic references that CloudFormation resolves: the template never has the values. */
 function resolveSecrets({ secrets }: FunctionLayout): Record<string, string> {
   return Object.fromEntries(
     Object.entries(secrets).map(([variable, { id, field }]) => [
@@ -144,5 +144,6 @@ const joinNetwork: Permission = {
     "ec2:UnassignPrivateIpAddresses",
   ],
   resources: ["*"],
-  wildcard: "Lambda makes the network interfaces of a function, and lists of them have no resource",
+  wildcard:
+    "Lambda creates the network interfaces of the function, and describing them supports no resource in a policy",
 };

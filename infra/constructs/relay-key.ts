@@ -9,15 +9,15 @@ import { isSamePlace, type Place, toArn } from "../place.ts";
 import { type RelayContext, removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { toForeignStatement, toGrant } from "./statement.ts";
 
-/** What SQS, S3 and DynamoDB do with a key in the name of who reads and writes. */
+/** SQS, S3 and DynamoDB do this with the key in the name of the role that reads and writes. */
 const useKey = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"] as const;
 const sendOnly = ["kms:Decrypt", "kms:GenerateDataKey"] as const;
 
-/** The key of a stack: a new one, or one that there is. */
+/** The key of a stack: a new key, or an existing one that `aws.key` names. */
 export class RelayKey extends Construct {
   readonly key: IKey;
 
-  /** Undefined where the keys of AWS do. Throws `ConfigError` for a key that is of no use in the stack's region. */
+  /** Undefined if AWS managed keys are used. Throws `ConfigError` if the named key does not exist in the stack's region. */
   static in(scope: Construct, stack: StackLayout, context: RelayContext): RelayKey | undefined {
     return context.config.deployment.key === undefined ? undefined : new RelayKey(scope, stack, context);
   }
@@ -47,13 +47,13 @@ export class RelayKey extends Construct {
     this.key = own;
   }
 
-  /** What an agent needs to put packs into an encrypted queue. */
+  /** The permission that an agent needs to send to an encrypted queue. */
   get sending(): PolicyStatement {
     return new PolicyStatement({ actions: [...sendOnly], resources: [this.key.keyArn] });
   }
 }
 
-/** The keys that a function needs, in all places whose queues, tables or buckets it uses. */
+/** The permissions to use the keys of all stacks whose queues, tables or buckets a function uses. */
 export function keyPermissions(
   one: FunctionLayout,
   { config, layout, stack, key }: StackContext,
@@ -73,7 +73,7 @@ export function keyPermissions(
       actions: useKey,
       resources: elsewhere.map((place) => toArn(place, "kms", "key/*")),
       conditions: { "ForAnyValue:StringEquals": { "kms:ResourceAliases": aliasOf(layout) } },
-      wildcard: "KMS makes up the id of another stack's key; the condition names its alias",
+      wildcard: "KMS generates the id of another stack's key; the condition names its alias",
     },
   ];
 }
@@ -88,6 +88,6 @@ function toKeyArn(given: string, { region }: Place, file: string): string {
   if (keyRegion === region) return given;
   if (resource.startsWith("key/mrk-")) return parts.with(3, region).join(":");
   throw new ConfigError([
-    `${file}: aws.key: is in ${keyRegion}, and ${region} needs one, too: write own, or a multi-Region key (mrk-…)`,
+    `${file}: aws.key: this key is in ${keyRegion} and cannot be used in ${region}: write own, or name a multi-Region key (mrk-…)`,
   ]);
 }

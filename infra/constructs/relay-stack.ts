@@ -12,7 +12,7 @@ import { RelayFunction } from "./relay-function.ts";
 import { RelayKey } from "./relay-key.ts";
 import { StateTable } from "./state-table.ts";
 
-/** All that is made in one region of one account. */
+/** All resources in one region of one account. */
 export class RelayStack extends Stack {
   constructor(app: App, layout: StackLayout, context: RelayContext) {
     const { account, region } = layout;
@@ -27,9 +27,9 @@ export class RelayStack extends Stack {
     for (const one of layout.functions) {
       const id = [one.kind, ...(one.target === undefined ? [] : [one.target])].join("-");
       const made = new RelayFunction(this, id, one, here);
-      // The mapping has the name of its queue only, and Lambda asks the queue when it makes it.
+      // The mapping only has the ARN of its queue as text, and Lambda reads the queue when it creates the mapping.
       if (one.reads) made.mapping?.node.addDependency(this.node.findChild(PackQueue.idOf(one.reads.queue)));
-      // For the same reason for which the stacks of other places come first.
+      // Queues first: a fan-out that knows a queue which does not exist yet would fail for every pack.
       if (one.kind === "fanout") made.function.node.addDependency(...queues);
       if (one.kind === "schedule") new MinuteSchedule(this, one).node.addDependency(made);
       if (one.kind === "control") new ControlUrl(this, made.function);
@@ -37,7 +37,7 @@ export class RelayStack extends Stack {
     new Alarms(this, layout, key, context);
     RelayDashboard.addTo(this, layout, context);
     if (!layout.table) return;
-    // Last: it is protected against deletion, so that a deployment which fails behind it could not be taken back.
+    // Last: it is protected against deletion, so a first deployment that fails after it could not be rolled back.
     const others = this.node.children;
     new StateTable(this, layout.table, here).node.addDependency(...others);
   }

@@ -6,7 +6,7 @@ import type { TableLayout } from "../layout.ts";
 import { removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { foreignStatements } from "./statement.ts";
 
-/** The one table that holds rates, settings, figures, jobs and the ledger. */
+/** The table with rates, settings, figures, jobs and the ledger. */
 export class StateTable extends Construct {
   readonly table: Table;
 

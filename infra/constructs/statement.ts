@@ -12,8 +12,8 @@ export function toStatement({ actions, resources, conditions }: Permission): Pol
 }
 
 /**
- * Lets a role of another account do something with a resource. The principal is the account, and the role a condition: a
- * principal has to exist when a policy is made, and the stacks may be made in any order.
+ * Allows a role of another account to use a resource. The principal is the account, and the role is a condition: AWS refuses a
+ * policy whose principal does not exist yet, and the stacks may be deployed in any order.
  */
 export function toForeignStatement({ account, role }: FunctionLayout, permission: Permission): PolicyStatement {
   const { actions, resources, conditions } = permission;
@@ -25,7 +25,7 @@ export function toForeignStatement({ account, role }: FunctionLayout, permission
   });
 }
 
-/** What functions of other accounts may do with a resource. */
+/** The statements that allow functions of other accounts to use a resource. */
 export function foreignStatements(
   resource: { readonly arn: string; readonly account: string },
   layout: Layout,
@@ -33,7 +33,7 @@ export function foreignStatements(
   return foreignUses(resource, layout).map(({ user, permission }) => toForeignStatement(user, permission));
 }
 
-/** Lets principals that exist do something. */
+/** Allows existing principals these actions. */
 export function toGrant(principalArns: readonly string[], { actions, resources }: Permission): PolicyStatement {
   return new PolicyStatement({
     principals: principalArns.map((arn) => new ArnPrincipal(arn)),

@@ -3,24 +3,24 @@ import type { Layout, StackLayout } from "../layout.ts";
 import { ofFunction, ofQueue, ofTable, type WatchedMetric } from "../watched-metric.ts";
 import { prices } from "./prices.ts";
 
-/** A metric whose sum costs so much each. */
+/** A metric, and the price of each unit that it counts. */
 export interface CostPart {
   readonly metric: WatchedMetric;
   readonly usdEach: number;
 }
 
-// A pack is a request of SQS when it is sent, another when it is received, and a tenth when ten are deleted together.
+// Requests to SQS for a pack: one to send it, one to receive it, and a tenth to delete it, since ten are deleted together.
 const requestsAPack = 2.1;
 
 /**
- * What makes nearly all of the cost of a stack, as far as it is counted anywhere: SQS, Lambda and DynamoDB. Not in it are S3,
- * traffic between regions and to the internet, logs, metrics and keys.
+ * The costs that CloudWatch counts: SQS, Lambda and DynamoDB, nearly all of what a stack costs. S3, traffic between regions
+ * and to the internet, logs, metrics and keys are left out.
  */
 export function toCostParts(stack: StackLayout, { stacks }: Layout): readonly CostPart[] {
   const [home] = stacks;
   const queues = stacks.flatMap((one) => one.queues).length;
   const [ingress] = home.queues;
-  // A pack of the ingress queue becomes one in each other queue at most. Those are of other regions, too.
+  // A pack in the ingress queue becomes at most one pack in each other queue, in whatever region that is.
   const packs =
     stack === home
       ? [

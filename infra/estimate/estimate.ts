@@ -7,34 +7,34 @@ import { type Feed, toFeed, toFeedUnits, toUnits } from "./feed.ts";
 import { count, prices, usd } from "./prices.ts";
 import { batchesPerSecond, billedUnits, type Flow, packedBytes, requestBytes, toFlow, toShare } from "./traffic.ts";
 
-/** What a month costs, and what does not fit. */
+/** The cost of a month, and notes about what it leaves out or what will not work. */
 export interface Estimate {
   readonly lines: readonly CostLine[];
   readonly totalUsd: number;
   /** Requests of clients that are mirrored in a month. */
   readonly requests: number;
-  /** What is not in the sum, or will not work. */
+  /** Costs that are not in the sum, and settings that will not work. */
   readonly notes: readonly string[];
 }
 
 interface CostLine {
   readonly what: string;
-  /** How much of it there is. */
+  /** The number of units, in words. */
   readonly amount: string;
   readonly usd: number;
 }
 
-/** 730 hours, as AWS counts. */
+/** 730 hours: a month in AWS's price lists. */
 export const monthSeconds = 730 * 3_600;
 const minutesAMonth = monthSeconds / 60;
 const gb = 1e9;
 
-// Of a queue that Lambda reads: five long polls of 20 s at a time, whatever is in it.
+// Lambda reads a queue with five long polls of 20 s at a time, even if the queue is empty.
 const pollsAMonth = 900 * 730;
 const writeBytes = 1_000;
-// What rates, ledger and pack numbers of a month take, at most.
+// Upper bound for the rates, the ledger and the pack numbers of a month.
 const tableGb = 1;
-// Of an invocation, beside what is sent: calls to the table, to queues of another region, and a cold start now and then.
+// Time of an invocation besides sending: calls to the table and to queues in other regions, and its share of cold starts.
 const overheadSeconds = 0.2;
 const fanOutSecondsAPack = 0.01;
 const answerSeconds = 0.05;
@@ -44,8 +44,8 @@ const mergeSeconds = 5;
 const logBytesAnInvocation = 1_500;
 
 /**
- * What a configuration costs in a month in which so many requests a second are mirrored around the clock, at `prices`. A
- * target's `when` is not known to match less than everything: it is an upper bound there.
+ * The cost of a month in which `ratePerSecond` requests a second are mirrored around the clock, at `prices`. How many requests
+ * a target's `when` matches is unknown: the estimate assumes all, an upper bound.
  */
 export function toEstimate(config: Config, layout: Layout, ratePerSecond: number): Estimate {
   const ingress = toFlow(ratePerSecond, config.agent);
@@ -95,11 +95,11 @@ function toFanOutLine(fanOut: FunctionLayout, ingress: Flow): CostLine {
 function toReplayLine({ target, replay, flow, sentPerSecond }: Feed): CostLine {
   const { ratePerSecond, concurrency } = target;
   const batches = batchesPerSecond(flow);
-  // Waiting for slots is billed, too: one function sends no faster than the rate.
+  // A function that waits for slots is billed: a request takes at least 1 / rate seconds of one function.
   const secondsEach = Math.max(1 / ratePerSecond, answerSeconds / concurrency, cpuSecondsARequest);
   const busy = batches * overheadSeconds + sentPerSecond * secondsEach;
   const most = replay.reads?.maxConcurrency ?? 1;
-  // What comes faster than it may leave keeps all of them waiting for slots, all of the time.
+  // If requests arrive faster than the rate, all functions wait for slots all of the time.
   const overrun = flow.requestsPerSecond > ratePerSecond;
   return toLambdaLine(`Lambda, replay to ${target.name}`, replay, batches, overrun ? most : Math.min(most, busy));
 }
@@ -112,7 +112,7 @@ function toScheduleLine({ captures }: Config, { stacks }: Layout): CostLine {
   return { ...line, usd: line.usd + minutesAMonth * prices.schedulerInvocation };
 }
 
-/** @param busy functions at once, in the mean */
+/** @param busy average number of functions that run at once */
 function toLambdaLine(what: string, { memoryMb }: { readonly memoryMb: number }, perSecond: number, busy: number) {
   const invocations = perSecond * monthSeconds;
   const gbSeconds = busy * monthSeconds * (memoryMb / 1_024);
@@ -130,13 +130,13 @@ function toTableLine({ captures }: Config, feeds: readonly Feed[], ingress: Flow
   const reads = units.reduce((sum, { readsPerSecond }) => sum + readsPerSecond, 0) * monthSeconds;
   return {
     what: "DynamoDB",
-    amount: `${count(writes)} writes, ${count(reads)} reads, up to ${tableGb} GB and its recovery`,
+    amount: `${count(writes)} writes, ${count(reads)} reads, up to ${tableGb} GB with point-in-time recovery`,
     usd: writes * prices.dynamoDbWrite + reads * prices.dynamoDbRead + tableGb * prices.dynamoDbGbMonth,
   };
 }
 
 function toCaptureLine({ name, keepMs }: Config["captures"][number], flow: Flow): CostLine {
-  // An object for a batch, read once more to be merged with the others of its minute.
+  // One object for each batch; the schedule reads it once, to merge it with the other objects of its minute.
   const objects = batchesPerSecond(flow) * monthSeconds;
   const writes = objects + 2 * minutesAMonth;
   const gbKept = packedBytes(flow.requestsPerSecond * (keepMs / 1_000)) / gb;
@@ -147,7 +147,7 @@ function toCaptureLine({ name, keepMs }: Config["captures"][number], flow: Flow)
   };
 }
 
-/** Packs to the queues of other regions and to buckets there, and what functions there ask the table. */
+/** Traffic between regions: packs to queues and buckets in other regions, and calls to the table from functions there. */
 function toRegionsLine(feeds: readonly Feed[], { stacks }: Layout, { captures }: Config, ingress: Flow): CostLine {
   const [{ region: home }] = stacks;
   const tableRegion = stacks.find(({ table }) => table)?.region;
@@ -178,7 +178,7 @@ function toLogLine(feeds: readonly Feed[], ingress: Flow, fansOut: boolean): Cos
   return { what: "CloudWatch, logs", amount: `${count(gbMonth)} GB`, usd: gbMonth * prices.logsGb };
 }
 
-/** All that there can be: a metric is billed for the hours in which it has something to say. */
+/** An upper bound: a metric is billed only for the hours in which it has values. */
 function toMetricLine(feeds: readonly Feed[]): CostLine {
   const all = Object.values(functionMetrics);
   const ofTarget = all.filter(({ by }) => by === "target").length;
@@ -186,32 +186,36 @@ function toMetricLine(feeds: readonly Feed[]): CostLine {
   return { what: "CloudWatch, metrics", amount: `up to ${metrics}`, usd: metrics * prices.metricMonth };
 }
 
-/** An alarm is billed by the metrics that it looks at; each account has a dashboard. */
+/** An alarm is billed for each metric that it reads; each account has one dashboard. */
 function toWatchLine(config: Config, layout: Layout): CostLine {
   const alarms = layout.stacks.flatMap((stack) => toAlarms(stack, layout, config));
   const watched = alarms.reduce((sum, { watches }) => sum + (Array.isArray(watches) ? watches.length : 1), 0);
   const boards = new Set(layout.stacks.map(({ account }) => account)).size;
   return {
     what: "CloudWatch, alarms",
-    amount: `${alarms.length}, and ${boards} dashboard(s)`,
+    amount: `${plural(alarms.length, "alarm")} and ${plural(boards, "dashboard")}`,
     usd: watched * prices.alarmMonth + boards * prices.dashboardMonth,
   };
 }
 
 function toKeyLines({ deployment: { key, alarms } }: Config, { stacks }: Layout): readonly CostLine[] {
-  // Mails of alarms are encrypted, too, and not with a key that was made elsewhere.
+  // The topic of the alarms' mails needs a key of this stack: it cannot use one that was made elsewhere.
   if (key !== "own" && alarms.email === undefined) return [];
-  return [{ what: "KMS", amount: `${stacks.length} key(s)`, usd: stacks.length * prices.keyMonth }];
+  return [{ what: "KMS", amount: plural(stacks.length, "key"), usd: stacks.length * prices.keyMonth }];
 }
 
 function toRateNote({ target: { name, ratePerSecond }, flow: { requestsPerSecond } }: Feed): readonly string[] {
   if (requestsPerSecond <= ratePerSecond) return [];
   return [
-    `${name} gets up to ${count(requestsPerSecond)} requests a second and is sent ${count(ratePerSecond)}: what waits grows until SQS deletes it. Give it a sample, or a higher rate.`,
+    `targets.${name}: up to ${count(requestsPerSecond)} requests a second arrive for it, but its rate is ${count(ratePerSecond)}/s: its queue grows until SQS deletes packs after 7 days. Give it a sample or a higher rate.`,
   ];
 }
 
 function toInternetNote(feeds: readonly Feed[]): string {
   const gbMonth = feeds.reduce((sum, { sentPerSecond }) => sum + (sentPerSecond * requestBytes * monthSeconds) / gb, 0);
-  return `Not in it: what the shadows cost; and the way to a shadow outside of AWS, ${usd(gbMonth * prices.internetGb)} for ${count(gbMonth)} GB.`;
+  return `Not included: the shadows themselves, and traffic to shadows outside AWS: ${usd(gbMonth * prices.internetGb)} for ${count(gbMonth)} GB.`;
+}
+
+function plural(number: number, unit: string): string {
+  return number === 1 ? `1 ${unit}` : `${number} ${unit}s`;
 }

@@ -3,17 +3,17 @@ import type { FunctionLayout } from "../function-layout.ts";
 import type { Layout } from "../layout.ts";
 import { type Flow, toShare } from "./traffic.ts";
 
-// Measured by `npm run bench`: ledger, pack numbers and figures, for each pack that comes to a target.
+// Measured by `npm run bench`: writes and reads of the ledger, pack numbers and figures for each pack of a target.
 const writesAPack = 3.48;
 const readsAPack = 2.17;
 const leasesPerSecond = 4;
 
-/** What one target gets. */
+/** The traffic of one target. */
 export interface Feed {
   readonly target: TargetConfig;
   readonly replay: FunctionLayout;
   readonly flow: Flow;
-  /** What its rate lets through. */
+  /** Requests a second that are sent: no more than the target's rate. */
   readonly sentPerSecond: number;
 }
 
@@ -24,18 +24,18 @@ export function toFeed(target: TargetConfig, { stacks }: Layout, ingress: Flow):
   return { target, replay, flow, sentPerSecond: Math.min(flow.requestsPerSecond, target.ratePerSecond) };
 }
 
-/** What DynamoDB bills. */
+/** The units that DynamoDB bills. */
 interface TableUnits {
   readonly writesPerSecond: number;
   readonly readsPerSecond: number;
 }
 
-/** For what comes of packs at a target or in a capture. */
+/** The units for the packs of a target or a capture. */
 export function toUnits({ packsPerSecond }: Flow): TableUnits {
   return { writesPerSecond: packsPerSecond * writesAPack, readsPerSecond: packsPerSecond * readsAPack };
 }
 
-/** Slots are leased while something is sent, a quarter of a second at a time. */
+/** Adds the leases: while requests are sent, a worker leases slots for a quarter of a second at a time. */
 export function toFeedUnits({ target: { ratePerSecond }, flow, sentPerSecond }: Feed): TableUnits {
   const { writesPerSecond, readsPerSecond } = toUnits(flow);
   const leases = Number.isFinite(ratePerSecond) ? (leasesPerSecond * sentPerSecond) / ratePerSecond : 0;

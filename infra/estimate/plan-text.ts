@@ -7,7 +7,7 @@ import { agentPolicyName } from "../permissions.ts";
 import type { Estimate } from "./estimate.ts";
 import { count, pricedMonth, pricedRegion, usd } from "./prices.ts";
 
-/** What a deployment would make, in words: a paragraph for each stack. */
+/** The resources of a deployment, in words: a paragraph for each stack. */
 export function toPlanText(config: Config, layout: Layout): string {
   const parts = layout.stacks.map((stack) => {
     const { name, account, region } = stack;
@@ -24,14 +24,14 @@ export function toPlanText(config: Config, layout: Layout): string {
   return parts.join("\n\n");
 }
 
-/** What that costs in a month, by service. */
+/** The cost of a month, by service. */
 export function toEstimateText({ lines, totalUsd, requests, notes }: Estimate, layout: Layout, rate: string): string {
   const costs = lines.map(({ what, amount, usd: sum }) => [what, amount, usd(sum)]);
   const elsewhere = [...new Set(layout.stacks.map(({ region }) => region))].filter((region) => region !== pricedRegion);
-  const regions = elsewhere.length > 0 ? ` Prices in ${elsewhere.join(", ")} differ, mostly by up to a quarter.` : "";
+  const regions = elsewhere.length > 0 ? ` Prices in ${elsewhere.join(", ")} differ, mostly by less than 25%.` : "";
   return [
-    `A month with ${rate} of clients around the clock, ${count(requests)} requests of 1.2 kB mirrored, costs about ${usd(totalUsd)}:`,
-    ...align([...costs, ["in all", "", usd(totalUsd)]]),
+    `A month at ${rate} around the clock, ${count(requests)} mirrored requests of 1.2 kB, costs about ${usd(totalUsd)}:`,
+    ...align([...costs, ["total", "", usd(totalUsd)]]),
     "",
     `List prices of ${pricedRegion}, ${pricedMonth}, without the free tier.${regions}`,
     ...notes,
@@ -44,7 +44,7 @@ function queuesOf({ queues }: StackLayout): readonly Row[] {
   return queues.map(({ name, owner, deadLetters }) => [
     "queue",
     name,
-    `${owner === ingressQueue ? "packs of the agents" : `packs for ${owner}`}; ${deadLetters.name} for dead letters`,
+    `${owner === ingressQueue ? "packs from the agents" : `packs for ${owner}`}; dead letters in ${deadLetters.name}`,
   ]);
 }
 
@@ -53,23 +53,23 @@ function functionsOf({ functions }: StackLayout, config: Config): readonly Row[]
 }
 
 function toPurpose({ kind, target: name, reads, vpc }: FunctionLayout, { targets }: Config): string {
-  const atOnce = reads ? `, ${reads.maxConcurrency} at once` : "";
+  const atOnce = reads ? `, up to ${reads.maxConcurrency} at once` : "";
   switch (kind) {
     case "fanout":
-      return `writes each target's share to its queue${atOnce}`;
+      return `sends each target's share to its queue${atOnce}`;
     case "replay": {
       const target = targets.find((one) => one.name === name);
       return `sends to ${target?.url.origin}, ${toRateText(target?.ratePerSecond)}${vpc ? ", in your network" : ""}${atOnce}`;
     }
     case "schedule":
-      return "each minute: windows, replay jobs, captures";
+      return "runs each minute: switches windows, feeds replay jobs, merges captures";
     case "control":
-      return "the control API, at a function URL for signed requests";
+      return "the control API, at a function URL that requires signed requests";
   }
 }
 
 function toRateText(perSecond = 0): string {
-  if (perSecond === Number.POSITIVE_INFINITY) return "as fast as it answers";
+  if (perSecond === Number.POSITIVE_INFINITY) return "as fast as the shadow answers";
   return `at most ${perSecond < 1 ? `${count(perSecond * 3_600)}/h` : `${count(perSecond)}/s`}`;
 }
 
@@ -77,12 +77,14 @@ function bucketsOf({ buckets }: StackLayout): readonly Row[] {
   return buckets.map(({ name, captures }) => [
     "bucket",
     name,
-    captures.map((capture) => `${capture.name} under ${capture.prefix} for ${capture.keepDays} d`).join("; "),
+    captures.map((capture) => `capture ${capture.name} under ${capture.prefix}, kept ${capture.keepDays} d`).join("; "),
   ]);
 }
 
 function tableOf({ table }: StackLayout): readonly Row[] {
-  return table ? [["table", table.name, "rates, jobs and the ledger; restorable to any second of 35 days"]] : [];
+  return table
+    ? [["table", table.name, "rates, jobs and the ledger; can be restored to any second of the last 35 days"]]
+    : [];
 }
 
 function policyOf({ queues }: StackLayout): readonly Row[] {
@@ -91,18 +93,18 @@ function policyOf({ queues }: StackLayout): readonly Row[] {
     .map((queue) => [
       "policy",
       agentPolicyName(queue),
-      `for the role of the agents: sending to ${queue.name}, and nothing else`,
+      `for the role of the agents: allows sending to ${queue.name}, nothing else`,
     ]);
 }
 
 function alarmsOf(stack: StackLayout, layout: Layout, config: Config): readonly Row[] {
   const alarms = toAlarms(stack, layout, config);
   const { email } = config.deployment.alarms;
-  const told = email === undefined ? "in the console only, without aws.alarms.email" : `by mail to ${email}`;
-  return alarms.length > 0 ? [["alarms", String(alarms.length), `${told}; what to do is in infra/RUNBOOK.md`]] : [];
+  const notice = email === undefined ? "in the console only: set aws.alarms.email for mails" : `by mail to ${email}`;
+  return alarms.length > 0 ? [["alarms", String(alarms.length), `${notice}; infra/RUNBOOK.md says what to do`]] : [];
 }
 
-/** Columns as wide as their longest text; one that holds sums to the right. */
+/** Pads each column to its longest text; amounts of money are aligned to the right. */
 function align(rows: readonly Row[]): readonly string[] {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
   const pad = (text: string, column: number): string =>

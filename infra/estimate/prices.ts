@@ -1,7 +1,7 @@
-// List prices of AWS, in US dollars, of the first tier and without the free tier. Those of other regions are mostly up to a
-// quarter higher, in São Paulo up to twice: an estimate in other regions takes these, and says so.
+// AWS list prices in US dollars, first tier, without the free tier. Other regions are mostly up to a quarter more expensive,
+// São Paulo up to twice: an estimate for other regions uses these prices and says so.
 
-/** Of the region whose prices these are. */
+/** The region of these prices. */
 export const pricedRegion = "us-east-1";
 
 /** The month of these prices. */
@@ -10,7 +10,7 @@ export const pricedMonth = "2026-06";
 const million = 1e6;
 
 export const prices = {
-  /** https://aws.amazon.com/sqs/pricing: a standard queue's request; each 64 KiB of payload is one. */
+  /** https://aws.amazon.com/sqs/pricing: a request to a standard queue; each 64 KiB of payload counts as one. */
   sqsRequest: 0.4 / million,
   /** https://aws.amazon.com/lambda/pricing: an invocation. */
   lambdaInvocation: 0.2 / million,
@@ -26,19 +26,19 @@ export const prices = {
   s3Write: 5 / million,
   /** The same page: GET. */
   s3Read: 0.4 / million,
-  /** The same page: a GB for a month. */
+  /** The same page: a GB stored for a month. */
   s3GbMonth: 0.023,
   /** https://aws.amazon.com/ec2/pricing/on-demand, data transfer: a GB to another region. */
   otherRegionGb: 0.02,
   /** The same page: a GB to the internet. */
   internetGb: 0.09,
-  /** https://aws.amazon.com/cloudwatch/pricing: a GB of logs taken. */
+  /** https://aws.amazon.com/cloudwatch/pricing: a GB of logs ingested. */
   logsGb: 0.5,
-  /** The same page: a metric of one's own for a month. */
+  /** The same page: a custom metric for a month. */
   metricMonth: 0.3,
-  /** The same page: a metric that an alarm looks at, for a month. */
+  /** The same page: a metric that an alarm reads, for a month. */
   alarmMonth: 0.1,
-  /** The same page. */
+  /** The same page: a dashboard for a month. */
   dashboardMonth: 3,
   /** https://aws.amazon.com/eventbridge/pricing: an invocation by the scheduler. */
   schedulerInvocation: 1 / million,

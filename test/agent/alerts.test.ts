@@ -19,9 +19,9 @@ type Series = Readonly<Record<string, string>>;
 
 interface Behaviour {
   readonly firing: Readonly<Record<string, Series>>;
-  /** It has fired, and does not any more. */
+  /** The alert has fired and has ended. */
   readonly over?: Readonly<Record<string, Series>>;
-  /** It has never fired. */
+  /** The alert has never fired. */
   readonly quiet: Readonly<Record<string, Series>>;
 }
 
@@ -52,30 +52,30 @@ const oneEach7Minutes = Array.from({ length: 61 }, (_, minute) => Math.floor(min
 
 const behaviours: Readonly<Record<string, Behaviour>> = {
   SpoaRelayAgentDown: {
-    firing: { "it has gone": { [agent("up")]: "1x55 0x5" } },
-    quiet: { "a scrape was missed": { [agent("up")]: "1x30 0 1x29" }, "the host is gone": { [host("up")]: "0x60" } },
+    firing: { "it has stopped": { [agent("up")]: "1x55 0x5" } },
+    quiet: { "one scrape failed": { [agent("up")]: "1x30 0 1x29" }, "the host has stopped": { [host("up")]: "0x60" } },
   },
   SpoaRelayAgentDropping: {
-    firing: { "the first is dropped": { [dropped]: "0x56 5x4" } },
-    over: { "it dropped long ago": { [dropped]: "0x20 500x40" } },
+    firing: { "the first request is dropped": { [dropped]: "0x56 5x4" } },
+    over: { "the drops were long ago": { [dropped]: "0x20 500x40" } },
     quiet: {
-      "all are enqueued": { [dropped]: "7x60", [enqueued]: "0+9x60" },
+      "all requests are enqueued": { [dropped]: "7x60", [enqueued]: "0+9x60" },
     },
   },
   SpoaRelayAgentUnusableMessages: {
     firing: { "messages have no path": { [unusable]: "0x40 0+5x20" } },
-    quiet: { "there was one": { [unusable]: "0x50 1x10" }, "all are good": { [enqueued]: "0+9x60" } },
+    quiet: { "there was only one": { [unusable]: "0x50 1x10" }, "all messages are usable": { [enqueued]: "0+9x60" } },
   },
   SpoaRelayAgentJournalGrowing: {
-    firing: { "more and more waits": { [journalPacks]: "0x30 0+10x30" } },
+    firing: { "more and more packs wait": { [journalPacks]: "0x30 0+10x30" } },
     quiet: {
-      "it drains": { [journalPacks]: "600-10x60" },
-      "a peak has come and gone": { [journalPacks]: "0x50 50 90 0x8" },
-      "it is empty": { [journalPacks]: "0x60" },
+      "the journal drains": { [journalPacks]: "600-10x60" },
+      "a short peak is over": { [journalPacks]: "0x50 50 90 0x8" },
+      "the journal is empty": { [journalPacks]: "0x60" },
     },
   },
   SpoaRelayAgentJournalNearlyFull: {
-    firing: { "it is": { [journalPacks]: "9x60", [journalBytes]: "900x60", [journalMaxBytes]: "1000x60" } },
+    firing: { "90% of it is used": { [journalPacks]: "9x60", [journalBytes]: "900x60", [journalMaxBytes]: "1000x60" } },
     quiet: {
       "half of it is used": { [journalPacks]: "9x60", [journalBytes]: "500x60", [journalMaxBytes]: "1000x60" },
       "nothing waits in it": { [journalPacks]: "0x60", [journalBytes]: "900x60", [journalMaxBytes]: "1000x60" },
@@ -83,68 +83,71 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
   },
   SpoaRelayAgentJournalDown: {
     firing: { "the disk is full": { [agent("spoa_relay_agent_journal_up")]: "1x50 0x10" } },
-    quiet: { "it works": { [agent("spoa_relay_agent_journal_up")]: "1x60" }, "there is none": { [ready]: "1x60" } },
+    quiet: {
+      "it works": { [agent("spoa_relay_agent_journal_up")]: "1x60" },
+      "no journal is configured": { [ready]: "1x60" },
+    },
   },
   SpoaRelayQueueRefusing: {
     firing: {
-      "each try fails": { [queueErrors]: "0x50 0+12x10" },
-      "some tries fail": { [queueErrors]: "0x50 0+1x10" },
+      "each attempt fails": { [queueErrors]: "0x50 0+12x10" },
+      "some attempts fail": { [queueErrors]: "0x50 0+1x10" },
     },
-    over: { "it has healed": { [queueErrors]: "0+12x50 600x10" } },
-    quiet: { "one try failed": { [queueErrors]: "0x56 1x4" } },
+    over: { "the queue has recovered": { [queueErrors]: "0+12x50 600x10" } },
+    quiet: { "one attempt failed": { [queueErrors]: "0x56 1x4" } },
   },
   SpoaRelayAckLatencyHigh: {
     firing: {
-      "2 % take longer": {
+      "2% of the ACKs take longer": {
         [ackBucket("0.005")]: "0+98x60",
         [ackBucket("0.01")]: "0+100x60",
         [ackBucket("+Inf")]: "0+100x60",
       },
     },
     quiet: {
-      "0.5 % take longer": { [ackBucket("0.005")]: "0+995x60", [ackBucket("+Inf")]: "0+1000x60" },
-      "nothing comes": { [ackBucket("0.005")]: "9x60", [ackBucket("+Inf")]: "10x60" },
+      "0.5% of the ACKs take longer": { [ackBucket("0.005")]: "0+995x60", [ackBucket("+Inf")]: "0+1000x60" },
+      "no frames arrive": { [ackBucket("0.005")]: "9x60", [ackBucket("+Inf")]: "10x60" },
     },
   },
   SpoaRelayEventLoopBlocked: {
-    firing: { "at each look": { [loopDelay]: "0.002x50 0.2x10" } },
+    firing: { "each scrape shows it": { [loopDelay]: "0.002x50 0.2x10" } },
     quiet: {
       "once, at the start": { [loopDelay]: "0.4 0.002x60" },
-      "now and then": { [loopDelay]: "0.2 0.01 0.2 0.01x57" },
+      "some scrapes show it": { [loopDelay]: "0.2 0.01 0.2 0.01x57" },
     },
   },
   SpoaRelayHealthyButNothingCaptured: {
     firing: {
       "it saw requests before": { [ready]: "1x60", [seen]: "0+50x40 2000x20" },
       "HAProxy holds connections": { [ready]: "1x60", [seen]: "50x60", [connections]: "4x60" },
-      "only health checks have ever come": { [ready]: "1x60", [seen]: "0x60", [accepted]: "0+60x60" },
+      "only health checks have ever arrived": { [ready]: "1x60", [seen]: "0x60", [accepted]: "0+60x60" },
     },
     quiet: {
-      "few requests come": { [ready]: "1x60", [seen]: oneEach7Minutes },
-      "requests come": { [ready]: "1x60", [seen]: "0+50x60", [connections]: "4x60", [accepted]: "0+60x60" },
-      "no HAProxy has ever come": { [ready]: "1x60", [seen]: "0x60", [connections]: "0x60", [accepted]: "0x60" },
-      "one of two workers gets nothing any more": {
+      "few requests arrive": { [ready]: "1x60", [seen]: oneEach7Minutes },
+      "requests arrive": { [ready]: "1x60", [seen]: "0+50x60", [connections]: "4x60", [accepted]: "0+60x60" },
+      "no HAProxy has ever connected": { [ready]: "1x60", [seen]: "0x60", [connections]: "0x60", [accepted]: "0x60" },
+      "one of two workers no longer receives requests": {
         [ready]: "1x60",
         [agent("spoa_relay_agent_requests_seen_total", ',worker="1"')]: "0+50x60",
         [agent("spoa_relay_agent_requests_seen_total", ',worker="2"')]: "0+50x40 2000x20",
       },
-      "it is not ready, which is told otherwise": { [ready]: "0x60", [seen]: "0+50x40 2000x20" },
+      "it is not ready, for which there are other alerts": { [ready]: "0x60", [seen]: "0+50x40 2000x20" },
     },
   },
   SpoaRelayHostDown: {
-    firing: { "it has gone": { [host("up")]: "1x50 0x10" } },
-    quiet: { "it is there": { [host("up")]: "1x60" }, "it was restarted": { [host("up")]: "1x58 0 1" } },
+    firing: { "it has stopped": { [host("up")]: "1x50 0x10" } },
+    quiet: { "it runs": { [host("up")]: "1x60" }, "it was restarted": { [host("up")]: "1x58 0 1" } },
   },
   SpoaRelayHostFailing: {
     firing: {
       "the state fails": { [host("spoa_relay_host_state_up")]: "1x50 0x10" },
-      "the queue is away": { [host("spoa_relay_ingress_up")]: "1x50 0x10", [host("spoa_relay_host_state_up")]: "1x60" },
+      "the queue fails": { [host("spoa_relay_ingress_up")]: "1x50 0x10", [host("spoa_relay_host_state_up")]: "1x60" },
     },
     quiet: { "both work": { [host("spoa_relay_ingress_up")]: "1x60", [host("spoa_relay_host_state_up")]: "1x60" } },
   },
   SpoaRelayDeadLetters: {
-    firing: { "there are some": { [deadLetters]: "0x50 3x10" } },
-    over: { "they were sent again": { [deadLetters]: "3x50 0x10" } },
+    firing: { "there are dead letters": { [deadLetters]: "0x50 3x10" } },
+    over: { "they were redriven": { [deadLetters]: "3x50 0x10" } },
     quiet: { "there are none": { [deadLetters]: "0x60" } },
   },
   SpoaRelayUndecodablePacks: {
@@ -156,29 +159,29 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
       "the shadow is down": { [waiting]: "0+50x60", [fate("answered")]: "100x60", [fate("filtered")]: "0+9x60" },
     },
     quiet: {
-      "it is slow, and goes on": { [waiting]: "0+50x60", [fate("answered")]: "0+1x60" },
+      "it is slow but continues": { [waiting]: "0+50x60", [fate("answered")]: "0+1x60" },
       "nothing waits": { [waiting]: "0x60", [fate("answered")]: "100x60" },
-      "it waits for a moment": { [waiting]: "0x58 50 50", [fate("answered")]: "100x60" },
-      "it is paused": { [waiting]: "0+50x60", [fate("answered")]: "100x60", [held]: "1x60" },
+      "packs wait for two minutes": { [waiting]: "0x58 50 50", [fate("answered")]: "100x60" },
+      "the target is paused": { [waiting]: "0+50x60", [fate("answered")]: "100x60", [held]: "1x60" },
     },
   },
   SpoaRelayTargetBreakerOpen: {
     firing: { "it stays open": { [breaker]: "0x40 1x20" } },
-    quiet: { "it was open for a moment": { [breaker]: "0x55 1x2 0x3" }, "it is closed": { [breaker]: "0x60" } },
+    quiet: { "it was open for two minutes": { [breaker]: "0x55 1x2 0x3" }, "it is closed": { [breaker]: "0x60" } },
   },
   SpoaRelayCaptureWaiting: {
-    firing: { "its archive is away": { [captureWaiting]: "0x30 0+90x30" } },
-    over: { "the archive is back": { [captureWaiting]: "900x40 300 0x19" } },
+    firing: { "its archive fails": { [captureWaiting]: "0x30 0+90x30" } },
+    over: { "the archive works again": { [captureWaiting]: "900x40 300 0x19" } },
     quiet: {
       "nothing waits": { [captureWaiting]: "0x60" },
-      "a batch had to wait": { [captureWaiting]: "0x50 90x4 0x6" },
+      "a batch waited for five minutes": { [captureWaiting]: "0x50 90x4 0x6" },
     },
   },
   SpoaRelayPacksMissing: {
-    firing: { "one was passed over": { [missing]: "0x40 1x20" } },
+    firing: { "a number is missing": { [missing]: "0x40 1x20" } },
     quiet: {
-      "it came late": { [missing]: "0x50 1x5 0x5" },
-      "it has been known for hours": { [missing]: "4x60" },
+      "the pack arrived late": { [missing]: "0x50 1x5 0x5" },
+      "it has been missing for hours": { [missing]: "4x60" },
     },
   },
 };
@@ -195,7 +198,7 @@ const rules = (parse(readFileSync(file, "utf8")) as { groups: { rules: Rule[] }[
 );
 
 describe("the alerts for Prometheus", () => {
-  it("each say what is wrong, what to do, and how bad it is", () => {
+  it("each have a summary, a description and a severity", () => {
     for (const { alert, labels, annotations } of rules) {
       expect([alert, labels.severity]).toEqual([alert, expect.stringMatching(/^(?:critical|warning)$/)]);
       expect(annotations.summary.length, alert).toBeGreaterThan(20);
@@ -203,7 +206,7 @@ describe("the alerts for Prometheus", () => {
     }
   });
 
-  it("look at nothing that agent and host do not tell", () => {
+  it("use only metrics of the agent and the host", () => {
     const told = new Set(metricNames());
     for (const { expr } of rules) {
       const names = [...expr.matchAll(/spoa_relay_\w+/g)].map(([name]) => name.replace(/_bucket$/, ""));
@@ -211,11 +214,11 @@ describe("the alerts for Prometheus", () => {
     }
   });
 
-  it("are all tested", () => {
+  it("all have test cases", () => {
     expect(Object.keys(behaviours)).toEqual(rules.map(({ alert }) => alert));
   });
 
-  it.skipIf(promtoolMissing)("are understood by Prometheus", () => {
+  it.skipIf(promtoolMissing)("pass promtool check", () => {
     expect(promtool(["check", "rules", file])).toMatchObject({ ok: true });
   });
 });
@@ -226,7 +229,7 @@ describe("the documents", () => {
     const hostSection = sectionOf(readDocument("functions/README.md"), "Metrics");
     const named = (pattern: RegExp) => [...agentSection.matchAll(pattern)].map(([, name]) => name).sort();
 
-    // Short forms stand for the prefix of the first in their cell.
+    // Short forms (`…_name`) continue the prefix of the first metric in their line.
     const metrics = [agentSection, hostSection]
       .join("\n")
       .split("\n")
@@ -254,7 +257,7 @@ function metricNames(): string[] {
     ackLatency: new AckLatency(),
     eventLoopDelay,
   });
-  const hostMetrics = createHostMetrics(() => Promise.reject(new Error("not to be read")));
+  const hostMetrics = createHostMetrics(() => Promise.reject(new Error("must not be read")));
   return [agentMetrics, hostMetrics]
     .flatMap((registry) => registry.getMetricsAsArray())
     .map(({ name }) => name)
@@ -266,14 +269,14 @@ const cases = Object.entries(behaviours).flatMap(([alert, { firing, over = {}, q
   const ever = `max_over_time(${now}[2h])`;
   return [
     ...Object.entries(firing).map(([when, series]) => ({ alert, does: "fires", when, series, expr: now, count: 1 })),
-    ...Object.entries(over).map(([when, series]) => ({ alert, does: "is over", when, series, expr: now, count: 0 })),
-    ...Object.entries(over).map(([when, series]) => ({ alert, does: "fired", when, series, expr: ever, count: 1 })),
+    ...Object.entries(over).map(([when, series]) => ({ alert, does: "has ended", when, series, expr: now, count: 0 })),
+    ...Object.entries(over).map(([when, series]) => ({ alert, does: "had fired", when, series, expr: ever, count: 1 })),
     ...Object.entries(quiet).map(([when, series]) => ({ alert, does: "is quiet", when, series, expr: ever, count: 0 })),
   ];
 });
 
 describe.skipIf(promtoolMissing).for(cases)("$alert", ({ does, when, series, expr, count }) => {
-  it(`${does} where ${when}`, () => {
+  it(`${does} if ${when}`, () => {
     const directory = mkdtempSync(join(tmpdir(), "spoa-relay-alerts-"));
     onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
     const testFile = join(directory, "alerts.test.yaml");

@@ -10,15 +10,15 @@ const analyze = "systemd-analyze";
 const missing = spawnSync(analyze, ["--version"]).error !== undefined;
 if (missing) process.stderr.write("skipped: systemd-analyze is missing (Debian package systemd)\n");
 
-// Of 100; the network, the file system it is on and V8's compiler are what is left.
+// Of 100. The rest is the network, the file system and V8's compiler, which the units need.
 const exposureMost = 15;
 
 describe.skipIf(missing).for(["spoa-relay-agent.service", "spoa-relay-host.service"])("%s", (unit) => {
-  it("is understood by systemd, every line of it", async () => {
+  it("passes systemd-analyze verify without a warning", async () => {
     expect(await run(analyze, "verify", withNode(unit))).toEqual({ code: 0, stdout: "", stderr: "" });
   });
 
-  it("leaves little exposed", async () => {
+  it("has an exposure level of 1.5 at most", async () => {
     const options = ["security", "--offline=true", "--no-pager", `--threshold=${exposureMost}`];
     const { code, stdout } = await run(analyze, ...options, withNode(unit));
 
@@ -26,14 +26,14 @@ describe.skipIf(missing).for(["spoa-relay-agent.service", "spoa-relay-host.servi
     expect(code).toBe(0);
   });
 
-  it("leaves V8 the memory that it compiles into", () => {
+  it("lets V8 execute memory that it has written", () => {
     const settings = readFileSync(join(units, unit), "utf8").replace(/^#.*$/gm, "");
 
     expect(settings).not.toContain("MemoryDenyWriteExecute");
   });
 });
 
-/** A copy that runs the Node of these tests, for `verify` looks whether the program is there. */
+/** A copy of the unit with the Node of these tests: `verify` checks that the program exists. */
 function withNode(unit: string): string {
   const directory = mkdtempSync(join(tmpdir(), "spoa-relay-systemd-"));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));

@@ -10,14 +10,14 @@ import { freePorts } from "../support/servers/free-ports.ts";
 
 const bundle = resolve(import.meta.dirname, "../../dist/agent.js");
 
-/** The agent as it is shipped, in a process of its own; Linux only, since its figures come from /proc. */
+/** The bundled agent in a process of its own. Linux only: its CPU and memory are read from /proc. */
 export class AgentProcess {
   readonly port: number;
   readonly #admin: number;
   readonly #directory: string;
   readonly #child: ChildProcess;
 
-  /** @param queue what stands behind `queue:`; the embedded one by default. */
+  /** @param queue the value of `queue:`; an embedded queue by default */
   static async start({ queue = "embedded:./data", profile = false } = {}): Promise<AgentProcess> {
     const directory = mkdtempSync(join(tmpdir(), "spoa-relay-bench-"));
     const [port, admin] = await freePorts(2);
@@ -57,19 +57,19 @@ log: silent
     return (await (await fetch(`http://127.0.0.1:${this.#admin}/stats`)).json()) as AgentStats;
   }
 
-  /** User and system time of all threads so far, in steps of 10 ms. */
+  /** User and system CPU time of all threads so far, in steps of 10 ms. */
   get cpuMs(): number {
     const fields = readFileSync(`/proc/${this.#child.pid}/stat`, "utf8").split(") ")[1].split(" ");
     return (Number(fields[11]) + Number(fields[12])) * 10;
   }
 
-  /** The most memory it has had so far. */
+  /** The peak of its resident memory so far. */
   get peakRssMb(): number {
     const status = readFileSync(`/proc/${this.#child.pid}/status`, "utf8");
     return Math.round(Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1_024);
   }
 
-  /** Ends it and returns the CPU profiles that it has written. */
+  /** Ends the agent and returns the CPU profiles that it has written. */
   async stop(): Promise<string[]> {
     this.#child.kill("SIGTERM");
     await once(this.#child, "exit");

@@ -22,14 +22,14 @@ const objectCount = 100_000;
 const objectEveryMs = 1_000;
 const requestCount = 100_000;
 const seed = 7;
-// What the fan-out of one machine puts into an object.
+// The size of an object that the fan-out of one host writes.
 const packsAtOnce = 8;
 const startMs = Date.UTC(2026, 10, 20);
 const hourMs = 3_600_000;
 const everything = { fromMs: 0, toMs: Number.POSITIVE_INFINITY };
 const main = resolve(import.meta.dirname, "../../dist/spoa-relay.js");
 
-/** Captures in a directory: their index, what they take on disk, and how fast they are read. */
+/** Measures captures in a directory: their index, their size on disk, and how fast they are read. */
 export async function benchCaptures(): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), "spoa-relay-captures-"));
   try {
@@ -103,7 +103,7 @@ async function benchContent(directory: string): Promise<Row[]> {
   return rows;
 }
 
-/** Without waiting for the disk, which is not what is measured. */
+/** Writes without waiting for the disk, which is not part of the measurement. */
 async function writeManyObjects(root: string): Promise<void> {
   const archive = {
     async put(name: string, bytes: Uint8Array): Promise<void> {
@@ -120,13 +120,13 @@ async function writeManyObjects(root: string): Promise<void> {
   }
 }
 
-/** The command as it is installed, with its start; its output is read and thrown away. */
+/** Runs the installed command, including its start; discards its output. */
 async function runCat(config: string, format: string): Promise<void> {
   const args = [main, "captures", "cat", "shop", "--format", format, "--secrets", "--config", config];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
   child.stdout.resume();
   const [code] = await once(child, "close");
-  if (code !== 0) throw new Error(`captures cat has ended with ${code}`);
+  if (code !== 0) throw new Error(`captures cat exited with ${code}`);
 }
 
 async function timed<T>(work: () => Promise<T>): Promise<readonly [result: T, tookMs: number]> {

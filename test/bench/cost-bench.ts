@@ -27,19 +27,19 @@ const requests = 20_000;
 const ratePerSecond = 1_000;
 const lambdaBatch = 10;
 
-// Dollars for a million in us-east-1: standard queues, and tables billed by request.
+// US dollars per million requests in us-east-1: standard queues, on-demand tables.
 const sqsDollars = 0.4;
 const writeDollars = 0.625;
 const readDollars = 0.125;
-// Sent, received and deleted by itself.
+// The requests for a message of its own: send, receive, delete.
 const actionsOfMessage = 3;
-// Of a queue that Lambda reads: five long polls of 20 s at a time, which find nothing, whatever is mirrored.
+// Lambda reads a queue with five long polls of 20 s at a time, even if nothing is mirrored.
 const idleReceivesAnHour = 900;
 const hoursAMonth = 730;
 
 interface Layout {
   readonly title: string;
-  /** Whether the target reads the queue of the agents itself. */
+  /** True if the target reads the ingress queue itself. */
   readonly direct: boolean;
   readonly goalDollars: number;
 }
@@ -57,7 +57,7 @@ const layouts: readonly Layout[] = [
   { title: "a target that reads the ingress queue", direct: true, goalDollars: 0.006 },
 ];
 
-/** What AWS would bill for the queues and the state of a million mirrored requests, from the agent to the delete. */
+/** Measures what AWS bills for queues and state per million mirrored requests, from the agent's send to the delete. */
 export async function benchCost(): Promise<Table[]> {
   const tables: Table[] = [];
   for (const layout of layouts) {
@@ -114,7 +114,7 @@ function format(count: number): string {
   return Math.round(count).toLocaleString("en-US");
 }
 
-/** Mirrors the traffic through all of the path, with a meter before each emulator. */
+/** Mirrors traffic along the whole path, with a meter in front of each emulator. */
 async function mirror({ direct }: Layout): Promise<Bill> {
   const emulator = await startFauxqs({ port: 0, logger: false });
   for (const name of ["ingress", "ingress-dlq", "target", "target-dlq"]) emulator.createQueue(name);

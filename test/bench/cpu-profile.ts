@@ -15,7 +15,7 @@ interface CallFrame {
 const idle = new Set(["(idle)", "(program)", "(root)"]);
 const shown = 10;
 
-/** Where the CPU time of a process went: the functions with the largest share of it, over all its threads. */
+/** The functions with the largest shares of a process's CPU time, over all its threads. */
 export function summarizeProfiles(texts: readonly string[]): Row[] {
   const timeUs = new Map<string, number>();
   let totalUs = 0;

@@ -5,7 +5,7 @@ export interface DynamoDbUnits {
   readonly writes: number;
 }
 
-/** Counts the request units that DynamoDB would bill, by the kind of item. Calls have to ask for `ReturnConsumedCapacity`. */
+/** Counts the request units that DynamoDB would bill, by kind of item. Calls have to set `ReturnConsumedCapacity`. */
 export class DynamoDbMeter {
   readonly #units = new Map<string, { reads: number; writes: number }>();
 
@@ -16,7 +16,7 @@ export class DynamoDbMeter {
     const all = [answer.ConsumedCapacity ?? []].flat() as { readonly CapacityUnits: number }[];
     const consumed = all.reduce((sum, { CapacityUnits }) => sum + CapacityUnits, 0);
     if (/^(?:Get|BatchGet|Query)/.test(action)) units.reads += consumed;
-    // A write that was refused by its condition is billed as well; emulators do not say how much.
+    // A write whose condition fails is billed as well; emulators do not return its units.
     else units.writes += status === 200 ? consumed : 1;
   }
 
@@ -33,7 +33,7 @@ export class DynamoDbMeter {
   }
 }
 
-/** `pack page`, `tally`, `target pace` and so on, without the names of packs, processes and times. */
+/** The kind of an item, such as `pack page`, `tally` or `target pace`, without names of packs, processes and times. */
 function kindOf(key: Readonly<Record<string, { readonly S: string }>> | undefined): string {
   const partition = key?.pk?.S.split("#")[0] ?? "other";
   return partition === "pack" || partition === "target" ? `${partition} ${key?.sk.S}` : partition;

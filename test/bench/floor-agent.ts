@@ -1,7 +1,7 @@
 import { createServer } from "node:net";
 import { Session } from "../../agent/spop/session.ts";
 
-// An agent that shakes hands and acknowledges, and does nothing else: what HAProxy, the kernel and Node cost by themselves.
+// An agent that only does the handshake and acknowledges: measures the cost of HAProxy, the kernel and Node themselves.
 // Argument: the port to listen on.
 
 createServer({ noDelay: true }, (socket) => {

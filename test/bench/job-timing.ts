@@ -9,7 +9,7 @@ import type { Row } from "./table.ts";
 
 export interface JobTiming {
   readonly rows: readonly Row[];
-  /** When requests arrived, run by run. */
+  /** A plot of the arrival times of each run. */
   readonly plot: string;
 }
 
@@ -17,7 +17,7 @@ interface Run {
   readonly name: string;
   readonly flags: readonly string[];
   readonly sliceMs: number;
-  /** After it the run is given up. */
+  /** The run is ended after this time. */
   readonly withinMs: number;
 }
 
@@ -27,11 +27,11 @@ const startMs = Date.UTC(2026, 10, 20, 18);
 const ratedRequests = 1_000;
 
 /**
- * How far from its due time each request of a replay job arrives: a minute of bursts and silences at 10x, at 1x and, for ten
- * seconds, at a rate. The shadow is a process of its own on this machine.
+ * Measures how far from its due time each request of a replay job arrives: a minute of bursts and pauses at 10x, at 1x and, for
+ * ten seconds, at a fixed rate. The shadow is a process of its own on this machine.
  */
 export async function benchJobTiming(): Promise<JobTiming> {
-  // The recorder takes a path for a number.
+  // The recorder reads the path as the number of the request.
   const requests = burstyRequests(requestCount, spanMs, startMs).map((request, i) => ({ ...request, path: `/${i}` }));
   const timesMs = requests.map(({ capturedAtMs }) => capturedAtMs);
   const rated = new Date(timesMs[ratedRequests]).toISOString();
@@ -40,7 +40,7 @@ export async function benchJobTiming(): Promise<JobTiming> {
     { name: "100/s for 10 s", flags: ["--rate", "100/s", "--to", rated], sliceMs: 500, withinMs: 14_000 },
     { name: "1x", flags: ["--speed", "1x"], sliceMs: 1_000, withinMs: 66_000 },
   ];
-  const shadow = new ChildScript("arrival-recorder.ts", []);
+  const shadow = new ChildScript("../data/arrival-recorder.ts", []);
   await shadow.printed(1);
   const origin = `http://127.0.0.1:${shadow.lines[0]}`;
   const stage = await CaptureStage.create(origin, requests);
@@ -51,7 +51,7 @@ export async function benchJobTiming(): Promise<JobTiming> {
     for (const run of runs) {
       await fetch(`${origin}//reset`);
       const id = await stage.replay(...run.flags);
-      // A machine that cannot keep up shows what has arrived until then.
+      // If the machine cannot keep up, the result only has the requests that arrived in time.
       const progress = await stage.untilDone(id, run.withinMs).catch(() => stage.progress(id));
       const { arrivals } = (await (await fetch(`${origin}//report`)).json()) as ArrivalReport;
       rows.push({ what: run.name, value: describe(progress, arrivals, timesMs) });

@@ -6,16 +6,16 @@ import type { Delivery, QueueReceiver } from "../../relay/queue/port.ts";
 export interface MappingOptions {
   readonly queue: QueueReceiver;
   readonly app: Hono<{ Bindings: Invocation }>;
-  /** Messages in one invocation. */
+  /** The number of messages in an invocation. */
   readonly batch: number;
-  /** How many messages there are, and how many functions take them at once. */
+  /** The number of messages, and of functions that handle them at once. */
   readonly messages: number;
   readonly functions: number;
 }
 
 const visibilityMs = 600_000;
 
-/** Does what Lambda's event source mapping does until so many messages are done. Rejects where one is not. */
+/** Imitates Lambda's event source mapping until all messages are handled. Rejects if one fails. */
 export async function runMapping(options: MappingOptions): Promise<void> {
   let left = options.messages;
   const run = async (): Promise<void> => {
@@ -23,7 +23,7 @@ export async function runMapping(options: MappingOptions): Promise<void> {
       const max = Math.min(options.batch, left);
       left -= max;
       const deliveries: Delivery[] = [];
-      // A receive may find fewer than there are; a mapping collects them in its window.
+      // A receive may return fewer messages than there are; a mapping collects them in its window.
       while (deliveries.length < max) deliveries.push(...(await receive(options.queue, max - deliveries.length)));
       await invoke(options, deliveries);
     }
@@ -39,6 +39,6 @@ async function invoke({ app, queue }: MappingOptions, deliveries: readonly Deliv
   const body = JSON.stringify(toSqsEvent(deliveries));
   const response = await app.request("/", { method: "POST", body }, { patient: false });
   const { batchItemFailures } = (await response.json()) as SqsBatchResponse;
-  if (batchItemFailures.length > 0) throw new Error(`${batchItemFailures.length} packs were not done`);
+  if (batchItemFailures.length > 0) throw new Error(`${batchItemFailures.length} packs failed`);
   await queue.delete(deliveries.map(({ receipt }) => receipt));
 }

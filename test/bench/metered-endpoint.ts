@@ -11,12 +11,12 @@ import type { AddressInfo } from "node:net";
 
 /** A call of an AWS API in its JSON protocol, with its answer. */
 export interface MeteredCall {
-  /** As IAM has it, such as `SendMessageBatch`. */
+  /** The name of the action, such as `SendMessageBatch`. */
   readonly action: string;
   readonly status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the SDK sends.
+  // biome-ignore lint/suspicious/noExplicitAny: any request of the SDK.
   readonly body: any;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever it gets.
+  // biome-ignore lint/suspicious/noExplicitAny: any answer of the emulator.
   readonly answer: any;
 }
 
@@ -28,7 +28,7 @@ export interface MeteredEndpointOptions {
   readonly onCall: (call: MeteredCall) => void;
 }
 
-/** Stands before an emulator and tells of every call that went through. */
+/** A proxy in front of an emulator that reports every call. */
 export class MeteredEndpoint {
   readonly #options: MeteredEndpointOptions;
   readonly #agent = new Agent({ keepAlive: true });

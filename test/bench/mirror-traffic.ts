@@ -17,7 +17,7 @@ export interface Mirrored {
 const agent = "bench~0badcafe";
 const seed = 4;
 
-/** Has the agent's intake, packer and shipper bring requests into a queue, each pack as soon as it is closed. */
+/** Sends requests through the agent's intake, packer and shipper into a queue, each pack as soon as it is closed. */
 export async function mirrorTraffic(queueUrl: string, requests: number): Promise<Mirrored> {
   const traffic = new Traffic(seed);
   const ledger = createLedger();
@@ -52,7 +52,7 @@ export async function mirrorTraffic(queueUrl: string, requests: number): Promise
   for (let i = 0; i < requests; i++) {
     const message = messageList([traffic.next()]);
     intake.take(message, 0, message.length);
-    // In a flood packs would wait for one another, and share calls.
+    // One pack at a time: otherwise packs would wait and share calls.
     if (!sent()) await until(sent);
   }
   packer.close();

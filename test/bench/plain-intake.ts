@@ -2,7 +2,7 @@ import { Intake } from "../../agent/intake/intake.ts";
 import type { Packer } from "../../agent/intake/packer.ts";
 import type { AgentLedger } from "../../agent/ledger.ts";
 
-/** An intake that samples, filters and redacts nothing. */
+/** An intake without sample, filter and redaction. */
 export function takeEverything(ledger: AgentLedger, packer: Packer): Intake {
   return new Intake({
     sample: { fraction: 1 },

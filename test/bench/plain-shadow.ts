@@ -1,6 +1,6 @@
 import { createServer } from "node:http";
 
-// A shadow that reads requests and answers them, and does nothing else. Argument: the port to listen on.
+// A shadow that only reads and answers requests. Argument: the port to listen on.
 
 const server = createServer((request, response) => {
   request.resume();

@@ -24,8 +24,8 @@ interface WrkResult {
 type Variant = "plain" | "floor" | "mirrored";
 
 /**
- * Client requests a second through HAProxy: plain, with an agent that only acknowledges, and with everything mirrored; taken
- * in turns, the medians of all rounds.
+ * Measures client requests per second through HAProxy: without mirroring, with an agent that only acknowledges, and with
+ * everything mirrored. The three take turns; the results are medians of all rounds.
  */
 export async function benchProxy(): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), "spoa-relay-bench-"));

@@ -16,9 +16,9 @@ const profiledRounds = 3;
 const goal = 0.9;
 
 /**
- * Requests a second of one worker without a rate: through the whole replay, from the queue to the ledger, and by a bare loop
- * over undici with the same requests and connections; taken in turns, the medians of all rounds. Once to a shadow in Node,
- * which has about as much to do as the worker, and once to HAProxy, which answers by itself and costs nearly nothing.
+ * Measures requests per second of one worker without a rate: through the whole replay, from the queue to the ledger, and by a
+ * plain loop over undici with the same requests and connections. The two take turns; the results are medians of all rounds.
+ * Once to a shadow in Node, which has about as much work as the worker, and once to HAProxy, whose own answers cost little.
  */
 export async function benchReplay(): Promise<Row[]> {
   return [
@@ -41,7 +41,7 @@ function toRows(shadow: string, { replay, request, dispatch }: Record<string, Ro
   ];
 }
 
-/** Where the time of the replay goes. */
+/** Profiles the CPU time of the replay. */
 export async function profileReplay(): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), "spoa-relay-bench-"));
   try {

@@ -19,8 +19,8 @@ import { target } from "../support/data/targets.ts";
 import { Traffic } from "../support/processes/traffic.ts";
 import { createPacks } from "./traffic-packs.ts";
 
-// A worker that sends the same requests in turns: through the replay function, and by undici alone. Prints a JSON line
-// with requests a second of each round. Arguments: the shadow, how many rounds, and which of the ways, by commas.
+// A worker that sends the same requests through the replay function and by undici alone, in turns. Prints a JSON line with the
+// requests per second of each round. Arguments: the shadow, the number of rounds, and the ways, separated by commas.
 
 const [shadow, rounds, ways] = process.argv.slice(2);
 const url = new URL(shadow);
@@ -37,7 +37,7 @@ const outbound = messages
 const log = createLogger("warn");
 
 const run: Readonly<Record<string, () => Promise<Took>>> = {
-  /** The function as a host runs it, from the queue to the ledger. */
+  /** The replay function as a host runs it, from the queue to the ledger. */
   async replay() {
     const directory = mkdtempSync(join(tmpdir(), "spoa-relay-bench-"));
     const queue = EmbeddedQueue.open({ directory, name: "replayed" });
@@ -76,7 +76,7 @@ const run: Readonly<Record<string, () => Promise<Took>>> = {
     return took;
   },
 
-  /** What most would write: requests of a pool whose answers are read. */
+  /** The usual way with undici: requests of a pool whose answers are read. */
   request: () =>
     inLoops(async (pool, { method, path, headers, body }) => {
       const answer = await pool.request({
@@ -88,7 +88,7 @@ const run: Readonly<Record<string, () => Promise<Took>>> = {
       await answer.body.dump();
     }),
 
-  /** The least that undici can be asked for. */
+  /** The cheapest way with undici. */
   dispatch: () =>
     inLoops(
       (pool, { method, path, headers, body }) =>
@@ -107,7 +107,7 @@ const run: Readonly<Record<string, () => Promise<Took>>> = {
     ),
 };
 
-/** What a round has measured. */
+/** The result of a round. */
 export interface Round {
   readonly perSecond: number;
   readonly cpuUsEach: number;
@@ -115,11 +115,11 @@ export interface Round {
 
 interface Took {
   readonly ms: number;
-  /** Of the process, with all its threads. */
+  /** CPU time of the process with all its threads. */
   readonly cpuMs: number;
 }
 
-/** Tells when so many messages have been deleted, without asking the queue again and again. */
+/** Wraps a queue; `emptied` resolves when `messages` messages have been deleted, without polling the queue. */
 function watch(queue: QueueReceiver, messages: number) {
   const { promise: emptied, resolve } = Promise.withResolvers<void>();
   let left = messages;
@@ -161,7 +161,7 @@ const results: Record<string, Round[]> = {};
 for (let round = -1; round < Number(rounds); round++) {
   for (const way of ways.split(",")) {
     const { ms, cpuMs } = await run[way]();
-    // The first round is for the compiler.
+    // The first round only warms up the compiler.
     if (round < 0) continue;
     results[way] ??= [];
     results[way].push({ perSecond: (requests * 1_000) / ms, cpuUsEach: (cpuMs * 1_000) / requests });

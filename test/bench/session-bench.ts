@@ -7,11 +7,11 @@ import { takeEverything } from "./plain-intake.ts";
 import type { Row } from "./table.ts";
 import { typicalNotify } from "./typical-notify.ts";
 
-// What a socket hands over at once under load.
+// The size of a chunk from a socket under load.
 const chunkBytes = 64 * 1024;
 const roundMs = 1_500;
 
-/** The agent's work without sockets: frames a second of the session alone, then with everything up to compressed packs. */
+/** Measures the agent's work without sockets: frames per second of the session alone, and of everything up to compressed packs. */
 export function benchSession(): Row[] {
   const frames = Array.from({ length: 256 }, (_, i) => typicalNotify(i));
   const chunk = Buffer.concat(frames.slice(0, Math.floor(chunkBytes / frames[0].length)));

@@ -6,7 +6,7 @@ import type { Row } from "./table.ts";
 const floodSeconds = 30;
 const pacedSeconds = 5;
 
-/** The agent under a load generator that plays HAProxy: as fast as it can, at a fixed rate, and without its queue. */
+/** Measures the agent under a load generator that acts as HAProxy: at full speed, at a fixed rate, and without its queue. */
 export async function benchSpop(): Promise<Row[]> {
   const rows: Row[] = [];
   const agent = await AgentProcess.start();
@@ -19,7 +19,7 @@ export async function benchSpop(): Promise<Row[]> {
   rows.push({ what: "20,000/s", value: await inWords(paced, await loadAgent({ port: paced.port, ...rate })) });
   await paced.stop();
 
-  // Nobody listens on port 1: every pack goes to the journal and waits there.
+  // Nothing listens on port 1: every pack is written to the journal and waits there.
   const outage = await AgentProcess.start({ queue: "http://127.0.0.1:1/000000000000/gone" });
   rows.push({
     what: "20,000/s, the queue is away",
@@ -29,7 +29,7 @@ export async function benchSpop(): Promise<Row[]> {
   return rows;
 }
 
-/** Where the agent's time goes under the flood. */
+/** Profiles the agent's CPU time at full speed. */
 export async function profileAgent(): Promise<Row[]> {
   const agent = await AgentProcess.start({ profile: true });
   await loadAgent({ port: agent.port, connections: 8, window: 32, seconds: pacedSeconds });

@@ -6,10 +6,10 @@ import { typicalNotify } from "./typical-notify.ts";
 export interface LoadOptions {
   readonly port: number;
   readonly connections: number;
-  /** NOTIFYs on their way on each connection. */
+  /** The number of NOTIFYs without an ACK on each connection. */
   readonly window: number;
   readonly seconds: number;
-  /** NOTIFYs a second over all connections; as fast as they are acknowledged where it is left out. */
+  /** NOTIFYs per second over all connections; if left out, as fast as they are acknowledged. */
   readonly ratePerSecond?: number;
 }
 
@@ -21,12 +21,12 @@ export interface LoadResult {
   readonly p999Us: number;
 }
 
-// Not measured: code that runs for the first time is slow, and an agent runs for weeks.
+// Not measured: code is slow until it is compiled, and an agent runs for weeks.
 const warmUpMs = 2_000;
 const bucketUs = 10;
 const buckets = 100_000;
 
-/** Plays HAProxy towards an agent: NOTIFYs on several connections, and the time until each ACK. */
+/** Acts as HAProxy: sends NOTIFYs on several connections, and measures the time until each ACK. */
 export async function loadAgent(options: LoadOptions): Promise<LoadResult> {
   const { port, connections, window, seconds, ratePerSecond } = options;
   const latencies = new Uint32Array(buckets);
@@ -58,13 +58,13 @@ async function pace(peers: readonly Peer[], ratePerSecond: number, startMs: numb
   for (let nowMs = startMs; nowMs < endMs; nowMs = performance.now()) {
     for (const due = ((nowMs - startMs) * ratePerSecond) / 1_000; sent < due; sent++) peers[sent % peers.length].send();
     for (const peer of peers) peer.flush();
-    // A timer would come every millisecond at best, and 20 requests at once is not how they arrive.
+    // No timer: it would fire each millisecond at best and send 20 requests at once, unlike real traffic.
     await new Promise((resolve) => setImmediate(resolve));
   }
   await Promise.all(peers.map((peer) => peer.finished));
 }
 
-/** A connection of HAProxy. NOTIFYs and ACKs are counted, since an agent answers in order. */
+/** A connection of HAProxy. It counts NOTIFYs and ACKs, which is enough because an agent answers in order. */
 class Peer {
   readonly #socket: Socket;
   readonly #window: number;

@@ -1,6 +1,6 @@
 import type { MeteredCall } from "./metered-endpoint.ts";
 
-// SQS bills every action, and each 64 KiB of its payload as one more. What is received is payload as well as what is sent.
+// SQS bills every action, and each started 64 KiB of its payload as one request. Received messages are payload like sent ones.
 const billedBytes = 64 * 1024;
 
 interface Attribute {
@@ -32,7 +32,7 @@ export class SqsMeter {
     this.#requests.set(what, (this.#requests.get(what) ?? 0) + Math.max(1, Math.ceil(bytes / billedBytes)));
   }
 
-  /** By action and queue. Receives that found nothing are not among them: they cost by the hour, whatever is mirrored. */
+  /** By action and queue, without receives of nothing: their cost is per hour, independent of the traffic. */
   get requests(): ReadonlyMap<string, number> {
     return this.#requests;
   }
@@ -45,13 +45,13 @@ export class SqsMeter {
     return this.requestsOf("");
   }
 
-  /** For all queues together. */
+  /** The sum over all queues. */
   requestsOf(action: string): number {
     return [...this.#requests].reduce((sum, [what, count]) => (what.startsWith(action) ? sum + count : sum), 0);
   }
 }
 
-/** Names, types and values of attributes count, binary ones as what they are and not as base64. */
+/** Names, types and values of attributes count; binary values count with their bytes, not as base64. */
 function bytesOf({ MessageBody = "", Body = "", MessageAttributes = {} }: Payload): number {
   return Object.entries(MessageAttributes).reduce(
     (sum, [name, { DataType, StringValue = "", BinaryValue = "" }]) =>

@@ -1,4 +1,4 @@
-/** A line of the result. */
+/** A line of the results. */
 export interface Row {
   readonly what: string;
   readonly value: string;

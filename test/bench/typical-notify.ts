@@ -1,6 +1,6 @@
 import { bin, headersBinary, notify, str } from "../support/spop/spop-frames.ts";
 
-/** A NOTIFY of a browser's GET, as the example configuration sends it; different for each `i`. */
+/** The NOTIFY of a browser's GET with the arguments of the example configuration; different for each `i`. */
 export function typicalNotify(i: number): Buffer {
   const headers = [
     "host",

@@ -11,7 +11,7 @@ import { RecordedMinute } from "./recorded-minute.ts";
 
 const count = Number(process.env.RELAY_TEST_DEFERRED_REQUESTS ?? 60_000);
 const spanMs = count;
-// Times of capture are whole milliseconds, and so is the time at which a job begins.
+// Capture times and the start time of a job are whole milliseconds.
 const roundingMs = 2;
 const meanErrorMs = 50;
 const pauseMs = 5_000;
@@ -20,7 +20,7 @@ let minute: RecordedMinute;
 let sent: readonly string[];
 
 beforeAll(async () => {
-  // The example configuration mirrors what begins so.
+  // The example configuration mirrors paths with this prefix.
   const requests = burstyRequests(count, spanMs, 0).map((each) => ({ ...each, path: `/api/v1${each.path}` }));
   minute = await RecordedMinute.record(requests);
   sent = minute.rig.primary.received.map(toText).sort();
@@ -29,7 +29,7 @@ beforeAll(async () => {
 afterAll(() => minute?.stop());
 
 describe(`${count.toLocaleString("en-US")} requests that were captured through HAProxy`, () => {
-  it("arrive at the speed they came with", async () => {
+  it("arrive at their original speed", async () => {
     const job = await replayAll("--speed", "1x");
 
     const error = report("1x", 1_000, arrivalErrors(job));
@@ -44,7 +44,7 @@ describe(`${count.toLocaleString("en-US")} requests that were captured through H
     expect(error.earliestMs).toBeGreaterThanOrEqual(-roundingMs);
   });
 
-  it("arrive at a rate, without drift from the first to the last", async () => {
+  it("arrive at a fixed rate without drift", async () => {
     const job = await replayAll("--rate", "100/s");
 
     const errorsMs = minute.received.map(({ atMs }, i) => toWallMs(atMs) - (dueAtMs(job, i * 10) ?? 0));
@@ -55,7 +55,7 @@ describe(`${count.toLocaleString("en-US")} requests that were captured through H
     expect(tail.toSorted((a, b) => a - b)[tail.length >> 1]).toBeLessThanOrEqual(meanErrorMs);
   });
 
-  it("arrive twice each in two loops, with a pause and a killed host between, and more often only under the same ids", async () => {
+  it("arrive once in each of two loops despite a pause and a killed host, and repeats have the same id", async () => {
     const id = await minute.replay("--speed", "2x", "--loop", "2");
     await arrived(count / 2);
     await killHost();
@@ -73,13 +73,13 @@ describe(`${count.toLocaleString("en-US")} requests that were captured through H
     expect({ total, answered: fates["answered.2xx"] }).toEqual({ total: 2 * count, answered: 2 * count });
     const byId = Map.groupBy(minute.received, ({ headers }) => headers["x-mirror-id"]);
     const groups = [...byId.values()];
-    console.log(`\nlooped: ${minute.received.length - 2 * count} of ${2 * count} came again after the kill`);
+    console.log(`\nlooped: ${minute.received.length - 2 * count} of ${2 * count} arrived again after the kill`);
     expect(groups.every((same) => same.length >= 2 && new Set(same.map(toText)).size === 1)).toBe(true);
     expect(isEqual(groups.map(([first]) => toText(first)).sort(), sent)).toBe(true);
   });
 });
 
-/** Runs a job to its end: every byte has come, and each request once. */
+/** Runs a job to its end, and checks that each request arrived once with all its bytes. */
 async function replayAll(...flags: readonly string[]): Promise<Job> {
   const id = await minute.replay(...flags);
   const { job, total, fates } = await minute.untilDone(id, 850_000);
@@ -100,7 +100,9 @@ function report(name: string, sliceMs: number, errorsMs: readonly number[]) {
   const meanMs = sorted.reduce((sum, each) => sum + Math.abs(each), 0) / sorted.length;
   const [earliestMs, p99Ms, mostMs] = [0, Math.floor(sorted.length * 0.99), sorted.length - 1].map((i) => sorted[i]);
   const texts = [meanMs, p99Ms, mostMs, earliestMs].map((ms) => `${ms.toFixed(1)} ms`);
-  console.log(`\n${name}: from their time: mean ${texts[0]}, p99 ${texts[1]}, most ${texts[2]}, earliest ${texts[3]}`);
+  console.log(
+    `\n${name}: difference from the due time: mean ${texts[0]}, p99 ${texts[1]}, latest ${texts[2]}, earliest ${texts[3]}`,
+  );
   console.log(
     plotArrivals(
       minute.received.map(({ atMs }) => atMs),
@@ -124,7 +126,7 @@ function toWallMs(atMs: number): number {
   return performance.timeOrigin + atMs;
 }
 
-// Written by whoever sends a request, or by HAProxy for the one that it sends.
+// Headers that each sender, or HAProxy, writes itself.
 const notCompared = /^(?:x-mirror-|x-forwarded-|connection$|content-length$|transfer-encoding$|x-unique-id$|via$)/;
 
 function toText({ method, path, rawHeaders, body }: Received): string {
@@ -136,7 +138,7 @@ function toText({ method, path, rawHeaders, body }: Received): string {
   return [...lines, body.toString("base64")].join("\n");
 }
 
-/** As `toEqual`, which takes minutes to print what differs among so many. */
+/** Like `toEqual`, which needs minutes to print the differences of so many requests. */
 function isEqual(some: readonly string[], others: readonly string[]): boolean {
   return some.length === others.length && some.every((each, i) => each === others[i]);
 }

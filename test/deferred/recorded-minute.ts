@@ -11,15 +11,15 @@ import { Rig } from "../support/processes/rig.ts";
 
 const connections = 64;
 
-/** What clients have sent through HAProxy is in the capture `peak`; the target `staging` gets nothing but what jobs replay. */
+/** Requests of clients through HAProxy are in the capture `peak`; the target `staging` only receives requests of replay jobs. */
 export class RecordedMinute {
   readonly rig: Rig;
   readonly #stores: Stores;
 
-  /** Sends the requests when they are due, counted from the first one, and waits until all of them are captured. */
+  /** Sends each request at its offset from the first one, and waits until all of them are captured. */
   static async record(requests: readonly CapturedRequest[]): Promise<RecordedMinute> {
     const rig = await Rig.start({
-      // What was under way when a host was killed comes again soon.
+      // A short visibility: the in-flight packs of a killed host are delivered again after 2 s.
       host: "  visibility: 2s",
       targets: { staging: "rate: unlimited, concurrency: 256, sample: 0%, host: original" },
       captures: { peak: "store: ./captures" },
@@ -39,7 +39,7 @@ export class RecordedMinute {
     this.#stores = stores;
   }
 
-  /** What the shadow has received since the last job was started, in the order of arrival. */
+  /** The requests that the shadow has received since the last job was started, in order of arrival. */
   get received(): readonly Received[] {
     return this.rig.shadows.staging.received;
   }
@@ -48,7 +48,7 @@ export class RecordedMinute {
     return spoaRelay(...args, "--config", this.rig.configFile);
   }
 
-  /** Forgets what the shadow has received, starts a job, and resolves with its id. */
+  /** Forgets the received requests, starts a job, and resolves with its id. */
   async replay(...flags: readonly string[]): Promise<string> {
     this.rig.shadows.staging.received.length = 0;
     const { code, stdout, stderr } = await this.command("replay", "peak", "--target", "staging", "--detach", ...flags);

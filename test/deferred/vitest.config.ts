@@ -5,10 +5,10 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     root: resolve(import.meta.dirname, "../.."),
-    // Not *.test.ts: it takes a quarter of an hour and a machine of its own, and is no part of npm test.
+    // Not *.test.ts: it takes 15 minutes, needs a machine without other load, and is not part of npm test.
     include: ["test/deferred/*.spec.ts"],
     pool: "forks",
-    // One capture, which all tests replay one after the other.
+    // One after another: all tests replay the same capture.
     sequence: { concurrent: false },
     testTimeout: 900_000,
     hookTimeout: 300_000,

@@ -24,7 +24,7 @@ interface Agent {
   readonly stats: () => Promise<AgentStats>;
 }
 
-/** The agent as it is run, with its queue on disk. */
+/** A real agent process with its queue on disk. */
 async function startAgent(maxFiles?: number): Promise<Agent> {
   const directory = mkdtempSync(join(tmpdir(), "spoa-relay-crowds-"));
   const [port, admin] = await freePorts(2);
@@ -60,7 +60,7 @@ targets: { none: { url: "http://127.0.0.1:1", rate: 1/s } }
     connect: () => new SpopPeer({ port, host: "127.0.0.1" }),
     stats: async () => (await (await fetch(`http://127.0.0.1:${admin}/stats`)).json()) as AgentStats,
   };
-  // What the first request opens stays open: the files of the queue.
+  // The first request opens the files of the queue, which stay open.
   const first = agent.connect().read();
   await first.send(hello(), notify());
   await first.frames(2);
@@ -69,17 +69,17 @@ targets: { none: { url: "http://127.0.0.1:1", rate: 1/s } }
   return agent;
 }
 
-/** What the agent has open once nothing goes on, its connection for figures included. */
+/** The agent's open descriptors once all SPOP connections are closed, including the connection for /stats. */
 async function restingFiles(agent: Agent): Promise<number> {
   await until(async () => (await agent.stats()).connections === 0);
   return openFiles(agent.pid);
 }
 
-// An idle agent takes 140, and of the rest most is garbage that V8 has not collected yet: 25 are in use after 150,000
-// connections.
+// An idle agent uses 140 MiB. Most of the rest is garbage that V8 has not collected yet: after 150,000 connections 25 MiB are
+// in use.
 const maxMiB = 300;
 
-it("serves 1,000 connections at once, and forgets them", { timeout: 60_000 }, async () => {
+it("an agent serves 1,000 connections at once, and frees their resources", { timeout: 60_000 }, async () => {
   const agent = await startAgent();
   const filesBefore = await restingFiles(agent);
   const requests = 20;
@@ -101,7 +101,7 @@ it("serves 1,000 connections at once, and forgets them", { timeout: 60_000 }, as
   await until(async () => (await restingFiles(agent)) <= filesBefore);
 });
 
-it("outlives 5,000 connections that come and go in every way", { timeout: 60_000 }, async () => {
+it("an agent survives 5,000 connections that end in every possible way", { timeout: 60_000 }, async () => {
   const agent = await startAgent();
   const filesBefore = await restingFiles(agent);
   const steady = agent.connect().read();
@@ -149,13 +149,15 @@ it("outlives 5,000 connections that come and go in every way", { timeout: 60_000
   expect((await steady.frames(2)).map(({ type }) => type)).toEqual(["hello", "ack"]);
   expect(residentMiB(agent.pid)).toBeLessThan(maxMiB);
   expect(agent.process.exitCode).toBeNull();
-  // One line for the scanners, however many they were.
+  // One log line for all scanners together.
   expect(agent.output().match(/"level":"(warn|error)"/g)).toEqual(['"level":"warn"']);
   steady.socket.destroy();
   await until(async () => (await restingFiles(agent)) <= filesBefore);
 });
 
-it("goes on when it is out of descriptors, and accepts again when it is not", { timeout: 60_000 }, async () => {
+it("an agent without free descriptors serves its connections, and accepts new ones once there are free ones", {
+  timeout: 60_000,
+}, async () => {
   const agent = await startAgent(80);
   const first = agent.connect().read();
   await first.send(hello());

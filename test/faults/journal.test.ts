@@ -42,8 +42,8 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-describe("while the queue is away", () => {
-  it("kill -9 of the agent loses no pack that was closed, and their numbers show it", async () => {
+describe("while the queue is unavailable", () => {
+  it("kill -9 of the agent loses no closed pack: all sequence numbers arrive", async () => {
     const first = await startAgent();
     await mirror(20 * packRequests);
     await until(async () => (await stats()).seen === 20 * packRequests);
@@ -57,11 +57,11 @@ describe("while the queue is away", () => {
     const summaries = await received();
     expect(summaries.map(({ seq }) => seq).sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
     expect(new Set(summaries.map(({ pack }) => pack)).size).toBe(20);
-    // Nothing is left to be sent again.
+    // The journal is empty: nothing will be sent a second time.
     await until(async () => (await stats()).journalBytes === 0);
   }, 60_000);
 
-  it("a stopping agent leaves what is journaled to the next one and ends with 0", async () => {
+  it("an agent that stops leaves its journal to the next one and exits with 0", async () => {
     const first = await startAgent();
     await mirror(3 * packRequests + 7);
     await until(async () => (await stats()).seen === 3 * packRequests + 7);
@@ -72,7 +72,7 @@ describe("while the queue is away", () => {
     await until(async () => (await stats()).recovered === 3 * packRequests + 7);
   }, 60_000);
 
-  it("new packs are sent beside those that have waited, and all of them arrive once", async () => {
+  it("new packs are sent together with the waiting ones, and each arrives once", async () => {
     await startAgent();
     await mirror(200 * packRequests);
     await until(async () => (await stats()).seen === 200 * packRequests);
@@ -85,9 +85,9 @@ describe("while the queue is away", () => {
   }, 60_000);
 });
 
-describe("a disk that is full", () => {
+describe("a full disk", () => {
   it.skipIf(process.getuid?.() !== 0)(
-    "costs the journal, loudly, but no request, and the journal is used again when there is room",
+    "disables the journal with a log line, loses no request, and the journal is used again once there is space",
     async () => {
       mkdirSync(journal);
       execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", journal]);
@@ -115,11 +115,11 @@ describe("a disk that is full", () => {
 });
 
 describe("an hour's worth of outage", () => {
-  it("waits on disk and not in memory", async () => {
+  it("is kept on disk and not in memory", async () => {
     const agent = await startAgent();
     await mirror(50 * packRequests);
     const before = rssMb(agent);
-    // In parts: what has not come to the disk yet is in memory, and that may be much where the machine is slow.
+    // In parts: packs that are not on disk yet are in memory, and on a slow machine these may be many.
     for (let part = 0; part < 16; part++) {
       await mirror(500 * packRequests, "incompressible");
       await until(async () => (await stats()).waitingBytes < 10_000_000);
@@ -127,7 +127,7 @@ describe("an hour's worth of outage", () => {
     await until(async () => (await stats()).seen === 8050 * packRequests);
     await until(async () => (await stats()).journalBytes > 20_000_000);
     expect((await stats()).dropped).toEqual({});
-    // The heaps of both threads grow to their working size; 80 MB of requests are not among it.
+    // The heaps of both threads grow to their working size, but do not hold the 80 MB of requests.
     expect(rssMb(agent) - before, "MB more").toBeLessThan(150);
   }, 120_000);
 });
@@ -146,7 +146,7 @@ queue: http://127.0.0.1:${ports.queue}/000000000000/packs
 targets: { none: { url: "http://127.0.0.1:1", rate: 1/s } }
 `,
   );
-  // Packs close by their count alone, however slow the machine is. As the systemd unit runs it.
+  // Packs close by their count only, even on a slow machine. Flags and environment are those of the systemd unit.
   const agent = spawn(process.execPath, [...agentNodeFlags, main, "agent", "--config", config], {
     env: { ...process.env, MALLOC_ARENA_MAX: "2" },
     stdio: ["ignore", "pipe", "inherit"],
@@ -162,7 +162,7 @@ async function startQueue(): Promise<void> {
   emulator.createQueue("packs");
 }
 
-/** Sends so many requests over one connection and waits for their ACKs. */
+/** Sends `count` requests over one connection and waits for their ACKs. */
 async function mirror(count: number, kind: "alike" | "incompressible" = "alike"): Promise<void> {
   const socket = createConnection({ host: "127.0.0.1", port: ports.spop, noDelay: true });
   let acked = 0;
@@ -183,7 +183,7 @@ async function mirror(count: number, kind: "alike" | "incompressible" = "alike")
       notify({ streamId: i + k + 1, messages: [get(`/${kind === "alike" ? "same" : randomText()}/${i + k}`)] }),
     );
     socket.write(Buffer.concat(frames));
-    // ACKs have to be read, too: an agent cuts off who does not.
+    // Lets the ACKs be read: the agent closes connections that do not read them.
     while (i - acked > 2_000) await new Promise((resolve) => setImmediate(resolve));
   }
   await done;
@@ -194,23 +194,23 @@ function randomText(): string {
   return Array.from({ length: 12 }, () => Math.random().toString(36).slice(2)).join("");
 }
 
-/** Over a connection of its own: the agent may close one that has been idle at the very moment that it is used again. */
+/** Uses a new connection each time: the agent may close an idle one just when it is used again. */
 async function stats(): Promise<AgentStats> {
   const response = await fetch(`http://127.0.0.1:${ports.admin}/stats`, { headers: { connection: "close" } });
   return (await response.json()) as AgentStats;
 }
 
-/** The log is written behind what it tells. */
+/** Waits for a log line, which is written some time after its event. */
 async function logged(line: RegExp): Promise<void> {
   await until(() => line.test(output.join("")));
 }
 
-/** Waits until so many packs are whole on disk, as the next agent would find them there. */
+/** Waits until `packs` packs are complete on disk, as the next agent would find them. */
 async function journaled(packs: number): Promise<void> {
   let copies = 0;
   await until(() => {
     if (!existsSync(journal)) return false;
-    // A copy without the lock of the agent that goes on writing.
+    // Opens a copy without the lock, since the agent still writes to the journal.
     const copy = join(directory, `copy-${++copies}`);
     cpSync(journal, copy, { recursive: true, filter: (path) => basename(path) !== "lock" });
     const options = { directory: copy, run: "probe", maxBytes: 2 ** 30, whenFull: "drop-newest" } as const;
@@ -220,7 +220,7 @@ async function journaled(packs: number): Promise<void> {
   });
 }
 
-/** All packs in the queue. */
+/** The summaries of all packs in the queue. */
 async function received() {
   const queue = new SqsQueue({ url: `http://127.0.0.1:${ports.queue}/000000000000/packs` });
   const summaries = [];

@@ -15,15 +15,15 @@ import { freePorts } from "../support/servers/free-ports.ts";
 
 const main = resolve(import.meta.dirname, "../../relay/main.ts");
 const packRequests = 5;
-// So many are mirrored while the failure is looked at. Where those that close a pack waited for the queue, the pauses
-// between its tries would let them through in more than a minute; it takes three seconds where none waits.
+// The number of requests that are mirrored during the failure. This takes three seconds if no ACK waits for the queue. If the
+// ACKs of requests that close a pack waited, the pauses between attempts would make it more than a minute.
 const requests = 100;
 
 interface Case {
   readonly failure: QueueFailure;
   readonly code: string;
   readonly reason: RegExp;
-  /** The queue takes some packs meanwhile, which starts the pauses anew. */
+  /** The queue accepts some packs during the failure, which resets the pauses. */
   readonly takesSome?: true;
 }
 
@@ -42,10 +42,10 @@ const cases: readonly Case[] = [
   },
 ];
 
-// Together, since one of them waits for 10 s: so long a call to the queue may take.
+// Concurrent, since one of them waits for 10 s, the time limit of a call to the queue.
 describe.concurrent("a queue that", () => {
   it.for(cases)(
-    "$failure keeps no ACK waiting, is told once, and gets everything once it is healed",
+    "$failure delays no ACK, is logged once, and receives everything once it works again",
     { timeout: 120_000 },
     async ({ failure, code, reason, takesSome }, { onTestFinished, expect }) => {
       const queue = await FailingSqs.start(failure);
@@ -68,8 +68,8 @@ describe.concurrent("a queue that", () => {
       await mirrored;
 
       const latenciesMs = client.latenciesMs.toSorted((a, b) => a - b);
-      // Eight processes share the machine's cores, and most answers take a few milliseconds: on the slowest machine a quarter
-      // of them, where none waits for the queue.
+      // Only the fastest quarter: eight processes share the cores, and on the slowest machine most ACKs take longer than a few
+      // milliseconds even if none waits for the queue.
       expect(latenciesMs[latenciesMs.length >> 2]).toBeLessThan(100);
       expect(errors).toBeLessThanOrEqual(takesSome ? 4 + elapsedMs / 50 : triesMost(elapsedMs));
       expect(readiness).toMatch(new RegExp(`^the queue takes no packs: .*${reason.source}`));
@@ -96,7 +96,7 @@ describe.concurrent("a queue that", () => {
   );
 });
 
-/** Tries within so long a time, with pauses that double from 100 ms up to 5 s. Up to four senders notice at first; two to spare. */
+/** The most attempts in a time: pauses double from 100 ms to 5 s. Four senders may fail at first; two more are a margin. */
 function triesMost(elapsedMs: number): number {
   let tries = 6;
   for (let pauseMs = 100, atMs = 100; atMs <= elapsedMs; atMs += pauseMs) {
@@ -148,7 +148,7 @@ targets: { a: { url: "http://127.0.0.1:1", rate: 1/s } }
     createInterface(this.#child.stdout as Readable).on("line", (line) => this.#lines.push(JSON.parse(line)));
   }
 
-  /** Over a connection of its own: the agent may close one that has been idle at the very moment that it is used again. */
+  /** Uses a new connection each time: the agent may close an idle one just when it is used again. */
   async get(path: string): Promise<string> {
     return (await fetch(this.#admin + path, { headers: { connection: "close" } })).text();
   }
@@ -162,7 +162,7 @@ targets: { a: { url: "http://127.0.0.1:1", rate: 1/s } }
     return Number(line.exec(await this.get("/metrics"))?.[1]);
   }
 
-  /** Lines of the log with this event. */
+  /** The log lines with this event. */
   events(name: string): readonly unknown[] {
     return this.#lines.filter(({ event }) => event === name);
   }

@@ -28,7 +28,7 @@ async function serve(changes: Partial<ListenerOptions> = {}): Promise<Served> {
   const logged = new LogLines();
   let notifies = 0;
   const listener = new Listener({
-    // A unix socket keeps little in the kernel, so that backlogs show soon.
+    // A unix socket has small kernel buffers, so that a backlog appears soon.
     address: { kind: "unix", path },
     maxFrameBytes: 1024 * 1024,
     onNotify: () => {
@@ -55,12 +55,12 @@ async function greeted({ connect }: Served): Promise<SpopPeer> {
   return peer;
 }
 
-// Where a limit does not work, such peers stay for half a minute, or for ever. A slow machine takes a second or two.
+// Without a working limit such peers stay connected for 30 s or for ever. A slow machine needs a second or two to end them.
 const patientMs = 15_000;
 
 const elapsedSince = (startedAtMs: number) => performance.now() - startedAtMs;
 
-it("ends silent peers after the HELLO deadline, with one line in the log", async () => {
+it("the listener ends silent peers after the HELLO deadline, with one log line", async () => {
   const served = await serve({ helloDeadlineMs: 300 });
   const filesBefore = openFiles();
   const startedAtMs = performance.now();
@@ -73,7 +73,7 @@ it("ends silent peers after the HELLO deadline, with one line in the log", async
   await until(() => served.listener.connections === 0 && openFiles() <= filesBefore);
 });
 
-it("ends a peer whose HELLO comes too slowly", async () => {
+it("the listener ends a peer whose HELLO arrives too slowly", async () => {
   const served = await serve({ helloDeadlineMs: 300 });
   const peer = served.connect().read();
   const bytes = hello();
@@ -87,7 +87,7 @@ it("ends a peer whose HELLO comes too slowly", async () => {
   expect(served.logged.events).toEqual(["no-hello"]);
 });
 
-it("serves a peer that sends one byte at a time", async () => {
+it("the listener serves a peer that sends one byte at a time", async () => {
   const served = await serve();
   const peer = served.connect().read();
 
@@ -99,7 +99,7 @@ it("serves a peer that sends one byte at a time", async () => {
   expect(served.notifies()).toBe(2);
 });
 
-it("ends a peer that stops in the middle of a frame, and leaves one alone that is idle", async () => {
+it("the listener ends a peer that stops in the middle of a frame, but not an idle one", async () => {
   const served = await serve({ stallMs: 200 });
   const [idle, stalled, dripping] = [await greeted(served), await greeted(served), await greeted(served)];
   const frame = notify({ messages: [get(`/${"x".repeat(10_000)}`)] });
@@ -118,7 +118,7 @@ it("ends a peer that stops in the middle of a frame, and leaves one alone that i
   expect(served.logged.lines).toMatchObject([{ event: "stalled", reason: "a frame has begun and does not go on" }]);
 });
 
-it("ends a peer that has stopped to read its ACKs, even if it sends nothing more", async () => {
+it("the listener ends a peer that no longer reads its ACKs, even if it sends nothing more", async () => {
   const served = await serve({ stallMs: 200 });
   const filesBefore = openFiles();
   const peer = served.connect();
@@ -133,7 +133,7 @@ it("ends a peer that has stopped to read its ACKs, even if it sends nothing more
   await until(() => openFiles() <= filesBefore);
 });
 
-it("keeps little for peers that flood it and never read an ACK", { timeout: 60_000 }, async () => {
+it("the listener buffers little for peers that flood it and never read an ACK", { timeout: 60_000 }, async () => {
   const served = await serve();
   const before = residentMiB();
   const flood = Buffer.concat(Array.from({ length: 4_000 }, (_, i) => notify({ streamId: i, messages: [] })));
@@ -142,21 +142,21 @@ it("keeps little for peers that flood it and never read an ACK", { timeout: 60_0
   await Promise.all(
     peers.map(async (peer) => {
       await peer.send(hello());
-      // Until the agent closes the connection: 17 bytes of ACK for 11 of NOTIFY.
+      // Until the agent closes the connection: it has to send 17 bytes of ACK for 11 bytes of NOTIFY.
       while (!peer.socket.closed && !peer.socket.destroyed) await peer.send(flood);
     }),
   );
 
   await until(() => served.listener.connections === 0);
-  // Both ends are in this process.
+  // This process has both ends of the connections.
   expect(residentMiB() - before).toBeLessThan(200);
   expect(served.logged.lines).toMatchObject([{ event: "stalled", reason: "the peer does not read its ACKs" }]);
 });
 
 it.each<[string, Buffer]>([
-  ["has said goodbye", Buffer.concat([hello(), haproxyDisconnect(0, "normal")])],
+  ["has sent a DISCONNECT", Buffer.concat([hello(), haproxyDisconnect(0, "normal")])],
   ["has been refused", Buffer.from("GET / HTTP/1.1\r\n\r\n")],
-])("ends a peer that %s, does not close and goes on sending", async (_what, bytes) => {
+])("the listener ends a peer that %s, does not close and keeps sending", async (_what, bytes) => {
   const served = await serve();
   const peer = served.connect(true).read();
   const startedAtMs = performance.now();
@@ -171,7 +171,7 @@ it.each<[string, Buffer]>([
   expect(served.notifies()).toBe(0);
 });
 
-it("ends a connection that the peer has closed on its side only", async () => {
+it("the listener ends a half-closed connection", async () => {
   const served = await serve();
   const peer = served.connect(true).read();
 

@@ -1,15 +1,15 @@
-// What the session has to answer, found without its code and by its own reading of SPOE.txt.
+// Computes the expected answers of a session from SPOE.txt, without code of the session.
 
 const fin = 1;
 const abort = 2;
 
-/** A NOTIFY that is complete and has to be acknowledged. */
+/** A complete NOTIFY, which has to be acknowledged. */
 interface Complete {
-  /** Stream and frame identifier, as their bytes. */
+  /** The bytes of stream and frame identifier. */
   readonly ids: string;
-  /** The position of the frame that completes it. */
+  /** The index of the frame that completes it. */
   readonly frame: number;
-  /** Its messages: where the pieces begin and end. */
+  /** Start and end offset of each piece of its messages. */
   readonly pieces: readonly number[];
 }
 
@@ -29,7 +29,7 @@ export function completeNotifies(stream: Buffer, frameCount: number): Complete[]
       const pieces = before && [...before, idsEnd, end];
       const aborted = (flags & abort) !== 0;
       if ((flags & fin) !== 0 && !aborted && pieces) complete.push({ ids, frame, pieces });
-      // A fragment may carry ABORT without FIN; the first one of a NOTIFY is no fragment that ABORT could end.
+      // A later fragment may have ABORT without FIN and ends its NOTIFY; on the first frame ABORT without FIN has no effect.
       if ((flags & fin) === 0 && (type === 3 || !aborted) && pieces) begun.set(ids, pieces);
       else if (type === 0) begun.delete(ids);
     }
@@ -38,7 +38,7 @@ export function completeNotifies(stream: Buffer, frameCount: number): Complete[]
   return complete;
 }
 
-/** Whether these are the messages of that NOTIFY. */
+/** True if the payload is exactly the messages of the NOTIFY. */
 export function isPayloadOf(payload: Buffer, { pieces }: Complete, stream: Buffer): boolean {
   let at = 0;
   for (let i = 0; i < pieces.length; i += 2) {
@@ -50,7 +50,7 @@ export function isPayloadOf(payload: Buffer, { pieces }: Complete, stream: Buffe
 }
 
 export interface Answers {
-  /** Of each ACK, stream and frame identifier as their bytes. */
+  /** The bytes of stream and frame identifier of each ACK. */
   readonly acks: string[];
   readonly hellos: number;
   readonly disconnects: number;
@@ -58,7 +58,7 @@ export interface Answers {
 
 const noop = "\x02\x02\x02\x01_";
 
-/** Takes apart what the session wrote. Throws where HAProxy would not have understood it. */
+/** Decodes the bytes that the session wrote. Throws if HAProxy could not decode them. */
 export function readAnswers(bytes: Buffer): Answers {
   const acks: string[] = [];
   let hellos = 0;
@@ -71,22 +71,22 @@ export function readAnswers(bytes: Buffer): Answers {
     const type = bytes[at + 4];
     if (type === 103) {
       const idsEnd = endOfVarint(bytes, endOfVarint(bytes, at + 9, end), end);
-      if (bytes.toString("latin1", idsEnd, end) !== noop) throw new Error("an ACK holds something else than the no-op");
+      if (bytes.toString("latin1", idsEnd, end) !== noop) throw new Error("an ACK has another action than the no-op");
       acks.push(bytes.toString("latin1", at + 9, idsEnd));
     } else if (type === 101) {
-      if (at > 0) throw new Error("the HELLO does not come first");
+      if (at > 0) throw new Error("the HELLO is not the first frame");
       hellos++;
     } else if (type === 102) {
       disconnects++;
     } else {
-      throw new Error(`an answer of type ${type}`);
+      throw new Error(`an answer has the unknown type ${type}`);
     }
     at = end;
   }
   return { acks, hellos, disconnects };
 }
 
-/** Infinity where the integer has more than 10 bytes or does not end. */
+/** The offset after the integer; Infinity if it has more than 10 bytes or is cut off. */
 function endOfVarint(bytes: Buffer, start: number, end: number): number {
   if (start >= end) return Number.POSITIVE_INFINITY;
   if (bytes[start] < 240) return start + 1;

@@ -2,7 +2,7 @@ import { FuzzTarget } from "./fuzz-target.ts";
 import type { Mutator } from "./mutator.ts";
 
 export interface FuzzLimits {
-  /** Frames to feed at least. */
+  /** The run ends after at least this many frames. */
   readonly frames: number;
   readonly ms: number;
 }
@@ -17,7 +17,7 @@ export interface FuzzFigures {
   readonly residentMiB: number;
 }
 
-/** Something is not as it has to be. `input` is the chunks of the connection, in hex. */
+/** A check has failed. `input` has the chunks of the connection, in hex. */
 export class FuzzFailure extends Error {
   readonly caseNumber: number;
   readonly input: string;
@@ -30,11 +30,11 @@ export class FuzzFailure extends Error {
   }
 }
 
-// Packs, recordings and Node itself take a part of it.
+// Packs, recordings and Node itself need a part of it.
 const maxResidentMiB = 400;
 const casesPerLook = 256;
 
-/** Feeds connection after connection. Throws `FuzzFailure` at the first mistake. */
+/** Feeds one connection after another. Throws `FuzzFailure` at the first failed check. */
 export function runFuzz(
   mutator: Mutator,
   { frames, ms }: FuzzLimits,
@@ -62,7 +62,11 @@ export function runFuzz(
       residentMiB: process.memoryUsage.rss() / 1024 / 1024,
     };
     if (figures.residentMiB > maxResidentMiB) {
-      throw new FuzzFailure(caseNumber, chunks, `${Math.round(figures.residentMiB)} MiB of memory are in use`);
+      throw new FuzzFailure(
+        caseNumber,
+        chunks,
+        `the process uses ${Math.round(figures.residentMiB)} MiB of memory, more than ${maxResidentMiB}`,
+      );
     }
     onLook(figures);
     if (figures.frames >= frames || figures.elapsedMs >= ms) return figures;

@@ -15,7 +15,7 @@ interface Half {
 
 const maxFrameBytes = 1024 * 1024;
 
-/** Session, intake and packer, wired as the agent does it, and watched. */
+/** Session, intake and packer, wired as in the agent, with checks. */
 export class FuzzTarget {
   readonly #halves: readonly Half[] = [
     createHalf({ fraction: 1 }, []),
@@ -26,14 +26,14 @@ export class FuzzTarget {
   ];
   frames = 0;
   acks = 0;
-  /** Sessions that ended because of what they were sent. */
+  /** The number of sessions that ended because of invalid input. */
   refused = 0;
 
   get requests(): number {
     return this.#halves.reduce((sum, { ledger }) => sum + ledger.enqueued, 0);
   }
 
-  /** Feeds the chunks of one connection. Throws where something is not as it has to be. */
+  /** Feeds the chunks of one connection. Throws if a check fails. */
   run(caseNumber: number, chunks: readonly Buffer[]): void {
     const { intake, ledger } = this.#halves[caseNumber % this.#halves.length];
     const session = new Session(maxFrameBytes);
@@ -54,7 +54,7 @@ export class FuzzTarget {
         }
       });
       if (malformed && !session.end) replies.push(session.reject(malformed));
-      // Nobody may look at a chunk when its tick is over.
+      // Overwrites the chunk: no code is allowed to read it after its tick.
       chunk.fill(0xee);
     }
     this.#check(session, Buffer.concat(chunks), Buffer.concat(replies), payloads);
@@ -64,7 +64,7 @@ export class FuzzTarget {
   #check(session: Session, stream: Buffer, replies: Buffer, payloads: readonly Buffer[]): void {
     const { acks, hellos, disconnects } = readAnswers(replies);
     const expected = completeNotifies(stream, session.frames);
-    // The frame that ends a session need not be acknowledged any more.
+    // The frame that ends a session does not have to be acknowledged.
     const required = session.end ? expected.filter(({ frame }) => frame < session.frames - 1).length : expected.length;
     if (acks.length > expected.length) throw new Error(`${acks.length} ACKs for ${expected.length} NOTIFYs`);
     if (acks.length < required) throw new Error(`${acks.length} ACKs for ${required} NOTIFYs`);
@@ -72,12 +72,12 @@ export class FuzzTarget {
       if (acks[i] !== expected[i].ids) throw new Error(`ACK ${i} has the identifiers of another NOTIFY`);
     }
     if (payloads.length !== acks.length) {
-      throw new Error(`${payloads.length} NOTIFYs were handed over, and ${acks.length} acknowledged`);
+      throw new Error(`${payloads.length} NOTIFYs were passed on, but ${acks.length} acknowledged`);
     }
     for (let i = 0; i < payloads.length; i++) {
-      if (!isPayloadOf(payloads[i], expected[i], stream)) throw new Error(`NOTIFY ${i} was handed over changed`);
+      if (!isPayloadOf(payloads[i], expected[i], stream)) throw new Error(`NOTIFY ${i} was passed on with other bytes`);
     }
-    if (acks.length > 0 && hellos !== 1) throw new Error("an ACK without HELLO");
+    if (acks.length > 0 && hellos !== 1) throw new Error("an ACK was sent without a HELLO");
     const saysGoodbye = session.end !== undefined && session.end.kind !== "health-check";
     if (disconnects !== Number(saysGoodbye)) throw new Error(`${disconnects} DISCONNECTs`);
     this.frames += session.frames;
@@ -99,7 +99,8 @@ function createHalf(sample: Sample, redactHeaders: readonly string[], when?: Whe
     ship: ({ content, summary }) => {
       const pack = decodePack(content);
       if (pack instanceof DecodeError) throw new Error(`a pack cannot be decoded: ${pack.message}`);
-      if (pack.requests.length !== summary.count) throw new Error("a pack holds another number of requests");
+      if (pack.requests.length !== summary.count)
+        throw new Error("a pack and its summary have different numbers of requests");
       ledger.pending -= summary.count;
       ledger.enqueued += summary.count;
       packer.recycle(content.buffer);

@@ -3,7 +3,7 @@ import { allGoldenFiles } from "../support/spop/golden-frames.ts";
 import { runFuzz } from "./fuzz-run.ts";
 import { Mutator } from "./mutator.ts";
 
-it("finds nothing wrong with session, intake and packer in two seconds of damaged frames", () => {
+it("session, intake and packer pass all checks for two seconds of damaged frames", () => {
   const seed = Date.now() % 2 ** 31;
 
   const figures = runFuzz(
@@ -13,13 +13,13 @@ it("finds nothing wrong with session, intake and packer in two seconds of damage
     () => {},
   );
 
-  // All kinds of ends are met: acknowledged, packed, refused.
+  // Enough frames have each outcome: acknowledged, packed, refused.
   expect(figures.acks).toBeGreaterThan(figures.frames / 4);
   expect(figures.requests).toBeGreaterThan(figures.frames / 10);
   expect(figures.refused).toBeGreaterThan(figures.cases / 10);
 });
 
-it("makes the same frames from the same seed", () => {
+it("a mutator makes the same frames from the same seed", () => {
   const [one, same, other] = [1, 1, 2].map((seed) => new Mutator(seed, allGoldenFiles()).chunks(77));
 
   expect(same).toEqual(one);

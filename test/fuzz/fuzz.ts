@@ -8,24 +8,24 @@ import { Mutator } from "./mutator.ts";
 
 const help = `Usage: npm run fuzz -- [options]
 
-Feeds damaged recordings of HAProxy to session, intake and packer, and watches ACKs, ledger, memory and time.
+Feeds damaged recordings of HAProxy to session, intake and packer, and checks ACKs, ledger, memory and time.
 
-  --count N      until so many frames
-  --seconds N    for so long (default: 60, unless --count is given)
-  --seed N       the same seed makes the same frames
-  --input HEX    one connection only: its chunks, separated by spaces
+  --count N      stop after N frames
+  --seconds N    stop after N seconds (default: 60, unless --count is given)
+  --seed N       seed of the frames: the same seed makes the same frames
+  --input HEX    feed one connection only: its chunks in hex, separated by spaces
 
 Example: npm run fuzz -- --count 10000000
-Exit codes: 0 nothing found, 1 something broke, 2 wrong argument
+Exit codes: 0 nothing found, 1 a check failed, 2 wrong argument
 `;
 
-// A connection takes microseconds.
+// A connection normally takes microseconds.
 const hangMs = 10_000;
 
 interface Order {
   readonly seed: number;
   readonly limits: FuzzLimits;
-  /** The number of the connection that is under way. */
+  /** The number of the current connection. */
   readonly current: Int32Array;
 }
 
@@ -56,7 +56,7 @@ function work({ seed, limits, current }: Order, report: (message: Report) => voi
   }
 }
 
-/** Runs in a thread of its own, so that a loop without end is seen from outside. */
+/** Runs the fuzzer in a thread, so that the main thread detects an endless loop. */
 async function supervise(seed: number, limits: FuzzLimits): Promise<number> {
   const current = new Int32Array(new SharedArrayBuffer(4));
   const order: Order = { seed, limits, current };
@@ -122,7 +122,7 @@ function format({ cases, frames, acks, requests, refused, elapsedMs, residentMiB
 function runOne(input: string): number {
   const chunks = input.split(/\s+/).map((hex) => Buffer.from(hex, "hex"));
   try {
-    // With either configuration.
+    // Once with each of the two configurations.
     for (const caseNumber of [0, 1]) new FuzzTarget().run(caseNumber, chunks);
   } catch (error) {
     process.stdout.write(`${(error as Error).stack}\n`);
@@ -135,7 +135,7 @@ function runOne(input: string): number {
 function parseCount(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d+$/.test(text)) return Number(text);
-  throw new TypeError(`--${name} has to be a number`);
+  throw new TypeError(`--${name} has to be a whole number: ${text}`);
 }
 
 async function main(): Promise<number> {

@@ -6,7 +6,7 @@ import { bin, headersBinary, headersText, notify, nul, str } from "../support/sp
 /** A recorded frame, or the frames of one fragmented message. */
 interface Unit {
   readonly frames: readonly Buffer[];
-  /** Per frame: where lengths, counts and types stand. */
+  /** For each frame: the offsets of lengths, counts and types. */
   readonly structure: readonly (readonly number[])[];
 }
 
@@ -16,9 +16,9 @@ const notifyType = 3;
 const helloType = 1;
 const disconnectType = 2;
 const idAt = 9;
-// SPOP's lengths have 4 bytes; the last one is the one that lies believably.
+// A frame's length has 4 bytes; a change of the last one makes a wrong but plausible length.
 const lastLengthByteAt = 3;
-// Zero, the largest, the borders of one-byte and of signed numbers, and where varints grow longer.
+// Zero, the largest value, the limits of one-byte varints and of signed numbers, and the values where varints become longer.
 const interestingBytes = [0x00, 0x01, 0x7f, 0x80, 0xef, 0xf0, 0xff];
 const longBytes = 1_500;
 
@@ -26,7 +26,7 @@ const head = [
   ["method", str("GET")],
   ["pathq", str("/api/v1?a=b")],
 ] as const;
-// What the recordings lack: a request of our own, headers as text, a response, and no message at all.
+// Not in the recordings: a mirrored request, headers as text, a response, and a NOTIFY without messages.
 const unrecorded = [
   notify({ messages: [{ args: [...head, ["hdrs", bin(headersBinary(["x-mirror-id", "1", "host", "a"]))]] }] }),
   notify({
@@ -36,7 +36,7 @@ const unrecorded = [
   notify({ messages: [] }),
 ].map((frame) => ({ frames: [frame] }));
 
-/** Makes streams out of recorded frames: some as HAProxy would send them, most of them damaged, cut into any chunks. */
+/** Makes streams from recorded frames, cut into arbitrary chunks. Some are as HAProxy would send them, most are damaged. */
 export class Mutator {
   readonly #seed: number;
   readonly #hellos: readonly Unit[];
@@ -58,7 +58,7 @@ export class Mutator {
     this.#long = notifies.filter((unit) => bytesOf(unit) >= longBytes);
   }
 
-  /** The chunks of a connection; the same for the same seed and number. */
+  /** The chunks of a connection: the same for the same seed and number. */
   chunks(caseNumber: number): Buffer[] {
     const random = seededRandom(Math.imul(this.#seed, 0x9e37_79b1) + Math.imul(caseNumber, 0x85eb_ca6b));
     for (let i = 0; i < 3; i++) random();
@@ -71,7 +71,7 @@ export class Mutator {
     const hellos = random() < 0.02 ? this.#healthChecks : this.#hellos;
     if (random() < 0.98) frames.push(...this.#take(hellos, random, damaged && random() < 0.05));
     const count = 1 + Math.floor(random() * 24);
-    // One or two wounds a connection: with more, none would live long enough to reach what lies deeper.
+    // One or two damages for each connection: with more, none would last long enough to reach deeper code.
     const wounds = damaged ? [random() * count, random() < 0.5 ? random() * count : -1].map(Math.floor) : [];
     for (let i = 0; i < count; i++) {
       const units = random() < 0.01 ? this.#long : random() < 0.005 ? this.#disconnects : this.#short;
@@ -85,7 +85,7 @@ export class Mutator {
   #take(units: readonly Unit[], random: Random, wound: boolean): Buffer[] {
     const unit = pick(units, random);
     const hurt = wound ? below(unit.frames.length, random) : -1;
-    // Another identifier each time, so that an ACK that belongs elsewhere shows.
+    // A different identifier each time, so that the check detects an ACK of another NOTIFY.
     const streamId = below(240, random);
     return unit.frames.map((frame, i) => {
       const copy = Buffer.from(frame);
@@ -131,7 +131,7 @@ export class Mutator {
   }
 }
 
-/** Mostly with a length that is right again, so that what follows is found. */
+/** Mostly corrects the length afterwards, so that the following frames are found. */
 function mended(frame: Buffer, random: Random): Buffer {
   if (frame.length >= 4 && random() < 0.8) frame.writeUInt32BE(frame.length - 4);
   return frame;
@@ -158,7 +158,7 @@ function bytesOf({ frames }: Unit): number {
   return frames.reduce((sum, frame) => sum + frame.length, 0);
 }
 
-/** Where the lengths, counts and types of a NOTIFY stand, and its own type, flags and identifiers. */
+/** The offsets of the lengths, counts and types in a NOTIFY, and of its own type, flags and identifiers. */
 function structureOf(frame: Buffer): number[] {
   const offsets = [4, 8];
   let at = idAt;
@@ -166,7 +166,7 @@ function structureOf(frame: Buffer): number[] {
     offsets.push(at);
     at = readReferenceVarint(frame, at).next;
   }
-  // What continues another frame begins anywhere.
+  // A continuation frame starts anywhere in a message: its payload has no known offsets.
   if (frame[4] !== notifyType) return offsets;
   const skipString = (): void => {
     offsets.push(at);

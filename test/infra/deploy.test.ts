@@ -12,33 +12,35 @@ function deploy(...args: readonly string[]): Promise<CommandResult> {
 }
 
 describe("npm run deploy", () => {
-  it("says in words what would be made where", async () => {
+  it("prints the resources of each stack in words", async () => {
     const { code, stdout } = await deploy("--dry-run", "--config", exampleFile("two-regions"));
 
     expect(stdout).toContain("shop, in account 111122223333, eu-central-1:");
     expect(stdout).toContain("shop-us-east-1, in account 111122223333, us-east-1:");
-    expect(stdout).toMatch(/queue +shop-virginia +packs for virginia; shop-virginia-dlq for dead letters/);
+    expect(stdout).toMatch(/queue +shop-virginia +packs for virginia; dead letters in shop-virginia-dlq/);
     expect(stdout).toMatch(/function +shop-replay-staging +sends to https:\/\/staging\.example, at most 200\/s/);
-    expect(stdout).toMatch(/bucket +shop-captures +orders under orders\/orders\/ for 14 d/);
-    expect(stdout).toMatch(/policy +shop-agent-eu-central-1 +for the role of the agents: sending to shop, and nothing/);
+    expect(stdout).toMatch(/bucket +shop-captures +capture orders under orders\/orders\/, kept 14 d/);
+    expect(stdout).toMatch(
+      /policy +shop-agent-eu-central-1 +for the role of the agents: allows sending to shop, nothing else/,
+    );
     expect(stdout).toMatch(/alarms +\d+ +by mail to shop@example\.com/);
     expect(stdout).toContain(
-      `Nothing has been made. To make it: npm run deploy -- --config ${exampleFile("two-regions")}\n`,
+      `Nothing has been deployed. To deploy: npm run deploy -- --config ${exampleFile("two-regions")}\n`,
     );
     expect(code).toBe(0);
   });
 
-  it("says what it costs in a month at a rate, of which month and region the prices are, and where others hold", async () => {
+  it("prints the cost of a month at a rate, and the month and region of the prices", async () => {
     const { stdout } = await deploy("--dry-run", "--rate", "30/min", "--config", exampleFile("two-regions"));
 
-    expect(stdout).toContain("A month with 30/min of clients around the clock, 1.31 million requests of 1.2 kB");
-    expect(stdout).toMatch(/ {2}in all +\$\d+\.\d\d$/m);
+    expect(stdout).toContain("A month at 30/min around the clock, 1.31 million mirrored requests of 1.2 kB");
+    expect(stdout).toMatch(/ {2}total +\$\d+\.\d\d$/m);
     expect(stdout).toMatch(
       /List prices of us-east-1, 20\d\d-\d\d, without the free tier\. Prices in eu-central-1 differ/,
     );
   });
 
-  it("runs for a configuration that only captures", async () => {
+  it("accepts a configuration without targets", async () => {
     const { code, stdout } = await deploy("--dry-run", "--config", exampleFile("captures-only"));
 
     expect(stdout).toContain("S3, capture orders");
@@ -47,9 +49,9 @@ describe("npm run deploy", () => {
 
   it.each([
     ["a configuration that is not for AWS", ["--config", "LOCAL"], "a deployment to AWS needs queue: https://sqs."],
-    ["a file that is not there", ["--config", "missing.yaml"], "missing.yaml: cannot be read"],
-    ["a rate that is none", ["--rate", "lots"], "Use a rate such as 500/s"],
-    ["arguments that nobody would get", ["--config", exampleFile("one-region"), "--profile", "p"], "--profile p"],
+    ["a file that does not exist", ["--config", "missing.yaml"], "missing.yaml: cannot be read"],
+    ["a rate that cannot be parsed", ["--rate", "lots"], "Use a rate with a unit, such as 500/s"],
+    ["arguments for cdk", ["--config", exampleFile("one-region"), "--profile", "p"], "leave out --profile p"],
   ])("refuses %s with 2, and says what to do", async (_, args, message) => {
     const { code, stderr } = await deploy("--dry-run", ...args.map((arg) => (arg === "LOCAL" ? local() : arg)));
 
@@ -58,7 +60,7 @@ describe("npm run deploy", () => {
     expect(code).toBe(2);
   });
 
-  it("hands what it does not know to cdk, and ends as cdk does", async () => {
+  it("passes unknown arguments to cdk, and exits as cdk does", async () => {
     const helped = await deploy("--config", exampleFile("one-region"), "--", "--help");
     const empty = ["--app", "true", "--output", temporaryDirectory()];
     const failed = await deploy("--config", exampleFile("one-region"), ...empty);

@@ -11,7 +11,7 @@ import { caFile } from "../support/servers/shadow-server.ts";
 
 const aws = ["queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop", "state: dynamodb:shop"];
 
-/** The files that functions get of a configuration, written down and read by them. */
+/** Writes the files that functions receive for a configuration, and loads them again as a function does. */
 function deploy(lines: readonly string[], env: Environment = {}, replayed?: string) {
   const file = configFile(...aws, ...lines);
   const files = toDeployedFiles(loadConfig(file, env), env, replayed);
@@ -20,8 +20,8 @@ function deploy(lines: readonly string[], env: Environment = {}, replayed?: stri
   return { files, config: loadConfig(join(directory, configFileName), {}), given: loadConfig(file, env) };
 }
 
-describe("the configuration beside a function", () => {
-  it("says the same of targets and captures", () => {
+describe("the configuration that is deployed with a function", () => {
+  it("has the same targets and captures", () => {
     const { config, given } = deploy([
       "targets:",
       '  a: { url: https://a, rate: 30/min, when: { path: "^/a#b$" }, headers: { set: { x-n: "7" } } }',
@@ -32,7 +32,7 @@ describe("the configuration beside a function", () => {
     expect(config).toMatchObject({ targets: given.targets, captures: given.captures, aws: given.aws });
   });
 
-  it("has nothing of agents and hosts, and none of their secrets", () => {
+  it("has no sections of agents and hosts, and none of their secrets", () => {
     const { files } = deploy(
       [
         "# the old token was 0000000000000000",
@@ -61,7 +61,7 @@ describe("the configuration beside a function", () => {
     );
   });
 
-  it("has the values of variables, which a function does not have", () => {
+  it("has the values of environment variables that the function does not have", () => {
     // biome-ignore lint/suspicious/noTemplateCurlyInString: the configuration's own placeholders.
     const { config } = deploy(["targets: { a: { url: 'https://${HOST}', rate: '${RATE:-2/s}' } }"], {
       HOST: "a.example",
@@ -70,7 +70,7 @@ describe("the configuration beside a function", () => {
     expect(config.targets[0]).toMatchObject({ url: new URL("https://a.example"), ratePerSecond: 2 });
   });
 
-  it("has nothing of others for the replay of a target, which keeps its queue", () => {
+  it("has only the replayed target, which keeps its queue", () => {
     const { files, config, given } = deploy(
       [
         "targets:",
@@ -90,13 +90,13 @@ describe("the configuration beside a function", () => {
     );
   });
 
-  it("lets the replay of a target that takes everything read the ingress queue", () => {
+  it("lets the replay of a target that receives everything read the ingress queue", () => {
     const { config, given } = deploy(["targets: { a: { url: https://a, rate: 1/s } }"], {}, "a");
 
     expect(config.aws).toEqual(given.aws);
   });
 
-  it("has the certificate authorities of targets with it", () => {
+  it("comes with the certificate authorities of its targets", () => {
     const { files } = deploy([`targets: { a: { url: https://a, rate: 1/s, tls: { ca: "${caFile}" } } }`]);
 
     expect([...files.keys()]).toEqual(["a-ca.pem", configFileName]);

@@ -14,13 +14,13 @@ import { freePorts } from "../support/servers/free-ports.ts";
 import { ShadowServer } from "../support/servers/shadow-server.ts";
 import { get, hello, notify } from "../support/spop/spop-frames.ts";
 
-// What is synthesised, made of emulators: see `DeployedCloud`. Every call of agents and functions is made to the endpoint of
-// its region, and refused where the role in the template does not allow it.
+// Runs the synthesised templates on emulators: see `DeployedCloud`. Every call of agents and functions is made to the endpoint
+// of its region, and is refused if the role in the template does not allow it.
 
 const bundles = mkdtempSync(join(tmpdir(), "spoa-relay-deployed-"));
 const [home, away] = ["eu-central-1", "us-east-1"];
 const account = "111122223333";
-// What EventBridge's scheduler sends that was told nothing else.
+// The default event of EventBridge Scheduler.
 const eachMinute = { source: "aws.scheduler", "detail-type": "Scheduled Event", detail: "{}" };
 const paths = Array.from({ length: 40 }, (_, i) => `/${i}`);
 
@@ -28,8 +28,8 @@ beforeAll(() => bundleFunctions(bundles));
 
 afterAll(() => rmSync(bundles, { recursive: true, force: true }));
 
-describe("what is deployed to one region", () => {
-  it("takes requests from an agent to a shadow that takes everything, without a fan-out", async () => {
+describe("a deployment to one region", () => {
+  it("sends requests from an agent to the only target without a fan-out", async () => {
     const shadow = await ShadowServer.start();
     const cloud = await deploy(`  all: { url: "${shadow.url.origin}", rate: 1000/s }`);
     cloud.map();
@@ -41,7 +41,7 @@ describe("what is deployed to one region", () => {
     expect(cloud.gateway.refusals).toEqual([]);
   });
 
-  it("takes each target its share, and keeps captures, which a job replays", async () => {
+  it("sends each target its share, and keeps a capture that a job replays", async () => {
     const [even, all] = [await ShadowServer.start(), await ShadowServer.start()];
     const cloud = await deploy(
       `  even: { url: "${even.url.origin}", rate: 500/s, when: { path: "[02468]$" } }`,
@@ -64,7 +64,7 @@ describe("what is deployed to one region", () => {
     expect(cloud.gateway.refusals).toEqual([]);
   });
 
-  it("keeps what nobody can read, and what a shadow did not take, and sends it again when it is told to", async () => {
+  it("keeps undecodable packs and undelivered requests, and sends them again on a redrive", async () => {
     const shadow = await ShadowServer.start(() => "reset");
     const cloud = await deploy(
       `  one: { url: "${shadow.url.origin}", rate: 500/s, attempts: 2, breaker: { failures: 1000 } }`,
@@ -86,8 +86,8 @@ describe("what is deployed to one region", () => {
   });
 });
 
-describe("what is deployed to two regions", () => {
-  it("takes packs to the queue of the other region, replays them there, and switches that replay off and on", async () => {
+describe("a deployment to two regions", () => {
+  it("sends packs to the queue of the other region, replays them there, and switches that replay off and on", async () => {
     const [near, far] = [await ShadowServer.start(), await ShadowServer.start()];
     const cloud = await deploy(
       `  near: { url: "${near.url.origin}", rate: 500/s }`,
@@ -116,8 +116,8 @@ describe("what is deployed to two regions", () => {
   });
 });
 
-describe("what is deployed to two accounts", () => {
-  it("takes packs to the queue of the other account, and lets the replay there use the table", async () => {
+describe("a deployment to two accounts", () => {
+  it("sends packs to the queue of the other account, whose replay is allowed to use the table", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/7" ? "reset" : { status: 200 }));
     const cloud = await deployWith(`dynamodb:arn:aws:dynamodb:${home}:${account}:table/packs`, [
       `  tests: { url: "${shadow.url.origin}", rate: 500/s, attempts: 1, queue: "https://sqs.${home}.amazonaws.com/444455556666/packs-tests" }`,
@@ -136,7 +136,7 @@ describe("what is deployed to two accounts", () => {
 });
 
 describe("an agent", () => {
-  it("may send to no queue but its own", async () => {
+  it("is only allowed to send to the ingress queue", async () => {
     const cloud = await deploy("  one: { url: http://127.0.0.1:9, rate: 1/s, sample: 50% }");
 
     for (const queue of ["packs-dlq", "packs-one"]) expect(cloud.agentMay("sqs:SendMessage", queue)).toBe(false);
@@ -147,7 +147,7 @@ describe("an agent", () => {
   });
 });
 
-/** `lines` go below `targets:`. */
+/** Deploys a configuration with these lines below `targets:`. */
 function deploy(...lines: readonly string[]): Promise<DeployedCloud> {
   return deployWith("dynamodb:packs", lines);
 }
@@ -169,7 +169,7 @@ async function deployWith(state: string, lines: readonly string[]): Promise<Depl
   return DeployedCloud.start(file, bundles);
 }
 
-/** Has an agent send requests. */
+/** Sends a request for each of `paths` through an agent. */
 async function mirror(cloud: DeployedCloud): Promise<void> {
   await cloud.startAgent();
   const { listen } = cloud.config.agent;
@@ -186,7 +186,7 @@ interface Ledger {
   readonly host: { readonly targets: Record<string, { enqueued: number; fates: Record<string, number> }> };
 }
 
-/** Waits until `stats` accounts for every request; returns how many were answered, by target. */
+/** Waits until `stats` accounts for every request; returns the number of answered requests by target. */
 async function settled(cloud: DeployedCloud): Promise<Record<string, number>> {
   let answered: Record<string, number> = {};
   await until(async () => {

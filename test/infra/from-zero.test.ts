@@ -16,8 +16,8 @@ import { haproxyProgram, toPatient } from "../support/processes/rig.ts";
 import { freePorts } from "../support/servers/free-ports.ts";
 import { ShadowServer } from "../support/servers/shadow-server.ts";
 
-// Follows "From zero to a shadow in another region" in infra/README.md block by block, with emulators instead of AWS, a
-// directory instead of HAProxy's machine, and ports that are free here.
+// Follows "From zero to a shadow in another region" in infra/README.md: runs each block with emulators instead of AWS, a
+// directory instead of HAProxy's machine, and free ports.
 
 const directory = mkdtempSync(join(tmpdir(), "spoa-relay-from-zero-"));
 const machine = join(directory, "machine");
@@ -44,21 +44,21 @@ beforeAll(async () => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe("infra/README.md, from zero to a shadow in another region", () => {
-  it("is made of the blocks that are done here", () => {
+  it("has exactly the blocks that this test runs", () => {
     expect(blocks.map(({ language }) => language)).toEqual(["yaml", "sh", "sh", "sh", "haproxy", "sh"]);
   });
 
-  it("brings requests through HAProxy to the shadow, and shows what became of them", async () => {
+  it("mirrors requests through HAProxy to the shadow, and shows their fates", async () => {
     const shadow = await ShadowServer.start();
     const [spop, admin] = await freePorts(2);
     const config = join(directory, "spoa-relay.yaml");
     writeFileSync(config, yaml);
 
-    // 2. What would be made. cdk itself, which asks AWS, is left out.
+    // 2. The dry run. cdk itself is left out, since it calls AWS.
     const [dryRun, bootstrap] = linesWith(make, "--dry-run", "bootstrap");
     const plan = await run(process.execPath, join(root, "infra/deploy.ts"), ...argumentsOf(dryRun), "--config", config);
     expect(plan.stderr).toBe("");
-    expect(plan.stdout).toContain("A month with 200/s of clients");
+    expect(plan.stdout).toContain("A month at 200/s around the clock");
 
     writeFileSync(
       config,
@@ -74,7 +74,7 @@ describe("infra/README.md, from zero to a shadow in another region", () => {
     expect(bootstrap.split(" ").slice(3)).toEqual(environments);
     cloud.map();
 
-    // 3. The policy, and files that are there.
+    // 3. The policy, and the files to copy: each exists.
     const [attach, copy] = linesWith(hand, "attach-role-policy", "scp");
     const [{ account, queues }] = stacks;
     expect(attach).toContain(`arn:aws:iam::${account}:policy/${agentPolicyName(queues[0])}`);
@@ -110,7 +110,7 @@ describe("infra/README.md, from zero to a shadow in another region", () => {
     for (const line of linesWith(look, "targets set", "dlq list")) {
       expect(await cloud.command(...argumentsOf(line))).toMatchObject({ code: 0, stderr: "" });
     }
-    // A tenth of them: six are one standard deviation.
+    // A tenth of 400: one standard deviation is six.
     expect(shadow.received.length).toBeLessThan(80);
     expect(cloud.gateway.refusals).toEqual([]);
   });
@@ -123,12 +123,12 @@ function linesWith(block: string, ...texts: readonly string[]): readonly string[
   return texts.map((text) => lines.find((line) => line.includes(text)) ?? `nothing has ${text}`);
 }
 
-/** What comes after the program: `npm run deploy -- A B`, `node FILE A B` or `curl A B`. */
+/** The arguments A and B of `npm run deploy -- A B`, `node FILE A B` or `curl A B`. */
 function argumentsOf(line: string): readonly string[] {
   return line.replace(/^(?:npm run \S+ --|node \S+|curl) /, "").split(" ");
 }
 
-/** HAProxy as it was, with a front end `web`, and with the lines of the block; returns where clients ask. */
+/** Starts an HAProxy with a front end `web` and the lines of the block; returns the origin for clients. */
 async function startHaproxy(spopPort: number): Promise<string> {
   const primary = createServer((_, response) => response.end("primary"));
   await once(primary.listen(0, "127.0.0.1"), "listening");

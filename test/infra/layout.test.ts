@@ -18,7 +18,7 @@ function outline({ stacks }: Layout) {
 }
 
 describe("the layout", () => {
-  it("of a target that takes everything is one stack, in which its replay reads the ingress queue", () => {
+  it("of a target that receives everything is one stack, whose replay reads the ingress queue", () => {
     const layout = exampleLayout("one-region");
 
     expect(outline(layout)).toEqual([
@@ -39,7 +39,7 @@ describe("the layout", () => {
     });
   });
 
-  it("of targets in two regions is a stack for each, with the target's queue where its replay is", () => {
+  it("of targets in two regions is a stack for each, with the target's queue in the region of its replay", () => {
     expect(outline(exampleLayout("two-regions"))).toEqual([
       {
         name: "shop",
@@ -78,7 +78,7 @@ describe("the layout", () => {
     ]);
   });
 
-  it("puts schedule and control beside the table", () => {
+  it("puts schedule and control into the stack of the table", () => {
     const layout = layoutOf([
       queue,
       "state: dynamodb:eu-west-1/shop",
@@ -92,7 +92,7 @@ describe("the layout", () => {
     ]);
   });
 
-  it("writes stacks as CloudFormation takes them", () => {
+  it("names stacks as CloudFormation allows", () => {
     const [{ name }] = layoutOf([
       "queue: https://sqs.eu-central-1.amazonaws.com/111122223333/2_shops",
       state,
@@ -117,7 +117,7 @@ describe("the layout", () => {
 });
 
 describe("a function of the layout", () => {
-  it("has a queue that hides packs six times as long as it may take", () => {
+  it("has a queue that hides packs for six times its time-out", () => {
     const { stacks } = layoutOf([
       queue,
       state,
@@ -143,14 +143,14 @@ describe("a function of the layout", () => {
     ["1000/s", 10_000, 4],
     ["100000/s", 1, 1_000],
     ["unlimited", 64, 10],
-  ])("that replays %s, %i at once, runs %i times at most", (rate, concurrency, workers) => {
+  ])("that replays %s with %i in flight runs %i times at once at most", (rate, concurrency, workers) => {
     const target = `  a: { url: https://a, rate: ${rate}, concurrency: ${concurrency} }`;
     const [{ functions }] = layoutOf([queue, state, "targets:", target]).stacks;
 
     expect(functions[0].reads?.maxConcurrency).toBe(workers);
   });
 
-  it("finds the secrets of its own target only", () => {
+  it("has the secrets of its own target only", () => {
     const { functions } = exampleLayout("two-regions").stacks[0];
 
     expect(functions.filter(({ secrets }) => Object.keys(secrets).length > 0)).toMatchObject([
@@ -158,7 +158,7 @@ describe("a function of the layout", () => {
     ]);
   });
 
-  it("switches the mappings of the replays in its account", () => {
+  it("knows the mappings of the replays in its account", () => {
     const mappings = (layout: Layout) =>
       JSON.parse(layout.stacks[0].functions.find(({ kind }) => kind === "schedule")?.environment.RELAY_MAPPINGS ?? "");
 
@@ -171,7 +171,7 @@ describe("a function of the layout", () => {
 });
 
 describe("the buckets of the layout", () => {
-  it("have the prefix of each capture, and days to keep its objects", () => {
+  it("have the prefix of each capture, and the days to keep its objects", () => {
     const [{ buckets }] = exampleLayout("captures-only").stacks;
 
     expect(buckets).toMatchObject([
@@ -191,30 +191,30 @@ describe("a configuration that cannot be deployed", () => {
   const longName = "n".repeat(60);
 
   it.each([
-    ["keeps its state on a host", [queue, "targets:", target], /needs queue: .* and state: dynamodb:TABLE/],
+    ["has its state on a host", [queue, "targets:", target], /needs queue: .* and state: dynamodb:TABLE/],
     ["has its queue on this machine", ["queue: embedded:.", "targets:", target], /needs queue: https:\/\/sqs\.REGION/],
     [
       "has its queue in an emulator",
       ["queue: http://127.0.0.1:4566/1/q", state, "targets:", target],
-      /queue: http.* is not a queue of AWS/,
+      /queue: http.* is not the URL of a queue in AWS/,
     ],
     [
-      "names a program",
+      "names a token command",
       [queue, state, "targets:", "  a: { url: https://a, rate: 1/s, token: { command: [x] } }"],
-      /targets\.a\.token\.command: in Lambda there are no programs/,
+      /targets\.a\.token\.command: Lambda cannot run the program/,
     ],
     [
-      "names a profile",
+      "names an AWS profile",
       [
         queue,
         state,
         "targets:",
         "  a: { url: https://a, rate: 1/s, sign: { service: lambda, region: eu-west-1, profile: x } }",
       ],
-      /targets\.a\.sign\.profile: in Lambda there are no profiles/,
+      /targets\.a\.sign\.profile: Lambda has no profiles/,
     ],
     [
-      "waits too long",
+      "has a time-out that is too long",
       [queue, state, "targets:", "  a: { url: https://a, rate: 1/s, timeout: 8m }"],
       /targets\.a\.timeout: .* 7m at most/,
     ],
@@ -241,12 +241,12 @@ describe("a configuration that cannot be deployed", () => {
     [
       "has a bucket in two regions",
       [queue, state, "captures:", "  a: { store: s3://kept/a }", "  b: { store: s3://kept/b, region: eu-west-1 }"],
-      /captures\.b\.region: is in eu-west-1, and another capture has kept in eu-central-1/,
+      /captures\.b\.region: is eu-west-1, but another capture has the bucket kept in eu-central-1/,
     ],
     [
-      "keeps a capture within one that is kept for less",
+      "has a capture inside the prefix of one that is kept for less time",
       [queue, state, "captures:", "  b: { store: s3://kept/x/a, keep: 30d }", "  a: { store: s3://kept/x, keep: 1d }"],
-      /captures\.b\.store: is within that of captures\.a, with which S3 would delete it after 1 d/,
+      /captures\.b\.store: is inside the prefix of captures\.a, so S3 would delete its objects after 1 d/,
     ],
   ])("%s", (_, lines, mistake) => {
     expect(() => layoutOf(lines)).toThrow(ConfigError);

@@ -29,19 +29,28 @@ describe("the runbook", () => {
     expect([...new Set(links)].sort()).toEqual(anchors.sort());
   });
 
-  it("has the titles that the links are made of", () => {
+  it("has the titles that the links are built from", () => {
     expect(sections.map((text) => text.split("\n")[0])).toEqual(Object.values(runbookSections));
     expect(runbookLink("deadLetters")).toBe("infra/RUNBOOK.md#dead-letters");
   });
 
-  it("says in each section what it means, what to look at and what to do", () => {
+  it("says in each section what it means, what is lost, how to look, what to do and when it is over", () => {
     for (const section of sections) {
       const parts = [...section.matchAll(/^\*\*(.+)\.\*\*/gm)].map(([, part]) => part);
-      expect(parts).toEqual(["What it means", "What to look at", "What to do"]);
+      expect(parts).toEqual(["What it means", "What is lost", "How to look", "What to do", "When it is over"]);
     }
   });
 
-  it("names commands that exist, with flags that they have", () => {
+  it("gives in each section the commands to look and to act", () => {
+    for (const section of sections) {
+      for (const part of ["How to look", "What to do"]) {
+        const [, text = ""] = section.split(`**${part}.**`);
+        expect(text.split(/^\*\*/m)[0]).toContain("```sh\n");
+      }
+    }
+  });
+
+  it("names commands that exist, with flags that they accept", () => {
     const program = new Command();
     for (const add of [addDeadLetters, addJobs, addStats, addTargets]) add(program);
     const groups = program.commands.map((command) => command.name()).join("|");

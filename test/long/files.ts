@@ -1,4 +1,4 @@
-/** Tests that take ten seconds to a minute each: `npm run test:long`, and not `npm test`. */
+/** Test files that take ten seconds to a minute each: `npm run test:long` runs them, `npm test` does not. */
 export const long: readonly string[] = [
   "test/e2e/captures.test.ts",
   "test/e2e/command-line.test.ts",

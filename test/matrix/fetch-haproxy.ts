@@ -3,8 +3,8 @@ import { chmodSync, existsSync, globSync, mkdirSync, renameSync, rmSync, writeFi
 import { dirname, join } from "node:path";
 import { type Release, releaseDirectory, releaseProgram, releases } from "./releases.ts";
 
-// Unpacks each HAProxy of the matrix from Debian's packages, once: with an apt of its own, that knows one suite and thinks
-// that nothing is installed, so that it fetches all libraries, too. Neither root nor chroot is needed.
+// Unpacks each HAProxy of the matrix from Debian's packages, once. Uses an apt configuration of its own with one suite and no
+// installed packages, so that apt also fetches all libraries. Needs neither root nor chroot.
 
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -14,7 +14,7 @@ try {
     const [line] = execFileSync(releaseProgram(release), ["-v"], { encoding: "utf8" }).split("\n");
     process.stdout.write(`${release.version}: ${line}\n`);
     if (!line.includes(` ${release.version}.`)) {
-      throw new Error(`${release.suite} has another version now: mend test/matrix/releases.ts`);
+      throw new Error(`Debian ${release.suite} has another version of HAProxy now: change test/matrix/releases.ts`);
     }
   }
 } catch (error) {
@@ -25,7 +25,7 @@ try {
 function fetch(release: Release): void {
   process.stderr.write(`Fetching HAProxy ${release.version} from Debian ${release.suite} …\n`);
   const directory = releaseDirectory(release);
-  // Complete or not there: an interrupted run leaves only this.
+  // Renamed at the end, so that an interrupted run leaves no incomplete release.
   const unfinished = `${directory}.unfinished`;
   rmSync(unfinished, { recursive: true, force: true });
   const apt = createApt(unfinished, release);
@@ -41,7 +41,7 @@ function fetch(release: Release): void {
   writeProgram(release);
 }
 
-/** Runs apt-get on files below `directory` alone. */
+/** Runs apt-get with all its files below `directory`. */
 function createApt(directory: string, { suite }: Release): (...args: readonly string[]) => void {
   const apt = join(directory, "apt");
   for (const name of ["state/lists/partial", "cache/archives/partial", "etc/preferences.d", "etc/sources.list.d"]) {
@@ -60,7 +60,7 @@ function createApt(directory: string, { suite }: Release): (...args: readonly st
     "Dir::Etc::sourceparts": join(apt, "etc/sources.list.d"),
     "Dir::Etc::preferences": "/dev/null",
     "Dir::Etc::preferencesparts": join(apt, "etc/preferences.d"),
-    // Downloads as the user that runs it: apt's own user may not write here.
+    // Downloads as the current user: apt's own user is not allowed to write here.
     "APT::Sandbox::User": "",
     "Acquire::Languages": "none",
   };
@@ -70,7 +70,7 @@ function createApt(directory: string, { suite }: Release): (...args: readonly st
   };
 }
 
-/** The mirror that this machine uses. */
+/** The URI of this machine's Debian mirror. */
 function debianMirror(): string {
   let targets: string;
   try {
@@ -78,11 +78,12 @@ function debianMirror(): string {
       encoding: "utf8",
     });
   } catch (cause) {
-    throw new Error("apt-get is missing: the matrix needs Debian, or a container of it", { cause });
+    throw new Error("apt-get is missing: run the matrix on Debian or in a Debian container", { cause });
   }
   const uri = targets.split("\n").find((line) => line.startsWith("Debian main "));
-  if (!uri) throw new Error("apt has no mirror of Debian: the matrix needs Debian, or a container of it");
-  if (!existsSync(keyring)) throw new Error(`${keyring} is missing: apt-get install debian-archive-keyring`);
+  if (!uri) throw new Error("apt has no Debian mirror: run the matrix on Debian or in a Debian container");
+  if (!existsSync(keyring))
+    throw new Error(`${keyring} is missing; install it: apt-get install debian-archive-keyring`);
   return uri.split(" ")[2];
 }
 
@@ -91,7 +92,7 @@ function writeProgram(release: Release): void {
   const [loader] = globSync(join(root, "{lib,usr/lib}/*-linux-gnu*/ld-linux*.so.*"));
   const libraries = dirname(loader).slice(root.length).replace("/usr", "");
   const program = releaseProgram(release);
-  // HAProxy starts itself again when it is reloaded, by the name that it was started with.
+  // With --argv0: at a reload HAProxy starts itself again by the name that it was started with.
   const script = `#!/bin/sh
 exec '${loader}' --inhibit-cache --library-path '${root}${libraries}:${root}/usr${libraries}' --argv0 '${program}' \\
   '${root}/usr/sbin/haproxy' "$@"

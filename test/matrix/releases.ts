@@ -1,7 +1,7 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 
-/** A HAProxy that the matrix tests, and the suite of Debian that has it. */
+/** An HAProxy version of the matrix, and the Debian suite that has it. */
 export interface Release {
   readonly version: string;
   readonly suite: string;
@@ -13,13 +13,13 @@ export const releases: readonly Release[] = [
   { version: "3.2", suite: "sid" },
 ];
 
-/** Where the packages of a release are unpacked; outside the tree, so that clones share it. */
+/** The directory of a release's unpacked packages; outside the repository, so that clones share it. */
 export function releaseDirectory({ version }: Release): string {
   const cache = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
   return join(cache, "spoa-relay", "haproxy", version);
 }
 
-/** The program of a release: a script that runs it with its own loader and libraries. */
+/** The program of a release: a script that runs HAProxy with its own loader and libraries. */
 export function releaseProgram(release: Release): string {
   return join(releaseDirectory(release), "haproxy");
 }

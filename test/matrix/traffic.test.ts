@@ -15,7 +15,7 @@ afterEach(async () => {
 });
 
 describe.each(haproxyModes)("with mode $mode", ({ configure = (text) => text }) => {
-  it("finds the agent alive, and mirrors method, query, headers and body", async () => {
+  it("HAProxy finds the agent up, and mirrors method, query, headers and body", async () => {
     const { primary, shadows } = await start({ configure });
     await until(async () => (await rig.agentsUp()).length === 1);
     const body = Buffer.from('{"name":"Grüße","list":[1,2,3]}\n');
@@ -35,7 +35,7 @@ describe.each(haproxyModes)("with mode $mode", ({ configure = (text) => text }) 
     expect(await settled()).toBe(true);
   });
 
-  it("mirrors everything once with four threads", async () => {
+  it("HAProxy mirrors everything once with four threads", async () => {
     const count = 3_000;
     const { shadows } = await start({
       configure: (text) => configure(text).replace(/^global$/m, "global\n    nbthread 4"),
@@ -57,18 +57,25 @@ describe.each(haproxyModes)("with mode $mode", ({ configure = (text) => text }) 
     });
   });
 
-  it(hasSpopMode ? "does not mirror what exceeds a frame, and says so" : "joins what exceeds a frame", async () => {
-    const { primary, shadows } = await start({
-      configure: (text) => configure(text).replace(/^( *)use-backend .*$/m, "$&\n$1max-frame-size 2048"),
-    });
-    const bodies = [100, 3_000, 12_000].map((bytes) => randomBytes(bytes));
-    for (const [i, body] of bodies.entries()) await send({ method: "POST", path: `/api/v1/large/${i}`, body });
-    expect(await settled()).toBe(true);
-    const whole = ({ path, body }: { path: string; body: Buffer }) => body.equals(bodies[Number(path.at(-1))]);
-    expect(primary.received.map(whole)).toEqual([true, true, true]);
-    expect(shadows.shadow.received.map(whole)).toEqual(hasSpopMode ? [true] : [true, true, true]);
-    expect(rig.output.match(/<EVENT:on-frontend-http-request> sid=\d+ st=3 /g)?.length ?? 0).toBe(hasSpopMode ? 2 : 0);
-  });
+  it(
+    hasSpopMode
+      ? "HAProxy drops and logs messages that exceed a frame"
+      : "the agent joins messages that exceed a frame",
+    async () => {
+      const { primary, shadows } = await start({
+        configure: (text) => configure(text).replace(/^( *)use-backend .*$/m, "$&\n$1max-frame-size 2048"),
+      });
+      const bodies = [100, 3_000, 12_000].map((bytes) => randomBytes(bytes));
+      for (const [i, body] of bodies.entries()) await send({ method: "POST", path: `/api/v1/large/${i}`, body });
+      expect(await settled()).toBe(true);
+      const whole = ({ path, body }: { path: string; body: Buffer }) => body.equals(bodies[Number(path.at(-1))]);
+      expect(primary.received.map(whole)).toEqual([true, true, true]);
+      expect(shadows.shadow.received.map(whole)).toEqual(hasSpopMode ? [true] : [true, true, true]);
+      expect(rig.output.match(/<EVENT:on-frontend-http-request> sid=\d+ st=3 /g)?.length ?? 0).toBe(
+        hasSpopMode ? 2 : 0,
+      );
+    },
+  );
 });
 
 async function start(options: Partial<RigOptions>): Promise<Rig> {
@@ -83,7 +90,7 @@ async function send(request: { method: string; path: string; body: Buffer; heade
   expect(statusCode).toBe(200);
 }
 
-/** Whether the ledger adds up once nothing waits any more. */
+/** Waits until nothing waits any more; resolves with whether the ledger adds up. */
 async function settled(): Promise<boolean> {
   return addsUp(await rig.settledLedger());
 }

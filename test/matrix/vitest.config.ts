@@ -6,7 +6,7 @@ import { releaseProgram, releases } from "./releases.ts";
 export default defineConfig({
   test: {
     root: resolve(import.meta.dirname, "../.."),
-    // One file after the other: some compare times.
+    // One file after another: some tests compare times.
     maxWorkers: 1,
     pool: "forks",
     testTimeout: 60_000,

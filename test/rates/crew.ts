@@ -20,9 +20,9 @@ export interface CrewOptions {
   readonly engine: "aws" | "embedded";
   readonly workers: number;
   readonly ratePerSecond: number;
-  /** How far the clock of the first worker is ahead. */
+  /** By how much the clock of the first worker is ahead. */
   readonly firstClockAheadUs?: number;
-  /** 100 where it is left out. */
+  /** Requests in a pack; 100 by default. */
   readonly requestsOfPack?: number;
 }
 
@@ -37,7 +37,7 @@ interface Engine {
   readonly gate: Gate | undefined;
 }
 
-/** Replay workers, each a process, that share a target; the shadow and the emulators are processes as well. */
+/** Replay workers that share a target, each in a process of its own, like the shadow and the emulators. */
 export class Crew {
   readonly workers: readonly ChildScript[];
   readonly queue: OpenQueue;
@@ -45,10 +45,10 @@ export class Crew {
   readonly #shadow: string;
   readonly #engine: ReplayWork["engine"];
 
-  /** Everything stands ready, and the queue holds so many requests, `/0`, `/1`, … */
+  /** Starts all processes and enqueues `requests` requests with the paths `/0`, `/1`, …; the workers wait for `go`. */
   static async start(options: CrewOptions, requests: number): Promise<Crew> {
     const { workers, ratePerSecond, firstClockAheadUs = 0 } = options;
-    const recorder = await startScript("arrival-recorder.ts", []);
+    const recorder = await startScript("../data/arrival-recorder.ts", []);
     const shadow = `http://127.0.0.1:${recorder.lines[0]}`;
     const { engine, queue, gate } = options.engine === "aws" ? await openAws() : openEmbedded();
     const works: ReplayWork[] = Array.from({ length: workers }, (_, i) => ({
@@ -70,7 +70,7 @@ export class Crew {
     this.#engine = engine;
   }
 
-  /** The door between the workers and DynamoDB. */
+  /** The proxy between the workers and DynamoDB. */
   get gate(): Gate {
     if (!this.#gate) throw new Error("the embedded engine has no DynamoDB");
     return this.#gate;
@@ -81,7 +81,7 @@ export class Crew {
     for (const worker of this.workers) worker.start();
   }
 
-  /** Resolves when so many requests have come to the shadow. */
+  /** Resolves when `requests` requests have arrived at the shadow. */
   async arrived(requests: number, withinMs: number): Promise<void> {
     await until(async () => Number(await this.#ask("count")) >= requests, withinMs);
   }
@@ -90,12 +90,12 @@ export class Crew {
     return JSON.parse(await this.#ask("report")) as ArrivalReport;
   }
 
-  /** What each worker has logged so far: warnings and errors. */
+  /** The log lines of each worker so far: warnings and errors. */
   get logs(): readonly (readonly LogLine[])[] {
     return this.workers.map(({ lines }) => lines.slice(1).map((line) => JSON.parse(line) as LogLine));
   }
 
-  /** Stops the workers, so that everything is noted, and reads what became of the requests. */
+  /** Stops the workers, which then record all fates, and reads the fates of the requests. */
   async settled(): Promise<Partial<Record<Fate, number>>> {
     for (const { process } of this.workers) process.kill("SIGTERM");
     await Promise.all(this.workers.map((worker) => worker.exited()));
@@ -123,7 +123,7 @@ function openState(engine: ReplayWork["engine"]): State {
 }
 
 async function openAws(): Promise<Engine> {
-  const script = await startScript("aws-emulator.ts", ["replayed"]);
+  const script = await startScript("../aws/aws-emulator.ts", ["replayed"]);
   const { sqsPort, dynamoDbEndpoint, table, region } = JSON.parse(script.lines[0]) as AwsEmulator;
   const gate = new Gate(Number(new URL(dynamoDbEndpoint).port));
   await gate.open();

@@ -1,6 +1,6 @@
 import { maxLateUs } from "../../relay/state/slot-lease.ts";
 
-/** What a rate promises: no window of `windowUs` has more sends than this. */
+/** The bound that a rate promises: no window of `windowUs` has more sends than this. */
 export function boundOf(
   ratePerSecond: number,
   windowUs: number,
@@ -10,7 +10,7 @@ export function boundOf(
   return Math.floor((ratePerSecond * (windowUs + 2 * clockDifferenceUs + maxLateUs + stallUs)) / 1e6 + 1);
 }
 
-/** The most times in any window of that length. */
+/** The largest number of times in any window of that length. */
 export function mostWithin(timesUs: readonly number[], windowUs: number): number {
   const sorted = [...timesUs].sort((a, b) => a - b);
   let most = 0;
@@ -22,7 +22,7 @@ export function mostWithin(timesUs: readonly number[], windowUs: number): number
   return most;
 }
 
-/** The mean rate over so many seconds that begin `afterUs` behind the first of the times. */
+/** The mean rate over `seconds`, starting `afterUs` after the first of the times. */
 export function meanRate(timesUs: readonly number[], seconds: number, afterUs: number): number {
   const fromUs = timesUs.reduce((least, timeUs) => Math.min(least, timeUs), Number.POSITIVE_INFINITY) + afterUs;
   const within = timesUs.filter((timeUs) => timeUs >= fromUs && timeUs < fromUs + seconds * 1e6);

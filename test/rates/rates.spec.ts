@@ -6,16 +6,16 @@ import { Crew, type CrewOptions } from "./crew.ts";
 import { boundOf, meanRate, mostWithin } from "./rate-figures.ts";
 
 const seconds = Number(process.env.RELAY_TEST_RATE_SECONDS ?? 30);
-// The first leases of all workers: none of them is late yet.
+// Left out: the time of the first leases of all workers.
 const warmUpUs = 1_000_000;
 const windowsUs = [1_000_000, 100_000];
 const rates = [200, 1_000];
-// What a worker leases at a time.
+// The length of a lease.
 const leaseUs = 250_000;
-// Far longer than the slots that were leased before.
+// Much longer than the slots that were leased before the outage.
 const awayMs = 6_000;
 
-/** The most in any window of that length. */
+/** The largest counts in any window of that length. */
 interface Worst {
   readonly windowUs: number;
   readonly sent: number;
@@ -25,7 +25,7 @@ interface Worst {
 interface Measured {
   readonly achieved: number;
   readonly worst: readonly Worst[];
-  /** From a worker to the notes of the shadow. */
+  /** The longest time from the worker's send to the shadow's record. */
   readonly longestWayUs: number;
   readonly longestStallUs: number;
 }
@@ -37,7 +37,7 @@ describe.each(rates)("12 workers on SQS and DynamoDB at %i/s", (ratePerSecond) =
     expectRate(measured, ratePerSecond);
   });
 
-  it("keep it while one of them is killed", async () => {
+  it("keep the rate while one of them is killed", async () => {
     const measured = await measure({ engine: "aws", workers: 12, ratePerSecond }, async (crew) => {
       await crew.arrived(ratePerSecond * 10, 60_000);
       await crew.workers[0].kill();
@@ -46,7 +46,7 @@ describe.each(rates)("12 workers on SQS and DynamoDB at %i/s", (ratePerSecond) =
     expectRate(measured, ratePerSecond);
   });
 
-  it("keep it with a clock that is 5 ms ahead", async () => {
+  it("keep the rate if one clock is 5 ms ahead", async () => {
     const clockDifferenceUs = 5_000;
     const options = { engine: "aws", workers: 12, ratePerSecond, firstClockAheadUs: clockDifferenceUs } as const;
     const measured = await measure(options);
@@ -63,8 +63,8 @@ describe.each(rates)("3 hosts on one machine at %i/s", (ratePerSecond) => {
   });
 });
 
-describe("12 workers on SQS and DynamoDB, while DynamoDB is away", () => {
-  it("stop sending when their slots are over, say why, and go on without a loss", async () => {
+describe("12 workers on SQS and DynamoDB during an outage of DynamoDB", () => {
+  it("stop sending at the end of their slots, log why, and continue without a loss", async () => {
     const ratePerSecond = 200;
     const requests = ratePerSecond * 15;
     const crew = await Crew.start({ engine: "aws", workers: 12, ratePerSecond, requestsOfPack: 25 }, requests);
@@ -95,7 +95,7 @@ describe("12 workers on SQS and DynamoDB, while DynamoDB is away", () => {
 async function measure(options: CrewOptions, meanwhile = async (_: Crew): Promise<void> => {}): Promise<Measured> {
   const { ratePerSecond } = options;
   const wanted = ratePerSecond * (seconds + 2);
-  // What the workers hold in the end, beyond what is measured.
+  // More than is measured: the workers still hold some requests at the end.
   const crew = await Crew.start(options, wanted + ratePerSecond * 4 + options.workers * 400);
   await crew.go();
   await meanwhile(crew);
@@ -120,7 +120,7 @@ function toMeasured({ arrivals, longestStallUs }: ArrivalReport, ratePerSecond: 
   };
 }
 
-/** Sends exactly; arrivals with what the longest way takes, since they may come together. */
+/** Checks sends against the exact bound, and arrivals against the bound plus the longest way, since they may bunch up. */
 function expectRate({ achieved, worst, longestWayUs }: Measured, ratePerSecond: number, clockDifferenceUs = 0): void {
   expect(achieved).toBeGreaterThan(0.99);
   expect(achieved).toBeLessThanOrEqual(1.01);

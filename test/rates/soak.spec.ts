@@ -12,7 +12,7 @@ it("a short soak accounts for every request", async () => {
   expect(code).toBe(0);
 });
 
-it("a soak that is asked for nonsense says how it is called", async () => {
+it("a soak with a wrong argument prints its usage", async () => {
   const { code, stderr } = await run(process.execPath, soak, "--seconds", "soon");
 
   expect(code).toBe(2);

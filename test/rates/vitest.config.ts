@@ -5,15 +5,15 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     root: resolve(import.meta.dirname, "../.."),
-    // Not *.test.ts: they take minutes and a machine of their own, and are no part of npm test.
+    // Not *.test.ts: they take minutes, need a machine without other load, and are not part of npm test.
     include: ["test/rates/*.spec.ts"],
-    // What is measured is time: one file after the other.
+    // One file after another: the tests measure times.
     maxWorkers: 1,
     pool: "forks",
     testTimeout: 120_000,
     hookTimeout: 60_000,
     disableConsoleIntercept: true,
-    // The SDK finds no emulator without them.
+    // The SDK refuses to call an emulator without credentials.
     env: { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test" },
   },
 });

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 
-// By which the last third of a run may be above the middle one.
+// The mean of the last third of a run may be this many times the mean of the middle third.
 const tolerance = 1.1;
-// What grows in its first minutes is what every process grows by.
+// Shorter runs are not judged: every process grows in its first minutes.
 const judgedFromSeconds = 120;
 
-/** The memory of processes over time; Linux only, since it is read from /proc. */
+/** The memory of processes over time. Linux only: it is read from /proc. */
 export class MemoryWatch {
   readonly #pids: ReadonlyMap<string, number>;
   readonly #samplesMb: Readonly<Record<string, number[]>>;
@@ -15,23 +15,27 @@ export class MemoryWatch {
     this.#samplesMb = Object.fromEntries(Array.from(pids.keys(), (name) => [name, []]));
   }
 
-  /** Called once a second. */
+  /** Reads the memory of all processes; call it once a second. */
   sample(): void {
     for (const [name, pid] of this.#pids) this.#samplesMb[name].push(readRssMb(pid));
   }
 
-  /** What was last read. */
+  /** The latest samples. */
   get latestMb(): ReadonlyMap<string, number> {
     return new Map(Object.entries(this.#samplesMb).map(([name, samples]) => [name, samples.at(-1) ?? Number.NaN]));
   }
 
-  /** What does not stay as it is, in words. */
+  /** One text for each process whose memory grows. */
   mistakes(): string[] {
     return Object.entries(this.#samplesMb).flatMap(([name, samples]) => {
       if (samples.length < judgedFromSeconds) return [];
       const third = Math.floor(samples.length / 3);
       const [middle, last] = [mean(samples.slice(third, 2 * third)), mean(samples.slice(2 * third))];
-      return last > middle * tolerance ? [`${name} grows: ${middle.toFixed(0)} MB, then ${last.toFixed(0)} MB`] : [];
+      return last > middle * tolerance
+        ? [
+            `the memory of ${name} grows: ${middle.toFixed(0)} MB in the middle third, ${last.toFixed(0)} MB in the last`,
+          ]
+        : [];
     });
   }
 }

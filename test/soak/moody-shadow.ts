@@ -4,13 +4,13 @@ import type { AddressInfo } from "node:net";
 import { createInterface } from "node:readline";
 import type { Mood } from "./timetable.ts";
 
-// A shadow in a process of its own, which takes its mood from standard input and ends with it. `report` as a line has it
-// print what it has answered: a `ShadowReport`. Prints its port first. Argument: how many requests there will be at most.
+// A shadow in a process of its own. It first prints its port, then reads lines from standard input until that ends: the name of
+// a mood, or `report`, for which it prints a `ShadowReport`. Argument: the largest number of requests.
 
-/** What a shadow has answered, 503s aside. */
+/** The answers of a shadow, without 503s. */
 export interface ShadowReport {
   readonly answers: number;
-  /** Different requests among them. */
+  /** The number of different requests among them. */
   readonly requests: number;
 }
 
@@ -53,6 +53,6 @@ function change(next: Mood, port: number): void {
   if (mood === "refuses") server.listen(port, "127.0.0.1");
   mood = next;
   if (next === "refuses") server.close();
-  // Whoever waits for an answer waits for one of the mood that was.
+  // Open requests belong to the old mood: end them.
   server.closeAllConnections();
 }

@@ -11,20 +11,20 @@ import { type Mood, moodAt } from "./timetable.ts";
 
 const help = `Usage: npm run soak -- [options]
 
-Mirrors traffic through agent, SQS and hosts (emulators of AWS) to two shadows, of which one fails, is busy, hangs, refuses
-connections and recovers; then looks whether the ledger adds up to the last request, and whether memory has stayed flat.
+Mirrors traffic through agent, SQS and hosts (emulators of AWS) to two shadows. One of them fails, is busy, hangs, refuses
+connections and recovers. Then checks that the ledger accounts for every request and that memory has not grown.
 
-  --seconds N    how long requests come (default: 600); memory is judged from 120 s on
-  --rate N       requests a second (default: 2000)
+  --seconds N    how long requests are sent (default: 600); memory is only judged from 120 s on
+  --rate N       requests per second (default: 2000)
 
 Example: npm run soak -- --seconds 30
-Exit codes: 0 everything holds, 1 something does not, 2 wrong argument
+Exit codes: 0 all checks passed, 1 a check failed, 2 wrong argument
 `;
 
 const seed = 5;
 const connections = 8;
 const lineEveryMs = 30_000;
-// A target that was away catches up; what was put off for long comes after a minute.
+// Enough for a target to catch up after an outage, and for requests with a delay of a minute.
 const settledWithinMs = 300_000;
 
 async function soak(seconds: number, ratePerSecond: number): Promise<string[]> {
@@ -60,7 +60,7 @@ async function soak(seconds: number, ratePerSecond: number): Promise<string[]> {
   }
 }
 
-/** Resolves when nothing waits anywhere. What still does in the end is told by the ledger. */
+/** Resolves when nothing waits anywhere, or after five minutes: the ledger then shows what still waits. */
 async function settled(stage: Stage): Promise<void> {
   const isSettled = async (): Promise<boolean> => {
     await sleep(500);
@@ -71,14 +71,14 @@ async function settled(stage: Stage): Promise<void> {
   await until(isSettled, settledWithinMs).catch(() => {});
 }
 
-/** What does not hold, in words. */
+/** One text for each check that fails. */
 async function judge(stage: Stage, source: SpopSource, memory: MemoryWatch): Promise<string[]> {
   const [agent, host] = [await stage.agentStats(), await stage.hostStats()];
   const equations = toEquations(agent, host);
   console.log(`\n${formatEquations(equations, process.stdout)}\n`);
   const mistakes = [...(addsUp(equations) ? [] : ["the ledger does not add up"]), ...memory.mistakes()];
   const expectEqual = (what: string, is: number, wanted: number) => {
-    if (is !== wanted) mistakes.push(`${what}: ${is}, not ${wanted}`);
+    if (is !== wanted) mistakes.push(`${what}: ${is} instead of ${wanted}`);
   };
   const { sent } = source;
   expectEqual("acknowledged", source.acknowledged, sent);
@@ -94,7 +94,8 @@ async function judge(stage: Stage, source: SpopSource, memory: MemoryWatch): Pro
     expectEqual(`${name}, waiting`, Number(messages), 0);
     expectEqual(`${name}, answered or dead`, answered + fates.deadLettered, sent);
     expectEqual(`${name}, among the dead letters`, dead, fates.deadLettered);
-    if (shadow.requests < answered) mistakes.push(`${name}: ${answered} noted as answered, ${shadow.requests} were`);
+    if (shadow.requests < answered)
+      mistakes.push(`${name}: the ledger has ${answered} answered requests, the shadow answered ${shadow.requests}`);
   }
   expectEqual("steady, answered", host.targets.steady.fates["answered.2xx"], sent);
   return mistakes;
@@ -144,12 +145,12 @@ async function main(): Promise<number> {
       return 0;
     }
     [seconds, rate] = [values.seconds, values.rate].map(Number);
-    if (!(seconds >= 1 && rate >= 1)) throw new Error("--seconds and --rate are numbers from 1 on");
+    if (!(seconds >= 1 && rate >= 1)) throw new Error("--seconds and --rate have to be numbers of at least 1");
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n\n${help}`);
     return 2;
   }
-  // The SDK finds no emulator without them.
+  // The SDK refuses to call an emulator without credentials.
   process.env.AWS_ACCESS_KEY_ID = "soak";
   process.env.AWS_SECRET_ACCESS_KEY = "soak";
   const mistakes = await soak(seconds, rate);

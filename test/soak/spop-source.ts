@@ -6,7 +6,7 @@ import { hello, notify } from "../support/spop/spop-frames.ts";
 
 const stepMs = 5;
 
-/** Plays HAProxy at a fixed rate, and counts the ACKs. */
+/** Acts as HAProxy at a fixed rate, and counts the ACKs. */
 export class SpopSource {
   sent = 0;
   acknowledged = 0;
@@ -31,7 +31,7 @@ export class SpopSource {
     for (const socket of sockets) this.#count(socket);
   }
 
-  /** Sends so many NOTIFYs a second for so long. What a slow machine has missed is sent later. */
+  /** Sends NOTIFYs at a rate for some seconds. A slow machine sends late ones together, and none is left out. */
   async send(ratePerSecond: number, seconds: number): Promise<void> {
     const startMs = performance.now();
     const all = ratePerSecond * seconds;

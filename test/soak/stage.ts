@@ -29,7 +29,7 @@ interface Ports {
   readonly hostAdmins: readonly number[];
 }
 
-/** Emulators, shadows, an agent and two hosts, each a process of its own. */
+/** Emulators, shadows, an agent and two hosts, each in a process of its own. */
 export class Stage {
   readonly agentPort: number;
   readonly #ports: Ports;
@@ -39,12 +39,12 @@ export class Stage {
   readonly #children = new Map<string, ChildProcess>();
   readonly #queueUrl: string;
 
-  /** @param requests how many there will be at most */
+  /** @param requests the largest number of requests */
   static async start(requests: number): Promise<Stage> {
     const [agent, agentAdmin, ...hostAdmins] = await freePorts(2 + hosts);
     const queues = ["ingress", ...targets.map((name) => `ingress-${name}`)];
-    const emulator = new ChildScript("./aws-emulator.ts", queues);
-    const startShadow = () => new ChildScript("./moody-shadow.ts", [String(requests)]);
+    const emulator = new ChildScript("../aws/aws-emulator.ts", queues);
+    const startShadow = () => new ChildScript("../../soak/moody-shadow.ts", [String(requests)]);
     const shadows = { steady: startShadow(), moody: startShadow() };
     await Promise.all([emulator, ...Object.values(shadows)].map((script) => script.printed(1)));
     const stage = new Stage({ agent, agentAdmin, hostAdmins }, emulator, shadows);
@@ -66,7 +66,7 @@ export class Stage {
     this.#queueUrl = `http://127.0.0.1:${this.#aws.sqsPort}/000000000000/ingress`;
   }
 
-  /** Agent and hosts, by name. */
+  /** The process ids of agent and hosts, by name. */
   get pids(): ReadonlyMap<string, number> {
     return new Map(Array.from(this.#children, ([name, { pid }]) => [name, Number(pid)]));
   }
@@ -91,7 +91,7 @@ export class Stage {
     return JSON.parse(shadow.lines[printed]) as ShadowReport;
   }
 
-  /** Requests among the dead letters of a target, read from the queue itself. It can be done once. */
+  /** The number of requests in a target's dead-letter queue. Works only once: it receives the messages. */
   async countDeadRequests(name: TargetName): Promise<number> {
     const { deadLetters, close } = openSqsQueue(`${this.#queueUrl}-${name}`);
     let requests = 0;

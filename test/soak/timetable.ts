@@ -1,7 +1,7 @@
-/** How a shadow takes requests: as it should, with 500s, with 503 and Retry-After, without an answer, or not at all. */
+/** How a shadow reacts: with 200, with 500, with 503 and Retry-After, without an answer, or by refusing connections. */
 export type Mood = "answers" | "fails" | "busy" | "hangs" | "refuses";
 
-/** When the moods begin, as shares of the whole time. It is well again for long enough to catch up. */
+/** The start of each mood as a share of the whole time. Each `answers` is long enough to catch up. */
 const timetable: readonly (readonly [from: number, mood: Mood])[] = [
   [0, "answers"],
   [0.15, "fails"],

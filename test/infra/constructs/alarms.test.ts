@@ -12,7 +12,7 @@ const place = [
 ];
 
 describe("the alarms of a deployment", () => {
-  it.each(exampleNames)("look at every queue of dead letters: %s", (name) => {
+  it.each(exampleNames)("watch every dead-letter queue: %s", (name) => {
     for (const template of Object.values(templatesOf(name))) {
       const queues = Object.values(template.findResources("AWS::SQS::Queue")).map(({ Properties }) => Properties);
       const dead = queues.filter(({ RedriveAllowPolicy }) => RedriveAllowPolicy).map(({ QueueName }) => QueueName);
@@ -25,7 +25,7 @@ describe("the alarms of a deployment", () => {
     }
   });
 
-  it.each(exampleNames)("look at errors and throttles of every function: %s", (name) => {
+  it.each(exampleNames)("watch errors and throttles of every function: %s", (name) => {
     for (const template of Object.values(templatesOf(name))) {
       const functions = Object.values(template.findResources("AWS::Lambda::Function"));
       const names = functions.map(({ Properties }) => Properties.FunctionName).sort();
@@ -37,7 +37,7 @@ describe("the alarms of a deployment", () => {
     }
   });
 
-  it("ring where nothing is told of the ingress queue for as long as the configuration says", () => {
+  it("ring if the ingress queue has no metrics for the configured time", () => {
     const template = templateOf(
       "targets: { a: { url: 'https://a', rate: 1/s } }",
       "aws: { alarms: { silentAfter: 40m } }",
@@ -55,7 +55,7 @@ describe("the alarms of a deployment", () => {
     });
   });
 
-  it("ring where the schedule does not run, and hears nothing of its metrics", () => {
+  it("ring if the schedule does not run, but not if its metrics are missing", () => {
     const template = templateOf("targets: { a: { url: 'https://a', rate: 1/s } }");
 
     expect(alarmOf(template, "shop-ScheduleStopped")).toMatchObject({
@@ -73,7 +73,7 @@ describe("the alarms of a deployment", () => {
     expect(alarmOf(template, "shop-CaptureWaits")).toMatchObject({ MetricName: "WaitingForCapture" });
   });
 
-  it("know that packs may wait long for a target that takes them at times only", () => {
+  it("let packs wait longer for a target with a window", () => {
     const template = templateOf(
       "targets:",
       "  always: { url: 'https://a', rate: 1/s }",
@@ -87,7 +87,7 @@ describe("the alarms of a deployment", () => {
 });
 
 describe("the alarm of a day's cost", () => {
-  it("is there where a sum is set", () => {
+  it("exists only if dailyCost is configured", () => {
     const target = "targets: { a: { url: 'https://a', rate: 1/s } }";
 
     expect(alarmOf(templateOf(target), "shop-DailyCost")).toBeUndefined();
@@ -97,7 +97,7 @@ describe("the alarm of a day's cost", () => {
     });
   });
 
-  it("adds up what queues, functions and the table have counted, at list prices", () => {
+  it("adds up the counts of queues, functions and the table, at list prices", () => {
     const template = templateOf(
       "targets: { a: { url: 'https://a', rate: 1/s } }",
       "aws: { alarms: { dailyCost: 5 USD } }",
@@ -112,7 +112,7 @@ describe("the alarm of a day's cost", () => {
       "ConsumedWriteCapacityUnits shop": million,
     };
 
-    // Two queues take a pack each: sent, received, and a tenth of a call that deletes it. A function has a GB.
+    // Each of two queues bills a pack for sending, receiving and a tenth of a call that deletes it. A function has one GB.
     const packs = 2 * 2.1 * million * prices.sqsRequest;
     const functions = 3 * million * prices.lambdaGbSecond;
     const table = million * prices.dynamoDbWrite;
@@ -123,7 +123,7 @@ describe("the alarm of a day's cost", () => {
     );
   });
 
-  it("is several where there is more to be added up than an alarm takes", () => {
+  it("is split into several if the cost has more parts than an alarm may have metrics", () => {
     const names = Array.from({ length: 12 }, (_, i) => `target${i}`);
     const template = templateOf(
       "targets:",
@@ -138,7 +138,7 @@ describe("the alarm of a day's cost", () => {
 });
 
 describe("the mails of alarms", () => {
-  it("are sent when an alarm rings and when it is over, over an encrypted topic that only CloudWatch publishes to", () => {
+  it("are sent when an alarm starts and ends, over an encrypted topic to which only CloudWatch publishes", () => {
     for (const key of [
       "",
       "key: own, ",
@@ -169,7 +169,7 @@ describe("the mails of alarms", () => {
     }
   });
 
-  it("need an address: without one alarms ring in the console", () => {
+  it("need an address: without one there is no topic", () => {
     const template = templateOf("targets: { a: { url: 'https://a', rate: 1/s } }");
 
     template.resourceCountIs("AWS::SNS::Topic", 0);
@@ -197,7 +197,7 @@ interface MetricQuery {
   };
 }
 
-/** The only stack of a configuration with these lines. */
+/** The template of the only stack of a configuration with these lines. */
 function templateOf(...lines: readonly string[]): Template {
   return synthesise(configFile(...place, ...lines)).templates.shop;
 }
@@ -210,7 +210,7 @@ function alarmOf(template: Template, name: string): AlarmProperties | undefined 
   return alarmsOf(template).find(({ AlarmName }) => AlarmName === name);
 }
 
-/** What CloudWatch makes of an expression of sums and products, where metrics have these values or none. */
+/** Evaluates an expression of sums and products as CloudWatch does; metrics that are not in `counted` have no value. */
 function evaluate(queries: readonly MetricQuery[], counted: Readonly<Record<string, number>>): number {
   const { Expression = "" } = queries.find((query) => query.Expression) ?? {};
   const terms = Expression.split(" + ").map((term) => {

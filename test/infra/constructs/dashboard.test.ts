@@ -6,7 +6,7 @@ import { type ExampleName, exampleLayout } from "../../support/data/layouts.ts";
 import { configFile } from "../../support/lambda/lambda-config.ts";
 
 describe("the dashboard of a deployment", () => {
-  it("shows every metric that functions write, in the region where they do, and no others", () => {
+  it("shows every metric that functions write, in the region of the function, and no others", () => {
     const shown = widgetsOf("two-regions")
       .flatMap(({ metrics = [] }) => metrics)
       .filter(([namespace]) => namespace === metricNamespace("shop"))
@@ -35,7 +35,7 @@ describe("the dashboard of a deployment", () => {
     expect(alarms.filter((arn) => arn.startsWith("arn:aws:cloudwatch:us-east-1:111122223333:alarm:"))).not.toEqual([]);
   });
 
-  it("shows no more alarms in a widget than CloudWatch takes", () => {
+  it("shows at most 100 alarms in a widget", () => {
     const targets = Array.from({ length: 20 }, (_, i) => `  t${i}: { url: https://a, rate: 1/s }`);
     const { templates } = synthesise(
       configFile(
@@ -50,7 +50,7 @@ describe("the dashboard of a deployment", () => {
     expect(shown).toEqual([100, 10]);
   });
 
-  it("is one for each account", () => {
+  it("exists once in each account", () => {
     const [first, second] = exampleLayout("two-accounts").stacks.map(({ name }) => name);
     const templates = templatesOf("two-accounts");
 

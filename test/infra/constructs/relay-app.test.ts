@@ -23,20 +23,20 @@ beforeAll(() => bundleFunctions(bundles));
 afterAll(() => rmSync(bundles, { recursive: true, force: true }));
 
 describe("an app", () => {
-  it("is refused where it breaks a rule of AwsSolutions", () => {
+  it("fails to synthesise if it breaks a rule of AwsSolutions", () => {
     const app = createApp(temporaryDirectory());
     new Bucket(new Stack(app, "Other"), "Public");
 
     expect(() => app.synth()).toThrow(/AwsSolutions-S10/);
   });
 
-  it("throws where a function has no bundle", () => {
+  it("throws if a function has no bundle", () => {
     expect(() => synthesise(exampleFile("one-region"), {}, temporaryDirectory())).toThrow(
-      /replay\.mjs is missing: npm run build makes it/,
+      /replay\.mjs does not exist; run npm run build/,
     );
   });
 
-  it("makes the queues of other regions and accounts before the fan-out that fills them", () => {
+  it("deploys the stacks of other regions and accounts before the fan-out that sends to them", () => {
     const { directory } = synthesise(exampleFile("two-regions"));
     const { artifacts } = JSON.parse(readFileSync(join(directory, "manifest.json"), "utf8"));
 
@@ -44,7 +44,7 @@ describe("an app", () => {
     expect(artifacts["shop-us-east-1"].dependencies).not.toContain("shop");
   });
 
-  it("says what is wrong with a configuration, and ends with 2", async () => {
+  it("prints what is wrong with a configuration, and exits with 2", async () => {
     const file = configFile("queue: embedded:.", "targets: { a: { url: http://a, rate: 1/s } }");
     const { code, stderr } = await run(
       "env",
@@ -59,11 +59,11 @@ describe("an app", () => {
 });
 
 describe("the functions of a deployment", () => {
-  it.each(functionNames)("%s: its handler is there", (name) => {
+  it.each(functionNames)("%s has a handler file", (name) => {
     expect(existsSync(join(root, handlerFile(name)))).toBe(true);
   });
 
-  it.each(exampleNames)("start with what they are given: %s", async (name) => {
+  it.each(exampleNames)("start with their deployed code and environment: %s", async (name) => {
     const { directory } = synthesise(exampleFile(name), {}, bundles);
     for (const stack of exampleLayout(name).stacks) {
       const template = new CloudTemplate(directory, stack);
@@ -73,7 +73,7 @@ describe("the functions of a deployment", () => {
         const bundle = `${handler.split(".")[0]}.mjs`;
 
         expect(readdirSync(code).sort()).toEqual([bundle, "spoa-relay.yaml"].sort());
-        // It throws where the handler is not ready.
+        // Throws if the handler does not become ready.
         const lambda = await LambdaProcess.start(join(code, bundle), {
           LAMBDA_TASK_ROOT: code,
           AWS_REGION: stack.region,

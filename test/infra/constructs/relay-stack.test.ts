@@ -7,7 +7,7 @@ import { configFile } from "../../support/lambda/lambda-config.ts";
 const multiRegionKey = "mrk-0123456789abcdef0123456789abcdef";
 const target = "  a: { url: https://a, rate: 1/s }";
 
-/** A stack with these lines in its configuration. */
+/** The template of a stack with these lines in its configuration. */
 function stackOf(...lines: readonly string[]): Template {
   return synthesise(
     configFile("queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop", "state: dynamodb:shop", ...lines),
@@ -15,21 +15,24 @@ function stackOf(...lines: readonly string[]): Template {
 }
 
 describe("all examples", () => {
-  it.each(exampleNames)("%s: functions are arm64 and Node 24, and have a log of their own that ends", (name) => {
-    for (const template of Object.values(templatesOf(name))) {
-      const functions = template.findResources("AWS::Lambda::Function");
-      for (const { Properties } of Object.values(functions)) {
-        expect(Properties).toMatchObject({ Architectures: ["arm64"], Runtime: "nodejs24.x" });
-        template.hasResourceProperties("AWS::Logs::LogGroup", {
-          LogGroupName: `/aws/lambda/${Properties.FunctionName}`,
-          RetentionInDays: 30,
-        });
+  it.each(exampleNames)(
+    "%s: functions are arm64 and Node 24, and have a log group of their own with a retention",
+    (name) => {
+      for (const template of Object.values(templatesOf(name))) {
+        const functions = template.findResources("AWS::Lambda::Function");
+        for (const { Properties } of Object.values(functions)) {
+          expect(Properties).toMatchObject({ Architectures: ["arm64"], Runtime: "nodejs24.x" });
+          template.hasResourceProperties("AWS::Logs::LogGroup", {
+            LogGroupName: `/aws/lambda/${Properties.FunctionName}`,
+            RetentionInDays: 30,
+          });
+        }
+        expect(Object.keys(functions).length).toBeGreaterThan(0);
       }
-      expect(Object.keys(functions).length).toBeGreaterThan(0);
-    }
-  });
+    },
+  );
 
-  it.each(exampleNames)("%s: queues are encrypted, and refuse what comes without TLS", (name) => {
+  it.each(exampleNames)("%s: queues are encrypted, and refuse calls without TLS", (name) => {
     for (const template of Object.values(templatesOf(name))) {
       const queues = Object.entries(template.findResources("AWS::SQS::Queue"));
       for (const [id, { Properties }] of queues) {
@@ -53,7 +56,7 @@ describe("all examples", () => {
 });
 
 describe("a queue", () => {
-  it("hides packs six times as long as their function may take, and hands them out 50 times", () => {
+  it("hides packs for six times the time-out of their function, and delivers them 50 times", () => {
     const { shop } = templatesOf("one-region");
 
     shop.hasResourceProperties("AWS::SQS::Queue", {
@@ -72,7 +75,7 @@ describe("a queue", () => {
     });
   });
 
-  it("takes packs from agents of other accounts that are named", () => {
+  it("accepts packs from the configured agents of other accounts", () => {
     templatesOf("two-accounts").shop.hasResourceProperties("AWS::SQS::QueuePolicy", {
       PolicyDocument: {
         Statement: Match.arrayWith([
@@ -87,7 +90,7 @@ describe("a queue", () => {
     });
   });
 
-  it("of another account takes packs from the roles of the relay, and from nobody else there", () => {
+  it("of another account accepts packs from the roles of the relay only", () => {
     const policies = templatesOf("two-accounts")["shop-444455556666-eu-central-1"].findResources(
       "AWS::SQS::QueuePolicy",
       { Properties: { Queues: [{ Ref: Match.stringLikeRegexp("Packs") }] } },
@@ -110,7 +113,7 @@ describe("a queue", () => {
 });
 
 describe("the fan-out", () => {
-  it("is told of a target when the target's queue is there", () => {
+  it("is deployed after the queues of its targets", () => {
     const { shop } = templatesOf("two-regions");
     const queues = Object.keys(shop.findResources("AWS::SQS::Queue"));
     const [{ DependsOn: before }] = Object.values(
@@ -122,7 +125,7 @@ describe("the fan-out", () => {
 });
 
 describe("the agents' policy", () => {
-  it("is to send to one queue", () => {
+  it("allows sending to one queue", () => {
     templatesOf("one-region").shop.hasResourceProperties("AWS::IAM::ManagedPolicy", {
       ManagedPolicyName: "shop-agent-eu-central-1",
       PolicyDocument: {
@@ -133,7 +136,7 @@ describe("the agents' policy", () => {
     });
   });
 
-  it("has what an encrypted queue takes, and no more", () => {
+  it("also allows what an encrypted queue needs, and no more", () => {
     templatesOf("two-regions").shop.hasResourceProperties("AWS::IAM::ManagedPolicy", {
       PolicyDocument: {
         Statement: [
@@ -146,7 +149,7 @@ describe("the agents' policy", () => {
 });
 
 describe("a mapping", () => {
-  it("brings ten packs at once, takes failures one by one, and runs as many functions as the rate needs", () => {
+  it("delivers ten packs at once, accepts failures one by one, and runs as many functions as the rate needs", () => {
     const { shop } = templatesOf("one-region");
 
     shop.resourceCountIs("AWS::Lambda::EventSourceMapping", 1);
@@ -162,7 +165,7 @@ describe("a mapping", () => {
     });
   });
 
-  it("is of a function that may put packs back into its queue as often as they wait", () => {
+  it("belongs to a function that is allowed to loop through its own queue", () => {
     templatesOf("one-region").shop.hasResourceProperties("AWS::Lambda::Function", {
       FunctionName: "shop-replay-staging",
       RecursiveLoop: "Allow",
@@ -172,7 +175,7 @@ describe("a mapping", () => {
 });
 
 describe("a replay", () => {
-  it("has its secrets from Secrets Manager, and those of no other", () => {
+  it("has the secrets of its own target from Secrets Manager, and no others", () => {
     const { shop, "shop-us-east-1": virginia } = templatesOf("two-regions");
 
     shop.hasResourceProperties("AWS::Lambda::Function", {
@@ -189,7 +192,7 @@ describe("a replay", () => {
     });
   });
 
-  it("stands in the network of its shadow", () => {
+  it("runs in the network of its shadow", () => {
     const { shop, "shop-us-east-1": virginia } = templatesOf("two-regions");
 
     virginia.hasResourceProperties("AWS::Lambda::Function", {
@@ -210,7 +213,7 @@ describe("a replay", () => {
 });
 
 describe("the table", () => {
-  it("can be restored, forgets what is over, and cannot be deleted by mistake", () => {
+  it("can be restored, expires old items, and cannot be deleted by mistake", () => {
     templatesOf("one-region").shop.hasResource("AWS::DynamoDB::Table", {
       Properties: {
         TableName: "shop",
@@ -227,7 +230,7 @@ describe("the table", () => {
     });
   });
 
-  it("is made last, since what is protected cannot go where its stack could not be made", () => {
+  it("is made last, since a protected table cannot be rolled back", () => {
     const { shop } = templatesOf("two-regions");
     const [[id, { DependsOn: before }]] = Object.entries(shop.findResources("AWS::DynamoDB::Table"));
 
@@ -238,7 +241,7 @@ describe("the table", () => {
     );
   });
 
-  it("lets the replay of another account in, to what is its target's", () => {
+  it("allows the replay function of another account to use the items of its target only", () => {
     const statement = {
       Effect: "Allow",
       Principal: { AWS: "arn:aws:iam::444455556666:root" },
@@ -263,7 +266,7 @@ describe("the table", () => {
 });
 
 describe("the bucket of captures", () => {
-  it("is private, and keeps objects as long as each capture says", () => {
+  it("is private, and keeps objects for the time of each capture", () => {
     templatesOf("captures-only").shop.hasResourceProperties("AWS::S3::Bucket", {
       BucketName: "shop-captures",
       PublicAccessBlockConfiguration: {
@@ -283,7 +286,7 @@ describe("the bucket of captures", () => {
 });
 
 describe("captures and a table in two accounts", () => {
-  it("are merged by the schedule beside the table, which the bucket lets in", () => {
+  it("are merged by the schedule in the account of the table, which the bucket allows", () => {
     const { templates } = synthesise(
       configFile(
         "queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop",
@@ -312,7 +315,7 @@ describe("captures and a table in two accounts", () => {
   });
 });
 
-describe("what holds data", () => {
+describe("a resource that holds data", () => {
   const holders = ["AWS::SQS::Queue", "AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key"];
 
   it.each([
@@ -329,7 +332,7 @@ describe("what holds data", () => {
 });
 
 describe("a key", () => {
-  it("of one's own is made in each region, and changes each year", () => {
+  it("of the stack's own is made in each region, and is rotated each year", () => {
     for (const template of Object.values(templatesOf("two-regions"))) {
       template.hasResourceProperties("AWS::KMS::Key", { EnableKeyRotation: true });
       template.hasResourceProperties("AWS::KMS::Alias", { AliasName: "alias/shop" });
@@ -338,7 +341,7 @@ describe("a key", () => {
     }
   });
 
-  it("that is given is used as it is", () => {
+  it("that the configuration names is used as it is", () => {
     const key = `arn:aws:kms:eu-central-1:111122223333:key/${multiRegionKey}`;
     const shop = stackOf("targets:", target, `aws: { key: "${key}" }`);
 
@@ -347,7 +350,7 @@ describe("a key", () => {
     shop.hasResourceProperties("AWS::DynamoDB::Table", { SSESpecification: { KMSMasterKeyId: key } });
   });
 
-  it("that is given for one region is the same in another one, if it is there", () => {
+  it("that is a multi-Region key is used in every region, and another key is refused", () => {
     const files = (key: string) =>
       configFile(
         "queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop",
@@ -361,13 +364,13 @@ describe("a key", () => {
       KmsMasterKeyId: `arn:aws:kms:eu-west-1:111122223333:key/${multiRegionKey}`,
     });
     expect(() => synthesise(files("01234567-89ab-cdef-0123-456789abcdef"))).toThrow(
-      /aws\.key: is in eu-central-1, and eu-west-1 needs one, too/,
+      /aws\.key: this key is in eu-central-1 and cannot be used in eu-west-1/,
     );
   });
 });
 
 describe("the schedule", () => {
-  it("is called each minute, and a call is not repeated", () => {
+  it("is invoked each minute, and a failed invocation is not retried", () => {
     const { shop } = templatesOf("one-region");
 
     shop.hasResourceProperties("AWS::Scheduler::Schedule", {
@@ -380,7 +383,7 @@ describe("the schedule", () => {
     shop.hasResourceProperties("AWS::Lambda::EventInvokeConfig", { MaximumRetryAttempts: 0 });
   });
 
-  it("may switch the mappings of the replays, and no others", () => {
+  it("is allowed to switch the mappings of the replay functions, and no others", () => {
     templatesOf("two-regions").shop.hasResourceProperties("AWS::IAM::Role", {
       RoleName: "shop-schedule-eu-central-1",
       Policies: [
@@ -412,17 +415,19 @@ describe("the schedule", () => {
 });
 
 describe("the control API", () => {
-  it("has a URL for signed requests only, and half a minute for each", () => {
+  it("has a URL for signed requests only, and 30 s for each", () => {
     const { shop } = templatesOf("one-region");
 
     shop.hasResourceProperties("AWS::Lambda::Url", { AuthType: "AWS_IAM" });
     shop.hasResourceProperties("AWS::Lambda::Function", { FunctionName: "shop-control", Timeout: 30 });
-    shop.hasOutput("ControlUrl", { Description: "control: of spoa-relay.yaml where commands run" });
+    shop.hasOutput("ControlUrl", {
+      Description: "Write this URL as control: into the spoa-relay.yaml that commands use",
+    });
   });
 });
 
 describe("tags", () => {
-  it("are on what is made", () => {
+  it("are on every resource", () => {
     const { shop } = templatesOf("two-regions");
 
     for (const type of ["AWS::SQS::Queue", "AWS::Lambda::Function", "AWS::DynamoDB::Table", "AWS::S3::Bucket"]) {
@@ -432,13 +437,13 @@ describe("tags", () => {
 });
 
 describe("a change of the rate", () => {
-  it("replaces nothing: all that is made keeps its id, and its name", () => {
+  it("replaces nothing: every resource keeps its id and its name", () => {
     const at = (rate: string) => stackOf("targets:", `  a: { url: https://a, rate: ${rate} }`).toJSON().Resources;
     const [before, after] = [at("1/s"), at("500/s")];
 
     const changed = Object.keys(before).filter((id) => JSON.stringify(before[id]) !== JSON.stringify(after[id]));
     expect(Object.keys(after)).toEqual(Object.keys(before));
-    // Code, and how many run at once: Lambda changes both in place.
+    // The code and the concurrency change: Lambda updates both in place.
     expect([...new Set(changed.map((id) => before[id].Type))].sort()).toEqual([
       "AWS::Lambda::EventSourceMapping",
       "AWS::Lambda::Function",

@@ -21,15 +21,15 @@ function usdOf({ lines }: Estimate, what: string): number {
   return lines.filter((line) => line.what.startsWith(what)).reduce((sum, { usd }) => sum + usd, 0);
 }
 
-/** Without what is polled in vain. */
+/** Without the polls of empty queues. */
 function sqsUsdAMillion(bill: Estimate, queues: number): number {
   const polls = queues * 900 * 730 * prices.sqsRequest;
   return (usdOf(bill, "SQS") - polls) / (bill.requests / 1e6);
 }
 
-// What is expected here was counted call by call, by `npm run bench`, before emulators: see infra/README.md.
+// The expected values were counted call by call by `npm run bench`, in front of emulators: see infra/README.md.
 describe("the estimate", () => {
-  it("bills for SQS what the bench has counted, with a fan-out and without", () => {
+  it("bills the calls to SQS that the bench counted, with a fan-out and without", () => {
     const direct = estimate(5_000, "targets:", target("only", "rate: unlimited"));
     const fannedOut = estimate(5_000, "targets:", target("only", `rate: unlimited, queue: ${account}/own`));
 
@@ -37,31 +37,31 @@ describe("the estimate", () => {
     expect(sqsUsdAMillion(fannedOut, 2)).toBeCloseTo(0.0112, 3);
   });
 
-  it("bills for DynamoDB what the bench has counted", () => {
+  it("bills the calls to DynamoDB that the bench counted", () => {
     const bill = estimate(1_000, "targets:", target("only", "rate: 1000/s"));
 
     const usdAMillion = (usdOf(bill, "DynamoDB") - prices.dynamoDbGbMonth) / (bill.requests / 1e6);
     expect(usdAMillion).toBeCloseTo(0.0188, 3);
   });
 
-  it("adds up its lines", () => {
+  it("has the sum of its lines as total", () => {
     const bill = estimate(500, "targets:", target("a", "rate: 200/s, sample: 10%"), target("b", "rate: unlimited"));
 
     expect(bill.totalUsd).toBeCloseTo(usdOf(bill, ""));
     expect(bill.requests).toBe(500 * monthSeconds);
   });
 
-  it("knows that few requests make small packs, which cost as much as full ones", () => {
+  it("bills small packs of few requests like full ones", () => {
     const [few, many] = [5, 5_000].map((rate) => estimate(rate, "targets:", target("only", "rate: unlimited")));
 
     expect(sqsUsdAMillion(few, 1)).toBeGreaterThan(20 * sqsUsdAMillion(many, 1));
   });
 
-  it("has what is polled in vain where nothing is mirrored", () => {
+  it("bills the polls of empty queues if nothing is mirrored", () => {
     expect(usdOf(estimate(0, "targets:", target("only", "rate: 1/s")), "SQS")).toBeCloseTo(0.26, 2);
   });
 
-  it("takes what the agents sample, and what a target samples of that", () => {
+  it("multiplies the sample of the agents by that of the target", () => {
     const bill = estimate(1_000, "agent: { sample: 50% }", "targets:", target("only", "rate: 1000/s, sample: 10%"));
     const whole = estimate(1_000, "agent: { sample: 50% }", "targets:", target("only", "rate: 1000/s"));
 
@@ -69,8 +69,8 @@ describe("the estimate", () => {
     expect(usdOf(bill, "Lambda, replay")).toBeLessThan(usdOf(whole, "Lambda, replay") / 2);
   });
 
-  it("bills a replay that waits for its rate for as long as it waits", () => {
-    // Half of the time a function sends, one at 200/s; in the other half nothing waits.
+  it("bills a replay for the time that it waits for its rate", () => {
+    // At 200/s one function sends for half of the time; in the other half nothing waits.
     const bill = estimate(100, "targets:", target("only", "rate: 200/s"));
 
     const gbSeconds = usdOf(bill, "Lambda, replay") / prices.lambdaGbSecond;
@@ -78,25 +78,25 @@ describe("the estimate", () => {
     expect(gbSeconds / monthSeconds).toBeLessThan(0.65);
   });
 
-  it("says where more comes than a target may get, and bills all functions that wait with it", () => {
+  it("warns if more requests arrive than a target's rate, and bills all functions that wait", () => {
     const bill = estimate(300, "targets:", target("slow", "rate: 200/s"));
 
-    expect(bill.notes[0]).toContain("slow gets up to 300 requests a second and is sent 200");
+    expect(bill.notes[0]).toContain("targets.slow: up to 300 requests a second arrive for it, but its rate is 200/s");
     expect(usdOf(bill, "Lambda, replay")).toBeGreaterThan(7 * monthSeconds * prices.lambdaGbSecond);
   });
 
-  it("bills the way to a queue in another region, and to none in the same", () => {
+  it("bills traffic to a queue in another region, and none in the same region", () => {
     const near = estimate(1_000, "targets:", target("a", `rate: unlimited, queue: ${account}/own`));
     const far = estimate(1_000, "targets:", target("a", "rate: unlimited, region: eu-central-1"));
 
     expect(usdOf(near, "Between regions")).toBe(0);
-    // A third of 1,225 B a request, and what its functions write into the table.
+    // A third of 1,225 B a request, plus the writes of its functions to the table.
     const packsGb = (1_000 * 1_225 * monthSeconds) / 3 / 1e9;
     expect(usdOf(far, "Between regions") / prices.otherRegionGb).toBeGreaterThan(packsGb);
     expect(usdOf(far, "Between regions") / prices.otherRegionGb).toBeLessThan(1.1 * packsGb);
   });
 
-  it("bills the objects of a capture, and keeps them as long as they are kept", () => {
+  it("bills the objects of a capture, and their storage for as long as they are kept", () => {
     const keep = (time: string) =>
       estimate(1_000, "captures:", `  shop: { store: s3://kept, keep: ${time} }`, "targets: {}");
     const [week, month] = [keep("7d"), keep("28d")].map((bill) => usdOf(bill, "S3"));
@@ -105,7 +105,7 @@ describe("the estimate", () => {
     expect(week).toBeGreaterThan(0);
   });
 
-  it("bills alarms and a dashboard, whatever is mirrored", () => {
+  it("bills alarms and a dashboard even if nothing is mirrored", () => {
     const plain = usdOf(estimate(0, "targets:", target("a", "rate: 1/s")), "CloudWatch, alarms");
     const costs = usdOf(
       estimate(0, "targets:", target("a", "rate: 1/s"), "aws: { alarms: { dailyCost: 5 USD } }"),
@@ -113,11 +113,11 @@ describe("the estimate", () => {
     );
 
     expect(plain).toBeGreaterThan(prices.dashboardMonth + 5 * prices.alarmMonth);
-    // The sum of a day is made of several metrics, and each is billed.
+    // The cost alarm reads several metrics, and each is billed.
     expect(costs).toBeGreaterThan(plain + 3 * prices.alarmMonth);
   });
 
-  it("bills keys of its own, one for each stack", () => {
+  it("bills one key for each stack if the stacks have keys of their own", () => {
     const lines = ["targets:", target("a", "rate: unlimited, region: eu-central-1")];
 
     expect(usdOf(estimate(1, ...lines), "KMS")).toBe(0);

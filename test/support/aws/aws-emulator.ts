@@ -2,10 +2,10 @@ import { writeSync } from "node:fs";
 import { startFauxqs } from "fauxqs";
 import { startDynamoDb } from "./dynamodb.ts";
 
-// Emulators of SQS and DynamoDB in a process of their own, until standard input ends. Arguments: names of queues; each has
-// one for dead letters beside it. Prints a line of JSON, see `AwsEmulator`.
+// Runs emulators of SQS and DynamoDB in a process of their own until standard input ends. Arguments: names of queues; each
+// also gets a dead-letter queue. Prints a line of JSON, see `AwsEmulator`.
 
-/** Where the emulators are. */
+/** The addresses of the emulators. */
 export interface AwsEmulator {
   readonly sqsPort: number;
   readonly dynamoDbEndpoint: string;

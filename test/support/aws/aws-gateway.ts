@@ -10,35 +10,35 @@ import { temporaryDirectory } from "../data/temporary-directory.ts";
 import { replayArn } from "../lambda/lambda-api.ts";
 import { urlEvent } from "../lambda/url-event.ts";
 
-/** A call to a service of AWS. */
+/** A call to an AWS service. */
 export interface AwsCall {
-  /** As it stands in policies: `sqs`, `dynamodb`, `s3`, `lambda`. */
+  /** The service as policies name it: `sqs`, `dynamodb`, `s3`, `lambda`. */
   readonly service: string;
-  /** Of the host that was asked. */
+  /** The region in the host name. */
   readonly region: string;
-  /** That the call was signed for. */
+  /** The region in the signature. */
   readonly signedFor: string;
-  /** The access key that it was signed with. */
+  /** The access key in the signature. */
   readonly principal: string;
-  /** As it stands in policies: `sqs:SendMessage`. */
+  /** The action as policies name it: `sqs:SendMessage`. */
   readonly action: string;
   /** ARNs. */
   readonly resources: readonly string[];
-  /** What conditions of policies compare, by their keys. */
+  /** The values that policy conditions compare, by condition key. */
   readonly context: Readonly<Record<string, string | readonly string[]>>;
 }
 
 export interface AwsGatewayOptions {
   readonly regions: readonly string[];
-  /** In which queues and tables are that are named without one. */
+  /** The account of queues and tables that are named without one. */
   readonly account: string;
-  /** Where what is called is, or why it is refused. */
+  /** Returns the emulator's port for a call, or why the call is refused. */
   readonly decide: (call: AwsCall) => { readonly port: number } | { readonly refused: string };
-  /** Answers requests to function URLs, whatever their names. */
+  /** Answers requests to any function URL. */
   readonly functionUrl: (event: unknown) => Promise<UrlAnswer>;
 }
 
-/** What a function answers to an event of a function URL. */
+/** A function's answer to an event of a function URL. */
 export interface UrlAnswer {
   readonly statusCode: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -46,18 +46,18 @@ export interface UrlAnswer {
 }
 
 /**
- * The endpoints of AWS in some regions, with TLS and under their own names, before emulators: sees what a program asks of
- * which region, with whose credentials, and refuses what it may not do. Programs find it through `env`.
+ * The endpoints of AWS in some regions, with TLS and their real names, in front of emulators. Records which calls a program makes
+ * to which region with which credentials, and refuses calls that policies do not allow. Programs find it through `env`.
  */
 export class AwsGateway {
-  /** What was refused. */
+  /** A text for each refused call. */
   readonly refusals: string[] = [];
   readonly calls: AwsCall[] = [];
   readonly #options: AwsGatewayOptions;
   readonly #server: Server;
   readonly #authorityFile: string;
 
-  /** It ends with the test. */
+  /** Starts a gateway that is stopped at the end of the test. */
   static async start(options: AwsGatewayOptions): Promise<AwsGateway> {
     const gateway = new AwsGateway(options);
     gateway.#server.listen(0, "127.0.0.1");
@@ -88,7 +88,7 @@ export class AwsGateway {
     });
   }
 
-  /** The environment of a program that finds AWS here, as the principal. */
+  /** The environment of a program that calls this gateway as the principal. */
   env(principal: string): Record<string, string> {
     return {
       AWS_ACCESS_KEY_ID: principal,
@@ -131,7 +131,7 @@ export class AwsGateway {
   }
 }
 
-/** Throws for a host or an action that it does not know. */
+/** Throws for an unknown host or action. */
 function toCall(incoming: IncomingMessage, body: Buffer, account: string): AwsCall {
   const { host = "", authorization = "", "x-amz-target": target = "" } = incoming.headers;
   const [, bucket, service, region] = /^(?:(.+)\.)?(\w+)\.([a-z0-9-]+)\.amazonaws\.com$/.exec(host) ?? [];
@@ -147,7 +147,7 @@ function toCall(incoming: IncomingMessage, body: Buffer, account: string): AwsCa
       const [owner, name] = new URL(QueueUrl).pathname.split("/").slice(1);
       return { ...place, action: `sqs:${action}`, resources: [`arn:aws:sqs:${region}:${owner}:${name}`] };
     }
-    // The SDK asks the endpoint of an account where it knows the account, from an ARN.
+    // The SDK calls the endpoint of an account if it knows the account, from an ARN.
     case "ddb":
     case "dynamodb": {
       const asked = JSON.parse(body.toString());
@@ -168,7 +168,7 @@ function toCall(incoming: IncomingMessage, body: Buffer, account: string): AwsCa
     case "s3": {
       const action = toS3Action(`${incoming.method}`, searchParams);
       const key = action === "s3:ListBucket" ? "" : decodeURIComponent(pathname);
-      // What is deleted together is named in the body.
+      // The body has the keys of a batch delete.
       const keys = searchParams.has("delete")
         ? Array.from(body.toString().matchAll(/<Key>([^<]*)<\/Key>/g), ([, name]) => `/${name}`)
         : [key];
@@ -178,13 +178,13 @@ function toCall(incoming: IncomingMessage, body: Buffer, account: string): AwsCa
     case "lambda": {
       if (incoming.method === "GET") return { ...place, action: "lambda:ListEventSourceMappings", resources: ["*"] };
       const uuid = pathname.split("/").at(-1) ?? "";
-      // As `LambdaApi` has them.
+      // The ids that `LambdaApi` returns.
       const context = { "lambda:FunctionArn": replayArn(uuid.replace("uuid-", ""), region, account) };
       const mapping = `arn:aws:lambda:${region}:${account}:event-source-mapping:${uuid}`;
       return { ...place, action: "lambda:UpdateEventSourceMapping", resources: [mapping], context };
     }
     default:
-      throw new Error(`nobody knows ${host}`);
+      throw new Error(`unknown host: ${host}`);
   }
 }
 
@@ -202,7 +202,7 @@ function toS3Action(method: string, query: URLSearchParams): string {
   return query.has("list-type") ? "s3:ListBucket" : "s3:GetObject";
 }
 
-/** The emulator knows tables by their names only. */
+/** Replaces ARNs of tables by names: the emulator knows only names. */
 function withPlainNames(body: Buffer): Buffer {
   return Buffer.from(body.toString().replaceAll(/arn:aws:dynamodb:[^:"]+:\d{12}:table\//g, ""));
 }

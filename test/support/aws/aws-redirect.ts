@@ -1,10 +1,10 @@
 import { createRequire } from "node:module";
 import type { ConnectionOptions } from "node:tls";
 
-// To be loaded before a program (NODE_OPTIONS=--import): whatever it asks of a host of AWS goes to the `AwsGateway` at the
-// port AWS_GATEWAY_PORT, under the same name and with TLS. Nothing leaves the machine.
+// Load this before a program (NODE_OPTIONS=--import): it sends all calls to AWS hosts to the `AwsGateway` at the port
+// AWS_GATEWAY_PORT, with the same host name and TLS. Nothing leaves the machine.
 
-// The module object itself: node:https looks `connect` up in it for each connection.
+// Changes the module object itself: node:https reads `connect` from it for each connection.
 const tls = createRequire(import.meta.url)("node:tls") as { connect: (options: ConnectionOptions) => unknown };
 const { connect } = tls;
 

@@ -6,16 +6,16 @@ import { type FauxqsServer, startFauxqs } from "fauxqs";
 import { onTestFinished } from "vitest";
 import type { CloudTemplate, Properties } from "./cloud-template.ts";
 
-// The account of whatever fauxqs holds.
+// The account that fauxqs gives to all its resources.
 const emulatorAccount = "000000000000";
 
-/** An SQS and S3 with the queues and buckets of a template, made from the properties that stand there. Ends with the test. */
+/** Starts SQS and S3 with the queues and buckets of a template and their properties; stopped at the end of the test. */
 export async function startRegion(template: CloudTemplate): Promise<FauxqsServer> {
   const { region } = template.stack;
   const emulator = await startFauxqs({ port: 0, logger: false, defaultRegion: region });
   onTestFinished(() => emulator.stop());
   const queues = template.ofType("AWS::SQS::Queue").map(({ properties }) => properties);
-  // A redrive policy names a queue that has to be there.
+  // Dead-letter queues first: a redrive policy can only name an existing queue.
   for (const queue of queues.toSorted((a, b) => Number("RedrivePolicy" in a) - Number("RedrivePolicy" in b))) {
     emulator.createQueue(queue.QueueName, { region, attributes: toAttributes(queue) });
   }
@@ -23,7 +23,7 @@ export async function startRegion(template: CloudTemplate): Promise<FauxqsServer
   return emulator;
 }
 
-/** A DynamoDB with the tables of a template, made from the properties that stand there. Ends with the test. */
+/** Starts DynamoDB with the tables of a template and their properties; stopped at the end of the test. */
 export async function startTables(template: CloudTemplate): Promise<number> {
   const server = dynalite({ createTableMs: 0 });
   server.listen(0, "127.0.0.1");
@@ -43,7 +43,7 @@ export async function startTables(template: CloudTemplate): Promise<number> {
   return port;
 }
 
-/** Of CloudFormation's properties, those that SQS knows as attributes by the same names. */
+/** The CloudFormation properties that are SQS attributes with the same name. */
 function toAttributes(queue: Properties): Record<string, string> {
   const names = ["VisibilityTimeout", "MessageRetentionPeriod", "MaximumMessageSize", "DelaySeconds"];
   const entries = names.filter((name) => name in queue).map((name) => [name, String(queue[name])]);

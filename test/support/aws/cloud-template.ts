@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { StackLayout } from "../../../infra/layout.ts";
 
-// biome-ignore lint/suspicious/noExplicitAny: CloudFormation's JSON, whatever it holds.
+// biome-ignore lint/suspicious/noExplicitAny: any JSON of CloudFormation.
 export type Properties = any;
 
 export interface CloudResource {
@@ -11,14 +11,14 @@ export interface CloudResource {
   readonly properties: Properties;
 }
 
-/** A synthesised template, with what CloudFormation would put in the place of its functions. */
+/** A synthesised template whose intrinsic functions are resolved as CloudFormation would. */
 export class CloudTemplate {
   readonly stack: StackLayout;
   readonly resources: readonly CloudResource[];
   readonly #directory: string;
   readonly #raw: Readonly<Record<string, { readonly Type: string; readonly Properties?: Properties }>>;
 
-  /** @param directory what `cdk synth` has made */
+  /** @param directory the output of `cdk synth` */
   constructor(directory: string, stack: StackLayout) {
     this.stack = stack;
     this.#directory = directory;
@@ -34,14 +34,14 @@ export class CloudTemplate {
     return this.resources.filter((resource) => resource.type === type);
   }
 
-  /** Whether all of these are queues, tables or buckets of this stack, or objects in one. */
+  /** True if all ARNs are of queues, tables or buckets of this stack, or of objects in its buckets. */
   holds(arns: readonly string[]): boolean {
     const { queues, buckets, table } = this.stack;
     const own = [...queues.flatMap((queue) => [queue, queue.deadLetters]), ...buckets, ...(table ? [table] : [])];
     return arns.every((arn) => own.some((one) => arn === one.arn || arn.startsWith(`${one.arn}/`)));
   }
 
-  /** The directory that a function's code is a ZIP file of. */
+  /** The directory with a function's code, before it is zipped. */
   codeOf({ properties }: CloudResource): string {
     const manifest = JSON.parse(readFileSync(join(this.#directory, `${this.stack.name}.assets.json`), "utf8"));
     const asset = manifest.files[properties.Code.S3Key.replace(/\.zip$/, "")];
@@ -63,7 +63,8 @@ export class CloudTemplate {
       case "Fn::Sub":
         return of.replaceAll(/\$\{([^}]+)\}/g, (_: string, id: string) => this.#attribute(id, "Ref"));
       default:
-        if (name.startsWith("Fn::")) throw new Error(`${this.stack.name} has ${name}, which nobody resolves here`);
+        if (name.startsWith("Fn::"))
+          throw new Error(`${this.stack.name} uses ${name}, which CloudTemplate cannot resolve`);
         return this.#resolveAll(value);
     }
   }

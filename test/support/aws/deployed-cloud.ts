@@ -20,19 +20,19 @@ import { type CloudResource, CloudTemplate } from "./cloud-template.ts";
 import { IamPolicy, principalKey } from "./iam-policy.ts";
 import { synthesise } from "./synthesis.ts";
 
-/** The principal of agents: whoever has the managed policy that is made for them. */
+/** The principal of agents, with the managed policy for them. */
 const agentPrincipal = "agent";
-/** Whoever types commands, who may do anything. */
+/** The principal of the command line, which is allowed everything. */
 const operatorPrincipal = "operator";
 
 const main = resolve(import.meta.dirname, "../../../relay/main.ts");
-// What the event source mapping does itself, with the role of its function.
+// The calls of an event source mapping, which uses the role of its function.
 const pollingActions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 
 /**
- * A configuration, synthesised and made of emulators: an SQS with S3 for each region of an account, a DynamoDB, and the functions in
- * processes of their own, each with the code, the environment, the time and the permissions that its template gives it, and
- * fed by mappings with the batch, the window and the visibility that stand there.
+ * A configuration, synthesised and run on emulators: SQS and S3 for each region of an account, one DynamoDB, and each function in
+ * a process of its own with the code, environment, time-out and permissions of its template. Mappings deliver packs with the
+ * batch size, window and visibility of the template.
  */
 export class DeployedCloud {
   readonly config: Config;
@@ -44,8 +44,8 @@ export class DeployedCloud {
   readonly #emulators: ReadonlyMap<CloudTemplate, FauxqsServer>;
 
   /**
-   * Everything ends with the test.
-   * @param bundles what `bundleFunctions` has made
+   * Everything is stopped at the end of the test.
+   * @param bundles the output directory of `bundleFunctions`
    */
   static async start(configFile: string, bundles: string): Promise<DeployedCloud> {
     const { directory } = synthesise(configFile, {}, bundles);
@@ -70,7 +70,7 @@ export class DeployedCloud {
         if (call.signedFor !== call.region) return { refused: `${describe(call)}, signed for ${call.signedFor}` };
         if (call.service === "lambda") return { port: lambdaApi.port };
         const emulator = owner && emulators.get(owner);
-        if (!owner || !emulator) return { refused: `${describe(call)}: it is not there` };
+        if (!owner || !emulator) return { refused: `${describe(call)}: it does not exist` };
         return { port: call.service === "dynamodb" ? tablePort : emulator.port };
       },
       functionUrl: (event) => cloud.#askControl(event),
@@ -95,7 +95,7 @@ export class DeployedCloud {
     this.#emulators = parts.emulators;
   }
 
-  /** A process of a function by its name in Lambda, killed at the end of the test. */
+  /** Starts a process of a function by its name in Lambda; it is killed at the end of the test. */
   async open(functionName: string): Promise<LambdaProcess> {
     const { template, resource } = this.#find(functionName);
     const { Handler, Environment } = resource.properties;
@@ -103,7 +103,7 @@ export class DeployedCloud {
     const code = template.codeOf(resource);
     const lambda = await LambdaProcess.start(join(code, bundleFile(kind)), {
       ...this.gateway.env(functionName),
-      // As Lambda sets them.
+      // Lambda sets these itself.
       AWS_REGION: template.stack.region,
       LAMBDA_TASK_ROOT: code,
       ...Environment?.Variables,
@@ -112,7 +112,10 @@ export class DeployedCloud {
     return lambda;
   }
 
-  /** Starts the agent of the configuration; it is killed at the end of the test. @param program flags of Node, and its one file */
+  /**
+   * Starts the agent of the configuration; it is killed at the end of the test.
+   * @param program flags of Node and the agent's bundle
+   */
   async startAgent(...program: readonly string[]): Promise<ChildProcess> {
     const { file, agent } = this.config;
     const args = [...(program.length > 0 ? program : [main, "agent"]), "--config", file];
@@ -130,12 +133,12 @@ export class DeployedCloud {
     return run("env", "-i", ...variables, process.execPath, main, ...args, "--config", this.config.file);
   }
 
-  /** The time that a function has. */
+  /** The time-out of a function. */
   timeoutMsOf(functionName: string): number {
     return this.#find(functionName).resource.properties.Timeout * 1_000;
   }
 
-  /** Starts all event source mappings, by the names of their functions. They stop at the end of the test. */
+  /** Starts all event source mappings; returns them by the names of their functions. They stop at the end of the test. */
   map(): ReadonlyMap<string, LambdaMapping> {
     const mappings = this.#templates.flatMap((template) =>
       template.ofType("AWS::Lambda::EventSourceMapping").map((mapping) => this.#map(template, mapping)),
@@ -143,7 +146,7 @@ export class DeployedCloud {
     return new Map(mappings);
   }
 
-  /** Puts a message into a queue, past all permissions. */
+  /** Puts a message into a queue without a check of permissions. */
   async put(queue: string, message: OutgoingMessage): Promise<void> {
     const opened = new SqsQueue({ url: this.#emulatorUrl(queue) });
     const [error] = await opened.send([message]);
@@ -151,7 +154,7 @@ export class DeployedCloud {
     if (error) throw error;
   }
 
-  /** Whether the policy for agents allows something with a queue in the account and region of the ingress queue. */
+  /** True if the policy for agents allows the action on a queue in the account and region of the ingress queue. */
   agentMay(action: string, queue: string): boolean {
     const [template] = this.#templates;
     const { account, region } = template.stack;
@@ -159,7 +162,7 @@ export class DeployedCloud {
     return principalsOf(template).get(agentPrincipal)?.policy.allows({ action, resources, context: {} }) === true;
   }
 
-  /** Messages in a queue, whatever keeps them from being received. */
+  /** The number of messages in a queue: ready, delayed and in flight. */
   depth(queue: string): number {
     const { ready = [], delayed = [], inflight = [] } = this.#emulatorOf(queue).inspectQueue(queue)?.messages ?? {};
     return ready.length + delayed.length + inflight.length;
@@ -171,10 +174,12 @@ export class DeployedCloud {
     const role = principalsOf(template).get(FunctionName)?.policy;
     for (const action of pollingActions) {
       if (role?.allows({ action, resources: [EventSourceArn], context: {} })) continue;
-      throw new Error(`${FunctionName} may not ${action} of ${EventSourceArn}: Lambda would not make its mapping`);
+      throw new Error(
+        `${FunctionName} is not allowed to call ${action} on ${EventSourceArn}: Lambda would refuse its mapping`,
+      );
     }
     if (FunctionResponseTypes?.[0] !== "ReportBatchItemFailures")
-      throw new Error(`${FunctionName} reports no failures`);
+      throw new Error(`the mapping of ${FunctionName} lacks ReportBatchItemFailures`);
     const name = EventSourceArn.split(":").at(-1);
     const queue = template.ofType("AWS::SQS::Queue").find((one) => one.properties.QueueName === name);
     const mapping = new LambdaMapping({
@@ -198,7 +203,7 @@ export class DeployedCloud {
     throw new Error(`no template has a queue ${queue}`);
   }
 
-  /** The function behind the function URL of the control API. */
+  /** Invokes the function behind the function URL of the control API. */
   async #askControl(event: unknown): Promise<UrlAnswer> {
     const [name] = this.#templates.flatMap(({ stack }) =>
       stack.functions.flatMap((one) => (one.kind === "control" ? [one.name] : [])),
@@ -222,7 +227,7 @@ interface Principal {
   readonly policy: IamPolicy;
 }
 
-/** By the names of functions, and the agents. */
+/** The policies of all functions, by name, and of the agents. */
 function principalsOf(template: CloudTemplate): ReadonlyMap<string, Principal> {
   const { account } = template.stack;
   const functions = template
@@ -240,7 +245,7 @@ function principalsOf(template: CloudTemplate): ReadonlyMap<string, Principal> {
   return new Map([...functions, ...agents]);
 }
 
-/** In another account the owner of a resource has to allow it, too. */
+/** For a resource of another account, the resource's policy has to allow the call as well. */
 function isAllowed(call: AwsCall, principal: Principal | undefined, owner: CloudTemplate | undefined): boolean {
   if (call.principal === operatorPrincipal) return true;
   if (!principal) return false;

@@ -3,26 +3,26 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse, r
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
 
-/** A call as it came: the action, the JSON of its body and, once there is one, that of its answer. */
+/** A received call: the action, the JSON of its body and, once it is answered, the JSON of the answer. */
 export interface DynamoDbCall {
   readonly action: string;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the SDK sends.
+  // biome-ignore lint/suspicious/noExplicitAny: any request of the SDK.
   readonly body: any;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever it gets.
+  // biome-ignore lint/suspicious/noExplicitAny: any answer of DynamoDB.
   answer?: any;
 }
 
 /**
- * `loses the answer`: the call is made, but whoever made it does not hear of it. A function answers instead of DynamoDB.
+ * `loses the answer`: DynamoDB executes the call, but the caller receives no answer. A function answers instead of DynamoDB.
  */
 export type CallFate = "goes through" | "is refused" | "loses the answer" | ((response: ServerResponse) => void);
 
-/** A door in front of DynamoDB that counts the calls and decides about each. */
+/** A proxy in front of DynamoDB that records the calls and decides the fate of each. */
 export class DynamoDbProxy {
   readonly endpoint: string;
-  /** Calls that were made. */
+  /** The calls that were not refused. */
   readonly calls: DynamoDbCall[] = [];
-  /** What becomes of the next calls. */
+  /** Decides the fate of the next calls. */
   decide: (call: DynamoDbCall) => CallFate | Promise<CallFate> = () => "goes through";
   readonly #target: URL;
 
@@ -43,7 +43,7 @@ export class DynamoDbProxy {
     this.endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
-  /** Lets so many calls through and refuses all others, as if the process had died; the first of them may be made yet. */
+  /** Lets `calls` calls through, gives the next one the fate `first`, and refuses all others, as if the process had died. */
   dieAfter(calls: number, first: CallFate): void {
     let left = calls;
     this.decide = () => {
@@ -53,7 +53,7 @@ export class DynamoDbProxy {
     };
   }
 
-  /** Holds the calls that fit, from the first of them on, until they are released. */
+  /** Holds all calls that fit until they are released. `reached` resolves at the first one. */
   hold(fits: (call: DynamoDbCall) => boolean): { readonly reached: Promise<void>; release(): void } {
     const reached = Promise.withResolvers<void>();
     const released = Promise.withResolvers<void>();
@@ -71,7 +71,7 @@ export class DynamoDbProxy {
     this.decide = () => "goes through";
   }
 
-  /** How many calls wrote something, or tried to. */
+  /** The number of writing calls, including those that failed. */
   get writes(): number {
     return this.calls.filter(({ action }) => !/^(?:Get|BatchGet|Query)/.test(action)).length;
   }

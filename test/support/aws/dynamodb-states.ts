@@ -3,7 +3,7 @@ import { DynamoDbState, type DynamoDbStateOptions } from "../../../relay/state/d
 import { startDynamoDb } from "./dynamodb.ts";
 import { DynamoDbProxy } from "./dynamodb-proxy.ts";
 
-/** A new and empty table, which any number of states may have open until the end of the test. */
+/** A new, empty table, on which a test can open any number of states. */
 export async function startStates() {
   const emulator = await startDynamoDb();
   const states: DynamoDbState[] = [];
@@ -12,7 +12,7 @@ export async function startStates() {
     await emulator.stop();
   });
   const open = (options: Partial<DynamoDbStateOptions> = {}): DynamoDbState => {
-    // On a busy machine the emulator takes its time.
+    // The emulator is slow on a busy machine.
     const inNoHurry = { tallyEveryMs: 5, leaseTimeoutMs: 15_000, callTimeoutMs: 15_000 };
     const state = DynamoDbState.open({ ...emulator, ...inNoHurry, ...options });
     states.push(state);

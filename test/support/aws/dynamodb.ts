@@ -8,14 +8,14 @@ import { createStateTable } from "../../../relay/state/dynamodb/table-shape.ts";
 export interface DynamoDbEmulator {
   readonly endpoint: string;
   readonly region: string;
-  /** A new and empty table. */
+  /** The name of a new, empty table. */
   readonly table: string;
   stop(): Promise<void>;
 }
 
 /**
- * Starts dynalite with an empty table; where RELAY_TEST_DYNAMODB_ENDPOINT is set, creates the table there instead. Whoever
- * uses it needs some AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+ * Starts dynalite with an empty table. If RELAY_TEST_DYNAMODB_ENDPOINT is set, creates the table there instead. Clients need
+ * any AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
  */
 export async function startDynamoDb(): Promise<DynamoDbEmulator> {
   const region = "us-east-1";
@@ -37,7 +37,7 @@ export async function startDynamoDb(): Promise<DynamoDbEmulator> {
 
 interface Endpoint {
   readonly endpoint: string;
-  /** It lives on, with its tables. */
+  /** True if the endpoint outlives the test, so that its tables have to be deleted. */
   readonly shared: boolean;
   close(): Promise<void>;
 }
@@ -51,7 +51,7 @@ async function startEndpoint(): Promise<Endpoint> {
   return {
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     shared: false,
-    // Calls that are being answered are waited for: cut off, they would find their database closed.
+    // Waits for calls in progress: otherwise they would use a closed database.
     close: () => new Promise((resolve) => void server.close(() => resolve())),
   };
 }

@@ -16,9 +16,9 @@ interface Batch {
   readonly Entries: readonly { readonly Id: string; readonly MessageBody: string }[];
 }
 
-/** A queue over HTTP on loopback that fails in one way until it heals, and knows what it has stored. */
+/** A queue over HTTP on loopback that fails in one way until it is healed, and records the stored packs. */
 export class FailingSqs {
-  /** Summaries of the packs that were stored, in their order. */
+  /** Summaries of the stored packs, in the order of arrival. */
   readonly stored: { readonly pack: string; readonly seq: number; readonly count: number }[] = [];
   readonly url: string;
   readonly #failure: QueueFailure;
@@ -36,7 +36,7 @@ export class FailingSqs {
   private constructor(failure: QueueFailure, port: number) {
     this.#failure = failure;
     this.#port = port;
-    // A connection that is closed for idleness just when it is used again would be a failure of another kind.
+    // No idle time-out: closing a connection just when the client uses it again would be a different failure.
     this.#server.keepAliveTimeout = 0;
     this.url = `http://127.0.0.1:${port}/123456789012/packs`;
   }
@@ -44,7 +44,7 @@ export class FailingSqs {
   async heal(): Promise<void> {
     this.#healed = true;
     if (this.#failure === "refuses connections") await this.#listen();
-    // Elsewhere it would cut a call that is being answered: one more failure, and of another kind.
+    // Only here: in other modes this would cut a call in progress, which would be a different failure.
     if (this.#failure === "never answers") this.#server.closeAllConnections();
   }
 

@@ -3,7 +3,7 @@ import type { CloudResource, CloudTemplate } from "./cloud-template.ts";
 
 interface Statement {
   readonly Effect: "Allow" | "Deny";
-  /** In policies of resources. */
+  /** Only in resource policies. */
   readonly Principal?: { readonly AWS: string | readonly string[] };
   readonly Action: string | readonly string[];
   readonly Resource: string | readonly string[];
@@ -12,14 +12,14 @@ interface Statement {
 
 type Asked = Pick<AwsCall, "action" | "resources" | "context">;
 
-/** The key under which a context has the ARN of who asks. */
+/** The condition key with the ARN of the caller. */
 export const principalKey = "aws:PrincipalArn";
 
-/** What a policy allows, as far as the policies of this project go: allowing statements, with conditions that compare texts. */
+/** Evaluates the kinds of policies that this project makes: Allow statements with conditions that compare strings. */
 export class IamPolicy {
   readonly #statements: readonly Statement[];
 
-  /** Of a role with the policies in it. */
+  /** The inline and attached policies of a role. */
   static ofRole(template: CloudTemplate, roleArn: string): IamPolicy {
     const name = roleArn.split("/").at(-1);
     const role = template.ofType("AWS::IAM::Role").find(({ properties }) => properties.RoleName === name);
@@ -37,7 +37,7 @@ export class IamPolicy {
     return new IamPolicy(properties.PolicyDocument.Statement);
   }
 
-  /** All policies of a template's queues, tables and buckets together. */
+  /** The resource policies of all queues, tables and buckets of a template. */
   static ofResources(template: CloudTemplate): IamPolicy {
     const attached = [...template.ofType("AWS::SQS::QueuePolicy"), ...template.ofType("AWS::S3::BucketPolicy")];
     const own = template.ofType("AWS::DynamoDB::Table").flatMap(({ properties }) => properties.ResourcePolicy ?? []);
@@ -46,12 +46,12 @@ export class IamPolicy {
   }
 
   private constructor(all: readonly Statement[]) {
-    // Here everybody comes with TLS.
+    // Statements that deny calls without TLS are ignored: all calls here use TLS.
     const statements = all.filter(
       ({ Effect, Condition }) => Effect !== "Deny" || Condition?.Bool?.["aws:SecureTransport"] !== "false",
     );
     const denying = statements.find(({ Effect }) => Effect !== "Allow");
-    if (denying) throw new Error(`nobody reads denying statements here: ${JSON.stringify(denying)}`);
+    if (denying) throw new Error(`IamPolicy does not support Deny: ${JSON.stringify(denying)}`);
     this.#statements = statements;
   }
 
@@ -72,7 +72,7 @@ export class IamPolicy {
   }
 }
 
-/** An account stands for all of its principals. */
+/** The root of an account means all of its principals. */
 function isMeant({ Principal }: Statement, principalArn: string): boolean {
   if (!Principal) return true;
   const account = principalArn.split(":")[4];

@@ -10,8 +10,8 @@ export interface SignatureKeys {
 }
 
 /**
- * What is wrong with the signature of a request as it came, or undefined: "Create a signed AWS API request" in the IAM User
- * Guide, step by step from the bytes on the wire, by none of the means that it was signed with.
+ * Returns what is wrong with the signature of a received request, or undefined. Follows "Create a signed AWS API request" in the
+ * IAM User Guide step by step from the bytes on the wire, and shares no code with the signer.
  */
 export function findSignatureMistake(request: ReceivedRequest, keys: SignatureKeys): string | undefined {
   const { method, path: target, headers, body } = request;
@@ -52,7 +52,7 @@ export function findSignatureMistake(request: ReceivedRequest, keys: SignatureKe
   return hmac(key, text).toString("hex") === signature ? undefined : `another signature than that of\n${canonical}`;
 }
 
-/** Without empty segments and dots, and every segment encoded although it is. */
+/** Removes empty and dot segments, and encodes each already encoded segment once more. */
 function encodedTwice(path: string): string {
   const kept: string[] = [];
   for (const segment of path.split("/")) {
@@ -62,7 +62,7 @@ function encodedTwice(path: string): string {
   return `/${kept.join("/")}${path.endsWith("/") && kept.length > 0 ? "/" : ""}`;
 }
 
-/** By name, then by value. */
+/** Sorts by name, then by value. */
 function compareBytes(a: string, b: string): number {
   const [[nameA, valueA], [nameB, valueB]] = [a.split("="), b.split("=")];
   if (nameA !== nameB) return nameA < nameB ? -1 : 1;

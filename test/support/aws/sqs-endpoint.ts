@@ -3,18 +3,18 @@ import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
 
-/** A call as it came: the action and the JSON of its body. */
+/** A received call: the action and the JSON of its body. */
 export interface SqsRequest {
   readonly action: string;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the SDK sends.
+  // biome-ignore lint/suspicious/noExplicitAny: any request of the SDK.
   readonly body: any;
   readonly authorization: string;
 }
 
-/** What to do with a call: the JSON of an answer with 200, or anything at all with the response itself. */
+/** Handles a call: returns the JSON of an answer with 200, or uses the response itself. */
 export type SqsAnswer = (request: SqsRequest, response: ServerResponse) => object | undefined;
 
-/** An endpoint that speaks as much of SQS as a test says, over real HTTP, and remembers what it was asked. */
+/** An SQS endpoint over real HTTP whose answers a test defines; it records the calls. */
 export class SqsEndpoint {
   readonly requests: SqsRequest[] = [];
   readonly url: string;
@@ -55,7 +55,7 @@ export function refuse(response: ServerResponse, status: number, code: string, m
   return undefined;
 }
 
-/** Takes all entries of a batch but those that are named with a reason. */
+/** Accepts all entries of a batch except those that are named with a reason. */
 export function answerBatch(
   body: { readonly Entries: readonly { readonly Id: string }[] },
   failed: Readonly<

@@ -8,14 +8,14 @@ import { bundleFile, functionNames } from "../../../relay/deployed/functions.ts"
 import { type ExampleName, exampleFile } from "../data/layouts.ts";
 import { temporaryDirectory } from "../data/temporary-directory.ts";
 
-/** Of the cloud assembly, which goes with the test. */
+/** The directory of the cloud assembly, which is removed after the test. */
 export interface Synthesis {
   readonly directory: string;
-  /** By the names of their stacks. */
+  /** The templates by stack name. */
   readonly templates: Readonly<Record<string, Template>>;
 }
 
-/** Synthesises the stacks of a configuration; without `bundles`, with functions that do nothing. Throws what a check finds. */
+/** Synthesises the stacks of a configuration; without `bundles`, with empty functions. Throws if a check finds something. */
 export function synthesise(file: string, env: Environment = {}, bundles = emptyBundles()): Synthesis {
   const directory = join(temporaryDirectory(), "cdk.out");
   const app = createApp(directory);
@@ -27,7 +27,7 @@ export function synthesise(file: string, env: Environment = {}, bundles = emptyB
 
 const examples = new Map<ExampleName, Synthesis["templates"]>();
 
-/** The templates of an example, which is synthesised once. */
+/** The templates of an example, synthesised once for all tests of a file. */
 export function templatesOf(name: ExampleName): Synthesis["templates"] {
   const templates = examples.get(name) ?? synthesise(exampleFile(name)).templates;
   examples.set(name, templates);

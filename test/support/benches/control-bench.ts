@@ -14,15 +14,15 @@ import { temporaryDirectory } from "../data/temporary-directory.ts";
 
 export interface ControlBenchOptions extends Partial<Pick<ControlDeps, "access">> {
   readonly targets?: readonly Partial<TargetConfig>[];
-  /** What the state does otherwise than it should. */
+  /** Methods of the state that the test replaces. */
   readonly faultyState?: (state: EmbeddedState) => StateFaults;
-  /** The same for the queues of the targets. */
+  /** Methods of the targets' queues that the test replaces. */
   readonly faultyQueue?: (queue: EmbeddedQueue) => Partial<OpenQueue>;
   /** The only target reads the ingress queue itself. */
   readonly direct?: boolean;
 }
 
-/** By port: the methods that do something else. */
+/** The replaced methods, by port. */
 interface StateFaults {
   readonly controls?: Partial<Controls>;
   readonly figures?: Partial<Figures>;
@@ -32,11 +32,11 @@ export interface Answered {
   readonly status: number;
   readonly type: string;
   readonly headers: Headers;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the API answers.
+  // biome-ignore lint/suspicious/noExplicitAny: any answer of the API.
   readonly json: any;
 }
 
-/** The control API over real queues and a real state, in a directory that goes with the test. */
+/** The control API over real queues and a real state, in a directory that is removed after the test. */
 export class ControlBench {
   nowMs = Date.UTC(2026, 8, 1, 12, 30, 30);
   readonly log = new LogLines();
@@ -82,7 +82,7 @@ export class ControlBench {
     return toAnswered(await this.app.request(path, { headers }));
   }
 
-  /** @param body JSON, or a text as it is */
+  /** @param body a value to send as JSON, or a text to send unchanged */
   async send(method: "PATCH" | "POST", path: string, body?: unknown, type = "application/json"): Promise<Answered> {
     if (body === undefined) return toAnswered(await this.app.request(path, { method }));
     const text = typeof body === "string" ? body : JSON.stringify(body);
@@ -97,7 +97,7 @@ function withFaultyPorts(state: State, { controls, figures }: StateFaults = {}):
   });
 }
 
-/** The same object, but for some properties. */
+/** The same object with some properties replaced. */
 function withFaults<T extends object>(whole: T, faults: object | undefined): T {
   if (!faults) return whole;
   return new Proxy(whole, {

@@ -30,7 +30,7 @@ export class JobBench {
   readonly #config: Config;
   #host: HostChild | undefined;
 
-  /** @param keys more keys of the target, in YAML flow style. Over one connection requests arrive as they are sent. */
+  /** @param keys further keys of the target, in YAML flow style. With one connection requests arrive in the order of sending. */
   static async start(timesMs: readonly number[], keys = "rate: unlimited, concurrency: 1"): Promise<JobBench> {
     const arrivals: Arrival[] = [];
     const shadow = await ShadowServer.start(({ path, headers }) => {
@@ -42,7 +42,7 @@ export class JobBench {
     const [port] = await freePorts(1);
     const lines = [
       "queue: embedded:./data",
-      // What was under way when a host was killed comes again soon.
+      // A short visibility: the in-flight packs of a killed host are delivered again soon.
       `host: { admin: "127.0.0.1:${port}", visibility: 2s }`,
       "captures:",
       "  peak: { store: ./captures }",
@@ -71,13 +71,13 @@ export class JobBench {
     this.#host = await HostChild.start(this.#config.file);
   }
 
-  /** As if the machine had gone. */
+  /** Sends SIGKILL, as if the machine had crashed. */
   async kill(): Promise<void> {
     this.#host?.kill();
     await this.#host?.ended();
   }
 
-  /** Begins to replay the capture at the target. */
+  /** Starts a job that replays the capture to the target. */
   startJob(request: Partial<JobRequest> = {}): Promise<Job> {
     const { state, archives: captures } = this.stores;
     const place = { targets: this.#config.targets, captures, jobs: state.jobs };
@@ -94,14 +94,14 @@ export class JobBench {
     return this.progress(job);
   }
 
-  /** As agents do. */
+  /** Puts a pack into the ingress queue, as agents do. */
   async enqueueLive(...messages: readonly OutgoingMessage[]): Promise<void> {
     await this.stores.ingress.queue.send(messages);
   }
 
   async #capture(timesMs: readonly number[], perPack = 50): Promise<void> {
     const archive = this.stores.archives.get("peak");
-    if (!archive) throw new Error("there is no capture");
+    if (!archive) throw new Error("the configuration has no capture");
     for (let start = 0; start < timesMs.length; start += perPack) {
       const part = requests(Math.min(perPack, timesMs.length - start)).map((request, i) => ({
         ...request,

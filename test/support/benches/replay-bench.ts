@@ -16,10 +16,10 @@ import { packIn } from "../data/packs.ts";
 import { target } from "../data/targets.ts";
 import { temporaryDirectory } from "../data/temporary-directory.ts";
 
-/** One target with a real queue, a real state and a real transport, in a directory that goes with the test. */
+/** One target with a real queue, a real state and a real transport, in a directory that is removed after the test. */
 export class ReplayBench {
   readonly directory = temporaryDirectory();
-  /** Of the queue, which is why a delay need not be waited for. */
+  /** The time of the queue: a test advances it instead of waiting for delays. */
   nowMs = Date.now();
   readonly log = new LogLines();
   readonly queue: EmbeddedQueue;
@@ -47,7 +47,7 @@ export class ReplayBench {
     });
   }
 
-  /** `null` has the target go on. */
+  /** @param paused `null` resumes the target */
   async pause(paused: true | null = true): Promise<void> {
     const { control, version } = await this.state.controls.read(this.lane.live.config.name);
     await this.state.controls.write(this.lane.live.config.name, changeSettings(control, { paused }), version);
@@ -61,7 +61,7 @@ export class ReplayBench {
     return this.queue.receive({ max, waitMs: 0, visibilityMs: 30_000, signal: new AbortController().signal });
   }
 
-  /** Does with deliveries what an event source mapping does; resolves with the ids of those that come again. */
+  /** Handles deliveries like an event source mapping; resolves with the ids of those that will be delivered again. */
   async invoke(deliveries: readonly Delivery[], invocation?: Invocation): Promise<readonly string[]> {
     const failed = await invoke(this.app, deliveries, invocation);
     const done = deliveries.filter(({ messageId }) => !failed.includes(messageId));
@@ -69,7 +69,7 @@ export class ReplayBench {
     return failed;
   }
 
-  /** Replays one message after the other until the queue has none, ahead of all delays. */
+  /** Replays one message after another until the queue is empty; advances the time over all delays. */
   async replayAll(): Promise<void> {
     for (;;) {
       const deliveries = await this.receive(1);
@@ -79,13 +79,13 @@ export class ReplayBench {
     }
   }
 
-  /** What waits in the queue, without its delays. */
+  /** Receives the waiting messages, including delayed ones. */
   async waiting(): Promise<readonly Delivery[]> {
     this.nowMs += 900_000;
     return this.receive();
   }
 
-  /** The fates that have been noted for the target. */
+  /** The recorded fates of the target's requests. */
   async fates(): Promise<Partial<Record<Fate, number>>> {
     const { targets } = await this.state.ledger.totals();
     const counts: [string, number][] = Object.entries(targets.get(this.lane.live.config.name)?.fates ?? {});

@@ -6,13 +6,13 @@ interface Sleeper {
   readonly wake: () => void;
 }
 
-/** A clock that stands still until it is told to go on. */
+/** A clock that stands still until the test advances it. */
 export class ManualClock implements Clock {
   #nowUs: number;
   readonly #latenessUs: () => number;
   readonly #sleepers = new Set<Sleeper>();
 
-  /** `latenessUs` says by how much the next sleeper oversleeps, in whole µs like all times here. */
+  /** @param latenessUs by how much the next sleeper oversleeps, in whole µs like all times here */
   constructor(nowUs: number, latenessUs: () => number = () => 0) {
     this.#nowUs = nowUs;
     this.#latenessUs = latenessUs;
@@ -27,7 +27,7 @@ export class ManualClock implements Clock {
     if (atUs <= this.#nowUs) return;
     await new Promise<void>((resolve, reject) => {
       const sleeper: Sleeper = {
-        // A clock shows whole microseconds.
+        // Clocks have whole microseconds.
         wakeUs: Math.ceil(atUs) + this.#latenessUs(),
         wake: () => {
           this.#sleepers.delete(sleeper);
@@ -42,10 +42,10 @@ export class ManualClock implements Clock {
     });
   }
 
-  /** Lets time pass to `atUs`, waking everyone on the way at their time. */
+  /** Advances the time to `atUs` and wakes each sleeper at its time. */
   async runUntil(atUs: number): Promise<void> {
     for (;;) {
-      // Lets everyone who is awake come to rest: nobody waits for anything but this clock.
+      // Runs all code that is awake until it sleeps again: it waits for nothing but this clock.
       await turn();
       const [next] = [...this.#sleepers].sort((a, b) => a.wakeUs - b.wakeUs);
       if (!next || next.wakeUs > atUs) break;

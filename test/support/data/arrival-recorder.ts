@@ -4,14 +4,14 @@ import type { AddressInfo } from "node:net";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { preciseNowUs, sentAtHeader } from "../clocks/sent-at.ts";
 
-// A shadow in a process of its own that answers at once and notes when each request came. Its own paths begin with two
-// slashes, which no mirrored one does: `//count`, `//reset` and `//report`. Prints its port, and ends with standard input.
+// A shadow in a process of its own that answers at once and records when each request arrived. Its own paths start with two
+// slashes, unlike mirrored ones: `//count`, `//reset` and `//report`. Prints its port, and ends when standard input ends.
 
-/** What `//report` answers; times are microseconds since 1970. */
+/** The answer to `//report`; times are microseconds since 1970. */
 export interface ArrivalReport {
-  /** For each request: its number (its path), when its worker sent it and when it came. */
+  /** For each request: its number (its path), when its worker sent it, and when it arrived. */
   readonly arrivals: readonly (readonly [number: number, sentAtUs: number, atUs: number])[];
-  /** For how long the shadow did not look at its sockets, at most. */
+  /** The longest time in which the shadow did not read its sockets. */
   readonly longestStallUs: number;
 }
 

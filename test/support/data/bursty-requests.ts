@@ -1,13 +1,12 @@
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 
 const roundMs = 1_000;
-// Of the requests of a round: how many come in its first tenth.
+// The share of a round's requests in its first tenth.
 const burstShare = 0.7;
 
 /**
- * So many requests over about `spanMs`, the same each time: each second begins with a burst, has a trickle behind it and is
- * silent for its second half, and each third second is silent altogether. Their paths are `/0?q=…`, `/1?q=…`, …; every
- * other one has a body of any bytes.
+ * `count` requests over about `spanMs`, the same in each call. Each second has a burst, then a trickle, then nothing in its second
+ * half; each third second is empty. The paths are `/0?q=…`, `/1?q=…`, …; every other request has a body of arbitrary bytes.
  */
 export function burstyRequests(count: number, spanMs: number, startMs: number): readonly CapturedRequest[] {
   const rounds = Array.from({ length: Math.ceil(spanMs / roundMs) }, (_, round) => round).filter(

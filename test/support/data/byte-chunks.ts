@@ -4,7 +4,7 @@ export async function* inChunks(bytes: Uint8Array | string, size = 64 * 1024): A
   for (let at = 0; at < buffer.length; at += size) yield buffer.subarray(at, at + size);
 }
 
-/** All that comes out of a stream. */
+/** Collects all values of a stream. */
 export async function collect<T>(stream: AsyncIterable<T>): Promise<T[]> {
   const items: T[] = [];
   for await (const item of stream) items.push(item);

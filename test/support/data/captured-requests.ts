@@ -3,7 +3,7 @@ import type { Span } from "../../../relay/pack/span.ts";
 import { PackWriter, type RequestDraft } from "../../../relay/pack/writer.ts";
 import { plain } from "../spop/spop-frames.ts";
 
-/** What a draft is made of; strings have one byte a character. */
+/** The parts of a draft; strings have one byte for each character. */
 export interface RequestParts {
   readonly capturedAtMs: number;
   readonly id: string;
@@ -34,7 +34,7 @@ function requestParts(changes: Partial<RequestParts> = {}): RequestParts {
   return { ...defaults, ...changes };
 }
 
-/** A draft whose spans lie in the middle of other bytes, as they do in a socket's chunk. */
+/** A draft whose spans are in the middle of other bytes, as in a socket's chunk. */
 export function requestDraft(changes: Partial<RequestParts> = {}): RequestDraft {
   const parts = requestParts(changes);
   const { primary } = parts;
@@ -74,7 +74,7 @@ export function packContent({ agent = "edge-1~0badcafe", sequence = 7, requests 
   return Buffer.from(writer.finish());
 }
 
-/** What a decoded request has to be equal to. */
+/** The expected decoded request. */
 export function expectedRequest(changes: Partial<RequestParts>, index: number): CapturedRequest {
   const { src, id, body, primary, ...parts } = requestParts(changes);
   return {
@@ -87,7 +87,7 @@ export function expectedRequest(changes: Partial<RequestParts>, index: number): 
   };
 }
 
-/** A decoded request in the same shape: without its record, the body as plain bytes. */
+/** A decoded request that can be compared with the expected one: without its record, the body as plain bytes. */
 export function comparable(request: CapturedRequest & { readonly record?: Uint8Array }): CapturedRequest {
   const { record: _record, body, ...rest } = request;
   return { ...rest, body: Uint8Array.from(body) };

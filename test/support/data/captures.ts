@@ -2,13 +2,13 @@ import type { Archive } from "../../../relay/archive/port.ts";
 import { type CaptureEntry, CaptureReader, type SkippedPart } from "../../../relay/capture/capture-reader.ts";
 import type { CaptureConfig } from "../../../relay/config/config.ts";
 
-/** A capture that keeps everything, in a directory that nobody opens. */
+/** A capture that keeps everything; its directory is never opened. */
 export function captureConfig(changes: Partial<CaptureConfig> = {}): CaptureConfig {
   const store = { kind: "directory", directory: "/nowhere" } as const;
   return { name: "all", store, sample: { fraction: 1 }, keepMs: 86_400_000, ...changes };
 }
 
-/** All that is in a capture, in its order. */
+/** All entries of a capture, in order. */
 export async function readCapture(
   archive: Archive,
   capture: string,
@@ -22,7 +22,7 @@ export async function readCapture(
   return entries;
 }
 
-/** An archive between a test and a real one: it can be away, or hang. */
+/** An archive in front of a real one that can fail or hang. */
 export class MoodyArchive implements Archive {
   mood: "well" | "away" | "hangs" = "well";
   puts = 0;
@@ -42,7 +42,7 @@ export class MoodyArchive implements Archive {
     await this.#archive.put(name, bytes);
   }
 
-  /** Goes on with what hangs. */
+  /** Lets the hanging writes continue. */
   release(): void {
     this.mood = "well";
     for (const resolve of this.#hanging.splice(0)) resolve();

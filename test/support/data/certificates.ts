@@ -6,11 +6,11 @@ import { join } from "node:path";
 export interface CertificateFiles {
   readonly cert: string;
   readonly key: string;
-  /** Certificate and key in one file, as HAProxy wants them. */
+  /** Certificate and key in one file, as HAProxy needs them. */
   readonly both: string;
 }
 
-/** A certificate authority in a directory, which makes certificates that are valid for a day. */
+/** A certificate authority in a directory. Its certificates are valid for a day. */
 export class CertificateAuthority {
   readonly #directory: string;
   readonly #name: string;
@@ -35,7 +35,7 @@ export class CertificateAuthority {
     );
   }
 
-  /** For 127.0.0.1 and the host names; `days` below 0 makes one that has expired. */
+  /** A certificate for 127.0.0.1 and the host names; with a negative `days` it has expired. */
   issue(name: string, days = 1, hosts: readonly string[] = []): CertificateFiles {
     const [cert, key, both] = ["crt", "key", "both"].map((kind) => join(this.#directory, `${name}.${kind}`));
     const request = join(this.#directory, `${name}.csr`);

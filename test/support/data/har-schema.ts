@@ -82,11 +82,11 @@ const entry: Schema = {
       properties: { send: duration, wait: duration, receive: duration },
     },
   },
-  // The format allows fields of one's own where their names begin with an underscore.
+  // HAR allows custom fields if their names start with an underscore.
   additionalProperties: { type: "object" },
 };
 
-/** What HAR 1.2 asks of a file, as far as ours uses it. */
+/** The requirements of HAR 1.2 for the parts that our files use. */
 export const harSchema: Schema = {
   type: "object",
   required: ["log"],

@@ -7,11 +7,11 @@ export interface ImportRun {
   readonly format: ImportFormat | undefined;
   readonly note: string | undefined;
   readonly requests: readonly CapturedRequest[];
-  /** `place: reason`. */
+  /** Each as `place: reason`. */
   readonly mistakes: readonly string[];
 }
 
-/** What an import makes of these bytes, cut into chunks of one size. */
+/** Imports these bytes, cut into chunks of one size. */
 export async function importAll(
   bytes: Uint8Array | string,
   options: Partial<ImportOptions> = {},

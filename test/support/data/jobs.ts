@@ -4,10 +4,10 @@ import { MemoryArchive } from "../../contract/archive-contract.ts";
 import type { RequestParts } from "./captured-requests.ts";
 import { pack } from "./packs.ts";
 
-/** The time of tests: 2026-11-22T18:00:00Z. */
+/** The current time in job tests: 2026-11-22T18:00:00Z. */
 export const jobStartMs = Date.UTC(2026, 10, 22, 18);
 
-/** The beginning of the ten minutes that a job of tests replays. */
+/** The start of the ten minutes that a job replays. */
 export const captureStartMs = jobStartMs - 600_000;
 
 /** A job that runs since `jobStartMs` and replays the ten minutes before it at their own speed. */
@@ -30,15 +30,15 @@ export function job(changes: Partial<Job> = {}): Job {
   };
 }
 
-/** A job that has not begun, from the beginning of what `captureOf` makes. */
+/** A job that has not started, from the start of the capture of `captureOf`. */
 export function newJob(changes: Partial<Job> = {}): Job {
   const { anchor: _, ...waiting } = job({ status: "scheduled", ...changes });
   return waiting;
 }
 
 /**
- * The capture `peak` with a request at each of these times since `captureStartMs`, ascending, in packs of so many. Their
- * paths are `/0`, `/1`, …
+ * The capture `peak` with a request at each of these ascending times since `captureStartMs`, in packs of `perPack`. The paths are
+ * `/0`, `/1`, …
  */
 export async function captureOf(
   timesMs: readonly number[],
@@ -61,7 +61,7 @@ export async function captureOf(
   return archive;
 }
 
-/** So many times, one each `everyMs`. */
+/** `count` times, one each `everyMs`. */
 export function everyMs(count: number, everyMs: number): readonly number[] {
   return Array.from({ length: count }, (_, i) => i * everyMs);
 }

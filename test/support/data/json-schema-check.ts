@@ -13,7 +13,7 @@ interface JsonSchema {
   readonly items?: JsonSchema;
 }
 
-/** Checks a value against the keywords of JSON Schema that the configuration uses; returns one line a mistake. */
+/** Checks a value against the keywords of JSON Schema that the configuration uses; returns one line for each mistake. */
 export function schemaMistakes(schema: JsonSchema, value: unknown, path = "$"): string[] {
   const mistakes: string[] = [];
   if (schema.anyOf && !schema.anyOf.some((option) => schemaMistakes(option, value).length === 0)) {

@@ -9,7 +9,7 @@ import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import type { State } from "../../../relay/state/port.ts";
 import { temporaryDirectory } from "./temporary-directory.ts";
 
-/** A state in a directory of its own that goes with the test. */
+/** A state in a directory of its own that is removed after the test. */
 export function openState(): EmbeddedState {
   const state = EmbeddedState.open(temporaryDirectory());
   onTestFinished(() => state.close());

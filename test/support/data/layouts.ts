@@ -22,7 +22,7 @@ export function exampleLayout(name: ExampleName): Layout {
   return toLayout(exampleConfig(name));
 }
 
-/** Of the lines of a configuration. */
+/** The layout of a configuration with these lines. */
 export function layoutOf(lines: readonly string[], env: Environment = {}): Layout {
   return toLayout(loadConfig(configFile(...lines), env));
 }

@@ -15,7 +15,7 @@ export function isEmbeddedMetrics(line: unknown): line is EmbeddedMetrics {
   return typeof line === "object" && line !== null && "_aws" in line;
 }
 
-/** What CloudWatch makes of lines: values by `NAMESPACE NAME {DIMENSION=VALUE}`, those of several lines added up or joined. */
+/** Reads lines as CloudWatch does: values by `NAMESPACE NAME {DIMENSION=VALUE}`, added up or joined over all lines. */
 export function toCloudWatch(lines: readonly unknown[]): Record<string, number | readonly number[]> {
   const values: Record<string, number | readonly number[]> = {};
   for (const line of lines.filter(isEmbeddedMetrics)) {

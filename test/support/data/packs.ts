@@ -6,14 +6,14 @@ import type { Delivery, OutgoingMessage } from "../../../relay/queue/port.ts";
 import { type PackFields, packContent } from "./captured-requests.ts";
 
 export interface SentPackFields extends PackFields {
-  /** How often its requests have been tried before. */
+  /** The number of earlier attempts to send its requests. */
   readonly attempt?: number;
 }
 
 const attemptAt = 1;
 const idAt = 2;
 
-/** A decoded pack, whose id is its agent's and sequence number's own. */
+/** A decoded pack whose id follows from its agent and sequence number. */
 export function pack({ attempt = 0, ...fields }: SentPackFields = {}): Pack {
   const content = packContent(fields);
   const name = `${fields.agent ?? ""}:${fields.sequence ?? 0}`;
@@ -24,24 +24,24 @@ export function pack({ attempt = 0, ...fields }: SentPackFields = {}): Pack {
   return decoded;
 }
 
-/** The message in which an agent, or a replay, puts a pack into a queue. */
+/** The message with which an agent or a replay puts a pack into a queue. */
 export function packMessage(fields: SentPackFields = {}): OutgoingMessage {
   const whole = pack(fields);
   return shareMessage(whole, whole.requests, { attempt: fields.attempt ?? 0 });
 }
 
-/** So many requests with ids of their own, `/0`, `/1`, … */
+/** Requests with ids of their own and the paths `/0`, `/1`, … */
 export function requests(count: number, changes: NonNullable<PackFields["requests"]>[number] = {}) {
   return Array.from({ length: count }, (_, i) => ({ method: "GET", body: noBytes, path: `/${i}`, id: "", ...changes }));
 }
 
-/** A message as a queue hands it out for the first time. */
+/** The first delivery of a message. */
 export function delivery(message: OutgoingMessage, changes: Partial<Delivery> = {}): Delivery {
   const { body, pack } = message;
   return { messageId: "m1", receipt: "m1.1", body, pack, receiveCount: 1, sentAtMs: 1_790_000_000_000, ...changes };
 }
 
-/** The pack in a message that has to hold one. */
+/** The pack in a message; throws if there is none. */
 export function packIn(message: Pick<Delivery, "pack">): Pack {
   const decoded = readMessage(message);
   if (decoded instanceof DecodeError) throw decoded;

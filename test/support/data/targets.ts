@@ -1,6 +1,6 @@
 import type { TargetConfig } from "../../../relay/config/config.ts";
 
-/** A target that takes everything, as fast as it can. */
+/** A target that receives everything, without a rate. */
 export function target(changes: Partial<TargetConfig> = {}): TargetConfig {
   return {
     name: "staging",

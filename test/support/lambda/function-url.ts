@@ -11,13 +11,13 @@ export interface AwsKeys {
   readonly sessionToken?: string;
 }
 
-/** What the function answers: a Response, as a web framework makes it. */
+/** Answers a request as the function would, with a Response of a web framework. */
 export type FunctionApp = (request: Request) => Response | Promise<Response>;
 
-/** A function URL with IAM: lets through what is signed with these keys, and computes the signature by itself. */
+/** A function URL with IAM: accepts requests that are signed with these keys, and verifies the signature with code of its own. */
 export class FunctionUrl {
   readonly url: URL;
-  /** Goes to this server, whatever the name of the host. */
+  /** Sends requests to this server for any host name. */
   readonly dispatcher: Dispatcher;
 
   static async start(keys: AwsKeys, app: FunctionApp, region = "eu-central-1"): Promise<FunctionUrl> {
@@ -57,7 +57,7 @@ export class FunctionUrl {
   }
 }
 
-// "Create a signed AWS API request" in the IAM User Guide, step by step.
+// Follows "Create a signed AWS API request" in the IAM User Guide step by step.
 function findMistake(
   { method, url = "", headers }: IncomingMessage,
   body: Buffer,

@@ -5,22 +5,22 @@ import { onTestFinished, vi } from "vitest";
 
 const functionPrefix = "packs-replay-";
 
-/** The ARN of the function that replays to a target. */
+/** The ARN of a target's replay function. */
 export function replayArn(target: string, region = "us-east-1", account = "123456789012"): string {
   return `arn:aws:lambda:${region}:${account}:function:${functionPrefix}${target}`;
 }
 
-/** An endpoint that speaks as much of Lambda's API as is needed to switch event source mappings, over real HTTP. */
+/** An endpoint over real HTTP with the part of Lambda's API that switches event source mappings. */
 export class LambdaApi {
-  /** State by target, as Lambda names it; its function has no mapping where it is empty, and is not found where it is missing. */
+  /** Lambda's state of the mapping, by target. Empty: the function has no mapping. Missing: the function does not exist. */
   readonly states = new Map<string, string>();
-  /** What was asked for, such as `turn on TARGET`. */
+  /** The requested changes, such as `turn on TARGET`. */
   readonly turned: string[] = [];
-  /** That requests were signed for. */
+  /** The regions in the signatures of the requests. */
   readonly regions = new Set<string>();
   readonly #server = createServer((request, response) => this.#answer(request, response));
 
-  /** The SDK finds it through the environment, until the end of the test. */
+  /** Starts the endpoint; until the end of the test the SDK finds it through the environment. */
   static async start(states: Readonly<Record<string, string>>): Promise<LambdaApi> {
     const api = new LambdaApi();
     for (const [target, state] of Object.entries(states)) api.states.set(target, state);

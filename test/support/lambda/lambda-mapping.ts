@@ -6,14 +6,14 @@ import type { LambdaProcess } from "./lambda-process.ts";
 
 export interface MappingOptions {
   readonly queueUrl: string;
-  /** Called where there is no process, or the last one has ended. */
+  /** Called if there is no process yet or the last one has ended. */
   readonly start: () => Promise<LambdaProcess>;
   readonly batch: number;
-  /** How long it waits for a batch to fill after the first message; not at all by default. */
+  /** How long the mapping waits for a batch to fill after its first message; 0 by default. */
   readonly windowMs?: number;
-  /** The function's time. */
+  /** The function's time-out. */
   readonly timeoutMs: number;
-  /** The queue's visibility: when the messages of an invocation come again that never answered. */
+  /** The queue's visibility time-out: after this time the messages of an invocation without an answer are delivered again. */
   readonly visibilityMs: number;
 }
 
@@ -23,16 +23,16 @@ export function toLambdaEvent(deliveries: readonly Delivery[]): SqsEvent {
   return { Records: records.map((record) => ({ ...record, eventSource: "aws:sqs", awsRegion: "us-east-1" })) };
 }
 
-/** Stands in for Lambda's event source mapping, with one process at a time: takes batches, invokes, deletes what is done. */
+/** Imitates Lambda's event source mapping with one process at a time: receives batches, invokes, deletes handled messages. */
 export class LambdaMapping {
-  /** Of the newest process. */
+  /** The newest process. */
   process: LambdaProcess | undefined;
-  /** Why invocations did not answer. */
+  /** The errors of invocations without an answer. */
   readonly failures: string[] = [];
   invocations = 0;
-  /** How often a message was received at most. */
+  /** The largest receive count of a message. */
   mostReceives = 0;
-  /** Whether an invocation is under way. */
+  /** True while an invocation is in progress. */
   busy = false;
   readonly #options: MappingOptions;
   readonly #queue: SqsQueue;
@@ -45,7 +45,7 @@ export class LambdaMapping {
     this.#loop = this.#run();
   }
 
-  /** Waits for the invocation that is under way; ends the process. */
+  /** Waits for the current invocation, then ends the process. */
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#loop;
@@ -80,7 +80,7 @@ export class LambdaMapping {
       const done = deliveries.filter(({ messageId }) => !failed.has(messageId));
       await this.#queue.delete(done.map(({ receipt }) => receipt));
     } catch (error) {
-      // As with Lambda: nothing is deleted, and everything comes again when its visibility is over.
+      // As in Lambda: nothing is deleted, and all messages are delivered again after their visibility time-out.
       this.failures.push((error as Error).message);
     } finally {
       this.busy = false;

@@ -8,16 +8,16 @@ type Reply = "ready" | { readonly answer?: unknown; readonly error?: string };
 
 const runtime = fileURLToPath(new URL("lambda-runtime.ts", import.meta.url));
 
-/** A function as Lambda runs it: its bundle in a process of its own, one event at a time, killed when its time is over. */
+/** A function as Lambda runs it: its bundle in a process of its own, one event at a time, killed at its time-out. */
 export class LambdaProcess {
-  /** What the function has logged, without metrics. */
+  /** The function's log lines, without metrics. */
   readonly logs: Record<string, unknown>[] = [];
   readonly metrics: EmbeddedMetrics[] = [];
   readonly #child: ChildProcess;
   readonly #exited: Promise<unknown>;
   #errors = "";
 
-  /** Resolves when the handler is loaded; rejects, with what the process wrote, where it ends before. */
+  /** Resolves when the handler is loaded; rejects with the output of the process if it ends before. */
   static async start(bundle: string, env: Readonly<Record<string, string>>): Promise<LambdaProcess> {
     const lambda = new LambdaProcess(bundle, env);
     await lambda.#reply();
@@ -25,7 +25,7 @@ export class LambdaProcess {
   }
 
   private constructor(bundle: string, env: Readonly<Record<string, string>>) {
-    // Nothing of ours: Lambda's environment has what the function is given, and no more.
+    // Without the environment of the tests: in Lambda a function has only its own variables.
     this.#child = fork(runtime, [bundle], { env, execArgv: [], stdio: ["ignore", "pipe", "pipe", "ipc"] });
     this.#exited = once(this.#child, "exit");
     let rest = "";
@@ -46,7 +46,7 @@ export class LambdaProcess {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
-  /** Rejects where the handler does, and where the process ends before it has answered: after `timeoutMs` at the latest. */
+  /** Rejects if the handler rejects or the process ends before it answers, which happens after `timeoutMs` at the latest. */
   async invoke(event: unknown, timeoutMs: number): Promise<unknown> {
     const timer = setTimeout(() => this.#child.kill("SIGKILL"), timeoutMs);
     try {
@@ -58,7 +58,7 @@ export class LambdaProcess {
     }
   }
 
-  /** Stops the process as Lambda does between two invocations: until `thaw` none of its code runs. */
+  /** Stops the process, as Lambda does between invocations: none of its code runs until `thaw`. */
   async freeze(): Promise<void> {
     this.#child.kill("SIGSTOP");
     const stat = `/proc/${this.#child.pid}/stat`;
@@ -69,7 +69,7 @@ export class LambdaProcess {
     this.#child.kill("SIGCONT");
   }
 
-  /** SIGKILL: the process gets no chance to finish anything. */
+  /** Sends SIGKILL: the process cannot finish anything. */
   async kill(): Promise<void> {
     if (!this.ended) this.#child.kill("SIGKILL");
     await this.#exited;

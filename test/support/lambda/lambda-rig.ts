@@ -31,8 +31,8 @@ export class LambdaRig {
   readonly configFile: string;
 
   /**
-   * @param targets the flow mapping of each target; a single one that says nothing special reads `packs` itself
-   * @param captures the same for captures, which can be in the bucket `kept`
+   * @param targets each target's keys in YAML flow style; a single target without a filter reads `packs` itself
+   * @param captures the same for captures, which can use the bucket `kept`
    */
   static async start(
     bundles: string,
@@ -73,7 +73,7 @@ export class LambdaRig {
     });
   }
 
-  /** What speaks S3. */
+  /** The S3 endpoint. */
   get s3Endpoint(): string {
     return `http://127.0.0.1:${this.#emulator.port}`;
   }
@@ -82,7 +82,7 @@ export class LambdaRig {
     return `http://127.0.0.1:${this.#emulator.port}/000000000000/${queue}`;
   }
 
-  /** A process of a function, killed at the end of the test. */
+  /** Starts a process of a function; it is killed at the end of the test. */
   async open(name: FunctionName, env: Readonly<Record<string, string>> = {}): Promise<LambdaProcess> {
     const lambda = await LambdaProcess.start(join(this.#bundles, `${name}.mjs`), {
       AWS_ACCESS_KEY_ID: "test",
@@ -97,7 +97,7 @@ export class LambdaRig {
     return lambda;
   }
 
-  /** A mapping from a queue to a function, stopped at the end of the test. */
+  /** Starts a mapping from a queue to a function; it is stopped at the end of the test. */
   map(queue: string, options: Omit<MappingOptions, "queueUrl">): LambdaMapping {
     const mapping = new LambdaMapping({ queueUrl: this.url(queue), ...options });
     onTestFinished(() => mapping.stop());
@@ -109,7 +109,7 @@ export class LambdaRig {
     for (const error of errors) if (error) throw error;
   }
 
-  /** Receives so many messages, which are hidden for a minute then. */
+  /** Receives `count` messages, which then stay hidden for a minute. */
   async receive(queue: string, count: number): Promise<readonly Delivery[]> {
     return this.#with(queue, async (opened) => {
       const deliveries: Delivery[] = [];
@@ -122,7 +122,7 @@ export class LambdaRig {
     });
   }
 
-  /** Receives so many messages and invokes the process with them; what comes again stays hidden, the rest is deleted. */
+  /** Receives `count` messages, invokes the process with them, and deletes them. */
   async deliver(lambda: LambdaProcess, queue: string, count: number, timeoutMs = 30_000): Promise<unknown> {
     const deliveries = await this.receive(queue, count);
     const answer = await lambda.invoke(toLambdaEvent(deliveries), timeoutMs);
@@ -134,24 +134,24 @@ export class LambdaRig {
     await this.#with(queue, (opened) => opened.delete(deliveries.map(({ receipt }) => receipt)));
   }
 
-  /** Messages in a queue, by what keeps them from being received. */
+  /** The number of messages in a queue: ready, delayed and in flight. */
   inspect(queue: string): { readonly ready: number; readonly delayed: number; readonly inFlight: number } {
     const { ready = [], delayed = [], inflight = [] } = this.#emulator.inspectQueue(queue)?.messages ?? {};
     return { ready: ready.length, delayed: delayed.length, inFlight: inflight.length };
   }
 
-  /** Summaries of the packs in a queue that are delayed. */
+  /** The summaries of the delayed packs in a queue. */
   delayed(queue: string): readonly { readonly count: number; readonly attempt?: number }[] {
     return (this.#emulator.inspectQueue(queue)?.messages.delayed ?? []).map(({ body }) => JSON.parse(body));
   }
 
-  /** Of those that nobody has received, delayed or not. */
+  /** The summaries of the packs that nobody has received, delayed or not. */
   waiting(queue: string): readonly { readonly count: number }[] {
     const { ready = [] } = this.#emulator.inspectQueue(queue)?.messages ?? {};
     return [...this.delayed(queue), ...ready.map(({ body }) => JSON.parse(body))];
   }
 
-  /** Dead letters of a queue. */
+  /** The summaries of a queue's dead letters. */
   async deadLetters(queue: string): Promise<readonly { readonly reason?: string; readonly count?: number }[]> {
     const letters = await this.#with(`${queue}-dlq`, (opened) => opened.browse(100));
     return letters.map(({ body }) => JSON.parse(body));
@@ -161,7 +161,7 @@ export class LambdaRig {
     return queues.every((queue) => Object.values(this.inspect(queue)).every((messages) => messages === 0));
   }
 
-  /** What the ledger says of a target, without the fates that nothing has. */
+  /** The ledger's counts of a target, without fates that are 0. */
   async ledger(target: string): Promise<{ readonly enqueued: number } & Partial<Record<Fate, number>>> {
     const totals: LedgerTotals = await this.state.ledger.totals();
     const { enqueued = 0, fates } = totals.targets.get(target) ?? {};

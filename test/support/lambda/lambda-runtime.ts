@@ -2,8 +2,8 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { LambdaHandler } from "../../../functions/lambda/lambda.ts";
 
-// Does in a process of its own what Lambda's runtime does: loads the handler of a bundle, says `ready`, and calls it with
-// each event that comes. Its time is not limited here, since Lambda's is not, either: somebody else ends the process.
+// Imitates Lambda's runtime in a process of its own: loads the handler of a bundle, sends `ready`, and calls the handler with
+// each event. It has no time-out, as in Lambda: the parent kills the process.
 
 interface Call {
   readonly event: unknown;

@@ -3,13 +3,13 @@ import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { onTestFinished } from "vitest";
 
-/** What becomes of connections that were idle for a second: closed, or as dead as if a firewall had forgotten them. */
+/** The fate of connections that were idle for a second: closed, or dead without a sign, as after a firewall dropped its state. */
 export type IdleFate = "closed" | "forgotten";
 
-/** A shadow that keeps no connection that was idle for a second. */
+/** A shadow that drops connections which were idle for a second. */
 export class SleepyShadow {
   readonly paths: string[] = [];
-  /** Requests that came over connections which are as good as dead, and got no answer. */
+  /** The number of requests without an answer, since they used dead connections. */
   lost = 0;
   connections = 0;
   readonly #lastUsedMs = new Map<Socket, number>();
@@ -46,7 +46,7 @@ export class SleepyShadow {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** True when no connection is left that could be used again. */
+  /** True if no usable connection is left. */
   get asleep(): boolean {
     return this.#idle().length === this.#lastUsedMs.size;
   }

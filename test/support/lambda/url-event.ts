@@ -1,4 +1,4 @@
-/** A request to a function URL with IAM, as the function gets it: payload 2.0. */
+/** The event of a request to a function URL with IAM: payload format 2.0. */
 export function urlEvent(method: string, pathAndQuery: string, body?: string): unknown {
   const [path, query = ""] = pathAndQuery.split("?");
   const host = "abc.lambda-url.us-east-1.on.aws";

@@ -16,7 +16,7 @@ import { HostChild } from "./host-child.ts";
 
 const main = resolve(import.meta.dirname, "../../../relay/main.ts");
 
-/** A capture `peak` in a directory, a target `staging`, and a host in a process of its own that runs when it is told to. */
+/** A capture `peak` in a directory, a target `staging`, and a host in a process of its own that the test starts and kills. */
 export class CaptureStage {
   readonly configFile: string;
   readonly #directory: string;
@@ -30,7 +30,7 @@ export class CaptureStage {
     const [port] = await freePorts(1);
     const lines = [
       "queue: embedded:./data",
-      // What was under way when a host was killed comes again soon.
+      // A short visibility: the in-flight packs of a killed host are delivered again after 2 s.
       `host: { admin: "127.0.0.1:${port}", visibility: 2s }`,
       "captures: { peak: { store: ./captures } }",
       `targets: { staging: { url: "${shadow}", rate: unlimited, host: original } }`,
@@ -56,7 +56,7 @@ export class CaptureStage {
     this.#host = await HostChild.start(this.configFile);
   }
 
-  /** SIGKILL, at this moment. */
+  /** Sends SIGKILL. */
   killHost(): void {
     this.#host?.kill();
   }
@@ -70,12 +70,12 @@ export class CaptureStage {
     return spoaRelay(...args, "--config", this.configFile);
   }
 
-  /** The same, while it runs. */
+  /** Starts a command of the command line with this configuration, and does not wait for its end. */
   spawn(...args: readonly string[]): ChildProcess {
     return spawn(process.execPath, [main, ...args, "--config", this.configFile]);
   }
 
-  /** Starts a job, and resolves with its id. */
+  /** Starts a job and resolves with its id. */
   async replay(...args: readonly string[]): Promise<string> {
     const { code, stdout, stderr } = await this.command("replay", "peak", "--target", "staging", "--detach", ...args);
     if (code !== 0) throw new Error(stderr);

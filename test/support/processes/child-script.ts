@@ -2,13 +2,16 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
-/** A script of this folder in a process of its own. */
+/** Runs a script in a process of its own. */
 export class ChildScript {
   readonly process: ChildProcess;
   readonly #exited: Promise<unknown>;
   #output = "";
 
-  /** `maxFileBlocks`: no file it writes may grow beyond so many blocks of 1 KiB, as if the disk were full. */
+  /**
+   * @param script its path, relative to this directory
+   * @param maxFileBlocks the largest size of a file that it writes, in blocks of 1 KiB: simulates a full disk
+   */
   constructor(script: string, args: readonly string[], maxFileBlocks?: number) {
     const command = [process.execPath, fileURLToPath(new URL(script, import.meta.url)), ...args];
     const limited = ["bash", "-c", `ulimit -f ${maxFileBlocks}; exec "$@"`, "bash", ...command];
@@ -25,7 +28,7 @@ export class ChildScript {
     return this.#output.split("\n").slice(0, -1);
   }
 
-  /** Resolves when the child has printed so many lines, or has ended. */
+  /** Resolves when the child has printed at least `lines` lines, or has ended. */
   async printed(lines: number): Promise<void> {
     while (this.lines.length < lines && this.process.exitCode === null && this.process.stdout?.readable) {
       await Promise.race([once(this.process.stdout, "data"), this.#exited]);
@@ -40,7 +43,7 @@ export class ChildScript {
     await this.#exited;
   }
 
-  /** SIGKILL: the process gets no chance to finish anything. */
+  /** Sends SIGKILL and waits for the end: the process cannot finish anything. */
   async kill(): Promise<void> {
     this.process.kill("SIGKILL");
     await this.#exited;

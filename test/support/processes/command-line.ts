@@ -14,7 +14,7 @@ export function spoaRelay(...args: string[]): Promise<CommandResult> {
   return run(process.execPath, main, ...args);
 }
 
-/** Runs any program; a code other than 0 is a result, not an error. */
+/** Runs any program. An exit code other than 0 is a result, not an error. */
 export function run(program: string, ...args: string[]): Promise<CommandResult> {
   return new Promise((done) => {
     execFile(program, args, (error, stdout, stderr) => {

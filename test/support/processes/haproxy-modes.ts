@@ -1,22 +1,22 @@
 import { execFileSync } from "node:child_process";
 import { haproxyProgram } from "./rig.ts";
 
-/** A way to write the back end of the agents. */
+/** A `mode` for the agents' back end. */
 export interface HaproxyMode {
   readonly mode: "tcp" | "spop";
-  /** For the rig: undefined where the example is used as it is. */
+  /** Changes the example for the rig; undefined if the example is used unchanged. */
   readonly configure?: (text: string) => string;
 }
 
-/** Version of the HAProxy under test, such as 2.6. */
+/** The version of the HAProxy under test, such as 2.6. */
 const haproxyVersion = Number(
   /version (\d+\.\d+)/.exec(execFileSync(haproxyProgram(), ["-v"], { encoding: "utf8" }))?.[1],
 );
 
-/** 3.1 brought another engine: `mode spop`, and messages in one piece only. */
+/** HAProxy 3.1 has a new engine: it knows `mode spop` and does not fragment messages. */
 export const hasSpopMode = haproxyVersion >= 3.1;
 
-/** The modes that this HAProxy knows. */
+/** The modes that this HAProxy supports. */
 export const haproxyModes: readonly HaproxyMode[] = [
   { mode: "tcp" },
   ...(hasSpopMode ? [{ mode: "spop" as const, configure: toSpopMode }] : []),

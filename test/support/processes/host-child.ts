@@ -5,12 +5,12 @@ import { until } from "../clocks/until.ts";
 
 const main = resolve(import.meta.dirname, "../../../relay/main.ts");
 
-/** `spoa-relay host` in a process of its own. Whoever starts it ends it. */
+/** `spoa-relay host` in a process of its own. The caller has to end it. */
 export class HostChild {
   readonly #child: ChildProcess;
   #output = "";
 
-  /** Resolves when the host replays; rejects, with what it has printed, where it ends before. */
+  /** Resolves when the host replays; rejects with its output if it ends before. */
   static async start(configFile: string): Promise<HostChild> {
     const host = new HostChild(configFile);
     try {
@@ -30,12 +30,12 @@ export class HostChild {
     for (const stream of [this.#child.stdout, this.#child.stderr]) stream?.on("data", (text) => (this.#output += text));
   }
 
-  /** What it has printed. */
+  /** The output of the process so far. */
   get output(): string {
     return this.#output;
   }
 
-  /** SIGKILL, at this moment: as if the machine had gone. */
+  /** Sends SIGKILL, as if the machine had crashed. */
   kill(): void {
     this.#child.kill("SIGKILL");
   }

@@ -9,19 +9,19 @@ import { type CommandResult, spoaRelay } from "./command-line.ts";
 import { HostChild } from "./host-child.ts";
 
 export interface HostProcessOptions {
-  /** By name: the keys of the target in YAML flow style. */
+  /** By name: the target's keys in YAML flow style. */
   readonly targets: Readonly<Record<string, string>>;
-  /** The keys under `host:` in YAML flow style beside `admin`. */
+  /** The keys under `host:` besides `admin`, in YAML flow style. */
   readonly host?: string;
-  /** `host.admin`; a free port of this machine by default. `DIRECTORY` stands for the host's. */
+  /** `host.admin`; a free port of 127.0.0.1 by default. `DIRECTORY` is replaced by the host's directory. */
   readonly admin?: string;
 }
 
-/** A real host without an agent: tests put packs into its ingress queue. It ends with the test. */
+/** A real host without an agent: tests put packs into its ingress queue. It is killed at the end of the test. */
 export class HostProcess {
   readonly directory = temporaryDirectory();
   readonly configFile = join(this.directory, "spoa-relay.yaml");
-  /** The same file as the host has open. */
+  /** The same queue file that the host has open. */
   readonly ingress: EmbeddedQueue;
   readonly admin: string;
   #child: HostChild | undefined;
@@ -44,7 +44,7 @@ export class HostProcess {
     onTestFinished(() => this.#stop());
   }
 
-  /** What it has printed. */
+  /** The output of the host so far. */
   get output(): string {
     return this.#child?.output ?? "";
   }
@@ -54,7 +54,7 @@ export class HostProcess {
     return spoaRelay(...args, "--config", this.configFile);
   }
 
-  /** Asks the admin address, where it is one of TCP. */
+  /** Sends a request to the admin address, which has to be a TCP address. */
   async fetch(path: string, init?: RequestInit): Promise<Response> {
     return fetch(`http://${this.admin}${path}`, init);
   }

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { writeSync } from "node:fs";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 
-// Prints `ready`, waits for a line, receives once, waits for another line, then receives until the queue has had nothing for
-// a while. Prints the id of each message.
+// Prints `ready`, waits for a line, receives once, waits for another line, then receives until the queue is empty for 300 ms.
+// Prints the id of each message.
 
 const [directory, name] = process.argv.slice(2);
 const queue = EmbeddedQueue.open({ directory, name });

@@ -2,8 +2,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { writeSync } from "node:fs";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 
-// Sends batches of three messages until it is killed or the queue fails. Prints `sent <number>` for each message once it
-// is acknowledged, `failed <code>` at the end. The body tells the number and the pack's hash, so that a torn one shows.
+// Sends batches of three messages until it is killed or the queue fails. Prints `sent <number>` for each acknowledged message,
+// and `failed <code>` at the end. The body has the number and the pack's hash, so that the test detects a torn pack.
 
 const [directory, name] = process.argv.slice(2);
 const queue = EmbeddedQueue.open({ directory, name });

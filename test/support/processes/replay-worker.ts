@@ -18,13 +18,13 @@ import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import { preciseNowUs, sentAtHeader } from "../clocks/sent-at.ts";
 import { target } from "../data/targets.ts";
 
-// A replay of one target in a process of its own. Prints `ready`, waits for a line, and replays until it is told to stop;
-// its log goes to standard output. Argument: `ReplayWork` as JSON.
+// Replays one target in a process of its own. Prints `ready`, waits for a line, and replays until a signal stops it. Writes its
+// log to standard output. Argument: `ReplayWork` as JSON.
 
 export interface ReplayWork {
   readonly shadow: string;
   readonly ratePerSecond: number;
-  /** How far the worker's clock is ahead of the machine's. */
+  /** By how much the worker's clock is ahead of the machine's clock. */
   readonly clockAheadUs: number;
   readonly engine:
     | { readonly kind: "embedded"; readonly directory: string }
@@ -40,7 +40,7 @@ export interface ReplayWork {
 const visibilityMs = 5_000;
 const inFlight = 4;
 
-/** Says in each request when it was sent. */
+/** Adds a header with the time of sending to each request. */
 class StampingTransport extends Transport {
   override send(request: OutboundRequest): Promise<Outcome> {
     return super.send({ ...request, headers: [...request.headers, sentAtHeader, String(preciseNowUs())] });

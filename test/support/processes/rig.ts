@@ -16,29 +16,29 @@ import { freePorts } from "../servers/free-ports.ts";
 const root = resolve(import.meta.dirname, "../../..");
 
 export interface RigOptions {
-  /** By name: the keys of the target in YAML flow style beside its url, such as `rate: 50/s, sample: 50%`. */
+  /** By name: the target's keys besides `url`, in YAML flow style, such as `rate: 50/s, sample: 50%`. */
   readonly targets: Readonly<Record<string, string>>;
-  /** Lines under `agent:` and `host:`. */
+  /** Further lines under `agent:` and `host:`. */
   readonly agent?: string;
   readonly host?: string;
   /** The value of `queue:`; an embedded one by default. */
   readonly queue?: string;
-  /** By name: the keys of the capture in YAML flow style. */
+  /** By name: the capture's keys in YAML flow style. */
   readonly captures?: Readonly<Record<string, string>>;
   readonly haproxy?: Readonly<Record<string, string>>;
-  /** How many agents stand side by side behind HAProxy. */
+  /** The number of agents behind HAProxy. */
   readonly agents?: 1 | 2;
   /** Runs HAProxy with a master process, so that it can be reloaded. */
   readonly master?: boolean;
   /** Changes the example configuration before HAProxy reads it; `file` is its name. */
   readonly configure?: (text: string, file: string) => string;
-  /** The example to run: a file beside `haproxy.cfg`, which is the default. */
+  /** The example to run: a file in the directory of `haproxy.cfg`, which is the default. */
   readonly example?: string;
 }
 
 const examples = resolve(root, "agent/haproxy");
 
-/** Real HAProxy, real agent and host processes, and servers in this process as primary and shadows. */
+/** A real HAProxy, real agent and host processes, and servers in this process as primary and shadows. */
 export class Rig {
   readonly directory = mkdtempSync(join(tmpdir(), "spoa-relay-test-"));
   readonly primary: JsonServer;
@@ -75,7 +75,7 @@ export class Rig {
     );
   }
 
-  /** What agent, host and HAProxy have written so far. */
+  /** The output of agents, hosts and HAProxy so far. */
   get output(): string {
     return this.#output.join("");
   }
@@ -104,7 +104,7 @@ export class Rig {
     return `http://127.0.0.1:${this.#ports.agents[0].admin}`;
   }
 
-  /** HAProxy's, or its master's. */
+  /** The process of HAProxy, or of its master. */
   get haproxy(): HaproxyProcess {
     return this.#haproxy as HaproxyProcess;
   }
@@ -120,14 +120,14 @@ export class Rig {
     return (await (await fetch(`http://127.0.0.1:${this.#ports.agents[index].admin}/stats`)).json()) as AgentStats;
   }
 
-  /** The agents that HAProxy's checks find alive, by number. */
+  /** The numbers of the agents that HAProxy's checks find up. */
   async agentsUp(): Promise<number[]> {
     const csv = await (await fetch(`http://127.0.0.1:${this.#ports.stats}/;csv`)).text();
     const isUp = (index: number) => new RegExp(`^mirror-agent,agent${index + 1},.*,UP,`, "m").test(csv);
     return [...this.agents.keys()].filter(isUp);
   }
 
-  /** Of each run of an agent: those that go on, and those that have ended in order. */
+  /** The stats of each run of an agent: those that still run, and those that have ended in order. */
   async allAgentStats(): Promise<AgentStats[]> {
     const running = [...this.agents.keys()].filter((index) => !hasEnded(this.agents[index] as ChildProcess));
     const ended = this.output
@@ -139,7 +139,7 @@ export class Rig {
     ];
   }
 
-  /** What the first agent says on /readyz. */
+  /** The first agent's answer on /readyz. */
   async agentReadiness(): Promise<string> {
     return (await fetch(`http://127.0.0.1:${this.#ports.agents[0].admin}/readyz`)).text();
   }
@@ -148,7 +148,7 @@ export class Rig {
     return (await (await fetch(`http://127.0.0.1:${this.#ports.hostAdmin}/stats`)).json()) as HostStats;
   }
 
-  /** The ledger's equations, as soon as nothing waits any more. */
+  /** Waits until no request waits any more; resolves with the ledger's equations. */
   async settledLedger(withinMs = 60_000): Promise<Equation[]> {
     await until(async () => {
       const pending = (await this.allAgentStats()).reduce((sum, stats) => sum + stats.pending, 0);
@@ -183,7 +183,7 @@ export class Rig {
         RELAY_PRIMARY: `127.0.0.1:${this.#ports.primary}`,
         RELAY_AGENT: `127.0.0.1:${this.#ports.agents[0].port}`,
         RELAY_LOG_LEVEL: "notice",
-        // The machine of a test is slow at times; what is tested here is not the time.
+        // Test machines may stall for seconds, and these tests are not about latency.
         RELAY_PROCESSING_TIMEOUT: "5s",
         ...this.#options.haproxy,
       },
@@ -197,14 +197,14 @@ export class Rig {
     const child = spawn(process.execPath, [join(root, "relay/main.ts"), ...args], {
       stdio: ["ignore", "pipe", "pipe"],
     });
-    // Whole lines, so that those of several processes do not mix.
+    // By whole lines, so that the output of several processes does not mix within a line.
     for (const stream of [child.stdout, child.stderr] as Readable[]) {
       createInterface(stream).on("line", (line) => this.#output.push(`${line}\n`));
     }
     return child;
   }
 
-  /** A copy of the example with what this rig needs changed. */
+  /** Writes a copy of the example with this rig's changes; returns its path. */
   #haproxyConfig(): string {
     const { example = "haproxy.cfg", agents, configure = (text) => text } = this.#options;
     for (const file of readdirSync(examples)) {
@@ -244,14 +244,14 @@ interface Ports {
   readonly shadows: readonly number[];
 }
 
-/** HAProxy as the matrix names it, else the one that is installed. */
+/** The HAProxy that the matrix names in the variable HAPROXY, else the installed one. */
 export function haproxyProgram(): string {
   return process.env.HAPROXY || findHaproxy(process.env.PATH ?? "");
 }
 
 /**
- * The example configuration for a machine that may stand still for a moment. HAProxy mirrors nothing where connecting to an
- * agent or checking it takes longer than the example allows; what is tested with it is what is mirrored, not the time.
+ * The example configuration for a test machine that may stall for seconds. HAProxy stops mirroring if connecting to an agent or
+ * checking it takes longer than the example allows, and these tests are about what is mirrored, not about latency.
  */
 export function toPatient(text: string): string {
   return text

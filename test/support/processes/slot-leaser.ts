@@ -1,7 +1,7 @@
 import { writeSync } from "node:fs";
 import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 
-// Prints `ready`, waits for a line, leases slots until so many leases have been granted, and prints the start of each of them.
+// Prints `ready`, waits for a line, leases slots until `leases` of them have been granted, and prints the start of each lease.
 
 const [directory, target, slotUs, slots, leases] = process.argv.slice(2);
 const state = EmbeddedState.open(directory);

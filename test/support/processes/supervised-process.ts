@@ -3,12 +3,12 @@ import { createLogger } from "../../../relay/log/log.ts";
 import { firstSignal, stopSignal } from "../../../relay/process/service.ts";
 import { supervise } from "../../../relay/process/supervisor.ts";
 
-// Called with names of parts it supervises them; they are this script again, called with `part`, which all write to one
-// file what they do:
-//   unable    ends with 4 at once
-//   stuck     never looks at what it is told
-//   slow      ends with 5 when it is told to stop
-//   any other ends with 0 when it is told to stop
+// Called with names of parts, it supervises them. Each part is this script again, called with `part`. All parts write what they
+// do to one file:
+//   unable    exits with 4 at once
+//   stuck     ignores signals
+//   slow      exits with 5 on a signal
+//   any other exits with 0 on a signal
 
 const [command, journal, ...names] = process.argv.slice(2);
 
@@ -16,7 +16,7 @@ if (command === "part") {
   const [name] = names;
   const write = (what: string) => appendFileSync(journal, `${name} ${what} ${process.pid}\n`);
   if (name === "stuck") process.on("SIGTERM", () => {});
-  // Before anybody hears that it has started: a signal would end it.
+  // Before it writes that it has started: from then on a signal may arrive, which would kill it otherwise.
   const told = firstSignal();
   write("started");
   if (name === "unable") process.exit(4);
@@ -29,7 +29,7 @@ if (command === "part") {
 } else {
   const stop = stopSignal();
   const parts = names.map((name) => ({ name, args: ["part", journal, name] }));
-  // Of an unable one: however slow the machine is. Others are never taken for one.
+  // For an unable part: long enough for any test machine. With 0, no other part counts as unable.
   const startMs = names.includes("unable") ? 60_000 : 0;
   const giveUpMs = names.includes("stuck") ? 1_000 : 30_000;
   process.exitCode = await supervise(parts, createLogger("info"), stop, { startMs, giveUpMs });

@@ -1,7 +1,7 @@
 import { seededRandom } from "../data/seeded-random.ts";
 import { bin, headersBinary, ipv4, type Message, str, uint32 } from "../spop/spop-frames.ts";
 
-/** A visitor with a browser, or a program with a token: most of what it sends is the same each time. */
+/** A visitor with a browser, or a program with a token. Most headers are the same in each of its requests. */
 interface Client {
   readonly kind: "browser" | "program";
   readonly address: readonly number[];
@@ -12,9 +12,8 @@ const clients = 4_000;
 const browsersShare = 0.6;
 
 /**
- * Requests such as browsers and API clients send, the same for the same seed: about 1.2 kB each, of which zstd leaves a
- * third. What differs from client to client and from request to request is as random as it is in reality: addresses,
- * sessions, tokens, ids and traces.
+ * Requests like those of browsers and API clients, the same for the same seed: about 1.2 kB each, which zstd compresses to a
+ * third. Addresses, sessions, tokens, ids and traces are as random as in reality.
  */
 export class Traffic {
   readonly #random: () => number;

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { get, hello, notify, readAgentFrames } from "../spop/spop-frames.ts";
 
-/** Plays HAProxy on one connection: sends a request to be mirrored, waits for its ACK, and knows how long that took. */
+/** Acts as HAProxy on one connection: sends a request to mirror, waits for its ACK, and records the latency. */
 export class AckClient {
   readonly latenciesMs: number[] = [];
   readonly #socket: Socket;

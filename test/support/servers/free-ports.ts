@@ -1,14 +1,14 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 
-// Below the ports that systems give to clients (32768 and up on Linux), or a connection of another test could sit on one
-// between our look and its use. Each worker of the test runner has a range of its own.
+// Below the ephemeral ports (32768 and up on Linux): otherwise a connection of another test could take a port between our
+// check and its use. Each worker of the test runner has a range of its own.
 const rangePorts = 5_000;
 const firstPort = 20_000 + (Number(process.env.VITEST_POOL_ID ?? 1) % 2) * rangePorts;
 
 let next = firstPort + Math.floor(Math.random() * rangePorts);
 
-/** Neighbouring ports on 127.0.0.1 that nobody listens on at the moment. */
+/** Consecutive ports on 127.0.0.1 that are free at the moment. */
 export async function freePorts(count: number): Promise<number[]> {
   for (;;) {
     if (next + count > firstPort + rangePorts) next = firstPort;

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createConnection, createServer, type Server, type Socket } from "node:net";
 import { freePorts } from "./free-ports.ts";
 
-/** A door in front of a TCP server. While it is shut, connections are refused, and those there were are cut. */
+/** A proxy in front of a TCP server. While it is shut, it refuses connections; shutting it cuts the open ones. */
 export class Gate {
   readonly #targetPort: number;
   readonly #sockets = new Set<Socket>();
@@ -34,7 +34,7 @@ export class Gate {
         });
       }
     });
-    // Not one that the system gives to clients, too: it would not be free any more when the door opens again.
+    // Not an ephemeral port: a client could have taken it when the gate opens again.
     if (this.#port === 0) [this.#port] = await freePorts(1);
     server.listen(this.#port, "127.0.0.1");
     await once(server, "listening");

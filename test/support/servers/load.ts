@@ -4,20 +4,20 @@ import { Pool } from "undici";
 export interface LoadOptions {
   readonly perSecond: number;
   readonly connections: number;
-  /** A request is due for as long as this takes. */
+  /** Requests are sent until this promise is fulfilled. */
   readonly during: () => Promise<unknown>;
 }
 
-/** What the clients have seen. */
+/** The clients' view of the load. */
 export interface LoadResult {
   readonly sent: number;
-  /** Whatever was not a 200, in words. */
+  /** A text for each answer that was not a 200. */
   readonly errors: readonly string[];
-  /** From the writing of a request to the end of its answer, the fastest first. */
+  /** Times from the start of a request to the end of its answer, ascending. */
   readonly timesMs: readonly number[];
 }
 
-/** Sends requests on kept connections at a steady rate while something happens. */
+/** Sends requests on persistent connections at a steady rate until `during` is done. */
 export async function load(origin: string, options: LoadOptions): Promise<LoadResult> {
   const { perSecond, connections, during } = options;
   const pool = new Pool(origin, { connections });

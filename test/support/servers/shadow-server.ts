@@ -9,7 +9,7 @@ import { until } from "../clocks/until.ts";
 export interface ReceivedRequest {
   readonly method: string;
   readonly path: string;
-  /** Name, value, name, value, … as they came. */
+  /** Name, value, name, value, … as received. */
   readonly rawHeaders: readonly string[];
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: Buffer;
@@ -21,9 +21,9 @@ export type Answer =
       readonly headers?: Readonly<Record<string, string>>;
       readonly body?: string | Buffer;
     }
-  /** Reads the request and says nothing. */
+  /** Reads the request and never answers. */
   | "hang"
-  /** Reads the request and ends the connection with a reset. */
+  /** Reads the request and resets the connection. */
   | "reset";
 
 /** Answers a request at once, or when the promise is fulfilled. */
@@ -36,12 +36,12 @@ const fixtures = new URL("../../fixtures/tls/", import.meta.url);
 
 export const caFile = new URL("ca.pem", fixtures).pathname;
 
-/** A real server on a free port of 127.0.0.1 that does what it is told; it is closed at the end of the test. */
+/** A real server on a free port of 127.0.0.1 that answers as its `behaviour` says; it is closed at the end of the test. */
 export class ShadowServer {
   readonly received: ReceivedRequest[] = [];
-  /** Most requests that were being answered at the same time. */
+  /** The largest number of requests in progress at the same time. */
   mostAtOnce = 0;
-  /** Connections over which something was asked. */
+  /** Connections that had a request. */
   readonly #sockets = new WeakSet<object>();
   connections = 0;
   behaviour: Behaviour;
@@ -104,7 +104,7 @@ export class ShadowServer {
       if (answer === "reset") request.socket.resetAndDestroy();
       else if (answer !== "hang") response.writeHead(answer.status, { ...answer.headers }).end(answer.body);
     } catch {
-      // The relay has gone away in the middle of its request.
+      // The relay closed the connection during its request.
     } finally {
       this.#atOnce--;
     }

@@ -2,14 +2,14 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
 
-/** A server that keeps the bytes of every connection as they came, and answers with bytes. */
+/** A server that keeps the received bytes of every connection, and answers with bytes. */
 export class WireServer {
-  /** A connection an entry. */
+  /** One entry for each connection. */
   readonly received: Buffer[] = [];
   readonly #server = createServer((socket) => this.#serve(socket));
   readonly #answer: (request: Buffer) => string | Buffer | undefined;
 
-  /** `answer` is asked at every chunk, with all that has come; its bytes are sent, then the connection is closed. */
+  /** Calls `answer` after every chunk with all received bytes. Sends the bytes that it returns, then closes the connection. */
   static async start(answer: (request: Buffer) => string | Buffer | undefined): Promise<WireServer> {
     const wire = new WireServer(answer);
     wire.#server.listen(0, "127.0.0.1");
@@ -39,7 +39,7 @@ export class WireServer {
   }
 }
 
-/** True where the bytes are one whole request. */
+/** True if the bytes are one whole request. */
 export function isWhole(request: Buffer): boolean {
   const head = request.indexOf("\r\n\r\n");
   if (head < 0) return false;

@@ -1,13 +1,13 @@
 import { readdirSync, readFileSync } from "node:fs";
 
-/** An argument of a recorded NOTIFY as the comments of its file describe it. */
+/** An argument of a recorded NOTIFY, as the comments of the file describe it. */
 interface GoldenArgument {
   /** Empty for an argument without a name. */
   readonly name: string;
   readonly type: string;
-  /** What the comment says of the value, as it stands there. */
+  /** The comment's text about the value. */
   readonly value: string;
-  /** Name, value, … where the value is a header list. */
+  /** Name, value, … if the value is a header list. */
   readonly headers: readonly string[];
 }
 
@@ -24,14 +24,14 @@ interface GoldenFrame {
   readonly length: number;
 }
 
-/** Frames recorded from a real HAProxy, with what their file's comments say of them. */
+/** Frames that were recorded from a real HAProxy, with the descriptions in their file's comments. */
 export interface GoldenFile {
   /** `haproxy-3.2/notify-types.hex`. */
   readonly name: string;
   /** `2.6`, `3.0`, `3.2`. */
   readonly version: string;
   readonly comments: readonly string[];
-  /** With their lengths, as they came. */
+  /** The received frames with their length prefixes. */
   readonly frames: readonly Buffer[];
   readonly described: readonly GoldenFrame[];
   readonly messages: readonly GoldenMessage[];
@@ -42,14 +42,14 @@ export interface GoldenFile {
 const directory = new URL("../../fixtures/", import.meta.url);
 const versions = ["2.6", "3.0", "3.2"];
 
-/** The recordings of one kind (`notify-types`, `hello`, …) from every version that has it. */
+/** The recordings of one kind (`notify-types`, `hello`, …), of all versions that have it. */
 export function goldenFiles(kind: string): GoldenFile[] {
   const found = allGoldenFiles().filter(({ name }) => name.endsWith(`/${kind}.hex`));
-  if (found.length === 0) throw new Error(`there is no recording of ${kind}`);
+  if (found.length === 0) throw new Error(`no recording of the kind ${kind}`);
   return found;
 }
 
-/** Every recording there is. */
+/** All recordings. */
 export function allGoldenFiles(): GoldenFile[] {
   return versions.flatMap((version) =>
     readdirSync(new URL(`haproxy-${version}/`, directory))

@@ -1,6 +1,6 @@
 /**
- * HAProxy's variable-length integer by the letter of SPOE.txt 3.1, on bigints and without a thought for speed: what the
- * codecs are compared with. It shares no code with them.
+ * HAProxy's variable-length integer, literally as in SPOE.txt 3.1: slow, on bigints. The codecs are compared with it. It shares
+ * no code with them.
  */
 export function referenceVarint(value: bigint | number): Buffer {
   let rest = BigInt.asUintN(64, BigInt(value));
@@ -15,7 +15,7 @@ export function referenceVarint(value: bigint | number): Buffer {
   return Buffer.from(bytes);
 }
 
-/** The integer at `at`, and the offset behind it. The bytes have to be well-formed. */
+/** The integer at `at`, and the offset after it. The bytes have to be well-formed. */
 export function readReferenceVarint(bytes: Uint8Array, at: number): { readonly value: bigint; readonly next: number } {
   let value = BigInt(bytes[at]);
   let next = at + 1;

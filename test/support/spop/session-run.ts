@@ -2,7 +2,7 @@ import { Session, type SessionEnd } from "../../../agent/spop/session.ts";
 import { type AgentFrame, hello, readAgentFrames } from "./spop-frames.ts";
 
 export interface SessionRun {
-  /** What the session wrote, one buffer a chunk, empty ones left out. */
+  /** The bytes that the session wrote, one buffer for each chunk; empty ones are left out. */
   readonly replies: readonly Buffer[];
   readonly frames: readonly AgentFrame[];
   /** The payload of each NOTIFY, in hex. */
@@ -11,7 +11,7 @@ export interface SessionRun {
   readonly oversize: number;
 }
 
-/** Feeds chunks to a session as the listener does, scribbling over each when its tick is over. */
+/** Feeds chunks to a session as the listener does, and overwrites each chunk after its tick. */
 export function runChunks(session: Session, chunks: readonly Uint8Array[]): SessionRun {
   const replies: Buffer[] = [];
   const payloads: string[] = [];
@@ -33,7 +33,7 @@ export function openSession(maxFrameBytes = 1024 * 1024): Session {
   return session;
 }
 
-/** The stream in pieces that end at these offsets. */
+/** Splits the stream at these offsets. */
 export function cutAt(stream: Uint8Array, cuts: readonly number[]): Uint8Array[] {
   const offsets = [0, ...cuts.map((cut) => Math.min(cut, stream.length)).sort((a, b) => a - b), stream.length];
   return offsets.slice(1).map((offset, i) => stream.subarray(offsets[i], offset));

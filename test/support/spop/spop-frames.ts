@@ -1,8 +1,8 @@
 import { readReferenceVarint, referenceVarint } from "./reference-varint.ts";
 
-// What HAProxy sends and understands, written from SPOE.txt and independent of the agent's own codec.
+// HAProxy's side of SPOP, written from SPOE.txt and independent of the agent's codec.
 
-/** A typed value as its bytes. */
+/** The bytes of a typed value. */
 export type Typed = Buffer;
 
 export const nul: Typed = Buffer.from([0]);
@@ -16,7 +16,7 @@ export const ipv6 = (address: Uint8Array): Typed => Buffer.concat([Buffer.from([
 export const str = (text: string | Uint8Array): Typed => Buffer.concat([Buffer.from([8]), plain(text)]);
 export const bin = (bytes: string | Uint8Array): Typed => Buffer.concat([Buffer.from([9]), plain(bytes)]);
 
-/** A length-prefixed run of bytes; a string gives one byte a character. */
+/** A length-prefixed run of bytes; each character of a string is one byte. */
 export function plain(text: string | Uint8Array): Buffer {
   const bytes = typeof text === "string" ? Buffer.from(text, "latin1") : text;
   return Buffer.concat([referenceVarint(bytes.length), bytes]);
@@ -75,7 +75,7 @@ export function hello(changes: Readonly<Record<string, Typed | undefined>> = {})
 export interface Message {
   readonly name?: string;
   readonly args: Items;
-  /** Lies about the number of arguments. */
+  /** A wrong number of arguments. */
   readonly argumentCount?: number;
 }
 
@@ -97,7 +97,7 @@ export function notify({ streamId = 1, frameId = 1, messages = [get("/")] }: Not
   return frame({ type: 3, streamId, frameId, payload: messageList(messages) });
 }
 
-/** A NOTIFY in pieces of at most `pieceBytes` of payload: NOTIFY, UNSET, …, UNSET with FIN. */
+/** A fragmented NOTIFY with at most `pieceBytes` of payload in each frame: NOTIFY, UNSET, …, UNSET with FIN. */
 export function fragmentedNotify(fields: NotifyFields & { readonly pieceBytes: number }): Buffer[] {
   const { streamId = 1, frameId = 1, messages = [get("/")], pieceBytes } = fields;
   const payload = messageList(messages);
@@ -120,7 +120,7 @@ export function haproxyDisconnect(code: number, text: string): Buffer {
   });
 }
 
-/** The smallest message that makes a request. */
+/** The smallest message that is a usable request. */
 export function get(pathq: string): Message {
   return {
     args: [
@@ -130,19 +130,19 @@ export function get(pathq: string): Message {
   };
 }
 
-/** A header list as `req.hdrs_bin` gives it. */
+/** A header list in the format of `req.hdrs_bin`. */
 export function headersBinary(headers: readonly string[]): Buffer {
   return Buffer.concat([...headers.map(plain), Buffer.from([0, 0])]);
 }
 
-/** A header list as `req.hdrs` gives it. */
+/** A header list in the format of `req.hdrs`. */
 export function headersText(headers: readonly string[]): string {
   let text = "";
   for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
   return `${text}\r\n`;
 }
 
-/** A frame that the agent sent, taken apart by HAProxy's rules. */
+/** A frame from the agent, decoded by HAProxy's rules. */
 export interface AgentFrame {
   readonly type: "hello" | "disconnect" | "ack";
   readonly flags: number;
@@ -155,7 +155,7 @@ export interface AgentFrame {
 
 const agentFrameTypes: Readonly<Record<number, AgentFrame["type"]>> = { 101: "hello", 102: "disconnect", 103: "ack" };
 
-/** Takes apart what the agent wrote. Throws where HAProxy would have closed the connection. */
+/** Decodes the frames that the agent wrote. Throws if HAProxy would have closed the connection. */
 export function readAgentFrames(bytes: Uint8Array): AgentFrame[] {
   const all = Buffer.from(bytes);
   const frames: AgentFrame[] = [];
@@ -163,7 +163,7 @@ export function readAgentFrames(bytes: Uint8Array): AgentFrame[] {
     const end = at + 4 + all.readUInt32BE(at);
     if (end > all.length) throw new Error(`the agent's frame at ${at} is cut off`);
     const type = agentFrameTypes[all[at + 4]];
-    if (type === undefined) throw new Error(`type ${all[at + 4]} is none of an agent's`);
+    if (type === undefined) throw new Error(`type ${all[at + 4]} is not a frame type of agents`);
     const streamId = readReferenceVarint(all, at + 9);
     const frameId = readReferenceVarint(all, streamId.next);
     const payload = all.subarray(frameId.next, end);

@@ -1,10 +1,10 @@
 import { connect, type NetConnectOpts, type Socket } from "node:net";
 import { type AgentFrame, readAgentFrames } from "./spop-frames.ts";
 
-/** A client that plays HAProxy, well or badly. */
+/** A client that acts as HAProxy, correctly or not. */
 export class SpopPeer {
   readonly socket: Socket;
-  /** Resolves when the connection is over, whoever ended it. */
+  /** Resolves when either side has closed the connection. */
   readonly closed: Promise<void>;
   #received = Buffer.alloc(0);
   #wake = () => {};
@@ -16,7 +16,7 @@ export class SpopPeer {
     this.socket.on("close", () => this.#wake());
   }
 
-  /** Begins to read; a peer that does not is one that never looks at its ACKs. */
+  /** Starts to read. Without it, the peer never reads its ACKs. */
   read(): this {
     this.socket.on("data", (chunk) => {
       this.#received = Buffer.concat([this.#received, chunk]);
@@ -25,14 +25,14 @@ export class SpopPeer {
     return this;
   }
 
-  /** Resolves when the kernel has taken the bytes, or the connection is over. */
+  /** Resolves when the kernel has accepted the bytes or the connection is closed. */
   async send(...frames: Uint8Array[]): Promise<void> {
     await new Promise<void>((resolve) => {
       this.socket.write(Buffer.concat(frames), () => resolve());
     });
   }
 
-  /** All frames of the agent, once they are at least so many or the connection is over. */
+  /** All frames of the agent, once there are at least `count` or the connection is closed. */
   async frames(count: number): Promise<AgentFrame[]> {
     for (;;) {
       const frames = readAgentFrames(this.#received.subarray(0, this.#wholeBytes()));

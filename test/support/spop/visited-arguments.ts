@@ -6,7 +6,7 @@ interface VisitedArgument {
   readonly name: string;
   readonly type: number;
   readonly value: DecodedValue;
-  /** Of strings, binaries and addresses. */
+  /** The bytes of strings, binaries and addresses. */
   readonly bytes: Buffer;
 }
 
@@ -15,7 +15,7 @@ export interface VisitedMessage {
   readonly args: VisitedArgument[];
 }
 
-/** Everything that our reader finds in the payload of a NOTIFY. */
+/** All arguments that our reader finds in the payload of a NOTIFY. */
 export function visitArguments(payload: Uint8Array): VisitedMessage[] {
   const all = Buffer.from(payload);
   const messages: VisitedMessage[] = [];

@@ -42,9 +42,9 @@ function preamble(options: ExportOptions): string {
 }
 
 function findFlaw(request: CapturedRequest): string | undefined {
-  if (isBodyIncomplete(request)) return "its body is not whole";
-  if (request.method === "CONNECT") return "CONNECT opens a tunnel and is no request";
-  if (request.method === "HEAD" && request.body.length > 0) return "curl sends no body with HEAD";
+  if (isBodyIncomplete(request)) return "its body is incomplete";
+  if (request.method === "CONNECT") return "CONNECT opens a tunnel; a script cannot repeat it";
+  if (request.method === "HEAD" && request.body.length > 0) return "curl cannot send a body with HEAD";
   if (!/^(?:\/|\*$)/.test(request.path)) return "the path does not begin with /";
   return findTextFlaw(request);
 }

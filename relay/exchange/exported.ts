@@ -28,8 +28,8 @@ export function toExported(request: CapturedRequest, { redact = false }: ExportO
 /** What a file that people read says of the credentials in it. */
 export function credentialsNote({ redact = false }: ExportOptions): string {
   return redact
-    ? "Headers that hold credentials are redacted; paths and bodies are as they were captured."
-    : "Holds requests as they were captured, credentials included: keep it as you would keep those.";
+    ? "Headers that hold credentials are redacted; paths and bodies are not."
+    : "Contains requests as they were captured, credentials included: protect this file as you protect credentials.";
 }
 
 function redactHeaders(headers: readonly string[]): string[] {

@@ -33,7 +33,7 @@ export async function* readGoreplay(stream: ByteStream, name: string, maxBytes: 
   const byId = new Map<string, Waiting>();
   let waitingBytes = 0;
   for await (const record of splitRecords(stream, goreplaySeparator, maxBytes)) {
-    const parsed = parseRecord(record);
+    const parsed = parseRecord(record, maxBytes);
     if (parsed === undefined) continue;
     if (typeof parsed === "string") {
       yield { kind: "mistake", place: `${name}: record ${record.number} at byte ${record.offset}`, reason: parsed };
@@ -58,8 +58,8 @@ export async function* readGoreplay(stream: ByteStream, name: string, maxBytes: 
 }
 
 /** Undefined for what is no mistake and of no use: a replayed response, the line break at the end of a hand-made file. */
-function parseRecord({ bytes, closed }: SplitRecord): Parsed | Response | undefined {
-  if (!bytes) return "the record is longer than allowed";
+function parseRecord({ bytes, closed }: SplitRecord, maxBytes: number): Parsed | Response | undefined {
+  if (!bytes) return `the record is longer than ${maxBytes} bytes`;
   if (!closed && bytes.toString("latin1").trim() === "") return undefined;
   const lineEnd = bytes.indexOf("\n");
   const match = goreplayHeader.exec(bytes.toString("latin1", 0, Math.min(Math.max(lineEnd, 0), 1024)));
@@ -67,7 +67,7 @@ function parseRecord({ bytes, closed }: SplitRecord): Parsed | Response | undefi
   const [, kind, id, nanoseconds, latency] = match;
   if (kind === "3") return undefined;
   const atMs = toMs(nanoseconds);
-  if (atMs > maxCapturedAtMs) return "the time of the record is not possible";
+  if (atMs > maxCapturedAtMs) return "the time of the record is out of range";
   const payload = bytes.subarray(lineEnd + 1);
   if (kind === "2")
     return parseResponse(payload, { id, atMs, latencyMs: /^0*[1-9]/.test(latency ?? "") ? toMs(latency) : undefined });

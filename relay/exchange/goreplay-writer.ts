@@ -25,15 +25,15 @@ function formatRecord(request: CapturedRequest): Buffer | string {
   if (flaw !== undefined) return flaw;
   const { headers } = request;
   const chunked = isChunked(headers);
-  if (!chunked && headerOf(headers, "transfer-encoding") !== undefined) return "its transfer coding is not chunked";
+  if (!chunked && headerOf(headers, "transfer-encoding") !== undefined) return "its Transfer-Encoding is not chunked";
   if (!chunked && headerOf(headers, "content-length") === undefined && isBodyIncomplete(request)) {
-    return "its body is not whole, and nothing in the record would say so";
+    return "its body is incomplete, and the record has no Content-Length that would show it";
   }
   const head = Buffer.from(`1 ${idOf(request)} ${request.capturedAtMs}000000 0\n`, "latin1");
   const record = Buffer.concat([head, formatHttpText(request), goreplaySeparator]);
   // Else the client that sent the body would write records of its own.
   if (record.indexOf(goreplaySeparator) < record.length - goreplaySeparator.length) {
-    return "it holds the line that separates records";
+    return "it contains the line that separates GoReplay records";
   }
   return record;
 }

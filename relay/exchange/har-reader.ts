@@ -18,7 +18,7 @@ export async function* readHar(stream: ByteStream, name: string, maxBytes: numbe
       continue;
     }
     const { text, number, offset } = element;
-    const parsed = text === undefined ? "the entry is longer than allowed" : parseEntry(text);
+    const parsed = text === undefined ? `the entry is longer than ${maxBytes} bytes` : parseEntry(text);
     if (typeof parsed !== "string") yield { kind: "request", request: parsed };
     else yield { kind: "mistake", place: `${name}: entry ${number} at byte ${offset}`, reason: parsed };
   }
@@ -29,19 +29,19 @@ function parseEntry(text: string): Parsed {
   try {
     entry = asObject(JSON.parse(text));
   } catch {
-    return "the entry is no JSON";
+    return "the entry is not valid JSON";
   }
   const request = asObject(entry.request);
   const own = asObject(entry[harExtension]);
   const capturedAtMs = parseMoment(textOf(entry.startedDateTime));
-  if (capturedAtMs === undefined) return "startedDateTime is no moment since 1970 with a time zone";
+  if (capturedAtMs === undefined) return "startedDateTime is missing, has no time zone or is before 1970";
   const method = toByteString(textOf(request.method));
   const url = toByteString(textOf(request.url));
   if (method === "" || url === "") return "the request has no method or no URL";
   // Some tools write the fragment, too, which no client sends.
   const path = toByteString(textOf(own.path)) || toOriginForm(url.replace(/#.*$/s, ""));
   // data:, blob: and the like never left the browser.
-  if (own.path === undefined && !/^(?:\/|\*$)/.test(path)) return "the URL is none of HTTP";
+  if (own.path === undefined && !/^(?:\/|\*$)/.test(path)) return "the URL is not an HTTP URL";
   const foreign = !(harExtension in entry);
   const headers = readHeaders(request, foreign ? url : undefined);
   if (!headers) return "a header has no name";

@@ -16,7 +16,8 @@ export interface HttpText {
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const requestTarget = /^[\x21-\xff]+$/;
 const brokenValue = /[\0\r\n]/;
-const followed = "more bytes follow the body than its length allows";
+const followed = "more bytes follow after the end of the body";
+const noRequestLine = "the first line is not an HTTP/1 request line";
 const requestLine = /^([^ ]+) ([^ ]+) HTTP\/(\d(?:\.\d)?)$/;
 
 /** Why a request cannot be written as HTTP/1 text; undefined where it can. */
@@ -25,11 +26,11 @@ export function findTextFlaw({
   path,
   headers,
 }: Pick<CapturedRequest, "method" | "path" | "headers">): string | undefined {
-  if (!token.test(method)) return "the method is no token";
-  if (!requestTarget.test(path)) return "the path is empty or holds a space or a control character";
+  if (!token.test(method)) return "the method has a character that HTTP does not allow";
+  if (!requestTarget.test(path)) return "the path is empty or contains a space or a control character";
   for (let i = 0; i + 1 < headers.length; i += 2) {
-    if (!token.test(headers[i])) return "the name of a header is no token";
-    if (brokenValue.test(headers[i + 1])) return "a header holds a line break or a zero byte";
+    if (!token.test(headers[i])) return "a header name has a character that HTTP does not allow";
+    if (brokenValue.test(headers[i + 1])) return "a header value contains a line break or a zero byte";
   }
   return undefined;
 }
@@ -61,15 +62,15 @@ export function formatHttpText(request: CapturedRequest): Buffer {
 /** Reads a request out of HTTP/1 text, or tells what is wrong with it. Lines may end with LF alone. */
 export function parseHttpText(bytes: Buffer): HttpText | string {
   const head = findHead(bytes);
-  if (!head) return "the headers have no end";
+  if (!head) return "no empty line ends the headers";
   const [first, ...lines] = bytes.toString("latin1", 0, head.end).split(/\r?\n/);
   const match = requestLine.exec(first);
-  if (!match) return "there is no request line";
+  if (!match) return noRequestLine;
   const [, method, target, number] = match;
   const path = toOriginForm(target);
-  if (!token.test(method) || !requestTarget.test(path)) return "there is no request line";
+  if (!token.test(method) || !requestTarget.test(path)) return noRequestLine;
   const headers = parseHeaderLines(lines);
-  if (!headers) return "a header line has no name";
+  if (!headers) return "a header line has no valid name";
   const body = readBody(headers, bytes.subarray(head.bodyAt));
   return typeof body === "string" ? body : { method, path, version: number, headers, ...body };
 }
@@ -106,10 +107,10 @@ function readBody(headers: readonly string[], rest: Buffer): Pick<HttpText, "bod
   if (isChunked(headers)) return readChunks(rest);
   const length = headerOf(headers, "content-length");
   if (length === undefined) {
-    if (!isBlank(rest)) return "bytes follow a request that has neither a length nor chunks";
+    if (!isBlank(rest)) return "bytes follow the headers, but the request has neither a Content-Length nor chunks";
     return { body: new Uint8Array(), bodyState: "complete" };
   }
-  if (!/^\d{1,15}$/.test(length)) return "the Content-Length is no number";
+  if (!/^\d{1,15}$/.test(length)) return "the Content-Length is not a number";
   // GoReplay at times leaves out what separates two requests: the second one is not to vanish.
   if (!isBlank(rest.subarray(Number(length)))) return followed;
   const body = Uint8Array.from(rest.subarray(0, Number(length)));

@@ -67,12 +67,12 @@ export default function () {
 
 function toK6(request: CapturedRequest, firstMs: number): K6Request | string {
   const { method, body } = request;
-  if (isBodyIncomplete(request)) return "its body is not whole";
-  if (method === "CONNECT") return "CONNECT opens a tunnel and is no request";
+  if (isBodyIncomplete(request)) return "its body is incomplete";
+  if (method === "CONNECT") return "CONNECT opens a tunnel; a script cannot repeat it";
   const path = toUnicode(request.path);
   // k6 reads a URL: it would refuse the one and cut the other.
   if (!request.path.startsWith("/") || path === undefined || /%(?![0-9A-Fa-f]{2})|#/.test(path)) {
-    return "the path is none of a URL";
+    return "the path is not valid in a URL";
   }
   const headers = joinHeaders(request.headers);
   const flaw = findTextFlaw(request);
@@ -93,9 +93,9 @@ function joinHeaders(headers: readonly string[]): Readonly<Record<string, string
     const lowerCase = headers[i].toLowerCase();
     if (isReservedHeader(lowerCase) && lowerCase !== "host") continue;
     // In a script this is no field of an object but its prototype.
-    if (lowerCase === "__proto__") return "a header has the name __proto__";
+    if (lowerCase === "__proto__") return "a header is named __proto__";
     const value = toUnicode(headers[i + 1]);
-    if (value === undefined) return "a header is not UTF-8, and k6 sends nothing else";
+    if (value === undefined) return "a header value is not UTF-8, and k6 can send only UTF-8";
     const before = joined.get(lowerCase);
     if (before) before[1] += `${lowerCase === "cookie" ? "; " : ", "}${value}`;
     else joined.set(lowerCase, [headers[i], value]);

@@ -112,7 +112,7 @@ describe("a capture in a directory", () => {
 
     expect(old).toMatchObject({ code: 1, stdout: "2 request(s) are in all\n" });
     expect(old.stderr).toContain("access.log: nginx; a log holds method and path only");
-    expect(old.stderr).toContain("access.log:2: the line is none of nginx's combined format\n");
+    expect(old.stderr).toContain("access.log:2: the line is not in nginx's combined format\n");
     expect(old.stderr).toContain("2 of them are older than all keeps requests");
     expect(recent).toMatchObject({ code: 0, stderr: expect.stringContaining("1 could not be read") });
     expect(before).toHaveLength(4);

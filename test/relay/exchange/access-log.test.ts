@@ -39,9 +39,9 @@ describe("reading an nginx log", () => {
     const { mistakes } = await importAll(nginx, { name: "access.log" });
 
     expect(mistakes).toEqual([
-      "access.log:3: the client sent no request that could be repeated",
-      "access.log:4: the client sent no request that could be repeated",
-      "access.log:7: the line is none of nginx's combined format",
+      "access.log:3: the client sent no valid request",
+      "access.log:4: the client sent no valid request",
+      "access.log:7: the line is not in nginx's combined format",
     ]);
   });
 
@@ -82,9 +82,9 @@ describe("reading an HAProxy log", () => {
     const { mistakes } = await importAll(haproxy, { name: "haproxy.log" });
 
     expect(mistakes).toEqual([
-      "haproxy.log:1: the line is none of HAProxy's HTTP log format",
-      "haproxy.log:5: the client sent no request that could be repeated",
-      "haproxy.log:6: the line is cut off within its request",
+      "haproxy.log:1: the line is not in HAProxy's HTTP log format",
+      "haproxy.log:5: the client sent no valid request",
+      "haproxy.log:6: the line is cut off within the request",
     ]);
   });
 
@@ -122,7 +122,7 @@ describe("reading any log", () => {
     const run = await importAll(Buffer.concat([nginx, long, Buffer.from("\n"), nginx]));
 
     expect(run.requests).toHaveLength(8);
-    expect(run.mistakes).toContain("file:8: the line is longer than allowed");
+    expect(run.mistakes).toContain("file:8: the line is longer than 256 KiB");
   });
 
   it.each([
@@ -188,14 +188,16 @@ describe("telling the format of a file", () => {
     expect(await importAll(content)).toMatchObject({
       format: undefined,
       requests: [],
-      mistakes: [expect.stringMatching(/^file: this is no GoReplay file, HAR, nginx or HAProxy log/)],
+      mistakes: [
+        expect.stringMatching(/^file: it looks like neither a GoReplay file, a HAR, nor an nginx or HAProxy log/),
+      ],
     });
   });
 
   it("takes the word of who knows better", async () => {
     expect(await importAll("hello\n", { format: "nginx" })).toMatchObject({
       format: "nginx",
-      mistakes: ["file:1: the line is none of nginx's combined format"],
+      mistakes: ["file:1: the line is not in nginx's combined format"],
     });
   });
 

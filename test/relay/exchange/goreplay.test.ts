@@ -76,30 +76,30 @@ describe("reading a GoReplay file", () => {
     [
       "a time that is not possible",
       "1 a 9999999999999999999999999\nGET / HTTP/1.1\n\n",
-      "the time of the record is not possible",
+      "the time of the record is out of range",
     ],
-    ["no request line", "1 a 1000000 0\nGET /\r\n\r\n", "there is no request line"],
-    ["headers without an end", "1 a 1000000 0\nGET / HTTP/1.1\r\na: b", "the headers have no end"],
-    ["a header without a name", "1 a 1000000 0\nGET / HTTP/1.1\r\n: b\r\n\r\n", "a header line has no name"],
+    ["no request line", "1 a 1000000 0\nGET /\r\n\r\n", "the first line is not an HTTP/1 request line"],
+    ["headers without an end", "1 a 1000000 0\nGET / HTTP/1.1\r\na: b", "no empty line ends the headers"],
+    ["a header without a name", "1 a 1000000 0\nGET / HTTP/1.1\r\n: b\r\n\r\n", "a header line has no valid name"],
     [
       "a length that is no number",
       "1 a 1 0\nGET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
-      "the Content-Length is no number",
+      "the Content-Length is not a number",
     ],
     [
       "bytes behind a request",
       "1 a 1 0\nGET / HTTP/1.1\r\n\r\nGET",
-      "bytes follow a request that has neither a length nor chunks",
+      "bytes follow the headers, but the request has neither a Content-Length nor chunks",
     ],
     [
       "a request behind a body",
       "1 a 1 0\nPOST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhiGET /lost HTTP/1.1\r\n\r\n",
-      "more bytes follow the body than its length allows",
+      "more bytes follow after the end of the body",
     ],
     [
       "a request behind chunks",
       "1 a 1 0\nPOST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /lost HTTP/1.1\r\n\r\n",
-      "more bytes follow the body than its length allows",
+      "more bytes follow after the end of the body",
     ],
   ])("skips and names %s", async (_what, bad, reason) => {
     const good = record({ path: "/good" });
@@ -116,7 +116,7 @@ describe("reading a GoReplay file", () => {
 
       expect(run.requests).toHaveLength(2);
       expect(run.mistakes).toEqual([
-        expect.stringMatching(/^file: record 2 at byte \d+: the record is longer than allowed$/),
+        expect.stringMatching(/^file: record 2 at byte \d+: the record is longer than 1000 bytes$/),
       ]);
     }
   });
@@ -242,7 +242,7 @@ describe("writing a GoReplay file", () => {
     ["a line break in a header", { headers: ["a", "b\r\nc: d"] }, "a line break"],
     ["a path with a space", { path: "/a b" }, "the path"],
     ["a method that is none", { method: "GET /admin" }, "the method"],
-    ["half a body that nothing marks", { version: "2.0", headers: [], bodyState: "truncated" }, "not whole"],
+    ["half a body that nothing marks", { version: "2.0", headers: [], bodyState: "truncated" }, "incomplete"],
   ])("skips and counts %s", async (_what, changes, reason) => {
     const skipped: string[] = [];
     const written = await write([{}, changes, {}], (why) => skipped.push(why));

@@ -85,8 +85,8 @@ describe("reading a HAR file", () => {
   it.each([
     ["null", "null", "startedDateTime"],
     ["a number", "5", "startedDateTime"],
-    ["broken JSON", '{"a": tru}', "the entry is no JSON"],
-    ["brackets that do not match", '{"a": ]]}', "the entry is no JSON"],
+    ["broken JSON", '{"a": tru}', "the entry is not valid JSON"],
+    ["brackets that do not match", '{"a": ]]}', "the entry is not valid JSON"],
     [
       "a time without a zone",
       JSON.stringify({ ...entry(), startedDateTime: "2026-01-02T03:04:05" }),
@@ -94,8 +94,12 @@ describe("reading a HAR file", () => {
     ],
     ["a time before 1970", JSON.stringify({ ...entry(), startedDateTime: "1960-01-02T03:04:05Z" }), "startedDateTime"],
     ["no URL", JSON.stringify(entry({ url: 5 })), "no URL"],
-    ["an address of the browser itself", JSON.stringify(entry({ url: "data:text/plain,a" })), "none of HTTP"],
-    ["a method that ends its line", JSON.stringify(entry({ method: "GET / HTTP/1.1\r\nx:" })), "no token"],
+    ["an address of the browser itself", JSON.stringify(entry({ url: "data:text/plain,a" })), "not an HTTP URL"],
+    [
+      "a method that ends its line",
+      JSON.stringify(entry({ method: "GET / HTTP/1.1\r\nx:" })),
+      "the method has a character",
+    ],
     [
       "a header that ends its line",
       JSON.stringify(entry({ headers: [{ name: "a", value: "b\r\nc: d" }] })),
@@ -118,7 +122,7 @@ describe("reading a HAR file", () => {
       const run = await importAll(har(entry(), long, entry()), { maxRecordBytes: 1_000 }, chunkBytes);
 
       expect(run.requests).toHaveLength(2);
-      expect(run.mistakes).toEqual([expect.stringMatching(/entry 2 at byte \d+: the entry is longer than allowed/)]);
+      expect(run.mistakes).toEqual([expect.stringMatching(/entry 2 at byte \d+: the entry is longer than 1000 bytes/)]);
     }
   });
 

@@ -4,20 +4,21 @@ import { parseHttpText } from "./http-text.ts";
 import { maxCapturedAtMs, type Parsed, type ReadItem, type ReadRequest } from "./imported.ts";
 import { type SplitRecord, splitRecords } from "./record-splitter.ts";
 
-/** Stands behind each record of a GoReplay file. */
+/** Follows each record of a GoReplay file. */
 export const goreplaySeparator = Buffer.from("\n🐵🙈🙉\n");
 
-/** The first line of a record: kind, id, time in nanoseconds and, with responses, how long they took. */
+/** The first line of a record: kind, id, time in nanoseconds and, for responses, the latency in nanoseconds. */
 export const goreplayHeader = /^([123]) (\S{1,256}) (\d{1,25})(?: (-?\d{1,25}))?[ \t]*\r?$/;
 
-// A response stands behind its request, with others between them. So many requests, and bytes of them, wait for theirs.
+// A response follows its request, with other records in between. At most this many requests, and bytes of their bodies,
+// are held until their responses are read.
 const maxWaiting = 1_000;
 const maxWaitingBytes = 16 * 1024 * 1024;
 
 interface Response {
   readonly id: string;
   readonly atMs: number;
-  /** Undefined where GoReplay did not measure it. */
+  /** Undefined if GoReplay did not measure it. */
   readonly latencyMs: number | undefined;
   readonly status: number;
 }
@@ -27,7 +28,9 @@ interface Waiting {
   readonly bytes: number;
 }
 
-/** The requests of a GoReplay file; what the primary answered is added where the file has it near by. */
+/**
+ * Reads the requests of a GoReplay file. Adds the primary's response to a request if it is at most 1,000 requests away.
+ */
 export async function* readGoreplay(stream: ByteStream, name: string, maxBytes: number): AsyncGenerator<ReadItem> {
   const waiting: Waiting[] = [];
   const byId = new Map<string, Waiting>();
@@ -57,7 +60,7 @@ export async function* readGoreplay(stream: ByteStream, name: string, maxBytes: 
   for (const { request } of waiting) yield { kind: "request", request };
 }
 
-/** Undefined for what is no mistake and of no use: a replayed response, the line break at the end of a hand-made file. */
+/** Returns undefined for a record to ignore: a replayed response, or the line break at the end of a hand-made file. */
 function parseRecord({ bytes, closed }: SplitRecord, maxBytes: number): Parsed | Response | undefined {
   if (!bytes) return `the record is longer than ${maxBytes} bytes`;
   if (!closed && bytes.toString("latin1").trim() === "") return undefined;
@@ -73,7 +76,7 @@ function parseRecord({ bytes, closed }: SplitRecord, maxBytes: number): Parsed |
     return parseResponse(payload, { id, atMs, latencyMs: /^0*[1-9]/.test(latency ?? "") ? toMs(latency) : undefined });
   const text = parseHttpText(payload);
   if (typeof text === "string") return text;
-  // GoReplay was stopped in the middle of it: what is missing never came.
+  // GoReplay was stopped while it wrote this record.
   if (!closed && text.bodyState !== "complete") return "the file ends within this record";
   return { id, capturedAtMs: atMs, src: "", ...text };
 }
@@ -90,7 +93,7 @@ function withResponse(request: ReadRequest, { status, atMs, latencyMs }: Respons
   return { ...request, primary };
 }
 
-/** Digits, not numbers: nanoseconds since 1970 are more than a number holds exactly. */
+/** Cuts digits off the text: nanoseconds since 1970 exceed the integers that a number holds exactly. */
 function toMs(nanoseconds: string): number {
   return Number(nanoseconds.slice(0, -6) || "0");
 }

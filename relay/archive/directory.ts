@@ -161,7 +161,7 @@ export class DirectoryArchive implements OpenArchive {
 
   async #assertSame(name: string, bytes: Uint8Array): Promise<void> {
     const there = await this.get(name);
-    if (!there) throw new ArchiveError("UNAVAILABLE", `${name} is a directory, or is being deleted: try it again`);
+    if (!there) throw new ArchiveError("UNAVAILABLE", `${name} is a directory, or is being deleted: try again`);
     if (Buffer.compare(there, bytes) !== 0) throw toConflict(name);
   }
 

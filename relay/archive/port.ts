@@ -69,19 +69,19 @@ export function isName(name: string): boolean {
 export function assertName(name: string): void {
   if (isName(name)) return;
   const text = JSON.stringify(name.slice(0, maxPartLength));
-  const allowed = "use letters, digits and .-_=~ in parts with / between them";
+  const allowed = "use letters, digits and .-_=~ in parts separated by /";
   throw new ArchiveError("BAD_NAME", `no object can be named ${text}: ${allowed}`);
 }
 
 /** Throws `TOO_BIG`. */
 export function assertSize(name: string, bytes: number): void {
   if (bytes <= maxObjectBytes) return;
-  throw new ArchiveError("TOO_BIG", `${name} has ${bytes} bytes, ${maxObjectBytes} are allowed`);
+  throw new ArchiveError("TOO_BIG", `${name} has ${bytes} bytes; at most ${maxObjectBytes} are allowed`);
 }
 
 /** The error for other bytes under a name that is taken. */
 export function toConflict(name: string): ArchiveError {
-  return new ArchiveError("CONFLICT", `${name} is there with other bytes: delete it first, or choose another name`);
+  return new ArchiveError("CONFLICT", `${name} exists with other bytes: delete it first, or choose another name`);
 }
 
 /** Whether a name is in a range; `max` is left to the caller. */

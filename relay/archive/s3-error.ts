@@ -37,10 +37,10 @@ function advise(refusal: AwsRefusal, { action, bucket }: S3Call): [ArchiveErrorC
   const { code, status } = refusal;
   const credentials = credentialsAdvice(refusal);
   // In this order: S3 answers 403 to much that is no matter of policies.
-  if (isThrottled(refusal)) return ["UNAVAILABLE", `S3 throttles bucket ${bucket}; it is tried again`];
+  if (isThrottled(refusal)) return ["UNAVAILABLE", `S3 throttles bucket ${bucket}: this is temporary, try again later`];
   if (credentials) return ["DENIED", credentials];
   if (/NoSuchBucket/.test(code))
-    return ["UNAVAILABLE", `there is no bucket ${bucket}: create it, or correct captures:`];
+    return ["UNAVAILABLE", `there is no bucket ${bucket}: create it, or correct its name in captures:`];
   if (/PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint/.test(code)) {
     return ["UNAVAILABLE", `bucket ${bucket} is in another region: correct the region in captures:`];
   }
@@ -48,11 +48,11 @@ function advise(refusal: AwsRefusal, { action, bucket }: S3Call): [ArchiveErrorC
     return ["DENIED", `the KMS key of bucket ${bucket} cannot be used: check its state and its policy`];
   }
   if (isForbidden(refusal)) {
-    return ["DENIED", `these AWS credentials must not s3:${action} in bucket ${bucket}: allow it in their policy`];
+    return ["DENIED", `these AWS credentials are not allowed to call s3:${action} on bucket ${bucket}: allow it in their policy`];
   }
-  if (code === "EntityTooLarge" || status === 413) return ["TOO_BIG", "S3 takes no object of this size"];
+  if (code === "EntityTooLarge" || status === 413) return ["TOO_BIG", "S3 does not accept an object of this size"];
   if (status === undefined) {
-    return ["UNAVAILABLE", "S3 does not answer: check the network, and AWS_ENDPOINT_URL_S3 where it is set"];
+    return ["UNAVAILABLE", "S3 does not answer: check the network, and AWS_ENDPOINT_URL_S3 if it is set"];
   }
-  return ["UNAVAILABLE", "S3 could not do it; it is tried again"];
+  return ["UNAVAILABLE", `S3 failed to do s3:${action} on bucket ${bucket}: this is temporary, try again later`];
 }

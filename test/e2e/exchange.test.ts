@@ -59,7 +59,7 @@ describe("commands that only read a capture", () => {
     writeFileSync(join(shop.directory, "kept"), "");
     const { code, stderr } = await shop.run("captures", "list");
 
-    expect(stderr).toContain(`something else stands where ${join(shop.directory, "kept")} needs a directory`);
+    expect(stderr).toContain(`${join(shop.directory, "kept")}: another file or directory is in the way`);
     expect(code).toBe(1);
   });
 });

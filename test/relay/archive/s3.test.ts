@@ -108,20 +108,20 @@ describe("S3Archive", () => {
 
     await expect(archive.delete(["a"])).rejects.toMatchObject({
       code: "DENIED",
-      message: expect.stringContaining("must not s3:DeleteObject in bucket packs"),
+      message: expect.stringContaining("these AWS credentials are not allowed to call s3:DeleteObject on bucket packs"),
     });
   });
 
   it.each([
-    [403, "AccessDenied", "DENIED", "must not s3:PutObject in bucket packs: allow it in their policy"],
+    [403, "AccessDenied", "DENIED", "are not allowed to call s3:PutObject on bucket packs: allow it in their policy"],
     [403, "InvalidAccessKeyId", "DENIED", "AWS does not know these credentials"],
     [403, "SignatureDoesNotMatch", "DENIED", "check AWS_SECRET_ACCESS_KEY"],
     [400, "KMS.DisabledException", "DENIED", "the KMS key of bucket packs cannot be used"],
     [404, "NoSuchBucket", "UNAVAILABLE", "there is no bucket packs: create it"],
     [301, "PermanentRedirect", "UNAVAILABLE", "bucket packs is in another region"],
     [503, "SlowDown", "UNAVAILABLE", "S3 throttles bucket packs"],
-    [400, "EntityTooLarge", "TOO_BIG", "S3 takes no object of this size"],
-    [500, "InternalError", "UNAVAILABLE", "S3 could not do it"],
+    [400, "EntityTooLarge", "TOO_BIG", "S3 does not accept an object of this size"],
+    [500, "InternalError", "UNAVAILABLE", "S3 failed to do s3:PutObject on bucket packs"],
   ])("says what to do about %d %s", async (status, reason, code, text) => {
     const { archive } = await openAt((_, response) => refuse(response, status, reason));
 

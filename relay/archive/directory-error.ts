@@ -18,7 +18,10 @@ function explain(reason: string, directory: string): [ArchiveErrorCode, string] 
   switch (reason) {
     case "ENOSPC":
     case "EDQUOT":
-      return ["UNAVAILABLE", `no space is left in ${directory}: free some space, or set a shorter keep: for its captures`];
+      return [
+        "UNAVAILABLE",
+        `no space is left in ${directory}: free some space, or set a shorter keep: for its captures`,
+      ];
     case "EACCES":
     case "EPERM":
     case "EROFS":

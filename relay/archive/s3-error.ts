@@ -48,7 +48,10 @@ function advise(refusal: AwsRefusal, { action, bucket }: S3Call): [ArchiveErrorC
     return ["DENIED", `the KMS key of bucket ${bucket} cannot be used: check its state and its policy`];
   }
   if (isForbidden(refusal)) {
-    return ["DENIED", `these AWS credentials are not allowed to call s3:${action} on bucket ${bucket}: allow it in their policy`];
+    return [
+      "DENIED",
+      `these AWS credentials are not allowed to call s3:${action} on bucket ${bucket}: allow it in their policy`,
+    ];
   }
   if (code === "EntityTooLarge" || status === 413) return ["TOO_BIG", "S3 does not accept an object of this size"];
   if (status === undefined) {

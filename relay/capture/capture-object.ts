@@ -41,7 +41,8 @@ export function sealCaptureObject(packs: readonly StoredPack[]): Buffer {
     bytes += timeBytes + varintBytes(lastMs - firstMs) + varintBytes(requests);
     bytes += varintBytes(content.length) + content.length;
   }
-  if (bytes > maxPackContentBytes) throw new RangeError(`an object of ${bytes} bytes, ${maxPackContentBytes} allowed`);
+  if (bytes > maxPackContentBytes)
+    throw new RangeError(`an object would have ${bytes} bytes; at most ${maxPackContentBytes} are allowed`);
   const object = Buffer.allocUnsafe(bytes);
   object.writeUInt32BE(magic, 0);
   object[4] = version;
@@ -78,7 +79,11 @@ export function decodeStoredPack({ firstMs, lastMs, requests, content }: StoredP
   if (pack instanceof DecodeError) return pack;
   const within = pack.requests.every(({ capturedAtMs }) => capturedAtMs >= firstMs && capturedAtMs <= lastMs);
   if (within && pack.requests.length === requests) return pack;
-  return new DecodeError("BAD_VALUE", 0, "the pack holds not what its object says");
+  return new DecodeError(
+    "BAD_VALUE",
+    0,
+    "the pack's times or number of requests differ from those that its object states",
+  );
 }
 
 /** The pack of a content that holds these requests, at least one. */
@@ -93,12 +98,13 @@ export function toStoredPack(content: Uint8Array, requests: readonly PackedReque
 }
 
 function readPacks(reader: ByteReader): readonly StoredPack[] {
-  if (reader.u32() !== magic) throw new DecodeError("BAD_MAGIC", 0, "this is no object of a capture: it needs SRCO");
+  if (reader.u32() !== magic)
+    throw new DecodeError("BAD_MAGIC", 0, "this is not a capture object: it does not begin with SRCO");
   const found = reader.u8();
   if (found !== version) throw new DecodeError("BAD_VERSION", 4, `the object has version ${found}`);
   const count = reader.u32();
   if (count * minPackBytes > reader.end - reader.offset) {
-    throw new DecodeError("BAD_COUNT", 5, `an object announces ${count} packs`);
+    throw new DecodeError("BAD_COUNT", 5, `the object announces ${count} packs, more than fit into it`);
   }
   const packs: StoredPack[] = [];
   for (let i = 0; i < count; i++) packs.push(readStoredPack(reader));
@@ -111,10 +117,15 @@ function readStoredPack(reader: ByteReader): StoredPack {
   const high = reader.u8() * 2 ** 40 + reader.u8() * 2 ** 32;
   const firstMs = high + reader.u32();
   const spanMs = reader.varint();
-  if (spanMs > maxObjectSpanMs) throw new DecodeError("BAD_VALUE", start, `a pack of ${spanMs} ms in an object`);
+  if (spanMs > maxObjectSpanMs)
+    throw new DecodeError(
+      "BAD_VALUE",
+      start,
+      `a pack in the object spans ${spanMs} ms; at most ${maxObjectSpanMs} are allowed`,
+    );
   const requests = reader.varint();
   if (requests < 1 || requests > maxPackRequests) {
-    throw new DecodeError("BAD_COUNT", start, `a pack of ${requests} requests in an object`);
+    throw new DecodeError("BAD_COUNT", start, `a pack in the object announces ${requests} requests`);
   }
   return { firstMs, lastMs: firstMs + spanMs, requests, content: reader.block() };
 }

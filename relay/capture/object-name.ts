@@ -56,7 +56,7 @@ export function openNamedObject(object: CaptureObject, sealed: Uint8Array): read
   const requests = packs.reduce((sum, pack) => sum + pack.requests, 0);
   const within = packs.every(({ firstMs, lastMs }) => firstMs >= object.firstMs && lastMs <= object.lastMs);
   if (within && requests === object.requests) return packs;
-  return new DecodeError("BAD_VALUE", 0, "the object holds not what its name says");
+  return new DecodeError("BAD_VALUE", 0, "the object's times or number of requests differ from those in its name");
 }
 
 const pattern = /\/(\d{8}T\d{6}\.\d{3}Z)~(\d{8}T\d{6}\.\d{3}Z)~([1-9]\d{0,9})~[0-9a-f]{32}\.packs$/;

@@ -111,7 +111,7 @@ describe("a capture in a directory", () => {
     await until(async () => (await cat(rig, "all")).length === 2);
 
     expect(old).toMatchObject({ code: 1, stdout: "2 request(s) are in all\n" });
-    expect(old.stderr).toContain("access.log: nginx; a log holds method and path only");
+    expect(old.stderr).toContain("access.log: nginx; a log has only methods and paths");
     expect(old.stderr).toContain("access.log:2: the line is not in nginx's combined format\n");
     expect(old.stderr).toContain("2 of them are older than all keeps requests");
     expect(recent).toMatchObject({ code: 0, stderr: expect.stringContaining("1 could not be read") });

@@ -1,6 +1,6 @@
 import { ArchiveError, type ArchiveErrorCode } from "./port.ts";
 
-/** Makes an `ArchiveError` that says what to do of whatever the file system throws. Anything else comes back as it is. */
+/** Converts a file system error into an `ArchiveError` that says what to do. Returns any other error unchanged. */
 export function toDirectoryError(error: unknown, directory: string): unknown {
   const { code: reason = "", message, syscall } = error as NodeJS.ErrnoException;
   if (error instanceof ArchiveError || syscall === undefined) return error;
@@ -8,7 +8,7 @@ export function toDirectoryError(error: unknown, directory: string): unknown {
   return new ArchiveError(code, `${advice} (${message})`, { cause: error });
 }
 
-/** Whether the file system has no such file or directory. */
+/** Whether the error says that the file or directory does not exist. */
 export function isMissing(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === "ENOENT" || code === "ENOTDIR";

@@ -8,26 +8,26 @@ import {
 } from "../aws/refusal.ts";
 import { ArchiveError, type ArchiveErrorCode } from "./port.ts";
 
-/** What was asked of which bucket, for the text of an error. */
+/** The call that failed, for the text of its error. */
 export interface S3Call {
-  /** As IAM has it, such as `PutObject`. */
+  /** Name in IAM, such as `PutObject`. */
   readonly action: string;
   readonly bucket: string;
 }
 
-/** Makes an `ArchiveError` that says what to do of whatever the SDK throws. */
+/** Converts an error of the SDK into an `ArchiveError` that says what to do. */
 export function toS3Error(error: unknown, call: S3Call): ArchiveError {
   const refusal = toRefusal(error);
   const [code, advice] = advise(refusal, call);
   return new ArchiveError(code, explainRefusal(advice, refusal), { cause: error });
 }
 
-/** True where there is no object of that name, though there is the bucket. */
+/** Whether the bucket exists but has no object of that name. */
 export function isMissingKey(error: unknown): boolean {
   return toRefusal(error).code === "NoSuchKey";
 }
 
-/** True where S3 did not put an object, because there is one, or because another one is being put at this moment. */
+/** Whether S3 refused a put because the object exists, or because another put of it is in progress. */
 export function isTaken(error: unknown): boolean {
   const { code, status } = toRefusal(error);
   return status === 412 || code === "PreconditionFailed" || code === "ConditionalRequestConflict";
@@ -36,7 +36,7 @@ export function isTaken(error: unknown): boolean {
 function advise(refusal: AwsRefusal, { action, bucket }: S3Call): [ArchiveErrorCode, string] {
   const { code, status } = refusal;
   const credentials = credentialsAdvice(refusal);
-  // In this order: S3 answers 403 to much that is no matter of policies.
+  // The order matters: S3 also answers 403 for reasons that are not about policies.
   if (isThrottled(refusal)) return ["UNAVAILABLE", `S3 throttles bucket ${bucket}: this is temporary, try again later`];
   if (credentials) return ["DENIED", credentials];
   if (/NoSuchBucket/.test(code))

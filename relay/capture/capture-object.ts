@@ -10,30 +10,30 @@ export interface StoredPack {
   readonly firstMs: number;
   readonly lastMs: number;
   readonly requests: number;
-  /** As in a queue, see `PackWriter`. */
+  /** Encoded as in a queue, see `PackWriter`. */
   readonly content: Uint8Array;
 }
 
-/** Most capture time between the first and the last request of an object: who looks for a moment looks so far back. */
+/** Longest time between the first and last request of an object. A reader looks this far back for a moment. */
 export const maxObjectSpanMs = 60_000;
 
-// "SRCO" · version (1) · packs (4), then for each: first capture time in ms (6) · span in ms, requests, length (varints) ·
-// content. All in one envelope of a pack, so that headers that come again in many packs are compressed away.
+// "SRCO" · version (1) · packs (4), then for each: first capture time in ms (6) · span in ms, requests, length
+// (varints) · content. Everything is in one compressed envelope, because the same headers repeat across packs.
 const magic = 0x5352434f;
 const version = 1;
 const headBytes = 9;
 const timeBytes = 6;
 const minPackBytes = timeBytes + 3;
 
-/** Bytes that a pack takes in an object before compression, at most. */
+/** Maximum size of a pack in an object, in bytes before compression. */
 export function storedBytes({ content }: Pick<StoredPack, "content">): number {
   return timeBytes + 3 * maxVarintBytes + content.length;
 }
 
-/** Largest content of one pack that an object can hold. */
+/** Largest content, in bytes, of a pack in an object. */
 export const maxStoredContentBytes = maxPackContentBytes - headBytes - timeBytes - 3 * maxVarintBytes;
 
-/** Throws a `RangeError` where the packs are more than one object can hold. */
+/** Encodes packs as one object. Throws `RangeError` if they do not fit into one. */
 export function sealCaptureObject(packs: readonly StoredPack[]): Buffer {
   let bytes = headBytes;
   for (const pack of packs) {
@@ -59,8 +59,8 @@ export function sealCaptureObject(packs: readonly StoredPack[]): Buffer {
 }
 
 /**
- * Checks and decompresses what `sealCaptureObject` made; the packs are views into one buffer, and not yet decoded. Never
- * throws: anything else comes back as a `DecodeError`.
+ * Checks and decompresses an object of `sealCaptureObject`. The packs are views into one buffer and are not decoded
+ * yet. Never throws: returns a `DecodeError` for any other bytes.
  */
 export function openCaptureObject(sealed: Uint8Array): readonly StoredPack[] | DecodeError {
   const content = openPack(sealed);
@@ -73,7 +73,10 @@ export function openCaptureObject(sealed: Uint8Array): readonly StoredPack[] | D
   }
 }
 
-/** Decodes a pack of an object; a `DecodeError` also where it holds not what the object says. */
+/**
+ * Decodes a pack of an object. Also returns a `DecodeError` if its times or number of requests differ from the
+ * object's.
+ */
 export function decodeStoredPack({ firstMs, lastMs, requests, content }: StoredPack): Pack | DecodeError {
   const pack = decodePack(content);
   if (pack instanceof DecodeError) return pack;
@@ -86,7 +89,7 @@ export function decodeStoredPack({ firstMs, lastMs, requests, content }: StoredP
   );
 }
 
-/** The pack of a content that holds these requests, at least one. */
+/** Describes an encoded pack with these requests, of which there is at least one. */
 export function toStoredPack(content: Uint8Array, requests: readonly PackedRequest[]): StoredPack {
   let firstMs = Number.POSITIVE_INFINITY;
   let lastMs = 0;

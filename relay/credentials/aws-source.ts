@@ -17,12 +17,13 @@ export function createAwsSource({ profile }: SignConfig, withinMs = 10_000): () 
     try {
       const credentials = await orAborted((await chain)(), deadline);
       const holdsMs = (credentials.expiration?.getTime() ?? Number.POSITIVE_INFINITY) - Date.now();
-      if (holdsMs <= 0) throw new CredentialsError("they have expired");
+      if (holdsMs <= 0) throw new CredentialsError("the credentials have expired");
       return { value: credentials, holdsMs };
     } catch (error) {
       // Asked again, it would wait for the same answer.
       chain = undefined;
-      if (deadline.aborted) throw new CredentialsError(`no AWS credentials within ${withinMs / 1_000} s`);
+      if (deadline.aborted)
+        throw new CredentialsError(`no AWS credentials: their source did not answer within ${withinMs / 1_000} s`);
       const { code, text } = toRefusal(error);
       throw new CredentialsError(`no AWS credentials (${code}: ${text})`, { cause: error });
     }

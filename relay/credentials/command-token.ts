@@ -24,15 +24,15 @@ export function runTokenCommand([program, ...args]: readonly string[], withinMs 
       child.stdout.destroy();
       fail(mistake);
     };
-    const timer = setTimeout(() => kill(`does not end within ${withinMs / 1_000} s`), withinMs);
+    const timer = setTimeout(() => kill(`did not exit within ${withinMs / 1_000} s`), withinMs);
     child.stdout.on("data", (chunk: Buffer) => {
       bytes += chunk.length;
       chunks.push(chunk);
-      if (bytes > maxTokenAnswerBytes) kill(`prints more than ${maxTokenAnswerBytes / 1_024} KiB`);
+      if (bytes > maxTokenAnswerBytes) kill(`printed more than ${maxTokenAnswerBytes / 1_024} KiB`);
     });
     child.on("error", ({ code }: NodeJS.ErrnoException) => fail(`cannot be started: ${code}`));
     child.on("close", (code, signal) => {
-      if (code !== 0) return fail(code === null ? `is ended by ${signal}` : `ends with code ${code}`);
+      if (code !== 0) return fail(code === null ? `was killed by ${signal}` : `exited with code ${code}`);
       clearTimeout(timer);
       resolve(Buffer.concat(chunks).toString());
     });

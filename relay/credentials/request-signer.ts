@@ -25,7 +25,7 @@ export class RequestSigner {
     const { method, body } = request;
     const [path, query] = toSignable(request.path);
     const decoded = decodeQuery(query);
-    if (!decoded) return { kind: "unsendable", reason: "the query is not UTF-8, and cannot be signed" };
+    if (!decoded) return { kind: "unsendable", reason: "the query is not UTF-8 and cannot be signed" };
     const headers = withoutSignature(request.headers, this.#setNames);
     this.#credentials = credentials;
     this.#signer ??= await createSigner({

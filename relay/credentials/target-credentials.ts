@@ -88,11 +88,11 @@ export class TargetCredentials {
         this.#throttle.run(Date.now(), (heldBack) =>
           this.#log?.error(
             { event: "credentials-down", ...about, reason: error.message, heldBack },
-            "there are no credentials for the target: nothing is sent without them, and everything waits",
+            "no credentials for the target: its requests wait until there are some",
           ),
         ),
       onRecovery: () =>
-        this.#log?.info({ event: "credentials-up", ...about }, "there are credentials for the target again"),
+        this.#log?.info({ event: "credentials-up", ...about }, "credentials for the target are available again"),
     });
   }
 }

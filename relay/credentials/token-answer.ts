@@ -16,12 +16,19 @@ const longestMs = 365 * 86_400_000;
  */
 export function parseTokenAnswer(text: string, field: string, expiresMs: number): Obtained<string> {
   const trimmed = text.trim();
-  if (!trimmed.startsWith("{")) return { value: toToken(trimmed, "the answer is no token"), holdsMs: expiresMs };
+  if (!trimmed.startsWith("{"))
+    return {
+      value: toToken(trimmed, "the answer is neither JSON nor one line of printable ASCII"),
+      holdsMs: expiresMs,
+    };
   const answer = parseObject(trimmed);
   const token = answer[field];
   const seconds = Number(answer.expires_in);
   return {
-    value: toToken(typeof token === "string" ? token : "", `the answer is JSON without a token in ${field}`),
+    value: toToken(
+      typeof token === "string" ? token : "",
+      `the answer is JSON without a token in ${field}; set field: if the token has another name`,
+    ),
     holdsMs: seconds > 0 ? Math.min(seconds * 1_000, longestMs) : expiresMs,
   };
 }
@@ -31,7 +38,7 @@ function parseObject(text: string): Readonly<Record<string, unknown>> {
     return JSON.parse(text);
   } catch {
     // The parser's message would quote it.
-    throw new CredentialsError("the answer is broken JSON");
+    throw new CredentialsError("the answer is invalid JSON");
   }
 }
 

@@ -14,7 +14,7 @@ describe("AWS credentials of a profile", () => {
     useProgram(`/bin/sh -c 'cat ${answer} || sleep 20'`);
     // Long enough for the one that answers, also on a machine that stands still for a moment.
     const obtain = createAwsSource(sign, 3_000);
-    await expect(obtain()).rejects.toThrow(/^no AWS credentials within 3 s$/);
+    await expect(obtain()).rejects.toThrow(/^no AWS credentials: their source did not answer within 3 s$/);
     writeFileSync(answer, JSON.stringify(credentials));
 
     expect(await obtain()).toMatchObject({ value: { accessKeyId: "AKIA" }, holdsMs: Number.POSITIVE_INFINITY });

@@ -97,7 +97,7 @@ describe("RequestSigner", () => {
 
     expect(await signer.sign(request, toAws(keys))).toEqual({
       kind: "unsendable",
-      reason: "the query is not UTF-8, and cannot be signed",
+      reason: "the query is not UTF-8 and cannot be signed",
     });
   });
 });

@@ -15,9 +15,13 @@ describe("runTokenCommand", () => {
   });
 
   it.each([
-    ["ends with an error", "console.log('secret'); console.error('secret'); process.exit(3)", "node ends with code 3"],
-    ["prints without end", "console.log('secret'.repeat(100000))", "node prints more than 64 KiB"],
-    ["is ended", "process.kill(process.pid, 'SIGTERM')", "node is ended by SIGTERM"],
+    [
+      "ends with an error",
+      "console.log('secret'); console.error('secret'); process.exit(3)",
+      "node exited with code 3",
+    ],
+    ["prints without end", "console.log('secret'.repeat(100000))", "node printed more than 64 KiB"],
+    ["is ended", "process.kill(process.pid, 'SIGTERM')", "node was killed by SIGTERM"],
   ])("tells where the program %s, and nothing of what it was given or printed", async (_what, script, mistake) => {
     const error = await runTokenCommand([process.execPath, "-e", script, "secret"]).catch((reason: Error) => reason);
 
@@ -30,7 +34,7 @@ describe("runTokenCommand", () => {
     // Long enough for the shell to begin, also on a machine that stands still for a moment.
     const asked = runTokenCommand(["/bin/sh", "-c", script], 2_500);
 
-    await expect(asked).rejects.toThrow(/^sh does not end within 2.5 s$/);
+    await expect(asked).rejects.toThrow(/^sh did not exit within 2.5 s$/);
     const pid = Number(readFileSync(started, "utf8"));
     await until(() => !isRunning(pid));
   });

@@ -51,7 +51,7 @@ export async function changeJob(jobs: Jobs, id: string, change: (job: Job) => Jo
     const changed = change(found.job);
     if (changed === found.job || (await jobs.writeJob(changed, found.version))) return changed;
   }
-  throw new JobError("WRONG_STATUS", `job ${id} changes faster than it can be written: try again`);
+  throw new JobError("WRONG_STATUS", `job ${id} is being changed by others at the same time: try again`);
 }
 
 function assertAlive(job: Job, verb: string): void {

@@ -49,7 +49,7 @@ export async function startJob(
     const job = { ...planned, id: createJobId(nowMs) };
     if (await place.jobs.writeJob(job, 0)) return job;
   }
-  throw new JobError("WRONG_STATUS", "too many jobs are started in this second: try again");
+  throw new JobError("WRONG_STATUS", "too many jobs were created in this second: try again");
 }
 
 /** The job that `startJob` would write. Reads no object. Throws `JobError` and `ArchiveError`. */
@@ -64,8 +64,8 @@ export async function planJob({ targets, captures }: JobPlace, request: JobReque
   assertMaxGap(maxGapMs, pace);
   assertWhere(where);
   if (startAtMs !== undefined && startAtMs < nowMs) {
-    const late = `the start at ${toText(startAtMs)} has passed: it is ${toText(nowMs)}`;
-    throw new JobError("BAD_TIME", `${late}; leave it out to start now`);
+    const late = `the start time ${toText(startAtMs)} is in the past: it is ${toText(nowMs)} now`;
+    throw new JobError("BAD_TIME", `${late}; leave out the start time to start at once`);
   }
   const { range, totals } = await findRange(archive, request, nowMs);
   return {
@@ -97,7 +97,7 @@ async function findRange(
   if (!(fromMs < toMs)) {
     throw new JobError(
       "BAD_RANGE",
-      `the range ends at ${toText(toMs)}, which is not after its start, ${toText(fromMs)}`,
+      `the range ends at ${toText(toMs)}, which is not after its start at ${toText(fromMs)}`,
     );
   }
   const totals = await sumRange(archive, capture, { fromMs, toMs });
@@ -135,33 +135,37 @@ export function shareWithin(object: Pick<CaptureObject, "firstMs" | "lastMs">, {
 async function explainNothing(archive: Archive, capture: string): Promise<string> {
   const { firstMs, lastMs } = await sumCapture(archive, capture, { fromMs: 0, toMs: Number.POSITIVE_INFINITY });
   if (firstMs === undefined || lastMs === undefined) return `capture ${capture} has no requests yet`;
-  return `capture ${capture} has nothing in this range: it has requests from ${toText(firstMs)} to ${toText(lastMs)}`;
+  return `capture ${capture} has no requests in this range: it has requests from ${toText(firstMs)} to ${toText(lastMs)}`;
 }
 
-function explainUnknown(what: string, name: string, names: readonly string[]): string {
-  if (names.length === 0) return `there is no ${what} ${name}: the configuration has none at all`;
-  return `there is no ${what} ${name}; the configuration has: ${names.join(", ")}`;
+function explainUnknown(kind: "capture" | "target", name: string, names: readonly string[]): string {
+  if (names.length === 0) return `there is no ${kind} ${name}: the configuration has no ${kind}s`;
+  return `there is no ${kind} ${name}; the configuration has: ${names.join(", ")}`;
 }
 
 function assertPace(pace: Pace): void {
-  const { value, what } =
-    pace.kind === "speed"
-      ? { value: pace.factor, what: "a speed" }
-      : { value: pace.kind === "rate" ? pace.perSecond : 1, what: "a rate" };
+  const value = pace.kind === "speed" ? pace.factor : pace.kind === "rate" ? pace.perSecond : 1;
   if (value > 0 && Number.isFinite(value)) return;
-  throw new JobError("BAD_ARGUMENT", `${what} has to be more than 0 and finite, and is ${value}`);
+  throw new JobError("BAD_ARGUMENT", `the ${pace.kind} has to be a finite number above 0, not ${value}`);
 }
 
 function assertLoops(loops: number): void {
   if (Number.isInteger(loops) && loops >= 1 && loops <= maxLoops) return;
-  throw new JobError("BAD_ARGUMENT", `a job has from 1 to ${maxLoops} loops, not ${loops}`);
+  throw new JobError(
+    "BAD_ARGUMENT",
+    `the number of loops has to be a whole number from 1 to ${maxLoops}, not ${loops}`,
+  );
 }
 
 function assertMaxGap(maxGapMs: number | undefined, { kind }: Pace): void {
   if (maxGapMs === undefined) return;
-  if (kind !== "speed") throw new JobError("BAD_ARGUMENT", "only a replay at a speed has gaps that can be cut");
+  if (kind !== "speed")
+    throw new JobError(
+      "BAD_ARGUMENT",
+      "the longest gap works only with a speed, not with a rate or as fast as possible",
+    );
   if (!(maxGapMs >= minGapMs && Number.isFinite(maxGapMs))) {
-    throw new JobError("BAD_ARGUMENT", `the longest gap has to be ${minGapMs} ms or more, and is ${maxGapMs} ms`);
+    throw new JobError("BAD_ARGUMENT", `the longest gap has to be at least ${minGapMs} ms, not ${maxGapMs} ms`);
   }
 }
 

@@ -7,23 +7,24 @@ import { firstCheckpoint, type Job, type Pace, toWhen, type Where } from "./job.
 import { JobError } from "./job-error.ts";
 import { createJobId } from "./job-id.ts";
 
-/** What somebody wants to have replayed. Times are milliseconds since 1970. */
+/** A request for a job. Times are in ms since 1970. */
 export interface JobRequest {
   readonly capture: string;
   readonly target: string;
-  /** The whole capture where they are left out. */
+  /** First ms to replay; the start of the capture if left out. */
   readonly fromMs?: number;
+  /** First ms not to replay; the end of the capture if left out. */
   readonly toMs?: number;
   readonly pace: Pace;
-  /** How often, 1 if it is left out. */
+  /** How often to replay the range; 1 if left out. */
   readonly loops?: number;
   readonly maxGapMs?: number;
   readonly where?: Where;
-  /** Now, if it is left out. */
+  /** Start time; now if left out. */
   readonly startAtMs?: number;
 }
 
-/** What there is to replay from and to. */
+/** The captures and targets that jobs can use. */
 export interface JobPlace {
   readonly targets: readonly Pick<TargetConfig, "name" | "ratePerSecond" | "when">[];
   /** Archives by the name of the capture. */
@@ -32,12 +33,12 @@ export interface JobPlace {
 
 const maxLoops = 1_000_000;
 const minGapMs = 1;
-// Ids of one second differ in three letters.
+// Ids created in the same second differ only in three random letters, so they can collide.
 const idAttempts = 5;
 
 /**
- * Makes a job and writes it: it begins at its time, or within seconds. Throws `JobError`, `ArchiveError` where the capture
- * cannot be listed, and `StateError`.
+ * Creates and writes a job. It starts at its start time, or within seconds. Throws `JobError`, `ArchiveError` if the
+ * capture cannot be listed, and `StateError`.
  */
 export async function startJob(
   place: JobPlace & { readonly jobs: Jobs },
@@ -52,7 +53,7 @@ export async function startJob(
   throw new JobError("WRONG_STATUS", "too many jobs were created in this second: try again");
 }
 
-/** The job that `startJob` would write. Reads no object. Throws `JobError` and `ArchiveError`. */
+/** Creates the job that `startJob` would write. Reads only object names. Throws `JobError` and `ArchiveError`. */
 export async function planJob({ targets, captures }: JobPlace, request: JobRequest, nowMs: number): Promise<Job> {
   const { capture, target, pace, loops = 1, maxGapMs, where, startAtMs } = request;
   const archive = captures.get(capture);
@@ -86,8 +87,8 @@ export async function planJob({ targets, captures }: JobPlace, request: JobReque
 }
 
 /**
- * The part of the wanted range that there is something in, to a minute or so: a replay need not wait for what comes before
- * its first object, nor for what is behind its last one.
+ * Shortens the requested range to the objects in it, so that a replay does not wait before its first and after its last
+ * object. The result may be up to a minute too long.
  */
 async function findRange(
   archive: Archive,
@@ -101,7 +102,7 @@ async function findRange(
     );
   }
   const totals = await sumRange(archive, capture, { fromMs, toMs });
-  // What is captured until a later start is replayed, too.
+  // A job with a later start also replays requests that are captured until then.
   const open = startAtMs !== undefined && toMs > nowMs && toMs !== Number.POSITIVE_INFINITY;
   if (totals.objects === 0 && !open) throw new JobError("NOTHING_THERE", await explainNothing(archive, capture));
   const { firstMs = Math.max(fromMs, nowMs), lastMs = toMs } = totals;
@@ -111,7 +112,7 @@ async function findRange(
   };
 }
 
-/** As `sumCapture`, but of objects that reach beyond the range the share of their time that is within it. */
+/** Like `sumCapture`, but an object that reaches beyond the range counts in proportion to its time within the range. */
 async function sumRange(archive: Archive, capture: string, range: CaptureRange): Promise<CaptureTotals> {
   const times = { firstMs: Number.POSITIVE_INFINITY, lastMs: 0 };
   let [objects, requests, bytes] = [0, 0, 0];
@@ -126,7 +127,7 @@ async function sumRange(archive: Archive, capture: string, range: CaptureRange):
   return { objects, requests: Math.round(requests), bytes: Math.round(bytes), ...(objects > 0 && times) };
 }
 
-/** The share of an object's time that is within a range, which it has to reach into. */
+/** The share of an object's time that is within a range. The object has to reach into the range. */
 export function shareWithin(object: Pick<CaptureObject, "firstMs" | "lastMs">, { fromMs, toMs }: CaptureRange): number {
   const [firstMs, lastMs] = [Math.max(fromMs, object.firstMs), Math.min(toMs - 1, object.lastMs)];
   return (lastMs - firstMs + 1) / (object.lastMs - object.firstMs + 1);

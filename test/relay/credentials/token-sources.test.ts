@@ -16,7 +16,7 @@ describe("runTokenCommand", () => {
 
   it.each([
     [
-      "ends with an error",
+      "exits with an error",
       "console.log('secret'); console.error('secret'); process.exit(3)",
       "node exited with code 3",
     ],

@@ -55,9 +55,9 @@ export function handlerName(name: FunctionName): string {
 export function deployedName(ingressQueueName: string, name: FunctionName, target?: string): string {
   const deployed = [ingressQueueName, name, ...(target === undefined ? [] : [target])].join("-");
   if (deployed.length > maxNameLength) {
-    const what = target === undefined ? "the queue" : "the queue or the target";
+    const part = target === undefined ? "queue" : "queue or the target";
     throw new ConfigError([
-      `${deployed}: Lambda takes names of ${maxNameLength} characters: give ${what} a shorter one`,
+      `${deployed}: Lambda allows names of at most ${maxNameLength} characters: give the ${part} a shorter name`,
     ]);
   }
   return deployed;

@@ -27,7 +27,7 @@ export class ByteReader {
   }
 
   u8(): number {
-    if (this.offset >= this.end) throw new DecodeError("TRUNCATED", this.offset, "a byte is missing");
+    if (this.offset >= this.end) throw new DecodeError("TRUNCATED", this.offset, "the bytes end too early");
     return this.bytes[this.offset++];
   }
 

@@ -39,16 +39,17 @@ export function openPack(sealed: Uint8Array): Uint8Array | DecodeError {
 }
 
 function readEnvelope(reader: ByteReader): Uint8Array {
-  if (reader.u32() !== magic) throw new DecodeError("BAD_MAGIC", 0, "this is no pack: it does not begin with SRPK");
+  if (reader.u32() !== magic) throw new DecodeError("BAD_MAGIC", 0, "this is not a pack: it does not begin with SRPK");
   const version = reader.u8();
-  if (version !== envelopeVersion) throw new DecodeError("BAD_VERSION", 4, `the pack has version ${version}`);
+  if (version !== envelopeVersion)
+    throw new DecodeError("BAD_VERSION", 4, `the pack has the unknown version ${version}`);
   const kind = reader.u8();
   const contentBytes = reader.u32();
   if (contentBytes > maxPackContentBytes) {
     throw new DecodeError(
       "TOO_LONG",
       6,
-      `the pack announces ${contentBytes} bytes, ${maxPackContentBytes} are allowed`,
+      `the pack announces ${contentBytes} bytes; at most ${maxPackContentBytes} are allowed`,
     );
   }
   const checksum = reader.u32();
@@ -56,7 +57,7 @@ function readEnvelope(reader: ByteReader): Uint8Array {
   if (zlib.crc32(payload) !== checksum) throw new DecodeError("BAD_CHECKSUM", 10, "the pack's checksum does not match");
   const content = decompress(kind, payload, contentBytes);
   if (content.length !== contentBytes) {
-    throw new DecodeError("BAD_VALUE", 6, `the pack announces ${contentBytes} bytes and holds ${content.length}`);
+    throw new DecodeError("BAD_VALUE", 6, `the pack announces ${contentBytes} bytes but contains ${content.length}`);
   }
   return content;
 }
@@ -68,6 +69,6 @@ function decompress(kind: number, payload: Uint8Array, contentBytes: number): Ui
     // At least 1: zlib takes no limit of 0.
     return zlib.zstdDecompressSync(payload, { maxOutputLength: Math.max(1, contentBytes) });
   } catch (cause) {
-    throw new DecodeError("BAD_COMPRESSION", headerBytes, "the pack does not decompress", { cause });
+    throw new DecodeError("BAD_COMPRESSION", headerBytes, "the pack cannot be decompressed", { cause });
   }
 }

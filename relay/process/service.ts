@@ -36,7 +36,11 @@ export async function runService(
     process.once("SIGINT", () => endAtOnce(service, log));
   }
   const givenUp = await service.stop();
-  if (givenUp > 0) log.error({ event: "given-up", requests: givenUp }, "requests were given up");
+  if (givenUp > 0)
+    log.error(
+      { event: "given-up", requests: givenUp },
+      "requests were lost at shutdown: they were neither sent nor stored in time",
+    );
   await new Promise<void>((resolve) => log.flush(() => resolve()));
   return givenUp > 0 ? 1 : 0;
 }
@@ -70,6 +74,9 @@ async function stopRequested(): Promise<void> {
 }
 
 function endAtOnce(service: Service, log: Logger): void {
-  log.error({ event: "killed", givenUp: service.pending }, "second signal: ends at once");
+  log.error(
+    { event: "killed", givenUp: service.pending },
+    "exiting at once after a second signal: pending requests are given up",
+  );
   log.flush(() => process.exit(1));
 }

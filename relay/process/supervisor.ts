@@ -57,7 +57,10 @@ async function keepRunning(
       fail();
       return Math.max(code, 1);
     }
-    log.error({ event: "part-ended", part: part.name, code }, "a process ended by itself and starts again");
+    log.error(
+      { event: "part-ended", part: part.name, code },
+      `${part.name} exited by itself with code ${code}; restarting it in ${restartMs / 1_000} s`,
+    );
     await sleep(restartMs, undefined, { signal: ending }).catch(() => {});
     if (ending.aborted) return 1;
   }
@@ -77,7 +80,10 @@ async function runOnce(part: Part, log: Logger, ending: AbortSignal, giveUpMs: n
   const terminate = (): void => {
     child.kill("SIGTERM");
     killing = setTimeout(() => {
-      log.error({ event: "part-killed", part: part.name }, "a process did not end when it was told to");
+      log.error(
+        { event: "part-killed", part: part.name },
+        `${part.name} did not exit within ${giveUpMs / 1_000} s of SIGTERM; killing it`,
+      );
       child.kill("SIGKILL");
     }, giveUpMs);
   };

@@ -102,7 +102,7 @@ describe("the names of functions in Lambda", () => {
 
   it("cannot be longer than Lambda takes", () => {
     expect(deployedName("q".repeat(57), "fanout")).toHaveLength(64);
-    expect(() => deployedName("q".repeat(58), "fanout")).toThrow("Lambda takes names of 64 characters");
+    expect(() => deployedName("q".repeat(58), "fanout")).toThrow("Lambda allows names of at most 64 characters");
   });
 });
 

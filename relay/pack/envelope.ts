@@ -2,18 +2,19 @@ import zlib from "node:zlib";
 import { ByteReader } from "./byte-reader.ts";
 import { DecodeError } from "./decode-error.ts";
 
-// What travels: "SRPK" · version (1) · compression (1) · bytes of the content (4) · CRC-32 of the payload (4) · payload.
+// The envelope: "SRPK" · version (1) · compression (1) · bytes of the content (4) · CRC-32 of the payload (4) ·
+// payload.
 const magic = 0x5352504b;
 const envelopeVersion = 1;
 const headerBytes = 14;
 const compression = { none: 0, zstd: 1 } as const;
-// Level 1: a third of the size at 700 MB/s a core; higher levels gain a few percent for several times the CPU.
+// Level 1 compresses to a third at 700 MB/s per core; higher levels gain a few percent for several times the CPU.
 const zstdOptions = { params: { [zlib.constants.ZSTD_c_compressionLevel]: 1 } };
 
-/** Largest content that `openPack` accepts, in bytes; a lying size or a decompression bomb stops here. */
+/** Largest content that `openPack` accepts, in bytes: protects from false sizes and decompression bombs. */
 export const maxPackContentBytes = 64 * 1024 * 1024;
 
-/** Compresses the content of a pack and puts size and checksum before it. */
+/** Compresses the content of a pack and prepends its size and checksum. */
 export function sealPack(content: Uint8Array): Buffer {
   const compressed = zlib.zstdCompressSync(content, zstdOptions);
   const smaller = compressed.length < content.length;
@@ -28,7 +29,7 @@ export function sealPack(content: Uint8Array): Buffer {
   return sealed;
 }
 
-/** Checks and decompresses what `sealPack` made. Never throws: anything else comes back as a `DecodeError`. */
+/** Checks and decompresses an envelope of `sealPack`. Never throws: returns a `DecodeError` for any other bytes. */
 export function openPack(sealed: Uint8Array): Uint8Array | DecodeError {
   try {
     return readEnvelope(new ByteReader(sealed));
@@ -66,7 +67,7 @@ function decompress(kind: number, payload: Uint8Array, contentBytes: number): Ui
   if (kind === compression.none) return payload;
   if (kind !== compression.zstd) throw new DecodeError("BAD_COMPRESSION", 5, `compression ${kind} is unknown`);
   try {
-    // At least 1: zlib takes no limit of 0.
+    // At least 1: zlib rejects a limit of 0.
     return zlib.zstdDecompressSync(payload, { maxOutputLength: Math.max(1, contentBytes) });
   } catch (cause) {
     throw new DecodeError("BAD_COMPRESSION", headerBytes, "the pack cannot be decompressed", { cause });

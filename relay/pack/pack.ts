@@ -11,29 +11,31 @@ export interface Pack {
   readonly id: string;
   readonly agent: string;
   readonly sequence: number;
-  /** How often these requests have been tried before: 0 in a pack that comes from an agent. */
+  /** How often these requests were tried before: 0 in a pack from an agent. */
   readonly attempt: number;
   readonly requests: readonly PackedRequest[];
-  /** The bytes before the count, and those between count and records: what a share of this pack repeats. */
+  /**
+   * The bytes before the count (`head`) and between count and records (`origin`). A share of this pack repeats them.
+   */
   readonly head: Uint8Array;
   readonly origin: Uint8Array;
 }
 
-/** A request together with its record, so that a share of a pack is cut out without encoding anything again. */
+/** A request with its encoded record: a share of a pack copies records without encoding them again. */
 export interface PackedRequest extends CapturedRequest {
   readonly record: Uint8Array;
 }
 
-/** Most requests that a decoder accepts in one pack. */
+/** Maximum number of requests that the decoder accepts in a pack. */
 export const maxPackRequests = 100_000;
 
 // A record has at least its flags, index, time and seven lengths.
 const minRecordBytes = 10;
 
-// The last moment that a Date can hold: what shows the time of a request must not throw.
+// The last time that a Date can hold: formatting the time of a request must not throw.
 const maxTimeMs = 8.64e15;
 
-/** Decodes the content of a pack (see `PackWriter`). Never throws: bytes that are no pack come back as a `DecodeError`. */
+/** Decodes the content of a pack (see `PackWriter`). Never throws: returns a `DecodeError` for any other bytes. */
 export function decodePack(content: Uint8Array): Pack | DecodeError {
   try {
     return readPack(new ByteReader(content));
@@ -44,9 +46,9 @@ export function decodePack(content: Uint8Array): Pack | DecodeError {
 }
 
 /**
- * The content of a pack that holds only some requests of `pack`, under the same id and with the same indexes.
+ * Encodes a pack with only some requests of `pack`. The id of the pack and the indexes of the requests stay the same.
  *
- * @param attempt how often they have been tried so far, 255 at most.
+ * @param attempt how often the requests were tried so far; values above 255 are stored as 255
  */
 export function encodeShare(pack: Pack, requests: readonly PackedRequest[], attempt: number): Buffer {
   let bytes = pack.head.length + 4 + pack.origin.length;

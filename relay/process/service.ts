@@ -3,22 +3,22 @@ import { type Config, loadConfig } from "../config/config.ts";
 import { createLogger, type Logger } from "../log/log.ts";
 
 /**
- * Flags that an agent's process should run with. What it makes lives for milliseconds; a young generation of the usual size
- * would only take memory: 80 MB of it.
+ * Node flags for an agent's process. Its objects live for milliseconds, so a young generation of the default size would
+ * only use 80 MB more memory.
  */
 export const agentNodeFlags: readonly string[] = ["--max-semi-space-size=4"];
 
-/** A part of the program that runs until it is told to stop. */
+/** An agent or a host: runs until it is stopped. */
 export interface Service {
-  /** Resolves with the number of requests that were given up. */
+  /** Stops the service. Resolves with the number of requests that were lost. */
   stop(): Promise<number>;
-  /** Requests that would be given up by ending at once. */
+  /** Number of requests that would be lost if the process exited now. */
   readonly pending: number;
 }
 
 /**
- * Reads the configuration, starts a service, and runs it until SIGTERM, SIGINT or the end of the process that supervises
- * it. Resolves with the exit code: 0, or 1 where requests were given up. Throws `ConfigError`, or what `start` rejects with.
+ * Reads the configuration, starts a service, and runs it until SIGTERM, SIGINT or the end of its supervising process.
+ * Resolves with the exit code: 0, or 1 if requests were lost. Throws `ConfigError` and the errors of `start`.
  */
 export async function runService(
   configFile: string,
@@ -45,7 +45,7 @@ export async function runService(
   return givenUp > 0 ? 1 : 0;
 }
 
-/** What the first process of a cluster sends to a worker that has to stop. */
+/** The message that the primary process of a cluster sends to stop a worker. */
 export const stopRequest = { kind: "spoa-relay:stop" } as const;
 
 /** Resolves when the process is asked to stop for the first time. */
@@ -54,12 +54,13 @@ export async function firstSignal(): Promise<void> {
   await new Promise<unknown>((resolve) => {
     process.once("SIGTERM", resolve);
     process.once("SIGINT", resolve);
-    // The supervisor's end closes its channel; nobody would stop us later.
+    // The channel closes when the supervisor dies. Nothing else would stop this process then.
     process.once("disconnect", resolve);
   });
 }
 
-// Terminals and service managers signal the whole group, and a second signal means haste: only the first process listens.
+// Terminals and service managers signal the whole process group, and a second signal means to exit at once. So only the
+// primary process handles signals.
 async function stopRequested(): Promise<void> {
   process.on("SIGTERM", () => {});
   process.on("SIGINT", () => {});
@@ -69,7 +70,7 @@ async function stopRequested(): Promise<void> {
     });
     process.once("disconnect", resolve);
   });
-  // The first process has ended without waiting for us.
+  // The primary process has exited without waiting for this worker.
   process.once("disconnect", () => process.exit(1));
 }
 

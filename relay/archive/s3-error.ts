@@ -57,5 +57,5 @@ function advise(refusal: AwsRefusal, { action, bucket }: S3Call): [ArchiveErrorC
   if (status === undefined) {
     return ["UNAVAILABLE", "S3 does not answer: check the network, and AWS_ENDPOINT_URL_S3 if it is set"];
   }
-  return ["UNAVAILABLE", `S3 failed to do s3:${action} on bucket ${bucket}: this is temporary, try again later`];
+  return ["UNAVAILABLE", `s3:${action} on bucket ${bucket} failed: this is usually temporary, try again later`];
 }

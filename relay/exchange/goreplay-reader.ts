@@ -29,7 +29,8 @@ interface Waiting {
 }
 
 /**
- * Reads the requests of a GoReplay file. Adds the primary's response to a request if it is at most 1,000 requests away.
+ * Reads the requests of a GoReplay file. Adds the primary's response to a request if it follows within 1,000 requests and
+ * 16 MiB of bodies.
  */
 export async function* readGoreplay(stream: ByteStream, name: string, maxBytes: number): AsyncGenerator<ReadItem> {
   const waiting: Waiting[] = [];

@@ -41,7 +41,7 @@ export async function* importRequests(stream: ByteStream, options: ImportOptions
 }
 
 const unknownFormat =
-  "it looks like neither a GoReplay file, a HAR, nor an nginx or HAProxy log; if it is one, name its format with --format";
+  "unknown format: neither a GoReplay file, a HAR, nor an nginx or HAProxy log; if it is one, name it with --format";
 
 type Reader = (content: ByteStream, name: string, maxBytes: number, timeZone: string) => AsyncGenerator<ReadItem>;
 

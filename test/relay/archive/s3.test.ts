@@ -121,7 +121,7 @@ describe("S3Archive", () => {
     [301, "PermanentRedirect", "UNAVAILABLE", "bucket packs is in another region"],
     [503, "SlowDown", "UNAVAILABLE", "S3 throttles bucket packs"],
     [400, "EntityTooLarge", "TOO_BIG", "S3 does not accept an object of this size"],
-    [500, "InternalError", "UNAVAILABLE", "S3 failed to do s3:PutObject on bucket packs"],
+    [500, "InternalError", "UNAVAILABLE", "s3:PutObject on bucket packs failed"],
   ])("says what to do about %d %s", async (status, reason, code, text) => {
     const { archive } = await openAt((_, response) => refuse(response, status, reason));
 

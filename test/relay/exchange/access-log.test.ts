@@ -189,7 +189,7 @@ describe("detecting the format of a file", () => {
       format: undefined,
       requests: [],
       mistakes: [
-        expect.stringMatching(/^file: it looks like neither a GoReplay file, a HAR, nor an nginx or HAProxy log/),
+        expect.stringMatching(/^file: unknown format: neither a GoReplay file, a HAR, nor an nginx or HAProxy log/),
       ],
     });
   });

@@ -39,8 +39,9 @@ function advise(refusal: AwsRefusal, { action, bucket }: S3Call): [ArchiveErrorC
   // The order matters: S3 also answers 403 for reasons that are not about policies.
   if (isThrottled(refusal)) return ["UNAVAILABLE", `S3 throttles bucket ${bucket}: this is temporary, try again later`];
   if (credentials) return ["DENIED", credentials];
-  if (/NoSuchBucket/.test(code))
+  if (/NoSuchBucket/.test(code)) {
     return ["UNAVAILABLE", `there is no bucket ${bucket}: create it, or correct its name in captures:`];
+  }
   if (/PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint/.test(code)) {
     return ["UNAVAILABLE", `bucket ${bucket} is in another region: correct the region in captures:`];
   }

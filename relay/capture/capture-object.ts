@@ -41,8 +41,9 @@ export function sealCaptureObject(packs: readonly StoredPack[]): Buffer {
     bytes += timeBytes + varintBytes(lastMs - firstMs) + varintBytes(requests);
     bytes += varintBytes(content.length) + content.length;
   }
-  if (bytes > maxPackContentBytes)
+  if (bytes > maxPackContentBytes) {
     throw new RangeError(`an object would have ${bytes} bytes; at most ${maxPackContentBytes} are allowed`);
+  }
   const object = Buffer.allocUnsafe(bytes);
   object.writeUInt32BE(magic, 0);
   object[4] = version;
@@ -101,8 +102,9 @@ export function toStoredPack(content: Uint8Array, requests: readonly PackedReque
 }
 
 function readPacks(reader: ByteReader): readonly StoredPack[] {
-  if (reader.u32() !== magic)
+  if (reader.u32() !== magic) {
     throw new DecodeError("BAD_MAGIC", 0, "this is not a capture object: it does not begin with SRCO");
+  }
   const found = reader.u8();
   if (found !== version) throw new DecodeError("BAD_VERSION", 4, `the object has version ${found}`);
   const count = reader.u32();
@@ -120,12 +122,13 @@ function readStoredPack(reader: ByteReader): StoredPack {
   const high = reader.u8() * 2 ** 40 + reader.u8() * 2 ** 32;
   const firstMs = high + reader.u32();
   const spanMs = reader.varint();
-  if (spanMs > maxObjectSpanMs)
+  if (spanMs > maxObjectSpanMs) {
     throw new DecodeError(
       "BAD_VALUE",
       start,
       `a pack in the object spans ${spanMs} ms; at most ${maxObjectSpanMs} are allowed`,
     );
+  }
   const requests = reader.varint();
   if (requests < 1 || requests > maxPackRequests) {
     throw new DecodeError("BAD_COUNT", start, `a pack in the object announces ${requests} requests`);

@@ -45,8 +45,9 @@ function writePack(drafts: readonly RequestDraft[], bytes: number, { agent, sequ
   const write = (id: Uint8Array) => {
     const buffer = Buffer.allocUnsafe(PackWriter.headerBytes(agent) + bytes);
     const writer = new PackWriter(buffer, { id, agent, sequence });
-    for (const draft of drafts)
+    for (const draft of drafts) {
       if (!writer.append(draft)) throw new RangeError("the requests do not fit into the buffer of their pack");
+    }
     return writer.finish();
   };
   const content = createHash("sha256")

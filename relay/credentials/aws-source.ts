@@ -22,8 +22,9 @@ export function createAwsSource({ profile }: SignConfig, withinMs = 10_000): () 
     } catch (error) {
       // The chain caches a pending answer: a new chain asks the source again.
       chain = undefined;
-      if (deadline.aborted)
+      if (deadline.aborted) {
         throw new CredentialsError(`no AWS credentials: their source did not answer within ${withinMs / 1_000} s`);
+      }
       const { code, text } = toRefusal(error);
       throw new CredentialsError(`no AWS credentials (${code}: ${text})`, { cause: error });
     }

@@ -16,11 +16,12 @@ const longestMs = 365 * 86_400_000;
  */
 export function parseTokenAnswer(text: string, field: string, expiresMs: number): Obtained<string> {
   const trimmed = text.trim();
-  if (!trimmed.startsWith("{"))
+  if (!trimmed.startsWith("{")) {
     return {
       value: toToken(trimmed, "the answer is neither JSON nor one line of printable ASCII"),
       holdsMs: expiresMs,
     };
+  }
   const answer = parseObject(trimmed);
   const token = answer[field];
   const seconds = Number(answer.expires_in);

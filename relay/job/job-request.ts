@@ -160,11 +160,12 @@ function assertLoops(loops: number): void {
 
 function assertMaxGap(maxGapMs: number | undefined, { kind }: Pace): void {
   if (maxGapMs === undefined) return;
-  if (kind !== "speed")
+  if (kind !== "speed") {
     throw new JobError(
       "BAD_ARGUMENT",
       "the longest gap works only with a speed, not with a rate or as fast as possible",
     );
+  }
   if (!(maxGapMs >= minGapMs && Number.isFinite(maxGapMs))) {
     throw new JobError("BAD_ARGUMENT", `the longest gap has to be at least ${minGapMs} ms, not ${maxGapMs} ms`);
   }

@@ -42,8 +42,9 @@ export function openPack(sealed: Uint8Array): Uint8Array | DecodeError {
 function readEnvelope(reader: ByteReader): Uint8Array {
   if (reader.u32() !== magic) throw new DecodeError("BAD_MAGIC", 0, "this is not a pack: it does not begin with SRPK");
   const version = reader.u8();
-  if (version !== envelopeVersion)
+  if (version !== envelopeVersion) {
     throw new DecodeError("BAD_VERSION", 4, `the pack has the unknown version ${version}`);
+  }
   const kind = reader.u8();
   const contentBytes = reader.u32();
   if (contentBytes > maxPackContentBytes) {

@@ -70,8 +70,9 @@ export function encodeShare(pack: Pack, requests: readonly PackedRequest[], atte
 function readPack(reader: ByteReader): Pack {
   const { bytes } = reader;
   const version = reader.u8();
-  if (version !== packContentVersion)
+  if (version !== packContentVersion) {
     throw new DecodeError("BAD_VERSION", 0, `the pack content has the unknown version ${version}`);
+  }
   const attempt = reader.u8();
   const idAt = reader.skip(16);
   const id = Buffer.from(bytes.subarray(idAt, idAt + 16)).toString("hex");
@@ -103,13 +104,15 @@ function readRequest(bytes: Uint8Array, start: number, end: number, packId: stri
   const reader = new ByteReader(bytes, start, end);
   const flags = reader.u8();
   const bodyState = bodyStates[flags & 3];
-  if (bodyState === undefined || flags > 31)
+  if (bodyState === undefined || flags > 31) {
     throw new DecodeError("BAD_VALUE", start, `a record has unknown flags ${flags}`);
+  }
   const index = reader.varint();
   if (index >= maxPackRequests) throw new DecodeError("BAD_VALUE", start + 1, `a record has index ${index}`);
   const capturedAtMs = firstMs + reader.varint();
-  if (capturedAtMs > maxTimeMs)
+  if (capturedAtMs > maxTimeMs) {
     throw new DecodeError("BAD_VALUE", start, `a record has capture time ${capturedAtMs} ms`);
+  }
   const ownId = reader.latin1();
   const method = reader.latin1();
   const path = reader.latin1();
@@ -152,8 +155,9 @@ function readPrimary(reader: ByteReader, flags: number): PrimaryOutcome {
 
 function addressText(address: Uint8Array, offset: number): string {
   if (address.length === 4) return address.join(".");
-  if (address.length !== 16)
+  if (address.length !== 16) {
     throw new DecodeError("BAD_VALUE", offset, `a client address has ${address.length} bytes instead of 4 or 16`);
+  }
   const groups: string[] = [];
   for (let i = 0; i < 16; i += 2) groups.push(((address[i] << 8) | address[i + 1]).toString(16));
   // URL parsing gives the canonical short form (RFC 5952), and an IPv4-mapped address stays recognisable.

@@ -36,11 +36,12 @@ export async function runService(
     process.once("SIGINT", () => endAtOnce(service, log));
   }
   const givenUp = await service.stop();
-  if (givenUp > 0)
+  if (givenUp > 0) {
     log.error(
       { event: "given-up", requests: givenUp },
       "requests were lost at shutdown: they were neither sent nor stored in time",
     );
+  }
   await new Promise<void>((resolve) => log.flush(() => resolve()));
   return givenUp > 0 ? 1 : 0;
 }

@@ -6,24 +6,24 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 const sqlite = process.getBuiltinModule("node:sqlite");
 
 export interface SqliteOptions<Name extends string> {
-  /** Made if it is missing, readable by its owner only. */
+  /** Created if it is missing, readable by its owner only. */
   readonly directory: string;
-  /** Made readable by its owner only, whoever may read the directory. */
+  /** Created readable by its owner only, even if others may read the directory. */
   readonly file: string;
-  /** Run before anything is written; the page size, for one, cannot be changed later. */
+  /** Run before anything is written: settings such as the page size cannot be changed later. */
   readonly pragmas: string;
-  /** Makes what is missing; is run at every opening. */
+  /** Creates missing tables and indexes; run each time the file is opened. */
   readonly schema: string;
-  /** The statements, prepared once, by name. */
+  /** The statements by name; each is prepared once. */
   readonly sql: Readonly<Record<Name, string>>;
-  /** Makes the error of the port out of what SQLite or the file system throws. */
+  /** Converts an error of SQLite or the file system into the port's error. */
   readonly toError: (message: string, options: ErrorOptions) => Error;
 }
 
-// How long a process waits for another one that is writing.
+// How long a process waits for another process that is writing.
 const busyMs = 5_000;
 
-/** A SQLite file in WAL mode that any number of processes may have open. */
+/** A SQLite file in WAL mode that any number of processes may open at the same time. */
 export class SqliteFile<Name extends string> {
   readonly statements: Readonly<Record<Name, StatementSync>>;
   readonly #toError: SqliteOptions<Name>["toError"];
@@ -38,7 +38,7 @@ export class SqliteFile<Name extends string> {
       const path = join(directory, file);
       createPrivately(path);
       const opened = new sqlite.DatabaseSync(path, { timeout: busyMs });
-      // NORMAL: what is committed outlives every end of the process; of the machine's power, all but the last moments.
+      // NORMAL: commits survive the death of the process; a power failure can lose the last ones.
       untilFree(() => opened.exec(`${pragmas}; PRAGMA journal_mode = WAL`));
       opened.exec("PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 8388608");
       opened.exec(`BEGIN IMMEDIATE; ${schema}; COMMIT`);
@@ -47,7 +47,7 @@ export class SqliteFile<Name extends string> {
     const names = Object.keys(sql) as Name[];
     const prepare = (text: string) => this.guard(() => database.prepare(text));
     this.#database = database;
-    // The lock first: taken later, at the first write, it would fail instead of waiting for another process.
+    // IMMEDIATE takes the write lock at once: taking it later, at the first write, would fail instead of waiting.
     this.#begin = prepare("BEGIN IMMEDIATE");
     this.#commit = prepare("COMMIT");
     this.statements = Object.fromEntries(names.map((name) => [name, prepare(sql[name])])) as typeof this.statements;
@@ -57,7 +57,7 @@ export class SqliteFile<Name extends string> {
     return !this.#database.isOpen;
   }
 
-  /** Runs `work`, and throws the port's error where the file is the reason that it fails. */
+  /** Runs `work`; if it fails because of the file, throws the port's error. */
   guard<T>(work: () => T): T {
     try {
       return work();
@@ -68,7 +68,7 @@ export class SqliteFile<Name extends string> {
     }
   }
 
-  /** Runs `work` in one transaction: all of it, or nothing where it throws. */
+  /** Runs `work` in one transaction, which is rolled back if it throws. */
   transaction<T>(work: () => T): T {
     return this.guard(() => {
       this.#begin.run();
@@ -77,7 +77,7 @@ export class SqliteFile<Name extends string> {
         this.#commit.run();
         return result;
       } catch (error) {
-        // SQLite has rolled back by itself where the disk is full.
+        // SQLite rolls back by itself if the disk is full.
         if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
         throw error;
       }
@@ -89,7 +89,9 @@ export class SqliteFile<Name extends string> {
   }
 }
 
-/** Tries again while another process holds the file: the change to WAL, which the first of them makes, does not wait. */
+/**
+ * Retries while another process holds the file: the switch to WAL mode, made by the first process, ignores the timeout.
+ */
 function untilFree(work: () => void): void {
   for (const endMs = performance.now() + busyMs; ; Atomics.wait(pause, 0, 0, pauseMs)) {
     try {
@@ -114,10 +116,10 @@ function createDirectory(directory: string): void {
   }
 }
 
-/** Creates the file if it is missing, readable by its owner only. SQLite gives the files beside it the same mode. */
+/** Creates a missing file readable by its owner only. SQLite creates its WAL files with the same mode. */
 function createPrivately(path: string): void {
   try {
-    // wx: a file that is there must not be opened and closed, since that would end this process's locks on it.
+    // wx: opening and closing an existing file would release this process's locks on it.
     closeSync(openSync(path, "wx", 0o600));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;

@@ -1,14 +1,14 @@
-/** A bucket of S3, or a folder of one, as it stands in a configuration. */
+/** An S3 bucket, or a folder of one, as a configuration names it. */
 export interface BucketFolder {
   readonly bucket: string;
-  /** Without slashes at its ends; empty for all of the bucket. */
+  /** Has no slash at its start or end; empty for the whole bucket. */
   readonly prefix: string;
 }
 
-// What names leave of the 1,024 characters of a key.
+// An S3 key has at most 1,024 characters, of which object names need up to 700.
 const maxPrefixLength = 300;
 
-/** `s3://bucket/prefix`; undefined for anything that is none. */
+/** Parses `s3://bucket/prefix`; undefined for any other text. */
 export function parseBucketUrl(text: string): BucketFolder | undefined {
   const match = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/.exec(text);
   if (!match) return undefined;
@@ -16,7 +16,7 @@ export function parseBucketUrl(text: string): BucketFolder | undefined {
   const prefix = path.replace(/\/$/, "");
   if (prefix.length > maxPrefixLength) return undefined;
   const parts = prefix === "" ? [] : prefix.split("/");
-  // The characters that need no escapes anywhere; a part of dots alone would be read as a step up by many a tool.
+  // Only characters that never need escaping. Many tools would read a part made of dots as a parent directory.
   return parts.every((part) => /^[A-Za-z0-9!\-_.*'()=]+$/.test(part) && !/^\.+$/.test(part))
     ? { bucket, prefix }
     : undefined;

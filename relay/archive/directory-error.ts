@@ -1,6 +1,6 @@
 import { ArchiveError, type ArchiveErrorCode } from "./port.ts";
 
-/** Makes an `ArchiveError` that says what to do of whatever the file system throws. Anything else comes back as it is. */
+/** Converts a file system error into an `ArchiveError` that says what to do. Returns any other error unchanged. */
 export function toDirectoryError(error: unknown, directory: string): unknown {
   const { code: reason = "", message, syscall } = error as NodeJS.ErrnoException;
   if (error instanceof ArchiveError || syscall === undefined) return error;
@@ -8,7 +8,7 @@ export function toDirectoryError(error: unknown, directory: string): unknown {
   return new ArchiveError(code, `${advice} (${message})`, { cause: error });
 }
 
-/** Whether the file system has no such file or directory. */
+/** Whether the error says that the file or directory does not exist. */
 export function isMissing(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === "ENOENT" || code === "ENOTDIR";
@@ -18,19 +18,22 @@ function explain(reason: string, directory: string): [ArchiveErrorCode, string] 
   switch (reason) {
     case "ENOSPC":
     case "EDQUOT":
-      return ["UNAVAILABLE", `there is no space left in ${directory}: make room, or keep captures for less time`];
+      return [
+        "UNAVAILABLE",
+        `no space is left in ${directory}: free some space, or set a shorter keep: for its captures`,
+      ];
     case "EACCES":
     case "EPERM":
     case "EROFS":
-      return ["DENIED", `this user must not use ${directory}: change its owner or its mode`];
+      return ["DENIED", `this user is not allowed to use ${directory}: change its owner or its mode`];
     case "EMFILE":
     case "ENFILE":
       return ["UNAVAILABLE", "too many files are open: raise the limit of open files"];
     case "EEXIST":
     case "ENOTDIR":
     case "EISDIR":
-      return ["UNAVAILABLE", `something else stands where ${directory} needs a directory or a file: move it away`];
+      return ["UNAVAILABLE", `${directory}: another file or directory is in the way: move it away`];
     default:
-      return ["UNAVAILABLE", `${directory} cannot be used: check the disk that it is on`];
+      return ["UNAVAILABLE", `${directory} cannot be used: check its disk`];
   }
 }

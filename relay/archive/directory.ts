@@ -16,23 +16,26 @@ import {
   toConflict,
 } from "./port.ts";
 
-// Unfinished files. No part of a name begins with a dot, so nobody takes them for objects.
+// Directory of unfinished files. No part of an object's name begins with a dot, so these files are never listed.
 const unfinishedDirectory = ".unfinished";
-// What a process has not finished in a day it never will.
+// A file that is unfinished for a day belongs to a process that died.
 const unfinishedMs = 86_400_000;
-// Directories that another process removes as empty while a file is on its way into them.
+// Attempts to place a file while other processes remove its directory because it is empty.
 const maxTries = 5;
 const statsAtOnce = 64;
 
 /**
- * A directory with a file an object, made if it is missing, readable by its owner only. Any number of processes may use it
- * at the same time. What is stored outlives the loss of the machine's power.
+ * A directory with one file per object, readable by its owner only. Any number of processes may use it at the same
+ * time. Stored objects survive a power failure.
  */
 export class DirectoryArchive implements OpenArchive {
   readonly #root: string;
   readonly #unfinished: string;
 
-  /** Removes what processes that died left unfinished more than a day ago. Throws `ArchiveError`. */
+  /**
+   * Creates the directory if it is missing. Removes files that were left unfinished more than a day ago. Throws
+   * `ArchiveError`.
+   */
   static open(directory: string): DirectoryArchive {
     const archive = new DirectoryArchive(directory);
     try {
@@ -44,7 +47,10 @@ export class DirectoryArchive implements OpenArchive {
     return archive;
   }
 
-  /** Makes nothing in it, so that nobody has to own it: one that is not there holds nothing. Throws `ArchiveError`. */
+  /**
+   * Opens a directory that may be read-only: creates nothing in it. A missing directory counts as empty. Throws
+   * `ArchiveError`.
+   */
   static openToRead(directory: string): DirectoryArchive {
     try {
       opendirSync(directory).closeSync();
@@ -90,7 +96,7 @@ export class DirectoryArchive implements OpenArchive {
     });
   }
 
-  /** Reads only directories that names of the range can be in. */
+  /** Reads only directories that can contain names of the range. */
   async *list(range: ArchiveRange): AsyncGenerator<ArchiveEntry> {
     let left = range.max ?? Number.POSITIVE_INFINITY;
     if (left <= 0) return;
@@ -120,7 +126,7 @@ export class DirectoryArchive implements OpenArchive {
     return join(this.#root, name);
   }
 
-  /** The names below a directory in order, some at once. */
+  /** Yields the names below a directory in order, up to 64 at once. */
   async *#runs(directory: string, range: ArchiveRange): AsyncGenerator<readonly string[]> {
     let run: string[] = [];
     for (const child of await this.#guard(() => readSorted(join(this.#root, directory)))) {
@@ -140,7 +146,7 @@ export class DirectoryArchive implements OpenArchive {
     if (run.length > 0) yield run;
   }
 
-  /** Without those that have gone meanwhile. */
+  /** Leaves out objects that were deleted in the meantime. */
   async #entriesOf(names: readonly string[]): Promise<readonly ArchiveEntry[]> {
     const sizes = await Promise.all(names.map((name) => this.#sizeOf(name)));
     return names.flatMap((name, i) => {
@@ -160,25 +166,26 @@ export class DirectoryArchive implements OpenArchive {
   }
 
   async #assertSame(name: string, bytes: Uint8Array): Promise<void> {
-    const there = await this.get(name);
-    if (!there) throw new ArchiveError("UNAVAILABLE", `${name} is a directory, or is being deleted: try it again`);
-    if (Buffer.compare(there, bytes) !== 0) throw toConflict(name);
+    const existing = await this.get(name);
+    if (!existing) throw new ArchiveError("UNAVAILABLE", `${name} is a directory, or is being deleted: try again`);
+    if (Buffer.compare(existing, bytes) !== 0) throw toConflict(name);
   }
 
-  /** False where the name is taken. */
+  /** Returns false if an object of that name exists. */
   async #place(unfinished: string, path: string): Promise<boolean> {
     const directory = dirname(path);
     for (let tries = 1; ; tries++) {
       let made: string | undefined;
       try {
-        // It fails, too, where a directory goes that it has just found or made.
+        // mkdir also fails if another process removes a directory that mkdir just found or created.
         made = await mkdir(directory, { recursive: true, mode: 0o700 });
         if (!(await linkOrRename(unfinished, path))) return false;
       } catch (error) {
         if (!isMissing(error) || tries === maxTries) throw error;
         continue;
       }
-      // Each directory that is new is an entry of the one above it; one that failed may have made any of them.
+      // A new directory is an entry of its parent, so sync every parent of a new directory. A failed try may have
+      // created any of them, so after one sync up to the root.
       const highest = tries > 1 ? this.#root : made === undefined ? directory : dirname(made);
       for (let at = directory; ; at = dirname(at)) {
         await syncDirectory(at);
@@ -193,7 +200,7 @@ export class DirectoryArchive implements OpenArchive {
         await rmdir(at);
       } catch (error) {
         const { code = "" } = error as NodeJS.ErrnoException;
-        // Not empty, removed by another process, or a link, which stays.
+        // The directory is not empty, was removed by another process, or is a link, which is kept.
         if (["ENOTEMPTY", "EEXIST", "EBUSY", "ENOENT", "ENOTDIR"].includes(code)) return;
         throw error;
       }
@@ -225,7 +232,7 @@ function mayHold(start: string, { prefix, from = "", until }: ArchiveRange): boo
   return start >= from || from.startsWith(start);
 }
 
-/** Its files, and its directories with a slash behind: so `a-b` stands before what is in `a/`, `a.b` too. */
+/** Lists files, and directories with a trailing slash: then `a-b` and `a.b` sort before the objects in `a/`. */
 async function readSorted(path: string): Promise<readonly string[]> {
   try {
     const names: string[] = [];
@@ -242,7 +249,7 @@ async function readSorted(path: string): Promise<readonly string[]> {
   }
 }
 
-/** What is put below a link to a directory has to be found there. */
+/** Follows links to directories: objects that were put below such a link have to be listed. */
 async function leadsToDirectory(link: string): Promise<boolean> {
   try {
     return (await stat(link)).isDirectory();
@@ -261,14 +268,14 @@ async function openIfThere(path: string): Promise<FileHandle | undefined> {
   }
 }
 
-/** False where there was none. */
+/** Returns false if there was no such file. */
 async function removeFile(path: string): Promise<boolean> {
   try {
     await rm(path);
     return true;
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
-    // A directory of that name holds other objects.
+    // A directory of that name contains other objects.
     if (isMissing(error) || code === "ERR_FS_EISDIR" || code === "EISDIR") return false;
     throw error;
   }

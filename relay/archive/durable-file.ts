@@ -1,7 +1,7 @@
 import { type FileHandle, link, open, rename } from "node:fs/promises";
 import { isMissing } from "./directory-error.ts";
 
-/** Makes a file, readable by its owner only, that outlives the loss of power once its directory has been synced. */
+/** Creates a file, readable by its owner only, that survives a power failure once its directory is synced. */
 export async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
   const file = await open(path, "wx", 0o600);
   try {
@@ -12,7 +12,10 @@ export async function writeDurably(path: string, bytes: Uint8Array): Promise<voi
   }
 }
 
-/** False where the name is taken. A link and not a rename: of two processes with other bytes for it the second is told. */
+/**
+ * Gives a file its final name; returns false if the name is taken. Links instead of renaming: if two processes race for
+ * a name, the second one learns it instead of overwriting the first one's file.
+ */
 export async function linkOrRename(from: string, to: string): Promise<boolean> {
   try {
     await link(from, to);
@@ -26,14 +29,14 @@ export async function linkOrRename(from: string, to: string): Promise<boolean> {
   return true;
 }
 
-/** Makes what has been put into a directory durable. */
+/** Makes new entries of a directory durable. */
 export async function syncDirectory(path: string): Promise<void> {
   let file: FileHandle | undefined;
   try {
     file = await open(path, "r");
     await file.sync();
   } catch (error) {
-    // Removed as empty, after what was stored in it had been deleted.
+    // Another process deleted the objects in the directory and removed it as empty.
     if (!isMissing(error)) throw error;
   } finally {
     await file?.close();

@@ -2,8 +2,8 @@ import { type ArchivePlace, openArchive } from "./archive-place.ts";
 import type { Archive, ArchiveEntry, ArchiveRange, OpenArchive } from "./port.ts";
 
 /**
- * An archive that is opened when it is first used, and again after it was away: a disk that is not mounted yet must not
- * keep a process from starting, and is found again once it is there.
+ * An archive that is opened on first use, and again after a failure. So a process can start before its disk is mounted,
+ * and uses the disk once it is mounted.
  */
 export class LazyArchive implements OpenArchive {
   readonly #place: ArchivePlace;
@@ -42,7 +42,7 @@ export class LazyArchive implements OpenArchive {
     try {
       return await work(await opened);
     } catch (error) {
-      // A client of S3 finds its way back by itself, and others may be using it at this moment.
+      // An S3 client recovers by itself, and other calls may be using it now.
       if (this.#place.kind === "directory" && this.#opened === opened) this.#opened = undefined;
       throw error;
     }

@@ -8,26 +8,26 @@ import {
 } from "../aws/refusal.ts";
 import { ArchiveError, type ArchiveErrorCode } from "./port.ts";
 
-/** What was asked of which bucket, for the text of an error. */
+/** The call that failed, for the text of its error. */
 export interface S3Call {
-  /** As IAM has it, such as `PutObject`. */
+  /** Name in IAM, such as `PutObject`. */
   readonly action: string;
   readonly bucket: string;
 }
 
-/** Makes an `ArchiveError` that says what to do of whatever the SDK throws. */
+/** Converts an error of the SDK into an `ArchiveError` that says what to do. */
 export function toS3Error(error: unknown, call: S3Call): ArchiveError {
   const refusal = toRefusal(error);
   const [code, advice] = advise(refusal, call);
   return new ArchiveError(code, explainRefusal(advice, refusal), { cause: error });
 }
 
-/** True where there is no object of that name, though there is the bucket. */
+/** Whether the bucket exists but has no object of that name. */
 export function isMissingKey(error: unknown): boolean {
   return toRefusal(error).code === "NoSuchKey";
 }
 
-/** True where S3 did not put an object, because there is one, or because another one is being put at this moment. */
+/** Whether S3 refused a put because the object exists, or because another put of it is in progress. */
 export function isTaken(error: unknown): boolean {
   const { code, status } = toRefusal(error);
   return status === 412 || code === "PreconditionFailed" || code === "ConditionalRequestConflict";
@@ -36,11 +36,12 @@ export function isTaken(error: unknown): boolean {
 function advise(refusal: AwsRefusal, { action, bucket }: S3Call): [ArchiveErrorCode, string] {
   const { code, status } = refusal;
   const credentials = credentialsAdvice(refusal);
-  // In this order: S3 answers 403 to much that is no matter of policies.
-  if (isThrottled(refusal)) return ["UNAVAILABLE", `S3 throttles bucket ${bucket}; it is tried again`];
+  // The order matters: S3 also answers 403 for reasons that are not about policies.
+  if (isThrottled(refusal)) return ["UNAVAILABLE", `S3 throttles bucket ${bucket}: this is temporary, try again later`];
   if (credentials) return ["DENIED", credentials];
-  if (/NoSuchBucket/.test(code))
-    return ["UNAVAILABLE", `there is no bucket ${bucket}: create it, or correct captures:`];
+  if (/NoSuchBucket/.test(code)) {
+    return ["UNAVAILABLE", `there is no bucket ${bucket}: create it, or correct its name in captures:`];
+  }
   if (/PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint/.test(code)) {
     return ["UNAVAILABLE", `bucket ${bucket} is in another region: correct the region in captures:`];
   }
@@ -48,11 +49,14 @@ function advise(refusal: AwsRefusal, { action, bucket }: S3Call): [ArchiveErrorC
     return ["DENIED", `the KMS key of bucket ${bucket} cannot be used: check its state and its policy`];
   }
   if (isForbidden(refusal)) {
-    return ["DENIED", `these AWS credentials must not s3:${action} in bucket ${bucket}: allow it in their policy`];
+    return [
+      "DENIED",
+      `these AWS credentials are not allowed to call s3:${action} on bucket ${bucket}: allow it in their policy`,
+    ];
   }
-  if (code === "EntityTooLarge" || status === 413) return ["TOO_BIG", "S3 takes no object of this size"];
+  if (code === "EntityTooLarge" || status === 413) return ["TOO_BIG", "S3 does not accept an object of this size"];
   if (status === undefined) {
-    return ["UNAVAILABLE", "S3 does not answer: check the network, and AWS_ENDPOINT_URL_S3 where it is set"];
+    return ["UNAVAILABLE", "S3 does not answer: check the network, and AWS_ENDPOINT_URL_S3 if it is set"];
   }
-  return ["UNAVAILABLE", "S3 could not do it; it is tried again"];
+  return ["UNAVAILABLE", `s3:${action} on bucket ${bucket} failed: this is usually temporary, try again later`];
 }

@@ -22,27 +22,27 @@ import { isMissingKey, isTaken, toS3Error } from "./s3-error.ts";
 
 export interface S3Place {
   readonly bucket: string;
-  /** Stands before the names with a `/` in between; empty for none. */
+  /** Put before each name with a `/` in between; empty for none. */
   readonly prefix?: string | undefined;
-  /** Where the SDK finds it itself, through AWS_REGION for one, undefined. */
+  /** Undefined to let the SDK find it, for example in AWS_REGION. */
   readonly region?: string | undefined;
-  /** What AWS_ENDPOINT_URL_S3 says. Undefined for that of the region. */
+  /** Undefined for AWS_ENDPOINT_URL_S3 if it is set, else the region's endpoint. */
   readonly endpoint?: string | undefined;
-  /** How long a call may take, retries and all. */
+  /** Time limit of a call, including its retries. */
   readonly callTimeoutMs?: number;
 }
 
-// An object of 65 MiB at 20 Mbit/s.
+// Enough for an object of 65 MiB at 20 Mbit/s.
 const defaultCallTimeoutMs = 30_000;
 const connectTimeoutMs = 2_000;
 const maxAttempts = 3;
 const maxSockets = 200;
-// What S3 takes in one call, and gives.
+// S3's limit for keys in one delete or one page of a list.
 const keysPerCall = 1_000;
 
 /**
- * A bucket of S3, or a folder of one. Needs s3:PutObject, s3:GetObject, s3:DeleteObject and s3:ListBucket. Credentials are
- * found as by every AWS SDK: environment, profile, role.
+ * An S3 bucket, or a folder of one. Needs s3:PutObject, s3:GetObject, s3:DeleteObject and s3:ListBucket. Finds
+ * credentials like every AWS SDK: environment, profile, role.
  */
 export class S3Archive implements OpenArchive {
   readonly #place: S3Place;
@@ -50,7 +50,7 @@ export class S3Archive implements OpenArchive {
   readonly #keyPrefix: string;
   readonly #callTimeoutMs: number;
 
-  /** Nothing is asked before the first use. */
+  /** Sends nothing to S3 before the first use. */
   static open(place: S3Place): S3Archive {
     return new S3Archive(place);
   }
@@ -63,7 +63,7 @@ export class S3Archive implements OpenArchive {
     this.#client = new S3Client({
       ...(region !== undefined && { region }),
       ...(endpoint !== undefined && { endpoint, forcePathStyle: !isOfAws(endpoint) }),
-      // Envelopes carry a CRC of their own, and not every store that speaks S3 knows these.
+      // Envelopes have their own CRC, and not every S3-compatible store supports these checksums.
       requestChecksumCalculation: "WHEN_REQUIRED",
       responseChecksumValidation: "WHEN_REQUIRED",
       retryMode: "standard",
@@ -79,16 +79,16 @@ export class S3Archive implements OpenArchive {
   async put(name: string, bytes: Uint8Array): Promise<void> {
     assertName(name);
     assertSize(name, bytes.length);
-    // What is there is left alone, also where two write at the same moment.
+    // If-None-Match: never overwrites an existing object, even if two writers race.
     const command = new PutObjectCommand({ ...this.#keyOf(name), Body: bytes, IfNoneMatch: "*" });
     try {
       await this.#call("PutObject", (abortSignal) => this.#client.send(command, { abortSignal }));
     } catch (error) {
       if (!isTaken((error as ArchiveError).cause)) throw error;
-      const there = await this.get(name);
-      // Another one is being put at this moment, and not yet there.
-      if (!there) throw error;
-      if (Buffer.compare(there, bytes) !== 0) throw toConflict(name);
+      const existing = await this.get(name);
+      // Another put of this name is in progress and has not finished.
+      if (!existing) throw error;
+      if (Buffer.compare(existing, bytes) !== 0) throw toConflict(name);
     }
   }
 
@@ -100,7 +100,7 @@ export class S3Archive implements OpenArchive {
         const { Body, ContentLength = 0 } = await this.#client.send(command, { abortSignal });
         if (!Body) return new Uint8Array();
         if (ContentLength > maxObjectBytes) {
-          // Not read, so its connection is of no use any more.
+          // Its body is not read, so the connection cannot be reused.
           (Body as { destroy?: () => void }).destroy?.();
           assertSize(name, ContentLength);
         }
@@ -165,7 +165,7 @@ export class S3Archive implements OpenArchive {
     return this.#call("ListBucket", (abortSignal) => this.#client.send(command, { abortSignal }));
   }
 
-  // The SDK's own request timeout ends with the headers: a body that stops half way would hold the call for ever.
+  // The SDK's request timeout ends with the headers: a body that stops half way would block the call for ever.
   async #call<T>(action: string, work: (deadline: AbortSignal) => Promise<T>): Promise<T> {
     const deadline = AbortSignal.timeout(this.#callTimeoutMs);
     try {
@@ -182,14 +182,14 @@ export class S3Archive implements OpenArchive {
   }
 }
 
-/** A name that stands before `from`, with few or no names between them: S3 lists what comes after one. */
+/** A name shortly before `from`: S3's StartAfter is exclusive, while `from` is inclusive. */
 function justBefore(from: string): string {
   const last = from.charCodeAt(from.length - 1);
-  // The tilde is the highest character of a name.
+  // A tilde is the highest character that a name may have.
   return from.slice(0, -1) + (last > 0x21 ? `${String.fromCharCode(last - 1)}~` : "");
 }
 
-/** Elsewhere a bucket is rarely a host name of its own. */
+/** Only AWS reliably resolves a host name for each bucket; other stores need the bucket in the path. */
 function isOfAws(endpoint: string): boolean {
   return /\.amazonaws\.com(\.cn)?$/.test(new URL(endpoint).hostname);
 }

@@ -1,23 +1,23 @@
-/** Why AWS did not do something: an exception of the SDK, or an entry of `Failed[]`. */
+/** Reason why a call to AWS failed: an exception of the SDK, or an entry of `Failed[]`. */
 export interface AwsRefusal {
   readonly code: string;
   readonly text: string;
-  /** Undefined where no answer came. */
+  /** HTTP status; undefined if there was no response. */
   readonly status?: number | undefined;
 }
 
-/** Reads whatever the SDK throws. */
+/** Reads the reason from an error of the SDK. */
 export function toRefusal(error: unknown): AwsRefusal {
   const { name, code, message, $metadata, $response } = error as Partial<NodeJS.ErrnoException> & {
     readonly $metadata?: { readonly httpStatusCode?: number };
     readonly $response?: { readonly statusCode?: number };
   };
   const status = $metadata?.httpStatusCode ?? $response?.statusCode;
-  // Without an answer the code of the system tells more than the name, which is `Error`.
+  // Without a response the name is just `Error`: the system's code, such as ECONNREFUSED, says more.
   return { code: (status === undefined && code) || name || "Error", text: message || "no reason given", status };
 }
 
-/** The advice, and in brackets what AWS said. */
+/** Formats the advice, with AWS's own code and message in parentheses. */
 export function explainRefusal(advice: string, { code, text, status }: AwsRefusal): string {
   const answer = status === undefined || status === 200 ? code : `${code}, HTTP ${status}`;
   return `${advice} (${answer}: ${text})`;
@@ -27,12 +27,12 @@ export function isThrottled({ code, status }: AwsRefusal): boolean {
   return /Throttl|OverLimit|TooManyRequests|SlowDown|LimitExceeded|ThroughputExceeded/i.test(code) || status === 429;
 }
 
-/** Also where a proxy forbids it. */
+/** Also true if a proxy answered 401 or 403. */
 export function isForbidden({ code, status }: AwsRefusal): boolean {
   return /AccessDenied|NotAuthorized|InvalidSecurity/.test(code) || status === 401 || status === 403;
 }
 
-/** What to do about the credentials; undefined where they are not the reason. */
+/** Advice about the credentials; undefined if they are not the reason. */
 export function credentialsAdvice({ code }: AwsRefusal): string | undefined {
   return credentialsRules.find(([codes]) => codes.test(code))?.[1];
 }

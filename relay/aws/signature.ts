@@ -14,8 +14,8 @@ export function functionUrlRegion({ hostname }: URL): string | undefined {
 }
 
 /**
- * The headers of a request with those that make it a signed one (Signature Version 4). Credentials are found as by every
- * AWS SDK: environment, profile, role. Rejects where there are none.
+ * Returns the headers of a request, including its signature (Signature Version 4). Finds credentials like every AWS
+ * SDK: environment, profile, role. Rejects if there are none.
  */
 export async function signRequest(request: SignableRequest, region: string): Promise<Record<string, string>> {
   const signer = await createSigner({ service: "lambda", region, credentials: await createCredentialChain() });
@@ -32,7 +32,7 @@ export async function signRequest(request: SignableRequest, region: string): Pro
   return signed.headers;
 }
 
-/** The credentials of AWS that requests are signed with. */
+/** AWS credentials for signing requests. */
 export interface AwsCredentials {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
@@ -40,25 +40,27 @@ export interface AwsCredentials {
   readonly expiration?: Date;
 }
 
-/** Finds credentials as every AWS SDK does: environment, profile, role; keeps them until shortly before their end. */
+/**
+ * Finds credentials like every AWS SDK (environment, profile, role), and caches them until shortly before they expire.
+ */
 export async function createCredentialChain(profile?: string): Promise<() => Promise<AwsCredentials>> {
-  // Here and below, and not at the top, so that who does not sign pays nothing for the SDK.
+  // Imported lazily, here and below: processes that do not sign should not load the SDK.
   const { defaultProvider } = await import("@aws-sdk/credential-provider-node");
   return defaultProvider(profile === undefined ? {} : { profile });
 }
 
-/** Makes a signer (Signature Version 4) for a service in a region. */
+/** Creates a signer (Signature Version 4) for a service in a region. */
 export async function createSigner(purpose: {
   readonly service: string;
   readonly region: string;
   readonly credentials: () => Promise<AwsCredentials>;
 }): Promise<SignatureV4> {
   const { SignatureV4: Signer } = await import("@smithy/signature-v4");
-  // S3 alone takes the path as it is written; all others have it encoded once more.
+  // S3 signs the path as it is sent; all other services encode it once more.
   return new Signer({ ...purpose, sha256: Sha256, uriEscapePath: purpose.service !== "s3" });
 }
 
-/** What the signer hashes with: a digest, or with a secret an HMAC. */
+/** The signer's hash: SHA-256, or an HMAC if there is a secret. */
 class Sha256 {
   readonly #secret: Secret | undefined;
   #hash: Hash | Hmac;

@@ -8,46 +8,50 @@ import { type DecodedPack, DistinctRequests } from "./distinct-requests.ts";
 import { type CaptureObject, openNamedObject } from "./object-name.ts";
 
 export interface CompactionOptions extends CaptureRange {
-  /** Ends before the next object is written. */
+  /** Stops the compaction before it writes the next object. */
   readonly signal?: AbortSignal;
   /**
-   * Names of objects that were read and left as they are, to be given to the next compaction: it reads them again only
-   * together with others. What is small because it compresses well would else be read each time.
+   * Names of objects that were read but not merged. Pass the set to the next compaction: it reads these objects again
+   * only together with new ones. Otherwise objects that are small because they compress well would be read each time.
    */
   readonly settled?: Set<string>;
-  /** Told of each object that cannot be read; it is left as it is. */
+  /** Called for each object that cannot be read; the object is kept. */
   readonly onSkip?: (part: SkippedPart) => void;
 }
 
-/** What has become of the objects that were merged. */
+/** Result of a compaction. */
 export interface Compacted {
-  /** Objects that are gone, and those that hold their requests now, with their compressed bytes. */
+  /** Deleted objects (`before`) and the objects that now hold their requests (`after`), with their compressed bytes. */
   readonly before: { readonly objects: number; readonly bytes: number };
   readonly after: { readonly objects: number; readonly bytes: number };
   readonly skipped: number;
 }
 
-// Objects from here on are large enough, and are left as they are.
+// Objects of at least this size are not merged.
 const largeBytes = 4 * 1024 * 1024;
 const maxMergedBytes = 8 * 1024 * 1024;
-// What a reader has to hold while it opens an object, however well it is compressed.
+// Memory that a reader needs to open an object, however well it is compressed.
 const maxMergedContentBytes = 32 * 1024 * 1024;
 const maxSettled = 50_000;
 
 interface Group {
-  /** At least one, none of them large. */
+  /** At least one small object. */
   readonly members: readonly CaptureObject[];
-  /** Large ones beside them, which may hold what a compaction that died has not deleted. */
+  /**
+   * Large objects of the same time: a compaction that died may have merged members into them without deleting the
+   * members.
+   */
   readonly large: readonly CaptureObject[];
 }
 
 /**
- * Merges the small objects of a range into few, of 4 to 8 MiB. The range should be over, since what comes late is merged
- * again; the names of its objects are held in memory, so an hour is better than a year. An object that reaches beyond the
- * range is left alone.
+ * Merges the small objects of a range into few objects of 4 to 8 MiB. The range should be in the past, because late
+ * requests cause another merge. It should also be short, such as an hour, because the names of its objects are held in
+ * memory. Objects that reach beyond the range are not merged.
  *
- * What is merged is written before the first object is deleted. Whoever dies in between leaves copies, which readers pass
- * over and the next compaction removes. Several may run at the same time. Throws `ArchiveError`.
+ * Writes the merged object before it deletes the first member. A process that dies in between leaves copies of
+ * requests: readers skip them and the next compaction removes them. Several compactions may run at the same time.
+ * Throws `ArchiveError`.
  */
 export async function compactCapture(
   archive: Archive,
@@ -73,13 +77,13 @@ export async function compactCapture(
       const { read, members, packs } = await readMembers(archive, waiting, distinct, skip);
       waiting = waiting.slice(read);
       const requests = packs.reduce((sum, pack) => sum + pack.requests, 0);
-      // A lone object of which nothing is left out would only be written again.
+      // A single object without duplicates would be rewritten without a change.
       if (members.length === 0 || (members.length === 1 && requests === members[0].requests)) {
         for (const { name } of members) settled.add(name);
         continue;
       }
       const merged = packs.length > 0 ? await putCaptureObject(archive, capture, packs) : undefined;
-      // Those of a compaction that died may merge into the very object that is there.
+      // After a compaction that died, the merged object may be one of the members.
       await archive.delete(members.map(({ name }) => name).filter((name) => name !== merged?.name));
       before.objects += members.length;
       before.bytes += members.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -117,12 +121,12 @@ async function findGroups(archive: Archive, capture: string, range: CaptureRange
     .filter((group) => group.members.length > 1 || group.large.length > 0);
 }
 
-/** What was merged into an object lies within its span. */
+/** A merged object spans all objects that were merged into it. */
 function isWithin(member: CaptureObject, large: CaptureObject): boolean {
   return member.firstMs >= large.firstMs && member.lastMs <= large.lastMs;
 }
 
-/** Reads as many of the objects as can be one: `read` of them are settled, and `members` are those that could be read. */
+/** Reads the objects that fit into one merged object: the first `read` objects, of which `members` were readable. */
 async function readMembers(
   archive: Archive,
   objects: readonly CaptureObject[],
@@ -146,7 +150,7 @@ async function readMembers(
   return { read, members, packs };
 }
 
-/** Undefined where it is gone, which another compaction may have done, or cannot be read whole. */
+/** Undefined if the object cannot be read completely or is gone, for example merged by another compaction. */
 async function readObject(
   archive: Archive,
   object: CaptureObject,

@@ -2,26 +2,28 @@ import type { Archive } from "../archive/port.ts";
 import { maxObjectSpanMs } from "./capture-object.ts";
 import { type CaptureObject, maxCaptureMs, nameAt, parseObjectName } from "./object-name.ts";
 
-/** A span of capture time: from the first millisecond to before the last; 0 and Infinity for all. */
+/** A span of capture time in ms, `toMs` excluded; 0 and Infinity for the whole capture. */
 export interface CaptureRange {
   readonly fromMs: number;
   readonly toMs: number;
 }
 
-/** Of objects as a whole: what they hold beyond a range is counted, and what two of them hold is counted twice. */
+/**
+ * Totals of whole objects: requests outside the range count if their object reaches into it, and copies count twice.
+ */
 export interface CaptureTotals {
   readonly objects: number;
   readonly requests: number;
-  /** As they are stored, compressed. */
+  /** Compressed size in the archive. */
   readonly bytes: number;
-  /** Capture time of the first and the last request; undefined where there are no objects. */
+  /** Capture time of the first and the last request; undefined if there are no objects. */
   readonly firstMs?: number;
   readonly lastMs?: number;
 }
 
 /**
- * The objects of a capture that reach into a range, by the time of their first request. No object is read. Throws
- * `ArchiveError`.
+ * Lists the objects of a capture that reach into a range, ordered by the time of their first request. Reads no object.
+ * Throws `ArchiveError`.
  */
 export async function* listCapture(
   archive: Archive,
@@ -30,7 +32,7 @@ export async function* listCapture(
 ): AsyncGenerator<CaptureObject> {
   const entries = archive.list({
     prefix: `${capture}/`,
-    // An object that begins earlier does not reach into the range.
+    // An object that begins earlier cannot reach into the range.
     from: nameAt(capture, fromMs - maxObjectSpanMs),
     ...(toMs <= maxCaptureMs && { until: nameAt(capture, toMs) }),
   });
@@ -40,7 +42,7 @@ export async function* listCapture(
   }
 }
 
-/** What a range of a capture holds, by names alone. Throws `ArchiveError`. */
+/** Sums up a range of a capture from object names alone. Throws `ArchiveError`. */
 export async function sumCapture(archive: Archive, capture: string, range: CaptureRange): Promise<CaptureTotals> {
   let totals: CaptureTotals = { objects: 0, requests: 0, bytes: 0 };
   for await (const { firstMs, lastMs, requests, bytes } of listCapture(archive, capture, range)) {

@@ -10,30 +10,30 @@ export interface StoredPack {
   readonly firstMs: number;
   readonly lastMs: number;
   readonly requests: number;
-  /** As in a queue, see `PackWriter`. */
+  /** Encoded as in a queue, see `PackWriter`. */
   readonly content: Uint8Array;
 }
 
-/** Most capture time between the first and the last request of an object: who looks for a moment looks so far back. */
+/** Longest time between the first and last request of an object. A reader looks this far back for a moment. */
 export const maxObjectSpanMs = 60_000;
 
-// "SRCO" · version (1) · packs (4), then for each: first capture time in ms (6) · span in ms, requests, length (varints) ·
-// content. All in one envelope of a pack, so that headers that come again in many packs are compressed away.
+// "SRCO" · version (1) · packs (4), then for each: first capture time in ms (6) · span in ms, requests, length
+// (varints) · content. Everything is in one compressed envelope, because the same headers repeat across packs.
 const magic = 0x5352434f;
 const version = 1;
 const headBytes = 9;
 const timeBytes = 6;
 const minPackBytes = timeBytes + 3;
 
-/** Bytes that a pack takes in an object before compression, at most. */
+/** Maximum size of a pack in an object, in bytes before compression. */
 export function storedBytes({ content }: Pick<StoredPack, "content">): number {
   return timeBytes + 3 * maxVarintBytes + content.length;
 }
 
-/** Largest content of one pack that an object can hold. */
+/** Largest content, in bytes, of a pack in an object. */
 export const maxStoredContentBytes = maxPackContentBytes - headBytes - timeBytes - 3 * maxVarintBytes;
 
-/** Throws a `RangeError` where the packs are more than one object can hold. */
+/** Encodes packs as one object. Throws `RangeError` if they do not fit into one. */
 export function sealCaptureObject(packs: readonly StoredPack[]): Buffer {
   let bytes = headBytes;
   for (const pack of packs) {
@@ -41,7 +41,9 @@ export function sealCaptureObject(packs: readonly StoredPack[]): Buffer {
     bytes += timeBytes + varintBytes(lastMs - firstMs) + varintBytes(requests);
     bytes += varintBytes(content.length) + content.length;
   }
-  if (bytes > maxPackContentBytes) throw new RangeError(`an object of ${bytes} bytes, ${maxPackContentBytes} allowed`);
+  if (bytes > maxPackContentBytes) {
+    throw new RangeError(`an object would have ${bytes} bytes; at most ${maxPackContentBytes} are allowed`);
+  }
   const object = Buffer.allocUnsafe(bytes);
   object.writeUInt32BE(magic, 0);
   object[4] = version;
@@ -58,8 +60,8 @@ export function sealCaptureObject(packs: readonly StoredPack[]): Buffer {
 }
 
 /**
- * Checks and decompresses what `sealCaptureObject` made; the packs are views into one buffer, and not yet decoded. Never
- * throws: anything else comes back as a `DecodeError`.
+ * Checks and decompresses an object of `sealCaptureObject`. The packs are views into one buffer and are not decoded
+ * yet. Never throws: returns a `DecodeError` for any other bytes.
  */
 export function openCaptureObject(sealed: Uint8Array): readonly StoredPack[] | DecodeError {
   const content = openPack(sealed);
@@ -72,16 +74,23 @@ export function openCaptureObject(sealed: Uint8Array): readonly StoredPack[] | D
   }
 }
 
-/** Decodes a pack of an object; a `DecodeError` also where it holds not what the object says. */
+/**
+ * Decodes a pack of an object. Also returns a `DecodeError` if its times or number of requests differ from the
+ * object's.
+ */
 export function decodeStoredPack({ firstMs, lastMs, requests, content }: StoredPack): Pack | DecodeError {
   const pack = decodePack(content);
   if (pack instanceof DecodeError) return pack;
   const within = pack.requests.every(({ capturedAtMs }) => capturedAtMs >= firstMs && capturedAtMs <= lastMs);
   if (within && pack.requests.length === requests) return pack;
-  return new DecodeError("BAD_VALUE", 0, "the pack holds not what its object says");
+  return new DecodeError(
+    "BAD_VALUE",
+    0,
+    "the pack's times or number of requests differ from those that its object states",
+  );
 }
 
-/** The pack of a content that holds these requests, at least one. */
+/** Describes an encoded pack with these requests, of which there is at least one. */
 export function toStoredPack(content: Uint8Array, requests: readonly PackedRequest[]): StoredPack {
   let firstMs = Number.POSITIVE_INFINITY;
   let lastMs = 0;
@@ -93,12 +102,14 @@ export function toStoredPack(content: Uint8Array, requests: readonly PackedReque
 }
 
 function readPacks(reader: ByteReader): readonly StoredPack[] {
-  if (reader.u32() !== magic) throw new DecodeError("BAD_MAGIC", 0, "this is no object of a capture: it needs SRCO");
+  if (reader.u32() !== magic) {
+    throw new DecodeError("BAD_MAGIC", 0, "this is not a capture object: it does not begin with SRCO");
+  }
   const found = reader.u8();
   if (found !== version) throw new DecodeError("BAD_VERSION", 4, `the object has version ${found}`);
   const count = reader.u32();
   if (count * minPackBytes > reader.end - reader.offset) {
-    throw new DecodeError("BAD_COUNT", 5, `an object announces ${count} packs`);
+    throw new DecodeError("BAD_COUNT", 5, `the object announces ${count} packs, more than fit into it`);
   }
   const packs: StoredPack[] = [];
   for (let i = 0; i < count; i++) packs.push(readStoredPack(reader));
@@ -111,10 +122,16 @@ function readStoredPack(reader: ByteReader): StoredPack {
   const high = reader.u8() * 2 ** 40 + reader.u8() * 2 ** 32;
   const firstMs = high + reader.u32();
   const spanMs = reader.varint();
-  if (spanMs > maxObjectSpanMs) throw new DecodeError("BAD_VALUE", start, `a pack of ${spanMs} ms in an object`);
+  if (spanMs > maxObjectSpanMs) {
+    throw new DecodeError(
+      "BAD_VALUE",
+      start,
+      `a pack in the object spans ${spanMs} ms; at most ${maxObjectSpanMs} are allowed`,
+    );
+  }
   const requests = reader.varint();
   if (requests < 1 || requests > maxPackRequests) {
-    throw new DecodeError("BAD_COUNT", start, `a pack of ${requests} requests in an object`);
+    throw new DecodeError("BAD_COUNT", start, `a pack in the object announces ${requests} requests`);
   }
   return { firstMs, lastMs: firstMs + spanMs, requests, content: reader.block() };
 }

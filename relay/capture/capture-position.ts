@@ -1,7 +1,6 @@
 /**
- * Where a request stands in a capture, whatever objects hold it: requests are ordered by their capture time, those of the
- * same millisecond by the pack's sequence number, its id and the index in it. Of two requests at one position one is a
- * copy.
+ * Position of a request in a capture, independent of the object that holds it. Requests are ordered by capture time,
+ * then by their pack's sequence number, its id and their index in it. Two requests at the same position are copies.
  */
 export interface CapturePosition {
   readonly capturedAtMs: number;
@@ -11,7 +10,7 @@ export interface CapturePosition {
   readonly index: number;
 }
 
-/** Negative where `a` stands before `b`, 0 where they are the same. */
+/** Negative if `a` comes before `b`, 0 if they are the same. */
 export function comparePositions(a: CapturePosition, b: CapturePosition): number {
   if (a.capturedAtMs !== b.capturedAtMs) return a.capturedAtMs - b.capturedAtMs;
   if (a.sequence !== b.sequence) return a.sequence < b.sequence ? -1 : 1;

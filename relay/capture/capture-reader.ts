@@ -11,32 +11,32 @@ import { type CaptureObject, openNamedObject } from "./object-name.ts";
 export interface CaptureEntry {
   readonly position: CapturePosition;
   readonly request: PackedRequest;
-  /** That it was captured in, or a share of it. */
+  /** The pack that it was captured in, or a share of that pack. */
   readonly pack: Pack;
 }
 
 /** A part of a capture that cannot be read: an object, or a pack in one. */
 export interface SkippedPart {
   readonly name: string;
-  /** In it, by what its name or its object says. */
+  /** Number of requests in it, as stated by the object's name or by the object. */
   readonly requests: number;
   readonly reason: string;
 }
 
 export interface CaptureReaderOptions extends CaptureRange {
-  /** Goes on behind this position, exactly. */
+  /** Starts with the first request after this position. */
   readonly after?: CapturePosition | undefined;
   /**
-   * Most bytes of packs that are held for later, before compression. Beside them there are in memory: one object while it
-   * is opened, one pack of each further object that overlaps the moment, and the decoded requests of the packs whose time it
-   * is.
+   * Limit for undecoded packs that are held for later, in bytes before compression. Also in memory: one object while it
+   * is opened, one pack of each further object that overlaps the current time, and the decoded requests of the current
+   * packs.
    */
   readonly maxHeldBytes?: number;
-  /** Told of each part that is skipped. */
+  /** Called for each part that is skipped. */
   readonly onSkip?: (part: SkippedPart) => void;
 }
 
-/** What holds requests that come at `key`, or later. */
+/** A source of requests at `key` or later. */
 type Source =
   | {
       readonly kind: "object";
@@ -55,17 +55,17 @@ interface OpenPack {
 }
 
 const defaultHeldBytes = 64 * 1024 * 1024;
-// Names of objects that are over are forgotten now and then.
+// Beyond this number, the names of objects that end before the current position are forgotten.
 const maxKnownNames = 10_000;
 const namesAtOnce = 5_000;
 
 /**
- * Reads the requests of a range in the order of their positions, each of them once: what two objects hold comes from the
- * first of them. Objects may be merged meanwhile; what is written behind the moment that the reader has come to is not
- * seen. A broken object is skipped, and a store that does not answer throws an `ArchiveError`.
+ * Reads each request of a range once, ordered by position. If two objects hold the same request, reads it from the
+ * first. Objects may be merged during the reading. Misses requests that are written meanwhile with times before its
+ * position. Skips broken objects. Throws `ArchiveError` if the archive fails.
  */
 export class CaptureReader implements AsyncIterable<CaptureEntry> {
-  /** Parts and their requests that could not be read. */
+  /** Number of parts that could not be read, and of requests in them. */
   readonly skipped = { parts: 0, requests: 0 };
   readonly #archive: Archive;
   readonly #capture: string;
@@ -73,13 +73,13 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
   readonly #maxHeldBytes: number;
   readonly #onSkip: (part: SkippedPart) => void;
   readonly #sources = new MinHeap<Source>((a, b) => comparePositions(a.key, b.key));
-  /** Objects that have been listed, with the time of their last request. */
+  /** Objects that were listed, with the time of their last request. */
   readonly #known = new Map<string, number>();
-  /** All that comes has to be behind it. */
+  /** Position of the last request; the next one has to be after it. */
   #last: CapturePosition;
-  /** Objects whose time has not come, in the order of their first requests. */
+  /** Objects that begin after the current position, ordered by their first request. */
   #listed: CaptureObject[] = [];
-  /** All objects that begin before have been listed. */
+  /** All objects that begin before this time were listed. */
   #listedToMs: number;
   #listedAll = false;
   #heldBytes = 0;
@@ -97,16 +97,17 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
     this.#listedToMs = this.#last.capturedAtMs;
   }
 
-  /** Bytes of packs that are held for later now, and the most that there have been. */
+  /** Bytes of packs that are held for later. */
   get heldBytes(): number {
     return this.#heldBytes;
   }
 
+  /** Maximum of `heldBytes` so far. */
   get mostHeldBytes(): number {
     return this.#mostHeldBytes;
   }
 
-  /** For one loop: another one needs a reader of its own, after the last position. */
+  /** Iterate only once per reader: to continue, create a reader with `after`. */
   async *[Symbol.asyncIterator](): AsyncGenerator<CaptureEntry> {
     for (;;) {
       await this.#takeListed();
@@ -125,8 +126,8 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
   }
 
   /**
-   * Lists the objects that come next. One that was merged since it would have been listed is in one that may begin before
-   * it, so the listing looks back. And it is no single moment: it is repeated until nothing has moved in it.
+   * Lists the next objects. An object that was merged before it was listed is now part of one that may begin earlier,
+   * so the listing looks back. A listing is not a snapshot: it is repeated until it finds no new object.
    */
   async #list(): Promise<void> {
     const found = new Map<string, CaptureObject>();
@@ -146,7 +147,7 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
     this.#listedAll = found.size === 0;
   }
 
-  /** Objects are needed when the time has come to them; until then their names wait. */
+  /** Adds the listed objects that may hold the next request; for later ones only the names are kept. */
   async #takeListed(): Promise<void> {
     for (;;) {
       if (this.#listed.length === 0 && !this.#listedAll) await this.#list();
@@ -167,11 +168,13 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
     this.#sources.push({ kind: "object", key: startOf(object.firstMs), object, nextPack: 0 });
   }
 
-  /** Reads an object and holds its next packs, as many as there is room for; the others are read when it is their turn. */
+  /**
+   * Reads an object and holds as many of its next packs as fit into memory; the object is read again for the others.
+   */
   async #openObject(object: CaptureObject, nextPack: number): Promise<void> {
     const packs = await this.#readObject(object);
     if (!packs) return;
-    // Half of what is free, so that there is some for the objects that come before this one is over.
+    // Only half of the free memory: other objects may begin before this one ends.
     let freeBytes = (this.#maxHeldBytes - this.#heldBytes) / 2;
     for (let i = nextPack; i < packs.length; i++) {
       const pack = packs[i];
@@ -184,13 +187,13 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
       freeBytes -= pack.content.length;
       this.#heldBytes += pack.content.length;
       this.#mostHeldBytes = Math.max(this.#mostHeldBytes, this.#heldBytes);
-      // A copy: a view would hold all of the object.
+      // Copied, because a view would keep the whole object in memory.
       const held = { ...pack, content: Buffer.from(pack.content) };
       this.#sources.push({ kind: "pack", key: startOf(pack.firstMs), object, pack: held });
     }
   }
 
-  /** Its packs in the order of their first requests; undefined where it is skipped. */
+  /** Returns the packs ordered by their first request; undefined if the object is skipped. */
   async #readObject(object: CaptureObject): Promise<readonly StoredPack[] | undefined> {
     const bytes = await this.#get(object);
     if (!bytes) return undefined;
@@ -199,7 +202,7 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
     return packs.toSorted((a, b) => a.firstMs - b.firstMs);
   }
 
-  /** Undefined where it is gone, and what holds its requests now has been added. */
+  /** If the object is gone, adds the objects that may hold its requests now and returns undefined. */
   async #get(object: CaptureObject): Promise<Uint8Array | ArchiveError | undefined> {
     try {
       const bytes = await this.#archive.get(object.name);
@@ -231,7 +234,7 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
     this.#advance({ pack, requests, heldBytes }, 0);
   }
 
-  /** Puts the pack where its next request has its turn. */
+  /** Queues the pack at the position of its next request. */
   #advance(open: OpenPack, at: number): void {
     const { pack, requests, heldBytes } = open;
     if (at === requests.length) {

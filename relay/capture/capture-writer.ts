@@ -11,7 +11,7 @@ import {
 } from "./capture-object.ts";
 import { type CaptureObject, maxCaptureMs, toObjectName } from "./object-name.ts";
 
-/** The requests of a pack that a capture takes: all of them, or some. */
+/** The requests of a pack that belong to a capture: all or some of them. */
 export interface CapturedShare {
   readonly pack: Pack;
   readonly requests: readonly PackedRequest[];
@@ -21,16 +21,16 @@ export interface WrittenCapture {
   readonly objects: readonly CaptureObject[];
   /** Requests in them. */
   readonly requests: number;
-  /** Requests that no object can hold: captured after the year 9999, or larger than 64 MiB. */
+  /** Requests that no object can hold: captured after the year 9999 or larger than 64 MiB. */
   readonly refused: number;
 }
 
-/** An object is closed before it grows beyond so many bytes, before compression; one pack is stored in any case. */
+/** Limit of an object in bytes before compression; a single larger pack is stored as one object. */
 const maxBatchBytes = 8 * 1024 * 1024;
 
 /**
- * Writes the packs of a batch into as few objects as their sizes and times allow. The same batch again writes nothing.
- * Throws `ArchiveError`: some of the objects may be there then.
+ * Writes the packs of a batch into as few objects as their sizes and times allow. Writing the same batch again changes
+ * nothing. Throws `ArchiveError`; some of the objects may be written then.
  */
 export async function writeCapture(
   archive: Pick<Archive, "put">,
@@ -53,8 +53,8 @@ export async function writeCapture(
 }
 
 /**
- * Stores packs as one object; a pack that comes twice is stored once, and their order does not matter. They must fit into
- * one. Throws `ArchiveError`.
+ * Stores packs as one object, in any order, and a repeated pack once. The caller has to make sure that they fit into
+ * one object. Throws `ArchiveError`.
  */
 export async function putCaptureObject(
   archive: Pick<Archive, "put">,
@@ -74,7 +74,7 @@ export async function putCaptureObject(
   try {
     await archive.put(name, sealed);
   } catch (error) {
-    // The name tells the content: it is there already, compressed by another version of zstd.
+    // The name contains a hash of the content, so the existing object holds the same packs, compressed by another zstd.
     if (!(error instanceof ArchiveError && error.code === "CONFLICT")) throw error;
   }
   return { name, ...bounds, bytes: sealed.length };
@@ -84,7 +84,7 @@ function countRequests(parts: readonly { readonly requests: number }[]): number 
   return parts.reduce((sum, { requests }) => sum + requests, 0);
 }
 
-/** The whole share as one, unless it is too long for an object, in time or in bytes. */
+/** Returns the share as one pack, or as several if it is too long or too large for an object. */
 function toStoredPacks(pack: Pack, requests: readonly PackedRequest[]): readonly StoredPack[] {
   const pieces: PackedRequest[][] = [];
   const sorted = requests.toSorted((a, b) => a.capturedAtMs - b.capturedAtMs || a.index - b.index);

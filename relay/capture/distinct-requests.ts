@@ -1,17 +1,17 @@
 import { encodeShare, type Pack, type PackedRequest } from "../pack/pack.ts";
 import { type StoredPack, toStoredPack } from "./capture-object.ts";
 
-/** A pack in an object, and the same decoded. */
+/** A pack in an object, and its decoded form. */
 export interface DecodedPack {
   readonly stored: StoredPack;
   readonly pack: Pack;
 }
 
-/** Remembers which requests there have been, by pack, index and capture time. */
+/** Removes duplicate requests: the same pack, index and capture time. */
 export class DistinctRequests {
   readonly #seen = new Map<string, Set<string>>();
 
-  /** The packs with what has not been before, and without those of which that is nothing. */
+  /** Returns the packs with only the requests that were not seen before; leaves out packs without any. */
   take(packs: readonly DecodedPack[]): readonly StoredPack[] {
     return packs.flatMap(({ stored, pack }) => {
       const fresh = pack.requests.filter((request) => this.#note(pack, request));

@@ -3,18 +3,18 @@ import { listCapture } from "./capture-index.ts";
 import type { CaptureObject } from "./object-name.ts";
 
 export interface ExpiryOptions {
-  /** Objects whose last request was captured before this moment go. */
+  /** Objects whose last request was captured before this time are deleted. */
   readonly beforeMs: number;
-  /** Most objects that one call deletes. */
+  /** Maximum number of objects to delete in one call. */
   readonly maxObjects?: number;
 }
 
-/** What one call has deleted. */
+/** Result of one call. */
 export interface Expired {
   readonly objects: number;
   readonly requests: number;
   readonly bytes: number;
-  /** There are more, for another call. */
+  /** Whether there are more objects to delete. */
   readonly more: boolean;
 }
 
@@ -22,8 +22,8 @@ const defaultMaxObjects = 10_000;
 const deletedAtOnce = 1_000;
 
 /**
- * Deletes what is too old, the oldest first. For a directory: a bucket of S3 has its lifecycle rules. Throws `ArchiveError`;
- * some of the objects may be gone then.
+ * Deletes old objects, the oldest first. Used for directories: S3 buckets have lifecycle rules. Throws `ArchiveError`;
+ * some of the objects may be deleted then.
  */
 export async function expireCapture(
   archive: Archive,

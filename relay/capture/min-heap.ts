@@ -1,4 +1,4 @@
-/** Hands out the smallest of what was put in. */
+/** A binary heap: `pop` returns the smallest item. */
 export class MinHeap<T> {
   readonly #items: T[] = [];
   readonly #compare: (a: T, b: T) => number;
@@ -31,7 +31,7 @@ export class MinHeap<T> {
     return smallest;
   }
 
-  /** Puts an item where the top was, down to where it belongs. */
+  /** Puts an item at the top and sinks it to its place. */
   #sink(item: T): void {
     const items = this.#items;
     let at = 0;

@@ -8,19 +8,19 @@ import { draftBytes, PackWriter, type RequestDraft } from "../pack/writer.ts";
 import { maxObjectSpanMs } from "./capture-object.ts";
 
 export interface PackNumbering {
-  /** What stands for the agent. */
+  /** Agent name in the packs. */
   readonly agent: string;
-  /** Of the first pack. */
+  /** Sequence number of the first pack. */
   readonly sequence: number;
 }
 
-// Far from what a pack may hold, near to what agents make.
+// Well below the limits of a pack, and similar to the packs of agents.
 const maxRequests = 1_000;
 const maxBytes = 1024 * 1024;
 
 /**
- * Puts requests into packs, in the order of their times. The id of a pack follows from what is in it, so that the same
- * requests with the same numbers make the same packs.
+ * Puts requests into packs, ordered by capture time. A pack's id is a hash of its content, so the same requests with
+ * the same numbering make the same packs.
  */
 export function toPacks(requests: readonly CapturedRequest[], { agent, sequence }: PackNumbering): readonly Pack[] {
   const sorted = requests.toSorted((a, b) => a.capturedAtMs - b.capturedAtMs || a.index - b.index);
@@ -45,7 +45,9 @@ function writePack(drafts: readonly RequestDraft[], bytes: number, { agent, sequ
   const write = (id: Uint8Array) => {
     const buffer = Buffer.allocUnsafe(PackWriter.headerBytes(agent) + bytes);
     const writer = new PackWriter(buffer, { id, agent, sequence });
-    for (const draft of drafts) if (!writer.append(draft)) throw new RangeError("a pack is smaller than its requests");
+    for (const draft of drafts) {
+      if (!writer.append(draft)) throw new RangeError("the requests do not fit into the buffer of their pack");
+    }
     return writer.finish();
   };
   const content = createHash("sha256")
@@ -78,7 +80,7 @@ function toDraft({ primary, ...request }: CapturedRequest): RequestDraft {
   };
 }
 
-/** A text has one byte a character. */
+/** Strings have one byte per character. */
 function toSpan(content: string | Uint8Array): Span {
   const bytes = typeof content === "string" ? Buffer.from(content, "latin1") : content;
   return { bytes, start: 0, end: bytes.length };

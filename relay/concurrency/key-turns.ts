@@ -1,8 +1,8 @@
-/** Lets the tasks of one key run one after the other, in the order in which they were given; those of others side by side. */
+/** Runs the tasks of a key one after the other, in the order of the calls. Tasks of different keys run concurrently. */
 export class KeyTurns {
   readonly #last = new Map<string, Promise<void>>();
 
-  /** Resolves when the task has ended. `task` must not reject. */
+  /** Resolves when the task has ended. The task must not reject. */
   run(key: string, task: () => Promise<void>): Promise<void> {
     const before = this.#last.get(key);
     const turn = before ? before.then(task) : task();

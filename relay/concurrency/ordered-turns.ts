@@ -2,9 +2,9 @@ import { Semaphore } from "./semaphore.ts";
 
 /** When a task may begin. */
 export interface TurnWish {
-  /** Among the tasks of its name: it does not begin before those of earlier places that wait to be ready. */
+  /** Order among the tasks of its name: a task starts after all waiting tasks with a smaller place. */
   readonly place: number;
-  /** Must not reject, and has to end when the signal is raised. */
+  /** Resolves when the task may start. Must not reject, and has to resolve when the signal is aborted. */
   readonly ready: Promise<void>;
 }
 
@@ -14,13 +14,13 @@ interface Turn {
   users: number;
 }
 
-/** Lets the tasks of one name run one after the other, and those of others side by side. */
+/** Runs the tasks of a name one after the other. Tasks of different names run concurrently. */
 export class NamedTurns {
   readonly #turns = new Map<string, Turn>();
 
   /**
-   * Settles as the task does. Rejects with the signal's reason where that is raised before it is the task's turn, once it and
-   * the earlier ones that wait are ready.
+   * Settles like the task. If the signal is aborted before the task starts, rejects with the signal's reason once this
+   * task and all waiting tasks before it are ready.
    */
   async run<T>(name: string, wish: TurnWish, signal: AbortSignal, task: () => Promise<T>): Promise<T> {
     const turn = this.#turns.get(name) ?? { semaphore: new Semaphore(1), unready: new Set(), users: 0 };
@@ -40,7 +40,7 @@ export class NamedTurns {
   }
 }
 
-/** Of several that become ready at once, as after a stall, the one with the earliest place goes on first. */
+/** If several tasks become ready at once, as after a stall, lets the one with the smallest place start first. */
 async function awaitPlace(unready: Set<TurnWish>, wish: TurnWish): Promise<void> {
   unready.add(wish);
   try {
@@ -51,7 +51,7 @@ async function awaitPlace(unready: Set<TurnWish>, wish: TurnWish): Promise<void>
   }
 }
 
-/** The earliest of those before a wish. */
+/** The wish with the smallest place, if it is smaller than the given one's. */
 function findEarlier(unready: ReadonlySet<TurnWish>, { place }: TurnWish): TurnWish | undefined {
   let earliest: TurnWish | undefined;
   for (const other of unready) if (other.place < (earliest?.place ?? place)) earliest = other;

@@ -1,8 +1,8 @@
-/** Lets so many holders in at once; the others wait in the order they came. */
+/** Limits the number of concurrent holders. Others wait in the order of their calls. */
 export class Semaphore {
   readonly #waiting = new Set<() => void>();
   #permits: number;
-  /** Below 0 while there are more holders than there are permits now. */
+  /** Below 0 while there are more holders than permits, after `resize`. */
   #free: number;
 
   constructor(permits: number) {
@@ -17,14 +17,14 @@ export class Semaphore {
     this.#admit();
   }
 
-  /** True where there is a permit at once, which is then held. */
+  /** Acquires a permit if one is free; returns whether it did. */
   tryAcquire(): boolean {
     if (this.#free <= 0) return false;
     this.#free--;
     return true;
   }
 
-  /** Rejects with the signal's reason where that is raised first; then nothing is held. */
+  /** Waits for a permit. Rejects with the signal's reason, without a permit, if it is aborted first. */
   async acquire(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (this.tryAcquire()) return;

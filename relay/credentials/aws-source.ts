@@ -6,8 +6,8 @@ import { CredentialsError } from "./credentials-error.ts";
 import type { Obtained } from "./fresh-value.ts";
 
 /**
- * Finds AWS credentials as every AWS SDK does. Rejects with `CredentialsError`, also where a role, a sign-on service or a
- * program that they come from says nothing for so long: the SDK itself would wait for ever.
+ * Finds AWS credentials like every AWS SDK. Rejects with `CredentialsError` if there are none, or if their source (a
+ * role, a sign-on service or a program) does not answer in time: the SDK itself would wait for ever.
  */
 export function createAwsSource({ profile }: SignConfig, withinMs = 10_000): () => Promise<Obtained<AwsCredentials>> {
   let chain: Promise<() => Promise<AwsCredentials>> | undefined;
@@ -17,12 +17,14 @@ export function createAwsSource({ profile }: SignConfig, withinMs = 10_000): () 
     try {
       const credentials = await orAborted((await chain)(), deadline);
       const holdsMs = (credentials.expiration?.getTime() ?? Number.POSITIVE_INFINITY) - Date.now();
-      if (holdsMs <= 0) throw new CredentialsError("they have expired");
+      if (holdsMs <= 0) throw new CredentialsError("the credentials have expired");
       return { value: credentials, holdsMs };
     } catch (error) {
-      // Asked again, it would wait for the same answer.
+      // The chain caches a pending answer: a new chain asks the source again.
       chain = undefined;
-      if (deadline.aborted) throw new CredentialsError(`no AWS credentials within ${withinMs / 1_000} s`);
+      if (deadline.aborted) {
+        throw new CredentialsError(`no AWS credentials: their source did not answer within ${withinMs / 1_000} s`);
+      }
       const { code, text } = toRefusal(error);
       throw new CredentialsError(`no AWS credentials (${code}: ${text})`, { cause: error });
     }

@@ -3,7 +3,7 @@ import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
 
 const credentialHeaders = ["authorization", "cookie"] as const;
 
-/** Whether a request leaves for the target with credentials that it was captured with, and which may have expired since. */
+/** Whether a request is sent with its captured credentials, which may have expired since. */
 export function sendsCapturedCredentials({ headers, sign }: TargetConfig, request: CapturedRequest): boolean {
   return credentialHeaders.some(
     (name) =>

@@ -1,4 +1,4 @@
-/** Credentials that cannot be had. The message names where they come from, and none of their parts. */
+/** Credentials cannot be obtained. The message names their source and contains no secret. */
 export class CredentialsError extends Error {
   readonly code = "NO_CREDENTIALS";
 

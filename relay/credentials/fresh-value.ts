@@ -1,32 +1,33 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { orAborted } from "../concurrency/or-aborted.ts";
 
-/** What was obtained, and how long it holds; Infinity where it does not end. */
+/** A value and its lifetime; Infinity if it does not expire. */
 export interface Obtained<T> {
   readonly value: T;
   readonly holdsMs: number;
 }
 
 export interface FreshValueOptions<T> {
-  /** Obtains a new one. May take its time, but must end. */
+  /** Obtains a new value. Has to settle at some time; there is no timeout around it. */
   readonly obtain: () => Promise<Obtained<T>>;
-  /** Told of each failure, and of the first success after some. */
+  /** Called after each failure. */
   readonly onFailure: (error: Error) => void;
+  /** Called after the first success that follows failures. */
   readonly onRecovery: () => void;
-  /** Milliseconds since 1970: other clocks stand still while a machine is suspended. */
+  /** Milliseconds since 1970. A monotonic clock would stop while the machine is suspended. */
   readonly now?: () => number;
 }
 
-// A new one is asked for so long before the end, or after four fifths of the time where that is later.
+// A value is renewed this long before it expires, or after 80% of its lifetime if that is later.
 const renewAheadMs = 60_000;
 const firstRetryMs = 1_000;
 const maxRetryMs = 60_000;
-// Who refuses everything must not have a new one made for every request.
+// A target that refuses every value causes at most one renewal in this time.
 const renewForRefusalEveryMs = 10_000;
 
 /**
- * Keeps a value that expires, such as a token. It is renewed shortly before its end while the old one is still used, and
- * obtained by one call at a time, however many wait for it. Where that fails it is tried again after 1 s, 2 s, 4 s … 60 s.
+ * Keeps a value that expires, such as a token. Renews it shortly before it expires and returns the old value meanwhile.
+ * Runs one `obtain` at a time for all callers. Retries a failed `obtain` after 1 s, 2 s, 4 s … 60 s.
  */
 export class FreshValue<T> {
   readonly #options: FreshValueOptions<T>;
@@ -44,7 +45,7 @@ export class FreshValue<T> {
     this.#now = options.now ?? Date.now;
   }
 
-  /** The value; undefined where there is none that still holds. */
+  /** The value; undefined if there is none or it has expired. Starts a renewal if one is due. */
   get current(): T | undefined {
     const nowMs = this.#now();
     if (nowMs >= this.#renewAtMs) this.#renew(nowMs);
@@ -52,8 +53,8 @@ export class FreshValue<T> {
   }
 
   /**
-   * Waits until there is a value. Resolves with undefined where the next try failed, or must not be made yet, and `patient`
-   * is false. Rejects with the signal's reason where that is raised first.
+   * Waits for a value. If `patient` is false, resolves with undefined if the next try fails or is not due yet. Rejects
+   * with the signal's reason if it is aborted first.
    */
   async get(signal: AbortSignal, patient: boolean): Promise<T | undefined> {
     for (;;) {
@@ -68,15 +69,15 @@ export class FreshValue<T> {
   }
 
   /**
-   * Takes note that a value was refused by who it is for, and asks for a new one, every ten seconds at most. True where there
-   * is, or will be, another one than that.
+   * Reports that the target refused a value, and renews it, at most every ten seconds. Returns true if another value is
+   * available or being obtained.
    */
   refuse(value: T): boolean {
     if (this.#value !== undefined && value !== this.#value) return true;
     const nowMs = this.#now();
     if (this.#value === undefined || this.#endsAtMs <= nowMs) return true;
     const sinceMs = nowMs - this.#refusedAtMs;
-    // Below 0 where the clock was set back.
+    // Below 0 if the clock was set back.
     if (sinceMs >= 0 && sinceMs < renewForRefusalEveryMs) return false;
     this.#refusedAtMs = nowMs;
     this.#endsAtMs = nowMs;
@@ -85,7 +86,7 @@ export class FreshValue<T> {
   }
 
   #renew(nowMs: number): void {
-    // Farther only where the clock was set back.
+    // Larger only after the clock was set back.
     if (this.#retryAtMs > nowMs + maxRetryMs) this.#retryAtMs = nowMs;
     if (this.#obtaining || nowMs < this.#retryAtMs) return;
     this.#obtaining = this.#obtain().finally(() => {

@@ -4,11 +4,12 @@ import type { SignConfig, TargetConfig } from "../config/config.ts";
 import type { OutboundRequest, Prepared } from "../replay/outbound.ts";
 
 /**
- * Signs the requests of one target for AWS, Signature Version 4, over method, path, query, body, `Host`, `Content-Type` and
- * what the target sets of `X-Amz-*`. Other headers are left out, since proxies on the way change them.
+ * Signs the requests of one target for AWS (Signature Version 4). The signature covers method, path, query, body,
+ * `Host`, `Content-Type` and the `X-Amz-*` headers that the target sets. It does not cover other headers, because
+ * proxies on the way may change them.
  *
- * What was captured of `Authorization` and `X-Amz-*`, in the query also, is left out; path and query leave in the one form
- * that signatures have of them, with `%20` for a `+`.
+ * Removes captured `Authorization` and `X-Amz-*` headers and `X-Amz-*` query parameters. Sends path and query in the
+ * canonical form that is signed, with `%20` for `+`.
  */
 export class RequestSigner {
   readonly #purpose: SignConfig;
@@ -25,7 +26,7 @@ export class RequestSigner {
     const { method, body } = request;
     const [path, query] = toSignable(request.path);
     const decoded = decodeQuery(query);
-    if (!decoded) return { kind: "unsendable", reason: "the query is not UTF-8, and cannot be signed" };
+    if (!decoded) return { kind: "unsendable", reason: "the query is not UTF-8 and cannot be signed" };
     const headers = withoutSignature(request.headers, this.#setNames);
     this.#credentials = credentials;
     this.#signer ??= await createSigner({
@@ -50,10 +51,10 @@ export class RequestSigner {
   }
 }
 
-// Those of a URL that was signed beforehand.
+// Query parameters of a presigned URL.
 const presigned = /^x-amz-(?:algorithm|credential|date|expires|signature|signedheaders|security-token)(?:=|$)/i;
 
-/** Path and query in the encoding of RFC 3986: everything but letters, digits, `-`, `.`, `_` and `~` is encoded. */
+/** Encodes path and query as in RFC 3986: everything except letters, digits, `-`, `.`, `_` and `~`. */
 function toSignable(pathAndQuery: string): readonly [path: string, query: string] {
   const mark = pathAndQuery.indexOf("?");
   if (mark < 0) return [encode(pathAndQuery, "/"), ""];
@@ -69,7 +70,7 @@ function toSignable(pathAndQuery: string): readonly [path: string, query: string
   return [encode(pathAndQuery.slice(0, mark), "/"), query.join("&")];
 }
 
-/** @param text a character a byte, or encoded in part */
+/** @param text one character per byte; may be percent-encoded in part */
 function encode(text: string, kept = ""): string {
   return text.replace(/%[0-9A-Fa-f]{2}|[^A-Za-z0-9\-._~]/g, (part) => {
     const byte = part.length === 3 ? Number.parseInt(part.slice(1), 16) : part.charCodeAt(0);
@@ -79,7 +80,7 @@ function encode(text: string, kept = ""): string {
   });
 }
 
-/** The signer encodes it again. */
+/** Undefined if the query is not UTF-8. The signer encodes the decoded query again. */
 function decodeQuery(query: string): Record<string, string[]> | undefined {
   try {
     const pairs = query === "" ? [] : query.split("&").map((pair) => pair.split("=").map(decodeURIComponent));

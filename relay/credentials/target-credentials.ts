@@ -9,13 +9,13 @@ import { RequestSigner } from "./request-signer.ts";
 import { parseTokenAnswer } from "./token-answer.ts";
 import { askTokenEndpoint } from "./token-endpoint.ts";
 
-/** A request with credentials, and the token that is in it. */
+/** A request with its credentials, and the token in it. */
 export type Equipped = Prepared & { readonly token?: string };
 
 /**
- * The credentials that a process has for one target in place of captured ones: a token, a signature, or both. They are
- * obtained when they are needed first, and renewed before their end. While there are none, nothing is sent; the log says so
- * with one line `credentials-down`, at most one more a minute, and `credentials-up` at the end.
+ * A target's own credentials, which replace captured ones: a token, a signature, or both. They are obtained on first
+ * use and renewed before they expire. Nothing is sent without them. While they are missing, the log has the line
+ * `credentials-down` at most once a minute, and then `credentials-up`.
  */
 export class TargetCredentials {
   readonly #target: string;
@@ -27,7 +27,7 @@ export class TargetCredentials {
   readonly #aws: FreshValue<AwsCredentials> | undefined;
   readonly #signer: RequestSigner | undefined;
 
-  /** Undefined where the target needs none. */
+  /** Undefined if the target has neither a token nor a signature. */
   static of(target: TargetConfig, log?: Logger): TargetCredentials | undefined {
     return target.token || target.sign ? new TargetCredentials(target, log) : undefined;
   }
@@ -42,14 +42,14 @@ export class TargetCredentials {
     this.#signer = sign && new RequestSigner(sign, headers);
   }
 
-  /** True where a request can be sent now. */
+  /** Whether a request can be sent now. */
   get fresh(): boolean {
     return hasCurrent(this.#token) && hasCurrent(this.#aws);
   }
 
   /**
-   * Waits until a request can be sent. False where they cannot be had now, and `patient` is false. Rejects with the signal's
-   * reason where that is raised first.
+   * Waits until a request can be sent. Resolves with false if `patient` is false and there are no credentials now.
+   * Rejects with the signal's reason if it is aborted first.
    */
   async ready(signal: AbortSignal, patient: boolean): Promise<boolean> {
     for (const each of [this.#token, this.#aws]) {
@@ -58,7 +58,7 @@ export class TargetCredentials {
     return true;
   }
 
-  /** The request as it may be sent; undefined where there are no credentials now. */
+  /** Adds the credentials to a request; undefined if there are none now. */
   async equip(request: OutboundRequest): Promise<Equipped | undefined> {
     const token = this.#token?.current;
     const aws = this.#aws?.current;
@@ -69,13 +69,13 @@ export class TargetCredentials {
     return token === undefined ? prepared : { ...prepared, token };
   }
 
-  /** Takes note that the shadow answered 401; true where another try with a new token is worth it. */
+  /** Reports that the shadow answered 401. Returns true if a retry with another token makes sense. */
   refuse({ token }: Equipped): boolean {
     return token !== undefined && this.#token?.refuse(token) === true;
   }
 
   #addToken(request: OutboundRequest, token: string): OutboundRequest {
-    // A function, since a token may hold what replacements give a meaning to.
+    // A replacer function: in a replacement string, a `$` in the token would have a meaning.
     const value = this.#format.replace("{token}", () => token);
     return { ...request, headers: [...request.headers, this.#header as string, value] };
   }
@@ -88,11 +88,11 @@ export class TargetCredentials {
         this.#throttle.run(Date.now(), (heldBack) =>
           this.#log?.error(
             { event: "credentials-down", ...about, reason: error.message, heldBack },
-            "there are no credentials for the target: nothing is sent without them, and everything waits",
+            "no credentials for the target: its requests wait until there are some",
           ),
         ),
       onRecovery: () =>
-        this.#log?.info({ event: "credentials-up", ...about }, "there are credentials for the target again"),
+        this.#log?.info({ event: "credentials-up", ...about }, "credentials for the target are available again"),
     });
   }
 }

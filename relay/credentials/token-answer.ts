@@ -1,27 +1,35 @@
 import { CredentialsError } from "./credentials-error.ts";
 import type { Obtained } from "./fresh-value.ts";
 
-/** How much of what a command or an endpoint says is read, in bytes. */
+/** Largest output of a command or response of an endpoint, in bytes. */
 export const maxTokenAnswerBytes = 64 * 1024;
 
-// What a header can hold.
+// Printable ASCII, as a header value may contain.
 const tokenText = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
 const longestMs = 365 * 86_400_000;
 
 /**
- * Reads the token of an answer: JSON with the token in `field`, and perhaps `expires_in` in seconds (RFC 6749 5.1), or the
- * token alone. Throws `CredentialsError`, which quotes nothing of the answer.
+ * Reads the token from an answer: JSON with the token in `field` and optionally `expires_in` in seconds (RFC 6749 5.1),
+ * or only the token. Throws `CredentialsError`, which does not quote the answer.
  *
- * @param expiresMs how long it holds where the answer does not say
+ * @param expiresMs lifetime to assume if the answer has no `expires_in`
  */
 export function parseTokenAnswer(text: string, field: string, expiresMs: number): Obtained<string> {
   const trimmed = text.trim();
-  if (!trimmed.startsWith("{")) return { value: toToken(trimmed, "the answer is no token"), holdsMs: expiresMs };
+  if (!trimmed.startsWith("{")) {
+    return {
+      value: toToken(trimmed, "the answer is neither JSON nor one line of printable ASCII"),
+      holdsMs: expiresMs,
+    };
+  }
   const answer = parseObject(trimmed);
   const token = answer[field];
   const seconds = Number(answer.expires_in);
   return {
-    value: toToken(typeof token === "string" ? token : "", `the answer is JSON without a token in ${field}`),
+    value: toToken(
+      typeof token === "string" ? token : "",
+      `the answer is JSON without a token in ${field}; set field: if the token has another name`,
+    ),
     holdsMs: seconds > 0 ? Math.min(seconds * 1_000, longestMs) : expiresMs,
   };
 }
@@ -30,12 +38,12 @@ function parseObject(text: string): Readonly<Record<string, unknown>> {
   try {
     return JSON.parse(text);
   } catch {
-    // The parser's message would quote it.
-    throw new CredentialsError("the answer is broken JSON");
+    // The parser's message would quote the answer.
+    throw new CredentialsError("the answer is invalid JSON");
   }
 }
 
-function toToken(text: string, otherwise: string): string {
+function toToken(text: string, mistake: string): string {
   if (tokenText.test(text)) return text;
-  throw new CredentialsError(otherwise);
+  throw new CredentialsError(mistake);
 }

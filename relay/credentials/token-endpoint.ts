@@ -8,8 +8,8 @@ export type TokenEndpoint = Extract<TokenSource, { readonly kind: "url" }>;
 const withinMs = 10_000;
 
 /**
- * Asks a token endpoint, without following it elsewhere, and resolves with what it answers: 64 KiB and ten seconds at most.
- * Rejects with `CredentialsError`, which names the endpoint without its query.
+ * Asks a token endpoint and resolves with its response body of at most 64 KiB, within ten seconds. Does not follow
+ * redirects. Rejects with `CredentialsError`, which names the endpoint without its query.
  */
 export async function askTokenEndpoint(endpoint: TokenEndpoint): Promise<string> {
   const { url, headers, body } = endpoint;
@@ -25,7 +25,7 @@ export async function askTokenEndpoint(endpoint: TokenEndpoint): Promise<string>
     let bytes = 0;
     for await (const chunk of answer) {
       bytes += (chunk as Buffer).length;
-      // Leaving the loop ends the connection.
+      // Leaving the loop closes the connection.
       if (bytes > maxTokenAnswerBytes) break;
       chunks.push(chunk as Buffer);
     }
@@ -47,7 +47,7 @@ function encodeBody({ type, fields }: NonNullable<TokenEndpoint["body"]>): strin
   return type === "form" ? new URLSearchParams(fields).toString() : JSON.stringify(fields);
 }
 
-// RFC 6749 5.2: these codes are not secret. Anything else of the answer may be.
+// RFC 6749 5.2: these codes are not secret. Everything else in the response may be.
 const knownErrors =
   /"error"\s*:\s*"(invalid_request|invalid_client|invalid_grant|unauthorized_client|unsupported_grant_type|invalid_scope)"/;
 

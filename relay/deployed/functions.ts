@@ -1,23 +1,23 @@
 import { ConfigError } from "../config/text.ts";
 
-/** The functions in Lambda. `functions/` reads what stands here, `infra/` deploys with it. */
+/** The functions in Lambda. `functions/` and `infra/` share the names and settings in this file. */
 export const functionNames = ["fanout", "replay", "schedule", "control"] as const;
 
 export type FunctionName = (typeof functionNames)[number];
 
-/** Where each setting of a function stands in its environment. */
+/** The environment variable of each setting of a function. */
 export const functionVariables = {
-  /** Path of the configuration; without it that is `spoa-relay.yaml` beside the bundle. */
+  /** Path of the configuration; `spoa-relay.yaml` next to the bundle by default. */
   config: "RELAY_CONFIG",
-  /** Name of the target that a `replay` sends to. */
+  /** Name of the target that a `replay` function sends to. */
   target: "RELAY_TARGET",
-  /** JSON: ARN of the `replay` function by the name of its target, for those whose event source mapping may be switched. */
+  /** JSON: ARNs of the `replay` functions whose event source mappings may be switched on and off, by target name. */
   mappings: "RELAY_MAPPINGS",
 } as const;
 
 type Setting = keyof typeof functionVariables;
 
-/** What each function reads, all of it. */
+/** All settings that each function reads. */
 export const functionSettings = {
   fanout: ["config"],
   replay: ["config", "target"],
@@ -30,34 +30,34 @@ export type FunctionSettings<Name extends FunctionName> = {
   readonly [S in (typeof functionSettings)[Name][number]]?: string;
 };
 
-/** The file of the configuration in the deployment of a function. */
+/** File name of the configuration in a deployed function. */
 export const configFileName = "spoa-relay.yaml";
 
-/** The source of a function, from the root of the repository. */
+/** Source file of a function, relative to the root of the repository. */
 export function handlerFile(name: FunctionName): string {
   return `functions/handlers/${name}.ts`;
 }
 
-/** What `npm run build` makes of it, in `dist/functions`. */
+/** Bundle of a function in `dist/functions`, built by `npm run build`. */
 export function bundleFile(name: FunctionName): string {
   return `${name}.mjs`;
 }
 
-/** What Lambda calls in it. */
+/** Name of the handler that Lambda calls. */
 export function handlerName(name: FunctionName): string {
   return `${name}.handler`;
 }
 
 /**
- * The name that a function has in Lambda, of all that belongs to one ingress queue: `packs-replay-staging`. Throws
- * `ConfigError` where it is longer than Lambda takes.
+ * Name of a function in Lambda, such as `packs-replay-staging` for the ingress queue `packs`. Throws `ConfigError` if
+ * it is longer than Lambda allows.
  */
 export function deployedName(ingressQueueName: string, name: FunctionName, target?: string): string {
   const deployed = [ingressQueueName, name, ...(target === undefined ? [] : [target])].join("-");
   if (deployed.length > maxNameLength) {
-    const what = target === undefined ? "the queue" : "the queue or the target";
+    const part = target === undefined ? "queue" : "queue or the target";
     throw new ConfigError([
-      `${deployed}: Lambda takes names of ${maxNameLength} characters: give ${what} a shorter one`,
+      `${deployed}: Lambda allows names of at most ${maxNameLength} characters: give the ${part} a shorter name`,
     ]);
   }
   return deployed;
@@ -75,7 +75,7 @@ export function toEnvironment<Name extends FunctionName>(
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
 }
 
-/** What a function finds in its environment. */
+/** Reads the settings of a function from its environment. */
 export function readEnvironment<Name extends FunctionName>(
   name: Name,
   env: Readonly<Record<string, string | undefined>>,

@@ -1,30 +1,30 @@
 /**
- * The metrics that the functions in Lambda put into CloudWatch: `functions/` writes them, alarms and the dashboard of
- * `infra/` read them. CloudWatch takes $0.30 a month for each, and of those by target for each target, but only for the
- * hours in which there was something to count: a 0 is not written.
+ * The CloudWatch metrics of the functions in Lambda. `functions/` writes them; the alarms and the dashboard of `infra/`
+ * read them. CloudWatch charges $0.30 a month per metric, and per target for metrics by target, but only for hours with
+ * values: so a 0 is not written.
  */
 export const functionMetrics = {
-  /** Packs that were taken from the ingress queue; by the replay where that reads it itself. */
+  /** Packs received from the ingress queue; counted by `replay` if it reads that queue itself. */
   packs: { name: "Packs", unit: "Count", by: "relay", from: "fanout" },
-  /** Requests that were put into a capture. */
+  /** Requests written to a capture. */
   captured: { name: "Captured", unit: "Count", by: "relay", from: "fanout" },
   answered1xx: { name: "Answered1xx", unit: "Count", by: "target", from: "replay" },
   answered2xx: { name: "Answered2xx", unit: "Count", by: "target", from: "replay" },
   answered3xx: { name: "Answered3xx", unit: "Count", by: "target", from: "replay" },
   answered4xx: { name: "Answered4xx", unit: "Count", by: "target", from: "replay" },
   answered5xx: { name: "Answered5xx", unit: "Count", by: "target", from: "replay" },
-  /** Tries that did not reach the shadow, or had no answer in time. */
+  /** Attempts that did not reach the shadow or had no answer in time. */
   undelivered: { name: "Undelivered", unit: "Count", by: "target", from: "replay" },
   deadLettered: { name: "DeadLettered", unit: "Count", by: "target", from: "replay" },
-  /** Requests left out: too old, or not whole. */
+  /** Requests that were left out because they are too old or their body is incomplete. */
   skipped: { name: "Skipped", unit: "Count", by: "target", from: "replay" },
-  /** From the capture of a request to its sending. */
+  /** Time from the capture of a request to its sending. */
   ageAtDelivery: { name: "AgeAtDelivery", unit: "Milliseconds", by: "target", from: "replay" },
-  /** 1 each minute while it is open. */
+  /** 1 each minute while the target's breaker is open. */
   breakerOpen: { name: "BreakerOpen", unit: "Count", by: "target", from: "schedule" },
-  /** Packs whose number was passed over since the ledger began. */
+  /** Packs whose sequence numbers are missing since the ledger began. */
   missingPacks: { name: "MissingPacks", unit: "Count", by: "relay", from: "schedule" },
-  /** Requests that wait until the archive of their capture is back. */
+  /** Requests that wait because the archive of their capture is away. */
   waitingForCapture: { name: "WaitingForCapture", unit: "Count", by: "relay", from: "schedule" },
   /** Requests that replay jobs put into the queues of their targets. */
   jobRequests: { name: "JobRequests", unit: "Count", by: "relay", from: "schedule" },
@@ -40,13 +40,13 @@ interface FunctionMetric {
   readonly unit: "Count" | "Milliseconds";
   /** Metrics by target have the dimension `targetDimension`, the others none. */
   readonly by: "relay" | "target";
-  /** The function that writes it, in whose region and account it is. */
+  /** The function that writes the metric, in its own region and account. */
   readonly from: "fanout" | "replay" | "schedule";
 }
 
 export const targetDimension = "Target";
 
-/** What belongs to one ingress queue has a namespace of its own, so that two relays in an account are kept apart. */
+/** Each ingress queue has its own namespace: this separates two relays in one account. */
 export function metricNamespace(ingressQueueName: string): string {
   return `spoa-relay/${ingressQueueName}`;
 }

@@ -3,18 +3,19 @@ import { type Parsed, type ReadItem, toOriginForm } from "./imported.ts";
 import { parseLogTime } from "./log-time.ts";
 import { splitRecords } from "./record-splitter.ts";
 
-/** Reads a line (one character a byte), or tells what is wrong with it. */
+/** Parses a line (one character per byte) into a request, or returns the reason why it is not one. */
 export type LogLineParser = (line: string, timeZone: string) => Parsed;
 
-/** What the requests of a log lack. */
-export const haproxyNote = "a log holds method and path only: there are no headers, and bodies are omitted";
-export const nginxNote = `${haproxyNote}; the time is that of the answer, to the second`;
+/** Printed before an import: what requests from a log lack. */
+export const haproxyNote =
+  "a log has only methods and paths: requests are imported without headers, and their bodies are marked omitted";
+export const nginxNote = `${haproxyNote}; times are those of the responses, to the second`;
 
-/** Longer lines are none of a log: their requests would be longer than what servers take. */
+/** No server accepts a request line this long, so a longer line cannot be a log line. */
 const maxLineBytes = 256 * 1024;
 const lineFeed = Buffer.from("\n");
 
-/** The requests of a log, line by line. */
+/** Reads the requests of a log line by line. */
 export async function* readAccessLog(
   stream: ByteStream,
   name: string,
@@ -24,24 +25,25 @@ export async function* readAccessLog(
   for await (const { bytes, number } of splitRecords(stream, lineFeed, maxLineBytes)) {
     const line = bytes?.toString("latin1").replace(/\r$/, "");
     if (line === "") continue;
-    const parsed = line === undefined ? "the line is longer than allowed" : parse(line, timeZone);
+    const parsed = line === undefined ? "the line is longer than 256 KiB" : parse(line, timeZone);
     if (typeof parsed !== "string") yield { kind: "request", request: parsed };
     else yield { kind: "mistake", place: `${name}:${number}`, reason: parsed };
   }
 }
 
-// Bounded, so that no line takes time that grows with its square. A syslog daemon may have put its own fields in front.
+// The quantifiers are bounded: otherwise a hostile line could take quadratic time. A syslog daemon may put its own
+// fields in front.
 const nginxLine =
   /(?:^|: )([^ "]{1,256}) [^ ]{1,256} [^["]{0,256}\[([^\]]{1,40})\] "((?:[^"\\]|\\.)*)" (\d{3}) (\d{1,15}|-)(?: |$)/;
 const haproxyLine =
   /(?:^|[ ])([^ ]{1,256}):\d{1,10} \[([^\]]{1,40})\] [^ ]{1,256} [^ ]{1,512} (?:-?\d{1,10}\/){4}\+?(-?\d{1,10}) (-?\d{1,3}) \+?(\d{1,15}) /;
 
-/** nginx `combined` and `main`, Apache `common` and `combined`: their first fields are the same. */
+/** Parses nginx `combined` and `main` and Apache `common` and `combined`: their first fields are the same. */
 export const parseNginxLine: LogLineParser = (line, timeZone) => {
   const match = nginxLine.exec(line);
-  if (!match) return "the line is none of nginx's combined format";
+  if (!match) return "the line is not in nginx's combined format";
   const [, src, time, request, status, bytes] = match;
-  // nginx and Apache write control characters, quotes and backslashes so (ngx_http_log_module: escape=default).
+  // nginx and Apache escape control characters, quotes and backslashes like this (ngx_http_log_module: escape=default).
   const text = request.replace(/\\(?:x([0-9A-Fa-f]{2})|(.))/g, (_all, hex?: string, char?: string) =>
     hex === undefined ? (char ?? "") : byteOf(hex),
   );
@@ -51,16 +53,18 @@ export const parseNginxLine: LogLineParser = (line, timeZone) => {
   });
 };
 
-/** HAProxy's `option httplog` and `option httpslog`, with headers captured or without (configuration.txt 8.2.3). */
+/**
+ * Parses HAProxy's `option httplog` and `option httpslog`, with or without captured headers (configuration.txt 8.2.3).
+ */
 export const parseHaproxyLine: LogLineParser = (line, timeZone) => {
   const match = haproxyLine.exec(line);
-  if (!match) return "the line is none of HAProxy's HTTP log format";
+  if (!match) return "the line is not in HAProxy's HTTP log format";
   const [, src, time, activeMs, status, bytes] = match;
-  // Quotes stand nowhere else: configuration.txt 8.6. syslog-ng puts a backslash before them.
+  // Only the request is in quotes (configuration.txt 8.6). syslog-ng puts a backslash before them.
   const [, request, ...rest] = line.slice(match.index + match[0].length).split(/\\?"/);
   if (request === undefined) return "the line has no request";
-  // A syslog daemon has cut the line: the path would be another one.
-  if (rest.length === 0) return "the line is cut off within its request";
+  // A syslog daemon cut the line: its path is incomplete.
+  if (rest.length === 0) return "the line is cut off within the request";
   const text = request.replace(/#([0-9A-Fa-f]{2})/g, (_all, hex: string) => byteOf(hex));
   return toRequest(text, parseLogTime(time, timeZone), src === "unix" ? "" : src, {
     ...(Number(status) > 0 && { status: Number(status) }),
@@ -77,9 +81,9 @@ function toRequest(
   src: string,
   primary: { readonly status?: number; readonly timeMs?: number; readonly bytes?: number },
 ): Parsed {
-  if (capturedAtMs === undefined) return "the time is not possible";
+  if (capturedAtMs === undefined) return "the time is invalid or before 1970";
   const match = logRequestLine.exec(line);
-  if (!match) return "the client sent no request that could be repeated";
+  if (!match) return "the client sent no valid request";
   const [, method, target, number = "0.9"] = match;
   const version = number.includes(".") ? number : `${number}.0`;
   const body = new Uint8Array();

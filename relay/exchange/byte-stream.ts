@@ -2,10 +2,10 @@ import { createGunzip } from "node:zlib";
 
 export type ByteStream = AsyncIterable<Uint8Array>;
 
-// One piece of gzip becomes a thousand times as many bytes at most, and all of them are in memory at once.
+// gzip expands at most about 1,000 times: one piece becomes up to 16 MiB, which is in memory at once.
 const pieceBytes = 16 * 1024;
 
-/** The first bytes of a stream (fewer where it is shorter), and the stream as if nobody had looked. */
+/** Returns the first bytes of a stream (fewer if it is shorter), and the whole stream with those bytes still in it. */
 export async function peek(
   stream: ByteStream,
   bytes: number,
@@ -20,14 +20,14 @@ export async function peek(
     takenBytes += next.value.length;
   }
   const head = Buffer.concat(taken);
-  let looked: Buffer | undefined = head;
-  // No generator: one that has not begun would not close the stream when it is ended.
+  let unread: Buffer | undefined = head;
+  // Not a generator: returning from a generator that never started would not close the stream.
   const all: AsyncIterableIterator<Uint8Array> = {
     [Symbol.asyncIterator]: () => all,
     next: async () => {
-      if (!looked) return iterator.next();
-      const value = looked;
-      looked = undefined;
+      if (!unread) return iterator.next();
+      const value = unread;
+      unread = undefined;
       return { done: false, value };
     },
     return: async () => {
@@ -38,20 +38,20 @@ export async function peek(
   return { head: head.subarray(0, bytes), all };
 }
 
-/** Whether the first two bytes are those of gzip (RFC 1952 2.3.1). */
+/** Whether the first two bytes are gzip's magic number (RFC 1952 2.3.1). */
 export function isGzip(head: Uint8Array): boolean {
   return head[0] === 0x1f && head[1] === 0x8b;
 }
 
 /**
- * The content of gzip, several members one after the other included. Where it is damaged or cut off, `onDamage` is told and
- * the stream ends after what could be read.
+ * Unzips gzip data, which may have several members. If the data is damaged or cut off, calls `onDamage` and ends after
+ * the last readable byte.
  */
 export async function* gunzip(stream: ByteStream, onDamage: (reason: string) => void): AsyncGenerator<Uint8Array> {
-  // No limit on what waits to be read: it is read after every piece, and a stream that is full would never call back.
+  // No high-water mark: the output is read after every write, and a full stream would never call the write's callback.
   const zip = createGunzip({ readableHighWaterMark: Number.MAX_SAFE_INTEGER } as object);
   let settle = (_failed: boolean) => {};
-  // It may come instead of the callback.
+  // Node may emit "error" instead of calling the write's callback.
   zip.on("error", () => settle(true));
   try {
     for await (const chunk of stream) {

@@ -4,13 +4,13 @@ import { isBodyIncomplete } from "../replay/outbound.ts";
 import { credentialsNote, type ExportOptions, toExported } from "./exported.ts";
 import { findTextFlaw } from "./http-text.ts";
 
-// What curl would add by itself.
+// Headers that curl would add by itself.
 const curlHeaders = ["host", "user-agent", "accept"];
 
 /**
- * A POSIX shell script that sends the requests one after the other with curl (7.55 or later) to the address that is its
- * first argument, or to `target`, and prints the status of each. What belongs to the connection is left out, see `isReservedHeader`; the
- * Host header goes first and in curl's spelling.
+ * Writes a POSIX shell script that sends the requests one after the other with curl (7.55 or later) and prints the
+ * status of each. The script sends to its first argument, or to `target` if it has none. It leaves out the headers of
+ * the connection (see `isReservedHeader`). curl sends the Host header first and in its own spelling.
  */
 export async function* writeCurl(
   requests: AsyncIterable<CapturedRequest>,
@@ -43,9 +43,9 @@ function preamble(options: ExportOptions): string {
 }
 
 function findFlaw(request: CapturedRequest): string | undefined {
-  if (isBodyIncomplete(request)) return "its body is not whole";
-  if (request.method === "CONNECT") return "CONNECT opens a tunnel and is no request";
-  if (request.method === "HEAD" && request.body.length > 0) return "curl sends no body with HEAD";
+  if (isBodyIncomplete(request)) return "its body is incomplete";
+  if (request.method === "CONNECT") return "CONNECT opens a tunnel; a script cannot repeat it";
+  if (request.method === "HEAD" && request.body.length > 0) return "curl cannot send a body with HEAD";
   if (!/^(?:\/|\*$)/.test(request.path)) return "the path does not begin with /";
   return findTextFlaw(request);
 }
@@ -61,7 +61,7 @@ function formatCommand({ id, capturedAtMs, method, path, headers, body }: Captur
     words.push("--header", quote(value === "" ? `${name};` : `${name}: ${value}`));
   }
   for (const name of curlHeaders) if (headerOf(headers, name) === undefined) words.push("--header", `'${name}:'`);
-  // An empty body is written where there was a length: 0 is a length, too.
+  // An empty body is also sent if the request had a Content-Length: then it is 0.
   const sendsBody = body.length > 0 || (headerOf(headers, "content-length") !== undefined && method !== "HEAD");
   if (sendsBody) {
     words.push("--data-binary", "@-", "--header", "'expect:'");
@@ -72,14 +72,17 @@ function formatCommand({ id, capturedAtMs, method, path, headers, body }: Captur
   return Buffer.from(`${comment}\n${sendsBody ? formatBody(body) : ""}${words.join(" ")}\n\n`, "latin1");
 }
 
-/** Puts the body into the pipe: as text where it is some, else as base64, because a shell holds no zero byte. */
+/**
+ * Pipes the body into curl: as text if it is printable ASCII, else as base64, because a shell word cannot hold a zero
+ * byte.
+ */
 function formatBody(body: Uint8Array): string {
   const text = Buffer.from(body).toString("latin1");
   if (/^[\t\n\x20-\x7e]*$/.test(text)) return `printf %s ${quote(text)} | `;
   return `printf %s ${Buffer.from(body).toString("base64")} | base64 -d | `;
 }
 
-/** One word of a shell, whatever is in it. */
+/** Quotes any text as one shell word. */
 function quote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }

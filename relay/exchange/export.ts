@@ -14,7 +14,7 @@ const writers: Readonly<Record<ExportFormat, Writer>> = {
   curl: writeCurl,
 };
 
-/** The requests in the format of others, piece by piece. Throws what the requests throw. */
+/** Writes requests in another tool's format, piece by piece. Throws the errors of `requests`. */
 export function exportRequests(
   format: ExportFormat,
   requests: AsyncIterable<CapturedRequest>,

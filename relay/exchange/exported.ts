@@ -6,15 +6,15 @@ export type ExportFormat = "goreplay" | "har" | "k6" | "curl";
 export const exportFormats: readonly ExportFormat[] = ["goreplay", "har", "k6", "curl"];
 
 export interface ExportOptions {
-  /** Writes `redacted` instead of the values of headers that by their name hold credentials. */
+  /** Writes `redacted` as the value of each header whose name says that it holds credentials. */
   readonly redact?: boolean;
-  /** Origin that a script sends to where it is told no other, and that the URLs of a HAR name. */
+  /** The default origin that a script sends to, and the origin of the URLs in a HAR. */
   readonly target?: URL;
-  /** Is told of every request that the format cannot hold, and why. */
+  /** Called with every request that the format cannot hold, and the reason. */
   readonly onSkipped?: (request: CapturedRequest, reason: string) => void;
 }
 
-/** What of a request is written: the request itself, or one without its credentials. */
+/** The request to write: the captured one, or a copy with redacted headers. */
 export function toExported(request: CapturedRequest, { redact = false }: ExportOptions): CapturedRequest {
   if (!redact) return request;
   const { headers, primary } = request;
@@ -25,11 +25,11 @@ export function toExported(request: CapturedRequest, { redact = false }: ExportO
   };
 }
 
-/** What a file that people read says of the credentials in it. */
+/** A sentence for the top of a file about the credentials in it. */
 export function credentialsNote({ redact = false }: ExportOptions): string {
   return redact
-    ? "Headers that hold credentials are redacted; paths and bodies are as they were captured."
-    : "Holds requests as they were captured, credentials included: keep it as you would keep those.";
+    ? "Headers that hold credentials are redacted; paths and bodies are not."
+    : "Contains requests as they were captured, credentials included: protect this file as you protect credentials.";
 }
 
 function redactHeaders(headers: readonly string[]): string[] {

@@ -4,20 +4,21 @@ import { parseHttpText } from "./http-text.ts";
 import { maxCapturedAtMs, type Parsed, type ReadItem, type ReadRequest } from "./imported.ts";
 import { type SplitRecord, splitRecords } from "./record-splitter.ts";
 
-/** Stands behind each record of a GoReplay file. */
+/** Follows each record of a GoReplay file. */
 export const goreplaySeparator = Buffer.from("\n🐵🙈🙉\n");
 
-/** The first line of a record: kind, id, time in nanoseconds and, with responses, how long they took. */
+/** The first line of a record: kind, id, time in nanoseconds and, for responses, the latency in nanoseconds. */
 export const goreplayHeader = /^([123]) (\S{1,256}) (\d{1,25})(?: (-?\d{1,25}))?[ \t]*\r?$/;
 
-// A response stands behind its request, with others between them. So many requests, and bytes of them, wait for theirs.
+// A response follows its request, with other records in between. At most this many requests, and bytes of their bodies,
+// are held until their responses are read.
 const maxWaiting = 1_000;
 const maxWaitingBytes = 16 * 1024 * 1024;
 
 interface Response {
   readonly id: string;
   readonly atMs: number;
-  /** Undefined where GoReplay did not measure it. */
+  /** Undefined if GoReplay did not measure it. */
   readonly latencyMs: number | undefined;
   readonly status: number;
 }
@@ -27,13 +28,16 @@ interface Waiting {
   readonly bytes: number;
 }
 
-/** The requests of a GoReplay file; what the primary answered is added where the file has it near by. */
+/**
+ * Reads the requests of a GoReplay file. Adds the primary's response to a request if it follows within 1,000 requests and
+ * 16 MiB of bodies.
+ */
 export async function* readGoreplay(stream: ByteStream, name: string, maxBytes: number): AsyncGenerator<ReadItem> {
   const waiting: Waiting[] = [];
   const byId = new Map<string, Waiting>();
   let waitingBytes = 0;
   for await (const record of splitRecords(stream, goreplaySeparator, maxBytes)) {
-    const parsed = parseRecord(record);
+    const parsed = parseRecord(record, maxBytes);
     if (parsed === undefined) continue;
     if (typeof parsed === "string") {
       yield { kind: "mistake", place: `${name}: record ${record.number} at byte ${record.offset}`, reason: parsed };
@@ -57,9 +61,9 @@ export async function* readGoreplay(stream: ByteStream, name: string, maxBytes: 
   for (const { request } of waiting) yield { kind: "request", request };
 }
 
-/** Undefined for what is no mistake and of no use: a replayed response, the line break at the end of a hand-made file. */
-function parseRecord({ bytes, closed }: SplitRecord): Parsed | Response | undefined {
-  if (!bytes) return "the record is longer than allowed";
+/** Returns undefined for a record to ignore: a replayed response, or the line break at the end of a hand-made file. */
+function parseRecord({ bytes, closed }: SplitRecord, maxBytes: number): Parsed | Response | undefined {
+  if (!bytes) return `the record is longer than ${maxBytes} bytes`;
   if (!closed && bytes.toString("latin1").trim() === "") return undefined;
   const lineEnd = bytes.indexOf("\n");
   const match = goreplayHeader.exec(bytes.toString("latin1", 0, Math.min(Math.max(lineEnd, 0), 1024)));
@@ -67,13 +71,13 @@ function parseRecord({ bytes, closed }: SplitRecord): Parsed | Response | undefi
   const [, kind, id, nanoseconds, latency] = match;
   if (kind === "3") return undefined;
   const atMs = toMs(nanoseconds);
-  if (atMs > maxCapturedAtMs) return "the time of the record is not possible";
+  if (atMs > maxCapturedAtMs) return "the time of the record is out of range";
   const payload = bytes.subarray(lineEnd + 1);
   if (kind === "2")
     return parseResponse(payload, { id, atMs, latencyMs: /^0*[1-9]/.test(latency ?? "") ? toMs(latency) : undefined });
   const text = parseHttpText(payload);
   if (typeof text === "string") return text;
-  // GoReplay was stopped in the middle of it: what is missing never came.
+  // GoReplay was stopped while it wrote this record.
   if (!closed && text.bodyState !== "complete") return "the file ends within this record";
   return { id, capturedAtMs: atMs, src: "", ...text };
 }
@@ -90,7 +94,7 @@ function withResponse(request: ReadRequest, { status, atMs, latencyMs }: Respons
   return { ...request, primary };
 }
 
-/** Digits, not numbers: nanoseconds since 1970 are more than a number holds exactly. */
+/** Cuts digits off the text: nanoseconds since 1970 exceed the integers that a number holds exactly. */
 function toMs(nanoseconds: string): number {
   return Number(nanoseconds.slice(0, -6) || "0");
 }

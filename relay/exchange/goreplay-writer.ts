@@ -5,8 +5,8 @@ import { goreplaySeparator } from "./goreplay-reader.ts";
 import { findTextFlaw, formatHttpText, isChunked } from "./http-text.ts";
 
 /**
- * A GoReplay file: a record a request, and one for the primary's answer, without its body, where its status is known.
- * HTTP/2 is written as HTTP/1.1, the only one that GoReplay takes.
+ * Writes a GoReplay file: one record per request, and one for the primary's response, without its body, if its status
+ * is known. HTTP/2 is written as HTTP/1.1, the only version that GoReplay reads.
  */
 export async function* writeGoreplay(
   requests: AsyncIterable<CapturedRequest>,
@@ -25,15 +25,15 @@ function formatRecord(request: CapturedRequest): Buffer | string {
   if (flaw !== undefined) return flaw;
   const { headers } = request;
   const chunked = isChunked(headers);
-  if (!chunked && headerOf(headers, "transfer-encoding") !== undefined) return "its transfer coding is not chunked";
+  if (!chunked && headerOf(headers, "transfer-encoding") !== undefined) return "its Transfer-Encoding is not chunked";
   if (!chunked && headerOf(headers, "content-length") === undefined && isBodyIncomplete(request)) {
-    return "its body is not whole, and nothing in the record would say so";
+    return "its body is incomplete, and the record has no Content-Length that would show it";
   }
   const head = Buffer.from(`1 ${idOf(request)} ${request.capturedAtMs}000000 0\n`, "latin1");
   const record = Buffer.concat([head, formatHttpText(request), goreplaySeparator]);
-  // Else the client that sent the body would write records of its own.
+  // A client could otherwise add records of its own through a request body.
   if (record.indexOf(goreplaySeparator) < record.length - goreplaySeparator.length) {
-    return "it holds the line that separates records";
+    return "it contains the line that separates GoReplay records";
   }
   return record;
 }
@@ -48,7 +48,7 @@ function formatResponse(request: CapturedRequest): Buffer {
   return text.includes(goreplaySeparator) ? Buffer.alloc(0) : Buffer.concat([text, goreplaySeparator]);
 }
 
-/** A space or a line break would end the id. */
+/** Percent-encodes spaces and line breaks: they would end the id. */
 function idOf({ id }: CapturedRequest): string {
   const escaped = id.replace(/[^\x21-\x7e]/g, (byte) => `%${byte.charCodeAt(0).toString(16).padStart(2, "0")}`);
   return escaped.slice(0, 256) || "-";

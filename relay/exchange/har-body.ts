@@ -10,7 +10,7 @@ export interface PostData {
   readonly _encoding?: "base64";
 }
 
-/** The body as HAR holds it: text, or base64 where it is not UTF-8; undefined for an empty one. */
+/** Writes the body as text, or as base64 if it is not UTF-8; undefined if it is empty. */
 export function toPostData({ headers, body }: CapturedRequest): PostData | undefined {
   if (body.length === 0) return undefined;
   const mimeType = headerOf(headers, "content-type") ?? "";
@@ -20,10 +20,10 @@ export function toPostData({ headers, body }: CapturedRequest): PostData | undef
 }
 
 /**
- * The body of a HAR request. What has only `params` is encoded anew; a file of a form is not in a HAR, so neither is a form
- * with one.
+ * Reads the body of a HAR request. A form that has only `params` is encoded anew. A HAR does not contain the files of a
+ * form, so the body of a form with files is omitted.
  *
- * @param knownState how much of the body was captured, where the file tells; else it is found by the Content-Length.
+ * @param knownState the body state that the file names; if it names none, the Content-Length decides.
  */
 export function readPostData(request: JsonObject, headers: readonly string[], knownState: string): Body {
   const postData = asObject(request.postData);
@@ -35,7 +35,8 @@ export function readPostData(request: JsonObject, headers: readonly string[], kn
     return { body, bodyState: knownState };
   }
   const length = Number(headerOf(headers, "content-length") ?? (countOf(request.bodySize) || body.length));
-  // What a browser could not show as text it did not write as it was: then the length differs, too.
+  // A browser writes a body that is not text with other bytes; then its length differs, and the body counts as
+  // truncated.
   return { body, bodyState: stateOf(body, length) };
 }
 
@@ -45,10 +46,10 @@ function stateOf(body: Uint8Array, length: number): BodyState {
 }
 
 function toBytes(text: string, { _encoding, encoding }: JsonObject, bodySize: number | undefined): Buffer {
-  // HAR 1.2 knows no encoding of a request's body. 1.3 proposes this one.
+  // HAR 1.2 has no encoding for a request's body; 1.3 proposes this one.
   if (_encoding === "base64" || encoding === "base64") return Buffer.from(text, "base64");
   const bytes = Buffer.from(text);
-  // Some tools write a byte as the character with its number: then it is the characters that have the size of the body.
+  // Some tools write each byte as the character with its number: then the number of characters is the body size.
   const asBytes = bodySize === text.length && bytes.length !== bodySize && isByteString(text);
   return asBytes ? Buffer.from(text, "latin1") : bytes;
 }
@@ -68,7 +69,7 @@ function encodeParams(params: readonly JsonObject[], mimeType: string): Body {
   return { body: Uint8Array.from(Buffer.from(`${parts.join("")}--${boundary}--\r\n`)), bodyState: "complete" };
 }
 
-/** As browsers do (HTML, multipart/form-data encoding algorithm). */
+/** Escapes a field name as browsers do (HTML, multipart/form-data encoding algorithm). */
 function quoteName(name: string): string {
   return name.replaceAll("\r", "%0D").replaceAll("\n", "%0A").replaceAll('"', "%22");
 }

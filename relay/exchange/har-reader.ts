@@ -7,10 +7,10 @@ import { splitJsonArray } from "./json-elements.ts";
 import { asObject, countOf, type JsonObject, objectsOf, textOf } from "./json-object.ts";
 import { toByteString } from "./text-bytes.ts";
 
-/** The field of an entry with what the format has no place for; it leaves names with an underscore to those who write it. */
+/** The entry field for data that HAR has no field for. HAR reserves names with an underscore for tools. */
 export const harExtension = "_spoaRelay";
 
-/** The requests of a HAR 1.2 file, entry by entry. */
+/** Reads the requests of a HAR 1.2 file entry by entry. */
 export async function* readHar(stream: ByteStream, name: string, maxBytes: number): AsyncGenerator<ReadItem> {
   for await (const element of splitJsonArray(stream, ["log", "entries"], maxBytes)) {
     if (element.kind === "end") {
@@ -18,7 +18,7 @@ export async function* readHar(stream: ByteStream, name: string, maxBytes: numbe
       continue;
     }
     const { text, number, offset } = element;
-    const parsed = text === undefined ? "the entry is longer than allowed" : parseEntry(text);
+    const parsed = text === undefined ? `the entry is longer than ${maxBytes} bytes` : parseEntry(text);
     if (typeof parsed !== "string") yield { kind: "request", request: parsed };
     else yield { kind: "mistake", place: `${name}: entry ${number} at byte ${offset}`, reason: parsed };
   }
@@ -29,23 +29,23 @@ function parseEntry(text: string): Parsed {
   try {
     entry = asObject(JSON.parse(text));
   } catch {
-    return "the entry is no JSON";
+    return "the entry is not valid JSON";
   }
   const request = asObject(entry.request);
   const own = asObject(entry[harExtension]);
   const capturedAtMs = parseMoment(textOf(entry.startedDateTime));
-  if (capturedAtMs === undefined) return "startedDateTime is no moment since 1970 with a time zone";
+  if (capturedAtMs === undefined) return "startedDateTime is missing, has no time zone or is before 1970";
   const method = toByteString(textOf(request.method));
   const url = toByteString(textOf(request.url));
   if (method === "" || url === "") return "the request has no method or no URL";
-  // Some tools write the fragment, too, which no client sends.
+  // Some tools write the fragment, which clients never send.
   const path = toByteString(textOf(own.path)) || toOriginForm(url.replace(/#.*$/s, ""));
-  // data:, blob: and the like never left the browser.
-  if (own.path === undefined && !/^(?:\/|\*$)/.test(path)) return "the URL is none of HTTP";
+  // URLs such as data: and blob: never leave the browser.
+  if (own.path === undefined && !/^(?:\/|\*$)/.test(path)) return "the URL is not an HTTP URL";
   const foreign = !(harExtension in entry);
   const headers = readHeaders(request, foreign ? url : undefined);
   if (!headers) return "a header has no name";
-  // What we have written came in like that.
+  // Our own exports may contain requests that were captured with such a flaw.
   const flaw = foreign ? findTextFlaw({ method, path, headers }) : undefined;
   if (flaw !== undefined) return flaw;
   const primary = readPrimary(entry);
@@ -62,7 +62,7 @@ function parseEntry(text: string): Parsed {
   };
 }
 
-/** Without a zone the moment would depend on the machine that reads it. */
+/** Undefined without a time zone: then the time would depend on the machine that reads the file. */
 function parseMoment(text: string): number | undefined {
   if (!/(?:Z|[+-]\d\d:?\d\d)$/i.test(text)) return undefined;
   const ms = Date.parse(text.replace(/([+-]\d\d)(\d\d)$/, "$1:$2"));
@@ -70,9 +70,9 @@ function parseMoment(text: string): number | undefined {
 }
 
 /**
- * Name, value, name, value, … or undefined where a name is missing.
+ * Returns name, value, name, value, … or undefined if a name is missing.
  *
- * @param url where a Host header is taken from if there is none: browsers leave it out with HTTP/2.
+ * @param url source of the Host header if the entry has none: browsers leave it out with HTTP/2.
  */
 function readHeaders(request: JsonObject, url: string | undefined): string[] | undefined {
   const headers: string[] = [];
@@ -85,7 +85,7 @@ function readHeaders(request: JsonObject, url: string | undefined): string[] | u
   }
   if (url === undefined) return headers;
   if (authority && headerOf(headers, "host") === undefined) headers.unshift("host", authority);
-  // Browsers can leave the Cookie header out and list the cookies.
+  // Some browsers list the cookies instead of writing a Cookie header.
   const cookies = objectsOf(request.cookies).map(({ name, value }) => `${textOf(name)}=${textOf(value)}`);
   if (cookies.length > 0 && headerOf(headers, "cookie") === undefined) {
     headers.push("cookie", toByteString(cookies.join("; ")));
@@ -93,7 +93,7 @@ function readHeaders(request: JsonObject, url: string | undefined): string[] | u
   return headers;
 }
 
-/** `HTTP/1.1`, `http/2.0`, `h2`, `h3`; empty for anything else. */
+/** The version in `HTTP/1.1`, `http/2.0`, `h2` or `h3`; empty for any other text. */
 function readVersion(text: string): string {
   const version = /^(?:HTTP\/|h)(\d)(?:\.(\d))?$/i.exec(text);
   return version ? `${version[1]}.${version[2] ?? "0"}` : "";
@@ -102,7 +102,7 @@ function readVersion(text: string): string {
 function readPrimary(entry: JsonObject): PrimaryOutcome | undefined {
   const response = asObject(entry.response);
   const status = countOf(response.status);
-  // 0 stands for a request that was blocked or broken off, and for no answer known.
+  // A status of 0 means that the request was blocked or aborted, or that the response is unknown.
   if (!status || status > 999) return undefined;
   const timed = asObject(entry[harExtension]).untimed !== true;
   const [timeMs, bytes] = [timed ? countOf(entry.time) : undefined, countOf(response.bodySize)];

@@ -4,13 +4,13 @@ import { toPostData } from "./har-body.ts";
 import { harExtension } from "./har-reader.ts";
 import { toOriginForm } from "./imported.ts";
 
-// RFC 3986: what a URI may hold; all other bytes are percent-encoded.
+// Every byte that a URI cannot contain (RFC 3986) is percent-encoded.
 const noUriByte = /[^!#$%&'()*+,\-./0-9:;=?@A-Z[\]_a-z~]|%(?![0-9A-Fa-f]{2})|#/g;
 
 /**
- * A HAR 1.2 file, an entry a line. Bytes beyond ASCII in headers are written as the characters with their numbers. What HAR
- * has no place for (id, client address, the path where it is no URI, how much of the body was captured) stands in a field of
- * our own, so that an import gets it back. It does not get back what the primary answered beyond status, time and size.
+ * Writes a HAR 1.2 file, one entry per line. A header byte beyond ASCII is written as the character with its number.
+ * Our own field `harExtension` keeps the data that HAR has no field for (id, client address, body state, a path that is
+ * not a URI), so an import restores it. Of the primary's response, an import restores only status, time and size.
  */
 export async function* writeHar(
   requests: AsyncIterable<CapturedRequest>,
@@ -65,7 +65,7 @@ function toEntry(request: CapturedRequest, options: ExportOptions): object {
   };
 }
 
-/** HAR wants an absolute URI; the scheme is the one that a proxy in front has noted. */
+/** HAR requires an absolute URI. The scheme comes from X-Forwarded-Proto if there is no target. */
 function toUrl({ path, headers }: CapturedRequest, { target }: ExportOptions): string {
   const host = target?.host ?? headerOf(headers, "host") ?? "";
   const secure = target ? target.protocol === "https:" : headerOf(headers, "x-forwarded-proto") === "https";

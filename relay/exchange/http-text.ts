@@ -2,7 +2,7 @@ import { type BodyState, type CapturedRequest, headerOf } from "../pack/captured
 import { isBodyIncomplete } from "../replay/outbound.ts";
 import { toOriginForm } from "./imported.ts";
 
-/** What an HTTP/1 message says of a request. */
+/** The parts of a request that an HTTP/1 message contains. */
 export interface HttpText {
   readonly method: string;
   readonly path: string;
@@ -12,38 +12,39 @@ export interface HttpText {
   readonly bodyState: BodyState;
 }
 
-// RFC 9110 5.6.2 and 5.5, and RFC 9112 3.2 without a look at the grammar of URIs: clients send every byte.
+// RFC 9110 5.6.2 and 5.5, and RFC 9112 3.2. The target is not checked against the URI grammar: clients send any byte.
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const requestTarget = /^[\x21-\xff]+$/;
 const brokenValue = /[\0\r\n]/;
-const followed = "more bytes follow the body than its length allows";
+const followed = "more bytes follow after the end of the body";
+const noRequestLine = "the first line is not an HTTP/1 request line";
 const requestLine = /^([^ ]+) ([^ ]+) HTTP\/(\d(?:\.\d)?)$/;
 
-/** Why a request cannot be written as HTTP/1 text; undefined where it can. */
+/** The reason why a request cannot be written as HTTP/1 text; undefined if it can. */
 export function findTextFlaw({
   method,
   path,
   headers,
 }: Pick<CapturedRequest, "method" | "path" | "headers">): string | undefined {
-  if (!token.test(method)) return "the method is no token";
-  if (!requestTarget.test(path)) return "the path is empty or holds a space or a control character";
+  if (!token.test(method)) return "the method has a character that HTTP does not allow";
+  if (!requestTarget.test(path)) return "the path is empty or contains a space or a control character";
   for (let i = 0; i + 1 < headers.length; i += 2) {
-    if (!token.test(headers[i])) return "the name of a header is no token";
-    if (brokenValue.test(headers[i + 1])) return "a header holds a line break or a zero byte";
+    if (!token.test(headers[i])) return "a header name has a character that HTTP does not allow";
+    if (brokenValue.test(headers[i + 1])) return "a header value contains a line break or a zero byte";
   }
   return undefined;
 }
 
 /**
- * A request as HTTP/1 text. A body that was sent in chunks is written as one chunk, without the last, empty one where the
- * body is not whole; one that came without a length (HTTP/2) gets a Content-Length, else no reader would find it.
+ * Writes a request as HTTP/1 text. A chunked body becomes one chunk, without the final empty chunk if the body is
+ * incomplete. A body without a length (HTTP/2) gets a Content-Length; without one no reader would find it.
  */
 export function formatHttpText(request: CapturedRequest): Buffer {
   const { method, path, version, headers, body } = request;
   const lines = [`${method} ${path} HTTP/${version === "1.0" ? "1.0" : "1.1"}`];
   const whole = !isBodyIncomplete(request);
   for (let i = 0; i + 1 < headers.length; i += 2) {
-    // The length that was captured is not that of a body that was redacted since.
+    // The captured length is wrong for a body that was redacted after the capture.
     const isLength = whole && headers[i].toLowerCase() === "content-length";
     lines.push(`${headers[i]}: ${isLength ? body.length : headers[i + 1]}`);
   }
@@ -58,28 +59,28 @@ export function formatHttpText(request: CapturedRequest): Buffer {
   return Buffer.concat([head, Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from("\r\n"), end]);
 }
 
-/** Reads a request out of HTTP/1 text, or tells what is wrong with it. Lines may end with LF alone. */
+/** Parses HTTP/1 text into a request, or returns the reason why it is not one. Lines may end with LF alone. */
 export function parseHttpText(bytes: Buffer): HttpText | string {
   const head = findHead(bytes);
-  if (!head) return "the headers have no end";
+  if (!head) return "no empty line ends the headers";
   const [first, ...lines] = bytes.toString("latin1", 0, head.end).split(/\r?\n/);
   const match = requestLine.exec(first);
-  if (!match) return "there is no request line";
+  if (!match) return noRequestLine;
   const [, method, target, number] = match;
   const path = toOriginForm(target);
-  if (!token.test(method) || !requestTarget.test(path)) return "there is no request line";
+  if (!token.test(method) || !requestTarget.test(path)) return noRequestLine;
   const headers = parseHeaderLines(lines);
-  if (!headers) return "a header line has no name";
+  if (!headers) return "a header line has no valid name";
   const body = readBody(headers, bytes.subarray(head.bodyAt));
   return typeof body === "string" ? body : { method, path, version: number, headers, ...body };
 }
 
-/** Name, value, name, value, … or undefined where a line is no header. */
+/** Returns name, value, name, value, … or undefined if a line is not a header. */
 function parseHeaderLines(lines: readonly string[]): string[] | undefined {
   const headers: string[] = [];
   for (const line of lines) {
     const colon = line.indexOf(":");
-    // RFC 9112 5.2: a line that begins with a space goes on with the one before.
+    // RFC 9112 5.2: a line that begins with a space continues the line before it.
     if (/^[ \t]/.test(line) && headers.length > 0) headers.push(`${headers.pop()} ${trim(line)}`);
     else if (!token.test(line.slice(0, Math.max(colon, 0)))) return undefined;
     else headers.push(line.slice(0, colon), trim(line.slice(colon + 1)));
@@ -92,7 +93,7 @@ export function isChunked(headers: readonly string[]): boolean {
   return /(?:^|[\s,])chunked\s*$/i.test(headerOf(headers, "transfer-encoding") ?? "");
 }
 
-/** Where the last header line ends and the body begins. */
+/** Finds the end of the last header line and the start of the body. */
 function findHead(bytes: Buffer): { readonly end: number; readonly bodyAt: number } | undefined {
   const withReturn = bytes.indexOf("\n\r\n");
   const without = bytes.subarray(0, withReturn < 0 ? bytes.length : withReturn).indexOf("\n\n");
@@ -106,18 +107,19 @@ function readBody(headers: readonly string[], rest: Buffer): Pick<HttpText, "bod
   if (isChunked(headers)) return readChunks(rest);
   const length = headerOf(headers, "content-length");
   if (length === undefined) {
-    if (!isBlank(rest)) return "bytes follow a request that has neither a length nor chunks";
+    if (!isBlank(rest)) return "bytes follow the headers, but the request has neither a Content-Length nor chunks";
     return { body: new Uint8Array(), bodyState: "complete" };
   }
-  if (!/^\d{1,15}$/.test(length)) return "the Content-Length is no number";
-  // GoReplay at times leaves out what separates two requests: the second one is not to vanish.
+  if (!/^\d{1,15}$/.test(length)) return "the Content-Length is not a number";
+  // GoReplay sometimes omits the separator between two requests: report it, or the second request would be lost
+  // silently.
   if (!isBlank(rest.subarray(Number(length)))) return followed;
   const body = Uint8Array.from(rest.subarray(0, Number(length)));
   if (body.length === Number(length)) return { body, bodyState: "complete" };
   return { body, bodyState: body.length === 0 ? "omitted" : "truncated" };
 }
 
-/** RFC 9112 7.1. Trailers are left out: a captured request has no place for them. */
+/** Reads a chunked body (RFC 9112 7.1). Drops trailers: a captured request has no field for them. */
 function readChunks(rest: Buffer): Pick<HttpText, "body" | "bodyState"> | string {
   const chunks: Buffer[] = [];
   let at = 0;
@@ -141,7 +143,7 @@ function readChunks(rest: Buffer): Pick<HttpText, "body" | "bodyState"> | string
   return { body, bodyState: complete ? "complete" : body.length === 0 ? "omitted" : "truncated" };
 }
 
-/** Hand-made files end with a line break or two. */
+/** Hand-made files may end with line breaks. */
 function isBlank(rest: Buffer): boolean {
   return rest.toString("latin1").trim() === "";
 }

@@ -7,17 +7,17 @@ import { parseLogTime } from "./log-time.ts";
 import { inTimeOrder } from "./time-order.ts";
 
 const defaultMaxRecordBytes = 64 * 1024 * 1024;
-// A record is looked at as text, and a string is half a gigabyte at most.
+// Records are decoded into strings, and a string holds at most about 512 MiB.
 const largestRecordBytes = 256 * 1024 * 1024;
 // How much of a file's beginning is enough to tell its format.
 const detectionBytes = 64 * 1024;
 
 /**
- * The requests of a file in the format of others, gzip or not, one by one and in the order of their times as far as memory
- * allows: a file may be larger than it. What is broken is skipped, and comes as a mistake that names its place; no bytes make
- * this throw.
+ * Reads the requests of another tool's file, gzipped or not, one by one. Sorts them by capture time as far as
+ * `inTimeOrder` can: a file may be larger than memory. Skips each broken record and yields a mistake that names its
+ * place; invalid content never makes this throw.
  *
- * Throws what the stream throws, and `RangeError` where the time zone is unknown.
+ * Throws the errors of the stream, and `RangeError` if the time zone is unknown.
  */
 export async function* importRequests(stream: ByteStream, options: ImportOptions): AsyncGenerator<Imported> {
   const { name, timeZone = "UTC" } = options;
@@ -56,7 +56,7 @@ function detectFormat(head: Buffer): ImportFormat | undefined {
 }
 
 const unknownFormat =
-  "this is no GoReplay file, HAR, nginx or HAProxy log; where it is one all the same, name its format";
+  "unknown format: neither a GoReplay file, a HAR, nor an nginx or HAProxy log; if it is one, name it with --format";
 
 type Reader = (content: ByteStream, name: string, maxBytes: number, timeZone: string) => AsyncGenerator<ReadItem>;
 

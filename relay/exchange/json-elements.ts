@@ -3,14 +3,14 @@ import type { ByteStream } from "./byte-stream.ts";
 export type JsonElement =
   | {
       readonly kind: "element";
-      /** The text of the element; undefined where it is longer than allowed. */
+      /** Undefined if the element is longer than `maxBytes`. */
       readonly text: string | undefined;
       /** 1 for the first. */
       readonly number: number;
-      /** Of its first byte in the stream. */
+      /** Offset of its first byte in the stream. */
       readonly offset: number;
     }
-  /** The stream ended before the array did, or has no such array. */
+  /** The stream ended before the end of the array, or has no such array. */
   | { readonly kind: "end"; readonly reason: string };
 
 const [quote, backslash, comma, colon] = [0x22, 0x5c, 0x2c, 0x3a];
@@ -18,8 +18,8 @@ const [openBrace, closeBrace, openBracket, closeBracket] = [0x7b, 0x7d, 0x5b, 0x
 const maxKeyBytes = 64;
 
 /**
- * The elements of an array that stands under the keys of `path` in a JSON document, one by one: only one of them is in
- * memory. What lies outside the array is passed over without a look at its grammar.
+ * Yields the elements of the array under the keys `path` of a JSON document, with only one of them in memory. Does not
+ * check the JSON outside the array.
  */
 export async function* splitJsonArray(
   stream: ByteStream,
@@ -35,12 +35,12 @@ export async function* splitJsonArray(
 class JsonScanner {
   readonly #path: readonly string[];
   readonly #maxBytes: number;
-  /** Open braces and brackets on the way to the array. */
+  /** Number of open braces and brackets before the array. */
   #depth = 0;
-  /** Those of the element under way. */
+  /** Number of open braces and brackets in the current element. */
   #braces = 0;
   #brackets = 0;
-  /** How many keys of the path lead to where the scanner stands, counted while it is on the way to the array. */
+  /** How many keys of the path match the open objects around the current position; unused once the array is found. */
   #matched = 0;
   #state: "before" | "within" | "after" = "before";
   #inString = false;
@@ -49,7 +49,7 @@ class JsonScanner {
   #lastKey = "";
   #number = 0;
   #streamOffset = 0;
-  /** Of the element under way. */
+  /** Start of the current element; -1 between elements. */
   #startOffset = -1;
   #parts: Buffer[] = [];
   #partBytes = 0;
@@ -59,7 +59,7 @@ class JsonScanner {
     this.#maxBytes = maxBytes;
   }
 
-  /** A chunk must not change before the next call. */
+  /** The caller must not change the chunk before it asks for the next element. */
   *scan(chunk: Buffer): Generator<JsonElement> {
     let elementAt = 0;
     for (let i = 0; i < chunk.length; i++) {
@@ -88,7 +88,8 @@ class JsonScanner {
       if (byte === quote) this.#inString = true;
       else if (byte === openBrace) this.#braces++;
       else if (byte === openBracket) this.#brackets++;
-      // What closes nothing belongs to a broken element: it must not close the array, or all after it would be lost.
+      // An unmatched closing bracket belongs to a broken element. If it closed the array, all later elements would be
+      // lost.
       else if (byte === closeBrace && this.#braces > 0) this.#braces--;
       else if (byte === closeBracket && this.#brackets > 0) this.#brackets--;
     }
@@ -96,14 +97,14 @@ class JsonScanner {
     this.#streamOffset += chunk.length;
   }
 
-  /** What is wrong once the stream has ended. */
+  /** Reports a missing or unfinished array after the end of the stream. */
   findFlaw(): string | undefined {
     if (this.#state === "before") return `the document has no array ${this.#path.join(".")}`;
     if (this.#state === "after") return undefined;
     return this.#startOffset >= 0 ? "the file ends within an entry" : "the file ends within the list of entries";
   }
 
-  /** Looks for the array: a key counts where all keys above it are those of the path. */
+  /** Looks for the array: a key counts only if all keys above it match the path. */
   #seek(byte: number): void {
     if (this.#state === "after") return;
     if (this.#inString) {
@@ -138,7 +139,7 @@ class JsonScanner {
   #keep(part: Buffer): void {
     this.#partBytes += part.length;
     if (this.#partBytes > this.#maxBytes) this.#parts = [];
-    // A copy: the owner of the chunk may use it again.
+    // Copied, because the owner of the chunk may reuse its memory.
     else this.#parts.push(Buffer.from(part));
   }
 

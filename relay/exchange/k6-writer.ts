@@ -7,19 +7,20 @@ import { findTextFlaw } from "./http-text.ts";
 import { toUnicode } from "./text-bytes.ts";
 
 interface K6Request {
-  /** Since the first request. */
+  /** Time since the first request. */
   readonly atMs: number;
   readonly method: string;
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
-  /** The body where it is not UTF-8. */
+  /** The body if it is not UTF-8. */
   readonly base64?: string;
 }
 
 /**
- * A k6 script: one virtual user sends the requests in their order to `TARGET`, at their original gaps divided by `SPEED`, 1
- * where it is not given, or without gaps where it is 0. k6 takes a header once only: repeats are joined as RFC 9110 5.3 allows.
+ * Writes a k6 script: one virtual user sends the requests in order to `TARGET`. It keeps their gaps divided by `SPEED`
+ * (1 if not given), or sends without gaps if `SPEED` is 0. k6 sends a header name only once: repeats are joined (RFC
+ * 9110 5.3).
  */
 export async function* writeK6(
   requests: AsyncIterable<CapturedRequest>,
@@ -68,12 +69,12 @@ export default function () {
 
 function toK6(request: CapturedRequest, firstMs: number): K6Request | string {
   const { method, body } = request;
-  if (isBodyIncomplete(request)) return "its body is not whole";
-  if (method === "CONNECT") return "CONNECT opens a tunnel and is no request";
+  if (isBodyIncomplete(request)) return "its body is incomplete";
+  if (method === "CONNECT") return "CONNECT opens a tunnel; a script cannot repeat it";
   const path = toUnicode(request.path);
-  // k6 reads a URL: it would refuse the one and cut the other.
+  // k6 parses the path as a URL: it would reject a stray % and cut the path at #.
   if (!request.path.startsWith("/") || path === undefined || /%(?![0-9A-Fa-f]{2})|#/.test(path)) {
-    return "the path is none of a URL";
+    return "the path is not valid in a URL";
   }
   const headers = joinHeaders(request.headers);
   const flaw = findTextFlaw(request);
@@ -88,15 +89,15 @@ function toK6(request: CapturedRequest, firstMs: number): K6Request | string {
 }
 
 function joinHeaders(headers: readonly string[]): Readonly<Record<string, string>> | string {
-  // The case is that of the first; Go writes its own anyway.
+  // Repeats keep the case of the first name; Go sends its own case anyway.
   const joined = new Map<string, [name: string, value: string]>();
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const lowerCase = headers[i].toLowerCase();
     if (isReservedHeader(lowerCase) && lowerCase !== "host") continue;
-    // In a script this is no field of an object but its prototype.
-    if (lowerCase === "__proto__") return "a header has the name __proto__";
+    // In an object literal this key would set the prototype.
+    if (lowerCase === "__proto__") return "a header is named __proto__";
     const value = toUnicode(headers[i + 1]);
-    if (value === undefined) return "a header is not UTF-8, and k6 sends nothing else";
+    if (value === undefined) return "a header value is not UTF-8, and k6 can send only UTF-8";
     const before = joined.get(lowerCase);
     if (before) before[1] += `${lowerCase === "cookie" ? "; " : ", "}${value}`;
     else joined.set(lowerCase, [headers[i], value]);
@@ -104,7 +105,7 @@ function joinHeaders(headers: readonly string[]): Readonly<Record<string, string
   return Object.fromEntries(joined.values());
 }
 
-/** JSON is JavaScript but for two line breaks that older engines do not take in a string. */
+/** Writes JSON as JavaScript: older engines do not accept these two line breaks in a string. */
 function toSource(request: K6Request): string {
   return JSON.stringify(request).replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029");
 }

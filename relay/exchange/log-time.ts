@@ -2,10 +2,12 @@ const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 const pattern = /^(\d\d)\/([A-Z][a-z]{2})\/(\d{4}):(\d\d):(\d\d):(\d\d)(?:\.(\d{3}))?(?: ([+-])(\d\d)(\d\d))?$/;
 
 /**
- * `06/Feb/2026:12:14:14 +0100`, `06/Feb/2026:12:14:14.655` in ms since 1970; undefined for anything else.
+ * Parses `06/Feb/2026:12:14:14 +0100` and `06/Feb/2026:12:14:14.655` into ms since 1970; undefined for any other text.
  *
- * @param timeZone IANA name of the zone of a time that has no offset. An hour that comes twice is taken for its first time,
- * one that is left out for the hour after. Throws `RangeError` where the zone is unknown.
+ * Throws `RangeError` if the time zone is unknown.
+ *
+ * @param timeZone IANA time zone of a time without an offset. If clocks are set back, a repeated hour means the first
+ * of the two; if they are set forward, a skipped hour means the hour after.
  */
 export function parseLogTime(text: string, timeZone: string): number | undefined {
   const match = pattern.exec(text);
@@ -24,19 +26,19 @@ export function parseLogTime(text: string, timeZone: string): number | undefined
 }
 
 const clocks = new Map<string, Intl.DateTimeFormat>();
-// The offset of an hour, because a log has many lines of it.
+// The offset of each quarter of an hour is cached: a log has many lines in it, and computing the offset is slow.
 const offsets = new Map<string, number>();
 const maxOffsets = 10_000;
 const quarterMs = 15 * 60_000;
 
-/** How far a zone is ahead of UTC when its clocks show `wallMs`. */
+/** How far a time zone is ahead of UTC when its clocks show `wallMs`. */
 function offsetMs(wallMs: number, timeZone: string): number {
   if (timeZone === "UTC") return 0;
   const quarter = Math.floor(wallMs / quarterMs);
   const key = `${timeZone} ${quarter}`;
   const known = offsets.get(key);
   if (known !== undefined) return known;
-  // The offset at that moment of UTC may be the one after a change; the one a day before is that before it.
+  // Clocks may change near this moment: try the offsets of a day before and of a day after.
   const start = quarter * quarterMs;
   const before = zoneOffsetMs(start - 86_400_000, timeZone);
   const after = zoneOffsetMs(start + 86_400_000, timeZone);

@@ -1,19 +1,19 @@
 import type { ByteStream } from "./byte-stream.ts";
 
 export interface SplitRecord {
-  /** Undefined where the record is longer than allowed. */
+  /** Undefined if the record is longer than `maxBytes`. */
   readonly bytes: Buffer | undefined;
   /** 1 for the first. */
   readonly number: number;
-  /** Where it begins, counted from the first byte of the stream. */
+  /** Offset of its first byte in the stream. */
   readonly offset: number;
-  /** False for what follows the last separator. */
+  /** False for the bytes after the last separator. */
   readonly closed: boolean;
 }
 
 const firstBufferBytes = 64 * 1024;
 
-/** The records between separators, however the stream is cut into chunks, and what follows the last if it is not empty. */
+/** Yields the records between separators, and the bytes after the last separator if there are any. */
 export async function* splitRecords(
   stream: ByteStream,
   separator: Buffer,
@@ -22,7 +22,7 @@ export async function* splitRecords(
   const pending = new PendingBytes();
   let number = 0;
   let offset = 0;
-  // Bytes of the record under way that have been thrown away because it is too long.
+  // Discarded bytes of the current record, which is too long.
   let dropped = 0;
   let scanned = 0;
   for await (const chunk of stream) {
@@ -38,7 +38,7 @@ export async function* splitRecords(
       dropped = 0;
       scanned = 0;
     }
-    // A separator may have begun in the last bytes.
+    // The last bytes may be the start of a separator.
     scanned = Math.max(0, pending.length - separator.length + 1);
     if (dropped + scanned > maxBytes) {
       pending.drop(scanned);
@@ -52,7 +52,7 @@ export async function* splitRecords(
   yield { bytes, number: number + 1, offset, closed: false };
 }
 
-/** Bytes that wait. They lie in one buffer that doubles, so that a long record in short chunks is not copied each time. */
+/** Unread bytes in one buffer that grows by doubling: a long record in short chunks is not copied for each chunk. */
 class PendingBytes {
   #buffer = Buffer.allocUnsafe(firstBufferBytes);
   #start = 0;

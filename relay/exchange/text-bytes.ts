@@ -1,19 +1,19 @@
 import { isUtf8 } from "node:buffer";
 
 /**
- * Text of a format that knows Unicode only, as one character a byte. Tools write a byte as the character with its number
- * where they do not know its charset, so text that has only such characters is taken for bytes; other text is UTF-8.
+ * Converts Unicode text to one character per byte. Tools that do not know the charset write each byte as the character
+ * with its number. So text with only such characters is read as bytes; other text is encoded as UTF-8.
  */
 export function toByteString(text: string): string {
   return isByteString(text) ? text : Buffer.from(text).toString("latin1");
 }
 
-/** Whether every character stands for one byte. */
+/** Whether every character fits in one byte. */
 export function isByteString(text: string): boolean {
   return !/[^\0-\xff]/.test(text);
 }
 
-/** The text of which these bytes (one a character) are the UTF-8; undefined where they are not UTF-8. */
+/** Decodes UTF-8 bytes (one character per byte); undefined if they are not UTF-8. */
 export function toUnicode(byteString: string): string | undefined {
   const bytes = Buffer.from(byteString, "latin1");
   return isUtf8(bytes) ? bytes.toString() : undefined;

@@ -1,12 +1,13 @@
 import type { Imported, ReadItem, ReadRequest } from "./imported.ts";
 
-// A server logs a request when it has answered it, and a browser lists those that it knew first: some have overtaken others.
+// Files are not sorted by time: a server logs a request after its response, and a browser lists requests as it starts
+// them.
 const maxWaiting = 20_000;
 const maxWaitingBytes = 64 * 1024 * 1024;
 
 /**
- * Puts requests into the order of their capture times and numbers them. One that is more than 10,000 requests late (fewer
- * where they are large) stays late: all of them in memory is no choice.
+ * Sorts requests by capture time and numbers them. A request that is more than 10,000 requests late (fewer if they are
+ * large) stays late: holding them all could exceed the memory.
  */
 export async function* inTimeOrder(items: AsyncIterable<ReadItem>): AsyncGenerator<Imported> {
   let waiting: ReadRequest[] = [];
@@ -28,7 +29,7 @@ export async function* inTimeOrder(items: AsyncIterable<ReadItem>): AsyncGenerat
   for (const request of sortByTime(waiting)) yield { kind: "request", request: { ...request, index: index++ } };
 }
 
-/** Those of the same time keep their order. */
+/** Requests of the same time keep their order. */
 function sortByTime(requests: ReadRequest[]): ReadRequest[] {
   return requests.sort((a, b) => a.capturedAtMs - b.capturedAtMs);
 }

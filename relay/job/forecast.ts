@@ -7,34 +7,34 @@ import { factorOf } from "./job-clock.ts";
 import { readJobPacks } from "./job-packs.ts";
 import { type JobPlace, type JobRequest, planJob, shareWithin } from "./job-request.ts";
 
-/** What a job would send, and what that would take. */
+/** What a job would send, how long it would take, and what it would cost. */
 export interface Forecast {
   readonly job: Job;
-  /** Of all loops. */
+  /** Requests of all loops. */
   readonly requests: number;
-  /** As they are stored, compressed. */
+  /** Compressed size in the archive, of all loops. */
   readonly bytes: number;
-  /** False where it comes from the names of objects alone: then what they hold beyond the range is an estimate. */
+  /** False if the numbers come from object names, and some objects reach beyond the range: then they are estimates. */
   readonly exact: boolean;
-  /** From the first request to the last; undefined where nothing but the shadow limits a job. */
+  /** Time from the first to the last request; undefined if only the shadow limits the job. */
   readonly durationMs?: number;
   /** Messages in the target's queue. */
   readonly packs: number;
-  /** What these cost on SQS, in US dollars, where the target's queue is there. */
+  /** Cost of the packs in US dollars if the target's queue is in SQS. */
   readonly sqsDollars: number;
 }
 
-// $0.40 for a million requests of up to 64 KB each.
+// SQS bills $0.40 for a million requests of up to 64 KB each.
 const dollarsPerRequest = 0.4 / 1e6;
 const billedBytes = 64 * 1024;
-// Each pack is sent and received, and deleted in one call.
+// Each pack is sent and received (billed by size), and deleted (billed once).
 const transfersPerPack = 2;
 const packRequests = 300;
 const packSpanMs = 1_000;
 
 /**
- * Forecasts a job without starting it: from the names of objects alone, or by reading all of them where requests have to be
- * looked at. Throws as `startJob`, and the signal's reason where that is raised.
+ * Forecasts a job without starting it. Reads only object names, unless `where` or the target's `when` filters requests:
+ * then it reads all objects. Throws the errors of `startJob`, and the signal's reason if it is aborted.
  */
 export async function forecastJob(
   place: JobPlace,
@@ -67,11 +67,13 @@ export async function forecastJob(
 
 interface Sum {
   readonly requests: number;
-  /** Time of the job that one loop takes. */
+  /** Length of one loop, in the time of the job. */
   readonly spanMs: number;
 }
 
-/** Objects that reach beyond the range count by the share of their time that is within it. */
+/**
+ * Sums up objects by name. An object that reaches beyond the range counts in proportion to its time within the range.
+ */
 async function sumNames(
   archive: Archive,
   job: Job,

@@ -1,36 +1,36 @@
 import type { Job, Pace } from "./job.ts";
 
-/** The time of a job: it stands still while the job is paused, and passes `factor` times as fast as the world's. */
+/** The time of a job: it stops while the job is paused, and passes `factor` times as fast as real time. */
 type TimedJob = Pick<Job, "pace" | "anchor" | "pausedAtMs">;
 
 /**
- * When what stands at an offset in the time of the job is due; undefined where it has no due time: in a job that sends as
- * fast as it can, or has not begun. Counted from the one anchor, so that no error of a timer ever adds up.
+ * When a request at an offset in the time of the job is due, in ms since 1970. Undefined for a job that sends as fast
+ * as possible or has not begun. Computed from a single anchor, so errors of timers do not add up.
  */
 export function dueAtMs({ pace, anchor }: TimedJob, offsetMs: number): number | undefined {
   if (!anchor || pace.kind === "asap") return undefined;
   return anchor.atMs + (offsetMs - anchor.offsetMs) / factorOf(pace);
 }
 
-/** The offset that is due at a moment. */
+/** The offset that is due at a time. */
 export function offsetAt({ pace, anchor }: TimedJob, nowMs: number): number {
   return anchor ? anchor.offsetMs + (nowMs - anchor.atMs) * factorOf(pace) : 0;
 }
 
-/** How much faster the time of a job passes than the world's. */
+/** How many times faster than real time the time of a job passes. */
 export function factorOf(pace: Pace): number {
   return pace.kind === "speed" ? pace.factor : 1;
 }
 
-/** For so long the packs of a paused job wait with whoever sends them; then they go back into the queue. */
+/** How long a worker holds the packs of a paused job before it returns them to the queue. */
 export const patientPauseMs = 15_000;
 
-/** How long they stay there each time. */
+/** Delay of a paused job's packs in the queue, each time they return to it. */
 export const pausedDelayMs = 10_000;
 
 /**
- * The anchor of a job that goes on as if it had not been paused: nothing is made up for. After a long pause it does so when
- * the packs that went back are there again.
+ * The anchor of a resumed job: it continues at the offset where it was paused, and does not catch up. After a pause of
+ * more than 15 s it continues 10 s later, when the packs that were returned to the queue are available again.
  */
 export function resumedAnchor(job: TimedJob, nowMs: number): NonNullable<Job["anchor"]> {
   const { pausedAtMs = nowMs } = job;

@@ -3,10 +3,10 @@ import { hasEnded, type Job, type JobStatus } from "./job.ts";
 import { resumedAnchor } from "./job-clock.ts";
 import { JobError } from "./job-error.ts";
 
-// Each time somebody else, mostly who feeds the job, was faster.
+// A write fails if another process, usually the one that feeds the job, has written the job since it was read.
 const writeAttempts = 20;
 
-/** Stops the time of a job: nothing more of it is sent. Throws `JobError` and `StateError`. */
+/** Stops the time of a job: none of its requests are sent until it is resumed. Throws `JobError` and `StateError`. */
 export function pauseJob(jobs: Jobs, id: string, nowMs: number): Promise<Job> {
   return changeJob(jobs, id, (job) => {
     if (job.status === "paused") return job;
@@ -15,7 +15,7 @@ export function pauseJob(jobs: Jobs, id: string, nowMs: number): Promise<Job> {
   });
 }
 
-/** Has the time of a job go on where it stopped. Throws `JobError` and `StateError`. */
+/** Continues a paused job where its time stopped. Throws `JobError` and `StateError`. */
 export function resumeJob(jobs: Jobs, id: string, nowMs: number): Promise<Job> {
   return changeJob(jobs, id, (job) => {
     if (job.status !== "paused") {
@@ -28,7 +28,7 @@ export function resumeJob(jobs: Jobs, id: string, nowMs: number): Promise<Job> {
   });
 }
 
-/** Ends a job: what of it waits in the target's queue is not sent any more. Throws `JobError` and `StateError`. */
+/** Ends a job: its requests in the target's queue are not sent. Throws `JobError` and `StateError`. */
 export function cancelJob(jobs: Jobs, id: string, nowMs: number): Promise<Job> {
   return changeJob(jobs, id, (job) => {
     if (job.status === "cancelled") return job;
@@ -37,13 +37,16 @@ export function cancelJob(jobs: Jobs, id: string, nowMs: number): Promise<Job> {
   });
 }
 
-/** The job as it stands at its end. */
+/** The job with the status of its end. */
 export function toEnded(job: Job, status: JobStatus, nowMs: number): Job {
   const { lease: _lease, pausedAtMs: _pausedAtMs, ...ended } = job;
   return { ...ended, status, endedAtMs: nowMs };
 }
 
-/** Changes a job whoever else does so, too; a change that returns the same job writes nothing. Throws `JobError`. */
+/**
+ * Reads, changes and writes a job, and retries if another process wrote it meanwhile. Writes nothing if `change`
+ * returns the same object. Throws `JobError` and `StateError`.
+ */
 export async function changeJob(jobs: Jobs, id: string, change: (job: Job) => Job): Promise<Job> {
   for (let attempt = 0; attempt < writeAttempts; attempt++) {
     const found = await jobs.read(id);
@@ -51,7 +54,7 @@ export async function changeJob(jobs: Jobs, id: string, change: (job: Job) => Jo
     const changed = change(found.job);
     if (changed === found.job || (await jobs.write(changed, found.version))) return changed;
   }
-  throw new JobError("WRONG_STATUS", `job ${id} changes faster than it can be written: try again`);
+  throw new JobError("WRONG_STATUS", `job ${id} is being changed by others at the same time: try again`);
 }
 
 function assertAlive(job: Job, verb: string): void {

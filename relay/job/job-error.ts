@@ -8,7 +8,7 @@ export type JobErrorCode =
   | "BAD_ARGUMENT"
   | "WRONG_STATUS";
 
-/** What somebody asks of jobs that cannot be done. Its text says what to do. */
+/** A request about jobs that cannot be fulfilled. The message says what to do. */
 export class JobError extends Error {
   readonly code: JobErrorCode;
 

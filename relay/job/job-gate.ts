@@ -5,25 +5,26 @@ import type { Job } from "./job.ts";
 import { dueAtMs, patientPauseMs, pausedDelayMs } from "./job-clock.ts";
 import type { JobWatch } from "./job-watch.ts";
 
-/** What may become of a request of a job. */
+/** What to do with a request of a job. */
 export type Passage =
   | { readonly kind: "due" }
   | { readonly kind: "cancelled" }
-  /** Its time is far, or its job is paused and nobody waits: it had better come again after so long. */
+  /** It is not due soon, or its job is paused: return it to the queue with this delay. */
   | { readonly kind: "later"; readonly delayMs: number };
 
 type TimedRequest = Pick<PackedRequest, "capturedAtMs" | "index">;
 
-// Who is sooner due is waited for, also where waiting costs.
+// A request that is due within this time is waited for, even in a function that is billed for waiting.
 const longestWaitMs = 3_000;
-// How long before its time a request should be back: SQS delays by whole seconds, and a function may have to be started.
+// A delayed request should return this long before it is due: SQS delays by whole seconds, and a function may have to
+// start.
 const leadMs = 2_000;
 const maxDelayMs = 900_000;
-// Who waits for longer looks in between whether the job has changed.
+// A longer wait is interrupted after this time to read whether the job has changed.
 const sliceMs = 1_000;
 const pausedPollMs = 200;
 
-/** Lets the requests of one message of a job pass when they are due. */
+/** Holds the requests of one message of a job until they are due. */
 export class JobGate {
   readonly id: string;
   readonly #mark: JobMark;
@@ -38,17 +39,17 @@ export class JobGate {
     this.#clock = clock;
   }
 
-  /** When the request is due, as far as is known; undefined where it has no time. In milliseconds since 1970. */
+  /** When the request is due, in ms since 1970; undefined if it has no due time or the job was not read yet. */
   dueAtMs(request: TimedRequest): number | undefined {
     const offsetMs = this.#job && offsetOf(this.#job.pace, this.#mark, request);
     return this.#job && offsetMs !== undefined ? dueAtMs(this.#job, offsetMs) : undefined;
   }
 
   /**
-   * Resolves when the request is due, never before. Rejects when the signal is raised, and with `StateError` where the job
-   * cannot be read.
+   * Resolves when the request is due or has to be returned or dropped. Rejects if the signal is aborted, and with
+   * `StateError` if the job cannot be read.
    *
-   * @param patient whether to wait while the job is paused
+   * @param patient whether to wait up to 15 s while the job is paused
    */
   async pass(request: TimedRequest, signal: AbortSignal, patient: boolean): Promise<Passage> {
     if (this.#mark.baseMs === undefined) return due;
@@ -59,7 +60,7 @@ export class JobGate {
       const nowMs = this.#clock.nowUs() / 1_000;
       if (this.#job.status === "paused") {
         const sinceMs = nowMs - (this.#job.pausedAtMs ?? nowMs);
-        // After a while also where waiting costs nothing: jobs that stand still must not take all places.
+        // Even a patient caller waits only for a limited time: otherwise paused jobs would occupy all workers.
         if (!patient || sinceMs > patientPauseMs) return { kind: "later", delayMs: pausedDelayMs };
         await this.#clock.sleepUntil((nowMs + pausedPollMs) * 1_000, signal);
         continue;

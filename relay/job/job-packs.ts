@@ -12,41 +12,41 @@ import type { MessagePack } from "../queue/message.ts";
 import { type Checkpoint, type Job, jobKey } from "./job.ts";
 import { factorOf } from "./job-clock.ts";
 
-/** What comes next in a job: a pack, or that it has read on and found nothing for it. */
+/** The next step of a job: a pack, or progress without a pack if all requests were left out. */
 export type JobStep =
   | {
       readonly kind: "pack";
       readonly pack: MessagePack;
-      /** Of its first request, in the time of the job. */
+      /** Offset of its first request in the time of the job. */
       readonly offsetMs: number;
-      /** Where the job goes on when it has been sent. */
+      /** The checkpoint after this pack. */
       readonly after: Checkpoint;
     }
   | { readonly kind: "progress"; readonly after: Checkpoint };
 
 export interface JobSource {
   readonly archive: Archive;
-  /** Whether a request is taken at all. */
+  /** Whether a request belongs to the job. */
   readonly takes: (request: CapturedRequest) => boolean;
-  /** Told of each part of the capture that cannot be read. */
+  /** Called for each part of the capture that cannot be read. */
   readonly onSkip?: (part: SkippedPart) => void;
 }
 
-// One pack spans about a second: how long a message has to stay with whoever sends it.
+// A pack spans at most a second in real time, because a worker holds its message that long.
 const maxSpanMs = 1_000;
 const maxRequests = 300;
 const maxUntimedRequests = 1_000;
-// Compressed to a third, they fit into the 64 KiB that SQS bills once.
+// Compressed to a third, this fits into the 64 KiB that SQS bills once.
 const maxBytes = 192 * 1024;
 const filteredPerStep = 1_000;
-// A few milliseconds: what is due meanwhile must not be late.
+// Reading this many takes a few milliseconds; then the event loop runs, so requests that are due are not late.
 const entriesPerTurn = 100;
 const maxHeldBytes = 16 * 1024 * 1024;
 
 /**
- * Reads the packs of a job from its checkpoint to its end. The same job gives the same packs whenever, and from whichever
- * checkpoint, it is read, as long as its capture does not change. In memory there are one pack and what the reader of the
- * capture holds, 16 MiB and an object. Throws `ArchiveError`.
+ * Reads the packs of a job from its checkpoint to its end. As long as the capture does not change, a job gives the same
+ * packs every time, from any of its checkpoints. Needs memory for one pack, one object and 16 MiB held by the reader of
+ * the capture. Throws `ArchiveError`.
  */
 export async function* readJobPacks(job: Job, source: JobSource): AsyncGenerator<JobStep> {
   const { checkpoint, loops } = job;
@@ -60,7 +60,7 @@ export async function* readJobPacks(job: Job, source: JobSource): AsyncGenerator
   if (!at.complete) yield { kind: "progress", after: { ...at, complete: true } };
 }
 
-/** One loop over the capture, or the rest of one. */
+/** One loop over the capture, from a checkpoint to its end. */
 class Loop {
   readonly #job: Job;
   readonly #takes: JobSource["takes"];
@@ -95,7 +95,7 @@ class Loop {
   async *steps(): AsyncGenerator<JobStep> {
     let read = 0;
     for await (const entry of this.#reader) {
-      // The reader itself waits only where it reads the next object, of which one may hold a hundred thousand requests.
+      // The reader itself yields only when it reads an object, and one object may hold a hundred thousand requests.
       if (++read % entriesPerTurn === 0) await turn();
       const step = this.#take(entry);
       if (step) yield step;
@@ -103,13 +103,13 @@ class Loop {
     if (this.#draft) yield this.#close(this.#draft);
   }
 
-  /** The beginning of the next loop, when all of this one has been read. */
+  /** The checkpoint at the start of the next loop. Call it after `steps` has ended. */
   end(): Checkpoint {
     const { fromMs, toMs, maxGapMs = Number.POSITIVE_INFINITY, loops } = this.#job;
     const { position: _, mark, ...rest } = this.#counted();
     const offsetMs = mark.offsetMs + Math.min(toMs - mark.capturedAtMs, maxGapMs);
     const loop = rest.loop + 1;
-    // Where nothing was found it will not be found the next time either.
+    // A loop without any request would repeat without any request.
     const empty = this.#start.position === undefined && rest.requests === this.#start.requests;
     return { ...rest, loop, mark: { capturedAtMs: fromMs, offsetMs }, complete: loop >= loops || empty };
   }
@@ -135,14 +135,14 @@ class Loop {
       this.#draft.requests.push(request);
     }
     if (step) return step;
-    return taken ? undefined : this.#tellProgress();
+    return taken ? undefined : this.#reportProgress();
   }
 
-  /** Where a captured time stands in the time of the job, and whether a silence before it was cut. */
+  /** The offset of a captured time in the time of the job, and whether a silence before it was shortened. */
   #locate(capturedAtMs: number): { readonly offsetMs: number; readonly cut: boolean } {
     const { pace, maxGapMs = Number.POSITIVE_INFINITY } = this.#job;
     const { mark, requests } = this.#at;
-    // By number, and not one distance after the other: these would add up their errors.
+    // Computed from the number of requests: adding up distances would add up rounding errors.
     if (pace.kind === "rate") return { offsetMs: (requests * 1_000) / pace.perSecond, cut: false };
     const gapMs = capturedAtMs - mark.capturedAtMs;
     return { offsetMs: mark.offsetMs + Math.min(gapMs, maxGapMs), cut: gapMs > maxGapMs };
@@ -158,7 +158,7 @@ class Loop {
     if (timed && offsetMs - draft.offsetMs > maxSpanMs * factorOf(pace)) return true;
     if (!next) return false;
     if (draft.requests.length >= (timed ? maxRequests : maxUntimedRequests)) return true;
-    // Within a pack the time of the job passes as that of the capture does.
+    // All requests of a pack have the same difference between captured time and offset, so a cut gap begins a new pack.
     return (timed && next.cut) || draft.bytes + next.request.record.length > maxBytes;
   }
 
@@ -168,7 +168,7 @@ class Loop {
     const { id, pace } = this.#job;
     const packs = this.#at.packs + 1;
     this.#at = { ...this.#at, packs };
-    // What is sent twice, after a crash for one, is the same pack; what has other requests is another.
+    // The id depends on the requests: a pack that is sent again, for example after a crash, has the same id.
     const name = JSON.stringify([id, this.#at.loop, textOf(first), textOf(last), requests.length]);
     const identity = {
       id: createHash("sha256").update(name).digest().subarray(0, 16),
@@ -179,13 +179,13 @@ class Loop {
     return { kind: "pack", pack: { ...repack(identity, requests), job }, offsetMs, after: this.#at };
   }
 
-  #tellProgress(): JobStep | undefined {
+  #reportProgress(): JobStep | undefined {
     if (this.#draft || ++this.#filteredInStep < filteredPerStep) return undefined;
     this.#filteredInStep = 0;
     return { kind: "progress", after: this.#at };
   }
 
-  /** The checkpoint with what has been skipped up to now. */
+  /** The current checkpoint, including the parts skipped so far. */
   #counted(): Checkpoint {
     const { parts, requests } = this.#reader.skipped;
     return {
@@ -195,7 +195,10 @@ class Loop {
     };
   }
 
-  /** Whether an object was passed over before the checkpoint: it is met again where it reaches beyond it. */
+  /**
+   * Whether a skipped object was counted before the checkpoint: a reader that starts in the middle of it skips it
+   * again.
+   */
   #isCounted({ name, requests }: SkippedPart): boolean {
     const { position } = this.#start;
     const object = parseObjectName(this.#job.capture, { name, bytes: 0 });
@@ -203,7 +206,7 @@ class Loop {
   }
 }
 
-/** A pack that is being filled. */
+/** The pack that is being filled. */
 interface Draft {
   readonly offsetMs: number;
   readonly first: CapturePosition;

@@ -4,27 +4,29 @@ import { type Job, jobKey } from "./job.ts";
 import { dueAtMs } from "./job-clock.ts";
 import { JobError } from "./job-error.ts";
 
-/** How far a job is. */
+/** Progress of a job. */
 export interface JobProgress {
   readonly job: Job;
-  /** Requests that it has in all, by the names of objects: an estimate until everything is fed. */
+  /** Number of all its requests: an estimate from object names until everything is fed. */
   readonly total: number;
-  /** Requests that it had in all when it was started, by the names of objects. */
+  /** Number of requests that was expected at its start, from object names. */
   readonly expected: number;
   /** Requests that were put into the target's queue. */
   readonly fed: number;
-  /** Requests that have a fate, and those that are left out or cannot be read. */
+  /** Requests that have a fate, were left out or could not be read. */
   readonly settled: number;
-  /** Requests in the target's queue and under way. */
+  /** Requests in the target's queue or in flight. */
   readonly waiting: number;
   readonly fates: Readonly<Record<Fate, number>>;
-  /** Of the total, 0 to 1. */
+  /** `settled` as a share of `total`, 0 to 1. */
   readonly share: number;
-  /** When the last request is due; undefined for a job without due times, one that stands still, or goes on for ever. */
+  /**
+   * When the last request is due, in ms since 1970; undefined without due times, while paused, or beyond the calendar.
+   */
   readonly endsAtMs?: number;
 }
 
-/** Reads how far a job is. Throws `JobError` where there is none, and `StateError`. */
+/** Reads the progress of a job. Throws `JobError` if there is no such job, and `StateError`. */
 export async function readProgress(
   { jobs, ledger }: { readonly jobs: Pick<Jobs, "read">; readonly ledger: Pick<Ledger, "totals"> },
   id: string,
@@ -34,7 +36,7 @@ export async function readProgress(
   return toProgress(found.job, (await ledger.totals()).targets.get(jobKey(id)));
 }
 
-/** @param totals of the job in the ledger; undefined if nothing of it was fed */
+/** @param totals the job's totals in the ledger; undefined if nothing was fed yet */
 export function toProgress(
   job: Job,
   totals: { readonly enqueued: number; readonly fates: Readonly<Record<Fate, number>> } | undefined,
@@ -69,7 +71,7 @@ function endOf(job: Job): number | undefined {
     return dueAtMs(job, (Math.max(requests, checkpoint.requests) * 1_000) / pace.perSecond);
   }
   const { mark, loop } = checkpoint;
-  // Silences that are to be cut are not known before.
+  // An upper bound: silences that will be shortened are not known yet.
   const leftMs = checkpoint.complete ? 0 : toMs - mark.capturedAtMs + (loops - loop - 1) * (toMs - fromMs);
   return dueAtMs(job, mark.offsetMs + leftMs);
 }

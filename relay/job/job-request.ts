@@ -7,23 +7,24 @@ import type { Jobs } from "../state/port.ts";
 import { firstCheckpoint, type Job, type Pace, toWhen, type Where } from "./job.ts";
 import { JobError } from "./job-error.ts";
 
-/** What somebody wants to have replayed. Times are milliseconds since 1970. */
+/** A request for a job. Times are in ms since 1970. */
 export interface JobRequest {
   readonly capture: string;
   readonly target: string;
-  /** The whole capture where they are left out. */
+  /** First ms to replay; the start of the capture if left out. */
   readonly fromMs?: number;
+  /** First ms not to replay; the end of the capture if left out. */
   readonly toMs?: number;
   readonly pace: Pace;
-  /** How often, 1 if it is left out. */
+  /** How often to replay the range; 1 if left out. */
   readonly loops?: number;
   readonly maxGapMs?: number;
   readonly where?: Where;
-  /** Now, if it is left out. */
+  /** Start time; now if left out. */
   readonly startAtMs?: number;
 }
 
-/** What there is to replay from and to. */
+/** The captures and targets that jobs can use. */
 export interface JobPlace {
   readonly targets: readonly Pick<TargetConfig, "name" | "ratePerSecond" | "when">[];
   /** Archives by the name of the capture. */
@@ -32,12 +33,12 @@ export interface JobPlace {
 
 const maxLoops = 1_000_000;
 const minGapMs = 1;
-// Ids of one second differ in three letters.
+// Ids created in the same second differ only in three random letters, so they can collide.
 const idAttempts = 5;
 
 /**
- * Makes a job and writes it: it begins at its time, or within seconds. Throws `JobError`, `ArchiveError` where the capture
- * cannot be listed, and `StateError`.
+ * Creates and writes a job. It starts at its start time, or within seconds. Throws `JobError`, `ArchiveError` if the
+ * capture cannot be listed, and `StateError`.
  */
 export async function startJob(
   place: JobPlace & { readonly jobs: Jobs },
@@ -49,10 +50,10 @@ export async function startJob(
     const job = { ...planned, id: createJobId(nowMs) };
     if (await place.jobs.write(job, 0)) return job;
   }
-  throw new JobError("WRONG_STATUS", "too many jobs are started in this second: try again");
+  throw new JobError("WRONG_STATUS", "too many jobs were created in this second: try again");
 }
 
-/** The job that `startJob` would write. Reads no object. Throws `JobError` and `ArchiveError`. */
+/** Creates the job that `startJob` would write. Reads only object names. Throws `JobError` and `ArchiveError`. */
 export async function planJob({ targets, captures }: JobPlace, request: JobRequest, nowMs: number): Promise<Job> {
   const { capture, target, pace, loops = 1, maxGapMs, where, startAtMs } = request;
   const archive = captures.get(capture);
@@ -64,8 +65,8 @@ export async function planJob({ targets, captures }: JobPlace, request: JobReque
   assertMaxGap(maxGapMs, pace);
   assertWhere(where);
   if (startAtMs !== undefined && startAtMs < nowMs) {
-    const late = `the start at ${toText(startAtMs)} has passed: it is ${toText(nowMs)}`;
-    throw new JobError("BAD_TIME", `${late}; leave it out to start now`);
+    const late = `the start time ${toText(startAtMs)} is in the past: it is ${toText(nowMs)} now`;
+    throw new JobError("BAD_TIME", `${late}; leave out the start time to start at once`);
   }
   const { range, totals } = await findRange(archive, request, nowMs);
   return {
@@ -100,8 +101,8 @@ function createJobId(nowMs: number): string {
 }
 
 /**
- * The part of the wanted range that there is something in, to a minute or so: a replay need not wait for what comes before
- * its first object, nor for what is behind its last one.
+ * Shortens the requested range to the objects in it, so that a replay does not wait before its first and after its last
+ * object. The result may be up to a minute too long.
  */
 async function findRange(
   archive: Archive,
@@ -111,11 +112,11 @@ async function findRange(
   if (!(fromMs < toMs)) {
     throw new JobError(
       "BAD_RANGE",
-      `the range ends at ${toText(toMs)}, which is not after its start, ${toText(fromMs)}`,
+      `the range ends at ${toText(toMs)}, which is not after its start at ${toText(fromMs)}`,
     );
   }
   const totals = await sumRange(archive, capture, { fromMs, toMs });
-  // What is captured until a later start is replayed, too.
+  // A job with a later start also replays requests that are captured until then.
   const open = startAtMs !== undefined && toMs > nowMs && toMs !== Number.POSITIVE_INFINITY;
   if (totals.objects === 0 && !open) throw new JobError("NOTHING_THERE", await explainNothing(archive, capture));
   const { firstMs = Math.max(fromMs, nowMs), lastMs = toMs } = totals;
@@ -125,7 +126,7 @@ async function findRange(
   };
 }
 
-/** As `sumCapture`, but of objects that reach beyond the range the share of their time that is within it. */
+/** Like `sumCapture`, but an object that reaches beyond the range counts in proportion to its time within the range. */
 async function sumRange(archive: Archive, capture: string, range: CaptureRange): Promise<CaptureTotals> {
   const times = { firstMs: Number.POSITIVE_INFINITY, lastMs: 0 };
   let [objects, requests, bytes] = [0, 0, 0];
@@ -140,7 +141,7 @@ async function sumRange(archive: Archive, capture: string, range: CaptureRange):
   return { objects, requests: Math.round(requests), bytes: Math.round(bytes), ...(objects > 0 && times) };
 }
 
-/** The share of an object's time that is within a range, which it has to reach into. */
+/** The share of an object's time that is within a range. The object has to reach into the range. */
 export function shareWithin(object: Pick<CaptureObject, "firstMs" | "lastMs">, { fromMs, toMs }: CaptureRange): number {
   const [firstMs, lastMs] = [Math.max(fromMs, object.firstMs), Math.min(toMs - 1, object.lastMs)];
   return (lastMs - firstMs + 1) / (object.lastMs - object.firstMs + 1);
@@ -149,33 +150,38 @@ export function shareWithin(object: Pick<CaptureObject, "firstMs" | "lastMs">, {
 async function explainNothing(archive: Archive, capture: string): Promise<string> {
   const { firstMs, lastMs } = await sumCapture(archive, capture, { fromMs: 0, toMs: Number.POSITIVE_INFINITY });
   if (firstMs === undefined || lastMs === undefined) return `capture ${capture} has no requests yet`;
-  return `capture ${capture} has nothing in this range: it has requests from ${toText(firstMs)} to ${toText(lastMs)}`;
+  return `capture ${capture} has no requests in this range: it has requests from ${toText(firstMs)} to ${toText(lastMs)}`;
 }
 
-function explainUnknown(what: string, name: string, names: readonly string[]): string {
-  if (names.length === 0) return `there is no ${what} ${name}: the configuration has none at all`;
-  return `there is no ${what} ${name}; the configuration has: ${names.join(", ")}`;
+function explainUnknown(kind: "capture" | "target", name: string, names: readonly string[]): string {
+  if (names.length === 0) return `there is no ${kind} ${name}: the configuration has no ${kind}s`;
+  return `there is no ${kind} ${name}; the configuration has: ${names.join(", ")}`;
 }
 
 function assertPace(pace: Pace): void {
-  const { value, what } =
-    pace.kind === "speed"
-      ? { value: pace.factor, what: "a speed" }
-      : { value: pace.kind === "rate" ? pace.perSecond : 1, what: "a rate" };
+  const value = pace.kind === "speed" ? pace.factor : pace.kind === "rate" ? pace.perSecond : 1;
   if (value > 0 && Number.isFinite(value)) return;
-  throw new JobError("BAD_ARGUMENT", `${what} has to be more than 0 and finite, and is ${value}`);
+  throw new JobError("BAD_ARGUMENT", `the ${pace.kind} has to be a finite number above 0, not ${value}`);
 }
 
 function assertLoops(loops: number): void {
   if (Number.isInteger(loops) && loops >= 1 && loops <= maxLoops) return;
-  throw new JobError("BAD_ARGUMENT", `a job has from 1 to ${maxLoops} loops, not ${loops}`);
+  throw new JobError(
+    "BAD_ARGUMENT",
+    `the number of loops has to be a whole number from 1 to ${maxLoops}, not ${loops}`,
+  );
 }
 
 function assertMaxGap(maxGapMs: number | undefined, { kind }: Pace): void {
   if (maxGapMs === undefined) return;
-  if (kind !== "speed") throw new JobError("BAD_ARGUMENT", "only a replay at a speed has gaps that can be cut");
+  if (kind !== "speed") {
+    throw new JobError(
+      "BAD_ARGUMENT",
+      "the longest gap works only with a speed, not with a rate or as fast as possible",
+    );
+  }
   if (!(maxGapMs >= minGapMs && Number.isFinite(maxGapMs))) {
-    throw new JobError("BAD_ARGUMENT", `the longest gap has to be ${minGapMs} ms or more, and is ${maxGapMs} ms`);
+    throw new JobError("BAD_ARGUMENT", `the longest gap has to be at least ${minGapMs} ms, not ${maxGapMs} ms`);
   }
 }
 

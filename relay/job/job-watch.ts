@@ -1,7 +1,7 @@
 import { type Jobs, StateError } from "../state/port.ts";
 import type { Job } from "./job.ts";
 
-// How old what is known of a job may be before it is read again, and before nothing is sent without it.
+// A job is read again after `freshMs`. If reading fails, the known job is used until it is `staleMs` old.
 const freshMs = 1_000;
 const staleMs = 5_000;
 const forgottenMs = 60_000;
@@ -13,7 +13,7 @@ interface Known {
   reading: Promise<void> | undefined;
 }
 
-/** The jobs whose requests a process sends, as they stand now: everybody sees a change within about a second. */
+/** Caches the jobs whose requests a process sends: a change is seen within about a second. */
 export class JobWatch {
   readonly #jobs: Pick<Jobs, "read">;
   readonly #now: () => number;
@@ -26,7 +26,7 @@ export class JobWatch {
   }
 
   /**
-   * Undefined where there is no such job (any more). Throws `StateError` where it cannot be read, and what is known is older
+   * Returns undefined if there is no such job. Throws `StateError` if it cannot be read and the cached job is older
    * than five seconds.
    */
   async read(id: string): Promise<Job | undefined> {

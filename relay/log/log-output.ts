@@ -1,18 +1,18 @@
 import { write, writeSync } from "node:fs";
 
-// What may be held back while the reader is slow; beyond it lines are lost, since production must not wait for a log.
+// Limit of unwritten log lines while the reader is slow. Further lines are dropped: traffic must not wait for the log.
 const maxHeldBytes = 1024 * 1024;
-// How long the end of the process waits for what cannot be written.
+// How long the process waits at its exit for unwritten lines.
 const flushWithinMs = 500;
 const retryMs = 100;
 
 /**
- * Writes lines to a file descriptor without ever blocking the event loop. What cannot be written, on a full disk for example,
- * is held back and tried again with the next line: it neither ends the process nor keeps it from ending.
+ * Writes lines to a file descriptor without blocking the event loop. If a write fails, for example on a full disk, the
+ * lines are held and written with the next one. A failing log neither ends the process nor keeps it running.
  */
 export class LogOutput {
   readonly #fd: number;
-  /** What is being written, or could not be. */
+  /** Bytes that are being written or failed to be written. */
   #current: Buffer = Buffer.alloc(0);
   #next: string[] = [];
   #nextBytes = 0;
@@ -33,7 +33,7 @@ export class LogOutput {
     if (!this.#writing) this.#write();
   }
 
-  /** Calls back when all is written, and after half a second at the latest. */
+  /** Calls `done` when everything is written, or after 500 ms. */
   flush(done: () => void = () => {}): void {
     const finish = (): void => {
       clearTimeout(timer);
@@ -44,7 +44,10 @@ export class LogOutput {
     if (!this.#writing) this.#write();
   }
 
-  /** For the end of the process: writes what no one else is writing, and gives up at the first error that does not pass. */
+  /**
+   * At process exit: writes the lines that are not being written already. Stops at the first permanent error or after
+   * 500 ms.
+   */
   flushSync(): void {
     let left = this.#takeNext(this.#writing ? Buffer.alloc(0) : this.#current);
     const endMs = Date.now() + flushWithinMs;
@@ -52,7 +55,7 @@ export class LogOutput {
       try {
         left = left.subarray(writeSync(this.#fd, left));
       } catch (error) {
-        if (!passes(error as NodeJS.ErrnoException)) break;
+        if (!isTemporary(error as NodeJS.ErrnoException)) break;
       }
     }
     if (!this.#writing) this.#current = left;
@@ -66,7 +69,7 @@ export class LogOutput {
     }
     this.#writing = true;
     write(this.#fd, this.#current, (error, bytes) => {
-      if (error && passes(error)) {
+      if (error && isTemporary(error)) {
         setTimeout(() => this.#write(), retryMs);
         return;
       }
@@ -77,7 +80,8 @@ export class LogOutput {
     });
   }
 
-  // Nobody waits in vain. The rest of a line stays, so that no other is written into the middle of it.
+  // Ends all waits for `flush`. Keeps the rest of a partly written line, so that the next line does not start inside
+  // it.
   #fail({ code }: NodeJS.ErrnoException): void {
     if (code === "EPIPE") {
       this.#closed = true;
@@ -94,7 +98,7 @@ export class LogOutput {
   }
 }
 
-// A pipe whose reader is slow.
-function passes({ code }: NodeJS.ErrnoException): boolean {
+/** Whether the write may succeed later, for example into a pipe whose reader is slow. */
+function isTemporary({ code }: NodeJS.ErrnoException): boolean {
   return code === "EAGAIN" || code === "EBUSY" || code === "EINTR";
 }

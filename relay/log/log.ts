@@ -3,7 +3,7 @@ import { LogOutput } from "./log-output.ts";
 
 export type { Logger } from "pino";
 
-/** One JSON line an event, on standard output (1) or standard error (2), see `LogOutput`. */
+/** Logs one JSON line per event to standard output (1) or standard error (2), see `LogOutput`. */
 export function createLogger(level: string, to: 1 | 2 | DestinationStream = 1): Logger {
   return pino(
     {
@@ -16,7 +16,7 @@ export function createLogger(level: string, to: 1 | 2 | DestinationStream = 1): 
   );
 }
 
-/** Lets at most one event a minute through, and tells how many were held back since the last one. */
+/** Lets at most one event a minute through, and counts the events in between. */
 export class Throttle {
   readonly #everyMs: number;
   #nextAtMs = Number.NEGATIVE_INFINITY;
@@ -26,7 +26,7 @@ export class Throttle {
     this.#everyMs = everyMs;
   }
 
-  /** Calls `log` with the number of events held back, or counts this one. */
+  /** Calls `log` with the number of events held back since its last call, or holds this one back. */
   run(nowMs: number, log: (heldBack: number) => void): void {
     if (nowMs < this.#nextAtMs) {
       this.#heldBack++;

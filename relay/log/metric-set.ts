@@ -1,15 +1,15 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 
-/** A figure with its labels. */
+/** A value with its labels. */
 export interface Sample {
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
-/** Reads a metric's samples when it is scraped; one that is not among them is absent. */
+/** Reads a metric's samples at each scrape. Samples that it does not return are absent from the scrape. */
 export type ReadSamples = () => readonly Sample[] | Promise<readonly Sample[]>;
 
-/** Metrics of one process for Prometheus, with those of the process itself: CPU, memory, descriptors, garbage collection. */
+/** Prometheus metrics of a process, including Node's own: CPU, memory, file descriptors, garbage collection. */
 export class MetricSet {
   readonly registry = new Registry();
   readonly #prefix: string;
@@ -17,7 +17,7 @@ export class MetricSet {
   constructor(prefix: string) {
     this.#prefix = prefix;
     collectDefaultMetrics({ register: this.registry });
-    // Gauges whose names end as those of counters do, and a delay that has the interval of its measurement in it.
+    // Removes gauges that are named like counters, and an event loop delay that includes its measuring interval.
     for (const { name } of this.registry.getMetricsAsArray()) {
       if (/^nodejs_(?:active_\w+|eventloop_lag\w*_seconds)$/.test(name)) this.registry.removeSingleMetric(name);
     }
@@ -29,7 +29,7 @@ export class MetricSet {
       async collect() {
         const samples = await read();
         this.reset();
-        // Without labels `reset` leaves a 0.
+        // For a metric without labels, `reset` sets 0 instead of removing the sample.
         if (labelNames.length === 0) this.remove();
         for (const { labels, value } of samples) this.set(labels, value);
       },
@@ -53,7 +53,7 @@ export class MetricSet {
   }
 }
 
-/** The one sample of a metric without labels; none where there is no figure. */
+/** The sample of a metric without labels; no sample if the value is undefined. */
 export function single(value: number | boolean | undefined): readonly Sample[] {
   return value === undefined ? [] : [{ labels: {}, value: Number(value) }];
 }

@@ -1,8 +1,8 @@
 import { DecodeError } from "./decode-error.ts";
 
 /**
- * A cursor over bytes that are not trusted: every read is checked against `end`, and a length against what is left.
- * All methods throw `DecodeError`. The reader is reusable: `reset` points it at other bytes without allocating.
+ * A cursor over untrusted bytes: checks every read against `end`, and every length against the bytes left. All methods
+ * throw `DecodeError`. The reader is reusable: `reset` points it at other bytes without allocating.
  */
 export class ByteReader {
   bytes: Uint8Array;
@@ -27,18 +27,18 @@ export class ByteReader {
   }
 
   u8(): number {
-    if (this.offset >= this.end) throw new DecodeError("TRUNCATED", this.offset, "a byte is missing");
+    if (this.offset >= this.end) throw new DecodeError("TRUNCATED", this.offset, "the bytes end too early");
     return this.bytes[this.offset++];
   }
 
   u32(): number {
     const at = this.skip(4);
     const b = this.bytes;
-    // >>> 0, or a first byte of 0x80 and more would give a negative number.
+    // >>> 0, because a first byte of 0x80 or more would make the number negative.
     return ((b[at] << 24) | (b[at + 1] << 16) | (b[at + 2] << 8) | b[at + 3]) >>> 0;
   }
 
-  /** Moves over `length` bytes and returns where they begin. */
+  /** Skips `length` bytes and returns the offset of the first. */
   skip(length: number): number {
     const start = this.offset;
     if (length > this.end - start) {
@@ -49,8 +49,8 @@ export class ByteReader {
   }
 
   /**
-   * HAProxy's variable-length integer (SPOE.txt 3.1). Exact up to 2^53 - 1; a larger value comes back rounded, which no
-   * length, count or time can be: use `bigVarint` where all 64 bits matter.
+   * Reads HAProxy's variable-length integer (SPOE.txt 3.1). Exact up to 2^53 - 1; larger values are rounded, which is
+   * harmless because no valid length, count or time is that large. Use `bigVarint` if all 64 bits matter.
    */
   varint(): number {
     const first = this.u8();
@@ -67,7 +67,7 @@ export class ByteReader {
     throw new DecodeError("TOO_LONG", this.offset, "an integer has more than 10 bytes");
   }
 
-  /** The same integer with all its 64 bits, unsigned. */
+  /** Reads the same integer with all 64 bits, unsigned. */
   bigVarint(): bigint {
     const first = this.u8();
     if (first < 240) return BigInt(first);
@@ -82,14 +82,14 @@ export class ByteReader {
     throw new DecodeError("TOO_LONG", this.offset, "an integer has more than 10 bytes");
   }
 
-  /** A length-prefixed run of bytes, as a view into the input. */
+  /** Reads length-prefixed bytes as a view into the input. */
   block(): Uint8Array {
     const length = this.varint();
     const start = this.skip(length);
     return this.bytes.subarray(start, start + length);
   }
 
-  /** A length-prefixed string, one character a byte, so that no byte is lost. */
+  /** Reads a length-prefixed string with one character per byte, so no byte is lost. */
   latin1(): string {
     const length = this.varint();
     const start = this.skip(length);
@@ -97,7 +97,7 @@ export class ByteReader {
   }
 }
 
-/** A `Buffer` over the same bytes, without a copy. */
+/** Wraps the same bytes in a `Buffer` without copying. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -1,34 +1,34 @@
-/** How much of the body HAProxy could hand over (its buffer may be smaller than the body). */
+/** How much of the body HAProxy sent: its buffer may be smaller than the body. */
 export type BodyState = "complete" | "truncated" | "omitted";
 
-/** What the primary answered, where the message was sent on the response. Absent fields were not sent. */
+/** The primary's response, if HAProxy sent the message on the response. Absent fields were not sent. */
 export interface PrimaryOutcome {
   readonly status?: number;
   readonly timeMs?: number;
   readonly bytes?: number;
   readonly digest?: string;
-  /** Name, value, name, value, …; undefined where the response headers were not sent. */
+  /** Name, value, name, value, …; undefined if the response headers were not sent. */
   readonly headers?: readonly string[];
 }
 
 /**
- * A request as HAProxy saw it. Strings hold one character a byte (latin1), because a path or a header value need not be
- * UTF-8 and every byte has to survive.
+ * A request as HAProxy received it. Strings have one character per byte (latin1), because paths and header values may
+ * not be UTF-8 and every byte has to be kept.
  */
 export interface CapturedRequest {
-  /** Goes out as X-Mirror-Id: HAProxy's unique-id, else pack id and index. The same in every retry. */
+  /** Sent as X-Mirror-Id: HAProxy's unique-id, else pack id and index. The same in every retry. */
   readonly id: string;
-  /** Position in the pack in which the agent captured it; kept when the rest of a pack travels on alone. */
+  /** Index in the agent's pack; kept when only a part of the pack is sent on. */
   readonly index: number;
   readonly capturedAtMs: number;
   readonly method: string;
   /** Path and query, as in an origin-form request line. */
   readonly path: string;
-  /** HTTP version as HAProxy names it: `1.1`, `2.0`; empty where it was not sent. */
+  /** HTTP version as HAProxy names it: `1.1`, `2.0`; empty if it was not sent. */
   readonly version: string;
-  /** The client's address, empty where it was not sent. */
+  /** The client's address; empty if it was not sent. */
   readonly src: string;
-  /** Name, value, name, value, … in the order and case HAProxy passed them. */
+  /** Name, value, name, value, … in HAProxy's order and case. */
   readonly headers: readonly string[];
   readonly body: Uint8Array;
   readonly bodyState: BodyState;

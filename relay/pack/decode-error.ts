@@ -10,13 +10,13 @@ export type DecodeErrorCode =
   | "UNKNOWN_TYPE"
   | "TRAILING_BYTES";
 
-/** Bytes that do not follow their format. `offset` counts from the first byte that was given to the decoder. */
+/** Bytes that violate their format. `offset` counts from the first byte of the decoder's input. */
 export class DecodeError extends Error {
   readonly code: DecodeErrorCode;
   readonly offset: number;
 
-  constructor(code: DecodeErrorCode, offset: number, what: string, options?: ErrorOptions) {
-    super(`${what} at byte ${offset} (${code})`, options);
+  constructor(code: DecodeErrorCode, offset: number, reason: string, options?: ErrorOptions) {
+    super(`${reason} at byte ${offset} (${code})`, options);
     this.name = "DecodeError";
     this.code = code;
     this.offset = offset;

@@ -2,18 +2,19 @@ import zlib from "node:zlib";
 import { ByteReader } from "./byte-reader.ts";
 import { DecodeError } from "./decode-error.ts";
 
-// What travels: "SRPK" · version (1) · compression (1) · bytes of the content (4) · CRC-32 of the payload (4) · payload.
+// The envelope: "SRPK" · version (1) · compression (1) · bytes of the content (4) · CRC-32 of the payload (4) ·
+// payload.
 const magic = 0x5352504b;
 const envelopeVersion = 1;
 const headerBytes = 14;
 const compression = { none: 0, zstd: 1 } as const;
-// Level 1: a third of the size at 700 MB/s a core; higher levels gain a few percent for several times the CPU.
+// Level 1 compresses to a third at 700 MB/s per core; higher levels gain a few percent for several times the CPU.
 const zstdOptions = { params: { [zlib.constants.ZSTD_c_compressionLevel]: 1 } };
 
-/** Largest content that `openPack` accepts, in bytes; a lying size or a decompression bomb stops here. */
+/** Largest content that `openPack` accepts, in bytes: protects from false sizes and decompression bombs. */
 export const maxPackContentBytes = 64 * 1024 * 1024;
 
-/** Compresses the content of a pack and puts size and checksum before it. */
+/** Compresses the content of a pack and prepends its size and checksum. */
 export function sealPack(content: Uint8Array): Buffer {
   const compressed = zlib.zstdCompressSync(content, zstdOptions);
   const smaller = compressed.length < content.length;
@@ -28,7 +29,7 @@ export function sealPack(content: Uint8Array): Buffer {
   return sealed;
 }
 
-/** Checks and decompresses what `sealPack` made. Never throws: anything else comes back as a `DecodeError`. */
+/** Checks and decompresses an envelope of `sealPack`. Never throws: returns a `DecodeError` for any other bytes. */
 export function openPack(sealed: Uint8Array): Uint8Array | DecodeError {
   try {
     return readEnvelope(new ByteReader(sealed));
@@ -39,16 +40,18 @@ export function openPack(sealed: Uint8Array): Uint8Array | DecodeError {
 }
 
 function readEnvelope(reader: ByteReader): Uint8Array {
-  if (reader.u32() !== magic) throw new DecodeError("BAD_MAGIC", 0, "this is no pack: it does not begin with SRPK");
+  if (reader.u32() !== magic) throw new DecodeError("BAD_MAGIC", 0, "this is not a pack: it does not begin with SRPK");
   const version = reader.u8();
-  if (version !== envelopeVersion) throw new DecodeError("BAD_VERSION", 4, `the pack has version ${version}`);
+  if (version !== envelopeVersion) {
+    throw new DecodeError("BAD_VERSION", 4, `the pack has the unknown version ${version}`);
+  }
   const kind = reader.u8();
   const contentBytes = reader.u32();
   if (contentBytes > maxPackContentBytes) {
     throw new DecodeError(
       "TOO_LONG",
       6,
-      `the pack announces ${contentBytes} bytes, ${maxPackContentBytes} are allowed`,
+      `the pack announces ${contentBytes} bytes; at most ${maxPackContentBytes} are allowed`,
     );
   }
   const checksum = reader.u32();
@@ -56,7 +59,7 @@ function readEnvelope(reader: ByteReader): Uint8Array {
   if (zlib.crc32(payload) !== checksum) throw new DecodeError("BAD_CHECKSUM", 10, "the pack's checksum does not match");
   const content = decompress(kind, payload, contentBytes);
   if (content.length !== contentBytes) {
-    throw new DecodeError("BAD_VALUE", 6, `the pack announces ${contentBytes} bytes and holds ${content.length}`);
+    throw new DecodeError("BAD_VALUE", 6, `the pack announces ${contentBytes} bytes but contains ${content.length}`);
   }
   return content;
 }
@@ -65,9 +68,9 @@ function decompress(kind: number, payload: Uint8Array, contentBytes: number): Ui
   if (kind === compression.none) return payload;
   if (kind !== compression.zstd) throw new DecodeError("BAD_COMPRESSION", 5, `compression ${kind} is unknown`);
   try {
-    // At least 1: zlib takes no limit of 0.
+    // At least 1: zlib rejects a limit of 0.
     return zlib.zstdDecompressSync(payload, { maxOutputLength: Math.max(1, contentBytes) });
   } catch (cause) {
-    throw new DecodeError("BAD_COMPRESSION", headerBytes, "the pack does not decompress", { cause });
+    throw new DecodeError("BAD_COMPRESSION", headerBytes, "the pack cannot be decompressed", { cause });
   }
 }

@@ -2,11 +2,12 @@ import { asBuffer, ByteReader } from "./byte-reader.ts";
 import { DecodeError } from "./decode-error.ts";
 import { varintBytes, writeVarint } from "./varint.ts";
 
-// A header block is HAProxy's req.hdrs_bin without its terminator: (varint length, name)(varint length, value) repeated.
+// A header block is HAProxy's req.hdrs_bin without its terminator: (varint length, name)(varint length, value)
+// repeated.
 
 /** Decodes a header block into name, value, name, value, … Throws `DecodeError`. */
 export function decodeHeaderBlock(block: Uint8Array): string[] {
-  // Cut out of one string: a call into Node for each part would take most of the time of reading a pack.
+  // All parts are slices of one string: one native call per part would take most of the time of reading a pack.
   const text = asBuffer(block).toString("latin1");
   const reader = new ByteReader(block);
   const headers: string[] = [];
@@ -24,7 +25,7 @@ function part(reader: ByteReader, text: string): string {
   return text.slice(start, start + length);
 }
 
-/** Encodes name, value, name, value, … (one character a byte). */
+/** Encodes name, value, name, value, … (one character per byte). */
 export function encodeHeaderBlock(headers: readonly string[]): Buffer {
   let bytes = 0;
   for (const part of headers) bytes += varintBytes(part.length) + part.length;

@@ -11,29 +11,31 @@ export interface Pack {
   readonly id: string;
   readonly agent: string;
   readonly sequence: number;
-  /** How often these requests have been tried before: 0 in a pack that comes from an agent. */
+  /** How often these requests were tried before: 0 in a pack from an agent. */
   readonly attempt: number;
   readonly requests: readonly PackedRequest[];
-  /** The bytes before the count, and those between count and records: what a share of this pack repeats. */
+  /**
+   * The bytes before the count (`head`) and between count and records (`origin`). A share of this pack repeats them.
+   */
   readonly head: Uint8Array;
   readonly origin: Uint8Array;
 }
 
-/** A request together with its record, so that a share of a pack is cut out without encoding anything again. */
+/** A request with its encoded record: a share of a pack copies records without encoding them again. */
 export interface PackedRequest extends CapturedRequest {
   readonly record: Uint8Array;
 }
 
-/** Most requests that a decoder accepts in one pack. */
+/** Maximum number of requests that the decoder accepts in a pack. */
 export const maxPackRequests = 100_000;
 
 // A record has at least its flags, index, time and seven lengths.
 const minRecordBytes = 10;
 
-// The last moment that a Date can hold: what shows the time of a request must not throw.
+// The last time that a Date can hold: formatting the time of a request must not throw.
 const maxTimeMs = 8.64e15;
 
-/** Decodes the content of a pack (see `PackWriter`). Never throws: bytes that are no pack come back as a `DecodeError`. */
+/** Decodes the content of a pack (see `PackWriter`). Never throws: returns a `DecodeError` for any other bytes. */
 export function decodePack(content: Uint8Array): Pack | DecodeError {
   try {
     return readPack(new ByteReader(content));
@@ -44,9 +46,9 @@ export function decodePack(content: Uint8Array): Pack | DecodeError {
 }
 
 /**
- * The content of a pack that holds only some requests of `pack`, under the same id and with the same indexes.
+ * Encodes a pack with only some requests of `pack`. The id of the pack and the indexes of the requests stay the same.
  *
- * @param attempt how often they have been tried so far, 255 at most.
+ * @param attempt how often the requests were tried so far; values above 255 are stored as 255
  */
 export function encodeShare(pack: Pack, requests: readonly PackedRequest[], attempt: number): Buffer {
   let bytes = pack.head.length + 4 + pack.origin.length;
@@ -68,7 +70,9 @@ export function encodeShare(pack: Pack, requests: readonly PackedRequest[], atte
 function readPack(reader: ByteReader): Pack {
   const { bytes } = reader;
   const version = reader.u8();
-  if (version !== packContentVersion) throw new DecodeError("BAD_VERSION", 0, `pack content has version ${version}`);
+  if (version !== packContentVersion) {
+    throw new DecodeError("BAD_VERSION", 0, `the pack content has the unknown version ${version}`);
+  }
   const attempt = reader.u8();
   const idAt = reader.skip(16);
   const id = Buffer.from(bytes.subarray(idAt, idAt + 16)).toString("hex");
@@ -76,7 +80,11 @@ function readPack(reader: ByteReader): Pack {
   const head = bytes.subarray(0, reader.offset);
   const count = reader.u32();
   if (count > maxPackRequests || count * minRecordBytes > reader.end - reader.offset) {
-    throw new DecodeError("BAD_COUNT", reader.offset - 4, `a pack announces ${count} requests`);
+    throw new DecodeError(
+      "BAD_COUNT",
+      reader.offset - 4,
+      `the pack announces ${count} requests, more than it can contain`,
+    );
   }
   const originAt = reader.offset;
   const sequence = reader.varint();
@@ -96,11 +104,15 @@ function readRequest(bytes: Uint8Array, start: number, end: number, packId: stri
   const reader = new ByteReader(bytes, start, end);
   const flags = reader.u8();
   const bodyState = bodyStates[flags & 3];
-  if (bodyState === undefined || flags > 31) throw new DecodeError("BAD_VALUE", start, `record flags ${flags}`);
+  if (bodyState === undefined || flags > 31) {
+    throw new DecodeError("BAD_VALUE", start, `a record has unknown flags ${flags}`);
+  }
   const index = reader.varint();
-  if (index >= maxPackRequests) throw new DecodeError("BAD_VALUE", start + 1, `record index ${index}`);
+  if (index >= maxPackRequests) throw new DecodeError("BAD_VALUE", start + 1, `a record has index ${index}`);
   const capturedAtMs = firstMs + reader.varint();
-  if (capturedAtMs > maxTimeMs) throw new DecodeError("BAD_VALUE", start, `a capture time of ${capturedAtMs} ms`);
+  if (capturedAtMs > maxTimeMs) {
+    throw new DecodeError("BAD_VALUE", start, `a record has capture time ${capturedAtMs} ms`);
+  }
   const ownId = reader.latin1();
   const method = reader.latin1();
   const path = reader.latin1();
@@ -143,7 +155,9 @@ function readPrimary(reader: ByteReader, flags: number): PrimaryOutcome {
 
 function addressText(address: Uint8Array, offset: number): string {
   if (address.length === 4) return address.join(".");
-  if (address.length !== 16) throw new DecodeError("BAD_VALUE", offset, `an address of ${address.length} bytes`);
+  if (address.length !== 16) {
+    throw new DecodeError("BAD_VALUE", offset, `a client address has ${address.length} bytes instead of 4 or 16`);
+  }
   const groups: string[] = [];
   for (let i = 0; i < 16; i += 2) groups.push(((address[i] << 8) | address[i + 1]).toString(16));
   // URL parsing gives the canonical short form (RFC 5952), and an IPv4-mapped address stays recognisable.

@@ -4,8 +4,8 @@ import { maxVarintBytes, varintBytes, writeVarint } from "./varint.ts";
 import { type PackIdentity, packContentVersion } from "./writer.ts";
 
 /**
- * A new pack of requests that may come from different packs, at least one, in the order of their capture times. They get the
- * indexes 0, 1, 2, … and keep everything else, their ids too.
+ * Makes a new pack from at least one request, ordered by capture time, of any packs. The requests get the indexes 0, 1,
+ * 2, … and keep everything else, including their ids.
  */
 export function repack({ id, agent, sequence }: PackIdentity, requests: readonly PackedRequest[]): Pack {
   const firstMs = requests[0].capturedAtMs;
@@ -32,7 +32,10 @@ export function repack({ id, agent, sequence }: PackIdentity, requests: readonly
   };
 }
 
-/** The request's record with another index and time, and with the id in it, which may have followed from its pack. */
+/**
+ * Copies the request's record with a new index and time. Writes the id into it, because the id may come from the old
+ * pack.
+ */
 function toRecord({ record, id }: PackedRequest, index: number, sinceFirstMs: number): Buffer {
   const reader = new ByteReader(record);
   const flags = reader.u8();

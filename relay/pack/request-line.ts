@@ -3,13 +3,13 @@ import { isSecret, printable } from "../control/shown-request.ts";
 import type { CapturedRequest } from "./captured-request.ts";
 
 export interface LineOptions {
-  /** Shows the values of headers that by their name hold credentials. */
+  /** Shows the values of headers whose name says that they hold credentials. */
   readonly secrets: boolean;
 }
 
 /**
- * A request as one line of JSON, complete. Headers are pairs in their order. One character stands for one byte in all texts
- * but `body`, which is UTF-8; a body that is not stands in `bodyBase64`.
+ * Formats a complete request as one line of JSON. Headers are pairs, in order. Texts have one character per byte,
+ * except `body`, which is UTF-8. A body that is not UTF-8 is in `bodyBase64` instead.
  */
 export function toJsonLine(request: CapturedRequest, options: LineOptions): string {
   const { id, capturedAtMs, method, path, version, src, body, bodyState, primary } = request;
@@ -27,11 +27,11 @@ export function toJsonLine(request: CapturedRequest, options: LineOptions): stri
       primary: { ...primary, ...(primary.headers && { headers: toPairs(primary.headers, options) }) },
     }),
   });
-  // JSON leaves these as they are, and a terminal obeys them.
+  // JSON does not escape these control characters, and terminals would obey them.
   return json.replace(/[\x7f-\x9f]/g, (control) => `\\u00${control.charCodeAt(0).toString(16)}`);
 }
 
-/** A request as HTTP text for people, complete but for control characters. */
+/** Formats a complete request as HTTP text for people, with control characters escaped. */
 export function toHttpText(request: CapturedRequest, options: LineOptions): string {
   const { id, capturedAtMs, method, path, version, body, bodyState } = request;
   const head = [

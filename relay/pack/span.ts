@@ -1,4 +1,4 @@
-/** A run of bytes inside a larger buffer. Mutable on purpose: the spans of a draft are set again for every request. */
+/** A range of bytes in a larger buffer. Mutable, because the spans of a draft are reused for every request. */
 export interface Span {
   bytes: Uint8Array;
   start: number;
@@ -27,7 +27,7 @@ export function isEmpty(span: Span): boolean {
   return span.end === span.start;
 }
 
-/** The bytes as text, one character a byte. */
+/** Decodes the bytes as text with one character per byte. */
 export function spanText(span: Span): string {
   return Buffer.from(span.bytes.subarray(span.start, span.end)).toString("latin1");
 }

@@ -1,8 +1,8 @@
 import { z } from "zod";
 
 /**
- * What a queue message's body says of the pack beside it: enough for a person in the SQS console, for an event filter and
- * for the ledger, without decompressing anything.
+ * Summary of a pack in the body of its queue message. People in the SQS console, event filters and the ledger can read
+ * it without decompressing the pack.
  */
 export interface PackSummary {
   readonly v: 1;
@@ -16,11 +16,11 @@ export interface PackSummary {
   /** Capture time of the first and the last request, ISO 8601. */
   readonly first: string;
   readonly last: string;
-  /** How often these requests have been tried before. */
+  /** How often these requests were tried before. */
   readonly attempt?: number;
   /** Why they are dead letters. */
   readonly reason?: string;
-  /** The replay job that has put them into the queue, see `JobMark`. */
+  /** The replay job that put them into the queue, see `JobMark`. */
   readonly job?: { readonly id: string; readonly base?: number };
 }
 
@@ -38,7 +38,7 @@ const schema: z.ZodType<PackSummary> = z.object({
   job: z.object({ id: z.string(), base: z.number().exactOptional() }).exactOptional(),
 });
 
-/** The summary in a message body, or undefined where the body is something else. */
+/** Parses a message body; undefined if it is not a summary. */
 export function parseSummary(body: string): PackSummary | undefined {
   try {
     return schema.parse(JSON.parse(body));

@@ -1,7 +1,7 @@
 /** Longest encoding of a 64-bit value, in bytes. */
 export const maxVarintBytes = 10;
 
-/** Bytes that `writeVarint` will write for `value`. */
+/** Number of bytes that `writeVarint` writes for `value`. */
 export function varintBytes(value: number): number {
   if (value < 240) return 1;
   let bytes = 2;
@@ -10,8 +10,8 @@ export function varintBytes(value: number): number {
 }
 
 /**
- * Writes a non-negative integer up to 2^53 - 1 as HAProxy's variable-length integer (SPOE.txt 3.1) and returns the offset
- * behind it. The caller has made room: `varintBytes(value)`, or `maxVarintBytes`.
+ * Writes a non-negative integer up to 2^53 - 1 as HAProxy's variable-length integer (SPOE.txt 3.1) and returns the
+ * offset after it. The caller makes sure that there is room for `varintBytes(value)` bytes.
  */
 export function writeVarint(target: Uint8Array, offset: number, value: number): number {
   let at = offset;

@@ -4,8 +4,8 @@ import type { Span } from "./span.ts";
 import { maxVarintBytes, varintBytes, writeVarint } from "./varint.ts";
 
 /**
- * A request on its way into a pack: where its parts stand, still in the socket's buffer. One draft is filled again and
- * again; `append` copies from it.
+ * A request before it is packed, as spans of the socket's buffer. One draft is reused for all requests; `append` copies
+ * the bytes.
  */
 export interface RequestDraft {
   capturedAtMs: number;
@@ -14,13 +14,13 @@ export interface RequestDraft {
   readonly method: Span;
   readonly path: Span;
   readonly version: Span;
-  /** 4 or 16 address bytes where `srcIsAddress`, else text. */
+  /** 4 or 16 address bytes if `srcIsAddress`, else text. */
   readonly src: Span;
   srcIsAddress: boolean;
   /** A header block, see header-block.ts. */
   readonly headers: Span;
   readonly body: Span;
-  /** Whether the primary's outcome came along; -1 and empty spans stand for parts that did not. */
+  /** Whether the primary's outcome was sent; parts that were not sent are -1 or empty. */
   hasPrimary: boolean;
   primaryStatus: number;
   primaryTimeMs: number;
@@ -33,16 +33,16 @@ export interface RequestDraft {
 export interface PackIdentity {
   /** 16 bytes, unique for ever. */
   readonly id: Uint8Array;
-  /** The agent's name and the run it is in: sequence numbers count within it. */
+  /** The agent's name and current run: sequence numbers start again with each run. */
   readonly agent: string;
-  /** 1, 2, 3, … without a gap, so that a missing pack shows. */
+  /** 1, 2, 3, … without a gap: a gap reveals a missing pack. */
   readonly sequence: number;
 }
 
 /** Layout version of the pack content. */
 export const packContentVersion = 1;
 
-/** Bits of a record's first byte; the two lowest hold the body state. */
+/** Bits of a record's first byte; its two lowest bits hold the body state. */
 export const recordFlag = { srcIsAddress: 4, primary: 8, primaryHeaders: 16 } as const;
 
 export const bodyStates: readonly BodyState[] = ["complete", "truncated", "omitted"];
@@ -51,10 +51,10 @@ const countBytes = 4;
 const timeBytes = 6;
 
 /**
- * Writes captured requests one behind the other into one buffer.
+ * Writes captured requests one after the other into one buffer.
  *
- * Content: version (1) · attempt (1) · pack id (16) · first capture time in ms (6) · count (4) · sequence (varint) · agent
- * (string) · records, each behind its length (varint). Integers are big-endian.
+ * Content: version (1) · attempt (1) · pack id (16) · first capture time in ms (6) · count (4) · sequence (varint) ·
+ * agent (string) · records, each after its length (varint). Integers are big-endian.
  */
 export class PackWriter {
   readonly #buffer: Buffer<ArrayBuffer>;
@@ -64,7 +64,7 @@ export class PackWriter {
   #firstCapturedAtMs = 0;
   #lastCapturedAtMs = 0;
 
-  /** @param buffer takes the content; its size is the most that the pack can hold. */
+  /** @param buffer holds the content; its size limits the pack */
   constructor(buffer: Buffer<ArrayBuffer>, identity: PackIdentity) {
     this.#buffer = buffer;
     let at = 0;
@@ -79,7 +79,7 @@ export class PackWriter {
     this.#offset = at;
   }
 
-  /** Bytes that a pack needs beside its records. */
+  /** Upper bound of a pack's size without its records, in bytes. */
   static headerBytes(agent: string): number {
     return 2 + 16 + timeBytes + countBytes + 2 * maxVarintBytes + agent.length;
   }
@@ -100,7 +100,7 @@ export class PackWriter {
     return this.#lastCapturedAtMs;
   }
 
-  /** Copies the request in; false, and nothing changed, where it does not fit any more. */
+  /** Copies the request into the pack. Returns false and changes nothing if it does not fit. */
   append(draft: RequestDraft): boolean {
     const first = this.#count === 0;
     const sinceFirstMs = first ? 0 : Math.max(0, draft.capturedAtMs - this.#firstCapturedAtMs);
@@ -115,7 +115,7 @@ export class PackWriter {
     return true;
   }
 
-  /** The finished content: a view into the buffer that the writer was given. */
+  /** Returns the finished content as a view into the writer's buffer. */
   finish(): Buffer<ArrayBuffer> {
     this.#buffer.writeUIntBE(this.#firstCapturedAtMs, this.#countAt - timeBytes, timeBytes);
     this.#buffer.writeUInt32BE(this.#count, this.#countAt);
@@ -123,7 +123,7 @@ export class PackWriter {
   }
 }
 
-/** An upper bound of what one request takes in a pack, its length prefix included. */
+/** Upper bound of a request's size in a pack, in bytes, including its length prefix. */
 export function draftBytes(draft: RequestDraft): number {
   return recordBytes(draft, 0xffff_ffff, Number.MAX_SAFE_INTEGER) + maxVarintBytes;
 }
@@ -185,7 +185,7 @@ function spanBytes(span: Span): number {
 function writeSpan(target: Buffer, offset: number, span: Span): number {
   const { bytes, start, end } = span;
   let at = writeVarint(target, offset, end - start);
-  // A loop beats the call into the runtime for the few bytes of a method or a version.
+  // For the few bytes of a method or a version, a loop is faster than a native copy.
   if (end - start <= 16) {
     for (let i = start; i < end; i++) target[at++] = bytes[i];
     return at;

@@ -4,22 +4,22 @@ import { loadConfig } from "../config/load.ts";
 import { createLogger, type Logger } from "../log/log.ts";
 
 /**
- * Flags that an agent's process should run with. What it makes lives for milliseconds; a young generation of the usual size
- * would only take memory: 80 MB of it.
+ * Node flags for an agent's process. Its objects live for milliseconds, so a young generation of the default size would
+ * only use 80 MB more memory.
  */
 export const agentNodeFlags: readonly string[] = ["--max-semi-space-size=4"];
 
-/** A part of the program that runs until it is told to stop. */
+/** An agent or a host: runs until it is stopped. */
 export interface Service {
-  /** Resolves with the number of requests that were given up. */
+  /** Stops the service. Resolves with the number of requests that were lost. */
   stop(): Promise<number>;
-  /** Requests that would be given up by ending at once. */
+  /** Number of requests that would be lost if the process exited now. */
   readonly pending: number;
 }
 
 /**
- * Reads the configuration, starts a service, and runs it until SIGTERM, SIGINT or the end of the process that supervises
- * it. Resolves with the exit code: 0, or 1 where requests were given up. Throws `ConfigError`, or what `start` rejects with.
+ * Reads the configuration, starts a service, and runs it until SIGTERM, SIGINT or the end of its supervising process.
+ * Resolves with the exit code: 0, or 1 if requests were lost. Throws `ConfigError` and the errors of `start`.
  */
 export async function runService(
   configFile: string,
@@ -37,12 +37,17 @@ export async function runService(
     process.once("SIGINT", () => endAtOnce(service, log));
   }
   const givenUp = await service.stop();
-  if (givenUp > 0) log.error({ event: "given-up", requests: givenUp }, "requests were given up");
+  if (givenUp > 0) {
+    log.error(
+      { event: "given-up", requests: givenUp },
+      "requests were lost at shutdown: they were neither sent nor stored in time",
+    );
+  }
   await new Promise<void>((resolve) => log.flush(() => resolve()));
   return givenUp > 0 ? 1 : 0;
 }
 
-/** What the first process of a cluster sends to a worker that has to stop. */
+/** The message that the primary process of a cluster sends to stop a worker. */
 export const stopRequest = { kind: "spoa-relay:stop" } as const;
 
 /** Resolves when the process is asked to stop for the first time. */
@@ -51,12 +56,12 @@ export async function firstSignal(): Promise<void> {
   await new Promise<unknown>((resolve) => {
     process.once("SIGTERM", resolve);
     process.once("SIGINT", resolve);
-    // The supervisor's end closes its channel; nobody would stop us later.
+    // The channel closes when the supervisor dies. Nothing else would stop this process then.
     process.once("disconnect", resolve);
   });
 }
 
-/** Raised when the process is asked to stop for the first time. */
+/** Aborted when the process gets its first signal to stop. */
 export function stopSignal(): AbortSignal {
   const stop = new AbortController();
   // Cannot reject: `firstSignal` only waits for events of the process.
@@ -64,7 +69,8 @@ export function stopSignal(): AbortSignal {
   return stop.signal;
 }
 
-// Terminals and service managers signal the whole group, and a second signal means haste: only the first process listens.
+// Terminals and service managers signal the whole process group, and a second signal means to exit at once. So only the
+// primary process handles signals.
 async function stopRequested(): Promise<void> {
   process.on("SIGTERM", () => {});
   process.on("SIGINT", () => {});
@@ -74,11 +80,14 @@ async function stopRequested(): Promise<void> {
     });
     process.once("disconnect", resolve);
   });
-  // The first process has ended without waiting for us.
+  // The primary process has exited without waiting for this worker.
   process.once("disconnect", () => process.exit(1));
 }
 
 function endAtOnce(service: Service, log: Logger): void {
-  log.error({ event: "killed", givenUp: service.pending }, "second signal: ends at once");
+  log.error(
+    { event: "killed", givenUp: service.pending },
+    "exiting at once after a second signal: pending requests are given up",
+  );
   log.flush(() => process.exit(1));
 }

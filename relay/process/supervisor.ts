@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "../log/log.ts";
 
-/** A command of this program that runs as a process of its own. */
+/** A command of this program that runs in its own process. */
 export interface Part {
   readonly name: string;
   readonly args: readonly string[];
@@ -11,26 +11,29 @@ export interface Part {
   readonly nodeFlags?: readonly string[];
 }
 
-interface Patience {
-  /** Who ends earlier could not start: a taken port, a directory that cannot be written. */
+interface Timeouts {
+  /**
+   * A part that exits earlier failed to start, for example because its port is taken or its directory is not writable.
+   */
   readonly startMs: number;
-  /** Who has not ended so long after it was told to is killed. */
+  /** A part that has not exited this long after SIGTERM is killed. */
   readonly giveUpMs: number;
 }
 
 const restartMs = 1_000;
-// Longer than an agent or a host takes to end in order.
-const defaultPatience: Patience = { startMs: 2_000, giveUpMs: 30_000 };
+// Longer than an agent or a host needs for an orderly shutdown.
+const defaultTimeouts: Timeouts = { startMs: 2_000, giveUpMs: 30_000 };
 
 /**
- * Runs parts of the program in processes of their own until the signal is raised, and starts again what ends by itself.
- * Resolves with the exit code: the largest of the parts', and 1 where a part could not start.
+ * Runs parts of the program in their own processes until the signal is aborted, and restarts a part that exits by
+ * itself. Stops all parts if one fails to start. Resolves with the largest exit code of the parts, at least 1 if one
+ * failed to start.
  */
 export async function supervise(
   parts: readonly Part[],
   log: Logger,
   stop: AbortSignal,
-  { startMs, giveUpMs } = defaultPatience,
+  { startMs, giveUpMs } = defaultTimeouts,
 ): Promise<number> {
   const failed = new AbortController();
   const ending = AbortSignal.any([stop, failed.signal]);
@@ -57,14 +60,18 @@ async function keepRunning(
       fail();
       return Math.max(code, 1);
     }
-    log.error({ event: "part-ended", part: part.name, code }, "a process ended by itself and starts again");
+    log.error(
+      { event: "part-ended", part: part.name, code },
+      `${part.name} exited by itself with code ${code}; restarting it in ${restartMs / 1_000} s`,
+    );
     await sleep(restartMs, undefined, { signal: ending }).catch(() => {});
     if (ending.aborted) return 1;
   }
 }
 
 async function runOnce(part: Part, log: Logger, ending: AbortSignal, giveUpMs: number): Promise<number> {
-  // Detached, so that Ctrl+C reaches only us and the parts get one signal, not two. The channel tells them if we die.
+  // Detached, so that Ctrl+C signals only the supervisor and each part gets one signal, not two. The IPC channel closes
+  // if the supervisor dies.
   const child = spawn(
     process.execPath,
     [...process.execArgv, ...(part.nodeFlags ?? []), process.argv[1], ...part.args],
@@ -77,7 +84,10 @@ async function runOnce(part: Part, log: Logger, ending: AbortSignal, giveUpMs: n
   const terminate = (): void => {
     child.kill("SIGTERM");
     killing = setTimeout(() => {
-      log.error({ event: "part-killed", part: part.name }, "a process did not end when it was told to");
+      log.error(
+        { event: "part-killed", part: part.name },
+        `${part.name} did not exit within ${giveUpMs / 1_000} s of SIGTERM; killing it`,
+      );
       child.kill("SIGKILL");
     }, giveUpMs);
   };

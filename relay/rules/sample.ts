@@ -2,9 +2,9 @@ import crypto from "node:crypto";
 import type { CapturedRequest } from "../pack/captured-request.ts";
 import { keyOf, type RequestKey } from "./request-key.ts";
 
-/** What decides together: all requests with the same key are in, or all are out. */
+/** Requests with the same key are all in the sample or all out. */
 export type StickyBy = RequestKey & {
-  /** Whether a request without the key is in or out. */
+  /** Whether a request without a key is in or out. */
   readonly missing: "in" | "out";
 };
 
@@ -15,8 +15,8 @@ export interface Sample {
 }
 
 /**
- * Whether a request belongs to the sample. The answer depends on nothing but the arguments, so every agent, every retry and
- * every redelivery gives the same one. `salt` (the target's name) keeps two samples of the same traffic independent.
+ * Whether a request belongs to the sample. The result depends only on the arguments, so it is the same in every agent,
+ * retry and redelivery. `salt` (the target's name) makes the samples of two targets independent.
  */
 export function isSampled(
   sample: Sample,
@@ -31,7 +31,7 @@ export function isSampled(
   return position(salt, key) < sample.fraction;
 }
 
-// Evenly spread over [0, 1), 48 bits deep.
+// A hash as a number: uniform in [0, 1), with 48 bits.
 function position(salt: string, key: string): number {
   return crypto.hash("sha256", `${salt}\0${key}`, "buffer").readUIntBE(0, 6) / 2 ** 48;
 }

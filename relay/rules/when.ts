@@ -1,11 +1,11 @@
 import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
 
-/** A condition on a request: everything that is given has to hold. */
+/** A condition on a request: every given part has to match. */
 export interface When {
   readonly methods?: readonly string[];
   /** Matched against path and query. */
   readonly path?: RegExp;
-  /** By lower-case name; a header that is missing does not match. */
+  /** Keyed by lower-case name. A missing header does not match. */
   readonly headers?: Readonly<Record<string, RegExp>>;
 }
 

@@ -10,13 +10,13 @@ import {
   toConflict,
 } from "../../relay/archive/port.ts";
 
-/** What a backend that stands in for the real one cannot do. */
+/** What an emulator cannot do. */
 export interface ArchiveContractLimits {
-  /** Why an object can be overwritten. */
+  /** Reason why objects can be overwritten. */
   readonly overwrites?: string;
 }
 
-/** What every archive keeps to. */
+/** The contract of every archive. */
 export function describeArchive(
   name: string,
   open: () => Promise<OpenArchive>,
@@ -34,7 +34,7 @@ export function describeArchive(
   // Each object is synced to the disk, which may be slow.
   describe(name, { timeout: 240_000 }, () => {
     it(
-      "gives back what was put, every byte of it",
+      "returns every byte that was put",
       on(async (archive) => {
         const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
 
@@ -45,7 +45,7 @@ export function describeArchive(
     );
 
     it(
-      "keeps an empty object, and one of several MiB",
+      "stores an empty object and an object of 9 MiB",
       on(async (archive) => {
         const large = Buffer.alloc(9 * 1024 * 1024, "spoa");
 
@@ -58,7 +58,7 @@ export function describeArchive(
     );
 
     it(
-      "knows nothing of a name that was not put",
+      "returns undefined for a name that was not put",
       on(async (archive) => {
         await archive.put("a/b", Uint8Array.of(1));
 
@@ -69,7 +69,7 @@ export function describeArchive(
     );
 
     it(
-      "takes the same bytes under the same name again",
+      "accepts the same bytes under the same name again",
       on(async (archive) => {
         await archive.put("a", Uint8Array.of(1, 2));
         await archive.put("a", Uint8Array.of(1, 2));
@@ -79,7 +79,7 @@ export function describeArchive(
     );
 
     it.skipIf(limits.overwrites)(
-      `refuses other bytes under a name that is taken${limits.overwrites ? `: ${limits.overwrites}` : ""}`,
+      `refuses other bytes under an existing name${limits.overwrites ? `: ${limits.overwrites}` : ""}`,
       on(async (archive) => {
         await archive.put("a", Uint8Array.of(1));
 
@@ -92,7 +92,7 @@ export function describeArchive(
     );
 
     it.skipIf(limits.overwrites)(
-      "lets one of many win who put other bytes under one name at the same moment",
+      "stores exactly one of several concurrent puts of other bytes under one name",
       on(async (archive) => {
         const puts = await Promise.allSettled(
           Array.from({ length: 8 }, (_, i) => archive.put("a/b/c", Buffer.alloc(1_000, i))),
@@ -124,7 +124,7 @@ export function describeArchive(
     );
 
     it(
-      "lists in the order of whole names, with sizes",
+      "lists names with their sizes, sorted by the whole name",
       on(async (archive) => {
         const names = ["a-", "a-b/x", "a.b", "a/b", "a/c/d", "a/c=d", "a0", "b/a", "b~", "c"];
         for (const [i, each] of names.toReversed().entries()) await archive.put(each, Buffer.alloc(i));
@@ -134,7 +134,7 @@ export function describeArchive(
     );
 
     it(
-      "lists from a name, before a name, below a prefix, and no more than asked for",
+      "lists from a name, before a name, below a prefix, and at most as many as asked for",
       on(async (archive) => {
         const names = ["a/1/x", "a/2/x", "a/2/y", "a/3/x", "ab/1", "b/1"];
         for (const each of names) await archive.put(each, Uint8Array.of(1));
@@ -177,7 +177,7 @@ export function describeArchive(
     );
 
     it(
-      "lists more than a page of S3 holds",
+      "lists more names than one page of S3",
       on(async (archive) => {
         const names = Array.from({ length: 1_100 }, (_, i) => `p/${String(i).padStart(4, "0")}`);
         for (let start = 0; start < names.length; start += 50) {
@@ -193,7 +193,7 @@ export function describeArchive(
     );
 
     it(
-      "deletes what it is told to, and passes over what is not there",
+      "deletes the given names and ignores missing ones",
       on(async (archive) => {
         for (const each of ["a/b/1", "a/b/2", "a/c"]) await archive.put(each, Uint8Array.of(1));
 
@@ -206,7 +206,7 @@ export function describeArchive(
     );
 
     it(
-      "takes other bytes under a name that was deleted",
+      "accepts other bytes under a deleted name",
       on(async (archive) => {
         await archive.put("a/b", Uint8Array.of(1));
         await archive.delete(["a/b"]);
@@ -218,16 +218,16 @@ export function describeArchive(
   });
 }
 
-/** An archive in memory: what the contract asks for and nothing more. */
+/** An archive in memory that implements the contract and nothing more. */
 export class MemoryArchive implements OpenArchive {
   readonly objects = new Map<string, Uint8Array>();
-  /** Names asked for with `get`, in order. */
+  /** Names that `get` was called with, in order. */
   readonly reads: string[] = [];
 
   async put(name: string, bytes: Uint8Array): Promise<void> {
     assertName(name);
-    const there = this.objects.get(name);
-    if (there && Buffer.compare(there, bytes) !== 0) throw toConflict(name);
+    const existing = this.objects.get(name);
+    if (existing && Buffer.compare(existing, bytes) !== 0) throw toConflict(name);
     this.objects.set(name, Buffer.from(bytes));
   }
 

@@ -3,7 +3,7 @@ import { endedKeptMs, forgottenJobsKey, jobKey } from "../../relay/job/job.ts";
 import type { State } from "../../relay/state/port.ts";
 import { job, jobStartMs } from "../support/data/jobs.ts";
 
-/** Two processes that have the same store open, in which nothing is recorded. Its time is what `setNow` says. */
+/** Two processes that share an empty store, whose time `setNow` sets. */
 export interface SharedJobs {
   readonly one: State;
   readonly other: State;
@@ -11,7 +11,7 @@ export interface SharedJobs {
   readonly close: () => void | Promise<void>;
 }
 
-/** What every store of jobs keeps to. */
+/** The contract of every store of jobs. */
 export function describeJobs(name: string, open: () => Promise<SharedJobs>): void {
   const on = (work: (opened: SharedJobs) => Promise<void>) => async () => {
     const opened = await open();
@@ -25,7 +25,7 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
 
   describe(`${name}: jobs`, () => {
     it(
-      "are none at first",
+      "are an empty list at first",
       on(async ({ one }) => {
         expect(await one.jobs.list()).toEqual([]);
         expect(await one.jobs.read("20261122-180000-abc")).toBeUndefined();
@@ -33,7 +33,7 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
     );
 
     it(
-      "are read by others as they were written",
+      "are read by another process as they were written",
       on(async ({ one, other }) => {
         const whole = job({
           maxGapMs: 5_000,
@@ -67,7 +67,7 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
     );
 
     it(
-      "are not written by whoever has seen another version",
+      "are not written with an outdated version",
       on(async ({ one, other }) => {
         await one.jobs.write(job(), 0);
         const version = (await other.jobs.read(job().id))?.version ?? 0;
@@ -81,7 +81,7 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
     );
 
     it(
-      "are written by one of those who do so at once",
+      "are written by exactly one of several concurrent writers",
       on(async ({ one, other }) => {
         await one.jobs.write(job(), 0);
         const version = (await one.jobs.read(job().id))?.version ?? 0;
@@ -112,7 +112,7 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
     );
 
     it(
-      "leave their figures, together, when they are kept no more",
+      "leave the sum of their figures when they are deleted",
       on(async ({ one, other, setNow }) => {
         const gone = ["20261120-180000-aaa", "20261121-180000-bbb"];
         const kept = job({ id: "20261122-180000-run" });

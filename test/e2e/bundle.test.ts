@@ -84,9 +84,7 @@ describe.for(["agent", "spoa-relay"])("%s.js on an older Node", (name) => {
     const file = join(directory, `${name}.js`);
     const { code, stdout, stderr } = await run(process.execPath, "--import", `data:text/javascript,${older}`, file);
 
-    expect(stderr).toBe(
-      "spoa-relay needs Node 24 or newer, this is v20.20.2; in a clone node_modules/.bin/node is one\n",
-    );
+    expect(stderr).toBe("spoa-relay needs Node 24 or newer, this is v20.20.2; in a clone use node_modules/.bin/node\n");
     expect([code, stdout]).toEqual([2, ""]);
   });
 

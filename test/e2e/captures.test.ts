@@ -26,7 +26,7 @@ interface Line {
 }
 
 describe("a capture in a directory", () => {
-  it("keeps every byte of what a target gets, and gives it out again as lines and as a GoReplay file", async () => {
+  it("keeps every byte that a target receives, in `captures cat` and in a GoReplay export", async () => {
     const rig = await startRig({
       all: "store: ./captures",
       copy: "store: ./captures, when: { method: NONE }",
@@ -57,7 +57,7 @@ describe("a capture in a directory", () => {
     expect(copies.map(toComparable)).toEqual(lines.map(toComparable));
   }, 90_000);
 
-  it("shows no credentials unless it is told to, and ends when its reader does", async () => {
+  it("hides credentials unless --secrets is given, and ends when its output pipe closes", async () => {
     const rig = await startRig({ all: "store: ./captures" });
     await sendTraffic(rig, 50);
     await rig.settledLedger();
@@ -76,7 +76,7 @@ describe("a capture in a directory", () => {
     expect(some).toMatchObject({ method: "POST", path: expect.stringContaining("even") });
   }, 90_000);
 
-  it("names an object that is broken, and gives out all others", async () => {
+  it("names a broken object and prints all other requests", async () => {
     const rig = await startRig({ all: "store: ./captures" });
     await sendTraffic(rig, 20);
     await rig.settledLedger();
@@ -96,7 +96,7 @@ describe("a capture in a directory", () => {
     expect(stdout.trim().split("\n")).toHaveLength(50 - missing);
   }, 90_000);
 
-  it("is rid of what is too old as soon as a host runs", async () => {
+  it("loses requests older than keep: as soon as a host runs", async () => {
     const rig = await startRig({ all: "store: ./captures, keep: 1h" });
     const log = join(rig.directory, "access.log");
     const line = (second: number) =>
@@ -111,8 +111,8 @@ describe("a capture in a directory", () => {
     await until(async () => (await cat(rig, "all")).length === 2);
 
     expect(old).toMatchObject({ code: 1, stdout: "2 request(s) are in all\n" });
-    expect(old.stderr).toContain("access.log: nginx; a log holds method and path only");
-    expect(old.stderr).toContain("access.log:2: the line is none of nginx's combined format\n");
+    expect(old.stderr).toContain("access.log: nginx; a log has only methods and paths");
+    expect(old.stderr).toContain("access.log:2: the line is not in nginx's combined format\n");
     expect(old.stderr).toContain("warning: 2 requests older than keep of capture all: the host will delete them");
     expect(recent).toMatchObject({ code: 0, stderr: expect.stringContaining("1 request could not be read") });
     expect(before).toHaveLength(4);
@@ -143,7 +143,7 @@ describe("a capture in S3", () => {
     await emulator?.stop();
   });
 
-  it("does not hold up targets while it is away, and has everything once when it is back", async () => {
+  it("does not delay targets while S3 is away, and has every request once when S3 is back", async () => {
     const rig = await startRig({ all: "store: s3://kept/of/us" });
     await sendTraffic(rig, 50);
     await until(async () => (await rig.hostStats()).captures?.all.fates.captured === 50);
@@ -152,7 +152,8 @@ describe("a capture in S3", () => {
     await until(() => rig.shadows.shadow.received.length === 150);
     await until(async () => (await rig.hostStats()).captures?.all.enqueued === 150);
     const { captures } = await rig.hostStats();
-    // What waits for the capture is put back by a new message before its old one is deleted: twice for a moment.
+    // A message that waits for the capture is replaced by a new one before it is deleted: for a moment it is there
+    // twice.
     await until(async () => (await rig.hostStats()).ingress.waiting === 100);
     const unreachable = await command(rig, "captures", "list");
     await gate.open();
@@ -191,7 +192,7 @@ describe("the commands for captures", () => {
     expect(code).toBe(2);
   });
 
-  it("find nothing where nothing was captured, and make no directory", async () => {
+  it("find nothing if nothing was captured, and create no directory", async () => {
     const file = configOnly();
     const { code, stdout } = await spoaRelay("captures", "list", "--config", file);
 
@@ -260,10 +261,10 @@ async function cat(rig: Rig, capture: string, ...args: readonly string[]): Promi
   return stdout.split("\n").flatMap((line) => (line === "" ? [] : [JSON.parse(line) as Line]));
 }
 
-// Written by whoever sends a request, or by HAProxy for the one that it sends.
+// Headers that each sender writes itself: HAProxy for its request, the relay for the mirrored one.
 const notCompared = /^(?:x-mirror-|x-forwarded-|connection$|content-length$|transfer-encoding$|x-unique-id$|via$)/;
 
-/** What was captured, in one text: method, path, headers in their order and the body. */
+/** A captured request as one text: method, path, headers in order and body. */
 function toBytes({ method, path, headers, body, bodyBase64 }: Line): string {
   return toText(method, path, headers, body === undefined ? Buffer.from(`${bodyBase64}`, "base64") : Buffer.from(body));
 }
@@ -283,7 +284,7 @@ function toText(method: string, path: string, headers: readonly (readonly [strin
   return [`${method} ${path}`, ...compared, body.toString("base64")].join("\n");
 }
 
-/** All of a line but what a GoReplay file has no place for. */
+/** The parts of a line that a GoReplay file keeps. */
 function toComparable({ id, capturedAt, bodyState, ...rest }: Line) {
   return [id, capturedAt, bodyState, toBytes(rest as Line)];
 }

@@ -13,7 +13,7 @@ const token = "t0ken-of-the-shadow";
 const captured = ["Authorization", "Bearer captured", "Cookie", "session=1"];
 
 describe("credentials of a running host", () => {
-  it("are fresh where the target has its own, and told apart in stats where captured ones have expired", async () => {
+  it("are fresh if the target has a token; stats show which targets get 401 for captured ones", async () => {
     setVariable("SHADOW_SECRET", secret);
     const login = await ShadowServer.start(({ body }) =>
       body.toString() === `client_secret=${secret}`
@@ -51,7 +51,7 @@ describe("credentials of a running host", () => {
     }
   }, 60_000);
 
-  it("are asked for before the host starts where they are in the environment", async () => {
+  it("are checked before the host starts if they come from environment variables", async () => {
     setVariable("SHADOW_SECRET", undefined);
     const file = join(temporaryDirectory(), "spoa-relay.yaml");
     const target = `{ url: "http://127.0.0.1:1", rate: 1/s, headers: { set: { x-key: { env: SHADOW_SECRET } } } }`;

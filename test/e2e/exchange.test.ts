@@ -5,7 +5,7 @@ import { configFile } from "../support/lambda/lambda-config.ts";
 import { type CommandResult, spoaRelay } from "../support/processes/command-line.ts";
 
 describe("an export of a capture with a broken object", () => {
-  it.each(["har", "k6"])("is a whole %s file, in a pipe and on disk", async (format) => {
+  it.each(["har", "k6"])("is a complete %s file, in a pipe and on disk", async (format) => {
     const shop = createShop();
     for (const second of [0, 1, 2]) await shop.run("import", "shop", shop.goreplayFile(`${second}.gor`, [second]));
     const reference = createShop();
@@ -29,7 +29,7 @@ describe("an export of a capture with a broken object", () => {
 });
 
 describe("an import", () => {
-  it("adds of files that are there already nothing, whatever comes with them", async () => {
+  it("adds nothing from files that were imported before, in any order", async () => {
     const shop = createShop();
     const [first, second] = [shop.goreplayFile("1.gor", [0, 5]), shop.goreplayFile("2.gor", [3, 8])];
     await shop.run("import", "shop", first);
@@ -42,7 +42,7 @@ describe("an import", () => {
 });
 
 describe("commands that only read a capture", () => {
-  it("make nothing in its directory, so that it may be a copy that nobody can write to", async () => {
+  it("create nothing in its directory, so it may be a read-only copy", async () => {
     const shop = createShop();
     await shop.run("import", "shop", shop.goreplayFile("1.gor", [0]));
     const kept = join(shop.directory, "kept");
@@ -54,12 +54,12 @@ describe("commands that only read a capture", () => {
     expect(code).toBe(0);
   });
 
-  it("say so where the store is no directory", async () => {
+  it("say so if the store is not a directory", async () => {
     const shop = createShop();
     writeFileSync(join(shop.directory, "kept"), "");
     const { code, stderr } = await shop.run("captures", "list");
 
-    expect(stderr).toContain(`something else stands where ${join(shop.directory, "kept")} needs a directory`);
+    expect(stderr).toContain(`${join(shop.directory, "kept")}: another file or directory is in the way`);
     expect(code).toBe(1);
   });
 });
@@ -67,14 +67,14 @@ describe("commands that only read a capture", () => {
 interface Shop {
   readonly directory: string;
   run(...args: readonly string[]): Promise<CommandResult>;
-  /** Of the capture, in its order. */
+  /** Files of the capture, in its order. */
   objects(): readonly string[];
   paths(): Promise<readonly string[]>;
   /** A GoReplay file with a request at each of these seconds. */
   goreplayFile(name: string, seconds: readonly number[]): string;
 }
 
-/** A capture `shop` of a directory, and nothing that runs. */
+/** Configures a capture `shop` in a directory; starts no process. */
 function createShop(): Shop {
   const config = configFile(
     "queue: embedded:./data",

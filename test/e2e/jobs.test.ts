@@ -8,15 +8,15 @@ import { type ReceivedRequest, ShadowServer } from "../support/servers/shadow-se
 
 const startMs = Date.UTC(2026, 10, 20, 18);
 const requests = burstyRequests(3_000, 6_000, startMs);
-// Machines that tests run on side by side stand still for moments; a job that runs too early never is right.
+// A busy machine may send late; sending too early is always an error.
 const medianLateMs = 1_000;
 // Times of arrival are whole milliseconds.
 const roundingMs = 1;
-// Many times the distance of two requests at 100/s.
+// Many times the gap between two requests at 100/s.
 const quietMs = 1_500;
 
 describe("a replay job of the command line", { timeout: 60_000 }, () => {
-  it("sends every byte once, at its time, at twice the speed, and is followed until it is done", async () => {
+  it("sends every request once and on time at twice the speed, and is followed until it is done", async () => {
     const { stage, shadow, arrivedAtMs } = await createStage(requests);
     await stage.startHost();
     const { code, stdout, stderr } = await stage.command("replay", "peak", "--target", "staging", "--speed", "2x");
@@ -38,7 +38,7 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
     expect(list.stdout).toMatch(new RegExp(`${id} +peak +staging +2x +done +100% +3,000 of 3,000`));
   });
 
-  it("loses nothing when the host is killed in the middle, and repeats requests under their ids only", async () => {
+  it("loses nothing if the host is killed, and repeats requests only under their ids", async () => {
     const { stage, shadow } = await createStage(requests);
     shadow.behaviour = () => {
       if (shadow.received.length === 1_000) stage.killHost();
@@ -81,7 +81,7 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
     expect(stdout).toMatch(/status +paused\n[\s\S]*fates +2xx [\d,]+\n/);
     expect(atPause).toBeLessThan(3_000);
     expect(stillPaused).toBe(atPause);
-    // All of it may have been put into the queue before.
+    // Everything may have been fed before the pause.
     expect(resumed).toMatchObject({ code: 0, stdout: expect.stringMatching(/ is (?:running|fed)\n$/) });
     expect(cancelled).toMatchObject({ code: 0, stdout: `job ${id} is cancelled\n` });
     expect(fates["answered.2xx"] + fates.cancelled).toBe(fed);
@@ -89,20 +89,20 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
     expect(tooLate).toMatchObject({ code: 1, stderr: `job ${id} is cancelled: it cannot be resumed any more\n` });
   });
 
-  it("says that nothing feeds it, waits for a host, and loops over what it is to send", async () => {
+  it("warns that nothing feeds it, waits for a host, and loops over the matching requests", async () => {
     const { stage, shadow } = await createStage(requests);
     const flags = ["--target", "staging", "--loop", "2", "--asap", "--where", "path=even", "--where", "method=GET"];
     const following = stage.spawn("replay", "peak", ...flags);
-    let said = "";
-    following.stderr?.on("data", (text) => (said += text));
+    let output = "";
+    following.stderr?.on("data", (text) => (output += text));
     const dryRun = await stage.command("replay", "peak", ...flags, "--dry-run");
     const left = stage.spawn("replay", "peak", "--target", "staging", "--at", "+1h");
-    let leftSaid = "";
-    left.stderr?.on("data", (text) => (leftSaid += text));
-    await until(() => leftSaid.includes("scheduled"));
+    let leftOutput = "";
+    left.stderr?.on("data", (text) => (leftOutput += text));
+    await until(() => leftOutput.includes("scheduled"));
     left.kill("SIGINT");
     const [leftCode] = await once(left, "exit");
-    await until(() => said.includes("warning: nothing feeds the job"));
+    await until(() => output.includes("warning: nothing feeds the job"));
     const before = shadow.received.length;
     await stage.startHost();
     const [code] = await once(following, "exit");
@@ -112,14 +112,14 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
       /requests +1,500\n[\s\S]*costs +nothing, the queue is a file; in SQS \$0\.0000\d\d\n/,
     );
     expect(leftCode).toBe(0);
-    expect(leftSaid).toMatch(/job \S+ goes on: .*jobs pause \S+ and jobs cancel \S+ stop it\n$/);
+    expect(leftOutput).toMatch(/job \S+ goes on: .*jobs pause \S+ and jobs cancel \S+ stop it\n$/);
     expect(before).toBe(0);
     expect(code).toBe(0);
     const taken = requests.filter(({ path }) => path.includes("even")).map(({ path }) => path);
     expect(shadow.paths.toSorted()).toEqual([...taken, ...taken].sort());
   });
 
-  it("says what holds its target, while that holds it", async () => {
+  it("says what holds its target while it is held", async () => {
     const { stage, shadow } = await createStage(requests);
     const paused = "staging is paused: spoa-relay targets resume staging";
     await stage.startHost();
@@ -127,25 +127,25 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
     const following = stage.spawn("replay", "peak", "--target", "staging", "--speed", "0.1x");
     onTestFinished(() => void following.kill());
     let id = "";
-    let said = "";
+    let output = "";
     following.stdout?.on("data", (text) => (id += text));
-    following.stderr?.on("data", (text) => (said += text));
-    await until(() => said.includes(paused));
+    following.stderr?.on("data", (text) => (output += text));
+    await until(() => output.includes(paused));
     const held = await stage.command("jobs", "show", id.trim());
     const before = shadow.received.length;
     await stage.command("targets", "resume", "staging");
-    await until(() => /\/s {2}ETA /.test(said));
+    await until(() => /\/s {2}ETA /.test(output));
     const resumed = await stage.command("jobs", "show", id.trim());
     await stage.command("jobs", "cancel", id.trim());
     await once(following, "exit");
 
-    expect(said).toContain(`0%  0 of 3,000  ${paused}\n`);
+    expect(output).toContain(`0%  0 of 3,000  ${paused}\n`);
     expect(held.stdout).toMatch(new RegExp(`status +running\n(?:.*\n)*held +${paused}\n`));
     expect(resumed.stdout).not.toContain("held");
     expect(before).toBe(0);
   });
 
-  it("is refused with what is wrong, and nothing is started", async () => {
+  it("is refused with the reason, and no job is created", async () => {
     const { stage } = await createStage(requests.slice(0, 10));
     const mistakes: readonly (readonly [readonly string[], number, string])[] = [
       [["peak", "--target", "nix"], 2, "there is no target nix; the configuration has: staging"],
@@ -154,10 +154,14 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
       [
         ["peak", "--target", "staging", "--at", "2026-01-01T00:00Z"],
         2,
-        "the start at 2026-01-01T00:00:00.000Z has passed",
+        "the start time 2026-01-01T00:00:00.000Z is in the past",
       ],
-      [["peak", "--target", "staging", "--rate", "5/s", "--max-gap", "5s"], 2, "only a replay at a speed has gaps"],
-      [["peak", "--target", "staging", "--to", "2026-01-01T00:00Z"], 1, "capture peak has nothing in this range"],
+      [
+        ["peak", "--target", "staging", "--rate", "5/s", "--max-gap", "5s"],
+        2,
+        "the longest gap works only with a speed",
+      ],
+      [["peak", "--target", "staging", "--to", "2026-01-01T00:00Z"], 1, "capture peak has no requests in this range"],
     ];
     const results = await Promise.all(mistakes.map(([args]) => stage.command("replay", ...args)));
     const list = await stage.command("jobs", "list");
@@ -170,7 +174,7 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
   });
 });
 
-/** A stage whose host does not run yet, a shadow, and when each of its requests has come. */
+/** A stage whose host does not run yet, a shadow, and the arrival times of its requests. */
 async function createStage(captured: readonly CapturedRequest[]) {
   const arrivedAtMs: number[] = [];
   // Called for each request as soon as it is among the received ones.
@@ -195,7 +199,7 @@ function toReceivedText({ method, path, rawHeaders, body }: ReceivedRequest): st
   return [method, path, ...comparedHeaders(rawHeaders), body.toString("base64")].join("\n");
 }
 
-/** All but what is written anew. */
+/** Without the headers that the relay writes itself. */
 function comparedHeaders(headers: readonly string[]): readonly string[] {
   const lines: string[] = [];
   for (let i = 0; i + 1 < headers.length; i += 2) {

@@ -52,9 +52,9 @@ describe("the fan-out in Lambda", () => {
 
     const letters = await rig.deadLetters("packs");
     expect(letters.map(({ reason }) => reason).sort()).toEqual([
-      expect.stringContaining("announces 2000 bytes and holds 1000"),
+      expect.stringContaining("announces 2000 bytes but contains 1000"),
       expect.stringContaining("announces 4000000000 bytes"),
-      expect.stringContaining("does not decompress"),
+      expect.stringContaining("cannot be decompressed"),
       expect.stringContaining("does not begin with SRPK"),
     ]);
     expect(rig.inspect("packs-a").ready).toBe(2);

@@ -236,7 +236,7 @@ describe("a configuration that cannot be deployed", () => {
     [
       "has long names",
       [`queue: https://sqs.eu-central-1.amazonaws.com/111122223333/${longName}`, state, "targets:", target],
-      /Lambda takes names of 64 characters/,
+      /Lambda allows names of at most 64 characters/,
     ],
     [
       "has a bucket in two regions",

@@ -7,7 +7,7 @@ import { DirectoryArchive } from "../../../relay/archive/directory.ts";
 import { S3Archive } from "../../../relay/archive/s3.ts";
 
 describe("openArchive", () => {
-  it("opens a directory, made where it is missing", async () => {
+  it("creates a missing directory", async () => {
     const root = mkdtempSync(join(tmpdir(), "archive-place-"));
     onTestFinished(() => rmSync(root, { recursive: true }));
 
@@ -18,7 +18,7 @@ describe("openArchive", () => {
     expect(await archive.get("a")).toEqual(Buffer.of(1));
   });
 
-  it("opens a bucket without asking it for anything", async () => {
+  it("opens a bucket without calling S3", async () => {
     const archive = await openArchive({ kind: "s3", bucket: "captures", region: "eu-central-1" });
     onTestFinished(() => archive.close());
 

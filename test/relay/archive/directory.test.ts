@@ -12,7 +12,7 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 describeArchive("DirectoryArchive", async () => DirectoryArchive.open(newDirectory()));
 
 describe("DirectoryArchive", () => {
-  it("can be read by its owner only", async () => {
+  it("is readable by its owner only", async () => {
     const directory = join(newDirectory(), "new");
     await DirectoryArchive.open(directory).put("a/b", Uint8Array.of(1));
     const modes = ["", "a", "a/b"].map((name) => (statSync(join(directory, name)).mode & 0o777).toString(8));
@@ -20,7 +20,7 @@ describe("DirectoryArchive", () => {
     expect(modes).toEqual(["700", "700", "600"]);
   });
 
-  it("leaves no directories behind that hold nothing any more", async () => {
+  it("removes directories that became empty", async () => {
     const directory = newDirectory();
     const archive = DirectoryArchive.open(directory);
     await archive.put("a/b/c/1", Uint8Array.of(1));
@@ -31,7 +31,7 @@ describe("DirectoryArchive", () => {
     expect(readdirSync(join(directory, "a"))).toEqual(["2"]);
   });
 
-  it("loses nothing where directories are removed as empty while others are put", async () => {
+  it("loses no object if directories are removed as empty during puts", async () => {
     const archive = DirectoryArchive.open(newDirectory());
     const kept = Array.from({ length: 60 }, (_, i) => `a/b/kept-${String(i).padStart(2, "0")}`);
     const removing = (async () => {
@@ -50,14 +50,14 @@ describe("DirectoryArchive", () => {
     expect(await namesOf(archive)).toEqual(kept);
   });
 
-  it("takes what is put into directories that others remove as empty at that moment", async () => {
+  it("stores objects in directories that other processes are removing as empty", async () => {
     const archive = DirectoryArchive.open(newDirectory());
     const found: boolean[] = [];
-    const use = async (who: string) => {
+    const use = async (user: string) => {
       for (let i = 0; i < 60; i++) {
-        await archive.put(`a/b/${who}-${i}`, Uint8Array.of(1));
-        found.push((await archive.get(`a/b/${who}-${i}`)) !== undefined);
-        await archive.delete([`a/b/${who}-${i}`]);
+        await archive.put(`a/b/${user}-${i}`, Uint8Array.of(1));
+        found.push((await archive.get(`a/b/${user}-${i}`)) !== undefined);
+        await archive.delete([`a/b/${user}-${i}`]);
       }
     };
     await Promise.all(["x", "y", "z"].map(use));
@@ -65,7 +65,7 @@ describe("DirectoryArchive", () => {
     expect(found).toEqual(Array.from({ length: 180 }, () => true));
   });
 
-  it("shows nothing of what is unfinished, nor of files that are none of its own", async () => {
+  it("does not list unfinished or foreign files", async () => {
     const directory = newDirectory();
     const archive = DirectoryArchive.open(directory);
     await archive.put("a", Uint8Array.of(1));
@@ -76,7 +76,7 @@ describe("DirectoryArchive", () => {
     expect(await namesOf(archive)).toEqual(["a"]);
   });
 
-  it("leaves nothing unfinished where it fails, and removes what those left that died", async () => {
+  it("removes its unfinished file after a failure, and those of dead processes after a day", async () => {
     const directory = newDirectory();
     const archive = DirectoryArchive.open(directory);
     const [old, young] = ["old", "young"].map((name) => join(directory, ".unfinished", name));
@@ -92,7 +92,7 @@ describe("DirectoryArchive", () => {
     expect(readdirSync(join(directory, ".unfinished"))).toEqual(["young"]);
   });
 
-  it("reads only the directories that it needs", async () => {
+  it("reads only the directories that the range needs", async () => {
     const archive = DirectoryArchive.open(newDirectory());
     for (let hour = 100; hour < 200; hour++) await archive.put(`c/${hour}/x`, Uint8Array.of(1));
     const ranges = [{ prefix: "c/", from: "c/150", until: "c/152" }, { prefix: "c/15" }, { prefix: "c/", max: 2 }];
@@ -105,7 +105,7 @@ describe("DirectoryArchive", () => {
     expect(few.every((calls) => calls < 30)).toBe(true);
   });
 
-  it("takes a link to a directory for one", async () => {
+  it("follows a link to a directory", async () => {
     const [directory, elsewhere] = [newDirectory(), newDirectory()];
     symlinkSync(elsewhere, join(directory, "a"));
     const archive = DirectoryArchive.open(directory);
@@ -119,7 +119,7 @@ describe("DirectoryArchive", () => {
     expect(readdirSync(directory)).toContain("a");
   });
 
-  it("says what to do where the directory cannot be used", () => {
+  it("names a directory that cannot be used", () => {
     const file = join(newDirectory(), "file");
     writeFileSync(file, "");
 
@@ -133,7 +133,7 @@ function newDirectory(): string {
   return mkdtempSync(join(root, "a-"));
 }
 
-/** How often the file system is asked. */
+/** Counts calls to the file system. */
 async function fileSystemCalls(work: () => Promise<unknown>): Promise<number> {
   let calls = 0;
   const hook = createHook({

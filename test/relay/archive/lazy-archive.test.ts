@@ -9,7 +9,7 @@ import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 describeArchive("LazyArchive", async () => new LazyArchive({ kind: "directory", directory: temporaryDirectory() }));
 
 describe("LazyArchive", () => {
-  it("uses a directory as soon as it can be made, and again after it was gone", async () => {
+  it("uses a directory as soon as it can be created, and again after it was removed", async () => {
     const directory = join(temporaryDirectory(), "kept");
     writeFileSync(directory, "something else");
     const archive = new LazyArchive({ kind: "directory", directory });
@@ -24,7 +24,7 @@ describe("LazyArchive", () => {
     expect(await namesOf(archive)).toEqual(["b"]);
   });
 
-  it("opens nothing only to be closed", () => {
+  it("can be closed without having been used", () => {
     const directory = join(temporaryDirectory(), "kept");
     const archive = new LazyArchive({ kind: "directory", directory });
 
@@ -32,13 +32,13 @@ describe("LazyArchive", () => {
   });
 });
 
-describe("the address of a bucket", () => {
+describe("the URL of a bucket", () => {
   it.each([
     ["s3://our-captures", { bucket: "our-captures", prefix: "" }],
     ["s3://our-captures/", { bucket: "our-captures", prefix: "" }],
     ["s3://our.captures/shop/eu", { bucket: "our.captures", prefix: "shop/eu" }],
     ["s3://our-captures/shop/", { bucket: "our-captures", prefix: "shop" }],
-  ])("%s is read", (text, folder) => {
+  ])("%s is valid", (text, folder) => {
     expect(parseBucketUrl(text)).toEqual(folder);
   });
 
@@ -52,7 +52,7 @@ describe("the address of a bucket", () => {
     "s3://kept/ü",
     "https://kept/a",
     `s3://kept/${"a".repeat(301)}`,
-  ])("%s is none", (text) => {
+  ])("%s is invalid", (text) => {
     expect(parseBucketUrl(text)).toBeUndefined();
   });
 });

@@ -24,12 +24,12 @@ beforeEach(() => {
   vi.stubEnv("AWS_REGION", "eu-central-1");
 });
 
-const limits = { overwrites: "fauxqs 2.4.1 passes over If-None-Match, which S3 does not" };
+const limits = { overwrites: "fauxqs 2.4.1 ignores If-None-Match, unlike S3" };
 describeArchive("S3Archive", async () => S3Archive.open(newPlace()), limits);
 describeArchive("S3Archive in a folder of a bucket", async () => S3Archive.open(newPlace("captures/of-us")), limits);
 
 describe("S3Archive", () => {
-  it("shows nothing of what else is in the bucket", async () => {
+  it("does not list other objects of the bucket", async () => {
     const place = newPlace();
     await S3Archive.open({ ...place, prefix: "ours" }).put("a", Uint8Array.of(1));
     await S3Archive.open({ ...place, prefix: "ours-too/" }).put("b", Uint8Array.of(1));
@@ -38,7 +38,7 @@ describe("S3Archive", () => {
     expect(await namesOf(S3Archive.open(place))).toEqual(["ours-too/b", "ours/a"]);
   });
 
-  it("finds the endpoint in AWS_ENDPOINT_URL_S3 by itself", async () => {
+  it("uses the endpoint in AWS_ENDPOINT_URL_S3", async () => {
     const { endpoint, bucket } = newPlace();
     vi.stubEnv("AWS_ENDPOINT_URL_S3", endpoint);
     const archive = S3Archive.open({ bucket });
@@ -48,7 +48,7 @@ describe("S3Archive", () => {
     expect(Buffer.from((await archive.get("a")) as Uint8Array)).toEqual(Buffer.of(7));
   });
 
-  it("asks S3 to leave alone what is there, and names the bucket in the path", async () => {
+  it("asks S3 not to overwrite objects, and names the bucket in the path", async () => {
     const { archive, requests } = await openAt((_, response) => response.writeHead(200).end());
 
     await archive.put("a/b", Uint8Array.of(1));
@@ -60,10 +60,10 @@ describe("S3Archive", () => {
   it.each([
     ["the same bytes", Uint8Array.of(1), undefined],
     ["other bytes", Uint8Array.of(2), "CONFLICT"],
-  ])("looks whether it is %s where there is an object", async (_, there, code) => {
+  ])("compares an existing object: %s", async (_, existing, code) => {
     const { archive } = await openAt(({ method }, response) => {
       if (method === "PUT") return refuse(response, 412, "PreconditionFailed");
-      response.writeHead(200, { "content-length": there.length }).end(there);
+      response.writeHead(200, { "content-length": existing.length }).end(existing);
     });
 
     const error = await archive.put("a", Uint8Array.of(1)).catch((thrown) => thrown);
@@ -71,7 +71,7 @@ describe("S3Archive", () => {
     expect(error?.code).toBe(code);
   });
 
-  it("does not take for stored what another one is just storing", async () => {
+  it("does not report an object as stored while another put of it is in progress", async () => {
     const { archive } = await openAt(({ method }, response) => {
       if (method === "PUT") return refuse(response, 409, "ConditionalRequestConflict");
       refuse(response, 404, "NoSuchKey");
@@ -88,7 +88,7 @@ describe("S3Archive", () => {
     await expect(archive.get("a")).rejects.toMatchObject({ code: "TOO_BIG" });
   });
 
-  it("gives up an object whose bytes stop half way", async () => {
+  it("fails after the call timeout if the bytes of an object stop half way", async () => {
     const answer = (_: IncomingMessage, response: ServerResponse) => {
       response.writeHead(200, { "content-length": 10 }).write("x");
     };
@@ -100,7 +100,7 @@ describe("S3Archive", () => {
     });
   });
 
-  it("tells of what was not deleted", async () => {
+  it("fails if S3 did not delete an object", async () => {
     const { archive } = await openAt((_, response) => {
       const entry = "<Error><Key>a</Key><Code>AccessDenied</Code><Message>no</Message></Error>";
       response.writeHead(200).end(`<DeleteResult>${entry}</DeleteResult>`);
@@ -108,20 +108,20 @@ describe("S3Archive", () => {
 
     await expect(archive.delete(["a"])).rejects.toMatchObject({
       code: "DENIED",
-      message: expect.stringContaining("must not s3:DeleteObject in bucket packs"),
+      message: expect.stringContaining("these AWS credentials are not allowed to call s3:DeleteObject on bucket packs"),
     });
   });
 
   it.each([
-    [403, "AccessDenied", "DENIED", "must not s3:PutObject in bucket packs: allow it in their policy"],
+    [403, "AccessDenied", "DENIED", "are not allowed to call s3:PutObject on bucket packs: allow it in their policy"],
     [403, "InvalidAccessKeyId", "DENIED", "AWS does not know these credentials"],
     [403, "SignatureDoesNotMatch", "DENIED", "check AWS_SECRET_ACCESS_KEY"],
     [400, "KMS.DisabledException", "DENIED", "the KMS key of bucket packs cannot be used"],
     [404, "NoSuchBucket", "UNAVAILABLE", "there is no bucket packs: create it"],
     [301, "PermanentRedirect", "UNAVAILABLE", "bucket packs is in another region"],
     [503, "SlowDown", "UNAVAILABLE", "S3 throttles bucket packs"],
-    [400, "EntityTooLarge", "TOO_BIG", "S3 takes no object of this size"],
-    [500, "InternalError", "UNAVAILABLE", "S3 could not do it"],
+    [400, "EntityTooLarge", "TOO_BIG", "S3 does not accept an object of this size"],
+    [500, "InternalError", "UNAVAILABLE", "s3:PutObject on bucket packs failed"],
   ])("says what to do about %d %s", async (status, reason, code, text) => {
     const { archive } = await openAt((_, response) => refuse(response, status, reason));
 
@@ -132,7 +132,7 @@ describe("S3Archive", () => {
     });
   });
 
-  it("says that nothing answers", async () => {
+  it("says that S3 does not answer", async () => {
     const archive = S3Archive.open({ bucket: "packs", endpoint: "http://127.0.0.1:1" });
     onTestFinished(() => archive.close());
 

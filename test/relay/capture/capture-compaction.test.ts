@@ -11,7 +11,7 @@ const all = { fromMs: 0, toMs: Number.POSITIVE_INFINITY };
 const hourMs = Date.UTC(2026, 10, 22, 17);
 
 describe("merging the objects of a capture", () => {
-  it("makes one of the small objects of each minute", async () => {
+  it("merges the small objects of each minute into one", async () => {
     const archive = await archiveOf(120);
 
     const { before, after, skipped } = await compactCapture(archive, "c", all);
@@ -22,7 +22,7 @@ describe("merging the objects of a capture", () => {
     expect(await sequencesOf(archive)).toEqual(Array.from({ length: 120 }, (_, i) => i));
   });
 
-  it("does nothing when it is done", async () => {
+  it("reads and writes nothing the second time", async () => {
     const archive = await archiveOf(120);
     await compactCapture(archive, "c", all);
     const names = await namesOf(archive);
@@ -35,7 +35,7 @@ describe("merging the objects of a capture", () => {
     expect(archive.reads).toEqual([]);
   });
 
-  it("leaves alone what reaches beyond its range", async () => {
+  it("keeps objects outside its range", async () => {
     const archive = await archiveOf(10);
     const names = await namesOf(archive);
 
@@ -45,7 +45,7 @@ describe("merging the objects of a capture", () => {
     expect(await namesOf(archive)).toHaveLength(8);
   });
 
-  it("leaves alone what begins before its range, or ends behind it", async () => {
+  it("keeps objects that begin before its range or end after it", async () => {
     const archive = new MemoryArchive();
     for (const [sequence, ms] of [0, 500, 1_000, 1_500, 2_000].entries()) await writeSpan(archive, sequence, ms, 1_000);
 
@@ -55,7 +55,7 @@ describe("merging the objects of a capture", () => {
     expect(await sumCapture(archive, "c", all)).toMatchObject({ objects: 3, requests: 10 });
   });
 
-  it("keeps once what two shares of a pack have in common", async () => {
+  it("keeps one copy of the requests that two shares of a pack have in common", async () => {
     const archive = new MemoryArchive();
     const requests = [0, 1, 2].map((ms) => ({ capturedAtMs: hourMs + ms, id: "" }));
     const whole = pack({ requests });
@@ -69,7 +69,7 @@ describe("merging the objects of a capture", () => {
     expect(await sequencesOf(archive)).toHaveLength(3);
   });
 
-  it("makes objects of 8 MiB at most, and leaves large ones alone", async () => {
+  it("makes objects of at most 8 MiB, and does not merge large ones again", async () => {
     const archive = await archiveOf(30, 1_000_000);
 
     const { after } = await compactCapture(archive, "c", all);
@@ -87,25 +87,28 @@ describe("merging the objects of a capture", () => {
   it.each([
     ["small", 100, 12],
     ["large", 600_000, 12],
-  ])("loses and repeats nothing wherever it dies, and cleans up the next time: %s", async (_, bodyBytes, count) => {
-    for (let changes = 0; changes <= count + 1; changes++) {
-      const archive = await archiveOf(count, bodyBytes);
-      const died = await compactCapture(dying(archive, changes), "c", all).then(
-        () => false,
-        () => true,
-      );
+  ])(
+    "loses and repeats nothing if it dies after any change, and cleans up next time: %s",
+    async (_, bodyBytes, count) => {
+      for (let changes = 0; changes <= count + 1; changes++) {
+        const archive = await archiveOf(count, bodyBytes);
+        const died = await compactCapture(dying(archive, changes), "c", all).then(
+          () => false,
+          () => true,
+        );
 
-      expect(died).toBe(changes <= count);
-      expect(await sequencesOf(archive)).toEqual(Array.from({ length: count }, (__, i) => i));
+        expect(died).toBe(changes <= count);
+        expect(await sequencesOf(archive)).toEqual(Array.from({ length: count }, (__, i) => i));
 
-      await compactCapture(archive, "c", all);
+        await compactCapture(archive, "c", all);
 
-      expect(await sequencesOf(archive)).toEqual(Array.from({ length: count }, (__, i) => i));
-      expect(await sumCapture(archive, "c", all)).toMatchObject({ objects: 1, requests: count });
-    }
-  });
+        expect(await sequencesOf(archive)).toEqual(Array.from({ length: count }, (__, i) => i));
+        expect(await sumCapture(archive, "c", all)).toMatchObject({ objects: 1, requests: count });
+      }
+    },
+  );
 
-  it("cleans up what is left beside an object, also where something else has come meanwhile", async () => {
+  it("removes left-over members of a merged object, also if new objects were written meanwhile", async () => {
     for (const bodyBytes of [100, 600_000]) {
       const archive = await archiveOf(12, bodyBytes);
       await compactCapture(dying(archive, 5), "c", all).catch(() => {});
@@ -118,7 +121,7 @@ describe("merging the objects of a capture", () => {
     }
   });
 
-  it("loses nothing where several merge at the same time", async () => {
+  it("loses nothing if several compactions run at the same time", async () => {
     for (let round = 0; round < 10; round++) {
       const archive = await archiveOf(40);
       const ranges = [all, { ...all, toMs: hourMs + 20_000 }, { ...all, fromMs: hourMs + 10_000 }, all];
@@ -129,7 +132,7 @@ describe("merging the objects of a capture", () => {
     }
   });
 
-  it("leaves a broken object where it is, and names it", async () => {
+  it("keeps and reports a broken object", async () => {
     const archive = await archiveOf(5);
     const [, , broken] = await namesOf(archive);
     archive.objects.set(broken, Buffer.from("broken"));
@@ -144,9 +147,9 @@ describe("merging the objects of a capture", () => {
     expect(await sequencesOf(archive)).toEqual([0, 1, 3, 4]);
   });
 
-  it("stops where it is told to", async () => {
+  it("stops when its signal is aborted", async () => {
     const archive = await archiveOf(120);
-    // A large one beside them.
+    // A large object of the same time.
     const packs = Array.from({ length: 10 }, (_, i) => {
       const body = randomFillSync(Buffer.alloc(600_000));
       return pack({ sequence: 200 + i, requests: [{ capturedAtMs: hourMs + i * 2_000, body }] });
@@ -165,7 +168,7 @@ describe("merging the objects of a capture", () => {
   });
 });
 
-/** So many objects with a request a second, whose bodies cannot be compressed. */
+/** Creates `count` objects with one request each, one second apart; bodies above 1,000 bytes do not compress. */
 async function archiveOf(count: number, bodyBytes = 100): Promise<MemoryArchive> {
   const archive = new MemoryArchive();
   for (let i = 0; i < count; i++) await write(archive, i, i * 1_000, bodyBytes);
@@ -178,14 +181,14 @@ async function write(archive: MemoryArchive, sequence: number, ms: number, bodyB
   await writeCapture(archive, "c", [{ pack: one, requests: one.requests }]);
 }
 
-/** An object with two requests. */
+/** Writes an object with two requests. */
 async function writeSpan(archive: MemoryArchive, sequence: number, ms: number, spanMs: number): Promise<void> {
   const requests = [ms, ms + spanMs].map((atMs) => ({ capturedAtMs: hourMs + atMs, id: "" }));
   const two = pack({ sequence, requests });
   await writeCapture(archive, "c", [{ pack: two, requests: two.requests }]);
 }
 
-/** An archive whose user dies after so many changes, each object deleted being one. */
+/** An archive that throws after a number of changes; each deleted object is one change. */
 function dying(archive: MemoryArchive, changes: number): MemoryArchive {
   let left = changes;
   const change = () => {

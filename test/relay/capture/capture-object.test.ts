@@ -25,7 +25,7 @@ const packs: fc.Arbitrary<StoredPack[]> = fc.array(
 );
 
 describe("an object of a capture", () => {
-  it("gives back the packs that went in, every byte of them", () => {
+  it("returns every byte of its packs", () => {
     fc.assert(
       fc.property(packs, (all) => {
         const opened = openCaptureObject(sealCaptureObject(all));
@@ -35,7 +35,7 @@ describe("an object of a capture", () => {
     );
   });
 
-  it("takes no more room than is reckoned", () => {
+  it("is not larger than `storedBytes` estimates", () => {
     fc.assert(
       fc.property(packs, (all) => {
         const bytes = (openPack(sealCaptureObject(all)) as Uint8Array).length;
@@ -45,7 +45,7 @@ describe("an object of a capture", () => {
     );
   });
 
-  it("takes any bytes at all for an object or for a mistake", () => {
+  it("decodes any bytes to packs or a DecodeError", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         expect(openCaptureObject(bytes)).toBeInstanceOf(DecodeError);
@@ -67,13 +67,13 @@ describe("an object of a capture", () => {
     ["TRUNCATED", "5352434f 01 00000001 000000000000 00 01 05 00"],
     ["BAD_COUNT", "5352434f 01 00000001 000000000000 00 00 00"],
     ["BAD_VALUE", "5352434f 01 00000001 000000000000 f0f0ffff7f 01 00"],
-  ])("says %s of %s", (code, hex) => {
+  ])("reports %s for %s", (code, hex) => {
     const opened = openCaptureObject(sealPack(Buffer.from(hex.replaceAll(" ", ""), "hex")));
 
     expect(opened).toMatchObject({ name: "DecodeError", code });
   });
 
-  it("notices each bit that is not as it was", () => {
+  it("detects each flipped bit", () => {
     const sealed = sealCaptureObject([{ firstMs: 1, lastMs: 2, requests: 1, content: Buffer.from("content") }]);
     for (let bit = 0; bit < sealed.length * 8; bit++) {
       const changed = Buffer.from(sealed);
@@ -82,7 +82,7 @@ describe("an object of a capture", () => {
     }
   });
 
-  it("does not take more than an envelope can hold", () => {
+  it("refuses packs that do not fit into an envelope", () => {
     const content = Buffer.alloc(maxPackContentBytes / 2);
     const pack = { firstMs: 0, lastMs: 0, requests: 1, content };
 
@@ -93,13 +93,13 @@ describe("an object of a capture", () => {
 describe("the name of an object", () => {
   const firstMs = Date.UTC(2026, 10, 22, 17, 53, 41, 123);
 
-  it("tells the hour, the times and the number of requests", () => {
+  it("contains the hour, the times and the number of requests", () => {
     expect(toObjectName("shop", { firstMs, lastMs: firstMs + 20_000, requests: 150 }, hash)).toBe(
       `shop/2026/11/22/17/20261122T175341.123Z~20261122T175401.123Z~150~${hash}.packs`,
     );
   });
 
-  it("comes back from listing as it was made, and sorts by time", () => {
+  it("parses back to the same object, and sorts by time", () => {
     fc.assert(
       fc.property(
         fc.array(
@@ -129,14 +129,14 @@ describe("the name of an object", () => {
   });
 
   it.each([
-    ["another capture's", `d/2026/11/22/17/20261122T175341.123Z~20261122T175341.123Z~1~${hash}.packs`],
-    ["in another hour", `c/2026/11/22/18/20261122T175341.123Z~20261122T175341.123Z~1~${hash}.packs`],
-    ["of a day that there is not", `c/2026/02/30/17/20260230T175341.123Z~20260230T175341.123Z~1~${hash}.packs`],
-    ["that ends before it begins", `c/2026/11/22/17/20261122T175341.123Z~20261122T175341.122Z~1~${hash}.packs`],
-    ["of more than a minute", `c/2026/11/22/17/20261122T175341.123Z~20261122T175441.124Z~1~${hash}.packs`],
-    ["of no requests", `c/2026/11/22/17/20261122T175341.123Z~20261122T175341.123Z~0~${hash}.packs`],
-    ["of something else", "c/2026/11/22/17/notes.txt"],
-  ])("is none where it is one %s", (_, name) => {
+    ["the name of another capture", `d/2026/11/22/17/20261122T175341.123Z~20261122T175341.123Z~1~${hash}.packs`],
+    ["the wrong hour", `c/2026/11/22/18/20261122T175341.123Z~20261122T175341.123Z~1~${hash}.packs`],
+    ["a day that does not exist", `c/2026/02/30/17/20260230T175341.123Z~20260230T175341.123Z~1~${hash}.packs`],
+    ["an end before the start", `c/2026/11/22/17/20261122T175341.123Z~20261122T175341.122Z~1~${hash}.packs`],
+    ["more than a minute", `c/2026/11/22/17/20261122T175341.123Z~20261122T175441.124Z~1~${hash}.packs`],
+    ["no requests", `c/2026/11/22/17/20261122T175341.123Z~20261122T175341.123Z~0~${hash}.packs`],
+    ["another format", "c/2026/11/22/17/notes.txt"],
+  ])("is invalid with %s", (_, name) => {
     expect(parseObjectName("c", { name, bytes: 1 })).toBeUndefined();
   });
 });

@@ -22,7 +22,7 @@ import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 const all = { fromMs: 0, toMs: Number.POSITIVE_INFINITY };
 const hourMs = Date.UTC(2026, 10, 22, 17);
 
-/** A pack by its times since a moment shortly before a full hour. */
+/** A pack by its times, relative to a minute before a full hour. */
 interface PackDraft {
   readonly agent: string;
   readonly atMs: number;
@@ -40,7 +40,7 @@ const drafts: fc.Arbitrary<PackDraft[]> = fc.array(
   { minLength: 1, maxLength: 14 },
 );
 
-/** What happens to a capture: batches of packs by their numbers, and compactions that may die half way. */
+/** A change of a capture: a batch of packs by their numbers, or a compaction that may die half way. */
 type Step =
   | { readonly do: "write"; readonly packs: readonly number[] }
   | { readonly do: "compact"; readonly fromMs: number; readonly spanMs: number; readonly callsLeft: number };
@@ -62,7 +62,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
 );
 
 describe("reading a capture", () => {
-  it("gives back the requests of any packs in order, whatever the batches, copies, mergers, crashes and ranges", async () => {
+  it("yields requests in order and once, for any batches, copies, compactions, crashes and ranges", async () => {
     await fc.assert(
       fc.asyncProperty(
         drafts,
@@ -102,7 +102,7 @@ describe("reading a capture", () => {
     );
   }, 240_000);
 
-  it("goes on behind a position also where the objects were merged meanwhile", async () => {
+  it("continues after a position even if the objects were merged meanwhile", async () => {
     const { archive } = await manySmall(40);
     const before = await read(archive, all);
     const after = before[17].position;
@@ -114,7 +114,7 @@ describe("reading a capture", () => {
     expect(rest.map(({ position }) => position)).toEqual(before.slice(18).map(({ position }) => position));
   });
 
-  it("loses and repeats nothing where objects are merged while it reads", async () => {
+  it("loses and repeats nothing if objects are merged while it reads", async () => {
     const { archive } = await manySmall(40);
     const expected = await read(archive, all);
 
@@ -132,11 +132,11 @@ describe("reading a capture", () => {
   });
 
   it.each<[string, number, () => Archive]>([
-    ["a listing that is made at once", 60, () => new MemoryArchive()],
+    ["a listing that is a snapshot", 60, () => new MemoryArchive()],
     ["a listing in pages", 60, () => new PagedArchive()],
     ["a directory", 10, () => DirectoryArchive.open(temporaryDirectory())],
   ])(
-    "loses nothing where minutes ahead of it, or around it, are merged: %s",
+    "loses nothing if minutes around or ahead of its position are merged: %s",
     async (_, numRuns, create) => {
       const mergers = fc.array(
         fc.record({ moment: fc.nat(149), aheadMs: fc.integer({ min: -70, max: 100 }), spanMs: fc.nat(150) }),
@@ -145,7 +145,7 @@ describe("reading a capture", () => {
       await fc.assert(
         fc.asyncProperty(mergers, async (drafts) => {
           const archive = create();
-          // Beyond a full hour, which is another directory.
+          // Crosses a full hour, where the next directory begins.
           await writeSmall(archive, 150, hourMs + 3_570_000);
           const reader = new CaptureReader(archive, "c", all);
           const sequences: number[] = [];
@@ -169,7 +169,7 @@ describe("reading a capture", () => {
 
   it("keeps the order of requests of one millisecond in different objects", async () => {
     const archive = new MemoryArchive();
-    // By its name the object of the later pack comes first.
+    // The object of the later pack comes first by name.
     for (const [sequence, lastMs] of [
       [5, 0],
       [1, 10],
@@ -189,7 +189,7 @@ describe("reading a capture", () => {
     ]);
   });
 
-  it("opens an object no sooner than its time has come, and none that a range does not need", async () => {
+  it("opens each object only when its first request is next, and only those in the range", async () => {
     const { archive } = await manySmall(40);
     const names = await namesOf(archive);
     const reader = new CaptureReader(archive, "c", { fromMs: hourMs + 10_000, toMs: hourMs + 20_000 });
@@ -200,7 +200,7 @@ describe("reading a capture", () => {
     expect(archive.reads).toEqual(names.slice(10, 20));
   });
 
-  it("skips a broken object, names and counts it, and goes on", async () => {
+  it("skips, names and counts a broken object", async () => {
     const { archive } = await manySmall(5);
     const names = await namesOf(archive);
     const broken = Buffer.from(archive.objects.get(names[2]) as Uint8Array);
@@ -216,7 +216,7 @@ describe("reading a capture", () => {
     expect(reader.skipped).toEqual({ parts: 1, requests: 1 });
   });
 
-  it("skips a broken pack, and reads the others of its object", async () => {
+  it("skips a broken pack and reads the other packs of its object", async () => {
     const archive = new MemoryArchive();
     const packs = [0, 1, 2].map((i) => storedOf(pack({ sequence: i, requests: [{ capturedAtMs: hourMs + i }] })));
     const broken = { ...packs[1], content: Buffer.from(packs[1].content) };
@@ -231,9 +231,9 @@ describe("reading a capture", () => {
   });
 
   it.each([
-    ["other requests than its name says", { firstMs: hourMs, lastMs: hourMs, requests: 2 }],
-    ["earlier requests than its name says", { firstMs: hourMs + 1, lastMs: hourMs + 1, requests: 1 }],
-  ])("skips an object that holds %s", async (_, bounds) => {
+    ["fewer requests than its name states", { firstMs: hourMs, lastMs: hourMs, requests: 2 }],
+    ["earlier requests than its name states", { firstMs: hourMs + 1, lastMs: hourMs + 1, requests: 1 }],
+  ])("skips an object with %s", async (_, bounds) => {
     const archive = new MemoryArchive();
     const stored = storedOf(pack({ requests: [{ capturedAtMs: hourMs }] }));
     await archive.put(toObjectName("c", bounds, "0".repeat(32)), sealCaptureObject([stored]));
@@ -243,7 +243,7 @@ describe("reading a capture", () => {
     expect(reader.skipped).toEqual({ parts: 1, requests: bounds.requests });
   });
 
-  it("skips a pack whose requests are not of the time that its object says", async () => {
+  it("skips a pack whose times differ from those that its object states", async () => {
     const archive = new MemoryArchive();
     const stored = storedOf(pack({ requests: [{ capturedAtMs: hourMs }] }));
     await putCaptureObject(archive, "c", [{ ...stored, firstMs: hourMs + 5, lastMs: hourMs + 5 }]);
@@ -253,7 +253,7 @@ describe("reading a capture", () => {
     expect(reader.skipped).toEqual({ parts: 1, requests: 1 });
   });
 
-  it("names an object that was deleted while it read", async () => {
+  it("names an object that was deleted during the reading", async () => {
     const { archive } = await manySmall(3);
     const [, second] = await namesOf(archive);
     const parts: SkippedPart[] = [];
@@ -267,7 +267,7 @@ describe("reading a capture", () => {
     expect(parts).toEqual([{ name: second, requests: 1, reason: expect.stringContaining("deleted") }]);
   });
 
-  it("does not take a store that fails for a broken object, and goes on behind the last request", async () => {
+  it("throws if the archive fails, and continues after the last request", async () => {
     const { archive } = await manySmall(5);
     const outage = new ArchiveError("UNAVAILABLE", "no");
     const failing = Object.assign(Object.create(archive) as MemoryArchive, {
@@ -287,7 +287,7 @@ describe("reading a capture", () => {
     expect([...entries, ...rest].map(({ pack: { sequence } }) => sequence)).toEqual([0, 1, 2, 3, 4]);
   });
 
-  it("holds no more than it may, though many large objects overlap", async () => {
+  it("respects its memory limit if many large objects overlap", async () => {
     const archive = new MemoryArchive();
     const body = Buffer.alloc(20_000, "b");
     for (let agent = 0; agent < 8; agent++) {
@@ -309,7 +309,7 @@ describe("reading a capture", () => {
     expect(entries.map(({ position }) => position)).toEqual(
       entries.map(({ position }) => position).sort(comparePositions),
     );
-    // 4 MB were held in 400 kB: objects were read again, but not once for each request.
+    // The objects have 4 MB and 400 kB may be held: objects are read again, but not once per request.
     expect(archive.reads.length).toBeGreaterThan(8);
     expect(archive.reads.length).toBeLessThan(150);
     expect(reader.heldBytes).toBe(0);
@@ -318,7 +318,7 @@ describe("reading a capture", () => {
 });
 
 describe("the index of a capture", () => {
-  it("finds what reaches into a range, and nothing else, without reading", async () => {
+  it("lists exactly the objects that reach into a range, without reading them", async () => {
     const archive = new MemoryArchive();
     for (const [firstMs, lastMs] of [
       [0, 60_000],
@@ -346,7 +346,7 @@ describe("the index of a capture", () => {
     expect(archive.reads).toEqual([]);
   });
 
-  it("sums up a range by names alone", async () => {
+  it("sums up a range from names alone", async () => {
     const { archive } = await manySmall(10);
     const bytes = [...archive.objects.values()].reduce((sum, object) => sum + object.length, 0);
 
@@ -361,7 +361,7 @@ describe("the index of a capture", () => {
     expect(archive.reads).toEqual([]);
   });
 
-  it("passes over what is no object of the capture", async () => {
+  it("ignores names that are not objects of the capture", async () => {
     const { archive } = await manySmall(1);
     const [name] = await namesOf(archive);
     for (const other of ["c/notes.txt", name.replace("c/2026", "c/2025"), `${name}.bak`, name.replace("c/", "cc/")]) {
@@ -382,12 +382,12 @@ function toPack({ agent, atMs, gapsMs, bodyBytes }: PackDraft, sequence: number)
     times.push(capturedAtMs);
   }
   const body = Buffer.alloc(bodyBytes, agent);
-  // Not in order: a clock can be set back, as far as the first request of the pack.
+  // Not in order: a clock can be set back, but not before the first request of the pack.
   const shuffled = [times[0], ...times.slice(1).reverse()];
   return pack({ agent, sequence, requests: shuffled.map((ms) => ({ capturedAtMs: ms, body, id: "" })) });
 }
 
-/** Plays a history; returns which packs have been written. */
+/** Plays a history; returns the numbers of the written packs. */
 async function play(archive: MemoryArchive, packs: readonly Pack[], history: readonly Step[]): Promise<Set<number>> {
   const written = new Set<number>();
   for (const step of history) {
@@ -409,7 +409,7 @@ async function play(archive: MemoryArchive, packs: readonly Pack[], history: rea
   return written;
 }
 
-/** An archive whose user dies after so many changes, each object deleted being one. */
+/** An archive that throws after a number of changes; each deleted object is one change. */
 function dyingArchive(archive: MemoryArchive, callsLeft: number): MemoryArchive {
   let left = callsLeft;
   const change = () => {
@@ -438,14 +438,14 @@ function expectedPositions(packs: readonly Pack[], { fromMs, toMs }: typeof all)
     .sort((a, b) => a.capturedAtMs - b.capturedAtMs || a.sequence - b.sequence || a.index - b.index);
 }
 
-/** So many objects, with a request a second. */
+/** Creates `count` objects with one request each, one second apart. */
 async function manySmall(count: number) {
   const archive = new MemoryArchive();
   await writeSmall(archive, count, hourMs);
   return { archive };
 }
 
-/** An object a second. */
+/** Writes `count` objects with one request each, one second apart. */
 async function writeSmall(archive: Archive, count: number, fromMs: number): Promise<void> {
   for (let i = 0; i < count; i++) {
     const whole = pack({ sequence: i, requests: [{ capturedAtMs: fromMs + i * 1_000, id: "" }] });
@@ -453,7 +453,7 @@ async function writeSmall(archive: Archive, count: number, fromMs: number): Prom
   }
 }
 
-/** Lists as S3 does, page by page: each as the bucket is at that moment. */
+/** Lists page by page as S3 does: each page shows the bucket at that moment. */
 class PagedArchive extends MemoryArchive {
   override async *list(range: ArchiveRange): AsyncGenerator<ArchiveEntry> {
     let from = range.from ?? "";

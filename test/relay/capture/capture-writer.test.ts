@@ -9,7 +9,7 @@ import { pack } from "../../support/data/packs.ts";
 const hourMs = Date.UTC(2026, 10, 22, 17);
 
 describe("writing a capture", () => {
-  it("writes the packs of a batch as one object, each as it came", async () => {
+  it("writes the packs of a batch unchanged into one object", async () => {
     const archive = new MemoryArchive();
     const packs = [packAt(20, 5), packAt(10, 900), packAt(30)];
 
@@ -25,7 +25,7 @@ describe("writing a capture", () => {
     );
   });
 
-  it("writes nothing when the same batch comes again, in whatever order", async () => {
+  it("writes nothing if the same batch is written again in another order", async () => {
     const archive = new MemoryArchive();
     const packs = [packAt(20), packAt(10), packAt(10, 3)];
     await writeCapture(archive, "c", packs.map(whole));
@@ -36,7 +36,7 @@ describe("writing a capture", () => {
     expect(await namesOf(archive)).toEqual(names);
   });
 
-  it("takes another compression of the same packs for what it is", async () => {
+  it("accepts an existing object with the same packs compressed differently", async () => {
     const archive = new MemoryArchive();
     const [object] = (await writeCapture(archive, "c", [whole(packAt(0))])).objects;
     archive.objects.set(object.name, Buffer.from("the same, compressed by another version"));
@@ -44,7 +44,7 @@ describe("writing a capture", () => {
     expect((await writeCapture(archive, "c", [whole(packAt(0))])).objects).toEqual([object]);
   });
 
-  it("keeps ids and indexes of a share of a pack", async () => {
+  it("keeps the ids and indexes of requests in a share of a pack", async () => {
     const archive = new MemoryArchive();
     const four = packAt(0, 1, 1, 1);
 
@@ -58,7 +58,7 @@ describe("writing a capture", () => {
     ]);
   });
 
-  it("puts no more than a minute into an object, and cuts a pack that is longer", async () => {
+  it("puts at most a minute into an object, and splits a longer pack", async () => {
     const archive = new MemoryArchive();
     const long = packAt(0, 30_000, 30_000, 1, 120_000);
     const short = packAt(60_000);
@@ -72,7 +72,7 @@ describe("writing a capture", () => {
     ]);
   });
 
-  it("puts no more than 8 MiB into an object, and cuts a pack that is larger", async () => {
+  it("puts at most 8 MiB into an object", async () => {
     const archive = new MemoryArchive();
     const body = Buffer.alloc(300_000, "b");
     const packs = Array.from({ length: 20 }, (_, i) =>
@@ -86,7 +86,7 @@ describe("writing a capture", () => {
     for (const object of objects) expect(sumOf(contentsOf(archive, object))).toBeLessThan(8 * 1024 * 1024);
   });
 
-  it("refuses what was captured after the year 9999, and says how much that is", async () => {
+  it("refuses and counts requests captured after the year 9999", async () => {
     const archive = new MemoryArchive();
     const requests = [hourMs, maxCaptureMs, maxCaptureMs + 1].map((capturedAtMs) => ({ capturedAtMs, id: "" }));
 
@@ -95,7 +95,7 @@ describe("writing a capture", () => {
     expect(written).toMatchObject({ requests: 2, refused: 1 });
   });
 
-  it("writes nothing of nothing", async () => {
+  it("writes no object without requests", async () => {
     const archive = new MemoryArchive();
     const none = { objects: [], requests: 0, refused: 0 };
 
@@ -105,7 +105,7 @@ describe("writing a capture", () => {
   });
 });
 
-/** A pack with a request at this time, and others after these gaps. */
+/** A pack with a request at this time, and further requests after these gaps. */
 function packAt(ms: number, ...gapsMs: number[]): Pack {
   let capturedAtMs = hourMs + ms;
   const requests = [{ capturedAtMs, id: "" }];

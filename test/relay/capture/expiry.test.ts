@@ -7,7 +7,7 @@ import { pack } from "../../support/data/packs.ts";
 const hourMs = Date.UTC(2026, 10, 22, 17);
 
 describe("expiring a capture", () => {
-  it("deletes what ended before a moment, and keeps the rest", async () => {
+  it("deletes objects that end before a time, and keeps the others", async () => {
     const archive = await archiveOf([0, 10], [20, 50], [30, 29_999], [40_000, 40_000]);
     const names = await namesOf(archive);
 
@@ -18,7 +18,7 @@ describe("expiring a capture", () => {
     expect(await namesOf(archive)).toEqual(names.slice(2));
   });
 
-  it("deletes no more in a call than it may, the oldest first", async () => {
+  it("deletes at most `maxObjects` in a call, the oldest first", async () => {
     const archive = await archiveOf([0, 1], [2, 3], [4, 5]);
     const names = await namesOf(archive);
     const options = { beforeMs: hourMs + 60_000, maxObjects: 2 };
@@ -29,7 +29,7 @@ describe("expiring a capture", () => {
     expect(await expireCapture(archive, "c", options)).toEqual({ objects: 0, requests: 0, bytes: 0, more: false });
   });
 
-  it("touches neither other captures nor what is none of its own", async () => {
+  it("keeps other captures and foreign files", async () => {
     const archive = await archiveOf([0, 1]);
     await archive.put("c2/2026/notes", Uint8Array.of(1));
     await archive.put("c/2026/11/22/17/notes", Uint8Array.of(1));

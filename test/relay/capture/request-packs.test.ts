@@ -8,7 +8,7 @@ const numbering = { agent: "import", sequence: 7 };
 const startMs = Date.UTC(2026, 10, 22);
 
 describe("packs of requests", () => {
-  it("hold every request as it was, in the order of their times", () => {
+  it("hold every request unchanged, ordered by time", () => {
     fc.assert(
       fc.property(fc.array(request, { minLength: 1, maxLength: 40 }), (drawn) => {
         const requests = drawn.map((each, index) => ({ ...each, index, id: `r${index}` }));
@@ -22,14 +22,14 @@ describe("packs of requests", () => {
     );
   });
 
-  it("are the same for the same requests, and others for others", () => {
+  it("have the same id exactly for the same requests and numbering", () => {
     const of = (path: string, sequence = 1) => toPacks([plain({ path })], { agent: "import", sequence })[0].id;
 
     expect(of("/a")).toBe(of("/a"));
     expect(new Set([of("/a"), of("/b"), of("/a", 2)]).size).toBe(3);
   });
 
-  it("give an id to requests that have none", () => {
+  it("give an id to requests without one", () => {
     const [pack] = toPacks([plain({ id: "" }), plain({ id: "", index: 1 })], numbering);
 
     expect(pack.requests.map(({ id }) => id)).toEqual([`${pack.id}-0`, `${pack.id}-1`]);
@@ -38,9 +38,9 @@ describe("packs of requests", () => {
   it.each([
     ["a thousand requests", 2_500, {}, 0, [1_000, 1_000, 500]],
     ["a megabyte", 5, { body: new Uint8Array(400_000) }, 0, [2, 2, 1]],
-    ["more than a megabyte where a request has that", 2, { body: new Uint8Array(3_000_000) }, 0, [1, 1]],
+    ["one request if it is larger than a megabyte", 2, { body: new Uint8Array(3_000_000) }, 0, [1, 1]],
     ["a minute", 5, {}, 30_000, [3, 2]],
-  ])("hold no more than %s", (_, count, changes, gapMs, expected) => {
+  ])("hold at most %s", (_, count, changes, gapMs, expected) => {
     const requests = Array.from({ length: count }, (_each, index) =>
       plain({ ...changes, index, capturedAtMs: startMs + index * gapMs }),
     );
@@ -48,7 +48,7 @@ describe("packs of requests", () => {
     expect(toPacks(requests, numbering).map((pack) => pack.requests.length)).toEqual(expected);
   });
 
-  it("are none of no requests", () => {
+  it("are an empty list without requests", () => {
     expect(toPacks([], numbering)).toEqual([]);
   });
 });

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { KeyTurns } from "../../../relay/concurrency/key-turns.ts";
 
 describe("KeyTurns", () => {
-  it("runs the tasks of one key one after the other, and those of others beside them", async () => {
+  it("runs the tasks of one key one after the other, and those of other keys concurrently", async () => {
     const turns = new KeyTurns();
     const begun: string[] = [];
     const ends = new Map<string, () => void>();
@@ -32,7 +32,7 @@ describe("KeyTurns", () => {
     expect(begun).toEqual(["a1", "b1", "a2", "a3"]);
   });
 
-  it("starts a key anew when its turns are over", async () => {
+  it("runs a task at once if no other task of its key is running", async () => {
     const turns = new KeyTurns();
     let ran = 0;
     const task = async () => {

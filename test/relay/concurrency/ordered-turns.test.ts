@@ -4,7 +4,7 @@ import { NamedTurns } from "../../../relay/concurrency/ordered-turns.ts";
 
 const { signal } = new AbortController();
 
-it("runs the tasks of one name one after the other, and those of others side by side", async () => {
+it("runs the tasks of one name one after the other, and those of other names concurrently", async () => {
   const bench = new Bench();
   const first = bench.run("a", 1);
   bench.run("a", 2);
@@ -18,11 +18,11 @@ it("runs the tasks of one name one after the other, and those of others side by 
   expect(bench.begun).toEqual([1, 3, 2]);
 });
 
-it("lets no task begin before one with an earlier place that is not ready", async () => {
+it("starts no task before a waiting one with a smaller place", async () => {
   const bench = new Bench();
   const ready = new Map([5, 1, 3, 4].map((place) => [place, Promise.withResolvers<void>()]));
   for (const [place, { promise }] of ready) bench.run("a", place, promise).end();
-  // As timers that are all due when a machine goes on that stood still.
+  // Like timers that are all due when a stalled machine continues.
   for (const place of [5, 4, 3]) ready.get(place)?.resolve();
   await turn();
   const before = [...bench.begun];
@@ -33,7 +33,7 @@ it("lets no task begin before one with an earlier place that is not ready", asyn
   expect(bench.begun).toEqual([1, 3, 4, 5]);
 });
 
-it("lets a task begin that comes later than it is placed", async () => {
+it("runs a task that arrives after one with a larger place", async () => {
   const bench = new Bench();
   const second = bench.run("a", 2);
   await turn();
@@ -44,7 +44,7 @@ it("lets a task begin that comes later than it is placed", async () => {
   expect(bench.begun).toEqual([2, 1]);
 });
 
-it("begins nothing once the signal is raised", async () => {
+it("starts no task after the signal is aborted", async () => {
   const turns = new NamedTurns();
   const stop = new AbortController();
   const ready = new Promise<void>((resolve) => stop.signal.addEventListener("abort", () => resolve()));
@@ -56,7 +56,7 @@ it("begins nothing once the signal is raised", async () => {
   );
 });
 
-/** Tasks that note their places when they begin, and last until they are told to end. */
+/** Runs tasks that record their places when they start and last until `end`. */
 class Bench {
   readonly begun: number[] = [];
   readonly #turns = new NamedTurns();

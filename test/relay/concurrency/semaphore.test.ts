@@ -4,7 +4,7 @@ import { Semaphore } from "../../../relay/concurrency/semaphore.ts";
 
 const forever = new AbortController().signal;
 
-it("lets in as many as it has permits, and the others in the order they came", async () => {
+it("admits as many holders as it has permits, and the others in order", async () => {
   const semaphore = new Semaphore(2);
   const entered: number[] = [];
   const waiting = [1, 2, 3, 4].map((holder) => semaphore.acquire(forever).then(() => entered.push(holder)));
@@ -23,7 +23,7 @@ it("lets in as many as it has permits, and the others in the order they came", a
   ]);
 });
 
-it("lets nobody in who has given up waiting", async () => {
+it("does not admit a waiter whose signal was aborted", async () => {
   const semaphore = new Semaphore(1);
   await semaphore.acquire(forever);
   const stop = new AbortController();
@@ -37,7 +37,7 @@ it("lets nobody in who has given up waiting", async () => {
   await expect(semaphore.acquire(stop.signal)).rejects.toThrow("enough");
 });
 
-it("lets more in when it grows, and as many fewer when it shrinks as it has to", async () => {
+it("admits more holders after it grows, and fewer after it shrinks", async () => {
   const semaphore = new Semaphore(1);
   await semaphore.acquire(forever);
   const second = semaphore.acquire(forever);

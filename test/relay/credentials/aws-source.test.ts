@@ -7,14 +7,14 @@ import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 const sign = { service: "execute-api", region: "eu-west-1", profile: "shadow" };
 
 describe("AWS credentials of a profile", () => {
-  it("are given up where they do not come, and asked for anew", async () => {
+  it("time out if their source hangs, and are requested again by the next call", async () => {
     const answer = join(temporaryDirectory(), "answer");
     const credentials = { Version: 1, AccessKeyId: "AKIA", SecretAccessKey: "secret" };
-    // Hangs the first time.
+    // The program hangs until the file exists.
     useProgram(`/bin/sh -c 'cat ${answer} || sleep 20'`);
-    // Long enough for the one that answers, also on a machine that stands still for a moment.
+    // Long enough for the second call, also on a busy machine.
     const obtain = createAwsSource(sign, 3_000);
-    await expect(obtain()).rejects.toThrow(/^no AWS credentials within 3 s$/);
+    await expect(obtain()).rejects.toThrow(/^no AWS credentials: their source did not answer within 3 s$/);
     writeFileSync(answer, JSON.stringify(credentials));
 
     expect(await obtain()).toMatchObject({ value: { accessKeyId: "AKIA" }, holdsMs: Number.POSITIVE_INFINITY });

@@ -4,7 +4,7 @@ import { FreshValue, type Obtained } from "../../../relay/credentials/fresh-valu
 const never = new AbortController().signal;
 
 describe("FreshValue", () => {
-  it("obtains one value for all who wait for it, and keeps it", async () => {
+  it("obtains one value for all waiting callers, and keeps it", async () => {
     const source = new Source();
     const values = await Promise.all(Array.from({ length: 5 }, () => source.fresh.get(never, true)));
     source.nowMs += 700_000;
@@ -13,7 +13,7 @@ describe("FreshValue", () => {
     expect([source.fresh.current, source.calls]).toEqual(["v1", 1]);
   });
 
-  it("asks for a new one a minute before the end, and uses the old one until it is there", async () => {
+  it("renews a value a minute before it expires, and returns the old one meanwhile", async () => {
     const source = new Source();
     await source.fresh.get(never, true);
     source.nowMs += 840_000;
@@ -23,7 +23,7 @@ describe("FreshValue", () => {
     expect([before, source.fresh.current, source.calls]).toEqual(["v1", "v2", 2]);
   });
 
-  it("asks early for one that does not hold for long", async () => {
+  it("renews a short-lived value after 80% of its lifetime", async () => {
     const source = new Source(10_000);
     await source.fresh.get(never, true);
     source.nowMs += 7_999;
@@ -37,20 +37,20 @@ describe("FreshValue", () => {
     ]);
   });
 
-  it("has none when it has ended, however often a new one is refused", async () => {
+  it("returns no expired value while renewals fail", async () => {
     const source = new Source();
     await source.fresh.get(never, true);
     source.failing = true;
     source.nowMs += 840_000;
     void source.fresh.current;
     await source.settled();
-    const stillThere = source.fresh.current;
+    const beforeExpiry = source.fresh.current;
     source.nowMs += 60_000;
 
-    expect([stillThere, source.fresh.current]).toEqual(["v1", undefined]);
+    expect([beforeExpiry, source.fresh.current]).toEqual(["v1", undefined]);
   });
 
-  it("tries again after 1 s, 2 s, 4 s … 60 s, and tells of failures and of the end of them", async () => {
+  it("retries after 1 s, 2 s, 4 s … 60 s, and reports failures and the recovery", async () => {
     const source = new Source();
     source.failing = true;
     const waits: number[] = [];
@@ -72,7 +72,7 @@ describe("FreshValue", () => {
     expect(source.events).toEqual([...Array(10).fill("failed: away"), "recovered"]);
   });
 
-  it("tries again within a minute, though the clock was set back by hours", async () => {
+  it("retries within a minute even if the clock was set back by hours", async () => {
     const source = new Source();
     source.failing = true;
     await source.fresh.get(never, false);
@@ -84,7 +84,7 @@ describe("FreshValue", () => {
     expect(source.fresh.current).toBe("v2");
   });
 
-  it("does not wait where nobody is patient, and does not ask before its time", async () => {
+  it("does not wait if `patient` is false, and does not retry early", async () => {
     const source = new Source();
     source.failing = true;
 
@@ -95,23 +95,23 @@ describe("FreshValue", () => {
     expect(source.calls).toBe(1);
   });
 
-  it("lets those go who have to end, and goes on for the others", async () => {
+  it("rejects an aborted caller and continues for the others", async () => {
     const source = new Source();
     const gate = Promise.withResolvers<void>();
     source.gate = gate.promise;
     const end = new AbortController();
-    const gone = source.fresh.get(end.signal, true);
-    const stays = source.fresh.get(never, true);
+    const aborted = source.fresh.get(end.signal, true);
+    const waiting = source.fresh.get(never, true);
     end.abort(new Error("the host stops"));
 
-    await expect(gone).rejects.toThrow("the host stops");
+    await expect(aborted).rejects.toThrow("the host stops");
     gate.resolve();
-    expect(await stays).toBe("v1");
+    expect(await waiting).toBe("v1");
   });
 });
 
 describe("FreshValue: refusals", () => {
-  it("has a new one for what was refused, at once", async () => {
+  it("drops a refused value and obtains a new one at once", async () => {
     const source = new Source();
     await source.fresh.get(never, true);
 
@@ -120,7 +120,7 @@ describe("FreshValue: refusals", () => {
     expect(await source.fresh.get(never, true)).toBe("v2");
   });
 
-  it("asks once, however many were refused with the same one", async () => {
+  it("renews once for several refusals of the same value", async () => {
     const source = new Source();
     await source.fresh.get(never, true);
     const before = [source.fresh.refuse("v1"), source.fresh.refuse("v1")];
@@ -130,7 +130,7 @@ describe("FreshValue: refusals", () => {
     expect([source.fresh.current, source.calls]).toEqual(["v2", 2]);
   });
 
-  it("has a new one for what was refused, though the clock was set back since the last time", async () => {
+  it("renews a refused value even if the clock was set back since the last refusal", async () => {
     const source = new Source();
     await source.fresh.get(never, true);
     source.fresh.refuse("v1");
@@ -142,7 +142,7 @@ describe("FreshValue: refusals", () => {
     expect(source.fresh.current).toBe("v3");
   });
 
-  it("does not ask again within ten seconds for who refuses the new one, too", async () => {
+  it("does not renew again within ten seconds if the new value is refused", async () => {
     const source = new Source();
     await source.fresh.get(never, true);
     source.fresh.refuse("v1");
@@ -184,7 +184,7 @@ class Source {
     });
   }
 
-  /** Waits until the last call has ended and was taken note of. */
+  /** Waits until the last call has settled and was handled. */
   async settled(): Promise<void> {
     await this.#last;
     await new Promise(setImmediate);

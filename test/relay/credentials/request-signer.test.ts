@@ -11,7 +11,7 @@ const keys = { id: "AKIDEXAMPLE", secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLE
 const scope = { service: "execute-api", region: "eu-west-1" };
 
 describe("RequestSigner", () => {
-  it("signs what arrives, whatever path, query, body and content type", async () => {
+  it("signs the request that arrives, for any path, query, body and content type", async () => {
     const bench = await Bench.start();
     const part = fc.string({ unit: fc.constantFrom(..."aZ0-._~ é$&=+,/:;@!*'()%C3%A9".split("")), maxLength: 12 });
     const path = fc.tuple(part, part, fc.boolean()).map(([path, query, asked]) => {
@@ -47,7 +47,7 @@ describe("RequestSigner", () => {
     expect(findSignatureMistake(received, { ...keys, ...scope })).toBeUndefined();
   });
 
-  it("leaves paths of S3 encoded once", async () => {
+  it("encodes paths of S3 only once", async () => {
     const s3 = { service: "s3", region: "us-east-1" };
     const received = await (await Bench.start(s3)).send({ path: "/bucket/a%20b(1)?versionId=1" });
 
@@ -55,7 +55,7 @@ describe("RequestSigner", () => {
     expect(findSignatureMistake(received, { ...keys, ...s3 })).toBeUndefined();
   });
 
-  it("takes out what was captured of a signature, in headers and query, and keeps what the target sets", async () => {
+  it("removes a captured signature from headers and query, and keeps headers that the target sets", async () => {
     const bench = await Bench.start(scope, { "x-amz-target": "T.Do" });
     const captured = [
       "Authorization",
@@ -76,14 +76,14 @@ describe("RequestSigner", () => {
     expect(findSignatureMistake(received, { ...keys, ...scope })).toBeUndefined();
   });
 
-  it("passes on the token of a session", async () => {
+  it("sends the session token", async () => {
     const session = { ...keys, sessionToken: "session+/=" };
     const received = await (await Bench.start()).send({}, session);
 
     expect(findSignatureMistake(received, { ...session, ...scope })).toBeUndefined();
   });
 
-  it("signs with the credentials of the moment", async () => {
+  it("signs with the current credentials", async () => {
     const bench = await Bench.start();
     await bench.send({});
     const renewed = { id: "AKIDOTHER", secret: "other" };
@@ -97,12 +97,12 @@ describe("RequestSigner", () => {
 
     expect(await signer.sign(request, toAws(keys))).toEqual({
       kind: "unsendable",
-      reason: "the query is not UTF-8, and cannot be signed",
+      reason: "the query is not UTF-8 and cannot be signed",
     });
   });
 });
 
-/** A signer, and a server that takes down what it signed. */
+/** A signer, and a server that records the signed requests. */
 class Bench {
   readonly #shadow: ShadowServer;
   readonly #signer: RequestSigner;

@@ -22,7 +22,7 @@ import {
 const captured = ["Authorization", "Bearer captured", "Cookie", "session=1"];
 
 describe("a token", () => {
-  it("goes out in place of what was captured, and is asked for once", async () => {
+  it("replaces captured credentials, and is requested once", async () => {
     const { shadow, endpoint, replay } = await Bench.start({});
     const { settled } = await replay(50);
 
@@ -32,14 +32,14 @@ describe("a token", () => {
     expect(endpoint.received[0].body.toString()).toBe("client_secret=s3cr3t");
   });
 
-  it("goes into the header and the form that the target wants", async () => {
+  it("is sent in the configured header and format", async () => {
     const { shadow, replay } = await Bench.start({ header: "x-api-key", format: "key={token};v=1" });
     await replay(1);
 
     expect(shadow.received[0].headers).toMatchObject({ "x-api-key": "key=t1;v=1", authorization: "Bearer captured" });
   });
 
-  it("comes from a command as well", async () => {
+  it("can come from a command", async () => {
     const command = [process.execPath, "-e", "console.log(JSON.stringify({ access_token: 'from-command' }))"];
     const { shadow, replay } = await Bench.start({ source: { kind: "command", command } });
     await replay(3);
@@ -47,7 +47,7 @@ describe("a token", () => {
     expect(shadow.received.map(authorizationsOf)).toEqual(Array(3).fill(["Bearer from-command"]));
   });
 
-  it("that is refused is renewed once, and its requests are tried once more, which is no other attempt", async () => {
+  it("is renewed once if it is refused, and its requests are retried within the same attempt", async () => {
     const isNew = ({ headers }: ReceivedRequest) => headers.authorization === "Bearer t2";
     const { shadow, endpoint, replay } = await Bench.start({}, { attempts: 1, concurrency: 4 }, (request) => ({
       status: isNew(request) ? 200 : 401,
@@ -61,7 +61,7 @@ describe("a token", () => {
     expect(new Set(shadow.received.map(({ headers }) => headers["x-mirror-attempt"]))).toEqual(new Set(["1"]));
   });
 
-  it("that is refused when it is new is an answer of the shadow", async () => {
+  it("counts as an answer of the shadow if a new one is refused", async () => {
     const headers = { set: {}, remove: ["authorization", "cookie"] };
     const { shadow, endpoint, counted, replay } = await Bench.start({}, { concurrency: 1, headers }, () => ({
       status: 401,
@@ -73,7 +73,7 @@ describe("a token", () => {
     expect(await counted()).not.toHaveProperty("answered.expired");
   });
 
-  it("that is refused costs a slot for each try", async () => {
+  it("takes a send slot for each retry after a refusal", async () => {
     const arrivedAtMs: number[] = [];
     const { replay } = await Bench.start({}, { ratePerSecond: 100 }, ({ headers }) => {
       arrivedAtMs.push(performance.now());
@@ -85,7 +85,7 @@ describe("a token", () => {
 
     expect(settled).toEqual({ "answered.2xx": 60 });
     expect(arrivedAtMs.length).toBeGreaterThan(60);
-    // Two clocks, which need not agree on a millisecond.
+    // The two clocks may differ by a millisecond or two.
     expect(tookMs).toBeGreaterThanOrEqual((arrivedAtMs.length - 1) * 10 - 2);
   });
 });
@@ -93,7 +93,7 @@ describe("a token", () => {
 describe("without a token", () => {
   const denied: Answer = { status: 401, body: '{"error":"invalid_client","client_secret":"s3cr3t"}' };
 
-  it("nothing is sent, and the log says why, once, without a secret", async () => {
+  it("nothing is sent, and the log says why once, without secrets", async () => {
     const { shadow, endpoint, log, replay } = await Bench.start({}, {}, undefined, () => denied);
     const results = [await replay(20), await replay(20)];
 
@@ -110,7 +110,7 @@ describe("without a token", () => {
     expect(JSON.stringify(log.lines)).not.toContain("s3cr3t");
   });
 
-  it("requests wait where somebody is patient, and go when there is one", async () => {
+  it("requests of a patient caller wait, and are sent when there is one", async () => {
     let answers = 0;
     const { shadow, log, replay } = await Bench.start({}, {}, undefined, () =>
       ++answers === 1 ? denied : { status: 200, body: "late" },
@@ -122,7 +122,7 @@ describe("without a token", () => {
     expect(log.events).toEqual(["credentials-down", "credentials-up"]);
   });
 
-  it("nobody waits for longer than the process lives", async () => {
+  it("waiting ends when the process stops", async () => {
     const { replayUntil } = await Bench.start({}, {}, undefined, () => "hang");
     const end = new AbortController();
     const replaying = replayUntil(end.signal, 3, true);
@@ -135,7 +135,7 @@ describe("without a token", () => {
 describe("a signature", () => {
   const sign = { service: "lambda", region: "eu-central-1" };
 
-  it("is over what arrives, with the credentials of the environment", async () => {
+  it("covers the request that arrives, with the credentials of the environment", async () => {
     const keys = { id: "AKIDEXAMPLE", secret: "secret-key", sessionToken: "session" };
     stubAws(keys);
     const { shadow, replay } = await Bench.start(undefined, { sign, path: { prefix: "/base" } });
@@ -149,7 +149,7 @@ describe("a signature", () => {
     }
   });
 
-  it("that cannot be made keeps requests back", async () => {
+  it("that is impossible without credentials holds requests back", async () => {
     stubAws({});
     const { shadow, log, replay } = await Bench.start(undefined, { sign });
     const { result } = await replay(5);
@@ -163,13 +163,13 @@ describe("a signature", () => {
 
 describe("captured credentials", () => {
   it.each([
-    ["sent on, and denied with 401", 401, {}, 3],
-    ["sent on, and denied with 403", 403, {}, 3],
-    ["sent on, and answered with another 4xx", 404, {}, undefined],
-    ["of which the cookie alone is left", 401, { headers: { set: {}, remove: ["authorization"] } }, 3],
-    ["that are removed", 401, { headers: { set: {}, remove: ["authorization", "cookie"] } }, undefined],
-    ["that are replaced", 401, { headers: { set: { authorization: "x" }, remove: ["cookie"] } }, undefined],
-  ])("%s", async (_what, status, changes, expired) => {
+    ["sent, 401", 401, {}, 3],
+    ["sent, 403", 403, {}, 3],
+    ["sent, 404", 404, {}, undefined],
+    ["only the cookie sent, 401", 401, { headers: { set: {}, remove: ["authorization"] } }, 3],
+    ["removed, 401", 401, { headers: { set: {}, remove: ["authorization", "cookie"] } }, undefined],
+    ["replaced, 401", 401, { headers: { set: { authorization: "x" }, remove: ["cookie"] } }, undefined],
+  ])("count as expired only if they are sent and denied: %s", async (_case, status, changes, expired) => {
     const { counted, replay } = await Bench.start(undefined, changes, () => ({ status }));
     const { settled } = await replay(3);
 
@@ -177,7 +177,7 @@ describe("captured credentials", () => {
     expect((await counted())["answered.expired"]).toBe(expired);
   });
 
-  it("that were never there have not expired", async () => {
+  it("that do not exist do not count as expired", async () => {
     const { lane, counted } = await Bench.start(undefined, {}, () => ({ status: 401 }));
     const signal = new AbortController().signal;
     const whole = pack({ requests: requests(3) });
@@ -192,7 +192,7 @@ interface Replayed {
   readonly result: ReplayResult;
 }
 
-/** A shadow, a token endpoint that gives out t1, t2, t3, …, and a lane between them. */
+/** A shadow, a token endpoint that issues t1, t2, t3, …, and a lane between them. */
 class Bench {
   readonly shadow: ShadowServer;
   readonly endpoint: ShadowServer;
@@ -200,7 +200,7 @@ class Bench {
   readonly lane: Lane;
   readonly #state = openState();
 
-  /** @param token undefined for a target without */
+  /** @param token undefined for a target without a token */
   static async start(
     token: Partial<TokenConfig> | undefined,
     changes: Partial<TargetConfig> = {},
@@ -250,7 +250,7 @@ class Bench {
     return { result: await replayPack(this.lane, whole, whole.requests, { signal, patient, onSettled }), settled };
   };
 
-  /** The figures of the lane, all minutes together. */
+  /** The sum of the lane's figures over all minutes. */
   readonly counted = async (): Promise<Record<string, number>> => {
     await this.lane.figures.flush();
     const minutes = await this.#state.figures.read(this.lane.live.config.name, 0, Date.now() + 60_000);

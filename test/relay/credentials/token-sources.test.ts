@@ -8,39 +8,43 @@ import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 import { ShadowServer } from "../../support/servers/shadow-server.ts";
 
 describe("runTokenCommand", () => {
-  it("passes arguments as they are, and reads standard output alone", async () => {
+  it("passes arguments without a shell, and reads only standard output", async () => {
     const script = "process.stdin.resume().on('end', () => { console.log(process.argv[1]); console.error('x'); })";
 
     expect(await runTokenCommand([process.execPath, "-e", script, "a b;$(c)"])).toBe("a b;$(c)\n");
   });
 
   it.each([
-    ["ends with an error", "console.log('secret'); console.error('secret'); process.exit(3)", "node ends with code 3"],
-    ["prints without end", "console.log('secret'.repeat(100000))", "node prints more than 64 KiB"],
-    ["is ended", "process.kill(process.pid, 'SIGTERM')", "node is ended by SIGTERM"],
-  ])("tells where the program %s, and nothing of what it was given or printed", async (_what, script, mistake) => {
+    [
+      "exits with an error",
+      "console.log('secret'); console.error('secret'); process.exit(3)",
+      "node exited with code 3",
+    ],
+    ["prints too much", "console.log('secret'.repeat(100000))", "node printed more than 64 KiB"],
+    ["is killed", "process.kill(process.pid, 'SIGTERM')", "node was killed by SIGTERM"],
+  ])("reports a program that %s, without its arguments and output", async (_case, script, mistake) => {
     const error = await runTokenCommand([process.execPath, "-e", script, "secret"]).catch((reason: Error) => reason);
 
     expect((error as Error).message).toBe(mistake);
   });
 
-  it("ends a program that does not end, and what that has started", async () => {
+  it("kills a program that runs too long, and its children", async () => {
     const started = join(temporaryDirectory(), "pid");
     const script = `sleep 60 & echo $! > ${started}; wait`;
-    // Long enough for the shell to begin, also on a machine that stands still for a moment.
+    // Long enough for the shell to start, also on a busy machine.
     const asked = runTokenCommand(["/bin/sh", "-c", script], 2_500);
 
-    await expect(asked).rejects.toThrow(/^sh does not end within 2.5 s$/);
+    await expect(asked).rejects.toThrow(/^sh did not exit within 2.5 s$/);
     const pid = Number(readFileSync(started, "utf8"));
     await until(() => !isRunning(pid));
   });
 
-  it("tells where there is no such program", async () => {
+  it("reports a program that does not exist", async () => {
     await expect(runTokenCommand(["/nowhere/token", "secret"])).rejects.toThrow(/^token cannot be started: ENOENT$/);
   });
 });
 
-/** Of what has ended nobody may have taken note yet. */
+/** A killed process may remain as a zombie until its parent reaps it: that counts as ended. */
 function isRunning(pid: number): boolean {
   try {
     return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
@@ -63,7 +67,7 @@ describe("askTokenEndpoint", () => {
     expect(Object.fromEntries(new URLSearchParams(body.toString()))).toEqual(fields);
   });
 
-  it("posts JSON, with the headers that are set", async () => {
+  it("posts JSON with the configured headers", async () => {
     const server = await ShadowServer.start(() => ({ status: 201, body: "{}" }));
     const headers = { "x-tenant": "t" };
 
@@ -74,7 +78,7 @@ describe("askTokenEndpoint", () => {
     expect(JSON.parse(server.received[0].body.toString())).toEqual(fields);
   });
 
-  it("asks with GET where there is nothing to post", async () => {
+  it("sends GET if there is no body", async () => {
     const server = await ShadowServer.start(() => ({ status: 200, body: "abc" }));
     await askTokenEndpoint({ kind: "url", url: server.url, headers: {} });
 
@@ -85,8 +89,8 @@ describe("askTokenEndpoint", () => {
     ["an OAuth 2 error", 401, '{"error":"invalid_client","error_description":"secret"}', "401 (invalid_client)"],
     ["another error", 500, "secret", "500"],
     ["a redirect, which is not followed", 302, "secret", "302"],
-    ["more than a token", 200, "secret".repeat(20_000), "more than 64 KiB"],
-  ])("tells of %s, without what stands in question and answer", async (_what, status, body, mistake) => {
+    ["a response that is too large", 200, "secret".repeat(20_000), "more than 64 KiB"],
+  ])("reports %s, without quoting request or response", async (_case, status, body, mistake) => {
     const server = await ShadowServer.start(() => ({ status, body, headers: { location: "/elsewhere" } }));
     const url = new URL("/token?key=secret", server.url);
     const asked = askTokenEndpoint({ kind: "url", url, headers: { authorization: "secret" } });
@@ -95,7 +99,7 @@ describe("askTokenEndpoint", () => {
     expect(server.paths).toEqual(["/token?key=secret"]);
   });
 
-  it("tells of an endpoint that is not there", async () => {
+  it("reports an endpoint that does not answer", async () => {
     const server = await ShadowServer.start();
     const { url } = server;
     await server.close();

@@ -33,32 +33,32 @@ describe("the environment of a function", () => {
     expect(readEnvironment(name, { ...env, PATH: "/bin" })).toEqual(settings);
   });
 
-  it("has nothing that is not set", () => {
+  it("leaves out settings that are not given", () => {
     expect(toEnvironment("replay", { target: "a" })).toEqual({ RELAY_TARGET: "a" });
     expect(readEnvironment("replay", {})).toEqual({});
   });
 
-  it.each(functionNames)("has all that the function looks for, and no more: %s", async (name) => {
+  it.each(functionNames)("has exactly the variables that the function reads: %s", async (name) => {
     const config = configFile(
       "queue: https://sqs.eu-west-1.amazonaws.com/123456789012/packs",
       "state: dynamodb:relay",
       'targets: { a: { url: "http://127.0.0.1:9", rate: 1/s }, b: { url: "http://127.0.0.1:9", rate: 1/s } }',
     );
     const settings = { config, target: "a", mappings: JSON.stringify({ a: replayArn("a") }) };
-    const looked = new Set<string>();
+    const read = new Set<string>();
     const env = new Proxy(toEnvironment(name, settings), {
       get: (variables, key) => {
-        if (typeof key === "string" && key.startsWith("RELAY_")) looked.add(key);
+        if (typeof key === "string" && key.startsWith("RELAY_")) read.add(key);
         return Reflect.get(variables, key);
       },
     });
 
     await open[name](env);
 
-    expect([...looked].sort()).toEqual(variablesOf(name).sort());
+    expect([...read].sort()).toEqual(variablesOf(name).sort());
   });
 
-  it("is named in one place only", () => {
+  it("is named in only one place", () => {
     const files = globSync("{functions,infra}/**/*.ts", { cwd: root });
 
     const literal = files.filter((file) => /\bRELAY_[A-Z]/.test(readFileSync(join(root, file), "utf8")));
@@ -69,11 +69,11 @@ describe("the environment of a function", () => {
 });
 
 describe("the files of functions", () => {
-  it("are those that are there", () => {
+  it("are the files in functions/handlers", () => {
     expect(functionNames.map(handlerFile).sort()).toEqual(globSync("functions/handlers/*.ts", { cwd: root }).sort());
   });
 
-  it("are those that are bundled", () => {
+  it("are the files that `npm run bundle:functions` bundles", () => {
     const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
     const [, extension] = /--out-extension:\.js=(\S+)/.exec(scripts["bundle:functions"]) ?? [];
     const bundled = scripts["bundle:functions"].match(/functions\/handlers\/\w+\.ts/g);
@@ -84,7 +84,7 @@ describe("the files of functions", () => {
     );
   });
 
-  it("export what is called", () => {
+  it("export the handler that Lambda calls", () => {
     for (const name of functionNames) {
       const file = join(root, handlerFile(name));
       expect(existsSync(file)).toBe(true);
@@ -95,14 +95,14 @@ describe("the files of functions", () => {
 });
 
 describe("the names of functions in Lambda", () => {
-  it("are made of queue, function and target", () => {
+  it("consist of queue, function and target", () => {
     expect(deployedName("packs", "control")).toBe("packs-control");
     expect(deployedName("packs", "replay", "staging")).toBe("packs-replay-staging");
   });
 
-  it("cannot be longer than Lambda takes", () => {
+  it("cannot be longer than Lambda allows", () => {
     expect(deployedName("q".repeat(57), "fanout")).toHaveLength(64);
-    expect(() => deployedName("q".repeat(58), "fanout")).toThrow("Lambda takes names of 64 characters");
+    expect(() => deployedName("q".repeat(58), "fanout")).toThrow("Lambda allows names of at most 64 characters");
   });
 });
 

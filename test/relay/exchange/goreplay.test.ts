@@ -12,7 +12,7 @@ const sample = readFileSync(new URL("../../fixtures/sample.gor", import.meta.url
 const separator = "\n🐵🙈🙉\n";
 
 describe("reading a GoReplay file", () => {
-  it("imports the requests with what the primary answered, and no replayed response", async () => {
+  it("imports requests with the primary's response, and ignores replayed responses", async () => {
     const { format, note, requests, mistakes } = await importAll(sample);
 
     expect({ format, note, mistakes }).toEqual({ format: "goreplay", note: undefined, mistakes: [] });
@@ -43,14 +43,14 @@ describe("reading a GoReplay file", () => {
     expect(await importAll(sample, {}, chunkBytes)).toEqual(await importAll(sample));
   });
 
-  it("unzips, also several members one after the other, from chunks of any size", async () => {
+  it("unzips several gzip members from chunks of any size", async () => {
     const zipped = Buffer.concat([gzipSync(sample.subarray(0, 300)), gzipSync(sample.subarray(300))]);
 
     expect(await importAll(zipped)).toEqual(await importAll(sample));
     expect(await importAll(zipped, {}, 1)).toEqual(await importAll(sample));
   });
 
-  it("imports what stands before the end of a gzip file that is cut off", async () => {
+  it("imports the requests of a gzip file up to the point where it is cut off", async () => {
     const requests = Array.from({ length: 500 }, (_, i) => record({ path: `/${i}-${Math.sin(i)}` })).join("");
     const zipped = gzipSync(requests);
     const run = await importAll(zipped.subarray(0, zipped.length / 2), { name: "day.gor.gz" });
@@ -59,7 +59,7 @@ describe("reading a GoReplay file", () => {
     expect(run.mistakes.at(-1)).toBe("day.gor.gz: the gzip data is cut off");
   });
 
-  it("imports what stands before damage in a gzip file", async () => {
+  it("imports the requests of a gzip file up to the damage", async () => {
     const zipped = gzipSync(
       Array.from({ length: 50_000 }, (_, i) => record({ path: `/${i}-${Math.sin(i)}` })).join(""),
     );
@@ -74,34 +74,38 @@ describe("reading a GoReplay file", () => {
     ["a record without a header", "GET / HTTP/1.1\n\n", "the record does not begin with kind, id and time"],
     ["a record of another kind", "4 a 1\nx", "the record does not begin with kind, id and time"],
     [
-      "a time that is not possible",
+      "a time out of range",
       "1 a 9999999999999999999999999\nGET / HTTP/1.1\n\n",
-      "the time of the record is not possible",
+      "the time of the record is out of range",
     ],
-    ["no request line", "1 a 1000000 0\nGET /\r\n\r\n", "there is no request line"],
-    ["headers without an end", "1 a 1000000 0\nGET / HTTP/1.1\r\na: b", "the headers have no end"],
-    ["a header without a name", "1 a 1000000 0\nGET / HTTP/1.1\r\n: b\r\n\r\n", "a header line has no name"],
+    ["no request line", "1 a 1000000 0\nGET /\r\n\r\n", "the first line is not an HTTP/1 request line"],
     [
-      "a length that is no number",
+      "headers without an empty line at the end",
+      "1 a 1000000 0\nGET / HTTP/1.1\r\na: b",
+      "no empty line ends the headers",
+    ],
+    ["a header without a name", "1 a 1000000 0\nGET / HTTP/1.1\r\n: b\r\n\r\n", "a header line has no valid name"],
+    [
+      "a length that is not a number",
       "1 a 1 0\nGET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
-      "the Content-Length is no number",
+      "the Content-Length is not a number",
     ],
     [
-      "bytes behind a request",
+      "bytes after a request without a body",
       "1 a 1 0\nGET / HTTP/1.1\r\n\r\nGET",
-      "bytes follow a request that has neither a length nor chunks",
+      "bytes follow the headers, but the request has neither a Content-Length nor chunks",
     ],
     [
-      "a request behind a body",
+      "a request after a body",
       "1 a 1 0\nPOST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhiGET /lost HTTP/1.1\r\n\r\n",
-      "more bytes follow the body than its length allows",
+      "more bytes follow after the end of the body",
     ],
     [
-      "a request behind chunks",
+      "a request after chunks",
       "1 a 1 0\nPOST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /lost HTTP/1.1\r\n\r\n",
-      "more bytes follow the body than its length allows",
+      "more bytes follow after the end of the body",
     ],
-  ])("skips and names %s", async (_what, bad, reason) => {
+  ])("skips and reports %s", async (_case, bad, reason) => {
     const good = record({ path: "/good" });
     const run = await importAll(`${good}${bad}${separator}${good}`, { name: "day.gor" });
 
@@ -116,12 +120,12 @@ describe("reading a GoReplay file", () => {
 
       expect(run.requests).toHaveLength(2);
       expect(run.mistakes).toEqual([
-        expect.stringMatching(/^file: record 2 at byte \d+: the record is longer than allowed$/),
+        expect.stringMatching(/^file: record 2 at byte \d+: the record is longer than 1000 bytes$/),
       ]);
     }
   });
 
-  it("tells of a last record that was cut off, and takes one that only lacks its separator", async () => {
+  it("reports a last record that is cut off, and reads one that only lacks its separator", async () => {
     const cut = "1 a 1000000 0\nPOST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n123";
 
     expect((await importAll(record({}) + cut)).mistakes).toEqual([
@@ -131,7 +135,7 @@ describe("reading a GoReplay file", () => {
     expect((await importAll(`${record({})}\r\n\n`)).mistakes).toEqual([]);
   });
 
-  it("takes first lines of three fields and of four, with a space behind them, and trailers behind chunks", async () => {
+  it("reads first lines with three or four fields and a trailing space, and trailers after chunks", async () => {
     const chunks = "POST /2 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nExpires: 0\r\n\r\n";
     const run = await importAll(
       `1 a 1000000\nGET /1 HTTP/1.1\r\n\r\n${separator}1 b 2000000 0 \n${chunks}${separator}`,
@@ -141,14 +145,14 @@ describe("reading a GoReplay file", () => {
     expect(run.requests.map(({ path }) => path)).toEqual(["/1", "/2"]);
   });
 
-  it("marks a body that is shorter than its length, and one that is missing", async () => {
+  it("marks a body as truncated if it is shorter than its length, and as omitted if it is missing", async () => {
     const text = (body: string) => `1 a 1000000\nPOST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n${body}${separator}`;
     const run = await importAll(text("123") + text("") + text("12345"));
 
     expect(run.requests.map(({ bodyState }) => bodyState)).toEqual(["truncated", "omitted", "complete"]);
   });
 
-  it("takes the path alone of a request that was sent to a proxy", async () => {
+  it("keeps only the path of a request that was sent to a proxy", async () => {
     const run = await importAll(
       record({ path: "http://shop.example:8080?a" }) + record({ path: "*", method: "OPTIONS" }),
     );
@@ -156,7 +160,7 @@ describe("reading a GoReplay file", () => {
     expect(run.requests.map(({ path }) => path)).toEqual(["/?a", "*"]);
   });
 
-  it("keeps the order and the responses of far more requests than it holds back", async () => {
+  it("keeps the order and the responses of three times as many requests as it holds in memory", async () => {
     const text = Array.from(
       { length: 3_000 },
       (_, i) => record({ id: `r${i}`, path: `/${i}` }) + (i > 0 ? response(`r${i - 1}`, 200) : ""),
@@ -167,7 +171,7 @@ describe("reading a GoReplay file", () => {
     expect(requests.filter(({ primary }) => primary?.status === 200)).toHaveLength(2_999);
   });
 
-  it("makes requests and mistakes of any bytes", async () => {
+  it("turns any bytes into requests and mistakes", async () => {
     const part = fc.oneof(
       fc.constantFrom(
         "1 a 1000000 0\n",
@@ -210,7 +214,7 @@ describe("writing a GoReplay file", () => {
     );
   });
 
-  it("gives back method, path, headers and body byte for byte", async () => {
+  it("round-trips method, path, headers and body byte for byte", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(requests, { maxLength: 5 }), async (parts) => {
         const run = await importAll(await write(parts), { format: "goreplay" });
@@ -224,7 +228,7 @@ describe("writing a GoReplay file", () => {
   it.each([
     ["content-length", "5000", "truncated"],
     ["transfer-encoding", "chunked", "truncated"],
-  ] as const)("keeps a body truncated that came with %s", async (name, value, bodyState) => {
+  ] as const)("round-trips a truncated body with %s", async (name, value, bodyState) => {
     const run = await importAll(await write([{ headers: [name, value], bodyState }]));
 
     expect(run.requests).toEqual([
@@ -233,17 +237,13 @@ describe("writing a GoReplay file", () => {
   });
 
   it.each<[string, Partial<RequestParts>, string]>([
-    [
-      "a body that would write records of its own",
-      { body: Buffer.from(`x${separator}1 b 1\nGET /admin`) },
-      "separates",
-    ],
-    ["a body that ends like a separator", { body: Buffer.from("x\n🐵🙈🙉") }, "separates"],
+    ["a body that contains a record", { body: Buffer.from(`x${separator}1 b 1\nGET /admin`) }, "separates"],
+    ["a body that ends with the start of a separator", { body: Buffer.from("x\n🐵🙈🙉") }, "separates"],
     ["a line break in a header", { headers: ["a", "b\r\nc: d"] }, "a line break"],
     ["a path with a space", { path: "/a b" }, "the path"],
-    ["a method that is none", { method: "GET /admin" }, "the method"],
-    ["half a body that nothing marks", { version: "2.0", headers: [], bodyState: "truncated" }, "not whole"],
-  ])("skips and counts %s", async (_what, changes, reason) => {
+    ["an invalid method", { method: "GET /admin" }, "the method"],
+    ["a truncated body without a length", { version: "2.0", headers: [], bodyState: "truncated" }, "incomplete"],
+  ])("skips and reports %s", async (_case, changes, reason) => {
     const skipped: string[] = [];
     const written = await write([{}, changes, {}], (why) => skipped.push(why));
 
@@ -251,7 +251,7 @@ describe("writing a GoReplay file", () => {
     expect((await importAll(written)).requests).toHaveLength(2);
   });
 
-  it("leaves credentials out where it is asked to", async () => {
+  it("redacts credentials if asked to", async () => {
     const headers = ["Authorization", "Bearer s3cret", "COOKIE", "sid=s3cret", "X-Tag", "a"];
     const request = expectedRequest({ headers, primary: { status: 200, headers: ["set-cookie", "s3cret"] } }, 0);
     const written = Buffer.concat(await collect(writeGoreplay(streamOf([request]), { redact: true }))).toString();
@@ -260,7 +260,7 @@ describe("writing a GoReplay file", () => {
     expect(written).toContain("Authorization: redacted\r\nCOOKIE: redacted\r\nX-Tag: a");
   });
 
-  it("writes the length that the body has, and gives back what the primary answered", async () => {
+  it("writes the actual body length, and round-trips the primary's status and time", async () => {
     const headers = ["content-length", "14", "x", "y"];
     const outcomes = [{ status: 200, timeMs: 5 }, { status: 500 }];
     const parts = outcomes.map((primary) => ({ headers, primary, body: Buffer.from("redacted") }));

@@ -11,7 +11,7 @@ import { schemaMistakes } from "../../support/data/json-schema-check.ts";
 const sample = readFileSync(new URL("../../fixtures/sample.har", import.meta.url));
 
 describe("reading a HAR file", () => {
-  it("imports what a browser has saved: HTTP/2 without Host, cookies that stand in a list only", async () => {
+  it("imports a browser's file: HTTP/2 without Host, cookies only in a list", async () => {
     const { format, requests, mistakes } = await importAll(sample);
 
     expect({ format, mistakes, count: requests.length }).toEqual({ format: "har", mistakes: [], count: 3 });
@@ -30,7 +30,7 @@ describe("reading a HAR file", () => {
     });
   });
 
-  it("imports bodies as the bytes of their text, and forms that are only a list", async () => {
+  it("imports text bodies as UTF-8, and forms that are only a list of parameters", async () => {
     const { requests } = await importAll(sample);
 
     expect(requests[1]).toMatchObject({ path: "/", version: "1.1", capturedAtMs: Date.UTC(2026, 0, 2, 3, 4, 6, 500) });
@@ -46,10 +46,10 @@ describe("reading a HAR file", () => {
 
   it.each([
     ["base64", { text: "/wCA", encoding: "base64" }, -1, "ff0080"],
-    ["characters that stand for bytes", { text: "\u00ff\u0000\u0080" }, 3, "ff0080"],
-    ["characters in UTF-8", { text: "\u00ff" }, 2, "c3bf"],
-    ["characters of no known size", { text: "\u00ff" }, -1, "c3bf"],
-  ])("reads a body that is %s", async (_what, postData, bodySize, hex) => {
+    ["characters that each mean one byte", { text: "\u00ff\u0000\u0080" }, 3, "ff0080"],
+    ["characters whose UTF-8 has the body's size", { text: "\u00ff" }, 2, "c3bf"],
+    ["characters of unknown size", { text: "\u00ff" }, -1, "c3bf"],
+  ])("reads a body that is %s", async (_case, postData, bodySize, hex) => {
     const { requests } = await importAll(har(entry({ postData: { mimeType: "", ...postData }, bodySize })));
 
     expect(Buffer.from(requests[0].body).toString("hex")).toBe(hex);
@@ -57,14 +57,14 @@ describe("reading a HAR file", () => {
   });
 
   it.each([
-    ["a body that is missing", { bodySize: 7 }, "omitted"],
-    ["a body that is shorter than it was", { bodySize: 7, postData: { mimeType: "", text: "abc" } }, "truncated"],
+    ["a missing body", { bodySize: 7 }, "omitted"],
+    ["a body that is shorter than its size", { bodySize: 7, postData: { mimeType: "", text: "abc" } }, "truncated"],
     ["a form with a file", form([{ name: "a", fileName: "x.png" }]), "omitted"],
-  ])("marks %s", async (_what, changes, bodyState) => {
+  ])("marks the body state of %s", async (_case, changes, bodyState) => {
     expect((await importAll(har(entry(changes)))).requests[0].bodyState).toBe(bodyState);
   });
 
-  it("leaves out what stands behind # in a URL: a browser does not send it", async () => {
+  it("drops the fragment of a URL, which browsers do not send", async () => {
     const { requests } = await importAll(har(entry({ url: "http://a/b?c#d?e#f" }), entry({ url: "http://a#/b" })));
 
     expect(requests.map(({ path, headers }) => [path, headers])).toEqual([
@@ -73,7 +73,7 @@ describe("reading a HAR file", () => {
     ]);
   });
 
-  it("writes a form with its boundary", async () => {
+  it("encodes a multipart form with its boundary", async () => {
     const { requests } = await importAll(har(entry(form([{ name: 'a"b', value: "1" }]))));
 
     expect(bodyOf(requests[0])).toEqual([
@@ -85,8 +85,8 @@ describe("reading a HAR file", () => {
   it.each([
     ["null", "null", "startedDateTime"],
     ["a number", "5", "startedDateTime"],
-    ["broken JSON", '{"a": tru}', "the entry is no JSON"],
-    ["brackets that do not match", '{"a": ]]}', "the entry is no JSON"],
+    ["broken JSON", '{"a": tru}', "the entry is not valid JSON"],
+    ["unmatched brackets", '{"a": ]]}', "the entry is not valid JSON"],
     [
       "a time without a zone",
       JSON.stringify({ ...entry(), startedDateTime: "2026-01-02T03:04:05" }),
@@ -94,16 +94,20 @@ describe("reading a HAR file", () => {
     ],
     ["a time before 1970", JSON.stringify({ ...entry(), startedDateTime: "1960-01-02T03:04:05Z" }), "startedDateTime"],
     ["no URL", JSON.stringify(entry({ url: 5 })), "no URL"],
-    ["an address of the browser itself", JSON.stringify(entry({ url: "data:text/plain,a" })), "none of HTTP"],
-    ["a method that ends its line", JSON.stringify(entry({ method: "GET / HTTP/1.1\r\nx:" })), "no token"],
+    ["a data: URL", JSON.stringify(entry({ url: "data:text/plain,a" })), "not an HTTP URL"],
     [
-      "a header that ends its line",
+      "a method with a line break",
+      JSON.stringify(entry({ method: "GET / HTTP/1.1\r\nx:" })),
+      "the method has a character",
+    ],
+    [
+      "a header with a line break",
       JSON.stringify(entry({ headers: [{ name: "a", value: "b\r\nc: d" }] })),
       "line break",
     ],
-    ["a URL that was never encoded", JSON.stringify(entry({ url: "http://a/b c" })), "a space"],
+    ["a URL with a space", JSON.stringify(entry({ url: "http://a/b c" })), "a space"],
     ["a header without a name", JSON.stringify(entry({ headers: [{ value: "x" }] })), "a header has no name"],
-  ])("skips and names %s", async (_what, bad, reason) => {
+  ])("skips and reports %s", async (_case, bad, reason) => {
     const good = JSON.stringify(entry());
     const run = await importAll(`{"log":{"entries":[${good},${bad}, ${good}]}}`, { name: "day.har" });
 
@@ -118,11 +122,11 @@ describe("reading a HAR file", () => {
       const run = await importAll(har(entry(), long, entry()), { maxRecordBytes: 1_000 }, chunkBytes);
 
       expect(run.requests).toHaveLength(2);
-      expect(run.mistakes).toEqual([expect.stringMatching(/entry 2 at byte \d+: the entry is longer than allowed/)]);
+      expect(run.mistakes).toEqual([expect.stringMatching(/entry 2 at byte \d+: the entry is longer than 1000 bytes/)]);
     }
   });
 
-  it("tells where a file ends too early, or has no entries", async () => {
+  it("reports a file that ends too early or has no list of entries", async () => {
     const text = har(entry(), entry());
 
     expect((await importAll(text.slice(0, -50))).mistakes).toEqual(["file: the file ends within an entry"]);
@@ -133,7 +137,7 @@ describe("reading a HAR file", () => {
     expect((await importAll('{"entries":[{}]}')).mistakes).toEqual(["file: the document has no array log.entries"]);
   });
 
-  it("makes requests and mistakes of any bytes and any JSON", async () => {
+  it("turns any bytes and any JSON into requests and mistakes", async () => {
     const anyEntry = fc.oneof(
       fc.json(),
       fc.string(),
@@ -154,7 +158,7 @@ describe("reading a HAR file", () => {
 });
 
 describe("writing a HAR file", () => {
-  it("follows HAR 1.2", async () => {
+  it("follows the HAR 1.2 schema", async () => {
     const text = await write([
       { primary: { status: 302, timeMs: 7, bytes: 5, headers: ["location", "/x"] } },
       {
@@ -181,11 +185,11 @@ describe("writing a HAR file", () => {
     expect(log.entries[2].request.postData).toEqual({ mimeType: "", text: "/wCA", _encoding: "base64" });
   });
 
-  it("follows HAR 1.2 with no request at all", async () => {
+  it("follows the HAR 1.2 schema without any request", async () => {
     expect(schemaMistakes(harSchema, JSON.parse(await write([])))).toEqual([]);
   });
 
-  it("gives back every request, but of what the primary answered only status, time and size", async () => {
+  it("round-trips every request", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(requests, { maxLength: 5 }), async (parts) => {
         const text = await write(parts);
@@ -198,14 +202,14 @@ describe("writing a HAR file", () => {
     );
   });
 
-  it("gives back what the primary answered, also where its time is not known", async () => {
+  it("round-trips the primary's status, time and size, and an unknown time", async () => {
     const outcomes = [{ status: 200, timeMs: 0, bytes: 0 }, { status: 500 }];
     const { requests } = await importAll(await write(outcomes.map((primary) => ({ primary }))));
 
     expect(requests.map(({ primary }) => primary)).toEqual(outcomes);
   });
 
-  it("leaves credentials out where it is asked to, in the list of cookies, too", async () => {
+  it("redacts credentials if asked to, also in the list of cookies", async () => {
     const text = await write([{ headers: ["Authorization", "Bearer s3cret", "Cookie", "sid=s3cret"] }], true);
 
     expect(text).not.toContain("s3cret");
@@ -226,7 +230,7 @@ const requests: fc.Arbitrary<Partial<RequestParts>> = fc.record({
   ),
   version: fc.constantFrom("1.0", "1.1", "2.0", "3.0", ""),
   src: fc.constantFrom("192.0.2.1", "2001:db8::1", ""),
-  // A name that begins with a colon is none of HTTP/1.
+  // HTTP/1 has no header names that begin with a colon.
   headers: fc
     .array(
       fc.tuple(

@@ -16,7 +16,7 @@ import { isWhole, WireServer } from "../../support/servers/wire-server.ts";
 const run = promisify(execFile);
 
 describe("a curl script", () => {
-  it("delivers the same requests, run by a shell against a server", async () => {
+  it("sends the same requests when a shell runs it", async () => {
     const shadow = await ShadowServer.start();
     const parts = [...awkwardRequests, ...fc.sample(anyRequest, { numRuns: 15, seed: 5 })];
     const { text, skipped } = await write("curl", parts);
@@ -27,7 +27,7 @@ describe("a curl script", () => {
     expect(shadow.received.map(toSent)).toEqual(parts.map(toExpected));
   });
 
-  it("delivers bytes that are none of ASCII, in path and headers", async () => {
+  it("sends bytes beyond ASCII in path and headers", async () => {
     const wire = await WireServer.start((request) => (isWhole(request) ? "HTTP/1.1 200 OK\r\n\r\n" : undefined));
     const bytes = Buffer.from(Uint8Array.from({ length: 128 }, (_, i) => 128 + i)).toString("latin1");
     const headers = ["host", "h", "user-agent", bytes, "accept", "a"];
@@ -40,19 +40,19 @@ describe("a curl script", () => {
   });
 
   it.each<[string, Partial<RequestParts>, string]>([
-    ["half a body", { headers: ["content-length", "99"], bodyState: "truncated" }, "not whole"],
+    ["a truncated body", { headers: ["content-length", "99"], bodyState: "truncated" }, "incomplete"],
     ["a body with HEAD", { method: "HEAD" }, "HEAD"],
-    ["a tunnel", { method: "CONNECT" }, "CONNECT"],
-    ["an address in place of a path", { path: "http://other.example/" }, "does not begin"],
+    ["CONNECT", { method: "CONNECT" }, "CONNECT"],
+    ["a path that is a URL", { path: "http://other.example/" }, "does not begin"],
     ["a line break in a header", { headers: ["a", "b\nc"] }, "line break"],
-  ])("leaves out and counts %s", async (_what, changes, reason) => {
+  ])("skips and reports %s", async (_case, changes, reason) => {
     const { text, skipped } = await write("curl", [changes]);
 
     expect(skipped).toEqual([expect.stringContaining(reason)]);
     expect(text.toString()).not.toMatch(/^.*send --/m);
   });
 
-  it("says how to run it where the address is missing, and that it holds credentials", async () => {
+  it("prints its usage if the address is missing, and says that it contains credentials", async () => {
     const { text } = await write("curl", [{}]);
 
     expect(text.toString()).toContain("credentials included");
@@ -67,7 +67,7 @@ describe("a curl script", () => {
     expect(stdout).toMatch(/^200 [\d.]+s\n$/);
   });
 
-  it("leaves credentials out where it is asked to", async () => {
+  it("redacts credentials if asked to", async () => {
     const { text } = await write("curl", [{ headers: ["authorization", "Bearer s3cret"] }], true);
 
     expect(text.toString()).not.toContain("s3cret");
@@ -76,12 +76,12 @@ describe("a curl script", () => {
 });
 
 describe("a k6 script", () => {
-  it("is JavaScript that asks k6 for the same requests", async () => {
+  it("passes the same requests to k6", async () => {
     const parts = [...awkwardRequests, ...fc.sample(anyRequest, { numRuns: 100, seed: 6 })];
     const { text, skipped } = await write("k6", parts);
     const calls = await runK6(text);
 
-    expect(skipped.every((reason) => /UTF-8|none of a URL/.test(reason))).toBe(true);
+    expect(skipped.every((reason) => /UTF-8|not valid in a URL/.test(reason))).toBe(true);
     expect(calls.length).toBe(parts.length - skipped.length);
     expect(calls.length).toBeGreaterThan(20);
     expect(calls[0]).toEqual({
@@ -93,7 +93,7 @@ describe("a k6 script", () => {
     });
   });
 
-  it("gives every byte of a body to k6", async () => {
+  it("passes every byte of a body to k6", async () => {
     const bodies = ["\u2028\u2029</script>`$x`\\'\"", "gr\u00fcn"].map((text) => Buffer.from(text));
     bodies.push(Buffer.from(Uint8Array.from({ length: 256 }, (_, i) => i)));
     const { text } = await write(
@@ -104,7 +104,7 @@ describe("a k6 script", () => {
     expect((await runK6(text)).map(({ body }) => body)).toEqual(bodies.map((body) => body.toString("hex")));
   });
 
-  it("keeps the gaps, divided by the speed, and has none where that is 0", async () => {
+  it("divides the gaps by the speed, and has no gaps at speed 0", async () => {
     const capturedAtMs = Date.UTC(2026, 0, 2);
     const { text } = await write("k6", [{ capturedAtMs }, { capturedAtMs: capturedAtMs + 9_000_000 }]);
     const sleeps = (seconds: number) => [
@@ -120,13 +120,13 @@ describe("a k6 script", () => {
   });
 
   it.each<[string, Partial<RequestParts>, string]>([
-    ["half a body", { headers: ["content-length", "99"], bodyState: "truncated" }, "not whole"],
-    ["a path that is none of a URL", { path: "/a%zz" }, "none of a URL"],
-    ["a path with a fragment", { path: "/a#b" }, "none of a URL"],
+    ["a truncated body", { headers: ["content-length", "99"], bodyState: "truncated" }, "incomplete"],
+    ["a path that is not valid in a URL", { path: "/a%zz" }, "not valid in a URL"],
+    ["a path with a fragment", { path: "/a#b" }, "not valid in a URL"],
     ["a header that is not UTF-8", { headers: ["a", "\xff"] }, "UTF-8"],
-    ["a header that would be a prototype", { headers: ["__proto__", "a"] }, "__proto__"],
-    ["a tunnel", { method: "CONNECT" }, "CONNECT"],
-  ])("leaves out and counts %s", async (_what, changes, reason) => {
+    ["a header that would set the prototype", { headers: ["__proto__", "a"] }, "__proto__"],
+    ["CONNECT", { method: "CONNECT" }, "CONNECT"],
+  ])("skips and reports %s", async (_case, changes, reason) => {
     const { text, skipped } = await write("k6", [changes]);
 
     expect(skipped).toEqual([expect.stringContaining(reason)]);
@@ -182,7 +182,10 @@ const anyRequest: fc.Arbitrary<Partial<RequestParts>> = fc
     headers: ["host", "shop.example", ...pairs.filter(([name]) => !name.toLowerCase().startsWith("x-mirror-")).flat()],
   }));
 
-/** What a server has to see: method, path, headers but those of the connection (and Host as curl writes it), body. */
+/**
+ * What a server has to receive: method, path, body, and headers without those of the connection, with Host as curl
+ * writes it.
+ */
 function toExpected(changes: Partial<RequestParts>): object {
   const { method, path, headers, body } = expectedRequest(changes, 0);
   return { method, path, headers: withoutConnection(headers), body: Buffer.from(body).toString("hex") };
@@ -225,7 +228,7 @@ interface K6Call {
   readonly redirects: number;
 }
 
-/** Runs a script as k6 would: with modules of the same names that write down what they are asked for. */
+/** Runs a script as k6 would, with modules of the same names that print each call. */
 async function runK6(text: Buffer, env: Readonly<Record<string, string>> = {}): Promise<readonly K6Call[]> {
   const directory = temporaryDirectory();
   const script = join(directory, "requests.mjs");

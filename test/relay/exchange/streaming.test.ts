@@ -22,7 +22,7 @@ describe("importing a file that never ends", () => {
     ["nginx", "", line],
     ["haproxy", "", haproxyLine],
   ])(
-    "gives the requests of %s while it reads, and closes the file when nobody wants more",
+    "yields the requests of %s while it reads, and closes the file when the consumer stops",
     async (_format, head, part) => {
       const file = new EndlessFile(head, part);
 
@@ -32,14 +32,14 @@ describe("importing a file that never ends", () => {
     },
   );
 
-  it("closes a file of which only the format was wanted", async () => {
+  it("closes the file when the consumer stops after the format", async () => {
     const file = new EndlessFile("", line);
     for await (const _format of importRequests(file.read(), { name: "endless" })) break;
 
     expect(file.closed).toBe(true);
   });
 
-  it("does so with gzip", async () => {
+  it("closes a gzip file when the consumer stops", async () => {
     const file = new EndlessFile("", line);
     const zipped = Readable.from(file.read()).pipe(createGzip());
 
@@ -61,7 +61,7 @@ describe("exporting requests that never end", () => {
   });
 });
 
-/** The same part again and again, for as long as somebody reads. */
+/** Repeats the same part as long as somebody reads. */
 class EndlessFile {
   bytes = 0;
   closed = false;

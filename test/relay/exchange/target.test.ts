@@ -6,24 +6,24 @@ import { run } from "../../support/processes/command-line.ts";
 
 const target = new URL("https://stage.example:8443");
 
-describe("an export that is addressed to a target", () => {
-  it("is a HAR whose URLs name it", async () => {
+describe("an export for a target", () => {
+  it("is a HAR whose URLs have the target's origin", async () => {
     const { log } = JSON.parse(await exported("har"));
 
     expect(log.entries[0].request.url).toBe("https://stage.example:8443/a?b");
   });
 
-  it("is a k6 script that sends there if it is told nothing else", async () => {
+  it("is a k6 script that sends to the target by default", async () => {
     expect(await exported("k6")).toContain('(__ENV.TARGET || "https://stage.example:8443")');
   });
 
-  it("is a curl script that sends there if it is told nothing else", async () => {
+  it("is a curl script that sends to the target by default", async () => {
     const [head] = (await exported("curl")).split("send() {");
-    const told = async (...args: readonly string[]) =>
+    const targetWith = async (...args: readonly string[]) =>
       (await run("sh", "-c", `${head}\nprintf %s "$target"`, "requests.sh", ...args)).stdout;
 
-    expect(await told()).toBe("https://stage.example:8443");
-    expect(await told("http://localhost:1")).toBe("http://localhost:1");
+    expect(await targetWith()).toBe("https://stage.example:8443");
+    expect(await targetWith("http://localhost:1")).toBe("http://localhost:1");
   });
 });
 

@@ -7,7 +7,7 @@ import { job, jobStartMs } from "../../support/data/jobs.ts";
 const factors = fc.oneof(fc.constantFrom(0.1, 1, 2, 10, 100), fc.double({ min: 0.01, max: 1_000, noNaN: true }));
 
 describe("the time of a job", () => {
-  it("has every request due at its distance from the anchor, over the speed, without drift", () => {
+  it("makes each request due at its distance from the anchor divided by the speed, without drift", () => {
     fc.assert(
       fc.property(factors, fc.nat(40_000_000), (factor, offsetMs) => {
         const due = dueAtMs(job({ pace: { kind: "speed", factor } }), offsetMs) ?? Number.NaN;
@@ -17,7 +17,7 @@ describe("the time of a job", () => {
     );
   });
 
-  it("is told by a moment as the moment is told by it", () => {
+  it("converts a time to an offset and back", () => {
     fc.assert(
       fc.property(factors, fc.nat(4_000_000), (factor, ms) => {
         const timed = job({ pace: { kind: "speed", factor } });
@@ -27,7 +27,7 @@ describe("the time of a job", () => {
     );
   });
 
-  it("stands still through pauses: each moves what comes behind it by its length", () => {
+  it("stops during pauses: each pause delays later requests by its length", () => {
     const pauses = fc.array(fc.record({ runMs: fc.nat(100_000), pauseMs: fc.nat(5_000_000) }), { maxLength: 8 });
     fc.assert(
       fc.property(factors, pauses, (factor, spans) => {
@@ -38,16 +38,16 @@ describe("the time of a job", () => {
           now = pausedAtMs + pauseMs;
           paused = { ...paused, anchor: resumedAnchor({ ...paused, pausedAtMs }, now) };
         }
-        // After a long pause ten seconds more: until what went back into the queue is there again.
-        const stoodMs = spans.reduce((sum, { pauseMs }) => sum + pauseMs + (pauseMs > 15_000 ? 10_000 : 0), 0);
+        // A pause of more than 15 s adds 10 s, until the packs in the queue are available again.
+        const pausedMs = spans.reduce((sum, { pauseMs }) => sum + pauseMs + (pauseMs > 15_000 ? 10_000 : 0), 0);
 
         const due = dueAtMs(paused, 10_000_000 * factor) ?? Number.NaN;
-        expect(Math.abs(due - (jobStartMs + stoodMs + 10_000_000))).toBeLessThan(0.1);
+        expect(Math.abs(due - (jobStartMs + pausedMs + 10_000_000))).toBeLessThan(0.1);
       }),
     );
   });
 
-  it("is none for a job that sends as fast as it can, or has not begun", () => {
+  it("has no due times for a job that sends as fast as possible or has not begun", () => {
     const { anchor: _, ...waiting } = job();
 
     expect(dueAtMs(job({ pace: { kind: "asap" } }), 5)).toBeUndefined();

@@ -13,14 +13,14 @@ const hourMs = 3_600_000;
 const oversleptMs = 20;
 const { signal } = new AbortController();
 
-// World time: bursts, pauses for thought, and silences of up to three hours.
+// Real time between requests: bursts, seconds, and silences of up to three hours.
 const gapsMs = fc.array(fc.oneof(fc.nat(5), fc.nat(2_000), fc.integer({ min: hourMs / 4, max: 3 * hourMs })), {
   minLength: 20,
   maxLength: 200,
 });
 const factors = fc.oneof(fc.constantFrom(0.1, 1, 2, 10, 100), fc.double({ min: 0.05, max: 500, noNaN: true }));
 
-it("sends each request of a job within the error of one timer, after hours as in the first second", {
+it("sends each request of a job within the error of one timer, even after hours", {
   timeout: 60_000,
 }, async () => {
   let longestMs = 0;
@@ -45,14 +45,14 @@ it("sends each request of a job within the error of one timer, after hours as in
   expect(longestMs).toBeGreaterThan(10 * hourMs);
 });
 
-/** As who sends does: pack after pack, which go back into a queue of whole seconds where their time is far. */
+/** Sends packs one after the other as a worker does; packs that are not due soon are delayed by whole seconds. */
 async function replay(replayed: Job, timesMs: readonly number[], lateMs: readonly number[]) {
   let sleeps = 0;
   const clock = new ManualClock(jobStartMs * 1_000, () => lateMs[sleeps++ % lateMs.length] * 1_000);
   const nowMs = () => clock.nowUs() / 1_000;
   const watch = new JobWatch({ read: async () => ({ job: replayed, version: 1 }) }, nowMs);
   const arrivals: { readonly path: string; readonly atMs: number }[] = [];
-  // All of it is read before: time passes for who sleeps, and for nobody else.
+  // Reads everything first: the manual clock advances only for sleepers, not for file reads.
   const steps: JobStep[] = [];
   const source = { archive: await captureOf(timesMs, 7), takes: () => true };
   for await (const step of readJobPacks(replayed, source)) steps.push(step);
@@ -60,7 +60,7 @@ async function replay(replayed: Job, timesMs: readonly number[], lateMs: readonl
     for (const step of steps) {
       if (step.kind !== "pack") continue;
       const pack = readMessage(shareMessage(step.pack, step.pack.requests, { attempt: 0 }));
-      if (pack instanceof DecodeError || !pack.job) throw new Error("no pack of a job");
+      if (pack instanceof DecodeError || !pack.job) throw new Error("not a pack of a job");
       const gate = new JobGate(pack.job, watch, clock);
       for (const request of pack.requests) {
         for (;;) {

@@ -27,7 +27,7 @@ describe("a request of a job", () => {
     [1, 2_000],
     [10, 20_000],
     [100, 200_000],
-  ])("is due at %d times its speed so much sooner", async (factor, atMs) => {
+  ])("is due %d times sooner at that speed", async (factor, atMs) => {
     const bench = new Bench(job({ pace: { kind: "speed", factor } }));
     const passing = bench.pass(atMs);
     await bench.runTo(1_999);
@@ -38,7 +38,7 @@ describe("a request of a job", () => {
     expect(await passing).toEqual({ kind: "due" });
   });
 
-  it("is due by its number in a job with a rate", async () => {
+  it("is due by its index in a job with a rate", async () => {
     const bench = new Bench(job({ pace: { kind: "rate", perSecond: 4 } }), { id: job().id, baseMs: 1_000 });
     const passing = bench.pass(0, 3);
     await bench.runTo(1_749);
@@ -49,7 +49,7 @@ describe("a request of a job", () => {
     expect(await passing).toEqual({ kind: "due" });
   });
 
-  it("passes at once where its time has passed, or there is none", async () => {
+  it("passes at once if its due time has passed or it has none", async () => {
     const bench = new Bench(job());
     await bench.runTo(1_000);
 
@@ -58,7 +58,7 @@ describe("a request of a job", () => {
     expect(await new Bench(job({ status: "cancelled" }), { id: mark.id }).pass(60_000)).toEqual({ kind: "due" });
   });
 
-  it("comes again later where its time is far, a second before it or more, also from a queue that knows whole seconds", async () => {
+  it("returns to the queue if it is not due soon, and comes back at least a second before it is due", async () => {
     for (let leftMs = 3_001; leftMs < 6_000; leftMs += 333) {
       const passage = await new Bench(job()).pass(leftMs);
       if (passage.kind !== "later") throw new Error(passage.kind);
@@ -72,7 +72,7 @@ describe("a request of a job", () => {
     });
   });
 
-  it("waits while its job is paused, and as much longer as that took", async () => {
+  it("waits while its job is paused, and is due later by the length of the pause", async () => {
     const bench = new Bench(job());
     const passing = bench.pass(2_000);
     await bench.runTo(500);
@@ -87,7 +87,7 @@ describe("a request of a job", () => {
     expect(await passing).toEqual({ kind: "due" });
   });
 
-  it("comes again later while its job is paused where nobody may wait, and where that has taken long", async () => {
+  it("returns to the queue while its job is paused: at once if impatient, else after 15 s", async () => {
     const bench = new Bench(job({ status: "paused", pausedAtMs: jobStartMs }));
     const impatient = await bench.pass(0, 0, false);
     const passing = bench.pass(0);
@@ -100,7 +100,7 @@ describe("a request of a job", () => {
     expect(await passing).toEqual({ kind: "later", delayMs: 10_000 });
   });
 
-  it("is cancelled with its job within a second, and where there is none", async () => {
+  it("is cancelled within a second of its job, and if there is no such job", async () => {
     const bench = new Bench(job());
     const passing = bench.pass(2_900);
     await bench.runTo(500);
@@ -111,7 +111,7 @@ describe("a request of a job", () => {
     expect(await new Bench(undefined).pass(0)).toEqual({ kind: "cancelled" });
   });
 
-  it("stops waiting where it has to end", async () => {
+  it("stops waiting if the signal is aborted", async () => {
     const bench = new Bench(job());
     const passing = bench.pass(2_000);
     await turn();
@@ -120,7 +120,7 @@ describe("a request of a job", () => {
     await expect(passing).rejects.toMatchObject({ name: "AbortError" });
   });
 
-  it("does with what is known of its job for some seconds while the state is away", async () => {
+  it("uses the known job for five seconds while the state is away", async () => {
     const bench = new Bench(job());
     expect(await bench.pass(0)).toEqual({ kind: "due" });
     bench.away = true;
@@ -153,7 +153,7 @@ class Bench {
     return this.#clock.nowUs() / 1_000;
   }
 
-  /** Asks for a request that was captured so long after the beginning of the capture. */
+  /** Passes a request that was captured `afterMs` after the start of the capture. */
   async pass(afterMs: number, index = 0, patient = true): Promise<Passage> {
     const passage = await this.#gate.pass({ capturedAtMs: captureStartMs + afterMs, index }, this.stop.signal, patient);
     this.passed.push(passage);

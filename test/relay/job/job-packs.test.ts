@@ -23,14 +23,16 @@ const paces: fc.Arbitrary<Pace> = fc.oneof(
 const gaps = fc.option(fc.integer({ min: 1, max: 10_000 }), { nil: undefined });
 
 describe("the packs of a job", () => {
-  it("have each request at its offset, at any pace, with cut gaps, in all loops", { timeout: 30_000 }, async () => {
+  it("have each request at its offset, at any pace, with shortened gaps, in all loops", {
+    timeout: 30_000,
+  }, async () => {
     await fc.assert(
       fc.asyncProperty(times, paces, gaps, fc.integer({ min: 1, max: 3 }), async (timesMs, pace, maxGapMs, loops) => {
         const archive = await captureOf(timesMs, 7);
         const whole = job({ pace, loops, ...(maxGapMs !== undefined && { maxGapMs }) });
         const found = requestsOf(await read(whole, { archive }), pace);
 
-        // The reference walks over the gaps one by one.
+        // The reference adds up the gaps one by one.
         const cut = (gapMs: number) => Math.min(gapMs, maxGapMs ?? Number.POSITIVE_INFINITY);
         const expected: { path: string; offsetMs: number | undefined }[] = [];
         let offsetMs = 0;
@@ -54,7 +56,7 @@ describe("the packs of a job", () => {
     );
   });
 
-  it("are the same from every checkpoint on", { timeout: 30_000 }, async () => {
+  it("are the same from every checkpoint", { timeout: 30_000 }, async () => {
     const where = fc.constantFrom(1, 2, 5);
     await fc.assert(
       fc.asyncProperty(times, paces, gaps, where, async (timesMs, pace, maxGapMs, every) => {
@@ -72,7 +74,7 @@ describe("the packs of a job", () => {
     );
   });
 
-  it("span a second of the job's time at most, and 300 requests", async () => {
+  it("span at most a second and 300 requests", async () => {
     const archive = await captureOf(everyMs(2_000, 1));
     const steps = packsOf(await read(job({ toMs: job().fromMs + 2_000 }), { archive }));
     const sparse = await read(job(), { archive: await captureOf(everyMs(20, 400)) });
@@ -82,7 +84,7 @@ describe("the packs of a job", () => {
     expect(packsOf(sparse).map(({ pack }) => pack.sequence)).toEqual([1, 2, 3, 4, 5, 6, 7]);
   });
 
-  it("keep every byte of a request and its id, through a queue", async () => {
+  it("keep every byte of a request and its id through a queue", async () => {
     const body = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
     const archive = await captureOf([5, 6], 2, (i) => ({ body, method: "POST", id: i === 0 ? "own" : "" }));
     const [{ pack }] = packsOf(await read(job(), { archive }));
@@ -99,7 +101,7 @@ describe("the packs of a job", () => {
     }
   });
 
-  it("hold what is taken, and count what is not", async () => {
+  it("contain the selected requests, and count the others", async () => {
     const archive = await captureOf(everyMs(5_000, 100), 100);
     const steps = await read(job(), { archive, takes: ({ path }) => path === "/4999" });
 
@@ -108,7 +110,7 @@ describe("the packs of a job", () => {
     expect(steps.length).toBeGreaterThan(4);
   });
 
-  it("are read with pauses, in which requests leave that are due meanwhile", async () => {
+  it("are read with pauses in which the event loop can send due requests", async () => {
     const archive = await captureOf(everyMs(5_000, 1), 1_000);
     const turnsOf = async (takes: JobSource["takes"]) => {
       let turns = 0;
@@ -127,14 +129,14 @@ describe("the packs of a job", () => {
     expect(await turnsOf(() => true)).toBeGreaterThan(30);
   });
 
-  it("end where a loop has found nothing", async () => {
+  it("end after a loop without any request", async () => {
     const archive = await captureOf(everyMs(10, 100));
     const steps = await read(job({ loops: 1_000_000 }), { archive, takes: () => false });
 
     expect(steps.at(-1)?.after).toMatchObject({ requests: 0, filtered: 10, complete: true });
   });
 
-  it("go on without a broken object, which is named and counted", async () => {
+  it("leave out, name and count a broken object", async () => {
     const archive = await captureOf(everyMs(60, 1_000));
     const { objects } = await sumCapture(archive, "peak", all);
     const names: string[] = [];
@@ -164,7 +166,7 @@ function idsOf(steps: readonly JobStep[]): readonly string[] {
   return packsOf(steps).map(({ pack }) => `${pack.id} ${pack.sequence} ${JSON.stringify(pack.job)}`);
 }
 
-/** What whoever sends them knows of the requests. */
+/** The path and offset of each request as a worker sees them. */
 function requestsOf(steps: readonly JobStep[], pace: Pace) {
   return packsOf(steps).flatMap(({ pack }) => {
     const whole = throughQueue(pack);

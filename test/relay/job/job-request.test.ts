@@ -15,7 +15,7 @@ import { target } from "../../support/data/targets.ts";
 const request: JobRequest = { capture: "peak", target: "staging", pace: { kind: "speed", factor: 1 } };
 
 describe("starting a job", () => {
-  it("writes it with the range that there is something in", async () => {
+  it("writes it with the range of the capture's objects", async () => {
     const state = openState();
     const started = await startJob({ ...(await place(everyMs(61, 1_000))), jobs: state.jobs }, request, jobStartMs);
 
@@ -25,7 +25,7 @@ describe("starting a job", () => {
     expect((await state.jobs.read(started.id))?.job).toEqual(started);
   });
 
-  it("keeps to the range that is asked for, without the silences at its ends", async () => {
+  it("uses the requested range without the silences at its ends", async () => {
     const here = await place([...everyMs(40, 750), 500_000]);
     const range = { fromMs: captureStartMs + 10_000, toMs: captureStartMs + 25_000 };
     const wide = { fromMs: captureStartMs - 3_600_000, toMs: captureStartMs + 400_000 };
@@ -37,17 +37,17 @@ describe("starting a job", () => {
     });
   });
 
-  it("counts of objects that reach beyond the range what is likely to be within", async () => {
+  it("estimates how many requests of a partly covered object are in the range", async () => {
     const here = await place(everyMs(1_000, 50));
     const range = { fromMs: captureStartMs + 10_250, toMs: captureStartMs + 11_750 };
     const { total } = await planJob(here, { ...request, ...range }, jobStartMs);
 
-    // Objects of a second, and of 20 requests.
+    // Each object has 20 requests in a second.
     expect(total.requests).toBeGreaterThanOrEqual(29);
     expect(total.requests).toBeLessThanOrEqual(32);
   });
 
-  it("waits for what is captured until a later start", async () => {
+  it("includes requests that are captured until a later start", async () => {
     const open = { startAtMs: jobStartMs + 7_200_000, fromMs: captureStartMs, toMs: jobStartMs + 3_600_000 };
     const planned = await planJob(await place([0, 1_000]), { ...request, ...open }, jobStartMs);
     const empty = await planJob(await place([]), { ...request, ...open, fromMs: 0 }, jobStartMs);
@@ -65,38 +65,48 @@ describe("starting a job", () => {
       "BAD_RANGE",
       /ends at .*00:00:01.*not after its start.*00:00:02/,
     ],
-    ["a range without time", { fromMs: 2_000, toMs: 2_000 }, "BAD_RANGE", /not after its start/],
+    ["an empty range", { fromMs: 2_000, toMs: 2_000 }, "BAD_RANGE", /not after its start/],
     [
-      "a range with nothing in it",
+      "a range without requests",
       { toMs: 1_000 },
       "NOTHING_THERE",
       /from 2026-11-22T17:50:00.000Z to 2026-11-22T17:50:05/,
     ],
     [
-      "a start that has passed",
+      "a start time in the past",
       { startAtMs: jobStartMs - 1 },
       "BAD_TIME",
-      /17:59:59.999Z has passed: it is 2026-11-22T18:00/,
+      /17:59:59.999Z is in the past: it is 2026-11-22T18:00/,
     ],
-    ["a speed of 0", { pace: { kind: "speed", factor: 0 } }, "BAD_ARGUMENT", /speed has to be more than 0/],
-    ["an endless rate", { pace: { kind: "rate", perSecond: Infinity } }, "BAD_ARGUMENT", /rate has to be .*finite/],
-    ["half a loop", { loops: 0.5 }, "BAD_ARGUMENT", /from 1 to 1000000 loops, not 0.5/],
-    ["a gap without gaps", { pace: { kind: "asap" }, maxGapMs: 5 }, "BAD_ARGUMENT", /only a replay at a speed/],
-    ["no gap at all", { maxGapMs: 0 }, "BAD_ARGUMENT", /1 ms or more/],
-    ["a where that is no expression", { where: { path: "(" } }, "BAD_ARGUMENT", /where: .*expression/],
+    [
+      "a speed of 0",
+      { pace: { kind: "speed", factor: 0 } },
+      "BAD_ARGUMENT",
+      /the speed has to be a finite number above 0, not 0/,
+    ],
+    [
+      "an infinite rate",
+      { pace: { kind: "rate", perSecond: Infinity } },
+      "BAD_ARGUMENT",
+      /the rate has to be a finite number above 0, not Infinity/,
+    ],
+    ["half a loop", { loops: 0.5 }, "BAD_ARGUMENT", /from 1 to 1000000, not 0.5/],
+    ["a longest gap without gaps", { pace: { kind: "asap" }, maxGapMs: 5 }, "BAD_ARGUMENT", /works only with a speed/],
+    ["a longest gap of 0", { maxGapMs: 0 }, "BAD_ARGUMENT", /at least 1 ms, not 0 ms/],
+    ["a where with an invalid expression", { where: { path: "(" } }, "BAD_ARGUMENT", /where: .*expression/],
   ])("refuses %s, and says what to do", async (_, changes, code, text) => {
     const planned = planJob(await place(everyMs(6, 1_000)), { ...request, ...changes }, jobStartMs);
 
     await expect(planned).rejects.toMatchObject({ name: "JobError", code, message: expect.stringMatching(text) });
   });
 
-  it("says of an empty capture that it is empty", async () => {
+  it("says that a capture is empty", async () => {
     await expect(planJob(await place([]), request, jobStartMs)).rejects.toThrow("capture peak has no requests yet");
   });
 });
 
 describe("a forecast", () => {
-  it("comes from the names of objects, where nothing has to be looked at", async () => {
+  it("reads only object names if nothing is filtered", async () => {
     const { archive, ...rest } = await counted(everyMs(3_000, 10));
     const forecast = await forecastJob({ ...rest, captures: new Map([["peak", archive]]) }, request, jobStartMs);
 
@@ -105,11 +115,11 @@ describe("a forecast", () => {
     expect(forecast.durationMs).toBeCloseTo(29_991, -1);
     expect(forecast.packs).toBeGreaterThan(20);
     expect(forecast.packs).toBeLessThan(60);
-    // Sent, received and deleted: a few dozen packs at $0.40 a million.
+    // Each pack is sent, received and deleted, at $0.40 a million calls.
     expect(forecast.sqsDollars).toBeCloseTo(forecast.packs * 3 * 4e-7, 9);
   });
 
-  it("reads what where asks for, and says exactly how much that is", async () => {
+  it("counts the requests that match where exactly", async () => {
     const where = { ...request, where: { path: "^/1" }, loops: 2 };
     const forecast = await forecastJob(await place(everyMs(30, 1_000)), where, jobStartMs);
 
@@ -133,7 +143,7 @@ describe("a forecast", () => {
 });
 
 describe("a job", () => {
-  it("is paused and goes on with its time, and both can be said twice", async () => {
+  it("is paused and resumed, and repeating either changes nothing", async () => {
     const { jobs, id } = await started(job());
     const paused = await pauseJob(jobs, id, jobStartMs + 10_000);
     await pauseJob(jobs, id, jobStartMs + 20_000);
@@ -145,7 +155,7 @@ describe("a job", () => {
     expect((await jobs.read(id))?.job).toEqual(resumed);
   });
 
-  it("is scheduled again where it was paused before its start, and fed where nothing was left", async () => {
+  it("is scheduled again if it was paused before its start, and fed if nothing was left to feed", async () => {
     const { jobs, id } = await started(newJob());
     await pauseJob(jobs, id, jobStartMs);
     const fed = await started(job({ checkpoint: { ...job().checkpoint, complete: true }, status: "fed" }));
@@ -155,7 +165,7 @@ describe("a job", () => {
     expect((await resumeJob(fed.jobs, fed.id, jobStartMs)).status).toBe("fed");
   });
 
-  it("has ended for good when it is cancelled", async () => {
+  it("cannot be paused or resumed after it is cancelled", async () => {
     const { jobs, id } = await started(job({ lease: { owner: "host", untilMs: jobStartMs } }));
     const cancelled = await cancelJob(jobs, id, jobStartMs + 5);
 
@@ -166,14 +176,14 @@ describe("a job", () => {
     await expect(pauseJob(jobs, id, jobStartMs)).rejects.toThrow("is cancelled: it cannot be paused any more");
   });
 
-  it("is not found where there is none", async () => {
+  it("is reported as unknown if there is none", async () => {
     await expect(cancelJob(openState().jobs, "20261122-180000-xyz", jobStartMs)).rejects.toMatchObject({
       code: "UNKNOWN_JOB",
     });
     await expect(readProgress(openState(), "nope")).rejects.toMatchObject({ code: "UNKNOWN_JOB" });
   });
 
-  it("tells how far it is, and when it ends", async () => {
+  it("reports its progress and its end", async () => {
     const checkpoint = {
       ...job().checkpoint,
       mark: { capturedAtMs: captureStartMs + 60_000, offsetMs: 60_000 },
@@ -195,7 +205,7 @@ describe("a job", () => {
     expect(progress.endsAtMs).toBe(jobStartMs + 300_000);
   });
 
-  it("tells where far fewer requests have come than were expected", async () => {
+  it("reports far fewer requests than expected", async () => {
     const shortfallOf = async (expected: number, complete: boolean) => {
       const checkpoint = { ...job().checkpoint, filtered: 9_000, complete };
       const { state, id } = await started(job({ checkpoint, total: { requests: expected, bytes: 0 } }));
@@ -207,7 +217,7 @@ describe("a job", () => {
     expect(await shortfallOf(9_900, true)).toBeUndefined();
   });
 
-  it("tells what holds the target of a job whose time goes on, and of no other", async () => {
+  it("says what holds its target, but only while it is running", async () => {
     const state = openState();
     const openedAtMs = Date.UTC(2026, 10, 22, 18);
     const breaker = { openedAtMs, probeAtMs: openedAtMs, probes: 0, reason: "connect ECONNREFUSED\u001b[2J" };
@@ -226,7 +236,7 @@ describe("a job", () => {
     expect(await readJobHold(state.controls, [target()], job({ status: "paused" }))).toBeUndefined();
   });
 
-  it("tells no end that no calendar has", async () => {
+  it("reports no end beyond the calendar", async () => {
     const { state, id } = await started(job({ pace: { kind: "speed", factor: 1e-12 } }));
 
     expect((await readProgress(state, id)).endsAtMs).toBeUndefined();

@@ -25,7 +25,7 @@ describe("ByteReader", () => {
     expect(reader.done).toBe(true);
   });
 
-  it("stays inside its bounds, even where the bytes go on", () => {
+  it("reads nothing beyond its end", () => {
     const reader = new ByteReader(Buffer.from("0102030405", "hex"), 1, 3);
 
     expect(reader.u8()).toBe(2);
@@ -34,7 +34,7 @@ describe("ByteReader", () => {
     expect(codeOf(() => reader.u8())).toBe("TRUNCATED");
   });
 
-  it("names the offset of the length that is a lie", () => {
+  it("reports the offset after a length that is too large", () => {
     const reader = new ByteReader(Buffer.from("00056162", "hex"), 1);
 
     expect(() => reader.block()).toThrow(expect.objectContaining({ code: "TRUNCATED", offset: 2 }));
@@ -45,20 +45,20 @@ describe("ByteReader", () => {
     expect(codeOf(() => new ByteReader(Buffer.from(hex, "hex")).bigVarint())).toBe("TRUNCATED");
   });
 
-  it("reports an integer of more than 10 bytes instead of reading on", () => {
+  it("rejects an integer of more than 10 bytes", () => {
     const endless = Buffer.alloc(64, 0xff);
 
     expect(codeOf(() => new ByteReader(endless).varint())).toBe("TOO_LONG");
     expect(codeOf(() => new ByteReader(endless).bigVarint())).toBe("TOO_LONG");
   });
 
-  it("takes a length beyond 2^53 for the lie it is", () => {
+  it("rejects a length above 2^53", () => {
     const bytes = Buffer.from("f0f0fefefefefefefe0e6162", "hex");
 
     expect(codeOf(() => new ByteReader(bytes).block())).toBe("TRUNCATED");
   });
 
-  it("reads each string it is given, byte for byte", () => {
+  it("reads strings byte for byte", () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 600 }), { maxLength: 5 }), (parts) => {
         const bytes = Buffer.concat(parts.map(plain));
@@ -73,7 +73,7 @@ describe("ByteReader", () => {
     );
   });
 
-  it("gives a value or a DecodeError for any bytes, and never leaves its bounds", () => {
+  it("returns a value or throws a DecodeError for any bytes, and stays in bounds", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 40 }), fc.array(fc.constantFrom(...reads)), (bytes, calls) => {
         const reader = new ByteReader(bytes);
@@ -83,7 +83,7 @@ describe("ByteReader", () => {
     );
   });
 
-  it("looks at other bytes after a reset", () => {
+  it("reads other bytes after a reset", () => {
     const reader = new ByteReader(Buffer.from("0102", "hex"));
 
     reader.reset(Buffer.from("000003", "hex"), 2, 3);
@@ -94,7 +94,7 @@ describe("ByteReader", () => {
 });
 
 describe("asBuffer", () => {
-  it("shares the memory of the bytes it is given", () => {
+  it("shares the memory of its input", () => {
     const bytes = new Uint8Array([1, 2, 3]).subarray(1);
 
     asBuffer(bytes)[0] = 9;

@@ -15,7 +15,7 @@ interface EnvelopeFields {
 
 const content = Buffer.from("the same words, ".repeat(200));
 
-/** An envelope put together by hand, so that each field can lie. */
+/** Builds an envelope by hand, so each field can be wrong. */
 function envelope(fields: EnvelopeFields = {}): Buffer {
   const { magic = "SRPK", version = 1, compression = 1, contentBytes = content.length } = fields;
   const { payload = zstdCompressSync(content), checksum = crc32(payload) } = fields;
@@ -34,7 +34,7 @@ function codeOf(sealed: Uint8Array): string {
 }
 
 describe("sealPack and openPack", () => {
-  it("give back any content", () => {
+  it("round-trip any content", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 4_000 }), fc.nat(30), (bytes, repeats) => {
         const original = Buffer.concat(Array.from({ length: repeats }, () => bytes));
@@ -43,7 +43,7 @@ describe("sealPack and openPack", () => {
     );
   });
 
-  it("compress what can be compressed, and never grow by more than the header", () => {
+  it("compress content if that makes it smaller, and never add more than the header", () => {
     const random = Buffer.from(Array.from({ length: 256 }, (_, i) => (i * 167 + 13) % 256));
 
     expect(sealPack(content).length).toBeLessThan(content.length / 10);
@@ -51,7 +51,7 @@ describe("sealPack and openPack", () => {
     expect(sealPack(new Uint8Array())).toHaveLength(14);
   });
 
-  it("read an envelope that was put together by hand", () => {
+  it("read an envelope that was built by hand", () => {
     expect(Buffer.from(openPack(envelope()) as Uint8Array)).toEqual(content);
     expect(Buffer.from(openPack(envelope({ compression: 0, payload: content })) as Uint8Array)).toEqual(content);
   });
@@ -66,15 +66,15 @@ describe("openPack", () => {
     ["a size that is too small", { contentBytes: content.length - 1 }, "BAD_COMPRESSION"],
     ["a size that is too large", { contentBytes: content.length + 1 }, "BAD_VALUE"],
     ["a size of 0", { contentBytes: 0 }, "BAD_COMPRESSION"],
-    ["a size that is a lie without compression", { compression: 0, payload: content, contentBytes: 3 }, "BAD_VALUE"],
+    ["a wrong size without compression", { compression: 0, payload: content, contentBytes: 3 }, "BAD_VALUE"],
     ["a size above the limit", { contentBytes: maxPackContentBytes + 1 }, "TOO_LONG"],
-    ["a payload that is no zstd", { payload: Buffer.from("no zstd") }, "BAD_COMPRESSION"],
+    ["a payload that is not zstd", { payload: Buffer.from("no zstd") }, "BAD_COMPRESSION"],
     ["a payload that is cut off", { payload: zstdCompressSync(content).subarray(0, -3) }, "BAD_COMPRESSION"],
-  ])("refuses %s", (_what, fields, code) => {
+  ])("refuses %s", (_case, fields, code) => {
     expect(codeOf(envelope(fields))).toBe(code);
   });
 
-  it("stops a decompression bomb at the size that it announces", () => {
+  it("stops a decompression bomb at its announced size", () => {
     const bomb = zstdCompressSync(Buffer.alloc(128 * 1024 * 1024), {
       params: { [constants.ZSTD_c_compressionLevel]: 1 },
     });
@@ -86,7 +86,7 @@ describe("openPack", () => {
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(16 * 1024 * 1024);
   });
 
-  it("notices any single bit that is flipped in the payload, and any end that is missing", () => {
+  it("detects any flipped bit of the payload, and any truncation", () => {
     const sealed = sealPack(content);
     for (let bit = 14 * 8; bit < sealed.length * 8; bit++) {
       const flipped = Buffer.from(sealed);
@@ -96,7 +96,7 @@ describe("openPack", () => {
     for (let bytes = 0; bytes < sealed.length; bytes++) expect(codeOf(sealed.subarray(0, bytes))).not.toBe("opened");
   });
 
-  it("gives bytes or a DecodeError for any bytes", () => {
+  it("returns bytes or a DecodeError for any bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), fc.boolean(), (bytes, withMagic) => {
         const sealed = withMagic ? Buffer.concat([Buffer.from("SRPK\x01"), bytes]) : bytes;

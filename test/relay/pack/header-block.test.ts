@@ -16,7 +16,7 @@ describe("header block", () => {
     expect(decodeHeaderBlock(encodeHeaderBlock(headers))).toEqual(headers);
   });
 
-  it("round-trips any header list, in the bytes that HAProxy would send", () => {
+  it("round-trips any header list, encoded as HAProxy does", () => {
     fc.assert(
       fc.property(headerList, (headers) => {
         const block = encodeHeaderBlock(headers);
@@ -36,7 +36,7 @@ describe("header block", () => {
     expect(encodeHeaderBlock(recorded)).toEqual(block);
   });
 
-  it("takes an empty block for an empty list", () => {
+  it("decodes an empty block to an empty list", () => {
     expect(decodeHeaderBlock(new Uint8Array())).toEqual([]);
     expect(encodeHeaderBlock([])).toHaveLength(0);
   });
@@ -46,11 +46,11 @@ describe("header block", () => {
     ["a name that is cut off", "0561", "TRUNCATED"],
     ["a header without a name", "000161", "BAD_VALUE"],
     ["a length without an end", "ffffffffffffffffffffffff", "TOO_LONG"],
-  ])("refuses %s", (_what, hex, code) => {
+  ])("refuses %s", (_case, hex, code) => {
     expect(() => decodeHeaderBlock(Buffer.from(hex, "hex"))).toThrow(expect.objectContaining({ code }));
   });
 
-  it("gives a list or a DecodeError for any bytes", () => {
+  it("returns a list or throws a DecodeError for any bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {
         try {

@@ -50,7 +50,7 @@ const parts: fc.Arbitrary<Partial<RequestParts>> = fc.record(
 );
 
 describe("a pack", () => {
-  it("gives back exactly the requests that went in", () => {
+  it("round-trips its requests exactly", () => {
     fc.assert(
       fc.property(
         fc.array(parts, { maxLength: 8 }),
@@ -75,13 +75,13 @@ describe("a pack", () => {
     [[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "::"],
     [[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0], "fe80::1:0:0"],
     [[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1], "::ffff:c000:201"],
-  ])("gives the address of %j as %s", (src, expected) => {
+  ])("formats the address %j as %s", (src, expected) => {
     const [request] = decode(packContent({ requests: [{ src: Uint8Array.from(src) }] })).requests;
 
     expect(request.src).toBe(expected);
   });
 
-  it("names a request without an id by pack and index", () => {
+  it("makes the id of a request from pack and index if it has none", () => {
     const { requests } = decode(packContent({ requests: [{ id: "" }, { id: "own" }, { id: "" }] }));
 
     expect(requests.map((request) => request.id)).toEqual([
@@ -91,7 +91,7 @@ describe("a pack", () => {
     ]);
   });
 
-  it("does not let a clock that was set back produce a negative time", () => {
+  it("stores no negative time after the clock was set back", () => {
     const requests = [{ capturedAtMs: firstMs }, { capturedAtMs: firstMs - 5_000 }];
 
     expect(decode(packContent({ requests })).requests.map((request) => request.capturedAtMs)).toEqual([
@@ -100,7 +100,7 @@ describe("a pack", () => {
     ]);
   });
 
-  it("takes no request that does not fit, and stays as it was", () => {
+  it("refuses a request that does not fit, and stays unchanged", () => {
     const draft = requestDraft({ body: Buffer.alloc(500, 1) });
     const writer = new PackWriter(Buffer.alloc(1_500), { id: packId, agent: "edge", sequence: 1 });
 
@@ -133,7 +133,7 @@ describe("a share of a pack", () => {
     expect(again.requests[0].id).toBe(`${pack.id}-3`);
   });
 
-  it("of everything is the pack itself", () => {
+  it("with all requests is the pack itself", () => {
     expect(encodeShare(pack, pack.requests, 0)).toEqual(
       packContent({ requests: [{ id: "" }, { id: "b", primary: { status: 200 } }, { id: "c", src: "" }, { id: "" }] }),
     );
@@ -157,7 +157,7 @@ describe("decodePack", () => {
     },
   );
 
-  it("allocates nothing for a count that lies", () => {
+  it("refuses a count that is too large for the bytes", () => {
     const content = Buffer.concat([packContent({ requests: [] }), Buffer.alloc(100_000)]);
     content.writeUInt32BE(maxPackRequests, countAt);
 
@@ -166,48 +166,48 @@ describe("decodePack", () => {
 
   it.each([
     ["another version", 0, 2, "BAD_VERSION"],
-    ["the body state that does not exist", 0, 3, "BAD_VALUE"],
-    ["flags that do not exist", 0, 32, "BAD_VALUE"],
-    ["a primary that is not there", 0, 8, "TRUNCATED"],
-  ])("refuses %s", (what, offset, value, code) => {
+    ["an unknown body state", 0, 3, "BAD_VALUE"],
+    ["unknown flags", 0, 32, "BAD_VALUE"],
+    ["a missing primary", 0, 8, "TRUNCATED"],
+  ])("refuses %s", (mistake, offset, value, code) => {
     const content = packContent({ requests: [{ body: Buffer.alloc(0) }] });
     const recordAt = content.length - decode(content).requests[0].record.length;
-    content[what === "another version" ? 0 : recordAt + offset] = value;
+    content[mistake === "another version" ? 0 : recordAt + offset] = value;
 
     expect(codeOf(content)).toBe(code);
   });
 
-  it("refuses an index above the limit, whatever its size", () => {
+  it("refuses an index above the limit", () => {
     const [{ record }] = decode(packContent()).requests;
     for (const index of [BigInt(maxPackRequests), 2n ** 40n, 2n ** 64n - 1n]) {
-      const lying = Buffer.concat([record.subarray(0, 1), referenceVarint(index), record.subarray(2)]);
-      const content = Buffer.concat([packContent({ requests: [] }), referenceVarint(lying.length), lying]);
+      const changed = Buffer.concat([record.subarray(0, 1), referenceVarint(index), record.subarray(2)]);
+      const content = Buffer.concat([packContent({ requests: [] }), referenceVarint(changed.length), changed]);
       content.writeUInt32BE(1, countAt);
       expect(codeOf(content)).toBe("BAD_VALUE");
     }
   });
 
-  it("refuses a capture time that no clock can show", () => {
+  it("refuses a capture time that a Date cannot hold", () => {
     const [{ record }] = decode(packContent()).requests;
-    const lying = Buffer.concat([record.subarray(0, 2), referenceVarint(2n ** 62n), record.subarray(3)]);
-    const content = Buffer.concat([packContent({ requests: [] }), referenceVarint(lying.length), lying]);
+    const changed = Buffer.concat([record.subarray(0, 2), referenceVarint(2n ** 62n), record.subarray(3)]);
+    const content = Buffer.concat([packContent({ requests: [] }), referenceVarint(changed.length), changed]);
     content.writeUInt32BE(1, countAt);
 
     expect(codeOf(content)).toBe("BAD_VALUE");
   });
 
-  it("refuses an address that is none", () => {
+  it("refuses an address of 3 bytes", () => {
     expect(codeOf(packContent({ requests: [{ src: Uint8Array.of(1, 2, 3) }] }))).toBe("BAD_VALUE");
   });
 
-  it("refuses every truncation, and bytes behind the end", () => {
+  it("refuses every truncation, and bytes after the end", () => {
     const content = packContent({ requests: [{ primary: { status: 200, headers: ["a", "b"] } }, {}] });
 
     for (let bytes = 0; bytes < content.length; bytes++) expect(codeOf(content.subarray(0, bytes))).not.toBe("decoded");
     expect(codeOf(Buffer.concat([content, Buffer.alloc(1)]))).toBe("TRAILING_BYTES");
   });
 
-  it("gives a pack or a DecodeError for any bytes, also behind a real beginning", () => {
+  it("returns a pack or a DecodeError for any bytes, also after a valid beginning", () => {
     const real = packContent({ requests: [{}, { primary: { status: 200 } }] });
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 80 }), fc.nat(real.length), (bytes, keep) => {
@@ -217,7 +217,7 @@ describe("decodePack", () => {
     );
   });
 
-  it("gives a pack or a DecodeError for a pack with flipped bytes", () => {
+  it("returns a pack or a DecodeError for a pack with changed bytes", () => {
     const random = seededRandom(1);
     const real = packContent({ requests: [{ primary: { status: 200, headers: ["a", "b"] } }, {}, { id: "" }] });
     for (let i = 0; i < 5_000; i++) {

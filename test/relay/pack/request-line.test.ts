@@ -6,7 +6,7 @@ import { toHttpText, toJsonLine } from "../../../relay/pack/request-line.ts";
 const all = { secrets: true };
 
 describe("a request as a line of JSON", () => {
-  it("has every byte of it", () => {
+  it("contains every byte of the request", () => {
     const bytes = fc.uint8Array({ maxLength: 60 });
     const text = bytes.map((each) => Buffer.from(each).toString("latin1"));
     fc.assert(
@@ -23,14 +23,14 @@ describe("a request as a line of JSON", () => {
     );
   });
 
-  it("shows text as text, and what is none as base64", () => {
+  it("shows a UTF-8 body as text, and any other body as base64", () => {
     const bodyOf = (body: Buffer) => JSON.parse(toJsonLine(request({ body }), all));
 
     expect(bodyOf(Buffer.from("Grüße"))).toMatchObject({ body: "Grüße" });
     expect(bodyOf(Buffer.of(0xff, 0x00))).toMatchObject({ bodyBase64: "/wA=" });
   });
 
-  it("has what the primary answered, where that was captured", () => {
+  it("contains the primary's response if it was captured", () => {
     const primary = { status: 200, timeMs: 3, headers: ["Set-Cookie", "a=1"] };
 
     expect(JSON.parse(toJsonLine(request({ primary }), all))).toMatchObject({
@@ -41,7 +41,7 @@ describe("a request as a line of JSON", () => {
 });
 
 describe("a request as text", () => {
-  it("looks as it did on the wire", () => {
+  it("looks as on the wire", () => {
     const post = request({ method: "POST", headers: ["Host", "shop", "Cookie", "a=1"], body: Buffer.from("x=1\ny=2") });
 
     expect(toHttpText(post, { secrets: false })).toBe(
@@ -50,7 +50,7 @@ describe("a request as text", () => {
     expect(toHttpText(post, all)).toContain("\nCookie: a=1\n");
   });
 
-  it("tells where the body is not whole, and steers no terminal", () => {
+  it("names the state of an incomplete body, and escapes control characters", () => {
     const text = toHttpText(
       request({ path: "/\x1b[2J", bodyState: "truncated", body: Buffer.from("\x1b]0;x\x07") }),
       all,

@@ -36,7 +36,7 @@ describe("writeVarint", () => {
     expect(encode(value).toString("hex")).toBe(hex);
   });
 
-  it("writes what the reference writes, and as many bytes as varintBytes says", () => {
+  it("writes the same bytes as the reference, and as many as `varintBytes` returns", () => {
     fc.assert(
       fc.property(fc.maxSafeNat(), fc.integer({ min: 0, max: 53 }), (large, bits) => {
         const value = large % 2 ** bits;
@@ -54,7 +54,7 @@ describe("writeVarint", () => {
     }
   });
 
-  it("touches no byte behind what it wrote", () => {
+  it("writes no byte after the integer", () => {
     const target = Buffer.alloc(4, 0xaa);
 
     const end = writeVarint(target, 0, 2_287);
@@ -65,14 +65,14 @@ describe("writeVarint", () => {
 });
 
 describe("reading", () => {
-  it.each(known)("%i comes back", (value, hex) => {
+  it.each(known)("returns %i", (value, hex) => {
     const bytes = Buffer.from(hex, "hex");
 
     expect(new ByteReader(bytes).varint()).toBe(value);
     expect(new ByteReader(bytes).bigVarint()).toBe(BigInt(value));
   });
 
-  it("gives back every 64-bit value and stops right behind it", () => {
+  it("returns every 64-bit value and stops right after it", () => {
     fc.assert(
       fc.property(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), (value) => {
         const bytes = referenceVarint(value);
@@ -83,7 +83,7 @@ describe("reading", () => {
     );
   });
 
-  it("gives every value up to 2^53 - 1 as a number, and one that no length can be for what is larger", () => {
+  it("returns values up to 2^53 - 1 exactly, and larger ones as an unsafe number", () => {
     const values = fc.oneof(
       fc.bigInt({ min: 0n, max: 2n ** 53n - 1n }),
       fc.bigInt({ min: 2n ** 53n, max: 2n ** 64n - 1n }),

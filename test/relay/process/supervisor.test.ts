@@ -6,7 +6,7 @@ import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 import { ChildScript } from "../../support/processes/child-script.ts";
 
 describe("supervise", () => {
-  it("runs its parts in processes of their own and passes the stop on", async () => {
+  it("runs its parts in their own processes and stops them", async () => {
     const rig = new Supervised(["steady", "other"]);
     await rig.happened("steady started", "other started");
     const pids = [rig.pidOf("steady"), rig.pidOf("other")];
@@ -17,7 +17,7 @@ describe("supervise", () => {
     expect(rig.events().slice(2).sort()).toEqual(["other stopped", "steady stopped"]);
   });
 
-  it("ends with the largest exit code of its parts", async () => {
+  it("exits with the largest exit code of its parts", async () => {
     const rig = new Supervised(["steady", "slow"]);
     await rig.happened("steady started", "slow started");
     rig.signal("SIGINT");
@@ -25,7 +25,7 @@ describe("supervise", () => {
     expect(await rig.exitCode()).toBe(5);
   });
 
-  it("starts a part again that has died, and leaves the other alone", async () => {
+  it("restarts a part that died, and leaves the other running", async () => {
     const rig = new Supervised(["steady", "victim"]);
     await rig.happened("steady started", "victim started");
     const [steady, victim] = [rig.pidOf("steady"), rig.pidOf("victim")];
@@ -39,7 +39,7 @@ describe("supervise", () => {
     expect(rig.output()).toMatchObject([{ event: "part-ended", part: "victim", code: 1 }]);
   });
 
-  it("ends, and ends the others, where a part cannot start", async () => {
+  it("stops all parts and exits if a part cannot start", async () => {
     const rig = new Supervised(["steady", "unable"]);
 
     expect(await rig.exitCode()).toBe(4);
@@ -47,7 +47,7 @@ describe("supervise", () => {
     expect(isRunning(rig.pidOf("steady"))).toBe(false);
   });
 
-  it("kills a part that does not end, and says which", async () => {
+  it("kills a part that does not exit, and names it", async () => {
     const rig = new Supervised(["stuck"]);
     await rig.happened("stuck started");
     rig.signal("SIGTERM");
@@ -57,7 +57,7 @@ describe("supervise", () => {
     expect(rig.output()).toMatchObject([{ event: "part-killed", part: "stuck" }]);
   });
 
-  it("takes its parts with it when it is killed", async () => {
+  it("stops its parts if it is killed", async () => {
     const rig = new Supervised(["steady", "other"]);
     await rig.happened("steady started", "other started");
     rig.signal("SIGKILL");
@@ -67,7 +67,7 @@ describe("supervise", () => {
   });
 });
 
-/** The supervisor in a process of its own, with the parts of supervised-process.ts. */
+/** The supervisor in its own process, with the parts of supervised-process.ts. */
 class Supervised {
   readonly #journal = join(temporaryDirectory(), "journal");
   readonly #script: ChildScript;
@@ -93,16 +93,16 @@ class Supervised {
     return this.#script.process.exitCode;
   }
 
-  /** What the parts have written, such as `steady started`. */
+  /** Events that the parts have written, such as `steady started`. */
   events(): readonly string[] {
-    return this.#lines().map(([name, what]) => `${name} ${what}`);
+    return this.#lines().map(([name, event]) => `${name} ${event}`);
   }
 
   async happened(...events: readonly string[]): Promise<void> {
     await until(() => events.every((event) => this.events().includes(event)));
   }
 
-  /** Of the last process that the part had. */
+  /** Process id of the part's latest process. */
   pidOf(name: string): number {
     return Number(this.#lines().findLast(([each]) => each === name)?.[2]);
   }

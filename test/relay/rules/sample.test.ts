@@ -10,23 +10,23 @@ function share(fraction: number, salt = "staging"): number {
 }
 
 describe("isSampled", () => {
-  it.each([0.005, 0.1, 0.5, 0.9])("takes about the fraction %d", (fraction) => {
+  it.each([0.005, 0.1, 0.5, 0.9])("selects about the fraction %d", (fraction) => {
     expect(Math.abs(share(fraction) - fraction)).toBeLessThan(4 * Math.sqrt((fraction * (1 - fraction)) / ids.length));
   });
 
-  it("takes everything at 1 and nothing at 0", () => {
+  it("selects everything at 1 and nothing at 0", () => {
     expect(share(1)).toBe(1);
     expect(share(0)).toBe(0);
   });
 
-  it("takes the same requests again", () => {
+  it("selects the same requests again", () => {
     const first = ids.filter((id) => isSampled({ fraction: 0.3 }, "staging", { ...request, id }));
     const again = ids.filter((id) => isSampled({ fraction: 0.3 }, "staging", { ...request, id }));
 
     expect(again).toEqual(first);
   });
 
-  it("keeps what a smaller sample had when the fraction grows", () => {
+  it("keeps all requests of a smaller sample when the fraction grows", () => {
     fc.assert(
       fc.property(fc.string(), fc.double({ min: 0, max: 1, noNaN: true }), (id, fraction) => {
         const larger = { fraction: Math.min(1, fraction + 0.1) };
@@ -37,7 +37,7 @@ describe("isSampled", () => {
     );
   });
 
-  it("keeps two salts independent of each other", () => {
+  it("selects independently for two salts", () => {
     const both = ids.filter((id) =>
       ["a", "b"].every((salt) => isSampled({ fraction: 0.5 }, salt, { ...request, id })),
     ).length;
@@ -76,7 +76,7 @@ describe("a sticky sample", () => {
     }
   });
 
-  it("finds its cookie in the second of two Cookie headers", () => {
+  it("finds a cookie in the second of two Cookie headers", () => {
     const stickyBy = { by: "cookie", name: "sid", missing: "out" } as const;
     const one = { ...request, headers: ["cookie", "sid=7"] };
     const two = { ...request, headers: ["cookie", "a=b", "cookie", "sid=7"] };

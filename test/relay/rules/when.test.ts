@@ -4,7 +4,7 @@ import { matches } from "../../../relay/rules/when.ts";
 const request = { method: "POST", path: "/api/v1/orders?dry=1", headers: ["Host", "shop.example", "X-Tag", "a"] };
 
 describe("when", () => {
-  it("matches everything where nothing is asked for", () => {
+  it("matches everything without conditions", () => {
     expect(matches({}, request)).toBe(true);
   });
 
@@ -13,7 +13,7 @@ describe("when", () => {
     [["GET", "POST"], true],
     [["GET"], false],
     [["post"], false],
-  ])("methods %j: %s", (methods, expected) => {
+  ])("compares the method with %j: %s", (methods, expected) => {
     expect(matches({ methods }, request)).toBe(expected);
   });
 
@@ -21,20 +21,20 @@ describe("when", () => {
     [/^\/api\/v1\//, true],
     [/dry=1$/, true],
     [/^\/api\/v2\//, false],
-  ])("path %s, query included: %s", (path, expected) => {
+  ])("matches path and query against %s: %s", (path, expected) => {
     expect(matches({ path }, request)).toBe(expected);
   });
 
-  it("finds a header whatever its case is", () => {
+  it("finds a header in any case", () => {
     expect(matches({ headers: { "x-tag": /^a$/ } }, request)).toBe(true);
   });
 
-  it("does not match where a header has another value or is missing", () => {
+  it("does not match if a header has another value or is missing", () => {
     expect(matches({ headers: { "x-tag": /^b$/ } }, request)).toBe(false);
     expect(matches({ headers: { "x-other": /.*/ } }, request)).toBe(false);
   });
 
-  it("needs every condition to hold", () => {
+  it("needs every condition to match", () => {
     const when = { methods: ["POST"], path: /^\/api/, headers: { host: /^shop\./, "x-tag": /^a$/ } };
 
     expect(matches(when, request)).toBe(true);
@@ -43,7 +43,7 @@ describe("when", () => {
     expect(matches({ ...when, headers: { ...when.headers, host: /^other/ } }, request)).toBe(false);
   });
 
-  it("answers the same when it is asked again", () => {
+  it("returns the same result every time", () => {
     const when = { path: /orders/ };
 
     expect([matches(when, request), matches(when, request), matches(when, request)]).toEqual([true, true, true]);

@@ -9,7 +9,7 @@ import { createLedger } from "../../agent/ledger.ts";
 import { type AgentVitals, createAgentMetrics } from "../../agent/metrics.ts";
 import { type AgentGauges, toAgentStats } from "../../agent/stats.ts";
 import { createHostMetrics } from "../../functions/metrics.ts";
-import { promtool, promtoolMissing } from "../support/promtool.ts";
+import { promtool } from "../support/promtool.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const file = join(root, "agent/prometheus/alerts.yaml");
@@ -215,7 +215,7 @@ describe("the alerts for Prometheus", () => {
     expect(Object.keys(behaviours)).toEqual(rules.map(({ alert }) => alert));
   });
 
-  it.skipIf(promtoolMissing)("are understood by Prometheus", () => {
+  it("are understood by Prometheus", () => {
     expect(promtool(["check", "rules", file])).toMatchObject({ ok: true });
   });
 });
@@ -268,7 +268,7 @@ const cases = Object.entries(behaviours).flatMap(([alert, { firing, over = {}, q
   ];
 });
 
-describe.skipIf(promtoolMissing).for(cases)("$alert", ({ does, when, series, expr, count }) => {
+describe.for(cases)("$alert", ({ does, when, series, expr, count }) => {
   it(`${does} where ${when}`, () => {
     const directory = mkdtempSync(join(tmpdir(), "spoa-relay-alerts-"));
     onTestFinished(() => rmSync(directory, { recursive: true, force: true }));

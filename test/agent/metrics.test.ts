@@ -6,7 +6,7 @@ import { EventLoopDelay } from "../../agent/event-loop-delay.ts";
 import { addTo, createLedger } from "../../agent/ledger.ts";
 import { type AgentVitals, createAgentMetrics } from "../../agent/metrics.ts";
 import { toAgentStats } from "../../agent/stats.ts";
-import { promtool, promtoolMissing } from "../support/promtool.ts";
+import { promtool } from "../support/promtool.ts";
 import { until } from "../support/until.ts";
 
 describe("metrics of an agent", () => {
@@ -39,7 +39,7 @@ describe("metrics of an agent", () => {
     expect(await scrape()).toMatch(/^spoa_relay_agent_journal_up 0$/m);
   });
 
-  it.skipIf(promtoolMissing)("content promtool", async () => {
+  it("content promtool", async () => {
     const latency = new AckLatency();
     latency.observe(0.2);
 

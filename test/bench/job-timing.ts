@@ -5,6 +5,7 @@ import type { ArrivalReport } from "../support/arrival-recorder.ts";
 import { burstyRequests } from "../support/bursty-requests.ts";
 import { CaptureStage } from "../support/capture-stage.ts";
 import { ChildScript } from "../support/child-script.ts";
+import { recentHourMs } from "../support/recent-hour.ts";
 import type { Row } from "./table.ts";
 
 export interface JobTiming {
@@ -23,7 +24,6 @@ interface Run {
 
 const requestCount = 60_000;
 const spanMs = 60_000;
-const startMs = Date.UTC(2026, 10, 20, 18);
 const ratedRequests = 1_000;
 
 /**
@@ -32,7 +32,10 @@ const ratedRequests = 1_000;
  */
 export async function benchJobTiming(): Promise<JobTiming> {
   // The recorder takes a path for a number.
-  const requests = burstyRequests(requestCount, spanMs, startMs).map((request, i) => ({ ...request, path: `/${i}` }));
+  const requests = burstyRequests(requestCount, spanMs, recentHourMs).map((request, i) => ({
+    ...request,
+    path: `/${i}`,
+  }));
   const timesMs = requests.map(({ capturedAtMs }) => capturedAtMs);
   const rated = new Date(timesMs[ratedRequests]).toISOString();
   const runs: readonly Run[] = [

@@ -10,8 +10,8 @@ import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import { openStores, type Stores } from "../../relay/stores.ts";
 import { freePorts } from "./free-ports.ts";
 import { HostChild } from "./host-child.ts";
-import { captureStartMs } from "./jobs.ts";
 import { pack, requests } from "./packs.ts";
+import { recentHourMs } from "./recent-hour.ts";
 import { ShadowServer } from "./shadow-server.ts";
 import { temporaryDirectory } from "./temporary-directory.ts";
 import { until } from "./until.ts";
@@ -104,7 +104,7 @@ export class JobBench {
     for (let start = 0; start < timesMs.length; start += perPack) {
       const part = requests(Math.min(perPack, timesMs.length - start)).map((request, i) => ({
         ...request,
-        capturedAtMs: captureStartMs + timesMs[start + i],
+        capturedAtMs: recentHourMs + timesMs[start + i],
         path: `/${start + i}`,
       }));
       const whole = pack({ agent: "edge~1", sequence: 1 + start / perPack, requests: part });

@@ -10,8 +10,8 @@ import { Transport } from "../../relay/transport.ts";
 import { temporaryDirectory } from "./temporary-directory.ts";
 
 /** A state in a directory of its own that goes with the test. */
-export function openState(): EmbeddedState {
-  const state = EmbeddedState.open(temporaryDirectory());
+export function openState(now?: () => number): EmbeddedState {
+  const state = EmbeddedState.open(temporaryDirectory(), now);
   onTestFinished(() => state.close());
   return state;
 }

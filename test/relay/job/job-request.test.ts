@@ -16,7 +16,7 @@ const request: JobRequest = { capture: "peak", target: "staging", pace: { kind: 
 
 describe("starting a job", () => {
   it("writes it with the range that there is something in", async () => {
-    const state = openState();
+    const state = openJobState();
     const started = await startJob({ ...(await place(everyMs(61, 1_000))), jobs: state }, request, jobStartMs);
 
     expect(started).toMatchObject({ fromMs: captureStartMs, toMs: captureStartMs + 60_001, status: "scheduled" });
@@ -167,10 +167,10 @@ describe("a job", () => {
   });
 
   it("is not found where there is none", async () => {
-    await expect(cancelJob(openState(), "20261122-180000-xyz", jobStartMs)).rejects.toMatchObject({
+    await expect(cancelJob(openJobState(), "20261122-180000-xyz", jobStartMs)).rejects.toMatchObject({
       code: "UNKNOWN_JOB",
     });
-    await expect(readProgress(openState(), "nope")).rejects.toMatchObject({ code: "UNKNOWN_JOB" });
+    await expect(readProgress(openJobState(), "nope")).rejects.toMatchObject({ code: "UNKNOWN_JOB" });
   });
 
   it("tells how far it is, and when it ends", async () => {
@@ -208,7 +208,7 @@ describe("a job", () => {
   });
 
   it("tells what holds the target of a job whose time goes on, and of no other", async () => {
-    const state = openState();
+    const state = openJobState();
     const openedAtMs = Date.UTC(2026, 10, 22, 18);
     const breaker = { openedAtMs, probeAtMs: openedAtMs, probes: 0, reason: "connect ECONNREFUSED\u001b[2J" };
     const always = parseTimes("00:00-24:00 UTC");
@@ -230,6 +230,11 @@ describe("a job", () => {
     expect((await readProgress(jobs, id)).endsAtMs).toBeUndefined();
   });
 });
+
+/** Its time is that of the jobs: by the real clock those that have ended expire some day. */
+function openJobState() {
+  return openState(() => jobStartMs);
+}
 
 async function place(timesMs: readonly number[]) {
   return { targets: [target()], captures: new Map([["peak", await captureOf(timesMs)]]) };
@@ -256,7 +261,7 @@ async function counted(timesMs: readonly number[]) {
 }
 
 async function started(begun: Job) {
-  const jobs = openState();
+  const jobs = openJobState();
   await jobs.writeJob(begun, 0);
   return { jobs, id: begun.id };
 }

@@ -9,6 +9,7 @@ import type { ListenAddress } from "../../relay/config-forms.ts";
 import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import { JsonServer } from "../../relay/demo/json-server.ts";
 import { CertificateAuthority, type CertificateFiles } from "../support/certificates.ts";
+import { faketimeVariables } from "../support/faketime.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { LogLines } from "../support/log-lines.ts";
 import { haproxyProgram, Rig, toPatient } from "../support/rig.ts";
@@ -78,6 +79,7 @@ async function startPair(server: string, changes: Partial<ListenerOptions>, sock
       // The machine of a test is slow at times; what is tested here is not the time.
       RELAY_PROCESSING_TIMEOUT: "5s",
       RELAY_LOG_LEVEL: "notice",
+      ...faketimeVariables,
     },
     onOutput: () => {},
   });

@@ -12,6 +12,7 @@ import { type AwsCall, AwsGateway, type UrlAnswer } from "./aws-gateway.ts";
 import { startRegion, startTables } from "./cloud-emulators.ts";
 import { type CloudResource, CloudTemplate } from "./cloud-template.ts";
 import { type CommandResult, run } from "./command-line.ts";
+import { faketimeVariables } from "./faketime.ts";
 import { IamPolicy, principalKey } from "./iam-policy.ts";
 import { LambdaApi } from "./lambda-api.ts";
 import { LambdaMapping } from "./lambda-mapping.ts";
@@ -115,7 +116,7 @@ export class DeployedCloud {
   async startAgent(...program: readonly string[]): Promise<ChildProcess> {
     const { file, agent } = this.config;
     const args = [...(program.length > 0 ? program : [main, "agent"]), "--config", file];
-    const env = { PATH: process.env.PATH, ...this.gateway.env(agentPrincipal) };
+    const env = { PATH: process.env.PATH, ...faketimeVariables, ...this.gateway.env(agentPrincipal) };
     const child = spawn(process.execPath, args, { env, stdio: ["ignore", "ignore", "inherit"] });
     onTestFinished(() => void child.kill("SIGKILL"));
     await until(async () => (await fetchAdmin(agent.admin, "/stats")) !== undefined);
@@ -124,7 +125,7 @@ export class DeployedCloud {
 
   /** Runs a command of the command line with the configuration. */
   command(...args: readonly string[]): Promise<CommandResult> {
-    const env = { PATH: process.env.PATH, ...this.gateway.env(operatorPrincipal) };
+    const env = { PATH: process.env.PATH, ...faketimeVariables, ...this.gateway.env(operatorPrincipal) };
     const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
     return run("env", "-i", ...variables, process.execPath, main, ...args, "--config", this.config.file);
   }

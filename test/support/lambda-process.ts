@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { faketimeVariables } from "./faketime.ts";
 import { type EmbeddedMetrics, isEmbeddedMetrics } from "./metric-lines.ts";
 
 type Reply = "ready" | { readonly answer?: unknown; readonly error?: string };
@@ -25,8 +26,12 @@ export class LambdaProcess {
   }
 
   private constructor(bundle: string, env: Readonly<Record<string, string>>) {
-    // Nothing of ours: Lambda's environment has what the function is given, and no more.
-    this.#child = fork(runtime, [bundle], { env, execArgv: [], stdio: ["ignore", "pipe", "pipe", "ipc"] });
+    // Nothing of ours but the clock: Lambda's environment has what the function is given, and no more.
+    this.#child = fork(runtime, [bundle], {
+      env: { ...faketimeVariables, ...env },
+      execArgv: [],
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+    });
     this.#exited = once(this.#child, "exit");
     let rest = "";
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {

@@ -10,6 +10,7 @@ import { type Equation, toEquations } from "../../relay/balance.ts";
 import { findHaproxy, HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import { JsonServer } from "../../relay/demo/json-server.ts";
 import type { HostStats } from "../../relay/host-stats.ts";
+import { faketimeVariables } from "./faketime.ts";
 import { freePorts } from "./free-ports.ts";
 import { until } from "./until.ts";
 
@@ -185,6 +186,7 @@ export class Rig {
         RELAY_LOG_LEVEL: "notice",
         // The machine of a test is slow at times; what is tested here is not the time.
         RELAY_PROCESSING_TIMEOUT: "5s",
+        ...faketimeVariables,
         ...this.#options.haproxy,
       },
       onOutput: (text) => this.#output.push(text),

@@ -10,7 +10,7 @@ import { type AgentVitals, createAgentMetrics } from "../../agent/metrics.ts";
 import { type AgentGauges, toAgentStats } from "../../agent/stats.ts";
 import { createHostMetrics } from "../../functions/host/metrics.ts";
 import { readDocument, root, sectionOf } from "../support/data/documents.ts";
-import { promtool, promtoolMissing } from "../support/processes/promtool.ts";
+import { promtool } from "../support/processes/promtool.ts";
 
 const file = join(root, "agent/prometheus/alerts.yaml");
 
@@ -218,7 +218,7 @@ describe("the alerts for Prometheus", () => {
     expect(Object.keys(behaviours)).toEqual(rules.map(({ alert }) => alert));
   });
 
-  it.skipIf(promtoolMissing)("pass promtool check", () => {
+  it("pass promtool check", () => {
     expect(promtool(["check", "rules", file])).toMatchObject({ ok: true });
   });
 });
@@ -275,7 +275,7 @@ const cases = Object.entries(behaviours).flatMap(([alert, { firing, over = {}, q
   ];
 });
 
-describe.skipIf(promtoolMissing).for(cases)("$alert", ({ does, when, series, expr, count }) => {
+describe.for(cases)("$alert", ({ does, when, series, expr, count }) => {
   it(`${does} if ${when}`, () => {
     const directory = mkdtempSync(join(tmpdir(), "spoa-relay-alerts-"));
     onTestFinished(() => rmSync(directory, { recursive: true, force: true }));

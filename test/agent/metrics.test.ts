@@ -7,7 +7,7 @@ import { addTo, createLedger } from "../../agent/ledger.ts";
 import { type AgentVitals, createAgentMetrics } from "../../agent/metrics.ts";
 import { toAgentStats } from "../../agent/stats.ts";
 import { until } from "../support/clocks/until.ts";
-import { promtool, promtoolMissing } from "../support/processes/promtool.ts";
+import { promtool } from "../support/processes/promtool.ts";
 
 describe("metrics of an agent", () => {
   it("tell every fate from the beginning, so that the first loss is an increase", async () => {
@@ -39,7 +39,7 @@ describe("metrics of an agent", () => {
     expect(await scrape()).toMatch(/^spoa_relay_agent_journal_up 0$/m);
   });
 
-  it.skipIf(promtoolMissing)("content promtool", async () => {
+  it("content promtool", async () => {
     const latency = new AckLatency();
     latency.observe(0.2);
 

@@ -1,6 +1,7 @@
 import { plotArrivals } from "../../relay/demo/arrival-plot.ts";
 import { dueAtMs } from "../../relay/job/job-clock.ts";
 import type { JobProgress } from "../../relay/job/job-progress.ts";
+import { recentHourMs } from "../support/clocks/recent-hour.ts";
 import type { ArrivalReport } from "../support/data/arrival-recorder.ts";
 import { burstyRequests } from "../support/data/bursty-requests.ts";
 import { CaptureStage } from "../support/processes/capture-stage.ts";
@@ -23,7 +24,6 @@ interface Run {
 
 const requestCount = 60_000;
 const spanMs = 60_000;
-const startMs = Date.UTC(2026, 10, 20, 18);
 const ratedRequests = 1_000;
 
 /**
@@ -32,7 +32,10 @@ const ratedRequests = 1_000;
  */
 export async function benchJobTiming(): Promise<JobTiming> {
   // The recorder reads the path as the number of the request.
-  const requests = burstyRequests(requestCount, spanMs, startMs).map((request, i) => ({ ...request, path: `/${i}` }));
+  const requests = burstyRequests(requestCount, spanMs, recentHourMs).map((request, i) => ({
+    ...request,
+    path: `/${i}`,
+  }));
   const timesMs = requests.map(({ capturedAtMs }) => capturedAtMs);
   const rated = new Date(timesMs[ratedRequests]).toISOString();
   const runs: readonly Run[] = [

@@ -1,13 +1,13 @@
 import { once } from "node:events";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { CapturedRequest } from "../../relay/pack/captured-request.ts";
+import { recentHourMs } from "../support/clocks/recent-hour.ts";
 import { until } from "../support/clocks/until.ts";
 import { burstyRequests } from "../support/data/bursty-requests.ts";
 import { CaptureStage } from "../support/processes/capture-stage.ts";
 import { type ReceivedRequest, ShadowServer } from "../support/servers/shadow-server.ts";
 
-const startMs = Date.UTC(2026, 10, 20, 18);
-const requests = burstyRequests(3_000, 6_000, startMs);
+const requests = burstyRequests(3_000, 6_000, recentHourMs);
 // A busy machine may send late; sending too early is always an error.
 const medianLateMs = 1_000;
 // Times of arrival are whole milliseconds.

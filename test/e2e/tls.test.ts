@@ -8,6 +8,7 @@ import type { ListenAddress } from "../../relay/config/forms.ts";
 import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import { JsonServer } from "../../relay/demo/json-server.ts";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
+import { faketimeVariables } from "../support/clocks/faketime.ts";
 import { until } from "../support/clocks/until.ts";
 import { CertificateAuthority, type CertificateFiles } from "../support/data/certificates.ts";
 import { LogLines } from "../support/data/log-lines.ts";
@@ -78,6 +79,7 @@ async function startPair(server: string, changes: Partial<ListenerOptions>, sock
       // The machine of a test is slow at times; what is tested here is not the time.
       RELAY_PROCESSING_TIMEOUT: "5s",
       RELAY_LOG_LEVEL: "notice",
+      ...faketimeVariables,
     },
     onOutput: () => {},
   });

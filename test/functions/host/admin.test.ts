@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { createAdmin } from "../../../functions/host/admin.ts";
 import { fates, StateError } from "../../../relay/state/port.ts";
 import type { HostStats, TargetStats } from "../../../relay/stats/host-stats.ts";
-import { promtool, promtoolMissing } from "../../support/processes/promtool.ts";
+import { promtool } from "../../support/processes/promtool.ts";
 
 const target: TargetStats = {
   enqueued: 9,
@@ -143,7 +143,7 @@ describe("metrics of a host", () => {
     expect(text).not.toMatch(/^spoa_relay_(?!host_state_up)/m);
   });
 
-  it.skipIf(promtoolMissing)("content promtool", async () => {
+  it("content promtool", async () => {
     const { text } = await answer(async () => stats, "/metrics");
 
     expect(promtool(["check", "metrics"], text)).toEqual({ ok: true, output: "" });

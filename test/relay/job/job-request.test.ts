@@ -16,7 +16,7 @@ const request: JobRequest = { capture: "peak", target: "staging", pace: { kind: 
 
 describe("starting a job", () => {
   it("writes it with the range of the capture's objects", async () => {
-    const state = openState();
+    const state = openJobState();
     const started = await startJob({ ...(await place(everyMs(61, 1_000))), jobs: state.jobs }, request, jobStartMs);
 
     expect(started).toMatchObject({ fromMs: captureStartMs, toMs: captureStartMs + 60_001, status: "scheduled" });
@@ -177,10 +177,10 @@ describe("a job", () => {
   });
 
   it("is reported as unknown if there is none", async () => {
-    await expect(cancelJob(openState().jobs, "20261122-180000-xyz", jobStartMs)).rejects.toMatchObject({
+    await expect(cancelJob(openJobState().jobs, "20261122-180000-xyz", jobStartMs)).rejects.toMatchObject({
       code: "UNKNOWN_JOB",
     });
-    await expect(readProgress(openState(), "nope")).rejects.toMatchObject({ code: "UNKNOWN_JOB" });
+    await expect(readProgress(openJobState(), "nope")).rejects.toMatchObject({ code: "UNKNOWN_JOB" });
   });
 
   it("reports its progress and its end", async () => {
@@ -218,7 +218,7 @@ describe("a job", () => {
   });
 
   it("says what holds its target, but only while it is running", async () => {
-    const state = openState();
+    const state = openJobState();
     const openedAtMs = Date.UTC(2026, 10, 22, 18);
     const breaker = { openedAtMs, probeAtMs: openedAtMs, probes: 0, reason: "connect ECONNREFUSED\u001b[2J" };
     const always = parseTimes("00:00-24:00 UTC");
@@ -242,6 +242,11 @@ describe("a job", () => {
     expect((await readProgress(state, id)).endsAtMs).toBeUndefined();
   });
 });
+
+/** A state at the time of the jobs: by the real clock, ended jobs would expire. */
+function openJobState() {
+  return openState(() => jobStartMs);
+}
 
 async function place(timesMs: readonly number[]) {
   return { targets: [target()], captures: new Map([["peak", await captureOf(timesMs)]]) };
@@ -268,7 +273,7 @@ async function counted(timesMs: readonly number[]) {
 }
 
 async function started(begun: Job) {
-  const state = openState();
+  const state = openJobState();
   await state.jobs.write(begun, 0);
   return { state, jobs: state.jobs, id: begun.id };
 }

@@ -9,6 +9,7 @@ import { fetchAdmin } from "../../../relay/control/admin-client.ts";
 import { bundleFile, type FunctionName } from "../../../relay/deployed/functions.ts";
 import type { OutgoingMessage } from "../../../relay/queue/port.ts";
 import { SqsQueue } from "../../../relay/queue/sqs.ts";
+import { faketimeVariables } from "../clocks/faketime.ts";
 import { until } from "../clocks/until.ts";
 import { LambdaApi } from "../lambda/lambda-api.ts";
 import { LambdaMapping } from "../lambda/lambda-mapping.ts";
@@ -119,7 +120,7 @@ export class DeployedCloud {
   async startAgent(...program: readonly string[]): Promise<ChildProcess> {
     const { file, agent } = this.config;
     const args = [...(program.length > 0 ? program : [main, "agent"]), "--config", file];
-    const env = { PATH: process.env.PATH, ...this.gateway.env(agentPrincipal) };
+    const env = { PATH: process.env.PATH, ...faketimeVariables, ...this.gateway.env(agentPrincipal) };
     const child = spawn(process.execPath, args, { env, stdio: ["ignore", "ignore", "inherit"] });
     onTestFinished(() => void child.kill("SIGKILL"));
     await until(async () => (await fetchAdmin(agent.admin, "/stats")) !== undefined);
@@ -128,7 +129,7 @@ export class DeployedCloud {
 
   /** Runs a command of the command line with the configuration. */
   command(...args: readonly string[]): Promise<CommandResult> {
-    const env = { PATH: process.env.PATH, ...this.gateway.env(operatorPrincipal) };
+    const env = { PATH: process.env.PATH, ...faketimeVariables, ...this.gateway.env(operatorPrincipal) };
     const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
     return run("env", "-i", ...variables, process.execPath, main, ...args, "--config", this.config.file);
   }

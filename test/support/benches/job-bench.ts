@@ -9,8 +9,8 @@ import { type JobProgress, readProgress } from "../../../relay/job/job-progress.
 import { type JobRequest, startJob } from "../../../relay/job/job-request.ts";
 import type { OutgoingMessage } from "../../../relay/queue/port.ts";
 import { openStores, type Stores } from "../../../relay/stores.ts";
+import { recentHourMs } from "../clocks/recent-hour.ts";
 import { until } from "../clocks/until.ts";
-import { captureStartMs } from "../data/jobs.ts";
 import { pack, requests } from "../data/packs.ts";
 import { temporaryDirectory } from "../data/temporary-directory.ts";
 import { HostChild } from "../processes/host-child.ts";
@@ -105,7 +105,7 @@ export class JobBench {
     for (let start = 0; start < timesMs.length; start += perPack) {
       const part = requests(Math.min(perPack, timesMs.length - start)).map((request, i) => ({
         ...request,
-        capturedAtMs: captureStartMs + timesMs[start + i],
+        capturedAtMs: recentHourMs + timesMs[start + i],
         path: `/${start + i}`,
       }));
       const whole = pack({ agent: "edge~1", sequence: 1 + start / perPack, requests: part });

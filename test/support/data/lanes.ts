@@ -10,8 +10,8 @@ import type { State } from "../../../relay/state/port.ts";
 import { temporaryDirectory } from "./temporary-directory.ts";
 
 /** A state in a directory of its own that is removed after the test. */
-export function openState(): EmbeddedState {
-  const state = EmbeddedState.open(temporaryDirectory());
+export function openState(now?: () => number): EmbeddedState {
+  const state = EmbeddedState.open(temporaryDirectory(), now);
   onTestFinished(() => state.close());
   return state;
 }

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { faketimeVariables } from "../clocks/faketime.ts";
 import { type EmbeddedMetrics, isEmbeddedMetrics } from "../data/metric-lines.ts";
 
 type Reply = "ready" | { readonly answer?: unknown; readonly error?: string };
@@ -25,8 +26,12 @@ export class LambdaProcess {
   }
 
   private constructor(bundle: string, env: Readonly<Record<string, string>>) {
-    // Without the environment of the tests: in Lambda a function has only its own variables.
-    this.#child = fork(runtime, [bundle], { env, execArgv: [], stdio: ["ignore", "pipe", "pipe", "ipc"] });
+    // Without the environment of the tests, except their clock: in Lambda a function has only its own variables.
+    this.#child = fork(runtime, [bundle], {
+      env: { ...faketimeVariables, ...env },
+      execArgv: [],
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+    });
     this.#exited = once(this.#child, "exit");
     let rest = "";
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {

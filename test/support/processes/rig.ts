@@ -10,6 +10,7 @@ import { JsonServer } from "../../../relay/demo/json-server.ts";
 import type { AgentStats } from "../../../relay/stats/agent-stats.ts";
 import type { HostStats } from "../../../relay/stats/host-stats.ts";
 import { type Equation, toEquations } from "../../../relay/stats/ledger-equations.ts";
+import { faketimeVariables } from "../clocks/faketime.ts";
 import { until } from "../clocks/until.ts";
 import { freePorts } from "../servers/free-ports.ts";
 
@@ -185,6 +186,7 @@ export class Rig {
         RELAY_LOG_LEVEL: "notice",
         // Test machines may stall for seconds, and these tests are not about latency.
         RELAY_PROCESSING_TIMEOUT: "5s",
+        ...faketimeVariables,
         ...this.#options.haproxy,
       },
       onOutput: (text) => this.#output.push(text),

@@ -44,7 +44,7 @@ export function blocksOf(text: string): readonly Block[] {
 }
 
 /** The text without its fenced blocks, in which `#` and `[…](…)` mean something else. */
-export function proseOf(text: string): string {
+function proseOf(text: string): string {
   return text.replaceAll(fence, "");
 }
 
@@ -56,7 +56,7 @@ export function sectionOf({ file, text }: MarkdownDocument, title: string): stri
 }
 
 /** The anchors that GitHub gives the headings of a document: a title that comes again gets a number. */
-export function anchorsOf(text: string): ReadonlySet<string> {
+function anchorsOf(text: string): ReadonlySet<string> {
   const anchors = new Set<string>();
   for (const [, title] of proseOf(text).matchAll(/^#{1,6} +(.+?) *$/gm)) {
     const anchor = toAnchor(title);

@@ -1,7 +1,7 @@
 import type { Writable } from "node:stream";
-import { formatRequest } from "../../relay/control/shown-request.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { decodePack } from "../../relay/pack/pack.ts";
+import { formatRequest } from "../../relay/pack/request-text.ts";
 import type { AgentLedger } from "../ledger.ts";
 import type { Shipper } from "../shipper/shipper.ts";
 import type { ClosedPack } from "./packer.ts";

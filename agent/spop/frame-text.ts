@@ -1,6 +1,6 @@
-import { isSecret, printable } from "../../relay/control/shown-request.ts";
 import { ByteReader } from "../../relay/pack/byte-reader.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
+import { isSecret, printable } from "../../relay/pack/request-text.ts";
 import { frameFlag, frameType } from "./frame.ts";
 import { type DecodedValue, dataType, decodeTypedData } from "./typed-data.ts";
 

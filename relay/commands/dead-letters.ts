@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { DeadLettersAnswer } from "../control/answers.ts";
 import type { ControlClient } from "../control/client.ts";
-import { formatShown, printable } from "../control/shown-request.ts";
+import { formatShown, printable } from "../pack/request-text.ts";
 import { ingressQueue } from "../queue/names.ts";
 import { type ConfigFlag, Failure, plural, print, withConfig } from "./command-line.ts";
 import { withControl } from "./control.ts";

@@ -2,10 +2,10 @@ import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { finished } from "node:stream/promises";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { printable } from "../control/shown-request.ts";
 import { exportRequests } from "../exchange/export.ts";
 import { type ExportFormat, exportFormats } from "../exchange/exported.ts";
 import type { CapturedRequest } from "../pack/captured-request.ts";
+import { printable } from "../pack/request-text.ts";
 import {
   type RangeFlags,
   readMatching,

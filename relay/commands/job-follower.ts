@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TargetConfig } from "../config/config.ts";
-import { printable } from "../control/shown-request.ts";
 import { hasEnded, type Job } from "../job/job.ts";
 import { type JobProgress, readProgress } from "../job/job-progress.ts";
+import { printable } from "../pack/request-text.ts";
 import { type State, StateError } from "../state/port.ts";
 import { readJobHold } from "./job-hold.ts";
 import { formatBar, formatCount, formatDuration, formatFates, formatShare } from "./job-text.ts";

@@ -1,6 +1,6 @@
 import type { TargetConfig } from "../config/config.ts";
-import { printable } from "../control/shown-request.ts";
 import type { Job } from "../job/job.ts";
+import { printable } from "../pack/request-text.ts";
 import { whyHeld } from "../replay/live-target.ts";
 import type { Controls } from "../state/port.ts";
 

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import { printable } from "../control/shown-request.ts";
 import { type Job, jobKey } from "../job/job.ts";
 import { cancelJob, pauseJob, resumeJob } from "../job/job-control.ts";
 import { type JobProgress, readProgress, toProgress } from "../job/job-progress.ts";
+import { printable } from "../pack/request-text.ts";
 import type { Jobs, State } from "../state/port.ts";
 import { type ConfigFlag, formatTable, print, withConfig } from "./command-line.ts";
 import { readJobHold } from "./job-hold.ts";

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { Amount, LiveSetting, TargetAnswer } from "../control/answers.ts";
 import { ControlError, type SettingsChange } from "../control/client.ts";
-import { printable } from "../control/shown-request.ts";
+import { printable } from "../pack/request-text.ts";
 import { type ConfigFlag, formatTable, print, withConfig } from "./command-line.ts";
 import { withControl } from "./control.ts";
 

@@ -1,5 +1,5 @@
+import type { ShownRequest } from "../pack/request-text.ts";
 import type { Fate } from "../state/port.ts";
-import type { ShownRequest } from "./shown-request.ts";
 
 // What the control API answers, for the functions that serve it and the command line that asks it. Rates and shares are
 // written as in the configuration, times as ISO 8601.

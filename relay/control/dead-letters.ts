@@ -1,11 +1,11 @@
 import { jobKey } from "../job/job.ts";
 import { DecodeError } from "../pack/decode-error.ts";
+import { printable } from "../pack/request-text.ts";
 import { parseSummary } from "../pack/summary.ts";
 import { type MessagePack, readMessage, shareMessage } from "../queue/message.ts";
 import { type DeadLetter, type Delivery, QueueError, type QueueReceiver, type QueueSender } from "../queue/port.ts";
 import type { Ledger } from "../state/port.ts";
 import type { DeadLetterSummary } from "./answers.ts";
-import { printable } from "./shown-request.ts";
 
 export interface RedriveOptions {
   /** Where they go. */

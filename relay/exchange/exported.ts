@@ -1,5 +1,5 @@
-import { isSecret } from "../control/shown-request.ts";
 import type { CapturedRequest } from "../pack/captured-request.ts";
+import { isSecret } from "../pack/request-text.ts";
 
 export type ExportFormat = "goreplay" | "har" | "k6" | "curl";
 

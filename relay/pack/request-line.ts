@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
-import { isSecret, printable } from "../control/shown-request.ts";
 import type { CapturedRequest } from "./captured-request.ts";
+import { isSecret, printable } from "./request-text.ts";
 
 export interface LineOptions {
   /** Shows the values of headers whose name says that they hold credentials. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatRequest } from "../../../relay/control/shown-request.ts";
+import { formatRequest } from "../../../relay/pack/request-text.ts";
 import { expectedRequest } from "../../support/data/captured-requests.ts";
 
 describe("formatRequest", () => {

@@ -1,4 +1,4 @@
-import type { CapturedRequest } from "../pack/captured-request.ts";
+import type { CapturedRequest } from "./captured-request.ts";
 
 /** A captured request for a person to look at: credentials left out, the body cut after 2,000 bytes. */
 export interface ShownRequest {

@@ -13,6 +13,7 @@ import {
   isInRange,
   isName,
   type OpenArchive,
+  type PutResult,
   toConflict,
 } from "./port.ts";
 
@@ -65,15 +66,20 @@ export class DirectoryArchive implements OpenArchive {
     this.#unfinished = join(directory, unfinishedDirectory);
   }
 
-  async put(name: string, bytes: Uint8Array): Promise<void> {
+  async put(name: string, bytes: Uint8Array): Promise<PutResult> {
     assertName(name);
     assertSize(name, bytes.length);
-    await this.#guard(async () => {
-      if ((await this.#sizeOf(name)) !== undefined) return this.#assertSame(name, bytes);
+    return this.#guard(async () => {
+      if ((await this.#sizeOf(name)) !== undefined) {
+        await this.#assertSame(name, bytes);
+        return "existing";
+      }
       const unfinished = join(this.#unfinished, randomUUID());
       try {
         await writeDurably(unfinished, bytes);
-        if (!(await this.#place(unfinished, this.#pathOf(name)))) await this.#assertSame(name, bytes);
+        if (await this.#place(unfinished, this.#pathOf(name))) return "stored";
+        await this.#assertSame(name, bytes);
+        return "existing";
       } finally {
         await rm(unfinished, { force: true });
       }

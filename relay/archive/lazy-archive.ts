@@ -1,5 +1,5 @@
 import { type ArchivePlace, openArchive } from "./archive-place.ts";
-import type { Archive, ArchiveEntry, ArchiveRange, OpenArchive } from "./port.ts";
+import type { Archive, ArchiveEntry, ArchiveRange, OpenArchive, PutResult } from "./port.ts";
 
 /**
  * An archive that is opened on first use, and again after a failure. So a process can start before its disk is mounted,
@@ -13,7 +13,7 @@ export class LazyArchive implements OpenArchive {
     this.#place = place;
   }
 
-  async put(name: string, bytes: Uint8Array): Promise<void> {
+  async put(name: string, bytes: Uint8Array): Promise<PutResult> {
     return this.#use((archive) => archive.put(name, bytes));
   }
 

@@ -8,7 +8,7 @@ export interface Archive {
    * Stores an object durably, completely or not at all. Never overwrites an existing object: the same bytes again do
    * nothing, other bytes throw `CONFLICT`.
    */
-  put(name: string, bytes: Uint8Array): Promise<void>;
+  put(name: string, bytes: Uint8Array): Promise<PutResult>;
   /** Undefined if there is no such object. */
   get(name: string): Promise<Uint8Array | undefined>;
   /** Yields entries sorted by name, character by character. May or may not include objects put or deleted meanwhile. */
@@ -16,6 +16,9 @@ export interface Archive {
   /** Ignores names that do not exist. */
   delete(names: readonly string[]): Promise<void>;
 }
+
+/** `existing` if the same object was there already. */
+export type PutResult = "stored" | "existing";
 
 export interface ArchiveRange {
   /** Start of the names to list; empty for all. May end in the middle of a part. */

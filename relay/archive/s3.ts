@@ -16,6 +16,7 @@ import {
   isName,
   maxObjectBytes,
   type OpenArchive,
+  type PutResult,
   toConflict,
 } from "./port.ts";
 import { isMissingKey, isTaken, toS3Error } from "./s3-error.ts";
@@ -76,19 +77,21 @@ export class S3Archive implements OpenArchive {
     });
   }
 
-  async put(name: string, bytes: Uint8Array): Promise<void> {
+  async put(name: string, bytes: Uint8Array): Promise<PutResult> {
     assertName(name);
     assertSize(name, bytes.length);
     // If-None-Match: never overwrites an existing object, even if two writers race.
     const command = new PutObjectCommand({ ...this.#keyOf(name), Body: bytes, IfNoneMatch: "*" });
     try {
       await this.#call("PutObject", (abortSignal) => this.#client.send(command, { abortSignal }));
+      return "stored";
     } catch (error) {
       if (!isTaken((error as ArchiveError).cause)) throw error;
       const existing = await this.get(name);
       // Another put of this name is in progress and has not finished.
       if (!existing) throw error;
       if (Buffer.compare(existing, bytes) !== 0) throw toConflict(name);
+      return "existing";
     }
   }
 

@@ -82,7 +82,7 @@ export async function compactCapture(
         for (const { name } of members) settled.add(name);
         continue;
       }
-      const merged = packs.length > 0 ? await putCaptureObject(archive, capture, packs) : undefined;
+      const merged = packs.length > 0 ? (await putCaptureObject(archive, capture, packs)).object : undefined;
       // After a compaction that died, the merged object may be one of the members.
       await archive.delete(members.map(({ name }) => name).filter((name) => name !== merged?.name));
       before.objects += members.length;

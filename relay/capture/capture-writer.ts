@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type Archive, ArchiveError } from "../archive/port.ts";
+import { type Archive, ArchiveError, type PutResult } from "../archive/port.ts";
 import { encodeShare, type Pack, type PackedRequest } from "../pack/pack.ts";
 import {
   maxObjectSpanMs,
@@ -21,6 +21,8 @@ export interface WrittenCapture {
   readonly objects: readonly CaptureObject[];
   /** Requests in them. */
   readonly requests: number;
+  /** How many of these were in objects that existed already. */
+  readonly existing: number;
   /** Requests that no object can hold: captured after the year 9999 or larger than 64 MiB. */
   readonly refused: number;
 }
@@ -47,9 +49,16 @@ export async function writeCapture(
     refused += share.requests.length - countRequests(fitting);
     packs.push(...fitting);
   }
-  const objects: CaptureObject[] = [];
-  for (const group of groupPacks(packs)) objects.push(await putCaptureObject(archive, capture, group));
-  return { objects, requests: countRequests(objects), refused };
+  const written: PutCaptureObject[] = [];
+  for (const group of groupPacks(packs)) written.push(await putCaptureObject(archive, capture, group));
+  const objects = written.map(({ object }) => object);
+  const existing = countRequests(written.filter(({ result }) => result === "existing").map(({ object }) => object));
+  return { objects, requests: countRequests(objects), existing, refused };
+}
+
+interface PutCaptureObject {
+  readonly object: CaptureObject;
+  readonly result: PutResult;
 }
 
 /**
@@ -60,7 +69,7 @@ export async function putCaptureObject(
   archive: Pick<Archive, "put">,
   capture: string,
   packs: readonly StoredPack[],
-): Promise<CaptureObject> {
+): Promise<PutCaptureObject> {
   const byHash = new Map(packs.map((pack) => [hashOf(pack.content), pack]));
   const hashed = [...byHash].sort(([a, { firstMs: aMs }], [b, { firstMs: bMs }]) => aMs - bMs || (a < b ? -1 : 1));
   const sorted = hashed.map(([, pack]) => pack);
@@ -71,13 +80,15 @@ export async function putCaptureObject(
   };
   const name = toObjectName(capture, bounds, hashOf(hashed.map(([hash]) => hash).join()));
   const sealed = sealCaptureObject(sorted);
+  let result: PutResult;
   try {
-    await archive.put(name, sealed);
+    result = await archive.put(name, sealed);
   } catch (error) {
     // The name contains a hash of the content, so the existing object holds the same packs, compressed by another zstd.
     if (!(error instanceof ArchiveError && error.code === "CONFLICT")) throw error;
+    result = "existing";
   }
-  return { name, ...bounds, bytes: sealed.length };
+  return { object: { name, ...bounds, bytes: sealed.length }, result };
 }
 
 function countRequests(parts: readonly { readonly requests: number }[]): number {

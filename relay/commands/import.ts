@@ -78,7 +78,8 @@ class Importer {
   #sequence = 1;
   #index = 0;
   #shiftMs: number | undefined;
-  #stored = 0;
+  #imported = 0;
+  #existing = 0;
   #mistakes = 0;
   #tooOld = 0;
 
@@ -98,7 +99,11 @@ class Importer {
       await this.#write();
     }
     this.#progress.clear();
-    print(`${this.#stored} request(s) are in ${this.#capture}`);
+    const added = (this.#imported - this.#existing).toLocaleString("en-US");
+    const existing = this.#existing.toLocaleString("en-US");
+    print(
+      `imported ${plural(this.#imported, "request")} into ${this.#capture}: ${added} new, ${existing} already there`,
+    );
     if (this.#tooOld > 0) {
       const count = plural(this.#tooOld, "request");
       process.stderr.write(
@@ -151,8 +156,9 @@ class Importer {
     this.#heldBytes = 0;
     this.#sequence += packs.length;
     const shares = packs.map((pack) => ({ pack, requests: pack.requests }));
-    const { requests, refused } = await writeCapture(this.#archive, this.#capture, shares);
-    this.#stored += requests;
+    const { requests, existing, refused } = await writeCapture(this.#archive, this.#capture, shares);
+    this.#imported += requests;
+    this.#existing += existing;
     if (refused > 0)
       this.#complain(this.#capture, `${plural(refused, "request")} larger than an object can be (64 MiB)`);
   }

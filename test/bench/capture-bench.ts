@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { DirectoryArchive } from "../../relay/archive/directory.ts";
+import type { PutResult } from "../../relay/archive/port.ts";
 import { compactCapture } from "../../relay/capture/capture-compaction.ts";
 import { sumCapture } from "../../relay/capture/capture-index.ts";
 import { type CapturedShare, writeCapture } from "../../relay/capture/capture-writer.ts";
@@ -106,10 +107,11 @@ async function benchContent(directory: string): Promise<Row[]> {
 /** Writes without waiting for the disk, which is not part of the measurement. */
 async function writeManyObjects(root: string): Promise<void> {
   const archive = {
-    async put(name: string, bytes: Uint8Array): Promise<void> {
+    async put(name: string, bytes: Uint8Array): Promise<PutResult> {
       const path = join(root, name);
       mkdirSync(dirname(path), { recursive: true });
       writeFileSync(path, bytes);
+      return "stored";
     },
   };
   const [request] = burstyRequests(1, 1_000, startMs);

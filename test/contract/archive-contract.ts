@@ -7,6 +7,7 @@ import {
   isInRange,
   maxObjectBytes,
   type OpenArchive,
+  type PutResult,
   toConflict,
 } from "../../relay/archive/port.ts";
 
@@ -71,9 +72,11 @@ export function describeArchive(
     it(
       "accepts the same bytes under the same name again",
       on(async (archive) => {
-        await archive.put("a", Uint8Array.of(1, 2));
-        await archive.put("a", Uint8Array.of(1, 2));
+        const first = await archive.put("a", Uint8Array.of(1, 2));
+        const second = await archive.put("a", Uint8Array.of(1, 2));
 
+        // An emulator that overwrites cannot tell that an object existed.
+        expect([first, second]).toEqual(["stored", limits.overwrites ? "stored" : "existing"]);
         expect(await entriesOf(archive)).toEqual([{ name: "a", bytes: 2 }]);
       }),
     );
@@ -224,11 +227,12 @@ export class MemoryArchive implements OpenArchive {
   /** Names that `get` was called with, in order. */
   readonly reads: string[] = [];
 
-  async put(name: string, bytes: Uint8Array): Promise<void> {
+  async put(name: string, bytes: Uint8Array): Promise<PutResult> {
     assertName(name);
     const existing = this.objects.get(name);
     if (existing && Buffer.compare(existing, bytes) !== 0) throw toConflict(name);
     this.objects.set(name, Buffer.from(bytes));
+    return existing ? "existing" : "stored";
   }
 
   async get(name: string): Promise<Uint8Array | undefined> {

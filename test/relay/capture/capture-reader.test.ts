@@ -221,13 +221,15 @@ describe("reading a capture", () => {
     const packs = [0, 1, 2].map((i) => storedOf(pack({ sequence: i, requests: [{ capturedAtMs: hourMs + i }] })));
     const broken = { ...packs[1], content: Buffer.from(packs[1].content) };
     broken.content[0] = 99;
-    const { name } = await putCaptureObject(archive, "c", [packs[0], broken, packs[2]]);
+    const { object } = await putCaptureObject(archive, "c", [packs[0], broken, packs[2]]);
     const parts: SkippedPart[] = [];
 
     const entries = await read(archive, { ...all, onSkip: (part) => parts.push(part) });
 
     expect(entries.map(({ pack: { sequence } }) => sequence)).toEqual([0, 2]);
-    expect(parts).toEqual([{ name, requests: 1, reason: expect.stringContaining("a pack in it is broken") }]);
+    expect(parts).toEqual([
+      { name: object.name, requests: 1, reason: expect.stringContaining("a pack in it is broken") },
+    ]);
   });
 
   it.each([

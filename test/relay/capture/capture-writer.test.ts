@@ -16,7 +16,7 @@ describe("writing a capture", () => {
     const written = await writeCapture(archive, "shop", packs.map(whole));
 
     const [object] = written.objects;
-    expect(written).toEqual({ objects: [object], requests: 5, refused: 0 });
+    expect(written).toEqual({ objects: [object], requests: 5, existing: 0, refused: 0 });
     expect(object).toMatchObject({ firstMs: hourMs + 10, lastMs: hourMs + 910, requests: 5 });
     expect(object.bytes).toBe(archive.objects.get(object.name)?.length);
     expect(await namesOf(archive)).toEqual([object.name]);
@@ -31,9 +31,10 @@ describe("writing a capture", () => {
     await writeCapture(archive, "c", packs.map(whole));
     const names = await namesOf(archive);
 
-    await writeCapture(archive, "c", [...packs.toReversed(), packs[0]].map(whole));
+    const again = await writeCapture(archive, "c", [...packs.toReversed(), packs[0]].map(whole));
 
     expect(await namesOf(archive)).toEqual(names);
+    expect(again.existing).toBe(again.requests);
   });
 
   it("accepts an existing object with the same packs compressed differently", async () => {
@@ -41,7 +42,7 @@ describe("writing a capture", () => {
     const [object] = (await writeCapture(archive, "c", [whole(packAt(0))])).objects;
     archive.objects.set(object.name, Buffer.from("the same, compressed by another version"));
 
-    expect((await writeCapture(archive, "c", [whole(packAt(0))])).objects).toEqual([object]);
+    expect(await writeCapture(archive, "c", [whole(packAt(0))])).toMatchObject({ objects: [object], existing: 1 });
   });
 
   it("keeps the ids and indexes of requests in a share of a pack", async () => {
@@ -97,7 +98,7 @@ describe("writing a capture", () => {
 
   it("writes no object without requests", async () => {
     const archive = new MemoryArchive();
-    const none = { objects: [], requests: 0, refused: 0 };
+    const none = { objects: [], requests: 0, existing: 0, refused: 0 };
 
     expect(await writeCapture(archive, "c", [])).toEqual(none);
     expect(await writeCapture(archive, "c", [{ pack: packAt(0), requests: [] }])).toEqual(none);

@@ -1,4 +1,4 @@
-import type { Archive } from "../../../relay/archive/port.ts";
+import type { Archive, PutResult } from "../../../relay/archive/port.ts";
 import { type CaptureEntry, CaptureReader, type SkippedPart } from "../../../relay/capture/capture-reader.ts";
 import type { CaptureConfig } from "../../../relay/config/config.ts";
 
@@ -35,11 +35,11 @@ export class MoodyArchive implements Archive {
     this.#error = error;
   }
 
-  async put(name: string, bytes: Uint8Array): Promise<void> {
+  async put(name: string, bytes: Uint8Array): Promise<PutResult> {
     this.puts++;
     if (this.mood === "away") throw this.#error();
     if (this.mood === "hangs") await new Promise<void>((resolve) => this.#hanging.push(resolve));
-    await this.#archive.put(name, bytes);
+    return await this.#archive.put(name, bytes);
   }
 
   /** Lets the hanging writes continue. */

@@ -202,7 +202,7 @@ describe("the agent as a whole", () => {
     await fetch(`${rig.frontend}/api/v1/order/1`);
     authority.issue("renewed");
     rig.agent?.kill("SIGHUP");
-    await until(() => rig.output.includes("certificates read again"));
+    await until(() => rig.output.includes("certificates reloaded"));
     await fetch(`${rig.frontend}/api/v1/order/2`);
     await until(() => arrived() === 2);
 

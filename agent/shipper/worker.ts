@@ -4,7 +4,7 @@ import { yieldToOthers } from "../thread-priority.ts";
 import type { FromWorker, ToWorker, WorkerOptions } from "./messages.ts";
 import { Shipping } from "./shipping.ts";
 
-/** Runs in the shipper's thread. Resolves when it is ready; the port keeps what comes earlier. */
+/** Runs in the shipper thread. Resolves when the thread is ready; the port keeps messages that arrive earlier. */
 export async function runShipperWorker(port: MessagePort, options: WorkerOptions): Promise<void> {
   yieldToOthers();
   const ingress = await openIngress(options.ingress);

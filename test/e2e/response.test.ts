@@ -43,7 +43,7 @@ afterEach(async () => {
 describe.each(haproxyModes)("mirroring on the response with mode $mode", ({ configure }) => {
   it("captures the primary's status and time with the whole request", async () => {
     await start(configure);
-    // Nobody else takes the packs.
+    // Without a host, the packs stay in the queue for this test.
     rig.hosts[0].kill("SIGKILL");
     const bodies = ["", "{}", randomBytes(14_000), randomBytes(100_000)].map((body) => Buffer.from(body));
     const sent = [

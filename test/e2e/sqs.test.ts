@@ -139,7 +139,7 @@ async function startRig(): Promise<Rig> {
   const rig = await Rig.start({
     targets: { shadow: "rate: unlimited" },
     agent: "  pack: { linger: 50ms }",
-    // The emulator redelivers a message of a receiver that is gone after this time.
+    // After this time, the emulator redelivers messages that a killed or closed receiver had taken.
     host: "  visibility: 2s",
     queue: queueUrl(),
   });

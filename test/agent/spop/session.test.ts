@@ -345,10 +345,10 @@ describe("hostile bytes", () => {
     ["an identifier without end", frame({ type: 3, payload: Buffer.alloc(12, 0xff) }), 0, /./],
     ["an ACK", frame({ type: 103 }), 4, /another agent/],
     ["a DISCONNECT that is cut off", frame({ type: 2, payload: Buffer.from([9, 1]) }), 4, /malformed frame/],
-  ])("after HELLO leave earlier frames acknowledged and delivered: %s", (what, bytes, status, text) => {
-    if (what === "an identifier without end") bytes.fill(0xff, 9);
+  ])("after HELLO leave earlier frames acknowledged and delivered: %s", (kind, bytes, status, text) => {
+    if (kind === "an identifier without end") bytes.fill(0xff, 9);
     const before = [notify({ streamId: 1 }), notify({ streamId: 2, messages: [get("/2")] })];
-    const expectedStatus = what === "an identifier without end" ? 4 : status;
+    const expectedStatus = kind === "an identifier without end" ? 4 : status;
 
     const run = feed(...before, bytes, notify({ streamId: 3 }));
 

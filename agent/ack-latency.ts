@@ -2,11 +2,11 @@
 export const ackBoundsMs = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100] as const;
 
 /**
- * How long chunks waited from their arrival in this process to the write of their answer, in buckets of fixed size: it
- * allocates nothing, for HAProxy holds a client's request meanwhile.
+ * A histogram of the time from the arrival of a chunk in this process to the write of its answer. Its buckets are fixed
+ * and an observation allocates nothing, because HAProxy holds a client's request meanwhile.
  */
 export class AckLatency {
-  // One more: what is beyond the last bound.
+  // One more bucket, for times above the last bound.
   readonly #counts = new Float64Array(ackBoundsMs.length + 1);
   #sumMs = 0;
 
@@ -17,7 +17,7 @@ export class AckLatency {
     this.#sumMs += elapsedMs;
   }
 
-  /** Chunks by bucket, the last one without a bound; not cumulative. */
+  /** Chunks per bucket, not cumulative; the last bucket has no upper bound. */
   get counts(): Readonly<Float64Array> {
     return this.#counts;
   }

@@ -8,11 +8,11 @@ import { removeStaleSocket } from "./listener/listener.ts";
 export interface AdminOptions {
   readonly stats: () => AgentStats | Promise<AgentStats>;
   readonly metrics: Registry | AggregatorRegistry<PrometheusContentType>;
-  /** Why the agent is not ready: each reason, none where it is. */
+  /** The reasons why the agent is not ready; empty if it is ready. */
   readonly unready: () => readonly string[] | Promise<readonly string[]>;
 }
 
-/** Serves /stats, /metrics, /healthz and /readyz. Rejects with a text that says what to do when the address is taken. */
+/** Serves /stats, /metrics, /healthz and /readyz. Rejects with an error that says what to do if it cannot listen. */
 export async function serveAdmin(address: ListenAddress, options: AdminOptions): Promise<Server> {
   const server = createServer((request, response) => {
     answer((request.url ?? "").split("?")[0], options)
@@ -30,7 +30,7 @@ export async function serveAdmin(address: ListenAddress, options: AdminOptions):
     const place = address.kind === "unix" ? `unix:${address.path}` : `${address.host}:${address.port}`;
     throw new Error(`agent.admin: cannot listen on ${place}: ${(error as Error).message}; choose another agent.admin`);
   }
-  // Scrapes come and go; they must not keep a stopping agent alive.
+  // Open connections of scrapers must not keep a stopping agent alive.
   server.unref();
   return server;
 }
@@ -59,6 +59,6 @@ async function answer(path: string, { stats, metrics, unready }: AdminOptions): 
       return { status: 200, type: metrics.contentType, body };
     }
     default:
-      return { status: 404, type: text, body: "known here: /stats /metrics /healthz /readyz\n" };
+      return { status: 404, type: text, body: "not found: the agent answers /stats, /metrics, /healthz and /readyz\n" };
   }
 }

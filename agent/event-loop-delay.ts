@@ -6,10 +6,10 @@ interface DelaySeconds {
   readonly max: number;
 }
 
-// Delays that are shorter may be missed; each look costs a few microseconds.
+// Shorter delays may be missed. Each sample costs a few microseconds.
 const resolutionMs = 10;
 
-/** How late the event loop gets to its timers: for so long, HAProxy may have waited for an ACK. */
+/** How late the event loop runs its timers: HAProxy may have waited that long for an ACK. */
 export class EventLoopDelay {
   readonly #histogram = monitorEventLoopDelay({ resolution: resolutionMs });
 
@@ -17,7 +17,7 @@ export class EventLoopDelay {
     this.#histogram.enable();
   }
 
-  /** Since the last call. */
+  /** Returns the delays since the last call. */
   take(): DelaySeconds {
     const histogram = this.#histogram;
     const delays =
@@ -37,7 +37,7 @@ export class EventLoopDelay {
   }
 }
 
-// What is measured is the time between two looks.
+// The histogram contains the times between two samples, which include the resolution.
 function toDelaySeconds(ns: number): number {
   return Math.max(0, ns / 1e6 - resolutionMs) / 1_000;
 }

@@ -12,19 +12,19 @@ export const dropReasons = [
 /** Why a request that the agent had seen did not reach the queue. */
 export type DropReason = (typeof dropReasons)[number];
 
-/** The agent's book of one run: every request it has seen is in exactly one of the other figures. */
+/** The agent's ledger of one run: every request in `seen` is in exactly one other count, and none in `recovered`. */
 export interface AgentLedger {
   seen: number;
   sampledOut: number;
   filtered: number;
   looped: number;
-  /** Messages without a method or a path, by what is missing. */
+  /** Messages that are not a usable request, by reason, such as `no method`. */
   readonly unusable: Map<string, number>;
   readonly dropped: Map<DropReason, number>;
   /** In packs that are still being filled, compressed, journaled or sent. */
   pending: number;
   enqueued: number;
-  /** Requests of earlier runs that were found in the journal and enqueued by this one; not among `seen`. */
+  /** Requests of earlier runs that this run found in the journal and enqueued; not in `seen`. */
   recovered: number;
 }
 

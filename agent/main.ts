@@ -4,18 +4,18 @@ import { isMainThread } from "node:worker_threads";
 import { ConfigError } from "../relay/config/text.ts";
 import { runAgent } from "./agent.ts";
 
-// The agent by itself, as one file: `node agent.js --config spoa-relay.yaml`.
+// The standalone agent, bundled into one file: `node agent.js --config spoa-relay.yaml`.
 
 const help = `Usage: agent --config FILE [--dump]
 
 Receives requests from HAProxy's SPOE filter and enqueues them in packs.
 
   --config FILE   configuration (default: spoa-relay.yaml)
-  --dump          print the requests instead of enqueueing them; the log goes to standard error
-  --help          this text
+  --dump          print the requests instead of enqueueing them; the log is written to standard error
+  --help          print this text
 
 Example: agent --config /etc/spoa-relay/spoa-relay.yaml
-Exit codes: 0 stopped in order, 1 could not start or gave requests up, 2 wrong argument or configuration
+Exit codes: 0 stopped in order, 1 could not start or gave up requests at exit, 2 invalid argument or configuration
 `;
 
 async function main(): Promise<number> {
@@ -46,7 +46,7 @@ async function main(): Promise<number> {
   }
 }
 
-// The shipper's thread loads this file, too, when all of the agent is bundled into it.
+// In the bundle, the shipper thread loads this file too.
 if (isMainThread) {
   // `--dump | head` closes the pipe when it has seen enough.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));

@@ -5,18 +5,18 @@ import { type AckLatency, ackBoundsMs } from "./ack-latency.ts";
 import type { EventLoopDelay } from "./event-loop-delay.ts";
 import { dropReasons } from "./ledger.ts";
 
-/** What the metrics tell beside the ledger. */
+/** The values of metrics that are not in the stats. */
 export interface AgentVitals {
   readonly ready: boolean;
   /** Connections accepted since the start, health checks included. */
   readonly accepted: number;
-  /** Connections that the agent ended because of what the peer did, by the event in the log. */
+  /** Connections that the agent ended because of the peer, by the event in the log. */
   readonly refused: ReadonlyMap<string, number>;
   readonly frames: number;
   readonly queueUp: boolean;
-  /** Tries to send packs that failed, by code. */
+  /** Failed attempts to send packs, by code. */
   readonly queueErrors: ReadonlyMap<string, number>;
-  /** Undefined where no journal is configured. */
+  /** Undefined if no journal is configured. */
   readonly journal?: { readonly up: boolean; readonly maxBytes: number };
 }
 
@@ -29,72 +29,92 @@ interface AgentMetricsSources {
 
 const prefix = "spoa_relay_agent_";
 
-/** All figures of the agent for Prometheus, read when they are scraped. */
+/** All metrics of the agent for Prometheus. Their values are read at each scrape. */
 export function createAgentMetrics(sources: AgentMetricsSources): Registry {
   const { stats, vitals, ackLatency, eventLoopDelay } = sources;
   const metrics = new MetricSet(prefix);
   metrics.gauge(
     "info",
-    "Always 1; the label is name and run of the agent, as in its packs",
+    "Always 1. The label agent is the name and the run of the agent, as in its packs",
     () => byLabel("agent", [[stats().agent, 1]]),
     ["agent"],
   );
-  metrics.gauge("ready", "1 while /readyz answers with 200", () => single(vitals().ready));
+  metrics.gauge("ready", "1 while /readyz answers 200, otherwise 0", () => single(vitals().ready));
 
   metrics.gauge("connections", "Open SPOP connections", () => single(stats().connections));
-  metrics.counter("connections_accepted_total", "SPOP connections, health checks included", () =>
-    single(vitals().accepted),
+  metrics.counter(
+    "connections_accepted_total",
+    "SPOP connections accepted since the start, including health checks",
+    () => single(vitals().accepted),
   );
   metrics.counter(
     "connections_refused_total",
-    "SPOP connections ended for what the peer is or did, by the event in the log",
+    "SPOP connections that the agent refused or closed because of the peer, by the event in the log",
     () => byLabel("event", vitals().refused),
     ["event"],
   );
-  metrics.counter("frames_total", "SPOP frames answered", () => single(vitals().frames));
+  metrics.counter("frames_total", "SPOP frames received and answered", () => single(vitals().frames));
   metrics.registry.registerMetric(
-    toHistogram("ack_seconds", "From the arrival of a chunk in this process to the write of its answer", ackLatency),
+    toHistogram(
+      "ack_seconds",
+      "Seconds from the arrival of a chunk of SPOP frames in this process to the write of their answers",
+      ackLatency,
+    ),
   );
 
-  metrics.counter("requests_seen_total", "Requests seen: the sum of all fates and the pending ones", () =>
-    single(stats().seen),
+  metrics.counter(
+    "requests_seen_total",
+    "Requests received from HAProxy: the sum of requests_total over all fates, plus pending_requests",
+    () => single(stats().seen),
   );
-  metrics.counter("requests_total", "Requests by what became of them", () => requestsByFate(stats()), [
-    "fate",
-    "reason",
-  ]);
-  metrics.gauge("pending_requests", "Requests in packs that are not in the queue yet", () => single(stats().pending));
+  metrics.counter(
+    "requests_total",
+    "Requests by fate: sampled_out, filtered, looped, unusable, dropped or enqueued; unusable and dropped with a reason",
+    () => requestsByFate(stats()),
+    ["fate", "reason"],
+  );
+  metrics.gauge("pending_requests", "Requests in packs that the queue has not accepted yet", () =>
+    single(stats().pending),
+  );
   metrics.counter(
     "recovered_requests_total",
-    "Requests of earlier runs that were found in the journal and enqueued",
+    "Requests of earlier runs that this run found in the journal and enqueued",
     () => single(stats().recovered),
   );
 
-  metrics.counter("packs_total", "Packs that the queue has taken", () => single(stats().packs));
-  metrics.counter("pack_bytes_total", "Compressed bytes of the packs that the queue has taken", () =>
+  metrics.counter("packs_total", "Packs that the queue has accepted", () => single(stats().packs));
+  metrics.counter("pack_bytes_total", "Compressed bytes of the packs that the queue has accepted", () =>
     single(stats().packBytes),
   );
-  metrics.gauge("waiting_bytes", "Bytes in memory that wait for the queue", () => single(stats().waitingBytes));
-  metrics.gauge("queue_up", "0 while the queue takes no packs", () => single(vitals().queueUp));
+  metrics.gauge("waiting_bytes", "Bytes in memory of packs that wait to be compressed or sent", () =>
+    single(stats().waitingBytes),
+  );
+  metrics.gauge("queue_up", "0 while packs cannot be sent to the queue, otherwise 1", () => single(vitals().queueUp));
   metrics.counter(
     "queue_errors_total",
-    "Tries to send packs that failed, by code",
+    "Failed attempts to send packs to the queue, by error code",
     () => byLabel("code", vitals().queueErrors),
     ["code"],
   );
-  metrics.gauge("journal_up", "0 while packs do not get into the journal; absent without one", () =>
-    single(vitals().journal?.up),
+  metrics.gauge(
+    "journal_up",
+    "0 while packs cannot be written to the journal, otherwise 1; absent without a journal",
+    () => single(vitals().journal?.up),
   );
-  metrics.gauge("journal_bytes", "Bytes that the journal takes on disk", () => single(stats().journalBytes));
-  metrics.gauge("journal_max_bytes", "Bytes that the journal may take; absent without one", () =>
-    single(vitals().journal?.maxBytes),
+  metrics.gauge("journal_bytes", "Bytes that the journal uses on disk", () => single(stats().journalBytes));
+  metrics.gauge(
+    "journal_max_bytes",
+    "Bytes that the journal may use on disk (agent.journal.maxBytes); absent without a journal",
+    () => single(vitals().journal?.maxBytes),
   );
-  metrics.gauge("journal_packs", "Packs that wait in the journal alone", () => single(stats().journalPacks));
+  metrics.gauge("journal_packs", "Packs that wait in the journal and are not in memory", () =>
+    single(stats().journalPacks),
+  );
   addEventLoopDelay(metrics.registry, eventLoopDelay);
   return metrics.registry;
 }
 
-// All reasons from the beginning: for `increase`, what first shows with 500 has not grown.
+// Every reason exists from the start: `increase` sees no growth in a series that first appears with 500.
 function requestsByFate(stats: AgentStats): readonly Sample[] {
   const { sampledOut, filtered, looped, enqueued } = stats;
   const unusable = { "no method": 0, "no path": 0, ...stats.unusable };
@@ -110,7 +130,7 @@ function requestsByFate(stats: AgentStats): readonly Sample[] {
   return counts.map(([fate, reason, value]) => ({ labels: { fate, reason }, value }));
 }
 
-/** prom-client's own would count into a map by the text of each bound: too slow for what is done while HAProxy waits. */
+/** prom-client's own histogram counts into a map keyed by the text of each bound: too slow while HAProxy waits. */
 function toHistogram(name: string, help: string, latency: AckLatency): Histogram {
   const metric = {
     name: prefix + name,
@@ -138,13 +158,13 @@ function formatBound(boundMs: number): string {
 
 function addEventLoopDelay(registry: Registry, delay: EventLoopDelay): void {
   const name = `${prefix}event_loop_delay`;
-  const help = "How late the event loop was since the last scrape";
+  const help = "Seconds by which the event loop ran timers late since the last scrape";
   const registers = [registry];
   new Gauge({
     name: `${name}_p50_seconds`,
-    help: `${help}: the median`,
+    help: `${help}: median`,
     registers,
-    // The first to be read looks for all three: a look begins the next interval.
+    // The first gauge that is read sets all three, because `take` begins the next interval.
     collect() {
       const seconds = delay.take();
       this.set(seconds.p50);
@@ -152,6 +172,6 @@ function addEventLoopDelay(registry: Registry, delay: EventLoopDelay): void {
       max.set(seconds.max);
     },
   });
-  const p99 = new Gauge({ name: `${name}_p99_seconds`, help: `${help}: the 99th percentile`, registers });
-  const max = new Gauge({ name: `${name}_max_seconds`, help: `${help}: the longest`, registers });
+  const p99 = new Gauge({ name: `${name}_p99_seconds`, help: `${help}: 99th percentile`, registers });
+  const max = new Gauge({ name: `${name}_max_seconds`, help: `${help}: maximum`, registers });
 }

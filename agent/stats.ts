@@ -25,7 +25,7 @@ export function toAgentStats(agent: string, since: string, ledger: AgentLedger, 
   };
 }
 
-/** The figures of several agents as those of one. */
+/** Adds up the stats of several agents, as if they were one. */
 export function addStats(agent: string, since: string, all: readonly AgentStats[]): AgentStats {
   const sum = (pick: (stats: AgentStats) => number): number => all.reduce((total, stats) => total + pick(stats), 0);
   const sums = (pick: (stats: AgentStats) => Readonly<Record<string, number>>): Record<string, number> => {
@@ -71,8 +71,8 @@ function addDied(all: readonly DiedStats[]): { readonly died?: DiedStats } {
 }
 
 /**
- * The figures of a worker that died. What was pending is left to its successor where there is a journal; else it counts as
- * dropped, all of it, though some may have been sent since its last report.
+ * The final stats of a worker that died. With a journal, pending requests are left to its successor. Without a journal,
+ * all of them count as dropped, although some may have been sent since the worker's last report.
  */
 export function asDead(stats: AgentStats, journaled: boolean): AgentStats {
   const { runs, enqueued, pending, dropped } = stats;
@@ -81,7 +81,7 @@ export function asDead(stats: AgentStats, journaled: boolean): AgentStats {
     ...stats,
     connections: 0,
     waitingBytes: 0,
-    // The successor tells what it finds there.
+    // The successor reports what it finds in the journal.
     journalBytes: 0,
     journalPacks: 0,
     pending: 0,

@@ -2,18 +2,18 @@ import { readlinkSync } from "node:fs";
 import { setPriority } from "node:os";
 
 /**
- * Lets every other thread go first where there are fewer cores than work: the thread that acknowledges must not wait for the
- * one that compresses. Linux only; elsewhere, and where it is not permitted, nothing changes.
+ * Lowers the priority of the calling thread: if cores are scarce, the thread that acknowledges must not wait for the
+ * one that compresses. Has no effect outside Linux, or if the process is not permitted to.
  */
 export function yieldToOthers(): void {
   try {
-    // "PID/task/TID" of the thread that asks. Linux takes a thread's number where POSIX has a process.
+    // "PID/task/TID" of the calling thread. Linux also accepts the number of a thread instead of a process.
     const thread = Number(readlinkSync("/proc/thread-self").split("/").at(-1));
     setPriority(thread, niceness);
   } catch {
-    // Only speed depends on it.
+    // Only speed depends on the priority.
   }
 }
 
-// Not more: on a machine where HAProxy takes all it can get, packs would wait until there is no room for them.
+// Not higher: if HAProxy uses all cores, packs would wait until the agent's buffer is full.
 const niceness = 5;

@@ -2,16 +2,16 @@ import cluster, { type Worker } from "node:cluster";
 import { AggregatorRegistry, type Registry } from "prom-client";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
 
-// What the first process of an agent and its workers tell each other over the channel that cluster gives them.
+// Messages between the first process of an agent and its workers, over the channel of node:cluster.
 
 const slotVariable = "SPOA_RELAY_WORKER";
 
-/** What a worker has to be started with to be number `slot`, from 1. */
+/** The environment that makes a worker number `slot`, counted from 1. */
 export function workerEnv(slot: number): Record<string, string> {
   return { [slotVariable]: String(slot) };
 }
 
-/** The number of this worker, which its successor gets, too; 1 in an agent without workers. */
+/** The number of this worker; its successor has the same one. 1 in an agent without workers. */
 export function workerSlot(): number {
   return cluster.isWorker ? Number(process.env[slotVariable]) : 1;
 }
@@ -35,18 +35,18 @@ interface Answer extends WorkerReport {
   readonly kind: "spoa-relay:answer";
 }
 
-/** In a worker: answers the first process, and makes the metrics known to it, each with the worker's number. */
+/** In a worker: answers the first process, and gives it the metrics, each labelled with the worker's number. */
 export function answerPrimary(metrics: Registry, report: () => WorkerReport): void {
   metrics.setDefaultLabels({ worker: String(workerSlot()) });
   AggregatorRegistry.setRegistries(metrics);
-  // Made for its effect: it listens for the first process.
+  // Created for its side effect: it answers the first process's requests for metrics.
   new AggregatorRegistry();
   process.on("message", (message: Question) => {
     if (message.kind === "spoa-relay:ask") process.send?.({ kind: "spoa-relay:answer", ...report() } satisfies Answer);
   });
 }
 
-/** In the first process: asks a worker; undefined where it does not answer within `withinMs`. */
+/** In the first process: asks a worker for its report; undefined if it does not answer within `withinMs`. */
 export async function askWorker(worker: Worker, withinMs: number): Promise<WorkerReport | undefined> {
   if (!worker.isConnected()) return undefined;
   return new Promise((resolve) => {
@@ -66,14 +66,14 @@ export async function askWorker(worker: Worker, withinMs: number): Promise<Worke
   });
 }
 
-/** In a worker, as its last word: its final figures, and how many requests it gave up. */
+/** In a worker: sends its final stats, and how many requests it gave up, as its last message. */
 export async function sayFarewell(stats: AgentStats, givenUp: number): Promise<void> {
   if (!process.connected) return;
   const farewell: Farewell = { kind: "spoa-relay:farewell", stats, unready: ["draining"], givenUp };
   await new Promise<void>((resolve) => process.send?.(farewell, () => resolve()));
 }
 
-/** In the first process. */
+/** In the first process: calls `take` with the last message of a worker. */
 export function onFarewell(worker: Worker, take: (stats: AgentStats, givenUp: number) => void): void {
   worker.on("message", (message: Farewell) => {
     if (message.kind === "spoa-relay:farewell") take(message.stats, message.givenUp);

@@ -1,4 +1,4 @@
-/** What an argument of a message means to the intake. */
+/** The meaning of a message's argument. */
 export type ArgumentRole =
   | "method"
   | "path"
@@ -17,8 +17,8 @@ export type ArgumentRole =
   | "responseDigest";
 
 /**
- * Every argument name that is understood: spoa-mirror's, so that its configurations work unchanged, and the plain ones.
- * `path` may lack the query, `url` roles carry it; where both come, `url` is taken.
+ * Every known argument name: those of spoa-mirror, so that its configurations work unchanged, and plain ones. An
+ * argument with the role `path` may lack the query; one with the role `url` includes it, and is used if both are sent.
  */
 const roles: Readonly<Record<string, ArgumentRole>> = {
   arg_method: "method",
@@ -49,12 +49,12 @@ const roles: Readonly<Record<string, ArgumentRole>> = {
 };
 
 const rememberedPositions = 32;
-// Longer than every known name; what is longer still is neither remembered nor reported whole.
+// Longer than every known name. Of a longer name, only the first 64 bytes are reported, and nothing is remembered.
 const maxNameBytes = 64;
 
 /**
- * Tells the role of an argument from the bytes of its name. HAProxy sends a message's arguments in the same order every
- * time, so the name seen last at a position is compared first, byte by byte, and nothing is allocated.
+ * Finds the role of an argument by the bytes of its name. HAProxy sends a message's arguments in the same order every
+ * time, so the last name at a position is compared first, byte by byte and without allocation.
  */
 export class ArgumentNames {
   readonly #names: (Uint8Array | undefined)[] = new Array(rememberedPositions).fill(undefined);
@@ -62,7 +62,7 @@ export class ArgumentNames {
   readonly #onUnknown: (name: string) => void;
   readonly #reported = new Set<string>();
 
-  /** @param onUnknown is told each unknown name once. */
+  /** @param onUnknown receives each unknown name once, at most 100 names. */
   constructor(onUnknown: (name: string) => void) {
     this.#onUnknown = onUnknown;
   }
@@ -85,7 +85,7 @@ export class ArgumentNames {
   }
 
   #report(name: string): void {
-    // Names come from the peer: without a limit a hostile one would fill the memory.
+    // Names come from the peer: without a limit, a hostile peer could fill the memory.
     if (this.#reported.has(name) || this.#reported.size >= 100) return;
     this.#reported.add(name);
     this.#onUnknown(name);

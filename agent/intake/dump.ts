@@ -6,10 +6,10 @@ import type { AgentLedger } from "../ledger.ts";
 import type { Shipper } from "../shipper/shipper.ts";
 import type { ClosedPack } from "./packer.ts";
 
-/** Where closed packs go: to the queue, or with `--dump` to a terminal. */
+/** Receives closed packs and sends them to the queue, or prints them with `--dump`. */
 export type PackSink = Pick<Shipper, keyof Shipper>;
 
-/** Prints the requests of packs, without credentials, and needs no queue. In the ledger they count as enqueued. */
+/** Prints the requests of packs without credentials; needs no queue. The ledger counts printed requests as enqueued. */
 export class Dump implements PackSink {
   readonly #out: Writable;
   readonly #ledger: AgentLedger;
@@ -41,7 +41,7 @@ export class Dump implements PackSink {
     this.#recycle(content.buffer);
   }
 
-  /** Resolves when everything is printed, or when time is up. */
+  /** Resolves when everything is printed, at the latest after `withinMs`. */
   async stop(withinMs: number): Promise<void> {
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, withinMs);

@@ -12,17 +12,18 @@ const carriageReturn = 0x0d;
 const lineFeed = 0x0a;
 
 /**
- * Reads the headers of a message without making strings of them: brings them into a header block, tells what the intake
- * needs to know, and replaces the values of redacted headers. Reused for every request.
+ * Reads the headers of a message without creating strings. Encodes them as a header block in which the values of
+ * redacted headers are replaced, and finds Content-Length and the loop guard's header. One instance is reused for every
+ * request.
  */
 export class HeaderScan {
-  /** The headers as a header block, valid until the next scan. Either a view of what was scanned, or of a scratch buffer. */
+  /** The headers as a header block, valid until the next scan: a view of the scanned bytes or of a scratch buffer. */
   readonly block: Span = emptySpan();
-  /** The same before redaction: samples and conditions look at what the client sent. Valid as long as what was scanned. */
+  /** The header block before redaction, for samples and conditions. Valid as long as the scanned bytes. */
   readonly received: Span = emptySpan();
-  /** -1 where there is none, or none that is a number. */
+  /** -1 if the header is missing or is not a number. */
   contentLength = -1;
-  /** The request comes from a replay. */
+  /** True if the request comes from a replay: it has the header X-Mirror-Id. */
   looped = false;
 
   readonly #redact: readonly Uint8Array[];
@@ -60,10 +61,10 @@ export class HeaderScan {
     this.#found(bytes, start, end, secrets);
   }
 
-  /** Scans `req.hdrs`: lines of `name: value`, ended by an empty one. Throws `DecodeError`. */
+  /** Scans `req.hdrs`: lines of `name: value`, ended by an empty line. Throws `DecodeError`. */
   scanText(bytes: Uint8Array, start: number, end: number): void {
-    // Each line gives up a colon and a line feed for two lengths of one byte. Only strings of 240 bytes and more need longer
-    // ones, at most a byte per 240, and the last line may have no line feed.
+    // Two lengths of one byte replace the colon and the line feed of each line. Only strings of 240 bytes or more need
+    // longer lengths: at most one more byte per 240 bytes. The last line may have no line feed.
     const scratch = this.#reserve(end - start + ((end - start) >>> 7) + maxVarintBytes);
     let at = 0;
     let lineAt = start;
@@ -81,7 +82,7 @@ export class HeaderScan {
       at = copyString(scratch, at, bytes, valueAt, lineEnd);
       lineAt = nextAt;
     }
-    // From one scratch half to itself would overwrite what is read, so redaction gets a copy.
+    // Redaction writes to the scratch buffer as well: it reads a copy, so that it does not overwrite its input.
     const block = this.#redact.length > 0 ? Buffer.from(scratch.subarray(0, at)) : scratch;
     this.scanBinary(block, 0, at);
   }

@@ -22,18 +22,18 @@ export interface IntakeOptions {
   readonly ledger: AgentLedger;
   readonly packer: Packer;
   readonly nowMs: () => number;
-  /** 0 to 1, exclusive: decides a sample that is not sticky. */
+  /** From 0 to 1, without 1: decides a sample that is not sticky. */
   readonly random: () => number;
   readonly onUnknownArgument: (name: string) => void;
   readonly onUnusable: (reason: string) => void;
 }
 
-// Salts the sample of the agent, so that it does not agree with that of a target that is sticky by the same key.
+// Salts the agent's sample, so that it selects other keys than a target's sample that is sticky by the same key.
 const agentSalt = "agent";
 
 /**
- * Turns the messages of a NOTIFY into captured requests and hands those that are wanted to the packer: sample, filter, loop
- * guard, redact, pack. Nothing is copied before the packer does it; nothing that it is given outlives the call.
+ * Turns the messages of a NOTIFY into captured requests and passes the wanted ones to the packer: sample, filter, loop
+ * guard, redact, pack. Bodies are copied by the packer only. The bytes of a NOTIFY are not used after the call.
  */
 export class Intake implements MessageVisitor {
   readonly #options: IntakeOptions;
@@ -59,8 +59,8 @@ export class Intake implements MessageVisitor {
   }
 
   /**
-   * Takes the list of messages of a NOTIFY. Throws `DecodeError`; the messages before the malformed one are taken, and that
-   * one is counted as unusable.
+   * Captures the list of messages of a NOTIFY. Throws `DecodeError` at a malformed message, which counts as unusable;
+   * the messages before it are captured.
    */
   take(bytes: Uint8Array, start: number, end: number): void {
     try {
@@ -93,12 +93,12 @@ export class Intake implements MessageVisitor {
     const role = this.#names.roleAt(position, bytes, nameStart, nameEnd);
     if (role === undefined) return;
     if (role === "body") {
-      // A failed fetch arrives as NULL; with a body argument that is a request without a body.
+      // HAProxy sends NULL if its fetch failed. A body argument that is NULL is an empty body, not an omitted one.
       this.#hasBody = true;
       point(this.#draft.body, bytes, value);
       return;
     }
-    // HAProxy sends NULL for a sample that has no value here: as if it had not been asked for.
+    // HAProxy sends NULL for a sample without a value: the argument counts as absent.
     if (value.type !== dataType.null) this.#assign(role, bytes, value);
   }
 
@@ -122,7 +122,7 @@ export class Intake implements MessageVisitor {
   #assign(role: ArgumentRole, bytes: Uint8Array, value: TypedValue): void {
     const draft = this.#draft;
     const isInteger = value.type >= dataType.int32 && value.type <= dataType.uint64;
-    // A negative number arrives as 2^64 - n: no status, time or size.
+    // A negative number arrives as 2^64 - n: it is not a status, a time or a size.
     const count = isInteger && value.number <= Number.MAX_SAFE_INTEGER ? value.number : -1;
     switch (role) {
       case "method":
@@ -175,7 +175,7 @@ export class Intake implements MessageVisitor {
     onUnusable(reason);
   }
 
-  /** Completes the draft; the reason where no request can be made of the message. */
+  /** Completes the draft. Returns a reason if the message is not a usable request. */
   #resolve(): string | undefined {
     const draft = this.#draft;
     if (isEmpty(draft.method)) return "no method";
@@ -207,7 +207,7 @@ export class Intake implements MessageVisitor {
     const { sample, random } = this.#options;
     if (!sample.stickyBy) return sample.fraction >= 1 || random() < sample.fraction;
     const { src, srcIsAddress } = this.#draft;
-    // The address as its bytes: as good a key as its text, and the same on every agent.
+    // The key is the address as bytes: they are as good as its text, and the same on every agent.
     const key = spanText(src);
     return isSampled(sample, agentSalt, {
       id: "",

@@ -2,7 +2,7 @@ import type { PackSummary } from "../../relay/pack/summary.ts";
 import { draftBytes, PackWriter, type RequestDraft } from "../../relay/pack/writer.ts";
 import { type AgentLedger, addTo } from "../ledger.ts";
 
-/** A pack that takes no more requests. `content` is a view into a buffer that nobody else uses. */
+/** A complete pack. `content` is a view into a buffer that nothing else uses. */
 export interface ClosedPack {
   readonly content: Buffer<ArrayBuffer>;
   readonly summary: PackSummary;
@@ -11,24 +11,24 @@ export interface ClosedPack {
 export interface PackerOptions {
   /** The agent's name and run, see `PackIdentity`. */
   readonly agent: string;
-  /** Compressed size to aim at. */
+  /** Compressed size to aim for. */
   readonly targetBytes: number;
   readonly maxRequests: number;
   readonly lingerMs: number;
   readonly ledger: AgentLedger;
   /** 16 bytes, never the same twice. */
   readonly createId: () => Uint8Array;
-  /** False while what waits for the queue has reached its limit. */
+  /** False while the bytes that wait for the queue have reached their limit. */
   readonly hasRoom: () => boolean;
   readonly ship: (pack: ClosedPack) => void;
 }
 
-/** Size of the buffers that packs are written into; only a single larger request gets a larger one. */
+/** Size of the buffers that packs are written into. Only a single request that does not fit gets a larger buffer. */
 export const packBufferBytes = 256 * 1024;
 
-// Typical for HTTP requests, until packs of this traffic have told better.
+// Typical compression ratio of HTTP requests, used until packs of this traffic have been measured.
 const initialRatio = 3;
-// Enough for what is on its way to the thread and back; more would only hold memory.
+// Enough for the buffers on their way to the shipper thread and back; more would only hold memory.
 const maxSpareBuffers = 32;
 
 /** Collects requests into packs. A pack closes by size, by count, or when its first request has waited long enough. */
@@ -43,7 +43,7 @@ export class Packer {
     this.#options = options;
   }
 
-  /** Copies the request into the open pack. It is dropped, and counted, while there is no room behind the packer. */
+  /** Copies the request into the open pack. Drops and counts it while `hasRoom` returns false. */
   append(draft: RequestDraft): void {
     const { ledger, hasRoom, maxRequests } = this.#options;
     if (!hasRoom()) {
@@ -85,21 +85,21 @@ export class Packer {
     ship({ content, summary });
   }
 
-  /** Learns how well packs compress, so that the next ones come out at the size to aim at. */
+  /** Learns how well packs compress, so that the next ones come close to `targetBytes`. */
   learnRatio(contentBytes: number, sealedBytes: number): void {
-    // Small packs compress badly and would teach the wrong thing.
+    // Small packs compress worse and would distort the ratio.
     if (contentBytes < 16_384) return;
     this.#ratio += (contentBytes / sealedBytes - this.#ratio) / 8;
   }
 
-  /** Takes back the buffer of a shipped pack. */
+  /** Keeps the buffer of a shipped pack for reuse. */
   recycle(buffer: ArrayBuffer): void {
     if (buffer.byteLength === packBufferBytes && this.#spareBuffers.length < maxSpareBuffers) {
       this.#spareBuffers.push(buffer);
     }
   }
 
-  /** Small packs travel in a buffer of their own size: where many of them wait, empty space would fill the memory. */
+  /** Copies a small pack into a buffer of its own size: many waiting packs would fill the memory with empty space. */
   #fitting(content: Buffer<ArrayBuffer>): Buffer<ArrayBuffer> {
     if (content.length > packBufferBytes / 4) return content;
     const copy = Buffer.from(new ArrayBuffer(content.length));

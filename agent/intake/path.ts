@@ -5,7 +5,7 @@ const colon = 0x3a;
 const questionMark = 0x3f;
 const root = Buffer.from("/");
 
-/** Brings the different ways to send a path (with or without query, absolute or not) into path and query. */
+/** Builds path and query from the different arguments: a path with or without its query, or an absolute URL. */
 export class RequestPath {
   /** A path that may lack its query. */
   readonly path: Span = emptySpan();
@@ -20,7 +20,7 @@ export class RequestPath {
     clearSpan(this.query);
   }
 
-  /** Points `target` to path and query, valid until the next call; false where there is no path. */
+  /** Points `target` to path and query, valid until the next call. Returns false if there is no path. */
   resolve(target: Span): boolean {
     copySpan(target, isEmpty(this.url) ? this.path : this.url);
     if (isEmpty(target)) return false;

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { ListenerTls } from "../../relay/config/config.ts";
 import { ConfigError } from "../../relay/config/text.ts";
 
-/** The certificates of the listener as they are on disk now, and what the log says of them. */
+/** The listener's certificates as they are on disk now, with the fields for the log. */
 export interface Certificates {
   readonly pem: { readonly cert: string; readonly key: string; readonly ca?: string };
   readonly subject: string;
@@ -11,7 +11,7 @@ export interface Certificates {
   readonly expired: boolean;
 }
 
-/** Reads and checks the files. Throws `ConfigError` that names key and file. */
+/** Reads and checks the files. Throws a `ConfigError` that names the key and the file. */
 export function readCertificates({ cert, key, clientCa }: ListenerTls, nowMs: number): Certificates {
   const pem = {
     cert: read("cert", cert),
@@ -28,27 +28,27 @@ export function readCertificates({ cert, key, clientCa }: ListenerTls, nowMs: nu
   return { pem, subject: subject ?? "", validTo, expired: Date.parse(validTo) < nowMs };
 }
 
-/** Why a TLS handshake failed, in words that say what to change; undefined if the peer just went away. */
+/** Says why a TLS handshake failed and what to change; undefined if the peer only closed the connection. */
 export function handshakeMistake(error: NodeJS.ErrnoException, authorizationError: unknown): string | undefined {
   const { code = "", message } = error;
   if (authorizationError) {
-    return `the peer's certificate is not accepted (${authorizationError}): agent.tls.clientCa must have signed it, for client authentication`;
+    return `the peer's certificate is not accepted (${authorizationError}): an authority in agent.tls.clientCa must sign it for client authentication`;
   }
   if (code === "ECONNRESET" || code === "EPIPE") return undefined;
   if (code.includes("_ALERT_")) {
     return `the peer does not accept the agent's certificate (${code}): check ca-file in the server line of HAProxy`;
   }
-  // Not the message: OpenSSL's hold memory addresses, so the same mistake reads differently every time.
+  // Not the message: OpenSSL puts memory addresses into it, so the same mistake would be a new reason every time.
   return handshakeAdvice[code] ?? (code || message);
 }
 
 const handshakeAdvice: Readonly<Record<string, string>> = {
-  // The bytes of a SPOP frame, read as a TLS record.
+  // A SPOP frame, read as a TLS record.
   ERR_SSL_WRONG_VERSION_NUMBER:
-    "the peer speaks without TLS, and agent.tls is set: add ssl verify required ca-file FILE to the server line in HAProxy",
+    "the peer connects without TLS, but agent.tls is set: add ssl verify required ca-file FILE to the server line in HAProxy",
   ERR_SSL_HTTP_REQUEST: "this is an HTTP request: only HAProxy's filter spoe may connect to this port",
   ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE:
-    "the peer shows no certificate, and agent.tls.clientCa asks for one: add crt FILE to the server line in HAProxy",
+    "the peer sent no certificate, but agent.tls.clientCa requires one: add crt FILE to the server line in HAProxy",
   ERR_TLS_HANDSHAKE_TIMEOUT: "the peer did not finish the TLS handshake in time",
 };
 
@@ -60,10 +60,10 @@ function read(name: keyof ListenerTls, file: string): string {
   }
 }
 
-function parse<T>(name: keyof ListenerTls, file: string, what: string, parsePem: () => T): T {
+function parse<T>(name: keyof ListenerTls, file: string, content: string, parsePem: () => T): T {
   try {
     return parsePem();
   } catch {
-    throw new ConfigError([`agent.tls.${name}: ${file} holds no ${what} in PEM`]);
+    throw new ConfigError([`agent.tls.${name}: ${file} contains no ${content} in PEM format`]);
   }
 }

@@ -6,27 +6,27 @@ import type { PeerLog } from "./peer-log.ts";
 
 export interface ConnectionOptions {
   readonly maxFrameBytes: number;
-  /** HAProxy says HELLO at once; whoever does not is no HAProxy. */
+  /** HAProxy sends its HELLO at once; a peer that has sent none after this time is not HAProxy. */
   readonly helloDeadlineMs: number;
-  /** Takes the payload of a NOTIFY that has been acknowledged. May throw `DecodeError`. */
+  /** Receives the payload of a NOTIFY that has been acknowledged. May throw `DecodeError`. */
   readonly onNotify: NotifyVisitor;
-  /** Messages that were acknowledged and thrown away for their size. */
+  /** Receives the number of messages that were acknowledged and discarded because of their size. */
   readonly onOversize: (count: number) => void;
-  /** Is told of each chunk that was answered: the time from its arrival to the write, and the frames it completed. */
+  /** Called for each answered chunk: the time from its arrival to the write, and the number of frames it completed. */
   readonly onAnswered?: (elapsedMs: number, frames: number) => void;
-  /** False while health checks are to fail. */
+  /** False while health checks should fail. */
   readonly isHealthy: () => boolean;
   readonly log: PeerLog;
 }
 
-// HAProxy reads its ACKs; a peer that does not must not fill our memory with them.
+// HAProxy reads its ACKs. A peer that does not read them must not fill our memory.
 const maxUnreadBytes = 1024 * 1024;
-// How long a frame that has begun may take to arrive before a draining connection is closed all the same.
+// How long a draining connection waits for the rest of a frame before it is closed anyway.
 const drainFrameMs = 1_000;
 // How long the peer may take to close after a DISCONNECT.
 const closeMs = 1_000;
 
-/** Moves bytes between a peer and its session. Owns the socket, and catches what the session and the intake throw. */
+/** Moves bytes between a peer and its session. Owns the socket, and catches errors of the session and the intake. */
 export class Connection {
   readonly #socket: Duplex;
   readonly #session: Session;
@@ -38,9 +38,9 @@ export class Connection {
   #malformed: DecodeError | undefined;
   #leaving = false;
   #writtenBytes = 0;
-  // What `checkProgress` saw the last time.
-  #framesThen = 0;
-  #readThen = 0;
+  // The values at the last `checkProgress`.
+  #lastFrames = 0;
+  #lastReadBytes = 0;
 
   constructor(socket: Duplex, peer: string, options: ConnectionOptions) {
     this.#socket = socket;
@@ -51,7 +51,7 @@ export class Connection {
     this.#closed = new Promise((resolve) => socket.once("close", resolve));
     const deadline = setTimeout(() => this.#helloMissing(), options.helloDeadlineMs);
     socket.once("close", () => clearTimeout(deadline));
-    // A reset or an end without DISCONNECT is normal: HAProxy 3.1 and newer close idle connections so.
+    // A reset or an end without DISCONNECT is normal: HAProxy 3.1 and newer close idle connections this way.
     socket.on("error", (error) => options.log.debug({ event: "socket", peer, reason: error.message }));
     socket.on("data", (chunk) => {
       this.#receive(chunk);
@@ -60,30 +60,30 @@ export class Connection {
   }
 
   /**
-   * Ends the connection if something stands still since the last call: a frame that is half received, or ACKs that the peer
-   * does not read. An idle connection is left alone; HAProxy may keep it for hours.
+   * Ends the connection if it has made no progress since the last call: a frame is half received, or the peer does not
+   * read its ACKs. An idle connection is left alone; HAProxy may keep it for hours.
    */
   checkProgress(): void {
     const { frames, idle } = this.#session;
     const unreadBytes = this.#socket.writableLength;
     const readBytes = this.#writtenBytes - unreadBytes;
-    if (!idle && frames === this.#framesThen) this.#giveUp("a frame has begun and does not go on");
-    else if (unreadBytes > 0 && readBytes === this.#readThen) this.#giveUp("the peer does not read its ACKs");
-    // A frame that has begun since then gets a whole interval.
-    this.#framesThen = idle ? -1 : frames;
-    this.#readThen = unreadBytes === 0 ? -1 : readBytes;
+    if (!idle && frames === this.#lastFrames) this.#giveUp("the peer stopped in the middle of a frame");
+    else if (unreadBytes > 0 && readBytes === this.#lastReadBytes) this.#giveUp("the peer does not read its ACKs");
+    // A frame that began since the last call has a whole interval to arrive.
+    this.#lastFrames = idle ? -1 : frames;
+    this.#lastReadBytes = unreadBytes === 0 ? -1 : readBytes;
   }
 
-  /** Says goodbye as soon as no frame is half received, and resolves when the peer has closed. */
+  /** Sends DISCONNECT as soon as no frame is half received. Resolves when the connection is closed. */
   async disconnect(): Promise<void> {
     this.#leaving = true;
     this.#leaveIfIdle();
-    const impatience = [
+    const timers = [
       setTimeout(() => this.#leave(), drainFrameMs),
       setTimeout(() => this.#socket.destroy(), drainFrameMs + closeMs),
     ];
     await this.#closed;
-    for (const timer of impatience) clearTimeout(timer);
+    for (const timer of timers) clearTimeout(timer);
   }
 
   destroy(): void {
@@ -92,12 +92,12 @@ export class Connection {
 
   #receive(chunk: Buffer): void {
     const session = this.#session;
-    // What follows the end is not looked at, and reported once.
+    // Bytes after the end are ignored, so that the end is reported only once.
     if (this.#session.end) return;
     const arrivedMs = performance.now();
     const framesBefore = session.frames;
     this.#trace?.received(chunk);
-    // The answer first, in one write: HAProxy holds the clients' requests until it has it.
+    // Answer first, in one write: HAProxy holds the clients' requests until it has the answer.
     const reply = session.receive(chunk);
     if (session.end?.kind === "health-check" && !this.#options.isHealthy()) return void this.#socket.destroy();
     if (reply.length > 0) {
@@ -121,7 +121,7 @@ export class Connection {
     this.#socket.write(reply);
   }
 
-  // One malformed NOTIFY must not cost the others of its chunk.
+  // A malformed NOTIFY must not cost the others in its chunk.
   readonly #take: NotifyVisitor = (bytes, start, end) => {
     try {
       this.#options.onNotify(bytes, start, end);
@@ -134,12 +134,12 @@ export class Connection {
   #ended(end: SessionEnd): void {
     const { log } = this.#options;
     const fields = { event: "session-end", peer: this.#peer, kind: end.kind, status: end.code, reason: end.text };
-    // 0 to 2 are normal: stopped softly, a client's connection broke, idle for `timeout idle`.
-    if (end.kind === "refused") log.warn(fields, "connection refused");
+    // Statuses 0 to 2 are normal: a soft stop, a broken client connection, and `timeout idle`.
+    if (end.kind === "refused") log.warn(fields, "the agent refused the connection");
     else if (end.kind === "haproxy-disconnect" && end.code > 2) log.warn(fields, "HAProxy disconnected with an error");
     else log.debug(fields);
     this.#socket.end();
-    // A peer that does not close is not waited for.
+    // Do not wait for a peer that does not close.
     const timer = setTimeout(() => this.#socket.destroy(), closeMs);
     this.#socket.once("close", () => clearTimeout(timer));
   }
@@ -148,13 +148,16 @@ export class Connection {
     if (this.#session.greeted) return;
     const { log, helloDeadlineMs } = this.#options;
     const reason = `no HAPROXY-HELLO within ${helloDeadlineMs / 1_000} s`;
-    log.warn({ event: "no-hello", peer: this.#peer, reason }, "connection closed: the peer is no HAProxy");
+    log.warn(
+      { event: "no-hello", peer: this.#peer, reason },
+      "connection closed: the peer is not HAProxy's filter spoe",
+    );
     this.#socket.destroy();
   }
 
   #giveUp(reason: string): void {
     if (this.#socket.destroyed) return;
-    this.#options.log.warn({ event: "stalled", peer: this.#peer, reason }, "connection closed");
+    this.#options.log.warn({ event: "stalled", peer: this.#peer, reason }, "connection closed: it made no progress");
     this.#socket.destroy();
   }
 

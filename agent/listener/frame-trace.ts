@@ -5,12 +5,12 @@ import { formatFrame } from "../spop/frame-text.ts";
 const debug = debuglog("spop");
 const maxFrameBytes = 64 * 1024 * 1024;
 
-/** Prints the frames of a connection, both ways, on standard error. It follows the bytes by itself, apart from the session. */
+/** Prints the frames of a connection in both directions on standard error. It does not depend on the session. */
 export class FrameTrace {
   readonly #peer: string;
   readonly #splitters = { "→": new FrameSplitter(), "←": new FrameSplitter() };
 
-  /** Undefined unless the environment says `NODE_DEBUG=spop`. */
+  /** Undefined unless the environment contains `NODE_DEBUG=spop`. */
   static create(peer: string): FrameTrace | undefined {
     return debug.enabled ? new FrameTrace(peer) : undefined;
   }
@@ -36,7 +36,7 @@ export class FrameTrace {
       }
     } catch (error) {
       if (!(error instanceof FrameTooBig)) throw error;
-      debug("%s %s no SPOP: %s", this.#peer, direction, error.message);
+      debug("%s %s not SPOP: %s", this.#peer, direction, error.message);
     }
   }
 }

@@ -20,7 +20,7 @@ export interface ListenerOptions extends Pick<ConnectionOptions, OfConnections> 
   readonly allow?: readonly AddressRange[];
   readonly socket?: SocketFile;
   readonly helloDeadlineMs?: number;
-  /** How long a frame that has begun, or an ACK that is not read, may stand still; up to twice as long in the worst case. */
+  /** How long a half-received frame, or unread ACKs, may make no progress; twice as long in the worst case. */
   readonly stallMs?: number;
   readonly log: Logger;
 }
@@ -28,7 +28,7 @@ export interface ListenerOptions extends Pick<ConnectionOptions, OfConnections> 
 const keepAliveMs = 30_000;
 const backlog = 4_096;
 
-/** Accepts connections from HAProxy, TLS or not, and hands them to a `Connection` each. */
+/** Accepts connections from HAProxy, with or without TLS, and creates a `Connection` for each. */
 export class Listener {
   readonly #options: ListenerOptions;
   readonly #connectionOptions: ConnectionOptions;
@@ -36,7 +36,7 @@ export class Listener {
   readonly #refusedLog = new Throttle();
   readonly #allowed: BlockList | undefined;
   readonly #connections = new Set<Connection>();
-  /** Those of the connections, and those whose TLS handshake is under way. */
+  /** Sockets of the connections, and sockets whose TLS handshake has not finished. */
   readonly #sockets = new Set<Socket>();
   readonly #server: Server;
   readonly #tlsServer: TlsServer | undefined;
@@ -47,7 +47,7 @@ export class Listener {
   /** Connections closed at once, because the peer is not on the allow list. */
   refused = 0;
 
-  /** Throws `ConfigError` where certificates cannot be used. */
+  /** Throws `ConfigError` if the certificates cannot be used. */
   constructor(options: ListenerOptions) {
     const { maxFrameBytes, helloDeadlineMs = 5_000, stallMs = 30_000, onNotify, onOversize, onAnswered, log } = options;
     this.#options = options;
@@ -75,15 +75,15 @@ export class Listener {
     return this.#connections.size;
   }
 
-  /** Connections ended because of what the peer is or did, by the event in the log. */
+  /** Connections that the agent ended because of the peer, by the event in the log. */
   get refusals(): ReadonlyMap<string, number> {
     return new Map([["not-allowed", this.refused], ...this.#peerLog.counts]);
   }
 
-  /** Resolves with the address in words once connections are accepted. Rejects with a text that says what to do. */
+  /** Resolves with the address as text once connections are accepted. Rejects with an error that says what to do. */
   async listen(): Promise<string> {
     const { address, socket, log } = this.#options;
-    // The workers of an agent share one socket, which the first process has made room for.
+    // The workers of an agent share one socket; the first process has removed a stale socket file already.
     if (address.kind === "unix" && !cluster.isWorker) await removeStaleSocket(address.path);
     const listening = once(this.#server, "listening");
     if (address.kind === "unix") this.#listenOnFile(address.path, socket);
@@ -94,10 +94,13 @@ export class Listener {
       throw listenError(address, error as NodeJS.ErrnoException);
     }
     const acceptLog = new Throttle();
-    // Out of descriptors, for example: those who are connected go on, and later ones may get in again.
+    // For example, no free file descriptors: open connections continue, and later ones may be accepted again.
     this.#server.on("error", (error) =>
       acceptLog.run(Date.now(), (heldBack) =>
-        log.error({ event: "accept", reason: error.message, heldBack }, "a connection could not be accepted"),
+        log.error(
+          { event: "accept", reason: error.message, heldBack },
+          "a new connection could not be accepted; open ones continue",
+        ),
       ),
     );
     if (address.kind === "unix" && socket) this.#applySocketFile(address.path, socket);
@@ -105,31 +108,31 @@ export class Listener {
     return bound === null || typeof bound === "string" ? `unix:${bound}` : `${bound.address}:${bound.port}`;
   }
 
-  /** Reads the certificates again, for the connections to come. Where they cannot be used, the old ones stay. */
+  /** Reads the certificates again, for new connections. Keeps the old certificates if the new ones cannot be used. */
   reloadCertificates(): void {
     const { tls, log } = this.#options;
     if (!tls || !this.#tlsServer) return;
     try {
       const { pem, ...fields } = readCertificates(tls, Date.now());
       this.#tlsServer.setSecureContext(pem);
-      log.info({ event: "certificates", ...fields }, "certificates read again");
+      log.info({ event: "certificates", ...fields }, "certificates reloaded: new connections use them");
     } catch (error) {
       const { message: reason } = error as Error;
-      log.error({ event: "certificates", reason }, "certificates not read again: the old ones stay in use");
+      log.error({ event: "certificates", reason }, "certificates not reloaded: the agent keeps using the old ones");
     }
   }
 
-  /** Fails health checks, so that HAProxy looks for another agent, and goes on with everything else. */
+  /** Fails health checks, so that HAProxy chooses another agent. Everything else continues. */
   failHealthChecks(): void {
     this.#healthy = false;
   }
 
-  /** Accepts no more connections; those that are there go on. */
+  /** Accepts no more connections; open ones continue. */
   stopAccepting(): void {
     this.#server.close();
   }
 
-  /** Says goodbye on every connection and resolves when all are closed; accepts no more. */
+  /** Stops accepting, disconnects every connection, and resolves when all are closed. */
   async disconnect(): Promise<void> {
     this.stopAccepting();
     await Promise.all([...this.#connections].map((connection) => connection.disconnect()));
@@ -159,7 +162,7 @@ export class Listener {
 
   #isAllowed({ remoteAddress, destroyed }: Socket): boolean {
     if (!this.#allowed) return true;
-    // A peer that has gone already has no address.
+    // A peer that has already closed has no address.
     if (remoteAddress === undefined || destroyed) return false;
     const [address] = remoteAddress.split("%");
     return this.#allowed.check(address, isIPv6(address) ? "ipv6" : "ipv4");
@@ -170,15 +173,23 @@ export class Listener {
     socket.destroy();
     this.refused++;
     this.#refusedLog.run(Date.now(), (heldBack) =>
-      this.#options.log.warn({ event: "not-allowed", peer, heldBack }, "connection refused: see agent.allow"),
+      this.#options.log.warn(
+        { event: "not-allowed", peer, heldBack },
+        "the agent refused the connection: the peer's address is not in agent.allow",
+      ),
     );
   }
 
-  // This server never listens: it is given the sockets that were let in.
+  // This server never listens: it receives the sockets that `#accept` allowed.
   #createTlsServer(tls: ListenerTls): TlsServer {
     const { pem, ...fields } = readCertificates(tls, Date.now());
     const { log } = this.#options;
-    if (fields.expired) log.error({ event: "certificates", ...fields }, "the certificate of agent.tls has expired");
+    if (fields.expired) {
+      log.error(
+        { event: "certificates", ...fields },
+        "the certificate in agent.tls.cert has expired: replace it, then send SIGHUP to the agent",
+      );
+    }
     const clientCertificates = tls.clientCa !== undefined;
     const server = createTlsServer({
       ...pem,
@@ -191,14 +202,14 @@ export class Listener {
       const peer = peerOf(socket);
       const reason = handshakeMistake(error, socket.authorizationError);
       if (reason === undefined) log.debug({ event: "tls", peer, reason: error.message });
-      else this.#peerLog.warn({ event: "tls", peer, reason }, "connection refused");
+      else this.#peerLog.warn({ event: "tls", peer, reason }, "TLS handshake failed");
       socket.destroy();
     });
     return server;
   }
 
   #listenOnFile(path: string, { mode }: SocketFile = {}): void {
-    // So that nobody gets in before the permissions are set.
+    // The umask gives the socket its mode from the start: nobody may connect before the permissions are set.
     const umask = mode === undefined ? undefined : process.umask(0o777 & ~mode);
     this.#server.listen({ path, backlog });
     if (umask !== undefined) process.umask(umask);
@@ -225,7 +236,9 @@ function toBlockList(ranges: readonly AddressRange[]): BlockList {
   return list;
 }
 
-/** A socket file that nobody listens on any more would keep the agent from starting. */
+/**
+ * Removes a stale socket file, which would keep the agent from starting. Rejects if a process listens on the socket.
+ */
 export async function removeStaleSocket(path: string, key = "agent.listen"): Promise<void> {
   const probe = connect({ path });
   const alive = await once(probe, "connect").then(
@@ -233,18 +246,21 @@ export async function removeStaleSocket(path: string, key = "agent.listen"): Pro
     () => false,
   );
   probe.destroy();
-  if (alive) throw new Error(`${key}: another process listens on unix:${path}`);
+  if (alive) throw new Error(`${key}: another process listens on unix:${path}; stop it, or choose another ${key}`);
   removeSocketFile(path);
 }
 
 function listenError(address: ListenAddress, error: NodeJS.ErrnoException): Error {
   const place = address.kind === "unix" ? `unix:${address.path}` : `${address.host}:${address.port}`;
   const advice: Record<string, string> = {
-    EADDRINUSE: "another process listens there; stop it, or choose another agent.listen",
-    EADDRNOTAVAIL: "this machine has no such address; mend agent.listen",
-    EACCES: "not permitted; use a port above 1023, or a directory you may write to",
-    ENOTFOUND: "the host name is unknown; mend agent.listen",
-    ENOENT: "the directory of the socket does not exist",
+    EADDRINUSE:
+      address.kind === "unix"
+        ? "a file that is not a socket is in its place; remove it, or choose another agent.listen"
+        : "another process listens there; stop it, or choose another agent.listen",
+    EADDRNOTAVAIL: "this machine has no such address; correct agent.listen",
+    EACCES: "not permitted; use a port above 1023, or a directory that the agent may write to",
+    ENOTFOUND: "the host name is unknown; correct agent.listen",
+    ENOENT: "the directory of the socket does not exist; create it, or correct agent.listen",
   };
   return new Error(`agent.listen: cannot listen on ${place}: ${advice[error.code ?? ""] ?? error.message}`, {
     cause: error,

@@ -1,16 +1,16 @@
 import { type Logger, Throttle } from "../../relay/log/log.ts";
 
-// Reasons may hold what the peer has sent.
+// Reasons may contain bytes that a peer sent: without a limit, peers could fill the memory.
 const maxReasons = 64;
 
 /**
- * Warns of what peers do wrong, at most once a minute and reason: a scanner, or an HAProxy that checks every second, must
+ * Logs warnings about peers, at most one a minute per reason: a scanner, or an HAProxy that checks every second, must
  * not fill the log.
  */
 export class PeerLog {
   readonly #log: Logger;
   readonly #throttles = new Map<string, Throttle>();
-  /** Warnings since the start, those that were held back included, by event. */
+  /** Warnings since the start by event, including those that were not logged. */
   readonly counts = new Map<string, number>();
 
   constructor(log: Logger) {

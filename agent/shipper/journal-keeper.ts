@@ -12,8 +12,8 @@ export interface JournalKeeperOptions {
 const retryMs = 5_000;
 
 /**
- * A journal that may fail: where it does, packs go on without it, which is reported once, and it is tried again every five
- * seconds. Nothing here throws `JournalError`.
+ * A journal that may fail. While it fails, packs are sent without it, and it is retried every 5 s. A failure is
+ * reported once. No method throws `JournalError`.
  */
 export class JournalKeeper {
   readonly #options: JournalKeeperOptions;
@@ -26,20 +26,20 @@ export class JournalKeeper {
     this.#open();
   }
 
-  /** Packs that wait on disk alone. */
+  /** Packs that are only on disk. */
   get waiting(): number {
     return this.#journal?.waiting ?? 0;
   }
 
-  /** Writes a pack. Without a ticket it is in memory alone; `lost` where a full journal has given it up. */
+  /** Writes a pack. Without a ticket it is in memory only; `lost` is true if a full journal gave it up. */
   write(message: OutgoingMessage): { readonly lost: boolean; readonly ticket: Ticket | undefined } {
     if (this.#problem !== undefined && Date.now() < this.#nextTryMs) return { lost: false, ticket: undefined };
     if (!this.#journal) this.#open();
     let lost = false;
     const ticket = this.#attempt((journal) => {
-      const taken = journal.append(message);
-      lost = taken === undefined;
-      return taken;
+      const appended = journal.append(message);
+      lost = appended === undefined;
+      return appended;
     });
     if (ticket && this.#problem !== undefined) {
       this.#problem = undefined;
@@ -73,7 +73,7 @@ export class JournalKeeper {
     return this.#journal?.isRecovered(ticket) === true;
   }
 
-  /** Tells the main thread what the journal holds. */
+  /** Reports the size of the journal to the main thread. */
   report(): void {
     if (!this.#journal) return;
     this.#options.post({ kind: "journal", bytes: this.#journal.bytes, packs: this.#journal.waiting });

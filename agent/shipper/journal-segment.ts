@@ -2,24 +2,24 @@ import { closeSync, fstatSync, ftruncateSync, openSync, readSync, rmSync, writeS
 import zlib from "node:zlib";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
 
-// A segment: "SRJ1", length of the run (2), run, then records. A record: length and CRC-32 of what follows (4 + 4), then
+// A segment: "SRJ1", length of the run (2), run, then records. A record: length and CRC-32 of the rest (4 + 4), then
 // requests (4), length of the body (4), body, pack. The first bit of a record is set once it is done.
 const magic = Buffer.from("SRJ1");
 const headBytes = 8;
 const fixedBytes = 8;
 const doneMark = Buffer.of(0x80);
 
-/** Largest record that is believed; a longer length is damage. */
+/** Largest plausible record; a longer length means damage. */
 const maxRecordBytes = 64 * 1024 * 1024;
 
-/** A record is in memory as well, waits on disk alone, or needs its place no more. */
+/** `held`: also in memory; `waiting`: only on disk; `done`: no longer needed. */
 type RecordState = "held" | "waiting" | "done";
 
-/** One append-only file of the journal. Its methods throw what the file system throws. */
+/** One append-only file of the journal. Its methods throw the errors of the file system. */
 export class JournalSegment {
   /** Name and run of the agent that wrote it. */
   run: string;
-  /** Found on disk; nothing is appended to it. */
+  /** True if it was found on disk; nothing is appended to it. */
   readonly recovered: boolean;
   readonly #path: string;
   readonly #fd: number;
@@ -30,7 +30,7 @@ export class JournalSegment {
   #bytes = 0;
   #open = 0;
   #waiting = 0;
-  // Records before this one do not wait.
+  // No record before this index is waiting.
   #firstWaiting = 0;
   #removed = false;
 
@@ -48,7 +48,7 @@ export class JournalSegment {
     return segment;
   }
 
-  /** Opens a file of an earlier process or thread; `damaged` counts records that are torn or whose checksum is wrong. */
+  /** Opens a file of an earlier process or thread; `damaged` counts incomplete records and wrong checksums. */
   static recover(path: string): { readonly segment: JournalSegment; readonly damaged: number } {
     const segment = new JournalSegment(path, openSync(path, "r+"), true, "");
     try {
@@ -66,7 +66,7 @@ export class JournalSegment {
     this.run = run;
   }
 
-  /** False once the file is gone: what is held then is in memory alone. */
+  /** False once the file is removed: its held records are then in memory only. */
   get kept(): boolean {
     return !this.#removed;
   }
@@ -80,17 +80,17 @@ export class JournalSegment {
     return this.#open;
   }
 
-  /** Records that wait on disk alone. */
+  /** Records that are only on disk. */
   get waiting(): number {
     return this.#waiting;
   }
 
-  /** Requests of the records that wait on disk alone, or that are held. */
+  /** Requests of all records in this state. */
   requestsIn(state: "waiting" | "held"): number {
     return this.#requests.reduce((sum, count, i) => (this.#states[i] === state ? sum + count : sum), 0);
   }
 
-  /** Appends a record, which is held, and returns its index. A record that could not be written whole leaves no trace. */
+  /** Appends a held record and returns its index. Removes a record that could not be written completely. */
   append(record: Buffer, requests: number): number {
     try {
       writeWhole(this.#fd, record, this.#bytes);
@@ -103,7 +103,7 @@ export class JournalSegment {
     return index;
   }
 
-  /** A held record may leave the memory; false where it must not, because the file is gone. */
+  /** Allows a held record to leave memory. Returns false if it must stay there, because the file is removed. */
   release(index: number): boolean {
     if (this.#removed || this.#states[index] !== "held") return false;
     this.#states[index] = "waiting";
@@ -112,7 +112,7 @@ export class JournalSegment {
     return true;
   }
 
-  /** Reads the first record that waits; it is held from now on. `message` is undefined where it is damaged by now. */
+  /** Reads the first waiting record; it is held from now on. `message` is undefined if the record is damaged by now. */
   take(): { readonly index: number; readonly requests: number; readonly message: OutgoingMessage | undefined } {
     const index = this.#states.indexOf("waiting", this.#firstWaiting);
     const message = this.#read(index);
@@ -122,16 +122,16 @@ export class JournalSegment {
     return { index, requests: this.#requests[index], message };
   }
 
-  /** A held record is needed no more. */
+  /** Marks a held record as done. */
   done(index: number): void {
     if (this.#states[index] !== "held") return;
     this.#states[index] = "done";
     this.#open--;
-    // On disk, too: after a crash it must not be sent once more.
+    // On disk as well: it must not be sent again after a crash.
     if (!this.#removed) writeSync(this.#fd, doneMark, 0, 1, this.#offsets[index]);
   }
 
-  /** Gives back the space of a segment that has no open records, to begin anew. */
+  /** Truncates a segment that has no open records, so that it can be filled again. */
   reset(): void {
     ftruncateSync(this.#fd, this.#firstRecordAt);
     this.#bytes = this.#firstRecordAt;
@@ -174,7 +174,7 @@ export class JournalSegment {
       const first = readSync(this.#fd, head, 0, headBytes, at) === headBytes ? head.readUInt32BE(0) : Number.NaN;
       const done = first >= 0x8000_0000;
       const length = done ? first - 0x8000_0000 : first;
-      // Torn in the middle: nothing can follow it.
+      // Incomplete: no record can follow it.
       if (!(length >= fixedBytes && length <= maxRecordBytes && at + headBytes + length <= size)) return damaged + 1;
       if (!done) {
         const content = Buffer.alloc(length);
@@ -210,7 +210,7 @@ function writeWhole(fd: number, bytes: Buffer, offset: number): void {
   for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, offset + at);
 }
 
-/** The bytes of a record that holds `message`. */
+/** Encodes a record that contains `message`. */
 export function encodeJournalRecord({ body, pack, requests }: OutgoingMessage): Buffer {
   const bodyBytes = Buffer.byteLength(body);
   const length = fixedBytes + bodyBytes + pack.length;

@@ -4,29 +4,29 @@ import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import { encodeJournalRecord, JournalSegment } from "./journal-segment.ts";
 
 export interface JournalOptions {
-  /** Made if it is missing, readable by its owner only. For one process at a time. */
+  /** Created if it is missing, readable by its owner only. Only one process at a time may use it. */
   readonly directory: string;
-  /** Name and run of the agent: what other runs have left is recovered. */
+  /** Name and run of the agent: packs of other runs are recovered. */
   readonly run: string;
-  /** What all segments may hold together. */
+  /** Maximum size of all segments together. */
   readonly maxBytes: number;
-  /** What gives way where there is no room: the packs that have waited longest, or the one that comes. */
+  /** Which packs are dropped if there is no room: the oldest ones, or the new one. */
   readonly whenFull: "drop-oldest" | "drop-newest";
-  /** Is told of requests that were held when their segment had to give way: they are in memory alone from now on. */
+  /** Receives the number of held requests whose segment was removed to make room: they are now in memory only. */
   readonly onExposed: (requests: number) => void;
-  /** Is told of requests that are lost to a full or a damaged journal; `recovered` where another run wrote them. */
+  /** Receives the number of requests lost to a full or damaged journal; `recovered` if another run wrote them. */
   readonly onLost: (reason: "journal full" | "journal damaged", requests: number, recovered: boolean) => void;
 }
 
-/** What an earlier process had left. */
+/** Counts of what an earlier process left in the journal. */
 export interface Recovery {
   readonly packs: number;
   readonly requests: number;
-  /** Records that are torn or whose checksum is wrong; nothing but these is lost. */
+  /** Records that are incomplete or have a wrong checksum; only these are lost. */
   readonly damaged: number;
 }
 
-/** Names a pack in the journal. */
+/** Identifies a pack in the journal. */
 export interface Ticket {
   readonly segment: JournalSegment;
   readonly index: number;
@@ -41,12 +41,13 @@ export class JournalError extends Error {
   }
 }
 
-// Small, so that its place is soon free again, and few packs are sent twice after a crash.
+// Small, so that disk space is freed soon, and few packs are sent twice after a crash.
 const segmentBytes = 4 * 1024 * 1024;
 
 /**
- * Packs on disk until the queue has them, in segment files that are deleted when all of their packs are done. What was
- * appended outlives the process; of the machine's power, all but the last moments, since nothing waits for the disk.
+ * Keeps packs on disk until the queue has accepted them, in segment files that are deleted when all of their packs are
+ * done. Appended packs survive a crash of the process. A power failure may lose the newest ones: nothing waits for the
+ * disk.
  *
  * Methods throw `JournalError`.
  */
@@ -57,7 +58,7 @@ export class Journal {
   #nextNumber = 1;
   #bytes = 0;
 
-  /** Opens the directory with what an earlier process has left in it. */
+  /** Opens the directory and recovers the packs that an earlier process left in it. */
   static open(options: JournalOptions): Journal {
     return guard(() => new Journal(options));
   }
@@ -71,19 +72,19 @@ export class Journal {
     this.recovery = { packs: this.waiting, requests, damaged };
   }
 
-  /** What the segments take on disk. */
+  /** Size of the segments on disk. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Packs that wait on disk alone. */
+  /** Packs that are only on disk. */
   get waiting(): number {
     return this.#segments.reduce((sum, segment) => sum + segment.waiting, 0);
   }
 
   /**
-   * Writes a pack, which is held in memory until `release`. Undefined where there is no room and the newest gives way; that
-   * has been reported then.
+   * Writes a pack, which is held in memory until `release`. Returns undefined if there is no room for it, after it has
+   * called `onLost`.
    */
   append(message: OutgoingMessage): Ticket | undefined {
     const record = encodeJournalRecord(message);
@@ -100,14 +101,14 @@ export class Journal {
   }
 
   /**
-   * The pack may leave the memory: `take` will read it from disk. False where it must not, because its segment had to give
-   * way to newer ones.
+   * Allows the pack to leave memory: `take` will read it from disk. Returns false if it must stay in memory, because
+   * its segment was removed to make room.
    */
   release({ segment, index }: Ticket): boolean {
     return segment.release(index);
   }
 
-  /** Reads the pack that has waited longest on disk alone; it is held from now on. */
+  /** Reads the oldest pack that is only on disk; it is held in memory from now on. */
   take(): { readonly ticket: Ticket; readonly message: OutgoingMessage } | undefined {
     for (;;) {
       const segment = this.#segments.find(({ waiting }) => waiting > 0);
@@ -120,7 +121,7 @@ export class Journal {
     }
   }
 
-  /** The pack needs its place no more. */
+  /** Marks the pack as done, and frees the space of a segment without open packs. */
   done({ segment, index }: Ticket): void {
     guard(() => {
       segment.done(index);
@@ -130,12 +131,12 @@ export class Journal {
     });
   }
 
-  /** False where the pack is in memory alone, because its segment had to give way to newer ones. */
+  /** False if the pack is in memory only, because its segment was removed to make room. */
   keeps({ segment }: Ticket): boolean {
     return segment.kept;
   }
 
-  /** Whether another run of the agent has written the pack. */
+  /** True if another run of the agent wrote the pack. */
   isRecovered({ segment }: Ticket): boolean {
     return segment.run !== this.#options.run;
   }
@@ -171,7 +172,7 @@ export class Journal {
       if (whenFull === "drop-newest" || !oldest) return false;
       const waitingRequests = oldest.requestsIn("waiting");
       const heldRequests = oldest.requestsIn("held");
-      // What is held in memory is still sent; only what waits on disk alone is lost with its segment.
+      // Held packs are still sent from memory. Only packs that are just on disk are lost with their segment.
       this.#remove(oldest);
       if (heldRequests > 0 && oldest.run === run) onExposed(heldRequests);
       if (waitingRequests > 0) onLost("journal full", waitingRequests, oldest.run !== run);
@@ -179,7 +180,7 @@ export class Journal {
     return true;
   }
 
-  /** Opens what is there; a file that cannot be read counts as damaged and stays. */
+  /** Opens existing segments. A file that cannot be read counts as damaged and is left alone. */
   #recover(): number {
     const { directory } = this.#options;
     const files = readdirSync(directory).filter((name) => /^\d{10}\.seg$/.test(name));
@@ -224,7 +225,9 @@ function takeLock(directory: string): void {
   const path = join(directory, lockFile);
   const holder = readHolder(path);
   if (holder && holder.pid !== process.pid && startOf(holder.pid) === holder.start) {
-    throw new JournalError(`another agent (process ${holder.pid}) uses the journal in ${directory}: give each its own`);
+    throw new JournalError(
+      `agent.journal.directory: another agent (process ${holder.pid}) uses the journal in ${directory}; choose another one`,
+    );
   }
   writeFileSync(path, `${process.pid} ${startOf(process.pid)}`, { mode: 0o600 });
 }
@@ -243,10 +246,10 @@ function readHolder(path: string): Holder | undefined {
   }
 }
 
-/** When a process was started, since its number may have another owner by now; "gone" where there is none. */
+/** When a process was started, because another process may have its number by now; "gone" if there is none. */
 function startOf(pid: number): string {
   try {
-    // The 22nd field; the second, the name, may hold spaces.
+    // The 22nd field; the second, the name, may contain spaces.
     return readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ")[19] ?? "gone";
   } catch {
     return isAlive(pid) ? "unknown" : "gone";
@@ -267,6 +270,6 @@ function guard<T>(work: () => T): T {
     return work();
   } catch (error) {
     if (error instanceof JournalError || (error as NodeJS.ErrnoException).syscall === undefined) throw error;
-    throw new JournalError(`the journal: ${(error as Error).message}`, { cause: error });
+    throw new JournalError(`agent.journal: ${(error as Error).message}`, { cause: error });
   }
 }

@@ -3,9 +3,9 @@ import type { IngressPlace } from "../../relay/queue/ingress.ts";
 import type { QueueErrorCode } from "../../relay/queue/port.ts";
 import type { DropReason } from "../ledger.ts";
 
-// What the main thread and the shipper's thread tell each other.
+// Messages between the main thread and the shipper thread.
 
-/** What the thread needs to find its queue and its journal. */
+/** Options with which the thread opens its queue and its journal. */
 export interface WorkerOptions {
   /** Name and run of the agent, as in its packs. */
   readonly agent: string;
@@ -32,28 +32,28 @@ export type FromWorker =
   | { readonly kind: "queueUp" }
   | { readonly kind: "journalDown"; readonly message: string }
   | { readonly kind: "journalUp" }
-  /** Requests that were in the journal had to give way there, and are in memory alone. */
+  /** The journal removed requests to make room: they are now in memory only. */
   | { readonly kind: "exposed"; readonly requests: number }
   | { readonly kind: "journal"; readonly bytes: number; readonly packs: number }
   | { readonly kind: "recovered"; readonly packs: number; readonly requests: number; readonly damaged: number }
   | { readonly kind: "stopped" };
 
-/** The queue has not taken packs that are tried again; one message a try. */
+/** An attempt to send packs failed and will be repeated; one message per attempt. */
 interface QueueFailedMessage {
   readonly kind: "queueFailed";
   readonly code: QueueErrorCode;
   readonly message: string;
 }
 
-/** A pack has been compressed; its buffer comes back. */
+/** A pack has been compressed; returns its buffer. */
 interface SealedMessage {
   readonly kind: "sealed";
   readonly contentBytes: number;
   readonly sealedBytes: number;
-  /** What of it stays in memory: nothing, where it is in the journal and there is enough to send. */
+  /** Its bytes in memory: 0 if it is only in the journal, or if a full journal gave it up. */
   readonly heldBytes: number;
   readonly requests: number;
-  /** Whether it outlives the process from now on. */
+  /** True if it is not in memory only: it is in the journal, or a full journal gave it up. */
   readonly journaled: boolean;
   readonly buffer: ArrayBuffer;
 }
@@ -63,11 +63,11 @@ export interface ShippedMessage {
   readonly packs: number;
   readonly sealedBytes: number;
   readonly heldBytes: number;
-  /** Of this run. */
+  /** Requests of this run. */
   readonly requests: number;
-  /** Of these, the ones that were not in the journal. */
+  /** Those of `requests` that were not in the journal. */
   readonly volatileRequests: number;
-  /** Of earlier runs, found in the journal. */
+  /** Requests of earlier runs, found in the journal. */
   readonly recoveredRequests: number;
 }
 
@@ -77,8 +77,8 @@ export interface DroppedMessage {
   readonly requests: number;
   readonly volatileRequests: number;
   readonly heldBytes: number;
-  /** They belong to an earlier run, and not to the ledger of this one. */
+  /** True if an earlier run captured them: then they are not in the ledger of this one. */
   readonly recovered: boolean;
-  /** What queue or journal say. */
+  /** The message of the queue's error. */
   readonly detail?: string;
 }

@@ -11,37 +11,40 @@ export interface ShipperOptions {
   readonly worker: WorkerOptions;
   readonly ledger: AgentLedger;
   readonly log: Logger;
-  /** Is told how well a pack was compressed, and gets its buffer back. */
+  /** Receives the size of a pack before and after compression, and its buffer for reuse. */
   readonly onSealed: (contentBytes: number, sealedBytes: number, buffer: ArrayBuffer) => void;
 }
 
 const restartMs = 1_000;
 const youngGenerationMb = 8;
-// With the other codes a pack is dropped, not tried again.
+// A pack that fails with another code is dropped, not retried.
 const retriedCodes = ["UNAVAILABLE", "DENIED"] as const satisfies readonly QueueErrorCode[];
 const queueTexts = {
-  down: ["queue-down", "the queue takes no packs; trying again"],
-  up: ["queue-up", "the queue takes packs again"],
+  down: ["queue-down", "the agent cannot send packs to the queue; it retries until it can"],
+  up: ["queue-up", "the agent sends packs to the queue again"],
 } as const;
 const journalTexts = {
-  down: ["journal-down", "packs are not journaled: a crash would lose them"],
-  up: ["journal-up", "packs are journaled again"],
+  down: ["journal-down", "the agent cannot write packs to its journal: a crash would lose the packs in memory"],
+  up: ["journal-up", "the agent writes packs to its journal again"],
 } as const;
 const threadTexts = {
-  down: ["shipper-failed", "the shipper thread failed; the agent starts it again every second"],
-  up: ["shipper-started", "the shipper thread works again"],
+  down: [
+    "shipper-failed",
+    "the shipper thread failed, so no packs are sent; fix the cause in reason: the agent restarts the thread every second",
+  ],
+  up: ["shipper-started", "the shipper thread runs again"],
 } as const;
 const role = "spoa-relay shipper";
 
 /**
- * The main thread's side of the shipper: hands closed packs to the worker thread without copying them, and keeps count of
- * what waits there.
+ * The main thread's side of the shipper: transfers closed packs to the shipper thread without copying them, and counts
+ * the bytes and requests that wait there.
  */
 export class Shipper {
   readonly #options: ShipperOptions;
   #worker: Worker | undefined;
   #waitingBytes = 0;
-  // Not in the journal: lost if the thread fails.
+  // Requests that are not in the journal: lost if the thread fails.
   #volatileRequests = 0;
   #journalBytes = 0;
   #journalPacks = 0;
@@ -63,22 +66,22 @@ export class Shipper {
     this.#start();
   }
 
-  /** What the worker holds, in bytes: packs that wait for compression at their full size, the others compressed. */
+  /** Bytes in the shipper thread: packs that wait for compression count uncompressed, the others compressed. */
   get waitingBytes(): number {
     return this.#waitingBytes;
   }
 
-  /** What the journal takes on disk, and the packs that wait there alone. */
+  /** Bytes of the journal on disk, and packs that are only there. */
   get journal(): { readonly bytes: number; readonly packs: number } {
     return { bytes: this.#journalBytes, packs: this.#journalPacks };
   }
 
-  /** Why packs do not get into the queue, or into the journal, at the moment; undefined where they do. */
+  /** Why packs cannot be sent to the queue, or written to the journal; undefined if they can. */
   get problems(): { readonly queue: string | undefined; readonly journal: string | undefined } {
     return { queue: this.#thread.problem ?? this.#queue.problem, journal: this.#journal.problem };
   }
 
-  /** Tries to send packs that failed, by code. */
+  /** Failed attempts to send packs, by code. */
   get queueErrors(): ReadonlyMap<QueueErrorCode, number> {
     return this.#queue.failures;
   }
@@ -89,14 +92,16 @@ export class Shipper {
       this.#lose("shipper failed", summary.count);
       return;
     }
-    // The whole buffer, however little of it is filled: that is what it costs.
+    // Counts the whole buffer, even if it is mostly empty: that is the memory it uses.
     this.#waitingBytes += content.buffer.byteLength;
     this.#volatileRequests += summary.count;
     const { buffer } = content;
     this.#post({ kind: "pack", buffer, bytes: content.length, summary }, [buffer]);
   }
 
-  /** Sends what waits for at most `withinMs`, then ends the thread. What is in no journal then is counted as given up. */
+  /**
+   * Sends waiting packs for at most `withinMs`, then ends the thread. Packs that are not journaled then are given up.
+   */
   async stop(withinMs: number): Promise<void> {
     const worker = this.#worker;
     if (!worker) return;
@@ -104,7 +109,7 @@ export class Shipper {
       this.#onStopped = resolve;
     });
     this.#post({ kind: "stop", withinMs });
-    // The worker keeps to the time by itself; the timer is for one that hangs.
+    // The thread keeps the deadline by itself; the timer is for a thread that hangs.
     const timer = setTimeout(() => this.#onStopped?.(), withinMs + 1_000);
     await stopped;
     clearTimeout(timer);
@@ -115,18 +120,18 @@ export class Shipper {
   }
 
   #start(): void {
-    // This very file, or the bundle that holds it, runs again in the thread: see its last lines.
+    // The thread runs this file, or the bundle that contains it: see the last line.
     const worker = new Worker(new URL(import.meta.url), {
       workerData: { role, options: this.#options.worker },
-      // What the thread makes is large and short-lived; a young generation of the usual size would only hold memory.
+      // The thread's objects are large and short-lived: a young generation of the default size would only hold memory.
       resourceLimits: { maxYoungGenerationSizeMb: youngGenerationMb },
     });
     this.#worker = worker;
-    worker.on("message", (message: FromWorker) => this.#take(message));
+    worker.on("message", (message: FromWorker) => this.#receive(message));
     worker.on("error", (error) => this.#fail(worker, error));
   }
 
-  #take(message: FromWorker): void {
+  #receive(message: FromWorker): void {
     const { log, onSealed } = this.#options;
     switch (message.kind) {
       case "sealed":
@@ -164,7 +169,10 @@ export class Shipper {
         break;
       case "recovered": {
         const { packs, requests, damaged } = message;
-        log.warn({ event: "recovered", packs, requests, damaged }, "an earlier run left packs in the journal");
+        log.warn(
+          { event: "recovered", packs, requests, damaged },
+          "the journal contains packs of an earlier run: they are sent now; damaged records are lost",
+        );
         break;
       }
       case "stopped":
@@ -191,7 +199,7 @@ export class Shipper {
     this.#heldBackRequests += requests;
     this.#dropLog.run(Date.now(), () => {
       const fields = { event: "dropped", reason, requests: this.#heldBackRequests, recovered, detail };
-      this.#options.log.warn(fields, "requests were dropped");
+      this.#options.log.warn(fields, "requests were dropped and will not be replayed");
       this.#heldBackRequests = 0;
     });
   }
@@ -200,7 +208,7 @@ export class Shipper {
     if (this.#worker !== worker) return;
     const lost = this.#volatileRequests > 0 ? `; lost requests: ${this.#volatileRequests}` : "";
     this.#thread.fail("THREAD_FAILED", `${error.message}${lost}`, Date.now());
-    // The next thread reports the state of queue and journal anew.
+    // The next thread reports the state of the queue and the journal again.
     this.#queue.forget();
     this.#journal.forget();
     this.#worker = undefined;

@@ -13,14 +13,14 @@ export interface ShippingOptions {
   readonly post: (message: FromWorker, transfer?: ArrayBuffer[]) => void;
 }
 
-/** A compressed pack on its way. */
+/** A compressed pack on its way to the queue. */
 interface Parcel {
   readonly message: OutgoingMessage;
   /** Its place in the journal. */
   readonly ticket?: Ticket;
-  /** What the main thread counts as memory for it. */
+  /** Bytes that the main thread counts as its memory. */
   readonly heldBytes: number;
-  /** It belongs to an earlier run of the agent. */
+  /** True if an earlier run of the agent wrote it. */
   readonly recovered: boolean;
 }
 
@@ -29,18 +29,18 @@ const maxSenders = 4;
 const firstRetryMs = 100;
 const maxRetryMs = 5_000;
 const unwritten = { lost: false, ticket: undefined };
-// With a journal, what may be in memory to be sent; beyond it packs wait on disk alone.
+// With a journal, at most this much waits in memory; further packs are only on disk.
 const maxLiveBytes = 8 * 1024 * 1024;
 
 /**
- * Compresses packs, writes them to the journal, and sends them again and again until the queue has them. What waits on disk
- * takes turns with what has just come, so that a backlog delays nothing and is delayed by nothing.
+ * Compresses packs, writes them to the journal, and sends them until the queue has accepted them. Batches from disk and
+ * from memory alternate, so that a backlog does not delay new packs, nor new packs the backlog.
  */
 export class Shipping {
   readonly #options: ShippingOptions;
   readonly #deadline = new AbortController();
   readonly #senders = new Set<Promise<void>>();
-  // Counted where a sender begins and ends: it leaves the set only a moment later.
+  // A sender that ends is subtracted at once; it leaves `#senders` only after its promise has settled.
   #activeSenders = 0;
   readonly #journal: JournalKeeper | undefined;
   #live: Parcel[] = [];
@@ -80,7 +80,7 @@ export class Shipping {
     this.#send();
   }
 
-  /** Resolves when everything is sent, or when the time is over: what is in no journal then is counted as given up. */
+  /** Resolves when everything is sent, or after `withinMs`: packs that are not in the journal then are given up. */
   async finish(withinMs: number): Promise<void> {
     this.#finishing = true;
     this.#endIfSafe();
@@ -92,13 +92,13 @@ export class Shipping {
     this.#journal?.close();
   }
 
-  /** While the queue fails, the journal keeps what waits as well as waiting does, and the next process sends it. */
+  /** Ends early if the queue fails and all waiting packs are in the journal: the next process sends them. */
   #endIfSafe(): void {
     if (this.#finishing && this.#queueFails && !this.#live.some((parcel) => this.#isVolatile(parcel)))
       this.#deadline.abort();
   }
 
-  /** As many senders as there is work for; a single one while the queue takes nothing. */
+  /** Starts senders while there is work, up to four; only one while the queue fails. */
   #send(): void {
     const limit = this.#queueFails ? 1 : maxSenders;
     while (this.#activeSenders < limit && this.#hasWork() && !this.#deadline.signal.aborted) {
@@ -107,7 +107,7 @@ export class Shipping {
     }
   }
 
-  /** In memory alone: lost if the process ended now. */
+  /** True if the pack is in memory only: it would be lost if the process ended now. */
   #isVolatile({ ticket }: Parcel): boolean {
     return !ticket || this.#journal?.keeps(ticket) !== true;
   }
@@ -123,17 +123,17 @@ export class Shipping {
         const batch = this.#nextBatch();
         if (batch.length === 0) return;
         const { taken, problem } = await this.#sendBatch(batch);
-        // Also where only some were taken: the one that never is must not slow down all others.
+        // Also if only some packs were accepted: one that never is must not slow down all others.
         if (taken > 0) retryMs = firstRetryMs;
         this.#noteProblem(problem);
         if (problem === undefined) continue;
-        // One goes on trying; the others come again when the queue is well.
+        // One sender continues to retry; the others start again when the queue recovers.
         if (this.#activeSenders > 1) return;
         await sleep(retryMs, undefined, { signal: this.#deadline.signal }).catch(() => {});
         retryMs = Math.min(retryMs * 2, maxRetryMs);
       }
     } finally {
-      // At the very return, before another sender looks: one that counts itself twice would stop with the last.
+      // Before another sender compares the count: with a stale count, the last sender would end and none would retry.
       this.#activeSenders--;
     }
   }
@@ -184,7 +184,7 @@ export class Shipping {
     return batch;
   }
 
-  /** Sends a batch. What has to be tried again goes back to where it came from, and `problem` says why. */
+  /** Sends a batch. Packs to retry return to memory or to the journal, and `problem` says why they failed. */
   async #sendBatch(batch: readonly Parcel[]): Promise<{ readonly taken: number; readonly problem?: QueueError }> {
     let results: readonly (QueueError | undefined)[];
     try {
@@ -193,7 +193,7 @@ export class Shipping {
       if (!(error instanceof QueueError)) throw error;
       results = batch.map(() => error);
     }
-    const again = batch.filter((_parcel, i) => results[i] && !isFinal(results[i]));
+    const toRetry = batch.filter((_parcel, i) => results[i] && !isFinal(results[i]));
     const shipped: Parcel[] = [];
     batch.forEach((parcel, i) => {
       const error = results[i];
@@ -201,14 +201,14 @@ export class Shipping {
       else if (error.code === "TOO_BIG") this.#drop(parcel, "oversize", error.message);
       else if (isFinal(error)) this.#drop(parcel, "refused by the queue", error.message);
     });
-    this.#giveBack(again);
+    this.#requeue(toRetry);
     this.#shipped(shipped);
     const problem = results.find((error) => error && !isFinal(error));
-    return { taken: batch.length - again.length, ...(problem && { problem }) };
+    return { taken: batch.length - toRetry.length, ...(problem && { problem }) };
   }
 
-  /** To memory or to disk, where they came from. What waited on disk and has had to give way there meanwhile is lost. */
-  #giveBack(parcels: readonly Parcel[]): void {
+  /** Returns packs to memory or to the journal. A pack of the journal is lost if its segment was removed meanwhile. */
+  #requeue(parcels: readonly Parcel[]): void {
     const live = parcels.filter(({ heldBytes }) => heldBytes > 0);
     for (const parcel of parcels) {
       if (parcel.heldBytes > 0) continue;
@@ -251,7 +251,7 @@ export class Shipping {
   }
 }
 
-// The queue would refuse it each time, and what is tried again stands before all others.
+// The queue would refuse the pack every time, and packs to retry are ahead of all others.
 function isFinal(error: QueueError): boolean {
   return error.code === "TOO_BIG" || error.code === "BAD_ARGUMENT";
 }

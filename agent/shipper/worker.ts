@@ -5,8 +5,8 @@ import type { FromWorker, ToWorker, WorkerOptions } from "./messages.ts";
 import { Shipping } from "./shipping.ts";
 
 /**
- * Runs in the shipper's thread until it is told to stop; the port keeps what comes before it is ready. A rejection ends the
- * thread, and its `Shipper` counts what is lost.
+ * Runs in the shipper thread until it is told to stop; the port keeps messages that arrive before it is ready. A rejection ends
+ * the thread, and its `Shipper` counts the requests that are lost.
  */
 export async function runShipperWorker(port: MessagePort, options: WorkerOptions): Promise<void> {
   yieldToOthers();

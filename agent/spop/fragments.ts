@@ -2,17 +2,17 @@ import type { ByteReader } from "../../relay/pack/byte-reader.ts";
 
 interface Parts {
   readonly buffers: Buffer[];
-  /** What they count for; -1 once they exceed the limit. */
+  /** Bytes that count against the limit; -1 once the message has exceeded it. */
   bytes: number;
 }
 
-// What a fragment takes beside its bytes: without it, empty fragments would fill the memory and never meet the limit.
+// Memory of a fragment besides its bytes: without it, empty fragments could fill the memory and never reach the limit.
 const fragmentCostBytes = 128;
 
 /**
- * Puts fragmented NOTIFYs together (HAProxy 2.0 to 3.0 only). What the unfinished messages of a connection hold together is
- * limited: beyond it the content of a message is thrown away, but its fragments are still followed to the end, since
- * HAProxy waits for the ACK.
+ * Joins the fragments of NOTIFYs (HAProxy 2.0 to 3.0 only). The unfinished messages of a connection share one limit. A
+ * message that exceeds it loses its content, but its fragments are still read to the end, since HAProxy waits for the
+ * ACK.
  */
 export class Fragments {
   readonly #limitBytes: number;
@@ -31,7 +31,7 @@ export class Fragments {
     return this.#messages.has(key);
   }
 
-  /** Starts a message with the rest of `reader`; false where one with this key is already under way. */
+  /** Starts a message with the rest of `reader`. Returns false if a message with this key has already begun. */
   begin(key: string, reader: ByteReader): boolean {
     if (this.#messages.has(key)) return false;
     this.#messages.set(key, { buffers: [], bytes: 0 });
@@ -43,19 +43,19 @@ export class Fragments {
     const parts = this.#messages.get(key);
     if (!parts) return;
     const bytes = reader.end - reader.offset + fragmentCostBytes;
-    const tooMuch = parts.bytes < 0 || this.#heldBytes + bytes > this.#limitBytes;
-    if (tooMuch) {
+    const exceeded = parts.bytes < 0 || this.#heldBytes + bytes > this.#limitBytes;
+    if (exceeded) {
       this.#release(parts);
       parts.bytes = -1;
       return;
     }
-    // A copy: the fragment lies in a socket chunk, which is gone when the next one comes.
+    // A copy: the fragment is in a socket chunk, which is not valid after this tick.
     parts.buffers.push(Buffer.from(reader.bytes.subarray(reader.offset, reader.end)));
     parts.bytes += bytes;
     this.#heldBytes += bytes;
   }
 
-  /** The whole message, or undefined where it exceeded the limit. */
+  /** Returns the whole message, or undefined if it exceeded the limit. */
   finish(key: string): Buffer | undefined {
     const parts = this.#messages.get(key);
     const whole = parts && parts.bytes >= 0 ? Buffer.concat(parts.buffers) : undefined;

@@ -1,12 +1,12 @@
 import { lengthBytes } from "./frame.ts";
 
-/** A frame announces more bytes than it may. */
+/** A frame announces more bytes than the limit. */
 export class FrameTooBig extends Error {
   readonly announcedBytes: number;
   readonly limitBytes: number;
 
   constructor(announcedBytes: number, limitBytes: number) {
-    super(`a frame of ${announcedBytes} bytes, ${limitBytes} are allowed`);
+    super(`a frame of ${announcedBytes} bytes exceeds the limit of ${limitBytes} bytes`);
     this.name = "FrameTooBig";
     this.announcedBytes = announcedBytes;
     this.limitBytes = limitBytes;
@@ -14,8 +14,8 @@ export class FrameTooBig extends Error {
 }
 
 /**
- * Finds the frames in a stream of chunks. A frame that lies whole in a chunk is a view into it; only one that crosses a
- * chunk's end is copied, into a buffer that grows with what arrives and not with what its length claims.
+ * Finds the frames in a stream of chunks. A frame that is whole in one chunk is a view into it. Only a frame that
+ * crosses chunks is copied, into a buffer that grows with the bytes that arrive and not with the announced length.
  */
 export class FrameSplitter {
   /** The frame that `next` found, without its length: `bytes` from `start` to `end`. Valid until the tick ends. */
@@ -38,7 +38,9 @@ export class FrameSplitter {
     return this.#partial !== undefined;
   }
 
-  /** Moves to the next whole frame; false when more bytes are needed. Throws `FrameTooBig` before anything is kept of it. */
+  /**
+   * Moves to the next whole frame; false if more bytes are needed. Throws `FrameTooBig` before it buffers the frame.
+   */
   next(limitBytes: number): boolean {
     if (this.#partial) return this.#nextPartial(this.#partial, limitBytes);
     const available = this.#chunk.length - this.#offset;

@@ -19,13 +19,14 @@ const itemTypes: readonly number[] = [
   frameType.agentHello,
   frameType.agentDisconnect,
 ];
-// Under any other name headers are binary data like a body: only their size is shown.
+// Headers under any other name are binary data, like a body: only their size is shown.
 const headerArguments: readonly string[] = ["arg_hdrs", "hdrs", "headers", "res_hdrs"];
 const shownCharacters = 60;
 
 /**
- * A frame in one line for a person: type, identifiers, flags, size, and the names in it with their values, cut after 60
- * characters. Of credentials and binary data nothing is shown. Never throws: what cannot be read is said to be so.
+ * Formats a frame as one line for a person: type, identifiers, flags, size, and its names with their values, cut after
+ * 60 characters. Credentials and binary data are not shown. Never throws: the line of a damaged frame ends with the
+ * error.
  */
 export function formatFrame(bytes: Uint8Array, start: number, end: number): string {
   const reader = new ByteReader(bytes, start, end);
@@ -49,7 +50,7 @@ function flagNames(flags: number): string {
   return names.filter((name) => name !== "").join("|");
 }
 
-/** What has been read goes to `parts` even where the rest cannot be. */
+/** Appends to `parts` item by item, so that the beginning of a damaged message is shown. */
 function formatMessage(reader: ByteReader, parts: string[]): void {
   parts.push(`${shorten(reader.latin1())}:`);
   for (let left = reader.u8(); left > 0; left--) parts.push(formatItem(reader));
@@ -86,7 +87,7 @@ function formatHeaders(headers: Iterable<readonly [string, string]>): string {
 function* headersOfText(text: string): Generator<readonly [string, string]> {
   for (const line of text.split("\r\n").filter((line) => line !== "")) {
     const colon = line.indexOf(":");
-    // Without a name nobody knows whether it is a secret.
+    // Without a name, the value may be a secret.
     yield colon < 0 ? [line.slice(0, 8), "…"] : [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
   }
 }

@@ -13,7 +13,7 @@ export const frameType = {
 
 export const frameFlag = { fin: 1, abort: 2 } as const;
 
-/** Bytes of the length before every frame; it does not count itself. */
+/** Size of the length field before every frame. The length does not include the field itself. */
 export const lengthBytes = 4;
 
 /** The smallest frame: type, flags, and two identifiers of one byte. */
@@ -38,18 +38,18 @@ export const statusCode = {
   unknown: 99,
 } as const;
 
-// HAProxy 3.1.0 leaves the client waiting for `timeout processing` after an ACK without any action, so each carries one that
-// does nothing: UNSET-VAR (2), 2 arguments, scope transaction (2), name "_".
+// HAProxy 3.1.0 leaves the client waiting for `timeout processing` after an ACK without any action, so each ACK has one
+// that does nothing: UNSET-VAR (2), 2 arguments, scope transaction (2), name "_".
 const noopAction = Uint8Array.of(2, 2, 2, 1, 0x5f);
 
-/** Bytes of an ACK whose two identifiers take `idBytes`. */
+/** Size of an ACK whose two identifiers have `idBytes` bytes together. */
 export function ackBytes(idBytes: number): number {
   return lengthBytes + 5 + idBytes + noopAction.length;
 }
 
 /**
- * Writes the ACK of a NOTIFY and returns the offset behind it. Its identifiers are copied as they came (`idStart` to
- * `idEnd` of `source`), whatever their size.
+ * Writes the ACK of a NOTIFY and returns the offset after it. Copies the bytes of its identifiers (`idStart` to `idEnd`
+ * of `source`) unchanged, whatever their size.
  */
 export function writeAck(target: Buffer, offset: number, source: Uint8Array, idStart: number, idEnd: number): number {
   let at = writeFrameHead(target, offset, ackBytes(idEnd - idStart) - lengthBytes, frameType.ack);
@@ -58,7 +58,7 @@ export function writeAck(target: Buffer, offset: number, source: Uint8Array, idS
   return at;
 }
 
-/** AGENT-HELLO. Has to leave in one write: HAProxy 3.2 to 3.5 reset the connection when it arrives in pieces. */
+/** AGENT-HELLO. Send it in one write: HAProxy 3.2 to 3.5 reset the connection if it arrives in pieces. */
 export function encodeAgentHello(maxFrameBytes: number): Buffer {
   return encodeControlFrame(frameType.agentHello, (frame, start) => {
     let at = writePlainString(frame, start, "version");
@@ -70,7 +70,7 @@ export function encodeAgentHello(maxFrameBytes: number): Buffer {
   });
 }
 
-/** AGENT-DISCONNECT. The text is cut to 255 bytes, the most that HAProxy up to 3.0 takes. */
+/** AGENT-DISCONNECT. The text is cut to 255 bytes, the most that HAProxy 3.0 and older accept. */
 export function encodeAgentDisconnect(code: number, text: string): Buffer {
   return encodeControlFrame(frameType.agentDisconnect, (frame, start) => {
     let at = writePlainString(frame, start, "status-code");

@@ -2,7 +2,7 @@ import type { ByteReader } from "../../relay/pack/byte-reader.ts";
 import { statusCode } from "./frame.ts";
 import { type DecodedValue, decodeTypedData } from "./typed-data.ts";
 
-/** What HAProxy offers in its HELLO, or why no connection can come of it. */
+/** HAProxy's offer in its HELLO, or the reason to refuse it. */
 export type HaproxyHello =
   | { readonly kind: "offer"; readonly maxFrameBytes: number; readonly healthCheck: boolean; readonly engineId: string }
   | { readonly kind: "refused"; readonly code: number; readonly text: string };
@@ -12,12 +12,12 @@ export interface HaproxyDisconnect {
   readonly text: string;
 }
 
-// SPOE.txt 3.2.5: HAProxy takes no smaller answer, so it cannot offer less.
+// SPOE.txt 3.2.5: HAProxy accepts no smaller answer, so it cannot offer less.
 const minFrameSize = 256;
 
 /**
- * Reads the payload of HAPROXY-HELLO. Only a missing or wrong version or frame size refuses it: a health check brings
- * neither an engine id nor capabilities, and unknown keys are for later versions. Throws `DecodeError`.
+ * Reads the payload of HAPROXY-HELLO. Refuses it only if the version or the frame size is missing or wrong: a health
+ * check sends neither an engine id nor capabilities, and unknown keys belong to later versions. Throws `DecodeError`.
  */
 export function decodeHaproxyHello(reader: ByteReader): HaproxyHello {
   const items = decodeItems(reader);
@@ -36,7 +36,7 @@ export function decodeHaproxyHello(reader: ByteReader): HaproxyHello {
   if (size < minFrameSize || size > 0xffff_ffffn) {
     return refused(
       statusCode.badMaxFrameSize,
-      `max-frame-size ${size} is not between ${minFrameSize} and 2^32: mend it in spoe-agent`,
+      `max-frame-size ${size} is not between ${minFrameSize} and 2^32: correct it in spoe-agent`,
     );
   }
   const engineId = items.get("engine-id");
@@ -60,18 +60,18 @@ export function decodeHaproxyDisconnect(reader: ByteReader): HaproxyDisconnect {
 }
 
 /**
- * What a peer speaks whose first four bytes, read as the length of a HELLO, are far too large: the text for the operator,
- * or undefined if it is nothing known.
+ * Recognizes a protocol other than SPOP by its first four bytes, which were read as the length of a HELLO. Returns a
+ * text for the operator, or undefined for an unknown protocol.
  */
 export function helloMistake(announcedBytes: number): string | undefined {
   if (announcedBytes >>> 16 === 0x1603) {
-    return "this is a TLS ClientHello, and the agent listens without TLS: remove ssl from the server line in HAProxy, or set agent.tls";
+    return "this is a TLS ClientHello, but the agent listens without TLS: remove ssl from the server line in HAProxy, or set agent.tls";
   }
   const first = Buffer.alloc(4);
   first.writeUInt32BE(announcedBytes);
   const text = first.toString("latin1");
   if (httpMethods.includes(text)) {
-    return "this is an HTTP request, and the agent speaks SPOP: the back end in HAProxy needs mode tcp (or mode spop) and is used through filter spoe only";
+    return "this is an HTTP request, but the agent speaks SPOP: the backend in HAProxy needs mode tcp (or mode spop), and only filter spoe may use it";
   }
   if (text === "PROX" || text === "\r\n\r\n") {
     return "this is a PROXY protocol header: remove send-proxy from the server line in HAProxy";
@@ -79,7 +79,7 @@ export function helloMistake(announcedBytes: number): string | undefined {
   return undefined;
 }
 
-// "GET ", "POST", … as the four bytes that SPOP would take for a frame length of a gigabyte.
+// The first four bytes of each method, which SPOP would read as a frame length of more than a gigabyte.
 const httpMethods = ["GET ", "POST", "PUT ", "HEAD", "OPTI", "DELE", "PATC", "CONN", "TRAC", "PRI "];
 
 function refused(code: number, text: string): HaproxyHello {

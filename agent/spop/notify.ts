@@ -1,7 +1,7 @@
 import type { ByteReader } from "../../relay/pack/byte-reader.ts";
 import { readTypedData, type TypedValue } from "./typed-data.ts";
 
-/** Is told what a NOTIFY holds, in order. Offsets count in the reader's bytes. */
+/** Receives the content of a NOTIFY in order. Offsets refer to the reader's bytes. */
 export interface MessageVisitor {
   beginMessage(nameStart: number, nameEnd: number): void;
   /** `position` counts the arguments of the message from 0; `value` is overwritten by the next argument. */
@@ -10,8 +10,8 @@ export interface MessageVisitor {
 }
 
 /**
- * Walks through the list of messages of a NOTIFY (SPOE.txt 3.2.6). Throws `DecodeError` at the first byte that does not
- * follow the format; the messages before it have been visited whole.
+ * Visits the list of messages of a NOTIFY (SPOE.txt 3.2.6). Throws `DecodeError` at the first byte that does not follow
+ * the format, after it has visited the messages before that byte completely.
  */
 export function visitMessages(reader: ByteReader, value: TypedValue, visitor: MessageVisitor): void {
   while (!reader.done) {

@@ -21,21 +21,21 @@ export interface SessionEnd {
   readonly text: string;
 }
 
-/** The payload of one NOTIFY: its list of messages stands in `bytes` from `start` to `end`. Valid until the tick ends. */
+/** Receives the list of messages of one NOTIFY: `bytes` from `start` to `end`, valid until the tick ends. */
 export type NotifyVisitor = (bytes: Uint8Array, start: number, end: number) => void;
 
-// A real HELLO has about 130 bytes; nobody may send more before he has introduced himself.
+// A real HELLO has about 130 bytes. The first frame of a peer may not exceed this limit.
 const maxHelloBytes = 4096;
-// HAProxy 3.1.0 sends frames of the size it announced even where the agent answered a smaller one.
+// HAProxy 3.1.0 sends frames of the size that it announced, even if the agent answered with a smaller one.
 const toleratedFrameBytes = 16 * 1024 * 1024;
-// HAProxy has 20 frames under way on a connection, unless `max-waiting-frames` says otherwise.
+// HAProxy has at most 20 unanswered frames on a connection, unless `max-waiting-frames` is set.
 const maxUnfinishedNotifies = 1024;
 const nothing = Buffer.alloc(0);
 
 /**
- * One SPOP connection, as a pure state machine: bytes in, bytes out, requests out. It knows no socket and no clock.
+ * One SPOP connection as a pure state machine: bytes in, bytes out, requests out. It uses no socket and no clock.
  *
- * Per chunk the owner calls `receive`, writes what it returns in one write, then calls `takeNotifies`, then looks at `end`.
+ * For each chunk, the owner calls `receive`, sends the answer in one write, calls `takeNotifies`, then checks `end`.
  */
 export class Session {
   readonly #ownMaxFrameBytes: number;
@@ -49,18 +49,18 @@ export class Session {
   #notifies: Uint8Array[] = [];
   #notifyBounds: number[] = [];
   #end: SessionEnd | undefined;
-  /** Messages that were acknowledged and thrown away because their fragments exceed the size limit. */
+  /** Messages that were acknowledged and discarded because their fragments exceeded the size limit. */
   oversizeNotifies = 0;
   /** Frames received so far. */
   frames = 0;
 
-  /** @param maxFrameBytes the largest frame to agree to, and the largest fragmented message to put together. */
+  /** @param maxFrameBytes largest frame to agree to; also the limit of fragmented messages, if it is above 16 MiB. */
   constructor(maxFrameBytes: number) {
     this.#ownMaxFrameBytes = maxFrameBytes;
     this.#fragments = new Fragments(Math.max(maxFrameBytes, toleratedFrameBytes));
   }
 
-  /** Set when nothing more will come of this session: write the last reply, then close. */
+  /** Set once the session is over: write the last reply, then close the socket. */
   get end(): SessionEnd | undefined {
     return this.#end;
   }
@@ -75,7 +75,9 @@ export class Session {
     return this.#state !== "hello";
   }
 
-  /** Takes a chunk and returns the answer to all frames that it completes, for one write; empty where there is none. */
+  /**
+   * Reads a chunk and returns the answer to all frames that it completes, for one write. Empty if there is no answer.
+   */
   receive(chunk: Uint8Array): Buffer {
     if (this.#state === "closed") return nothing;
     this.#replyBytes = 0;
@@ -85,11 +87,11 @@ export class Session {
     } catch (error) {
       this.#refuse(error);
     }
-    // A copy, since the socket may keep what it is given until HAProxy reads again.
+    // A copy: the socket may keep the bytes until HAProxy reads again, and the next chunk overwrites `#reply`.
     return this.#replyBytes === 0 ? nothing : Buffer.from(this.#reply.subarray(0, this.#replyBytes));
   }
 
-  /** Hands over the payloads of the NOTIFYs that the last chunk completed. */
+  /** Passes the payloads of the NOTIFYs that the last chunk completed to `visit`. */
   takeNotifies(visit: NotifyVisitor): void {
     const payloads = this.#notifies;
     if (payloads.length === 0) return;
@@ -108,8 +110,8 @@ export class Session {
   }
 
   /**
-   * Says goodbye on our side. NOTIFYs that cross the DISCONNECT are still handed over, though no ACK can follow any more.
-   * Returns the frame to write.
+   * Ends the session from the agent's side and returns the DISCONNECT to write. NOTIFYs that HAProxy sent before it
+   * read the DISCONNECT are still passed on, but are not acknowledged.
    */
   disconnect(text: string): Buffer {
     if (this.#state === "closed") return nothing;
@@ -125,10 +127,13 @@ export class Session {
     const { bytes, start, end } = this.#splitter;
     this.frames++;
     if (end - start < minFrameBytes) {
-      throw new Refusal(statusCode.invalidFrame, `a frame of ${end - start} bytes is too short to be one`);
+      throw new Refusal(
+        statusCode.invalidFrame,
+        `a frame of ${end - start} bytes is too short: SPOP frames have at least ${minFrameBytes}`,
+      );
     }
     const type = bytes[start];
-    // FIN and ABORT stand in the last of the four flag bytes.
+    // FIN and ABORT are in the last of the four flag bytes.
     const flags = bytes[start + 4];
     const reader = this.#reader.reset(bytes, start + 5, end);
     skipVarint(reader);
@@ -149,10 +154,10 @@ export class Session {
     } else if (type >= frameType.agentHello && type <= frameType.ack) {
       throw new Refusal(
         statusCode.invalidFrame,
-        `frame type ${type} comes from agents: another agent is connected here`,
+        `only agents send frames of type ${type}: another agent connects to this port`,
       );
     }
-    // Other types are for later versions of the protocol; SPOE.txt 3.2.1 wants them skipped.
+    // Other types belong to later versions of the protocol; SPOE.txt 3.2.1 says to skip them.
   }
 
   #hello(reader: ByteReader): void {
@@ -160,7 +165,7 @@ export class Session {
     if (hello.kind === "refused") throw new Refusal(hello.code, hello.text);
     this.#append(encodeAgentHello(Math.min(hello.maxFrameBytes, this.#ownMaxFrameBytes)));
     if (hello.healthCheck) {
-      // SPOE.txt 3.2.4: nothing but the HELLO; HAProxy 3.1 and newer fail the check if anything follows it.
+      // SPOE.txt 3.2.4: send only the HELLO. HAProxy 3.1 and newer fail the check if anything follows it.
       this.#close({ kind: "health-check", code: statusCode.normal, text: "" });
       return;
     }
@@ -172,7 +177,10 @@ export class Session {
     if ((flags & frameFlag.fin) === 0) {
       const key = idKey(reader, idStart);
       if (this.#fragments.count >= maxUnfinishedNotifies) {
-        throw new Refusal(statusCode.resource, "too many fragmented NOTIFYs are unfinished on one connection");
+        throw new Refusal(
+          statusCode.resource,
+          `more than ${maxUnfinishedNotifies} fragmented NOTIFYs are unfinished on one connection`,
+        );
       }
       if (!this.#fragments.begin(key, reader)) {
         throw new Refusal(statusCode.interlacedFrames, "a fragmented NOTIFY begins twice with the same identifiers");
@@ -188,7 +196,7 @@ export class Session {
   #fragment(reader: ByteReader, idStart: number, flags: number): void {
     const key = idKey(reader, idStart);
     if (!this.#fragments.has(key)) {
-      throw new Refusal(statusCode.frameIdNotFound, "a fragment continues a NOTIFY that has not begun");
+      throw new Refusal(statusCode.frameIdNotFound, "a fragment continues a NOTIFY that never began");
     }
     if ((flags & frameFlag.abort) !== 0) {
       this.#fragments.drop(key);
@@ -261,13 +269,13 @@ function toRefusal(error: unknown, greeted: boolean): Refusal {
   if (error instanceof FrameTooBig && !greeted) {
     return new Refusal(
       statusCode.invalidFrame,
-      helloMistake(error.announcedBytes) ?? `these bytes are no HAPROXY-HELLO: ${onlyHaproxy}`,
+      helloMistake(error.announcedBytes) ?? `these bytes are not a HAPROXY-HELLO: ${onlyHaproxy}`,
     );
   }
   if (error instanceof FrameTooBig) {
     return new Refusal(statusCode.tooBig, `${error.message}: check max-frame-size in spoe-agent and tune.bufsize`);
   }
-  // Without the offset, which counts from the beginning of a chunk and tells the operator nothing.
+  // Without the offset: it counts from the start of a chunk, which means nothing to the operator.
   if (error instanceof DecodeError) {
     return new Refusal(statusCode.invalidFrame, `malformed frame (${error.code}): ${onlyHaproxy}`);
   }

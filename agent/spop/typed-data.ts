@@ -19,8 +19,9 @@ export const dataType = {
 const trueFlag = 0x10;
 
 /**
- * Where a typed value stands. One value is read again and again, so that nothing is allocated for the arguments of a
- * request. `start` and `end` bound the bytes of strings, binaries and addresses; `number` holds integers and booleans.
+ * A typed value as its place in the reader's bytes. One object is reused for all arguments, so that reading a request
+ * allocates nothing. `start` and `end` bound the bytes of strings, binaries and addresses; `number` holds integers and
+ * booleans.
  */
 export interface TypedValue {
   type: number;
@@ -73,10 +74,10 @@ export function readTypedData(reader: ByteReader, value: TypedValue): void {
   value.end = reader.offset;
 }
 
-/** A typed value as a JavaScript value: strings one character a byte, integers as bigint with their sign. */
+/** A typed value as a JavaScript value: strings have one character per byte, integers are bigint with their sign. */
 export type DecodedValue = null | boolean | bigint | string | Uint8Array;
 
-/** Decodes one typed value whole, for handshakes and for showing frames to a person. Throws `DecodeError`. */
+/** Decodes one typed value, for handshakes and for frames as text. Throws `DecodeError`. */
 export function decodeTypedData(reader: ByteReader): DecodedValue {
   const type = reader.u8() & 0x0f;
   if (type >= dataType.int32 && type <= dataType.uint64) {
@@ -94,13 +95,13 @@ export function decodeTypedData(reader: ByteReader): DecodedValue {
   return value.type === dataType.string ? Buffer.from(bytes).toString("latin1") : bytes;
 }
 
-/** Writes a string value and returns the offset behind it. */
+/** Writes a string value and returns the offset after it. */
 export function writeTypedString(target: Buffer, offset: number, text: string): number {
   target[offset] = dataType.string;
   return writePlainString(target, offset + 1, text);
 }
 
-/** Writes an unsigned 32-bit value and returns the offset behind it. */
+/** Writes an unsigned 32-bit value and returns the offset after it. */
 export function writeTypedUint32(target: Buffer, offset: number, value: number): number {
   target[offset] = dataType.uint32;
   return writeVarint(target, offset + 1, value);

@@ -20,7 +20,7 @@ beforeEach(() => {
 
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-it("takes over the socket of a process that was killed, and answers whatever the query", async () => {
+it("replaces the socket of a killed process, and answers a path with any query", async () => {
   const script = `require("net").createServer().listen(${JSON.stringify(path)}, () => console.log("listening"))`;
   const killed = spawn(process.execPath, ["-e", script]);
   await once(killed.stdout, "data");

@@ -10,7 +10,7 @@ import { until } from "../support/clocks/until.ts";
 import { promtool } from "../support/processes/promtool.ts";
 
 describe("metrics of an agent", () => {
-  it("tell every fate from the beginning, so that the first loss is an increase", async () => {
+  it("have every fate from the start, so that the first loss is an increase", async () => {
     const text = await scrape();
 
     expect(text).toContain('spoa_relay_agent_requests_total{fate="dropped",reason="buffer full"} 0\n');
@@ -18,7 +18,7 @@ describe("metrics of an agent", () => {
     expect(text).toContain('spoa_relay_agent_queue_errors_total{code="DENIED"} 0\n');
   });
 
-  it("tell the ledger, and what is neither seen nor pending is in exactly one fate", async () => {
+  it("have the ledger's counts, and their fates add up to the seen requests without the pending ones", async () => {
     const ledger = createLedger();
     Object.assign(ledger, { seen: 100, sampledOut: 1, filtered: 2, looped: 3, pending: 4, enqueued: 60 });
     addTo(ledger.unusable, "no path", 10);
@@ -32,14 +32,14 @@ describe("metrics of an agent", () => {
     expect(text).toContain("spoa_relay_agent_pending_requests 4\n");
   });
 
-  it("leave out the journal's where there is none", async () => {
+  it("have no journal_up without a journal", async () => {
     const without = await scrape({ vitals: { journal: undefined } });
 
     expect(without).not.toMatch(/^spoa_relay_agent_journal_up /m);
     expect(await scrape()).toMatch(/^spoa_relay_agent_journal_up 0$/m);
   });
 
-  it("content promtool", async () => {
+  it("pass promtool's check", async () => {
     const latency = new AckLatency();
     latency.observe(0.2);
 
@@ -48,7 +48,7 @@ describe("metrics of an agent", () => {
 });
 
 describe("the latency of ACKs", () => {
-  it("is in the buckets that a count by hand gives, whatever the times", async () => {
+  it("is counted in the right buckets, for any times", async () => {
     const times = fc.array(fc.oneof(fc.constantFrom(...ackBoundsMs), fc.double({ min: 0, max: 200, noNaN: true })));
     await fc.assert(
       fc.asyncProperty(times, async (elapsed) => {
@@ -70,7 +70,7 @@ describe("the latency of ACKs", () => {
 });
 
 describe("the delay of the event loop", () => {
-  it("shows a block since the last look, and not its own interval", async () => {
+  it("includes a blocked event loop since the last call, and not the sampling interval", async () => {
     const delay = new EventLoopDelay();
     onTestFinished(() => delay.stop());
     await sleep(50);
@@ -81,7 +81,7 @@ describe("the delay of the event loop", () => {
     const blocked = delay.take();
 
     expect(blocked.max).toBeGreaterThan(0.15);
-    // The machine blocks, too, but not at every look. A block that stayed and an interval that is counted would.
+    // A busy machine delays some calls, but not all. An old block, or a counted interval, would delay all of them.
     await until(async () => {
       await sleep(100);
       const { p50, max } = delay.take();
@@ -90,13 +90,13 @@ describe("the delay of the event loop", () => {
   });
 });
 
-interface Situation {
+interface Scraped {
   readonly ledger?: ReturnType<typeof createLedger>;
   readonly vitals?: { readonly [Key in keyof AgentVitals]?: AgentVitals[Key] | undefined };
   readonly latency?: AckLatency;
 }
 
-async function scrape({ ledger = createLedger(), vitals = {}, latency = new AckLatency() }: Situation = {}) {
+async function scrape({ ledger = createLedger(), vitals = {}, latency = new AckLatency() }: Scraped = {}) {
   const eventLoopDelay = new EventLoopDelay();
   onTestFinished(() => eventLoopDelay.stop());
   const gauges = { packs: 1, packBytes: 2, connections: 3, waitingBytes: 4, journalBytes: 5, journalPacks: 6 };

@@ -21,7 +21,7 @@ afterEach(async () => {
 });
 
 describe("a stopping agent", () => {
-  it("drains, ships what is packed and exits with 0, and the clients notice nothing", async () => {
+  it("drains, sends all packs and exits with 0, and no client notices", async () => {
     const rig = await startRig({
       targets: { shadow: "rate: unlimited" },
       agent: "  drain: 1500ms\n  pack: { linger: 60s }",
@@ -42,7 +42,7 @@ describe("a stopping agent", () => {
     await until(() => sent > 500);
     const { agent } = rig;
     agent?.kill("SIGTERM");
-    // Closed, not only ended: what it has written last is read by then.
+    // Closed, not only ended: by then its last output has been read.
     const [code] = await once(agent as NonNullable<typeof agent>, "close");
     stopped = true;
     await Promise.all(clients);
@@ -50,14 +50,14 @@ describe("a stopping agent", () => {
     expect(code).toBe(0);
     expect(failures).toBe(0);
 
-    const { seen, enqueued, pending } = lastFigures(rig.output);
+    const { seen, enqueued, pending } = finalStats(rig.output);
     expect({ enqueued, pending }).toEqual({ enqueued: seen, pending: 0 });
     await until(async () => (await rig.hostStats()).targets.shadow.fates["answered.2xx"] >= enqueued);
     expect((await rig.hostStats()).targets.shadow.fates["answered.2xx"]).toBe(enqueued);
     expect(rig.shadows.shadow.received.length).toBe(enqueued);
   }, 60_000);
 
-  it("ends at once with 1 at the second signal and says how many it gave up", async () => {
+  it("ends at once with 1 at the second signal, and logs how many requests it gave up", async () => {
     const rig = await startRig({
       targets: { shadow: "rate: unlimited" },
       agent: "  drain: 8s\n  pack: { linger: 60s }",
@@ -75,8 +75,8 @@ describe("a stopping agent", () => {
   }, 60_000);
 });
 
-describe("a stranger on the SPOP port", () => {
-  it("costs nobody else anything", async () => {
+describe("a peer that does not speak SPOP", () => {
+  it("does not disturb HAProxy", async () => {
     const rig = await startRig({ targets: { shadow: "rate: unlimited" } });
     const { address } = JSON.parse(/\{.*"event":"listening".*\}/.exec(rig.output)?.[0] ?? "{}") as { address: string };
     const port = Number(address.split(":").at(-1));
@@ -103,7 +103,7 @@ describe("a stranger on the SPOP port", () => {
 });
 
 describe("spoa-relay mirror", () => {
-  it("runs with the flags of spoa-mirror and a single URL until its time is over", async () => {
+  it("runs with the flags of spoa-mirror and one URL for the given time", async () => {
     const directory = mkdtempSync(join(tmpdir(), "spoa-relay-mirror-"));
     cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
     const [shadowPort, port] = await freePorts(4);
@@ -154,7 +154,7 @@ async function startRig(options: Parameters<typeof Rig.start>[0]): Promise<Rig> 
   return rig;
 }
 
-function lastFigures(output: string): { seen: number; enqueued: number; pending: number } {
+function finalStats(output: string): { seen: number; enqueued: number; pending: number } {
   const line = output.split("\n").findLast((text) => text.includes('"event":"stopped"') && text.includes('"seen"'));
   return JSON.parse(line ?? "{}");
 }

@@ -16,8 +16,8 @@ afterAll(async () => {
   await rig?.stop();
 });
 
-describe("kill -9 of the host in the middle of a replay", () => {
-  it("loses nothing, and what comes twice has the same X-Mirror-Id", async () => {
+describe("kill -9 of the host during a replay", () => {
+  it("loses no request, and one that is sent twice has the same X-Mirror-Id", async () => {
     const pool = new Pool(rig.frontend, { connections: 20 });
     const send = async (_: unknown, i: number): Promise<void> => {
       const { body } = await pool.request({ method: "GET", path: `/api/v1/crash/${i}` });

@@ -25,7 +25,7 @@ interface Running {
   readonly ended: Promise<unknown[]>;
 }
 
-/** The agent, started with these arguments in front of `--config`. */
+/** Starts the agent with these arguments before `--config`. */
 async function startAgent(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Running> {
   const directory = mkdtempSync(join(tmpdir(), "spoa-relay-dump-"));
   const [port, admin] = await freePorts(2);
@@ -48,7 +48,7 @@ targets: { none: { url: "http://127.0.0.1:1", rate: 1/s } }
       output[name] += text;
     });
   }
-  // Closed, not only ended: what it has written last is read by then.
+  // Closed, not only ended: by then its last output has been read.
   const ended = once(child, "close");
   cleanups.push(async () => {
     child.kill("SIGKILL");
@@ -97,7 +97,7 @@ describe.each([
   ["relay/main.ts", ["relay/main.ts", "agent", "--dump"]],
   ["agent/main.ts", ["agent/main.ts", "--dump"]],
 ])("--dump of %s", (_program, args) => {
-  it("prints requests without credentials, logs elsewhere and opens no queue", async () => {
+  it("prints requests without credentials, logs to standard error and opens no queue", async () => {
     const agent = await startAgent(args);
     const peer = agent.peer();
 
@@ -115,7 +115,7 @@ describe.each([
     expect(code).toBe(0);
   });
 
-  it("ends when nobody reads any more", async () => {
+  it("ends when its output is closed", async () => {
     const agent = await startAgent(args);
 
     agent.closeStdout();
@@ -126,7 +126,7 @@ describe.each([
 });
 
 describe("NODE_DEBUG=spop", () => {
-  it("prints the frames of both sides on standard error, without credentials", async () => {
+  it("prints the frames of both directions on standard error, without credentials", async () => {
     const agent = await startAgent(["agent/main.ts", "--dump"], { NODE_DEBUG: "spop" });
     const peer = agent.peer();
 
@@ -148,7 +148,7 @@ describe("NODE_DEBUG=spop", () => {
     expect(agent.stderr()).not.toContain("s3cret");
   });
 
-  it("prints nothing where it is off", async () => {
+  it("prints no frames if it is not set", async () => {
     const agent = await startAgent(["agent/main.ts", "--dump"]);
 
     const peer = agent.peer();

@@ -22,7 +22,7 @@ afterAll(async () => {
   await rig?.stop();
 });
 
-describe("what the shadow gets", () => {
+describe("a mirrored request", () => {
   it.each([
     "GET",
     "HEAD",
@@ -42,7 +42,7 @@ describe("what the shadow gets", () => {
     expect(shadow.method).toBe(method);
   });
 
-  it("has the body of every method that had one", async () => {
+  it("keeps the body of every method", async () => {
     for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"]) {
       const body = Buffer.from(`body of ${method}`);
       const { shadow } = await mirrored({ method, path: `/api/v1/body/${method}`, body });
@@ -91,13 +91,13 @@ describe("what the shadow gets", () => {
     expect(own(shadow)).toEqual(own(primary));
   });
 
-  it("has all of 300 headers", async () => {
+  it("keeps all of 300 headers", async () => {
     const sent = Array.from({ length: 300 }, (_, i) => [`x-h-${i}`, `value ${i}`]).flat();
     const { shadow } = await mirrored({ method: "GET", path: "/api/v1/many", headers: sent });
     expect(pairs(shadow.rawHeaders).filter(([name]) => name.startsWith("x-h-"))).toEqual(pairs(sent));
   });
 
-  it("says where it comes from and carries HAProxy's unique id", async () => {
+  it("has the X-Mirror headers, with HAProxy's unique id", async () => {
     const { shadow } = await mirrored({ method: "GET", path: "/api/v1/meta" });
     expect(shadow.headers["x-mirror-id"]).toMatch(/^[0-9a-f]{8}-[0-9a-f-]{27}$/);
     expect(shadow.headers["x-mirror-target"]).toBe("shadow");
@@ -113,7 +113,7 @@ describe("what the shadow gets", () => {
     expect(rig.shadows.shadow.received.some(({ path }) => path === "/api/v1/loop")).toBe(false);
   });
 
-  it("skips a body that HAProxy cut, and counts it", async () => {
+  it("is skipped and counted if HAProxy truncated its body", async () => {
     const body = randomBytes(100_000);
     const response = await client.request({ method: "POST", path: "/api/v1/cut", body });
     await response.body.dump();
@@ -124,7 +124,7 @@ describe("what the shadow gets", () => {
 });
 
 describe("20,000 POSTs at concurrency 50", () => {
-  it("all reach the shadow once, with the bytes they were sent with", async () => {
+  it("all reach the shadow once, with unchanged bodies", async () => {
     const count = 20_000;
     const pool = new Pool(rig.frontend, { connections: 50 });
     const noise = randomBytes(64 * 1024);
@@ -142,7 +142,7 @@ describe("20,000 POSTs at concurrency 50", () => {
           body,
         });
         await answer.dump();
-        if (statusCode !== 200) throw new Error(`the client got ${statusCode}`);
+        if (statusCode !== 200) throw new Error(`the client received status ${statusCode}`);
       }
     };
     await Promise.all(Array.from({ length: 50 }, worker));
@@ -159,7 +159,7 @@ describe("20,000 POSTs at concurrency 50", () => {
   }, 120_000);
 });
 
-/** Sends a request through HAProxy and returns what primary and shadow received of it. */
+/** Sends a request through HAProxy. Returns the request as the primary and the shadow received it. */
 async function mirrored(request: {
   method: string;
   path: string;

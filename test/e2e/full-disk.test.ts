@@ -31,9 +31,9 @@ targets: { shadow: { url: "http://127.0.0.1:1", rate: unlimited } }
 
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-describe("where the log cannot be written", () => {
+describe("with a log that cannot be written", () => {
   it.each(["agent", "up"])(
-    "%s runs, and ends with 0 at SIGTERM",
+    "%s runs, and exits with 0 at SIGTERM",
     async (command) => {
       const full = openSync("/dev/full", "w");
       const child = spawn(process.execPath, [main, command, "--config", config], { stdio: ["ignore", full, full] });

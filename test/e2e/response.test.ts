@@ -19,7 +19,7 @@ let primary: Server;
 let rig: Rig;
 let client: Client;
 
-/** Answers /…/404/… with 404 and the body `answer`; those with `slow` in their path later. */
+/** Answers /…/404/… with 404 and the body `answer`; paths with `slow` after `slowMs`. */
 beforeAll(async () => {
   primary = createServer(async (request, response) => {
     request.resume();
@@ -41,9 +41,9 @@ afterEach(async () => {
 });
 
 describe.each(haproxyModes)("mirroring on the response with mode $mode", ({ configure }) => {
-  it("puts status and time of the primary beside the whole request", async () => {
+  it("captures the primary's status and time with the whole request", async () => {
     await start(configure);
-    // Nobody else takes the packs.
+    // Without a host, the packs stay in the queue for this test.
     rig.hosts[0].kill("SIGKILL");
     const bodies = ["", "{}", randomBytes(14_000), randomBytes(100_000)].map((body) => Buffer.from(body));
     const sent = [
@@ -82,7 +82,7 @@ describe.each(haproxyModes)("mirroring on the response with mode $mode", ({ conf
     }
   });
 
-  it("marks a body for which the variables have no room", async () => {
+  it("marks a body that does not fit into HAProxy's variables as truncated", async () => {
     await start((text) => (configure?.(text) ?? text).replace(/^global$/m, "global\n    tune.vars.txn-max-size 4096"));
     rig.hosts[0].kill("SIGKILL");
     for (const bytes of [1_000, 9_000]) {
@@ -95,7 +95,7 @@ describe.each(haproxyModes)("mirroring on the response with mode $mode", ({ conf
     ]);
   });
 
-  it("reaches the shadow as it was sent, and the ledger adds up", async () => {
+  it("sends requests unchanged to the shadow, and the ledger adds up", async () => {
     await start(configure);
     const body = randomBytes(9_000);
     for (let i = 0; i < 50; i++) await exchange({ method: "POST", path: `/api/v1/${200 + (i % 2) * 300}/${i}`, body });
@@ -125,7 +125,7 @@ async function exchange({ method, ...request }: { method: string; path: string; 
   });
 }
 
-/** The first requests in the queue that the agent fills. */
+/** The first requests in the agent's queue. */
 async function capturedRequests(count: number): Promise<CapturedRequest[]> {
   const queue = EmbeddedQueue.open({ directory: join(rig.directory, "data"), name: ingressQueue });
   const requests: CapturedRequest[] = [];

@@ -6,8 +6,8 @@ import { until } from "../support/clocks/until.ts";
 import { Rig } from "../support/processes/rig.ts";
 import { type LoadResult, load } from "../support/servers/load.ts";
 
-// What a request may take beside the wait for an agent: the machine is slow at times, and all share its cores. Who waited
-// for an agent without a limit would wait for longer.
+// Longest time of a request besides the wait for an agent: all processes share a machine that may be slow. A request
+// that waited for an agent without a limit would take longer.
 const noiseMs = 5_000;
 let rig: Rig;
 
@@ -16,11 +16,12 @@ afterAll(async () => {
 });
 
 describe("under load, with two agents", () => {
-  // HAProxy gives nothing up where the machine stands still for a second or two: what is lost here, the restarts lose.
+  // Long enough that HAProxy gives no request up if the machine stalls for 1 or 2 s: any loss is caused by the
+  // restarts.
   const processingMs = 4_000;
   beforeAll(() => start(processingMs));
 
-  it("a reload of HAProxy costs neither a client nor the mirror anything", async () => {
+  it("a reload of HAProxy disturbs no client, and at least 99.9 % of requests are mirrored", async () => {
     const seenBefore = await seen();
     const result = await underLoad(async () => {
       for (let reloads = 1; reloads <= 2; reloads++) {
@@ -37,14 +38,14 @@ describe("under load, with two agents", () => {
     expect(mirrored / result.sent).toBeGreaterThanOrEqual(0.999);
   }, 60_000);
 
-  it("restarting one agent after the other costs neither a client nor the mirror anything", async () => {
+  it("a restart of one agent after the other disturbs no client, and at least 99.9 % of requests are mirrored", async () => {
     await allUp();
     const seenBefore = await seen();
     const result = await underLoad(async () => {
       await sleep(500);
       for (const [index, agent] of rig.agents.entries()) {
         agent?.kill("SIGTERM");
-        // Closed, not only ended: its last figures are read by then.
+        // Closed, not only ended: by then its final stats have been read.
         await once(agent as NonNullable<typeof agent>, "close");
         await rig.startAgent(index);
         await allUp();
@@ -59,14 +60,14 @@ describe("under load, with two agents", () => {
   }, 120_000);
 });
 
-describe("under load, an agent's death", () => {
+describe("under load, kill -9 of an agent", () => {
   const processingMs = 50;
   beforeAll(async () => {
     await rig?.stop();
     await start(processingMs);
   });
 
-  it("costs no client anything", async () => {
+  it("disturbs no client", async () => {
     await allUp();
     const before = await seenByEach();
     let atDeath = before;
@@ -74,7 +75,7 @@ describe("under load, an agent's death", () => {
     const result = await underLoad(async () => {
       await sleep(500);
       atDeath = await seenByEach();
-      // HAProxy prefers connections that it has, so that most requests go to one of the agents.
+      // HAProxy prefers open connections, so it sends most requests to one of the agents.
       survivor = atDeath[0] - before[0] > atDeath[1] - before[1] ? 1 : 0;
       rig.agents[1 - survivor]?.kill("SIGKILL");
       await sleep(2_500);
@@ -86,7 +87,7 @@ describe("under load, an agent's death", () => {
 });
 
 interface Outcome extends LoadResult {
-  /** As HAProxy has logged it for each request. */
+  /** The longest time that HAProxy logged for any request. */
   readonly longestWaitMs: number;
 }
 
@@ -114,7 +115,7 @@ async function allUp(): Promise<void> {
   await until(async () => (await rig.agentsUp()).length === rig.agents.length);
 }
 
-/** Requests that agents have seen, ended runs included. */
+/** Requests that agents have seen, including ended runs. */
 async function seen(): Promise<number> {
   return sum((await rig.allAgentStats()).map((stats) => stats.seen));
 }

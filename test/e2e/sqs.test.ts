@@ -34,7 +34,7 @@ afterEach(async () => {
 });
 
 describe("through a queue in SQS", () => {
-  it("brings every request to the shadow once, keeps what is no pack, and the ledger adds up", async () => {
+  it("sends every request to the shadow once, keeps a message that is not a pack as a dead letter, and the ledger adds up", async () => {
     const rig = await startRig();
     emulator.sendMessage("packs", "not one of ours");
     const pool = new Pool(rig.frontend, { connections: 20 });
@@ -57,7 +57,7 @@ describe("through a queue in SQS", () => {
     expect((await rig.hostStats()).ingress).toEqual({ messages: 0, deadLettered: 0, deadMessages: 1 });
   });
 
-  it("holds what comes while the queue is away, says why on /readyz, and loses nothing", async () => {
+  it("keeps requests while the queue is away, says why on /readyz, and loses none", async () => {
     const rig = await startRig();
     const pool = new Pool(rig.frontend, { connections: 10 });
     const statuses: number[] = [];
@@ -78,7 +78,7 @@ describe("through a queue in SQS", () => {
     let readiness = "";
     await until(async () => {
       readiness = await rig.agentReadiness();
-      // At first it may be the cut of a call that was under way.
+      // The first reason may be a call that was interrupted.
       return readiness.includes("ECONNREFUSED");
     });
     const { ingress } = await rig.hostStats();
@@ -102,7 +102,7 @@ describe("through a queue in SQS", () => {
 });
 
 describe("the agent as one file", () => {
-  it("has the SDK in it, and sends to SQS", async () => {
+  it("contains the AWS SDK, and sends to SQS", async () => {
     const directory = mkdtempSync(join(tmpdir(), "spoa-relay-sqs-"));
     onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
     const root = resolve(import.meta.dirname, "../..");
@@ -139,7 +139,7 @@ async function startRig(): Promise<Rig> {
   const rig = await Rig.start({
     targets: { shadow: "rate: unlimited" },
     agent: "  pack: { linger: 50ms }",
-    // What the emulator hands to a receiver that has gone comes again after so long.
+    // After this time, the emulator redelivers messages that a killed or closed receiver had taken.
     host: "  visibility: 2s",
     queue: queueUrl(),
   });

@@ -39,11 +39,11 @@ interface Pair {
   readonly logged: LogLines;
   readonly listener: Listener;
   readonly address: string;
-  /** Sends a request to HAProxy; its answer, and whether HAProxy found it mirrored. */
+  /** Sends a request to HAProxy. Returns the status, and whether the listener received the request. */
   readonly send: () => Promise<{ readonly status: number; readonly mirrored: boolean }>;
 }
 
-/** The real HAProxy before a listener of this process. `server` follows the address on the server line. */
+/** Starts a real HAProxy and a listener in this process. `server` follows the address on the server line. */
 async function startPair(server: string, changes: Partial<ListenerOptions>, socketPath?: string): Promise<Pair> {
   const [frontend, stats, primary, agent] = await freePorts(4);
   const address: ListenAddress =
@@ -76,7 +76,7 @@ async function startPair(server: string, changes: Partial<ListenerOptions>, sock
       RELAY_FRONTEND_PORT: String(frontend),
       RELAY_STATS_PORT: String(stats),
       RELAY_PRIMARY: `127.0.0.1:${primary}`,
-      // The machine of a test is slow at times; what is tested here is not the time.
+      // Generous: these tests do not measure time, and a test machine may be slow.
       RELAY_PROCESSING_TIMEOUT: "5s",
       RELAY_LOG_LEVEL: "notice",
       ...faketimeVariables,
@@ -123,7 +123,7 @@ describe("HAProxy with `ssl verify required`", () => {
     expect(pair.logged.lines).toEqual([]);
   });
 
-  it("gets no mirroring without its certificate where one is asked for, and serves its clients", async () => {
+  it("serves its clients without mirroring if it lacks a required certificate", async () => {
     const pair = await startPair(verify(), { tls: { ...tls(), clientCa: authority.file } });
 
     expect(await pair.send()).toEqual({ status: 200, mirrored: false });
@@ -132,7 +132,7 @@ describe("HAProxy with `ssl verify required`", () => {
     expect(reasons(pair)).toEqual([expect.stringContaining("add crt FILE to the server line in HAProxy")]);
   });
 
-  it("does not talk to an agent whose certificate it cannot verify", async () => {
+  it("does not mirror to an agent whose certificate it cannot verify", async () => {
     const other = new CertificateAuthority(directory, "other").issue("impostor");
     const pair = await startPair(verify(), { tls: { cert: other.cert, key: other.key } });
 
@@ -142,7 +142,7 @@ describe("HAProxy with `ssl verify required`", () => {
     expect(reasons(pair)).toEqual([expect.stringContaining("check ca-file in the server line of HAProxy")]);
   });
 
-  it("is told so by an agent that listens without TLS", async () => {
+  it("is reported by an agent that listens without TLS, with what to change", async () => {
     const pair = await startPair(verify(), {});
 
     expect(await pair.send()).toEqual({ status: 200, mirrored: false });
@@ -153,7 +153,7 @@ describe("HAProxy with `ssl verify required`", () => {
 });
 
 describe("HAProxy without ssl", () => {
-  it("is told what to change by an agent that listens with TLS, in one line", async () => {
+  it("is reported by an agent that listens with TLS, with what to change, in one log line", async () => {
     const pair = await startPair("", { tls: { cert: agentFiles.cert, key: agentFiles.key } });
 
     expect(await pair.send()).toEqual({ status: 200, mirrored: false });
@@ -175,7 +175,7 @@ describe("HAProxy without ssl", () => {
   it.each<[string, boolean]>([
     ["127.0.0.0/8", true],
     ["10.0.0.0/8", false],
-  ])("is judged by the allow list %s: %s", async (range, isAllowed) => {
+  ])("is checked against the allow list %s: allowed %s", async (range, isAllowed) => {
     const allow = [range].map(parseAddressRange).filter((parsed) => parsed !== undefined);
     const pair = await startPair("", { allow });
 
@@ -204,7 +204,7 @@ describe("the agent as a whole", () => {
     await fetch(`${rig.frontend}/api/v1/order/1`);
     authority.issue("renewed");
     rig.agent?.kill("SIGHUP");
-    await until(() => rig.output.includes("certificates read again"));
+    await until(() => rig.output.includes("certificates reloaded"));
     await fetch(`${rig.frontend}/api/v1/order/2`);
     await until(() => arrived() === 2);
 

@@ -21,12 +21,12 @@ describe("an agent with two workers", () => {
     const { seen, enqueued, runs } = await rig.agentStats();
     expect({ seen, enqueued, runs: runs.length }).toEqual({ seen: 2_000, enqueued: 2_000, runs: 2 });
     expect(rig.shadows.shadow.received.length).toBe(2_000);
-    // Both have worked.
+    // Both workers have captured requests.
     const { agents } = await rig.hostStats();
     expect(agents.map(({ requests }) => requests > 0)).toEqual([true, true]);
   }, 90_000);
 
-  it("starts a worker again that was killed, keeps its figures, and shows both in the metrics", async () => {
+  it("restarts a killed worker, keeps its counts, and has both workers in the metrics", async () => {
     rig = await Rig.start({ targets: { shadow: "rate: unlimited" }, agent: "  workers: 2" });
     await send(500);
     await rig.settledLedger();
@@ -34,7 +34,7 @@ describe("an agent with two workers", () => {
     process.kill(victim, "SIGKILL");
     await until(() => rig.output.includes('"event":"worker-ended"'));
     await until(async () => workersOf(rig).length === 2 && (await rig.agentStats()).runs.length === 3);
-    // A check may have met the one that was killed.
+    // A health check may have reached the killed worker.
     await until(async () => (await rig.agentsUp()).length === 1);
     await send(500);
     const ledger = await rig.settledLedger();
@@ -49,18 +49,18 @@ describe("an agent with two workers", () => {
     ["without a journal", ""],
     ["with a journal", "\n  journal: { directory: ./journal }"],
   ])(
-    "adds up where a worker is killed under load, %s",
+    "has a ledger that adds up if a worker is killed under load, %s",
     async (_, journal) => {
       rig = await Rig.start({ targets: { shadow: "rate: unlimited" }, agent: `  workers: 2${journal}` });
-      const died = async () => (await rig.agentStats()).died?.runs.length;
+      const deadRuns = async () => (await rig.agentStats()).died?.runs.length;
       await load(rig.frontend, {
         perSecond: 400,
         connections: 16,
         during: async () => {
-          // So that there are reports that are older than what is killed.
+          // Wait for traffic, so that the last report of the killed worker is out of date.
           await until(async () => (await rig.agentStats()).enqueued > 300);
           process.kill(workersOf(rig)[0], "SIGKILL");
-          await until(async () => (await died()) === 1);
+          await until(async () => (await deadRuns()) === 1);
           await until(async () => (await rig.agentReadiness()) === "ready\n");
         },
       });
@@ -76,7 +76,7 @@ describe("an agent with two workers", () => {
     90_000,
   );
 
-  it("stops in order at a hang-up, which means nothing else without certificates", async () => {
+  it("stops in order at SIGHUP if it has no certificates to reload", async () => {
     rig = await Rig.start({ targets: { shadow: "rate: unlimited" }, agent: "  workers: 2\n  drain: 200ms" });
     await send(100);
     const agent = rig.agent as NonNullable<typeof rig.agent>;
@@ -85,14 +85,14 @@ describe("an agent with two workers", () => {
     await until(() => rig.shadows.shadow.received.length === 100);
   }, 90_000);
 
-  it("drains them all at SIGTERM and exits with 0", async () => {
+  it("drains both workers at SIGTERM and exits with 0", async () => {
     rig = await Rig.start({ targets: { shadow: "rate: unlimited" }, agent: "  workers: 2\n  drain: 200ms" });
     await send(300);
     const agent = rig.agent as NonNullable<typeof rig.agent>;
     const workers = workersOf(rig);
-    // As a terminal and systemd do: the signal goes to all of them.
+    // Terminals and systemd also send the signal to all processes.
     for (const pid of [...workers, agent.pid as number]) process.kill(pid, "SIGTERM");
-    // Closed, not only ended: what they have written last is read by then.
+    // Closed, not only ended: by then their last output has been read.
     const [code] = await once(agent, "close");
     expect(code, rig.output.slice(-3000)).toBe(0);
     expect(rig.output.match(/"event":"stopped","agent"/g)?.length).toBe(2);

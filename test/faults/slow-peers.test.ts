@@ -115,7 +115,9 @@ it("the listener ends a peer that stops in the middle of a frame, but not an idl
   expect(elapsedSince(startedAtMs)).toBeLessThan(patientMs);
   expect(await idle.frames(2)).toHaveLength(2);
   expect(served.listener.connections).toBe(1);
-  expect(served.logged.lines).toMatchObject([{ event: "stalled", reason: "a frame has begun and does not go on" }]);
+  expect(served.logged.lines).toMatchObject([
+    { event: "stalled", reason: "the peer stopped in the middle of a frame" },
+  ]);
 });
 
 it("the listener ends a peer that no longer reads its ACKs, even if it sends nothing more", async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ArgumentNames, type ArgumentRole } from "../../../agent/intake/arguments.ts";
 
-/** Names, and the unknown ones that were reported. */
+/** `roleAt` for a name as text, and the unknown names that were reported. */
 function createNames(): {
   readonly roleAt: (position: number, name: string) => ArgumentRole | undefined;
   readonly unknown: string[];
@@ -51,7 +51,7 @@ describe("ArgumentNames", () => {
     expect(unknown).toEqual([]);
   });
 
-  it("does not mistake a name for the one that stood at its position before", () => {
+  it("distinguishes a name from the last name at its position", () => {
     const { roleAt } = createNames();
 
     const roles = ["method", "methos", "metho", "methodx", "path", "method"].map((name) => roleAt(0, name));
@@ -59,13 +59,13 @@ describe("ArgumentNames", () => {
     expect(roles).toEqual(["method", undefined, undefined, undefined, "path", "method"]);
   });
 
-  it("keeps positions apart that share a slot", () => {
+  it("distinguishes positions that share a slot", () => {
     const { roleAt } = createNames();
 
     expect([roleAt(0, "method"), roleAt(32, "body"), roleAt(0, "method")]).toEqual(["method", "body", "method"]);
   });
 
-  it("reports an unknown name once, wherever and however often it comes", () => {
+  it("reports an unknown name once, at any position and however often it is sent", () => {
     const { roleAt, unknown } = createNames();
 
     for (let i = 0; i < 5; i++) for (const name of ["x-extra", "", "X-Extra"]) roleAt(i, name);
@@ -73,14 +73,14 @@ describe("ArgumentNames", () => {
     expect(unknown).toEqual(["x-extra", "", "X-Extra"]);
   });
 
-  it.each(["constructor", "__proto__", "toString", "hasOwnProperty"])("takes %s for an unknown name", (name) => {
+  it.each(["constructor", "__proto__", "toString", "hasOwnProperty"])("does not know the name %s", (name) => {
     const { roleAt, unknown } = createNames();
 
     expect(roleAt(0, name)).toBeUndefined();
     expect(unknown).toEqual([name]);
   });
 
-  it("reports no more than 100 names, and keeps no long ones", () => {
+  it("reports at most 100 names, and cuts long names", () => {
     const { roleAt, unknown } = createNames();
 
     for (let i = 0; i < 1_000; i++) roleAt(i, `${i}${"x".repeat(10_000)}`);

@@ -28,7 +28,7 @@ function scanList(form: (typeof forms)[number], headers: readonly string[], reda
   return scanBytes(new HeaderScan(redact), form, content);
 }
 
-// What HAProxy lets into a header: no line breaks, no blanks around a value.
+// Headers that HAProxy accepts: no line breaks, no blanks around a value.
 const nameText = fc.stringMatching(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,300}$/);
 const valueText = fc
   .uint8Array({ maxLength: 3_000 })
@@ -55,7 +55,7 @@ describe.each(forms)("headers as %s", (form) => {
     expect(scanList(form, headers)).toEqual({ headers, contentLength: -1, looped: false });
   });
 
-  it("survive as they are, whatever they hold", () => {
+  it("stay unchanged, for any names and values", () => {
     fc.assert(
       fc.property(headerList, (headers) => {
         expect(scanList(form, headers).headers).toEqual(headers);
@@ -70,7 +70,7 @@ describe.each(forms)("headers as %s", (form) => {
     ["content-length", "", -1],
     ["content-length", "-1", -1],
     ["content-lengtx", "45", -1],
-  ])("tell the length of the body: %s: %s", (name, value, expected) => {
+  ])("give the length of the body: %s: %s", (name, value, expected) => {
     expect(scanList(form, ["a", "b", name, value, "c", "d"]).contentLength).toBe(expected);
   });
 
@@ -79,11 +79,11 @@ describe.each(forms)("headers as %s", (form) => {
     ["X-Mirror-Id", true],
     ["x-mirror-ie", false],
     ["x-mirror-id2", false],
-  ])("tell whether the request comes from a replay: %s", (name, expected) => {
+  ])("show whether the request comes from a replay: %s", (name, expected) => {
     expect(scanList(form, ["a", "b", name, "1"]).looped).toBe(expected);
   });
 
-  it("forget the request before", () => {
+  it("do not depend on the request before", () => {
     const scan = new HeaderScan([]);
     const encode = (headers: string[]) =>
       form === "text" ? Buffer.from(headersText(headers), "latin1") : headersBinary(headers);
@@ -116,7 +116,7 @@ describe.each(forms)("headers as %s", (form) => {
     ]);
   });
 
-  it("fit where every value grows by redaction", () => {
+  it("fit into the buffer if redaction makes every value longer", () => {
     const headers = Array.from({ length: 5_000 }, () => ["a", ""]).flat();
 
     const { headers: redacted } = scanList(form, headers, ["a"]);
@@ -124,7 +124,7 @@ describe.each(forms)("headers as %s", (form) => {
     expect(redacted).toEqual(headers.map((part) => (part === "" ? "redacted" : part)));
   });
 
-  it("keep what the agent received beside what it passes on", () => {
+  it("are kept as received, besides the redacted ones", () => {
     const scan = new HeaderScan(["cookie"]);
     const list = ["a", "b", "Cookie", "secret"];
     scanBytes(scan, form, form === "text" ? Buffer.from(headersText(list), "latin1") : headersBinary(list));
@@ -148,7 +148,7 @@ describe.each(forms)("headers as %s", (form) => {
 });
 
 describe("headers as text and as binary", () => {
-  it("give the same", () => {
+  it("give the same result", () => {
     fc.assert(
       fc.property(headerList, fc.boolean(), (headers, redacting) => {
         const redact = redacting && headers.length > 0 ? [headers[0].toLowerCase()] : [];
@@ -195,16 +195,16 @@ describe("headers as text", () => {
   it.each<[string, string[]]>([
     ["one header", ["a", "x".repeat(5_000)]],
     ["one header with a long name", ["a".repeat(5_000), ""]],
-    ["many headers of which every string is long", Array.from({ length: 80 }, () => "x".repeat(240))],
+    ["many headers of long strings", Array.from({ length: 80 }, () => "x".repeat(240))],
     ["many short headers", Array.from({ length: 6_000 }, () => "x")],
-  ])("fit into what is reserved for them, however little the text has beside them: %s", (_what, list) => {
+  ])("fit into the reserved buffer with as few other bytes as possible: %s", (_what, list) => {
     const lines: string[] = [];
     for (let i = 0; i < list.length; i += 2) lines.push(`${list[i]}:${list[i + 1]}`);
 
     expect(scanBytes(new HeaderScan([]), "text", Buffer.from(lines.join("\n"))).headers).toEqual(list);
   });
 
-  it("take little more memory than they have bytes, also where every byte begins a line", () => {
+  it("need little more memory than their size, even if every byte is a line", () => {
     const hostile = Buffer.alloc(1024 * 1024, "\n");
     const before = process.memoryUsage().arrayBuffers;
 
@@ -237,7 +237,7 @@ describe("headers as binary", () => {
     ]);
   });
 
-  it("are not copied where nothing is redacted", () => {
+  it("are not copied if no header is redacted", () => {
     const bytes = headersBinary(["a", "b"]);
     const scan = new HeaderScan(["cookie"]);
 

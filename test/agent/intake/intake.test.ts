@@ -35,7 +35,7 @@ interface TestIntake {
   readonly ledger: AgentLedger;
   readonly unknown: string[];
   readonly unusable: string[];
-  /** Takes messages as they stand in the middle of a socket's chunk, which is overwritten afterwards. */
+  /** Passes messages as a part of a socket's chunk, which is overwritten afterwards. */
   take(...messages: (Message | Items)[]): void;
   takeBytes(payload: Uint8Array): void;
   /** Everything that has been packed so far. */
@@ -121,7 +121,7 @@ const request: CapturedRequest = {
   bodyState: "complete",
 };
 
-/** The one request that comes of these arguments. */
+/** The one request that is captured from these arguments. */
 function capture(items: Items, changes: Partial<IntakeOptions> = {}): CapturedRequest {
   const { take, packed } = createIntake(changes);
   take(items);
@@ -129,7 +129,7 @@ function capture(items: Items, changes: Partial<IntakeOptions> = {}): CapturedRe
   return packed()[0];
 }
 
-/** Every message is in exactly one of the figures. */
+/** Every message is in exactly one of the ledger's counts. */
 function expectSumsToMatch({ ledger }: TestIntake): void {
   const counts = (map: ReadonlyMap<string, number>) => [...map.values()].reduce((sum, count) => sum + count, 0);
   const { seen, sampledOut, filtered, looped, unusable, dropped, pending, enqueued } = ledger;
@@ -137,7 +137,7 @@ function expectSumsToMatch({ ledger }: TestIntake): void {
 }
 
 describe("arguments", () => {
-  it("make a request", () => {
+  it("become a request", () => {
     expect(capture(args())).toEqual(request);
   });
 
@@ -163,7 +163,7 @@ describe("arguments", () => {
     expect(capture(long)).toEqual(request);
   });
 
-  it.each(["pathq", "uri", "url"])("have an absolute URL in %s reduced to path and query", (name) => {
+  it.each(["pathq", "uri", "url"])("have an absolute URL in %s reduced to its path and query", (name) => {
     const items = args({ pathq: undefined, [name]: str("https://shop.example:8443/a?b=c") });
 
     expect(capture(items).path).toBe("/a?b=c");
@@ -203,11 +203,11 @@ describe("arguments", () => {
     ["IPv4", ipv4(192, 0, 2, 1), "192.0.2.1"],
     ["IPv6", ipv6(Buffer.from("20010db8000000000000000000000001", "hex")), "2001:db8::1"],
     ["text", str("192.0.2.1"), "192.0.2.1"],
-  ])("give the address of the client: %s", (_what, src, expected) => {
+  ])("give the client's address: %s", (_what, src, expected) => {
     expect(capture(args({ src })).src).toBe(expected);
   });
 
-  it("that are unknown are ignored and reported once", () => {
+  it("are ignored and reported once if they are unknown", () => {
     const intake = createIntake();
 
     for (let i = 0; i < 3; i++) intake.take(args({ "x-extra": str("?"), another: nul }));
@@ -216,7 +216,7 @@ describe("arguments", () => {
     expect(intake.packed().map(({ path }) => path)).toEqual(["/a?b=c", "/a?b=c", "/a?b=c"]);
   });
 
-  it("leave nothing behind for the next message", () => {
+  it("leave no values behind for the next message", () => {
     const { take, packed } = createIntake();
     take(
       args({ id: str("1"), src: ipv4(1, 2, 3, 4), status: int64(200), res_hdrs: bin(headersBinary(["a", "b"])) }),
@@ -238,7 +238,7 @@ describe("arguments", () => {
   });
 
   it.each(["get-query", "post-json"].flatMap((kind) => goldenFiles(`notify-${kind}`)))(
-    "that HAProxy sent in $name make the request that was recorded",
+    "recorded in $name become the recorded request",
     ({ frames, messages }) => {
       const { takeBytes, packed } = createIntake();
       const recorded = Object.fromEntries(messages[0].args.map(({ name, value }) => [name, value]));
@@ -263,7 +263,7 @@ describe("arguments", () => {
     },
   );
 
-  it.each(goldenFiles("notify-truncated"))("in $name show that the body was cut", ({ frames }) => {
+  it.each(goldenFiles("notify-truncated"))("recorded in $name give a truncated body", ({ frames }) => {
     const { takeBytes, packed } = createIntake();
 
     takeBytes(frames[0].subarray(11));
@@ -277,27 +277,27 @@ describe("a body", () => {
   const withLength = (length: string) => bin(headersBinary(["Content-Length", length]));
 
   it.each<[string, Readonly<Record<string, Typed | undefined>>, string, number]>([
-    ["whole", {}, "complete", 3],
-    ["NULL: complete and empty", { body: nul, hdrs: withoutLength }, "complete", 0],
-    ["empty", { body: bin(""), hdrs: withLength("0") }, "complete", 0],
-    ["without an argument: omitted", { body: undefined }, "omitted", 0],
-    ["without an argument, but with its size: omitted", { body: undefined, body_len: int64(3) }, "omitted", 0],
-    ["shorter than Content-Length", { hdrs: withLength("4") }, "truncated", 3],
-    ["NULL instead of Content-Length bytes", { body: nul }, "truncated", 0],
-    ["shorter than body_len", { hdrs: withoutLength, body_len: int64(4) }, "truncated", 3],
-    ["shorter than body_size", { hdrs: withoutLength, body_size: int64(100_000) }, "truncated", 3],
-    ["shorter than the larger of two sizes", { body_len: int64(3), body_size: int64(4) }, "truncated", 3],
-    ["as long as all of them say", { body_len: int64(3), body_size: uint64(3) }, "complete", 3],
-    ["longer than Content-Length", { hdrs: withLength("2") }, "complete", 3],
-    ["of a size that is NULL", { hdrs: withoutLength, body_size: nul }, "complete", 3],
-    ["of a negative size", { hdrs: withoutLength, body_size: int64(-1) }, "complete", 3],
-    ["of a size that is no number", { hdrs: withLength("many"), body_size: str("9") }, "complete", 3],
-    ["as text", { body: str("abc") }, "complete", 3],
+    ["is complete", {}, "complete", 3],
+    ["that is NULL is complete and empty", { body: nul, hdrs: withoutLength }, "complete", 0],
+    ["that is empty is complete", { body: bin(""), hdrs: withLength("0") }, "complete", 0],
+    ["without an argument is omitted", { body: undefined }, "omitted", 0],
+    ["without an argument, but with a size, is omitted", { body: undefined, body_len: int64(3) }, "omitted", 0],
+    ["shorter than Content-Length is truncated", { hdrs: withLength("4") }, "truncated", 3],
+    ["that is NULL despite a Content-Length is truncated", { body: nul }, "truncated", 0],
+    ["shorter than body_len is truncated", { hdrs: withoutLength, body_len: int64(4) }, "truncated", 3],
+    ["shorter than body_size is truncated", { hdrs: withoutLength, body_size: int64(100_000) }, "truncated", 3],
+    ["shorter than the larger of two sizes is truncated", { body_len: int64(3), body_size: int64(4) }, "truncated", 3],
+    ["of the size in all arguments is complete", { body_len: int64(3), body_size: uint64(3) }, "complete", 3],
+    ["longer than Content-Length is complete", { hdrs: withLength("2") }, "complete", 3],
+    ["with a size that is NULL is complete", { hdrs: withoutLength, body_size: nul }, "complete", 3],
+    ["with a negative size is complete", { hdrs: withoutLength, body_size: int64(-1) }, "complete", 3],
+    ["with a size that is not a number is complete", { hdrs: withLength("many"), body_size: str("9") }, "complete", 3],
+    ["as text is complete", { body: str("abc") }, "complete", 3],
   ])("%s", (_what, changes, bodyState, bytes) => {
     expect(capture(args(changes))).toMatchObject({ bodyState, body: { length: bytes } });
   });
 
-  it("of any bytes and any split between others survives", () => {
+  it("keeps any bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 5_000 }), (bytes) => {
         const hdrs = bin(headersBinary(["content-length", String(bytes.length)]));
@@ -327,14 +327,14 @@ describe("the primary's outcome", () => {
     });
   });
 
-  it("has only the parts that were sent", () => {
+  it("has only the sent parts", () => {
     expect(capture(args({ status: int64(204), time: nul, res_hdrs: nul })).primary).toEqual({ status: 204 });
     expect(capture(args({ time: int64(-1) })).primary).toEqual({});
     expect(capture(args({ status: nul })).primary).toBeUndefined();
   });
 });
 
-describe("a message that is no request", () => {
+describe("an unusable message", () => {
   it.each<[string, Items]>([
     ["no method", args({ method: undefined })],
     ["no method", args({ method: nul })],
@@ -355,7 +355,7 @@ describe("a message that is no request", () => {
     expectSumsToMatch(intake);
   });
 
-  it("because its count of arguments lies is counted, and those before it are taken", () => {
+  it("with a wrong argument count is counted, and the messages before it are captured", () => {
     const intake = createIntake();
 
     const take = () => intake.take(args(), args(), { args: args(), argumentCount: 200 });
@@ -371,7 +371,7 @@ describe("the loop guard", () => {
   it.each<[string, Typed]>([
     ["text", str(headersText([...headers, "X-Mirror-Id", "1"]))],
     ["binary", bin(headersBinary(["x-mirror-id", "", ...headers]))],
-  ])("counts a request that comes from a replay and does not pack it: headers as %s", (_form, hdrs) => {
+  ])("counts a replayed request and does not pack it: headers as %s", (_form, hdrs) => {
     const intake = createIntake();
 
     intake.take(args({ hdrs }), args());
@@ -382,7 +382,7 @@ describe("the loop guard", () => {
 });
 
 describe("the sample", () => {
-  it("takes its fraction, and counts the rest", () => {
+  it("captures its fraction, and counts the rest", () => {
     const intake = createIntake({ sample: { fraction: 0.25 }, random: seededRandom(3) });
 
     for (let i = 0; i < 4_000; i++) intake.take(args());
@@ -392,7 +392,7 @@ describe("the sample", () => {
     expectSumsToMatch(intake);
   });
 
-  it("takes everything at 1 and nothing at 0, whatever the dice say", () => {
+  it("captures everything at 1 and nothing at 0, for any random number", () => {
     for (const random of [() => 0, () => 0.999_999_999]) {
       const [all, none] = [1, 0].map((fraction) => createIntake({ sample: { fraction }, random }));
       for (const intake of [all, none]) intake.take(args());
@@ -414,9 +414,9 @@ describe("the sample", () => {
     ["src", { by: "src", missing: "out" }, (key) => args({ src: ipv4(10, 0, key >> 8, key & 255) })],
   ];
 
-  it.each(keyed)("sticky by %s takes the same keys on every agent", (_by, stickyBy, withKey) => {
-    const agents = [0.01, 0.99].map((dice) =>
-      createIntake({ sample: { fraction: 0.5, stickyBy }, random: () => dice }),
+  it.each(keyed)("sticky by %s captures the same keys on every agent", (_by, stickyBy, withKey) => {
+    const agents = [0.01, 0.99].map((randomNumber) =>
+      createIntake({ sample: { fraction: 0.5, stickyBy }, random: () => randomNumber }),
     );
 
     for (const agent of agents) for (let key = 0; key < 400; key++) agent.take(withKey(key));
@@ -427,7 +427,7 @@ describe("the sample", () => {
     expect(one.length).toBeLessThan(250);
   });
 
-  it.each(keyed)("sticky by %s follows `missing` without the key", (_by, stickyBy) => {
+  it.each(keyed)("sticky by %s follows `missing` if there is no key", (_by, stickyBy) => {
     const intakes = (["in", "out"] as const).map((missing) =>
       createIntake({ sample: { fraction: 0.5, stickyBy: { ...stickyBy, missing } } }),
     );
@@ -437,7 +437,7 @@ describe("the sample", () => {
     expect(intakes.map(({ ledger }) => ledger.pending)).toEqual([1, 0]);
   });
 
-  it("sticky by a header that is redacted still tells its values apart", () => {
+  it("sticky by a redacted header still distinguishes its values", () => {
     const stickyBy = { by: "header", name: "authorization", missing: "out" } as const;
     const intake = createIntake({ sample: { fraction: 0.5, stickyBy }, redactHeaders: ["authorization"] });
 
@@ -466,7 +466,7 @@ describe("the filter", () => {
     expectSumsToMatch(intake);
   });
 
-  it("looks at what the client sent, also where that is redacted", () => {
+  it("judges a redacted header by the value that the client sent", () => {
     const when = { headers: { "x-tag": /^a$/ } };
 
     expect(capture(args(), { when, redactHeaders: ["x-tag"] }).headers.slice(2, 6)).toEqual([
@@ -479,13 +479,13 @@ describe("redaction", () => {
   it.each<[string, Typed]>([
     ["text", str(headersText(["Cookie", "a=b", "X-Tag", "cookie", "cookie", ""]))],
     ["binary", bin(headersBinary(["Cookie", "a=b", "X-Tag", "cookie", "cookie", ""]))],
-  ])("replaces the values of those headers only, in headers as %s", (_form, hdrs) => {
+  ])("replaces only the values of the configured headers, in headers as %s", (_form, hdrs) => {
     expect(capture(args({ hdrs }), { redactHeaders: ["cookie"] }).headers).toEqual([
       ...["Cookie", "redacted", "X-Tag", "cookie", "cookie", "redacted"],
     ]);
   });
 
-  it("covers the headers of the response, too", () => {
+  it("covers the headers of the response", () => {
     const res_hdrs = bin(headersBinary(["Set-Cookie", "sid=secret", "a", "b"]));
 
     expect(capture(args({ res_hdrs }), { redactHeaders: ["set-cookie"] }).primary?.headers).toEqual([
@@ -493,7 +493,7 @@ describe("redaction", () => {
     ]);
   });
 
-  it("leaves the length of the body known", () => {
+  it("still detects a truncated body if Content-Length is redacted", () => {
     expect(capture(args({ body: bin("ab") }), { redactHeaders: ["content-length"] }).bodyState).toBe("truncated");
   });
 });
@@ -510,7 +510,7 @@ describe("any message", () => {
   const more = ["time", "res_hdrs", "res_bytes", "res_digest", "x-extra", ""];
   const items = fc.array(fc.tuple(fc.constantFrom(...names, ...more), typed), { maxLength: 15 });
 
-  it("is in exactly one figure of the ledger", () => {
+  it("is in exactly one count of the ledger", () => {
     const intake = createIntake({
       sample: { fraction: 0.7 },
       random: seededRandom(5),
@@ -530,7 +530,7 @@ describe("any message", () => {
     expect(intake.packed()).toHaveLength(intake.ledger.pending);
   });
 
-  it("or none, of any bytes, gives nothing worse than a DecodeError", () => {
+  it("of any bytes throws nothing but a DecodeError", () => {
     const intake = createIntake({ redactHeaders: ["x-tag"] });
     const real = messageList([{ args: args() }]);
     fc.assert(

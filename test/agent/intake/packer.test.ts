@@ -40,7 +40,7 @@ function decode({ content }: ClosedPack): Pack {
 const ofBytes = (bytes: number) => requestDraft({ body: Buffer.alloc(bytes, 7) });
 
 describe("Packer", () => {
-  it("ships a pack that decodes to exactly what went in", () => {
+  it("ships a pack that decodes to exactly the appended requests", () => {
     const { packer, shipped, ledger } = createPacker();
     const requests = [
       { id: "" },
@@ -81,7 +81,7 @@ describe("Packer", () => {
     expect(parseSummary(JSON.stringify(summary))).toEqual(summary);
   });
 
-  it("closes a pack when it holds as many requests as it may", () => {
+  it("closes a pack when it has the maximum number of requests", () => {
     const { packer, shipped } = createPacker({ maxRequests: 3 });
 
     for (let i = 0; i < 7; i++) packer.append(requestDraft());
@@ -95,12 +95,12 @@ describe("Packer", () => {
     for (let i = 0; i < 10; i++) packer.append(ofBytes(9_000));
     packer.close();
 
-    // Three times what the compressed pack is meant to have, as long as nothing is known of this traffic.
+    // Three times the compressed size to aim for: the initial ratio, because no pack has been measured yet.
     expect(shipped.map(({ summary }) => summary.count)).toEqual([3, 3, 3, 1]);
     for (const { content } of shipped) expect(content.length).toBeLessThanOrEqual(30_000);
   });
 
-  it("makes larger packs once it has learned that this traffic compresses well", () => {
+  it("makes larger packs once packs of this traffic compress well", () => {
     const { packer, shipped } = createPacker({ targetBytes: 10_000 });
 
     for (let i = 0; i < 100; i++) packer.learnRatio(30_000, 3_000);
@@ -110,7 +110,7 @@ describe("Packer", () => {
     expect(shipped.map(({ summary }) => summary.count)).toEqual([10]);
   });
 
-  it("closes a pack when its first request has waited long enough, and not before", () => {
+  it("closes a pack when its first request has waited for the linger time, and not before", () => {
     const { packer, shipped } = createPacker();
     packer.append(requestDraft({ capturedAtMs: 1_000 }));
     packer.append(requestDraft({ capturedAtMs: 1_200 }));
@@ -122,7 +122,7 @@ describe("Packer", () => {
     expect([before, shipped.length]).toEqual([0, 1]);
   });
 
-  it("ships nothing where nothing is open", () => {
+  it("ships nothing if no pack is open", () => {
     const { packer, shipped } = createPacker();
 
     packer.close();
@@ -131,7 +131,7 @@ describe("Packer", () => {
     expect(shipped).toEqual([]);
   });
 
-  it("numbers its packs without a gap, whatever closes them", () => {
+  it("numbers its packs without gaps, whatever closes them", () => {
     const { packer, shipped } = createPacker({ maxRequests: 3, targetBytes: 1_000 });
     fc.assert(
       fc.property(fc.array(fc.nat(3_000), { maxLength: 20 }), (sizes) => {
@@ -148,7 +148,7 @@ describe("Packer", () => {
   });
 
   it.each([packBufferBytes - 300, packBufferBytes, 3 * packBufferBytes])(
-    "gives a request of %i bytes its own pack, whole",
+    "puts a request of %i bytes whole into a pack of its own",
     (bytes) => {
       const { packer, shipped } = createPacker();
       packer.append(ofBytes(10));
@@ -162,13 +162,13 @@ describe("Packer", () => {
     },
   );
 
-  it("drops the newest while there is no room behind it, counts it, and goes on afterwards", () => {
+  it("drops and counts new requests while there is no room, and continues afterwards", () => {
     let room = true;
     const { packer, shipped, ledger } = createPacker({ hasRoom: () => room });
     packer.append(requestDraft({ id: "first" }));
     room = false;
     packer.append(requestDraft({ id: "dropped" }));
-    packer.append(requestDraft({ id: "dropped, too" }));
+    packer.append(requestDraft({ id: "also dropped" }));
     room = true;
     packer.append(requestDraft({ id: "last" }));
     packer.close();
@@ -178,7 +178,7 @@ describe("Packer", () => {
     expect(ledger.pending).toBe(2);
   });
 
-  it("writes into a buffer that came back as cleanly as into a new one", () => {
+  it("writes the same pack into a reused buffer as into a new one", () => {
     const { packer, shipped } = createPacker();
     packer.append(ofBytes(100_000));
     packer.close();
@@ -193,7 +193,7 @@ describe("Packer", () => {
     expect(decode(shipped[1]).requests[0].id).toBe("x");
   });
 
-  it("ships a small pack in a buffer of its own size, and goes on with the large one", () => {
+  it("ships a small pack in a buffer of its own size, and keeps the large buffer for the next pack", () => {
     const { packer, shipped } = createPacker();
     packer.append(requestDraft({ id: "x" }));
     packer.close();
@@ -206,7 +206,7 @@ describe("Packer", () => {
     expect(decode(shipped[1]).requests[0].id).toBe("y");
   });
 
-  it("does not take back buffers of another size", () => {
+  it("does not reuse buffers of another size", () => {
     const { packer, shipped } = createPacker();
     const odd = new ArrayBuffer(10);
 
@@ -217,7 +217,7 @@ describe("Packer", () => {
     expect(shipped[0].content.buffer).not.toBe(odd);
   });
 
-  it("loses and invents nothing, whatever goes in", () => {
+  it("ships exactly the appended requests, for any bodies", () => {
     const body = fc.uint8Array({ maxLength: 2_000 });
     fc.assert(
       fc.property(fc.array(body, { maxLength: 40 }), fc.integer({ min: 1, max: 9 }), (bodies, maxRequests) => {

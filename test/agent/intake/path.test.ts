@@ -52,11 +52,11 @@ describe("RequestPath", () => {
     [{ query: "b=c" }, undefined],
     [{ path: "", url: "" }, undefined],
     [{}, undefined],
-  ])("makes of %j the path %j", (parts, expected) => {
+  ])("resolves %j to %j", (parts, expected) => {
     expect(resolve(parts)).toBe(expected);
   });
 
-  it("is not misled by what the request before left", () => {
+  it("resolves a request independently of the one before", () => {
     const requestPath = new RequestPath();
     const all: Parts[] = [
       { url: `http://a?${"q".repeat(3_000)}` },
@@ -72,7 +72,7 @@ describe("RequestPath", () => {
     expect(together).toEqual(all.map(resolve));
   });
 
-  it("gives the same for a path with its query, and for an absolute URL, whatever they hold", () => {
+  it("resolves a path with its query and an absolute URL to the same path, for any bytes", () => {
     const text = fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes).toString("latin1"));
     const clean = text.map((raw) => raw.replaceAll("?", "_"));
     fc.assert(
@@ -85,7 +85,7 @@ describe("RequestPath", () => {
     );
   });
 
-  it("gives a text or nothing for any bytes", () => {
+  it("returns a string or undefined for any bytes", () => {
     const text = fc.string({ unit: "binary-ascii", maxLength: 30 });
     fc.assert(
       fc.property(text, text, text, (path, url, query) => {

@@ -32,7 +32,7 @@ afterEach(async () => {
 
 interface TestListener {
   readonly listener: Listener;
-  /** As `listen` gave it. */
+  /** As returned by `listen`. */
   readonly address: string;
   /** The payload of each NOTIFY, in hex. */
   readonly payloads: string[];
@@ -88,7 +88,7 @@ class Peer {
     this.socket.write(Buffer.concat(frames));
   }
 
-  /** Everything the agent has sent, once these are at least `count` frames or it has closed the connection. */
+  /** All frames that the agent has sent, once there are at least `count` or the connection is closed. */
   async frames(count: number): Promise<AgentFrame[]> {
     for (;;) {
       const frames = this.#whole();
@@ -131,7 +131,7 @@ describe.each(["tcp", "unix"] as const)("a listener on %s", (kind) => {
       changes,
     );
 
-  it("answers a HELLO, acknowledges NOTIFYs and hands them over", async () => {
+  it("answers a HELLO, acknowledges NOTIFYs and passes them on", async () => {
     const { address, payloads } = await start();
     const peer = new Peer(address);
 
@@ -166,7 +166,7 @@ describe.each(["tcp", "unix"] as const)("a listener on %s", (kind) => {
     expect(await peer.frames(3)).toMatchObject([{}, { type: "ack" }, { items: { "status-code": 0n } }]);
   });
 
-  it("takes a reset and an end without DISCONNECT for normal, and forgets the connection", async () => {
+  it("treats a reset and an end without DISCONNECT as normal, and forgets the connection", async () => {
     const { address, listener, logged } = await start();
     const [reset, ended] = [await greetedPeer(address), await greetedPeer(address)];
 
@@ -187,33 +187,30 @@ describe.each(["tcp", "unix"] as const)("a listener on %s", (kind) => {
     ["a TLS ClientHello", Buffer.from("160301020001000137030300", "hex"), 4n],
     ["an HTTP request", Buffer.from("GET / HTTP/1.1\r\nhost: a\r\n\r\n"), 4n],
     ["a frame that is too long", Buffer.concat([hello(), Buffer.from("7fffffff03", "hex")]), 3n],
-    ["an identifier without end", Buffer.concat([hello(), Buffer.from(`0000001103${"ff".repeat(16)}`, "hex")]), 4n],
-    ["a count that lies", Buffer.concat([hello(), notify({ messages: [{ ...get("/"), argumentCount: 9 }] })]), 4n],
-  ])(
-    "ends one connection for %s, with a DISCONNECT and one line in the log, while another goes on",
-    async (_what, bytes, status) => {
-      const { address, logged, listener } = await start();
-      const good = await greetedPeer(address);
-      const hostile = new Peer(address);
+    ["an endless identifier", Buffer.concat([hello(), Buffer.from(`0000001103${"ff".repeat(16)}`, "hex")]), 4n],
+    ["a wrong argument count", Buffer.concat([hello(), notify({ messages: [{ ...get("/"), argumentCount: 9 }] })]), 4n],
+  ])("ends only the connection that sends %s, with a DISCONNECT and one log line", async (_what, bytes, status) => {
+    const { address, logged, listener } = await start();
+    const good = await greetedPeer(address);
+    const hostile = new Peer(address);
 
-      good.send(notify({ streamId: 1 }));
-      hostile.send(bytes);
-      await hostile.ended;
-      good.send(notify({ streamId: 3 }));
+    good.send(notify({ streamId: 1 }));
+    hostile.send(bytes);
+    await hostile.ended;
+    good.send(notify({ streamId: 3 }));
 
-      const last = (await hostile.frames(1)).at(-1);
-      expect(last).toMatchObject({ type: "disconnect", items: { "status-code": status } });
-      expect((await good.frames(3)).map(({ streamId }) => streamId)).toEqual([0n, 1n, 3n]);
-      expect(logged.filter(({ level }) => level === "warn")).toMatchObject([
-        { event: "session-end", kind: "refused", status: Number(status), reason: last?.items.message },
-      ]);
-      await until(() => listener.connections === 1);
-    },
-  );
+    const last = (await hostile.frames(1)).at(-1);
+    expect(last).toMatchObject({ type: "disconnect", items: { "status-code": status } });
+    expect((await good.frames(3)).map(({ streamId }) => streamId)).toEqual([0n, 1n, 3n]);
+    expect(logged.filter(({ level }) => level === "warn")).toMatchObject([
+      { event: "session-end", kind: "refused", status: Number(status), reason: last?.items.message },
+    ]);
+    await until(() => listener.connections === 1);
+  });
 });
 
 describe("a chunk", () => {
-  it("with a malformed NOTIFY has the others acknowledged and delivered, on both sides of it", async () => {
+  it("with a malformed NOTIFY has the NOTIFYs before and after it acknowledged and delivered", async () => {
     const { address, payloads } = await startListener();
     const peer = await greetedPeer(address);
 
@@ -228,7 +225,7 @@ describe("a chunk", () => {
     expect(payloads.filter((payload) => payload === rootPayload)).toHaveLength(2);
   });
 
-  it("with a message beyond the size limit reports it once", async () => {
+  it("with a message above the size limit is acknowledged, and the message is counted once", async () => {
     const { address, oversize, payloads } = await startListener();
     const size = 1024 * 1024;
     const peer = new Peer(address);
@@ -244,7 +241,7 @@ describe("a chunk", () => {
 });
 
 describe("many connections", () => {
-  it("are served side by side, whatever they have agreed on", async () => {
+  it("are served at the same time, each with its own frame size", async () => {
     const { address, payloads, listener } = await startListener();
     const peers = Array.from({ length: 50 }, () => new Peer(address));
 
@@ -263,8 +260,8 @@ describe("many connections", () => {
   });
 });
 
-describe("leaving", () => {
-  it("fails health checks first, while old and new connections go on", async () => {
+describe("a stopping listener", () => {
+  it("fails health checks first, while old and new connections work", async () => {
     const { address, listener } = await startListener();
     const old = await greetedPeer(address);
 
@@ -280,7 +277,7 @@ describe("leaving", () => {
     expect(typesOf(await late.frames(2))).toEqual(["hello", "ack"]);
   });
 
-  it("stops accepting next, while the connections that are there go on", async () => {
+  it("then stops accepting, while open connections work", async () => {
     const { address, listener } = await startListener();
     const peer = await greetedPeer(address);
 
@@ -294,7 +291,7 @@ describe("leaving", () => {
     expect(listener.accepted).toBe(1);
   });
 
-  it("says goodbye behind the last ACK, and delivers what crosses it", async () => {
+  it("sends DISCONNECT after the last ACK, and delivers a NOTIFY that crosses it", async () => {
     const { address, listener, payloads } = await startListener();
     const peer = await greetedPeer(address);
     peer.send(notify({ streamId: 1 }));
@@ -337,7 +334,7 @@ describe("leaving", () => {
     ]);
   });
 
-  it("resolves at once where nobody is connected", async () => {
+  it("disconnects at once if no peer is connected", async () => {
     const { listener } = await startListener();
 
     await expect(listener.disconnect()).resolves.toBeUndefined();
@@ -345,7 +342,7 @@ describe("leaving", () => {
 });
 
 describe("an address that cannot be used", () => {
-  it("is named with what to do: a port that is taken", async () => {
+  it("is named with what to do: a port in use", async () => {
     const { address } = await startListener();
     const port = Number(address.split(":").at(-1));
 
@@ -362,22 +359,24 @@ describe("an address that cannot be used", () => {
     );
   });
 
-  it("is a unix socket on which somebody listens", async () => {
+  it("is a unix socket on which a process listens", async () => {
     const path = join(temporaryDirectory(), "agent.sock");
     await startListener({ kind: "unix", path });
 
     await expect(startListener({ kind: "unix", path })).rejects.toThrow(`another process listens on unix:${path}`);
   });
 
-  it("is a file that is no socket, which is left alone", async () => {
+  it("is a file that is not a socket, which is left alone", async () => {
     const path = join(temporaryDirectory(), "agent.sock");
     writeFileSync(path, "precious");
 
-    await expect(startListener({ kind: "unix", path })).rejects.toThrow("another process listens there");
+    await expect(startListener({ kind: "unix", path })).rejects.toThrow(
+      "a file that is not a socket is in its place; remove it",
+    );
   });
 });
 
-describe("a unix socket that nobody listens on any more", () => {
+describe("a stale unix socket", () => {
   it("does not keep the agent from starting", async () => {
     const path = join(temporaryDirectory(), "agent.sock");
     await leaveStaleSocket(path);
@@ -390,7 +389,7 @@ describe("a unix socket that nobody listens on any more", () => {
   });
 });
 
-/** What a killed process leaves: the file of a socket, and nobody behind it. */
+/** Leaves what a killed process leaves: a socket file on which no process listens. */
 async function leaveStaleSocket(path: string): Promise<void> {
   const server = createServer().listen(`${path}.live`);
   await once(server, "listening");

@@ -82,7 +82,7 @@ const ranges = (...texts: string[]) =>
   texts.map((text) => parseAddressRange(text)).filter((range) => range !== undefined);
 const ended = (socket: Socket) => new Promise((resolve) => socket.once("close", resolve));
 
-/** Sends a HELLO and a NOTIFY; true where both are answered. */
+/** Sends a HELLO and a NOTIFY. Resolves with true if both are answered. */
 async function isServed(socket: Socket): Promise<boolean> {
   const chunks: Buffer[] = [];
   const wanted = 2;
@@ -113,9 +113,9 @@ describe("TLS", () => {
   });
 
   it.each<[string, Buffer, string]>([
-    ["SPOP without TLS", hello(), "the peer speaks without TLS, and agent.tls is set: add ssl verify required"],
+    ["SPOP without TLS", hello(), "the peer connects without TLS, but agent.tls is set: add ssl verify required"],
     ["HTTP", Buffer.from("GET / HTTP/1.1\r\n\r\n"), "this is an HTTP request"],
-  ])("refuses %s with one line a minute that says what to change", async (_what, bytes, reason) => {
+  ])("refuses %s with one log line a minute that says what to change", async (_what, bytes, reason) => {
     const { port, warnings, listener } = await start({ tls: tls() });
 
     for (let i = 0; i < 3; i++) {
@@ -130,7 +130,7 @@ describe("TLS", () => {
     expect(listener.connections).toBe(1);
   });
 
-  it("says so where the peer does not trust the certificate", async () => {
+  it("says what to check if the peer does not trust the certificate", async () => {
     const { port, warnings } = await start({ tls: { cert: strangerFiles.cert, key: strangerFiles.key } });
 
     // Node's own client sends no alert.
@@ -141,10 +141,10 @@ describe("TLS", () => {
     expect(warnings()).toMatchObject([{ reason: expect.stringContaining("check ca-file in the server line") }]);
   });
 
-  it.each(["silent", "one byte at a time"])("ends a handshake that is never completed: %s", async (how) => {
+  it.each(["silent", "one byte at a time"])("ends a handshake that does not finish in time: %s", async (how) => {
     const { port, warnings, listener } = await start({ tls: tls(), helloDeadlineMs: 300 });
     const peer = plainPeer(port);
-    // A ClientHello that announces far more than will come.
+    // A ClientHello that announces far more bytes than the peer sends.
     const bytes = Buffer.concat([Buffer.from("16030102000100", "hex"), Buffer.alloc(400)]);
     let sent = 0;
     const drip = setInterval(() => how !== "silent" && peer.write(bytes.subarray(sent, ++sent)), 20);
@@ -156,17 +156,17 @@ describe("TLS", () => {
     expect(listener.connections).toBe(0);
   });
 
-  it("ends a peer that says nothing after its handshake", async () => {
+  it("ends a connection that sends no HELLO after its handshake", async () => {
     const { port, warnings } = await start({ tls: tls(), helloDeadlineMs: 500 });
 
-    // The deadline is the handshake's, too; on a slow machine a peer may miss it there.
+    // The handshake has the same deadline; on a slow machine a peer may miss it there.
     await until(async () => {
       await ended(tlsPeer(port));
       return warnings().some(({ event }) => event === "no-hello");
     });
   });
 
-  it("drops handshakes that are under way when the agent leaves", async () => {
+  it("drops unfinished handshakes when the agent stops", async () => {
     const { port, listener } = await start({ tls: tls() });
     const peer = plainPeer(port);
     await until(() => listener.accepted === 1);
@@ -176,7 +176,7 @@ describe("TLS", () => {
     await ended(peer);
   });
 
-  it("takes new certificates for new connections, and keeps the old ones where they are no good", async () => {
+  it("uses reloaded certificates for new connections, and keeps the old ones if the new ones are unusable", async () => {
     const files = authority.issue("renewed");
     const { port, listener, lines } = await start({ tls: { cert: files.cert, key: files.key } });
     const before = tlsPeer(port);
@@ -196,11 +196,14 @@ describe("TLS", () => {
     expect(serials[2]).toBe(serials[1]);
     expect(lines.filter(({ event }) => event === "certificates")).toMatchObject([
       { level: "info", subject: "CN=renewed", expired: false },
-      { level: "error", reason: `agent.tls.key: ${files.key} holds no private key without a passphrase in PEM` },
+      {
+        level: "error",
+        reason: `agent.tls.key: ${files.key} contains no private key without a passphrase in PEM format`,
+      },
     ]);
   });
 
-  it("is loud about a certificate that has expired", () => {
+  it("logs an error for an expired certificate", () => {
     const files = authority.issue("old", -1);
 
     const [, lines] = createListener({ tls: { cert: files.cert, key: files.key } });
@@ -210,12 +213,20 @@ describe("TLS", () => {
 
   it.each<[string, () => Partial<Record<"cert" | "key" | "clientCa", string>>, RegExp]>([
     ["a missing certificate", () => ({ cert: "/nowhere.pem" }), /^agent\.tls\.cert: cannot be read: .*\/nowhere\.pem/],
-    ["a key in its place", () => ({ cert: agentFiles.key }), /^agent\.tls\.cert: .* holds no certificate in PEM$/],
-    ["a foreign key", () => ({ key: peerFiles.key }), /^agent\.tls\.key: .* is not the key of the certificate in /],
     [
-      "a wrong authority",
+      "a key instead of a certificate",
+      () => ({ cert: agentFiles.key }),
+      /^agent\.tls\.cert: .* contains no certificate in PEM format$/,
+    ],
+    [
+      "the key of another certificate",
+      () => ({ key: peerFiles.key }),
+      /^agent\.tls\.key: .* is not the key of the certificate in /,
+    ],
+    [
+      "an authority that is not a certificate",
       () => ({ clientCa: agentFiles.key }),
-      /^agent\.tls\.clientCa: .* holds no certificate in PEM$/,
+      /^agent\.tls\.clientCa: .* contains no certificate in PEM format$/,
     ],
   ])("names the key and the file: %s", (_what, changes, message) => {
     expect(() => createListener({ tls: { ...tls(), ...changes() } })).toThrow(message);
@@ -225,14 +236,14 @@ describe("TLS", () => {
 describe("mutual TLS", () => {
   const tls = () => ({ cert: agentFiles.cert, key: agentFiles.key, clientCa: authority.file });
 
-  it("lets in who has a certificate of the authority", async () => {
+  it("serves a peer with a certificate of the authority", async () => {
     const { port, warnings } = await start({ tls: tls() });
 
     expect(await isServed(tlsPeer(port, peerFiles))).toBe(true);
     expect(warnings()).toEqual([]);
   });
 
-  it("refuses who has none, and says what to change", async () => {
+  it("refuses a peer without a certificate, and says what to change", async () => {
     const { port, warnings, listener } = await start({ tls: tls() });
 
     expect(await isServed(tlsPeer(port))).toBe(false);
@@ -241,7 +252,7 @@ describe("mutual TLS", () => {
     expect(listener.connections).toBe(0);
   });
 
-  it("refuses who has one of another authority", async () => {
+  it("refuses a peer with a certificate of another authority", async () => {
     const { port, warnings, listener } = await start({ tls: tls() });
 
     expect(await isServed(tlsPeer(port, strangerFiles))).toBe(false);
@@ -264,7 +275,7 @@ describe("the allow list", () => {
     ["::", "127.0.0.1", ["::ffff:127.0.0.0/104"], true],
     ["::", "127.0.0.1", ["10.0.0.0/8"], false],
     ["::", "::1", ["127.0.0.1"], false],
-  ])("of a listener on %s judges %s by %j: %s", async (host, peer, allow, isAllowed) => {
+  ])("of a listener on %s, peer %s, allow %j: allowed %s", async (host, peer, allow, isAllowed) => {
     const { port, listener } = await start({ address: { kind: "tcp", host, port: 0 }, allow: ranges(...allow) });
 
     expect(await isServed(plainPeer(port, peer))).toBe(isAllowed);
@@ -273,7 +284,7 @@ describe("the allow list", () => {
     expect(listener.accepted).toBe(isAllowed ? 1 : 0);
   });
 
-  it("refuses without a word, counts, and logs once a minute", async () => {
+  it("closes refused connections without an answer, counts them, and logs once a minute", async () => {
     const { port, listener, warnings } = await start({ allow: ranges("192.0.2.0/24") });
     let receivedBytes = 0;
 
@@ -291,7 +302,7 @@ describe("the allow list", () => {
     expect(warnings()).toMatchObject([{ event: "not-allowed", peer: expect.stringContaining("127.0.0.1:") }]);
   });
 
-  it("stands before TLS", async () => {
+  it("is checked before TLS", async () => {
     const tls = { cert: agentFiles.cert, key: agentFiles.key };
     const { port, listener, warnings } = await start({ tls, allow: ranges("192.0.2.1") });
 
@@ -330,12 +341,12 @@ describe("a unix socket", () => {
   });
 
   it.each([
-    ["owner", "agent.socket.owner: nobody-knows-him: there is no user of this name on this machine"],
-    ["group", "agent.socket.group: nobody-knows-him: there is no group of this name on this machine"],
-  ])("names what is wrong with %s, and is closed", async (key, message) => {
+    ["owner", "agent.socket.owner: no-such-name: there is no user of this name on this machine"],
+    ["group", "agent.socket.group: no-such-name: there is no group of this name on this machine"],
+  ])("is closed if its %s is unknown, with an error that names the key", async (key, message) => {
     const path = join(directory, `wrong-${key}.sock`);
 
-    await expect(listen(path, { socket: { [key]: "nobody-knows-him" } })).rejects.toThrow(message);
+    await expect(listen(path, { socket: { [key]: "no-such-name" } })).rejects.toThrow(message);
 
     const peer = connect({ path });
     await expect(once(peer, "connect")).rejects.toThrow();

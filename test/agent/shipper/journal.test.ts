@@ -32,7 +32,7 @@ afterEach(() => {
 });
 
 describe("the journal", () => {
-  it("gives back what was released, in order and to the last byte", () => {
+  it("returns released packs in order, with every byte", () => {
     const journal = open();
     const sent = [message(1), message(2), message(3)];
     for (const one of sent) journal.release(journal.append(one) as Ticket);
@@ -41,13 +41,13 @@ describe("the journal", () => {
     expect(journal.waiting).toBe(0);
   });
 
-  it("does not give back what is still held in memory", () => {
+  it("does not return packs that are still held in memory", () => {
     const journal = open();
     journal.append(message(1));
     expect(journal.take()).toBeUndefined();
   });
 
-  it("gives back again what was taken and released", () => {
+  it("returns a pack again that was taken and released", () => {
     const journal = open();
     journal.release(journal.append(message(1)) as Ticket);
     const first = journal.take();
@@ -64,7 +64,7 @@ describe("the journal", () => {
     expect(journal.bytes).toBeLessThan(5 * mebibyte);
   });
 
-  it("starts empty after a close with nothing left", () => {
+  it("leaves no file after it is closed without open packs", () => {
     const journal = open();
     journal.done(journal.append(message(1)) as Ticket);
     journal.close();
@@ -72,8 +72,8 @@ describe("the journal", () => {
   });
 });
 
-describe("after a crash", () => {
-  it("has every pack that was not done, held or released", () => {
+describe("a journal after a crash", () => {
+  it("has every pack that was not done, both held and released ones", () => {
     const journal = open();
     const [first, second] = [journal.append(message(1)), journal.append(message(2))] as Ticket[];
     journal.append(message(3));
@@ -106,7 +106,7 @@ describe("after a crash", () => {
     expect(takeAll(next).map(plain)).toEqual([message(1), message(3)].map(plain));
   });
 
-  it("is not misled by a length that lies, by an empty file or by one that is no segment", () => {
+  it("recovers its packs despite a wrong length, an empty file and a file that is not a segment", () => {
     const journal = open();
     journal.append(message(1));
     appendFileSync(segments()[0], Buffer.from("ffffffff00000000", "hex"));
@@ -117,7 +117,7 @@ describe("after a crash", () => {
     expect(takeAll(next).map(plain)).toEqual([plain(message(1))]);
   });
 
-  it("removes the segments of the earlier process as their packs are done, and writes into new ones", () => {
+  it("removes segments of the earlier process when their packs are done, and writes to new ones", () => {
     const journal = open();
     journal.append(message(1));
     const next = reopen();
@@ -131,7 +131,7 @@ describe("after a crash", () => {
 });
 
 describe("a full journal", () => {
-  it("lets the packs give way that have waited longest, and says how many requests these were", () => {
+  it("drops the oldest packs, and reports the number of their requests", () => {
     const journal = open({ maxBytes: 10 * mebibyte });
     for (let i = 0; i < 15; i++) journal.release(journal.append(message(i, mebibyte - 100)) as Ticket);
     expect(journal.bytes).toBeLessThanOrEqual(10 * mebibyte);
@@ -144,14 +144,14 @@ describe("a full journal", () => {
     expect(new Set(lost.map(({ reason }) => reason))).toEqual(new Set(["journal full"]));
   });
 
-  it("does not take the newest where that is chosen, and says so", () => {
+  it("drops new packs with `drop-newest`, and reports their requests", () => {
     const journal = open({ maxBytes: 3 * mebibyte, whenFull: "drop-newest" });
     const tickets = [1, 2, 3, 4].map((i) => journal.append(message(i, mebibyte - 100)));
     expect(tickets.map((ticket) => ticket !== undefined)).toEqual([true, true, true, false]);
     expect(lost).toEqual([{ reason: "journal full", requests: 4, recovered: false }]);
   });
 
-  it("refuses to let a pack leave the memory whose segment had to give way", () => {
+  it("does not release a pack from memory if its segment was removed to make room", () => {
     const journal = open({ maxBytes: 5 * mebibyte });
     const held = journal.append(message(1, mebibyte - 100)) as Ticket;
     for (let i = 0; i < 9; i++) journal.append(message(i, mebibyte - 100));
@@ -164,7 +164,7 @@ describe("a full journal", () => {
 
 describe("a small journal", () => {
   it.each(["drop-oldest", "drop-newest"] as const)(
-    "takes packs for ever while the queue takes them, with %s",
+    "accepts packs without end while the queue accepts them, with %s",
     (whenFull) => {
       const journal = open({ maxBytes: mebibyte, whenFull });
       for (let i = 0; i < 400; i++) journal.done(journal.append(message(1, 60_000)) as Ticket);
@@ -190,12 +190,12 @@ describe("a journal in use", () => {
     expect(() => open()).toThrow("another agent (process 1) uses the journal");
   });
 
-  it("is opened where the process that held it is gone", () => {
+  it("is opened if the process that locked it is gone", () => {
     writeFileSync(join(directory, "lock"), "4194303 7");
     expect(open().recovery.packs).toBe(0);
   });
 
-  it("is opened where another process has the number of the one that held it", () => {
+  it("is opened if another process now has the number of the process that locked it", () => {
     writeFileSync(join(directory, "lock"), "1 4711");
     expect(open().recovery.packs).toBe(0);
   });
@@ -217,12 +217,12 @@ function open(changes: Partial<JournalOptions> = {}): Journal {
   return journal;
 }
 
-/** Opens the directory as the next process would after a crash: nobody has closed anything. */
+/** Opens the directory as the next process would after a crash: the first journal is not closed. */
 function reopen(): Journal {
   return open();
 }
 
-/** A message of `requests` requests; different ones have different bytes. */
+/** A message with `requests` requests; another number gives other bytes. */
 function message(requests: number, packBytes = 500): OutgoingMessage {
   const pack = Buffer.from(Array.from({ length: Math.min(packBytes, 500) }, (_, i) => (i * 31 + requests) & 255));
   return {

@@ -12,7 +12,7 @@ beforeEach(() => {
 });
 
 describe("an outage", () => {
-  it("is told once, and once a minute with how many failures were held back", () => {
+  it("is logged at once, then once a minute with the number of failures that were not logged", () => {
     for (let nowMs = 0; nowMs <= 120_000; nowMs += 1_000) outage.fail("AWAY", `at ${nowMs}`, nowMs);
 
     expect(lines.lines).toMatchObject([
@@ -23,7 +23,7 @@ describe("an outage", () => {
     expect(lines.lines[0]).not.toHaveProperty("heldBack");
   });
 
-  it("counts every failure by its code, and knows the latest reason", () => {
+  it("counts failures by code, and has the latest reason", () => {
     outage.fail("AWAY", "no answer", 0);
     outage.fail("AWAY", "no answer", 1);
     outage.fail("DENIED", "no permission", 2);
@@ -35,14 +35,14 @@ describe("an outage", () => {
     expect(outage.problem).toBe("no permission");
   });
 
-  it("is told at once where the kind of failure is another one", () => {
+  it("is logged at once if the code changes", () => {
     outage.fail("AWAY", "no answer", 0);
     outage.fail("DENIED", "no permission", 1);
 
     expect(lines.lines.map(({ code }) => code)).toEqual(["AWAY", "DENIED"]);
   });
 
-  it("is over when it works again, which is told once", () => {
+  it("ends with a recovery, which is logged once", () => {
     outage.fail("AWAY", "no answer", 0);
     outage.recover();
     outage.recover();
@@ -51,7 +51,7 @@ describe("an outage", () => {
     expect(lines.events).toEqual(["down", "up"]);
   });
 
-  it("that comes and goes each second does not fill the log", () => {
+  it("does not fill the log if it begins and ends each second", () => {
     for (let nowMs = 0; nowMs < 60_000; nowMs += 1_000) {
       outage.fail("AWAY", "no answer", nowMs);
       outage.recover();

@@ -28,7 +28,7 @@ afterEach(() => {
 });
 
 describe.each(["with a journal", "without a journal"])("shipping %s", (kind) => {
-  it("brings packs into the queue, to the last byte, and says so", async () => {
+  it("sends packs to the queue, and reports their requests and bytes", async () => {
     const shipping = createShipping(kind);
     const contents = [1, 2, 3].map((sequence) => packContent({ sequence }));
     for (const content of contents) add(shipping, content, 1);
@@ -37,11 +37,11 @@ describe.each(["with a journal", "without a journal"])("shipping %s", (kind) => 
     const deliveries = await queue.receive({ max: 10, waitMs: 0, visibilityMs: 1_000, signal });
     expect(deliveries.map((delivery) => (readMessage(delivery) as { sequence: number }).sequence)).toEqual([1, 2, 3]);
     expect(sum("shipped", "requests")).toBe(3);
-    // What was counted as memory is given back to the last byte.
+    // The memory of shipped packs is no longer counted.
     expect(sum("sealed", "heldBytes")).toBe(sum("shipped", "heldBytes"));
   });
 
-  it("drops a pack beyond the limit of a message, counts its requests, and goes on with the others", async () => {
+  it("drops a pack above the message limit, counts its requests, and sends the others", async () => {
     const shipping = createShipping(kind);
     add(shipping, randomBytes(1_200_000), 1);
     add(shipping, packContent({ sequence: 8 }), 1);
@@ -54,7 +54,7 @@ describe.each(["with a journal", "without a journal"])("shipping %s", (kind) => 
 });
 
 describe("shipping while the queue is away", () => {
-  it("gives up at the end what is in no journal, and says how much", async () => {
+  it("gives up packs without a journal at exit, and reports their requests", async () => {
     const shipping = createShipping("without a journal");
     queue.close();
     add(shipping, packContent(), 5);
@@ -65,7 +65,7 @@ describe("shipping while the queue is away", () => {
     ]);
   });
 
-  it("leaves to the next run what is in the journal, which sends it as recovered", async () => {
+  it("leaves packs in the journal to the next run, which sends them as recovered", async () => {
     const first = createShipping("with a journal");
     queue.close();
     add(first, packContent(), 5);
@@ -84,7 +84,7 @@ describe("shipping while the queue is away", () => {
 });
 
 describe("shipping with several senders at once", () => {
-  it("tries again by itself after all of them have failed together", async () => {
+  it("retries after all of them have failed together", async () => {
     const first = createShipping("with a journal");
     queue.close();
     for (let i = 0; i < 60; i++) add(first, packContent(), 5);
@@ -109,7 +109,7 @@ describe("shipping with a journal that is too small for an outage", () => {
     await shipping.finish(100);
     const dropped = sum("dropped", "requests");
     expect(dropped).toBeGreaterThan(0);
-    // What the main thread takes for lost if the thread failed ends at nothing.
+    // At the end, no request is left that the main thread would count as lost if the thread failed.
     expect(sum("exposed", "requests")).toBe(sum("dropped", "volatileRequests"));
 
     posted.length = 0;
@@ -119,7 +119,7 @@ describe("shipping with a journal that is too small for an outage", () => {
   });
 });
 
-/** The queue, after so many calls that fail at once. */
+/** The queue, but its first `calls` calls fail. */
 function failing(calls: number): QueueSender {
   let left = calls;
   return {

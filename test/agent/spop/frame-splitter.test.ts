@@ -10,13 +10,13 @@ function withLength(content: Uint8Array): Buffer {
   return Buffer.concat([length, content]);
 }
 
-/** The frames that come out of a stream cut at these offsets. */
+/** The frames found in a stream that is cut at these offsets. */
 function split(stream: Buffer, cuts: readonly number[]): { readonly frames: Buffer[]; readonly midFrame: boolean } {
   const splitter = new FrameSplitter();
   const frames: Buffer[] = [];
   const offsets = [0, ...[...cuts].sort((a, b) => a - b), stream.length];
   for (let i = 1; i < offsets.length; i++) {
-    // A buffer of its own, scribbled over afterwards as a socket's would be.
+    // A buffer of its own, overwritten afterwards as a socket may do.
     const chunk = Buffer.from(stream.subarray(offsets[i - 1], offsets[i]));
     splitter.push(chunk);
     while (splitter.next(limitBytes)) frames.push(Buffer.from(splitter.bytes.subarray(splitter.start, splitter.end)));
@@ -38,7 +38,7 @@ describe("FrameSplitter", () => {
     );
   });
 
-  it("finds them byte by byte, large ones too", () => {
+  it("finds the same frames byte by byte, also large ones", () => {
     const contents = [20, 0, 17_000, 66_000].map((bytes, i) => Buffer.alloc(bytes, i + 1));
     const stream = Buffer.concat(contents.map(withLength));
 
@@ -49,7 +49,7 @@ describe("FrameSplitter", () => {
     expect(Buffer.concat(frames).equals(Buffer.concat(contents))).toBe(true);
   });
 
-  it("does not copy a frame that lies whole in its chunk", () => {
+  it("does not copy a frame that is whole in one chunk", () => {
     const chunk = Buffer.concat([withLength(Buffer.from("one")), withLength(Buffer.from("two"))]);
     const splitter = new FrameSplitter();
     splitter.push(chunk);
@@ -76,21 +76,21 @@ describe("FrameSplitter", () => {
   });
 
   it.each([[[]], [[1]], [[1, 2, 3]], [[4]]])(
-    "refuses a length above the limit before anything is kept, cut at %j",
+    "refuses a length above the limit before it buffers the frame, cut at %j",
     (cuts) => {
       const stream = Buffer.from("fffffffffe", "hex");
 
       expect(() => split(stream, cuts)).toThrow(FrameTooBig);
-      expect(() => split(stream, cuts)).toThrow("a frame of 4294967295 bytes, 70000 are allowed");
+      expect(() => split(stream, cuts)).toThrow("a frame of 4294967295 bytes exceeds the limit of 70000 bytes");
     },
   );
 
-  it("takes a frame of exactly the limit, and none that is one byte longer", () => {
+  it("accepts a frame of exactly the limit, and refuses one that is one byte longer", () => {
     expect(split(withLength(Buffer.alloc(limitBytes)), []).frames).toHaveLength(1);
     expect(() => split(withLength(Buffer.alloc(limitBytes + 1)), [])).toThrow(FrameTooBig);
   });
 
-  it("keeps little of a frame that has only announced itself", () => {
+  it("allocates little memory for a frame of which only the length has arrived", () => {
     const splitter = new FrameSplitter();
     const before = process.memoryUsage().arrayBuffers;
 

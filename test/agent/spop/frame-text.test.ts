@@ -39,9 +39,9 @@ describe("formatFrame", () => {
     ["a negative number", ["a", int64(-5)], "a=-5"],
     ["an IPv4 address", ["src", ipv4(10, 0, 0, 1)], "src=10.0.0.1"],
     ["an IPv6 address", ["src", ipv6(Buffer.alloc(16, 0xab))], `src=${Array(8).fill("abab").join(":")}`],
-    ["a body by its size alone", ["body", bin("password=s3cret")], "body=<15 B>"],
-    ["a long string by its beginning", ["a", str("x".repeat(99))], `a="${"x".repeat(60)}… (99 B)"`],
-    ["a credential not at all", ["Cookie", str("sid=s3cret")], "Cookie=…"],
+    ["only the size of a body", ["body", bin("password=s3cret")], "body=<15 B>"],
+    ["the beginning of a long string", ["a", str("x".repeat(99))], `a="${"x".repeat(60)}… (99 B)"`],
+    ["no credential", ["Cookie", str("sid=s3cret")], "Cookie=…"],
     ["control characters escaped", ["a", str("\x1b[2J\n")], 'a="\\x1b[2J\\x0a"'],
     [
       "binary headers without credentials",
@@ -57,7 +57,7 @@ describe("formatFrame", () => {
     expect(argumentsText([item])).toBe(expected);
   });
 
-  it("shows what a damaged frame holds up to the damage", () => {
+  it("shows a damaged frame up to the damage", () => {
     const whole = notify({ messages: [{ args: [["method", str("GET")]], argumentCount: 2 }] });
 
     expect(text(whole)).toBe(
@@ -69,13 +69,13 @@ describe("formatFrame", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), fc.constantFrom(1, 2, 3, 0, 101, 103), (bytes, type) => {
         const all = Buffer.concat([Buffer.from([type, 0, 0, 0, 1]), bytes]);
-        // A tab steers no terminal.
+        // A tab does not control a terminal.
         expect(formatFrame(all, 0, all.length)).not.toMatch(/[^\P{Cc}\t]/u);
       }),
     );
   });
 
-  it("reads every recording, and finds what its comments say", () => {
+  it("reads every recording as its comments describe it", () => {
     for (const { frames, described, name } of allGoldenFiles()) {
       for (const [i, bytes] of frames.entries()) {
         const { type, streamId, frameId } = described[i];

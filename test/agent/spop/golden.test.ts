@@ -10,7 +10,7 @@ const notifyKinds = ["get-query", "post-json", "truncated", "two-messages", "typ
 const notifies = notifyKinds.flatMap((kind) => goldenFiles(`notify-${kind}`));
 const types = ["NULL", "BOOL", "INT32", "UINT32", "INT64", "UINT64", "IPV4", "IPV6", "STRING", "BINARY"];
 
-/** The payloads of the NOTIFYs in the file, as a session that has said hello hands them over. */
+/** The payloads of the NOTIFYs in the file, as a session passes them on after its HELLO. */
 function payloadsOf(file: GoldenFile): { readonly payloads: Buffer[]; readonly replies: Buffer } {
   const session = new Session(16 * 1024 * 1024);
   session.receive(hello());
@@ -26,7 +26,7 @@ function payloadsOf(file: GoldenFile): { readonly payloads: Buffer[]; readonly r
 }
 
 describe.each(notifies)("$name", (file) => {
-  it("holds the messages and arguments that were recorded", () => {
+  it("contains the recorded messages and arguments", () => {
     const { payloads } = payloadsOf(file);
 
     const messages = visitArguments(payloads[0]);
@@ -52,7 +52,7 @@ describe.each(notifies)("$name", (file) => {
     }
   });
 
-  it("is acknowledged once, with the identifiers it came with", () => {
+  it("is acknowledged once, with its own identifiers", () => {
     const { replies } = payloadsOf(file);
 
     const { streamId, frameId } = file.described[0];
@@ -89,7 +89,7 @@ describe.each([...goldenFiles("hello"), ...goldenFiles("hello-async")])("$name",
 });
 
 describe.each(goldenFiles("hello-healthcheck"))("$name", (file) => {
-  it("is answered with the very bytes that pass the check", () => {
+  it("is answered with exactly the bytes that pass the check", () => {
     const session = new Session(1024 * 1024);
 
     const reply = session.receive(file.frames[0]);
@@ -117,7 +117,7 @@ describe.each([...goldenFiles("disconnect-idle"), ...goldenFiles("disconnect-sof
 });
 
 describe("the loader", () => {
-  it("reads frames that are what their comments say", () => {
+  it("reads frames that match their comments", () => {
     for (const { name, frames, described } of allGoldenFiles()) {
       expect(frames.length, name).toBe(described.length);
       for (const [i, frame] of frames.entries()) {
@@ -133,7 +133,7 @@ describe("the loader", () => {
 });
 
 function asComment(bytes: Buffer): string {
-  // As JSON writes it, with every other byte than ASCII as \u00xx.
+  // A JSON string in which every byte outside ASCII is \u00xx.
   const json = JSON.stringify(bytes.toString("latin1")).slice(1, -1);
   return json.replaceAll(/[\x7f-\xff]/g, (char) => `\\u00${char.charCodeAt(0).toString(16)}`);
 }

@@ -22,7 +22,7 @@ interface Visited {
   ended: boolean;
 }
 
-/** Walks through the bytes and tells what was visited and how it ended; values as the hex of their encoding. */
+/** Visits the bytes and returns the visited messages and the error, if any. Values are the hex of their encoding. */
 function visit(bytes: Uint8Array): { readonly messages: Visited[]; readonly error: DecodeError | undefined } {
   const messages: Visited[] = [];
   const all = Buffer.from(bytes);
@@ -82,13 +82,13 @@ describe("visitMessages", () => {
     expect(visit(new Uint8Array())).toEqual({ messages: [], error: undefined });
   });
 
-  it("takes 255 arguments, and arguments without a name", () => {
+  it("visits 255 arguments, and arguments with an empty name", () => {
     const args = Array.from({ length: 255 }, () => ["", nul] as const);
 
     expect(visit(messageList([{ args }])).messages[0].args).toHaveLength(255);
   });
 
-  it("visits the messages before a malformed one whole, and does not end the malformed one", () => {
+  it("visits the messages before a malformed one completely, and does not end the malformed one", () => {
     const good = { args: [["a", str("1")]] } as const;
 
     const visited = visit(messageList([good, good, { ...good, argumentCount: 2 }]));
@@ -97,8 +97,8 @@ describe("visitMessages", () => {
     expect(visited.messages.map(({ ended }) => ended)).toEqual([true, true, false]);
   });
 
-  it("takes the rest for another message where the count is too small, and says where that fails", () => {
-    const lying = messageList([
+  it("reads the rest as another message if the argument count is too small, and throws there", () => {
+    const miscounted = messageList([
       {
         args: [
           ["a", str("1")],
@@ -108,10 +108,10 @@ describe("visitMessages", () => {
       },
     ]);
 
-    expect(visit(lying).error).toMatchObject({ code: "TRUNCATED" });
+    expect(visit(miscounted).error).toMatchObject({ code: "TRUNCATED" });
   });
 
-  it("gives messages or a DecodeError for any bytes", () => {
+  it("returns messages or throws a DecodeError for any bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 80 }), (bytes) => {
         visit(bytes);

@@ -27,12 +27,12 @@ const payload = (...paths: string[]) => messageList(paths.map(get)).toString("he
 const bytewise = (stream: Buffer) => [...stream].map((byte) => Buffer.from([byte]));
 const statusOf = ({ frames }: SessionRun) => frames.at(-1)?.items["status-code"];
 
-/** One chunk for a fresh session. */
+/** Passes one chunk to a new session. */
 function greet(chunk: Uint8Array, maxFrameBytes = MiB): SessionRun {
   return runChunks(new Session(maxFrameBytes), [chunk]);
 }
 
-/** One chunk for a session that has said hello. */
+/** Passes one chunk to a session after its HELLO. */
 function feed(...frames: Uint8Array[]): SessionRun {
   return runChunks(openSession(), [Buffer.concat(frames)]);
 }
@@ -59,7 +59,7 @@ describe("HELLO", () => {
     }
   });
 
-  it("of a health check gets AGENT-HELLO and nothing else, and the session ends", () => {
+  it("of a health check is answered with AGENT-HELLO alone, and ends the session", () => {
     const check = hello({ healthcheck: bool(true), capabilities: str(""), "engine-id": undefined });
 
     const { frames, payloads, end } = greet(Buffer.concat([check, notify()]));
@@ -69,7 +69,7 @@ describe("HELLO", () => {
     expect(end).toEqual({ kind: "health-check", code: 0, text: "" });
   });
 
-  it("may hold keys that nobody knows", () => {
+  it("may contain unknown keys", () => {
     const { frames, end } = greet(hello({ "x-new": bool(true), "": str("?") }));
 
     expect(frames).toMatchObject([{ type: "hello" }]);
@@ -81,7 +81,7 @@ describe("HELLO", () => {
     ["no version", { "supported-versions": undefined }, 5],
     ["no max-frame-size", { "max-frame-size": undefined }, 6],
     ["a max-frame-size below 256", { "max-frame-size": uint32(255) }, 9],
-  ])("with %s is refused with the status for it", (_what, changes, status) => {
+  ])("with %s is refused with its status code", (_what, changes, status) => {
     const run = greet(hello(changes));
 
     expect(run.frames).toMatchObject([{ type: "disconnect", flags: 1, items: { "status-code": BigInt(status) } }]);
@@ -96,13 +96,13 @@ describe("HELLO", () => {
     expect(payloads).toEqual([payload("/"), payload("/")]);
   });
 
-  it("that comes twice ends the session", () => {
+  it("ends the session if it is sent twice", () => {
     expect(statusOf(feed(hello()))).toBe(4n);
   });
 });
 
 describe("NOTIFY", () => {
-  it("is acknowledged with exactly the action that does nothing", () => {
+  it("is acknowledged with one action that does nothing", () => {
     const { frames, payloads } = feed(notify({ streamId: 7, frameId: 3 }));
 
     expect(frames).toEqual([{ type: "ack", flags: 1, streamId: 7n, frameId: 3n, items: {}, payload: noop }]);
@@ -117,7 +117,7 @@ describe("NOTIFY", () => {
     ).toBe("0000000c670000000101010202" + "02015f");
   });
 
-  it("without any message is acknowledged all the same", () => {
+  it("without any message is acknowledged too", () => {
     const { frames, payloads } = feed(notify({ messages: [] }));
 
     expect(frames).toMatchObject([{ type: "ack", payload: noop }]);
@@ -131,7 +131,7 @@ describe("NOTIFY", () => {
     expect(payloads).toEqual([payload("/a", "/b")]);
   });
 
-  it("has its identifiers echoed byte for byte, whatever their size is", () => {
+  it("has its identifiers echoed byte by byte, whatever their size", () => {
     const id = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
     fc.assert(
       fc.property(id, id, (streamId, frameId) => {
@@ -151,7 +151,7 @@ describe("NOTIFY", () => {
     },
   );
 
-  it("has an identifier echoed that is longer than it needs to be", () => {
+  it("has an identifier with an unnecessarily long encoding echoed unchanged", () => {
     const odd = Buffer.from("0000000c0300000001f08080808000" + "01", "hex");
 
     expect(openSession().receive(odd).subarray(9, 16).toString("hex")).toBe("f0808080800001");
@@ -167,7 +167,7 @@ describe("NOTIFY", () => {
     expect(payloads).toEqual(many.map((_, i) => payload(`/${i}`)));
   });
 
-  it("gives an answer that a later chunk does not change", () => {
+  it("has an answer that a later chunk does not change", () => {
     const session = openSession();
     const first = session.receive(notify({ streamId: 1 }));
     const before = Buffer.from(first);
@@ -177,7 +177,7 @@ describe("NOTIFY", () => {
     expect(first).toEqual(before);
   });
 
-  it("may be as large as HAProxy announced, even where we agreed to less", () => {
+  it("may be as large as HAProxy announced, even if the agent agreed to less", () => {
     const session = new Session(1_024);
     session.receive(hello({ "max-frame-size": uint32(60_000) }));
     const large = notify({ messages: [{ args: [["body", bin(Buffer.alloc(59_000))]] }] });
@@ -190,7 +190,7 @@ describe("a fragmented NOTIFY", () => {
   const messages = [get(`/${"x".repeat(1_000)}`)];
   const whole = messageList(messages).toString("hex");
 
-  it("is put together and acknowledged after its last fragment", () => {
+  it("is joined and acknowledged after its last fragment", () => {
     const session = openSession();
     const pieces = fragmentedNotify({ streamId: 2n ** 60n, frameId: 300, messages, pieceBytes: 100 });
 
@@ -205,14 +205,14 @@ describe("a fragmented NOTIFY", () => {
     expect(session.idle).toBe(true);
   });
 
-  it("is the same wherever it is cut into fragments", () => {
+  it("is the same for any size of its fragments", () => {
     for (const pieceBytes of [1, 7, 500, 1_021, 5_000]) {
       const { frames, payloads } = feed(...fragmentedNotify({ messages, pieceBytes }));
       expect([frames.length, payloads]).toEqual([1, [whole]]);
     }
   });
 
-  it("is followed by other frames, and may have others between its fragments", () => {
+  it("may have other frames between and after its fragments", () => {
     const [one, two, ...rest] = fragmentedNotify({ streamId: 2, messages, pieceBytes: 400 });
     const other = fragmentedNotify({ streamId: 3, messages: [get("/other")], pieceBytes: 10 });
 
@@ -229,7 +229,7 @@ describe("a fragmented NOTIFY", () => {
     expect(run.payloads).toEqual([payload("/"), payload("/other"), whole, payload("/4")]);
   });
 
-  it("that is aborted is dropped without an ACK, and what follows goes on", () => {
+  it("is dropped without an ACK if it is aborted, and later frames are processed", () => {
     const [one, two] = fragmentedNotify({ streamId: 2, messages, pieceBytes: 400 });
     const abort = frame({ type: 0, flags: finAbort, streamId: 2, frameId: 1 });
     const session = openSession();
@@ -241,7 +241,7 @@ describe("a fragmented NOTIFY", () => {
     expect(session.idle).toBe(true);
   });
 
-  it("may use the identifiers of one that was aborted", () => {
+  it("may reuse the identifiers of an aborted one", () => {
     const [one] = fragmentedNotify({ messages: [get("/old")], pieceBytes: 10 });
     const abort = frame({ type: 0, flags: finAbort, streamId: 1, frameId: 1 });
 
@@ -250,7 +250,7 @@ describe("a fragmented NOTIFY", () => {
     expect(payloads).toEqual([payload("/new")]);
   });
 
-  it("that exceeds the size limit is acknowledged and counted, and the next one is taken", () => {
+  it("is acknowledged and counted if it exceeds the size limit, and the next one is passed on", () => {
     const session = new Session(4 * MiB);
     session.receive(hello({ "max-frame-size": uint32(4 * MiB) }));
     const large = [{ args: [["body", bin(Buffer.alloc(17 * MiB))]] as const }];
@@ -266,7 +266,7 @@ describe("a fragmented NOTIFY", () => {
     expect(run.oversize).toBe(1);
   });
 
-  it("counts what its fragments cost, not only what they hold", () => {
+  it("counts the memory of its fragments against the limit, not only their bytes", () => {
     const session = openSession();
     const begin = frame({ type: 3, flags: 0, streamId: 1, frameId: 1 });
     const empty = frame({ type: 0, flags: 0, streamId: 1, frameId: 1 });
@@ -279,7 +279,7 @@ describe("a fragmented NOTIFY", () => {
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(100 * MiB);
   });
 
-  it("cannot be begun in more copies than any HAProxy has under way", () => {
+  it("ends the session if more are unfinished than any HAProxy has", () => {
     const begun = Array.from({ length: 100_000 }, (_, i) => frame({ type: 3, flags: 0, streamId: i, frameId: 1 }));
 
     const run = feed(...begun);
@@ -288,13 +288,13 @@ describe("a fragmented NOTIFY", () => {
     expect(run.end).toMatchObject({ kind: "refused", code: 13 });
   });
 
-  it("that begins twice ends the session", () => {
+  it("ends the session if it begins twice", () => {
     const [one] = fragmentedNotify({ messages, pieceBytes: 100 });
 
     expect(statusOf(feed(one, one))).toBe(11n);
   });
 
-  it("that never began ends the session", () => {
+  it("ends the session if it never began", () => {
     expect(statusOf(feed(frame({ type: 0, streamId: 9, frameId: 9 })))).toBe(12n);
   });
 });
@@ -314,14 +314,17 @@ describe("hostile bytes", () => {
     ["a HELLO of 5 KB", hello({ x: str("y".repeat(5_000)) }), 4, /only HAProxy's filter spoe may connect/],
     ["a HELLO that is cut off", frame({ type: 1, payload: Buffer.from([5, 97]) }), 4, /malformed frame.*HAProxy/],
     ["the HELLO of an agent", frame({ type: 101 }), 4, /must be HAPROXY-HELLO, not type 101/],
-  ])("before HELLO, %s: a DISCONNECT that says what to change, however it is cut", (_what, bytes, status, text) => {
-    for (const chunks of [[bytes], bytewise(bytes), cutAt(bytes, [3])]) {
-      const run = runChunks(new Session(MiB), chunks);
-      expect(run.frames).toMatchObject([{ type: "disconnect", flags: 1, items: { "status-code": BigInt(status) } }]);
-      expect(run.frames[0].items.message).toMatch(text);
-      expect(run.end).toMatchObject({ kind: "refused", code: status });
-    }
-  });
+  ])(
+    "before HELLO are answered with a DISCONNECT that says what to change, for any cut: %s",
+    (_what, bytes, status, text) => {
+      for (const chunks of [[bytes], bytewise(bytes), cutAt(bytes, [3])]) {
+        const run = runChunks(new Session(MiB), chunks);
+        expect(run.frames).toMatchObject([{ type: "disconnect", flags: 1, items: { "status-code": BigInt(status) } }]);
+        expect(run.frames[0].items.message).toMatch(text);
+        expect(run.end).toMatchObject({ kind: "refused", code: status });
+      }
+    },
+  );
 
   it.each<[string, Buffer, number, RegExp]>([
     [
@@ -342,10 +345,10 @@ describe("hostile bytes", () => {
     ["an identifier without end", frame({ type: 3, payload: Buffer.alloc(12, 0xff) }), 0, /./],
     ["an ACK", frame({ type: 103 }), 4, /another agent/],
     ["a DISCONNECT that is cut off", frame({ type: 2, payload: Buffer.from([9, 1]) }), 4, /malformed frame/],
-  ])("after HELLO, %s: what came before is acknowledged and delivered", (what, bytes, status, text) => {
-    if (what === "an identifier without end") bytes.fill(0xff, 9);
+  ])("after HELLO leave earlier frames acknowledged and delivered: %s", (kind, bytes, status, text) => {
+    if (kind === "an identifier without end") bytes.fill(0xff, 9);
     const before = [notify({ streamId: 1 }), notify({ streamId: 2, messages: [get("/2")] })];
-    const expectedStatus = what === "an identifier without end" ? 4 : status;
+    const expectedStatus = kind === "an identifier without end" ? 4 : status;
 
     const run = feed(...before, bytes, notify({ streamId: 3 }));
 
@@ -356,11 +359,11 @@ describe("hostile bytes", () => {
     expect(run.end).toMatchObject({ kind: "refused", code: expectedStatus });
   });
 
-  it("inside a NOTIFY are acknowledged; rejecting them gives the DISCONNECT and ends the session", () => {
+  it("inside a NOTIFY are acknowledged; `reject` returns the DISCONNECT and ends the session", () => {
     const session = openSession();
-    const lying = notify({ messages: [{ ...get("/"), argumentCount: 9 }] });
+    const malformed = notify({ messages: [{ ...get("/"), argumentCount: 9 }] });
 
-    const run = runChunks(session, [Buffer.concat([notify({ streamId: 3 }), lying])]);
+    const run = runChunks(session, [Buffer.concat([notify({ streamId: 3 }), malformed])]);
     const reply = session.reject(new DecodeError("TRUNCATED", 12, "a byte is missing"));
 
     expect(run.frames.map(({ type }) => type)).toEqual(["ack", "ack"]);
@@ -369,14 +372,14 @@ describe("hostile bytes", () => {
     expect(session.end).toMatchObject({ kind: "refused", code: 4 });
   });
 
-  it("get no second answer once the session is over", () => {
+  it("are not answered once the session is over", () => {
     const session = openSession();
     runChunks(session, [frame({ type: 101 })]);
 
     expect(runChunks(session, [notify(), hello(), Buffer.alloc(100)])).toMatchObject({ replies: [], payloads: [] });
   });
 
-  it("never make a text longer than the 255 bytes that HAProxy takes", () => {
+  it("never lead to a text above the 255 bytes that HAProxy accepts", () => {
     const [disconnect] = greet(hello({ "supported-versions": str("9.9,".repeat(500)) })).frames;
 
     expect(String(disconnect.items.message)).toHaveLength(255);
@@ -393,7 +396,7 @@ describe("frames that are skipped", () => {
 });
 
 describe("DISCONNECT", () => {
-  it("from HAProxy is answered with AGENT-DISCONNECT 0 behind the ACKs, and ends the session", () => {
+  it("from HAProxy is answered with AGENT-DISCONNECT 0 after the ACKs, and ends the session", () => {
     const run = feed(notify(), haproxyDisconnect(2, "a timeout occurred"), notify());
 
     expect(run.replies).toHaveLength(1);
@@ -402,16 +405,16 @@ describe("DISCONNECT", () => {
     expect(run.end).toEqual({ kind: "haproxy-disconnect", code: 2, text: "a timeout occurred" });
   });
 
-  it("from us has status 0; NOTIFYs that cross it are delivered but not acknowledged", () => {
+  it("from the agent has status 0; NOTIFYs that cross it are delivered but not acknowledged", () => {
     const session = openSession();
 
-    const goodbye = session.disconnect("the agent stops");
+    const disconnect = session.disconnect("the agent stops");
     const run = runChunks(session, [
       notify({ messages: [get("/crossed")] }),
       Buffer.concat(fragmentedNotify({ messages: [get("/pieces")], pieceBytes: 9 })),
     ]);
 
-    expect(goodbye.toString("latin1")).toContain("status-code\x03\0\x07message\x08\x0fthe agent stops");
+    expect(disconnect.toString("latin1")).toContain("status-code\x03\0\x07message\x08\x0fthe agent stops");
     expect(run).toMatchObject({ replies: [], payloads: [payload("/crossed"), payload("/pieces")], end: undefined });
   });
 
@@ -452,7 +455,7 @@ describe("any split of the bytes", () => {
     );
   });
 
-  it("ends a hostile stream in the same way, too", () => {
+  it("ends a hostile stream in the same way", () => {
     const random = seededRandom(7);
     for (let i = 0; i < 300; i++) {
       const stream = Buffer.from(conversation);
@@ -464,7 +467,7 @@ describe("any split of the bytes", () => {
 });
 
 describe("any bytes at all", () => {
-  it("never give anything but replies or an orderly end", () => {
+  it("lead only to replies or an orderly end", () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 60 }), { maxLength: 5 }), fc.boolean(), (chunks, greeted) => {
         const { frames, end } = runChunks(greeted ? openSession() : new Session(MiB), chunks);
@@ -474,7 +477,7 @@ describe("any bytes at all", () => {
     );
   });
 
-  it("never get more out of 20,000 mutated frames of real HAProxies than an orderly end", () => {
+  it("lead only to ACKs or an orderly end, in 20,000 mutated frames of real HAProxies", () => {
     const random = seededRandom(42);
     const below = (limit: number) => Math.floor(random() * limit);
     const real = allGoldenFiles().flatMap(({ frames }) => frames);
@@ -493,12 +496,12 @@ describe("any bytes at all", () => {
       }
     }
     expect(acknowledged).toBeGreaterThan(100);
-    // Truncations leave the session waiting; everything else has one of the codes that HAProxy knows.
+    // A truncated frame leaves the session waiting. Every other end has one of the codes that HAProxy knows.
     expect([...codes].every((code) => (code >= 0 && code <= 13) || code === 99)).toBe(true);
   });
 });
 
-/** Flips bits, cuts the end off, puts the end of another frame on, or lets a length lie. */
+/** Flips bits, cuts the end off, appends the end of another frame, or sets a wrong length. */
 function mutate(original: Buffer, other: Buffer, below: (limit: number) => number): Buffer {
   const copy = Buffer.from(original);
   switch (below(4)) {

@@ -59,11 +59,11 @@ describe("decodeTypedData", () => {
     expect(decode(bytes)).toEqual(expected);
   });
 
-  it("decodes the -5 that HAProxy was recorded to send", () => {
+  it("decodes the -5 in a recording of HAProxy", () => {
     expect(decode(Buffer.from("04fbf0fefefefefefefe0e", "hex"))).toBe(-5n);
   });
 
-  it("gives every integer back, with the sign of its type", () => {
+  it("decodes every integer with the sign of its type", () => {
     fc.assert(
       fc.property(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), (value) => {
         expect(decode(int64(value))).toBe(value);
@@ -89,7 +89,7 @@ describe("decodeTypedData", () => {
     },
   );
 
-  it("gives a value or a DecodeError for any bytes, and agrees with readTypedData on where the value ends", () => {
+  it("returns a value or throws a DecodeError for any bytes, and ends at the same byte as readTypedData", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
         const [whole, parts] = [new ByteReader(bytes), new ByteReader(bytes)];
@@ -111,7 +111,7 @@ describe("decodeTypedData", () => {
 });
 
 describe("readTypedData", () => {
-  it("bounds the bytes of a value and leaves nothing of the one before", () => {
+  it("sets the bounds of a value and clears the value before it", () => {
     expect(read(str("abc"))).toEqual({ type: 8, start: 2, end: 5, number: 0 });
     expect(read(bin(""))).toEqual({ type: 9, start: 2, end: 2, number: 0 });
     expect(read(ipv4(1, 2, 3, 4))).toEqual({ type: 6, start: 1, end: 5, number: 0 });
@@ -127,7 +127,7 @@ describe("readTypedData", () => {
 });
 
 describe("writing", () => {
-  it("makes the bytes of the reference", () => {
+  it("gives the same bytes as the reference", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 400 }), fc.nat({ max: 0xffff_ffff }), (bytes, number) => {
         const text = Buffer.from(bytes).toString("latin1");

@@ -117,7 +117,7 @@ class QueueLane implements QueueSender, QueueReceiver {
         const rows = oldest.all(this.#lane, max - deliveries.length) as unknown as MessageRow[];
         for (const row of rows) {
           if (row.receives >= this.#maxReceives) {
-            bury.run(deadLane, nowMs, `received ${row.receives} times`, row.id);
+            bury.run(deadLane, nowMs, `received ${row.receives} times and never deleted`, row.id);
             buried++;
             continue;
           }
@@ -201,20 +201,20 @@ const pollMs = 25;
 function findMistake({ body, pack, requests, delayMs = 0 }: OutgoingMessage): QueueError | undefined {
   const bytes = Buffer.byteLength(body) + pack.length;
   if (bytes > maxMessageBytes) {
-    return new QueueError("TOO_BIG", `a message of ${bytes} bytes, ${maxMessageBytes} allowed`);
+    return new QueueError("TOO_BIG", `the message has ${bytes} bytes; at most ${maxMessageBytes} are allowed`);
   }
   if (!(delayMs >= 0 && delayMs <= maxDelayMs)) {
-    return new QueueError("BAD_ARGUMENT", `a delay of ${delayMs} ms, ${maxDelayMs} allowed`);
+    return new QueueError("BAD_ARGUMENT", `the delay is ${delayMs} ms; 0 to ${maxDelayMs} ms are allowed`);
   }
   if (!Number.isSafeInteger(requests) || requests < 0) {
-    return new QueueError("BAD_ARGUMENT", `a message of ${requests} requests`);
+    return new QueueError("BAD_ARGUMENT", `the message has ${requests} requests; it must be a whole number, 0 or more`);
   }
   return undefined;
 }
 
-function assertWithin(what: string, value: number, least: number, most: number): void {
+function assertWithin(name: string, value: number, least: number, most: number): void {
   if (value >= least && value <= most) return;
-  throw new QueueError("BAD_ARGUMENT", `${what} is ${value}, not from ${least} to ${most}`);
+  throw new QueueError("BAD_ARGUMENT", `${name} is ${value}; it must be from ${least} to ${most}`);
 }
 
 function toDelivery({ id, receives, body, pack, sentAtMs }: MessageRow): Delivery {
@@ -225,6 +225,6 @@ function toDelivery({ id, receives, body, pack, sentAtMs }: MessageRow): Deliver
 // The message and which of its deliveries: newer ones have a higher count, so an old receipt no longer fits.
 function parseReceipt(receipt: string): { readonly id: number; readonly receives: number } {
   const match = /^(\d{1,15})\.(\d{1,15})$/.exec(receipt);
-  if (match === null) throw new QueueError("BAD_ARGUMENT", `"${receipt}" is no receipt`);
+  if (match === null) throw new QueueError("BAD_ARGUMENT", `"${receipt}" is not a receipt of this queue`);
   return { id: Number(match[1]), receives: Number(match[2]) };
 }

@@ -42,7 +42,12 @@ export class QueueFile {
   readonly #waiting = new Set<() => void>();
 
   constructor({ directory, name, retentionMs = fourDaysMs, now = Date.now }: QueueFileOptions) {
-    if (!/^[\w-]{1,80}$/.test(name)) throw new QueueError("BAD_ARGUMENT", `"${name}" is no name for a queue`);
+    if (!/^[\w-]{1,80}$/.test(name)) {
+      throw new QueueError(
+        "BAD_ARGUMENT",
+        `queue name "${name}" is not valid: use 1 to 80 letters, digits, "-" and "_"`,
+      );
+    }
     this.retentionMs = retentionMs;
     this.#now = () => Math.floor(now());
     this.#file = new SqliteFile({

@@ -51,7 +51,7 @@ const rules: readonly {
   {
     code: "UNAVAILABLE",
     fits: isThrottled,
-    advice: () => "SQS throttles; it is tried again",
+    advice: ({ queueUrl }) => `SQS throttles ${queueUrl}: this is temporary`,
   },
   {
     code: "DENIED",
@@ -61,13 +61,13 @@ const rules: readonly {
   {
     code: "DENIED",
     fits: ({ code }) => /^Kms|^KMS\./.test(code),
-    advice: () => "the KMS key of the queue cannot be used: check its state and its policy",
+    advice: ({ queueUrl }) => `the KMS key of ${queueUrl} cannot be used: check its state and its policy`,
   },
   {
     code: "DENIED",
     fits: isForbidden,
     advice: ({ action, queueUrl }) =>
-      `these AWS credentials must not sqs:${action} on ${queueUrl}: allow it in their policy`,
+      `these AWS credentials are not allowed to call sqs:${action} on ${queueUrl}: allow it in their policy`,
   },
   {
     code: "UNAVAILABLE",
@@ -78,21 +78,26 @@ const rules: readonly {
   {
     code: "TOO_BIG",
     fits: ({ code, text, status }) => /TooLong/.test(code) || /must be shorter than/.test(text) || status === 413,
-    advice: () => "the queue takes no message of this size: raise its MaximumMessageSize to 1 MiB",
+    advice: ({ queueUrl }) =>
+      `${queueUrl} does not accept a message of this size: raise its MaximumMessageSize to 1 MiB`,
   },
   {
     code: "BAD_ARGUMENT",
     // Only what SQS itself says of a message. Any other 4xx may come from a proxy, and says nothing about the message.
     fits: ({ code }) => /InvalidMessageContents|Invalid(?:Parameter|Attribute)Value|MissingParameter/.test(code),
-    advice: () => "SQS refuses the message",
+    advice: ({ action, queueUrl }) => `SQS rejects the content of sqs:${action} on ${queueUrl}`,
   },
   {
     code: "UNAVAILABLE",
     fits: ({ status }) => status === undefined,
     advice: ({ queueUrl }) =>
-      `${new URL(queueUrl).host} does not answer: check the network, and the endpoint in queue: of the configuration`,
+      `${new URL(queueUrl).host} does not answer: check the network, and the host in queue: of the configuration`,
   },
-  { code: "UNAVAILABLE", fits: () => true, advice: () => "SQS could not do it; it is tried again" },
+  {
+    code: "UNAVAILABLE",
+    fits: () => true,
+    advice: ({ action, queueUrl }) => `sqs:${action} on ${queueUrl} failed: this is usually temporary`,
+  },
 ];
 
 function explain(refusal: AwsRefusal, call: SqsCall): [QueueErrorCode, string] {

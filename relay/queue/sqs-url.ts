@@ -42,12 +42,18 @@ export function inRegion(queueUrl: URL, region: string): URL {
 /** What keeps a URL from being that of a standard queue, as the end of a sentence about it, or undefined. */
 export function findQueueUrlMistake(queueUrl: URL): string | undefined {
   const { hostname, pathname, username, password, search, hash } = queueUrl;
-  if (username || password) return "must hold no credentials; they come from the environment, a profile or the machine";
+  if (username || password) {
+    return "must not contain credentials: put them into the environment, a profile or a role of this machine";
+  }
   const name = pathname.split("/").at(-1) ?? "";
-  if (name.endsWith(".fifo")) return "must be a standard queue: a FIFO queue holds everything behind a pack that waits";
+  if (name.endsWith(".fifo")) {
+    return "must be a standard queue: in a FIFO queue one waiting pack blocks all packs behind it";
+  }
   const ofAws = isOfAws(queueUrl);
   const complete = ofAws ? /^\/\d{12}\/[\w-]{1,80}$/ : /^\/(?:[^/]+\/)*[\w-]{1,80}$/;
-  if (!complete.test(pathname) || search || hash) return "must end with /ACCOUNT/NAME, as SQS shows it for the queue";
+  if (!complete.test(pathname) || search || hash) {
+    return "must end with /ACCOUNT/NAME, as in the URL that SQS shows for the queue";
+  }
   // The host without a region is as old as SQS itself, and means the first region.
   if (ofAws && hostname !== "queue.amazonaws.com" && !regionInHost.test(hostname)) {
     return "must name its region, as in https://sqs.REGION.amazonaws.com/ACCOUNT/NAME";

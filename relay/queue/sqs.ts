@@ -265,16 +265,16 @@ export class SqsQueue implements DeadLetterQueue {
 
   #toError(entry: FailedEntry | undefined): QueueError {
     if (entry) return toEntryError(entry, this.#callOf("SendMessage"));
-    return new QueueError("UNAVAILABLE", `${new URL(this.#url).host} does not say whether it has stored the message`);
+    return new QueueError("UNAVAILABLE", `${new URL(this.#url).host} did not confirm that it stored the message`);
   }
 
   #findMistake({ body, pack, delayMs = 0 }: OutgoingMessage): QueueError | undefined {
     const bytes = Buffer.byteLength(body) + pack.length;
     if (bytes > this.maxMessageBytes) {
-      return new QueueError("TOO_BIG", `a message of ${bytes} bytes, ${this.maxMessageBytes} allowed`);
+      return new QueueError("TOO_BIG", `the message has ${bytes} bytes; at most ${this.maxMessageBytes} are allowed`);
     }
     if (delayMs >= 0 && delayMs <= maxDelayMs) return undefined;
-    return new QueueError("BAD_ARGUMENT", `a delay of ${delayMs} ms, ${maxDelayMs} allowed`);
+    return new QueueError("BAD_ARGUMENT", `the delay is ${delayMs} ms; 0 to ${maxDelayMs} ms are allowed`);
   }
 
   // The SDK's own request timeout ends with the headers: a body that stops half way would hold the call for ever.

@@ -55,7 +55,7 @@ describe("a URL that is not that of a standard queue", () => {
     ["https://sqs.eu-central-1.amazonaws.com/123456789012/packs?x=1", /ACCOUNT\/NAME/],
     ["http://127.0.0.1:4566/", /ACCOUNT\/NAME/],
     ["https://sqs.amazonaws.com/123456789012/packs", /^must name its region/],
-    ["https://key:secret@sqs.eu-central-1.amazonaws.com/123456789012/packs", /^must hold no credentials/],
+    ["https://key:secret@sqs.eu-central-1.amazonaws.com/123456789012/packs", /^must not contain credentials/],
   ])("%s", (url, mistake) => {
     expect(findQueueUrlMistake(new URL(url))).toMatch(mistake);
   });

@@ -180,8 +180,18 @@ describe("SqsQueue: what goes wrong", () => {
     ["throttling with 403", (_, to) => refuse(to, 403, "RequestThrottled"), "UNAVAILABLE", /throttles/],
     ["500", (_, to) => refuse(to, 500, "InternalError"), "UNAVAILABLE", /HTTP 500/],
     ["503 of a proxy", (_, to) => void to.writeHead(503).end("<html>busy"), "UNAVAILABLE", /HTTP 503/],
-    ["no access", (_, to) => refuse(to, 403, "AccessDeniedException"), "DENIED", /must not sqs:ReceiveMessage on http/],
-    ["403 of a proxy", (_, to) => void to.writeHead(403).end("<html>no"), "DENIED", /must not sqs:ReceiveMessage/],
+    [
+      "no access",
+      (_, to) => refuse(to, 403, "AccessDeniedException"),
+      "DENIED",
+      /are not allowed to call sqs:ReceiveMessage on http/,
+    ],
+    [
+      "403 of a proxy",
+      (_, to) => void to.writeHead(403).end("<html>no"),
+      "DENIED",
+      /are not allowed to call sqs:ReceiveMessage on http/,
+    ],
     ["unknown key", (_, to) => refuse(to, 403, "InvalidClientTokenId"), "DENIED", /check AWS_ACCESS_KEY_ID/],
     ["old token", (_, to) => refuse(to, 403, "ExpiredTokenException"), "DENIED", /expired: renew/],
     [
@@ -198,7 +208,12 @@ describe("SqsQueue: what goes wrong", () => {
       /there is no queue http.*create it/,
     ],
     ["400 of a proxy", (_, to) => void to.writeHead(400).end("<html>what?"), "UNAVAILABLE", /HTTP 400/],
-    ["200 of a proxy", (_, to) => void to.writeHead(200).end("<html>welcome"), "UNAVAILABLE", /SQS could not do it/],
+    [
+      "200 of a proxy",
+      (_, to) => void to.writeHead(200).end("<html>welcome"),
+      "UNAVAILABLE",
+      /sqs:ReceiveMessage on http.* failed/,
+    ],
     ["a reset", (_, to) => void to.socket?.resetAndDestroy(), "UNAVAILABLE", /does not answer: check the network/],
     ["no answer at all", () => undefined, "UNAVAILABLE", /no answer within 2500 ms/],
     [

@@ -16,7 +16,7 @@ export function noteFates(
   let length = sheet.length;
   for (const index of settlement.keys()) {
     if (!(Number.isInteger(index) && index >= 0 && index < maxPackRequests)) {
-      throw new RangeError(`no pack has a request ${index}`);
+      throw new RangeError(`${index} is not the index of a request: a pack has at most ${maxPackRequests} requests`);
     }
     length = Math.max(length, index + 1);
   }

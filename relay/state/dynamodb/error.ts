@@ -31,13 +31,13 @@ function advise(refusal: AwsRefusal, { action, table, region }: DynamoDbCall): s
   if (/ResourceNotFound/.test(code)) return `there is no table ${table} in ${region}: create it, or correct state:`;
   if (/^Kms|^KMS\./.test(code)) return `the KMS key of table ${table} cannot be used: check its state and its policy`;
   if (isForbidden(refusal)) {
-    return `these AWS credentials must not dynamodb:${action} on table ${table}: allow it in their policy`;
+    return `these AWS credentials are not allowed to call dynamodb:${action} on table ${table}: allow it in their policy`;
   }
   if (/ValidationException/.test(code)) {
-    return `table ${table} is not one of spoa-relay: it needs the keys pk and sk, both strings`;
+    return `table ${table} is not a spoa-relay table: its keys must be pk and sk, both strings`;
   }
   if (status === undefined) {
-    return `DynamoDB in ${region} does not answer: check the network, and AWS_ENDPOINT_URL_DYNAMODB where it is set`;
+    return `DynamoDB in ${region} does not answer: check the network, and AWS_ENDPOINT_URL_DYNAMODB if it is set`;
   }
-  return "DynamoDB could not do it; it is tried again";
+  return `dynamodb:${action} on table ${table} failed: this is usually temporary`;
 }

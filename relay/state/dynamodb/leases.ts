@@ -41,7 +41,9 @@ export class DynamoDbLeases implements SlotLeases {
       if (tat !== undefined) this.#lastTats.set(target, tat);
       if (written && tat !== undefined) return { granted: true, startUs: toUs(tat - step.incPs) };
     }
-    throw new StateError(`the slots of target ${target} change faster than they can be leased; it is tried again`);
+    throw new StateError(
+      `no slots leased for target ${target}: other workers were faster ${triesMost} times; this is temporary`,
+    );
   }
 }
 

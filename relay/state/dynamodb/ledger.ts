@@ -108,7 +108,9 @@ export class DynamoDbLedger implements Ledger {
       if (!other) return;
       item = other;
     }
-    throw new StateError(`pack ${pack} is written by too many at once; it is tried again`);
+    throw new StateError(
+      `other processes changed the ledger of pack ${pack} first, ${triesMost} times; this is temporary`,
+    );
   }
 
   /** Returns the item as it is now if another writer was first. */

@@ -103,8 +103,10 @@ export class TableClient {
     for (let start = 0; start < keys.length; start += keysPerBatch) {
       let left: Record<string, AttributeValue>[] = keys.slice(start, start + keysPerBatch).map(toKey);
       for (let retries = 0; left.length > 0; retries++) {
-        if (retries > batchRetries)
-          throw new StateError(`DynamoDB throttles table ${table}: it reads no further items`);
+        if (retries > batchRetries) {
+          const advice = "bill it by request, or raise its capacity";
+          throw new StateError(`DynamoDB throttles table ${table} and left items unread: ${advice}`);
+        }
         if (retries > 0) await sleep(25 * 2 ** retries);
         const command = new BatchGetItemCommand({ RequestItems: { [table]: { Keys: left, ConsistentRead: true } } });
         const { Responses, UnprocessedKeys } = await this.#call("BatchGetItem", (abortSignal) =>
@@ -218,7 +220,9 @@ export class TableClient {
     try {
       await this.#turns.acquire(AbortSignal.timeout(turnTimeoutMs));
     } catch (error) {
-      const late = new Error(`not asked within ${turnTimeoutMs} ms: too many calls at once`, { cause: error });
+      const late = new Error(`not sent within ${turnTimeoutMs} ms: ${callsAtOnce} other calls were in flight`, {
+        cause: error,
+      });
       throw toStateError(Object.assign(late, { code: "ETIMEDOUT" }), { action, ...this.#place });
     }
     try {

@@ -35,7 +35,7 @@ export class Tallies {
         return sums;
       }
     }
-    throw new StateError("the ledger changes faster than it can be read; it is tried again");
+    throw new StateError(`the ledger changed during each of ${triesMost} reads; this is temporary`);
   }
 
   /**
@@ -121,7 +121,7 @@ export class Tallies {
       });
       if (written || item?.generation?.S === generation) return;
     }
-    throw new StateError("the sums are folded by too many at once; it is tried again");
+    throw new StateError(`other processes folded the ledger first, ${triesMost} times; this is temporary`);
   }
 
   /** An item holds the names of two or three thousand jobs. */

@@ -179,7 +179,9 @@ export class WriterTally {
       if (!this.#gone && this.#generation === generation) return true;
     }
     if (this.#gone) return false;
-    throw new StateError("the sums of this process are written by somebody else; it is tried again");
+    throw new StateError(
+      `the ledger sums of this process were not written in ${writeTriesMost} attempts; this is temporary`,
+    );
   }
 
   #toChange(ended: boolean): Change {

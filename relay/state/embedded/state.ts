@@ -28,7 +28,7 @@ export class EmbeddedState implements State {
         pragmas: "",
         schema,
         sql,
-        toError: (message, options) => new StateError(message, options),
+        toError: (message, options) => new StateError(`state in ${directory}: ${message}`, options),
       }),
       now,
     );

@@ -196,7 +196,7 @@ export function whyHeld(target: TargetConfig, control: TargetControl, nowMs: num
   if (plan !== undefined) return plan;
   if (!control.breaker) return undefined;
   const since = new Date(control.breaker.openedAtMs).toISOString();
-  return `the breaker is open since ${since}: ${control.breaker.reason}`;
+  return `the breaker has been open since ${since}: ${control.breaker.reason}`;
 }
 
 function whyClosed(target: TargetConfig, control: TargetControl, nowMs: number): string | undefined {

@@ -55,7 +55,7 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
     const { lowerCase, reserved, valid } = lookUpName(name);
     if (reserved || nominated.includes(lowerCase)) continue;
     if (remove.includes(lowerCase) || Object.hasOwn(set, lowerCase)) continue;
-    if (!valid) return { kind: "unsendable", reason: "the name of a header is no token" };
+    if (!valid) return { kind: "unsendable", reason: "a header name has a character that HTTP does not allow" };
     const value = request.headers[i + 1];
     if (!fieldValue.test(value)) return { kind: "unsendable", reason: badValue(name) };
     headers.push(name, value);
@@ -99,13 +99,14 @@ function lookUpName(name: string): HeaderName {
 
 function findFlaw(method: string, path: string): string | undefined {
   if (!path.startsWith("/")) return "the path does not begin with /";
-  if (!requestTarget.test(path)) return "the path holds a space, a line break or a control character";
-  if (method === "CONNECT") return "CONNECT opens a tunnel and is no request";
-  return token.test(method) ? undefined : "the method is no token";
+  if (!requestTarget.test(path)) return "the path contains a space, a line break or another control character";
+  if (method === "CONNECT") return "CONNECT opens a tunnel; it cannot be replayed";
+  if (method === "") return "the method is empty";
+  return token.test(method) ? undefined : "the method has a character that HTTP does not allow";
 }
 
 function badValue(name: string): string {
-  return `${name} holds a line break or a control character`;
+  return `header ${name} contains a line break or another control character`;
 }
 
 function rewritePath(target: TargetConfig, path: string): string {

@@ -260,7 +260,7 @@ export class PackReplay {
     }
     if (outcome.kind === "unsendable") return this.#bury(request, outcome.reason);
     if (mayHaveActed(outcome) && !isIdempotent(request.method)) {
-      const reason = `${outcome.reason}; ${request.method} is not repeated, since the shadow may have acted on it`;
+      const reason = `${outcome.reason}; ${request.method} is not retried, because the shadow may have acted on it`;
       return this.#bury(request, reason);
     }
     if (outcome.kind === "stopped") return this.#leave(request);

@@ -149,7 +149,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     const retryAfter = headers["retry-after"];
     if ((status === 429 || status === 503) && typeof retryAfter === "string") {
       const retryAfterMs = Math.min(parseRetryAfterMs(retryAfter, Date.now()) ?? 0, maxRetryAfterMs);
-      this.#answer = { kind: "undelivered", reason: `the shadow answers ${status} with Retry-After`, retryAfterMs };
+      this.#answer = { kind: "undelivered", reason: `the shadow answered ${status} with Retry-After`, retryAfterMs };
     } else {
       this.#answer = { kind: "answered", status };
     }
@@ -161,7 +161,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    this.#settle(this.#answer ?? { kind: "undelivered", reason: "the shadow closed without an answer" });
+    this.#settle(this.#answer ?? { kind: "undelivered", reason: "the shadow closed the connection without an answer" });
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {

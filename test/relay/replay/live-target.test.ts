@@ -77,7 +77,7 @@ describe("LiveTarget: breaker", () => {
     await bench.live.note(refused, "send");
 
     expect([before, await bench.live.admit()]).toEqual(["send", "wait"]);
-    expect(bench.live.held).toMatch(/^the breaker is open since .*: ECONNREFUSED$/);
+    expect(bench.live.held).toMatch(/^the breaker has been open since .*: ECONNREFUSED$/);
   });
 
   it("lets one probe through, of all workers, and closes for all when it is answered", async () => {

@@ -102,16 +102,20 @@ describe("prepareOutbound: what cannot be sent", () => {
     ["a userinfo trick", { path: "@other/" }, "the path does not begin with /"],
     ["OPTIONS *", { method: "OPTIONS", path: "*" }, "the path does not begin with /"],
     ["no path", { path: "" }, "the path does not begin with /"],
-    ["a second request line", { path: "/ HTTP/1.1\r\nhost: other\r\n\r\n" }, "the path holds a space, a line break or"],
-    ["a space", { path: "/a b" }, "the path holds a space"],
+    [
+      "a second request line",
+      { path: "/ HTTP/1.1\r\nhost: other\r\n\r\n" },
+      "the path contains a space, a line break or",
+    ],
+    ["a space", { path: "/a b" }, "the path contains a space"],
     ["a NUL", { path: "/a\0b" }, "control character"],
     ["CONNECT", { method: "CONNECT", path: "/" }, "CONNECT opens a tunnel"],
-    ["a method with a space", { method: "GET /x" }, "the method is no token"],
-    ["no method", { method: "" }, "the method is no token"],
-    ["a header name with a colon", { headers: ["a:b", "1"] }, "the name of a header is no token"],
-    ["a line break in a value", { headers: ["x-a", "1\r\nx-b: 2"] }, "x-a holds a line break"],
-    ["a NUL in a value", { headers: ["x-a", "1\0"] }, "x-a holds"],
-    ["a line break in an id", { id: "1\r\nx: y" }, "x-mirror-id holds"],
+    ["a method with a space", { method: "GET /x" }, "the method has a character that HTTP does not allow"],
+    ["no method", { method: "" }, "the method is empty"],
+    ["a header name with a colon", { headers: ["a:b", "1"] }, "a header name has a character that HTTP does not allow"],
+    ["a line break in a value", { headers: ["x-a", "1\r\nx-b: 2"] }, "header x-a contains a line break"],
+    ["a NUL in a value", { headers: ["x-a", "1\0"] }, "header x-a contains"],
+    ["a line break in an id", { id: "1\r\nx: y" }, "header x-mirror-id contains"],
   ])("is %s", (_, parts, reason) => {
     const prepared = prepareOutbound(target(), request(parts), 1);
 
@@ -121,7 +125,10 @@ describe("prepareOutbound: what cannot be sent", () => {
   it("is a line break in the original Host", () => {
     const prepared = prepareOutbound(target({ host: "original" }), request({ headers: ["host", "a\r\nx: y"] }), 1);
 
-    expect(prepared).toEqual({ kind: "unsendable", reason: expect.stringContaining("host holds a line break") });
+    expect(prepared).toEqual({
+      kind: "unsendable",
+      reason: expect.stringContaining("header host contains a line break"),
+    });
   });
 
   it("is a path that the rewrite has made one", () => {

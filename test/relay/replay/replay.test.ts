@@ -146,7 +146,7 @@ describe("replayPack: what is not delivered", () => {
     expect([...dead.keys()]).toEqual(
       methods.map(
         (method) =>
-          `no answer within ${patientMs} ms; ${method} is not repeated, since the shadow may have acted on it`,
+          `no answer within ${patientMs} ms; ${method} is not retried, because the shadow may have acted on it`,
       ),
     );
   });

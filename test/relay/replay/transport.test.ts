@@ -194,7 +194,7 @@ describe("Transport: what is not delivered", () => {
 
     expect(await transportTo(shadow.url).send(outbound())).toEqual({
       kind: "undelivered",
-      reason: `the shadow answers ${status} with Retry-After`,
+      reason: `the shadow answered ${status} with Retry-After`,
       retryAfterMs: 7_000,
     });
   });

@@ -8,20 +8,20 @@ import {
 } from "../aws/refusal.ts";
 import { QueueError, type QueueErrorCode } from "./port.ts";
 
-/** What was asked of which queue, for the text of an error. */
+/** The call that failed, for the text of its error. */
 export interface SqsCall {
-  /** As IAM has it, such as `SendMessage`. */
+  /** Name in IAM, such as `SendMessage`. */
   readonly action: string;
   readonly queueUrl: string;
 }
 
-/** Makes a `QueueError` that says what to do of whatever the SDK throws. */
+/** Converts an error of the SDK into a `QueueError` that says what to do. */
 export function toQueueError(error: unknown, call: SqsCall): QueueError {
   const [code, text] = explain(toRefusal(error), call);
   return new QueueError(code, text, { cause: error });
 }
 
-/** The same for an entry of `Failed[]`. */
+/** Converts an entry of `Failed[]` in the same way. */
 export function toEntryError(
   entry: { readonly Code?: string | undefined; readonly Message?: string | undefined },
   call: SqsCall,
@@ -30,19 +30,19 @@ export function toEntryError(
   return new QueueError(code, text);
 }
 
-/** Whether the whole queue takes nothing at the moment, and not this one message. */
+/** True if the error concerns the whole queue, not one message. */
 export function isOutage({ code }: QueueError): boolean {
   return code === "UNAVAILABLE" || code === "DENIED";
 }
 
-/** True where a receipt is no longer, or never was, the newest of a message in flight. */
+/** True if a receipt is not, or no longer, the newest of a message in flight. */
 export function isStaleReceipt(error: unknown): boolean {
   const { code, text } = toRefusal(error);
   if (/ReceiptHandleIsInvalid|MessageNotInflight/.test(code)) return true;
   return /Invalid(?:Parameter|Attribute)Value/.test(code) && /receipt ?handle/i.test(text);
 }
 
-// In this order: `KmsThrottled` is throttling, and SQS answers throttling with 403, too.
+// The order matters: `KmsThrottled` is throttling, and SQS also uses 403 for throttling.
 const rules: readonly {
   readonly code: QueueErrorCode;
   readonly fits: (refusal: AwsRefusal) => boolean;
@@ -83,7 +83,7 @@ const rules: readonly {
   },
   {
     code: "BAD_ARGUMENT",
-    // Only what SQS itself says of a message. Any other 4xx may come from a proxy, and says nothing about the message.
+    // Only codes of SQS itself. Any other 4xx may come from a proxy and says nothing about the message.
     fits: ({ code }) => /InvalidMessageContents|Invalid(?:Parameter|Attribute)Value|MissingParameter/.test(code),
     advice: ({ action, queueUrl }) => `SQS rejects the content of sqs:${action} on ${queueUrl}`,
   },

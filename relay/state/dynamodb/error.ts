@@ -8,15 +8,15 @@ import {
 } from "../../aws/refusal.ts";
 import { StateError } from "../port.ts";
 
-/** What was asked of which table, for the text of an error. */
+/** The call that failed, for the text of its error. */
 export interface DynamoDbCall {
-  /** As IAM has it, such as `UpdateItem`. */
+  /** Name in IAM, such as `UpdateItem`. */
   readonly action: string;
   readonly table: string;
   readonly region: string;
 }
 
-/** Makes a `StateError` that says what to do of whatever the SDK throws. */
+/** Converts an error of the SDK into a `StateError` that says what to do. */
 export function toStateError(error: unknown, call: DynamoDbCall): StateError {
   const refusal = toRefusal(error);
   return new StateError(explainRefusal(advise(refusal, call), refusal), { cause: error });
@@ -25,7 +25,7 @@ export function toStateError(error: unknown, call: DynamoDbCall): StateError {
 function advise(refusal: AwsRefusal, { action, table, region }: DynamoDbCall): string {
   const { code, status } = refusal;
   const credentials = credentialsAdvice(refusal);
-  // In this order: DynamoDB answers 400 to nearly everything, and a proxy 403 to what it does not like.
+  // The order matters: DynamoDB answers 400 for nearly every error, and a proxy may answer 403.
   if (isThrottled(refusal)) return `DynamoDB throttles table ${table}: bill it by request, or raise its capacity`;
   if (credentials) return credentials;
   if (/ResourceNotFound/.test(code)) return `there is no table ${table} in ${region}: create it, or correct state:`;

@@ -8,23 +8,26 @@ import type { OpenQueue, QueueBacklog } from "./queue/port.ts";
 import { EmbeddedState } from "./state/embedded/state.ts";
 import type { State } from "./state/port.ts";
 
-/** The queues and the state that a configuration names, opened. */
+/** The open queues, state and archives of a configuration. */
 export interface Stores {
-  /** Its dead letters are the packs that cannot be decoded. */
+  /** The dead letters of this queue are the packs that cannot be decoded. */
   readonly ingress: OpenQueue;
-  /** By the name of the target. Of a target that reads the ingress queue itself it is that queue. */
+  /** By target name. If a target reads the ingress queue itself, this is the ingress queue. */
   readonly targets: ReadonlyMap<string, OpenQueue>;
   /** The queue of a target. Throws if the configuration has no such target. */
   queueOf(target: string): OpenQueue;
   readonly state: State;
-  /** By the name of the capture. */
+  /** By capture name. */
   readonly archives: ReadonlyMap<string, OpenArchive>;
-  /** What an embedded ingress queue holds that nobody takes any more, since the queue is in SQS now. */
+  /**
+   * The backlog of the embedded ingress queue if the configuration now names a queue in SQS: nothing processes these packs any
+   * more. Otherwise undefined.
+   */
   leftBehind(): Promise<QueueBacklog | undefined>;
   close(): Promise<void>;
 }
 
-/** Opens queues and state; makes the directory where it is missing. */
+/** Opens queues, state and archives; creates a missing directory. */
 export async function openStores(config: Config): Promise<Stores> {
   return config.aws ? openAwsStores(config, config.aws) : openLocalStores(config);
 }
@@ -32,7 +35,7 @@ export async function openStores(config: Config): Promise<Stores> {
 async function openLocalStores(config: Config): Promise<Stores> {
   const { queueDirectory: directory, ingress: place, targets, captures } = config;
   const local = openEmbeddedIngress(directory);
-  // All of the host is on this machine, the dead letters of the ingress queue, too.
+  // The host keeps everything on this machine, including the dead letters of an ingress queue in SQS.
   const remote = place.kind === "sqs" ? await openSqs(place.url, local.deadLetters) : undefined;
   const queues = new Map(targets.map(({ name }) => [name, EmbeddedQueue.open({ directory, name: targetQueue(name) })]));
   const state = EmbeddedState.open(directory);
@@ -55,7 +58,7 @@ async function openLocalStores(config: Config): Promise<Stores> {
 
 async function openAwsStores(config: Config, aws: AwsPlaces): Promise<Stores> {
   const { ingress: place, targets, captures } = config;
-  // Only here, so that one machine pays nothing for the SDK.
+  // Imported lazily: a host on one machine should not load the SDK.
   const { DynamoDbState } = await import("./state/dynamodb/state.ts");
   const ingress = await openIngress(place);
   const queues = new Map<string, OpenQueue>();

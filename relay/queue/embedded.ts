@@ -16,11 +16,11 @@ import {
 import { deadLane, type MessageRow, mainLane, QueueFile, type QueueFileOptions } from "./queue-file.ts";
 
 export interface EmbeddedQueueOptions extends QueueFileOptions {
-  /** A message that was handed out so often and has not been deleted becomes a dead letter. */
+  /** A message that was received this many times and never deleted becomes a dead letter; default 100. */
   readonly maxReceives?: number;
 }
 
-/** Messages of one file that are handed out together: the queue's own, or its dead letters. */
+/** One of the two lanes of a queue file: its messages or its dead letters. */
 class QueueLane implements QueueSender, QueueReceiver {
   readonly maxMessageBytes = maxMessageBytes;
   readonly #file: QueueFile;
@@ -33,7 +33,7 @@ class QueueLane implements QueueSender, QueueReceiver {
     this.#maxReceives = maxReceives;
   }
 
-  /** Stores all messages that can be taken in one transaction: all of them are there, or it throws. */
+  /** Stores all valid messages in one transaction: either all of them are stored, or it throws. */
   async send(messages: readonly OutgoingMessage[]): Promise<readonly (QueueError | undefined)[]> {
     const mistakes = messages.map(findMistake);
     const taken = messages.filter((_, i) => mistakes[i] === undefined);
@@ -51,13 +51,13 @@ class QueueLane implements QueueSender, QueueReceiver {
     return mistakes;
   }
 
-  /** The oldest first. Sees at once what this object sends, within 25 ms what anyone else does. */
+  /** Returns the oldest first. Sees messages of this object at once, and messages of other senders within 25 ms. */
   async receive({ max, waitMs, visibilityMs, signal }: ReceiveOptions): Promise<readonly Delivery[]> {
     assertWithin("max", max, 1, 10);
     assertWithin("visibilityMs", visibilityMs, 0, maxVisibilityMs);
     const endMs = performance.now() + waitMs;
     while (!signal.aborted) {
-      // Looks before it locks, so that waiting receivers do not keep senders from writing.
+      // Reads before it takes the write lock, so that waiting receivers do not block senders.
       const deliveries = this.#somethingIsDue() ? this.#take(max, visibilityMs) : [];
       if (deliveries.length > 0) return deliveries;
       this.#file.giveBackSpace();
@@ -87,13 +87,13 @@ class QueueLane implements QueueSender, QueueReceiver {
     if (visibilityMs === 0) this.#file.wake();
   }
 
-  /** Delayed messages and those in flight included. */
+  /** Includes delayed messages and messages in flight. */
   depth(): QueueDepth {
     this.#removeExpired();
     return { ...(this.#file.read(({ count }) => count.get(this.#lane)) as unknown as QueueDepth) };
   }
 
-  /** What retention has removed from here since the file was made. */
+  /** What retention has removed from this lane since the file was created. */
   expired(): QueueDepth {
     this.#removeExpired();
     return { ...(this.#file.read(({ countExpired }) => countExpired.get(this.#lane)) as unknown as QueueDepth) };
@@ -117,7 +117,7 @@ class QueueLane implements QueueSender, QueueReceiver {
         const rows = oldest.all(this.#lane, max - deliveries.length) as unknown as MessageRow[];
         for (const row of rows) {
           if (row.receives >= this.#maxReceives) {
-            bury.run(deadLane, nowMs, `received ${row.receives} times`, row.id);
+            bury.run(deadLane, nowMs, `received ${row.receives} times and never deleted`, row.id);
             buried++;
             continue;
           }
@@ -139,7 +139,7 @@ class QueueLane implements QueueSender, QueueReceiver {
   }
 }
 
-/** A queue's dead letters. They are never given up again, however often they are received. */
+/** A queue's dead letters. They stay, however often they are received. */
 class EmbeddedDeadLetters extends QueueLane implements DeadLetterQueue {
   readonly #file: QueueFile;
 
@@ -163,9 +163,9 @@ class EmbeddedDeadLetters extends QueueLane implements DeadLetterQueue {
 }
 
 /**
- * A queue for one machine, with the semantics of SQS: one SQLite file, with the dead letters in it, that any number of
- * processes and threads may have open. What `send` took outlives the end of any process at any time (of the machine's
- * power, all but the last moments). All methods throw `QueueError`.
+ * A queue for one machine, with the semantics of SQS: one SQLite file, including the dead letters, that any number of
+ * processes and threads may open. Messages that `send` has stored survive the death of any process; a power failure can lose
+ * the last ones. All methods throw `QueueError`.
  */
 export class EmbeddedQueue extends QueueLane implements OpenQueue {
   readonly queue = this;
@@ -189,7 +189,7 @@ export class EmbeddedQueue extends QueueLane implements OpenQueue {
     return { messages, requests, expiredRequests, deadMessages: dead.messages, deadRequests: dead.requests };
   }
 
-  /** Ends waiting receives with nothing. */
+  /** Ends waiting receives; they return no messages. */
   close(): void {
     this.#file.close();
   }
@@ -201,20 +201,20 @@ const pollMs = 25;
 function findMistake({ body, pack, requests, delayMs = 0 }: OutgoingMessage): QueueError | undefined {
   const bytes = Buffer.byteLength(body) + pack.length;
   if (bytes > maxMessageBytes) {
-    return new QueueError("TOO_BIG", `a message of ${bytes} bytes, ${maxMessageBytes} allowed`);
+    return new QueueError("TOO_BIG", `the message has ${bytes} bytes; at most ${maxMessageBytes} are allowed`);
   }
   if (!(delayMs >= 0 && delayMs <= maxDelayMs)) {
-    return new QueueError("BAD_ARGUMENT", `a delay of ${delayMs} ms, ${maxDelayMs} allowed`);
+    return new QueueError("BAD_ARGUMENT", `the delay is ${delayMs} ms; 0 to ${maxDelayMs} ms are allowed`);
   }
   if (!Number.isSafeInteger(requests) || requests < 0) {
-    return new QueueError("BAD_ARGUMENT", `a message of ${requests} requests`);
+    return new QueueError("BAD_ARGUMENT", `the message has ${requests} requests; it must be a whole number, 0 or more`);
   }
   return undefined;
 }
 
-function assertWithin(what: string, value: number, least: number, most: number): void {
+function assertWithin(name: string, value: number, least: number, most: number): void {
   if (value >= least && value <= most) return;
-  throw new QueueError("BAD_ARGUMENT", `${what} is ${value}, not from ${least} to ${most}`);
+  throw new QueueError("BAD_ARGUMENT", `${name} is ${value}; it must be from ${least} to ${most}`);
 }
 
 function toDelivery({ id, receives, body, pack, sentAtMs }: MessageRow): Delivery {
@@ -222,9 +222,9 @@ function toDelivery({ id, receives, body, pack, sentAtMs }: MessageRow): Deliver
   return { messageId: String(id), receipt: `${id}.${receiveCount}`, body, pack, receiveCount, sentAtMs };
 }
 
-// The message and which of its deliveries: newer ones have a higher count, so an old receipt no longer fits.
+// The id of the message and its receive count: a newer delivery has a higher count, so an old receipt no longer matches.
 function parseReceipt(receipt: string): { readonly id: number; readonly receives: number } {
   const match = /^(\d{1,15})\.(\d{1,15})$/.exec(receipt);
-  if (match === null) throw new QueueError("BAD_ARGUMENT", `"${receipt}" is no receipt`);
+  if (match === null) throw new QueueError("BAD_ARGUMENT", `"${receipt}" is not a receipt of this queue`);
   return { id: Number(match[1]), receives: Number(match[2]) };
 }

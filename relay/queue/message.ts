@@ -7,9 +7,9 @@ import type { Delivery, OutgoingMessage } from "./port.ts";
 
 const maxReasonChars = 500;
 
-/** A pack as a message carries it. */
+/** A pack as read from a message. */
 export interface MessagePack extends Pack {
-  /** Of the replay job that it comes from; a pack of an agent has none. */
+  /** The mark of its replay job; undefined for a pack of an agent. */
   readonly job?: JobMark;
 }
 
@@ -25,17 +25,17 @@ export function readMessage({
   return id === undefined ? pack : { ...pack, job: { id, ...(base !== undefined && { baseMs: base }) } };
 }
 
-/** Whether a message comes from a replay job, by its body. Cheap, and not exact: a body may look like one. */
+/** Whether the body looks like that of a replay job. Fast but not exact: other bodies may contain the same text. */
 export function hasJobMark(body: string): boolean {
   return body.includes('"job":');
 }
 
-/** The message unchanged, for a queue that gets the whole pack. */
+/** The unchanged message, for a queue that gets the whole pack. */
 export function forwardMessage(delivery: Pick<Delivery, "body" | "pack">, pack: Pack): OutgoingMessage {
   return { body: delivery.body, pack: delivery.pack, requests: pack.requests.length };
 }
 
-/** A message with some requests of a pack, which keep the pack's id and their indexes. At least one request. */
+/** A message with some requests of a pack, at least one. They keep the pack's id and their indexes. */
 export function shareMessage(
   pack: MessagePack,
   requests: readonly PackedRequest[],
@@ -64,7 +64,7 @@ export function shareMessage(
   };
 }
 
-/** A message that nobody can decode, on its way to the dead letters: its bytes as they are, and the reason. */
+/** A message that cannot be decoded, for the dead letters: its bytes are unchanged, and its body gets the reason. */
 export function poisonMessage(delivery: Pick<Delivery, "body" | "pack">, reason: string): OutgoingMessage {
   const summary = parseSummary(delivery.body);
   return {

@@ -1,23 +1,23 @@
-/** A pack on its way into a queue. */
+/** A message to send. */
 export interface OutgoingMessage {
-  /** The pack's summary as JSON (see pack-summary.ts). */
+  /** The pack's summary as JSON, see `PackSummary`. */
   readonly body: string;
   readonly pack: Uint8Array;
-  /** Requests in the pack, for queues that can count what waits in them. */
+  /** Number of requests in the pack, for queues that can count the requests in them. */
   readonly requests: number;
-  /** Hidden for so long, 15 minutes at most. */
+  /** How long the message stays hidden after sending, at most 15 minutes. */
   readonly delayMs?: number;
 }
 
-/** A pack as a queue hands it out: to be deleted before its visibility timeout ends, or it comes again. */
+/** A received message. Unless it is deleted before its visibility timeout ends, the queue delivers it again. */
 export interface Delivery {
   /** The same in every delivery of this message. */
   readonly messageId: string;
-  /** Names this one delivery. */
+  /** Identifies this one delivery. */
   readonly receipt: string;
   readonly body: string;
   readonly pack: Uint8Array;
-  /** How often it has been handed out, this time included. */
+  /** How often the message was received, including this time. */
   readonly receiveCount: number;
   readonly sentAtMs: number;
 }
@@ -31,41 +31,41 @@ export interface ReceiveOptions {
   readonly signal: AbortSignal;
 }
 
-/** Where packs are put. */
+/** The sending side of a queue. */
 export interface QueueSender {
-  /** Largest message: body and pack together, in bytes. */
+  /** Size of the largest message, body and pack together. */
   readonly maxMessageBytes: number;
-  /** Stores the messages durably. One entry a message: undefined, or why this one was not taken. Throws `QueueError`. */
+  /** Stores the messages durably. Returns one entry per message: undefined, or why it was not stored. Throws `QueueError`. */
   send(messages: readonly OutgoingMessage[]): Promise<readonly (QueueError | undefined)[]>;
 }
 
-/** Where packs are taken from, at least once each. */
+/** The receiving side of a queue, which delivers each message at least once. */
 export interface QueueReceiver {
-  /** Up to `max` messages, none when `waitMs` passed or the signal was raised. Throws `QueueError`. */
+  /** Returns up to `max` messages; none if `waitMs` passed or the signal was aborted. Throws `QueueError`. */
   receive(options: ReceiveOptions): Promise<readonly Delivery[]>;
-  /** Removes what was delivered. A receipt that is no longer the newest of its message is ignored. */
+  /** Deletes delivered messages. Ignores receipts that are no longer the newest of their message. */
   delete(receipts: readonly string[]): Promise<void>;
-  /** Hides a delivery for so long from now; 0 shows it at once. */
+  /** Hides a delivered message for `visibilityMs` from now; 0 shows it at once. */
   extend(receipt: string, visibilityMs: number): Promise<void>;
 }
 
-/** A message that is kept for a person to look at. */
+/** A message that was given up, kept for a person to look at. */
 export interface DeadLetter {
   readonly messageId: string;
   readonly body: string;
   readonly pack: Uint8Array;
   readonly sentAtMs: number;
-  /** Why it was given up; undefined where its body says so, or where it was put there by hand. */
+  /** Why it was given up; undefined if its body contains the reason, or if it was put there by hand. */
   readonly reason?: string;
 }
 
 /** A queue's dead letters. */
 export interface DeadLetterQueue extends QueueSender, QueueReceiver {
-  /** Up to `max` (1 to 1,000), about in the order they were sent. They can be received as before. Throws `QueueError`. */
+  /** Returns up to `max` (1 to 1,000), roughly in the order of sending. They can still be received. Throws `QueueError`. */
   browse(max: number): Promise<readonly DeadLetter[]>;
 }
 
-/** Dead letters of which is known how many they are, and, where the queue can count them, how many requests. */
+/** Dead letters that can be counted; if the queue knows their requests, these are counted too. */
 export interface CountedDeadLetters extends DeadLetterQueue {
   depth(): Depth | Promise<Depth>;
 }
@@ -75,7 +75,7 @@ interface Depth {
   readonly requests?: number;
 }
 
-/** A queue with its dead letters, opened. */
+/** An open queue with its dead letters. */
 export interface OpenQueue {
   readonly queue: QueueSender & QueueReceiver;
   readonly deadLetters: DeadLetterQueue;
@@ -84,20 +84,20 @@ export interface OpenQueue {
   close(): void;
 }
 
-/** What waits in a queue and among its dead letters: delayed and in flight included. */
+/** What is in a queue and in its dead letters, including delayed messages and messages in flight. */
 export interface QueueBacklog {
-  /** In SQS an estimate, which may be behind by a minute. */
+  /** For SQS an estimate, which may lag by a minute. */
   readonly messages: number;
-  /** Undefined in SQS, which knows nothing of requests. */
+  /** Undefined for SQS, which cannot count requests. */
   readonly requests?: number;
-  /** Requests that the queue's retention has removed. Undefined in SQS, which tells nobody. */
+  /** Requests that the queue's retention has removed. Undefined for SQS, which does not report them. */
   readonly expiredRequests?: number;
   readonly deadMessages: number;
-  /** Undefined in SQS. */
+  /** Undefined if the dead letters are in SQS. */
   readonly deadRequests?: number;
 }
 
-/** What waits in a queue, visible or not. */
+/** What is in a queue, visible or not. */
 export interface QueueDepth {
   readonly messages: number;
   readonly requests: number;
@@ -115,8 +115,8 @@ export class QueueError extends Error {
   }
 }
 
-/** What SQS allows for a message with its attributes, and what every queue here keeps to. */
+/** The limit of SQS for a message with its attributes; every queue here applies it. */
 export const maxMessageBytes = 1_048_576;
 
-/** Longest delay of a message. */
+/** The longest delay of a message. */
 export const maxDelayMs = 900_000;

@@ -2,17 +2,17 @@ import { SqliteFile } from "../sqlite.ts";
 import { QueueError } from "./port.ts";
 
 export interface QueueFileOptions {
-  /** Made if it is missing, readable by its owner only. */
+  /** Created if it is missing, readable by its owner only. */
   readonly directory: string;
-  /** As SQS has it: letters, digits, `-` and `_`, 80 at most. */
+  /** A name as SQS allows it: up to 80 letters, digits, `-` and `_`. */
   readonly name: string;
-  /** What is older is removed, delivered or not; a dead letter's age counts from its death. */
+  /** Default 4 days. Older messages are removed, even if never received. A dead letter ages from when it was given up. */
   readonly retentionMs?: number;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
 }
 
-/** The messages of a file belong to the queue itself, or to its dead letters. */
+/** A message belongs to the lane of the queue itself or to that of its dead letters. */
 export const mainLane = 0;
 export const deadLane = 1;
 
@@ -28,13 +28,13 @@ export interface MessageRow {
 }
 
 const fourDaysMs = 345_600_000;
-// 16 KiB pages: a pack of 64 KB is a chain of 5 pages and not of 16, which makes sending and deleting twice as fast.
+// 16 KiB pages: a pack of 64 KB is a chain of 5 pages instead of 16, which makes sending and deleting twice as fast.
 const pageBytes = 16_384;
-// Free pages up to these are kept for the next messages: giving back and growing again would cost more.
+// This many free pages are kept for the next messages: shrinking the file and growing it again would cost more.
 const keptFreePages = 256;
 const keptFreeShare = 0.5;
 
-/** The open file of a queue: its statements, and who waits for a change in it. */
+/** The open file of a queue: its statements, and the receivers that wait for a change. */
 export class QueueFile {
   readonly retentionMs: number;
   readonly #now: () => number;
@@ -42,7 +42,12 @@ export class QueueFile {
   readonly #waiting = new Set<() => void>();
 
   constructor({ directory, name, retentionMs = fourDaysMs, now = Date.now }: QueueFileOptions) {
-    if (!/^[\w-]{1,80}$/.test(name)) throw new QueueError("BAD_ARGUMENT", `"${name}" is no name for a queue`);
+    if (!/^[\w-]{1,80}$/.test(name)) {
+      throw new QueueError(
+        "BAD_ARGUMENT",
+        `queue name "${name}" is not valid: use 1 to 80 letters, digits, "-" and "_"`,
+      );
+    }
     this.retentionMs = retentionMs;
     this.#now = () => Math.floor(now());
     this.#file = new SqliteFile({
@@ -71,7 +76,7 @@ export class QueueFile {
     this.#file.transaction(() => work(this.#now()));
   }
 
-  /** Removes some of what is too old. Within a transaction. */
+  /** Removes some of the messages that are too old. Call it within a transaction. */
   expire(lane: number, nowMs: number): void {
     const removed = this.statements.expire.all(lane, nowMs - this.retentionMs);
     if (removed.length === 0) return;
@@ -79,7 +84,7 @@ export class QueueFile {
     this.statements.noteExpired.run(removed.length, requests, lane);
   }
 
-  /** Returns a MiB or two of free pages to the disk, if there are many. The file shrinks at the next checkpoint. */
+  /** Returns about 1.5 MiB of free pages to the disk if there are many. The file shrinks at the next checkpoint. */
   giveBackSpace(): void {
     this.#file.guard(() => {
       const { freePages, allPages, vacuum, checkpoint } = this.statements;
@@ -90,7 +95,7 @@ export class QueueFile {
     });
   }
 
-  /** Resolves at a change made through this object, when the signal is raised, and after `ms` at the latest. */
+  /** Resolves at a change made through this object, when the signal is aborted, or after `ms` at the latest. */
   change(ms: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const done = () => {
@@ -115,8 +120,8 @@ export class QueueFile {
   }
 }
 
-// `hidden_until_ms` is NULL once a message can be received. So the ready ones stand in an index in the order they were
-// sent, and neither a queue full of delayed messages nor one full of messages in flight makes receiving slow.
+// `hidden_until_ms` is NULL once a message can be received. So an index holds only the ready messages, in the order of
+// sending, and receiving stays fast even if the queue is full of delayed messages or messages in flight.
 const schema = `
 CREATE TABLE IF NOT EXISTS lane (
   lane INTEGER PRIMARY KEY,
@@ -127,7 +132,7 @@ CREATE TABLE IF NOT EXISTS lane (
 ) STRICT;
 INSERT OR IGNORE INTO lane (lane) VALUES (${mainLane}), (${deadLane});
 
--- AUTOINCREMENT: the id of a deleted message never comes again, or its old receipts would.
+-- AUTOINCREMENT: ids are never reused; otherwise old receipts would match new messages.
 CREATE TABLE IF NOT EXISTS message (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   lane INTEGER NOT NULL,
@@ -143,7 +148,7 @@ CREATE INDEX IF NOT EXISTS message_hidden ON message (lane, hidden_until_ms) WHE
 CREATE INDEX IF NOT EXISTS message_age ON message (lane, entered_at_ms);
 CREATE INDEX IF NOT EXISTS message_dead ON message (id) WHERE lane = ${deadLane};
 
--- Apart from its message, or every receive would write the pack again.
+-- In a table of its own: otherwise every receive would rewrite the pack.
 CREATE TABLE IF NOT EXISTS payload (id INTEGER PRIMARY KEY, body TEXT NOT NULL, pack BLOB NOT NULL) STRICT;
 
 CREATE TRIGGER IF NOT EXISTS message_added AFTER INSERT ON message BEGIN
@@ -160,8 +165,8 @@ END`;
 
 const columns = "id, requests, sent_at_ms AS sentAtMs, entered_at_ms AS enteredAtMs, receives, reason, body, pack";
 
-// The limits keep one transaction short; the rest follows with the next. INDEXED BY: SQLite would take `message_age` and
-// look at every hidden message.
+// The LIMITs keep each transaction short; the next one does the rest. Without INDEXED BY, SQLite would use `message_age` and
+// read every hidden message.
 const sql = {
   add: "INSERT INTO message (lane, requests, sent_at_ms, entered_at_ms, hidden_until_ms) VALUES (?, ?, ?, ?, ?)",
   addPayload: "INSERT INTO payload VALUES (?, ?, ?)",
@@ -188,7 +193,7 @@ const sql = {
   freePages: "PRAGMA freelist_count",
   allPages: "PRAGMA page_count",
   vacuum: "PRAGMA incremental_vacuum(96)",
-  // Passive: waits for nobody.
+  // PASSIVE: does not wait for readers or writers.
   checkpoint: "PRAGMA wal_checkpoint(PASSIVE)",
 } as const;
 

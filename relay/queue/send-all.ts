@@ -1,6 +1,6 @@
 import type { OutgoingMessage, QueueSender } from "./port.ts";
 
-/** Sends messages of which none may be missing. Throws the first `QueueError`, whether of one message or of all. */
+/** Sends all messages, or throws the first `QueueError`, whether it concerns one message or the whole call. */
 export async function sendAll(queue: QueueSender, messages: readonly OutgoingMessage[]): Promise<void> {
   if (messages.length === 0) return;
   const results = await queue.send(messages);

@@ -3,7 +3,7 @@ import { regionOf } from "./sqs-url.ts";
 
 const connectTimeoutMs = 2_000;
 const maxAttempts = 2;
-// A long poll holds a connection for twenty seconds: those of all queues together must leave some for everything else.
+// A long poll holds a connection for 20 seconds. The polls of all queues together must leave some for other calls.
 const maxSockets = 1_000;
 
 interface SharedClient {
@@ -14,8 +14,8 @@ interface SharedClient {
 const shared = new Map<string, SharedClient>();
 
 /**
- * The process's one client for all queues of an endpoint and a region: they share its connections and credentials. Its
- * connections end when all who have leased it have released it; a second release of the same lease does nothing.
+ * Leases the client that a process shares between all queues of an endpoint and region, with its connections and credentials.
+ * The client closes its connections after the last release; a second release of the same lease does nothing.
  */
 export function leaseSqsClient(queueUrl: URL): { readonly client: SQSClient; readonly release: () => void } {
   const key = `${queueUrl.origin} ${regionOf(queueUrl)}`;
@@ -36,9 +36,9 @@ export function leaseSqsClient(queueUrl: URL): { readonly client: SQSClient; rea
 function createClient(queueUrl: URL): SQSClient {
   return new SQSClient({
     region: regionOf(queueUrl),
-    // Whatever the URL names: FIPS, dual-stack and VPC endpoints, or an emulator.
+    // The endpoint of the URL: it may be a FIPS, dual-stack or VPC endpoint, or an emulator.
     endpoint: queueUrl.origin,
-    // TLS guards the bytes on their way and a CRC the pack; MD5 on top costs a fifth of the CPU of a call.
+    // TLS protects the transfer, and a CRC protects the pack. MD5 would add a fifth to the CPU time of a call.
     md5: false,
     retryMode: "standard",
     maxAttempts,

@@ -8,20 +8,20 @@ import {
 } from "../aws/refusal.ts";
 import { QueueError, type QueueErrorCode } from "./port.ts";
 
-/** What was asked of which queue, for the text of an error. */
+/** The call that failed, for the text of its error. */
 export interface SqsCall {
-  /** As IAM has it, such as `SendMessage`. */
+  /** Name in IAM, such as `SendMessage`. */
   readonly action: string;
   readonly queueUrl: string;
 }
 
-/** Makes a `QueueError` that says what to do of whatever the SDK throws. */
+/** Converts an error of the SDK into a `QueueError` that says what to do. */
 export function toQueueError(error: unknown, call: SqsCall): QueueError {
   const [code, text] = explain(toRefusal(error), call);
   return new QueueError(code, text, { cause: error });
 }
 
-/** The same for an entry of `Failed[]`. */
+/** Converts an entry of `Failed[]` in the same way. */
 export function toEntryError(
   entry: { readonly Code?: string | undefined; readonly Message?: string | undefined },
   call: SqsCall,
@@ -30,19 +30,19 @@ export function toEntryError(
   return new QueueError(code, text);
 }
 
-/** Whether the whole queue takes nothing at the moment, and not this one message. */
+/** True if the error concerns the whole queue, not one message. */
 export function isOutage({ code }: QueueError): boolean {
   return code === "UNAVAILABLE" || code === "DENIED";
 }
 
-/** True where a receipt is no longer, or never was, the newest of a message in flight. */
+/** True if a receipt is not, or no longer, the newest of a message in flight. */
 export function isStaleReceipt(error: unknown): boolean {
   const { code, text } = toRefusal(error);
   if (/ReceiptHandleIsInvalid|MessageNotInflight/.test(code)) return true;
   return /Invalid(?:Parameter|Attribute)Value/.test(code) && /receipt ?handle/i.test(text);
 }
 
-// In this order: `KmsThrottled` is throttling, and SQS answers throttling with 403, too.
+// The order matters: `KmsThrottled` is throttling, and SQS also uses 403 for throttling.
 const rules: readonly {
   readonly code: QueueErrorCode;
   readonly fits: (refusal: AwsRefusal) => boolean;
@@ -51,7 +51,7 @@ const rules: readonly {
   {
     code: "UNAVAILABLE",
     fits: isThrottled,
-    advice: () => "SQS throttles; it is tried again",
+    advice: ({ queueUrl }) => `SQS throttles ${queueUrl}: this is temporary`,
   },
   {
     code: "DENIED",
@@ -61,13 +61,13 @@ const rules: readonly {
   {
     code: "DENIED",
     fits: ({ code }) => /^Kms|^KMS\./.test(code),
-    advice: () => "the KMS key of the queue cannot be used: check its state and its policy",
+    advice: ({ queueUrl }) => `the KMS key of ${queueUrl} cannot be used: check its state and its policy`,
   },
   {
     code: "DENIED",
     fits: isForbidden,
     advice: ({ action, queueUrl }) =>
-      `these AWS credentials must not sqs:${action} on ${queueUrl}: allow it in their policy`,
+      `these AWS credentials are not allowed to call sqs:${action} on ${queueUrl}: allow it in their policy`,
   },
   {
     code: "UNAVAILABLE",
@@ -78,21 +78,26 @@ const rules: readonly {
   {
     code: "TOO_BIG",
     fits: ({ code, text, status }) => /TooLong/.test(code) || /must be shorter than/.test(text) || status === 413,
-    advice: () => "the queue takes no message of this size: raise its MaximumMessageSize to 1 MiB",
+    advice: ({ queueUrl }) =>
+      `${queueUrl} does not accept a message of this size: raise its MaximumMessageSize to 1 MiB`,
   },
   {
     code: "BAD_ARGUMENT",
-    // Only what SQS itself says of a message. Any other 4xx may come from a proxy, and says nothing about the message.
+    // Only codes of SQS itself. Any other 4xx may come from a proxy and says nothing about the message.
     fits: ({ code }) => /InvalidMessageContents|Invalid(?:Parameter|Attribute)Value|MissingParameter/.test(code),
-    advice: () => "SQS refuses the message",
+    advice: ({ action, queueUrl }) => `SQS rejects the content of sqs:${action} on ${queueUrl}`,
   },
   {
     code: "UNAVAILABLE",
     fits: ({ status }) => status === undefined,
     advice: ({ queueUrl }) =>
-      `${new URL(queueUrl).host} does not answer: check the network, and the endpoint in queue: of the configuration`,
+      `${new URL(queueUrl).host} does not answer: check the network, and the host in queue: of the configuration`,
   },
-  { code: "UNAVAILABLE", fits: () => true, advice: () => "SQS could not do it; it is tried again" },
+  {
+    code: "UNAVAILABLE",
+    fits: () => true,
+    advice: ({ action, queueUrl }) => `sqs:${action} on ${queueUrl} failed: this is usually temporary`,
+  },
 ];
 
 function explain(refusal: AwsRefusal, call: SqsCall): [QueueErrorCode, string] {

@@ -5,10 +5,10 @@ import { type Delivery, maxMessageBytes, type OutgoingMessage } from "./port.ts"
 export const attributeName = "pack";
 const attributeType = "Binary";
 
-/** What SQS counts for the attribute on top of the pack: its name and its type. */
+/** What SQS counts in addition to the pack: the name and the type of its attribute. */
 export const attributeBytes = attributeName.length + attributeType.length;
 
-/** Messages in one call. */
+/** Most messages in one call. */
 export const maxEntries = 10;
 
 export function toEntry({ body, pack, delayMs = 0 }: OutgoingMessage, index: number): SendMessageBatchRequestEntry {
@@ -20,7 +20,7 @@ export function toEntry({ body, pack, delayMs = 0 }: OutgoingMessage, index: num
   };
 }
 
-/** As many entries a batch as SQS takes, in their order. */
+/** Splits entries into as few batches as SQS allows, in order. */
 export function fillBatches(entries: readonly SendMessageBatchRequestEntry[]): SendMessageBatchRequestEntry[][] {
   const batches: SendMessageBatchRequestEntry[][] = [];
   let batch: SendMessageBatchRequestEntry[] = [];
@@ -38,7 +38,7 @@ export function fillBatches(entries: readonly SendMessageBatchRequestEntry[]): S
   return batches;
 }
 
-/** A message without a pack is none of ours: it comes with an empty one, which no decoder takes. */
+/** A message without a pack is not from spoa-relay: it gets an empty pack, which no decoder accepts. */
 export function toDelivery({
   MessageId = "",
   ReceiptHandle = "",
@@ -56,7 +56,7 @@ export function toDelivery({
   };
 }
 
-/** Rounded up: SQS knows whole seconds only. */
+/** Rounds up: SQS accepts only whole seconds. */
 export function toSeconds(ms: number): number {
   return Math.ceil(ms / 1_000);
 }

@@ -35,7 +35,7 @@ import {
 
 export interface SqsQueueOptions {
   readonly url: string;
-  /** How long a call may take, retries and all; a long poll takes its wait on top. */
+  /** How long a call may take, including retries; a long poll may take its wait in addition. Default 10 s. */
   readonly callTimeoutMs?: number;
 }
 
@@ -53,14 +53,14 @@ const depthAttributes = [
   "ApproximateNumberOfMessagesDelayed",
 ] as const;
 
-// What is looked at is hidden for so long, unless it is shown again before.
+// A browsed message is hidden for this long, unless it is shown again earlier.
 const browseVisibilityMs = 30_000;
-// Long enough for SQS to ask all its servers: without any wait it asks some of them, and may find nothing.
+// Long polling, in which SQS asks all its servers. Without a wait it asks only some of them and may find nothing.
 const browseWaitMs = 1_000;
 
 /**
- * Opens a queue. Its dead letters are in the queue of SQS beside it, unless they are kept elsewhere. Nothing is asked before
- * the first use.
+ * Opens an SQS queue. Its dead letters are in the SQS queue of the same name with `-dlq`, unless `deadLetters` is given.
+ * Makes no call before the first use.
  */
 export function openSqsQueue(
   url: string,
@@ -86,9 +86,9 @@ export function openSqsQueue(
 }
 
 /**
- * A standard queue of SQS. The pack is a Binary attribute of the message, its summary the body. Delays, visibilities and
- * waits are rounded up to whole seconds. Credentials are found as by every AWS SDK: environment, profile, role.
- * Standard queues duplicate and reorder, and a call that timed out may still have been done.
+ * A standard queue of SQS. The pack is a Binary attribute of the message; the body is its summary. Delays, visibilities and
+ * waits are rounded up to whole seconds. Credentials come from the usual places of the AWS SDK: environment, profile, role.
+ * Standard queues duplicate and reorder messages, and a call that timed out may still have been executed.
  */
 export class SqsQueue implements DeadLetterQueue {
   readonly maxMessageBytes = maxMessageBytes - attributeBytes;
@@ -106,8 +106,8 @@ export class SqsQueue implements DeadLetterQueue {
   }
 
   /**
-   * One entry a message; never throws. Once a batch could not be sent because the queue is out of reach, the batches behind
-   * it are not tried.
+   * Returns one entry per message; never throws. If a batch fails because the queue cannot be reached, the batches behind it
+   * are not tried.
    */
   async send(messages: readonly OutgoingMessage[]): Promise<readonly (QueueError | undefined)[]> {
     const errors = messages.map((message) => this.#findMistake(message));
@@ -123,7 +123,7 @@ export class SqsQueue implements DeadLetterQueue {
     return errors;
   }
 
-  /** A raised signal ends it at once; what SQS has handed out by then is hidden until its visibility ends. */
+  /** Aborting the signal ends the call at once. Messages that SQS delivered before stay hidden until their visibility ends. */
   async receive({ max, waitMs, visibilityMs, signal }: ReceiveOptions): Promise<readonly Delivery[]> {
     const endMs = performance.now() + waitMs;
     while (!signal.aborted) {
@@ -177,7 +177,7 @@ export class SqsQueue implements DeadLetterQueue {
     }
   }
 
-  /** Receives the messages and shows them again at once: each look raises their receive count. */
+  /** Receives the messages and shows them again at once. Each call raises their receive count. */
   async browse(max: number): Promise<readonly DeadLetter[]> {
     const seen = new Map<string, Delivery>();
     try {
@@ -202,7 +202,7 @@ export class SqsQueue implements DeadLetterQueue {
     })).sort((a, b) => a.sentAtMs - b.sentAtMs);
   }
 
-  /** Messages that wait, are delayed or in flight, as SQS estimates them: it may be behind by a minute. */
+  /** The messages that are visible, delayed or in flight, as SQS estimates them. The estimate may lag by a minute. */
   async depth(): Promise<{ readonly messages: number; readonly requests?: number }> {
     const command = new GetQueueAttributesCommand({ QueueUrl: this.#url, AttributeNames: [...depthAttributes] });
     const { Attributes = {} } = await this.#call("GetQueueAttributes", this.#callTimeoutMs, (abortSignal) =>
@@ -223,7 +223,7 @@ export class SqsQueue implements DeadLetterQueue {
     });
   }
 
-  /** Does something with deliveries, as many in a call as SQS takes; what is no longer the newest of its message is passed over. */
+  /** Runs `work` on the receipts, ten per call. Ignores receipts that are no longer the newest of their message. */
   async #eachTen(
     receipts: readonly string[],
     action: string,
@@ -242,7 +242,7 @@ export class SqsQueue implements DeadLetterQueue {
     }
   }
 
-  /** Sends up to ten messages; returns those that were not taken, by their ids. */
+  /** Sends up to ten messages; returns the errors of those that were not stored, by their ids. */
   async #sendBatch(batch: readonly SendMessageBatchRequestEntry[]): Promise<ReadonlyMap<string, QueueError>> {
     const command = new SendMessageBatchCommand({ QueueUrl: this.#url, Entries: [...batch] });
     try {
@@ -251,11 +251,11 @@ export class SqsQueue implements DeadLetterQueue {
       );
       const taken = new Set(Successful.map(({ Id }) => Id));
       const failed = new Map(Failed.map((entry) => [entry.Id, entry]));
-      // An entry of which the answer says nothing has not been taken, either.
+      // An entry that the answer does not mention counts as not stored.
       const refused = batch.filter(({ Id }) => !taken.has(Id));
       return new Map(refused.map(({ Id }) => [Id as string, this.#toError(failed.get(Id))]));
     } catch (error) {
-      // One message may be the reason that all are refused; and a queue may be set to less than what SQS allows.
+      // One message may cause the rejection of all, and a queue may be configured for smaller messages than SQS allows.
       if (isOutage(error as QueueError) || batch.length === 1) return allOf(batch, error as QueueError);
       const middle = batch.length >> 1;
       const halves = [await this.#sendBatch(batch.slice(0, middle)), await this.#sendBatch(batch.slice(middle))];
@@ -265,19 +265,19 @@ export class SqsQueue implements DeadLetterQueue {
 
   #toError(entry: FailedEntry | undefined): QueueError {
     if (entry) return toEntryError(entry, this.#callOf("SendMessage"));
-    return new QueueError("UNAVAILABLE", `${new URL(this.#url).host} does not say whether it has stored the message`);
+    return new QueueError("UNAVAILABLE", `${new URL(this.#url).host} did not confirm that it stored the message`);
   }
 
   #findMistake({ body, pack, delayMs = 0 }: OutgoingMessage): QueueError | undefined {
     const bytes = Buffer.byteLength(body) + pack.length;
     if (bytes > this.maxMessageBytes) {
-      return new QueueError("TOO_BIG", `a message of ${bytes} bytes, ${this.maxMessageBytes} allowed`);
+      return new QueueError("TOO_BIG", `the message has ${bytes} bytes; at most ${this.maxMessageBytes} are allowed`);
     }
     if (delayMs >= 0 && delayMs <= maxDelayMs) return undefined;
-    return new QueueError("BAD_ARGUMENT", `a delay of ${delayMs} ms, ${maxDelayMs} allowed`);
+    return new QueueError("BAD_ARGUMENT", `the delay is ${delayMs} ms; 0 to ${maxDelayMs} ms are allowed`);
   }
 
-  // The SDK's own request timeout ends with the headers: a body that stops half way would hold the call for ever.
+  // The SDK's own request timeout covers only the headers: a body that stops half way would block the call for ever.
   async #call<T>(action: string, withinMs: number, work: (deadline: AbortSignal) => Promise<T>): Promise<T> {
     const deadline = AbortSignal.timeout(withinMs);
     try {

@@ -3,12 +3,12 @@ import { bucketOf } from "./latency-histogram.ts";
 import type { AnswerTimes } from "./outcome.ts";
 
 const minuteMs = 60_000;
-// What waits while the state does not answer: a day of minutes.
+// One day: how many minutes are kept while the state does not answer.
 const maxMinutes = 1_440;
-// DynamoDB takes 300 operators and 4 KB of expression in one update.
+// DynamoDB allows 300 operators and an expression of 4 KB in one update.
 const maxCountersAtOnce = 200;
 
-/** Collects the figures of one target in one process, and adds them to those of all when it is told to. */
+/** Collects the figures of one target in one process; `flush` adds them to the shared figures. */
 export class FigureBook {
   readonly #target: string;
   readonly #figures: Pick<Figures, "add">;
@@ -23,14 +23,14 @@ export class FigureBook {
   }
 
   /**
-   * Counts requests by what became of them. `answered.expired` are those answered with 401 or 403 that went out with the
-   * credentials they were captured with; they count as `answered.4xx`, too.
+   * Counts requests by their outcome. `answered.expired` counts requests that were sent with their captured credentials and
+   * answered with 401 or 403; they also count as `answered.4xx`.
    */
-  count(what: Fate | "undelivered" | "timedOut" | "answered.expired", requests = 1): void {
-    increase(this.#counts(), what, requests);
+  count(outcome: Fate | "undelivered" | "timedOut" | "answered.expired", requests = 1): void {
+    increase(this.#counts(), outcome, requests);
   }
 
-  /** Counts an answer by the age of its request when it was sent, in milliseconds, and by how long it took. */
+  /** Counts an answer by its times and by the age of its request at sending, in milliseconds. */
   countAnswer(ageMs: number, times: AnswerTimes | undefined): void {
     const counts = this.#counts();
     increase(counts, bucketOf(ageMs, "age"), 1);
@@ -40,7 +40,7 @@ export class FigureBook {
     if (times.connectMs !== undefined) increase(counts, bucketOf(times.connectMs, "connect"), 1);
   }
 
-  /** Adds what was collected. Never rejects: what the state does not take is kept for the next time. */
+  /** Adds the collected counters to the state. Never rejects: counters that the state refuses are kept for the next flush. */
   async flush(): Promise<void> {
     for (const [minute, counts] of [...this.#minutes]) {
       this.#minutes.delete(minute);

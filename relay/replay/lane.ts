@@ -7,25 +7,25 @@ import type { LiveTarget } from "./live-target.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Transport } from "./transport.ts";
 
-/** What a process keeps for one target, whatever number of packs it works on. */
+/** The state that a process keeps for one target; all packs of the target share it. */
 export interface Lane {
   readonly live: LiveTarget;
   readonly transport: Transport;
   readonly pacer: Pacer;
   readonly figures: FigureBook;
-  /** What the target's requests are sent with, where that is not what they were captured with. */
+  /** Credentials that replace the captured ones; undefined if requests are sent with the captured ones. */
   readonly credentials: TargetCredentials | undefined;
-  /** Requests under way. */
+  /** One permit for each request in flight. */
   readonly permits: Semaphore;
-  /** One pack after the other gives out its requests, so that they leave in the order of their capture. */
+  /** Packs send their requests one pack after the other, so that requests leave in the order of their capture. */
   readonly turn: Semaphore;
-  /** The same for the packs of each replay job, which so wait for their times beside all others. */
+  /** The same, for each replay job: the packs of a job wait for their due times without blocking other packs. */
   readonly jobTurns: NamedTurns;
-  /** Where the requests of one key are sent one after the other. */
+  /** Sends the requests of one key one after the other. */
   readonly keys: KeyTurns;
 }
 
-/** Credentials that are not passed are the lane's own, of which no log tells anything. */
+/** Without `credentials`, the lane creates its own from the target's configuration; those log nothing. */
 export function createLane(
   parts: Pick<Lane, "live" | "transport" | "pacer" | "figures"> & Partial<Pick<Lane, "credentials">>,
 ): Lane {
@@ -39,7 +39,7 @@ export function createLane(
   };
 }
 
-/** Takes up how many requests the target may get at once now. */
+/** Applies the current concurrency and number of connections of the target. */
 export function resizeLane({ live, permits, transport }: Lane): void {
   permits.resize(live.concurrency);
   transport.resize(live.connections);

@@ -1,19 +1,22 @@
-/** Largest relative error of a percentile, from 0.1 ms to the longest of its series; what lies outside counts as the nearest. */
+/**
+ * Largest relative error of a percentile, from 0.1 ms to the longest time of its series. Times outside that range count as
+ * the nearest time inside it.
+ */
 export const maxRelativeError = 0.05;
 
-/** What is timed. The counters of each have names of their own, so that all of them are kept side by side. */
+/** The durations that are measured. Each series has its own counter names, so one map holds the counters of all series. */
 export type TimeSeries =
-  /** From the moment a request could leave to the end of its answer: up to 15 minutes. */
+  /** From the moment a request is given to the transport to the end of its answer: up to 15 minutes. */
   | "latency"
-  /** From the moment a request was sent to the headers of its answer: up to 15 minutes. */
+  /** From the moment a request is written to the headers of its answer: up to 15 minutes. */
   | "firstByte"
   /** Opening a connection, with DNS and TLS: up to 15 minutes. */
   | "connect"
   /** From the capture of a request to its sending: up to ten years. */
   | "age";
 
-// Each bucket ends so many times later than the one before it. A bucket's value is off by (growth - 1) / (growth + 1) at
-// most, 4.95 %, and the rest is for rounding.
+// Ratio of the upper bounds of two neighbouring buckets. A bucket's value is off by at most (growth - 1) / (growth + 1),
+// which is 4.95 %; the rest of the 5 % is for rounding.
 const growth = 1.104;
 const leastMs = 0.1;
 const quarterOfAnHourMs = 900_000;
@@ -27,8 +30,8 @@ const series: Readonly<Record<TimeSeries, SeriesNames>> = {
 };
 
 /**
- * The counter that a time falls into: `l0` for a latency of up to 0.1 ms, `l162` for about 15 minutes; `f…`, `c…` and `a…`
- * in the other series. Names are the same in every process and for ever, so that histograms are merged by adding counters.
+ * The counter of a time: `l0` for a latency of up to 0.1 ms, `l162` for about 15 minutes; `f…`, `c…` and `a…` in the other
+ * series. A time has the same name in every process and version, so histograms are merged by adding their counters.
  */
 export function bucketOf(ms: number, of: TimeSeries = "latency"): string {
   const { buckets } = series[of];
@@ -36,8 +39,8 @@ export function bucketOf(ms: number, of: TimeSeries = "latency"): string {
 }
 
 /**
- * The times in milliseconds that these shares (0 to 1) of what was counted do not exceed, to four digits; undefined where
- * nothing was counted. Counters with other names are passed over.
+ * The times in milliseconds that these shares (0 to 1) of the counted times do not exceed, to four digits; undefined if
+ * nothing was counted. Counters with other names are ignored.
  */
 export function percentiles(
   counts: ReadonlyMap<string, number>,
@@ -64,7 +67,7 @@ export function percentiles(
   });
 }
 
-/** How many times of a series were counted. */
+/** The number of times counted in a series. */
 export function timesCounted(counts: ReadonlyMap<string, number>, of: TimeSeries): number {
   const { indexes } = series[of];
   let total = 0;
@@ -76,7 +79,7 @@ function indexOf(ms: number): number {
   return Math.ceil(Math.log(ms / leastMs) / Math.log(growth));
 }
 
-/** Made once: they are asked for with every request. */
+/** Computed once per series, because every request looks them up. */
 interface SeriesNames {
   readonly buckets: readonly string[];
   readonly indexes: ReadonlyMap<string, number>;
@@ -87,7 +90,7 @@ function toNames(prefix: string, mostMs: number): SeriesNames {
   return { buckets, indexes: new Map(buckets.map((name, index) => [name, index])) };
 }
 
-/** As far, relatively, from the bucket's start as from its end. */
+/** The value with the same relative distance to both bounds of the bucket. */
 function midpointOf(index: number): number {
   if (index === 0) return leastMs;
   return Number(((2 * leastMs * growth ** index) / (growth + 1)).toPrecision(4));

@@ -13,28 +13,28 @@ import {
 } from "../state/target-control.ts";
 import type { Outcome } from "./outcome.ts";
 
-/** What a request may do that asks for admission. */
+/** The answer to a request that asks whether it may be sent. */
 export type Admission =
-  /** Be sent. */
+  /** The request may be sent. */
   | "send"
-  /** Be sent as the one request that finds out whether the shadow is back. */
+  /** It is the one request that finds out whether the shadow is back. */
   | "probe"
-  /** Wait. */
+  /** It has to wait. */
   | "wait";
 
-// How old what is known of a target may be before it is read again, and before nothing is sent without it.
+// Age at which the control of a target is read again, and age at which nothing is sent until it was read.
 const freshMs = 1_000;
 const staleMs = 5_000;
 const shortestHoldMs = 60_000;
 const longestHoldMs = 900_000;
-// What a slowdown leaves of a rate at least, where it is not slower by itself.
+// A slowdown reduces no rate below this; a rate that is configured lower stays as it is.
 const slowestPerSecond = 0.1;
-// How often a change is tried again that others were faster with.
+// Attempts to write a change when other workers keep writing first.
 const writeAttempts = 5;
 
 /**
- * A target as it stands now: its configuration, and what was changed of it while it runs. All workers see a change within
- * about a second. Where the state cannot be read, nothing may be sent.
+ * A target as it is now: its configuration and the live changes to it. All workers see a change within about a second. If
+ * the state cannot be read for five seconds, nothing may be sent.
  */
 export class LiveTarget {
   readonly config: TargetConfig;
@@ -55,21 +55,21 @@ export class LiveTarget {
     this.#now = now;
   }
 
-  /** Requests a second that may be sent now; Infinity where there is no limit. */
+  /** Requests a second that may be sent now; Infinity if there is no limit. */
   get ratePerSecond(): number {
     const { ratePerSecond = this.config.ratePerSecond } = this.#control.settings ?? {};
     if (ratePerSecond === "unlimited") return Number.POSITIVE_INFINITY;
-    // Not below one in ten seconds: a rate that slow harms nobody, and leases so far ahead would outlast the slowdown.
+    // Not below one in ten seconds: a rate that slow does no harm, and leases further ahead would outlast the slowdown.
     const leastPerSecond = Math.min(ratePerSecond, slowestPerSecond);
     return Math.max(leastPerSecond, ratePerSecond * paceFactor(this.#control, this.#readAtMs));
   }
 
-  /** Connections that a process may have to the shadow. */
+  /** Maximum number of connections of a process to the shadow. */
   get connections(): number {
     return this.#control.settings?.concurrency ?? this.config.concurrency;
   }
 
-  /** Requests under way at once, in this process. Where the rate has no limit, a shadow that asks for less gets fewer. */
+  /** Requests in flight at once in this process. If the rate has no limit, a slowdown reduces their number instead. */
   get concurrency(): number {
     if (this.ratePerSecond !== Number.POSITIVE_INFINITY) return this.connections;
     return Math.max(1, Math.floor(this.connections * paceFactor(this.#control, this.#readAtMs)));
@@ -80,14 +80,14 @@ export class LiveTarget {
     return this.#control.settings?.sample ?? this.config.sample.fraction;
   }
 
-  /** Why nothing but a probe is sent now; undefined where requests are sent. As of the last reading. */
+  /** Why nothing but a probe is sent, as of the last read; undefined if requests are sent. */
   get held(): string | undefined {
     return this.#held;
   }
 
   /**
-   * Reads what has changed, at most once a second. Throws `StateError` where that fails and what is known is older than
-   * five seconds.
+   * Reads the live changes, at most once a second. Throws `StateError` if that fails and the last successful read is more
+   * than five seconds ago.
    */
   async refresh(): Promise<void> {
     if (this.#isFresh()) return;
@@ -98,7 +98,7 @@ export class LiveTarget {
     }
   }
 
-  /** True where a request may be sent at once. What is older than a second is read anew meanwhile. */
+  /** True if a request may be sent at once. Starts a read in the background if the last one is a second old. */
   get open(): boolean {
     const ageMs = this.#now() - this.#readAtMs;
     if (!(ageMs >= 0 && ageMs <= staleMs)) return false;
@@ -106,13 +106,13 @@ export class LiveTarget {
     return this.#held === undefined;
   }
 
-  /** How long what is held now should wait before it asks again: the longer the breaker has been open, the longer. */
+  /** How long held packs should wait before they try again: longer, the longer the breaker has been open. */
   get holdMs(): number {
     const openedAtMs = this.#control.breaker?.openedAtMs ?? this.#now();
     return Math.min(Math.max((this.#now() - openedAtMs) / 4, shortestHoldMs), longestHoldMs);
   }
 
-  /** Asks whether a request may be sent. Throws as `refresh`. */
+  /** Asks whether a request may be sent. Throws like `refresh`. */
   async admit(): Promise<Admission> {
     await this.refresh();
     if (this.#held === undefined) return "send";
@@ -124,7 +124,7 @@ export class LiveTarget {
     return (await this.#change(claim, 1)) ? "probe" : "wait";
   }
 
-  /** Learns from what came of a request: opens and closes the breaker, lowers the pace. Never rejects. */
+  /** Learns from the outcome of a request: opens and closes the breaker, slows down. Never rejects. */
   async note(outcome: Outcome, admission: Admission): Promise<void> {
     if (outcome.kind === "answered") return this.#noteAnswer();
     if (outcome.kind === "undelivered" && outcome.retryAfterMs !== undefined) {
@@ -149,20 +149,20 @@ export class LiveTarget {
     if (this.#control.breaker) await this.#changeOnce(closeBreaker);
   }
 
-  /** Many outcomes ask for the same change at once: one of them makes it. What fails is asked for again by the next. */
+  /** Many outcomes ask for the same change at once: the first one makes it. If that fails, the next outcome asks again. */
   async #changeOnce(change: (control: TargetControl) => TargetControl): Promise<void> {
     if (this.#writing || change(this.#control) === this.#control) return;
     this.#writing = true;
     try {
       await this.#change(change, writeAttempts);
     } catch {
-      // The state is away: then nothing is sent, anyway.
+      // The state cannot be reached, so nothing is sent anyway.
     } finally {
       this.#writing = false;
     }
   }
 
-  /** True where the change was made by us; false where there was nothing to change, or others were faster each time. */
+  /** True if this worker made the change; false if there was nothing to change, or others wrote first each time. */
   async #change(change: (control: TargetControl) => TargetControl, attempts: number): Promise<boolean> {
     for (let attempt = 0; attempt < attempts; attempt++) {
       const changed = change(this.#control);
@@ -190,13 +190,13 @@ export class LiveTarget {
   }
 }
 
-/** Why nothing but a probe is sent to a target, in words; undefined where requests are sent. */
+/** Why nothing but a probe is sent to a target, in words; undefined if requests are sent. */
 export function whyHeld(target: TargetConfig, control: TargetControl, nowMs: number): string | undefined {
   const plan = whyClosed(target, control, nowMs);
   if (plan !== undefined) return plan;
   if (!control.breaker) return undefined;
   const since = new Date(control.breaker.openedAtMs).toISOString();
-  return `the breaker is open since ${since}: ${control.breaker.reason}`;
+  return `the breaker has been open since ${since}: ${control.breaker.reason}`;
 }
 
 function whyClosed(target: TargetConfig, control: TargetControl, nowMs: number): string | undefined {

@@ -2,7 +2,7 @@ import type { TargetConfig } from "../config/config.ts";
 import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
 import { isReservedHeader } from "../pack/reserved-headers.ts";
 
-/** A request as it leaves for a shadow. */
+/** A request as it is sent to a shadow. */
 export interface OutboundRequest {
   readonly method: string;
   readonly path: string;
@@ -17,27 +17,27 @@ export type Prepared =
 
 const methodsWithBody: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
 
-// RFC 9110 5.6.2 and 5.5. undici refuses what does not match, too, but then takes its connection for busy for ever.
+// RFC 9110 5.6.2 and 5.5. undici also refuses requests that do not match, but then counts their connection as busy for ever.
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 const requestTarget = /^\/[\x21-\xff]*$/;
 
-/** True where the body that was captured is not the body that the client sent. */
+/** True if the captured body is not the whole body that the client sent. */
 export function isBodyIncomplete(request: CapturedRequest): boolean {
   if (request.bodyState === "complete") return false;
   if (request.bodyState === "truncated") return true;
   const length = headerOf(request.headers, "content-length");
   if (length !== undefined) return length !== "0";
   if (headerOf(request.headers, "transfer-encoding") !== undefined) return true;
-  // Out of a log, which has neither headers nor bodies.
+  // Imported from an access log, which has neither headers nor bodies.
   if (request.headers.length === 0) return methodsWithBody.has(request.method);
-  // HTTP/2 and 3 need neither header to send a body; with these methods there usually is one.
+  // HTTP/2 and HTTP/3 need neither header to send a body; requests with these methods usually have one.
   return /^[23]/.test(request.version) && methodsWithBody.has(request.method);
 }
 
 /**
- * Makes the request that the target gets. Nothing of the captured request can change where it goes: the transport is bound
- * to the target's origin, and only an origin-form path leaves here.
+ * Creates the request to send to the target. No part of the captured request can change its destination: the transport is
+ * bound to the target's origin, and this function only passes on a path in origin form.
  *
  * @param attempt 1 for the first delivery.
  */
@@ -55,7 +55,7 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
     const { lowerCase, reserved, valid } = lookUpName(name);
     if (reserved || nominated.includes(lowerCase)) continue;
     if (remove.includes(lowerCase) || Object.hasOwn(set, lowerCase)) continue;
-    if (!valid) return { kind: "unsendable", reason: "the name of a header is no token" };
+    if (!valid) return { kind: "unsendable", reason: "a header name has a character that HTTP does not allow" };
     const value = request.headers[i + 1];
     if (!fieldValue.test(value)) return { kind: "unsendable", reason: badValue(name) };
     headers.push(name, value);
@@ -76,14 +76,14 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
   return { kind: "send", request: { method: request.method, path, headers, body: request.body } };
 }
 
-/** What follows from the name of a header. */
+/** What is known about the name of a header. */
 interface HeaderName {
   readonly lowerCase: string;
   readonly reserved: boolean;
   readonly valid: boolean;
 }
 
-// The same few names come with every request. What a hostile client makes up must not stay.
+// Most requests have the same few header names. The limits keep hostile clients from filling the memory with made-up names.
 const knownNames = new Map<string, HeaderName>();
 const maxKnownNames = 1_000;
 const maxKnownNameChars = 64;
@@ -99,13 +99,14 @@ function lookUpName(name: string): HeaderName {
 
 function findFlaw(method: string, path: string): string | undefined {
   if (!path.startsWith("/")) return "the path does not begin with /";
-  if (!requestTarget.test(path)) return "the path holds a space, a line break or a control character";
-  if (method === "CONNECT") return "CONNECT opens a tunnel and is no request";
-  return token.test(method) ? undefined : "the method is no token";
+  if (!requestTarget.test(path)) return "the path contains a space, a line break or another control character";
+  if (method === "CONNECT") return "CONNECT opens a tunnel; it cannot be replayed";
+  if (method === "") return "the method is empty";
+  return token.test(method) ? undefined : "the method has a character that HTTP does not allow";
 }
 
 function badValue(name: string): string {
-  return `${name} holds a line break or a control character`;
+  return `header ${name} contains a line break or another control character`;
 }
 
 function rewritePath(target: TargetConfig, path: string): string {

@@ -1,48 +1,48 @@
 import type { Fate } from "../state/port.ts";
 
-/** What came of sending a request to a shadow once. */
+/** The outcome of sending a request to a shadow once. */
 export type Outcome =
-  /** The shadow answered, whatever it said: done. */
+  /** The shadow answered, with any status: done. */
   | { readonly kind: "answered"; readonly status: number; readonly times?: AnswerTimes }
-  /** Refused, reset before an answer, not resolved, or told to come later: worth another try. */
+  /** Refused, reset before an answer, host not resolved, or asked to retry later: worth another attempt. */
   | { readonly kind: "undelivered"; readonly reason: string; readonly retryAfterMs?: number }
   /** Sent, but no answer in time: the shadow may have acted on it. */
   | { readonly kind: "timedOut"; readonly reason: string }
-  /** Given up because the process ends. Where it was sent, the shadow may have acted on it. */
+  /** Given up because the process stops. If it was sent, the shadow may have acted on it. */
   | { readonly kind: "stopped"; readonly sent: boolean; readonly reason: string }
-  /** No HTTP request can be made of it. */
+  /** Cannot be sent as an HTTP request. */
   | { readonly kind: "unsendable"; readonly reason: string };
 
-/** Where the time went until an answer, in milliseconds. */
+/** How long the parts of an exchange took, in milliseconds. */
 export interface AnswerTimes {
-  /** Until the connection was open that the request was sent over; undefined where it was open before. */
+  /** Opening the connection for this request; undefined if the connection was already open. */
   readonly connectMs?: number;
-  /** From the moment the request was written to the headers of the answer: a way there and back, and the shadow's time. */
+  /** From writing the request to the headers of the answer: one round trip and the shadow's processing time. */
   readonly firstByteMs: number;
-  /** From the moment the request was given to the transport to the end of the answer. */
+  /** From giving the request to the transport to the end of the answer. */
   readonly totalMs: number;
 }
 
-// RFC 9110 9.2.2: repeating them has no effect beyond that of the first.
+// RFC 9110 9.2.2: repeating such a request has the same effect as sending it once.
 const idempotentMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
 export function isIdempotent(method: string): boolean {
   return idempotentMethods.has(method);
 }
 
-/** Whether the shadow may have done what the request asks for, although there is no answer. */
+/** Whether the shadow may have acted on the request although it did not answer. */
 export function mayHaveActed(outcome: Outcome): boolean {
   return outcome.kind === "timedOut" || (outcome.kind === "stopped" && outcome.sent);
 }
 
-/** What the ledger calls a request that was answered with this status. */
+/** The fate in the ledger of a request that was answered with this status. */
 export function answeredFate(status: number): Fate {
-  // 100 to 599 are all that HTTP defines; what lies above is an error of the shadow, like 5xx.
+  // HTTP defines 100 to 599; a higher status is an error of the shadow, like 5xx.
   const classes = ["answered.1xx", "answered.2xx", "answered.3xx", "answered.4xx"] as const;
   return classes[Math.floor(status / 100) - 1] ?? "answered.5xx";
 }
 
-/** A Retry-After header (RFC 9110 10.2.3) in milliseconds from now; undefined where it says nothing. */
+/** A Retry-After header (RFC 9110 10.2.3) in milliseconds from now; undefined if it cannot be parsed. */
 export function parseRetryAfterMs(value: string, nowMs: number): number | undefined {
   if (/^\d{1,9}$/.test(value)) return Number(value) * 1_000;
   const atMs = Date.parse(value);

@@ -5,23 +5,23 @@ import { clockToleranceUs, leaseUs, maxLateUs, slotsPerLease } from "../state/sl
 
 /** A rate that may change at any time. */
 export interface LiveRate {
-  /** Requests a second; Infinity where there is no limit. */
+  /** Requests a second; Infinity if there is no limit. */
   readonly ratePerSecond: number;
-  /** Takes up what has changed. Throws `StateError` where the rate is not known any more. */
+  /** Reads the current rate. Throws `StateError` if the rate is no longer known. */
   refresh(): Promise<void>;
 }
 
-// Who waits for longer looks in between whether the rate has changed.
+// A caller that waits longer than this rereads the rate in between.
 const longestSleepUs = 1_000_000;
 
-/** Gives out the send slots of a target one by one, from leases that it shares with all other workers. */
+/** Gives out the send slots of a target one by one. It leases them from a state that all workers share. */
 export class Pacer {
   readonly #target: string;
   readonly #rate: LiveRate;
   readonly #leases: SlotLeases;
   readonly #clock: Clock;
   readonly #random: () => number;
-  /** One leases for all who wait: a second lease would take the place of the first, and its slots would be lost. */
+  /** One caller leases for all that wait: a second lease would replace the first, whose slots would be lost. */
   readonly #leasing = new Semaphore(1);
   #slotUs = 0;
   #nextUs = 0;
@@ -42,14 +42,14 @@ export class Pacer {
     this.#random = random;
   }
 
-  /** True where nobody has to wait for a slot now. */
+  /** True if the rate has no limit now: no caller needs a slot. */
   get unlimited(): boolean {
     return this.#rate.ratePerSecond === Number.POSITIVE_INFINITY;
   }
 
   /**
-   * Resolves at the caller's slot, at once where the rate has no limit. A slot that is too late is given up, so that a
-   * stall is not made up by a burst. Throws `StateError` where no slots can be leased.
+   * Resolves at the caller's slot, or at once if the rate has no limit. A slot that is too late is given up, so that no
+   * burst follows a stall. Throws `StateError` if no slots can be leased.
    */
   async acquire(signal: AbortSignal): Promise<void> {
     while (!this.unlimited) {
@@ -71,7 +71,7 @@ export class Pacer {
   }
 
   async #lease(signal: AbortSignal): Promise<void> {
-    // The rate may have become so while somebody else leased.
+    // The rate may have changed while another caller leased.
     if (this.unlimited) return;
     const slotUs = 1_000_000 / this.#rate.ratePerSecond;
     const slots = slotsPerLease(slotUs);
@@ -81,16 +81,16 @@ export class Pacer {
       this.#nextUs = grant.startUs;
       this.#slotsLeft = slots;
     } else {
-      // Not all of the workers at the same moment: one of them would get the lease, and each question is billed.
+      // Spread out at random: if all workers asked at the same moment, one would get the lease, and all calls are billed.
       await this.#sleepUntil(grant.retryAtUs + this.#random() * leaseUs, signal);
-      // Else whoever is refused again and again would lease at the rate of long ago.
+      // Otherwise a worker that is refused several times in a row would lease at an old rate.
       await this.#rate.refresh();
     }
   }
 
   /**
-   * False where the lease is given up: the rate has fallen, or risen so much that nobody should wait any longer, or the
-   * clock was set back. A rate that rises little by little, as after a slowdown, keeps it: else no slot would ever be used.
+   * False if the lease is given up: the rate has fallen, or has more than doubled, or the clock was set back. A rate that
+   * rises in small steps, as after a slowdown, keeps the lease: otherwise no slot would ever be used.
    */
   async #sleepUntil(atUs: number, signal: AbortSignal): Promise<boolean> {
     const { ratePerSecond } = this.#rate;

@@ -12,23 +12,23 @@ import type { ReplayOptions, ReplayResult } from "./replay-result.ts";
 
 const firstRetryMs = 1_000;
 const maxRetryMs = 60_000;
-// How often a held target is looked at.
+// Interval at which the state of a held target is checked.
 const heldPollMs = 200;
 
-/** A request that was dealt with, or is under way. */
+/** A request that is finished or in flight. */
 interface Started {
   readonly end: Promise<Ended>;
 }
 
-/** Dealt with; to be tried again later; or given up since the process ends, as if it had not been sent. */
+/** Finished; to be retried later; or given up because the process stops, as if it had not been sent. */
 type Ended = "done" | "again" | "stopped";
 
-/** The work on the requests of one pack; what becomes of them is collected in `result`. */
+/** Replays the requests of one pack and collects their outcomes in `result`. */
 export class PackReplay {
   readonly #lane: Lane;
   readonly #pack: Pack;
   readonly #options: ReplayOptions;
-  /** They never reject: what fails is in `#errors`. */
+  /** These promises never reject: failures are in `#errors`. */
   readonly #underWay = new Set<Promise<void>>();
   readonly #errors: unknown[] = [];
   readonly #again: PackedRequest[] = [];
@@ -47,14 +47,14 @@ export class PackReplay {
     this.#delayMs = Math.min(firstRetryMs * 2 ** Math.min(pack.attempt, 20), maxRetryMs);
   }
 
-  /** Waits until the first request of a job's pack is due, or cannot be waited for. Never rejects. */
+  /** Waits until the first request of a job's pack is due, or until waiting is pointless. Never rejects. */
   async awaitFirst(request: PackedRequest | undefined): Promise<void> {
     const { gate, signal, patient } = this.#options;
-    // Whatever comes of it: each request is asked for again.
+    // The result does not matter: `#awaitTime` asks again for each request.
     if (request) await gate?.pass(request, signal, patient).catch(() => {});
   }
 
-  /** One after the other at their slots, without waiting for answers. */
+  /** Sends requests one after the other, each at its slot, without waiting for answers. */
   async sendInOrder(requests: readonly PackedRequest[]): Promise<void> {
     for (const [i, request] of requests.entries()) {
       if (await this.#start(request)) continue;
@@ -64,8 +64,8 @@ export class PackReplay {
   }
 
   /**
-   * Those of one key one after the other, each when the one before it has its answer; keys side by side. The keys' turns
-   * are taken before this returns.
+   * Sends the requests of one key one after the other, each once the one before it is answered; different keys run in
+   * parallel. The turns of all keys are taken before this method returns its promise.
    */
   async sendByKey(requests: readonly PackedRequest[], key: RequestKey): Promise<void> {
     const chains = Map.groupBy(requests, (request) => keyOf(key, request) ?? request);
@@ -77,7 +77,7 @@ export class PackReplay {
     );
   }
 
-  /** Waits until nothing is in flight; then throws if some of it failed by a bug of ours, so that the pack comes again. */
+  /** Waits until nothing is in flight; then throws the first unexpected error, so that the pack is delivered again. */
   async finished(): Promise<void> {
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
     if (this.#errors.length > 0) throw this.#errors[0];
@@ -105,15 +105,15 @@ export class PackReplay {
       }
       const ended = await started.end;
       if (ended === "done") continue;
-      // What comes behind a request waits as long as it does.
+      // The requests behind a request of the same key wait as long as it does.
       (ended === "stopped" ? this.#unsent : this.#behind).push(...chain.slice(i + 1));
       return;
     }
   }
 
   /**
-   * Waits for its time where it has one, for a permit and a slot, then sends without waiting for the answer. Undefined where
-   * nothing may be sent.
+   * Waits for the due time of the request if it has one, for a permit and for a slot; then sends it without waiting for the
+   * answer. Undefined if nothing may be sent.
    */
   async #start(request: PackedRequest): Promise<Started | undefined> {
     const { live, permits } = this.#lane;
@@ -151,7 +151,7 @@ export class PackReplay {
     return { end };
   }
 
-  /** Undefined where the time of a job's request has not come, and it is not waited for. */
+  /** Undefined if the request of a job is not due yet and must not wait here. */
   async #awaitTime(request: PackedRequest, gate: JobGate): Promise<"due" | "cancelled" | undefined> {
     const { signal, patient, onSettled } = this.#options;
     try {
@@ -169,8 +169,8 @@ export class PackReplay {
   }
 
   /**
-   * Undefined where the signal was raised, no slots can be leased, or nobody waits although the target is held or there are
-   * no credentials.
+   * Undefined if the signal is aborted, if no slots can be leased, or if the target is held or has no credentials and
+   * `patient` is false.
    */
   async #waitForSlot(): Promise<Admission | undefined> {
     const { live, pacer, credentials } = this.#lane;
@@ -193,19 +193,19 @@ export class PackReplay {
         }
         if (credentials && !credentials.fresh) {
           if (!(await credentials.ready(signal, patient))) return undefined;
-          // Meanwhile the target may be held.
+          // The target may be held by now.
           continue;
         }
         if (!pacer.unlimited) await pacer.acquire(signal);
-        // Paused while it waited for its slot, which is then given up.
+        // The target was paused while the request waited for its slot: the slot is given up.
         if (live.held !== undefined) continue;
         if (!credentials || credentials.fresh) return "send";
-        // They have ended meanwhile. Slots that pass until there are new ones must not be made up for at once; with one a
-        // second or less the request is late instead, since its next slot may be as far away.
+        // The credentials have expired meanwhile. The slots that pass until they are renewed are given up, so that no burst
+        // follows. At one request a second or less, the request is sent late instead: its next slot may be far away.
         if (live.ratePerSecond <= 1) return (await credentials.ready(signal, patient)) ? "send" : undefined;
       }
     } catch (error) {
-      // Not thrown on: what came of the requests before would be lost, and they would be sent again.
+      // Not rethrown: the outcomes of the earlier requests would be lost, and these would be sent again.
       if (!signal.aborted) this.#failure = error as Error;
       return undefined;
     }
@@ -216,7 +216,7 @@ export class PackReplay {
     return maxAgeMs !== undefined && Date.now() - this.#bornAtMs(request) > maxAgeMs;
   }
 
-  /** What its age is counted from: what a job sends again was captured long ago, and is late by its own time only. */
+  /** Start of the request's age: its due time in a job, whose requests were captured long ago; otherwise its capture. */
   #bornAtMs(request: PackedRequest): number {
     const { gate } = this.#options;
     return gate ? (gate.dueAtMs(request) ?? Date.now()) : request.capturedAtMs;
@@ -231,7 +231,7 @@ export class PackReplay {
       if (equipped.kind === "unsendable") return this.#bury(request, equipped.reason);
       const outcome = await this.#deliver(request, equipped.request, admission);
       const refused = outcome.kind === "answered" && outcome.status === 401;
-      // Not more than once: what is refused with a new token as well is answered.
+      // At most once: if the shadow also refuses the new token, its 401 is the answer.
       if (!refused || renewed || !credentials.refuse(equipped)) return this.#take(request, outcome);
       const next = await this.#waitForSlot();
       if (!next) return this.#leave(request);
@@ -245,7 +245,7 @@ export class PackReplay {
     const outcome = await transport.send(outbound);
     if (outcome.kind === "answered") figures.countAnswer(ageMs, outcome.times);
     else if (outcome.kind !== "unsendable" && outcome.kind !== "stopped") figures.count(outcome.kind);
-    // Requests do not wait for the write, but the pack does: after it Lambda may freeze the process.
+    // Requests do not wait for this write, but the pack does: Lambda may freeze the process as soon as the pack is done.
     this.#own(live.note(outcome, admission));
     return outcome;
   }
@@ -260,7 +260,7 @@ export class PackReplay {
     }
     if (outcome.kind === "unsendable") return this.#bury(request, outcome.reason);
     if (mayHaveActed(outcome) && !isIdempotent(request.method)) {
-      const reason = `${outcome.reason}; ${request.method} is not repeated, since the shadow may have acted on it`;
+      const reason = `${outcome.reason}; ${request.method} is not retried, because the shadow may have acted on it`;
       return this.#bury(request, reason);
     }
     if (outcome.kind === "stopped") return this.#leave(request);
@@ -273,7 +273,7 @@ export class PackReplay {
     return this.#tryAgain(request, outcome.reason);
   }
 
-  /** Has `finished` wait for work. */
+  /** Makes `finished` wait for this work. */
   #own(work: Promise<unknown>): void {
     const owned = work
       .catch((error: unknown) => {

@@ -23,9 +23,9 @@ export async function replayPack(
   };
   try {
     if (gate) {
-      // So packs that wait at the same time have their turns in the order of their times.
-      const wish = { place: pack.sequence, ready: replay.awaitFirst(requests[0]) };
-      await lane.jobTurns.run(gate.id, wish, signal, send);
+      // This gives packs that wait at the same time their turns in the order of their due times.
+      const turn = { place: pack.sequence, ready: replay.awaitFirst(requests[0]) };
+      await lane.jobTurns.run(gate.id, turn, signal, send);
     } else {
       await takeTurn(lane.turn, signal, send);
     }

@@ -4,17 +4,17 @@ import { isSampled } from "../rules/sample.ts";
 import { matches } from "../rules/when.ts";
 import type { Fate, Settlement } from "../state/port.ts";
 
-/** The part of a pack that a target gets, and why it does not get the rest. */
+/** The part of a pack that is for a target, and why the target does not get the rest. */
 export interface Share {
   readonly requests: readonly PackedRequest[];
   readonly settlement: Settlement;
 }
 
-/** What decides which requests a target gets, or a capture. */
-type Taker = Pick<TargetConfig, "name" | "sample" | "when">;
+/** The settings of a target or a capture that decide which requests it gets. */
+type Recipient = Pick<TargetConfig, "name" | "sample" | "when">;
 
 /** @param fraction the share of the requests that the target gets now, 0 to 1 */
-export function shareOf(target: Taker, fraction: number, pack: Pack): Share {
+export function shareOf(target: Recipient, fraction: number, pack: Pack): Share {
   const settlement = new Map<number, Fate>();
   const requests = pack.requests.filter((request) => {
     const fate = fateAtFanOut(target, fraction, request);
@@ -24,7 +24,7 @@ export function shareOf(target: Taker, fraction: number, pack: Pack): Share {
   return { requests, settlement };
 }
 
-function fateAtFanOut(target: Taker, fraction: number, request: PackedRequest): Fate | undefined {
+function fateAtFanOut(target: Recipient, fraction: number, request: PackedRequest): Fate | undefined {
   if (target.when && !matches(target.when, request)) return "filtered";
   return isSampled({ ...target.sample, fraction }, target.name, request) ? undefined : "sampledOut";
 }

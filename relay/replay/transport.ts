@@ -5,16 +5,16 @@ import type { TargetConfig } from "../config/config.ts";
 import type { OutboundRequest } from "./outbound.ts";
 import { type Outcome, parseRetryAfterMs } from "./outcome.ts";
 
-// What is read of an answer; nobody looks at it, and more would only cost the shadow and us.
+// How much of an answer is read. Its body is not used, so reading more would only cost the shadow and this process.
 const maxAnswerBytes = 1024 * 1024;
-// Shorter than any server's: what it has closed is not used again.
+// Shorter than the keep-alive timeout of common servers, so that no request is sent on a connection that the server closes.
 const keepAliveMs = 4_000;
 const maxRetryAfterMs = 900_000;
 
 /**
- * Sends requests to one target: to its origin, whatever a request says. Follows no redirect, tries nothing twice.
+ * Sends requests to the origin of one target, whatever address a request contains. Follows no redirect, retries nothing.
  *
- * Throws where the target's CA file cannot be read.
+ * The constructor throws if the target's CA file cannot be read.
  */
 export class Transport {
   #pool: Pool;
@@ -25,7 +25,7 @@ export class Transport {
   readonly #timeoutMs: number;
   readonly #hostname: string;
   readonly #underWay = new Set<Exchange>();
-  /** How long those connections took that are open and have not been used. */
+  /** How long it took to open the connections that are open and not used yet. */
   readonly #connectsMs: number[] = [];
 
   constructor(target: TargetConfig) {
@@ -49,7 +49,7 @@ export class Transport {
       bodyTimeout: 0,
       maxHeaderSize: maxAnswerBytes,
       allowH2: false,
-      // Empty for an IP address: then the certificate has to name the address.
+      // `servername` is empty for an IP address: then the certificate has to name the address.
       connect: (options, callback) => {
         const startedAtMs = performance.now();
         connect({ ...options, servername }, (...result) => {
@@ -62,7 +62,7 @@ export class Transport {
     this.#pool = this.#openPool();
   }
 
-  /** Changes the number of connections. What is under way ends on those that it began on. */
+  /** Changes the number of connections. In-flight requests finish on their old connections. */
   resize(connections: number): void {
     if (connections === this.#connections) return;
     this.#connections = connections;
@@ -75,7 +75,7 @@ export class Transport {
     this.#pool = this.#openPool();
   }
 
-  /** Never rejects: what the network does is an outcome. */
+  /** Never rejects: a network error is an outcome. */
   send(request: OutboundRequest): Promise<Outcome> {
     return new Promise((resolve) => {
       const settle = (outcome: Outcome) => {
@@ -90,9 +90,9 @@ export class Transport {
           path: request.path,
           headers: request.headers as string[],
           body: request.body,
-          // Else it would be taken from the Host header, which may be the captured one, and each other one would reconnect.
+          // Otherwise undici takes it from the Host header. That may be the captured one, and each new value would reconnect.
           servername: this.#hostname,
-          // Else undici ends the connection behind a GET or DELETE with a body.
+          // Otherwise undici closes the connection after a GET or DELETE with a body.
           reset: false,
         } as Dispatcher.DispatchOptions,
         exchange,
@@ -100,7 +100,7 @@ export class Transport {
     });
   }
 
-  /** Ends all connections; what is still under way comes back as stopped. */
+  /** Closes all connections; requests that are still in flight resolve as stopped. */
   async close(): Promise<void> {
     for (const exchange of this.#underWay) exchange.stop();
     await Promise.all([this.#pool, ...this.#retired].map((pool) => pool.destroy()));
@@ -123,7 +123,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   #firstByteMs = 0;
   #connectMs: number | undefined;
 
-  /** @param connectsMs where it takes how long its connection took, where that is a new one */
+  /** @param connectsMs times that new connections took to open; the exchange removes the time of its own connection */
   constructor(resolve: (outcome: Outcome) => void, timeoutMs: number, connectsMs: number[]) {
     this.#resolve = resolve;
     this.#connectsMs = connectsMs;
@@ -133,9 +133,9 @@ class Exchange implements Dispatcher.DispatchHandler {
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
     this.#writtenAtMs = performance.now();
-    // A connection is opened for a request, which is the first thing to be written as soon as it is open.
+    // A connection is opened for a request, and that request is the first one written to it.
     this.#connectMs = this.#connectsMs.pop();
-    // Its time was over before a connection was there.
+    // The request timed out before it had a connection.
     if (!this.#resolve) controller.abort(new Error("timed out"));
   }
 
@@ -149,7 +149,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     const retryAfter = headers["retry-after"];
     if ((status === 429 || status === 503) && typeof retryAfter === "string") {
       const retryAfterMs = Math.min(parseRetryAfterMs(retryAfter, Date.now()) ?? 0, maxRetryAfterMs);
-      this.#answer = { kind: "undelivered", reason: `the shadow answers ${status} with Retry-After`, retryAfterMs };
+      this.#answer = { kind: "undelivered", reason: `the shadow answered ${status} with Retry-After`, retryAfterMs };
     } else {
       this.#answer = { kind: "answered", status };
     }
@@ -161,12 +161,12 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    this.#settle(this.#answer ?? { kind: "undelivered", reason: "the shadow closed without an answer" });
+    this.#settle(this.#answer ?? { kind: "undelivered", reason: "the shadow closed the connection without an answer" });
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     if (!this.#answer) this.#firstByteMs = performance.now() - this.#writtenAtMs;
-    // An answer whose body broke off is still an answer.
+    // An answer whose body was cut off is still an answer.
     this.#settle(this.#answer ?? toOutcome(error));
   }
 
@@ -197,7 +197,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 }
 
-// These undici takes for mistakes of the shadow, and ends the connection. An answer they are all the same.
+// undici reports these statuses as errors of the shadow and closes the connection. They are answers all the same.
 const refusedAnswers: ReadonlyMap<string, number> = new Map([
   ["bad response", 100],
   ["bad upgrade", 101],
@@ -212,7 +212,8 @@ function toOutcome(error: Error & { code?: string }): Outcome {
   return { kind: unsendable ? "unsendable" : "undelivered", reason: reason || error.name };
 }
 
-// OpenSSL's errors have an address, a number and a source file around the meaning: with them no two were the same.
+// OpenSSL puts an address, a number and a source file around the message. They are removed, because they differ each time
+// and the dead letters are grouped by reason.
 function toMeaning(message: string): string {
   const openssl = /[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:\n]+)/.exec(message);
   return openssl ? openssl[1] : message.split("\n", 1)[0];

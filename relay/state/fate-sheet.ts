@@ -2,12 +2,12 @@ import { maxPackRequests } from "../pack/pack.ts";
 import type { Fate, Settlement } from "./port.ts";
 
 /**
- * What became of one pack's requests at one target: a byte a request, 0 for one without a fate. A bit would do to count
- * each request once, but not to take back a fate twice without harm to the one that came after it.
+ * The fates of one pack's requests at one target: one byte per request, 0 for a request without a fate. One bit would be
+ * enough to count each request once; but then withdrawing a fate twice would also remove the fate that followed it.
  */
 export type FateSheet = Uint8Array;
 
-/** Adds fates to those that have none. Returns the new sheet and how many requests got each fate. */
+/** Notes fates of requests that have none. Returns the new sheet and how many requests got each fate. */
 export function noteFates(
   sheet: FateSheet,
   settlement: Settlement,
@@ -16,7 +16,7 @@ export function noteFates(
   let length = sheet.length;
   for (const index of settlement.keys()) {
     if (!(Number.isInteger(index) && index >= 0 && index < maxPackRequests)) {
-      throw new RangeError(`no pack has a request ${index}`);
+      throw new RangeError(`${index} is not the index of a request: a pack has at most ${maxPackRequests} requests`);
     }
     length = Math.max(length, index + 1);
   }
@@ -30,7 +30,7 @@ export function noteFates(
   return { sheet: next, noted };
 }
 
-/** Takes a fate back from those that have it. Returns the new sheet and from how many requests it was taken. */
+/** Withdraws a fate from the requests that have it. Returns the new sheet and the number of these requests. */
 export function withdrawFate(
   sheet: FateSheet,
   indexes: readonly number[],
@@ -54,12 +54,12 @@ export function settledIndexes(sheet: FateSheet): ReadonlySet<number> {
   return indexes;
 }
 
-/** How many requests have a fate that nobody will take back, as a dead letter's is when it is sent again. */
+/** Number of requests with a final fate. `deadLettered` is not final: it is withdrawn if the dead letter is sent again. */
 export function countFinal(sheet: FateSheet): number {
   return sheet.reduce((count, code) => count + (code !== 0 && code !== codes.deadLettered ? 1 : 0), 0);
 }
 
-// They stand in files: a fate keeps its number for ever.
+// Stored in files and tables: the number of a fate must never change.
 const codes: Readonly<Record<Fate, number>> = {
   filtered: 1,
   sampledOut: 2,

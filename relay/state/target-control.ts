@@ -1,8 +1,8 @@
 import { z } from "zod";
 
-/** Live settings of a target: what is there overrides the configuration until it is taken back. */
+/** Live settings of a target. Each setting overrides the configuration until it is removed. */
 const targetSettingsSchema = z.strictObject({
-  /** Requests a second; `"unlimited"` where there is no limit. */
+  /** Requests a second; `"unlimited"` if there is no limit. */
   ratePerSecond: z.union([z.number().positive(), z.literal("unlimited")]).optional(),
   concurrency: z.int().min(1).max(10_000).optional(),
   /** 0 to 1. */
@@ -12,31 +12,31 @@ const targetSettingsSchema = z.strictObject({
 
 const controlSchema = z.object({
   settings: targetSettingsSchema.optional(),
-  /** Open while it is there: nothing is sent but one request at `probeAtMs`. */
+  /** The breaker is open while this is set: nothing is sent but one request at `probeAtMs`. */
   breaker: z
     .object({ openedAtMs: z.number(), probeAtMs: z.number(), probes: z.number(), reason: z.string() })
     .optional(),
-  /** The share of the rate that the shadow got when it last asked for less, and when that was. */
+  /** The share of its rate that the target got when the shadow last asked for less, and the time of that. */
   slowdown: z.object({ factor: z.number(), atMs: z.number() }).optional(),
 });
 
 export type TargetSettings = z.output<typeof targetSettingsSchema>;
 export type TargetControl = z.output<typeof controlSchema>;
 
-/** Reads what `JSON.stringify` made of a control. Throws where it is something else. */
+/** Parses a control written by `JSON.stringify`. Throws if the text is not a control. */
 export function parseControl(json: string): TargetControl {
   return controlSchema.parse(JSON.parse(json));
 }
 
-// The least that is left of the rate, however often the shadow asks for less.
+// The rate is never reduced below this share, however often the shadow asks for less.
 const leastFactor = 1 / 64;
-// A shadow that is overloaded says so with every answer; only the first of them in such a time counts.
+// An overloaded shadow asks for less with every answer; only the first answer in this interval counts.
 const slowAtMostEveryMs = 1_000;
-// The rate doubles in such a time after the shadow last asked for less.
+// After the shadow last asked for less, the rate doubles in each interval of this length.
 const doublesInMs = 10_000;
 const maxProbeWaitMs = 30_000;
 
-/** Changes settings; `null` takes one back to what is configured. */
+/** Changes settings; `null` removes a setting, so that the configuration applies again. */
 export function changeSettings(
   control: TargetControl,
   change: { readonly [Key in keyof TargetSettings]?: TargetSettings[Key] | null },
@@ -47,29 +47,29 @@ export function changeSettings(
   return { ...control, settings };
 }
 
-// What lies farther ahead than it can was written by a clock that was wrong: waiting for it could take hours.
+// A time that is further ahead than possible was written by a wrong clock. Waiting for it could take hours, so it is ignored.
 const clockToleranceMs = 5_000;
 
-/** Whether the time of the next probe has come. `longestMs` is the longest that a probe is waited for. */
+/** Whether the next probe is due. `longestMs` is the longest possible wait for a probe. */
 export function isProbeDue({ breaker }: TargetControl, nowMs: number, longestMs: number): boolean {
   if (!breaker) return false;
   const waitMs = breaker.probeAtMs - nowMs;
   return waitMs <= 0 || waitMs > Math.max(maxProbeWaitMs, longestMs) + clockToleranceMs;
 }
 
-/** The share of its rate that a target may have now, from 1/64 to 1: doubled every ten seconds since it asked for less. */
+/** The share of its rate that a target gets now, 1/64 to 1. It doubles every ten seconds after the shadow asked for less. */
 export function paceFactor({ slowdown }: TargetControl, nowMs: number): number {
   if (!slowdown || slowdown.atMs > nowMs + clockToleranceMs) return 1;
   return Math.min(1, slowdown.factor * 2 ** (Math.max(0, nowMs - slowdown.atMs) / doublesInMs));
 }
 
-/** What follows from a 429 or 503 with Retry-After: half the pace, once a second at most. */
+/** Halves the pace after a 429 or 503 with Retry-After, at most once a second. */
 export function slowDown(control: TargetControl, nowMs: number): TargetControl {
   if (control.slowdown && Math.abs(nowMs - control.slowdown.atMs) < slowAtMostEveryMs) return control;
   return { ...control, slowdown: { factor: Math.max(leastFactor, paceFactor(control, nowMs) / 2), atMs: nowMs } };
 }
 
-/** Opens the breaker. One that is open stays as it is. */
+/** Opens the breaker; an open breaker stays as it is. */
 export function openBreaker(
   control: TargetControl,
   nowMs: number,
@@ -81,8 +81,8 @@ export function openBreaker(
 }
 
 /**
- * Takes the right to send the one request that finds out whether the shadow is back. Nobody else has it before this request
- * must have ended, whatever becomes of its sender.
+ * Claims the one request that finds out whether the shadow is back. No other worker can claim a probe until this one has
+ * timed out, even if its sender dies.
  */
 export function claimProbe(
   control: TargetControl,
@@ -95,7 +95,7 @@ export function claimProbe(
   return { ...control, breaker: { ...breaker, probes: breaker.probes + 1, probeAtMs: nowMs + timeoutMs } };
 }
 
-/** What follows from a probe that has failed: the next one after twice the time, half a minute at most. */
+/** Schedules the next probe after a failed one: the wait doubles each time, up to 30 seconds. */
 export function delayProbe(control: TargetControl, nowMs: number, probeAfterMs: number): TargetControl {
   const { breaker } = control;
   if (!breaker) return control;

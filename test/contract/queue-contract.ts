@@ -9,23 +9,23 @@ import {
   type ReceiveOptions,
 } from "../../relay/queue/port.ts";
 
-/** A queue that nothing has been sent to, with its dead-letter queue. */
+/** An empty queue with its dead-letter queue. */
 export interface OpenedQueue {
   readonly queue: QueueSender & QueueReceiver;
   readonly deadLetters: QueueReceiver;
   readonly close: () => void | Promise<void>;
 }
 
-/** What the queues given to the contract have to be set to. */
+/** The number of receives after which the queues under test have to give up a message. */
 export const contractMaxReceives = 3;
 
-/** What a backend that stands in for the real one cannot do; the case is run with what it can. */
+/** Limits of an emulator. The affected test runs with what the emulator can do. */
 export interface ContractLimits {
-  /** Why a body has no characters beyond U+FFFF. */
+  /** Set if bodies cannot have characters beyond U+FFFF: the reason. */
   readonly noAstralCharacters?: string;
 }
 
-/** What every queue keeps to. Visibility and delays are whole seconds, as SQS has them; order is not promised. */
+/** The contract of every queue. Visibility timeouts and delays are whole seconds, as in SQS; the order is not guaranteed. */
 export function describeQueue(name: string, open: () => Promise<OpenedQueue>, limits: ContractLimits = {}): void {
   const on = (work: (opened: OpenedQueue) => Promise<void>) => async () => {
     const opened = await open();
@@ -40,7 +40,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     const { noAstralCharacters } = limits;
 
     it(
-      `hands out what was sent, every byte of it${noAstralCharacters ? `; without 🐑: ${noAstralCharacters}` : ""}`,
+      `delivers every byte that was sent${noAstralCharacters ? `; without 🐑: ${noAstralCharacters}` : ""}`,
       on(async ({ queue }) => {
         const sent = message({
           body: JSON.stringify({ count: 150, name: noAstralCharacters ? "Zoë" : "Zoë 🐑" }),
@@ -58,7 +58,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
-      "takes more messages in one call than a batch of SQS holds",
+      "accepts more messages in one call than an SQS batch holds",
       on(async ({ queue }) => {
         const messages = Array.from({ length: 25 }, (_, i) => message({ body: `m${i}` }));
 
@@ -71,7 +71,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
-      "takes more bytes in one call than a message may have",
+      "accepts more bytes in one call than a message may have",
       on(async ({ queue }) => {
         const messages = ["a", "b", "c"].map((body) => message({ body, pack: new Uint8Array(600_000).fill(7) }));
 
@@ -82,7 +82,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
-      "takes nothing from an empty call",
+      "stores nothing for an empty call",
       on(async ({ queue }) => {
         expect(await queue.send([])).toEqual([]);
         expect(await receive(queue)).toEqual([]);
@@ -90,7 +90,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
-      "refuses a message that is too big and takes the others of the call",
+      "refuses a message that is too big and stores the others of the call",
       on(async ({ queue }) => {
         const tooBig = message({ body: "big", pack: new Uint8Array(maxMessageBytes - 2) });
 
@@ -103,7 +103,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
-      "refuses a message with too long a delay and takes the others of the call",
+      "refuses a message whose delay is too long and stores the others of the call",
       on(async ({ queue }) => {
         const mistakes = await queue.send([message({ delayMs: maxDelayMs + 1_000 }), message({ body: "b" })]);
 
@@ -113,7 +113,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
-      "hands out no more messages than asked for",
+      "delivers at most the requested number of messages",
       on(async ({ queue }) => {
         await queue.send([message(), message(), message()]);
 
@@ -122,7 +122,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
-      "hides a delivery for its visibility, then hands it out again as the same message",
+      "hides a delivered message for its visibility timeout, then delivers the same message again",
       on(async ({ queue }) => {
         await queue.send([message()]);
         const startMs = performance.now();
@@ -138,7 +138,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
-      "never hands out again what was deleted",
+      "never delivers a deleted message again",
       on(async ({ queue }) => {
         await queue.send([message({ body: "done" }), message({ body: "not done" })]);
         const deliveries = await receiveAll(queue, 2, { visibilityMs: 1_000 });
@@ -151,7 +151,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
-      "shows a delivery at once when it is extended by nothing",
+      "shows a delivered message at once if it is extended by 0",
       on(async ({ queue }) => {
         await queue.send([message()]);
         const [first] = await receiveAll(queue, 1, { visibilityMs: 600_000 });
@@ -164,10 +164,10 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
-      "hides a delivery for longer when it is extended",
+      "hides a delivered message for longer if it is extended",
       on(async ({ queue }) => {
         await queue.send([message()]);
-        // Long enough to be extended before it ends, also on a machine that stands still for a moment.
+        // Long enough to be extended in time, even on a machine that stalls for a moment.
         const [first] = await receiveAll(queue, 1, { visibilityMs: 3_000 });
 
         await queue.extend(first.receipt, 600_000);
@@ -177,7 +177,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
-      "hides a delayed message until its time",
+      "hides a delayed message until its delay is over",
       on(async ({ queue }) => {
         const startMs = performance.now();
         await queue.send([message({ delayMs: 2_000 })]);
@@ -226,7 +226,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
-      "ends waiting when a message comes",
+      "ends waiting when a message arrives",
       on(async ({ queue }) => {
         const startMs = performance.now();
         const waiting = receive(queue, { waitMs: 40_000 });
@@ -239,7 +239,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
-      "ends waiting with nothing when the signal is raised",
+      "ends waiting without a message when the signal is aborted",
       on(async ({ queue }) => {
         const abort = new AbortController();
         const startMs = performance.now();
@@ -253,7 +253,7 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
-      "receives nothing where the signal was raised before",
+      "receives nothing if the signal was aborted before",
       on(async ({ queue }) => {
         await queue.send([message()]);
 
@@ -263,12 +263,12 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
   });
 }
 
-/** A small message; overridden where a test cares. */
+/** A small message, with overrides. */
 export function message(overrides: Partial<OutgoingMessage> = {}): OutgoingMessage {
   return { body: "{}", pack: Uint8Array.of(1), requests: 1, ...overrides };
 }
 
-/** One receive of up to ten messages that waits for nothing and hides for half a minute; overridden where a test cares. */
+/** Receives up to ten messages without waiting and hides them for 30 seconds, with overrides. */
 export function receive(queue: QueueReceiver, overrides: Partial<ReceiveOptions> = {}): Promise<readonly Delivery[]> {
   return queue.receive({
     max: 10,
@@ -279,7 +279,7 @@ export function receive(queue: QueueReceiver, overrides: Partial<ReceiveOptions>
   });
 }
 
-/** Receives until so many messages have come, for half a minute at most: a queue may hand out fewer than it has. */
+/** Receives until `count` messages have arrived, for at most 30 seconds: a receive may return fewer than the queue has. */
 export async function receiveAll(
   queue: QueueReceiver,
   count: number,

@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
 import type { State } from "../../relay/state/port.ts";
 
-/** Two processes that have the same store open, in which nothing is recorded. */
+/** Two processes that have the same empty store open. */
 export interface SharedState {
   readonly one: State;
   readonly other: State;
   readonly close: () => void | Promise<void>;
 }
 
-/** What every state store keeps to where several processes share it: controls and figures. */
+/** The contract of every state store that several processes share: controls and figures. */
 export function describeSharedState(name: string, open: () => Promise<SharedState>): void {
   const on = (work: (opened: SharedState) => Promise<void>) => async () => {
     const opened = await open();
@@ -21,14 +21,14 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
 
   describe(`${name}: controls`, () => {
     it(
-      "are empty and of version 0 where nothing was ever written",
+      "are empty and have version 0 if nothing was ever written",
       on(async ({ one }) => {
         expect(await one.controls.read("a")).toEqual({ control: {}, version: 0 });
       }),
     );
 
     it(
-      "are read by others as they were written",
+      "are read by other processes as they were written",
       on(async ({ one, other }) => {
         const control = {
           settings: { ratePerSecond: 0.5, concurrency: 4, sample: 0.25, paused: true as const },
@@ -58,7 +58,7 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
     );
 
     it(
-      "stay as they are where somebody else was first",
+      "stay unchanged if another process wrote first",
       on(async ({ one, other }) => {
         await one.controls.write("a", { settings: { concurrency: 1 } }, 0);
         const { version } = await one.controls.read("a");
@@ -73,7 +73,7 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
     );
 
     it(
-      "are written by one of many who try at once",
+      "are written by only one of many concurrent writers",
       on(async ({ one, other }) => {
         const tries = Array.from({ length: 10 }, (_, i) =>
           (i % 2 === 0 ? one : other).controls.write("a", { settings: { concurrency: i + 1 } }, 0),
@@ -86,7 +86,7 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
 
   describe(`${name}: figures`, () => {
     it(
-      "are none where nothing was added",
+      "are empty if nothing was added",
       on(async ({ one }) => {
         await one.figures.add("a", minuteMs, new Map());
 
@@ -95,7 +95,7 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
     );
 
     it(
-      "add up, whoever adds them",
+      "add up across processes",
       on(async ({ one, other }) => {
         await Promise.all([
           one.figures.add("a", minuteMs, counts({ sent: 3, "answered.2xx": 2 })),
@@ -110,7 +110,7 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
     );
 
     it(
-      "are each target's own, whatever a counter is called",
+      "are separate for each target, whatever the names of the counters are",
       on(async ({ one }) => {
         const odd = { pk: 1, sk: 2, expiresAt: 3, minute: 4, "name.of.many.parts": 5, "0": 6, ADD: 7 };
         await one.figures.add("a", minuteMs, counts({ sent: 1 }));
@@ -122,7 +122,7 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
     );
 
     it(
-      "come in the order of the minutes, from the first that is asked for to the last before the end",
+      "are returned in the order of the minutes, from the start to before the end",
       on(async ({ one }) => {
         for (const minute of [3, 0, 4, 1, 2]) {
           await one.figures.add("a", minuteMs + minute * 60_000, counts({ sent: minute }));
@@ -136,7 +136,7 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
     );
 
     it(
-      "take a hundred and fifty counters a minute",
+      "hold 150 counters a minute",
       on(async ({ one }) => {
         const many = new Map(Array.from({ length: 150 }, (_, i) => [`counter.number.${i}`, i + 1]));
 

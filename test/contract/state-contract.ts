@@ -2,14 +2,14 @@ import { describe, expect, it } from "vitest";
 import type { FannedOutPack, Fate, Ledger, Settlement, SlotLeases } from "../../relay/state/port.ts";
 import { horizonUs, type SlotGrant } from "../../relay/state/slot-lease.ts";
 
-/** A state store in which nothing is recorded. */
+/** An empty state store. */
 export interface OpenedState {
   readonly leases: SlotLeases;
   readonly ledger: Ledger;
   readonly close: () => void | Promise<void>;
 }
 
-/** What every state store keeps to. */
+/** The contract of every state store. */
 export function describeState(name: string, open: () => Promise<OpenedState>): void {
   const on = (work: (opened: OpenedState) => Promise<void>) => async () => {
     const opened = await open();
@@ -22,7 +22,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
 
   describe(`${name}: slot leases`, () => {
     it(
-      "start now where a target never had one",
+      "start now if the target never had one",
       on(async ({ leases }) => {
         expect(await leases.take("a", { nowUs, slotUs: 10_000, slots: 25 })).toEqual({
           granted: true,
@@ -43,7 +43,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "never share a slot when many ask at once",
+      "never share a slot if many ask at once",
       on(async ({ leases }) => {
         const grants = await Promise.all(
           Array.from({ length: 20 }, () => leases.take("a", { nowUs, slotUs: 1_000, slots: 50 })),
@@ -55,7 +55,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "are each target's own",
+      "are separate for each target",
       on(async ({ leases }) => {
         await leases.take("a", { nowUs, slotUs: 10_000, slots: 25 });
 
@@ -64,7 +64,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "start now after an idle time, which is not made up for",
+      "start now after an idle time, whose slots are lost",
       on(async ({ leases }) => {
         await leases.take("a", { nowUs, slotUs: 10_000, slots: 25 });
         const laterUs = nowUs + 60_000_000;
@@ -75,7 +75,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "are refused beyond the horizon and granted at the time that was named",
+      "are refused beyond the horizon and granted at the given retry time",
       on(async ({ leases }) => {
         const ask = (atUs: number) => leases.take("a", { nowUs: atUs, slotUs: 10_000, slots: 100 });
         let grant = await ask(nowUs);
@@ -92,7 +92,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "are granted to a target that is slower than one request a horizon",
+      "are granted to a target whose slots are further apart than the horizon",
       on(async ({ leases }) => {
         const ask = (atUs: number) => leases.take("a", { nowUs: atUs, slotUs: 60_000_000, slots: 1 });
         const retryAtUs = nowUs + 60_000_000 - horizonUs;
@@ -104,7 +104,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "take up a changed rate behind the slots that are given away",
+      "apply a changed rate after the slots that are already granted",
       on(async ({ leases }) => {
         await leases.take("a", { nowUs, slotUs: 10_000, slots: 25 });
         const first = await leases.take("a", { nowUs, slotUs: 1_000, slots: 250 });
@@ -117,7 +117,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
 
   describe(`${name}: ledger`, () => {
     it(
-      "knows nothing at first",
+      "is empty at first",
       on(async ({ ledger }) => {
         expect(await ledger.totals()).toEqual({ agents: [], targets: new Map() });
         expect(await ledger.settled("a", "p1")).toEqual(new Set());
@@ -125,7 +125,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "counts all requests of a pack at each of its targets, and those that a queue did not get by the reason",
+      "counts all requests of a pack at each of its targets, and those not sent to its queue by reason",
       on(async ({ ledger }) => {
         const targets = new Map<string, Settlement>([
           ["a", new Map()],
@@ -155,7 +155,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "counts a pack once that is fanned out twice",
+      "counts a pack that is fanned out twice once",
       on(async ({ ledger }) => {
         const pack = fannedOut({ requests: 10, targets: new Map([["a", settlement({ 0: "filtered" })]]) });
         await ledger.recordFanOut(pack);
@@ -168,7 +168,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "counts a target that was missing when the pack was fanned out first",
+      "counts a target that was missing in the first fan-out of the pack",
       on(async ({ ledger }) => {
         await ledger.recordFanOut(fannedOut({ requests: 10, targets: new Map([["a", new Map()]]) }));
         await ledger.recordFanOut(
@@ -188,7 +188,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "knows the targets that a pack was fanned out to, and no target that only has a fate of it",
+      "lists the targets that a pack was fanned out to, but no target that only has a fate of it",
       on(async ({ ledger }) => {
         await ledger.settle("early", "p1", settlement({ 0: "answered.2xx" }));
         const none = await ledger.fannedOut("p1");
@@ -203,7 +203,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "counts a fate once that is noted twice",
+      "counts a fate that is noted twice once",
       on(async ({ ledger }) => {
         await ledger.recordFanOut(fannedOut({ requests: 10 }));
         await ledger.settle("a", "p1", settlement({ 0: "answered.2xx", 9: "answered.5xx" }));
@@ -215,7 +215,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "lets a request keep its first fate",
+      "keeps the first fate of a request",
       on(async ({ ledger }) => {
         await ledger.recordFanOut(fannedOut({ requests: 10 }));
         await ledger.settle("a", "p1", settlement({ 0: "answered.2xx" }));
@@ -226,7 +226,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "takes a fate before it hears of the fan-out",
+      "accepts a fate before the fan-out is recorded",
       on(async ({ ledger }) => {
         await ledger.settle("a", "p1", settlement({ 2: "answered.2xx" }));
         await ledger.recordFanOut(fannedOut({ requests: 10 }));
@@ -237,7 +237,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "keeps packs and targets apart",
+      "keeps the fates of packs and targets apart",
       on(async ({ ledger }) => {
         await ledger.settle("a", "p1", settlement({ 0: "expired" }));
         await ledger.settle("a", "p2", settlement({ 0: "expired" }));
@@ -249,7 +249,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "counts each request once when many workers settle the same pack",
+      "counts each request once if many workers settle the same pack",
       on(async ({ ledger }) => {
         await ledger.recordFanOut(fannedOut({ requests: 150 }));
         const whole = new Map(Array.from({ length: 150 }, (_, i) => [i, "answered.2xx" as const]));
@@ -261,7 +261,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "takes back a fate, so that the request can get another",
+      "withdraws a fate, so that the request can get another",
       on(async ({ ledger }) => {
         await ledger.recordFanOut(fannedOut({ requests: 10 }));
         await ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered" }));
@@ -276,7 +276,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "takes back a fate only from requests that have it",
+      "withdraws a fate only from requests that have it",
       on(async ({ ledger }) => {
         await ledger.settle("a", "p1", settlement({ 0: "deadLettered" }));
         await ledger.unsettle("a", "p1", [0], "deadLettered");
@@ -297,12 +297,12 @@ export function settlement(byIndex: Readonly<Record<number, Fate>>): Settlement 
   return new Map(Object.entries(byIndex).map(([index, fate]) => [Number(index), fate]));
 }
 
-/** A pack of which target `a` gets everything; overridden where a test cares. */
+/** A pack that target `a` gets whole, with overrides. */
 export function fannedOut(overrides: Partial<FannedOutPack> = {}): FannedOutPack {
   return { pack: "p1", agent: "edge-1", sequence: 1, requests: 10, targets: new Map([["a", new Map()]]), ...overrides };
 }
 
-/** A target's totals without the fates that nothing has. */
+/** A target's totals, without fates that no request has. */
 export async function totalsOf(ledger: Ledger, target: string): Promise<Readonly<Record<string, number>>> {
   const totals = (await ledger.totals()).targets.get(target);
   if (totals === undefined) return {};

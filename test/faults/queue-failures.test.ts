@@ -30,14 +30,14 @@ interface Case {
 const cases: readonly Case[] = [
   { failure: "refuses connections", code: "UNAVAILABLE", reason: /does not answer.*ECONNREFUSED/ },
   { failure: "never answers", code: "UNAVAILABLE", reason: /does not answer.*ETIMEDOUT/ },
-  { failure: "answers 500", code: "UNAVAILABLE", reason: /could not do it.*HTTP 500/ },
+  { failure: "answers 500", code: "UNAVAILABLE", reason: /sqs:SendMessage on http.*packs failed.*HTTP 500/ },
   { failure: "throttles", code: "UNAVAILABLE", reason: /throttles/ },
-  { failure: "denies access", code: "DENIED", reason: /must not sqs:SendMessage on http.*packs/ },
+  { failure: "denies access", code: "DENIED", reason: /are not allowed to call sqs:SendMessage on http.*packs/ },
   { failure: "finds the credentials expired", code: "DENIED", reason: /credentials have expired/ },
   {
     failure: "fails every other entry inside a 200",
     code: "UNAVAILABLE",
-    reason: /could not do it.*InternalError/,
+    reason: /sqs:SendMessage on http.*packs failed.*InternalError/,
     takesSome: true,
   },
 ];

@@ -5,7 +5,7 @@ import { loadConfig } from "../../relay/config/load.ts";
 import { openStores } from "../../relay/stores.ts";
 import { temporaryDirectory } from "../support/data/temporary-directory.ts";
 
-it("finds the queue of each target, and throws for a name that is no target", async () => {
+it("finds the queue of each target, and throws for an unknown target", async () => {
   const file = join(temporaryDirectory(), "spoa-relay.yaml");
   writeFileSync(
     file,

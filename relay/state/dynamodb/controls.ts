@@ -3,7 +3,7 @@ import { parseControl, type TargetControl } from "../target-control.ts";
 import { targetPartition } from "./keys.ts";
 import type { TableClient } from "./table-client.ts";
 
-/** The control of each target in one item with a version. */
+/** Stores the control of each target in one item with a version. */
 export class DynamoDbControls implements Controls {
   readonly #client: TableClient;
 

@@ -8,15 +8,15 @@ import {
 } from "../../aws/refusal.ts";
 import { StateError } from "../port.ts";
 
-/** What was asked of which table, for the text of an error. */
+/** The call that failed, for the text of its error. */
 export interface DynamoDbCall {
-  /** As IAM has it, such as `UpdateItem`. */
+  /** Name in IAM, such as `UpdateItem`. */
   readonly action: string;
   readonly table: string;
   readonly region: string;
 }
 
-/** Makes a `StateError` that says what to do of whatever the SDK throws. */
+/** Converts an error of the SDK into a `StateError` that says what to do. */
 export function toStateError(error: unknown, call: DynamoDbCall): StateError {
   const refusal = toRefusal(error);
   return new StateError(explainRefusal(advise(refusal, call), refusal), { cause: error });
@@ -25,19 +25,19 @@ export function toStateError(error: unknown, call: DynamoDbCall): StateError {
 function advise(refusal: AwsRefusal, { action, table, region }: DynamoDbCall): string {
   const { code, status } = refusal;
   const credentials = credentialsAdvice(refusal);
-  // In this order: DynamoDB answers 400 to nearly everything, and a proxy 403 to what it does not like.
+  // The order matters: DynamoDB answers 400 for nearly every error, and a proxy may answer 403.
   if (isThrottled(refusal)) return `DynamoDB throttles table ${table}: bill it by request, or raise its capacity`;
   if (credentials) return credentials;
   if (/ResourceNotFound/.test(code)) return `there is no table ${table} in ${region}: create it, or correct state:`;
   if (/^Kms|^KMS\./.test(code)) return `the KMS key of table ${table} cannot be used: check its state and its policy`;
   if (isForbidden(refusal)) {
-    return `these AWS credentials must not dynamodb:${action} on table ${table}: allow it in their policy`;
+    return `these AWS credentials are not allowed to call dynamodb:${action} on table ${table}: allow it in their policy`;
   }
   if (/ValidationException/.test(code)) {
-    return `table ${table} is not one of spoa-relay: it needs the keys pk and sk, both strings`;
+    return `table ${table} is not a spoa-relay table: its keys must be pk and sk, both strings`;
   }
   if (status === undefined) {
-    return `DynamoDB in ${region} does not answer: check the network, and AWS_ENDPOINT_URL_DYNAMODB where it is set`;
+    return `DynamoDB in ${region} does not answer: check the network, and AWS_ENDPOINT_URL_DYNAMODB if it is set`;
   }
-  return "DynamoDB could not do it; it is tried again";
+  return `dynamodb:${action} on table ${table} failed: this is usually temporary`;
 }

@@ -2,7 +2,7 @@ import type { Figures, MinuteFigures } from "../port.ts";
 import { figuresPartition } from "./keys.ts";
 import type { TableClient } from "./table-client.ts";
 
-/** The counters of each target and minute in one item. */
+/** Stores the counters of each target and minute in one item. */
 export class DynamoDbFigures implements Figures {
   readonly #client: TableClient;
 
@@ -13,7 +13,7 @@ export class DynamoDbFigures implements Figures {
   async add(target: string, minuteMs: number, counts: ReadonlyMap<string, number>): Promise<void> {
     if (counts.size === 0) return;
     const counters = [...counts];
-    // In one attempt: a second one would count twice where only the answer to the first was lost.
+    // A single attempt: a retry would count twice if only the answer to the first attempt was lost.
     await this.#client.updateOnce(
       { pk: figuresPartition(target), sk: toSortKey(minuteMs) },
       {
@@ -45,10 +45,10 @@ export class DynamoDbFigures implements Figures {
 }
 
 const keptSeconds = 14 * 86_400;
-// A counter may have any name, that of a key too.
+// Separates counters from other attributes: a counter may have any name, even that of a key.
 const prefix = "n.";
 
-/** All of one length, so that their order is that of time. */
+/** All keys have the same length, so their order is the order of time. */
 function toSortKey(ms: number): string {
   return new Date(ms).toISOString();
 }

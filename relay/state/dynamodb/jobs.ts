@@ -3,7 +3,7 @@ import type { Jobs, VersionedJob } from "../port.ts";
 import { jobsPartition } from "./keys.ts";
 import type { Item, TableClient } from "./table-client.ts";
 
-/** Each job in one item with a version; all of them in one partition. */
+/** Stores each job in one item with a version, all jobs in one partition. */
 export class DynamoDbJobs implements Jobs {
   readonly #client: TableClient;
   readonly #now: () => number;
@@ -32,7 +32,7 @@ export class DynamoDbJobs implements Jobs {
   #toJob(item: Item | undefined): VersionedJob | undefined {
     if (item?.job?.S === undefined) return undefined;
     const job = parseJob(item.job.S);
-    // DynamoDB takes its time with what has expired.
+    // DynamoDB may delete an expired item days later.
     if (job.endedAtMs !== undefined && job.endedAtMs + endedKeptMs <= this.#now()) return undefined;
     return { job, version: Number(item.version?.N) };
   }

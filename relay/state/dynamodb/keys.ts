@@ -1,4 +1,4 @@
-// The partitions of the table. Also for `infra/`, whose policies name those that a function may touch.
+// The partitions of the table. `infra/` uses them too: its policies name the partitions that a function may use.
 
 /** Settings, breaker and slots of a target. */
 export function targetPartition(target: string): string {

@@ -4,9 +4,9 @@ import { targetPartition } from "./keys.ts";
 import type { Change, Item, TableClient } from "./table-client.ts";
 
 /**
- * Slot leases in one item a target: the time of the next slot, `tat`, in whole picoseconds. Microseconds would have to be
- * rounded at each lease, and a rate such as 3/s would drift; DynamoDB counts with 38 digits. A lease whose answer was lost
- * may have been granted: its slots are then nobody's.
+ * Stores the slot leases of each target in one item: the time of the next slot, `tat`, in whole picoseconds. Microseconds
+ * would be rounded at each lease, and a rate such as 3/s would drift; DynamoDB calculates with 38 digits. If the answer to a
+ * call is lost, its lease may have been granted; its slots are then not used.
  */
 export class DynamoDbLeases implements SlotLeases {
   readonly #client: TableClient;
@@ -14,48 +14,50 @@ export class DynamoDbLeases implements SlotLeases {
   readonly #now: () => number;
   readonly #lastTats = new Map<string, bigint>();
 
-  /** @param now in milliseconds since 1970 */
+  /** @param now milliseconds since 1970 */
   constructor(client: TableClient, timeoutMs: number, now: () => number) {
     this.#client = client;
     this.#timeoutMs = timeoutMs;
     this.#now = now;
   }
 
-  /** Throws `StateError`, soon enough for the slots of whoever asks. */
+  /** Throws `StateError`. Its calls have a short timeout, so that the answer comes before the slots have passed. */
   async take(target: string, request: SlotRequest): Promise<SlotGrant> {
     const askedAtMs = this.#now();
     const step = toStep(request);
     const key = { pk: targetPartition(target), sk: "pace" };
     let tat = this.#lastTats.get(target);
-    let told = false;
+    let current = false;
     for (let tries = 0; tries < triesMost; tries++) {
-      // What was remembered may have been overtaken: only what the table has just told refuses a lease.
-      if (told && isRefused(tat, step)) return { granted: false, retryAtUs: toUs(tat - step.aheadPs + usPs - 1n) };
-      // The first call of a process, which fetches credentials and connects, may have taken seconds.
+      // The remembered time may be outdated: a lease is refused only by a time that was just read from the table.
+      if (current && isRefused(tat, step)) return { granted: false, retryAtUs: toUs(tat - step.aheadPs + usPs - 1n) };
+      // The first call of a process fetches credentials and connects; it may have taken seconds.
       if (isLost(tat, step) && this.#now() - askedAtMs > maxRequestAgeMs) {
         return { granted: false, retryAtUs: request.nowUs };
       }
       const { written, item } = await this.#client.update(key, toChange(tat, step), this.#timeoutMs);
       tat = readTat(item);
-      told = true;
+      current = true;
       if (tat !== undefined) this.#lastTats.set(target, tat);
       if (written && tat !== undefined) return { granted: true, startUs: toUs(tat - step.incPs) };
     }
-    throw new StateError(`the slots of target ${target} change faster than they can be leased; it is tried again`);
+    throw new StateError(
+      `no slots leased for target ${target}: other workers were faster ${triesMost} times; this is temporary`,
+    );
   }
 }
 
 const usPs = 1_000_000n;
-// Who loses one race wins the next: somebody else's lease makes an idle target a busy one.
+// A worker that loses a race usually wins the next: the lease of the other worker makes an idle target a busy one.
 const triesMost = 8;
 
 /** A request in picoseconds. */
 interface Step {
   readonly nowPs: bigint;
   readonly incPs: bigint;
-  /** How far ahead of now a lease may start. */
+  /** Maximum distance from now to the start of a lease. */
   readonly aheadPs: bigint;
-  /** Beyond it no lease at this rate can have led. */
+  /** No lease at this rate can lead beyond this time. */
   readonly lostPs: bigint;
 }
 
@@ -75,7 +77,7 @@ function isLost(tat: bigint | undefined, { lostPs }: Step): tat is bigint {
   return tat !== undefined && tat > lostPs;
 }
 
-/** What fits the time of the next slot. Where it is another one by now, the condition fails. */
+/** The change that fits the last known time of the next slot. Its condition fails if that time no longer fits. */
 function toChange(tat: bigint | undefined, step: Step): Change {
   const { nowPs, incPs, aheadPs } = step;
   if (isLost(tat, step)) {
@@ -108,7 +110,7 @@ function toNumber(ps: bigint): { readonly N: string } {
   return { N: `${ps}` };
 }
 
-/** The microsecond in which it lies. */
+/** Rounds down to whole microseconds. */
 function toUs(ps: bigint): number {
   return Number(ps / usPs);
 }

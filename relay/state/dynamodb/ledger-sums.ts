@@ -1,11 +1,11 @@
 import { type Fate, fates, type LedgerTotals } from "../port.ts";
 
-/** Sums of the ledger: those of all packs, or what one operation adds to them. */
+/** Sums of the ledger: of all packs, or the part that one operation adds. */
 export class Sums {
   readonly #agents = new Map<string, AgentSum>();
   readonly #targets = new Map<string, TargetSum>();
 
-  /** Reads what `JSON.stringify` made of sums. */
+  /** Converts the parsed JSON of sums back into sums. */
   static parse({ a, t }: SumsJson): Sums {
     const sums = new Sums();
     for (const [agent, [packs, requests, lastSequence]] of Object.entries(a ?? {})) {
@@ -34,7 +34,7 @@ export class Sums {
     };
   }
 
-  /** Counts a pack that came from an agent. */
+  /** Counts a pack of an agent. */
   arrive(agent: string, requests: number, sequence: number): void {
     this.#addAgent(agent, { packs: 1, requests, lastSequence: sequence });
   }
@@ -43,7 +43,7 @@ export class Sums {
     this.#target(target).enqueued += requests;
   }
 
-  /** Fewer than none where a fate is taken back. */
+  /** @param requests negative if the fate is withdrawn */
   count(target: string, fate: Fate, requests: number): void {
     const { counts } = this.#target(target);
     counts.set(fate, (counts.get(fate) ?? 0) + requests);
@@ -57,12 +57,12 @@ export class Sums {
     }
   }
 
-  /** Names of agents and targets. */
+  /** The names of all agents and targets. */
   names(): ReadonlySet<string> {
     return new Set([...this.#agents.keys(), ...this.#targets.keys()]);
   }
 
-  /** Adds what stands under one name to what stands under another. */
+  /** Adds the sums of one name to those of another, and removes the first name. */
   move(from: string, to: string): void {
     const agent = this.#agents.get(from);
     if (agent) this.#addAgent(to, agent);
@@ -75,7 +75,7 @@ export class Sums {
     this.#targets.delete(from);
   }
 
-  /** Agents and targets in the order of their names. */
+  /** Agents and targets are sorted by name. */
   toTotals(): LedgerTotals {
     return {
       agents: sortByName(this.#agents).map(([agent, sum]) => ({ agent, ...sum })),
@@ -107,7 +107,10 @@ export class Sums {
   }
 }
 
-/** Short names: every byte is billed with every write. `a`: packs, requests, last sequence; `t`: enqueued, fates. */
+/**
+ * `a`: packs, requests and last sequence of each agent; `t`: enqueued and fates of each target. The names are short because
+ * every byte is billed with every write.
+ */
 export interface SumsJson {
   readonly a?: Readonly<Record<string, readonly [number, number, number]>>;
   readonly t?: Readonly<Record<string, readonly [number, Readonly<Record<string, number>>]>>;

@@ -12,9 +12,9 @@ export interface DynamoDbLedgerOptions {
 }
 
 /**
- * The ledger in one item a pack and one a process: a write for each pack, and a few a second for all of them together. It
- * is exact whoever dies at any point. All methods throw `StateError`; what was asked for may then have been recorded, and
- * asking again does not count it twice.
+ * Stores the ledger in one item per pack and one per process: one write for each pack, plus a few writes a second for all
+ * packs together. The sums stay exact if a process dies at any point. All methods throw `StateError`; the operation may then
+ * have been recorded, and repeating it does not count it twice.
  */
 export class DynamoDbLedger implements Ledger {
   readonly #options: DynamoDbLedgerOptions;
@@ -56,14 +56,14 @@ export class DynamoDbLedger implements Ledger {
     return (await this.#options.tallies.sum()).toTotals();
   }
 
-  /** Throws `StateError`, and nothing is lost by that. */
+  /** Throws `StateError`; even then nothing is lost. */
   async close(): Promise<void> {
     await Promise.allSettled(Array.from(this.#turns.values(), ({ done }) => done));
     await this.#clearDoubts();
     await this.#tally.close();
   }
 
-  /** One write a pack at a time; what is asked for meanwhile is written together after it. */
+  /** Writes each pack once at a time; the entries that arrive during a write are written together after it. */
   #record(pack: string, entry: Entry): Promise<void> {
     const last = this.#turns.get(pack);
     if (last && !last.begun) {
@@ -80,7 +80,7 @@ export class DynamoDbLedger implements Ledger {
     await Promise.allSettled([last?.done]);
     turn.begun = true;
     try {
-      // A pack that is fanned out is nearly always a new one: it is not read before.
+      // A pack that is fanned out is nearly always new, so its item is not read first.
       const fresh = !last && turn.entries.every((entry) => entry.fresh);
       await this.#write(pack, turn.entries, fresh ? emptyPackItem : undefined);
     } finally {
@@ -96,7 +96,7 @@ export class DynamoDbLedger implements Ledger {
       const draft = new PackItemDraft(item);
       for (const { draw } of entries) draw(draft);
       if (!draft.changed) return;
-      // What is under way in the full one ends there, and it is folded an hour later.
+      // Operations in progress finish in the full tally, which is folded an hour later.
       if (this.#tally.full) this.#tally = createTally();
       const tally = this.#tally;
       const operation = await tally.announce(pack, draft.sums);
@@ -108,7 +108,9 @@ export class DynamoDbLedger implements Ledger {
       if (!other) return;
       item = other;
     }
-    throw new StateError(`pack ${pack} is written by too many at once; it is tried again`);
+    throw new StateError(
+      `other processes changed the ledger of pack ${pack} first, ${triesMost} times; this is temporary`,
+    );
   }
 
   /** Returns the item as it is now if another writer was first. */
@@ -130,7 +132,7 @@ export class DynamoDbLedger implements Ledger {
     }
   }
 
-  /** Finds out about operations whose answers were lost, before anything else is announced. */
+  /** Decides the operations whose answers were lost, before anything else is announced. */
   async #clearDoubts(): Promise<void> {
     while (this.#doubts.size > 0) {
       this.#clearing ??= this.#decideAll().finally(() => {
@@ -150,11 +152,11 @@ export class DynamoDbLedger implements Ledger {
   }
 }
 
-// Each time somebody else has got on.
+// A failed attempt means that another writer has made progress.
 const triesMost = 50;
 
 interface Entry {
-  /** Whether the pack probably has no item yet; a wrong guess does no harm. */
+  /** True if the pack probably has no item yet; a wrong guess does no harm. */
   readonly fresh: boolean;
   readonly draw: (draft: PackItemDraft) => void;
 }
@@ -171,7 +173,7 @@ interface Doubt {
   readonly operation: number;
 }
 
-/** Before it is written together with what others ask for. */
+/** Checked early: a bad index must not fail the entries of others that are written together with this one. */
 function assertIndexes(settlement: Settlement): void {
   noteFates(new Uint8Array(), settlement);
 }

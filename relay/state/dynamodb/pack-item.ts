@@ -5,24 +5,24 @@ import { packPartition } from "./keys.ts";
 import { Sums } from "./ledger-sums.ts";
 import type { Change, Item, ItemKey } from "./table-client.ts";
 
-/** The item of one pack, as it was read. */
+/** The item of one pack, as read from the table. */
 export interface PackItem {
-  /** Whether its agent was credited with it. */
+  /** Whether the pack is counted for its agent. */
   readonly arrived: boolean;
   readonly targets: ReadonlyMap<string, TargetSheet>;
-  /** By writer: its last operations on this pack, each as its number or, if it was barred, as minus its number. */
+  /** By writer: the numbers of its last operations on this pack; the number of a barred operation is negative. */
   readonly marks: ReadonlyMap<string, readonly number[]>;
 }
 
-/** What is known of a pack at one target. */
+/** The fates of a pack at one target. */
 export interface TargetSheet {
   readonly fannedOut: boolean;
-  /** Grows with each write: a sheet whose fates are those of an earlier one still differs from it. */
+  /** Grows with each write, so that a sheet differs from every earlier one even if its fates are the same. */
   readonly version: number;
   readonly sheet: FateSheet;
 }
 
-/** What an item says of an operation: an `open` one may still be made; the item no longer knows a `forgotten` one. */
+/** What an item says about an operation. `open`: it may still be made. `forgotten`: the item no longer has its mark. */
 export type Verdict = "made" | "barred" | "open" | "forgotten";
 
 export const emptyPackItem: PackItem = { arrived: false, targets: new Map(), marks: new Map() };
@@ -31,7 +31,7 @@ export function toPackKey(pack: string): ItemKey {
   return { pk: packPartition(pack), sk: itemKey };
 }
 
-/** The pack of an item that was read with such a key. */
+/** The pack that an item belongs to. */
 export function toPack(item: Item): string {
   return String(item.pk.S).slice(packPartition("").length);
 }
@@ -56,7 +56,7 @@ export function toPackItem(item: Item | undefined): PackItem {
   };
 }
 
-/** What became of an operation that its writer has announced. */
+/** Tells whether an operation that its writer announced was made. */
 export function judge(item: PackItem, writer: string, operation: number): Verdict {
   const marks = item.marks.get(writer) ?? [];
   if (marks.includes(operation)) return "made";
@@ -64,12 +64,12 @@ export function judge(item: PackItem, writer: string, operation: number): Verdic
   return marks.length === marksKept && operation < Math.abs(marks[0]) ? "forgotten" : "open";
 }
 
-/** Makes an open operation impossible, whoever is about to make it. */
+/** A change that makes an open operation impossible, even if its writer is just about to make it. */
 export function toBar(item: PackItem, writer: string, operation: number, expiresAt: number): Change {
   return new PackItemDraft(item).toChange(writer, -operation, expiresAt);
 }
 
-/** What an operation changes on the item of a pack, and what it adds to the sums. */
+/** The changes of an operation to the item of a pack, and its additions to the sums. */
 export class PackItemDraft {
   readonly sums = new Sums();
   readonly #item: PackItem;
@@ -90,7 +90,7 @@ export class PackItemDraft {
       this.sums.arrive(agent, requests, sequence);
     }
     for (const [target, settlement] of targets) {
-      // A target can be new in a second attempt; one that is not keeps what the first attempt did.
+      // A second attempt can add targets. For the other targets, the first attempt counts.
       if (this.#targetSheet(target).fannedOut) continue;
       this.#change(target, { fannedOut: true });
       this.sums.enqueue(target, requests);
@@ -112,7 +112,7 @@ export class PackItemDraft {
     this.sums.count(target, fate, -withdrawn);
   }
 
-  /** Fails where somebody else was first: what is written, and this writer's own marks, must be as they were read. */
+  /** The condition fails if another writer was first: the changed attributes and the writer's own marks must be as read. */
   toChange(writer: string, mark: number, expiresAt: number): Change {
     const { targets, marks } = this.#item;
     const seenMarks = marks.get(writer);
@@ -131,7 +131,7 @@ export class PackItemDraft {
     }
     Array.from(this.#changed).forEach(([target, sheet], i) => {
       const seen = targets.get(target);
-      // Short: an expression has 4 KB, which is enough for a hundred targets.
+      // Short placeholders: an expression may have 4 KB, which is enough for a hundred targets.
       names[`#s${i}`] = targetPrefix + target;
       sets.push(`#s${i} = :s${i}`);
       values[`:s${i}`] = { B: encodeTargetSheet(sheet) };
@@ -151,12 +151,12 @@ export class PackItemDraft {
   }
 }
 
-// As in tables that exist.
+// Existing tables use these names: they must not change.
 const itemKey = "page";
 const targetPrefix = "share#";
 const marksPrefix = "marks#";
-// A writer asks for the next operation on a pack only once the last one is in its sums: more than one is for readers that
-// read the item some operations later than the sums.
+// A writer starts the next operation on a pack only after it has counted the last one, so one mark would be enough for it.
+// Readers need more: they read the item after the sums, and some operations may have been made in between.
 const marksKept = 4;
 const emptyTargetSheet: TargetSheet = { fannedOut: false, version: 0, sheet: new Uint8Array() };
 const sheetHeaderBytes = 5;

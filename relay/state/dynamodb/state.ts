@@ -12,17 +12,17 @@ import { WriterTally } from "./writer-tally.ts";
 export interface DynamoDbStateOptions extends TableEndpoint {
   /** In milliseconds since 1970. */
   readonly now?: () => number;
-  /** How long each call for a lease may take: 300 ms, if nothing is said. */
+  /** How long each call for a lease may take; default 300 ms. */
   readonly leaseTimeoutMs?: number;
-  /** How long any other call may take: 3 s. */
+  /** How long any other call may take; default 3 s. */
   readonly callTimeoutMs?: number;
-  /** How often the sums of this process are written at most, and how long what is recorded may wait for it: 50 ms. */
+  /** Minimum interval between two writes of this process's sums, and how long an operation may wait for one; default 50 ms. */
   readonly tallyEveryMs?: number;
 }
 
 /**
- * The state in one table of DynamoDB, for any number of processes anywhere. What a method of a port recorded is durable when
- * it returns. Credentials and the endpoint are found as by every AWS SDK. All methods throw `StateError`.
+ * The state in one table of DynamoDB, for any number of processes anywhere. What a method records is durable when it returns.
+ * Credentials and the endpoint come from the usual places of the AWS SDK. All methods throw `StateError`.
  */
 export class DynamoDbState implements State {
   readonly leases: DynamoDbLeases;
@@ -33,7 +33,7 @@ export class DynamoDbState implements State {
   readonly #client: TableClient;
   readonly #tallies: Tallies;
 
-  /** Asks nothing before the first use. */
+  /** Makes no call before the first use. */
   static open(options: DynamoDbStateOptions): DynamoDbState {
     return new DynamoDbState(options);
   }
@@ -56,8 +56,8 @@ export class DynamoDbState implements State {
   }
 
   /**
-   * Moves what processes have recorded that ended, or were idle for an hour, into one item, so that `ledger.totals` stays
-   * quick. To be called each minute or so; two calls at the same time do no harm.
+   * Moves the sums of processes that ended, or were idle for an hour, into one item, so that `ledger.totals` stays fast.
+   * Call it about once a minute; two calls at the same time do no harm.
    */
   fold(): Promise<void> {
     return this.#tallies.fold();
@@ -67,7 +67,7 @@ export class DynamoDbState implements State {
     try {
       await this.ledger.close();
     } catch (error) {
-      // Everything was recorded before: it only takes an hour longer until it is folded.
+      // Nothing is lost: everything was recorded before. The tally is only folded an hour later.
       if (!(error instanceof StateError)) throw error;
     } finally {
       this.#client.close();

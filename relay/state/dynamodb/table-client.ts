@@ -17,12 +17,12 @@ import { stateTable } from "./table-shape.ts";
 export interface TableEndpoint {
   readonly table: string;
   readonly region: string;
-  /** Where the SDK does not find it itself, through AWS_ENDPOINT_URL_DYNAMODB for one. */
+  /** Undefined: the SDK finds the endpoint itself, for example in AWS_ENDPOINT_URL_DYNAMODB. */
   readonly endpoint?: string | undefined;
 }
 
 export interface TableClientOptions extends TableEndpoint {
-  /** How long a call may take, retries and all, once it is its turn. */
+  /** How long a call may take from its turn on, including retries. */
   readonly callTimeoutMs: number;
 }
 
@@ -33,7 +33,7 @@ export interface ItemKey {
   readonly sk: string;
 }
 
-/** Expressions as DynamoDB has them; names stand for `#` placeholders, values for `:` placeholders. */
+/** Expressions of DynamoDB; `names` replace the `#` placeholders, `values` the `:` placeholders. */
 export interface Change {
   readonly update: string;
   readonly condition: string;
@@ -41,14 +41,14 @@ export interface Change {
   readonly values: Record<string, AttributeValue>;
 }
 
-/** `item`: what stands there where nothing was written, as far as it is known at once or by reading it; else what was set. */
+/** `item`: if something was written, the attributes that were set; otherwise the existing item, if there is one. */
 export interface Changed {
   readonly written: boolean;
   readonly item: Item | undefined;
 }
 
 const turnTimeoutMs = 10_000;
-// Fewer than the SDK has connections: what waits for one would run out of time, and leases could not overtake it.
+// Fewer than the connections of the SDK (50): calls that wait for a connection would time out, and leases could not overtake.
 const callsAtOnce = 32;
 const { partitionKey, sortKey } = stateTable;
 const connectTimeoutMs = 1_000;
@@ -57,7 +57,7 @@ const keysPerBatch = 100;
 // 50 ms, 100 ms, …: about three seconds in all.
 const batchRetries = 6;
 
-/** The few things that the state does with its table. All reads are consistent, and all methods throw `StateError`. */
+/** The operations of the state on its table. All reads are consistent; all methods throw `StateError`. */
 export class TableClient {
   readonly #place: TableEndpoint;
   readonly #callTimeoutMs: number;
@@ -77,7 +77,7 @@ export class TableClient {
       requestHandler: { connectionTimeout: connectTimeoutMs },
     });
     const { requestHandler, credentials } = this.#client.config;
-    // The same connections and credentials, for what must not be done twice.
+    // Shares connections and credentials; makes the calls that must not be retried.
     this.#onceClient = new DynamoDBClient({ ...shared, maxAttempts: 1, requestHandler, credentials });
   }
 
@@ -85,7 +85,7 @@ export class TableClient {
     this.#client.destroy();
   }
 
-  /** With a time it does not wait for its turn. */
+  /** With `withinMs`, the call does not wait for its turn. */
   async get(key: ItemKey, withinMs?: number): Promise<Item | undefined> {
     const command = new GetItemCommand({ TableName: this.#place.table, Key: toKey(key), ConsistentRead: true });
     const { Item } = await this.#call(
@@ -96,21 +96,23 @@ export class TableClient {
     return Item;
   }
 
-  /** Those of the items that exist, in any order. No key may come twice. */
+  /** The items that exist, in any order. The keys must be distinct. */
   async getAll(keys: readonly ItemKey[]): Promise<readonly Item[]> {
     const { table } = this.#place;
     const items: Item[] = [];
     for (let start = 0; start < keys.length; start += keysPerBatch) {
       let left: Record<string, AttributeValue>[] = keys.slice(start, start + keysPerBatch).map(toKey);
       for (let retries = 0; left.length > 0; retries++) {
-        if (retries > batchRetries)
-          throw new StateError(`DynamoDB throttles table ${table}: it reads no further items`);
+        if (retries > batchRetries) {
+          const advice = "bill it by request, or raise its capacity";
+          throw new StateError(`DynamoDB throttles table ${table} and left items unread: ${advice}`);
+        }
         if (retries > 0) await sleep(25 * 2 ** retries);
         const command = new BatchGetItemCommand({ RequestItems: { [table]: { Keys: left, ConsistentRead: true } } });
         const { Responses, UnprocessedKeys } = await this.#call("BatchGetItem", (abortSignal) =>
           this.#client.send(command, { abortSignal }),
         );
-        // By the table's name or its ARN, whichever was asked for: there is one table in any case.
+        // The answer may name the table by its name or its ARN. All values are taken, since only one table was asked.
         items.push(...Object.values(Responses ?? {}).flat());
         left = Object.values(UnprocessedKeys ?? {}).flatMap(({ Keys = [] }) => Keys);
       }
@@ -118,7 +120,7 @@ export class TableClient {
     return items;
   }
 
-  /** All items of a partition in the order of their sort keys, or those between two sort keys, both included. */
+  /** The items of a partition in the order of their sort keys: all, or those between two sort keys, inclusive. */
   async query(pk: string, between?: { readonly from: string; readonly until: string }): Promise<readonly Item[]> {
     const items: Item[] = [];
     let next: Record<string, AttributeValue> | undefined;
@@ -143,8 +145,8 @@ export class TableClient {
   }
 
   /**
-   * Writes where the condition holds. Not written does not mean that it was not written by a first attempt whose answer was
-   * lost: only the item tells. With a time it does not wait for its turn.
+   * Writes if the condition holds. `written: false` can also mean that a first attempt wrote and its answer was lost: only
+   * the item tells. With `withinMs`, the call does not wait for its turn.
    */
   async update(key: ItemKey, change: Change, withinMs?: number): Promise<Changed> {
     const command = new UpdateItemCommand({
@@ -162,16 +164,16 @@ export class TableClient {
       (abortSignal) => this.#updateIf(command, abortSignal),
       withinMs,
     );
-    // Emulators do not tell, and nobody tells of an item that is not there.
+    // Emulators do not return the existing item, and DynamoDB returns none if the item does not exist.
     return written || item ? { written, item } : { written, item: await this.get(key, withinMs) };
   }
 
   /**
-   * Sets attributes of an item that still has the given version, 0 for a new item, and gives it the next one. False, and
-   * nothing is written, if another writer was first.
+   * Sets attributes of an item if it still has the given version (0 for a new item), and increments the version. Writes
+   * nothing and returns false if another writer was first.
    */
   async updateVersion(key: ItemKey, version: number, attributes: Item): Promise<boolean> {
-    // Tells whose write is in the way: it may be this one, if the answer to its first attempt was lost.
+    // Identifies this write: if the condition fails, the first attempt may have written, and only its answer was lost.
     const write = randomUUID();
     const names = Object.keys(attributes);
     const { written, item } = await this.update(key, {
@@ -187,7 +189,7 @@ export class TableClient {
     return written || item?.writtenBy?.S === write;
   }
 
-  /** Writes without any condition, in one attempt: it is done once or, where it throws, perhaps not at all. */
+  /** Writes without a condition, in a single attempt. If it throws, the write may or may not have been made. */
   async updateOnce(key: ItemKey, change: Omit<Change, "condition">): Promise<void> {
     const command = new UpdateItemCommand({
       TableName: this.#place.table,
@@ -218,7 +220,9 @@ export class TableClient {
     try {
       await this.#turns.acquire(AbortSignal.timeout(turnTimeoutMs));
     } catch (error) {
-      const late = new Error(`not asked within ${turnTimeoutMs} ms: too many calls at once`, { cause: error });
+      const late = new Error(`not sent within ${turnTimeoutMs} ms: ${callsAtOnce} other calls were in flight`, {
+        cause: error,
+      });
       throw toStateError(Object.assign(late, { code: "ETIMEDOUT" }), { action, ...this.#place });
     }
     try {
@@ -228,9 +232,9 @@ export class TableClient {
     }
   }
 
-  // The SDK's own request timeout ends with the headers: a body that stops half way would hold the call for ever.
+  // The SDK's own request timeout covers only the headers: a body that stops half way would block the call for ever.
   async #answer<T>(action: string, work: (deadline: AbortSignal) => Promise<T>, withinMs: number): Promise<T> {
-    // Before the first answer there are credentials to be fetched and a connection to be made.
+    // The first call also has to fetch credentials and to connect.
     const limitMs = this.#answered ? withinMs : Math.max(withinMs, this.#callTimeoutMs);
     const deadline = AbortSignal.timeout(limitMs);
     try {

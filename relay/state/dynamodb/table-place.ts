@@ -1,9 +1,9 @@
-/** A table of DynamoDB as a configuration names it. */
+/** A DynamoDB table as named in the configuration. */
 export interface TablePlace {
-  /** What calls name it: its name, or its ARN, which other accounts need. */
+  /** The name to use in calls: the table's name, or its ARN, which calls from other accounts need. */
   readonly table: string;
   readonly region?: string;
-  /** Known of an ARN. */
+  /** Set only if the table is named by its ARN. */
   readonly account?: string;
 }
 
@@ -20,7 +20,7 @@ export function parseTablePlace(text: string): TablePlace | undefined {
   return match ? { table: match[2], ...(match[1] !== undefined && { region: match[1] }) } : undefined;
 }
 
-/** The table's own name, also of an ARN. */
+/** The name of a table that is given by its name or its ARN. */
 export function tableName(table: string): string {
   return table.split("/").at(-1) ?? table;
 }

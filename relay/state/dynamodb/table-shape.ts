@@ -1,6 +1,6 @@
 import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 
-/** The one table that holds all state: whoever creates it, this is its shape. Keys are strings. */
+/** The shape of the one table that holds all state. Both keys are strings. */
 export const stateTable = {
   partitionKey: "pk",
   sortKey: "sk",
@@ -9,8 +9,8 @@ export const stateTable = {
 } as const;
 
 /**
- * Creates the table, billed by request, and waits until it can be used. For tests and for accounts without a deployment;
- * throws what the SDK throws, `ResourceInUseException` for a table that is there.
+ * Creates the table, billed by request, and waits until it can be used. For tests and for accounts without a deployment.
+ * Throws the errors of the SDK, `ResourceInUseException` if the table exists.
  */
 export async function createStateTable(client: DynamoDBClient, table: string): Promise<void> {
   const { CreateTableCommand, UpdateTimeToLiveCommand, waitUntilTableExists } = await import(
@@ -40,7 +40,7 @@ export async function createStateTable(client: DynamoDBClient, table: string): P
       }),
     );
   } catch (error) {
-    // Emulators may not know it. Without it nothing is wrong but the size of the table.
+    // Emulators may not support it. Without it, only the table grows.
     if ((error as Error).name !== "UnknownOperationException") throw error;
   }
 }

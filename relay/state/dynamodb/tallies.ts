@@ -7,9 +7,7 @@ import type { PackItems } from "./pack-items.ts";
 import type { Item, TableClient } from "./table-client.ts";
 import { type StoredTally, tallyPartition, toStoredTally, toTallyKey } from "./writer-tally.ts";
 
-/**
- * The tallies of all processes, and the base: the sums of those that were folded into it. All methods throw `StateError`.
- */
+/** The tallies of all processes, and the base: the sums of the tallies that were folded. All methods throw `StateError`. */
 export class Tallies {
   readonly #client: TableClient;
   readonly #packItems: PackItems;
@@ -23,24 +21,25 @@ export class Tallies {
     this.#now = now;
   }
 
-  /** All that was ever recorded, and nothing that was not. */
+  /** The exact sums of everything that was ever recorded. */
   async sum(): Promise<Sums> {
     for (let tries = 0; tries < triesMost; tries++) {
       const base = toBase(await this.#client.get(baseKey));
       const tallies = (await this.#read()).filter(({ writer }) => !base.folded.has(writer));
       const sums = await this.#sumUp(tallies);
-      // A tally that was folded in between is in none of what was read, or in both.
+      // If a tally was folded between the reads, it is missing in the result or counted twice.
       if (sums && toBase(await this.#client.get(baseKey)).generation === base.generation) {
         sums.add(base.sums);
         return sums;
       }
     }
-    throw new StateError("the ledger changes faster than it can be read; it is tried again");
+    throw new StateError(`the ledger changed during each of ${triesMost} reads; this is temporary`);
   }
 
   /**
-   * Adds tallies that were not written for an hour to the base and deletes them, a few at a time. Whoever dies half way, or
-   * does it at the same time, each is added once. A writer that wakes up finds its tally gone and begins another one.
+   * Adds tallies that have ended, or were not written for an hour, to the base and deletes them, 25 per call. Each tally is
+   * added once, even if a process dies half way or two processes fold at the same time. A writer that wakes up later finds
+   * that its tally is gone and begins a new one.
    */
   async fold(): Promise<void> {
     const untilMs = this.#now() - idleMs;
@@ -61,7 +60,7 @@ export class Tallies {
     return (await this.#client.query(tallyPartition)).map(toStoredTally);
   }
 
-  /** Undefined if a pack was written so often since that its item has forgotten an announced operation. */
+  /** Undefined if a pack was written so often meanwhile that its item has forgotten an announced operation. */
   async #sumUp(tallies: readonly StoredTally[]): Promise<Sums | undefined> {
     const sums = new Sums();
     const items = await this.#packItems.readAll(tallies.flatMap(({ announced }) => announced.map(({ pack }) => pack)));
@@ -76,7 +75,7 @@ export class Tallies {
     return sums;
   }
 
-  /** From now on its writer can change it no more. Undefined where it did so first. */
+  /** Seals a tally: its writer can no longer change it. Undefined if the writer changed it first. */
   async #seal(tally: StoredTally): Promise<StoredTally | undefined> {
     const { written, item } = await this.#client.update(toTallyKey(tally.writer), {
       update: "SET sealed = :sealed",
@@ -87,7 +86,7 @@ export class Tallies {
     return item?.sealed ? toStoredTally(item) : undefined;
   }
 
-  /** The sums of a sealed tally, which stay as they are: what was announced and not made never will be. */
+  /** The final sums of a sealed tally: bars the announced operations that were not made. */
   async #close({ writer, sums, announced }: StoredTally): Promise<Sums> {
     const all = new Sums();
     all.add(sums);
@@ -100,7 +99,7 @@ export class Tallies {
   async #addToBase(sums: ReadonlyMap<string, Sums>): Promise<void> {
     for (let tries = 0; tries < triesMost; tries++) {
       const base = toBase(await this.#client.get(baseKey));
-      // In this order: whoever has added and deleted a tally in between has changed the base, too.
+      // Read after the base: a process that added and deleted a tally in between has also changed the base.
       const keys = [...new Set([...sums.keys(), ...base.folded])].map(toTallyKey);
       const present = new Set((await this.#client.getAll(keys)).map(({ sk }) => String(sk.S)));
       const added = [...sums].filter(([writer]) => present.has(writer) && !base.folded.has(writer));
@@ -121,12 +120,12 @@ export class Tallies {
       });
       if (written || item?.generation?.S === generation) return;
     }
-    throw new StateError("the sums are folded by too many at once; it is tried again");
+    throw new StateError(`other processes folded the ledger first, ${triesMost} times; this is temporary`);
   }
 
-  /** An item holds the names of two or three thousand jobs. */
+  /** Moves the sums of deleted jobs to one common name: an item has room for the names of 2,000 to 3,000 jobs. */
   async #forgetJobs(sums: Sums): Promise<void> {
-    // Asked behind the sums: of what stands in these no job is so new that it would be missing.
+    // Listed after the sums were read: a job whose name is in the sums exists by then, unless it was deleted.
     const kept = new Set((await this.#jobs.list()).map(({ job }) => job.id));
     for (const name of sums.names()) {
       const id = jobIdOf(name);
@@ -142,10 +141,10 @@ const triesMost = 8;
 const baseKey = { pk: "ledger", sk: "base" };
 
 interface Base {
-  /** Another one with each write; undefined before the first. */
+  /** Changes with each write; undefined before the first write. */
   readonly generation: string | undefined;
   readonly sums: Sums;
-  /** Writers whose tallies it holds, and which may not be deleted yet. */
+  /** The writers whose tallies are included in `sums` and may not be deleted yet. */
   readonly folded: ReadonlySet<string>;
 }
 

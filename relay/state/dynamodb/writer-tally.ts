@@ -4,25 +4,25 @@ import { StateError } from "../port.ts";
 import { Sums } from "./ledger-sums.ts";
 import type { Change, Item, ItemKey, TableClient } from "./table-client.ts";
 
-/** The partition of all tallies; the sort key is the writer. */
+/** The partition of all tallies; the sort key is the id of the writer. */
 export const tallyPartition = "tally";
 
-/** An operation that may have been made: the item of its pack tells. */
+/** An operation that may have been made; the item of its pack tells whether it was. */
 interface Announcement {
   readonly operation: number;
   readonly pack: string;
   readonly sums: Sums;
 }
 
-/** A tally as it stands in the table. */
+/** A tally as read from the table. */
 export interface StoredTally {
   readonly writer: string;
-  /** Another one with each write. */
+  /** Changes with each write. */
   readonly generation: number;
   readonly writtenAtMs: number;
   /** Its writer has closed it. */
   readonly ended: boolean;
-  /** It is being folded: its writer can write it no more. */
+  /** It is being folded: its writer can no longer write it. */
   readonly sealed: boolean;
   readonly sums: Sums;
   readonly announced: readonly Announcement[];
@@ -49,21 +49,21 @@ export interface WriterTallyOptions {
   readonly client: TableClient;
   /** In milliseconds since 1970. */
   readonly now: () => number;
-  /** From the beginning of one write to that of the next, at least: what is announced in between shares a write. */
+  /** Minimum time between the starts of two writes; operations that are announced in between share a write. */
   readonly everyMs: number;
 }
 
 /**
- * What one process has added to the ledger: sums of the operations that were made, and those that may have been. An
- * operation is announced here first, then made on the item of its pack, then counted here with whatever is written next.
- * So the sums of all tallies are right at any time, whoever dies when.
+ * The part of the ledger that one process has added: the sums of the operations that were made, and the announced operations,
+ * which may have been made. An operation is first announced here, then made on the item of its pack, then counted here with
+ * the next write. So the sums of all tallies are exact at any time, whichever process dies.
  */
 export class WriterTally {
   readonly writer = randomBytes(9).toString("base64url");
   readonly #options: WriterTallyOptions;
   readonly #sums = new Sums();
   readonly #announced = new Map<number, Announced>();
-  readonly #waiting: Wish[] = [];
+  readonly #waiting: Pending[] = [];
   #announcedBytes = 0;
   #sumsBytes = 0;
   #operations = 0;
@@ -78,14 +78,14 @@ export class WriterTally {
     this.#options = options;
   }
 
-  /** Has met so many names that another one had better take its place, which meets those of today only. */
+  /** True if the sums have too many names. The process then begins a new tally, which has only the names in use. */
   get full(): boolean {
     return this.#sumsBytes > sumsBytesMost;
   }
 
   /**
-   * Resolves to the number of the operation when it may be made; to undefined where the tally was folded, and another one
-   * has to take its place. Throws `StateError`: then it must not be made.
+   * Resolves to the number of the operation once it may be made, or to undefined if the tally was folded and a new one is
+   * needed. If this throws `StateError`, the operation must not be made.
    */
   announce(pack: string, sums: Sums): Promise<number | undefined> {
     const operation = ++this.#operations;
@@ -110,7 +110,7 @@ export class WriterTally {
     this.#start();
   }
 
-  /** Notes that nobody knows whether an operation was made: it stays announced, and nobody waits for its place. */
+  /** Notes that it is unknown whether an operation was made. It stays announced, but frees its room for others. */
   setAside(operation: number): void {
     const announced = this.#announced.get(operation);
     if (!announced) return;
@@ -119,7 +119,7 @@ export class WriterTally {
     this.#start();
   }
 
-  /** Writes it for the last time, if ever it was written. Throws `StateError`, and nothing is lost by that. */
+  /** Writes the tally for the last time, if it was ever written. Throws `StateError`; even then nothing is lost. */
   async close(): Promise<void> {
     await this.#idle;
     if (this.#attempts > 0 && !this.#gone) await this.#write({ ended: this.#announced.size === 0 });
@@ -132,7 +132,7 @@ export class WriterTally {
   }
 
   async #run(): Promise<void> {
-    // Who asks in the same moment takes part in the first write.
+    // Operations that are announced in the same tick share the first write.
     await turn();
     for (let batch = this.#take(); batch.length > 0; batch = this.#take()) {
       const waitMs = this.#nextWriteMs - performance.now();
@@ -151,35 +151,37 @@ export class WriterTally {
         }
       }
     }
-    // What does not fit any more waits until an operation is counted.
+    // Operations that did not fit wait until another one is counted.
     this.#running = false;
   }
 
-  /** Those of who wait that still fit, at least one where there is none. */
-  #take(): Wish[] {
-    const batch: Wish[] = [];
-    for (let wish = this.#waiting[0]; wish; wish = this.#waiting[0]) {
-      if (this.#announced.size > 0 && this.#announcedBytes + wish.bytes > announcedBytesMost) break;
+  /** The waiting operations that still fit into the item; at least one if none is announced. */
+  #take(): Pending[] {
+    const batch: Pending[] = [];
+    for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
+      if (this.#announced.size > 0 && this.#announcedBytes + next.bytes > announcedBytesMost) break;
       this.#waiting.shift();
-      this.#announced.set(wish.operation, wish);
-      this.#announcedBytes += wish.bytes;
-      batch.push(wish);
+      this.#announced.set(next.operation, next);
+      this.#announcedBytes += next.bytes;
+      batch.push(next);
     }
     return batch;
   }
 
-  /** False where it was folded. */
+  /** False if the tally was folded. */
   async #write({ ended }: { readonly ended: boolean }): Promise<boolean> {
     for (let tries = 0; tries < writeTriesMost && !this.#gone; tries++) {
       const generation = ++this.#attempts;
       const { written, item } = await this.#options.client.update(toTallyKey(this.writer), this.#toChange(ended));
       if (!written && (!item || item.sealed)) this.#gone = true;
-      // An earlier write whose answer was lost may have come so late that it stood in the way of this one.
+      // An earlier write whose answer was lost may have arrived so late that the condition of this one failed.
       else this.#generation = written ? generation : Number(item?.generation?.N);
       if (!this.#gone && this.#generation === generation) return true;
     }
     if (this.#gone) return false;
-    throw new StateError("the sums of this process are written by somebody else; it is tried again");
+    throw new StateError(
+      `the ledger sums of this process were not written in ${writeTriesMost} attempts; this is temporary`,
+    );
   }
 
   #toChange(ended: boolean): Change {
@@ -202,7 +204,7 @@ export class WriterTally {
   }
 }
 
-// An item may have 400 KB, and each KB is billed with each write.
+// DynamoDB allows items of 400 KB and bills every KB with each write.
 const announcedBytesMost = 64_000;
 const sumsBytesMost = 200_000;
 const writeTriesMost = 5;
@@ -214,7 +216,7 @@ interface Announced {
   readonly bytes: number;
 }
 
-interface Wish extends Announced {
+interface Pending extends Announced {
   readonly resolve: (operation: number | undefined) => void;
   readonly reject: (error: unknown) => void;
 }

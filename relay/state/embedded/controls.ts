@@ -2,7 +2,7 @@ import type { Controls, VersionedControl } from "../port.ts";
 import { parseControl, type TargetControl } from "../target-control.ts";
 import type { StateFile } from "./sql.ts";
 
-/** The control of each target in one row with a version. */
+/** Stores the control of each target in one row with a version. */
 export class EmbeddedControls implements Controls {
   readonly #file: StateFile;
 

@@ -1,7 +1,7 @@
 import type { Figures, MinuteFigures } from "../port.ts";
 import type { StateFile } from "./sql.ts";
 
-/** The counters of each target and minute, a row each. */
+/** Stores each counter of a target and minute in one row. */
 export class EmbeddedFigures implements Figures {
   readonly #file: StateFile;
   readonly #now: () => number;

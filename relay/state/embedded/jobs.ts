@@ -3,7 +3,7 @@ import { endedKeptMs, forgottenJobsKey, type Job, jobKey, parseJob } from "../..
 import type { Jobs, VersionedJob } from "../port.ts";
 import type { StateFile } from "./sql.ts";
 
-/** Each job in one row with a version. */
+/** Stores each job in one row with a version. */
 export class EmbeddedJobs implements Jobs {
   readonly #file: StateFile;
   readonly #now: () => number;
@@ -34,14 +34,14 @@ export class EmbeddedJobs implements Jobs {
     });
   }
 
-  /** Deletes old jobs; the ledger keeps their sums under one name. */
+  /** Deletes old jobs; the ledger keeps their sums under one common name. */
   #prune(): void {
     const { statements } = this.#file;
     for (const { id } of statements.oldJobs.all(this.#now())) {
       const key = jobKey(String(id));
-      for (const what of ["Agent", "Target", "Fates"] as const) {
-        statements[`move${what}`].run(key, forgottenJobsKey);
-        statements[`drop${what}`].run(key);
+      for (const table of ["Agent", "Target", "Fates"] as const) {
+        statements[`move${table}`].run(key, forgottenJobsKey);
+        statements[`drop${table}`].run(key);
       }
     }
     statements.pruneJobs.run(this.#now());

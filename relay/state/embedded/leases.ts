@@ -2,7 +2,7 @@ import type { SlotLeases } from "../port.ts";
 import { grantSlots, maxRequestAgeMs, type SlotGrant, type SlotRequest } from "../slot-lease.ts";
 import type { StateFile } from "./sql.ts";
 
-/** The slot leases of each target in one row: its course. */
+/** Stores the slot leases of each target in one row, its course. */
 export class EmbeddedLeases implements SlotLeases {
   readonly #file: StateFile;
   readonly #now: () => number;
@@ -21,10 +21,10 @@ export class EmbeddedLeases implements SlotLeases {
       const grant = grantSlots(tatUs, request);
       if (!grant.granted) return { granted: false, retryAtUs: grant.retryAtUs };
       const { startUs } = grant;
-      // Another process may have held the file for seconds.
+      // This call may have waited for seconds, while another process held the file.
       const setBack = tatUs !== undefined && startUs < tatUs;
       if (setBack && this.#now() - askedAtMs > maxRequestAgeMs) return { granted: false, retryAtUs: request.nowUs };
-      // Counted from where the course began: sums of rounded distances would run ahead of rates such as 3/s.
+      // Slots are counted from the start of the course: adding up rounded distances would exceed rates such as 3/s.
       const continues = last !== undefined && startUs === tatUs && request.slotUs === last.slotUs;
       if (continues) steer.run(target, last.anchorUs, last.slotUs, last.slots + request.slots);
       else steer.run(target, startUs, request.slotUs, request.slots);
@@ -33,7 +33,7 @@ export class EmbeddedLeases implements SlotLeases {
   }
 }
 
-/** Slots given away since the target was last idle or its rate changed. */
+/** The slots granted since the target was last idle or its rate last changed. */
 interface Course {
   readonly anchorUs: number;
   readonly slotUs: number;

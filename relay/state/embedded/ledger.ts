@@ -2,7 +2,7 @@ import { countFinal, type FateSheet, noteFates, settledIndexes, withdrawFate } f
 import { type FannedOutPack, type Fate, fates, type Ledger, type LedgerTotals, type Settlement } from "../port.ts";
 import type { StateFile } from "./sql.ts";
 
-/** The ledger: a sheet of fates for each pack and target, pruned once nobody asks for it any more, and sums that stay. */
+/** Stores a sheet of fates for each pack and target, deleted when it is no longer needed, and sums, which are kept. */
 export class EmbeddedLedger implements Ledger {
   readonly #file: StateFile;
   readonly #now: () => number;
@@ -20,7 +20,7 @@ export class EmbeddedLedger implements Ledger {
       const { changes } = statements.notePackRequests.run(requests, id);
       if (changes > 0) statements.addToAgent.run(agent, requests, sequence);
       for (const [target, settlement] of targets) {
-        // A target can be new in a second attempt; one that is not keeps what the first attempt did.
+        // A second attempt can add targets. For the other targets, the first attempt counts.
         statements.addShare.run(id, target);
         if (statements.noteFannedOut.run(id, target).changes === 0) continue;
         statements.addToTarget.run(target, requests);
@@ -102,9 +102,9 @@ export class EmbeddedLedger implements Ledger {
   }
 }
 
-// For deliveries that come twice.
+// For packs that are delivered twice.
 const finishedKeptMs = 3_600_000;
-// A message lives 14 days at most, a dead letter too.
+// SQS keeps messages and dead letters for at most 14 days.
 const unfinishedKeptMs = 15 * 86_400_000;
 
 function noFates(): Record<Fate, number> {

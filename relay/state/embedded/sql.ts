@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS minute (
   PRIMARY KEY (minute_ms, target, name)
 ) STRICT, WITHOUT ROWID;
 
--- requests is NULL until the fan-out is recorded: a fate may come before it.
+-- requests is NULL until the fan-out is recorded: a fate may be noted earlier.
 CREATE TABLE IF NOT EXISTS pack (
   id INTEGER PRIMARY KEY, pack TEXT NOT NULL UNIQUE, requests INTEGER, prune_at_ms INTEGER NOT NULL
 ) STRICT;
@@ -46,7 +46,7 @@ export const sql = {
   notePackRequests: "UPDATE pack SET requests = ? WHERE id = ? AND requests IS NULL",
   schedulePruning: `UPDATE pack SET prune_at_ms = iif(requests IS NULL OR EXISTS
     (SELECT 1 FROM share WHERE pack_id = pack.id AND final < pack.requests), ?, ?) WHERE id = ?`,
-  // A few go for each one that comes: pruning keeps up and never takes long.
+  // Deletes up to four packs for each new pack: pruning keeps up and never takes long.
   prune: "DELETE FROM pack WHERE id IN (SELECT id FROM pack WHERE prune_at_ms <= ? LIMIT 4)",
   sheet: "SELECT sheet FROM share WHERE pack_id = ? AND target = ?",
   sheetByName: "SELECT sheet FROM share JOIN pack ON pack.id = pack_id WHERE pack = ? AND target = ?",
@@ -81,11 +81,11 @@ export const sql = {
   dropFates: "DELETE FROM fate WHERE target = ?",
   addToMinute: `INSERT INTO minute (target, minute_ms, name, count) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET count = count + excluded.count`,
-  // The oldest minute at a time: called about as often as there are minutes, it keeps up.
+  // Deletes one minute per call. Calls are at least as frequent as minutes, so pruning keeps up.
   pruneFigures: `DELETE FROM minute WHERE minute_ms = (SELECT min(minute_ms) FROM minute) AND minute_ms < ?`,
   minutes: `SELECT minute_ms AS minuteMs, name, count FROM minute
     WHERE target = ? AND minute_ms >= ? AND minute_ms < ? ORDER BY minute_ms`,
 } as const;
 
-/** The file that the ports share. */
+/** The file, which all ports of the state share. */
 export type StateFile = SqliteFile<keyof typeof sql>;

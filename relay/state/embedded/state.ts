@@ -8,8 +8,8 @@ import { EmbeddedLedger } from "./ledger.ts";
 import { type StateFile, schema, sql } from "./sql.ts";
 
 /**
- * The state for one machine, in one SQLite file that any number of processes may have open. Every method of its ports is
- * one transaction; what it recorded outlives the end of any process at any time. All of them throw `StateError`.
+ * The state for one machine, in one SQLite file that any number of processes may open. Each method of its ports is one
+ * transaction; what it recorded survives the death of any process. All methods throw `StateError`.
  */
 export class EmbeddedState implements State {
   readonly leases: EmbeddedLeases;
@@ -19,7 +19,7 @@ export class EmbeddedState implements State {
   readonly jobs: EmbeddedJobs;
   readonly #file: StateFile;
 
-  /** Keeps `state.db` in the directory, which is made if it is missing. `now` is in milliseconds since 1970. */
+  /** Opens `state.db` in the directory; creates both if they are missing. `now` is in milliseconds since 1970. */
   static open(directory: string, now: () => number = Date.now): EmbeddedState {
     return new EmbeddedState(
       new SqliteFile({
@@ -28,7 +28,7 @@ export class EmbeddedState implements State {
         pragmas: "",
         schema,
         sql,
-        toError: (message, options) => new StateError(message, options),
+        toError: (message, options) => new StateError(`state in ${directory}: ${message}`, options),
       }),
       now,
     );

@@ -60,7 +60,7 @@ describe("GET /v1/targets/{target}", () => {
     await bench.state.controls.write("staging", openBreaker({}, openedAtMs, 1_000, "refused"), 0);
 
     expect((await bench.get("/v1/targets/staging")).json).toMatchObject({
-      held: "the breaker is open since 2026-09-01T12:00:00.000Z: refused",
+      held: "the breaker has been open since 2026-09-01T12:00:00.000Z: refused",
       breaker: {
         openedAt: "2026-09-01T12:00:00.000Z",
         probeAt: "2026-09-01T12:00:01.000Z",

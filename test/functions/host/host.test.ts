@@ -149,7 +149,7 @@ describe("host", () => {
     expect(between.targets.one).toMatchObject({ inQueue: 4, inDeadLetters: 1 });
     expect(targets.one).toMatchObject({ inDeadLetters: 1, fates: { "answered.2xx": 4 } });
     expect(bench.log.lines.find(({ event }) => event === "dead-letter")?.reason).toBe(
-      "no answer before the host stopped; POST is not repeated, since the shadow may have acted on it",
+      "no answer before the host stopped; POST is not retried, because the shadow may have acted on it",
     );
   });
 
@@ -236,7 +236,7 @@ describe("host: a shadow in trouble", () => {
     failing = false;
     const settled = await bench.statsOnceSettled();
 
-    expect(open.targets.one.held).toMatch(/^the breaker is open since /);
+    expect(open.targets.one.held).toMatch(/^the breaker has been open since /);
     // Those that opened it, those under way by then, and the probes: the last may have been sent meanwhile.
     const { probes = 0 } = open.targets.one.control.breaker ?? {};
     expect(length).toBeLessThanOrEqual(5 + 4 + 4 + probes + 1);

@@ -228,7 +228,7 @@ describe("a job", () => {
 
     expect(before).toBeUndefined();
     expect(await readJobHold(state.controls, [target()], job({ status: "fed" }))).toMatch(
-      /^staging is held: the breaker is open since 2026-11-22T18:00:00.000Z: connect ECONNREFUSED\P{Cc}+$/u,
+      /^staging is held: the breaker has been open since 2026-11-22T18:00:00.000Z: connect ECONNREFUSED\P{Cc}+$/u,
     );
     expect(await readJobHold(state.controls, [target({ blackouts })], job())).toBe(
       "staging is held: blackout 00:00-24:00 UTC",

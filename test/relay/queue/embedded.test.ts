@@ -17,7 +17,7 @@ describeQueue("EmbeddedQueue", async () => {
 });
 
 describe("EmbeddedQueue: messages", () => {
-  it("hands out the oldest first, also where it was hidden in between", async () => {
+  it("delivers the oldest message first, even if it was hidden in between", async () => {
     const queue = open();
     await queue.send(["a", "b", "c"].map((body) => message({ body })));
     const [a] = await receive(queue, { max: 1 });
@@ -26,7 +26,7 @@ describe("EmbeddedQueue: messages", () => {
     expect((await receive(queue)).map(({ body }) => body)).toEqual(["a", "b", "c"]);
   });
 
-  it("counts in its depth what is delayed and what is in flight", async () => {
+  it("includes delayed messages and messages in flight in its depth", async () => {
     const queue = open();
     await queue.send([
       message({ requests: 100 }),
@@ -41,21 +41,21 @@ describe("EmbeddedQueue: messages", () => {
     expect(queue.depth()).toEqual({ messages: 2, requests: 23 });
   });
 
-  it("looks for messages as fast in a queue full of hidden ones as in an empty one", { timeout: 60_000 }, async () => {
+  it("receives from a queue full of hidden messages as fast as from an empty one", { timeout: 60_000 }, async () => {
     const [empty, full] = [open(), open()];
     await full.send(Array.from({ length: 50_000 }, () => message({ delayMs: 600_000 })));
     const [emptyMs, fullMs] = [[], []] as [number[], number[]];
-    // In turn, and the fastest of many: a busy machine slows both down.
+    // Measured in turn, and the fastest of 20 counts: a busy machine slows both down.
     for (let round = 0; round < 20; round++) {
       emptyMs.push(await receivingMs(empty, 10));
       fullMs.push(await receivingMs(full, 10));
     }
 
-    // Looking at each of them would take a hundred times as long.
+    // Reading every hidden message would take a hundred times as long.
     expect(Math.min(...fullMs)).toBeLessThan(10 * Math.min(...emptyMs));
   });
 
-  it("removes what is too old and counts it", async () => {
+  it("removes and counts messages that are too old", async () => {
     const clock = { nowMs: 1_000_000 };
     const queue = open({ retentionMs: 10_000, now: () => clock.nowMs });
     await queue.send([message({ body: "old", requests: 7 }), message({ requests: 5, delayMs: 60_000 })]);
@@ -68,7 +68,7 @@ describe("EmbeddedQueue: messages", () => {
     expect(queue.expired()).toEqual({ messages: 2, requests: 12 });
   });
 
-  it("keeps messages, delays, deliveries and counts when the file is opened again", async () => {
+  it("keeps messages, delays, deliveries and receive counts when the file is reopened", async () => {
     const clock = { nowMs: 1_000_000 };
     const options = { directory: newDirectory(), now: () => clock.nowMs };
     const before = open(options);
@@ -91,7 +91,7 @@ describe("EmbeddedQueue: messages", () => {
     expect(after.depth().messages).toBe(3);
   });
 
-  it("takes an empty pack and a body of any characters", async () => {
+  it("accepts an empty pack and a body with any characters", async () => {
     const queue = open();
     await queue.send([message({ body: "\u0001\ufffe", pack: new Uint8Array() })]);
 
@@ -99,7 +99,7 @@ describe("EmbeddedQueue: messages", () => {
     expect([delivery.body, delivery.pack.length]).toEqual(["\u0001\ufffe", 0]);
   });
 
-  it("never gives a new message the id of one that is gone", async () => {
+  it("never gives a new message the id of a deleted one", async () => {
     const queue = open();
     await queue.send([message()]);
     const [first] = await receive(queue);
@@ -115,17 +115,17 @@ describe("EmbeddedQueue: messages", () => {
     ["max", { max: 0 }],
     ["visibilityMs", { visibilityMs: -1 }],
     ["visibilityMs", { visibilityMs: 43_200_001 }],
-  ])("refuses to receive with a wrong %s: %o", async (_, options) => {
+  ])("refuses to receive with an invalid %s: %o", async (_, options) => {
     await expect(receive(open(), options)).rejects.toMatchObject({ code: "BAD_ARGUMENT" });
   });
 
-  it("refuses a receipt that it never gave out", async () => {
+  it("refuses a receipt that it never issued", async () => {
     await expect(open().delete(["nonsense"])).rejects.toMatchObject({ code: "BAD_ARGUMENT" });
   });
 });
 
 describe("EmbeddedQueue: dead letters", () => {
-  it("tells why a message was given up", async () => {
+  it("include the reason why a message was given up", async () => {
     const clock = { nowMs: 1_000_000 };
     const queue = open({ maxReceives: 2, now: () => clock.nowMs });
     await queue.send([message({ body: "poison", requests: 150 })]);
@@ -134,11 +134,11 @@ describe("EmbeddedQueue: dead letters", () => {
     expect(queue.depth()).toEqual({ messages: 0, requests: 0 });
     expect(queue.deadLetters.depth()).toEqual({ messages: 1, requests: 150 });
     expect(await queue.deadLetters.browse(10)).toMatchObject([
-      { body: "poison", sentAtMs: 1_000_000, reason: "received 2 times" },
+      { body: "poison", sentAtMs: 1_000_000, reason: "received 2 times and never deleted" },
     ]);
   });
 
-  it("gives a message up after a hundred receives unless told otherwise", async () => {
+  it("include a message after 100 receives by default", async () => {
     const queue = open();
     await queue.send([message()]);
     let receives = 0;
@@ -148,7 +148,7 @@ describe("EmbeddedQueue: dead letters", () => {
     expect(queue.deadLetters.depth().messages).toBe(1);
   });
 
-  it("are looked at without receiving them, the oldest first", async () => {
+  it("are browsed without being received, the oldest first", async () => {
     const queue = open();
     await queue.send([message({ body: "alive" })]);
     await queue.deadLetters.send(["a", "b", "c", "d", "e"].map((body) => message({ body })));
@@ -160,7 +160,7 @@ describe("EmbeddedQueue: dead letters", () => {
     expect(letters[0]).not.toHaveProperty("reason");
   });
 
-  it("are received and deleted apart from the queue's messages, and never given up", async () => {
+  it("are received and deleted separately from the queue's messages, and never given up", async () => {
     const queue = open({ maxReceives: 1 });
     await queue.deadLetters.send([message({ body: "dead" })]);
     await receive(queue.deadLetters, { visibilityMs: 0 });
@@ -177,7 +177,7 @@ describe("EmbeddedQueue: dead letters", () => {
 });
 
 describe("EmbeddedQueue: the file", () => {
-  it("gives its space back when messages are deleted", { timeout: 60_000 }, async () => {
+  it("shrinks after messages are deleted", { timeout: 60_000 }, async () => {
     const directory = newDirectory();
     const queue = open({ directory });
     const pack = new Uint8Array(64_000).fill(1);
@@ -190,12 +190,12 @@ describe("EmbeddedQueue: the file", () => {
     }
 
     expect(fullBytes).toBeGreaterThan(38_000_000);
-    // A receiver that waits for messages goes on giving space back.
+    // A receiver that waits for messages goes on shrinking the file.
     await receiveUntil(queue, () => diskBytes(directory) < fullBytes / 3);
     expect(diskBytes(directory)).toBeLessThan(fullBytes / 3);
   });
 
-  it("wakes a waiting receiver promptly when another process sends", { timeout: 60_000 }, async () => {
+  it("wakes a waiting receiver when another process sends", { timeout: 60_000 }, async () => {
     const directory = newDirectory();
     const queue = open({ directory });
     const waiting = receive(queue, { waitMs: 40_000 }).then((deliveries) => ({ deliveries, atMs: Date.now() }));
@@ -204,11 +204,11 @@ describe("EmbeddedQueue: the file", () => {
     await writer.kill();
 
     expect(deliveries.length).toBeGreaterThan(0);
-    // Not only when its wait ends.
+    // Long before the wait of 40 seconds ends.
     expect(atMs - deliveries[0].sentAtMs).toBeLessThan(10_000);
   });
 
-  it("has everything that was acknowledged, whole, after its writer was killed", { timeout: 60_000 }, async () => {
+  it("has every acknowledged message, complete, after its writer was killed", { timeout: 60_000 }, async () => {
     for (const linesBeforeKill of [1, 40, 200]) {
       const directory = newDirectory();
       const writer = new ChildScript("queue-writer.ts", [directory, "q"]);
@@ -220,21 +220,21 @@ describe("EmbeddedQueue: the file", () => {
 
       expect(writer.lines.length).toBeGreaterThanOrEqual(linesBeforeKill);
       expect(numbers).toEqual(expect.arrayContaining(acknowledged(writer)));
-      // A batch is there as a whole or not at all, so no number is missing.
+      // A batch is stored completely or not at all, so no number is missing.
       expect(numbers).toEqual(numbers.map((_, i) => i));
       expect(numbers.length % 3).toBe(0);
       expect(queue.depth().messages).toBe(numbers.length);
     }
   });
 
-  it("hands no message to two processes within its visibility", { timeout: 60_000 }, async () => {
+  it("delivers no message to two processes within its visibility timeout", { timeout: 60_000 }, async () => {
     const directory = newDirectory();
     const queue = open({ directory });
     await queue.send(Array.from({ length: 3_000 }, () => message({ pack: new Uint8Array(1_000) })));
     const readers = [1, 2, 3].map(() => new ChildScript("queue-reader.ts", [directory, "q"]));
     for (const reader of readers) await reader.printed(1);
     for (const reader of readers) reader.start();
-    // All of them have received before one goes on, however the machine deals out its time.
+    // Each reader has received before one goes on, however the machine schedules them.
     for (const reader of readers) await reader.printed(2);
     for (const reader of readers) reader.start();
     for (const reader of readers) await reader.exited();
@@ -245,7 +245,7 @@ describe("EmbeddedQueue: the file", () => {
     expect(received.every((ids) => ids.length > 0)).toBe(true);
   });
 
-  it("says so when the disk is full, and keeps what it had", { timeout: 60_000 }, async () => {
+  it("keeps its messages if the disk is full, and the send fails", { timeout: 60_000 }, async () => {
     const directory = newDirectory();
     const writer = new ChildScript("queue-writer.ts", [directory, "q"], 4_096);
     await writer.exited();
@@ -256,7 +256,7 @@ describe("EmbeddedQueue: the file", () => {
     expect(await receiveNumbers(queue)).toEqual(acknowledged(writer));
   });
 
-  it("can be opened by many at once while it is new", { timeout: 60_000 }, async () => {
+  it("can be opened by many processes at once while it is created", { timeout: 60_000 }, async () => {
     const directory = newDirectory();
     const readers = Array.from({ length: 6 }, () => new ChildScript("queue-reader.ts", [directory, "q"]));
     for (const reader of readers) await reader.printed(1);
@@ -266,7 +266,7 @@ describe("EmbeddedQueue: the file", () => {
     expect(printed).toEqual(readers.map(() => ["ready"]));
   });
 
-  it("can be read by its owner only, also in a directory that everybody may read", async () => {
+  it("is readable by its owner only, even in a directory that everybody may read", async () => {
     const directory = newDirectory();
     chmodSync(directory, 0o755);
     await open({ directory }).send([message()]);
@@ -275,14 +275,14 @@ describe("EmbeddedQueue: the file", () => {
     expect(modes).toEqual(["600", "600", "600"]);
   });
 
-  it("is refused where it is no queue", () => {
+  it("is refused if it is not a database", () => {
     const directory = newDirectory();
     writeFileSync(join(directory, "q.queue.db"), "this is no database, however long one looks at it".repeat(100));
 
     expect(() => open({ directory })).toThrow(expect.objectContaining({ code: "UNAVAILABLE" }));
   });
 
-  it("is refused in a directory that cannot be", () => {
+  it("is refused in a directory that cannot be created", () => {
     const directory = newDirectory();
     writeFileSync(join(directory, "file"), "");
 
@@ -291,11 +291,11 @@ describe("EmbeddedQueue: the file", () => {
     );
   });
 
-  it.each(["", "../q", "a b", "q".repeat(81)])("is refused under the name %j", (name) => {
+  it.each(["", "../q", "a b", "q".repeat(81)])("is refused with the invalid name %j", (name) => {
     expect(() => open({ name })).toThrow(expect.objectContaining({ code: "BAD_ARGUMENT" }));
   });
 
-  it("ends a waiting receive and refuses everything else once it is closed", async () => {
+  it("ends a waiting receive and refuses all other calls once it is closed", async () => {
     const queue = open();
     const waiting = receive(queue, { waitMs: 10_000 });
     queue.close();
@@ -336,7 +336,7 @@ function acknowledged(writer: ChildScript): number[] {
   return writer.lines.filter((line) => line.startsWith("sent ")).map((line) => Number(line.slice(5)));
 }
 
-/** The numbers of a writer's messages, each of which is whole. */
+/** The numbers of a writer's messages. Throws if a message is torn. */
 async function receiveNumbers(queue: EmbeddedQueue): Promise<number[]> {
   const deliveries: readonly Delivery[] = await receiveAll(queue, queue.depth().messages);
   return deliveries.map(({ body, pack }) => {

@@ -16,25 +16,25 @@ const sqs = "https://sqs.eu-central-1.amazonaws.com/123456789012/packs";
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 describe("queue: in the configuration", () => {
-  it("may be a directory, in which everything is kept", () => {
+  it("may be a directory, which holds everything", () => {
     const { ingress, queueDirectory, warnings } = load("queue: embedded:./here");
 
     expect(ingress).toEqual({ kind: "embedded", directory: join(root, "here") });
     expect([queueDirectory, warnings]).toEqual([join(root, "here"), []]);
   });
 
-  it("may be a queue in SQS, beside which the host keeps the rest in ./data", () => {
+  it("may be an SQS queue; the host keeps everything else in ./data", () => {
     const { ingress, queueDirectory, warnings } = load(`queue: ${sqs}`);
 
     expect(ingress).toEqual({ kind: "sqs", url: sqs });
     expect([queueDirectory, warnings]).toEqual([join(root, "data"), []]);
   });
 
-  it("lets host.data choose another place for the rest", () => {
+  it("may be an SQS queue with another directory in host.data", () => {
     expect(load(`queue: ${sqs}\nhost: { data: /srv/relay }`).queueDirectory).toBe("/srv/relay");
   });
 
-  it("refuses host.data where everything is in one directory", () => {
+  it("refuses host.data if everything is in one directory", () => {
     expect(() => load("queue: embedded:./here\nhost:\n  data: ./there")).toThrow(
       /spoa-relay.yaml:3: host.data: is for a queue in SQS; with embedded:DIRECTORY everything is kept in DIRECTORY$/,
     );
@@ -50,14 +50,14 @@ describe("queue: in the configuration", () => {
     expect(() => load(`queue: "${queue}"`)).toThrow(text);
   });
 
-  it("warns of http, but not on this machine", () => {
+  it("warns of http, unless the queue is on this machine", () => {
     expect(load("queue: http://localstack:4566/000000000000/packs").warnings).toEqual([
       expect.stringContaining("over http, everyone on the way can read the requests; use https"),
     ]);
     expect(load("queue: http://127.0.0.1:4566/000000000000/packs").warnings).toEqual([]);
   });
 
-  it("has both forms in the JSON Schema", () => {
+  it("accepts both forms in the JSON Schema", () => {
     const { properties } = configJsonSchema() as { properties: { queue: { pattern: string } } };
     const pattern = new RegExp(properties.queue.pattern);
 
@@ -71,7 +71,7 @@ describe("queue: in the configuration", () => {
 });
 
 describe("openIngress", () => {
-  it("opens a directory as a queue that counts requests", async () => {
+  it("opens a directory as a queue that can count requests", async () => {
     const ingress = await openIngress({ kind: "embedded", directory: join(root, "q") });
     onTestFinished(() => ingress.close());
 
@@ -115,11 +115,11 @@ describe("the ledger of an ingress queue in SQS", () => {
     ["all are fanned out, and SQS does not answer", { problem: "away" }, { packs: 3, requests: 300 }, 0],
     ["the packs that are missing wait", { messages: 2 }, { packs: 1, requests: 100 }, 0],
     ["one waits and one cannot be decoded", { messages: 1, deadMessages: 1 }, { packs: 1, requests: 100 }, 0],
-    ["others wait there, too", { messages: 900 }, { packs: 1, requests: 100 }, 0],
+    ["messages of other agents wait there, too", { messages: 900 }, { packs: 1, requests: 100 }, 0],
     ["fewer messages wait than packs are missing", { messages: 1 }, { packs: 1, requests: 100 }, 200],
     ["SQS does not answer while packs are missing", { problem: "away" }, { packs: 1, requests: 100 }, 200],
-    ["packs of an earlier run came, too", { messages: 1 }, { packs: 0, requests: 100, recovered: 500 }, 0],
-    ["nothing waits of a run that came after another", {}, { packs: 1, requests: 100, recovered: 500 }, 200],
+    ["packs of an earlier run arrive, too", { messages: 1 }, { packs: 0, requests: 100, recovered: 500 }, 0],
+    ["no message waits of a run that followed an earlier run", {}, { packs: 1, requests: 100, recovered: 500 }, 200],
     ["more arrive than were sent", { messages: 5 }, { packs: 4, requests: 301 }, 1],
   ])("%s", (_, ingress, arrived, unaccounted) => {
     const [, equation] = equations(ingress, arrived);
@@ -127,7 +127,7 @@ describe("the ledger of an ingress queue in SQS", () => {
     expect(equation).toMatchObject({ title: "ingress queue", unaccounted });
   });
 
-  it("says how many messages wait, and does not take them for requests", () => {
+  it("shows how many messages wait, and does not count them as requests", () => {
     const waiting = equations({ messages: 2 }, { packs: 1, requests: 100 });
     const away = equations({ problem: "it is away" }, { packs: 1, requests: 100 });
 
@@ -152,7 +152,7 @@ function load(text: string): Config {
   return loadConfig(file, {});
 }
 
-/** Of an agent that has put 300 requests in three packs into the queue. */
+/** The equations of an agent that has sent 300 requests in three packs to the queue. */
 function equations(ingress: Partial<IngressStats>, { recovered = 0, ...arrived }: Arrived) {
   const figures = { seen: 300, sampledOut: 0, filtered: 0, looped: 0, pending: 0, enqueued: 300, packs: 3, recovered };
   const agent: AgentStats = {

@@ -4,7 +4,7 @@ import { forwardMessage, poisonMessage, readMessage, shareMessage } from "../../
 import { delivery, pack, packIn, packMessage, requests } from "../../support/data/packs.ts";
 
 describe("readMessage", () => {
-  it("reads what an agent sent", () => {
+  it("reads the pack of an agent", () => {
     const read = packIn(packMessage({ agent: "edge~1", sequence: 3, requests: requests(2) }));
 
     expect(read).toMatchObject({ agent: "edge~1", sequence: 3, attempt: 0 });
@@ -12,11 +12,11 @@ describe("readMessage", () => {
   });
 
   it.each([
-    ["nothing", Buffer.alloc(0)],
-    ["something else", Buffer.from("hello, I am no pack at all")],
+    ["an empty message", Buffer.alloc(0)],
+    ["bytes that are not a pack", Buffer.from("hello, I am no pack at all")],
     ["a pack cut short", packMessage().pack.subarray(0, 40)],
     ["a changed byte", changedAt(packMessage().pack, 20)],
-  ])("takes %s for an error", (_, bytes) => {
+  ])("returns an error for %s", (_, bytes) => {
     expect(readMessage({ pack: bytes })).toBeInstanceOf(DecodeError);
   });
 });
@@ -30,7 +30,7 @@ describe("shareMessage", () => {
     expect(share.requests).toEqual([whole.requests[1], whole.requests[4]]);
   });
 
-  it("says in words what is in it", () => {
+  it("describes its content in the body", () => {
     const parts = [{ capturedAtMs: 1_790_000_000_000 }, {}, { capturedAtMs: 1_790_000_000_250 }];
     const whole = pack({ agent: "edge~1", sequence: 3, requests: parts });
     const {
@@ -70,7 +70,7 @@ describe("forwardMessage", () => {
 });
 
 describe("poisonMessage", () => {
-  it("keeps the bytes and what the body says, and adds the reason", () => {
+  it("keeps the bytes and the fields of the body, and adds the reason", () => {
     const sent = { ...packMessage({ requests: requests(3) }), pack: Buffer.from("garbage") };
     const poison = poisonMessage(delivery(sent), "no pack");
 

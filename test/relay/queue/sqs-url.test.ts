@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { findQueueUrlMistake, inRegion, isPrivate, regionOf } from "../../../relay/queue/sqs-url.ts";
 
-describe("the region of a queue's URL", () => {
+describe("regionOf", () => {
   it.each([
     ["https://sqs.eu-central-1.amazonaws.com/123456789012/packs", "eu-central-1"],
     ["https://sqs.us-gov-west-1.amazonaws.com/123456789012/packs", "us-gov-west-1"],
@@ -16,7 +16,7 @@ describe("the region of a queue's URL", () => {
     ["https://queue.amazonaws.com/123456789012/packs", "us-east-1"],
     ["http://sqs.eu-west-2.localhost.localstack.cloud:4566/000000000000/packs", "eu-west-2"],
     ["http://127.0.0.1:4566/000000000000/packs", "us-east-1"],
-  ])("%s: %s", (url, region) => {
+  ])("finds in %s the region %s", (url, region) => {
     expect(regionOf(new URL(url))).toBe(region);
     expect(findQueueUrlMistake(new URL(url))).toBeUndefined();
   });
@@ -39,14 +39,14 @@ describe("inRegion", () => {
   });
 
   it.each([
-    ["which is there already, through whatever endpoint", "https://sqs-fips.us-west-2.amazonaws.com/1/q"],
-    ["of an emulator that knows no regions", "http://127.0.0.1:4566/000000000000/q"],
-  ])("leaves a queue %s", (_which, url) => {
+    ["that is already in the region, even with a FIPS endpoint", "https://sqs-fips.us-west-2.amazonaws.com/1/q"],
+    ["of an emulator without regions", "http://127.0.0.1:4566/000000000000/q"],
+  ])("keeps the URL of a queue %s", (_, url) => {
     expect(inRegion(new URL(url), "us-west-2").href).toBe(url);
   });
 });
 
-describe("a URL that is not that of a standard queue", () => {
+describe("findQueueUrlMistake", () => {
   it.each([
     ["https://sqs.eu-central-1.amazonaws.com/123456789012/packs.fifo", /^must be a standard queue/],
     ["https://sqs.eu-central-1.amazonaws.com/packs", /ACCOUNT\/NAME/],
@@ -55,13 +55,13 @@ describe("a URL that is not that of a standard queue", () => {
     ["https://sqs.eu-central-1.amazonaws.com/123456789012/packs?x=1", /ACCOUNT\/NAME/],
     ["http://127.0.0.1:4566/", /ACCOUNT\/NAME/],
     ["https://sqs.amazonaws.com/123456789012/packs", /^must name its region/],
-    ["https://key:secret@sqs.eu-central-1.amazonaws.com/123456789012/packs", /^must hold no credentials/],
-  ])("%s", (url, mistake) => {
+    ["https://key:secret@sqs.eu-central-1.amazonaws.com/123456789012/packs", /^must not contain credentials/],
+  ])("finds the mistake in %s", (url, mistake) => {
     expect(findQueueUrlMistake(new URL(url))).toMatch(mistake);
   });
 });
 
-describe("a way that nobody else can read", () => {
+describe("isPrivate", () => {
   it.each([
     ["https://sqs.eu-central-1.amazonaws.com/123456789012/packs", true],
     ["http://127.0.0.1:4566/000000000000/packs", true],
@@ -70,7 +70,7 @@ describe("a way that nobody else can read", () => {
     ["http://localstack:4566/000000000000/packs", false],
     ["http://sqs.eu-central-1.amazonaws.com/123456789012/packs", false],
     ["http://127.example/000000000000/packs", false],
-  ])("%s: %s", (url, expected) => {
+  ])("is for %s %s", (url, expected) => {
     expect(isPrivate(new URL(url))).toBe(expected);
   });
 });

@@ -7,7 +7,7 @@ import { answerBatch, refuse, type SqsAnswer, SqsEndpoint } from "../../support/
 import { until } from "../../support/clocks/until.ts";
 import { freePorts } from "../../support/servers/free-ports.ts";
 
-// SQS counts the name and the type of the pack's attribute: "pack" and "Binary".
+// SQS also counts the name and the type of the pack's attribute: "pack" and "Binary".
 const overheadBytes = 10;
 let emulator: FauxqsServer;
 let queues = 0;
@@ -38,7 +38,7 @@ describeQueue(
     };
     return { queue, deadLetters: dlq, close };
   },
-  { noAstralCharacters: "fauxqs 2.4.1 looks at UTF-16 halves and refuses them, which SQS does not" },
+  { noAstralCharacters: "fauxqs 2.4.1 refuses surrogate pairs, which SQS accepts" },
 );
 
 describe("SqsQueue: sending", () => {
@@ -52,8 +52,8 @@ describe("SqsQueue: sending", () => {
   });
 
   it.each([
-    ["one batch to the last byte that SQS takes", 0, [["a", "b"], ["c"]]],
-    ["another batch for one byte more", 1, [["a"], ["b", "c"]]],
+    ["one batch to the last byte that SQS accepts", 0, [["a", "b"], ["c"]]],
+    ["a second batch for one byte more", 1, [["a"], ["b", "c"]]],
   ])("fills %s", async (_, excessBytes, expected) => {
     const { queue, batches } = await openRecorded();
     const halfBytes = maxMessageBytes / 2 - overheadBytes - 1;
@@ -64,7 +64,7 @@ describe("SqsQueue: sending", () => {
     expect(batches()).toEqual(expected);
   });
 
-  it("sends the largest message there can be, and nothing larger", async () => {
+  it("sends the largest possible message, and nothing larger", async () => {
     const { queue, batches } = await openRecorded();
     const largest = message({ body: "x", pack: new Uint8Array(maxMessageBytes - overheadBytes - 1) });
     const larger = message({ body: "xx", pack: largest.pack });
@@ -98,7 +98,7 @@ describe("SqsQueue: sending", () => {
     expect(endpoint.requests[0].authorization).toContain("/us-east-1/sqs/aws4_request");
   });
 
-  it("tells of each entry that failed why, and of no other", async () => {
+  it("returns an error for each entry that failed, and for no other", async () => {
     const failed = {
       1: { Code: "InternalError", SenderFault: false },
       2: { Code: "InvalidMessageContents", SenderFault: true },
@@ -124,7 +124,7 @@ describe("SqsQueue: sending", () => {
     ]);
   });
 
-  it("takes no message for stored of which the answer says nothing", async () => {
+  it("does not count a message as stored if the answer does not mention it", async () => {
     const { queue } = await open(() => ({}));
 
     expect((await queue.send([message(), message()])).map((error) => error?.code)).toEqual([
@@ -133,7 +133,7 @@ describe("SqsQueue: sending", () => {
     ]);
   });
 
-  it("sends in smaller batches where the queue is set to less than SQS allows", async () => {
+  it("sends smaller batches if the queue is configured for smaller messages than SQS allows", async () => {
     const limitBytes = 262_144;
     const taken: string[] = [];
     const { queue } = await open(({ body }, response) => {
@@ -152,7 +152,7 @@ describe("SqsQueue: sending", () => {
     expect(taken).toEqual(["0", "1", "3", "4"]);
   });
 
-  it("finds the one message for which SQS refuses all", async () => {
+  it("finds the one message that makes SQS reject the whole batch", async () => {
     const { queue } = await open(({ body }, response) =>
       body.Entries.some(({ MessageBody }: { MessageBody: string }) => MessageBody === "bad")
         ? refuse(response, 400, "InvalidMessageContents")
@@ -164,7 +164,7 @@ describe("SqsQueue: sending", () => {
     expect(errors.map((error) => error?.code)).toEqual([undefined, undefined, "BAD_ARGUMENT", undefined, undefined]);
   });
 
-  it("tries no further batches once the queue is out of reach, and says so of each message", async () => {
+  it("tries no further batches once the queue cannot be reached, and returns that error for each message", async () => {
     const { queue, endpoint } = await open((_, response) => refuse(response, 400, "QueueDoesNotExist"));
 
     const errors = await queue.send(Array.from({ length: 25 }, () => message()));
@@ -174,14 +174,24 @@ describe("SqsQueue: sending", () => {
   });
 });
 
-describe("SqsQueue: what goes wrong", () => {
+describe("SqsQueue: errors", () => {
   const answers: readonly (readonly [string, SqsAnswer, string, RegExp])[] = [
     ["throttling", (_, to) => refuse(to, 400, "ThrottlingException"), "UNAVAILABLE", /throttles/],
     ["throttling with 403", (_, to) => refuse(to, 403, "RequestThrottled"), "UNAVAILABLE", /throttles/],
     ["500", (_, to) => refuse(to, 500, "InternalError"), "UNAVAILABLE", /HTTP 500/],
     ["503 of a proxy", (_, to) => void to.writeHead(503).end("<html>busy"), "UNAVAILABLE", /HTTP 503/],
-    ["no access", (_, to) => refuse(to, 403, "AccessDeniedException"), "DENIED", /must not sqs:ReceiveMessage on http/],
-    ["403 of a proxy", (_, to) => void to.writeHead(403).end("<html>no"), "DENIED", /must not sqs:ReceiveMessage/],
+    [
+      "no access",
+      (_, to) => refuse(to, 403, "AccessDeniedException"),
+      "DENIED",
+      /are not allowed to call sqs:ReceiveMessage on http/,
+    ],
+    [
+      "403 of a proxy",
+      (_, to) => void to.writeHead(403).end("<html>no"),
+      "DENIED",
+      /are not allowed to call sqs:ReceiveMessage on http/,
+    ],
     ["unknown key", (_, to) => refuse(to, 403, "InvalidClientTokenId"), "DENIED", /check AWS_ACCESS_KEY_ID/],
     ["old token", (_, to) => refuse(to, 403, "ExpiredTokenException"), "DENIED", /expired: renew/],
     [
@@ -198,7 +208,12 @@ describe("SqsQueue: what goes wrong", () => {
       /there is no queue http.*create it/,
     ],
     ["400 of a proxy", (_, to) => void to.writeHead(400).end("<html>what?"), "UNAVAILABLE", /HTTP 400/],
-    ["200 of a proxy", (_, to) => void to.writeHead(200).end("<html>welcome"), "UNAVAILABLE", /SQS could not do it/],
+    [
+      "200 of a proxy",
+      (_, to) => void to.writeHead(200).end("<html>welcome"),
+      "UNAVAILABLE",
+      /sqs:ReceiveMessage on http.* failed/,
+    ],
     ["a reset", (_, to) => void to.socket?.resetAndDestroy(), "UNAVAILABLE", /does not answer: check the network/],
     ["no answer at all", () => undefined, "UNAVAILABLE", /no answer within 2500 ms/],
     [
@@ -212,9 +227,9 @@ describe("SqsQueue: what goes wrong", () => {
     ],
   ];
 
-  it.concurrent.each(answers)("says what to do: %s", async (_, answer, code, text) => {
+  it.concurrent.each(answers)("say what to do: %s", async (_, answer, code, text) => {
     const endpoint = await SqsEndpoint.start(answer);
-    // Who answers is given the time that a slow machine takes for it.
+    // Only calls without an answer have a short timeout: a slow machine takes long to answer.
     const callTimeoutMs = text.test("no answer within 2500 ms") ? 2_500 : 30_000;
     const queue = new SqsQueue({ url: endpoint.url, callTimeoutMs });
     const startMs = performance.now();
@@ -228,7 +243,7 @@ describe("SqsQueue: what goes wrong", () => {
     queue.close();
   });
 
-  it("says so where nobody listens", async () => {
+  it("name the refused connection", async () => {
     const [port] = await freePorts(1);
     const queue = new SqsQueue({ url: `http://127.0.0.1:${port}/123456789012/packs` });
 
@@ -237,7 +252,7 @@ describe("SqsQueue: what goes wrong", () => {
     expect(error).toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("ECONNREFUSED") });
   });
 
-  it("says so where there are no credentials", async () => {
+  it("name the missing credentials", async () => {
     for (const name of ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"]) vi.stubEnv(name, undefined);
     vi.stubEnv("AWS_EC2_METADATA_DISABLED", "true");
     vi.stubEnv("AWS_CONFIG_FILE", "/nonexistent");
@@ -251,7 +266,7 @@ describe("SqsQueue: what goes wrong", () => {
 });
 
 describe("SqsQueue: receiving", () => {
-  it("ends a long poll at once when the signal is raised", async () => {
+  it("ends a long poll at once when the signal is aborted", async () => {
     const { queue, endpoint } = await open(() => undefined);
     const abort = new AbortController();
     const waiting = receive(queue, { waitMs: 20_000, signal: abort.signal });
@@ -265,7 +280,7 @@ describe("SqsQueue: receiving", () => {
     expect(performance.now() - startMs).toBeLessThan(10_000);
   });
 
-  it("waits in polls of twenty seconds at most", async () => {
+  it("waits in polls of at most 20 seconds", async () => {
     const abort = new AbortController();
     const { queue, endpoint } = await open(() => {
       if (endpoint.requests.length === 3) abort.abort();
@@ -278,7 +293,7 @@ describe("SqsQueue: receiving", () => {
     expect(endpoint.requests[0].body).toMatchObject({ VisibilityTimeout: 2, MaxNumberOfMessages: 10 });
   });
 
-  it("hands out a message that has no pack with an empty one", async () => {
+  it("delivers a message without a pack with an empty pack", async () => {
     const { name, url } = createQueue();
     const queue = new SqsQueue({ url });
     emulator.sendMessage(name, "hello");
@@ -288,7 +303,7 @@ describe("SqsQueue: receiving", () => {
     expect([delivery.body, delivery.pack.length]).toEqual(["hello", 0]);
   });
 
-  it("deletes ten a call, ignores receipts that are too old, and tells of what was not deleted", async () => {
+  it("deletes ten messages per call, ignores old receipts, and throws if a message was not deleted", async () => {
     let failed: Parameters<typeof answerBatch>[1] = {};
     const { queue, endpoint } = await open(({ body }) => answerBatch(body, failed));
     const receipts = Array.from({ length: 25 }, (_, i) => `r${i}`);
@@ -313,13 +328,13 @@ describe("SqsQueue: receiving", () => {
       "InvalidParameterValue",
       "Value x for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.",
     ],
-  ])("ignores a receipt that cannot be extended any more: %s, %s", async (code, text) => {
+  ])("ignores a receipt that can no longer be extended: %s, %s", async (code, text) => {
     const { queue } = await open((_, response) => refuse(response, 400, code, text));
 
     await queue.extend("old", 1_000);
   });
 
-  it("tells of an extension that goes too far, and rounds up to whole seconds", async () => {
+  it("throws if an extension is too long, and rounds it up to whole seconds", async () => {
     const text =
       "Value 43200 for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout is beyond the limit.";
     const { queue, endpoint } = await open((_, response) => refuse(response, 400, "InvalidParameterValue", text));
@@ -328,7 +343,7 @@ describe("SqsQueue: receiving", () => {
     expect(endpoint.requests[0].body.VisibilityTimeout).toBe(2);
   });
 
-  it("counts in its depth what is delayed and what is in flight", async () => {
+  it("includes delayed messages and messages in flight in its depth", async () => {
     const queue = new SqsQueue({ url: createQueue().url });
     await queue.send([message(), message(), message({ delayMs: 60_000 })]);
     await receiveAll(queue, 1);
@@ -338,7 +353,7 @@ describe("SqsQueue: receiving", () => {
 });
 
 describe("SqsQueue: browsing", () => {
-  it("shows all there is, and leaves it to be received", async () => {
+  it("shows all messages, which can still be received", async () => {
     const queue = new SqsQueue({ url: createQueue().url });
     onTestFinished(() => queue.close());
     const sent = Array.from({ length: 23 }, (_, i) => message({ body: `m${i}`, pack: Uint8Array.of(i) }));
@@ -355,7 +370,7 @@ describe("SqsQueue: browsing", () => {
     expect(await receiveAll(queue, 23)).toHaveLength(23);
   });
 
-  it("shows them in the order they were sent", async () => {
+  it("shows messages in the order of sending", async () => {
     const times = [3, 1, 2].map((ms) => ({ MessageId: `${ms}`, Attributes: { SentTimestamp: `${ms}` } }));
     const { queue } = await open(({ action, body }) =>
       action === "ReceiveMessage" ? { Messages: times } : answerBatch(body),
@@ -366,7 +381,7 @@ describe("SqsQueue: browsing", () => {
     );
   });
 
-  it.each([1, 10, 12])("shows %d of more at most, and hides none of the others", async (max) => {
+  it.each([1, 10, 12])("shows at most %d messages, and hides none of the others", async (max) => {
     const queue = new SqsQueue({ url: createQueue().url });
     onTestFinished(() => queue.close());
     await queue.send(Array.from({ length: 15 }, (_, i) => message({ body: `m${i}` })));
@@ -376,14 +391,14 @@ describe("SqsQueue: browsing", () => {
     expect(await receiveAll(queue, 15)).toHaveLength(15);
   });
 
-  it("shows nothing of an empty queue", async () => {
+  it("shows nothing for an empty queue", async () => {
     const queue = new SqsQueue({ url: createQueue().url });
     onTestFinished(() => queue.close());
 
     expect(await queue.browse(10)).toEqual([]);
   });
 
-  it("shows what is no message of ours with an empty pack", async () => {
+  it("shows a message that is not from spoa-relay with an empty pack", async () => {
     const { name, url } = createQueue();
     const queue = new SqsQueue({ url });
     onTestFinished(() => queue.close());
@@ -392,7 +407,7 @@ describe("SqsQueue: browsing", () => {
     expect(await queue.browse(10)).toMatchObject([{ body: "hello", pack: new Uint8Array() }]);
   });
 
-  it("shows ten a call again, also after an error, and passes over what others have taken", async () => {
+  it("makes ten messages per call visible again, even after an error, and ignores those that others have received", async () => {
     let receives = 0;
     const { queue, endpoint } = await open(({ action, body }, response) => {
       if (action !== "ReceiveMessage") {
@@ -410,7 +425,7 @@ describe("SqsQueue: browsing", () => {
     expect(shown[1].body.Entries[9]).toEqual({ Id: "9", ReceiptHandle: "r2-9", VisibilityTimeout: 0 });
   });
 
-  it("ends where it finds the same messages again and again", async () => {
+  it("ends if it only receives the same messages again", async () => {
     const messages = ["a", "b"].map((id) => ({ MessageId: id, ReceiptHandle: id, Body: id }));
     const { queue, endpoint } = await open(({ action, body }) =>
       action === "ReceiveMessage" ? { Messages: messages } : answerBatch(body),
@@ -435,7 +450,7 @@ describe("openSqsQueue", () => {
     expect((await opened.deadLetters.browse(10)).map(({ body }) => body)).toEqual(["dead"]);
   });
 
-  it("keeps the connections of the others when one is closed", async () => {
+  it("keeps the connections that other queues share when one is closed", async () => {
     const connections = new Set<unknown>();
     const endpoint = await SqsEndpoint.start(({ body }, response) => {
       connections.add(response.socket);
@@ -468,7 +483,7 @@ async function open(answer: SqsAnswer, options: Partial<SqsQueueOptions> = {}) {
   return { queue, endpoint };
 }
 
-/** A queue that takes everything, and the bodies of each batch it took. */
+/** A queue that accepts everything, and the bodies of each batch that it received. */
 async function openRecorded() {
   const { queue, endpoint } = await open(({ body }) => answerBatch(body));
   const batches = () =>

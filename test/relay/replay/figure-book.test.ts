@@ -7,7 +7,7 @@ import { openState } from "../../support/data/lanes.ts";
 const minuteMs = Date.parse("2026-03-01T12:00:00Z");
 
 describe("FigureBook", () => {
-  it("tells apart how old requests were, how long connections took, the shadow and all of it", async () => {
+  it("counts the age of requests, the connect time, the time to the first byte and the latency in separate series", async () => {
     const state = openState();
     const book = new FigureBook("staging", state.figures, () => minuteMs + 5);
     book.countAnswer(86_400_000, { connectMs: 3, firstByteMs: 40, totalMs: 100 });
@@ -27,7 +27,7 @@ describe("FigureBook", () => {
     expect([...counts.values()].sort()).toEqual([1, 2, 2, 2]);
   });
 
-  it("adds many counters in portions that every state takes, and keeps what it did not take", async () => {
+  it("adds many counters in portions that every state accepts, and keeps those that were refused", async () => {
     const taken: number[] = [];
     let working = true;
     const figures: Pick<Figures, "add"> = {

@@ -21,17 +21,17 @@ describe("bucketOf", () => {
     [0.1, "l0"],
     [900_000, "l162"],
     [Number.POSITIVE_INFINITY, "l162"],
-  ])("takes %d for the nearest it knows", (ms, name) => {
+  ])("counts %d in the nearest bucket", (ms, name) => {
     expect(bucketOf(ms)).toBe(name);
   });
 
-  it("gives a time the same name for ever", () => {
+  it("always gives a time the same name", () => {
     expect([0.11, 1, 10, 250, 10_000].map((ms) => bucketOf(ms))).toEqual(["l1", "l24", "l47", "l80", "l117"]);
   });
 });
 
 describe("percentiles", () => {
-  it("are those of a sorted list, within the relative error", () => {
+  it("equal those of a sorted list, within the relative error", () => {
     fc.assert(
       fc.property(
         fc.array(latency, { minLength: 1, maxLength: 200 }),
@@ -47,7 +47,7 @@ describe("percentiles", () => {
     );
   });
 
-  it("of two histograms are those of their sum", () => {
+  it("of two histograms are the percentiles of their sum", () => {
     const fast = Array.from({ length: 99 }, () => 10);
     const merged = count([...fast, 2_000]);
 
@@ -56,7 +56,7 @@ describe("percentiles", () => {
     expect(most).toBe(percentiles(count([2_000]), [0.5])[0]);
   });
 
-  it("are unknown where nothing was counted", () => {
+  it("are unknown if nothing was counted", () => {
     const others = new Map([
       ["answered.2xx", 5],
       ["l999", 1],
@@ -68,7 +68,7 @@ describe("percentiles", () => {
 });
 
 describe("the series", () => {
-  it("are counted beside each other, and do not meet", () => {
+  it("are counted in one map without sharing a counter", () => {
     const all = ["latency", "firstByte", "connect", "age"] as const;
     const counts = new Map(all.map((series, i) => [bucketOf(10 ** (i + 1), series), 1]));
 
@@ -79,7 +79,7 @@ describe("the series", () => {
     });
   });
 
-  it("know ages of years, and those of requests from the future", () => {
+  it("include ages of years, and negative ages of requests from the future", () => {
     const yearMs = 365 * 86_400_000;
     const [p50 = Number.NaN] = percentiles(new Map([[bucketOf(yearMs, "age"), 1]]), [0.5], "age");
 

@@ -13,7 +13,7 @@ const answered: Outcome = { kind: "answered", status: 200 };
 const overloaded: Outcome = { kind: "undelivered", reason: "429", retryAfterMs: 1_000 };
 
 describe("LiveTarget: settings", () => {
-  it("are those of the configuration until they are changed, and are seen a second later", async () => {
+  it("are those of the configuration until they are changed; a change is seen a second later", async () => {
     const bench = new LiveBench({ ratePerSecond: 200, concurrency: 8, sample: { fraction: 0.5 } });
     await bench.live.admit();
     const before = bench.settings();
@@ -46,14 +46,14 @@ describe("LiveTarget: settings", () => {
     [{ windows: times("01:00-02:00 UTC", "12:00-13:00 UTC") }, "2026-11-22T12:00:00Z", "send"],
     [{ blackouts: times("Sun 11:00-13:00 UTC") }, "2026-11-22T12:00:00Z", "wait"],
     [{ blackouts: times("Mon-Sat 11:00-13:00 UTC") }, "2026-11-22T12:00:00Z", "send"],
-  ] as const)("hold the target by its times: %j at %s", async (config, at, admission) => {
+  ] as const)("hold the target by its windows and blackouts: %j at %s", async (config, at, admission) => {
     const bench = new LiveBench(config);
     bench.nowMs = Date.parse(at);
 
     expect(await bench.live.admit()).toBe(admission);
   });
 
-  it("are not guessed where the state cannot be read: nothing is sent after five seconds", async () => {
+  it("are not guessed: if the state cannot be read for five seconds, nothing is sent", async () => {
     const bench = new LiveBench();
     bench.away = true;
     await expect(bench.live.admit()).rejects.toThrow(StateError);
@@ -70,17 +70,17 @@ describe("LiveTarget: settings", () => {
 });
 
 describe("LiveTarget: breaker", () => {
-  it("opens after so many failures one after the other, and not before", async () => {
+  it("opens after the configured number of failures in a row, and not before", async () => {
     const bench = new LiveBench({ breaker: { failures: 3, probeAfterMs: 1_000 } });
     for (const outcome of [refused, refused, answered, refused, refused]) await bench.live.note(outcome, "send");
     const before = await bench.live.admit();
     await bench.live.note(refused, "send");
 
     expect([before, await bench.live.admit()]).toEqual(["send", "wait"]);
-    expect(bench.live.held).toMatch(/^the breaker is open since .*: ECONNREFUSED$/);
+    expect(bench.live.held).toMatch(/^the breaker has been open since .*: ECONNREFUSED$/);
   });
 
-  it("lets one probe through, of all workers, and closes for all when it is answered", async () => {
+  it("lets one probe of all workers through, and closes for all of them when it is answered", async () => {
     const bench = new LiveBench({ breaker: { failures: 1, probeAfterMs: 1_000 } });
     const other = bench.another();
     await bench.live.note(refused, "send");
@@ -93,7 +93,7 @@ describe("LiveTarget: breaker", () => {
     expect([await bench.live.admit(), await other.admit()]).toEqual(["send", "send"]);
   });
 
-  it("stays open when the probe fails, and waits for longer", async () => {
+  it("stays open if the probe fails, and doubles the wait", async () => {
     const bench = new LiveBench({ breaker: { failures: 1, probeAfterMs: 1_000 }, timeoutMs: 500 });
     await bench.live.note(refused, "send");
     const probes = [];
@@ -106,14 +106,14 @@ describe("LiveTarget: breaker", () => {
     expect(probes).toEqual([1, 3, 7]);
   });
 
-  it("lets a probe through at once where a clock that is an hour ahead has opened it", async () => {
+  it("lets a probe through at once if a worker whose clock is an hour ahead opened it", async () => {
     const bench = new LiveBench({ breaker: { failures: 1, probeAfterMs: 1_000 } });
     await bench.another(3_600_000).note(refused, "send");
 
     expect(await bench.live.admit()).toBe("probe");
   });
 
-  it("waits as long as is configured before it lets a probe through", async () => {
+  it("waits for the configured time before it lets a probe through, even if that is an hour", async () => {
     const bench = new LiveBench({ breaker: { failures: 1, probeAfterMs: 3_600_000 } });
     await bench.live.note(refused, "send");
     bench.nowMs += 3_599_999;
@@ -134,7 +134,7 @@ describe("LiveTarget: breaker", () => {
 });
 
 describe("LiveTarget: a shadow that asks for less", () => {
-  it("gets half, and the whole again later", async () => {
+  it("gets half the rate, and the whole rate ten seconds later", async () => {
     const bench = new LiveBench({ ratePerSecond: 100 });
     await bench.live.note(overloaded, "send");
     await bench.live.note(overloaded, "send");
@@ -145,7 +145,7 @@ describe("LiveTarget: a shadow that asks for less", () => {
     expect([half, bench.live.ratePerSecond]).toEqual([50, 100]);
   });
 
-  it("gets the whole at once where that was noted by a clock that is an hour ahead", async () => {
+  it("gets the whole rate at once if a worker whose clock is an hour ahead noted the slowdown", async () => {
     const bench = new LiveBench({ ratePerSecond: 100 });
     await bench.another(3_600_000).note(overloaded, "send");
     await bench.live.admit();
@@ -158,7 +158,7 @@ describe("LiveTarget: a shadow that asks for less", () => {
     [0.5, 0.1],
     [0.1, 0.1],
     [10 / 3_600, 10 / 3_600],
-  ])("goes down from %f a second to %f, and no further", async (ratePerSecond, leastPerSecond) => {
+  ])("is slowed from %f requests a second to %f, and no further", async (ratePerSecond, leastPerSecond) => {
     const bench = new LiveBench({ ratePerSecond });
     await bench.slowDown(1 / 64);
     await bench.live.admit();
@@ -166,14 +166,14 @@ describe("LiveTarget: a shadow that asks for less", () => {
     expect(bench.live.ratePerSecond).toBe(leastPerSecond);
   });
 
-  it("gets fewer at once where its rate has no limit", async () => {
+  it("gets fewer requests in parallel if its rate has no limit", async () => {
     const bench = new LiveBench({ concurrency: 8 });
     await bench.live.note(overloaded, "send");
 
     expect([bench.live.ratePerSecond, bench.live.concurrency]).toEqual([Number.POSITIVE_INFINITY, 4]);
   });
 
-  it("has not failed", async () => {
+  it("does not count as a failure of the breaker", async () => {
     const bench = new LiveBench({ breaker: { failures: 2, probeAfterMs: 1_000 } });
     for (const outcome of [refused, overloaded, refused]) await bench.live.note(outcome, "send");
 
@@ -185,7 +185,7 @@ function times(...texts: string[]): Times[] {
   return texts.map((text) => parseTimes(text) as Times);
 }
 
-/** A target with a real state, which can be away. */
+/** A target with a real state, which can be made unreachable. */
 class LiveBench {
   nowMs = 1_790_000_000_000;
   away = false;

@@ -5,13 +5,13 @@ import { expectedRequest, type RequestParts } from "../../support/data/captured-
 import { target } from "../../support/data/targets.ts";
 
 describe("prepareOutbound: headers", () => {
-  it("keeps order, case and repeats of what was captured", () => {
+  it("keeps order, case and repeats of the captured headers", () => {
     const headers = ["X-B", "1", "x-a", "2", "X-B", "3", "Cookie", "a=1", "Cookie", "b=2", "x-empty", ""];
 
     expect(captured(prepare({ headers }))).toEqual(headers);
   });
 
-  it("says which request it is, when it was captured, for whom and for the how many-th time", () => {
+  it("adds the id, the time of capture, the target and the number of the attempt", () => {
     const { headers } = prepare({ id: "4b1d-1", capturedAtMs: Date.UTC(2026, 0, 2, 3, 4, 5, 678) }, {}, 3);
 
     expect(added(headers)).toEqual({
@@ -41,19 +41,19 @@ describe("prepareOutbound: headers", () => {
     expect(captured(prepare({ headers: ["a", "1", name, "x", "b", "2"] }))).toEqual(["a", "1", "b", "2"]);
   });
 
-  it("leaves out what any of the Connection headers names", () => {
+  it("leaves out all headers that a Connection header names", () => {
     const headers = ["Connection", "close, X-One", "connection", "x-two", "X-One", "1", "X-TWO", "2", "X-Three", "3"];
 
     expect(captured(prepare({ headers }))).toEqual(["X-Three", "3"]);
   });
 
-  it("keeps what only looks like a header of the connection", () => {
+  it("keeps headers that only look like connection headers", () => {
     const headers = ["Upgrade-Insecure-Requests", "1", "X-Expect", "a", "Via", "1.1 edge", "X-Mirror", "b"];
 
     expect(captured(prepare({ headers }))).toEqual(headers);
   });
 
-  it("sets and removes headers last", () => {
+  it("sets and removes headers as configured, the set ones last", () => {
     const changes = { headers: { set: { "x-env": "shadow", "x-new": "1" }, remove: ["authorization"] } };
     const headers = ["X-Env", "a", "Authorization", "secret", "x-env", "b", "accept", "*/*"];
 
@@ -68,14 +68,14 @@ describe("prepareOutbound: Host", () => {
     ["target", "127.0.0.1:9"],
     ["original", "shop.example"],
     ["api.internal:8080", "api.internal:8080"],
-  ])("is by %s %s, and only one is sent", (host, sent) => {
+  ])("with `host: %s` is %s, and is sent once", (host, sent) => {
     const request = prepare({ headers }, { host });
 
     expect(request.headers.slice(0, 2)).toEqual(["host", sent]);
     expect(captured(request)).toEqual(["a", "1"]);
   });
 
-  it("is the target's where the original has none", () => {
+  it("is the target's if the original request has none", () => {
     expect(prepare({ headers: [] }, { host: "original" }).headers[1]).toBe("127.0.0.1:9");
   });
 });
@@ -91,46 +91,53 @@ describe("prepareOutbound: path", () => {
     [undefined, "//other/a", "//other/a"],
     [undefined, "/@other:80/", "/@other:80/"],
     [undefined, "/\xff\x80?q=\xe4", "/\xff\x80?q=\xe4"],
-  ])("with %j is of %s %s", (path, from, to) => {
+  ])("with the rewrite %j turns %s into %s", (path, from, to) => {
     expect(prepare({ path: from }, path && { path }).path).toBe(to);
   });
 });
 
-describe("prepareOutbound: what cannot be sent", () => {
+describe("prepareOutbound: a request that cannot be sent", () => {
   it.each<[string, Partial<RequestParts>, string]>([
     ["an absolute URL", { path: "http://other/" }, "the path does not begin with /"],
     ["a userinfo trick", { path: "@other/" }, "the path does not begin with /"],
     ["OPTIONS *", { method: "OPTIONS", path: "*" }, "the path does not begin with /"],
     ["no path", { path: "" }, "the path does not begin with /"],
-    ["a second request line", { path: "/ HTTP/1.1\r\nhost: other\r\n\r\n" }, "the path holds a space, a line break or"],
-    ["a space", { path: "/a b" }, "the path holds a space"],
+    [
+      "a second request line",
+      { path: "/ HTTP/1.1\r\nhost: other\r\n\r\n" },
+      "the path contains a space, a line break or",
+    ],
+    ["a space", { path: "/a b" }, "the path contains a space"],
     ["a NUL", { path: "/a\0b" }, "control character"],
     ["CONNECT", { method: "CONNECT", path: "/" }, "CONNECT opens a tunnel"],
-    ["a method with a space", { method: "GET /x" }, "the method is no token"],
-    ["no method", { method: "" }, "the method is no token"],
-    ["a header name with a colon", { headers: ["a:b", "1"] }, "the name of a header is no token"],
-    ["a line break in a value", { headers: ["x-a", "1\r\nx-b: 2"] }, "x-a holds a line break"],
-    ["a NUL in a value", { headers: ["x-a", "1\0"] }, "x-a holds"],
-    ["a line break in an id", { id: "1\r\nx: y" }, "x-mirror-id holds"],
-  ])("is %s", (_, parts, reason) => {
+    ["a method with a space", { method: "GET /x" }, "the method has a character that HTTP does not allow"],
+    ["no method", { method: "" }, "the method is empty"],
+    ["a header name with a colon", { headers: ["a:b", "1"] }, "a header name has a character that HTTP does not allow"],
+    ["a line break in a value", { headers: ["x-a", "1\r\nx-b: 2"] }, "header x-a contains a line break"],
+    ["a NUL in a value", { headers: ["x-a", "1\0"] }, "header x-a contains"],
+    ["a line break in an id", { id: "1\r\nx: y" }, "header x-mirror-id contains"],
+  ])("is refused for %s", (_, parts, reason) => {
     const prepared = prepareOutbound(target(), request(parts), 1);
 
     expect(prepared).toEqual({ kind: "unsendable", reason: expect.stringContaining(reason) });
   });
 
-  it("is a line break in the original Host", () => {
+  it("is refused for a line break in the original Host", () => {
     const prepared = prepareOutbound(target({ host: "original" }), request({ headers: ["host", "a\r\nx: y"] }), 1);
 
-    expect(prepared).toEqual({ kind: "unsendable", reason: expect.stringContaining("host holds a line break") });
+    expect(prepared).toEqual({
+      kind: "unsendable",
+      reason: expect.stringContaining("header host contains a line break"),
+    });
   });
 
-  it("is a path that the rewrite has made one", () => {
+  it("is refused for a path that the rewrite has made invalid", () => {
     const path = { match: /^\/+/, replace: "" };
 
     expect(prepareOutbound(target({ path }), request({ path: "/a" }), 1).kind).toBe("unsendable");
   });
 
-  it("names no captured byte in its reason", () => {
+  it("has a reason without captured bytes", () => {
     const hostile = fc.string({ unit: fc.constantFrom("s", "3", "\r", "\n", "\0", " "), minLength: 1 });
     fc.assert(
       fc.property(hostile, hostile, hostile, (path, method, value) => {
@@ -146,22 +153,22 @@ describe("isBodyIncomplete", () => {
   it.each<[string, Partial<RequestParts>, boolean]>([
     ["complete", { bodyState: "complete", headers: ["content-length", "9"] }, false],
     ["truncated", { bodyState: "truncated" }, true],
-    ["omitted, and there was none", { bodyState: "omitted", headers: ["host", "a"] }, false],
-    ["omitted in a log, of a POST", { bodyState: "omitted", headers: [], method: "POST" }, true],
-    ["omitted in a log, of a GET", { bodyState: "omitted", headers: [], method: "GET" }, false],
-    ["omitted, of no length", { bodyState: "omitted", headers: ["Content-Length", "0"] }, false],
-    ["omitted, of some length", { bodyState: "omitted", headers: ["Content-Length", "9"] }, true],
+    ["omitted, if the request had none", { bodyState: "omitted", headers: ["host", "a"] }, false],
+    ["omitted in an access log, of a POST", { bodyState: "omitted", headers: [], method: "POST" }, true],
+    ["omitted in an access log, of a GET", { bodyState: "omitted", headers: [], method: "GET" }, false],
+    ["omitted, with length 0", { bodyState: "omitted", headers: ["Content-Length", "0"] }, false],
+    ["omitted, with length 9", { bodyState: "omitted", headers: ["Content-Length", "9"] }, true],
     [
       "omitted, in a POST over HTTP/2, which needs no length",
       { bodyState: "omitted", headers: [], version: "2.0" },
       true,
     ],
     ["omitted and chunked", { bodyState: "omitted", headers: ["Transfer-Encoding", "chunked"] }, true],
-  ])("of a body that is %s", (_, parts, incomplete) => {
+  ])("decides for a body that is %s", (_, parts, incomplete) => {
     expect(isBodyIncomplete(request(parts))).toBe(incomplete);
   });
 
-  it("marks what is sent all the same", () => {
+  it("marks an incomplete body that is sent all the same", () => {
     expect(added(prepare({ bodyState: "truncated" }).headers)["x-mirror-truncated"]).toBe("true");
     expect(added(prepare({ bodyState: "complete" }).headers)).not.toHaveProperty("x-mirror-truncated");
   });
@@ -181,7 +188,7 @@ function prepare(
   return prepared.request;
 }
 
-/** The headers between the Host and those of the relay. */
+/** The headers between Host and the headers that the relay adds. */
 function captured({ headers }: OutboundRequest): readonly string[] {
   return headers.slice(2, headers.indexOf("x-mirror-id"));
 }

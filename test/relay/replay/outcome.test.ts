@@ -14,7 +14,7 @@ describe("parseRetryAfterMs", () => {
     expect(parseRetryAfterMs(value, nowMs)).toBe(ms);
   });
 
-  it.each(["", "soon", "12 apples", "NaN", "99999999999999999999"])("takes nothing from %j", (value) => {
+  it.each(["", "soon", "12 apples", "NaN", "99999999999999999999"])("ignores %j", (value) => {
     expect(parseRetryAfterMs(value, nowMs)).toBeUndefined();
   });
 });

@@ -22,7 +22,7 @@ const startUs = 1_790_000_000_000_000;
 const secondUs = 1_000_000;
 
 describe("Pacer", () => {
-  it("gives out slots at the rate's distance from one anchor", async () => {
+  it("gives out slots at the distance of the rate, counted from one anchor", async () => {
     const clock = new ManualClock(startUs);
     const times = work(clock, [new Pacer("a", fixedRate(3), openState().leases, clock)]);
     await clock.runUntil(startUs + 4 * secondUs);
@@ -37,7 +37,7 @@ describe("Pacer", () => {
     [1_000, 1],
     [200, 2],
     [1_000, 5],
-  ])("gives %i a second over ten seconds to %i workers", async (rate, workers) => {
+  ])("gives out %i slots a second over ten seconds to %i workers", async (rate, workers) => {
     const clock = new ManualClock(startUs);
     const state = openState();
     const times = work(
@@ -49,7 +49,7 @@ describe("Pacer", () => {
     expect(Math.abs(times.length - rate * 10)).toBeLessThanOrEqual(rate * 10 * 0.01);
   });
 
-  it("gives no slot early, nor more than 50 ms late, however its sleep is", async () => {
+  it("gives no slot early, nor more than 50 ms late, even if its sleep is inaccurate", async () => {
     const random = seededRandom(7);
     const clock = new ManualClock(startUs, () => Math.floor(random() * 120_000));
     const slotUs = secondUs / 50;
@@ -63,7 +63,7 @@ describe("Pacer", () => {
     expect(worstExcess(times, 50)).toBeLessThanOrEqual(1);
   });
 
-  it("gives up the slots of a stall instead of making up for them", async () => {
+  it("gives up the slots of a stall instead of sending a burst", async () => {
     const clock = new ManualClock(startUs);
     const pacer = new Pacer("a", fixedRate(100), openState().leases, clock);
     const { signal } = new AbortController();
@@ -76,7 +76,7 @@ describe("Pacer", () => {
     expect(times.length).toBe(101);
   });
 
-  it.each([1, 2, 5])("holds the rate with %i workers, whose sleep is bad, in any window", async (workers) => {
+  it.each([1, 2, 5])("holds the rate in any window with %i workers whose sleep is inaccurate", async (workers) => {
     const random = seededRandom(workers);
     const clock = new ManualClock(startUs, () => Math.floor(random() ** 4 * 100_000));
     const state = openState();
@@ -91,7 +91,7 @@ describe("Pacer", () => {
     expect(times.length).toBeLessThanOrEqual(80 * 20 + 1);
   });
 
-  it("holds any rate in any window, whatever its workers and their stalls are", async () => {
+  it("holds any rate in any window, with any number of workers and any stalls", async () => {
     const state = openState();
     const rates = fc.oneof(fc.integer({ min: 5, max: 1_000 }), fc.double({ min: 0.2, max: 5, noNaN: true }));
     const stall = fc.oneof(
@@ -115,7 +115,7 @@ describe("Pacer", () => {
           await clock.runUntil(startUs + Math.ceil((200 * secondUs) / rate));
 
           expect(times.length).toBeGreaterThan(0);
-          // The grid is kept in fractions of µs, which add up to next to nothing.
+          // The grid is stored in fractions of µs: rounding errors add up to less than 0.001 slots.
           expect(worstExcess(times, rate)).toBeLessThan(1.001);
         },
       ),
@@ -123,7 +123,7 @@ describe("Pacer", () => {
     );
   });
 
-  it("serves a target that is slower than a request a lease", async () => {
+  it("serves a target that is slower than one request per lease", async () => {
     const clock = new ManualClock(startUs);
     const state = openState();
     const times = work(clock, [
@@ -135,7 +135,7 @@ describe("Pacer", () => {
     expect(times.map((us) => (us - startUs) / secondUs)).toEqual([0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20]);
   });
 
-  it("leases once for all who wait at the same time, and gives them all slots", async () => {
+  it("leases once for all callers that wait at the same time, and gives each of them a slot", async () => {
     const clock = new ManualClock(startUs);
     const state = openState();
     let leased = 0;
@@ -151,11 +151,11 @@ describe("Pacer", () => {
     await clock.runUntil(startUs + 10 * secondUs - 1);
 
     expect(times.length).toBe(2_000);
-    // Of a quarter of a second each; one more at the end.
+    // Leases of a quarter of a second each, and one more at the end.
     expect(leased).toBe(41);
   });
 
-  it("serves a slow target out of functions that live for less than its slots are apart", async () => {
+  it("serves a slow target from functions that live shorter than the distance of its slots", async () => {
     const clock = new ManualClock(startUs);
     const state = openState();
     const runs = [];
@@ -175,38 +175,36 @@ describe("Pacer", () => {
     [64, 1],
     [64, 4],
     [64, 12],
-  ])(
-    "rises from a slowdown to 1/%i without losing its slots, with %i workers, up to its rate",
-    async (part, workers) => {
-      const clock = new ManualClock(startUs);
-      const times = await slowedWork(clock, { ratePerSecond: 200, part, workers });
-      await clock.runUntil(startUs + 10 * secondUs);
-      const early = times.length;
-      const wholeUs = startUs + Math.log2(part) * 10 * secondUs;
-      await clock.runUntil(wholeUs + 10 * secondUs);
-      const late = times.filter((us) => us >= wholeUs + 5 * secondUs);
+  ])("rises from 1/%i of the rate to the whole rate without losing slots, with %i workers", async (part, workers) => {
+    const clock = new ManualClock(startUs);
+    const times = await slowedWork(clock, { ratePerSecond: 200, part, workers });
+    await clock.runUntil(startUs + 10 * secondUs);
+    const early = times.length;
+    const wholeUs = startUs + Math.log2(part) * 10 * secondUs;
+    await clock.runUntil(wholeUs + 10 * secondUs);
+    const late = times.filter((us) => us >= wholeUs + 5 * secondUs);
 
-      // What a rate gives that doubles in the ten seconds. Leases are of the rate at which they were granted, two seconds ahead.
-      const allowed = (200 / part) * (10 / Math.LN2);
-      expect(early).toBeGreaterThan(allowed * 0.75);
-      expect(early).toBeLessThanOrEqual(allowed + 1);
-      expect(late.length).toBeGreaterThan(998);
-      expect(worstExcess(times, 200)).toBeLessThan(1.001);
-    },
-  );
+    // The slots of a rate that doubles in these ten seconds. Leases keep the rate at which they were granted, up to two seconds
+    // ahead.
+    const allowed = (200 / part) * (10 / Math.LN2);
+    expect(early).toBeGreaterThan(allowed * 0.75);
+    expect(early).toBeLessThanOrEqual(allowed + 1);
+    expect(late.length).toBeGreaterThan(998);
+    expect(worstExcess(times, 200)).toBeLessThan(1.001);
+  });
 
-  it.each([1, 4])("sends a slow target no faster than its rate after a slowdown, with %i workers", async (workers) => {
+  it.each([1, 4])("never exceeds the rate of a slow target after a slowdown, with %i workers", async (workers) => {
     const clock = new ManualClock(startUs);
     const times = await slowedWork(clock, { ratePerSecond: 0.5, part: 64, workers });
     await clock.runUntil(startUs + 120 * secondUs);
 
     expect(worstExcess(times, 0.5)).toBeLessThan(1.001);
-    // One in ten seconds at first, one in two at the end.
+    // One in ten seconds at first, one in two seconds at the end.
     expect(times.slice(0, 3).map((us) => (us - startUs) / secondUs)).toEqual([0, 10, 20]);
     expect(times.length).toBeGreaterThan(30);
   });
 
-  it("leases at the rate that there is by then, however often it was refused before", async () => {
+  it("retries a refused lease at the current rate, however often it was refused before", async () => {
     const clock = new ManualClock(startUs);
     const state = openState();
     const asked: number[] = [];
@@ -231,7 +229,7 @@ describe("Pacer", () => {
     expect(times).toEqual([2, 2.5, 3].map((second) => startUs + second * secondUs));
   });
 
-  it("goes on at once where the clock is set back by an hour while it waits", async () => {
+  it("goes on at once if the clock is set back by an hour while it waits", async () => {
     const manual = new ManualClock(startUs);
     let aheadUs = 0;
     const clock: Clock = {
@@ -249,7 +247,7 @@ describe("Pacer", () => {
     expect(worstExcess(times, 10)).toBeLessThanOrEqual(1);
   });
 
-  it("rejects where no slot can be leased", async () => {
+  it("rejects if no slot can be leased", async () => {
     const broken: SlotLeases = { take: () => Promise.reject(new StateError("gone")) };
     const { signal } = new AbortController();
 
@@ -258,7 +256,7 @@ describe("Pacer", () => {
     );
   });
 
-  it("stops waiting when it is told to", async () => {
+  it("stops waiting when the signal is aborted", async () => {
     const clock = new ManualClock(startUs);
     const pacer = new Pacer("a", fixedRate(0.001), openState().leases, clock);
     const stop = new AbortController();
@@ -278,7 +276,7 @@ function openState(): EmbeddedState {
   return state;
 }
 
-/** Workers that take one slot after the other; the times at which they got them, also of those to come. */
+/** Starts workers that acquire one slot after the other. Returns the times of their slots, to which later slots are added. */
 function work(clock: ManualClock, pacers: readonly Pick<Pacer, "acquire">[], stop = new AbortController()): number[] {
   const times: number[] = [];
   onTestFinished(() => stop.abort());
@@ -296,7 +294,7 @@ function work(clock: ManualClock, pacers: readonly Pick<Pacer, "acquire">[], sto
   return times;
 }
 
-/** As `work`, for a target whose shadow has just asked for less: `part` is what the rate was divided by. */
+/** Like `work`, for a target whose shadow has just asked for less: its rate was divided by `part`. */
 async function slowedWork(
   clock: ManualClock,
   { ratePerSecond, part, workers }: { readonly ratePerSecond: number; readonly part: number; readonly workers: number },
@@ -318,7 +316,7 @@ async function slowedWork(
   return work(clock, pacers);
 }
 
-/** How many more than rate * (W + J) there are in the fullest window W: 1 is allowed. */
+/** The number of slots above rate * (W + J) in the fullest window W: 1 is allowed. */
 function worstExcess(times: readonly number[], rate: number): number {
   let worst = Number.NEGATIVE_INFINITY;
   for (let from = 0; from < times.length; from++) {

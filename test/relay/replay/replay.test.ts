@@ -16,7 +16,7 @@ import { target } from "../../support/data/targets.ts";
 import { type Answer, ShadowServer } from "../../support/servers/shadow-server.ts";
 
 describe("replayPack: order and concurrency", () => {
-  it("keeps the order of the capture with a concurrency of 1, across packs too", async () => {
+  it("keeps the order of the capture with a concurrency of 1, even across packs", async () => {
     const shadow = await ShadowServer.start();
     const lane = laneTo(shadow, { concurrency: 1 });
     const packs = [1, 2, 3].map((sequence) =>
@@ -27,7 +27,7 @@ describe("replayPack: order and concurrency", () => {
     expect(shadow.paths).toEqual(packs.flatMap((each) => each.requests.map(({ path }) => path)));
   });
 
-  it("has as many requests under way as its concurrency, and never more", async () => {
+  it("has as many requests in flight as its concurrency, and never more", async () => {
     const gate = new Gate();
     const shadow = await ShadowServer.start(() => gate.opened);
     const lane = laneTo(shadow, { concurrency: 4 });
@@ -40,10 +40,10 @@ describe("replayPack: order and concurrency", () => {
     expect(shadow.received.length).toBe(30);
   });
 
-  it("does not let one request that hangs hold the others", async () => {
+  it("sends the other requests while one hangs", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/0" ? "hang" : { status: 200 }));
     const { settled, again } = await replay(
-      laneTo(shadow, { concurrency: 2, timeoutMs: patientMs }),
+      laneTo(shadow, { concurrency: 2, timeoutMs: hangTimeoutMs }),
       pack({ requests: requests(50) }),
     );
 
@@ -60,7 +60,7 @@ describe("replayPack: fates", () => {
     [500, "answered.5xx"],
     [503, "answered.5xx"],
     [999, "answered.5xx"],
-  ])("notes an answer of %i as %s", async (status, fate) => {
+  ])("for an answer with status %i are %s", async (status, fate) => {
     const shadow = await ShadowServer.start(() => ({ status }));
 
     expect((await replay(laneTo(shadow), pack({ requests: requests(1) }))).settled).toEqual(new Map([[0, fate]]));
@@ -72,7 +72,7 @@ describe("replayPack: fates", () => {
     ["omitted", ["content-length", "0"], "answered.2xx"],
     ["omitted", ["host", "a"], "answered.2xx"],
     ["complete", ["content-length", "14"], "answered.2xx"],
-  ] as const)("of a body that is %s, with the headers %j, is %s", async (bodyState, headers, fate) => {
+  ] as const)("for a body that is %s, with the headers %j, are %s", async (bodyState, headers, fate) => {
     const shadow = await ShadowServer.start();
     const { settled } = await replay(laneTo(shadow), pack({ requests: [{ bodyState, headers }] }));
 
@@ -80,7 +80,7 @@ describe("replayPack: fates", () => {
     expect(shadow.received.length).toBe(fate === "skipped" ? 0 : 1);
   });
 
-  it("sends an incomplete body where the target wants it, marked and with its real length", async () => {
+  it("of an incomplete body are those of its answer if the target accepts such bodies, which are marked as truncated", async () => {
     const shadow = await ShadowServer.start();
     const request = { bodyState: "truncated", body: Buffer.from("half"), headers: ["content-length", "8"] } as const;
     await replay(laneTo(shadow, { truncated: "send" }), pack({ requests: [request] }));
@@ -89,12 +89,12 @@ describe("replayPack: fates", () => {
     expect(shadow.received[0].body.toString()).toBe("half");
   });
 
-  it("sends nothing that is older than the target wants", async () => {
+  it("are `expired` for requests older than the maximum age of the target", async () => {
     const shadow = await ShadowServer.start();
     const nowMs = Date.now();
     const ages = [70_000, 70_000, 1_000];
     const parts = requests(3).map((part, i) => ({ ...part, capturedAtMs: nowMs - ages[i] }));
-    // A pack's times do not go back: the second is as old as the first.
+    // The times in a pack never go back, so the second request is as old as the first.
     const { settled } = await replay(laneTo(shadow, { maxAgeMs: 60_000 }), pack({ requests: parts }));
 
     expect([...settled.values()]).toEqual(["expired", "expired", "answered.2xx"]);
@@ -102,8 +102,8 @@ describe("replayPack: fates", () => {
   });
 });
 
-describe("replayPack: what is not delivered", () => {
-  it("comes back while the rest is done, with a delay that doubles up to a minute", async () => {
+describe("replayPack: a request that is not delivered", () => {
+  it("is returned while the others are finished, with a delay that doubles up to a minute", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/1" ? "reset" : { status: 200 }));
     const lane = laneTo(shadow, { attempts: 100 });
     const delays = [];
@@ -116,29 +116,29 @@ describe("replayPack: what is not delivered", () => {
     expect(delays).toEqual([1_000, 2_000, 4_000, 32_000, 60_000, 60_000]);
   });
 
-  it("waits as long as the shadow asks for", async () => {
+  it("is delayed as long as the shadow asks for", async () => {
     const shadow = await ShadowServer.start(() => ({ status: 503, headers: { "retry-after": "300" } }));
     const { again, delayMs } = await replay(laneTo(shadow), pack({ requests: requests(2) }));
 
     expect({ again: again.length, delayMs }).toEqual({ again: 2, delayMs: 300_000 });
   });
 
-  it("is a GET, HEAD, PUT, DELETE or OPTIONS without an answer in time", async () => {
+  it("is retried after a timeout if it is a GET, HEAD, PUT, DELETE or OPTIONS", async () => {
     const methods = ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"];
     const shadow = await ShadowServer.start(() => "hang");
     const { again, dead } = await replay(
-      laneTo(shadow, { timeoutMs: patientMs }),
+      laneTo(shadow, { timeoutMs: hangTimeoutMs }),
       pack({ requests: requests(5).map((part, i) => ({ ...part, method: methods[i] })) }),
     );
 
     expect([again.map(({ method }) => method), dead.size]).toEqual([methods, 0]);
   });
 
-  it("is never tried again where it is a POST, a PATCH or of an unknown method, without an answer", async () => {
+  it("is not retried after a timeout if it is a POST, a PATCH or has an unknown method", async () => {
     const methods = ["POST", "PATCH", "PURGE"];
     const shadow = await ShadowServer.start(() => "hang");
     const { again, dead } = await replay(
-      laneTo(shadow, { timeoutMs: patientMs }),
+      laneTo(shadow, { timeoutMs: hangTimeoutMs }),
       pack({ requests: requests(3).map((part, i) => ({ ...part, method: methods[i] })) }),
     );
 
@@ -146,12 +146,12 @@ describe("replayPack: what is not delivered", () => {
     expect([...dead.keys()]).toEqual(
       methods.map(
         (method) =>
-          `no answer within ${patientMs} ms; ${method} is not repeated, since the shadow may have acted on it`,
+          `no answer within ${hangTimeoutMs} ms; ${method} is not retried, because the shadow may have acted on it`,
       ),
     );
   });
 
-  it("is dead after the last attempt, by its reason", async () => {
+  it("is a dead letter after the last attempt, with the reason", async () => {
     const shadow = await ShadowServer.start();
     const lane = laneTo(shadow, { attempts: 3 });
     await shadow.close();
@@ -161,7 +161,7 @@ describe("replayPack: what is not delivered", () => {
     expect([...dead].map(([reason, those]) => [reason.slice(-11), those.length])).toEqual([["(attempt 3)", 2]]);
   });
 
-  it("is dead at once where nothing can be made of it, without harm to the rest", async () => {
+  it("is a dead letter at once if it cannot be sent as HTTP, without harm to the others", async () => {
     const shadow = await ShadowServer.start();
     const paths = ["/0", "http://other/", "/a b", "/3"];
     const parts = requests(4).map((part, i) => ({ ...part, path: paths[i] }));
@@ -213,7 +213,7 @@ describe("replayPack: pacing and stopping", () => {
     expect(shadow.received).toEqual([]);
   });
 
-  it("gives up its slot where the target is paused while it waits", async () => {
+  it("gives up its slot if the target is paused while it waits", async () => {
     const clock = new ManualClock(startUs);
     const shadow = await ShadowServer.start();
     const state = openState();
@@ -230,7 +230,7 @@ describe("replayPack: pacing and stopping", () => {
     expect(shadow.paths).toEqual(["/0"]);
   });
 
-  it("keeps what came of the requests before the slots ended", async () => {
+  it("keeps the outcomes of the requests that were sent before leasing failed", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/1" ? "hang" : { status: 200 }));
     const endless = endlessLeases();
     let leases = 0;
@@ -241,7 +241,7 @@ describe("replayPack: pacing and stopping", () => {
       },
     };
     const clock = new ManualClock(startUs);
-    const lane = laneTo(shadow, { timeoutMs: patientMs }, pacerOf(breaking, clock));
+    const lane = laneTo(shadow, { timeoutMs: hangTimeoutMs }, pacerOf(breaking, clock));
     const replaying = replay(lane, pack({ requests: requests(5, { method: "POST" }) }));
     await clock.runUntil(startUs + 1_000_000);
     const { settled, dead, unsent } = await replaying;
@@ -251,7 +251,7 @@ describe("replayPack: pacing and stopping", () => {
     expect(unsent.map(({ index }) => index)).toEqual([3, 4]);
   });
 
-  it("hands back what is not sent when it is told to stop, and finishes what is under way", async () => {
+  it("returns unsent requests when the signal is aborted, and finishes those in flight", async () => {
     const gate = new Gate();
     const shadow = await ShadowServer.start(() => gate.opened);
     const stop = new AbortController();
@@ -289,7 +289,7 @@ describe("replayPack: order by key", () => {
       headers: users[i] === undefined ? [] : ["cookie", `user=${users[i]}`],
     }));
 
-  it("sends the requests of a key one after the other, across packs too, and other keys beside them", async () => {
+  it("sends the requests of a key one after the other, even across packs, and other keys in parallel", async () => {
     const gate = new Gate();
     const shadow = await ShadowServer.start(({ path }) => (path === "/0" ? gate.opened : { status: 200 }));
     const lane = laneTo(shadow, { orderBy });
@@ -305,7 +305,7 @@ describe("replayPack: order by key", () => {
     expect(shadow.paths.slice(3)).toEqual(["/2", "/later"]);
   });
 
-  it("keeps back what comes behind a request of its key that is tried again", async () => {
+  it("holds back the requests behind a request of the same key that is retried", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/1" ? "reset" : { status: 200 }));
     const { again, behind, settled } = await replay(
       laneTo(shadow, { orderBy }),
@@ -317,7 +317,7 @@ describe("replayPack: order by key", () => {
     expect([...settled.keys()].sort()).toEqual([0, 2]);
   });
 
-  it("goes on behind a request that is dead", async () => {
+  it("goes on behind a request that becomes a dead letter", async () => {
     const shadow = await ShadowServer.start();
     const parts = ofUsers("ann", "ann").map((part, i) => (i === 0 ? { ...part, path: "no path" } : part));
     const { dead, settled } = await replay(laneTo(shadow, { orderBy }), pack({ requests: parts }));
@@ -325,7 +325,7 @@ describe("replayPack: order by key", () => {
     expect([[...dead.values()].flat().map(({ index }) => index), [...settled.keys()]]).toEqual([[0], [1]]);
   });
 
-  it("hands back all of a key that is not sent", async () => {
+  it("returns all unsent requests of a key", async () => {
     const gate = new Gate();
     const shadow = await ShadowServer.start(() => gate.opened);
     const stop = new AbortController();
@@ -345,9 +345,9 @@ describe("replayPack: order by key", () => {
     ]);
   });
 });
-// Time enough to connect and to be answered, also on a machine that stands still for a moment.
+
 describe("replayPack: its end", () => {
-  it("waits until the breaker that it opened is written", async () => {
+  it("waits until the breaker that it opened is written to the state", async () => {
     const shadow = await ShadowServer.start(() => "reset");
     const asked = Promise.withResolvers<void>();
     const allowed = Promise.withResolvers<boolean>();
@@ -370,7 +370,7 @@ describe("replayPack: its end", () => {
     expect((await replayed).again.length).toBe(1);
   });
 
-  it("throws a failure of its own once the other requests have their answers", async () => {
+  it("throws an unexpected error once the other requests have their answers", async () => {
     const gate = new Gate();
     const shadow = await ShadowServer.start(({ path }) => (path === "/0" ? { status: 200 } : gate.opened));
     const lane = laneTo(shadow);
@@ -393,7 +393,8 @@ describe("replayPack: its end", () => {
   });
 });
 
-const patientMs = 1_500;
+// Long enough to connect and to be answered, even on a machine that stalls for a moment.
+const hangTimeoutMs = 1_500;
 
 const startUs = 1_790_000_000_000_000;
 // Three slots a lease.
@@ -414,7 +415,7 @@ function pacerOf(leases: SlotLeases, clock = new ManualClock(startUs)): Pacer {
   return new Pacer("staging", fixedRate(1_000_000 / slotUs), leases, clock);
 }
 
-/** An answer that is not given before the gate is open. */
+/** Holds back an answer until the gate is open. */
 class Gate {
   open: () => void = () => {};
   readonly opened = new Promise<Answer>((resolve) => {

@@ -14,14 +14,14 @@ import { caFile, ShadowServer } from "../../support/servers/shadow-server.ts";
 import { isWhole, WireServer } from "../../support/servers/wire-server.ts";
 
 describe("Transport: answers", () => {
-  it.each([200, 204, 301, 302, 304, 404, 429, 500, 503, 599])("takes %i for an answer", async (status) => {
+  it.each([200, 204, 301, 302, 304, 404, 429, 500, 503, 599])("counts %i as an answer", async (status) => {
     const shadow = await ShadowServer.start(() => ({ status, headers: { location: "/elsewhere" } }));
 
     expect(await transportTo(shadow.url).send(outbound())).toMatchObject({ kind: "answered", status });
     expect(shadow.paths).toEqual(["/"]);
   });
 
-  it("takes the answer to HEAD for whole, whatever length it names, and goes on", async () => {
+  it("counts the answer to a HEAD as complete, whatever its Content-Length, and goes on", async () => {
     const shadow = await ShadowServer.start(() => ({ status: 200, headers: { "content-length": "5000" } }));
     const transport = transportTo(shadow.url, { concurrency: 1 });
 
@@ -43,13 +43,13 @@ describe("Transport: answers", () => {
   it.each([
     [100, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"],
     [101, "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"],
-  ])("takes a %i that nobody asked for as answered", async (status, answer) => {
+  ])("counts an unexpected %i as an answer", async (status, answer) => {
     const wire = await WireServer.start((bytes) => (isWhole(bytes) ? answer : undefined));
 
     expect(await transportTo(wire.url).send(outbound())).toMatchObject({ kind: "answered", status });
   });
 
-  it("takes an answer whose body breaks off as answered", async () => {
+  it("counts an answer whose body is cut off", async () => {
     const wire = await WireServer.start((bytes) =>
       isWhole(bytes) ? "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf" : undefined,
     );
@@ -57,7 +57,7 @@ describe("Transport: answers", () => {
     expect(await transportTo(wire.url).send(outbound())).toMatchObject({ kind: "answered", status: 200 });
   });
 
-  it("takes an answer with 100 KiB of headers as answered", async () => {
+  it("counts an answer with 100 KiB of headers", async () => {
     const wire = await WireServer.start((bytes) =>
       isWhole(bytes) ? `HTTP/1.1 200 OK\r\nx-big: ${"a".repeat(100 * 1024)}\r\ncontent-length: 0\r\n\r\n` : undefined,
     );
@@ -65,20 +65,20 @@ describe("Transport: answers", () => {
     expect(await transportTo(wire.url).send(outbound())).toMatchObject({ kind: "answered", status: 200 });
   });
 
-  it("ends the connection when it has read a MiB of an answer, which counts", async () => {
+  it("closes the connection after it has read a MiB of an answer, and counts the answer", async () => {
     const flood = await FloodServer.start();
     const transport = transportTo(flood.url);
 
     expect(await transport.send(outbound())).toMatchObject({ kind: "answered", status: 200 });
     await flood.ended;
     expect(flood.sentBytes).toBeGreaterThan(1024 * 1024);
-    // What the sockets' buffers take beyond that.
+    // The buffers of the sockets hold more than was read.
     expect(flood.sentBytes).toBeLessThan(32 * 1024 * 1024);
     expect(await transport.send(outbound())).toMatchObject({ kind: "answered", status: 200 });
   });
 
-  it("takes an answer whose body never ends as answered when its time is over", async () => {
-    // Time enough for the headers, also on a machine that stands still for a moment.
+  it("counts an answer whose body never ends when the timeout is over", async () => {
+    // Long enough for the headers, even on a machine that stalls for a moment.
     const timeoutMs = 1_500;
     const open = await SlowServer.start("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n");
 
@@ -90,7 +90,7 @@ describe("Transport: answers", () => {
 });
 
 describe("Transport: times", () => {
-  it("tells the way to a connection apart, and has none where the connection was there", async () => {
+  it("include the connect time, unless the connection was already open", async () => {
     const shadow = await ShadowServer.start();
     const transport = transportTo(shadow.url, { concurrency: 1 });
     const [first, second] = [await timesOf(transport), await timesOf(transport)];
@@ -101,7 +101,7 @@ describe("Transport: times", () => {
     expect(shadow.connections).toBe(1);
   });
 
-  it("has as many ways to connections as there are connections", async () => {
+  it("include one connect time per connection", async () => {
     const gate = Promise.withResolvers<{ status: number }>();
     const shadow = await ShadowServer.start(() => gate.promise);
     const transport = transportTo(shadow.url, { concurrency: 5 });
@@ -113,7 +113,7 @@ describe("Transport: times", () => {
     expect([opened.length, shadow.connections]).toEqual([5, 5]);
   });
 
-  it("counts the shadow's time to the headers, and all of it to the end of the body", async () => {
+  it("measure the first byte at the headers, and the total at the end of the body", async () => {
     const waits = { headersMs: 150, bodyMs: 250 };
     const wire = await slowly(waits);
     const { firstByteMs, totalMs, connectMs = Number.NaN } = await timesOf(transportTo(wire));
@@ -124,17 +124,17 @@ describe("Transport: times", () => {
   });
 
   it.each([
-    ["an answer that nobody asked for", "HTTP/1.1 100 Continue\r\n\r\n"],
-    ["an answer that breaks off", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"],
-  ])("are there for %s, too", async (_, answer) => {
+    ["an unexpected answer", "HTTP/1.1 100 Continue\r\n\r\n"],
+    ["an answer that is cut off", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"],
+  ])("are also measured for %s", async (_, answer) => {
     const wire = await WireServer.start((bytes) => (isWhole(bytes) ? answer : undefined));
 
     expect((await timesOf(transportTo(wire.url))).firstByteMs).toBeGreaterThan(0);
   });
 });
 
-describe("Transport: what is not delivered", () => {
-  it("is refused", async () => {
+describe("Transport: a request is undelivered if", () => {
+  it("the connection is refused", async () => {
     const shadow = await ShadowServer.start();
     const { url } = shadow;
     await shadow.close();
@@ -145,8 +145,8 @@ describe("Transport: what is not delivered", () => {
     });
   });
 
-  it("is for a host that has no address", async () => {
-    // A label of 64 letters is in no DNS: the resolver need not ask.
+  it("the host has no address", async () => {
+    // DNS labels have at most 63 letters: the resolver does not even ask.
     const url = new URL(`http://${"a".repeat(64)}.invalid`);
 
     expect(await transportTo(url).send(outbound())).toEqual({
@@ -155,7 +155,7 @@ describe("Transport: what is not delivered", () => {
     });
   });
 
-  it.each(["GET", "POST"])("is a %s reset before an answer", async (method) => {
+  it.each(["GET", "POST"])("a %s is reset before an answer", async (method) => {
     const shadow = await ShadowServer.start(() => "reset");
 
     expect(await transportTo(shadow.url).send(outbound({ method, body: Buffer.from("x") }))).toEqual({
@@ -165,7 +165,7 @@ describe("Transport: what is not delivered", () => {
     expect(shadow.received.length).toBe(1);
   });
 
-  it("is closed without an answer", async () => {
+  it("the connection is closed without an answer", async () => {
     const wire = await WireServer.start((bytes) => (isWhole(bytes) ? "" : undefined));
 
     expect(await transportTo(wire.url).send(outbound())).toEqual({
@@ -174,13 +174,13 @@ describe("Transport: what is not delivered", () => {
     });
   });
 
-  it("is closed behind an interim answer", async () => {
+  it("the connection is closed after an interim answer", async () => {
     const wire = await WireServer.start((bytes) => (isWhole(bytes) ? "HTTP/1.1 103 Early Hints\r\n\r\n" : undefined));
 
     expect((await transportTo(wire.url).send(outbound())).kind).toBe("undelivered");
   });
 
-  it("is answered with what is no HTTP", async () => {
+  it("the answer is not HTTP", async () => {
     const wire = await WireServer.start((bytes) => (isWhole(bytes) ? "SSH-2.0-OpenSSH_9.6\r\n" : undefined));
 
     expect(await transportTo(wire.url).send(outbound())).toEqual({
@@ -189,24 +189,24 @@ describe("Transport: what is not delivered", () => {
     });
   });
 
-  it.each([429, 503])("is told to come later with %i", async (status) => {
+  it.each([429, 503])("the shadow answers %i with Retry-After", async (status) => {
     const shadow = await ShadowServer.start(() => ({ status, headers: { "retry-after": "7" } }));
 
     expect(await transportTo(shadow.url).send(outbound())).toEqual({
       kind: "undelivered",
-      reason: `the shadow answers ${status} with Retry-After`,
+      reason: `the shadow answered ${status} with Retry-After`,
       retryAfterMs: 7_000,
     });
   });
 
-  it("is told to come at a date, 15 minutes ahead at most", async () => {
+  it("the Retry-After is a date; the wait is at most 15 minutes", async () => {
     const date = new Date(Date.now() + 86_400_000).toUTCString();
     const shadow = await ShadowServer.start(() => ({ status: 503, headers: { "retry-after": date } }));
 
     expect(await transportTo(shadow.url).send(outbound())).toMatchObject({ retryAfterMs: 900_000 });
   });
 
-  it("has found no connection in time", async () => {
+  it("there is no connection within the timeout", async () => {
     const silent = await SlowServer.start("");
     const url = new URL(silent.url);
     url.protocol = "https:";
@@ -217,7 +217,7 @@ describe("Transport: what is not delivered", () => {
     });
   });
 
-  it("is under way when the transport closes", async () => {
+  it("it is sent after the transport was closed; requests in flight at that time are stopped", async () => {
     const shadow = await ShadowServer.start(() => "hang");
     const transport = transportTo(shadow.url, { concurrency: 1 });
     const sent = [transport.send(outbound()), transport.send(outbound())];
@@ -229,10 +229,10 @@ describe("Transport: what is not delivered", () => {
   });
 });
 
-describe("Transport: time", () => {
-  it("tells a request that has no answer in time from one that was not delivered, and goes on", async () => {
+describe("Transport: timeout", () => {
+  it("distinguishes a request without an answer in time from an undelivered one, and goes on", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/hang" ? "hang" : { status: 200 }));
-    // Time enough for the one that is answered, also on a machine that stands still for a moment.
+    // Long enough for the request that is answered, even on a machine that stalls for a moment.
     const transport = transportTo(shadow.url, { timeoutMs: 1_500, concurrency: 1 });
 
     expect(await transport.send(outbound({ path: "/hang" }))).toEqual({
@@ -244,7 +244,7 @@ describe("Transport: time", () => {
 });
 
 describe("Transport: the wire", () => {
-  it("sends path, headers and body byte by byte, in order, case and number", async () => {
+  it("sends path, headers and body unchanged, with the same bytes, order, case and repeats", async () => {
     const body = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
     const bytes = Array.from({ length: 128 }, (_, i) => String.fromCharCode(0x80 + i)).join("");
     const headers = ["X-B", "1", "x-a", bytes, "X-B", "2", "COOKIE", "a=1", "cookie", "b=2", "x-empty", ""];
@@ -272,7 +272,7 @@ describe("Transport: the wire", () => {
     ["PROPFIND", "<a/>", "4"],
     ["PURGE", "", undefined],
     ["REPORT", "abc", "3"],
-  ])("names the right length of a %s with the body %j", async (method, body, length) => {
+  ])("sends the right Content-Length of a %s with the body %j", async (method, body, length) => {
     const wire = (await send(outbound({ method, body: Buffer.from(body) }))).toString("latin1");
 
     expect(/\r\ncontent-length: (\d+)\r\n/.exec(wire)?.[1]).toBe(length);
@@ -291,7 +291,7 @@ describe("Transport: the wire", () => {
 });
 
 describe("Transport: hostile requests", () => {
-  it("reach nobody but the target, and none of them harms the next one", async () => {
+  it("reach only the target, and do not break the next request", async () => {
     const shadow = await ShadowServer.start();
     const other = await ShadowServer.start();
     const host = `127.0.0.1:${other.port}`;
@@ -327,7 +327,7 @@ describe("Transport: hostile requests", () => {
     expect(other.received).toEqual([]);
   });
 
-  it("are all refused before they are sent, whatever bytes they are made of", async () => {
+  it("are refused before they are sent, whatever bytes they contain", async () => {
     const shadow = await ShadowServer.start();
     const transport = transportTo(shadow.url, { concurrency: 1 });
     const byte = fc.integer({ min: 0, max: 255 }).map((code) => String.fromCharCode(code));
@@ -340,7 +340,7 @@ describe("Transport: hostile requests", () => {
       fc.asyncProperty(method, bytes, name, bytes, async (method, path, headerName, value) => {
         const parts = { method, path: `/${path}`, headers: [headerName, value] };
         const prepared = prepareOutbound(target({ url: shadow.url, host: "original" }), expectedRequest(parts, 0), 1);
-        // It is no matter here what the shadow's own parser thinks of it.
+        // The shadow may answer anything: its parser is not under test.
         if (prepared.kind !== "send") return;
         sent++;
         expect((await transport.send(prepared.request)).kind).toBe("answered");
@@ -354,7 +354,7 @@ describe("Transport: hostile requests", () => {
 });
 
 describe("Transport: TLS", () => {
-  it("checks the certificate unless it is told otherwise", async () => {
+  it("checks the certificate unless `verify` is false", async () => {
     const shadow = await ShadowServer.start(() => ({ status: 200 }), "address");
 
     expect(await transportTo(shadow.url).send(outbound())).toEqual({
@@ -366,7 +366,7 @@ describe("Transport: TLS", () => {
     expect(await trusting.send(outbound())).toMatchObject({ kind: "answered", status: 200 });
   });
 
-  it("says in one line what is wrong, the same each time", async () => {
+  it("gives the reason in one line, which is the same each time", async () => {
     const url = new URL((await ShadowServer.start()).url);
     url.protocol = "https:";
     const outcomes = [await transportTo(url).send(outbound()), await transportTo(url).send(outbound())];
@@ -375,14 +375,14 @@ describe("Transport: TLS", () => {
     expect(outcomes[0]).toMatchObject({ reason: expect.stringMatching(/^[A-Z_]+: [a-z ]+$/) });
   });
 
-  it("trusts the given authority", async () => {
+  it("trusts the configured CA", async () => {
     const shadow = await ShadowServer.start(() => ({ status: 200 }), "address");
     const transport = transportTo(shadow.url, { tls: { verify: true, ca: caFile } });
 
     expect(await transport.send(outbound())).toMatchObject({ kind: "answered", status: 200 });
   });
 
-  it("refuses the certificate of another name, also where the Host header gives that name", async () => {
+  it("refuses a certificate with another name, even if the Host header has that name", async () => {
     const shadow = await ShadowServer.start(() => ({ status: 200 }), "name");
     const transport = transportTo(shadow.url, { tls: { verify: true, ca: caFile } });
 
@@ -395,7 +395,7 @@ describe("Transport: TLS", () => {
     expect(shadow.received).toEqual([]);
   });
 
-  it("keeps to the address, whatever the Host header is, and to one connection", async () => {
+  it("uses the address of the target and one connection, whatever the Host header is", async () => {
     const shadow = await ShadowServer.start(() => ({ status: 200 }), "address");
     const transport = transportTo(shadow.url, { tls: { verify: true, ca: caFile }, concurrency: 1 });
     const hosts = ["a.example", "b.example", "c.example:80"];
@@ -410,14 +410,14 @@ describe("Transport: TLS", () => {
     expect(shadow.connections).toBe(1);
   });
 
-  it("checks the name that is configured", async () => {
+  it("checks the certificate against the configured name", async () => {
     const shadow = await ShadowServer.start(() => ({ status: 200 }), "name");
     const tls = { verify: true, ca: caFile, serverName: "shop.example" };
 
     expect(await transportTo(shadow.url, { tls }).send(outbound())).toMatchObject({ kind: "answered", status: 200 });
   });
 
-  it("cannot start without the authority's file", () => {
+  it("cannot be created if the CA file is missing", () => {
     expect(() => transportTo(new URL("https://127.0.0.1:9"), { tls: { verify: true, ca: "/nowhere.pem" } })).toThrow(
       "/nowhere.pem",
     );
@@ -436,7 +436,7 @@ async function timesOf(transport: Transport): Promise<AnswerTimes> {
   return outcome.times;
 }
 
-/** A server that waits before the headers, and from when the client has seen them to the body. */
+/** A server that waits before the headers, and again, once the client has seen them, before the body. */
 async function slowly({ headersMs, bodyMs }: { headersMs: number; bodyMs: number }): Promise<URL> {
   const seen = Promise.withResolvers<void>();
   const onHeaders = () => seen.resolve();
@@ -457,14 +457,14 @@ function outbound(changes: Partial<OutboundRequest> = {}): OutboundRequest {
   return { method: "GET", path: "/", headers: [], body: new Uint8Array(), ...changes };
 }
 
-/** What a server gets of the request, its own address replaced by HOST. */
+/** The bytes that a server receives of the request, with its own address replaced by HOST. */
 async function send(request: OutboundRequest): Promise<Buffer> {
   const wire = await WireServer.start((bytes) => (isWhole(bytes) ? "HTTP/1.1 204 No Content\r\n\r\n" : undefined));
   expect(await transportTo(wire.url).send(request)).toMatchObject({ kind: "answered", status: 204 });
   return Buffer.from(wire.received[0].toString("latin1").replace(wire.url.host, "HOST"), "latin1");
 }
 
-/** Sends its bytes to whoever connects and leaves the connection open. */
+/** Sends its bytes to each client that connects, and leaves the connection open. */
 class SlowServer {
   readonly url: URL;
 
@@ -477,7 +477,7 @@ class SlowServer {
   }
 }
 
-/** Answers with a body that does not end before the connection does. */
+/** Answers with a body that ends only when the connection is closed. */
 class FloodServer {
   sentBytes = 0;
   readonly ended: Promise<void>;

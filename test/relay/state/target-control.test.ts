@@ -16,13 +16,13 @@ const nowMs = 1_790_000_000_000;
 const hourMs = 3_600_000;
 
 describe("changeSettings", () => {
-  it("keeps what is not named, and takes back what is null", () => {
+  it("keeps the settings that are not named, and removes those that are null", () => {
     const control = changeSettings({ settings: { ratePerSecond: 5, paused: true } }, { paused: null, concurrency: 2 });
 
     expect(control).toEqual({ settings: { ratePerSecond: 5, concurrency: 2 } });
   });
 
-  it("survives being written down", () => {
+  it("returns settings that survive JSON", () => {
     const control = changeSettings({}, { ratePerSecond: "unlimited", sample: 0.5 });
 
     expect(parseControl(JSON.stringify(control))).toEqual(control);
@@ -30,7 +30,7 @@ describe("changeSettings", () => {
 });
 
 describe("the pace", () => {
-  it("is halved once a second at most, down to a 64th", () => {
+  it("is halved at most once a second, down to 1/64", () => {
     let control: TargetControl = {};
     const factors = [];
     for (let ms = 0; ms < 10_000; ms += 100) {
@@ -57,7 +57,7 @@ describe("the pace", () => {
     expect(paceFactor(control, nowMs - 5_000)).toBe(1 / 4);
   });
 
-  it("is whole where a clock that was an hour ahead has lowered it, and can be lowered by one that is right", () => {
+  it("ignores a slowdown noted by a clock that is an hour ahead, and can be lowered by a correct clock", () => {
     const wrong = slowDown({}, nowMs + hourMs);
 
     expect(paceFactor(wrong, nowMs)).toBe(1);
@@ -66,14 +66,14 @@ describe("the pace", () => {
 });
 
 describe("the breaker", () => {
-  it("stays as it is where it is open", () => {
+  it("stays as it is if it is already open", () => {
     const open = openBreaker({}, nowMs, 1_000, "refused");
 
     expect(open.breaker).toEqual({ openedAtMs: nowMs, probeAtMs: nowMs + 1_000, probes: 0, reason: "refused" });
     expect(openBreaker(open, nowMs + 500, 1_000, "reset")).toBe(open);
   });
 
-  it("gives one probe at a time, each after twice the time, half a minute at most", () => {
+  it("allows one probe at a time, each after twice the wait, up to 30 seconds", () => {
     let control = openBreaker({}, nowMs, 1_000, "refused");
     const waits = [];
     for (let i = 0; i < 7; i++) {
@@ -86,19 +86,19 @@ describe("the breaker", () => {
     expect(waits).toEqual([2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
   });
 
-  it("gives no second probe before the first must have ended", () => {
+  it("allows no second probe before the first has timed out", () => {
     const control = claimProbe(openBreaker({}, nowMs, 100, "timed out"), nowMs + 100, 10_000);
 
     expect(control.breaker?.probeAtMs).toBe(nowMs + 10_100);
   });
 
-  it("gives a probe where a clock that was an hour ahead has opened it", () => {
+  it("allows a probe if a clock that is an hour ahead opened it", () => {
     const wrong = openBreaker({}, nowMs + hourMs, 1_000, "refused");
 
     expect(claimProbe(wrong, nowMs, 500).breaker).toMatchObject({ probes: 1, probeAtMs: nowMs + 500 });
   });
 
-  it("gives no probe earlier than is configured, however long that is", () => {
+  it("allows no probe earlier than configured, even if that is an hour", () => {
     const open = openBreaker({}, nowMs, hourMs, "refused");
 
     expect(isProbeDue(open, nowMs, hourMs)).toBe(false);
@@ -106,7 +106,7 @@ describe("the breaker", () => {
     expect(isProbeDue(open, nowMs + hourMs, hourMs)).toBe(true);
   });
 
-  it("is gone when it is closed, and nothing else is", () => {
+  it("is removed when it is closed, and nothing else is", () => {
     const control = { settings: { paused: true as const } };
 
     expect(closeBreaker(openBreaker(control, nowMs, 1_000, "refused"))).toEqual(control);

@@ -18,7 +18,7 @@ beforeEach(() => {
   vi.stubEnv("AWS_SECRET_ACCESS_KEY", "test");
 });
 
-describe("DynamoDbState: whoever dies at any call", () => {
+describe("DynamoDbState: a process that dies at any call", () => {
   const operations: readonly {
     readonly name: string;
     readonly prepare?: (state: DynamoDbState) => Promise<void>;
@@ -37,12 +37,12 @@ describe("DynamoDbState: whoever dies at any call", () => {
       expected: { agents: 10, "a.enqueued": 10, "b.enqueued": 10, "b.filtered": 1, "b.answered.2xx": 9 },
     },
     {
-      name: "a settlement of what was never fanned out",
+      name: "a settlement of a pack that was never fanned out",
       work: (state) => state.ledger.settle("b", "p1", whole),
       expected: { "b.enqueued": 0, "b.answered.2xx": 10 },
     },
     {
-      name: "a fate that is taken back",
+      name: "the withdrawal of a fate",
       prepare: (state) => state.ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered" })),
       work: (state) => state.ledger.unsettle("a", "p1", [1], "deadLettered"),
       expected: { "a.enqueued": 0, "a.deadLettered": 1 },
@@ -50,7 +50,7 @@ describe("DynamoDbState: whoever dies at any call", () => {
   ];
   const cases = operations.flatMap((operation) => deaths.map((death) => ({ ...operation, death })));
 
-  it.each(cases)("counts $name once, where the call $death", { timeout: 60_000 }, async (operation) => {
+  it.each(cases)("counts $name once, if the call $death", { timeout: 60_000 }, async (operation) => {
     const { prepare, work, expected, death } = operation;
     for (let calls = 0, done = false; !done; calls++) {
       const { open, openThroughProxy } = await startStates();
@@ -69,7 +69,7 @@ describe("DynamoDbState: whoever dies at any call", () => {
       await work(other);
       expect(await flatTotals(other)).toEqual(expected);
       proxy.heal();
-      // It was not dead, after all.
+      // The process was not dead after all.
       await work(state);
       await state.ledger.settle("a", "p2", settlement({ 0: "expired" }));
       await state.ledger.unsettle("a", "p2", [0], "expired");
@@ -82,12 +82,12 @@ describe("DynamoDbState: whoever dies at any call", () => {
     }
   });
 
-  it.each(deaths)("folds each tally once, where the call %s", { timeout: 60_000 }, async (death) => {
+  it.each(deaths)("folds each tally once, if the call %s", { timeout: 60_000 }, async (death) => {
     for (let calls = 0, done = false; !done; calls++) {
       const { open, openThroughProxy } = await startStates();
       const writer = await openThroughProxy();
       await writer.state.ledger.recordFanOut(fannedOut({ requests: 10, targets: twoTargets }));
-      // It dies between what it announces and what it makes.
+      // The writer dies between announcing an operation and making it.
       writer.proxy.decide = ({ body }) => (isPackWrite(body) ? "is refused" : "goes through");
       await expect(writer.state.ledger.settle("a", "p1", whole)).rejects.toThrow("does not answer");
       const second = open();
@@ -115,7 +115,7 @@ describe("DynamoDbState: whoever dies at any call", () => {
     }
   });
 
-  it("counts once what a process does that was frozen for hours in the middle of it, and folded meanwhile", async () => {
+  it("counts an operation once if the process was frozen in the middle of it for hours, and its tally was folded meanwhile", async () => {
     const { open, openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy();
     await state.ledger.recordFanOut(fannedOut({ requests: 10 }));
@@ -134,7 +134,7 @@ describe("DynamoDbState: whoever dies at any call", () => {
     expect((await open().ledger.totals()).agents[0].packs).toBe(1);
   });
 
-  it("counts what a process does that was idle for hours, and folded meanwhile", async () => {
+  it("counts the operations of a process that was idle for hours and whose tally was folded meanwhile", async () => {
     const { open } = await startStates();
     const state = open();
     await state.ledger.recordFanOut(fannedOut({ requests: 10 }));
@@ -151,7 +151,7 @@ function isPackWrite(body: DynamoDbCall["body"]): boolean {
   return body.Key?.sk?.S === "page" && body.UpdateExpression !== undefined;
 }
 
-/** The totals in one record, without the fates that nothing has. */
+/** The totals in one record, without fates that no request has. */
 async function flatTotals(state: DynamoDbState): Promise<Readonly<Record<string, number>>> {
   const { agents, targets } = await state.ledger.totals();
   const flat: Record<string, number> = {};

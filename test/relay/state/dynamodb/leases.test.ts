@@ -10,7 +10,7 @@ beforeEach(() => {
 });
 
 describe("DynamoDbState: slot leases", () => {
-  it("use every slot and share none when twelve workers of three processes ask at once", async () => {
+  it("use every slot and share none if twelve workers of three processes ask at once", async () => {
     const { open } = await startStates();
     const states = Array.from({ length: 3 }, () => open());
     const request = { nowUs, slotUs: 1_000, slots: 10 };
@@ -28,33 +28,30 @@ describe("DynamoDbState: slot leases", () => {
 
     const starts = workers.flat().sort((a, b) => a - b);
     expect(starts).toEqual(Array.from({ length: horizonUs / 10_000 + 1 }, (_, i) => nowUs + i * 10_000));
-    // A twelfth is 16.
+    // An equal share is 16 leases.
     expect(Math.min(...workers.map(({ length }) => length))).toBeGreaterThan(4);
   });
 
-  // 333,333.3… µs: rounded to whole µs, a thousand leases would be off by 333 µs.
+  // A slot of 333,333.3… µs: rounded to whole µs, a thousand leases would be off by 333 µs.
   it.each([
     ["3/s", 3, 1],
     ["700/min", 700, 60],
-  ])(
-    "lie on the grid of %s for as long as the target is busy, and never run ahead of it",
-    async (_, count, seconds) => {
-      const { open } = await startStates();
-      const state = open();
-      let dueUs = nowUs;
-      for (let slot = 0n; slot < 1_000n; slot++) {
-        const grant = await state.leases.take("a", { nowUs: dueUs, slotUs: (1e6 * seconds) / count, slots: 1 });
-        const exactUs = BigInt(nowUs) + (slot * 1_000_000n * BigInt(seconds)) / BigInt(count);
-        dueUs = startUs(grant);
-        if (BigInt(dueUs) !== exactUs) throw new Error(`slot ${slot} is at ${dueUs}, not ${exactUs}`);
-      }
-    },
-  );
+  ])("are on the exact grid of %s as long as the target is busy", async (_, count, seconds) => {
+    const { open } = await startStates();
+    const state = open();
+    let dueUs = nowUs;
+    for (let slot = 0n; slot < 1_000n; slot++) {
+      const grant = await state.leases.take("a", { nowUs: dueUs, slotUs: (1e6 * seconds) / count, slots: 1 });
+      const exactUs = BigInt(nowUs) + (slot * 1_000_000n * BigInt(seconds)) / BigInt(count);
+      dueUs = startUs(grant);
+      if (BigInt(dueUs) !== exactUs) throw new Error(`slot ${slot} is at ${dueUs}, not ${exactUs}`);
+    }
+  });
 
-  it("are those that grantSlots would grant, whatever comes", async () => {
+  it("are those that grantSlots grants, for any sequence of requests", async () => {
     const { open } = await startStates();
     const states = [open(), open()];
-    // From second to second: in order, idle, back in time, changes of rate, and times beyond what any lease can have led to.
+    // Times in seconds: in order, idle, back in time, with changes of the rate, and further apart than any lease can lead.
     const steps = [0, 0, 0.1, 0.1, 5, 5, 5.25, 4, 4, 900, 900, 2, 2.5, 2.5, 1_000, 1_001, 1_001, 1_000, 1_003.5, 3];
     let tatUs: number | undefined;
     for (const [i, second] of steps.entries()) {
@@ -66,7 +63,7 @@ describe("DynamoDbState: slot leases", () => {
     }
   });
 
-  it("are set anew where they lead so far ahead that the rate must have been another one", async () => {
+  it("start now again if the last ones lead further ahead than the current rate allows", async () => {
     const { open } = await startStates();
     const slow = { nowUs, slotUs: 3_600_000_000, slots: 1 };
     const fast = { nowUs, slotUs: 1_000, slots: 250 };
@@ -79,7 +76,7 @@ describe("DynamoDbState: slot leases", () => {
     expect(starts).toEqual([nowUs, nowUs + 250_000]);
   });
 
-  it("are refused to whoever asked so long ago that what others have leased meanwhile looks like nonsense", async () => {
+  it("are refused if a request waited so long that the newer leases of others look like nonsense", async () => {
     const { open } = await startStates();
     const request = { nowUs, slotUs: 1_000, slots: 10 };
     let nowMs = nowUs / 1_000;
@@ -99,7 +96,7 @@ describe("DynamoDbState: slot leases", () => {
     expect(startUs(await state.leases.take("a", request))).toBe(nowUs);
   });
 
-  it("cost one write where the target is busy, and where it is idle each time", async () => {
+  it("cost one write each, whether the target is busy or idle", async () => {
     const { openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy();
     await state.leases.take("a", { nowUs, slotUs: 1_000, slots: 10 });
@@ -111,7 +108,7 @@ describe("DynamoDbState: slot leases", () => {
     expect(proxy.calls.map(({ action }) => action)).toEqual(Array.from({ length: 10 }, () => "UpdateItem"));
   });
 
-  it("lose their slots where the answer is lost, and give them to nobody else", async () => {
+  it("lose their slots if the answer is lost, and nobody else gets them", async () => {
     const { open, openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy();
     const request = { nowUs, slotUs: 1_000, slots: 10 };
@@ -121,7 +118,7 @@ describe("DynamoDbState: slot leases", () => {
     expect(startUs(await open().leases.take("a", request))).toBe(nowUs + 10_000);
   });
 
-  it("are told in time that DynamoDB does not answer any more", async () => {
+  it("fail within their own timeout if DynamoDB stops answering", async () => {
     const { openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy({ leaseTimeoutMs: 300 });
     const request = { nowUs, slotUs: 1_000, slots: 10 };
@@ -133,7 +130,7 @@ describe("DynamoDbState: slot leases", () => {
       name: "StateError",
       message: expect.stringMatching(/DynamoDB in us-east-1 does not answer: check the network.*within 300 ms/),
     });
-    // Other calls are given 15 seconds.
+    // Other calls have a timeout of 15 seconds.
     expect(performance.now() - startMs).toBeLessThan(10_000);
   });
 });

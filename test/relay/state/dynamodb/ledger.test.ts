@@ -15,8 +15,8 @@ beforeEach(() => {
   vi.stubEnv("AWS_SECRET_ACCESS_KEY", "test");
 });
 
-describe("DynamoDbState: ledger, shared by many", () => {
-  it("counts each request once when many processes settle the same packs", async () => {
+describe("DynamoDbState: ledger, shared by many processes", () => {
+  it("counts each request once if many processes settle the same packs", async () => {
     const { open } = await startStates();
     const states = Array.from({ length: 4 }, () => open({ tallyEveryMs: 5 }));
     const packs = ["p1", "p2", "p3"];
@@ -34,16 +34,16 @@ describe("DynamoDbState: ledger, shared by many", () => {
 
     const [a, b] = await Promise.all(["a", "b"].map((target) => totalsOf(states[0].ledger, target)));
     expect(a).toEqual({ enqueued: 30, "answered.2xx": 30 });
-    // Whichever came first.
+    // The first fate of request 0 counts.
     expect(b.enqueued).toBe(30);
     expect((b.filtered ?? 0) + b["answered.2xx"]).toBe(30);
     expect((await states[0].ledger.totals()).agents).toMatchObject([{ packs: 3, requests: 30 }]);
   });
 
-  it("goes on when a process has met more names than an item can hold", { timeout: 60_000 }, async () => {
+  it("goes on if a process has seen more names than an item can hold", { timeout: 60_000 }, async () => {
     const { open } = await startStates();
     const state = open();
-    // Names of jobs and of runs of agents, which are shorter and more.
+    // In practice these are more and shorter names: of jobs and of runs of agents.
     const agents = Array.from({ length: 50 }, (_, i) => `${i}-${"x".repeat(10_000)}`);
     for (const agent of agents) {
       const targets = new Map([[agent.slice(0, 5_000), whole]]);
@@ -55,7 +55,7 @@ describe("DynamoDbState: ledger, shared by many", () => {
     expect([...totals.targets.values()].map(({ fates }) => fates["answered.2xx"])).toEqual(agents.map(() => 10));
   });
 
-  it("tells exact totals at any time while others record and somebody folds", { timeout: 30_000 }, async () => {
+  it("has exact totals at any time while others record and fold", { timeout: 30_000 }, async () => {
     const { open } = await startStates();
     const reader = open();
     const folder = open({ now: () => Date.now() + 2 * hourMs });
@@ -88,7 +88,7 @@ describe("DynamoDbState: ledger, shared by many", () => {
     expect(await totalsOf(reader.ledger, "a")).toEqual({ enqueued: 75 });
   });
 
-  it("tells totals without a gap if somebody folds while they are read", async () => {
+  it("has complete totals if another process folds while they are read", async () => {
     const { open, openThroughProxy } = await startStates();
     await open().ledger.recordFanOut(fannedOut());
     const { state, proxy } = await openThroughProxy();
@@ -102,7 +102,7 @@ describe("DynamoDbState: ledger, shared by many", () => {
     expect(await reading).toEqual({ enqueued: 10 });
   });
 
-  it("folds a tally once where somebody who began to do so comes back after all is done", async () => {
+  it("folds a tally once if a process that began to fold it continues after others have finished", async () => {
     const { open, openThroughProxy } = await startStates();
     const now = () => Date.now() + 2 * hourMs;
     await open().ledger.recordFanOut(fannedOut({ pack: "p1" }));
@@ -120,7 +120,7 @@ describe("DynamoDbState: ledger, shared by many", () => {
     expect(await totalsOf(open().ledger, "a")).toEqual({ enqueued: 20 });
   });
 
-  it("folds what was closed at once, and what is in use never", async () => {
+  it("folds a closed tally at once, and never a tally in use", async () => {
     const { open, openThroughProxy } = await startStates();
     const closed = open();
     await closed.ledger.recordFanOut(fannedOut({ pack: "p1" }));
@@ -136,8 +136,8 @@ describe("DynamoDbState: ledger, shared by many", () => {
   });
 });
 
-describe("DynamoDbState: ledger, what it costs", () => {
-  it("writes each pack once for its fan-out and once for each settlement, and the sums a few times for all", async () => {
+describe("DynamoDbState: ledger, its writes", () => {
+  it("are one per pack for its fan-out, one for each settlement, and a few for the sums of all packs", async () => {
     const { openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy({ tallyEveryMs: 1_000 });
     const packs = Array.from({ length: 10 }, (_, i) => `p${i}`);
@@ -146,7 +146,7 @@ describe("DynamoDbState: ledger, what it costs", () => {
       packs.map((pack) => state.ledger.recordFanOut(fannedOut({ pack, requests: 150, targets: twoTargets }))),
     );
     const fanOutWrites = proxy.writes;
-    // Pages are read first: what is announced in the second until the next write of the sums takes part in it.
+    // Items are read first. All operations that are announced in the second before the next write of the sums share that write.
     await Promise.all(packs.map((pack) => state.ledger.settle("a", pack, whole)));
     await Promise.all(packs.map((pack) => state.ledger.settle("b", pack, whole)));
     const settleWrites = proxy.writes - fanOutWrites;
@@ -154,14 +154,14 @@ describe("DynamoDbState: ledger, what it costs", () => {
 
     // One for the sums.
     expect(fanOutWrites).toBe(11);
-    // Answers of a machine that stands still for a moment do not come at once.
+    // On a machine that stalls for a moment, the answers do not arrive together, so the sums are written more often.
     expect(settleWrites).toBeLessThanOrEqual(20 + 4);
-    // What is settled already is not written again.
+    // Requests that are already settled are not written again.
     expect(proxy.writes).toBe(fanOutWrites + settleWrites);
     expect(proxy.calls.filter(({ action }) => action === "GetItem").length).toBe(30);
   });
 
-  it("settles a pack at all targets of a process in one write", async () => {
+  it("settle a pack at all targets of a process at once", async () => {
     const { openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy();
 
@@ -170,7 +170,7 @@ describe("DynamoDbState: ledger, what it costs", () => {
     expect(proxy.writes).toBe(2);
   });
 
-  it("announces as much at a time as an item can hold well", async () => {
+  it("announce no more operations at once than an item can hold", async () => {
     const { openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy();
     const packs = Array.from({ length: 500 }, (_, i) => `${i}`.padEnd(200, "-"));
@@ -179,7 +179,7 @@ describe("DynamoDbState: ledger, what it costs", () => {
 
     const announced = proxy.calls.map(({ body }) => body.ExpressionAttributeValues?.[":announced"]?.S.length ?? 0);
     expect(Math.max(...announced)).toBeLessThan(70_000);
-    // Of 250 bytes each: two writes at least, and not many more.
+    // 250 bytes per operation: at least two writes, and not many more.
     expect(announced.filter((length) => length > 2).length).toBeGreaterThan(1);
     expect(announced.filter((length) => length > 2).length).toBeLessThan(15);
     expect(await totalsOf(state.ledger, "a")).toEqual({ enqueued: 500 });

@@ -9,8 +9,8 @@ import { type CallFate, DynamoDbProxy, refusal } from "../../../support/aws/dyna
 import { startStates } from "../../../support/aws/dynamodb-states.ts";
 import { freePorts } from "../../../support/servers/free-ports.ts";
 
-// On a busy machine the emulator takes its time.
-const inNoHurry = { leaseTimeoutMs: 15_000, callTimeoutMs: 15_000 };
+// The emulator is slow on a busy machine.
+const generousTimeouts = { leaseTimeoutMs: 15_000, callTimeoutMs: 15_000 };
 
 beforeEach(() => {
   vi.stubEnv("AWS_ACCESS_KEY_ID", "test");
@@ -19,7 +19,7 @@ beforeEach(() => {
 
 describeState("DynamoDbState", async () => {
   const emulator = await startDynamoDb();
-  const state = DynamoDbState.open({ ...emulator, ...inNoHurry });
+  const state = DynamoDbState.open({ ...emulator, ...generousTimeouts });
   const close = async () => {
     await state.close();
     await emulator.stop();
@@ -29,8 +29,8 @@ describeState("DynamoDbState", async () => {
 
 describeSharedState("DynamoDbState", async () => {
   const emulator = await startDynamoDb();
-  const one = DynamoDbState.open({ ...emulator, ...inNoHurry });
-  const other = DynamoDbState.open({ ...emulator, ...inNoHurry });
+  const one = DynamoDbState.open({ ...emulator, ...generousTimeouts });
+  const other = DynamoDbState.open({ ...emulator, ...generousTimeouts });
   const close = async () => {
     await Promise.all([one.close(), other.close()]);
     await emulator.stop();
@@ -41,7 +41,7 @@ describeSharedState("DynamoDbState", async () => {
 describeJobs("DynamoDbState", async () => {
   const emulator = await startDynamoDb();
   let nowMs = 0;
-  const options = { ...emulator, ...inNoHurry, now: () => nowMs };
+  const options = { ...emulator, ...generousTimeouts, now: () => nowMs };
   const [one, other] = [DynamoDbState.open(options), DynamoDbState.open(options)];
   const setNow = (ms: number) => {
     nowMs = ms;
@@ -53,8 +53,8 @@ describeJobs("DynamoDbState", async () => {
   return { one, other, setNow, close };
 });
 
-describe("DynamoDbState: an answer that was lost", () => {
-  it("does not make a control that was written look as if somebody else had written it", async () => {
+describe("DynamoDbState: a lost answer", () => {
+  it("does not make a written control look as if another process had written it", async () => {
     const { state, proxy } = await (await startStates()).openThroughProxy();
     const fates: CallFate[] = ["loses the answer"];
     proxy.decide = () => fates.shift() ?? "goes through";
@@ -75,10 +75,10 @@ describe("DynamoDbState: an answer that was lost", () => {
   });
 });
 
-describe("DynamoDbState: a condition that failed", () => {
+describe("DynamoDbState: a failed condition", () => {
   const request = { nowUs: 1_790_000_000_000_000, slotUs: 1_000, slots: 10 };
 
-  it("is understood from the answer, without asking what stands there", async () => {
+  it("is resolved with the item in the answer, without reading it again", async () => {
     const tatUs = request.nowUs + horizonUs + 5_000;
     const { state, proxy } = await (await startStates()).openThroughProxy();
     proxy.decide = () => refusal(400, "ConditionalCheckFailedException", { Item: { tat: { N: `${tatUs}000000` } } });
@@ -90,7 +90,7 @@ describe("DynamoDbState: a condition that failed", () => {
     expect(proxy.calls[0].body.ReturnValuesOnConditionCheckFailure).toBe("ALL_OLD");
   });
 
-  it("leads to what fits the time that the answer tells", async () => {
+  it("is retried with the change that fits the time in the answer", async () => {
     const { state, proxy } = await (await startStates()).openThroughProxy();
     const answers: CallFate[] = [
       refusal(400, "ConditionalCheckFailedException", { Item: { tat: { N: `${request.nowUs + 7_000}000000` } } }),
@@ -105,29 +105,37 @@ describe("DynamoDbState: a condition that failed", () => {
   });
 });
 
-describe("DynamoDbState: what goes wrong", () => {
+describe("DynamoDbState: errors", () => {
   const answers: readonly (readonly [string, CallFate, RegExp])[] = [
     ["throttling", refusal(400, "ThrottlingException"), /throttles table t/],
     ["too little capacity", refusal(400, "ProvisionedThroughputExceededException"), /throttles table t/],
-    ["500", refusal(500, "InternalServerError"), /DynamoDB could not do it.*HTTP 500/],
-    ["no access", refusal(400, "AccessDeniedException"), /must not dynamodb:GetItem on table t: allow it/],
-    ["403 of a proxy", (to) => to.writeHead(403).end("<html>no"), /must not dynamodb:GetItem on table t/],
+    ["500", refusal(500, "InternalServerError"), /dynamodb:GetItem on table t failed.*HTTP 500/],
+    [
+      "no access",
+      refusal(400, "AccessDeniedException"),
+      /are not allowed to call dynamodb:GetItem on table t: allow it/,
+    ],
+    [
+      "403 of a proxy",
+      (to) => to.writeHead(403).end("<html>no"),
+      /are not allowed to call dynamodb:GetItem on table t/,
+    ],
     ["unknown key", refusal(400, "UnrecognizedClientException"), /check AWS_ACCESS_KEY_ID/],
     ["old token", refusal(400, "ExpiredTokenException"), /expired: renew/],
     ["wrong secret", refusal(400, "InvalidSignatureException"), /AWS_SECRET_ACCESS_KEY and the clock/],
     ["no such table", refusal(400, "ResourceNotFoundException"), /there is no table t in us-east-1: create it/],
-    ["another table", refusal(400, "ValidationException"), /table t is not one of spoa-relay/],
-    ["200 of a proxy", (to) => to.writeHead(200).end("<html>welcome"), /DynamoDB could not do it/],
+    ["another table", refusal(400, "ValidationException"), /table t is not a spoa-relay table/],
+    ["200 of a proxy", (to) => to.writeHead(200).end("<html>welcome"), /dynamodb:GetItem on table t failed/],
     ["a reset", "is refused", /DynamoDB in us-east-1 does not answer: check the network/],
     ["no answer at all", () => {}, /does not answer.*no answer within 3000 ms/],
     ["half an answer", (to) => to.writeHead(200, { "content-length": "9" }).write("{"), /no answer within 3000 ms/],
   ];
 
-  it.concurrent.each(answers)("says what to do: %s", async (_, fate, text) => {
+  it.concurrent.each(answers)("say what to do: %s", async (_, fate, text) => {
     const proxy = await DynamoDbProxy.start();
     proxy.decide = () => fate;
     const silent = text.source.includes("no answer within");
-    // Who answers is given the time that a slow machine takes for it.
+    // Only calls without an answer have a short timeout: a slow machine takes long to answer.
     const callTimeoutMs = silent ? 3_000 : 30_000;
     const state = DynamoDbState.open({ table: "t", region: "us-east-1", endpoint: proxy.endpoint, callTimeoutMs });
 
@@ -136,12 +144,12 @@ describe("DynamoDbState: what goes wrong", () => {
       code: "STATE_UNAVAILABLE",
       message: expect.stringMatching(text),
     });
-    // The time is that of all attempts together.
+    // The timeout covers all attempts together.
     if (silent) expect(proxy.calls.length).toBe(1);
     await state.close();
   });
 
-  it("says so where nobody listens, of whatever is asked", async () => {
+  it("name the refused connection, for every method", async () => {
     const [port] = await freePorts(1);
     const state = DynamoDbState.open({ table: "t", region: "us-east-1", endpoint: `http://127.0.0.1:${port}` });
     const asked = [
@@ -162,7 +170,7 @@ describe("DynamoDbState: what goes wrong", () => {
     await state.close();
   });
 
-  it("says so where there are no credentials", async () => {
+  it("name the missing credentials", async () => {
     for (const name of ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"]) vi.stubEnv(name, undefined);
     vi.stubEnv("AWS_EC2_METADATA_DISABLED", "true");
     vi.stubEnv("AWS_CONFIG_FILE", "/nonexistent");
@@ -172,7 +180,7 @@ describe("DynamoDbState: what goes wrong", () => {
     await expect(state.controls.read("a")).rejects.toThrow("AWS_PROFILE");
   });
 
-  it("finds the endpoint in the environment", async () => {
+  it("do not occur with an endpoint from the environment", async () => {
     const emulator = await startDynamoDb();
     vi.stubEnv("AWS_ENDPOINT_URL_DYNAMODB", emulator.endpoint);
     const state = DynamoDbState.open({ table: emulator.table, region: emulator.region });

@@ -7,11 +7,11 @@ const arn = "arn:aws:dynamodb:eu-central-1:111122223333:table/shop";
 it.each([
   ["its ARN", arn],
   ["its name", "shop"],
-])("reads items of a table that is asked for by its ARN and answers with %s", async (_, name) => {
+])("reads items of a table that is called by its ARN and answers with %s", async (_, name) => {
   vi.stubEnv("AWS_ACCESS_KEY_ID", "test");
   vi.stubEnv("AWS_SECRET_ACCESS_KEY", "test");
   const proxy = await DynamoDbProxy.start();
-  // The first answer has one of the two only.
+  // The first answer has only one of the two items.
   proxy.decide =
     ({ body }) =>
     (response) => {

@@ -49,43 +49,39 @@ describeJobs("EmbeddedState", async () => {
 });
 
 describe("EmbeddedState: slot leases", () => {
-  // 333,333.3… µs cannot be stored in whole µs: a store that rounds each lease drifts, and sends too fast.
+  // 333,333.3… µs cannot be stored in whole µs: a store that rounds each lease drifts and sends too fast.
   it.each([
     ["3/s", 3, 1],
     ["7/s", 7, 1],
     ["1000/s", 1_000, 1],
     ["30/min", 30, 60],
-  ])(
-    "lie on the exact grid of %s for as long as the target is busy",
-    { timeout: 20_000 },
-    async (_, count, seconds) => {
-      const sizes = fc.array(fc.integer({ min: 1, max: 2 * slotsPerLease((1e6 * seconds) / count) }), {
-        minLength: 500,
-        maxLength: 500,
-      });
-      const anchors = fc.integer({ min: 1_700_000_000_000_000, max: 1_900_000_000_000_000 });
-      await fc.assert(
-        fc.asyncProperty(anchors, sizes, async (anchorUs, leaseSizes) => {
-          const state = open();
-          // The reference: slot number n is due at the anchor plus n * seconds / count, in exact fractions.
-          let given = 0n;
-          for (const slots of leaseSizes) {
-            const dueUs = BigInt(anchorUs) + (given * 1_000_000n * BigInt(seconds)) / BigInt(count);
-            const request = { nowUs: Number(dueUs), slotUs: (1e6 * seconds) / count, slots };
-            const grant = await state.leases.take("a", request);
-            if (!grant.granted) throw new Error("refused");
-            if (Math.abs(grant.startUs - Number(dueUs)) > 1)
-              throw new Error(`slot ${given}: ${grant.startUs}, not ${dueUs}`);
-            given += BigInt(slots);
-          }
-          state.close();
-        }),
-        { numRuns: 4 },
-      );
-    },
-  );
+  ])("are on the exact grid of %s as long as the target is busy", { timeout: 20_000 }, async (_, count, seconds) => {
+    const sizes = fc.array(fc.integer({ min: 1, max: 2 * slotsPerLease((1e6 * seconds) / count) }), {
+      minLength: 500,
+      maxLength: 500,
+    });
+    const anchors = fc.integer({ min: 1_700_000_000_000_000, max: 1_900_000_000_000_000 });
+    await fc.assert(
+      fc.asyncProperty(anchors, sizes, async (anchorUs, leaseSizes) => {
+        const state = open();
+        // The reference: slot number n is due at the anchor plus n * seconds / count, in exact fractions.
+        let given = 0n;
+        for (const slots of leaseSizes) {
+          const dueUs = BigInt(anchorUs) + (given * 1_000_000n * BigInt(seconds)) / BigInt(count);
+          const request = { nowUs: Number(dueUs), slotUs: (1e6 * seconds) / count, slots };
+          const grant = await state.leases.take("a", request);
+          if (!grant.granted) throw new Error("refused");
+          if (Math.abs(grant.startUs - Number(dueUs)) > 1)
+            throw new Error(`slot ${given}: ${grant.startUs}, not ${dueUs}`);
+          given += BigInt(slots);
+        }
+        state.close();
+      }),
+      { numRuns: 4 },
+    );
+  });
 
-  it("never break the rate over any window, however many processes lease", async () => {
+  it("never exceed the rate in any window, however many processes lease", async () => {
     const directory = newDirectory();
     const slotUs = 1e6 / 700;
     const args = [directory, "a", String(slotUs), "7", "50"];
@@ -103,7 +99,7 @@ describe("EmbeddedState: slot leases", () => {
 });
 
 describe("EmbeddedState: a lease that waited for the file", () => {
-  it("is refused where it would take what others have leased meanwhile for nonsense", async () => {
+  it("is refused if it would take the newer leases of others for nonsense", async () => {
     const nowUs = 1_790_000_000_000_000;
     const request = { nowUs, slotUs: 1_000, slots: 10 };
     let nowMs = nowUs / 1_000;
@@ -177,7 +173,7 @@ describe("EmbeddedState: ledger", () => {
     expect(await state.ledger.settled("a", "p1")).toEqual(new Set());
   });
 
-  it("remembers a pack with dead letters, which somebody may send again", async () => {
+  it("remembers a pack with dead letters, which can be sent again", async () => {
     const { state, clock } = openWithClock();
     await state.ledger.recordFanOut(fannedOut({ requests: 2 }));
     await state.ledger.settle("a", "p1", settlement({ 0: "answered.2xx", 1: "deadLettered" }));
@@ -190,7 +186,7 @@ describe("EmbeddedState: ledger", () => {
     expect(await totalsOf(state.ledger, "a")).toEqual({ enqueued: 2, "answered.2xx": 2 });
   });
 
-  it("refuses an index that no pack has, and notes nothing of that call", async () => {
+  it("rejects an index that no pack has, and notes no fate of that call", async () => {
     const state = open();
 
     await expect(state.ledger.settle("a", "p1", settlement({ 0: "expired", 100000: "expired" }))).rejects.toThrow(
@@ -209,21 +205,20 @@ describe("EmbeddedState: ledger", () => {
       tookMs.push(performance.now() - startMs);
     }
 
-    // The fastest of many: a busy machine slows down the others.
-    // The last ones, which find a full table.
+    // The fastest of the last 50, because a busy machine slows some of them down. The last ones have a full table.
     expect(Math.min(...tookMs.slice(-50))).toBeLessThan(1);
   });
 });
 
 describe("EmbeddedState: the file", () => {
-  it("is refused where it is no state", () => {
+  it("is refused if it is not a database", () => {
     const directory = newDirectory();
     writeFileSync(join(directory, "state.db"), "this is no database, however long one looks at it".repeat(100));
 
     expect(() => open(directory)).toThrow(expect.objectContaining({ code: "STATE_UNAVAILABLE" }));
   });
 
-  it("refuses everything once it is closed", async () => {
+  it("refuses all calls once it is closed", async () => {
     const state = open();
     state.close();
     state.close();
@@ -252,7 +247,7 @@ function openWithClock() {
   return { clock, state: open(newDirectory(), () => clock.nowMs) };
 }
 
-/** By how many slots the fullest window is above rate * W: 1 is what the bound allows. The slots' times are whole µs. */
+/** The number of slots above rate * W in the fullest window W: 1 is allowed. The times of the slots are whole µs. */
 function worstExcess(slots: readonly number[], slotUs: number): number {
   let worst = 0;
   for (let from = 0; from < slots.length; from++) {

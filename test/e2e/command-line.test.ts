@@ -98,7 +98,7 @@ describe("the command line", () => {
 
   it("warns of a sample of 0 %", async () => {
     const { code, stdout } = await spoaRelay("config", "check", "--config", right);
-    expect(stdout).toContain("targets.a.sample is 0%: this target gets nothing");
+    expect(stdout).toContain("targets.a.sample is 0%: this target receives no requests");
     expect(code).toBe(0);
   });
 

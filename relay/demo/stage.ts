@@ -140,9 +140,7 @@ export class Stage {
       if (response?.ok) return;
       const exited = this.#relay?.exitCode;
       if (Date.now() > untilMs || (exited !== null && exited !== undefined)) {
-        throw new Error(
-          `${url} does not answer\n${this.#lastLines("spoa-relay.log")}${this.#lastLines("haproxy.log")}`,
-        );
+        throw new Error(`${url} does not answer${this.#lastLines("spoa-relay.log")}${this.#lastLines("haproxy.log")}`);
       }
     }
   }
@@ -151,7 +149,7 @@ export class Stage {
   #lastLines(file: string): string {
     const path = join(this.directory, file);
     const lines = existsSync(path) ? readFileSync(path, "utf8").trimEnd().split("\n").slice(-5) : [];
-    return lines.map((line) => `${file}: ${line}\n`).join("");
+    return lines.map((line) => `\n${file}: ${line}`).join("");
   }
 
   #logTo(file: string): (line: string) => void {

@@ -134,7 +134,7 @@ describe("the ledger of an ingress queue in SQS", () => {
     expect(formatEquations(waiting, process.stdout)).toContain(
       "not fanned out 200 (waiting in SQS: 2 messages, undecodable: 0)",
     );
-    expect(formatEquations(away, process.stdout)).toContain("SQS does not tell: it is away");
+    expect(formatEquations(away, process.stdout)).toContain("SQS does not answer: it is away");
     expect([addsUp(waiting), addsUp(away)]).toEqual([true, false]);
   });
 });

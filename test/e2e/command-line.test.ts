@@ -203,8 +203,8 @@ describe("dead letters of the ingress queue", () => {
     const list = await host.command("dlq", "list", "nobody");
     const show = await host.command("dlq", "show", "a", "4711");
 
-    expect([list.code, list.stderr]).toEqual([1, "there is no target nobody; the configuration has: a; and ingress\n"]);
-    expect([show.code, show.stderr]).toEqual([1, "a has no dead letter 4711; dlq list a shows them\n"]);
+    expect([list.code, list.stderr]).toEqual([1, "there is no queue nobody; dead letters are kept for: a, ingress\n"]);
+    expect([show.code, show.stderr]).toEqual([1, "a has no dead letter 4711; spoa-relay dlq list a lists them\n"]);
   }, 30_000);
 });
 

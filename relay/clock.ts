@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** The wall clock in microseconds; slots are shared between processes, so it has to be the same one for all. */
+/** The wall clock in microseconds. Processes share slots, so all of them have to use the same clock. */
 export interface Clock {
   nowUs(): number;
   /**
-   * Resolves at `atUs`, or later if the process is busy; earlier only if the clock was set back meanwhile. Rejects if the
-   * signal is aborted.
+   * Resolves at `atUs`, or later if the process is busy; earlier only if the clock is set back during the sleep. Rejects if
+   * the signal is aborted.
    */
   sleepUntil(atUs: number, signal: AbortSignal): Promise<void>;
 }

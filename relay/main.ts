@@ -21,9 +21,9 @@ import { ConfigError } from "./config/text.ts";
 import { ControlError } from "./control/client.ts";
 import { JobError } from "./job/job-error.ts";
 
-// The command line: the one file of relay/ that looks outward, at agent/ and functions/.
+// The command line: the only file of relay/ that imports agent/ and functions/.
 
-/** Beside this file and beside the bundle alike. */
+/** The same path relative to this file and to the bundle. */
 const haproxyDirectory = resolve(import.meta.dirname, "../agent/haproxy");
 
 const exitCodes = `
@@ -35,7 +35,7 @@ function createProgram(): Command {
     .addHelpText("after", `\nExample: spoa-relay up --config spoa-relay.yaml${exitCodes}`)
     .version(packageJson.version)
     .exitOverride()
-    .showHelpAfterError("(--help shows what is possible)");
+    .showHelpAfterError("(--help lists commands and flags)");
   addServices(program, { runAgent, startHost });
   addMirror(program);
   addConfig(program);
@@ -52,7 +52,7 @@ function createProgram(): Command {
 }
 
 function toExitCode(error: unknown): number {
-  // commander has printed what is wrong; its own code is 1 for that, ours is 2. Help and version are no errors.
+  // commander has printed the mistake, for which it has code 1 and we have 2. Its code for help and version is 0.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   process.stderr.write(`${(error as Error).message}\n`);
   return error instanceof ConfigError || isWrongArgument(error) ? 2 : 1;
@@ -63,16 +63,16 @@ function isWrongArgument(error: unknown): boolean {
   return error instanceof JobError && /^BAD_|^UNKNOWN_(?:TARGET|CAPTURE)$/.test(error.code);
 }
 
-// The shipper's thread loads this file, too, when all of the program is bundled into it.
+// If the program is bundled into one file, the shipper's thread loads that file as well.
 if (isMainThread) {
-  // `| head` closes the pipe when it has seen enough.
+  // `| head` closes the pipe when it has read enough.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
   try {
     await createProgram().parseAsync();
   } catch (error) {
     process.exitCode = toExitCode(error);
   }
-  // Exiting would not wait for what the reader of a pipe has not taken yet.
+  // process.exit() would discard output that the reader of a pipe has not read yet.
   if (process.stdout.writableLength > 0) await new Promise<void>((done) => process.stdout.write("", () => done()));
   process.exit();
 }

@@ -9,10 +9,10 @@ const maxFilesInRelay = 6;
 const maxLines = 300;
 
 describe("the tree", () => {
-  it("has no circle of imports, those of types included", () => {
+  it("has no circle of imports, including type imports", () => {
     const imports = new Map(sourceFiles().map((file) => [file, importsOf(file, read(file))]));
 
-    // Else an import that is written in another way would hide its circle.
+    // Otherwise an import in a form that importsOf does not read would hide its circle.
     expect([...imports.values()].flat().filter((file) => !imports.has(file))).toEqual([]);
     expect(imports.get("relay/main.ts")).toContain("relay/commands/services.ts");
     expect(findCircles(imports)).toEqual([]);
@@ -62,7 +62,7 @@ describe("importsOf", () => {
   });
 });
 
-/** Paths from the root of the repository, as all here. */
+/** Paths from the root of the repository, like all paths here. */
 function sourceFiles(): string[] {
   return rooms.filter((room) => room !== "test").flatMap((room) => filesBelow(room).filter(isTypeScript));
 }
@@ -90,7 +90,7 @@ function importsOf(file: string, text: string): string[] {
   return Array.from(paths, ([, path]) => join(dirname(file), path));
 }
 
-/** One circle for each import that leads back to a file from which it was reached. */
+/** One circle for each import that leads back to a file on its own path. */
 function findCircles(imports: ReadonlyMap<string, readonly string[]>): string[] {
   const circles: string[] = [];
   const seen = new Set<string>();
@@ -105,7 +105,7 @@ function findCircles(imports: ReadonlyMap<string, readonly string[]>): string[] 
   return circles;
 }
 
-/** Those of more than `most`, with their sizes. */
+/** The entries larger than `most`, with their sizes. */
 function tooLarge<T>(all: ReadonlyMap<string, T>, sizeOf: (entry: [string, T]) => number, most: number): string[] {
   return [...all]
     .map((entry) => ({ name: entry[0], size: sizeOf(entry) }))

@@ -4,25 +4,25 @@ import type { Config } from "../../relay/config/config.ts";
 import { isLoopback } from "../../relay/config/forms.ts";
 import { answerProblem } from "./problem.ts";
 
-/** Who may use the control API. */
+/** Which calls the control API accepts. */
 export type Access =
-  /** Whoever shows the token. */
+  /** Calls with the token. */
   | { readonly kind: "token"; readonly token: string }
-  /** Whoever is on this machine, but no web page in a browser there. */
+  /** Calls from this machine, except those of web pages in a browser there. */
   | { readonly kind: "loopback" }
-  /** Whoever gets so far: a unix socket or the IAM of AWS has let them in. */
+  /** All calls: a unix socket, or IAM on AWS, has checked them. */
   | { readonly kind: "checked" };
 
-/** What follows from the configuration, which has a token wherever others can reach the address. */
+/** The access that follows from the configuration, which needs a token if other machines can reach the address. */
 export function toAccess({ token, admin }: Pick<Config["host"], "token" | "admin">): Access {
   if (token !== undefined) return { kind: "token", token };
   return { kind: admin.kind === "unix" ? "checked" : "loopback" };
 }
 
-// Load balancers and service managers ask these, and have no token.
+// Load balancers and service managers call these, and have no token.
 const openPaths: ReadonlySet<string> = new Set(["/healthz", "/readyz", "/v1/health"]);
 
-/** Lets only those pass that have access; all others get a 401 or a 403. */
+/** Passes on calls that have access, and answers all others with 401 or 403. */
 export function guard(access: Access): MiddlewareHandler {
   return async (context, next) => (openPaths.has(context.req.path) ? next() : (refuse(context, access) ?? next()));
 }
@@ -30,16 +30,16 @@ export function guard(access: Access): MiddlewareHandler {
 function refuse(context: Context, access: Access): Response | undefined {
   const host = context.req.header("host") ?? new URL(context.req.url).host;
   const origin = context.req.header("origin");
-  // A browser sends requests of any page to any address, and says whose they are.
+  // A browser sends the requests of any page to any address, and names the page's origin.
   if (origin !== undefined && URL.parse(origin)?.host !== host) {
-    return answerProblem(context, 403, `pages of ${origin} must not use this API`);
+    return answerProblem(context, 403, `web pages of ${origin} are not allowed to call this API`);
   }
-  // A page may give its own name the address of this machine. Then all is of one origin, but the name tells.
+  // DNS rebinding: a page can resolve its own name to this machine. Origin and host are then equal, but not localhost.
   if (access.kind === "loopback" && !isLoopback(hostnameOf(host))) {
-    return answerProblem(context, 403, `this API is at localhost; it is not ${host}`);
+    return answerProblem(context, 403, `without host.token this API can only be called as localhost, not as ${host}`);
   }
   if (access.kind === "token" && !showsToken(context, access.token)) {
-    const detail = "this needs the token of the configuration, host.token: Authorization: Bearer TOKEN";
+    const detail = "the token is missing or wrong: send host.token of the configuration as Authorization: Bearer TOKEN";
     return answerProblem(context, 401, detail, undefined, { "www-authenticate": 'Bearer realm="spoa-relay"' });
   }
   return undefined;
@@ -47,13 +47,13 @@ function refuse(context: Context, access: Access): Response | undefined {
 
 function hostnameOf(host: string): string {
   const hostname = (URL.parse(`http://${host}`)?.hostname ?? "").replace(/^\[|\]$/g, "");
-  // As URL writes ::ffff:127.0.0.1.
+  // URL writes ::ffff:127.0.0.1 as ::ffff:7f00:1.
   return /^::ffff:7f[0-9a-f]{2}:[0-9a-f]{1,4}$/.test(hostname) ? "127.0.0.1" : hostname;
 }
 
 function showsToken(context: Context, token: string): boolean {
   const [, shown] = /^Bearer +(\S+) *$/i.exec(context.req.header("authorization") ?? "") ?? [];
-  // Digests have one length, and comparing them takes the same time whatever is in them.
+  // Digests have equal lengths, which timingSafeEqual needs; its time does not depend on their contents.
   return shown !== undefined && timingSafeEqual(digest(shown), digest(token));
 }
 

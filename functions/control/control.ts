@@ -17,8 +17,8 @@ import { addTargetRoutes } from "./targets.ts";
 const maxBodyBytes = 16_384;
 
 /**
- * Serves the control API under /v1, its OpenAPI document, and what `createAdmin` serves. Every error is answered as
- * `application/problem+json`, but those of /stats and /readyz, which are text.
+ * Serves the control API under /v1, its OpenAPI document, and the routes of `createAdmin`. Errors are answered as
+ * `application/problem+json`; those of /stats and /readyz as text.
  */
 export function createControl(deps: ControlDeps): OpenAPIHono {
   const { targets, stores, access, log } = deps;
@@ -39,7 +39,7 @@ export function createControl(deps: ControlDeps): OpenAPIHono {
   app.use(
     bodyLimit({
       maxSize: maxBodyBytes,
-      onError: (context) => answerProblem(context, 413, `a body may have ${maxBodyBytes} bytes`),
+      onError: (context) => answerProblem(context, 413, `the body is larger than ${maxBodyBytes} bytes`),
     }),
   );
   addTargetRoutes(app, deps);
@@ -50,7 +50,7 @@ export function createControl(deps: ControlDeps): OpenAPIHono {
   app.openAPIRegistry.registerComponent("securitySchemes", "token", {
     type: "http",
     scheme: "bearer",
-    description: "host.token of the configuration, where it has one; on AWS requests are signed instead (IAM)",
+    description: "host.token of the configuration, if it is set. On AWS, calls are signed instead (IAM)",
   });
   app.doc31("/openapi.json", {
     openapi: "3.1.0",
@@ -60,14 +60,14 @@ export function createControl(deps: ControlDeps): OpenAPIHono {
       description: "Targets, ledger, figures and dead letters of a running spoa-relay.",
       license: { name: "Apache-2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" },
     },
-    // Without a token in the configuration there is none to show.
+    // Without host.token in the configuration, no token is needed.
     security: [{ token: [] }, {}],
   });
   app.notFound((context) =>
     answerProblem(
       context,
       404,
-      `${context.req.method} ${context.req.path} is not known here; /openapi.json has what is`,
+      `there is no route ${context.req.method} ${context.req.path}; /openapi.json lists all routes`,
     ),
   );
   app.onError((error, context) => {
@@ -75,14 +75,18 @@ export function createControl(deps: ControlDeps): OpenAPIHono {
       return answerProblem(context, error.status, mistakes[error.status] ?? error.message);
     if (error instanceof StateError || error instanceof QueueError) return answerProblem(context, 503, error.message);
     log.error({ event: "control-failed", path: context.req.path, err: error }, "a call of the control API failed");
-    return answerProblem(context, 500, "it failed; the log says why");
+    return answerProblem(
+      context,
+      500,
+      "internal error: see the event control-failed in the log of the host or function",
+    );
   });
   return app;
 }
 
-// What the framework finds by itself it says in its own words.
+// Replace the framework's own texts.
 const mistakes: Readonly<Record<number, string>> = {
-  400: "the body is no JSON",
-  415: "the body has to be JSON, and content-type to be application/json",
+  400: "the body is not valid JSON",
+  415: "the body must be JSON, with content-type: application/json",
 };
 const places: Readonly<Record<string, string>> = { json: "body", param: "path" };

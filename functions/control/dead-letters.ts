@@ -11,7 +11,7 @@ import type { ControlDeps } from "./deps.ts";
 import { problemResponses } from "./problem.ts";
 import { json, strict, wholeNumber } from "./schema.ts";
 
-/** Adds the routes of dead letters: those of the targets, and under the name `ingress` the packs that came to none. */
+/** Adds the routes of dead letters: those of targets, and under `ingress` those of the ingress queue. */
 export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
   const { stores, log } = deps;
   app.openapi(listDeadLetters, async (context) => {
@@ -19,7 +19,7 @@ export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
     const { queue } = findQueue(deps, name);
     const letters = await queue.deadLetters.browse(context.req.valid("query").limit);
     const { deadMessages } = await queue.backlog();
-    // An estimate may be behind what has just been seen.
+    // The estimate of SQS may be lower than the number of letters just received.
     const messages = Math.max(deadMessages, letters.length);
     const answer: DeadLettersAnswer = { queue: name, messages, letters: letters.map(describeDeadLetter) };
     return context.json(answer, 200);
@@ -44,7 +44,10 @@ export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
       ...redriveBounds,
     });
     const { messages, requests, undecodable, done } = redriven;
-    log.info({ event: "redriven", queue: name, messages, requests, undecodable, done }, "dead letters are sent again");
+    log.info(
+      { event: "redriven", queue: name, messages, requests, undecodable, done },
+      "dead letters were put back into the queue",
+    );
     if (id !== undefined && done && messages + undecodable === 0) throw noSuchLetter(name, id);
     const { deadMessages: remaining } = await queue.backlog();
     const answer: RedriveAnswer = { messages, requests, undecodable, remaining, done };
@@ -53,31 +56,31 @@ export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
 }
 
 const maxBrowsed = 1_000;
-// A call ends long before whoever asks gives up, and before a function has to.
+// A call ends long before its caller gives up, and before the timeout of the function.
 const redriveBounds = { maxMessages: 500, maxMs: 5_000, waitMs: 1_000 };
 
 interface NamedQueue {
   readonly queue: OpenQueue;
-  /** Whose ledger has its dead letters. */
+  /** Name of the target whose ledger counts the dead letters. */
   readonly target?: string;
 }
 
 function findQueue({ targets, stores }: ControlDeps, name: string): NamedQueue {
   if (name === ingressQueue) {
-    // A target that reads the ingress queue itself has its dead letters there.
+    // The dead letters of a target that reads the ingress queue itself are there.
     const [target] = [...stores.targets].find(([, queue]) => queue === stores.ingress) ?? [];
     return { queue: stores.ingress, ...(target !== undefined && { target }) };
   }
   const queue = stores.targets.get(name);
   if (queue) return { queue, target: name };
-  const names = targets.map((target) => target.name).join(", ");
-  throw new HTTPException(404, {
-    message: `there is no target ${name}; the configuration has: ${names}; and ${ingressQueue}`,
-  });
+  const names = [...targets.map((target) => target.name), ingressQueue].join(", ");
+  throw new HTTPException(404, { message: `there is no queue ${name}; dead letters are kept for: ${names}` });
 }
 
 function noSuchLetter(queue: string, id: string): HTTPException {
-  return new HTTPException(404, { message: `${queue} has no dead letter ${id}; dlq list ${queue} shows them` });
+  return new HTTPException(404, {
+    message: `${queue} has no dead letter ${id}; spoa-relay dlq list ${queue} lists them`,
+  });
 }
 
 function toAnswer(letter: DeadLetter): DeadLetterAnswer {
@@ -89,7 +92,7 @@ function toAnswer(letter: DeadLetter): DeadLetterAnswer {
 
 const queueParam = z.object({
   queue: z.string().openapi({
-    param: { description: "A target's name, or ingress: packs that came to no target" },
+    param: { description: "Name of a target, or ingress for packs that could not be fanned out" },
     examples: ["staging"],
   }),
 });
@@ -102,10 +105,13 @@ const letterId = z
 
 const letter = {
   id: z.string(),
-  requests: z.int().optional(),
-  reason: z.string(),
-  firstCapturedAt: z.string().optional(),
-  sentAt: z.iso.datetime(),
+  requests: z.int().optional().describe("Requests in it; absent if the message has no summary"),
+  reason: z.string().describe("Why it is a dead letter"),
+  firstCapturedAt: z
+    .string()
+    .optional()
+    .describe("Capture time of its first request; absent if the message has no summary"),
+  sentAt: z.iso.datetime().describe("When it was first put into the queue"),
 };
 
 const shownRequest = z
@@ -116,11 +122,11 @@ const shownRequest = z
     path: z.string(),
     version: z.string(),
     headers: z.array(z.object({ name: z.string(), value: z.string() })).readonly(),
-    bodyState: z.enum(["complete", "truncated", "omitted"]),
-    bodyBytes: z.int(),
+    bodyState: z.enum(["complete", "truncated", "omitted"]).describe("How much of the body was captured"),
+    bodyBytes: z.int().describe("Size of the captured body"),
     body: z.string().describe("The first 2,000 bytes, as UTF-8"),
   })
-  .describe("Without credentials")
+  .describe("A captured request; values of headers that hold credentials are replaced by …")
   .openapi("ShownRequest");
 
 const listDeadLetters = createRoute({
@@ -130,7 +136,12 @@ const listDeadLetters = createRoute({
   request: {
     params: queueParam,
     query: strict({
-      limit: wholeNumber({ least: 1, most: maxBrowsed, otherwise: 100, description: "At most so many" }),
+      limit: wholeNumber({
+        least: 1,
+        most: maxBrowsed,
+        otherwise: 100,
+        description: "Largest number of dead letters to list",
+      }),
     }),
   },
   responses: {
@@ -138,11 +149,11 @@ const listDeadLetters = createRoute({
       z
         .object({
           queue: z.string(),
-          messages: z.int().describe("All there are; in SQS an estimate"),
+          messages: z.int().describe("Number of all dead letters; in SQS an estimate"),
           letters: z.array(z.object(letter)).readonly(),
         })
         .openapi("DeadLetters"),
-      "About in the order they were sent",
+      "The dead letters, roughly in the order in which they were sent",
     ),
     ...problemResponses(400, 401, 403, 404, 503),
   },
@@ -151,9 +162,11 @@ const listDeadLetters = createRoute({
 const getDeadLetter = createRoute({
   method: "get",
   path: "/v1/queues/{queue}/dead-letters/{id}",
-  summary: "The requests of one of the first 1,000 dead letters",
+  summary: "The requests of a dead letter, if it is among the first 1,000",
   request: {
-    params: queueParam.extend({ id: letterId.openapi({ param: { description: "Its id in the list" } }) }),
+    params: queueParam.extend({
+      id: letterId.openapi({ param: { description: "Id of the dead letter, as in the list" } }),
+    }),
   },
   responses: {
     200: json(
@@ -161,7 +174,7 @@ const getDeadLetter = createRoute({
         .object({
           ...letter,
           contents: z.array(shownRequest).readonly(),
-          undecodable: z.string().optional().describe("Why there are no contents"),
+          undecodable: z.string().optional().describe("Why the message cannot be decoded; contents is then empty"),
         })
         .openapi("DeadLetter"),
       "The dead letter",
@@ -173,16 +186,16 @@ const getDeadLetter = createRoute({
 const redriveDeadLetters = createRoute({
   method: "post",
   path: "/v1/queues/{queue}/dead-letters/redrive",
-  summary: "Puts dead letters back into the queue, at whose rate they are sent again",
+  summary: "Puts dead letters back into the queue; they are sent again at the target's rate",
   description:
-    "Ends after 500 dead letters or about five seconds. Where `done` is false there are more: ask again until it is true.",
+    "Ends after 500 dead letters or about 5 seconds. If `done` is false, more may be left: repeat the call until it is true.",
   request: {
     params: queueParam,
     body: {
       required: false,
       content: {
         "application/json": {
-          schema: strict({ id: letterId.optional().describe("Only this one") })
+          schema: strict({ id: letterId.optional().describe("Only this dead letter; by default all of them") })
             .meta({ examples: [{}, { id: "42" }] })
             .openapi("Redrive"),
         },
@@ -193,14 +206,14 @@ const redriveDeadLetters = createRoute({
     200: json(
       z
         .object({
-          messages: z.int().describe("Dead letters that went back"),
+          messages: z.int().describe("Dead letters that were put back"),
           requests: z.int().describe("Requests in them"),
-          undecodable: z.int().describe("Dead letters that cannot be decoded, and stay"),
+          undecodable: z.int().describe("Dead letters that cannot be decoded and stay where they are"),
           remaining: z.int().describe("Dead letters that are left; in SQS an estimate"),
-          done: z.boolean(),
+          done: z.boolean().describe("False if the call ended before it saw all dead letters"),
         })
         .openapi("Redriven"),
-      "What this call has done",
+      "What this call moved",
     ),
     ...problemResponses(400, 401, 403, 404, 413, 415, 503),
   },

@@ -3,7 +3,7 @@ import type { Logger } from "../../relay/log/log.ts";
 import type { Stores } from "../../relay/stores.ts";
 import type { Access } from "./access.ts";
 
-/** What the routes of the control API work on. */
+/** The dependencies of the control API's routes. */
 export interface ControlDeps {
   readonly targets: readonly TargetConfig[];
   readonly stores: Pick<Stores, "ingress" | "targets" | "queueOf" | "state">;

@@ -7,7 +7,7 @@ import { problemResponses } from "./problem.ts";
 import { json, strict, wholeNumber } from "./schema.ts";
 import { findTarget, targetParam } from "./targets.ts";
 
-/** Adds the figures of a target by minute. */
+/** Adds GET /v1/targets/{target}/figures: counts and percentiles by minute. */
 export function addFigureRoutes(app: OpenAPIHono, { targets, stores, now = Date.now }: ControlDeps): void {
   app.openapi(getFigures, async (context) => {
     const { name } = findTarget(targets, context.req.valid("param").target);
@@ -18,7 +18,7 @@ export function addFigureRoutes(app: OpenAPIHono, { targets, stores, now = Date.
 }
 
 const minuteMs = 60_000;
-// As long as they are kept.
+// Figures are kept for 14 days.
 const maxMinutes = 14 * 1_440;
 const counters = ["undelivered", "timedOut", "deadLettered", "expired", "skipped", "filtered", "sampledOut"] as const;
 
@@ -63,31 +63,33 @@ function times(description: string) {
   return z
     .object({ p50: z.number(), p90: z.number(), p99: z.number() })
     .optional()
-    .describe(`${description}; within 5 %, absent where there were none`);
+    .describe(`${description}; in milliseconds, accurate to 5 %, absent if there were none`);
 }
 
 const counted = {
-  answered: z.object({ "1xx": z.int(), "2xx": z.int(), "3xx": z.int(), "4xx": z.int(), "5xx": z.int() }),
-  undelivered: z.int().describe("Tries that did not reach the shadow"),
-  timedOut: z.int().describe("Tries without an answer in time"),
-  deadLettered: z.int(),
-  expired: z.int(),
-  skipped: z.int(),
-  filtered: z.int(),
-  sampledOut: z.int(),
+  answered: z
+    .object({ "1xx": z.int(), "2xx": z.int(), "3xx": z.int(), "4xx": z.int(), "5xx": z.int() })
+    .describe("Answers by class of status code"),
+  undelivered: z.int().describe("Attempts that did not reach the shadow"),
+  timedOut: z.int().describe("Attempts without an answer within the target's timeout"),
+  deadLettered: z.int().describe("Requests that became dead letters"),
+  expired: z.int().describe("Requests that became too old to be sent"),
+  skipped: z.int().describe("Requests that cannot be sent, such as those with an incomplete body"),
+  filtered: z.int().describe("Requests that the target's condition (when) excludes"),
+  sampledOut: z.int().describe("Requests outside of the target's sample"),
   expiredCredentials: z
     .int()
-    .describe("Of the 4xx: 401 or 403 to requests that went out with the credentials they were captured with"),
-  latencyMs: times("Of the answers, from the moment a request could leave to the end"),
-  shadowMs: times("Of the answers, from the request being written to the headers of its answer"),
-  networkMs: times("Of the connections that were opened"),
-  ageMs: times("From the capture of the requests that were answered to their sending"),
+    .describe("Among the 4xx: answers 401 or 403 to requests that were sent with their captured credentials"),
+  latencyMs: times("Of answers, from the moment the request could be sent to the end of the answer"),
+  shadowMs: times("Of answers, from the moment the request was written to the headers of the answer"),
+  networkMs: times("Time that it took to open connections"),
+  ageMs: times("Age of the answered requests when they were sent, since their capture"),
 };
 
 const getFigures = createRoute({
   method: "get",
   path: "/v1/targets/{target}/figures",
-  summary: "What became of requests and tries, by minute",
+  summary: "Fates of requests and failed attempts, by minute",
   request: {
     params: targetParam,
     query: strict({
@@ -95,7 +97,7 @@ const getFigures = createRoute({
         least: 1,
         most: maxMinutes,
         otherwise: 60,
-        description: "The last so many minutes, the one that runs included",
+        description: "Number of minutes up to now, including the current one",
       }),
     }),
   },
@@ -110,7 +112,7 @@ const getFigures = createRoute({
           minutes: z.array(z.object({ at: z.iso.datetime(), ...counted })).readonly(),
         })
         .openapi("Figures"),
-      "Not exact, unlike the ledger; a minute in which nothing was counted is left out",
+      "Approximate, unlike the ledger; minutes in which nothing was counted are left out",
     ),
     ...problemResponses(400, 401, 403, 404, 503),
   },

@@ -4,14 +4,14 @@ import type { HostStats } from "../../relay/stats/host-stats.ts";
 import { problemResponses } from "./problem.ts";
 import { json } from "./schema.ts";
 
-/** Adds GET /v1/ledger: what became of all requests. */
+/** Adds GET /v1/ledger: what became of every request. */
 export function addLedgerRoute(app: OpenAPIHono, readStats: () => Promise<HostStats>): void {
   app.openapi(getLedger, async (context) => context.json(await readStats(), 200));
 }
 
 export const fatesSchema = z
   .object(Object.fromEntries(fates.map((fate) => [fate, z.int()])) as Record<(typeof fates)[number], z.ZodInt>)
-  .describe("Requests by what became of them")
+  .describe("Number of requests with each fate")
   .openapi("Fates");
 
 const controlSchema = z
@@ -29,48 +29,55 @@ const controlSchema = z
       .optional(),
     slowdown: z.object({ factor: z.number(), atMs: z.number() }).optional(),
   })
-  .describe("What was changed since the start, and what its answers have led to");
+  .describe("Changed settings, breaker and slowdown");
+
+const problemSchema = z.string().optional().describe("Why the queue does not answer");
 
 const targetStatsSchema = z.object({
-  enqueued: z.int(),
+  enqueued: z.int().describe("Requests fanned out while this target was configured"),
   fates: fatesSchema,
-  messages: z.int().optional(),
-  inQueue: z.int().optional().describe("Requests in them; absent in SQS, which does not count them"),
-  deadMessages: z.int().optional(),
-  inDeadLetters: z.int().optional(),
-  problem: z.string().optional(),
+  messages: z.int().optional().describe("Packs in the target's queue; in SQS an estimate"),
+  inQueue: z.int().optional().describe("Requests in them; absent in SQS, which does not count requests"),
+  deadMessages: z.int().optional().describe("Packs among its dead letters; in SQS an estimate"),
+  inDeadLetters: z.int().optional().describe("Requests in them; absent in SQS"),
+  problem: problemSchema,
   control: controlSchema,
   live: z.object({
     ratePerSecond: z.union([z.number(), z.literal("unlimited")]),
     concurrency: z.int(),
     sample: z.number(),
-    paceFactor: z.number(),
+    paceFactor: z
+      .number()
+      .describe("Share of the rate at which requests are sent, 1/64 to 1: below 1 if the shadow asked to slow down"),
   }),
-  held: z.string().optional(),
+  held: z.string().optional().describe("Why nothing is sent now; absent if requests are sent"),
 });
 
 export const ledgerSchema = z
   .object({
     ingress: z.object({
-      messages: z.int().optional(),
-      waiting: z.int().optional(),
-      deadMessages: z.int().optional(),
-      deadLettered: z.int().optional(),
-      expired: z.int().optional(),
-      problem: z.string().optional(),
+      messages: z.int().optional().describe("Packs that wait for the fan-out; in SQS an estimate"),
+      waiting: z.int().optional().describe("Requests in them; absent in SQS, which does not count requests"),
+      deadMessages: z.int().optional().describe("Packs that cannot be decoded"),
+      deadLettered: z.int().optional().describe("Requests in them, according to their summaries"),
+      expired: z.int().optional().describe("Requests that the queue's retention removed; absent in SQS"),
+      problem: problemSchema,
     }),
     agents: z
       .array(z.object({ agent: z.string(), requests: z.int(), packs: z.int(), missingPacks: z.int() }))
       .readonly()
-      .describe("By agent and run"),
+      .describe("What was fanned out, by agent and run; missingPacks have not arrived yet, or are lost"),
     targets: z.record(z.string(), targetStatsSchema),
     jobs: z
       .record(z.string(), z.object({ enqueued: z.int(), packs: z.int(), fates: fatesSchema }))
       .optional()
       .describe(
-        "Replay jobs by their ids: what they have put into the queues of their targets; `forgotten`: all that are kept no more",
+        "Replay jobs by id: what was put into the queues of their targets; `forgotten` is the sum of jobs that are no longer kept",
       ),
-    captures: z.record(z.string(), z.object({ enqueued: z.int(), fates: fatesSchema })).optional(),
+    captures: z
+      .record(z.string(), z.object({ enqueued: z.int(), fates: fatesSchema }))
+      .optional()
+      .describe("Captures by name: the requests that were fanned out to them"),
   })
   .openapi("Ledger");
 

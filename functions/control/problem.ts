@@ -11,11 +11,11 @@ const problemSchema = z
     type: z.string(),
     title: z.string(),
     status: z.int(),
-    detail: z.string(),
+    detail: z.string().describe("What is wrong, and what to do"),
     errors: z
       .array(z.object({ place: z.string(), detail: z.string() }))
       .optional()
-      .describe("Each mistake in the request"),
+      .describe("Each mistake in the request, with its place, such as body.rate"),
   })
   .meta({
     examples: [
@@ -30,7 +30,7 @@ const problemSchema = z
   })
   .openapi("Problem");
 
-/** Answers with a problem (RFC 9457). Its type is `about:blank`: the status alone says what kind of problem it is. */
+/** Answers with a problem (RFC 9457). Its type is `about:blank`: the kind of problem is that of the status code. */
 export function answerProblem(
   context: Context,
   status: ContentfulStatusCode,

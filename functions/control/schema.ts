@@ -1,8 +1,8 @@
 import { z } from "@hono/zod-openapi";
 
-// What the routes of the control API are described with.
+// Schemas that the routes of the control API share.
 
-/** An object in which an unknown key is a mistake: misspelt, it must not silently mean nothing. */
+/** An object that allows no unknown keys: a misspelt key would silently be ignored. */
 export function strict<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
   const known = Object.keys(shape).join(", ");
   return z.strictObject(shape, {
@@ -13,7 +13,7 @@ export function strict<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<S
   });
 }
 
-/** A whole number in a query, both bounds included. */
+/** A whole number in a query; both bounds are included. */
 export function wholeNumber(bounds: {
   readonly least: number;
   readonly most: number;

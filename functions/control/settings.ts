@@ -4,16 +4,16 @@ import type { TargetSettings } from "../../relay/state/target-control.ts";
 import { strict } from "./schema.ts";
 
 /**
- * A text in the form of the configuration. It is checked here, and converted where it is used.
+ * A text in the form of the configuration. It is only checked here; `toSettings` converts it.
  *
  * @param explain says what is wrong with a text; undefined if it is valid
  */
-function written(explain: (text: string) => string | undefined, what: string, examples: string[]) {
+function written(explain: (text: string) => string | undefined, form: string, examples: string[]) {
   return z
     .string({
       error: ({ input }) =>
         (typeof input === "number" && explain(`${input}`)) ||
-        `must be ${what}, such as ${examples.join(" or ")}, or null`,
+        `must be ${form}, such as ${examples.join(" or ")}, or null`,
     })
     .refine((text) => explain(text) === undefined, { error: ({ input }) => explain(String(input)) })
     .meta({ examples });
@@ -26,19 +26,25 @@ function explainShare(text: string): string | undefined {
 }
 
 const settings = {
-  rate: written(explainRate, "a rate", ["200/s", "30/min", "unlimited"]).nullable().optional(),
+  rate: written(explainRate, "a rate", ["200/s", "30/min", "unlimited"])
+    .nullable()
+    .optional()
+    .describe("Highest rate at which requests are sent; null for the configured one"),
   concurrency: z
     .int({ error: "must be a whole number, or null" })
     .min(1, { error: "must be from 1 to 10000" })
     .max(10_000, { error: "must be from 1 to 10000" })
     .nullable()
     .optional()
-    .describe("Concurrent requests of each replay process"),
-  sample: written(explainShare, "a percentage from 0% to 100%", ["50%", "0.5%"]).nullable().optional(),
-  paused: z.boolean({ error: "must be true or false" }).optional(),
+    .describe("Concurrent requests of each replay process; null for the configured number"),
+  sample: written(explainShare, "a percentage from 0% to 100%", ["50%", "0.5%"])
+    .nullable()
+    .optional()
+    .describe("Share of the requests that is replayed; null for the configured one"),
+  paused: z.boolean({ error: "must be true or false" }).optional().describe("true: nothing is sent, and requests wait"),
 };
 
-/** The body of `PATCH /v1/targets/{target}`: null takes a setting back to the configuration. */
+/** The body of `PATCH /v1/targets/{target}`; null returns a setting to the configured value. */
 export const settingsChange = strict(settings)
   .refine((change) => Object.keys(change).length > 0, {
     error: `has no setting to change; give at least one of ${Object.keys(settings).join(", ")}`,

@@ -11,7 +11,7 @@ import { problemResponses } from "./problem.ts";
 import { json } from "./schema.ts";
 import { formatRate, formatShare, settingsChange, toSettings } from "./settings.ts";
 
-/** Adds the routes under /v1/targets but the figures: what is configured, what holds now, and changes of it. */
+/** Adds the routes under /v1/targets, except the figures: configured and live settings, and changes of them. */
 export function addTargetRoutes(app: OpenAPIHono, { targets, stores, log }: ControlDeps): void {
   const answer = async (target: TargetConfig) =>
     toAnswer(target, (await readHostStats(stores, [target])).targets[target.name]);
@@ -22,7 +22,7 @@ export function addTargetRoutes(app: OpenAPIHono, { targets, stores, log }: Cont
     try {
       return await answer(target);
     } catch (cause) {
-      const message = `${name} was changed; how it is now cannot be read: ${(cause as Error).message}`;
+      const message = `${name} was changed, but its state cannot be read now: ${(cause as Error).message}`;
       throw new HTTPException(503, { message, cause });
     }
   };
@@ -44,23 +44,23 @@ export function addTargetRoutes(app: OpenAPIHono, { targets, stores, log }: Cont
   );
 }
 
-/** The target of this name. Throws a 404 that names those there are. */
+/** The target of this name. Throws a 404 that names the targets of the configuration. */
 export function findTarget(targets: readonly TargetConfig[], name: string): TargetConfig {
   const target = targets.find((one) => one.name === name);
   if (target) return target;
-  const names = targets.map((one) => one.name).join(", ");
+  const names = targets.map((one) => one.name).join(", ") || "no targets";
   throw new HTTPException(404, { message: `there is no target ${name}; the configuration has: ${names}` });
 }
 
 export const targetParam = z.object({
   target: z
     .string()
-    .openapi({ param: { description: "The target's name in the configuration" }, examples: ["staging"] }),
+    .openapi({ param: { description: "Name of the target in the configuration" }, examples: ["staging"] }),
 });
 
 type Change = { readonly [Key in keyof TargetSettings]?: TargetSettings[Key] | null };
 
-// Workers write the same control when a shadow asks for less or fails: others may be faster a few times.
+// Workers write the same control when a shadow fails or asks to slow down, so a write may be refused a few times.
 const writeAttempts = 20;
 
 async function writeSettings(controls: Controls, target: string, change: Change): Promise<void> {
@@ -68,7 +68,9 @@ async function writeSettings(controls: Controls, target: string, change: Change)
     const { control, version } = await controls.read(target);
     if (await controls.write(target, changeSettings(control, change), version)) return;
   }
-  throw new HTTPException(503, { message: `others change ${target} at the same time; nothing was changed` });
+  throw new HTTPException(503, {
+    message: `others are changing ${target} at the same time: nothing was changed; try again`,
+  });
 }
 
 function toAnswer(target: TargetConfig, stats: TargetStats): TargetAnswer {
@@ -112,7 +114,7 @@ function amount(messages: number | undefined, requests: number | undefined): Tar
 const text = z.object({ configured: z.string(), live: z.string() });
 const amountSchema = z
   .object({ messages: z.int().optional(), requests: z.int().optional() })
-  .describe("Packs, and the requests in them, which SQS does not count")
+  .describe("Packs, and the requests in them, which are absent in SQS: it does not count requests")
   .openapi("Amount");
 
 const targetSchema = z
@@ -123,18 +125,20 @@ const targetSchema = z
     concurrency: z.object({ configured: z.int(), live: z.int() }),
     sample: text.meta({ examples: [{ configured: "100%", live: "50%" }] }),
     paused: z.boolean(),
-    window: z.array(z.string()).readonly(),
-    blackout: z.array(z.string()).readonly(),
-    held: z.string().optional().describe("Why nothing is sent now; absent where requests are sent"),
+    window: z.array(z.string()).readonly().describe("Times within which requests are sent; empty for all times"),
+    blackout: z.array(z.string()).readonly().describe("Times within which no requests are sent"),
+    held: z.string().optional().describe("Why nothing is sent now; absent if requests are sent"),
     breaker: z
       .object({ openedAt: z.iso.datetime(), probeAt: z.iso.datetime(), probes: z.int(), reason: z.string() })
       .optional()
-      .describe("There while it is open: only a probe is sent"),
-    pace: z.number().describe("Share of the rate that the shadow gets while it has asked for less: 1/64 to 1"),
+      .describe("Present while the breaker is open, when nothing but probes is sent"),
+    pace: z
+      .number()
+      .describe("Share of the rate at which requests are sent, 1/64 to 1: below 1 if the shadow asked to slow down"),
     waiting: amountSchema,
     deadLetters: amountSchema,
     problem: z.string().optional().describe("Why the queue does not answer"),
-    enqueued: z.int(),
+    enqueued: z.int().describe("Requests fanned out while this target was configured"),
     fates: fatesSchema,
   })
   .openapi("Target");
@@ -152,7 +156,7 @@ const listTargets = createRoute({
 const getTarget = createRoute({
   method: "get",
   path: "/v1/targets/{target}",
-  summary: "A target: what is configured, what holds now, what waits",
+  summary: "A target: its configured and live settings, waiting requests and dead letters",
   request: { params: targetParam },
   responses: { 200: json(targetSchema, "The target"), ...problemResponses(401, 403, 404, 503) },
 });
@@ -166,7 +170,7 @@ const patchTarget = createRoute({
     body: { required: true, content: { "application/json": { schema: settingsChange } } },
   },
   responses: {
-    200: json(targetSchema, "The target as it is now"),
+    200: json(targetSchema, "The target after the change"),
     ...problemResponses(400, 401, 403, 404, 413, 415, 503),
   },
 });
@@ -174,15 +178,15 @@ const patchTarget = createRoute({
 const pauseTarget = createRoute({
   method: "post",
   path: "/v1/targets/{target}/pause",
-  summary: "Sends nothing more to a target; its requests wait",
+  summary: "Pauses a target: nothing is sent, and its requests wait in its queue",
   request: { params: targetParam },
-  responses: { 200: json(targetSchema, "The target as it is now"), ...problemResponses(401, 403, 404, 503) },
+  responses: { 200: json(targetSchema, "The target after the change"), ...problemResponses(401, 403, 404, 503) },
 });
 
 const resumeTarget = createRoute({
   method: "post",
   path: "/v1/targets/{target}/resume",
-  summary: "Takes a pause back; window, blackout and breaker go on to hold",
+  summary: "Resumes a paused target; window, blackout and breaker still apply",
   request: { params: targetParam },
-  responses: { 200: json(targetSchema, "The target as it is now"), ...problemResponses(401, 403, 404, 503) },
+  responses: { 200: json(targetSchema, "The target after the change"), ...problemResponses(401, 403, 404, 503) },
 });

@@ -35,7 +35,7 @@ export function withWhere(command: Command): Command {
   );
 }
 
-/** The range of --from and --to; everything if neither is given. Ends the command if the range is empty. */
+/** The range of --from and --to; all times if neither is given. Ends the command if the range is empty. */
 export function toRange({ from = 0, to = Number.POSITIVE_INFINITY }: RangeFlags, command: Command): CaptureRange {
   if (to > from) return { fromMs: from, toMs: to };
   const [fromText, toText] = [from, to].map((ms) => new Date(ms).toISOString());
@@ -43,7 +43,7 @@ export function toRange({ from = 0, to = Number.POSITIVE_INFINITY }: RangeFlags,
   return command.error(`error: --to ${toText} ${relation} --from ${fromText}: the range is empty`);
 }
 
-/** A capture of the configuration. Ends the command if there is none of that name; throws `ConfigError`. */
+/** The capture of this name. Ends the command if the configuration has none; throws `ConfigError`. */
 export function findCapture(configFile: string, name: string, command: Command): CaptureConfig {
   const { captures } = loadConfig(configFile, process.env);
   const capture = captures.find((each) => each.name === name);
@@ -53,7 +53,7 @@ export function findCapture(configFile: string, name: string, command: Command):
   return command.error(`error: there is no capture ${name}; ${known}`);
 }
 
-/** Never creates a directory: the host does, and so owns it. Throws `ArchiveError`. */
+/** Opens the archive of a capture. Never creates a directory: the host creates and owns it. Throws `ArchiveError`. */
 export async function openToRead({ store }: CaptureConfig): Promise<OpenArchive> {
   return store.kind === "directory" ? DirectoryArchive.openToRead(store.directory) : openArchive(store);
 }
@@ -74,8 +74,8 @@ export async function withCapture<T>(
 }
 
 /**
- * The requests of a range that match. Names each part that cannot be read on standard error, and throws a `Failure` after
- * the last request if there was one.
+ * The requests of a range that match. Names each part that cannot be read on standard error, and then throws a `Failure`
+ * after the last request.
  */
 export async function* readMatching(
   archive: Archive,
@@ -95,12 +95,12 @@ export async function* readMatching(
   }
 }
 
-/** The time of something captured, in milliseconds since 1970. */
+/** Parses the time of captured requests, in milliseconds since 1970; suggests `-2h` if the text is not a time. */
 export function parsePastTime(text: string): number {
   return parseTime(text, "-2h");
 }
 
-/** The time of something to come, in milliseconds since 1970. */
+/** Parses a future time, in milliseconds since 1970; suggests `+10m` if the text is not a time. */
 export function parseComingTime(text: string): number {
   return parseTime(text, "+10m");
 }

@@ -39,7 +39,7 @@ export function addDeadLetters(program: Command): void {
 }
 
 const mostListed = 1_000;
-// A call that moves nothing has searched for five seconds; after this many in a row there is nothing more to find.
+// A call that moves nothing has searched for 5 s; after this many in a row, the command gives up.
 const idleCalls = 10;
 
 async function listDeadLetters(client: ControlClient, target: string | undefined): Promise<void> {
@@ -79,6 +79,8 @@ async function redriveAll(client: ControlClient, target: string, message: string
   }
   print(`${plural(all.requests, "request")} moved back to the queue of ${target}`);
   if (all.undecodable > 0) {
-    throw new Failure(`${plural(all.undecodable, "dead letter")} cannot be decoded and stay where they are`);
+    throw new Failure(
+      `not moved: ${plural(all.undecodable, "dead letter")} that cannot be decoded; spoa-relay dlq list ${target} has the reasons`,
+    );
   }
 }

@@ -60,7 +60,7 @@ interface ImportFlags extends ConfigFlag {
   readonly skipBad?: boolean;
 }
 
-// The most that is held in memory before it is written.
+// Requests in memory are written when they exceed either bound.
 const maxHeldRequests = 10_000;
 const maxHeldBytes = 8 * 1024 * 1024;
 // Mistakes beyond these are counted, but not listed.
@@ -92,7 +92,7 @@ class Importer {
 
   async run(files: readonly string[]): Promise<void> {
     for (const file of files) {
-      // Each file has packs of its own: the same file makes the same packs again, whichever files are imported with it.
+      // Packs do not span files: a file makes the same packs again, whichever files are imported with it.
       this.#sequence = 1;
       this.#index = 0;
       await this.#read(file);

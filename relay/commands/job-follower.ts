@@ -104,13 +104,13 @@ export class JobFollower {
     ];
   }
 
-  /** Requests that got a fate, per second, over the last 10 s. */
+  /** Requests that received a fate, per second, over the last 10 s. */
   #rate(): number {
     const [first, last] = [this.#samples[0], this.#samples[this.#samples.length - 1]];
     return last.atMs === first.atMs ? 0 : ((last.settled - first.settled) * 1_000) / (last.atMs - first.atMs);
   }
 
-  /** From the due time of the last request; from the rate if that time has passed or is not known. */
+  /** Remaining time: until the last request is due, or by the rate if that time has passed or is unknown. */
   #left({ job, endsAtMs = 0, total, settled }: JobProgress, perSecond: number, nowMs: number): number | undefined {
     if (job.status !== "running" && job.status !== "fed") return undefined;
     if (endsAtMs > nowMs) return endsAtMs - nowMs;

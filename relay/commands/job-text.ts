@@ -42,7 +42,7 @@ export function formatCount(count: number): string {
   return Math.round(count).toLocaleString("en-US");
 }
 
-/** How many requests have each fate, without those that are 0: `2xx 1,200, 5xx 3, dead-lettered 1`. */
+/** The number of requests with each fate, without the zeros: `2xx 1,200, 5xx 3, dead-lettered 1`. */
 export function formatFates(counts: Readonly<Record<Fate, number>>): string {
   return fates
     .filter((fate) => counts[fate] > 0)
@@ -52,12 +52,12 @@ export function formatFates(counts: Readonly<Record<Fate, number>>): string {
 
 const fateNames: Readonly<Partial<Record<Fate, string>>> = { sampledOut: "sampled out", deadLettered: "dead-lettered" };
 
-/** Whole per cents, rounded down, so that 100% means done. */
+/** Whole percent, rounded down, so that 100% means done. */
 export function formatShare({ share }: JobProgress): string {
   return `${Math.floor(Math.min(1, share) * 100)}%`;
 }
 
-/** A warning if a job found far fewer requests than were there when it was started; else undefined. */
+/** A warning if a job found far fewer requests than the capture had at the start of the job; else undefined. */
 export function explainShortfall({ job, total, expected }: JobProgress): string | undefined {
   // The names of objects give an estimate only: a difference of some seconds of traffic is normal.
   if (!job.checkpoint.complete || expected - total <= Math.max(1_000, expected / 10)) return undefined;

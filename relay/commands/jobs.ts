@@ -4,7 +4,7 @@ import { cancelJob, pauseJob, resumeJob } from "../job/job-control.ts";
 import { type JobProgress, readProgress, toProgress } from "../job/job-progress.ts";
 import { printable } from "../pack/request-text.ts";
 import type { Jobs, State } from "../state/port.ts";
-import { type ConfigFlag, formatTable, print, withConfig } from "./command-line.ts";
+import { type ConfigFlag, formatTable, plural, print, withConfig } from "./command-line.ts";
 import { readJobHold } from "./job-hold.ts";
 import {
   describeJob,
@@ -81,7 +81,7 @@ function formatProgress(progress: JobProgress, hold: string | undefined): string
     [
       "broken",
       checkpoint.skippedParts > 0
-        ? `${checkpoint.skippedParts} parts of the capture, ${formatCount(checkpoint.skippedRequests)} requests`
+        ? `${plural(checkpoint.skippedParts, "part")} of the capture with ${plural(checkpoint.skippedRequests, "request")}`
         : undefined,
     ],
     ["expected", explainShortfall(progress)],
@@ -96,7 +96,7 @@ function formatProgress(progress: JobProgress, hold: string | undefined): string
       ["status", job.status],
       ["requests", `${formatCount(settled)} of ${formatCount(total)} (${formatShare(progress)})`],
       ["stored", formatBytes(job.total.bytes * loops)],
-      ["fed", `${formatCount(fed)}, of which ${formatCount(waiting)} waiting`],
+      ["fed", `${formatCount(fed)}, of which ${formatCount(waiting)} are waiting`],
       ["fates", formatFates(fates) || "–"],
       ["created", formatMoment(job.createdAtMs)],
       ...optional.flatMap(([name, text]) => (text === undefined ? [] : [[name, text]])),

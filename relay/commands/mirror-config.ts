@@ -3,15 +3,15 @@ import { join } from "node:path";
 import { parseDurationMs } from "../config/units.ts";
 
 export interface MirrorOptions {
-  /** Of the shadow. Its path, if it has one, is put before the path of every request. */
+  /** URL of the shadow. Its path, if it has one, is put before the path of every request. */
   readonly url: URL;
   readonly address: string;
-  /** Of the agent; the next two ports are the admin ports of agent and host. */
+  /** Port of the agent; the next two ports are the admin ports of agent and host. */
   readonly port: number;
   readonly directory: string;
 }
 
-/** Writes the configuration that is equivalent to spoa-mirror's flags, and returns the name of its file. */
+/** Writes the configuration that is equivalent to spoa-mirror's flags; returns its path. */
 export function writeMirrorConfig({ url, address, port, directory }: MirrorOptions): string {
   mkdirSync(directory, { recursive: true });
   const file = join(directory, "spoa-relay.yaml");
@@ -33,7 +33,7 @@ targets:
   return file;
 }
 
-/** spoa-mirror's running time: milliseconds, or a number with a unit; 0 means no end. Undefined for anything else. */
+/** Parses spoa-mirror's `--runtime`: milliseconds, or a number with a unit; 0 means no end. Undefined for anything else. */
 export function parseRuntimeMs(text: string): number | undefined {
   return /^\d+$/.test(text) ? Number(text) : parseDurationMs(text);
 }

@@ -15,14 +15,18 @@ export function addMirror(program: Command): void {
       parseRuntime,
       0,
     )
-    .option("-a, --address <address>", "where the agent listens", "127.0.0.1")
+    .option("-a, --address <address>", "address on which the agent listens", "127.0.0.1")
     .option(
       "-p, --port <port>",
-      "port of the agent; the two after it are the admin ports of agent and host",
+      "port of the agent; the next two ports are the admin ports of agent and host",
       parsePort,
       12345,
     )
-    .option("--data <directory>", "directory of the queue and of the configuration that it writes", "./spoa-relay-data")
+    .option(
+      "--data <directory>",
+      "directory for the queue and for the configuration that this command writes",
+      "./spoa-relay-data",
+    )
     .addHelpText("after", "\nExample: spoa-relay mirror -r0 -u http://127.0.0.1:8082 -p 12345")
     .action(async ({ mirrorUrl, runtime, address, port, data }) => {
       const file = writeMirrorConfig({ url: mirrorUrl, address, port, directory: data });
@@ -45,7 +49,7 @@ function parseUrl(text: string): URL {
 
 function parseRuntime(text: string): number {
   const runtimeMs = parseRuntimeMs(text);
-  // Above it a timer would fire at once.
+  // A longer timer would fire at once.
   if (runtimeMs !== undefined && runtimeMs < 2 ** 31) return runtimeMs;
   throw new InvalidArgumentError(
     "It must be a number of milliseconds or a duration such as 5m, at most 24d; 0 runs until it is stopped.",

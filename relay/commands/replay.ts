@@ -69,7 +69,7 @@ Examples: spoa-relay replay shop --target staging --from 2026-11-20T18:00:00+01:
     });
 }
 
-/** Follows a job until it ends or Ctrl+C. Throws `Failure` if it ends with another status than done, `JobError` and `StateError`. */
+/** Follows a job until it ends or Ctrl+C. Throws `Failure` if it ends in a status other than done, `JobError`, `StateError`. */
 export async function followJob(state: ConstructorParameters<typeof JobFollower>[0], id: string, config: Config) {
   // In AWS the schedule comes each minute.
   const follower = new JobFollower(state, id, { targets: config.targets, unfedMs: config.aws ? 90_000 : 10_000 });
@@ -88,7 +88,7 @@ interface ReplayFlags extends ConfigFlag, RangeFlags, WhereFlag {
   readonly detach?: boolean;
 }
 
-// `now` is a moment ago: the arguments were read then.
+// `--at now` was read up to 1 s ago, when the arguments were parsed.
 const atSlackMs = 1_000;
 
 async function run(request: JobRequest, { config: file, detach }: ReplayFlags): Promise<void> {

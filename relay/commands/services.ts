@@ -32,7 +32,7 @@ export function addServices(program: Command, { runAgent, startHost }: Services)
     });
 }
 
-/** Runs agent and host until the process gets a signal or `end` is aborted; resolves with the exit code. Throws `ConfigError`. */
+/** Runs agent and host until a signal arrives or `end` is aborted; resolves with the exit code. Throws `ConfigError`. */
 export async function runUp(configFile: string, end?: AbortSignal): Promise<number> {
   const config = loadConfig(configFile, process.env);
   assertReplayable(config);

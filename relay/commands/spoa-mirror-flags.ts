@@ -10,7 +10,7 @@ const replacements: readonly (readonly [flags: string, advice: string])[] = [
   ["-l, --logfile <file>", "the log is one JSON line per event on standard output; redirect it"],
   ["-L, --access-log <file>", "spoa-relay stats says what happened to every request"],
   ["-d, --debug [flags]", "set log: debug in the configuration, or run spoa-relay agent --dump"],
-  ["-i, --monitor-interval <time>", "read /metrics on the admin address whenever you like"],
+  ["-i, --monitor-interval <time>", "read /metrics on the admin address at any interval"],
   ["-D, --daemonize", "run it as a service; the package has systemd units in agent/systemd"],
   ["-F, --pidfile <file>", "run it as a service; the package has systemd units in agent/systemd"],
   ["-c, --capability <name>", "leave it out: pipelining and fragmentation are always on, async is always off"],
@@ -21,7 +21,7 @@ const replacements: readonly (readonly [flags: string, advice: string])[] = [
   ["-P, --mirror-local-port <ports>", "it cannot be chosen here"],
 ];
 
-/** Makes `command` end with advice if it gets a flag of spoa-mirror that it does not have. */
+/** Makes `command` end with advice if it is called with a flag of spoa-mirror that it does not have. */
 export function refuseOtherFlags(command: Command): void {
   for (const [flags, advice] of replacements) {
     const option = new Option(flags).hideHelp();

@@ -35,7 +35,7 @@ const minutes = 5;
 const readings = 4;
 const betweenReadingsMs = 500;
 
-/** Reads agent and host one after the other. Requests may arrive in between, so a difference counts only if four readings show it. */
+/** Reads agent and host one after the other. Requests may arrive in between: a difference counts only if four readings have it. */
 async function readLedger(client: ControlClient, admin: ListenAddress) {
   for (let reading = 1; ; reading++) {
     const agent = await fetchAdmin<AgentStats>(admin, "/stats");

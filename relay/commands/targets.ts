@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { Amount, LiveSetting, TargetAnswer } from "../control/answers.ts";
 import { ControlError, type SettingsChange } from "../control/client.ts";
 import { printable } from "../pack/request-text.ts";
-import { type ConfigFlag, formatTable, print, withConfig } from "./command-line.ts";
+import { type ConfigFlag, formatTable, plural, print, withConfig } from "./command-line.ts";
 import { withControl } from "./control.ts";
 
 export function addTargets(program: Command): void {
@@ -68,7 +68,7 @@ interface SettingFlags {
   readonly sample?: string;
 }
 
-// The API alone checks the values: one place decides what is valid.
+// Only the API checks the values, so that one place decides what is valid.
 function toChange({ rate, concurrency, sample }: SettingFlags): SettingsChange {
   const value = (text: string) => (text === "configured" ? null : text);
   const isNumber = concurrency !== undefined && /^\d+$/.test(concurrency);
@@ -105,5 +105,5 @@ function formatTargets(targets: readonly TargetAnswer[]): string {
 
 function formatAmount({ requests, messages }: Amount): string {
   if (requests !== undefined) return `${requests}`;
-  return messages === undefined ? "?" : `${messages} packs`;
+  return messages === undefined ? "?" : plural(messages, "pack");
 }

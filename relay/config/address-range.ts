@@ -1,6 +1,6 @@
 import { isIPv4, isIPv6 } from "node:net";
 
-/** Addresses that share their first `prefixBits` bits: what `10.0.0.0/8` or `2001:db8::1` mean. */
+/** Addresses that share their first `prefixBits` bits: `10.0.0.0/8` has 8, the single address `2001:db8::1` has 128. */
 export interface AddressRange {
   readonly address: string;
   readonly prefixBits: number;
@@ -10,7 +10,7 @@ export interface AddressRange {
 const mappedPrefix = /^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i;
 const mappedBits = 96;
 
-/** Parses an address or a CIDR; an IPv4-mapped range (`::ffff:10.0.0.0/104`) comes back as the IPv4 range that it means. */
+/** Parses an address or a CIDR; undefined for anything else. An IPv4-mapped `::ffff:10.0.0.0/104` becomes `10.0.0.0/8`. */
 export function parseAddressRange(text: string): AddressRange | undefined {
   const match = /^([0-9a-fA-F.:]+)(?:\/(\d{1,3}))?$/.exec(text);
   if (!match) return undefined;

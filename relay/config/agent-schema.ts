@@ -2,15 +2,24 @@ import { z } from "zod";
 import { address, addressRange, duration, headerName, percentage, section, size, stickyBy, when } from "./forms.ts";
 
 const journal = section({
-  directory: z.string().min(1).default("./journal").describe("Relative to this file"),
-  maxBytes: size.prefault("1GiB").describe("What packs that wait for the queue may take on disk"),
-  whenFull: z.enum(["drop-oldest", "drop-newest"]).default("drop-oldest"),
+  directory: z.string().min(1).default("./journal").describe("Directory of the journal, relative to this file"),
+  maxBytes: size
+    .prefault("1GiB")
+    .describe("Largest size of the journal on disk; packs wait in it until the queue has them"),
+  whenFull: z
+    .enum(["drop-oldest", "drop-newest"])
+    .default("drop-oldest")
+    .describe("Which packs are dropped, and counted, once the journal has maxBytes"),
 });
 
 const listenerTls = section({
   cert: z.string().min(1).describe("PEM file with the agent's certificate and its chain, relative to this file"),
-  key: z.string().min(1).describe("PEM file with its private key"),
-  clientCa: z.string().min(1).describe("PEM file: only peers with a certificate of this authority get in").optional(),
+  key: z.string().min(1).describe("PEM file with the private key of the certificate, relative to this file"),
+  clientCa: z
+    .string()
+    .min(1)
+    .describe("PEM file with a certificate authority: only peers that show a certificate issued by it may connect")
+    .optional(),
 });
 
 const account = z.union([z.string().min(1), z.int().min(0)], { error: "must be a name or a number" });
@@ -20,29 +29,35 @@ const socketFile = section({
     .string({ error: 'must be octal digits in quotes, such as "0660"' })
     .regex(/^0?[0-7]{3}$/, { error: 'must be octal digits, such as "0660"' })
     .transform((digits) => Number.parseInt(digits, 8))
-    .describe("Who may connect: permissions of the socket file")
+    .describe("Permissions of the socket file, in octal: they decide which local users may connect")
     .optional(),
-  owner: account.describe("User that the socket file belongs to").optional(),
-  group: account.describe("Group that the socket file belongs to").optional(),
+  owner: account.describe("User that owns the socket file: a name or a numeric id").optional(),
+  group: account.describe("Group of the socket file: a name or a numeric id").optional(),
 });
 
-/** The journal of an agent whose queue is in SQS, where nothing else is said. */
+/** The journal of an agent that sends to SQS, if the configuration has no `agent.journal`. */
 export const defaultJournal = journal.parse({});
 
 export const agentSchema = section({
-  listen: address.prefault("127.0.0.1:12345").describe("Where HAProxy connects. SPOP has no authentication"),
-  tls: listenerTls.describe("Connections must be TLS: `server … ssl` in HAProxy").optional(),
+  listen: address
+    .prefault("127.0.0.1:12345")
+    .describe(
+      "Address that HAProxy connects to: IP:PORT or unix:PATH. SPOP has no authentication: use allow or tls if other hosts can reach it",
+    ),
+  tls: listenerTls.describe("Accept only TLS connections; HAProxy's server line then needs `ssl`").optional(),
   allow: z
     .array(addressRange)
     .min(1)
-    .describe("Only these peers may connect; all others are closed at once")
+    .describe(
+      "IP addresses or CIDRs of the peers that may connect; by default all may. Other connections are closed at once",
+    )
     .optional(),
-  socket: socketFile.describe("The file of a unix socket").optional(),
-  admin: address.prefault("127.0.0.1:12346").describe("/stats, /metrics and /healthz of the agent"),
+  socket: socketFile.describe("Permissions and owner of the socket file, if listen is unix:PATH").optional(),
+  admin: address.prefault("127.0.0.1:12346").describe("Address of the agent's /stats, /metrics, /healthz and /readyz"),
   name: z
     .string()
     .regex(/^[\x21-\x7e]{1,64}$/, { error: "must be 1 to 64 printable characters" })
-    .describe("Name of this agent in packs and figures; the host name by default")
+    .describe("Name of this agent in packs and figures; by default the host name")
     .optional(),
   workers: z
     .int()
@@ -50,36 +65,48 @@ export const agentSchema = section({
     .max(64)
     .default(1)
     .describe(
-      "Processes that share the address, for hosts where one does not keep up; one takes 100,000 requests a second",
+      "Processes that share the listen address, for hosts on which one cannot keep up; one handles 100,000 requests per second",
     ),
-  sample: percentage.default(1).describe("Share of the requests that is packed at all"),
-  stickyBy: stickyBy.optional(),
-  when: when.describe("Only requests that match are packed").optional(),
-  redact: section({ headers: z.array(headerName).default([]) })
+  sample: percentage
+    .prefault("100%")
+    .describe("Share of the requests that is mirrored, to all targets and captures together"),
+  stickyBy: stickyBy.describe("Sample by a key: all requests with the same key are mirrored, or none").optional(),
+  when: when.describe("Mirror only requests that match all conditions").optional(),
+  redact: section({ headers: z.array(headerName).default([]).describe("Names of the headers") })
     .default({ headers: [] })
-    .describe("Headers whose value is replaced before anything is stored"),
+    .describe("Headers whose values are replaced by `redacted` before the agent stores or sends a request"),
   maxFrame: size
     .refine((bytes) => bytes >= 256 && bytes <= 48 * 1024 * 1024, {
-      error: "must be from 256B, the least that HAProxy takes, to 48MiB, the most that a pack can hold",
+      error: "must be from 256B, the smallest frame of HAProxy, to 48MiB, the most that a pack can hold",
     })
     .prefault("16MiB")
-    .describe("Largest SPOP frame, and largest fragmented message"),
+    .describe("Largest SPOP frame, and largest message sent in several frames, that the agent accepts"),
   pack: section({
-    bytes: size.prefault("60KiB").describe("Compressed size to aim at; SQS bills each 64 KiB"),
-    requests: z.int().min(1).max(10_000).default(1_000),
-    // An hour is far below what a timer can hold, and far above what a pack should wait.
-    linger: duration("0s", "1h").prefault("250ms").describe("How long a pack waits for more, 1h at most"),
-  }).prefault({}),
-  buffer: size.prefault("32MiB").describe("What may wait for the queue; beyond it the newest is dropped and counted"),
+    bytes: size.prefault("60KiB").describe("Compressed size at which a pack is closed; SQS bills each 64 KiB"),
+    requests: z.int().min(1).max(10_000).default(1_000).describe("Number of requests at which a pack is closed"),
+    // One hour is far below the longest timer and far above any useful linger time.
+    linger: duration("0s", "1h")
+      .prefault("250ms")
+      .describe("Age of its first request at which a pack is closed, at most 1h"),
+  })
+    .prefault({})
+    .describe("When a pack of requests is closed and sent: at a size, a number of requests or an age"),
+  buffer: size
+    .prefault("32MiB")
+    .describe("Memory for packs that wait to be sent; when it is full, new requests are dropped and counted"),
   journal: journal
     .describe(
-      "Keeps packs on disk until the queue has them. By default for a queue in SQS; an embedded one is on disk itself",
+      "Keeps packs on disk until the queue has them. On by default if the queue is in SQS; an embedded queue is on disk itself",
     )
     .optional(),
-  // An agent ends within ten seconds, and has to hand over what it has afterwards.
-  drain: duration("0s", "8s").prefault("3s").describe("How long a stopping agent goes on acknowledging, 8s at most"),
+  // The agent exits 10 s after the signal, and sends its last packs after the drain.
+  drain: duration("0s", "8s")
+    .prefault("3s")
+    .describe("How long a stopping agent still acknowledges requests, at most 8s"),
 }).superRefine(({ listen, allow, socket }, context) => {
   const mistake = (key: string, message: string) => context.addIssue({ code: "custom", path: [key], message });
-  if (listen.kind === "unix" && allow) mistake("allow", "is for TCP; who may use a unix socket is for agent.socket");
-  if (listen.kind === "tcp" && socket) mistake("socket", "is for a unix socket, and agent.listen is none");
+  if (listen.kind === "unix" && allow)
+    mistake("allow", "is for TCP, and agent.listen is a unix socket: set its permissions in agent.socket");
+  if (listen.kind === "tcp" && socket)
+    mistake("socket", "is for a unix socket, and agent.listen is a TCP address: remove it, or write listen: unix:PATH");
 });

@@ -12,11 +12,11 @@ import type { Times } from "./time-windows.ts";
 export interface ListenerTls {
   readonly cert: string;
   readonly key: string;
-  /** Peers must show a certificate of this authority. */
+  /** If set, peers must show a certificate issued by this authority. */
   readonly clientCa?: string;
 }
 
-/** Permissions and owner of the file of a unix socket; names or numbers. */
+/** Permissions and owner of the file of a unix socket; owner and group are names or numeric ids. */
 export interface SocketFile {
   readonly mode?: number;
   readonly owner?: string | number;
@@ -26,7 +26,7 @@ export interface SocketFile {
 export interface AgentConfig {
   readonly listen: ListenAddress;
   readonly tls?: ListenerTls;
-  /** The peers that may connect; everybody where it is undefined. */
+  /** The peers that may connect; all may if it is undefined. */
   readonly allow?: readonly AddressRange[];
   readonly socket?: SocketFile;
   readonly admin: ListenAddress;
@@ -48,22 +48,22 @@ export interface AgentConfig {
 
 interface HostConfig {
   readonly admin: ListenAddress;
-  /** What callers of the control API have to show. */
+  /** Bearer token that callers of the control API have to send. */
   readonly token?: string;
   readonly visibilityMs: number;
   readonly inFlight: number;
 }
 
-/** Where the token of a target comes from, and where it goes. */
+/** The source of a target's token, and the header that carries it. */
 export interface TokenConfig {
   readonly source: TokenSource;
-  /** Where the token stands in JSON. */
+  /** Field of the JSON answer that holds the token. */
   readonly field: string;
-  /** How long a token holds that does not say so. */
+  /** Lifetime to assume if the answer does not state one. */
   readonly expiresMs: number;
-  /** In lower case; what was captured of it is removed. */
+  /** In lower case. The captured header of this name is removed. */
   readonly header: string;
-  /** What the header says, with `{token}` where the token goes. */
+  /** Value of the header; `{token}` in it is replaced by the token. */
   readonly format: string;
 }
 
@@ -74,11 +74,11 @@ export type TokenSource =
       readonly kind: "url";
       readonly url: URL;
       readonly headers: Readonly<Record<string, string>>;
-      /** Nothing is posted where it is undefined. */
+      /** The call is a GET without a body if this is undefined. */
       readonly body?: { readonly type: "form" | "json"; readonly fields: Readonly<Record<string, string>> };
     };
 
-/** What requests are signed for. */
+/** The AWS service and region that requests are signed for. */
 export interface SignConfig {
   readonly service: string;
   readonly region: string;
@@ -90,7 +90,7 @@ type PathRewrite = { readonly prefix: string } | { readonly match: RegExp; reado
 export interface TargetConfig {
   readonly name: string;
   readonly url: URL;
-  /** Infinity where the rate is unlimited. */
+  /** Infinity if the rate is unlimited. */
   readonly ratePerSecond: number;
   readonly sample: Sample;
   readonly when?: When;
@@ -106,67 +106,67 @@ export interface TargetConfig {
   readonly sign?: SignConfig;
   readonly truncated: "skip" | "send";
   readonly tls: { readonly ca?: string; readonly verify: boolean; readonly serverName?: string };
-  /** Requests are sent within these times only; always where there are none. */
+  /** Requests are sent only within these times; at any time if the list is empty. */
   readonly windows: readonly Times[];
-  /** No requests are sent within these. */
+  /** No requests are sent within these times. */
   readonly blackouts: readonly Times[];
-  /** The requests of one key are sent one after the other. */
+  /** Requests with the same key are sent one after the other. */
   readonly orderBy?: RequestKey;
-  /** So many failures one after the other open it; the first probe is sent after `probeAfterMs`. */
+  /** Opens after this many failures in a row; the first probe is sent `probeAfterMs` later. */
   readonly breaker: { readonly failures: number; readonly probeAfterMs: number };
-  /** For the deployment to AWS. */
+  /** Network of its replay function in a deployment to AWS. */
   readonly vpc?: VpcPlace;
-  /** ARNs of managed policies for the role that its requests are sent and signed with, in a deployment to AWS. */
+  /** ARNs of managed policies for the role of its replay function, which signs its requests, in a deployment to AWS. */
   readonly policies?: readonly string[];
 }
 
-/** Requests that are kept, see relay/capture. */
+/** Requests that are kept; see relay/capture. */
 export interface CaptureConfig {
   readonly name: string;
   readonly store: ArchivePlace;
   readonly sample: Sample;
   readonly when?: When;
-  /** Requests captured longer ago go; in S3 only a lifecycle rule of the bucket sees to it. */
+  /** Older requests are deleted: by the host in a directory, by a lifecycle rule of the bucket in S3. */
   readonly keepMs: number;
 }
 
-/** Where the distributed engine keeps what its workers share. */
+/** Table and queues in AWS that the workers share. */
 export interface AwsPlaces {
   /** Name or ARN. */
   readonly table: string;
   readonly tableRegion: string;
-  /** Known where the table is named by its ARN. */
+  /** Known only if the table is named by its ARN. */
   readonly tableAccount?: string;
-  /** URLs by the name of the target. A target that is not here reads the ingress queue itself. */
+  /** Queue URLs by the name of the target. A target that is not here reads the ingress queue itself. */
   readonly targetQueues: ReadonlyMap<string, string>;
 }
 
 export interface Config {
-  /** The file it came from, for messages and for child processes. */
+  /** Absolute path of the file, for messages and for child processes. */
   readonly file: string;
   readonly agent: AgentConfig;
   readonly host: HostConfig;
-  /** Where agents put packs, and the host takes them from. */
+  /** The queue between agents and host. */
   readonly ingress: IngressPlace;
-  /** Directory of the embedded queues and of the state, on the machine of the host. Nothing is there with `aws`. */
+  /** Directory of the embedded queues and of the state, on the machine of the host. Unused if `aws` is set. */
   readonly queueDirectory: string;
-  /** Set where state and target queues are in AWS. */
+  /** Set if state and target queues are in AWS. */
   readonly aws?: AwsPlaces;
-  /** Where the command line finds the control API; at `host.admin` where it is undefined. */
+  /** Origin of the control API; if it is undefined, the API is at `host.admin`. */
   readonly control?: URL;
   readonly targets: readonly TargetConfig[];
   readonly captures: readonly CaptureConfig[];
   readonly log: "debug" | "info" | "warn" | "error" | "silent";
   readonly deployment: Deployment;
-  /** What is allowed but probably not meant; to be logged at start. */
+  /** Settings that are allowed but probably not meant; logged at the start. */
   readonly warnings: readonly string[];
-  /** Environment variables that a replay needs and this process does not have, or not in a form that can be sent. */
+  /** Environment variables that a replay needs and that this process lacks, or whose values cannot be sent in a header. */
   readonly missing: readonly MissingVariable[];
-  /** All environment variables that a replay needs, by where they are named. */
+  /** All environment variables that a replay needs, with the keys that name them. */
   readonly variables: readonly { readonly path: readonly string[]; readonly name: string }[];
 }
 
-/** A place in the file that names an environment variable, and what is wrong with that. */
+/** A key of the file that names an environment variable, and what is wrong with the variable. */
 interface MissingVariable {
   readonly path: readonly string[];
   readonly mistake: string;

@@ -3,9 +3,9 @@ import { findQueueUrlMistake } from "../queue/sqs-url.ts";
 import { parseAddressRange } from "./address-range.ts";
 import { explainRate, parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "./units.ts";
 
-// What several sections of the configuration are made of.
+// Building blocks that several sections of the configuration share.
 
-// Every object is strict: a misspelt key must not silently mean the default.
+// Every object is strict: a misspelt key would silently leave the default in force.
 export function section<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
   return z.strictObject(shape, {
     error: (issue) =>
@@ -16,26 +16,27 @@ export function section<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<
 }
 
 /**
- * A text in a form of its own, converted by `parse`.
+ * A text that `parse` converts.
  *
- * @param explain says what is wrong with a text, or undefined if it is valid or there is nothing special to say
+ * @param form what the text must be, such as `a duration`
+ * @param explain says what is wrong with a text; undefined if it is valid, or if the form and the examples say enough
  */
 export function written<T>(
   parse: (text: string) => T | undefined,
-  what: string,
+  form: string,
   examples: string[],
   explain: (text: string) => string | undefined = () => undefined,
 ) {
-  const form = `${what}, such as ${examples.join(" or ")}`;
+  const expected = `${form}, such as ${examples.join(" or ")}`;
   return (
     z
       // YAML reads a value such as 100 as a number.
-      .string({ error: ({ input }) => (typeof input === "number" && explain(`${input}`)) || `must be ${form}` })
+      .string({ error: ({ input }) => (typeof input === "number" && explain(`${input}`)) || demand(input, expected) })
       .transform((text, context) => {
         const mistake = explain(text);
         const value = parse(text);
         if (value !== undefined && mistake === undefined) return value;
-        context.addIssue({ code: "custom", message: mistake ?? `"${text}" is not ${form}` });
+        context.addIssue({ code: "custom", message: mistake ?? `"${text}" is not ${expected}` });
         return z.NEVER;
       })
       .meta({ examples })
@@ -44,7 +45,12 @@ export function written<T>(
 
 const anyDuration = written(parseDurationMs, "a duration", ["250ms", "30s", "1h"]);
 
-/** A duration from one to the other, both included. */
+/** Says that a key is missing, or what its value must be. */
+export function demand(input: unknown, form: string): string {
+  return input === undefined ? `is missing; it must be ${form}` : `must be ${form}`;
+}
+
+/** A duration, both bounds included. */
 export function duration(least: string, most: string) {
   const [leastMs, mostMs] = [parseDurationMs(least) ?? Number.NaN, parseDurationMs(most) ?? Number.NaN];
   return anyDuration.refine((ms) => ms >= leastMs && ms <= mostMs, { error: `must be from ${least} to ${most}` });
@@ -68,16 +74,16 @@ export const addressRange = written(parseAddressRange, "an address or a CIDR", [
 
 export const headerName = z
   .string()
-  .regex(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/, { error: "is not the name of a header" })
+  .regex(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/, { error: "is not a valid header name" })
   .transform((name) => name.toLowerCase());
 
 export const headerValue = z.string().regex(/^[\t\x20-\x7e\x80-\xff]*$/, {
-  error: "a header value must not hold line breaks or control characters",
+  error: "must have no line breaks or control characters, as it is the value of a header",
 });
 
 export const region = z
   .string()
-  .regex(/^[a-z]{2,}(?:-[a-z]+)+-\d+$/, { error: "must be a region, such as eu-central-1" });
+  .regex(/^[a-z]{2,}(?:-[a-z]+)+-\d+$/, { error: "must be an AWS region, such as eu-central-1" });
 
 export const sqsExample = "https://sqs.eu-central-1.amazonaws.com/123456789012/spoa-relay";
 
@@ -87,28 +93,33 @@ export const when = section({
   method: z
     .union([z.string(), z.array(z.string()).min(1)], { error: "must be a method or a list of methods" })
     .transform((methods) => (typeof methods === "string" ? [methods] : methods))
-    .describe("Methods that match, as one name or a list")
+    .describe("Methods that match: one, or a list")
     .optional(),
-  path: regex.describe("Matched against path and query").optional(),
-  header: z.record(headerName, regex).describe("Header name to regular expression; all must match").optional(),
+  path: regex.describe("Regular expression that is matched against path and query").optional(),
+  header: z.record(headerName, regex).describe("Regular expressions by header name; all must match").optional(),
 });
+
+const keySource = {
+  header: headerName.describe("The key is the value of this header").optional(),
+  cookie: z.string().min(1).describe("The key is the value of this cookie").optional(),
+  src: z.literal(true).describe("true: the key is the client's address").optional(),
+};
 
 export const stickyBy = section({
-  header: headerName.optional(),
-  cookie: z.string().min(1).optional(),
-  src: z.literal(true).optional(),
-  missing: z.enum(["in", "out"]).default("out").describe("Requests without the key are in, or out"),
+  ...keySource,
+  missing: z
+    .enum(["in", "out"])
+    .default("out")
+    .describe("Whether requests without the key are in the sample or out of it"),
 }).refine((key) => [key.header, key.cookie, key.src].filter((part) => part !== undefined).length === 1, {
-  error: "names exactly one of header, cookie or src",
+  error: "must name exactly one of header, cookie or src",
 });
 
-export const requestKey = section({
-  header: headerName.optional(),
-  cookie: z.string().min(1).optional(),
-  src: z.literal(true).optional(),
-}).refine((key) => Object.values(key).length === 1, { error: "names exactly one of header, cookie or src" });
+export const requestKey = section(keySource).refine((key) => Object.values(key).length === 1, {
+  error: "must name exactly one of header, cookie or src",
+});
 
-/** A place to listen: a TCP address or a unix socket. */
+/** An address to listen on: TCP or a unix socket. */
 export type ListenAddress =
   | { readonly kind: "tcp"; readonly host: string; readonly port: number }
   | { readonly kind: "unix"; readonly path: string };

@@ -5,16 +5,18 @@ import { configSchema } from "./schema.ts";
 import { ConfigError, parseConfigText } from "./text.ts";
 import { toConfig } from "./to-config.ts";
 
-/** Reads and checks a configuration file. Throws `ConfigError`, also where the file cannot be read. */
+/** Reads and checks a configuration file. Throws `ConfigError`, also if the file cannot be read. */
 export function loadConfig(file: string, env: Environment): Config {
   let text: string;
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const advice =
-      code === "ENOENT" ? "; write one (relay/README.md, Configuration), or name it with --config FILE" : "";
-    throw new ConfigError([`${file}: cannot be read: ${message}${advice}`]);
+    throw new ConfigError([
+      code === "ENOENT"
+        ? `${file}: cannot be read: there is no such file; write one (relay/README.md, Configuration), or name another with --config FILE`
+        : `${file}: cannot be read: ${message}`,
+    ]);
   }
   return toConfig(parseConfigText(text, file, env, configSchema), file, env);
 }

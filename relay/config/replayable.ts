@@ -4,10 +4,11 @@ import type { Config } from "./config.ts";
 import { ConfigError, findLine } from "./text.ts";
 
 /**
- * Throws `ConfigError` if the certificate authority of a target cannot be used, or an environment variable is missing that
- * its requests need. Only the host needs them: an agent on another machine may share the file and not have them.
+ * Throws `ConfigError` if the certificate authority of a target cannot be used, or if an environment variable that its
+ * requests need is missing. Only processes that replay call this: an agent on another machine may share the file without
+ * having either.
  *
- * @param only the one target that the process replays for; all of them if it is undefined
+ * @param only the one target that the process replays for; undefined for all targets
  */
 export function assertReplayable({ file, targets, missing }: Config, only?: string): void {
   const authorities = targets.flatMap(({ name, tls: { ca } }) => {
@@ -27,13 +28,13 @@ function findAuthorityMistake(file: string): string | undefined {
   } catch (error) {
     return `cannot be read: ${(error as Error).message}`;
   }
-  // TLS passes over what it does not understand, and then trusts nobody.
+  // Node ignores text that is not a certificate, and would then trust no server.
   const certificates = pem.match(/-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----.*?-----END \1-----/gs);
-  if (!certificates) return `${file} is no PEM file with a certificate`;
+  if (!certificates) return `${file} is not a PEM file with a certificate`;
   try {
     for (const certificate of certificates) new X509Certificate(certificate);
   } catch {
-    return `${file} has a certificate that cannot be read`;
+    return `${file} has a certificate that cannot be decoded`;
   }
   return undefined;
 }

@@ -6,6 +6,7 @@ import { agentSchema } from "./agent-schema.ts";
 import { awsSchema } from "./aws-schema.ts";
 import {
   address,
+  demand,
   duration,
   isLoopback,
   parseOrigin,
@@ -23,7 +24,7 @@ import { targetSchema } from "./target-schema.ts";
 const queueForms = `embedded:DIRECTORY or the URL of an SQS queue, such as ${sqsExample}`;
 
 const queue = z
-  .string({ error: `must be ${queueForms}` })
+  .string({ error: ({ input }) => demand(input, queueForms) })
   .regex(/^(?:embedded:.+|https?:\/\/.+)$/, { error: `must be ${queueForms}` })
   .transform((text, context) => {
     if (text.startsWith("embedded:")) return { kind: "embedded" as const, directory: text.slice("embedded:".length) };
@@ -31,7 +32,7 @@ const queue = z
     return url ? { kind: "sqs" as const, url } : z.NEVER;
   })
   .describe(
-    "Between agents and host: embedded:DIRECTORY, relative to this file, or the URL of a standard queue in SQS",
+    "Queue between agents and host: embedded:DIRECTORY, relative to this file, or the URL of a standard SQS queue",
   );
 
 const state = z
@@ -43,16 +44,16 @@ const state = z
     return z.NEVER;
   })
   .describe(
-    "With a queue in SQS: dynamodb:TABLE, in the queue's region, or dynamodb:ARN; then the targets' queues are in SQS, too",
+    "With a queue in SQS: dynamodb:TABLE in the queue's region, dynamodb:REGION/TABLE or dynamodb:ARN; the targets' queues are then in SQS as well. By default the host keeps state and targets' queues on disk",
   );
 
 const storeForms = "s3://BUCKET/PREFIX or a directory";
 
 const store = z
-  .string({ error: `must be ${storeForms}` })
+  .string({ error: ({ input }) => demand(input, storeForms) })
   .min(1, { error: `must be ${storeForms}` })
   .transform((text, context) => {
-    // A directory with a colon in front is more likely a store of a kind that there is not.
+    // `gs://bucket` is more likely an unsupported kind of store than a directory.
     if (!/^[a-z][a-z0-9+.-]*:/i.test(text)) return { kind: "directory" as const, directory: text };
     const folder = parseBucketUrl(text);
     if (folder) return { kind: "s3" as const, ...folder };
@@ -60,103 +61,127 @@ const store = z
     context.addIssue({ code: "custom", message });
     return z.NEVER;
   })
-  .describe("Where its requests are kept: s3://BUCKET/PREFIX, or a directory relative to this file");
+  .describe("Where the requests are kept: s3://BUCKET/PREFIX, or a directory relative to this file");
 
 const capture = section({
   store,
-  region: region.describe("Of the bucket; the region of the queue by default").optional(),
-  when: when.describe("Only requests that match are kept").optional(),
-  sample: percentage.default(1).describe("Share of the requests that is kept"),
-  stickyBy: stickyBy.describe("All requests with the same key are in, or all are out").optional(),
+  region: region.describe("Region of the bucket; by default the region of the queue").optional(),
+  when: when.describe("Keep only requests that match all conditions").optional(),
+  sample: percentage.prefault("100%").describe("Share of the requests that is kept"),
+  stickyBy: stickyBy.describe("Sample by a key: all requests with the same key are kept, or none").optional(),
   keep: duration("1h", "3650d")
     .prefault("7d")
-    .describe("For how long. The host deletes what is older from a directory; a bucket needs a lifecycle rule"),
+    .describe(
+      "How long requests are kept, 1h to 3650d. The host deletes older ones from a directory; a bucket needs a lifecycle rule",
+    ),
 }).superRefine(({ store: { kind }, region }, context) => {
   if (kind === "s3" || region === undefined) return;
-  context.addIssue({ code: "custom", path: ["region"], message: "is for a bucket of S3, and store is a directory" });
+  const message = "is for a bucket in S3, and store is a directory: remove it";
+  context.addIssue({ code: "custom", path: ["region"], message });
 });
 
 const host = section({
-  admin: address.prefault("127.0.0.1:12347").describe("Control API, /stats, /metrics and /healthz of the host"),
+  admin: address
+    .prefault("127.0.0.1:12347")
+    .describe("Address of the host's control API, /stats, /metrics, /healthz and /readyz"),
   token: z
     .string()
-    .regex(/^[!-~]{16,}$/, { error: "must be 16 printable characters or more, without spaces" })
-    .describe("What callers of the control API have to show; needed where admin is not a loopback address")
+    .regex(/^[!-~]{16,}$/, { error: "must be at least 16 printable characters, without spaces" })
+    .describe("Bearer token that callers of the control API have to send; needed if admin is not a loopback address")
     .optional(),
-  // Less than a second would have packs come again while they are worked on; more than 12 hours no queue takes.
+  // Below 1 s, packs would be delivered again while they are replayed; SQS allows 12 hours at most.
   visibility: duration("1s", "12h")
     .prefault("30s")
-    .describe("How long a pack stays hidden after its process died, 1s to 12h; a living process extends it"),
-  inFlight: z.int().min(1).max(64).default(8).describe("Packs under way at once, per queue"),
+    .describe(
+      "Time after which a pack is delivered again if its process died, 1s to 12h; a running process extends it",
+    ),
+  inFlight: z.int().min(1).max(64).default(8).describe("Packs of each target that are replayed at once"),
   data: z
     .string()
     .min(1)
     .describe(
-      "Where the host keeps the targets' queues, dead letters and figures if queue is in SQS, relative to this file; ./data by default",
+      "Directory for the targets' queues, dead letters and figures if queue is in SQS and state is not in DynamoDB; relative to this file, by default ./data",
     )
     .optional(),
 }).superRefine(({ admin, token }, context) => {
   if (admin.kind === "unix" || isLoopback(admin.host) || token !== undefined) return;
-  const message = `${admin.host} can be reached from other machines, which needs host.token: what callers have to show`;
+  const message = `${admin.host} can be reached from other machines: set host.token, or listen on 127.0.0.1`;
   context.addIssue({ code: "custom", path: ["admin"], message });
 });
 
 export const configSchema = section({
-  agent: agentSchema.prefault({}),
-  host: host.prefault({}),
+  agent: agentSchema.prefault({}).describe("The agent beside HAProxy, which puts requests into the queue"),
+  host: host.prefault({}).describe("The host, which takes requests from the queue and replays them"),
   queue,
   state: state.optional(),
   control: written(parseOrigin, "an origin without a path", ["https://ID.lambda-url.eu-central-1.on.aws"])
-    .describe("Where the command line finds the control API, where it is not at host.admin")
+    .describe("Origin at which the command line calls the control API, such as its function URL; by default host.admin")
     .optional(),
   targets: z
     .record(
-      z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, { error: "a target's name has a-z, 0-9 and - only" }),
+      z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, {
+        error: "a target's name must be 1 to 40 of a-z, 0-9 and -, without - at the start",
+      }),
       targetSchema,
-      { error: "must hold targets, as NAME: {url: …, rate: …}" },
+      { error: "must be targets, as NAME: {url: …, rate: …}" },
     )
     .refine((targets) => !(ingressQueue in targets), {
-      error: `a target cannot be called ${ingressQueue}: that is the queue before all targets`,
+      error: `a target cannot be called ${ingressQueue}: that is the name of the ingress queue`,
     })
-    .default({}),
+    .default({})
+    .describe("Shadow environments that requests are replayed to, by name"),
   captures: z
     .record(
-      z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, { error: "a capture's name has a-z, 0-9 and - only" }),
+      z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, {
+        error: "a capture's name must be 1 to 40 of a-z, 0-9 and -, without - at the start",
+      }),
       capture,
-      { error: "must hold captures, as NAME: {store: …}" },
+      { error: "must be captures, as NAME: {store: …}" },
     )
-    .refine((captures) => !(ingressQueue in captures), { error: `a capture cannot be called ${ingressQueue}` })
+    .refine((captures) => !(ingressQueue in captures), {
+      error: `a capture cannot be called ${ingressQueue}: that is the name of the ingress queue`,
+    })
     .default({})
-    .describe("Requests that are kept, to be looked at and replayed later"),
-  log: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
-  aws: awsSchema.prefault({}).describe("For the deployment to AWS; nothing else reads it"),
+    .describe("Requests that are kept to be inspected and replayed later, by name of the capture"),
+  log: z.enum(["debug", "info", "warn", "error", "silent"]).default("info").describe("Lowest level that is logged"),
+  aws: awsSchema.prefault({}).describe("Settings of the deployment to AWS; nothing else reads them"),
 })
   .superRefine(({ queue: { kind }, state, host: { data }, targets, captures }, context) => {
     const mistake = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
     if (Object.keys(targets).length + Object.keys(captures).length === 0) {
-      mistake(["targets"], "needs at least one target, as NAME: {url: …, rate: …}; or there are captures");
+      mistake(["targets"], "needs at least one target, as NAME: {url: …, rate: …}, unless there are captures");
     }
     for (const [name, { store }] of Object.entries(captures)) {
-      if (name in targets) mistake(["captures", name], "is the name of a target, too: a capture needs one of its own");
+      if (name in targets) mistake(["captures", name], "is also the name of a target: rename one of them");
       if (state && store.kind === "directory") {
         mistake(
           ["captures", name, "store"],
-          "must be a bucket where state is in DynamoDB: no two processes share a disk",
+          "must be s3://BUCKET/PREFIX if state is in DynamoDB: the functions share no disk",
         );
       }
     }
     if (data !== undefined && kind === "embedded") {
-      mistake(["host", "data"], "is for a queue in SQS; with embedded:DIRECTORY everything is kept in DIRECTORY");
+      mistake(
+        ["host", "data"],
+        "is for a queue in SQS; with queue: embedded:DIRECTORY the host keeps everything in DIRECTORY: remove it",
+      );
     }
     if (data !== undefined && state) {
-      mistake(["host", "data"], "is for a host that keeps the state; with state in DynamoDB nothing is kept here");
+      mistake(
+        ["host", "data"],
+        "has no effect if state is in DynamoDB, since the host then keeps nothing on disk: remove it",
+      );
     }
-    if (state && kind === "embedded") mistake(["state"], "is for a queue in SQS; embedded:DIRECTORY has its own");
+    if (state && kind === "embedded")
+      mistake(["state"], "is for a queue in SQS; with queue: embedded:DIRECTORY the host keeps the state: remove it");
     if (state) return;
     for (const [name, target] of Object.entries(targets)) {
       for (const key of ["queue", "region"] as const) {
         if (!target[key]) continue;
-        mistake(["targets", name, key], "is for state in DynamoDB; without it the host has the queue");
+        mistake(
+          ["targets", name, key],
+          "is for state in DynamoDB; without it the host keeps the target's queue: set state, or remove this",
+        );
       }
     }
   })

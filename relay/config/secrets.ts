@@ -1,13 +1,13 @@
-/** A text of the configuration, or the environment variable that has it. */
+/** A text of the configuration, or the environment variable that holds it. */
 export type WrittenSecret = string | { readonly env: string };
 
 /**
- * Puts the values of environment variables where the configuration names them. What is missing is kept as a mistake and no
- * error, since only the process that replays needs it.
+ * Replaces `{ env: NAME }` by the value of the environment variable. Collects missing variables instead of throwing, since
+ * only processes that replay need them.
  */
 export class Secrets {
   readonly missing: { readonly path: readonly string[]; readonly mistake: string }[] = [];
-  /** All that the configuration names, there or not. */
+  /** All variables that the configuration names, set or not. */
   readonly variables: { readonly path: readonly string[]; readonly name: string }[] = [];
   readonly #env: Readonly<Record<string, string | undefined>>;
 
@@ -15,7 +15,7 @@ export class Secrets {
     this.#env = env;
   }
 
-  /** @param path where they stand in the file, for the mistake */
+  /** @param path key of the texts in the file, for messages */
   toTexts(
     path: readonly string[],
     written: Readonly<Record<string, WrittenSecret>>,
@@ -30,7 +30,7 @@ export class Secrets {
     );
   }
 
-  /** As `toTexts`, for values of headers. */
+  /** Like `toTexts`; a value that cannot be sent in a header counts as missing. */
   toHeaders(path: readonly string[], written: Readonly<Record<string, WrittenSecret>>): Record<string, string> {
     return this.toTexts(path, written, (value) => headerValue.test(value));
   }
@@ -39,8 +39,8 @@ export class Secrets {
     this.variables.push({ path, name });
     const value = this.#env[name];
     if (value !== undefined && isUsable(value)) return value;
-    const mistake = value === undefined ? "is not set" : "holds a line break or another character that no header can";
-    // The value itself is nobody's business.
+    const mistake = value === undefined ? "is not set" : "holds a character that a header cannot, such as a line break";
+    // Without the value: it may be a secret.
     this.missing.push({ path, mistake: `the environment variable ${name} ${mistake}` });
     return "";
   }

@@ -21,25 +21,25 @@ import {
 } from "./forms.ts";
 import { explainTimes, parseTimes } from "./time-windows.ts";
 
-// Not looked up here: an agent on another machine may share the file, and not have what only the replay needs.
+// Not looked up here: an agent on another machine may share the file without having the variables of the replay.
 const fromEnvironment = section({
   env: z
     .string()
     .regex(/^[A-Za-z_]\w*$/, { error: "is not the name of an environment variable" })
-    .describe("Environment variable of the process that replays"),
+    .describe("Name of an environment variable of the process that replays"),
 });
 
 const replayHeaderValue = z.union([headerValue, fromEnvironment], {
-  error: "must be a text without line breaks or control characters, in quotes where it is a number, or { env: NAME }",
+  error: "must be a text without line breaks or control characters, with quotes if it is a number, or { env: NAME }",
 });
 
 const secretText = z.union([z.string(), fromEnvironment], {
-  error: "must be a text, in quotes where it is a number, or { env: NAME }",
+  error: "must be a text, with quotes if it is a number, or { env: NAME }",
 });
 
 const times = z
   .union([z.string(), z.array(z.string()).min(1)], {
-    error: 'must be times such as "22:00-06:00 Europe/Berlin", or a list of them',
+    error: 'must be a span of time, such as "22:00-06:00 Europe/Berlin", or a list of them',
   })
   .transform((texts) => (typeof texts === "string" ? [texts] : texts))
   .pipe(
@@ -49,17 +49,19 @@ const times = z
   );
 
 const breaker = section({
-  failures: z.int().min(1).max(1_000_000).default(10).describe("Failures one after the other that open it"),
-  probeAfter: duration("100ms", "30s").prefault("1s").describe("Until the first probe; then twice as long each time"),
+  failures: z.int().min(1).max(1_000_000).default(10).describe("Failures in a row that open the breaker"),
+  probeAfter: duration("100ms", "30s")
+    .prefault("1s")
+    .describe("Time until the first probe, 100ms to 30s; doubled after each failed probe, up to 30s"),
 });
 
 const tls = section({
   ca: z.string().describe("PEM file with the certificate authority to trust, relative to this file").optional(),
-  verify: z.boolean().default(true).describe("Whether the shadow's certificate is checked"),
-  serverName: z.string().describe("Name to ask for and to check instead of the URL's host").optional(),
+  verify: z.boolean().default(true).describe("Whether the shadow's certificate is verified"),
+  serverName: z.string().describe("Host name for SNI and for the certificate, if it is not the URL's host").optional(),
 });
 
-// It is told secrets.
+// The call may carry secrets: hence https, or this machine.
 const tokenUrl = written(
   (text) => {
     const url = URL.parse(text);
@@ -75,117 +77,160 @@ const token = section({
   command: z
     .array(z.string(), { error: "must be a list: the program and its arguments" })
     .min(1, { error: "must name a program" })
-    .describe("Program and arguments that print a token, or JSON with one; run without a shell")
+    .describe("Program that prints a token, or JSON with one, and its arguments; it runs without a shell")
     .optional(),
   url: tokenUrl
-    .describe("Answers with a token, or JSON with one; POST where there is form or json, else GET")
+    .describe(
+      "Endpoint that answers with a token, or JSON with one; called with POST if form or json is set, else with GET",
+    )
     .optional(),
-  form: z.record(z.string(), secretText).describe("Body of the call, as of a form").optional(),
-  json: z.record(z.string(), secretText).describe("Body of the call, as JSON").optional(),
+  form: z.record(z.string(), secretText).describe("Body of the call, sent as a form").optional(),
+  json: z.record(z.string(), secretText).describe("Body of the call, sent as JSON").optional(),
   headers: z.record(headerName, replayHeaderValue).describe("Headers of the call").default({}),
-  field: z.string().min(1).default("access_token").describe("Where the token stands in JSON"),
+  field: z.string().min(1).default("access_token").describe("Field that holds the token if the answer is JSON"),
   expires: duration("10s", "365d")
     .prefault("15m")
-    .describe("How long a token holds where neither expires_in nor a 401 says otherwise"),
+    .describe(
+      "Lifetime of a token if the answer has no expires_in, 10s to 365d; a 401 from the shadow ends it earlier",
+    ),
   header: headerName
-    .refine((name) => !isReservedHeader(name), { error: "is a header that spoa-relay writes itself" })
-    .default("authorization")
-    .describe("Header of the replayed requests that the token goes into"),
+    .refine((name) => !isReservedHeader(name), { error: "is a header that spoa-relay writes itself: use another" })
+    .prefault("authorization")
+    .describe("Header of the replayed requests that carries the token; its captured value is removed"),
   format: headerValue
-    .refine((text) => text.includes("{token}"), { error: "must hold {token}" })
+    .refine((text) => text.includes("{token}"), { error: "must contain {token}" })
     .default("Bearer {token}")
-    .describe("What that header says"),
+    .describe("Value of that header; {token} is replaced by the token"),
 }).superRefine(({ command, url, form, json, headers }, context) => {
   const mistake = (message: string, path: string[] = []) => context.addIssue({ code: "custom", path, message });
   if ((command === undefined) === (url === undefined)) mistake("needs either command or url");
-  if (form && json) mistake("is one of two: form or json", ["json"]);
+  if (form && json) mistake("cannot be combined with form: the call has one body", ["json"]);
   if (url) return;
-  for (const [key, value] of Object.entries({ form, json })) if (value) mistake("is for url", [key]);
-  if (Object.keys(headers).length > 0) mistake("is for url", ["headers"]);
+  for (const [key, value] of Object.entries({ form, json }))
+    if (value) mistake("is for url; a command has no body", [key]);
+  if (Object.keys(headers).length > 0) mistake("is for url; a command has no headers", ["headers"]);
 });
 
 const sign = section({
   service: z
     .string()
-    .regex(/^[a-z0-9-]{1,64}$/, { error: "must be the name of a service as it stands in signatures, such as lambda" })
-    .describe("AWS service that is asked: execute-api, lambda, s3, …"),
-  region: region.describe("Its region; that of the target by default").optional(),
-  profile: z.string().min(1).describe("Profile of the AWS configuration, in place of the usual credentials").optional(),
+    .regex(/^[a-z0-9-]{1,64}$/, { error: "must be the name of a service in signatures, such as lambda" })
+    .describe("AWS service to sign for: execute-api, lambda, s3, …"),
+  region: region.describe("Region to sign for; by default the region of the target").optional(),
+  profile: z
+    .string()
+    .min(1)
+    .describe("Profile of the AWS configuration whose credentials sign; by default those of the process")
+    .optional(),
 });
 
 export const targetSchema = section({
   url: written(parseOrigin, "an origin without a path", ["http://127.0.0.1:8082", "https://staging.example"]).describe(
-    "The shadow. Requests leave for this origin and no other",
+    "Origin of the shadow; requests are sent to no other origin",
   ),
-  rate: rate.describe("The most requests that the shadow receives: per second, minute or hour, or unlimited"),
-  sample: percentage.default(1).describe("Share of the requests that is replayed"),
-  stickyBy: stickyBy.describe("All requests with the same key are in, or all are out").optional(),
-  when: when.describe("Only requests that match").optional(),
-  concurrency: z.int().min(1).max(10_000).default(64).describe("Requests under way at once, per replay process"),
-  timeout: duration("1ms", "15m").default(10_000).describe("Until the shadow has answered, 15m at most"),
-  attempts: z.int().min(1).max(200).default(20).describe("Deliveries tried before a request becomes a dead letter"),
-  maxAge: duration("1ms", "365d").describe("Requests older than this are not sent any more").optional(),
+  rate: rate.describe("Highest rate at which the shadow receives requests, such as 200/s, 30/min, 10/h or unlimited"),
+  sample: percentage.prefault("100%").describe("Share of the mirrored requests that is replayed to this target"),
+  stickyBy: stickyBy.describe("Sample by a key: all requests with the same key are replayed, or none").optional(),
+  when: when.describe("Replay only requests that match all conditions").optional(),
+  concurrency: z.int().min(1).max(10_000).default(64).describe("Concurrent requests of each replay process"),
+  timeout: duration("1ms", "15m").prefault("10s").describe("Time within which the shadow has to answer, at most 15m"),
+  attempts: z
+    .int()
+    .min(1)
+    .max(200)
+    .default(20)
+    .describe("Attempts to deliver a request before it becomes a dead letter"),
+  maxAge: duration("1ms", "365d")
+    .describe("Age at which requests expire unsent, at most 365d; by default there is no limit")
+    .optional(),
   host: z
     .string()
     .regex(/^[!-~]+$/, { error: "must be target, original, or a host without spaces" })
     .default("target")
-    .describe("Host header: target, original, or a literal host"),
+    .describe("Host header: target for the host of url, original for the captured one, or a literal host"),
   path: z
     .union(
       [
-        section({ prefix: z.string().regex(/^\/[!-~]*$/, { error: "must begin with /" }) }),
-        section({ match: regex, replace: z.string().regex(/^[!-~]*$/) }),
+        section({
+          prefix: z
+            .string()
+            .regex(/^\/[!-~]*$/, { error: "must begin with /" })
+            .describe("Text to put before the path, such as /v2"),
+        }),
+        section({
+          match: regex.describe("Regular expression for the part of path and query to replace"),
+          replace: z
+            .string()
+            .regex(/^[!-~]*$/, { error: "must be printable ASCII characters without spaces" })
+            .describe("Replacement, in which $1 is the first group of match"),
+        }),
       ],
       { error: "must have either the key prefix, or the keys match and replace" },
     )
-    .describe("Rewrite: put a prefix before the path, or replace what a regular expression matches")
+    .describe("Rewrites the path: either prefix, or match and replace")
     .optional(),
   headers: section({
     set: z
       .record(headerName, replayHeaderValue)
       .refine((set) => !Object.keys(set).some(isReservedHeader), {
         error:
-          "host has a key of its own; X-Mirror-*, Content-Length and headers of the connection are written by spoa-relay",
+          "cannot set Host (use the key host), nor X-Mirror-*, Content-Length or headers of the connection (spoa-relay writes them)",
       })
-      .default({}),
-    remove: z.array(headerName).default([]),
+      .default({})
+      .describe("Headers to set, in place of captured ones with the same names"),
+    remove: z.array(headerName).default([]).describe("Names of captured headers to remove"),
   })
     .default({ set: {}, remove: [] })
-    .describe("Header changes; a value is a text, or { env: NAME } for a variable of the process that replays"),
-  token: token.describe("A fresh token in place of captured credentials").optional(),
-  sign: sign.describe("Signs requests for AWS, Signature Version 4, after all other changes").optional(),
-  truncated: z.enum(["skip", "send"]).default("skip").describe("What becomes of requests whose body is not complete"),
-  tls: tls.default({ verify: true }),
-  window: times.describe("Requests are sent within these times only, and wait outside of them").optional(),
-  blackout: times.describe("No requests are sent within these times, whatever window says").optional(),
+    .describe(
+      "Changes of the headers; a value is a text, or { env: NAME } for an environment variable of the process that replays",
+    ),
+  token: token.describe("Sends a fresh token in place of captured credentials").optional(),
+  sign: sign.describe("Signs requests with AWS Signature Version 4, after all other changes").optional(),
+  truncated: z
+    .enum(["skip", "send"])
+    .default("skip")
+    .describe("Whether requests with an incomplete body are skipped, and counted, or sent"),
+  tls: tls.default({ verify: true }).describe("How the shadow is verified if url is https"),
+  window: times
+    .describe("Send requests only within these times, such as 22:00-06:00 Europe/Berlin; they wait outside of them")
+    .optional(),
+  blackout: times.describe("Send no requests within these times, even inside window; they wait").optional(),
   order: z
     .literal("byKey", { error: "must be byKey, or left out" })
-    .describe("The requests of one key are sent one after the other, in the order of their capture")
+    .describe("byKey: send requests with the same key one after the other, in the order of their capture")
     .optional(),
-  key: requestKey.describe("For order: byKey").optional(),
-  breaker: breaker.prefault({}).describe("Stops sending to a shadow that fails again and again"),
+  key: requestKey.describe("Key for order: byKey").optional(),
+  breaker: breaker.prefault({}).describe("Stops sending to a shadow after repeated failures, except for probes"),
   queue: sqsUrl
-    .describe("With state in DynamoDB: the queue of this target, also in another region; QUEUE-TARGET by default")
+    .describe(
+      "With state in DynamoDB: URL of this target's SQS queue, in any region; by default the URL in queue with -NAME appended",
+    )
     .optional(),
   region: region
-    .describe("With state in DynamoDB: where the target's queue and its replay are; the region of QUEUE by default")
+    .describe(
+      "With state in DynamoDB: region of this target's queue and replay function; by default the region of queue",
+    )
     .optional(),
-  vpc: vpcSchema.describe("For the deployment to AWS: the network of a shadow that is not public").optional(),
+  vpc: vpcSchema
+    .describe("For the deployment to AWS: network of the replay function, to reach a shadow that is not public")
+    .optional(),
   policies: policiesSchema
-    .describe("For the deployment to AWS: managed policies that let its replay do what it signs")
+    .describe("For the deployment to AWS: ARNs of managed policies that allow the replay function the calls it signs")
     .optional(),
 }).superRefine(({ order, key, headers: { set }, token, sign, region, queue }, context) => {
   const mistake = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
   if (order && !key) mistake(["order"], "needs a key, such as key: { cookie: session }");
-  if (key && !order) mistake(["key"], "is for order: byKey");
-  if (token && token.header in set) mistake(["token", "header"], `${token.header} is in headers.set, too`);
+  if (key && !order) mistake(["key"], "has no effect without order: byKey");
+  if (token && token.header in set)
+    mistake(["token", "header"], `${token.header} is also in headers.set: remove it there`);
   if (sign && token?.header === "authorization") {
-    mistake(["token", "header"], "the signature goes into authorization; the token needs another header");
+    mistake(["token", "header"], "sign writes the authorization header: choose another header for the token");
   }
-  if (sign && "authorization" in set) mistake(["headers", "set"], "the signature goes into authorization");
-  if (sign && !sign.region && !region) mistake(["sign", "region"], "is needed where the target has no region");
+  if (sign && "authorization" in set)
+    mistake(["headers", "set"], "sign writes the authorization header: remove it here");
+  if (sign && !sign.region && !region) mistake(["sign", "region"], "is needed, since the target has no region");
   const queueRegion = queue && namedRegionOf(queue);
   if (region && queueRegion !== undefined && region !== queueRegion) {
-    mistake(["region"], `is ${region}, and queue is in ${queueRegion}`);
+    mistake(["region"], `is ${region}, but queue is in ${queueRegion}`);
   }
 });

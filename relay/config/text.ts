@@ -14,8 +14,8 @@ export class ConfigError extends Error {
 type Variables = Readonly<Record<string, string | undefined>>;
 
 /**
- * Parses YAML, puts environment variables in place of `${NAME}` (`${NAME:-default}` where it may be unset) and checks the
- * result. Throws `ConfigError` with one line a mistake.
+ * Parses YAML, replaces `${NAME}` by environment variables (`${NAME:-default}` if they may be unset) and checks the result.
+ * Throws `ConfigError` with one line per mistake.
  */
 export function parseConfigText<Schema extends z.ZodType>(
   text: string,
@@ -25,21 +25,21 @@ export function parseConfigText<Schema extends z.ZodType>(
 ): z.output<Schema> {
   const lines = new LineCounter();
   const document = readDocument(text, file, env, lines);
-  const result = schema.safeParse(toValue(document, file) ?? {});
+  const result = schema.safeParse(toValue(document, file) ?? {}, { error: explainIssue });
   if (result.success) return result.data;
   throw new ConfigError(
     result.error.issues.map((issue) => {
       const path = issue.path.map(String);
       const culprit = issue.code === "unrecognized_keys" ? [...path, issue.keys[0]] : path;
       const line = lines.linePos(offsetOf(document.contents, culprit)).line;
-      // What is wrong with the key of a record stands one level deeper.
+      // The message about a record's key is one level deeper.
       const message = issue.code === "invalid_key" ? issue.issues[0].message : issue.message;
       return `${file}:${line}: ${path.length > 0 ? `${path.join(".")}: ` : ""}${message}`;
     }),
   );
 }
 
-/** As `parseConfigText`, but what stands there is not checked. */
+/** Parses YAML and replaces environment variables like `parseConfigText`, but checks no values. */
 export function readConfigValue(text: string, file: string, env: Variables): unknown {
   return toValue(readDocument(text, file, env, new LineCounter()), file);
 }
@@ -62,20 +62,20 @@ function readDocument(text: string, file: string, env: Variables, lines: LineCou
           return "";
         },
       );
-      // As if the value stood in the file: a number without quotes is a number.
+      // As if the value were written in the file: a number without quotes is a number.
       if (node.type === "PLAIN") node.value = toPlainValue(node.value as string);
     },
     Alias(_key, node) {
       if (node.resolve(document)) return;
       const line = lines.linePos(node.range?.[0] ?? 0).line;
-      mistakes.push(`${file}:${line}: *${node.source} refers to an anchor that does not stand before it`);
+      mistakes.push(`${file}:${line}: *${node.source} refers to an anchor that is not defined before it`);
     },
   });
   if (mistakes.length > 0) throw new ConfigError(mistakes);
   return document;
 }
 
-/** The line of the innermost key of the path that is there. */
+/** The line of the innermost key of the path that exists. */
 export function findLine(text: string, path: readonly string[]): number {
   const lines = new LineCounter();
   const { contents } = parseDocument(text, { lineCounter: lines });
@@ -91,12 +91,40 @@ function toValue(document: Document, file: string): unknown {
   }
 }
 
+/** Zod's own findings in words of the file; undefined leaves them to Zod. */
+function explainIssue(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case "invalid_type":
+      return issue.input === undefined ? "is missing" : `must be ${typeNames[issue.expected] ?? issue.expected}`;
+    case "invalid_value":
+      return `must be ${issue.values.join(" or ")}`;
+    case "too_small":
+      return issue.origin === "number" ? `must be ${issue.minimum} or more` : "must not be empty";
+    case "too_big":
+      return issue.origin === "number"
+        ? `must be ${issue.maximum} or less`
+        : `must not be longer than ${issue.maximum}`;
+    default:
+      return undefined;
+  }
+}
+
+const typeNames: Readonly<Record<string, string>> = {
+  string: "a text, with quotes if it is a number",
+  number: "a number",
+  int: "a whole number",
+  boolean: "true or false",
+  array: "a list",
+  object: "keys and values, as KEY: VALUE",
+  record: "keys and values, as KEY: VALUE",
+};
+
 function toPlainValue(text: string): string | number | boolean {
   if (/^\d+$/.test(text)) return Number(text);
   return text === "true" || text === "false" ? text === "true" : text;
 }
 
-// Where the innermost key of the path stands that is there at all: a missing key is reported at its parent.
+// Offset of the innermost key of the path that exists: a missing key is reported at its parent.
 function offsetOf(root: unknown, path: readonly string[]): number {
   let node = root;
   let offset = 0;

@@ -1,10 +1,10 @@
-/** A span of time that comes again each day, or on some days of the week, in a time zone. */
+/** A span of time that repeats each day, or on some days of the week, in a time zone. */
 export interface Times {
   readonly text: string;
   readonly zone: string;
-  /** 0 is Sunday. A span that goes over midnight belongs to the day on which it begins. */
+  /** 0 is Sunday. A span that crosses midnight belongs to the day on which it begins. */
   readonly weekdays: ReadonlySet<number>;
-  /** Minutes since midnight; the end is not included. An end that is not after the start is on the next day. */
+  /** Minutes since midnight; the end is not included. An end before the start is on the next day. */
   readonly startMinute: number;
   readonly endMinute: number;
 }
@@ -39,7 +39,7 @@ export function explainTimes(text: string): string | undefined {
   return undefined;
 }
 
-/** Whether a moment is within the span, by the clocks of its zone: an hour that is left out or comes twice does so here, too. */
+/** Whether a moment is within the span, by local time: the hour that summer time skips or repeats is skipped or repeated here. */
 export function isWithin(times: Times, nowMs: number): boolean {
   const { weekday, minute } = localTime(nowMs, times.zone);
   const { startMinute, endMinute } = times;

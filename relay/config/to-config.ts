@@ -13,28 +13,30 @@ import { ConfigError } from "./text.ts";
 import { toSample, toWhen } from "./to-rules.ts";
 import { toTarget } from "./to-target.ts";
 
-/** Makes a configuration of what stands in the file. Throws `ConfigError` for what no single key shows. */
+/** Converts the parsed file. Throws `ConfigError` if two targets would share a queue, or if a queue's name is too long. */
 export function toConfig(parsed: ParsedConfig, file: string, env: Environment): Config {
   const directory = dirname(resolve(file));
   const secrets = new Secrets(env);
   const targets = Object.entries(parsed.targets).map(([name, target]) => toTarget(name, target, directory, secrets));
   const warnings = targets
     .filter((target) => target.sample.fraction === 0)
-    .map((target) => `targets.${target.name}.sample is 0%: this target gets nothing`);
+    .map((target) => `targets.${target.name}.sample is 0%: this target receives no requests`);
   const captures = Object.entries(parsed.captures).map(([name, capture]) =>
     toCapture(name, capture, directory, parsed.queue.kind === "sqs" ? regionOf(parsed.queue.url) : undefined, env),
   );
   for (const { name, sample } of captures) {
-    if (sample.fraction === 0) warnings.push(`captures.${name}.sample is 0%: this capture keeps nothing`);
+    if (sample.fraction === 0) warnings.push(`captures.${name}.sample is 0%: this capture keeps no requests`);
   }
-  if (parsed.agent.sample === 0) warnings.push("agent.sample is 0%: nothing is mirrored");
+  if (parsed.agent.sample === 0) warnings.push("agent.sample is 0%: no requests are mirrored");
   if (parsed.queue.kind === "sqs" && !isPrivate(parsed.queue.url)) {
-    warnings.push(`queue is ${parsed.queue.url.href}: over http, everyone on the way can read the requests; use https`);
+    warnings.push(
+      `queue is ${parsed.queue.url.href}: over http, anyone on the network path can read the requests; use https`,
+    );
   }
   const { listen, tls, allow } = parsed.agent;
   if (!tls && !allow && listen.kind === "tcp" && !isLoopback(listen.host)) {
     warnings.push(
-      `agent.listen is ${listen.host}:${listen.port}, without TLS or a list of peers: whoever reaches it can have requests mirrored; set agent.allow, or agent.tls with clientCa`,
+      `agent.listen is ${listen.host}:${listen.port}, without TLS or a list of peers: any host that reaches it can inject requests; set agent.allow, or agent.tls with clientCa`,
     );
   }
   const { queue } = parsed;
@@ -69,8 +71,8 @@ export function toConfig(parsed: ParsedConfig, file: string, env: Environment): 
 
 function toAwsPlaces({ state, targets, captures }: ParsedConfig, ingress: URL, file: string): AwsPlaces {
   const entries = Object.entries(targets);
-  // One target that takes everything needs no fan-out and no queue of its own, which would cost as much again. A capture
-  // is written by the fan-out.
+  // A single target that takes everything needs no fan-out and no queue of its own, which would double the cost of SQS.
+  // Captures need the fan-out, which writes them.
   const captured = Object.keys(captures).length > 0;
   const direct = entries.length === 1 && !captured && takesAllHere(entries[0][1], regionOf(ingress));
   const queueOf = (name: string, region = regionOf(ingress)) => `${inRegion(ingress, region).href}-${name}`;
@@ -93,7 +95,7 @@ function takesAllHere(
   return sample === 1 && !when && queue === undefined && (region ?? ingressRegion) === ingressRegion;
 }
 
-/** No two may share a queue, nor may one have another's dead letters: each would take what is the other's. */
+/** Throws if two targets share a queue, or if one reads the dead letters of another: each would take the other's packs. */
 function assertOwnQueues(targetQueues: ReadonlyMap<string, string>, ingress: URL, file: string): void {
   const owners = new Map([
     [ingress.href, "the ingress queue"],
@@ -101,17 +103,19 @@ function assertOwnQueues(targetQueues: ReadonlyMap<string, string>, ingress: URL
   ]);
   const mistakes: string[] = [];
   for (const [name, url] of targetQueues) {
-    for (const [used, what] of [
+    for (const [used, owner] of [
       [url, `targets.${name}`],
       [deadLetterUrl(url), `the dead letters of targets.${name}`],
     ]) {
-      const owner = owners.get(used);
+      const other = owners.get(used);
       const longName = (used.split("/").at(-1) ?? "").length > 80;
-      if (owner !== undefined)
-        mistakes.push(`${file}: targets.${name}.queue: ${used} is used by ${owner}, too; set another`);
+      if (other !== undefined)
+        mistakes.push(`${file}: targets.${name}.queue: ${used} is already used for ${other}; set another queue`);
       else if (longName)
-        mistakes.push(`${file}: targets.${name}.queue: the name of ${used} is longer than SQS takes: 80`);
-      owners.set(used, what);
+        mistakes.push(
+          `${file}: targets.${name}.queue: the name of ${used} has more than the 80 characters that SQS allows`,
+        );
+      owners.set(used, owner);
     }
   }
   if (mistakes.length > 0) throw new ConfigError(mistakes);

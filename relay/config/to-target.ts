@@ -6,7 +6,7 @@ import { toRequestKey, toSample, toWhen } from "./to-rules.ts";
 
 type ParsedTarget = ParsedConfig["targets"][string];
 
-/** @param directory what paths in the file are relative to */
+/** @param directory directory that paths in the file are relative to */
 export function toTarget(name: string, target: ParsedTarget, directory: string, secrets: Secrets): TargetConfig {
   const { ca, serverName } = target.tls;
   const path = ["targets", name];
@@ -24,7 +24,7 @@ export function toTarget(name: string, target: ParsedTarget, directory: string, 
     ...(target.path && { path: target.path }),
     headers: {
       set: secrets.toHeaders([...path, "headers", "set"], target.headers.set),
-      // What is captured of it must not stand beside the new one.
+      // Otherwise the captured header would be sent beside the new one.
       remove: target.token ? [...target.headers.remove, target.token.header] : target.headers.remove,
     },
     ...(target.token && { token: toToken([...path, "token"], target.token, secrets) }),

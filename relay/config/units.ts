@@ -30,7 +30,7 @@ export function parseRatePerSecond(text: string): number | undefined {
   return rate > 0 ? rate : undefined;
 }
 
-/** Requests an hour. At a lower rate the wait for a slot is longer than a timer can hold. */
+/** Requests per hour. At a lower rate the wait for a slot would exceed the longest timer. */
 const leastPerHour = 0.01;
 
 /** Why a text is not a rate that a target can have, and what to write instead; undefined if it is one. */
@@ -46,7 +46,7 @@ export function explainRate(text: string): string | undefined {
   return `"${text}" is not a rate, such as 200/s, 30/min, 10/h or unlimited`;
 }
 
-/** How other tools and people write a unit, by the unit that is meant. */
+/** Other common spellings of the units, by the unit that is meant. */
 const rateUnitsMeant: Readonly<Record<keyof typeof perSecond, RegExp>> = {
   s: /^(?:[rqt]ps|hz|req\/s|(?:\/|per\s+)(?:sec|secs|second|seconds|s))$/i,
   min: /^(?:rpm|(?:\/|per\s+)(?:m|min|mins|minute|minutes))$/i,

@@ -3,7 +3,7 @@ import type { ListenAddress } from "../config/forms.ts";
 
 const timeoutMs = 3_000;
 
-/** Fetches JSON from an admin address; undefined where nobody answers there. */
+/** Fetches JSON from an admin address; undefined if no process answers there with 200. */
 export async function fetchAdmin<T>(address: ListenAddress, path: string): Promise<T | undefined> {
   const client =
     address.kind === "unix"
@@ -21,7 +21,7 @@ export async function fetchAdmin<T>(address: ListenAddress, path: string): Promi
   }
 }
 
-/** An address in words, as it stands in the configuration. */
+/** An address in the form of the configuration. */
 export function formatAddress(address: ListenAddress): string {
   return address.kind === "unix" ? `unix:${address.path}` : `${address.host}:${address.port}`;
 }

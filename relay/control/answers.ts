@@ -1,8 +1,8 @@
 import type { ShownRequest } from "../pack/request-text.ts";
 import type { Fate } from "../state/port.ts";
 
-// What the control API answers, for the functions that serve it and the command line that asks it. Rates and shares are
-// written as in the configuration, times as ISO 8601.
+// Answers of the control API, for the functions that serve it and the command line that calls it. Rates and shares have
+// the form of the configuration, times that of ISO 8601.
 
 /** `GET /v1/targets/{target}`. */
 export interface TargetAnswer {
@@ -14,7 +14,7 @@ export interface TargetAnswer {
   readonly paused: boolean;
   readonly window: readonly string[];
   readonly blackout: readonly string[];
-  /** Why nothing is sent now; absent where requests are sent. */
+  /** Why nothing is sent now; absent if requests are sent. */
   readonly held?: string;
   readonly breaker?: {
     readonly openedAt: string;
@@ -22,7 +22,7 @@ export interface TargetAnswer {
     readonly probes: number;
     readonly reason: string;
   };
-  /** The share of the rate that the shadow gets while it has asked for less: 1/64 to 1. */
+  /** Share of the rate at which requests are sent, 1/64 to 1: below 1 if the shadow asked to slow down. */
   readonly pace: number;
   readonly waiting: Amount;
   readonly deadLetters: Amount;
@@ -32,13 +32,13 @@ export interface TargetAnswer {
   readonly fates: Readonly<Record<Fate, number>>;
 }
 
-/** A setting of the configuration, and what holds now. */
+/** The configured value of a setting, and the one in force now. */
 export interface LiveSetting<T> {
   readonly configured: T;
   readonly live: T;
 }
 
-/** Packs, and the requests in them, which SQS does not count. Neither is there where the queue does not answer. */
+/** Packs, and the requests in them. SQS does not count requests; both are absent if the queue does not answer. */
 export interface Amount {
   readonly messages?: number;
   readonly requests?: number;
@@ -50,13 +50,13 @@ export interface FiguresAnswer {
   readonly from: string;
   readonly until: string;
   readonly total: MinuteCounts;
-  /** Those in which anything was counted, the oldest first. */
+  /** The minutes in which anything was counted, oldest first. */
   readonly minutes: readonly (MinuteCounts & { readonly at: string })[];
 }
 
 export const statusClasses = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
 
-/** Tries that failed and what became of requests in a time. */
+/** Failed attempts and fates of requests within a period. */
 export interface MinuteCounts {
   readonly answered: Readonly<Record<(typeof statusClasses)[number], number>>;
   readonly undelivered: number;
@@ -66,19 +66,19 @@ export interface MinuteCounts {
   readonly skipped: number;
   readonly filtered: number;
   readonly sampledOut: number;
-  /** Of the `4xx`: 401 or 403 to requests that went out with the credentials they were captured with. */
+  /** Among the `4xx`: answers 401 or 403 to requests that were sent with their captured credentials. */
   readonly expiredCredentials: number;
-  /** Of the answers, from the moment a request could leave to the end; absent where there were none. */
+  /** From the moment a request could be sent to the end of its answer; absent if there were no answers. */
   readonly latencyMs?: Percentiles;
-  /** Of the answers, from the request being written to the headers of its answer. */
+  /** From the moment a request was written to the headers of its answer. */
   readonly shadowMs?: Percentiles;
-  /** Of the connections that were opened. */
+  /** Time that it took to open connections. */
   readonly networkMs?: Percentiles;
-  /** From the capture of the requests that were answered to their sending. */
+  /** Age of the answered requests when they were sent, since their capture. */
   readonly ageMs?: Percentiles;
 }
 
-/** In milliseconds, within 5 %. */
+/** In milliseconds, accurate to 5 %. */
 export interface Percentiles {
   readonly p50: number;
   readonly p90: number;
@@ -88,19 +88,19 @@ export interface Percentiles {
 /** `GET /v1/queues/{queue}/dead-letters`. */
 export interface DeadLettersAnswer {
   readonly queue: string;
-  /** All there are, of which `letters` may be the first ones only; in SQS an estimate. */
+  /** Number of all dead letters, in SQS an estimate; `letters` may have only the first of them. */
   readonly messages: number;
   readonly letters: readonly DeadLetterSummary[];
 }
 
 export interface DeadLetterSummary {
   readonly id: string;
-  /** Absent where it does not say. */
+  /** Absent if the message has no summary. */
   readonly requests?: number;
   readonly reason: string;
-  /** Capture time of the first request; absent where it does not say. */
+  /** Capture time of the first request; absent if the message has no summary. */
   readonly firstCapturedAt?: string;
-  /** When it was put into the queue for the first time. */
+  /** When it was first put into the queue. */
   readonly sentAt: string;
 }
 
@@ -113,23 +113,23 @@ export interface DeadLetterAnswer extends DeadLetterSummary {
 
 /** `POST /v1/queues/{queue}/dead-letters/redrive`. */
 export interface RedriveAnswer {
-  /** Dead letters that went back, and the requests in them. */
+  /** Dead letters that were put back into the queue, and the requests in them. */
   readonly messages: number;
   readonly requests: number;
-  /** Dead letters that cannot be decoded, and stay. */
+  /** Dead letters that cannot be decoded and stay where they are. */
   readonly undecodable: number;
   /** Dead letters that are left; in SQS an estimate. */
   readonly remaining: number;
-  /** False where the call has ended before it saw all of them: ask again. */
+  /** False if the call ended before it saw all dead letters: call again. */
   readonly done: boolean;
 }
 
-/** What every error is answered with, as `application/problem+json` (RFC 9457). */
+/** Body of every error answer, as `application/problem+json` (RFC 9457). */
 export interface ProblemAnswer {
   readonly type: string;
   readonly title: string;
   readonly status: number;
   readonly detail: string;
-  /** Of what was sent: each mistake and its place, such as `body.rate`. */
+  /** Each mistake in the request, and its place, such as `body.rate`. */
   readonly errors?: readonly { readonly place: string; readonly detail: string }[];
 }

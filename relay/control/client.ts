@@ -31,7 +31,7 @@ export type ControlErrorCode =
 
 export class ControlError extends Error {
   readonly code: ControlErrorCode;
-  /** The mistakes in a request that the API refused, by their place in it, such as `body.rate`; else empty. */
+  /** The mistakes in a request that the API refused, with their places, such as `body.rate`; else empty. */
   readonly mistakes: NonNullable<ProblemAnswer["errors"]>;
 
   constructor(
@@ -169,12 +169,12 @@ export class ControlClient {
 
   #explainSilence(error: Error & { readonly code?: string }): string {
     const { aws, control, file, host } = this.#place;
-    const nobody = error.code === "ECONNREFUSED" || error.code === "ENOENT";
+    const noListener = error.code === "ECONNREFUSED" || error.code === "ENOENT";
     if (control) {
       return `${control.origin} does not answer: ${error.message || error.code}; check control in ${file}`;
     }
     const address = formatAddress(host.admin);
-    if (nobody) {
+    if (noListener) {
       const functions = `if Lambda functions replay, set control: in ${file} to the output ControlUrl of the deployment`;
       const start = aws ? `${functions}; else start a host` : "start it";
       return `no host answers on ${address}; ${start}: spoa-relay host --config ${file}`;
@@ -193,7 +193,7 @@ export class ControlClient {
     const { Message, message } = (answer ?? {}) as { readonly Message?: string; readonly message?: string };
     const refusal = { code: awsCode, text: Message ?? message ?? "no reason given", status };
     if (awsCode !== "" && status === 403) {
-      // AWS answers itself if it does not let the call through.
+      // AWS itself answers if it refuses the call.
       const needed = "the caller needs lambda:InvokeFunctionUrl on the function behind control:";
       return new ControlError("FAILED", explainRefusal(credentialsAdvice(refusal) ?? needed, refusal));
     }

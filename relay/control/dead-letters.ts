@@ -8,36 +8,36 @@ import type { Ledger } from "../state/port.ts";
 import type { DeadLetterSummary } from "./answers.ts";
 
 export interface RedriveOptions {
-  /** Where they go. */
+  /** The queue that the dead letters are put back into. */
   readonly queue: QueueSender;
   readonly deadLetters: QueueReceiver;
-  /** The target whose ledger has them; those of the ingress queue are in none. */
+  /** The target whose ledger counts them; undefined for the ingress queue, whose dead letters no ledger counts. */
   readonly target?: string;
   readonly ledger: Pick<Ledger, "settle" | "unsettle">;
-  /** Only this one. */
+  /** Redrives only the dead letter with this id. */
   readonly messageId?: string;
-  /** Ends after so many dead letters and after this time, whatever is left. */
+  /** Ends after this many dead letters or this time, even if some are left. */
   readonly maxMessages: number;
   readonly maxMs: number;
-  /** How long to wait for a dead letter: where it does not wait, SQS may say of a queue that it is empty. */
+  /** How long to wait for a dead letter. Without a wait, SQS may report a queue as empty that is not. */
   readonly waitMs: number;
 }
 
 export interface Redriven {
-  /** Dead letters that went back, and the requests in them. */
+  /** Dead letters that were put back into the queue, and the requests in them. */
   readonly messages: number;
   readonly requests: number;
   /** Dead letters that cannot be decoded and stay where they are. */
   readonly undecodable: number;
-  /** False where it has ended before it saw all of them. */
+  /** False if it ended before it saw all dead letters. */
   readonly done: boolean;
 }
 
-// A redrive ends long before: what it has received comes again by itself if its process dies.
+// A redrive takes far less. If its process dies, the dead letters that it received become visible after this time.
 const visibilityMs = 60_000;
 const batch = 10;
 
-/** A dead letter in words. */
+/** What the control API says about a dead letter. */
 export function describeDeadLetter({ messageId, body, sentAtMs, reason }: DeadLetter): DeadLetterSummary {
   const summary = parseSummary(body);
   return {
@@ -50,9 +50,9 @@ export function describeDeadLetter({ messageId, body, sentAtMs, reason }: DeadLe
 }
 
 /**
- * Puts dead letters back into a queue, where they are paced like all others and begin with their first attempt. What the
- * ledger says of them is taken back first. Ends at any moment without a loss: a dead letter goes when its copy is stored,
- * and one that is sent twice is replayed once. Throws `QueueError` and `StateError`.
+ * Puts dead letters back into a queue, where they are paced like all other packs and start with their first attempt. First
+ * removes their fates from the ledger. May be interrupted at any moment without a loss: a dead letter is deleted after its
+ * copy is stored, and a pack that is sent twice is replayed once. Throws `QueueError` and `StateError`.
  */
 export async function redrive(options: RedriveOptions): Promise<Redriven> {
   const { deadLetters, messageId, maxMessages, maxMs, waitMs } = options;
@@ -78,7 +78,7 @@ export async function redrive(options: RedriveOptions): Promise<Redriven> {
     await showAgain(deadLetters, held).catch(() => {});
     throw error;
   }
-  // Where it is to go on they stay hidden: the next call would meet them again before the others.
+  // If another call follows, they stay hidden: it would receive them again before the others.
   if (done) await showAgain(deadLetters, held);
   return { ...redriven, done };
 }
@@ -93,14 +93,14 @@ function toPack(delivery: Delivery): DeliveredPack[] {
   return pack instanceof DecodeError ? [] : [{ receipt: delivery.receipt, pack }];
 }
 
-/** Takes those out of `held` that are done. Throws the first refusal, after the others are done. */
+/** Sends the packs, deletes their dead letters and removes them from `held`. Throws the first refusal at the end. */
 async function sendAgain(
   { queue, deadLetters, target, ledger }: RedriveOptions,
   packs: readonly DeliveredPack[],
   held: Set<string>,
 ): Promise<void> {
   if (packs.length === 0) return;
-  // First: with their fate still noted, the replay would take them for done.
+  // Before the packs are sent: the replay skips requests that already have a fate.
   if (target !== undefined) {
     for (const { pack } of packs) await ledger.unsettle(keyOf(target, pack), pack.id, indexesOf(pack), "deadLettered");
   }
@@ -111,7 +111,7 @@ async function sendAgain(
   const refusal = refusals.find((error) => error !== undefined);
   if (refusal === undefined) return;
   if (target !== undefined) {
-    // They are dead letters after all.
+    // The refused packs remain dead letters.
     for (const { pack } of packs.filter((_, i) => refusals[i] !== undefined)) {
       await ledger.settle(
         keyOf(target, pack),
@@ -135,12 +135,12 @@ async function sendEach(
   }
 }
 
-/** Under which name the ledger has the pack. */
+/** The name under which the ledger counts the pack. */
 function keyOf(target: string, { job }: MessagePack): string {
   return job ? jobKey(job.id) : target;
 }
 
-/** What a job could not deliver is sent at the target's rate when it is sent again: its time is over, and perhaps its job. */
+/** A job's pack without its due times, which have passed: it is sent again at the target's rate. */
 function withoutTime(pack: MessagePack): MessagePack {
   return pack.job ? { ...pack, job: { id: pack.job.id } } : pack;
 }

@@ -1,14 +1,14 @@
-/** A request as HAProxy's access log has it: see `log-format` in haproxy.cfg. */
+/** A request in HAProxy's access log; see `log-format` in haproxy.cfg. */
 export interface LoggedRequest {
   /** Without the query. */
   readonly path: string;
-  /** Whether HAProxy was to mirror it: the condition of the event was true. */
+  /** Whether HAProxy was to mirror it: the condition of the SPOE event was true. */
   readonly offered: boolean;
-  /** `mirror_err`; undefined if the agent has acknowledged the request, or was not asked. */
+  /** `mirror_err`; undefined if the agent acknowledged the request, or if it was not offered. */
   readonly error?: number;
 }
 
-/** The requests in `text`, in the order in which they ended. Other lines of HAProxy are left out. */
+/** The requests in `text`, in the order in which they ended. Other lines of HAProxy are ignored. */
 export function parseAccessLog(text: string): LoggedRequest[] {
   return Array.from(
     text.matchAll(/ (\/\S*) mirror_err=(\d+|-) mirror_ms=(\d+|-)\n/g),

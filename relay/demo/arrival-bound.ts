@@ -1,16 +1,16 @@
 import { maxLateUs } from "../state/slot-lease.ts";
 
-/** What is allowed beyond the bound of sending and the receiver's stall, neither of which sees the way between them. */
+/** Tolerance for the time on the network, which neither the bound of sending nor the receiver's stall includes. */
 export const wayAllowance = 0.25;
 
-// Slots are whole milliseconds of one clock, arrivals are read from another one, and the two may drift apart.
+// Slots are whole milliseconds of one clock and arrivals are read from another; the two may drift apart.
 const clockSlackMs = 3;
 const clockDrift = 0.002;
 
 /**
- * How many requests may arrive in any window of `windowMs` where their sending keeps to the rate. Sends are bounded by
- * rate * (window + lateness) + 1. A receiver that stands still for up to `stallMs` finds what was sent meanwhile at once:
- * it accepts in one turn and reads in the next, so that it may have been held up twice.
+ * How many requests may arrive in any window of `windowMs` if they are sent at the rate. Sends are bounded by
+ * rate * (window + lateness) + 1. A receiver that stalls for up to `stallMs` reads all requests sent meanwhile at once;
+ * it accepts a connection in one turn of the event loop and reads in the next, so two stalls may add up.
  */
 export function arrivalBound(ratePerSecond: number, windowMs: number, stallMs: number): number {
   const sentMs = windowMs + maxLateUs / 1_000 + 2 * stallMs;
@@ -18,8 +18,8 @@ export function arrivalBound(ratePerSecond: number, windowMs: number, stallMs: n
 }
 
 /**
- * How many arrive before their slot, where no slot is before `fromMs`. Stalls only delay: whatever the machine does, it is
- * none where the rate is kept.
+ * How many requests arrive before their slot, if the first slot is at `fromMs` or later. Stalls only delay requests, so the
+ * result is 0 on any machine if the rate is kept.
  */
 export function countEarly(timesMs: readonly number[], fromMs: number, ratePerSecond: number): number {
   const slotMs = (1_000 / ratePerSecond) * (1 - clockDrift);

@@ -1,6 +1,6 @@
 const columns = 40;
 
-/** Bars that show how many of the given times (in ms) fall into each slice of `sliceMs`, counted from the first one. */
+/** A bar chart of how many of the times (in ms) are in each slice of `sliceMs`, starting with the first time. */
 export function plotArrivals(timesMs: readonly number[], sliceMs: number): string {
   const firstMs = Math.min(...timesMs);
   const counts: number[] = [];
@@ -15,7 +15,7 @@ export function plotArrivals(timesMs: readonly number[], sliceMs: number): strin
   }).join("\n");
 }
 
-/** Most of the given times in any window of `windowMs`. */
+/** The largest number of the times that are in one window of `windowMs`. */
 export function mostInWindow(timesMs: readonly number[], windowMs: number): number {
   const sorted = timesMs.toSorted((a, b) => a - b);
   let most = 0;

@@ -9,16 +9,16 @@ import { StallWatch } from "./stall-watch.ts";
 import { countLeftOut, formatArrivals, formatLeftOut, isMirrored, type Tally, toTally } from "./tally.ts";
 
 export interface DemoOptions extends StageOptions {
-  /** Leave everything running until this signal is raised. */
+  /** If set, everything keeps running until this signal is aborted. */
   readonly stay: AbortSignal | undefined;
   readonly out: NodeJS.WriteStream;
 }
 
-// A slow machine gives slots up, and takes longer.
+// A slow machine misses slots, and needs longer.
 const waitMs = 30_000;
 const burst = 300;
 
-/** Runs the demo and resolves with true where everything it promises held. */
+/** Runs the demo; resolves with true if all of its checks pass. */
 export async function runDemo(options: DemoOptions): Promise<boolean> {
   const { out, stay, ports } = options;
   await assertPortsFree(ports);
@@ -103,14 +103,14 @@ async function playAll(stage: Stage, report: Report): Promise<void> {
     `6  ${burst} at once into ${pacedRate}/s`,
     paceable.offered === burst && isMirrored(paceable) && early === 0 && most <= bound,
     `${formatArrivals(paceable, "arrived")}, ${early} before their slot; at most ${most} in any second (bound: ${bound}, ` +
-      `with ${wayAllowance * 100} % for the way and ${stallMs.toFixed(0)} ms for which the receiver stood still)`,
+      `including ${wayAllowance * 100} % for the network and a stall of the receiver of ${stallMs.toFixed(0)} ms)`,
   );
   report.line(plotArrivals(timesMs, 500));
 }
 
 /**
- * What became of `count` requests that were answered, each with a path of its own that begins with `prefix`: as HAProxy and
- * `server` have it, once nothing is on its way any more.
+ * What became of `count` requests that the primary answered, each with a path of its own that begins with `prefix`,
+ * according to HAProxy and `server`. Waits until none is in flight.
  */
 async function tallyOf(stage: Stage, server: JsonServer, prefix: string, count: number): Promise<Tally> {
   const arrived = () => server.received.filter(({ path }) => path.startsWith(prefix));
@@ -126,7 +126,7 @@ async function sendMany(count: number, send: (i: number) => Promise<Response>): 
   await Promise.all(Array.from({ length: count }, async (_, i) => (await send(i)).arrayBuffer()));
 }
 
-/** Waits for a fact; gives up after a while and leaves the verdict to the check that follows. */
+/** Waits for a fact for up to 30 s; the check that follows decides whether it holds. */
 async function until(holds: () => boolean): Promise<void> {
   for (const untilMs = Date.now() + waitMs; !holds() && Date.now() < untilMs; ) {
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -137,14 +137,14 @@ function reportVerdict(stage: Stage, report: Report): void {
   const all = toTally(stage.logged("/api/"), [...stage.shadow.received, ...stage.paced.received]);
   const leftOut = countLeftOut(all);
   if (leftOut > 0) report.line(`\n${formatLeftOut(all)}`);
-  if (report.failures > 0) report.line(`\n${report.failures} of the above did not hold.`);
-  else report.line(`\nAll as promised${leftOut === 0 ? "" : ", apart from what HAProxy left out"}.`);
+  if (report.failures > 0) report.line(`\nChecks that failed: ${report.failures}; they are marked with ✗ above.`);
+  else report.line(`\nAll checks passed${leftOut === 0 ? "" : ", apart from the requests that HAProxy left out"}.`);
 }
 
 async function stayUntil(stay: AbortSignal, stage: Stage, ports: DemoPorts, report: Report): Promise<void> {
   report.line(`
-Left running, Ctrl+C ends it:
-  HAProxy        ${stage.frontend}/api/v1/hello    mirrored; /api/v2 by half, /api/v3 not
+Everything keeps running; Ctrl+C stops it:
+  HAProxy        ${stage.frontend}/api/v1/hello    mirrored; half of /api/v2, nothing of /api/v3
   statistics     http://127.0.0.1:${ports.stats}/
   primary        http://127.0.0.1:${ports.primary}/
   shadow         http://127.0.0.1:${ports.shadow}/    tail -f ${stage.directory}/shadow.log

@@ -7,11 +7,11 @@ export interface HaproxyOptions {
   /** The program; see `findHaproxy`. */
   readonly program: string;
   readonly configFile: string;
-  /** With a master process before the worker, as a service is run, so that it can be reloaded. */
+  /** Runs a master process and a worker, like a service, so that HAProxy can be reloaded. */
   readonly master?: boolean;
   /** Variables of the example configuration. */
   readonly variables: Readonly<Record<string, string>>;
-  /** Is given what HAProxy writes, unless there is an `outputFile`. HAProxy drops lines that are not read at once. */
+  /** Receives HAProxy's output, unless there is an `outputFile`. HAProxy drops lines that are not read at once. */
   readonly onOutput?: (text: string) => void;
   /** HAProxy appends to this file itself, and drops nothing. */
   readonly outputFile?: string;
@@ -38,7 +38,7 @@ export class HaproxyProcess {
     return this.#child.pid;
   }
 
-  /** Starts a new worker, to which the old one leaves its listeners. Needs `master`. */
+  /** Starts a new worker, which takes over the listeners of the old one. Needs `master`. */
   reload(): void {
     this.#child.kill("SIGUSR2");
   }

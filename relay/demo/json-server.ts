@@ -1,18 +1,18 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 
-/** A request as a server of the demo has received it. */
+/** A request that a server of the demo received. */
 export interface Received {
   readonly atMs: number;
   readonly method: string;
   readonly path: string;
   readonly headers: NodeJS.Dict<string | string[]>;
-  /** Name, value, name, value, … as they came over the wire. */
+  /** Name, value, name, value, … as received. */
   readonly rawHeaders: readonly string[];
   readonly body: Buffer;
 }
 
-/** An HTTP server that answers JSON and remembers every request: the primary, or a shadow. */
+/** An HTTP server that answers with JSON and records every request: the primary, or a shadow. */
 export class JsonServer {
   readonly #name: string;
   readonly #port: number;

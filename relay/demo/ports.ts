@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 
-/** Where the parts of the demo listen, all on 127.0.0.1. */
+/** Ports of the parts of the demo, all on 127.0.0.1. */
 export interface DemoPorts {
   readonly frontend: number;
   readonly stats: number;
@@ -13,7 +13,7 @@ export interface DemoPorts {
   readonly hostAdmin: number;
 }
 
-const usualPorts: DemoPorts = {
+const defaultPorts: DemoPorts = {
   frontend: 10005,
   stats: 9998,
   primary: 8081,
@@ -24,9 +24,9 @@ const usualPorts: DemoPorts = {
   hostAdmin: 12347,
 };
 
-/** The usual ports, or eight in a row from `base` on. */
+/** The default ports, or eight in a row that start at `base`. */
 export function demoPorts(base: number | undefined): DemoPorts {
-  if (base === undefined) return usualPorts;
+  if (base === undefined) return defaultPorts;
   return {
     frontend: base,
     stats: base + 1,
@@ -39,7 +39,7 @@ export function demoPorts(base: number | undefined): DemoPorts {
   };
 }
 
-/** Throws an error that names the first port that is taken and tells how to choose others. */
+/** Throws an error that names the first port that is taken and says how to choose others. */
 export async function assertPortsFree(ports: DemoPorts): Promise<void> {
   for (const [part, port] of Object.entries(ports)) {
     const probe = createServer();
@@ -48,7 +48,7 @@ export async function assertPortsFree(ports: DemoPorts): Promise<void> {
       await once(probe, "listening");
     } catch (error) {
       throw new Error(
-        `port ${port} (${part}) is taken: ${(error as Error).message}; choose eight others with --ports 20000`,
+        `port ${port} (${part}) is taken: ${(error as Error).message}; choose eight other ports with --ports 20000`,
       );
     }
     probe.close();

@@ -1,6 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createWriteStream, mkdtempSync, readFileSync, rmSync, type WriteStream, writeFileSync } from "node:fs";
+import {
+  createWriteStream,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  type WriteStream,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,19 +20,19 @@ import { findHaproxy, HaproxyProcess } from "./haproxy-process.ts";
 import { JsonServer } from "./json-server.ts";
 import type { DemoPorts } from "./ports.ts";
 
-/** Requests a second that the paced target of the demo takes. */
+/** Rate of the paced target of the demo, in requests per second. */
 export const pacedRate = 50;
 
 export interface StageOptions {
   readonly ports: DemoPorts;
-  /** Directory of the example configuration of HAProxy. */
+  /** Directory of HAProxy's example configuration. */
   readonly haproxyDirectory: string;
   readonly searchPath: string;
 }
 
 /**
- * Everything that the demo needs, running: primary, two shadows, spoa-relay and HAProxy, each as in production but for the
- * servers, which live in this process.
+ * Everything that the demo runs: primary, two shadows, spoa-relay and HAProxy. HAProxy and spoa-relay run as in production;
+ * primary and shadows run in this process.
  */
 export class Stage {
   readonly directory = mkdtempSync(join(tmpdir(), "spoa-relay-demo-"));
@@ -56,14 +64,14 @@ export class Stage {
     return join(this.directory, "haproxy.log");
   }
 
-  /** Starts all parts, in an order in which nothing is missed. Throws what to do where a part cannot start. */
+  /** Starts all parts, HAProxy last so that no request is missed. Throws an error that says which part did not start. */
   async start(): Promise<void> {
     const { ports, haproxyDirectory, searchPath } = this.#options;
     const program = findHaproxy(searchPath);
     await Promise.all([this.primary.start(), this.shadow.start(), this.paced.start()]);
     writeFileSync(this.configFile, configText(ports));
     const relay = spawn(process.execPath, [process.argv[1], "up", "--config", this.configFile], {
-      // In a group of its own, so that Ctrl+C reaches it through us and in order.
+      // In a process group of its own: Ctrl+C reaches only this process, which stops the others in order.
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -91,12 +99,12 @@ export class Stage {
     await this.#ready(`${this.frontend}/api/v3/ready`);
   }
 
-  /** What HAProxy has logged so far of the requests whose path begins with `prefix`. */
+  /** The requests in HAProxy's log so far whose path begins with `prefix`. */
   logged(prefix: string): LoggedRequest[] {
     return parseAccessLog(readFileSync(this.#haproxyLog, "utf8")).filter(({ path }) => path.startsWith(prefix));
   }
 
-  /** The ledger once nothing is on its way any more; as it stands where that takes longer than `withinMs`. */
+  /** The ledger once no request is pending or waiting, at the latest after `withinMs`. */
   async ledger(withinMs: number): Promise<Equation[]> {
     const { ports } = this.#options;
     const untilMs = Date.now() + withinMs;
@@ -112,7 +120,7 @@ export class Stage {
     }
   }
 
-  /** Ends everything that was started, in an order in which nothing is lost, and removes the directory. */
+  /** Stops all parts, HAProxy first so that no request is lost, and removes the directory. */
   async stop(): Promise<void> {
     await this.#haproxy?.stop();
     const relay = this.#relay;
@@ -132,9 +140,16 @@ export class Stage {
       if (response?.ok) return;
       const exited = this.#relay?.exitCode;
       if (Date.now() > untilMs || (exited !== null && exited !== undefined)) {
-        throw new Error(`${url} does not answer; see the logs in ${this.directory}`);
+        throw new Error(`${url} does not answer${this.#lastLines("spoa-relay.log")}${this.#lastLines("haproxy.log")}`);
       }
     }
+  }
+
+  /** The end of a log, for errors: `stop` removes the directory. */
+  #lastLines(file: string): string {
+    const path = join(this.directory, file);
+    const lines = existsSync(path) ? readFileSync(path, "utf8").trimEnd().split("\n").slice(-5) : [];
+    return lines.map((line) => `\n${file}: ${line}`).join("");
   }
 
   #logTo(file: string): (line: string) => void {

@@ -1,9 +1,9 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 
-// Stalls that are shorter may be missed.
+// Shorter stalls may be missed.
 const resolutionMs = 5;
 
-/** Measures for how long this process stands still: what comes meanwhile is found all at once afterwards. */
+/** Measures how long this process stalls: it reads requests that arrive during a stall all at once after it. */
 export class StallWatch {
   readonly #histogram = monitorEventLoopDelay({ resolution: resolutionMs });
 
@@ -11,10 +11,10 @@ export class StallWatch {
     this.#histogram.enable();
   }
 
-  /** Ends the watch; returns the longest stall since its start in ms. */
+  /** Ends the watch; returns the longest stall since its start, in ms. */
   stop(): number {
     this.#histogram.disable();
-    // What is measured is the time between two looks.
+    // The histogram has the time between two ticks, which includes the tick interval.
     return Math.max(0, this.#histogram.max / 1_000_000 - resolutionMs);
   }
 }

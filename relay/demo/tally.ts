@@ -1,12 +1,12 @@
 import type { LoggedRequest } from "./access-log.ts";
 import type { Received } from "./json-server.ts";
 
-/** What became of requests with different paths. */
+/** What became of a set of requests, each with a path of its own. */
 export interface Tally {
   /** Requests that HAProxy was to mirror. */
   readonly offered: number;
   readonly arrived: number;
-  /** Requests that HAProxy gave up and that did not arrive, by `mirror_err`. */
+  /** Requests that HAProxy gave up and that did not arrive, by their `mirror_err`. */
   readonly leftOut: ReadonlyMap<number, number>;
 }
 
@@ -38,12 +38,12 @@ export function formatArrivals(tally: Tally, fact: string): string {
   return `${tally.arrived} ${fact}${named}${lost > 0 ? `, ${lost} acknowledged and lost` : ""}`;
 }
 
-/** One line for each reason for which HAProxy left requests out, and what to do about them. */
+/** The reasons for which HAProxy left requests out, one per line, and what to do about them. */
 export function formatLeftOut(tally: Tally): string {
   const reasons = [...tally.leftOut].map(([error, count]) => `   ${count} × mirror_err=${error}: ${toReason(error)}`);
   return `HAProxy left out ${countLeftOut(tally)} of ${tally.offered} requests that it was to mirror:
 ${reasons.join("\n")}
-   spoa-relay did not get them. If this machine is busy, end other programs and run the demo again. Else see
+   spoa-relay did not receive them. If this machine is busy, end other programs and run the demo again. Else see
    "Troubleshooting" in README.md, which lists the values of mirror_err.`;
 }
 

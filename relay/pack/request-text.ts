@@ -44,7 +44,7 @@ export function formatRequest(request: CapturedRequest): string {
   return formatShown(showRequest(request));
 }
 
-/** What `showRequest` has left of a request as text. */
+/** A shown request as text. */
 export function formatShown(request: ShownRequest): string {
   const { id, capturedAt, method, path, version, headers, bodyState, bodyBytes, body } = request;
   const lines = headers.map(({ name, value }) => `${name}: ${value}`);
@@ -54,12 +54,12 @@ export function formatShown(request: ShownRequest): string {
   return `${head.join("\n")}\n\n${state}${body.split("\n").map(printable).join("\n")}${more}`;
 }
 
-/** Whether a header, or an argument of a SPOE message, by its name holds a credential. */
+/** Whether the name of a header, or of an argument of a SPOE message, suggests a credential. */
 export function isSecret(name: string): boolean {
   return secretName.test(name);
 }
 
-/** Captured bytes must not steer the terminal of whoever looks at them. */
+/** Escapes control characters: captured bytes could otherwise control the reader's terminal. */
 export function printable(text: string): string {
   return text.replace(/[^\P{Cc}\t]/gu, (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }

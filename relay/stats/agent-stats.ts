@@ -1,8 +1,8 @@
-/** What `GET /stats` of an agent answers. */
+/** The answer of an agent to `GET /stats`. */
 export interface AgentStats {
-  /** Name and run; the name alone where several workers are added up. */
+  /** Name and run; the name alone if several workers are added up. */
   readonly agent: string;
-  /** Name and run of each worker, as in its packs: sequence numbers and counts start at the start of a run. */
+  /** Name and run of each worker, as in its packs. Sequence numbers and counts begin anew with each run. */
   readonly runs: readonly string[];
   readonly since: string;
   /** The sum of all request counts below. */
@@ -12,26 +12,26 @@ export interface AgentStats {
   readonly looped: number;
   readonly unusable: Readonly<Record<string, number>>;
   readonly dropped: Readonly<Record<string, number>>;
-  /** In packs that are not in the queue yet. */
+  /** Requests in packs that are not in the queue yet. */
   readonly pending: number;
   readonly enqueued: number;
-  /** Requests of earlier runs that were found in the journal and enqueued; not among `seen`. */
+  /** Requests of earlier runs that were found in the journal and enqueued; not included in `seen`. */
   readonly recovered: number;
-  /** Of workers that died, as they were in their last report, up to a second old. Absent where none did. */
+  /** Figures of workers that died, from their last report, which is up to 1 s old. Absent if none died. */
   readonly died?: DiedStats;
   readonly packs: number;
   readonly packBytes: number;
   readonly connections: number;
   readonly waitingBytes: number;
-  /** Of the segments on disk, and the packs that wait there alone. */
+  /** Size of the journal's segments on disk, and the number of packs that wait only there. */
   readonly journalBytes: number;
   readonly journalPacks: number;
 }
 
 export interface DiedStats {
   readonly runs: readonly string[];
-  /** Among `enqueued` of the whole. More may have been sent since the report, or out of the journal by a successor. */
+  /** Included in the agent's `enqueued`. More may have been sent after the report, or by a successor from the journal. */
   readonly enqueued: number;
-  /** Pending in the report: in the journal for a successor, unless sent since, or not yet written there. */
+  /** Requests pending in the report: in the journal for a successor, or sent since, or lost because not yet written. */
   readonly leftInJournal: number;
 }

@@ -6,23 +6,23 @@ import { captureKeyPrefix, type Fate } from "../state/port.ts";
 import { paceFactor, type TargetControl } from "../state/target-control.ts";
 import type { Stores } from "../stores.ts";
 
-/** What `GET /stats` of a host answers. */
+/** The answer of a host to `GET /stats`. */
 export interface HostStats {
   readonly ingress: IngressStats;
-  /** By agent and run: what was fanned out of what it had enqueued. */
+  /** What was fanned out, by agent and run. */
   readonly agents: readonly AgentArrivals[];
   readonly targets: Readonly<Record<string, TargetStats>>;
-  /** By the name of the capture; of those that packs were fanned out with. What waits for one is in the ingress queue. */
+  /** By name, for captures that packs were fanned out to. Requests that wait for a capture are in the ingress queue. */
   readonly captures?: Readonly<Record<string, CaptureStats>>;
   /**
-   * By the id of the replay job, `forgotten` for all that are kept no more; of those that anything was fed of. What waits for
-   * them is in the queues of their targets.
+   * By id, for replay jobs of which anything was fed; `forgotten` has the sum of all jobs that are no longer kept. Requests
+   * that wait for a job are in the queue of its target.
    */
   readonly jobs?: Readonly<Record<string, JobStats>>;
 }
 
 export interface JobStats {
-  /** Requests, and packs of them, that were put into the target's queue. */
+  /** Requests that were put into the target's queue, and the number of their packs. */
   readonly enqueued: number;
   readonly packs: number;
   readonly fates: Readonly<Record<Fate, number>>;
@@ -35,14 +35,14 @@ export interface CaptureStats {
 }
 
 export interface IngressStats {
-  /** Messages that wait for the fan-out, a pack each; in SQS an estimate. Undefined where the queue does not answer. */
+  /** Messages that wait for the fan-out, one per pack; in SQS an estimate. Undefined if the queue does not answer. */
   readonly messages?: number;
-  /** Requests in them. Undefined where the queue does not answer, and in SQS, which knows nothing of requests. */
+  /** Requests in them. Undefined if the queue does not answer, and in SQS, which does not count requests. */
   readonly waiting?: number;
-  /** Packs that cannot be decoded, and the requests in them as far as their summaries tell. */
+  /** Packs that cannot be decoded, and the requests in them according to their summaries. */
   readonly deadMessages?: number;
   readonly deadLettered?: number;
-  /** Requests that the retention of the queue removed before they were fanned out. Undefined in SQS, which tells nobody. */
+  /** Requests that the queue's retention removed before they were fanned out. Undefined in SQS, which does not report it. */
   readonly expired?: number;
   /** Why the queue does not answer. */
   readonly problem?: string;
@@ -52,20 +52,20 @@ export interface AgentArrivals {
   readonly agent: string;
   readonly requests: number;
   readonly packs: number;
-  /** Packs whose number was passed over: not arrived (yet), or lost. */
+  /** Packs whose sequence number is missing: not arrived yet, or lost. */
   readonly missingPacks: number;
 }
 
 export interface TargetStats {
   /** Requests fanned out while this target was configured. */
   readonly enqueued: number;
-  /** `expired` includes what the retention of the queue has removed. */
+  /** `expired` includes requests that the queue's retention removed. */
   readonly fates: Readonly<Record<Fate, number>>;
-  /** Packs in the target's queue; in SQS an estimate. Undefined where the queue does not answer. */
+  /** Packs in the target's queue; in SQS an estimate. Undefined if the queue does not answer. */
   readonly messages?: number;
-  /** Requests in them, counted there and not derived. Undefined in SQS. */
+  /** Requests in them, counted in the queue and not derived from the ledger. Undefined in SQS. */
   readonly inQueue?: number;
-  /** The same for its dead letters. */
+  /** The same figures for its dead letters. */
   readonly deadMessages?: number;
   readonly inDeadLetters?: number;
   /** Why the queue does not answer. */
@@ -77,33 +77,33 @@ export interface TargetStats {
   readonly held?: string;
 }
 
-/** What holds for a target now: as it is configured, or as it was changed since. */
+/** The settings in force for a target: configured, or changed since. */
 interface LiveSettings {
   readonly ratePerSecond: number | "unlimited";
   readonly concurrency: number;
   /** 0 to 1. */
   readonly sample: number;
-  /** The share of the rate that the shadow gets while it has asked for less: 1/64 to 1. */
+  /** Share of the rate at which requests are sent, 1/64 to 1: below 1 if the shadow asked to slow down. */
   readonly paceFactor: number;
 }
 
-/** Reads ledger, controls and queues. Throws `StateError`; a queue that does not answer gets a `problem` in place of its counts. */
+/** Reads ledger, controls and queues. Throws `StateError`; a queue that does not answer has a `problem` in place of its counts. */
 export async function readHostStats(
   stores: Pick<Stores, "ingress" | "queueOf" | "state">,
   targets: readonly TargetConfig[],
   nowMs = Date.now(),
 ): Promise<HostStats> {
   const ledger = await stores.state.ledger.totals();
-  // The ingress queue may be a target's, too: one look for both.
-  const looks = new Map<OpenQueue, Promise<Partial<QueueBacklog> & { readonly problem?: string }>>();
-  const look = (queue: OpenQueue) => {
-    const looked = looks.get(queue) ?? readQueue(queue);
-    looks.set(queue, looked);
-    return looked;
+  // A target may share the ingress queue: each queue is read once.
+  const reads = new Map<OpenQueue, Promise<Partial<QueueBacklog> & { readonly problem?: string }>>();
+  const readOnce = (queue: OpenQueue) => {
+    const read = reads.get(queue) ?? readQueue(queue);
+    reads.set(queue, read);
+    return read;
   };
   const byTarget = await Promise.all(
     targets.map(async (target): Promise<[string, TargetStats]> => {
-      const { requests, deadRequests, expiredRequests = 0, ...queue } = await look(stores.queueOf(target.name));
+      const { requests, deadRequests, expiredRequests = 0, ...queue } = await readOnce(stores.queueOf(target.name));
       const { control } = await stores.state.controls.read(target.name);
       const { enqueued = 0, fates = noFates } = ledger.targets.get(target.name) ?? {};
       const held = whyHeld(target, control, nowMs);
@@ -130,7 +130,7 @@ export async function readHostStats(
   const captures = [...ledger.targets]
     .filter(([name]) => name.startsWith(captureKeyPrefix))
     .map(([name, stats]) => [name.slice(captureKeyPrefix.length), stats] as const);
-  const { requests, deadRequests, expiredRequests, ...ingress } = await look(stores.ingress);
+  const { requests, deadRequests, expiredRequests, ...ingress } = await readOnce(stores.ingress);
   return {
     ingress: {
       ...ingress,
@@ -165,7 +165,7 @@ async function readQueue(queue: OpenQueue): Promise<Partial<QueueBacklog> & { re
   try {
     return await queue.backlog();
   } catch (error) {
-    // Only this queue's counts are missing.
+    // The counts of the other queues remain valid.
     if (error instanceof QueueError) return { problem: error.message };
     throw error;
   }

@@ -11,7 +11,7 @@ export interface Equation {
   readonly unaccounted: number;
 }
 
-/** The ledger of agent and host as equations. Without the agent's counts only the host's are compared. */
+/** The ledger of agent and host as equations. Without the agent's counts, only the equations of the host. */
 export function toEquations(agent: AgentStats | undefined, host: HostStats): Equation[] {
   const equations: Equation[] = [];
   if (agent) {
@@ -32,7 +32,7 @@ export function addsUp(equations: readonly Equation[]): boolean {
   return equations.every(({ unaccounted }) => unaccounted === 0);
 }
 
-/** For a person: an equation a paragraph, colours where `stream` is a terminal. */
+/** The equations as text, a paragraph each, with colours if `stream` is a terminal. */
 export function formatEquations(equations: readonly Equation[], stream: NodeJS.WriteStream): string {
   return equations.map((equation) => formatEquation(equation, stream)).join("\n");
 }
@@ -61,10 +61,10 @@ function leftInJournal({ died, recovered }: AgentStats): Equation["parts"] {
   return [["left in the journal by workers that died", died.leftInJournal, `recovered since: ${recovered}`]];
 }
 
-// The queue may hold packs of other agents and earlier runs: these can only make it larger.
+// The queue may also hold packs of other agents and earlier runs, so it may hold more than this agent's requests.
 function ingressEquation(agent: AgentStats, arrivals: readonly AgentArrivals[], ingress: IngressStats): Equation {
   const all = sumRequests(arrivals);
-  // More than the last report of a worker that died could say: sent since, or by its successor.
+  // Arrived requests that a dead worker's last report lacks: sent after it, or by the worker's successor.
   const unreported = agent.died ? Math.max(0, sumRequests(arrivals, agent.died.runs) - agent.died.enqueued) : 0;
   const arrived = all - unreported;
   const fannedOut: Equation["parts"][number] =
@@ -72,26 +72,26 @@ function ingressEquation(agent: AgentStats, arrivals: readonly AgentArrivals[], 
       ? ["fanned out", arrived]
       : ["fanned out", arrived, `and ${unreported} that workers had not reported when they died`];
   const arrivedPacks = arrivals.reduce((total, { packs }) => total + packs, 0);
-  const away = agent.enqueued - arrived;
+  const missing = agent.enqueued - arrived;
   const equation = { title: "ingress queue", whole: ["enqueued", agent.enqueued] } as const;
   const { messages, waiting, expired, deadLettered, deadMessages, problem } = ingress;
   if (waiting !== undefined) {
     return {
       ...equation,
-      parts: [fannedOut, ["waiting, expired or undecodable", away]],
-      unaccounted: Math.abs(away - Math.max(0, Math.min(away, waiting + (deadLettered ?? 0) + (expired ?? 0)))),
+      parts: [fannedOut, ["waiting, expired or undecodable", missing]],
+      unaccounted: Math.abs(missing - Math.max(0, Math.min(missing, waiting + (deadLettered ?? 0) + (expired ?? 0)))),
     };
   }
-  // SQS counts messages and no requests, so it is the packs that must be somewhere. Where they are not, no one can say how
-  // many of the requests are missing: all of them count as unaccounted for.
-  // Packs of earlier runs, out of the journal, are among the agent's packs: then all that is known is that one is away.
-  const packsAway = agent.recovered > 0 ? 1 : agent.packs - arrivedPacks;
-  const accountedFor = away >= 0 && packsAway <= (messages ?? 0) + (deadMessages ?? 0);
-  const inSqs = problem === undefined ? `waiting in SQS: ${messages} messages` : `SQS does not tell: ${problem}`;
+  // SQS counts messages, not requests: the missing packs have to be among them. If they are not, nobody knows how many of
+  // the missing requests are lost: all of them count as unaccounted for.
+  // The agent's packs include those of earlier runs from the journal: then at least one pack is missing, no more is known.
+  const missingPacks = agent.recovered > 0 ? 1 : agent.packs - arrivedPacks;
+  const accountedFor = missing >= 0 && missingPacks <= (messages ?? 0) + (deadMessages ?? 0);
+  const inSqs = problem === undefined ? `waiting in SQS: ${messages} messages` : `SQS does not answer: ${problem}`;
   return {
     ...equation,
-    parts: [fannedOut, ["not fanned out", away, `${inSqs}, undecodable: ${deadMessages ?? "?"}`]],
-    unaccounted: away === 0 || accountedFor ? 0 : Math.abs(away),
+    parts: [fannedOut, ["not fanned out", missing, `${inSqs}, undecodable: ${deadMessages ?? "?"}`]],
+    unaccounted: missing === 0 || accountedFor ? 0 : Math.abs(missing),
   };
 }
 
@@ -102,8 +102,8 @@ function targetEquation(name: string, { enqueued, fates, inQueue, messages = 0 }
     settled += count;
     if (fate.startsWith("answered.") && count > 0) answered[fate.slice("answered.".length)] = count;
   }
-  // What has no fate yet must be in the queue. The queue may count more: a pack stays in it until its last request is done.
-  // SQS counts messages and no requests: while it has any, all that is missing may be in them.
+  // Requests without a fate have to be in the queue. The queue may count more: a pack stays in it until its last request is
+  // done. SQS counts messages, not requests: while it has any, all requests without a fate may be in them.
   const waiting = Math.max(0, Math.min(enqueued - settled, inQueue ?? (messages > 0 ? Number.POSITIVE_INFINITY : 0)));
   return {
     title: `target ${name}`,
@@ -123,7 +123,7 @@ function targetEquation(name: string, { enqueued, fates, inQueue, messages = 0 }
 
 function captureEquation(name: string, { enqueued, fates }: CaptureStats, ingress: IngressStats): Equation {
   const settled = sum(fates);
-  // What has no fate yet comes again from the ingress queue, which holds other packs, too.
+  // Requests without a fate are in the ingress queue, which also holds other packs.
   const inQueue = ingress.waiting ?? ((ingress.messages ?? 0) > 0 ? Number.POSITIVE_INFINITY : 0);
   const waiting = Math.max(0, Math.min(enqueued - settled, inQueue));
   return {
@@ -140,7 +140,7 @@ function captureEquation(name: string, { enqueued, fates }: CaptureStats, ingres
   };
 }
 
-/** All replay jobs together: there may be hundreds, and most of them are over. */
+/** All replay jobs in one equation: there may be hundreds, most of them ended. */
 function jobsEquation(jobs: readonly JobStats[], targets: readonly TargetStats[]): Equation {
   const fed = jobs.reduce((total, { enqueued }) => total + enqueued, 0);
   const count = (fate: Fate) => jobs.reduce((total, { fates }) => total + fates[fate], 0);
@@ -149,7 +149,7 @@ function jobsEquation(jobs: readonly JobStats[], targets: readonly TargetStats[]
     if (fate.startsWith("answered.") && count(fate) > 0) answered[fate.slice("answered.".length)] = count(fate);
   }
   const settled = jobs.reduce((total, job) => total + sum(job.fates), 0);
-  // What has no fate yet is in the queues of targets, which hold the packs of agents, too.
+  // Requests without a fate are in the queues of targets, which also hold packs of agents.
   const inQueues = targets.reduce(
     (total, { inQueue, messages = 0 }) => total + (inQueue ?? (messages > 0 ? Number.POSITIVE_INFINITY : 0)),
     0,

@@ -17,7 +17,7 @@ let directory: string;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "spoa-relay-bundle-"));
-  // By themselves: no node_modules above them to fall back to.
+  // In a directory without node_modules above it, so that the bundles have to be complete.
   for (const [entry, file] of [
     ["agent/main.ts", "agent.js"],
     ["relay/main.ts", "spoa-relay.js"],
@@ -41,7 +41,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe("the agent as one file", () => {
-  it("takes requests, and its thread puts them into the queue", async () => {
+  it("receives requests, and its thread puts them into the queue", async () => {
     const [port, admin] = await freePorts(2);
     const config = join(directory, "spoa-relay.yaml");
     writeFileSync(
@@ -72,14 +72,14 @@ targets: { a: { url: "http://127.0.0.1:${port}", rate: 1/s } }
     queue.close();
   });
 
-  it("prints its help, and ends with 2 for a wrong argument", async () => {
+  it("prints its help, and exits with 2 for a wrong argument", async () => {
     expect((await run(process.execPath, join(directory, "agent.js"), "--help")).stdout).toContain("Usage: agent");
     expect((await run(process.execPath, join(directory, "agent.js"), "--bogus")).code).toBe(2);
   });
 });
 
 describe.for(["agent", "spoa-relay"])("%s.js on an older Node", (name) => {
-  it("says which one is needed, and ends with 2", async () => {
+  it("says which version is needed, and exits with 2", async () => {
     const older = "Object.defineProperty(process,'versions',{value:{...process.versions,node:'20.20.2'}})";
     const file = join(directory, `${name}.js`);
     const { code, stdout, stderr } = await run(process.execPath, "--import", `data:text/javascript,${older}`, file);
@@ -88,7 +88,7 @@ describe.for(["agent", "spoa-relay"])("%s.js on an older Node", (name) => {
     expect([code, stdout]).toEqual([2, ""]);
   });
 
-  it("gets that far there: what an older Node does not have is not imported by name", () => {
+  it("loads there: it imports by name nothing that an older Node lacks", () => {
     const text = readFileSync(join(directory, `${name}.js`), "utf8");
     const imports = text.match(/^import .* from "node:.*$/gm) ?? [];
 
@@ -98,7 +98,7 @@ describe.for(["agent", "spoa-relay"])("%s.js on an older Node", (name) => {
 });
 
 describe.for(["agent", "host"])("spoa-relay-%s.service", (part) => {
-  it("is installed by the commands of its first lines, and what it starts runs there", async () => {
+  it("is installed by the commands in its first lines, and can start the installed program", async () => {
     const unit = `agent/systemd/spoa-relay-${part}.service`;
     const place = join(directory, part);
     const text = readFileSync(join(root, unit), "utf8");
@@ -123,7 +123,7 @@ describe.for(["agent", "host"])("spoa-relay-%s.service", (part) => {
 });
 
 describe("the command line as one file", () => {
-  it("runs by itself", async () => {
+  it("runs without node_modules", async () => {
     const { code, stdout } = await run(
       process.execPath,
       join(directory, "spoa-relay.js"),

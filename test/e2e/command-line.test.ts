@@ -11,19 +11,19 @@ import { Rig } from "../support/processes/rig.ts";
 import { ShadowServer } from "../support/servers/shadow-server.ts";
 
 let directory: string;
-let right: string;
-let wrong: string;
+let valid: string;
+let invalid: string;
 
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "spoa-relay-cli-"));
-  right = join(directory, "right.yaml");
-  wrong = join(directory, "wrong.yaml");
+  valid = join(directory, "valid.yaml");
+  invalid = join(directory, "invalid.yaml");
   writeFileSync(
-    right,
+    valid,
     `host: { admin: "127.0.0.1:1" }\nqueue: embedded:./data\ntargets: { a: { url: http://127.0.0.1:1, rate: 1/s, sample: 0% } }\n`,
   );
   writeFileSync(
-    wrong,
+    invalid,
     "queue: embedded:./data\ntargets:\n  a:\n    url: http://127.0.0.1:1\n    rate: fast\n    smaple: 5%\n",
   );
 });
@@ -55,18 +55,18 @@ describe("every command", () => {
   });
 
   it.each(["agent", "host", "up", "config check", "stats", "targets list", "dlq list"])(
-    "ends with 2 and names file, line and key of a mistake: %s",
+    "exits with 2 and names file, line and key of a mistake: %s",
     async (command) => {
-      const { code, stderr } = await spoaRelay(...command.split(" "), "--config", wrong);
-      expect(stderr).toContain(`${wrong}:5: targets.a.rate: "fast" is not a rate, such as 200/s`);
-      expect(stderr).toContain(`${wrong}:6: targets.a: unknown key smaple; allowed here: url, rate, sample`);
+      const { code, stderr } = await spoaRelay(...command.split(" "), "--config", invalid);
+      expect(stderr).toContain(`${invalid}:5: targets.a.rate: "fast" is not a rate, such as 200/s`);
+      expect(stderr).toContain(`${invalid}:6: targets.a: unknown key smaple; allowed here: url, rate, sample`);
       expect(code).toBe(2);
     },
   );
 });
 
 describe("the command line", () => {
-  it("ends with 2 where a command or an option does not exist", async () => {
+  it("exits with 2 if a command or a flag does not exist or is wrong", async () => {
     expect((await spoaRelay("bogus")).code).toBe(2);
     expect((await spoaRelay("up", "--bogus")).code).toBe(2);
     expect((await spoaRelay("mirror", "-r0")).stderr).toContain("--mirror-url");
@@ -76,7 +76,7 @@ describe("the command line", () => {
   it.each([
     ["http://user:secret@127.0.0.1:1", "cannot hold a user or a password"],
     ["http://127.0.0.1:1/base?x=1", "no query and no fragment"],
-  ])("refuses a shadow that it would not send to as it is written: %s", async (url, mistake) => {
+  ])("refuses a shadow whose URL it could use only in part: %s", async (url, mistake) => {
     const { code, stderr } = await spoaRelay("mirror", "-u", url, "--data", directory);
     expect(stderr).toContain(mistake);
     expect(code).toBe(2);
@@ -92,17 +92,17 @@ describe("the command line", () => {
     expect(code).toBe(2);
   });
 
-  it("tells its version", async () => {
+  it("prints its version", async () => {
     expect(await spoaRelay("--version")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
   });
 
   it("warns of a sample of 0 %", async () => {
-    const { code, stdout } = await spoaRelay("config", "check", "--config", right);
-    expect(stdout).toContain("targets.a.sample is 0%: this target gets nothing");
+    const { code, stdout } = await spoaRelay("config", "check", "--config", valid);
+    expect(stdout).toContain("targets.a.sample is 0%: this target receives no requests");
     expect(code).toBe(0);
   });
 
-  it("prints a JSON Schema that knows every section", async () => {
+  it("prints a JSON Schema with every section", async () => {
     const { stdout } = await spoaRelay("config", "schema");
     const schema = JSON.parse(stdout) as { properties: Record<string, unknown>; additionalProperties: boolean };
     expect(Object.keys(schema.properties)).toEqual(
@@ -114,8 +114,8 @@ describe("the command line", () => {
   it.each(["stats", "targets list", "targets pause a", "dlq list", "dlq redrive a"])(
     "says which host does not answer, and how to start it: %s",
     async (command) => {
-      const { code, stdout, stderr } = await spoaRelay(...command.split(" "), "--config", right);
-      expect(stderr).toBe(`no host answers on 127.0.0.1:1; start it: spoa-relay host --config ${right}\n`);
+      const { code, stdout, stderr } = await spoaRelay(...command.split(" "), "--config", valid);
+      expect(stderr).toBe(`no host answers on 127.0.0.1:1; start it: spoa-relay host --config ${valid}\n`);
       expect([code, stdout]).toEqual([1, ""]);
     },
   );
@@ -161,7 +161,7 @@ describe("dead letters", () => {
 });
 
 describe("dead letters of the ingress queue", () => {
-  it("are listed with the others and go back to the fan-out; those that cannot be decoded stay", async () => {
+  it("are listed with the others and moved back to the fan-out; those that cannot be decoded stay", async () => {
     const shadow = await ShadowServer.start();
     const host = await HostProcess.start({ targets: { a: `url: "${shadow.url.origin}", rate: unlimited` } });
     const { deadLetters } = host.ingress;
@@ -173,15 +173,19 @@ describe("dead letters of the ingress queue", () => {
     const { code, stdout, stderr } = await host.command("dlq", "redrive", "ingress");
     await shadow.arrived(3);
 
-    expect(list.stdout).toMatch(/^ingress {2}\d+ {2}3 request\(s\).*\ningress {2}\d+ {2}\? request\(s\).*no pack\n$/);
+    expect(list.stdout).toMatch(
+      /^ingress {2}\d+ {2}3 requests from .*\ningress {2}\d+ {2}\? requests from .*no pack\n$/,
+    );
     expect(shown.stdout).toContain("/2 HTTP/1.1");
     expect(stdout).toContain("3 requests moved back to the queue of ingress");
-    expect(stderr).toContain("1 dead letter cannot be decoded and stay");
+    expect(stderr).toContain(
+      "not moved: 1 dead letter that cannot be decoded; spoa-relay dlq list ingress has the reasons\n",
+    );
     expect(code).toBe(1);
     expect(deadLetters.depth()).toEqual({ messages: 1, requests: 2 });
   }, 40_000);
 
-  it("are redriven however many there are, and the command tells how far it is", async () => {
+  it("are redriven however many there are, and the command prints its progress", async () => {
     const host = await HostProcess.start({ targets: { a: "url: http://127.0.0.1:1, rate: 1/h" } });
     const packs = Array.from({ length: 1_030 }, (_, sequence) => packMessage({ sequence, requests: requests(1) }));
     await host.ingress.deadLetters.send(packs);
@@ -189,18 +193,18 @@ describe("dead letters of the ingress queue", () => {
     const { code, stdout, stderr } = await host.command("dlq", "redrive", "ingress");
 
     expect(list.stdout.slice(-200)).toMatch(/\ningress {2}and 30 more\n$/);
-    expect(stderr).toMatch(/^\d+ dead letter\(s\) so far, \d+ request\(s\); \d+ left\n/);
+    expect(stderr).toMatch(/^\d+ dead letters sent again \(\d+ requests\); \d+ left\n/);
     expect([code, stdout]).toEqual([0, "1,030 requests moved back to the queue of ingress\n"]);
     expect(host.ingress.deadLetters.depth().messages).toBe(0);
   }, 60_000);
 
-  it("are not there under a name that nobody has", async () => {
+  it("are not found under an unknown target or id", async () => {
     const host = await HostProcess.start({ targets: { a: "url: http://127.0.0.1:1, rate: 1/s" } });
     const list = await host.command("dlq", "list", "nobody");
     const show = await host.command("dlq", "show", "a", "4711");
 
-    expect([list.code, list.stderr]).toEqual([1, "there is no target nobody; the configuration has: a; and ingress\n"]);
-    expect([show.code, show.stderr]).toEqual([1, "a has no dead letter 4711; dlq list a shows them\n"]);
+    expect([list.code, list.stderr]).toEqual([1, "there is no queue nobody; dead letters are kept for: a, ingress\n"]);
+    expect([show.code, show.stderr]).toEqual([1, "a has no dead letter 4711; spoa-relay dlq list a lists them\n"]);
   }, 30_000);
 });
 

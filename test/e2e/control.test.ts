@@ -9,7 +9,7 @@ import { ShadowServer } from "../support/servers/shadow-server.ts";
 const token = "correct-horse-battery";
 
 describe("a target that is changed while it runs", () => {
-  it("gets another rate within two seconds or little more, and not more than that", async () => {
+  it("receives requests at the new rate within about two seconds, and not above it", async () => {
     const { shadow, host } = await loaded("rate: 20/s", 2_000);
     await shadow.arrived(20);
     const { code, stdout } = await host.command("targets", "set", "staging", "--rate", "200/s");
@@ -23,11 +23,11 @@ describe("a target that is changed while it runs", () => {
     expect([code, stdout]).toEqual([0, expect.stringMatching(/\nstaging +200\/s \(20\/s\) +64 +100% /)]);
     expect(fastAfterMs).toBeLessThan(2_000 + windowMs + stallMs);
     const slow = shadow.atMs.filter((atMs) => atMs > slowFromMs);
-    // 39 distances of 100 ms; the first ones may have been under way for longer than the others.
+    // 39 intervals of 100 ms; the first requests may have taken longer to arrive than the others.
     expect(slow[39] - slow[0]).toBeGreaterThan(3_900 - stallMs);
   }, 60_000);
 
-  it("is held and goes on, and nothing is lost", async () => {
+  it("can be paused and resumed without a loss", async () => {
     const { shadow, host } = await loaded("rate: 100/s", 600);
     await shadow.arrived(20);
     const paused = await host.command("targets", "pause", "staging");
@@ -48,7 +48,7 @@ describe("a target that is changed while it runs", () => {
     expect(new Set(shadow.paths).size).toBe(600);
   }, 60_000);
 
-  it("tells in stats how fast it answers, and how it is held", async () => {
+  it("has its response times and its pause in stats", async () => {
     const { shadow, host } = await loaded("rate: unlimited", 50);
     await shadow.arrived(50);
     await host.command("targets", "set", "staging", "--concurrency", "3", "--sample", "50%");
@@ -69,7 +69,7 @@ describe("a target that is changed while it runs", () => {
 });
 
 describe("targets set", () => {
-  it("refuses nonsense with 2 and the words of the API", async () => {
+  it("exits with 2 and names the flag if a value is wrong", async () => {
     const host = await HostProcess.start({ targets: { staging: "url: http://127.0.0.1:1, rate: 1/s" } });
     const mistakes: [flags: string[], text: string][] = [
       [["--rate", "fast"], `--rate: "fast" is not a rate, such as 200/s, 30/min, 10/h or unlimited\n`],
@@ -87,7 +87,7 @@ describe("targets set", () => {
     }
   }, 60_000);
 
-  it("takes settings back to the configuration", async () => {
+  it("returns settings to the configured values", async () => {
     const host = await HostProcess.start({ targets: { staging: "url: http://127.0.0.1:1, rate: 1/s" } });
     await host.command("targets", "set", "staging", "--rate", "9/s", "--concurrency", "9", "--sample", "9%");
     const all = ["--rate", "configured", "--concurrency", "configured", "--sample", "configured"];
@@ -96,7 +96,7 @@ describe("targets set", () => {
     expect(stdout).toMatch(/\nstaging +1\/s +64 +100% /);
   }, 30_000);
 
-  it("names the targets there are where one does not exist", async () => {
+  it("names the existing targets if one does not exist", async () => {
     const host = await HostProcess.start({ targets: { staging: "url: http://127.0.0.1:1, rate: 1/s" } });
     const { code, stderr } = await host.command("targets", "pause", "nobody");
 
@@ -105,7 +105,7 @@ describe("targets set", () => {
 });
 
 describe("the admin address of a host", () => {
-  it("asks for the token, but not for health, and the command line shows it", async () => {
+  it("needs the token except for health checks, and the command line sends it", async () => {
     const host = await HostProcess.start({
       targets: { staging: "url: http://127.0.0.1:1, rate: 1/s" },
       host: `token: ${token}`,
@@ -121,7 +121,7 @@ describe("the admin address of a host", () => {
     expect((await host.command("targets", "list")).stdout).toMatch(/\nstaging +1\/s +64 +100% +0 +0 +sends\n$/);
   }, 30_000);
 
-  it("refuses web pages, whatever they call this machine", async () => {
+  it("refuses web pages, by their origin and by the host name they use", async () => {
     const host = await HostProcess.start({ targets: { staging: "url: http://127.0.0.1:1, rate: 1/s" } });
     const pause = (headers: Readonly<Record<string, string>>) =>
       statusOf({ port: Number(host.admin.split(":")[1]), path: "/v1/targets/staging/pause", method: "POST", headers });
@@ -146,18 +146,18 @@ describe("the admin address of a host", () => {
 });
 
 const windowMs = 300;
-// For so long in all a machine that tests run on may stand still meanwhile.
+// The machine that runs the tests may stall for this long in total.
 const stallMs = 1_500;
-// Many times the distance of two requests at 100/s.
+// Many times the interval of requests at 100/s.
 const quietMs = 1_500;
 
-/** Arrivals in the last moments, by the second. */
+/** Arrivals per second within the last `windowMs`. */
 function perSecond(atMs: readonly number[]): number {
   const fromMs = performance.now() - windowMs;
   return (atMs.filter((at) => at > fromMs).length * 1_000) / windowMs;
 }
 
-/** A host that has so many requests for a shadow, which notes when they arrive. */
+/** A host with `count` requests for a shadow, which records when they arrive. */
 async function loaded(keys: string, count: number) {
   const atMs: number[] = [];
   const shadow = await ShadowServer.start(() => {

@@ -44,7 +44,7 @@ describe("the demo", () => {
     expect(code).toBe(1);
   }, 120_000);
 
-  it("names a port that is taken and tells how to choose others", async () => {
+  it("names a port that is taken and says how to choose others", async () => {
     const [first] = await freePorts(8);
     const squatter = createServer().listen(first + 3, "127.0.0.1");
     const { code, stderr } = await spoaRelay("demo", "--ports", String(first));
@@ -55,7 +55,7 @@ describe("the demo", () => {
   });
 });
 
-/** Runs the demo with the HAProxy under test, which gets other values for the variables of its configuration. */
+/** Runs the demo with the HAProxy under test, with these values for the variables of its configuration. */
 async function runDemo(variables: Readonly<Record<string, string>> = {}): Promise<CommandResult> {
   const directory = temporaryDirectory();
   const exports = Object.entries(variables).map(([name, value]) => `export ${name}='${value}'\n`);

@@ -14,11 +14,11 @@ import { freePorts } from "../support/servers/free-ports.ts";
 import { ShadowServer } from "../support/servers/shadow-server.ts";
 import { get, hello, notify } from "../support/spop/spop-frames.ts";
 
-// `npm pack`, and what it gives installed into an empty project, without a network.
+// `npm pack`, and its package installed into an empty project, without a network.
 
 const directory = mkdtempSync(join(tmpdir(), "spoa-relay-package-"));
 const project = join(directory, "project");
-// A copy, so that nobody loses dist/ while it is built.
+// A copy: packing replaces dist/, which other tests may be using.
 const clone = join(directory, "clone");
 const documents = readDocuments().map(({ file }) => file);
 const sources = [".ci", "LICENSE", "agent", "functions", "package.json", "relay", "tsconfig.json", ...documents];
@@ -57,7 +57,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe("the package of `npm pack`", () => {
-  it("holds what runs, its documents, what goes beside it, and nothing else", () => {
+  it("has the programs, their documents and example files, and nothing else", () => {
     expect(files).toEqual([
       "CHANGELOG.md",
       "CONTRIBUTING.md",
@@ -97,12 +97,12 @@ describe("the package of `npm pack`", () => {
     expect(dead).toEqual([]);
   });
 
-  it("brings no other package with it: all of them are in its bundles", () => {
+  it("installs no other package: all of them are in its bundles", () => {
     const installed = readdirSync(join(project, "node_modules")).filter((name) => !name.startsWith("."));
     expect(installed).toEqual(["spoa-relay"]);
   });
 
-  it("has the licences of what is in its bundles", () => {
+  it("has the licences of the packages in its bundles", () => {
     const text = readFileSync(join(project, "node_modules/spoa-relay/dist/THIRD-PARTY.txt"), "utf8");
     for (const name of ["@aws-sdk/client-sqs", "@smithy/core", "commander", "hono", "pino", "undici", "yaml", "zod"]) {
       expect(text).toMatch(new RegExp(`^${name} \\d+\\.`, "m"));
@@ -116,7 +116,7 @@ describe("the package of `npm pack`", () => {
     expect(code).toBe(0);
   });
 
-  it("runs agent and host, and replays a request that it also keeps", async () => {
+  it("runs agent and host, and replays and captures a request", async () => {
     const shadow = await ShadowServer.start();
     const [agent, host] = await freePorts(2);
     writeConfig(
@@ -168,7 +168,7 @@ describe("the package of `npm pack`", () => {
 
 interface Running {
   readonly child: ChildProcess;
-  /** Lines of the log with the level error, and what is written to standard error. */
+  /** Log lines of the level error, and the text on standard error. */
   readonly errors: string[];
 }
 
@@ -190,7 +190,7 @@ function writeConfig(...lines: readonly string[]): void {
   writeFileSync(join(project, "spoa-relay.yaml"), `${lines.join("\n")}\n`);
 }
 
-/** Starts what the package installs as its program, without npx: a signal would not get through it. */
+/** Starts the installed program without npx, which would not pass signals on. */
 function start(command: string): Running {
   const program = join(project, "node_modules/.bin/spoa-relay");
   const child = spawn(program, [command], { cwd: project, env: { ...env, ...process.env, PATH: env.PATH } });

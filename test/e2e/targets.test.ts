@@ -23,8 +23,8 @@ afterAll(async () => {
   await rig?.stop();
 });
 
-describe("two targets of the same traffic", () => {
-  it("each get their own share at their own rate", async () => {
+describe("two targets for the same traffic", () => {
+  it("each receive their own share at their own rate", async () => {
     const stalls = new StallWatch();
     const fromMs = performance.now();
     const pool = new Pool(rig.frontend, { connections: 20 });
@@ -60,7 +60,7 @@ describe("two targets of the same traffic", () => {
     expect(mostInWindow(timesMs, 1_000)).toBeLessThanOrEqual(arrivalBound(100, 1_000, stallMs));
   }, 90_000);
 
-  it("do not wait for each other when one is down", async () => {
+  it("do not wait for each other if one is down", async () => {
     const { all, half } = rig.shadows;
     const before = all.received.length;
     await half.stop();

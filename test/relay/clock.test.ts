@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { systemClock } from "../../relay/clock.ts";
 
 describe("systemClock", () => {
-  it("never wakes anyone early", async () => {
+  it("never wakes a sleeper early", async () => {
     const { signal } = new AbortController();
     for (const waitUs of [500, 1_000, 1_500, 7_300, 0, -5]) {
       const atUs = systemClock.nowUs() + waitUs;
@@ -12,7 +12,7 @@ describe("systemClock", () => {
     }
   });
 
-  it("does not sleep for the hour by which it is set back meanwhile", async () => {
+  it("does not sleep an hour longer if the clock is set back by an hour", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     onTestFinished(() => void vi.useRealTimers());
     const sleeping = systemClock.sleepUntil(systemClock.nowUs() + 20_000, AbortSignal.timeout(5_000));
@@ -21,7 +21,7 @@ describe("systemClock", () => {
     await expect(sleeping).resolves.toBeUndefined();
   });
 
-  it("wakes who is told to stop", async () => {
+  it("ends the sleep if the signal is aborted", async () => {
     await expect(systemClock.sleepUntil(systemClock.nowUs() + 1e9, AbortSignal.abort())).rejects.toThrow();
   });
 });

@@ -8,7 +8,7 @@ const paths = ["/v1/targets", "/v1/ledger", "/stats", "/metrics", "/openapi.json
 describe("the control API with a token", () => {
   const bench = () => new ControlBench({ access: { kind: "token", token } });
 
-  it.each(paths)("answers who shows it, and refuses all others: %s", async (path) => {
+  it.each(paths)("answers calls that have it, and refuses all others: %s", async (path) => {
     const { get } = bound(bench());
     const [without, wrong, right] = [
       await get(path),
@@ -24,9 +24,12 @@ describe("the control API with a token", () => {
     expect(right.status).toBe(path === "/nothing/here" ? 404 : 200);
   });
 
-  it.each([`bearer ${token}`, `Bearer  ${token}`])("takes the scheme in any case: %s", async (authorization) => {
-    expect((await bench().get("/v1/targets", { authorization })).status).toBe(200);
-  });
+  it.each([`bearer ${token}`, `Bearer  ${token}`])(
+    "accepts the scheme in upper or lower case: %s",
+    async (authorization) => {
+      expect((await bench().get("/v1/targets", { authorization })).status).toBe(200);
+    },
+  );
 
   it.each(["", token, "Bearer", "Bearer ", `Basic ${token}`, `Bearer ${token.slice(1)}`, `Bearer ${token} ${token}`])(
     "refuses anything else: %s",
@@ -35,17 +38,17 @@ describe("the control API with a token", () => {
     },
   );
 
-  it.each(["/healthz", "/readyz", "/v1/health"])("needs none where health is asked for: %s", async (path) => {
+  it.each(["/healthz", "/readyz", "/v1/health"])("needs no token for health checks: %s", async (path) => {
     expect((await bench().get(path)).status).toBe(200);
   });
 
-  it("changes nothing without it", async () => {
+  it("changes nothing without the token", async () => {
     const refused = bench();
     expect((await refused.send("POST", "/v1/targets/staging/pause")).status).toBe(401);
     expect((await refused.state.controls.read("staging")).version).toBe(0);
   });
 
-  it("may be asked under any name", async () => {
+  it("may be called under any host name", async () => {
     const headers = { host: "relay.example:12347", authorization: `Bearer ${token}` };
     expect((await bench().get("/v1/targets", headers)).status).toBe(200);
   });
@@ -53,7 +56,7 @@ describe("the control API with a token", () => {
 
 describe("the control API without a token", () => {
   it.each(["localhost:12347", "127.0.0.1:12347", "[::1]:12347", "127.0.0.1", "LOCALHOST"])(
-    "answers who asks for this machine: %s",
+    "answers calls to this machine: %s",
     async (host) => {
       expect((await new ControlBench().get("/v1/targets", { host })).status).toBe(200);
     },
@@ -67,13 +70,16 @@ describe("the control API without a token", () => {
     "a b",
     "",
     "@localhost:x",
-  ])("refuses whoever came here under another name: %s", async (host) => {
+  ])("refuses calls to another host name: %s", async (host) => {
     const { status, json } = await new ControlBench().get("/v1/targets", { host });
 
-    expect([status, json.detail]).toEqual([403, `this API is at localhost; it is not ${host}`]);
+    expect([status, json.detail]).toEqual([
+      403,
+      `without host.token this API can only be called as localhost, not as ${host}`,
+    ]);
   });
 
-  it("is asked for its health under any name", async () => {
+  it("answers health checks under any host name", async () => {
     expect((await new ControlBench().get("/readyz", { host: "10.0.0.5" })).status).toBe(200);
   });
 });
@@ -82,20 +88,20 @@ describe("the control API and web pages", () => {
   const host = "127.0.0.1:12347";
 
   it.each(["http://evil.example", "http://127.0.0.1:8080", "null", "http://localhost:12347", "file://"])(
-    "refuses those of another origin: %s",
+    "refuses pages of another origin: %s",
     async (origin) => {
       const { status, type, json } = await new ControlBench().get("/v1/targets", { host, origin });
 
       expect([status, type]).toEqual([403, "application/problem+json"]);
-      expect(json.detail).toBe(`pages of ${origin} must not use this API`);
+      expect(json.detail).toBe(`web pages of ${origin} are not allowed to call this API`);
     },
   );
 
-  it("answers those of its own", async () => {
+  it("answers pages of its own origin", async () => {
     expect((await new ControlBench().get("/v1/targets", { host, origin: `http://${host}` })).status).toBe(200);
   });
 
-  it("refuses them whatever token they show", async () => {
+  it("refuses pages of another origin even with the token", async () => {
     const bench = new ControlBench({ access: { kind: "token", token } });
     const headers = { host, origin: "http://evil.example", authorization: `Bearer ${token}` };
 
@@ -108,15 +114,15 @@ describe("toAccess", () => {
   const unix = { kind: "unix", path: "/run/x.sock" } as const;
 
   it.each([
-    ["the token where there is one", { admin: tcp, token }, { kind: "token", token }],
-    ["the token on a unix socket, too", { admin: unix, token }, { kind: "token", token }],
-    ["this machine without one", { admin: tcp }, { kind: "loopback" }],
-    ["whoever may open a unix socket", { admin: unix }, { kind: "checked" }],
+    ["the token if there is one", { admin: tcp, token }, { kind: "token", token }],
+    ["the token on a unix socket as well", { admin: unix, token }, { kind: "token", token }],
+    ["a call from this machine without a token", { admin: tcp }, { kind: "loopback" }],
+    ["no more than the right to open a unix socket", { admin: unix }, { kind: "checked" }],
   ])("asks for %s", (_, host, access) => {
     expect(toAccess(host)).toEqual(access);
   });
 
-  it("lets the socket ask under any name", async () => {
+  it("allows any host name over a unix socket", async () => {
     expect((await new ControlBench({ access: { kind: "checked" } }).get("/stats", { host: "x" })).status).toBe(200);
   });
 });

@@ -8,7 +8,7 @@ import { ControlBench } from "../../support/benches/control-bench.ts";
 import { pack, packMessage, requests } from "../../support/data/packs.ts";
 
 describe("GET /v1/targets", () => {
-  it("names all targets in the order of the configuration", async () => {
+  it("lists all targets in the order of the configuration", async () => {
     const bench = new ControlBench({ targets: [{ name: "staging" }, { name: "next" }, { name: "a" }] });
 
     const { status, json } = await bench.get("/v1/targets");
@@ -18,7 +18,7 @@ describe("GET /v1/targets", () => {
 });
 
 describe("GET /v1/targets/{target}", () => {
-  it("has what is configured, in the words of the configuration", async () => {
+  it("has the settings in the form of the configuration", async () => {
     const window = parseTimes("00:00-24:00 UTC") as Times;
     const bench = new ControlBench({
       targets: [{ ratePerSecond: 0.5, sample: { fraction: 0.005 }, windows: [window] }],
@@ -41,7 +41,7 @@ describe("GET /v1/targets/{target}", () => {
     });
   });
 
-  it("has what waits, what is dead, and what became of all", async () => {
+  it("has the waiting requests, the dead letters and the fates", async () => {
     const bench = new ControlBench();
     await bench.queue.send([packMessage({ requests: requests(3) }), packMessage({ requests: requests(4) })]);
     await bench.queue.deadLetters.send([packMessage({ requests: requests(2) })]);
@@ -71,13 +71,13 @@ describe("GET /v1/targets/{target}", () => {
     });
   });
 
-  it("has the share of the rate that a shadow gets which has asked for less", async () => {
+  it("has the share of the rate that is sent after the shadow asked to slow down", async () => {
     const bench = new ControlBench();
     await bench.state.controls.write("staging", slowDown({}, Date.now()), 0);
 
     const { json } = await bench.get("/v1/targets/staging");
     expect(json.pace).toBeGreaterThanOrEqual(0.5);
-    // It is the whole again after ten seconds.
+    // It grows back to 1 within 10 s.
     expect(json.pace).toBeLessThan(1);
     expect(json.held).toBeUndefined();
   });
@@ -92,7 +92,7 @@ describe("GET /v1/targets/{target}", () => {
     [2.123, "2.123/s"],
     [200, "200/s"],
     [Number.POSITIVE_INFINITY, "unlimited"],
-  ])("writes %d requests a second as %s", async (ratePerSecond, rate) => {
+  ])("writes %d requests per second as %s", async (ratePerSecond, rate) => {
     const bench = new ControlBench({ targets: [{ ratePerSecond }] });
 
     expect((await bench.get("/v1/targets/staging")).json.rate.configured).toBe(rate);
@@ -101,7 +101,7 @@ describe("GET /v1/targets/{target}", () => {
 });
 
 describe("PATCH /v1/targets/{target}", () => {
-  it("changes what is named and nothing else, and answers what holds now", async () => {
+  it("changes only the named settings, and answers with the live ones", async () => {
     const bench = new ControlBench({ targets: [{ ratePerSecond: 200 }] });
     await bench.send("PATCH", "/v1/targets/staging", { concurrency: 3 });
     const { status, json } = await bench.send("PATCH", "/v1/targets/staging", { rate: "30/min", sample: "50%" });
@@ -118,7 +118,7 @@ describe("PATCH /v1/targets/{target}", () => {
     expect(bench.log.events).toEqual(["target-changed", "target-changed"]);
   });
 
-  it("takes a setting back to the configuration with null", async () => {
+  it("returns a setting to the configured value with null", async () => {
     const bench = new ControlBench({ targets: [{ ratePerSecond: 200 }] });
     await bench.send("PATCH", "/v1/targets/staging", { rate: "unlimited", sample: "0%", concurrency: 1, paused: true });
     const changed = await bench.get("/v1/targets/staging");
@@ -129,7 +129,7 @@ describe("PATCH /v1/targets/{target}", () => {
     expect((await bench.state.controls.read("staging")).control).toEqual({ settings: { concurrency: 1 } });
   });
 
-  it("keeps breaker and slowdown, whoever else writes at the same time", async () => {
+  it("keeps breaker and slowdown if workers write at the same time", async () => {
     const slow = slowDown({}, 1_000);
     let interruptions = 3;
     const bench = new ControlBench({
@@ -153,12 +153,8 @@ describe("PATCH /v1/targets/{target}", () => {
       { rate: "fast" },
       [`body.rate: "fast" is not a rate, such as 200/s, 30/min, 10/h or unlimited`],
     ],
-    ["a rate of nothing", { rate: "0/s" }, [`body.rate: "0/s" is not a rate`]],
-    [
-      "a rate that nobody would wait for",
-      { rate: "0.001/h" },
-      [`body.rate: "0.001/h" is below 0.01/h, the lowest rate`],
-    ],
+    ["a rate of 0", { rate: "0/s" }, [`body.rate: "0/s" is not a rate`]],
+    ["a rate below the lowest one", { rate: "0.001/h" }, [`body.rate: "0.001/h" is below 0.01/h, the lowest rate`]],
     ["a rate that is a number", { rate: 5 }, [`body.rate: "5" has no unit: write 5/s, 5/min or 5/h`]],
     [
       "a rate that is a list",
@@ -167,12 +163,12 @@ describe("PATCH /v1/targets/{target}", () => {
     ],
     ["a fraction as concurrency", { concurrency: 1.5 }, ["body.concurrency: must be a whole number"]],
     ["a text as concurrency", { concurrency: "many" }, ["body.concurrency: must be a whole number"]],
-    ["no concurrency", { concurrency: 0 }, ["body.concurrency: must be from 1 to 10000"]],
-    ["too much of it", { concurrency: 10_001 }, ["body.concurrency: must be from 1 to 10000"]],
-    ["a sample above everything", { sample: "101%" }, [`body.sample: "101%" is not a percentage from 0% to 100%`]],
+    ["a concurrency of 0", { concurrency: 0 }, ["body.concurrency: must be from 1 to 10000"]],
+    ["a concurrency above the highest one", { concurrency: 10_001 }, ["body.concurrency: must be from 1 to 10000"]],
+    ["a sample above 100%", { sample: "101%" }, [`body.sample: "101%" is not a percentage from 0% to 100%`]],
     ["a pause that is a text", { paused: "yes" }, ["body.paused: must be true or false"]],
     ["an unknown key", { rat: "1/s" }, ["body: unknown key rat; allowed here: rate, concurrency, sample, paused"]],
-    ["nothing", {}, ["body: has no setting to change; give at least one of rate, concurrency, sample, paused"]],
+    ["an empty change", {}, ["body: has no setting to change; give at least one of rate, concurrency, sample, paused"]],
     ["a list", [], ["body: must be an object with these keys: rate"]],
     ["two mistakes", { rate: "x", sample: "y" }, ["body.rate: ", "body.sample: "]],
   ])("refuses %s, and changes nothing", async (_, body, mistakes) => {
@@ -188,11 +184,11 @@ describe("PATCH /v1/targets/{target}", () => {
   });
 
   it.each([
-    ["what is no JSON", "{", "application/json", 400, "the body is no JSON"],
-    ["nothing at all", "", "application/json", 400, "the body is no JSON"],
-    ["a form", "rate=1/s", "application/x-www-form-urlencoded", 415, "content-type to be application/json"],
-    ["JSON as text", '{"rate":"1/s"}', "text/plain", 415, "content-type to be application/json"],
-    ["too much", JSON.stringify({ rate: "x".repeat(20_000) }), "application/json", 413, "may have 16384 bytes"],
+    ["text that is not JSON", "{", "application/json", 400, "the body is not valid JSON"],
+    ["nothing at all", "", "application/json", 400, "the body is not valid JSON"],
+    ["a form", "rate=1/s", "application/x-www-form-urlencoded", 415, "with content-type: application/json"],
+    ["JSON as text", '{"rate":"1/s"}', "text/plain", 415, "with content-type: application/json"],
+    ["too much", JSON.stringify({ rate: "x".repeat(20_000) }), "application/json", 413, "is larger than 16384 bytes"],
   ])("refuses %s as a body", async (_, body, type, status, detail) => {
     const bench = new ControlBench();
     const answered = await bench.send("PATCH", "/v1/targets/staging", body, type);
@@ -203,7 +199,7 @@ describe("PATCH /v1/targets/{target}", () => {
 });
 
 describe("pause and resume", () => {
-  it("hold a target and let it go on, whatever else was changed", async () => {
+  it("hold a target and let it continue, with its other settings unchanged", async () => {
     const bench = new ControlBench();
     await bench.send("PATCH", "/v1/targets/staging", { rate: "1/s" });
     const paused = await bench.send("POST", "/v1/targets/staging/pause");
@@ -223,7 +219,7 @@ describe("pause and resume", () => {
 });
 
 describe("GET /v1/targets/{target}/figures", () => {
-  it("has counts and percentiles by minute, and those of all together", async () => {
+  it("has counts and percentiles by minute and in total", async () => {
     const bench = new ControlBench();
     const minuteMs = Date.UTC(2026, 8, 1, 12, 30);
     await bench.state.figures.add("staging", minuteMs - 60_000, counts({ "answered.2xx": 3, [bucketOf(10)]: 3 }));
@@ -250,7 +246,7 @@ describe("GET /v1/targets/{target}/figures", () => {
     expect(json.minutes[0].latencyMs.p99 / 10).toBeCloseTo(1, 1);
   });
 
-  it("tells the shadow's time, the network's and the age of requests apart, and whose credentials had expired", async () => {
+  it("has the shadow's time, the network's time, the age of requests and the number of expired credentials", async () => {
     const bench = new ControlBench();
     const minuteMs = Date.UTC(2026, 8, 1, 12, 30);
     const timed = {
@@ -272,7 +268,7 @@ describe("GET /v1/targets/{target}/figures", () => {
     expect("latencyMs" in total).toBe(false);
   });
 
-  it("leaves out what is older, other targets, and latencies of which there are none", async () => {
+  it("leaves out older minutes, other targets, and latencies without answers", async () => {
     const bench = new ControlBench();
     const minuteMs = Date.UTC(2026, 8, 1, 12, 30);
     await bench.state.figures.add("staging", minuteMs - 60_000, counts({ expired: 1 }));
@@ -285,7 +281,7 @@ describe("GET /v1/targets/{target}/figures", () => {
     expect("latencyMs" in json.total).toBe(false);
   });
 
-  it("is of the last hour where nothing is said", async () => {
+  it("covers the last hour by default", async () => {
     expect((await new ControlBench().get("/v1/targets/staging/figures")).json.from).toBe("2026-09-01T11:31:00.000Z");
   });
 
@@ -304,7 +300,7 @@ describe("GET /v1/targets/{target}/figures", () => {
 });
 
 describe("GET /v1/ledger", () => {
-  it("is what /stats answers", async () => {
+  it("has the same answer as /stats", async () => {
     const bench = new ControlBench({ targets: [{ name: "staging" }, { name: "next" }] });
     await bench.queue.send([packMessage({ requests: requests(3) })]);
     await bench.send("PATCH", "/v1/targets/next", { rate: "5/s" });
@@ -316,7 +312,7 @@ describe("GET /v1/ledger", () => {
 });
 
 describe("errors of the control API", () => {
-  it.each(["", "/figures"])("name the targets there are where one does not exist: %s", async (path) => {
+  it.each(["", "/figures"])("name the existing targets if one does not exist: %s", async (path) => {
     const { status, type, json } = await new ControlBench({ targets: [{ name: "a" }, { name: "b" }] }).get(
       `/v1/targets/nobody${path}`,
     );
@@ -331,18 +327,18 @@ describe("errors of the control API", () => {
   });
 
   it.each(["/v1/targets/__proto__", "/v1/targets/constructor/figures", "/v1/queues/__proto__/dead-letters"])(
-    "take no name for a target that only an object has: %s",
+    "treat names of object properties as unknown targets: %s",
     async (path) => {
       expect((await new ControlBench().get(path)).status).toBe(404);
     },
   );
 
-  it("are 404 for what is not known", async () => {
+  it("are 404 for an unknown route", async () => {
     const { status, json } = await new ControlBench().send("POST", "/v1/targets/staging/explode");
 
     expect([status, json.detail]).toEqual([
       404,
-      "POST /v1/targets/staging/explode is not known here; /openapi.json has what is",
+      "there is no route POST /v1/targets/staging/explode; /openapi.json lists all routes",
     ]);
   });
 
@@ -367,24 +363,30 @@ describe("errors of the control API", () => {
     const target = await bench.get("/v1/targets/staging");
 
     expect([letters.status, letters.json.detail]).toEqual([503, "SQS is away"]);
-    // All else of the target can be said.
+    // The target is still answered, without its queue.
     expect([target.status, target.json.problem, target.json.waiting]).toEqual([200, "SQS is away", {}]);
   });
 
-  it("are 503 where others change the same target again and again", async () => {
+  it("are 503 if other writers keep changing the same target", async () => {
     const bench = new ControlBench({ faultyState: () => ({ controls: { write: async () => false } }) });
     const { status, json } = await bench.send("POST", "/v1/targets/staging/pause");
 
-    expect([status, json.detail]).toEqual([503, "others change staging at the same time; nothing was changed"]);
+    expect([status, json.detail]).toEqual([
+      503,
+      "others are changing staging at the same time: nothing was changed; try again",
+    ]);
   });
 
-  it("keep to themselves what is a mistake of ours, and log it", async () => {
+  it("hide the text of an internal error, and log it", async () => {
     const bench = new ControlBench({
       faultyState: () => ({ figures: { read: () => Promise.reject(new TypeError("secret of the house")) } }),
     });
     const { status, json } = await bench.get("/v1/targets/staging/figures");
 
-    expect([status, json.detail]).toEqual([500, "it failed; the log says why"]);
+    expect([status, json.detail]).toEqual([
+      500,
+      "internal error: see the event control-failed in the log of the host or function",
+    ]);
     expect(bench.log.lines).toMatchObject([{ event: "control-failed", path: "/v1/targets/staging/figures" }]);
   });
 });

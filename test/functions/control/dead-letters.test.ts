@@ -8,7 +8,7 @@ const path = "/v1/queues/staging/dead-letters";
 const garbage = { body: '{"reason":"no pack"}', pack: Buffer.from("garbage"), requests: 2 };
 
 describe("GET /v1/queues/{queue}/dead-letters", () => {
-  it("lists them with their reasons, the oldest first", async () => {
+  it("lists the dead letters with their reasons, oldest first", async () => {
     const bench = new ControlBench();
     await bench.queue.deadLetters.send([deadLetter("refused", 3), garbage]);
     const { status, json } = await bench.get(path);
@@ -26,7 +26,7 @@ describe("GET /v1/queues/{queue}/dead-letters", () => {
     ]);
   });
 
-  it("lists as many as it is asked for, and says how many there are", async () => {
+  it("lists up to limit dead letters, and says how many there are", async () => {
     const bench = new ControlBench();
     await bench.queue.deadLetters.send(Array.from({ length: 130 }, () => garbage));
 
@@ -35,7 +35,7 @@ describe("GET /v1/queues/{queue}/dead-letters", () => {
     expect(await listed(bench, `${path}?limit=1000`)).toEqual([130, 130]);
   });
 
-  it("lists the packs that came to no target as ingress", async () => {
+  it("lists the dead letters of the ingress queue under ingress", async () => {
     const bench = new ControlBench();
     await bench.ingress.deadLetters.send([garbage]);
 
@@ -49,12 +49,12 @@ describe("GET /v1/queues/{queue}/dead-letters", () => {
     expect([status, json.errors[0].place]).toEqual([400, "query.limit"]);
   });
 
-  it("names the queues there are where one does not exist", async () => {
+  it("names the existing queues if one does not exist", async () => {
     const { status, json } = await new ControlBench().get("/v1/queues/nobody/dead-letters");
 
     expect([status, json.detail]).toEqual([
       404,
-      "there is no target nobody; the configuration has: staging; and ingress",
+      "there is no queue nobody; dead letters are kept for: staging, ingress",
     ]);
   });
 });
@@ -96,7 +96,7 @@ describe("GET /v1/queues/{queue}/dead-letters/{id}", () => {
     expect(json.contents[0]).toMatchObject({ bodyBytes: 9_000, body: "a".repeat(2_000) });
   });
 
-  it("says why it cannot show one that cannot be decoded", async () => {
+  it("says why a dead letter cannot be decoded", async () => {
     const bench = new ControlBench();
     await bench.queue.deadLetters.send([garbage]);
     const { status, json } = await bench.get(`${path}/${(await idsOf(bench))[0]}`);
@@ -105,7 +105,7 @@ describe("GET /v1/queues/{queue}/dead-letters/{id}", () => {
     expect(json).toMatchObject({ reason: "no pack", contents: [], undecodable: expect.any(String) });
   });
 
-  it("leaves it to be redriven", async () => {
+  it("leaves the dead letter in place, so that it can be redriven", async () => {
     const bench = new ControlBench();
     await bench.queue.deadLetters.send([deadLetter("refused", 1)]);
     await bench.get(`${path}/${(await idsOf(bench))[0]}`);
@@ -113,15 +113,18 @@ describe("GET /v1/queues/{queue}/dead-letters/{id}", () => {
     expect((await bench.send("POST", `${path}/redrive`)).json).toMatchObject({ messages: 1, remaining: 0 });
   });
 
-  it("is 404 for one that is not there", async () => {
+  it("is 404 for an unknown id", async () => {
     const { status, json } = await new ControlBench().get(`${path}/4711`);
 
-    expect([status, json.detail]).toEqual([404, "staging has no dead letter 4711; dlq list staging shows them"]);
+    expect([status, json.detail]).toEqual([
+      404,
+      "staging has no dead letter 4711; spoa-relay dlq list staging lists them",
+    ]);
   });
 });
 
 describe("POST /v1/queues/{queue}/dead-letters/redrive", () => {
-  it("puts all back into the target's queue, and takes their fate out of its ledger", async () => {
+  it("puts all back into the target's queue, and removes their fates from its ledger", async () => {
     const bench = new ControlBench();
     await bench.queue.deadLetters.send([deadLetter("refused", 3), garbage]);
     await bench.state.ledger.settle("staging", pack().id, new Map([0, 1, 2].map((index) => [index, "deadLettered"])));
@@ -133,7 +136,7 @@ describe("POST /v1/queues/{queue}/dead-letters/redrive", () => {
     expect(bench.log.lines).toMatchObject([{ event: "redriven", queue: "staging", requests: 3 }]);
   });
 
-  it("puts back only the one that is named", async () => {
+  it("puts back only the named one", async () => {
     const bench = new ControlBench();
     await bench.queue.deadLetters.send([deadLetter("a", 1), deadLetter("b", 2), deadLetter("c", 3)]);
     const [, id] = await idsOf(bench);
@@ -143,7 +146,7 @@ describe("POST /v1/queues/{queue}/dead-letters/redrive", () => {
     expect((await receive(bench)).map((delivery) => packIn(delivery).requests.length)).toEqual([2]);
   });
 
-  it("puts packs that came to no target back to where they are fanned out", async () => {
+  it("puts dead letters of the ingress queue back into it, to be fanned out", async () => {
     const bench = new ControlBench();
     await bench.ingress.deadLetters.send([packMessage({ requests: requests(2) })]);
     const { json } = await bench.send("POST", "/v1/queues/ingress/dead-letters/redrive", {});
@@ -153,7 +156,7 @@ describe("POST /v1/queues/{queue}/dead-letters/redrive", () => {
   });
 
   it.each(["staging", "ingress"])(
-    "knows the ledger of a target that reads the ingress queue itself: %s",
+    "updates the ledger of a target that reads the ingress queue itself: %s",
     async (name) => {
       const bench = new ControlBench({ direct: true });
       await bench.ingress.deadLetters.send([deadLetter("refused", 1)]);
@@ -165,7 +168,7 @@ describe("POST /v1/queues/{queue}/dead-letters/redrive", () => {
     },
   );
 
-  it("ends after 500, and goes on when it is called again", async () => {
+  it("ends after 500 dead letters, and continues when it is called again", async () => {
     const bench = new ControlBench();
     await bench.queue.deadLetters.send(
       Array.from({ length: 503 }, (_, sequence) => packMessage({ sequence, requests: requests(1) })),
@@ -177,17 +180,20 @@ describe("POST /v1/queues/{queue}/dead-letters/redrive", () => {
     expect(second.json).toEqual({ messages: 3, requests: 3, undecodable: 0, remaining: 0, done: true });
   }, 30_000);
 
-  it("is 404 for one that is not there", async () => {
+  it("is 404 for an unknown id", async () => {
     const { status, json } = await new ControlBench().send("POST", `${path}/redrive`, { id: "4711" });
 
-    expect([status, json.detail]).toEqual([404, "staging has no dead letter 4711; dlq list staging shows them"]);
+    expect([status, json.detail]).toEqual([
+      404,
+      "staging has no dead letter 4711; spoa-relay dlq list staging lists them",
+    ]);
   });
 
   it.each([
     ["an id that is a number", { id: 42 }, 400, "body.id: "],
-    ["no id at all", { id: "" }, 400, "body.id: "],
+    ["an empty id", { id: "" }, 400, "body.id: "],
     ["an unknown key", { ids: ["42"] }, 400, "body: unknown key ids; allowed here: id"],
-    ["what is no JSON", "id=42", 400, "the body is no JSON"],
+    ["text that is not JSON", "id=42", 400, "the body is not valid JSON"],
   ])("refuses %s, and redrives nothing", async (_, body, status, detail) => {
     const bench = new ControlBench();
     await bench.queue.deadLetters.send([deadLetter("refused", 1)]);
@@ -198,7 +204,7 @@ describe("POST /v1/queues/{queue}/dead-letters/redrive", () => {
     expect(bench.queue.depth().messages).toBe(0);
   });
 
-  it("does not take a form for leave to redrive everything", async () => {
+  it("does not redrive everything if the body is not declared as JSON", async () => {
     const bench = new ControlBench();
     await bench.queue.deadLetters.send([deadLetter("refused", 1)]);
 

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { ControlBench } from "../../support/benches/control-bench.ts";
 import { packMessage } from "../../support/data/packs.ts";
 
-// OpenAPI 3.1.0, sections 4.8.1 to 4.8.25, as far as this document uses them.
+// OpenAPI 3.1.0, sections 4.8.1 to 4.8.25: the parts that this document uses.
 
 interface Operation {
   readonly summary?: string;
@@ -24,7 +24,7 @@ type Content = Readonly<Record<string, { readonly schema: Schema }>>;
 type Schema = Readonly<Record<string, unknown>>;
 
 describe("the OpenAPI document", () => {
-  it("says what it is", async () => {
+  it("has its version of OpenAPI, title and version", async () => {
     const { status, type, json } = await new ControlBench().get("/openapi.json");
 
     expect([status, type]).toEqual([200, "application/json"]);
@@ -32,7 +32,7 @@ describe("the OpenAPI document", () => {
     expect(json.info).toMatchObject({ title: expect.any(String), version: expect.stringMatching(/^\d+\.\d+\.\d+$/) });
   });
 
-  it("has every route that is served, and no other", async () => {
+  it("has exactly the routes that are served", async () => {
     const bench = new ControlBench();
     const { operations } = await documentOf(bench);
     const served = bench.app.routes
@@ -42,7 +42,7 @@ describe("the OpenAPI document", () => {
     expect(operations.map(({ name }) => name).toSorted()).toEqual([...new Set(served)].toSorted());
   });
 
-  it("describes each operation with its parameters and answers", async () => {
+  it("describes the parameters and answers of each operation", async () => {
     for (const { name, path, operation } of (await documentOf(new ControlBench())).operations) {
       const { summary, parameters = [], responses } = operation;
       const named = parameters.filter((parameter) => parameter.in === "path").map((parameter) => parameter.name);
@@ -58,7 +58,7 @@ describe("the OpenAPI document", () => {
     }
   });
 
-  it("answers every error as a problem", async () => {
+  it("describes every error as a problem", async () => {
     for (const { path, operation } of (await documentOf(new ControlBench())).operations) {
       if (!path.startsWith("/v1/") || path === "/v1/health") continue;
       for (const [status, { content = {} }] of Object.entries(operation.responses)) {
@@ -67,7 +67,7 @@ describe("the OpenAPI document", () => {
     }
   });
 
-  it("names only what it has: schemas and ways to be let in", async () => {
+  it("refers only to schemas and security schemes that it has", async () => {
     const { json } = await new ControlBench().get("/openapi.json");
     const references = [...JSON.stringify(json).matchAll(/"\$ref":"([^"]+)"/g)].map(([, reference]) => reference);
     const { operations } = await documentOf(new ControlBench());
@@ -83,7 +83,7 @@ describe("the OpenAPI document", () => {
     expect(new Set(schemes)).toEqual(new Set(Object.keys(json.components.securitySchemes)));
   });
 
-  it("has examples that fit their schemas, and bodies that the API takes", async () => {
+  it("has examples that match their schemas, and bodies that the API accepts", async () => {
     const bench = new ControlBench();
     const { read, examples } = await documentOf(bench);
 
@@ -98,7 +98,7 @@ describe("the OpenAPI document", () => {
     }
   });
 
-  it("describes what is answered, to the last key", async () => {
+  it("describes every key of the answers", async () => {
     const bench = new ControlBench({ targets: [{ ratePerSecond: 3 }] });
     await bench.queue.deadLetters.send([packMessage()]);
     await bench.state.figures.add("staging", bench.nowMs - 30_000, new Map([["l30", 2]]));
@@ -130,7 +130,7 @@ async function documentOf(bench: ControlBench) {
   const operations = Object.entries(json.paths as Record<string, Record<string, Operation>>).flatMap(([path, item]) =>
     Object.entries(item).map(([method, operation]) => ({ name: `${method} ${path}`, path, method, operation })),
   );
-  /** Throws where a value does not fit a schema of the document, or has a key that the schema does not know. */
+  /** Throws if a value does not match a schema of the document, or has a key that the schema does not have. */
   const read = (schema: Schema, value: unknown): unknown => {
     const whole = { ...schema, $defs: json.components.schemas };
     const text = JSON.stringify(whole).replaceAll("#/components/schemas/", "#/$defs/");

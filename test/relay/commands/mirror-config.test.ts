@@ -7,6 +7,6 @@ it.each([
   ["30s", 30_000],
   ["1h", 3_600_000],
   ["soon", undefined],
-])("takes the running time as spoa-mirror does: %s", (text, runtimeMs) => {
+])("reads the running time as spoa-mirror does: %s", (text, runtimeMs) => {
   expect(parseRuntimeMs(text)).toBe(runtimeMs);
 });

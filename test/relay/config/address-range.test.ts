@@ -9,7 +9,7 @@ it.each([
   ["::1", { address: "::1", prefixBits: 128, family: "ipv6" }],
   ["::ffff:192.0.2.7", { address: "192.0.2.7", prefixBits: 32, family: "ipv4" }],
   ["::FFFF:10.0.0.0/104", { address: "10.0.0.0", prefixBits: 8, family: "ipv4" }],
-])("%s is read", (text, range) => {
+])("reads %s", (text, range) => {
   expect(parseAddressRange(text)).toEqual(range);
 });
 
@@ -23,6 +23,6 @@ it.each([
   "",
   "/8",
   "1.2.3.4/",
-])("%j is none", (text) => {
+])("refuses %j", (text) => {
   expect(parseAddressRange(text)).toBeUndefined();
 });

@@ -17,7 +17,7 @@ describe("a header from the environment", () => {
     expect(() => assertReplayable(config)).not.toThrow();
   });
 
-  it("that is missing is a mistake for the process that replays, and for no other", () => {
+  it("that is missing is a mistake only for a process that replays", () => {
     const config = load(file);
 
     expect(mistakeOf(() => assertReplayable(config))).toMatch(
@@ -25,23 +25,25 @@ describe("a header from the environment", () => {
     );
   });
 
-  it("that is missing is no mistake for a process that replays for another target", () => {
+  it("that is missing is not a mistake for a process that replays for another target", () => {
     const config = load(file);
 
     expect(() => assertReplayable(config, "another")).not.toThrow();
     expect(() => assertReplayable(config, "staging")).toThrow(/KEY is not set/);
   });
 
-  it("that cannot be sent is named, and its value is not", () => {
+  it("that cannot be sent is named without its value", () => {
     const mistake = mistakeOf(() => assertReplayable(load(file, { KEY: "secret\nx: y" })));
 
-    expect(mistake).toMatch(/the environment variable KEY holds a line break/);
+    expect(mistake).toMatch(
+      /the environment variable KEY holds a character that a header cannot, such as a line break/,
+    );
     expect(mistake).not.toContain("secret");
   });
 });
 
 describe("token", () => {
-  it("comes from a command, and goes where nothing else is said into Authorization", () => {
+  it("comes from a command, and is sent in Authorization by default", () => {
     const { token, headers } = load("token: {command: [/usr/bin/token, --for, shadow]}").targets[0];
 
     expect(token).toEqual({
@@ -54,7 +56,7 @@ describe("token", () => {
     expect(headers.remove).toEqual(["authorization"]);
   });
 
-  it("comes from a URL that is told a secret of the environment", () => {
+  it("comes from a URL that receives a secret of the environment", () => {
     const fields = `{grant_type: client_credentials, client_id: relay, client_secret: {env: SECRET}, scope: "\${SCOPE:-all}"}`;
     const text = `token: {url: "https://login.example/token", form: ${fields}, headers: {X-Tenant: {env: TENANT}}, header: X-Token, format: "{token}", expires: 1h, field: id_token}`;
     const { token, headers } = load(text, { SECRET: "007", TENANT: "t" }).targets[0];
@@ -79,18 +81,26 @@ describe("token", () => {
 
   it.each([
     ["neither a command nor a URL", "{field: id}", "token: needs either command or url"],
-    ["both of them", "{command: [a], url: https://a.example}", "token: needs either command or url"],
-    ["a command as one text", "{command: a b}", "token.command: must be a list: the program and its arguments"],
+    ["both a command and a URL", "{command: [a], url: https://a.example}", "token: needs either command or url"],
+    [
+      "a command that is a single text",
+      "{command: a b}",
+      "token.command: must be a list: the program and its arguments",
+    ],
     ["no program", "{command: []}", "token.command: must name a program"],
     ["http to another machine", "{url: http://login.example}", "token.url: .*https or on this machine"],
     ["a password in the URL", "{url: https://a:b@login.example}", "token.url: .*without a password"],
-    ["two bodies", "{url: https://a.example, form: {}, json: {}}", "token.json: is one of two: form or json"],
-    ["a body for a command", "{command: [a], form: {a: b}}", "token.form: is for url"],
-    ["headers for a command", "{command: [a], headers: {a: b}}", "token.headers: is for url"],
-    ["a format without a token", "{command: [a], format: Bearer}", "token.format: must hold {token}"],
+    ["two bodies", "{url: https://a.example, form: {}, json: {}}", "token.json: cannot be combined with form"],
+    ["a body for a command", "{command: [a], form: {a: b}}", "token.form: is for url; a command has no body"],
+    ["headers for a command", "{command: [a], headers: {a: b}}", "token.headers: is for url; a command has no headers"],
+    ["a format without a token", "{command: [a], format: Bearer}", "token.format: must contain {token}"],
     ["a header of the connection", "{command: [a], header: Host}", "token.header: is a header that spoa-relay writes"],
-    ["a number for a secret", "{url: https://a.example, form: {a: 007}}", "form.a: must be a text, in quotes where"],
-    ["a short life", "{command: [a], expires: 1s}", "token.expires: must be from 10s to 365d"],
+    [
+      "a number as a secret",
+      "{url: https://a.example, form: {a: 007}}",
+      "form.a: must be a text, with quotes if it is a number",
+    ],
+    ["a short lifetime", "{command: [a], expires: 1s}", "token.expires: must be from 10s to 365d"],
   ])("is refused with %s", (_what, token, mistake) => {
     expect(mistakeOf(() => load(`token: ${token}`))).toMatch(
       new RegExp(`:6: targets\\.staging\\.(token\\.)?${mistake}`),
@@ -107,7 +117,9 @@ describe("token", () => {
   it("is refused beside a header of the same name", () => {
     const text = "headers: {set: {authorization: x}}\n    token: {command: [a]}";
 
-    expect(mistakeOf(() => load(text))).toContain(":7: targets.staging.token.header: authorization is in headers.set");
+    expect(mistakeOf(() => load(text))).toContain(
+      ":7: targets.staging.token.header: authorization is also in headers.set",
+    );
   });
 });
 
@@ -118,7 +130,7 @@ describe("sign", () => {
     expect(sign).toEqual({ service: "execute-api", region: "eu-west-1", profile: "shadow" });
   });
 
-  it("takes the region of the target where it names none", () => {
+  it("uses the region of the target if it names none", () => {
     const text = file("region: us-east-2\n    sign: {service: lambda}").replace(
       /^queue: .*$/m,
       "queue: https://sqs.eu-central-1.amazonaws.com/123456789012/relay\nstate: dynamodb:relay",
@@ -128,17 +140,21 @@ describe("sign", () => {
   });
 
   it.each([
-    ["without any region", "sign: {service: lambda}", "sign.region: is needed where the target has no region"],
-    ["for no region", "sign: {service: lambda, region: nowhere}", "sign.region: must be a region, such as"],
+    ["without any region", "sign: {service: lambda}", "sign.region: is needed, since the target has no region"],
+    [
+      "for an invalid region",
+      "sign: {service: lambda, region: nowhere}",
+      "sign.region: must be an AWS region, such as",
+    ],
     [
       "beside a token in the same header",
       "sign: {service: lambda, region: eu-west-1}\n    token: {command: [a]}",
-      "token.header: the signature goes into authorization",
+      "token.header: sign writes the authorization header",
     ],
     [
       "beside a header of the same name",
       "sign: {service: lambda, region: eu-west-1}\n    headers: {set: {authorization: x}}",
-      "headers.set: the signature goes into authorization",
+      "headers.set: sign writes the authorization header",
     ],
   ])("is refused %s", (_what, text, mistake) => {
     expect(mistakeOf(() => load(text))).toContain(`targets.staging.${mistake}`);

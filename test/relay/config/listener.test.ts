@@ -21,7 +21,7 @@ function load(agent: string): Config {
   return loadConfig(file, {});
 }
 
-it("takes certificates relative to the file", () => {
+it("resolves the paths of certificates relative to the file", () => {
   const { tls } = load("tls: { cert: agent.pem, key: /etc/agent.key, clientCa: ../ca.pem }").agent;
 
   expect(tls).toEqual({
@@ -31,7 +31,7 @@ it("takes certificates relative to the file", () => {
   });
 });
 
-it("takes mode, owner and group of a unix socket", () => {
+it("reads mode, owner and group of a unix socket", () => {
   const { socket } = load('listen: "unix:/run/a.sock", socket: { mode: "0660", owner: haproxy, group: 99 }').agent;
 
   expect(socket).toEqual({ mode: 0o660, owner: "haproxy", group: 99 });
@@ -47,22 +47,25 @@ it.each([
   ["listen: localhost:12345", 0],
   ['listen: "[::1]:12345"', 0],
   ['listen: "unix:/run/a.sock"', 0],
-])("warns where other hosts reach the agent without TLS or allow list: %s", (agent, warnings) => {
+])("warns if other hosts can reach the agent without TLS or an allow list: %s", (agent, warnings) => {
   expect(load(agent).warnings.filter((text) => text.includes("agent.listen"))).toHaveLength(warnings);
 });
 
 it.each([
   [
     'listen: "unix:/run/a.sock", allow: [::1]',
-    "agent.allow: is for TCP; who may use a unix socket is for agent.socket",
+    "agent.allow: is for TCP, and agent.listen is a unix socket: set its permissions in agent.socket",
   ],
-  ['socket: { mode: "0660" }', "agent.socket: is for a unix socket, and agent.listen is none"],
+  [
+    'socket: { mode: "0660" }',
+    "agent.socket: is for a unix socket, and agent.listen is a TCP address: remove it, or write listen: unix:PATH",
+  ],
   [
     'listen: "unix:/run/a.sock", socket: { mode: 660 }',
     'agent.socket.mode: must be octal digits in quotes, such as "0660"',
   ],
   ["allow: [10.0.0.0/40]", 'agent.allow.0: "10.0.0.0/40" is not an address or a CIDR, such as 10.0.0.0/8'],
-  ["tls: { cert: agent.pem }", "agent.tls.key: "],
+  ["tls: { cert: agent.pem }", "agent.tls.key: is missing"],
 ])("names the key that is wrong: %s", (agent, message) => {
   expect(() => load(agent)).toThrow(message);
 });

@@ -81,7 +81,7 @@ function load(text: string, env: Record<string, string> = {}): Config {
   return loadConfig(file, env);
 }
 
-/** The mistakes that are reported, without the directory. */
+/** The reported mistakes, without the directory of the file. */
 function mistakes(text: string, env: Record<string, string> = {}): string[] {
   return mistakesOf(() => load(text, env));
 }
@@ -177,10 +177,10 @@ describe("loadConfig", () => {
     expect(targets[1]).toMatchObject({ ratePerSecond: Number.POSITIVE_INFINITY, path: { prefix: "/load" } });
   });
 
-  it("warns of a sample that lets nothing through", () => {
+  it("warns of a sample of 0%", () => {
     expect(load(`agent: {sample: 0%}\n${smallest}    sample: 0%\n`).warnings).toEqual([
-      "targets.staging.sample is 0%: this target gets nothing",
-      "agent.sample is 0%: nothing is mirrored",
+      "targets.staging.sample is 0%: this target receives no requests",
+      "agent.sample is 0%: no requests are mirrored",
     ]);
   });
 
@@ -188,9 +188,9 @@ describe("loadConfig", () => {
     expect(() => loadConfig(directory, {})).toThrow(/: cannot be read: EISDIR: [^;]*$/);
   });
 
-  it("says what to do where there is no file", () => {
+  it("says what to do if there is no file", () => {
     expect(() => loadConfig(join(directory, "nowhere.yaml"), {})).toThrow(
-      /nowhere\.yaml: cannot be read: ENOENT: .*; write one \(relay\/README\.md, Configuration\), or name it with --config FILE$/,
+      /nowhere\.yaml: cannot be read: there is no such file; write one \(relay\/README\.md, Configuration\), or name another with --config FILE$/,
     );
   });
 });
@@ -201,7 +201,7 @@ describe("state in DynamoDB", () => {
     load(`queue: ${ingress}\nstate: dynamodb:${state}\ntargets:\n${targets}`).aws;
   const url = "url: http://127.0.0.1:1, rate: 1/s";
 
-  it("puts the targets' queues beside the ingress queue, and the table into its region", () => {
+  it("expects the targets' queues beside the ingress queue, and the table in its region", () => {
     const elsewhere = "https://sqs.us-east-1.amazonaws.com/123456789012/other";
 
     expect(inAws(`  a: {${url}}\n  b: {${url}, queue: "${elsewhere}"}\n`)).toEqual({
@@ -215,7 +215,7 @@ describe("state in DynamoDB", () => {
     expect(inAws(`  a: {${url}}\n`, "us-west-2/t.1")).toMatchObject({ table: "t.1", tableRegion: "us-west-2" });
   });
 
-  it("takes the ARN of a table, which may be in another account", () => {
+  it("accepts the ARN of a table, which may be in another account", () => {
     const table = "arn:aws:dynamodb:us-west-2:444455556666:table/t.1";
 
     expect(inAws(`  a: {${url}}\n`, table)).toMatchObject({
@@ -227,7 +227,7 @@ describe("state in DynamoDB", () => {
 
   it.each([
     [
-      "has the name of the dead letters",
+      "has the name of the dead-letter queue",
       `  dlq: {${url}}\n  a: {${url}}\n`,
       "dlq",
       "the dead letters of the ingress queue",
@@ -236,19 +236,19 @@ describe("state in DynamoDB", () => {
     ["reads the ingress queue", `  a: {${url}, queue: "${ingress}"}\n  b: {${url}}\n`, "a", "the ingress queue"],
     ["has another's queue", `  a: {${url}}\n  b: {${url}, queue: "${ingress}-a"}\n`, "b", "targets.a"],
   ])("a target may not share a queue: it %s", (_, targets, name, owner) => {
-    expect(() => inAws(targets)).toThrow(new RegExp(`targets\\.${name}\\.queue: .* is used by ${owner}, too`));
+    expect(() => inAws(targets)).toThrow(new RegExp(`targets\\.${name}\\.queue: .* is already used for ${owner};`));
   });
 
   it.each([
-    ["reads the ingress queue itself where it is the only one and takes everything", url, 0],
-    ["has a queue of its own where it takes a part", `${url}, sample: 50%`, 1],
-    ["has a queue of its own where it has a condition", `${url}, when: {method: GET}`, 1],
+    ["reads the ingress queue itself if it is the only one and takes everything", url, 0],
+    ["has a queue of its own if it takes a sample", `${url}, sample: 50%`, 1],
+    ["has a queue of its own if it has a condition", `${url}, when: {method: GET}`, 1],
     ["has the queue that it names", `${url}, queue: "${ingress}-x"`, 1],
   ])("a target %s", (_, keys, queues) => {
     expect(inAws(`  a: {${keys}}\n`)?.targetQueues.size).toBe(queues);
   });
 
-  it("puts the queue of a target into the target's region", () => {
+  it("looks for the queue of a target in the target's region", () => {
     const targets = `  a: {url: "http://h", rate: 1/s, region: us-west-2}\n  b: {url: "http://h", rate: 1/s}\n`;
 
     expect(inAws(targets)?.targetQueues).toEqual(
@@ -259,18 +259,18 @@ describe("state in DynamoDB", () => {
     );
   });
 
-  it("refuses a region that is not the one of the target's queue", () => {
+  it("refuses a region other than that of the target's queue", () => {
     const queue = "https://sqs.us-east-1.amazonaws.com/123456789012/other";
     const targets = `  a: {url: "http://h", rate: 1/s, region: us-west-2, queue: "${queue}"}\n`;
 
     expect(mistakesOf(() => inAws(targets))).toEqual([
-      expect.stringContaining("targets.a.region: is us-west-2, and queue is in us-east-1"),
+      expect.stringContaining("targets.a.region: is us-west-2, but queue is in us-east-1"),
     ]);
   });
 });
 
 describe("the deployment", () => {
-  it("is what it is where nothing is said of it", () => {
+  it("has defaults for every setting", () => {
     expect(load(smallest).deployment).toEqual({
       tags: {},
       agents: [],
@@ -281,7 +281,7 @@ describe("the deployment", () => {
     });
   });
 
-  it("is what the file says of it", () => {
+  it("reads every setting of the file", () => {
     const key = "arn:aws:kms:eu-central-1:111122223333:key/mrk-0123456789abcdef0123456789abcdef";
     const aws = `aws:
   tags: {team: shop}
@@ -307,7 +307,7 @@ describe("the deployment", () => {
     });
   });
 
-  it("has no need of targets where there are captures", () => {
+  it("needs no targets if there are captures", () => {
     expect(load("queue: embedded:.\ncaptures:\n  all: {store: ./kept}\n").targets).toEqual([]);
   });
 });
@@ -340,7 +340,7 @@ describe("a mistake in the file", () => {
     [
       "the name of a target",
       smallest.replace("staging", "Bad_Name"),
-      "3: targets.Bad_Name: a target's name has a-z, 0-9 and - only",
+      "3: targets.Bad_Name: a target's name must be 1 to 40 of a-z, 0-9 and -",
     ],
     [
       "a target with the name of the ingress queue",
@@ -349,12 +349,8 @@ describe("a mistake in the file", () => {
     ],
     ["a timeout", target("timeout: 10"), "6: targets.staging.timeout: must be a duration, such as 250ms or 30s or 1h"],
     ["a percentage", target("sample: 101%"), '6: targets.staging.sample: "101%" is not a percentage from 0% to 100%'],
-    ["a concurrency", target("concurrency: 0"), "6: targets.staging.concurrency: Too small: expected number to be >=1"],
-    [
-      "a choice",
-      target("truncated: maybe"),
-      '6: targets.staging.truncated: Invalid option: expected one of "skip"|"send"',
-    ],
+    ["a concurrency", target("concurrency: 0"), "6: targets.staging.concurrency: must be 1 or more"],
+    ["a choice", target("truncated: maybe"), "6: targets.staging.truncated: must be skip or send"],
     [
       "a regular expression",
       target("when:\n  path: '('"),
@@ -364,7 +360,7 @@ describe("a mistake in the file", () => {
     [
       "two sticky keys",
       target("stickyBy: {header: a, cookie: b}"),
-      "6: targets.staging.stickyBy: names exactly one of header, cookie or src",
+      "6: targets.staging.stickyBy: must name exactly one of header, cookie or src",
     ],
     [
       "a path rewrite",
@@ -380,34 +376,38 @@ describe("a mistake in the file", () => {
     [
       "the name of a header",
       target("headers:\n  set:\n    a b: c"),
-      "8: targets.staging.headers.set.a b: is not the name of a header",
+      "8: targets.staging.headers.set.a b: is not a valid header name",
     ],
     [
-      "a header that is not the operator's to set",
+      "a header that spoa-relay writes itself",
       target("headers:\n  set: {Content-Length: '7'}"),
-      "7: targets.staging.headers.set: host has a key of its own; X-Mirror-*, Content-Length and headers",
+      "7: targets.staging.headers.set: cannot set Host (use the key host), nor X-Mirror-*",
     ],
-    ["a timeout of nothing", target("timeout: 0s"), "6: targets.staging.timeout: must be from 1ms to 15m"],
+    ["a timeout of 0", target("timeout: 0s"), "6: targets.staging.timeout: must be from 1ms to 15m"],
     [
       "a quoted rate without a unit",
       smallest.replace("200/s", '"100"'),
       '5: targets.staging.rate: "100" has no unit: write 100/s',
     ],
     [
-      "a rate that no timer can keep",
+      "a rate below the lowest one",
       smallest.replace("200/s", "0.001/h"),
       '5: targets.staging.rate: "0.001/h" is below 0.01/h, the lowest rate',
     ],
-    ["an age beyond all queues", target("maxAge: 9999d"), "6: targets.staging.maxAge: must be from 1ms to 365d"],
+    ["a maximum age over a year", target("maxAge: 9999d"), "6: targets.staging.maxAge: must be from 1ms to 365d"],
     [
-      "a linger without end",
+      "a linger time over an hour",
       `agent:\n  pack: {linger: 30d}\n${smallest}`,
       "2: agent.pack.linger: must be from 0s to 1h",
     ],
-    ["a drain that is cut off", `agent:\n  drain: 9s\n${smallest}`, "2: agent.drain: must be from 0s to 8s"],
-    ["a visibility of nothing", `host:\n  visibility: 0s\n${smallest}`, "2: host.visibility: must be from 1s to 12h"],
     [
-      "a visibility that no queue takes",
+      "a drain that takes longer than a stop",
+      `agent:\n  drain: 9s\n${smallest}`,
+      "2: agent.drain: must be from 0s to 8s",
+    ],
+    ["a visibility of 0", `host:\n  visibility: 0s\n${smallest}`, "2: host.visibility: must be from 1s to 12h"],
+    [
+      "a visibility that no queue allows",
       `host:\n  visibility: 13h\n${smallest}`,
       "2: host.visibility: must be from 1s",
     ],
@@ -415,7 +415,7 @@ describe("a mistake in the file", () => {
     [
       "a header that smuggles another one",
       target('headers:\n  set:\n    a: "b\\r\\nc: d"'),
-      "8: targets.staging.headers.set.a: a header value must not hold line breaks",
+      "8: targets.staging.headers.set.a: must have no line breaks or control characters",
     ],
     [
       "an address",
@@ -429,11 +429,11 @@ describe("a mistake in the file", () => {
     ],
     ["a frame that HAProxy refuses", `agent:\n  maxFrame: 255B\n${smallest}`, "2: agent.maxFrame: must be from 256B"],
     ["a frame that no pack can hold", `agent:\n  maxFrame: 49MiB\n${smallest}`, "2: agent.maxFrame: must be from 256B"],
-    ["a key that comes twice", `${smallest}queue: embedded:x\n`, "6: Map keys must be unique"],
+    ["a key that occurs twice", `${smallest}queue: embedded:x\n`, "6: Map keys must be unique"],
     [
       "an alias without an anchor",
       `${smallest}log: *level\n`,
-      "6: *level refers to an anchor that does not stand before it",
+      "6: *level refers to an anchor that is not defined before it",
     ],
     [
       "a window without a zone",
@@ -441,63 +441,71 @@ describe("a mistake in the file", () => {
       '6: targets.staging.window.0: "22:00-06:00" has no time zone: write "22:00-06:00 Europe/Berlin" or "22:00-06:00 UTC"',
     ],
     ["an order without a key", target("order: byKey"), "6: targets.staging.order: needs a key, such as key: { cookie"],
-    ["a key without an order", target("key: {src: true}"), "6: targets.staging.key: is for order: byKey"],
+    [
+      "a key without an order",
+      target("key: {src: true}"),
+      "6: targets.staging.key: has no effect without order: byKey",
+    ],
     [
       "a breaker that never probes",
       target("breaker: {probeAfter: 1h}"),
       "6: targets.staging.breaker.probeAfter: must be from 100ms to 30s",
     ],
     [
-      "a control API for everybody",
+      "a control API that other machines reach without a token",
       `host:\n  admin: 0.0.0.0:12347\n${smallest}`,
-      "2: host.admin: 0.0.0.0 can be reached from other machines, which needs host.token",
+      "2: host.admin: 0.0.0.0 can be reached from other machines: set host.token",
     ],
     [
       "a token that can be guessed",
       `host:\n  token: secret\n${smallest}`,
-      "2: host.token: must be 16 printable characters",
+      "2: host.token: must be at least 16 printable characters",
     ],
+    ["state in AWS with an embedded queue", `state: dynamodb:table\n${smallest}`, "1: state: is for a queue in SQS"],
     [
-      "state in AWS beside a queue that is not",
-      `state: dynamodb:table\n${smallest}`,
-      "1: state: is for a queue in SQS",
-    ],
-    [
-      "a state elsewhere",
+      "a state of another kind",
       `state: redis:x\n${smallest}`,
       "1: state: must be dynamodb:TABLE, dynamodb:REGION/TABLE or dynamodb:ARN",
     ],
     [
-      "an index instead of a table",
+      "an index in place of a table",
       `state: dynamodb:arn:aws:dynamodb:eu-west-1:123456789012:table/t/index/i\n${smallest}`,
       "1: state: must be dynamodb:TABLE, dynamodb:REGION/TABLE or dynamodb:ARN",
     ],
-    ["nothing to do", "queue: embedded:.\n", "1: targets: needs at least one target, as NAME: {url: …, rate: …}"],
-    ["a key that is none", `aws:\n  key: alias/x\n${smallest}`, "2: aws.key: must be own, or the ARN of a key in KMS"],
     [
-      "an agent that is no principal",
+      "neither targets nor captures",
+      "queue: embedded:.\n",
+      "1: targets: needs at least one target, as NAME: {url: …, rate: …}",
+    ],
+    [
+      "a key that is not a KMS key",
+      `aws:\n  key: alias/x\n${smallest}`,
+      "2: aws.key: must be own, or the ARN of a KMS key",
+    ],
+    [
+      "an agent that is not a principal",
       `aws:\n  agents: ["*"]\n${smallest}`,
       "2: aws.agents.0: must be the ARN of a role, a user or an account (…:root)",
     ],
     [
-      "a time that CloudWatch keeps no logs for",
+      "a retention time that CloudWatch does not offer",
       `aws:\n  logs: 31d\n${smallest}`,
-      "2: aws.logs: must be a time that CloudWatch has, in days: 1, 3, 5,",
+      "2: aws.logs: must be a retention time of CloudWatch: 1d, 3d, 5d,",
     ],
     [
       "a cost without a currency",
       `aws:\n  alarms:\n    dailyCost: 5\n${smallest}`,
-      "3: aws.alarms.dailyCost: must be a sum",
+      "3: aws.alarms.dailyCost: must be an amount",
     ],
     [
       "a secret in plain text",
       `aws:\n  secrets: {KEY: "my secret!"}\n${smallest}`,
-      "2: aws.secrets.KEY: must be the name or the ARN of a secret, and #FIELD where it is JSON",
+      "2: aws.secrets.KEY: must be the name or ARN of a secret, with #FIELD if the secret is JSON",
     ],
     [
-      "a secret under a name that functions have for themselves",
+      "a secret under a name that Lambda reserves",
       `aws:\n  secrets: {AWS_SESSION_TOKEN: shop}\n${smallest}`,
-      "2: aws.secrets.AWS_SESSION_TOKEN: is not a name that a function in Lambda takes",
+      "2: aws.secrets.AWS_SESSION_TOKEN: cannot be an environment variable of a Lambda function",
     ],
     [
       "a subnet",
@@ -506,11 +514,11 @@ describe("a mistake in the file", () => {
     ],
     ["a policy", target("policies: [admin]"), "6: targets.staging.policies.0: must be the ARN of a managed policy"],
     [
-      "a target's queue beside a host that has it",
+      "a target's queue without state in DynamoDB",
       target("queue: https://sqs.eu-west-1.amazonaws.com/123456789012/q"),
       "6: targets.staging.queue: is for state in DynamoDB",
     ],
-    ["a list instead of a map", "- a\n", "1: Invalid input: expected object, received array"],
+    ["a list instead of a map", "- a\n", "1: must be keys and values, as KEY: VALUE"],
   ])("names file, line and key: %s", (_what, text, expected) => {
     expect(mistakes(text)).toHaveLength(1);
     expect(mistakes(text)[0]).toMatch(/^spoa-relay\.yaml:/);
@@ -518,7 +526,7 @@ describe("a mistake in the file", () => {
     expect(mistakes(text)[0].slice("spoa-relay.yaml:".length).startsWith(expected.slice(0, 12))).toBe(true);
   });
 
-  it("reports all of them at once", () => {
+  it("is reported together with all others", () => {
     expect(mistakes("agent: {listen: 1, sample: 2}\nqueue: 3\n").map((line) => line.split(" ")[1])).toEqual([
       "agent.listen:",
       "agent.sample:",
@@ -542,11 +550,11 @@ describe("a mistake in the file", () => {
       `agent:\n  pack:\n    byte: 1B\n${smallest}`,
       /^spoa-relay\.yaml:3: agent\.pack: unknown key byte; allowed here: bytes, requests, linger$/,
     ],
-  ])("lists the keys that are allowed where one is unknown %s", (_where, text, expected) => {
+  ])("lists the allowed keys if one is unknown %s", (_where, text, expected) => {
     expect(mistakes(text)).toEqual([expect.stringMatching(expected)]);
   });
 
-  it("is a file that multiplies aliases without end", () => {
+  it("is a file whose aliases multiply without end", () => {
     const levels = Array.from({ length: 20 }, (_, i) => `a${i + 1}: &a${i + 1} [${Array(20).fill(`*a${i}`).join()}]`);
 
     expect(mistakes(`a0: &a0 x\n${levels.join("\n")}\n`)).toEqual([
@@ -562,7 +570,7 @@ describe("a certificate authority", () => {
     expect(mistakesOf(() => assertReplayable(withCa(caFile)))).toEqual([]);
   });
 
-  it("that is missing is named with its line, but only where it is needed", () => {
+  it("that is missing is named with its line, but only by a process that replays", () => {
     const config = withCa("nowhere.pem");
 
     expect(mistakesOf(() => assertReplayable(config))).toEqual([
@@ -571,13 +579,13 @@ describe("a certificate authority", () => {
   });
 
   it.each([
-    ["no PEM", "certificate", "spoa-relay.yaml:7: targets.staging.tls.ca: ca.pem is no PEM file with a certificate"],
+    ["no PEM", "certificate", "spoa-relay.yaml:7: targets.staging.tls.ca: ca.pem is not a PEM file with a certificate"],
     [
       "no certificate inside",
       "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-      "spoa-relay.yaml:7: targets.staging.tls.ca: ca.pem has a certificate that cannot be read",
+      "spoa-relay.yaml:7: targets.staging.tls.ca: ca.pem has a certificate that cannot be decoded",
     ],
-  ])("is refused where it has %s", (_what, pem, expected) => {
+  ])("is refused if it has %s", (_what, pem, expected) => {
     writeFileSync(join(directory, "ca.pem"), pem);
 
     expect(mistakesOf(() => assertReplayable(withCa("ca.pem")))).toEqual([expected]);
@@ -585,7 +593,7 @@ describe("a certificate authority", () => {
 });
 
 describe("an environment variable", () => {
-  it(`takes the place of \${NAME}, also inside of a text and more than once`, () => {
+  it(`replaces \${NAME}, also within a text and more than once`, () => {
     const text = smallest.replace("127.0.0.1:8082", `\${HOST}:\${PORT}`).replace("./data", `\${DIR:-./data}`);
 
     const config = load(text, { HOST: "shadow.example", PORT: "81", DIR: "/srv" });
@@ -594,13 +602,13 @@ describe("an environment variable", () => {
     expect(config.queueDirectory).toBe("/srv");
   });
 
-  it("has a default where it may be unset, also an empty one", () => {
+  it("may have a default, also an empty one", () => {
     const config = load(`${smallest}    host: a\${A:-}b\${B:-c}\n`);
 
     expect(config.targets[0].host).toBe("abc");
   });
 
-  it("is a number or a truth value where it stands without quotes", () => {
+  it("is a number or a boolean if it is written without quotes", () => {
     const text = `${smallest}    concurrency: \${N}\n    attempts: \${M:-7}\n    tls:\n      verify: \${V}\n    host: "\${N}"\n`;
 
     const [target] = load(text, { N: "5", V: "false" }).targets;
@@ -608,7 +616,7 @@ describe("an environment variable", () => {
     expect(target).toMatchObject({ concurrency: 5, attempts: 7, tls: { verify: false }, host: "5" });
   });
 
-  it("cannot bring in keys", () => {
+  it("cannot add keys", () => {
     const config = load(`${smallest}    tls:\n      serverName: \${H}\n`, { H: "a\n    rate: unlimited" });
 
     expect(config.targets[0]).toMatchObject({ tls: { serverName: "a\n    rate: unlimited" }, ratePerSecond: 200 });
@@ -637,7 +645,7 @@ describe("configJsonSchema", () => {
     ["in a target", `${smallest}    timout: 1s\n`],
     ["in a section", `agent: {lisen: "127.0.0.1:1"}\n${smallest}`],
     ["missing", smallest.replace("    url: http://127.0.0.1:8082\n", "")],
-  ])("rejects what the agent rejects: a key %s", (_where, text) => {
+  ])("rejects the keys that loadConfig rejects: %s", (_where, text) => {
     expect(schemaMistakes(schema, parse(text))).toHaveLength(1);
     expect(mistakes(text)).toHaveLength(1);
   });

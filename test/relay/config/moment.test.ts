@@ -43,7 +43,7 @@ describe("a moment", () => {
     expect(explainMoment(text, "-2h")).toMatch(/^It must be a time, such as 2026.*, -2h or now\.$/);
   });
 
-  it("suggests a time to come where only such a time makes sense", () => {
+  it("suggests a future time if asked for one", () => {
     expect(explainMoment("tomorrow", "+10m")).toMatch(/, \+10m or now\.$/);
   });
 });

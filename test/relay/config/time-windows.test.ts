@@ -70,12 +70,12 @@ describe("explainTimes", () => {
     ["22:00-06:00", '"22:00-06:00" has no time zone: write "22:00-06:00 Europe/Berlin" or "22:00-06:00 UTC"'],
     ["Mon-Fri 08:00-18:00", '"Mon-Fri 08:00-18:00" has no time zone: write "Mon-Fri 08:00-18:00 Europe/Berlin" or'],
     ["08:00-18:00 Berlin", "there is no time zone Berlin; use a name such as Europe/Berlin or UTC"],
-  ])("says that the time zone of %j is what is wrong", (text, explanation) => {
+  ])("says what is wrong with the time zone of %j", (text, explanation) => {
     expect(explainTimes(text)).toContain(explanation);
   });
 
   it.each(["08:00-18:00 UTC", "tomorrow", "25:00-26:00", "", "Monday 08:00-18:00 UTC"])(
-    "says nothing about %j",
+    "does not blame the time zone of %j",
     (text) => {
       expect(explainTimes(text)).toBeUndefined();
     },
@@ -83,7 +83,7 @@ describe("explainTimes", () => {
 });
 
 describe("isWithin", () => {
-  it("has the first minute in the span and the last one not", () => {
+  it("includes the first minute of the span, but not the last", () => {
     expect(inside("08:00-18:00 UTC", "2026-03-04", ["07:59:59.999", "08:00", "17:59:59.999", "18:00"])).toEqual([
       false,
       true,
@@ -92,7 +92,7 @@ describe("isWithin", () => {
     ]);
   });
 
-  it("goes over midnight", () => {
+  it("crosses midnight", () => {
     expect(inside("22:00-06:00 UTC", "2026-03-04", ["21:59", "22:00", "23:59", "00:00", "05:59", "06:00"])).toEqual([
       false,
       true,
@@ -114,7 +114,7 @@ describe("isWithin", () => {
     }
   });
 
-  it("counts what is behind midnight to the day on which it began", () => {
+  it("assigns the hours after midnight to the day on which the span began", () => {
     const friday = "2026-03-06";
     const saturday = "2026-03-07";
     const sunday = "2026-03-08";
@@ -125,7 +125,7 @@ describe("isWithin", () => {
     expect(inside("Sun 22:00-06:00 UTC", sunday, ["05:00"])).toEqual([false]);
   });
 
-  it("takes the day from the clocks of the zone", () => {
+  it("uses the weekday in the time zone", () => {
     // 23:30 on a Friday in UTC is Saturday in Berlin, and 01:30 on a Saturday in UTC still Friday in New York.
     expect(inside("Sat 00:00-24:00 Europe/Berlin", "2026-03-06", ["22:59", "23:30"])).toEqual([false, true]);
     expect(inside("Fri 00:00-24:00 America/New_York", "2026-03-07", ["01:30", "04:59", "05:00"])).toEqual([
@@ -135,7 +135,7 @@ describe("isWithin", () => {
     ]);
   });
 
-  it("knows zones that are off by half an hour", () => {
+  it("supports zones with an offset of half hours", () => {
     expect(inside("12:00-13:00 Asia/Kolkata", "2026-03-04", ["06:29", "06:30", "07:29", "07:30"])).toEqual([
       false,
       true,
@@ -149,14 +149,14 @@ describe("isWithin", () => {
     ["Europe/Berlin, summer", "2026-03-29", "22:00-06:00 Europe/Berlin", "19:59", "20:00"],
     ["America/New_York, winter", "2026-03-07", "18:00-23:00 America/New_York", "22:59", "23:00"],
     ["America/New_York, summer", "2026-03-08", "18:00-23:00 America/New_York", "21:59", "22:00"],
-  ])("begins by the clocks that hold on the day: %s", (_, day, text, before, start) => {
+  ])("begins at the local time of the day: %s", (_, day, text, before, start) => {
     expect(inside(text, day, [before, start])).toEqual([false, true]);
   });
 
   it.each([
     ["Europe/Berlin", "2026-03-29", "00:59", "01:00"],
     ["America/New_York", "2026-03-08", "06:59", "07:00"],
-  ])("leaves out the hour that the clocks of %s leave out in spring", (zone, day, last, first) => {
+  ])("skips the hour that the clocks of %s skip in spring", (zone, day, last, first) => {
     // 01:59 local time is followed by 03:00.
     expect(inside(`02:00-03:00 ${zone}`, day, [last, first])).toEqual([false, false]);
     expect(inside(`01:00-02:00 ${zone}`, day, [last, first])).toEqual([true, false]);
@@ -167,14 +167,14 @@ describe("isWithin", () => {
   it.each([
     ["Europe/Berlin", "2026-10-25", ["00:00", "00:59", "01:00", "01:59", "02:00"]],
     ["America/New_York", "2026-11-01", ["05:00", "05:59", "06:00", "06:59", "07:00"]],
-  ])("has the hour twice that comes twice in autumn in %s", (zone, day, moments) => {
+  ])("includes both passes of the hour that is repeated in autumn in %s", (zone, day, moments) => {
     const hour = zone === "Europe/Berlin" ? "02:00-03:00" : "01:00-02:00";
 
     expect(inside(`${hour} ${zone}`, day, moments)).toEqual([true, true, true, true, false]);
     expect(minutesInside(`00:00-06:00 ${zone}`, day)).toBe(7 * 60);
   });
 
-  it("is never in a span and in what is left of the day at once, and always in one of them", () => {
+  it("is always either in a span or in the rest of the day, never in both", () => {
     const minute = fc.integer({ min: 0, max: 1_439 });
     const zones = fc.constantFrom("UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Auckland");
     fc.assert(
@@ -200,7 +200,7 @@ function inside(text: string, day: string, moments: readonly string[]): boolean[
   return moments.map((moment) => isWithin(times(text), Date.parse(`${day}T${moment}Z`)));
 }
 
-/** How many minutes of 48 hours around the day are within the span, on the day itself by the clocks of its zone. */
+/** How many minutes of the day, in local time, are within the span. */
 function minutesInside(text: string, day: string): number {
   const { zone } = times(text);
   const noonMs = Date.parse(`${day}T12:00Z`);

@@ -79,7 +79,7 @@ describe("parseFraction", () => {
 });
 
 describe("any text", () => {
-  it("is a finite number that is not negative, `unlimited`, or refused", () => {
+  it("is refused or parsed as a number of 0 or more", () => {
     fc.assert(
       fc.property(fc.string(), (text) => {
         for (const parse of [parseDurationMs, parseSizeBytes, parseRatePerSecond, parseFraction]) {
@@ -106,7 +106,7 @@ describe("explainRate", () => {
     ["0.001/h", '"0.001/h" is below 0.01/h, the lowest rate'],
     ["fast", '"fast" is not a rate, such as 200/s, 30/min, 10/h or unlimited'],
     ["100/d", '"100/d" is not a rate, such as 200/s, 30/min, 10/h or unlimited'],
-  ])("says what to write in place of %j", (text, explanation) => {
+  ])("says what to write instead of %j", (text, explanation) => {
     expect(explainRate(text)).toBe(explanation);
   });
 

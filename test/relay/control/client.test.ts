@@ -16,7 +16,7 @@ const file = "/etc/spoa-relay.yaml";
 const token = "correct-horse-battery";
 
 describe("the client of the control API", () => {
-  it("does everything that the API can", async () => {
+  it("calls every route of the API", async () => {
     const { bench, client } = await served();
     await bench.queue.deadLetters.send([
       packMessage({ requests: requests(2) }),
@@ -36,7 +36,7 @@ describe("the client of the control API", () => {
     expect(await client.redrive("staging", undefined)).toMatchObject({ requests: 2, remaining: 0 });
   });
 
-  it("asks over a unix socket", async () => {
+  it("calls the API over a unix socket", async () => {
     const path = join(temporaryDirectory(), "admin.sock");
     const { client } = await served({ kind: "checked" }, (server) => server.listen(path), {
       host: { admin: { kind: "unix", path } },
@@ -45,7 +45,7 @@ describe("the client of the control API", () => {
     expect(await client.targets()).toHaveLength(1);
   });
 
-  it("shows the token", async () => {
+  it("sends the token", async () => {
     const { client } = await served({ kind: "token", token }, undefined, { token });
 
     expect(await client.targets()).toHaveLength(1);
@@ -60,7 +60,7 @@ describe("the client of the control API", () => {
     });
   });
 
-  it("tells what is wrong by itself from what cannot be done", async () => {
+  it("distinguishes a wrong request from one that cannot be carried out", async () => {
     const { client } = await served();
 
     await expect(client.changeTarget("staging", { concurrency: "many" })).rejects.toMatchObject({
@@ -73,7 +73,7 @@ describe("the client of the control API", () => {
     });
   });
 
-  it("says how to start the host where nobody answers", async () => {
+  it("says how to start the host if none answers", async () => {
     const port = await closedPort();
     const client = new ControlClient({ file, host: { admin: { kind: "tcp", host: "127.0.0.1", port } } });
 
@@ -83,14 +83,14 @@ describe("the client of the control API", () => {
     });
   });
 
-  it("says the same where there is no socket", async () => {
+  it("says how to start the host if its socket does not exist", async () => {
     const path = join(temporaryDirectory(), "nothing.sock");
     const client = new ControlClient({ file, host: { admin: { kind: "unix", path } } });
 
     await expect(client.targets()).rejects.toThrow(`no host answers on unix:${path}; start it`);
   });
 
-  it("names control where nobody answers, and the functions may have the control API", async () => {
+  it("names control as well if no host answers and Lambda functions may replay", async () => {
     const port = await closedPort();
     const aws = { table: "relay", tableRegion: "eu-west-1", targetQueues: new Map<string, string>() };
     const client = new ControlClient({ file, aws, host: { admin: { kind: "tcp", host: "127.0.0.1", port } } });
@@ -103,7 +103,7 @@ describe("the client of the control API", () => {
     });
   });
 
-  it("says that the address is another program's", async () => {
+  it("says that another program has the address", async () => {
     const server = createServer((_, response) => response.writeHead(200).end("<html>"));
     const port = await listening(server);
     const client = new ControlClient({ file, host: { admin: { kind: "tcp", host: "127.0.0.1", port } } });
@@ -113,7 +113,7 @@ describe("the client of the control API", () => {
     );
   });
 
-  it("says that a host which ends the connection does not answer", async () => {
+  it("says that a host that closes the connection does not answer", async () => {
     const server = createServer((request) => request.socket.destroy());
     const port = await listening(server);
     const client = new ControlClient({ file, host: { admin: { kind: "tcp", host: "127.0.0.1", port } } });
@@ -124,7 +124,7 @@ describe("the client of the control API", () => {
     });
   });
 
-  it("asks where control says, with the token", async () => {
+  it("calls the origin in control, with the token", async () => {
     const { url } = await served({ kind: "token", token });
     const admin = { kind: "unix", path: "/nowhere" } as const;
     const client = new ControlClient({ file, control: url, host: { admin, token } });
@@ -133,7 +133,7 @@ describe("the client of the control API", () => {
     expect(await client.targets()).toHaveLength(1);
   });
 
-  it("names control where nobody answers there", async () => {
+  it("names control if its origin does not answer", async () => {
     const control = new URL(`http://127.0.0.1:${await closedPort()}`);
     const client = new ControlClient({ file, control, host: { admin: { kind: "unix", path: "/nowhere" } } });
 
@@ -149,7 +149,7 @@ describe("calls of a function URL", () => {
   it.each<[string, AwsKeys]>([
     ["keys", keys],
     ["the keys of a session", { ...keys, sessionToken: "FwoGZXIvYXdzEBY/+==" }],
-  ])("are signed with %s, and show no token", async (_, used) => {
+  ])("are signed with %s, and carry no token", async (_, used) => {
     const { client, authorizations } = await behindFunctionUrl(used, used);
 
     expect(await client.targets()).toHaveLength(1);
@@ -160,19 +160,19 @@ describe("calls of a function URL", () => {
     expect(authorizations.every((authorization) => authorization?.startsWith("AWS4-HMAC-SHA256 "))).toBe(true);
   });
 
-  it("say what to do where AWS does not accept the signature", async () => {
+  it("say what to do if AWS does not accept the signature", async () => {
     const { client } = await behindFunctionUrl(keys, { ...keys, secret: "another" });
 
     await expect(client.targets()).rejects.toThrow(/check AWS_SECRET_ACCESS_KEY.*SignatureDoesNotMatch, HTTP 403/);
   });
 
-  it("say what to do where AWS does not know who calls", async () => {
+  it("say what to do if AWS does not know the credentials", async () => {
     const { client } = await behindFunctionUrl(keys, { ...keys, id: "AKIDANOTHER" });
 
     await expect(client.targets()).rejects.toThrow(/AWS does not know these credentials/);
   });
 
-  it("say what to do where there are no credentials", async () => {
+  it("say what to do if there are no credentials", async () => {
     const nowhere = join(temporaryDirectory(), "none");
     vi.stubEnv("AWS_SHARED_CREDENTIALS_FILE", nowhere);
     vi.stubEnv("AWS_CONFIG_FILE", nowhere);
@@ -187,7 +187,7 @@ describe("calls of a function URL", () => {
     ["https://abc123.lambda-url.us-gov-west-1.on.aws", "us-gov-west-1"],
     ["https://abc123.lambda-url.eu-central-1.on.aws.evil.example", undefined],
     ["https://relay.example", undefined],
-  ])("are those to %s", (url, region) => {
+  ])("are recognised by their host: %s", (url, region) => {
     expect(functionUrlRegion(new URL(url))).toBe(region);
   });
 
@@ -209,7 +209,7 @@ describe("calls of a function URL", () => {
   }
 });
 
-/** The API on a real address, and a client that is told of it. */
+/** The API on a real address, and a client for it. */
 async function served(
   access: Access = { kind: "loopback" },
   listen: (server: Server) => void = (server) => server.listen(0, "127.0.0.1"),

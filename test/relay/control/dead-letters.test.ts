@@ -7,7 +7,7 @@ import { pack, packIn, packMessage, requests } from "../../support/data/packs.ts
 import { ShadowServer } from "../../support/servers/shadow-server.ts";
 
 describe("describeDeadLetter", () => {
-  it("names number, requests, time and reason", async () => {
+  it("has id, number of requests, times and reason", async () => {
     const bench = new ReplayBench({});
     const whole = pack({ requests: requests(2, { capturedAtMs: 1_790_000_000_000 }) });
     await bench.queue.deadLetters.send([shareMessage(whole, whole.requests, { attempt: 3, reason: "refused" })]);
@@ -25,8 +25,8 @@ describe("describeDeadLetter", () => {
   it.each([
     ["the queue's own reason", { body: "{}", reason: "received 100 times" }, "received 100 times"],
     ["the reason of a body that is no summary", { body: '{"reason":"no pack"}' }, "no pack"],
-    ["nothing", { body: "x" }, "unknown"],
-    ["no control characters", { body: '{"reason":"a\\u001b[2Jb\\n"}' }, "a\\x1b[2Jb\\x0a"],
+    ["no reason in a body that is not JSON", { body: "x" }, "unknown"],
+    ["a reason without its control characters", { body: '{"reason":"a\\u001b[2Jb\\n"}' }, "a\\x1b[2Jb\\x0a"],
   ])("finds %s", (_, letter, reason) => {
     const { requests: count, firstCapturedAt, ...described } = describeDeadLetter({ ...foreign, ...letter });
 
@@ -36,7 +36,7 @@ describe("describeDeadLetter", () => {
 });
 
 describe("redrive", () => {
-  it("sends dead letters again from their first attempt, and the ledger follows", async () => {
+  it("sends dead letters again from their first attempt, and updates the ledger", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/0" ? { status: 200 } : "reset"));
     const bench = new ReplayBench({ url: shadow.url, attempts: 1 });
     await bench.send(packMessage({ requests: requests(3) }));
@@ -57,7 +57,7 @@ describe("redrive", () => {
     expect(shadow.paths.filter((path) => path === "/0").length).toBe(1);
   });
 
-  it("sends only the one that is named, and leaves the others to be received at once", async () => {
+  it("sends only the named one, and makes the others visible at once", async () => {
     const bench = await benchWithDeadLetters(25);
     const letters = await bench.queue.deadLetters.browse(100);
     const redriven = await redriveFrom(bench, { messageId: letters[13].messageId });
@@ -76,7 +76,7 @@ describe("redrive", () => {
     expect(bench.queue.deadLetters.depth().messages).toBe(0);
   });
 
-  it("ends after as many as it may send, and goes on with the others", async () => {
+  it("ends after maxMessages, and continues with the others when it is called again", async () => {
     const bench = await benchWithDeadLetters(25);
 
     expect(await redriveFrom(bench, { maxMessages: 12 })).toMatchObject({ messages: 12, done: false });
@@ -85,14 +85,14 @@ describe("redrive", () => {
     expect(await redriveFrom(bench, { maxMessages: 12 })).toMatchObject({ messages: 0, done: true });
   });
 
-  it("ends when its time is over", async () => {
+  it("ends after maxMs", async () => {
     const bench = await benchWithDeadLetters(3);
 
     expect(await redriveFrom(bench, { maxMs: 0 })).toMatchObject({ messages: 0, done: false });
     expect((await receiveDead(bench)).length).toBe(3);
   });
 
-  it("gets past those that cannot be decoded, however many are in front", async () => {
+  it("passes dead letters that cannot be decoded, however many come first", async () => {
     const bench = new ReplayBench({});
     await bench.queue.deadLetters.send(Array.from({ length: 15 }, () => garbage));
     await bench.queue.deadLetters.send([packMessage()]);
@@ -100,7 +100,7 @@ describe("redrive", () => {
     expect(await redriveFrom(bench, { maxMessages: 1 })).toMatchObject({ messages: 1, undecodable: 15, done: false });
   });
 
-  it("leaves what cannot be decoded where it is", async () => {
+  it("leaves a dead letter that cannot be decoded where it is", async () => {
     const bench = await benchWithDeadLetters(1);
     await bench.queue.deadLetters.send([garbage]);
 
@@ -109,14 +109,14 @@ describe("redrive", () => {
     expect((await receiveDead(bench)).length).toBe(1);
   });
 
-  it("finds no letter of that number", async () => {
+  it("is done without a message if no dead letter has the id", async () => {
     const bench = await benchWithDeadLetters(2);
 
     expect(await redriveFrom(bench, { messageId: "4711" })).toMatchObject({ messages: 0, undecodable: 0, done: true });
     expect(bench.queue.deadLetters.depth().messages).toBe(2);
   });
 
-  it("leaves those with the ledger and among the dead letters that the queue does not take", async () => {
+  it("keeps packs that the queue refuses as dead letters, in the ledger as well", async () => {
     const { bench, before } = await benchWithSettledDeadLetters();
     const refuses = (taken: number) => ({
       maxMessageBytes: 1,
@@ -134,7 +134,7 @@ describe("redrive", () => {
     expect((await receiveDead(bench)).length).toBe(2);
   });
 
-  it("leaves all where the queue is away", async () => {
+  it("keeps all dead letters if the queue does not answer", async () => {
     const { bench, before } = await benchWithSettledDeadLetters();
     const away = { maxMessageBytes: 1, send: () => Promise.reject(new QueueError("UNAVAILABLE", "away")) };
 
@@ -148,7 +148,7 @@ describe("redrive", () => {
 const foreign = { messageId: "1", body: "x", pack: new Uint8Array(), sentAtMs: 0 };
 const garbage = { body: "{}", pack: Buffer.from("garbage"), requests: 4 };
 
-/** Three packs with a request each that a shadow has not taken. */
+/** Three packs of one request each that the shadow did not accept. */
 async function benchWithSettledDeadLetters() {
   const shadow = await ShadowServer.start(() => "reset");
   const bench = new ReplayBench({ url: shadow.url, attempts: 1 });

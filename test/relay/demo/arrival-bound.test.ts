@@ -5,18 +5,18 @@ import { mostInWindow } from "../../../relay/demo/arrival-plot.ts";
 const fromMs = 1_000.5;
 
 describe("countEarly", () => {
-  it("finds none in a kept rate, however late they come", () => {
+  it("is 0 if the rate is kept, however late the requests arrive", () => {
     const late = everyMs(10, 500).map((timeMs, i) => timeMs + (i % 7) * 30);
 
     expect(countEarly(everyMs(10, 500), fromMs, 100)).toBe(0);
     expect(countEarly(late, fromMs, 100)).toBe(0);
   });
 
-  it("finds a rate that is 1 % too high", () => {
+  it("detects a rate that is 1 % too high", () => {
     expect(countEarly(everyMs(9.9, 500), fromMs, 100)).toBeGreaterThan(400);
   });
 
-  it("finds a start with too many, after which the rate is kept", () => {
+  it("detects a burst at the start, after which the rate is kept", () => {
     const times = [...everyMs(0, 25), ...everyMs(10, 475)];
 
     expect(countEarly(times, fromMs, 100)).toBeGreaterThan(450);
@@ -24,14 +24,14 @@ describe("countEarly", () => {
 });
 
 describe("arrivalBound", () => {
-  it("holds for a kept rate, also where the receiver has stood still", () => {
+  it("holds if the rate is kept, also if the receiver stalls", () => {
     const stalled = everyMs(10, 500).map((timeMs) => (timeMs > 2_000 && timeMs < 2_500 ? 2_500 : timeMs));
 
     expect(mostInWindow(everyMs(10, 500), 1_000)).toBeLessThanOrEqual(arrivalBound(100, 1_000, 0));
     expect(mostInWindow(stalled, 1_000)).toBeLessThanOrEqual(arrivalBound(100, 1_000, 500));
   });
 
-  it("finds a stall of a second that the sender makes up for", () => {
+  it("is exceeded if the sender makes up for a stall of a second", () => {
     const burst = everyMs(10, 500).map((timeMs) => (timeMs > 2_000 && timeMs < 3_000 ? 3_000 : timeMs));
 
     expect(mostInWindow(burst, 1_000)).toBeGreaterThan(arrivalBound(100, 1_000, 0));
@@ -39,7 +39,7 @@ describe("arrivalBound", () => {
   });
 });
 
-/** Arrivals at this distance, the first of them at once. */
+/** Arrivals at this interval, the first at `fromMs`. */
 function everyMs(distanceMs: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => fromMs + i * distanceMs);
 }

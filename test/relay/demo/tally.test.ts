@@ -11,7 +11,7 @@ const notOffered = "127.0.0.1 200 1 GET /e mirror_err=- mirror_ms=-\n";
 const failure = "SPOE: [mirror] <EVENT:on-frontend-http-request> sid=9 st=1 50 4/5\n";
 
 describe("parseAccessLog", () => {
-  it("reads what HAProxy was to mirror and what it gave up, and no other line", () => {
+  it("reads which requests HAProxy was to mirror and which it gave up, and ignores other lines", () => {
     expect(parseAccessLog(acknowledged + failure + timedOut + notOffered)).toEqual([
       { path: "/a", offered: true },
       { path: "/c", offered: true, error: 1 },
@@ -40,7 +40,7 @@ describe("toTally", () => {
 });
 
 describe("formatArrivals", () => {
-  it("names requests that the agent has acknowledged and that did not arrive", () => {
+  it("names requests that the agent acknowledged and that did not arrive", () => {
     const tally = tallyOf(acknowledged + timedOut, []);
 
     expect(formatArrivals(tally, "arrived")).toBe("0 arrived, 1 left out by HAProxy, 1 acknowledged and lost");

@@ -29,7 +29,7 @@ describe("formatRequest", () => {
     );
   });
 
-  it("does not let a request steer the terminal", () => {
+  it("escapes control characters, which could control the terminal", () => {
     const evil = "\x1b]0;owned\x07\x9b2J\r\0";
     const text = formatRequest(
       expectedRequest({ id: evil, path: `/${evil}\n`, headers: ["a", evil], body: Buffer.from(`${evil}\n\tb`) }, 0),

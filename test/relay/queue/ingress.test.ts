@@ -36,7 +36,7 @@ describe("queue: in the configuration", () => {
 
   it("refuses host.data if everything is in one directory", () => {
     expect(() => load("queue: embedded:./here\nhost:\n  data: ./there")).toThrow(
-      /spoa-relay.yaml:3: host.data: is for a queue in SQS; with embedded:DIRECTORY everything is kept in DIRECTORY$/,
+      /spoa-relay.yaml:3: host.data: is for a queue in SQS; with queue: embedded:DIRECTORY the host keeps everything in DIRECTORY: remove it$/,
     );
   });
 
@@ -52,7 +52,7 @@ describe("queue: in the configuration", () => {
 
   it("warns of http, unless the queue is on this machine", () => {
     expect(load("queue: http://localstack:4566/000000000000/packs").warnings).toEqual([
-      expect.stringContaining("over http, everyone on the way can read the requests; use https"),
+      expect.stringContaining("over http, anyone on the network path can read the requests; use https"),
     ]);
     expect(load("queue: http://127.0.0.1:4566/000000000000/packs").warnings).toEqual([]);
   });
@@ -134,7 +134,7 @@ describe("the ledger of an ingress queue in SQS", () => {
     expect(formatEquations(waiting, process.stdout)).toContain(
       "not fanned out 200 (waiting in SQS: 2 messages, undecodable: 0)",
     );
-    expect(formatEquations(away, process.stdout)).toContain("SQS does not tell: it is away");
+    expect(formatEquations(away, process.stdout)).toContain("SQS does not answer: it is away");
     expect([addsUp(waiting), addsUp(away)]).toEqual([true, false]);
   });
 });

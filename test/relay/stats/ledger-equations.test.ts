@@ -6,7 +6,7 @@ import type { HostStats, IngressStats, TargetStats } from "../../../relay/stats/
 import { addsUp, formatEquations, toEquations } from "../../../relay/stats/ledger-equations.ts";
 
 describe("the ledger of a target", () => {
-  it("adds up over all fates and what waits", () => {
+  it("adds up over all fates and the waiting requests", () => {
     const ofTargets = fates.filter((fate) => fate !== "captured" && fate !== "cancelled");
     const host = hostStats({
       enqueued: 66,
@@ -27,17 +27,21 @@ describe("the ledger of a target", () => {
     ]);
   });
 
-  it("adds up while a pack is under way, of which some requests are done and all still stand in the queue", () => {
+  it("adds up while a pack is in flight: some of its requests are done, but the queue counts them all", () => {
     const host = hostStats({ enqueued: 100, fates: counted(["answered.2xx", 60]), inQueue: 100 });
 
     expect(toEquations(undefined, host)).toMatchObject([{ unaccounted: 0 }]);
   });
 
   it.each([
-    ["a request is nowhere", { enqueued: 10, fates: counted(["answered.2xx", 7]), inQueue: 2 }, 1],
-    ["all are nowhere", { enqueued: 10, inQueue: 0 }, 10],
-    ["more are settled than there were", { enqueued: 10, fates: counted(["answered.2xx", 12]), inQueue: 0 }, 2],
-  ])("does not add up where %s", (_, stats, unaccounted) => {
+    ["a request is missing", { enqueued: 10, fates: counted(["answered.2xx", 7]), inQueue: 2 }, 1],
+    ["all requests are missing", { enqueued: 10, inQueue: 0 }, 10],
+    [
+      "more requests are settled than were enqueued",
+      { enqueued: 10, fates: counted(["answered.2xx", 12]), inQueue: 0 },
+      2,
+    ],
+  ])("does not add up if %s", (_, stats, unaccounted) => {
     const equations = toEquations(undefined, hostStats(stats));
 
     expect(equations).toMatchObject([{ unaccounted }]);
@@ -49,11 +53,11 @@ describe("the ledger of a capture", () => {
   const fates = counted(["filtered", 1], ["sampledOut", 2], ["captured", 3], ["skipped", 4]);
 
   it.each([
-    ["adds up over every way out", 10, 0, 0, 0],
-    ["adds up while some wait in the ingress queue", 15, 5, 5, 0],
-    ["adds up while more than that is in the ingress queue", 15, 100, 5, 0],
-    ["does not add up where a request is nowhere", 15, 4, 4, 1],
-    ["does not add up where more are settled than there were", 9, 0, 0, 1],
+    ["adds up over all fates", 10, 0, 0, 0],
+    ["adds up while some requests wait in the ingress queue", 15, 5, 5, 0],
+    ["adds up while the ingress queue holds more than these requests", 15, 100, 5, 0],
+    ["does not add up if a request is missing", 15, 4, 4, 1],
+    ["does not add up if more requests are settled than were enqueued", 9, 0, 0, 1],
   ])("%s", (_, enqueued, inQueue, waiting, unaccounted) => {
     const host = { ...hostStats({}, { waiting: inQueue }), captures: { all: { enqueued, fates } } };
     const equation = toEquations(undefined, host).at(-1);
@@ -68,7 +72,7 @@ describe("the ledger of a capture", () => {
     ]);
   });
 
-  it("adds up while SQS, which counts no requests, has messages", () => {
+  it("adds up while SQS, which does not count requests, has messages", () => {
     const ingress = { messages: 1, deadLettered: 0, deadMessages: 0 };
     const host = { ...hostStats({}), ingress, captures: { all: { enqueued: 99, fates } } };
 
@@ -78,7 +82,7 @@ describe("the ledger of a capture", () => {
 });
 
 describe("the ledger of replay jobs", () => {
-  it("adds up over all of them, with what waits in the queues of their targets", () => {
+  it("adds up over all jobs, with the requests that wait in the queues of their targets", () => {
     const one = counted(["answered.2xx", 4], ["answered.5xx", 1], ["cancelled", 2]);
     const two = counted(["answered.2xx", 3], ["deadLettered", 1]);
     const jobs = { one: { enqueued: 10, packs: 2, fates: one }, two: { enqueued: 5, packs: 1, fates: two } };
@@ -94,7 +98,7 @@ describe("the ledger of replay jobs", () => {
 });
 
 describe("the ledger of an agent", () => {
-  it("adds up over every way out", () => {
+  it("adds up over every outcome of a request", () => {
     const equations = toEquations(agentStats(), hostStats({ enqueued: 10, inQueue: 10 }, { requests: 10 }));
 
     expect(equations[0]).toMatchObject({ whole: ["seen", 36], unaccounted: 0 });
@@ -102,33 +106,33 @@ describe("the ledger of an agent", () => {
     expect(addsUp(equations)).toBe(true);
   });
 
-  it("does not add up where a request has no way out", () => {
+  it("does not add up if a request has no outcome", () => {
     expect(toEquations(agentStats({ seen: 37 }), hostStats({}))[0].unaccounted).toBe(1);
   });
 
   it.each([
     ["all are fanned out", { requests: 10 }, 0],
-    ["the rest waits in the ingress queue", { requests: 6, waiting: 4 }, 0],
-    ["the rest cannot be decoded", { requests: 6, deadLettered: 4 }, 0],
-    ["the rest is too old", { requests: 6, expired: 4 }, 0],
-    ["others wait there, too", { requests: 6, waiting: 100 }, 0],
-    ["a pack is lost on the way", { requests: 6, waiting: 1 }, 3],
-    ["more arrive than were sent", { requests: 13 }, 3],
-    ["its run is unknown to the host", { agent: "another~1" }, 10],
-  ])("finds %s", (_, arrival, unaccounted) => {
+    ["the other requests wait in the ingress queue", { requests: 6, waiting: 4 }, 0],
+    ["the other requests cannot be decoded", { requests: 6, deadLettered: 4 }, 0],
+    ["the other requests are expired", { requests: 6, expired: 4 }, 0],
+    ["other agents' requests wait as well", { requests: 6, waiting: 100 }, 0],
+    ["a pack is lost before the queue", { requests: 6, waiting: 1 }, 3],
+    ["more requests arrive than were sent", { requests: 13 }, 3],
+    ["the host does not know its run", { agent: "another~1" }, 10],
+  ])("finds what is unaccounted for if %s", (_, arrival, unaccounted) => {
     const [, ingress] = toEquations(agentStats(), hostStats({}, arrival));
 
     expect(ingress).toMatchObject({ title: "ingress queue", unaccounted });
   });
 });
 
-describe("the ledger of an agent of which a worker died", () => {
+describe("the ledger of an agent with a dead worker", () => {
   const died = { runs: ["edge~1"], enqueued: 10, leftInJournal: 8 };
 
   it.each([
-    ["adds up where its last report was complete", { requests: 10 }, true],
-    ["adds up where more arrives than it had reported", { requests: 17 }, true],
-    ["does not add up where less arrives", { requests: 9 }, false],
+    ["adds up if its last report was complete", { requests: 10 }, true],
+    ["adds up if more requests arrive than it had reported", { requests: 17 }, true],
+    ["does not add up if fewer requests arrive", { requests: 9 }, false],
   ])("%s", (_, arrival, expected) => {
     const stats = agentStats({ pending: 0, recovered: 7, died });
     expect(addsUp(toEquations(stats, hostStats({}, arrival)))).toBe(expected);
@@ -142,18 +146,18 @@ describe("the ledger of an agent whose queue counts messages only", () => {
   };
 
   it.each<[string, Arrival, number]>([
-    ["all fanned out", { requests: 10, packs: 3 }, 0],
-    ["the other packs waiting", { requests: 6, packs: 1, messages: 2 }, 0],
-    ["one waiting and one undecodable", { requests: 6, packs: 1, messages: 1, deadMessages: 1 }, 0],
-    ["a pack missing", { requests: 6, packs: 1, messages: 1 }, 4],
-    ["everything missing where the queue does not answer", { requests: 6, packs: 1, problem: "denied" }, 4],
-  ])("finds %s", (_, arrival, unaccounted) => {
+    ["all packs are fanned out", { requests: 10, packs: 3 }, 0],
+    ["the other packs wait", { requests: 6, packs: 1, messages: 2 }, 0],
+    ["one pack waits and one is undecodable", { requests: 6, packs: 1, messages: 1, deadMessages: 1 }, 0],
+    ["a pack is missing", { requests: 6, packs: 1, messages: 1 }, 4],
+    ["the queue does not answer", { requests: 6, packs: 1, problem: "denied" }, 4],
+  ])("finds what is unaccounted for if %s", (_, arrival, unaccounted) => {
     expect(inSqs(arrival).unaccounted).toBe(unaccounted);
   });
 });
 
 describe("formatEquations", () => {
-  it("says in words whether all adds up", () => {
+  it("says whether each equation adds up", () => {
     const good = toEquations(undefined, hostStats({ enqueued: 3, fates: counted(["answered.2xx", 3]), inQueue: 0 }));
     const bad = toEquations(undefined, hostStats({ enqueued: 3, fates: counted(["expired", 1]), inQueue: 1 }));
     const text = (equations: typeof good) => stripVTControlCharacters(formatEquations(equations, process.stderr));

@@ -112,10 +112,16 @@ class Agent implements Service {
       nowMs: Date.now,
       random: Math.random,
       onUnknownArgument: (argument) =>
-        log.warn({ event: "unknown-argument", argument }, "an argument in spoe-message is not understood and ignored"),
+        log.warn(
+          { event: "unknown-argument", argument },
+          "spoe-message has an argument that the agent does not know: it is ignored",
+        ),
       onUnusable: (reason) =>
         unusableLog.run(Date.now(), (heldBack) =>
-          log.warn({ event: "unusable", reason, heldBack }, "a message cannot be mirrored: check args in spoe-message"),
+          log.warn(
+            { event: "unusable", reason, heldBack },
+            "a message cannot be mirrored: check the args of spoe-message",
+          ),
         ),
     });
   }
@@ -155,7 +161,7 @@ class Agent implements Service {
     process.on("SIGHUP", this.#onHangUp);
     const { lingerMs } = this.#options.pack;
     this.#lingerTimer = setInterval(() => this.#packer.closeIfDue(Date.now()), Math.max(5, lingerMs / 5));
-    this.#log.info({ event: "listening", address, agent: this.#name }, "the agent waits for HAProxy");
+    this.#log.info({ event: "listening", address, agent: this.#name }, "the agent is listening for HAProxy");
   }
 
   /** Serves figures and health; a worker tells them to the first process, which serves them. */
@@ -195,8 +201,8 @@ class Agent implements Service {
     const { queue, journal } = this.#shipper.problems;
     return [
       ...(this.#draining ? ["draining"] : []),
-      ...(queue === undefined ? [] : [`the queue takes no packs: ${queue}`]),
-      ...(journal === undefined ? [] : [`the journal takes no packs, and a crash would lose them: ${journal}`]),
+      ...(queue === undefined ? [] : [`the queue does not accept packs: ${queue}`]),
+      ...(journal === undefined ? [] : [`the journal does not accept packs, so a crash would lose them: ${journal}`]),
     ];
   }
 
@@ -240,7 +246,7 @@ class Agent implements Service {
   async #disconnect(): Promise<void> {
     const { drainMs } = this.#options;
     const listener = this.#listener;
-    this.#log.info({ event: "draining", drainMs, connections: listener.connections }, "the agent stops");
+    this.#log.info({ event: "draining", drainMs, connections: listener.connections }, "the agent is stopping");
     // Until its next check HAProxy still opens connections: refused, each would cost a request its mirroring. Connections
     // that are refused later tell an HAProxy whose check only connects.
     listener.failHealthChecks();

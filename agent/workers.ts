@@ -99,7 +99,7 @@ class WorkerPool {
     );
     return [
       ...(this.#stopping ? ["draining"] : []),
-      ...(missing > 0 ? [`${missing} of the workers do not answer`] : []),
+      ...(missing > 0 ? [`${missing} of ${this.#config.agent.workers} workers do not answer`] : []),
       ...reasons,
     ];
   }
@@ -141,7 +141,10 @@ class WorkerPool {
     const final = this.#farewells.get(worker)?.stats ?? (last && asDead(last.stats, journal !== undefined));
     if (final) this.#past = addStats(name, this.#since, this.#past ? [this.#past, final] : [final]);
     if (this.#stopping) return;
-    this.#log.error({ event: "worker-ended", worker: slot, reason }, "a worker ended by itself");
+    this.#log.error(
+      { event: "worker-ended", worker: slot, reason },
+      "a worker process ended unexpectedly: restarting it",
+    );
     setTimeout(() => {
       if (!this.#stopping) this.#fork(slot);
     }, restartMs).unref();
@@ -185,7 +188,9 @@ class PoolRegistry extends AggregatorRegistry<PrometheusContentType> {
 async function started(worker: Worker): Promise<void> {
   const failed = new AbortController();
   const { signal } = failed;
-  worker.once("exit", () => failed.abort(new Error("a worker of the agent could not start")));
+  worker.once("exit", () =>
+    failed.abort(new Error("a worker of the agent could not start: the log lines before this one have the reason")),
+  );
   await once(worker, "listening", { signal }).catch(() => {
     throw signal.reason;
   });

@@ -37,7 +37,10 @@ export function createBatchApp(
           // A state store that does not answer has been complained of, once for all packs.
           if (!(error instanceof StateError)) {
             const about = { message: delivery.messageId, reason: error.message };
-            log.error({ event: "delivery-failed", ...about }, "a pack comes again");
+            log.error(
+              { event: "delivery-failed", ...about },
+              "handling a pack failed: the queue will deliver it again",
+            );
           }
           return "again" as const;
         }),
@@ -52,8 +55,8 @@ export function createBatchApp(
   });
   app.onError((error, context) => {
     // Not its message, which may hold a part of the event.
-    log.error({ event: "bad-event", reason: error.name }, "this is no event of SQS");
-    return context.text("this is no event of SQS\n", 500);
+    log.error({ event: "bad-event", reason: error.name }, "the body is not an SQS event");
+    return context.text("the body is not an SQS event\n", 500);
   });
   return app;
 }

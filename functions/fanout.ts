@@ -54,7 +54,10 @@ export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
 }
 
 async function buryPoison({ deadLetters, log }: FanOutDeps, delivery: Delivery, error: DecodeError): Promise<Handled> {
-  log.error({ event: "poison", message: delivery.messageId, reason: error.message }, "a pack cannot be decoded");
+  log.error(
+    { event: "poison", message: delivery.messageId, reason: error.message },
+    "a pack cannot be decoded: it is moved to the dead letters of the ingress queue",
+  );
   await sendAll(deadLetters, [poisonMessage(delivery, error.message)]);
   return "done";
 }

@@ -86,7 +86,7 @@ class PackRun {
     const pack = readMessage(delivery);
     if (pack instanceof DecodeError) {
       const about = { target: this.#target, message: delivery.messageId, reason: pack.message };
-      log.error({ event: "poison", ...about }, "a pack cannot be decoded");
+      log.error({ event: "poison", ...about }, "a pack cannot be decoded: it is moved to the target's dead letters");
       await sendAll(deadLetters, [poisonMessage(delivery, pack.message)]);
       return "done";
     }
@@ -105,7 +105,7 @@ class PackRun {
       return this.#handBack(pack, pack.requests, afterFailureMs);
     }
     if (delivery.receiveCount > maxReceives) {
-      await this.#bury(pack, new Map([[`received ${delivery.receiveCount} times without an end`, requests]]));
+      await this.#bury(pack, new Map([[`received ${delivery.receiveCount} times and never finished`, requests]]));
       return "done";
     }
     const { rest, delayMs } = await this.#send(pack, requests);
@@ -180,7 +180,7 @@ class PackRun {
     if (behind.length > 0) messages.push(shareMessage(pack, behind, { attempt: pack.attempt, delayMs }));
     await sendAll(this.#deps.queue, messages);
     const about = { target: this.#target, requests: again.length, attempt, delayMs, reason };
-    this.#deps.log.warn({ event: "undelivered", ...about }, "requests were not delivered and are tried again");
+    this.#deps.log.warn({ event: "undelivered", ...about }, "requests were not delivered: retrying after delayMs");
   }
 
   /**
@@ -204,7 +204,7 @@ class PackRun {
       const fates = new Map<number, Fate>(requests.map(({ index }) => [index, "deadLettered"]));
       await this.#patience.run(this.#invocation, () => ledger.settle(this.#keyOf(pack), pack.id, fates));
       const about = { target: this.#target, requests: requests.length, reason };
-      log.error({ event: "dead-letter", ...about }, "requests became dead letters");
+      log.error({ event: "dead-letter", ...about }, "requests were moved to the target's dead letters");
     }
   }
 }

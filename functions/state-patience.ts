@@ -38,7 +38,7 @@ export class StatePatience {
     this.#throttle.run(Date.now(), (heldBack) =>
       this.#log.error(
         { event: "state-down", what: this.#what, reason: error.message, heldBack },
-        "the state does not answer: nothing is sent, and everything waits",
+        "the state store does not answer: nothing is sent, and packs wait until it does",
       ),
     );
   }

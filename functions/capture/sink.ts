@@ -111,12 +111,13 @@ export class CaptureSink {
       this.#throttle.run(this.#now(), (heldBack) =>
         log.error(
           { event: "capture-away", capture: this.name, reason: failure.message, heldBack },
-          "nothing can be kept: what belongs into the capture waits in the ingress queue; targets get theirs",
+          "the archive of a capture accepts no writes: its requests wait in the ingress queue; targets still receive theirs",
         ),
       );
       return false;
     }
-    if (this.#failures > 0) log.info({ event: "capture-back", capture: this.name }, "requests are kept again");
+    if (this.#failures > 0)
+      log.info({ event: "capture-back", capture: this.name }, "the archive of a capture accepts writes again");
     this.#failures = 0;
     return true;
   }

@@ -43,7 +43,7 @@ export class CaptureUpkeepThread {
     worker.on("error", (error: Error) => {
       this.#log.error(
         { event: "upkeep-died", reason: error.message },
-        "captures are not merged, and nothing expires: it is tried again in a minute",
+        "the capture upkeep thread died: captures are not merged and do not expire; restarting it in a minute",
       );
       this.#restart = setTimeout(() => this.#start(), restartMs);
     });

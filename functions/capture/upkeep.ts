@@ -92,7 +92,7 @@ export class CaptureUpkeep {
     this.#away.run(this.#now(), (heldBack) =>
       this.#options.log.warn(
         { event: "upkeep-failed", reason: message, heldBack },
-        "captures were not merged, and nothing expired: it is tried again in a minute",
+        "the upkeep of a capture failed: it was not fully merged and expired; retrying in a minute",
       ),
     );
   }
@@ -101,7 +101,7 @@ export class CaptureUpkeep {
     this.#broken.run(this.#now(), (heldBack) =>
       this.#options.log.warn(
         { event: "capture-broken", capture, object: name, requests, reason, heldBack },
-        "an object cannot be read: it is left as it is, and its requests are missing",
+        "an object of a capture cannot be read: it is left as it is, and its requests are missing from the capture",
       ),
     );
   }

@@ -35,7 +35,7 @@ export class EventSourceMappings implements MappingSwitches {
     const { EventSourceMappings: mappings = [] } = await client.send(
       new ListEventSourceMappingsCommand({ FunctionName: functionArn }),
     );
-    if (mappings.length === 0) throw new Error(`${functionArn} has no event source mapping`);
+    if (mappings.length === 0) throw new Error(`${functionArn} has no event source mapping; deploy again to create it`);
     const others = mappings.filter((mapping) => isOn(mapping) === !on);
     for (const { UUID } of others) await client.send(new UpdateEventSourceMappingCommand({ UUID, Enabled: on }));
     return others.length > 0;
@@ -89,10 +89,13 @@ export function parseMappings(json: string | undefined, targets: readonly Target
   } catch {
     const example = '{"staging":"arn:aws:lambda:eu-west-1:123456789012:function:packs-replay-staging"}';
     throw new ConfigError([
-      `${variable}: must be ARNs of replay functions by the names of targets, such as ${example}`,
+      `${variable}: must be a JSON object with the ARN of the replay function for each target name, as in ${example}`,
     ]);
   }
   const stranger = [...mappings.keys()].find((name) => !targets.some((target) => target.name === name));
-  if (stranger !== undefined) throw new ConfigError([`${variable}: ${stranger} is none of the targets`]);
+  if (stranger !== undefined) {
+    const names = targets.map(({ name }) => name).join(", ");
+    throw new ConfigError([`${variable}: there is no target ${stranger}; the configuration has: ${names}`]);
+  }
   return mappings;
 }

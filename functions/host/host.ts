@@ -64,7 +64,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
     );
   } catch (error) {
     await stores.close();
-    throw new Error(`host.admin: ${(error as Error).message}; choose another host.admin`, { cause: error });
+    throw new Error(`host.admin: ${(error as Error).message}; set host.admin to another address`, { cause: error });
   }
   await reportLeftBehind(config, stores, log);
   const feeder = await startFeeder(parts);
@@ -82,14 +82,17 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   // Whoever else does it, too: it may be the schedule in Lambda, or nobody.
   const foldTimer = setInterval(() => stores.state.fold?.().catch(() => {}), foldEveryMs);
   const upkeep = new CaptureUpkeepThread({ captures: config.captures, log: config.log }, log);
-  log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host replays");
+  log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host is running");
   return {
     pending: 0,
     async stop() {
-      log.info({ event: "draining" }, "the host stops");
+      log.info({ event: "draining" }, "the host is stopping: it waits for the answers to requests in flight");
       const closeTransports = () => Promise.all(lanes.map(({ transport }) => transport.close()));
       const timer = setTimeout(() => {
-        log.warn({ event: "cut-off", afterMs: stopMs }, "shadows have not answered; what is under way is handed back");
+        log.warn(
+          { event: "cut-off", afterMs: stopMs },
+          "shadows have not answered in time: the requests in flight are cut off",
+        );
         closeTransports().catch(() => {});
       }, stopMs);
       await Promise.all([feeder.stop(), ...pollers.map((poller) => poller.stop())]);
@@ -170,6 +173,6 @@ async function reportLeftBehind(config: Config, stores: Stores, log: Logger): Pr
   if (messages === 0) return;
   log.error(
     { event: "left-behind", directory: config.queueDirectory, messages, requests },
-    "an embedded ingress queue has packs that nobody takes while queue is in SQS",
+    "the embedded ingress queue still has packs, which are not replayed while queue: names one in SQS",
   );
 }

@@ -92,7 +92,10 @@ export class Poller {
     } catch (error) {
       if (signal.aborted) return;
       this.#errorLog.run(Date.now(), (heldBack) =>
-        log.error({ event: "poll-failed", queue: name, reason: (error as Error).message, heldBack }, "trying again"),
+        log.error(
+          { event: "poll-failed", queue: name, reason: (error as Error).message, heldBack },
+          "receiving or handling the messages of a queue failed: retrying",
+        ),
       );
       await sleep(pauseAfterErrorMs, undefined, { signal }).catch(() => {});
     }
@@ -110,7 +113,10 @@ export class Poller {
       if (performance.now() - startedAtMs > longestWorkMs) return end();
       for (const { receipt } of deliveries) {
         queue.extend(receipt, visibilityMs).catch((error: Error) => {
-          log.warn({ event: "extend-failed", queue: name, reason: error.message }, "a pack may be delivered twice");
+          log.warn(
+            { event: "extend-failed", queue: name, reason: error.message },
+            "the visibility timeout of a pack could not be extended: it may be delivered twice",
+          );
         });
       }
     }, visibilityMs / 3);

@@ -62,7 +62,7 @@ export function toLambdaHandler(app: App, { log, queue, answerWithinMs = 0 }: La
       throttle.run(Date.now(), () =>
         log.warn(
           { event: "short-time", timeoutMs: leftMs, neededMs: 2 * reserveMs },
-          "the function's time-out is too short: requests may be sent twice; raise it, or lower the target's timeout",
+          "the function's timeout is too short, so requests may be sent twice: raise it to neededMs, or lower the target's timeout",
         ),
       );
     }
@@ -99,7 +99,7 @@ const notSigned = {
     type: "about:blank",
     title: "Forbidden",
     status: 403,
-    detail: "the function URL does not ask for signatures: set its authorization to AWS_IAM",
+    detail: "this function URL accepts unsigned requests: set its auth type to AWS_IAM",
   }),
 };
 
@@ -129,7 +129,10 @@ async function showAgain(
   await Promise.all(
     again.map(({ receipt, receiveCount }) =>
       queue.extend(receipt, retryDelayMs(receiveCount)).catch((error: Error) => {
-        log.warn({ event: "extend-failed", reason: error.message }, "a pack stays hidden for longer than it has to");
+        log.warn(
+          { event: "extend-failed", reason: error.message },
+          "the retry of a pack could not be scheduled: it stays hidden until the queue's visibility timeout ends",
+        );
       }),
     ),
   );
@@ -153,5 +156,8 @@ function kindOf(event: unknown): EventKind {
   if (requestContext?.http) return "request";
   // Its keys, and not what is in it, which may be anybody's.
   const keys = typeof event === "object" && event !== null ? Object.keys(event).slice(0, 10).join(", ") : typeof event;
-  throw new LambdaError("UNKNOWN_EVENT", `this is no event of SQS, of a schedule or of a function URL: ${keys}`);
+  throw new LambdaError(
+    "UNKNOWN_EVENT",
+    `unknown event: expected one from SQS, a schedule or a function URL; got: ${keys}`,
+  );
 }

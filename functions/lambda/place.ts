@@ -24,7 +24,7 @@ export async function openLambdaPlace(env: Environment, given: string | undefine
   const { aws, ingress } = config;
   if (!aws || ingress.kind !== "sqs") {
     throw new ConfigError([
-      `${file}: state: is missing; functions in Lambda share theirs, as in state: dynamodb:TABLE`,
+      `${file}: state: is missing; functions in Lambda need one that they share, as in state: dynamodb:TABLE`,
     ]);
   }
   const log = createLogger(config.log);

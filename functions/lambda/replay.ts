@@ -22,8 +22,8 @@ export async function openReplay(env: Environment): Promise<LambdaHandler> {
   const live = targets.find((target) => target.config.name === settings.target);
   if (!live) {
     const names = targets.map((target) => target.config.name).join(", ");
-    const given = `${functionVariables.target}: ${settings.target ?? "nothing"}`;
-    throw new ConfigError([`${given} is none of the targets: ${names}`]);
+    const mistake = settings.target === undefined ? "must name a target" : `there is no target ${settings.target}`;
+    throw new ConfigError([`${functionVariables.target}: ${mistake}; the configuration has: ${names}`]);
   }
   const { name, timeoutMs } = live.config;
   const { queue } = stores.queueOf(name);

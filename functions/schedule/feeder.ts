@@ -165,7 +165,7 @@ export class Feeder {
     this.#problems.run(this.#now(), (heldBack) =>
       this.#options.log.error(
         { event: "feed-failed", job, reason: error.message, heldBack },
-        `${job === undefined ? "the list of replay jobs cannot be read" : "a replay job cannot go on"}: it is tried again`,
+        `${job === undefined ? "the list of replay jobs cannot be read" : "a replay job cannot continue"}: retrying`,
       ),
     );
   }

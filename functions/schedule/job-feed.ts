@@ -126,7 +126,7 @@ export class JobFeed {
         onSkip: ({ name, requests, reason }) =>
           log.warn(
             { event: "capture-broken", job: job.id, object: name, requests, reason },
-            "a part of a capture cannot be read: a replay job goes on without it",
+            "a part of a capture cannot be read: the replay job skips its requests",
           ),
       });
     }
@@ -168,7 +168,11 @@ export class JobFeed {
       await Promise.all(
         batch.map(({ pack: { id, agent, sequence, requests } }, i) => {
           const refused = refusals[i];
-          if (refused) log.error({ event: "too-big", job: job.id, reason: refused.message }, "a request is skipped");
+          if (refused)
+            log.error(
+              { event: "too-big", job: job.id, reason: refused.message },
+              "a request does not fit into a message of the target's queue: the replay job skips it",
+            );
           const fates = new Map<number, Fate>(refused ? requests.map(({ index }) => [index, "skipped"]) : []);
           const targets = new Map([[jobKey(job.id), fates]]);
           if (!refused) metrics?.count("jobRequests", requests.length);
@@ -218,7 +222,7 @@ export class JobFeed {
         return;
       }
       const found = await jobs.read(changed.id);
-      if (!found) throw new Error(`job ${changed.id} is gone`);
+      if (!found) throw new Error(`there is no job ${changed.id} any more`);
       this.#job = found.job;
       this.#version = found.version;
       // Cancelled, or in other hands.
@@ -227,7 +231,7 @@ export class JobFeed {
         return;
       }
     }
-    throw new Error(`job ${this.#job?.id} changes faster than it can be written`);
+    throw new Error(`job ${this.#job?.id} cannot be written: it changed during each of ${writeAttempts} attempts`);
   }
 
   /** Requests that may wait at the target. */

@@ -49,7 +49,10 @@ export function createSchedule(deps: ScheduleDeps): Hono<{ Bindings: Invocation 
     for (const [i, result] of results.entries()) {
       if (result.status === "fulfilled") continue;
       const { message } = result.reason as Error;
-      log.error({ event: "schedule-failed", what: work[i].what, reason: message }, "it is tried again in a minute");
+      log.error(
+        { event: "schedule-failed", what: work[i].what, reason: message },
+        "a task of the schedule failed: retrying in a minute",
+      );
     }
     return failed.length === 0 ? context.json({}) : context.text(`failed: ${failed.join(", ")}`, 500);
   });
@@ -68,6 +71,6 @@ async function switchTarget(
   if (!(await switches.turn(functionArn, wanted))) return;
   log.info(
     { event: "switched", target: target.name, on: wanted, reason: held },
-    "packs are brought to the target, or not",
+    `the event source mapping of the target was switched ${wanted ? "on" : "off"}`,
   );
 }

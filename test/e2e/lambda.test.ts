@@ -354,7 +354,9 @@ describe("a function in Lambda", () => {
   it("says why it does not start", async () => {
     const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
 
-    await expect(rig.open("replay", { RELAY_TARGET: "c" })).rejects.toThrow("c is none of the targets: a, b");
+    await expect(rig.open("replay", { RELAY_TARGET: "c" })).rejects.toThrow(
+      "there is no target c; the configuration has: a, b",
+    );
     await expect(rig.open("fanout", { RELAY_CONFIG: "/nowhere.yaml" })).rejects.toThrow(
       "/nowhere.yaml: cannot be read",
     );
@@ -364,7 +366,9 @@ describe("a function in Lambda", () => {
     const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
     const lambda = await rig.open("fanout");
 
-    await expect(lambda.invoke({ hello: "world" }, 30_000)).rejects.toThrow("LambdaError: this is no event of SQS");
+    await expect(lambda.invoke({ hello: "world" }, 30_000)).rejects.toThrow(
+      "LambdaError: unknown event: expected one from SQS, a schedule or a function URL; got: hello",
+    );
   });
 });
 

@@ -196,7 +196,9 @@ describe("replay: a pack that never ends", () => {
     const failed = await bench.invoke([{ ...delivery, receiveCount: 51 }]);
 
     expect(failed).toEqual([]);
-    expect(await bench.deadLetters()).toEqual([{ reason: "received 51 times without an end", paths: ["/0", "/2"] }]);
+    expect(await bench.deadLetters()).toEqual([
+      { reason: "received 51 times and never finished", paths: ["/0", "/2"] },
+    ]);
     expect(await bench.fates()).toEqual({ "answered.2xx": 1, deadLettered: 2 });
     expect(shadow.received).toEqual([]);
   });

@@ -45,14 +45,14 @@ describe("/readyz of a host", () => {
   it("is 503 and names the target whose queue does not answer", async () => {
     const away = { ...stats, targets: { staging: target, next: { ...target, problem: "denied" } } };
 
-    expect((await answer(async () => away, "/readyz")).text).toBe("the queue of next does not answer: denied\n");
+    expect((await answer(async () => away, "/readyz")).text).toBe("the queue of target next does not answer: denied\n");
   });
 
   it("is 503 and says why while the state fails, though the process is healthy", async () => {
     const fails = () => Promise.reject(new StateError("disk I/O error"));
 
     const { status, text } = await answer(fails, "/readyz");
-    expect([status, text]).toEqual([503, "queues and state cannot be read: disk I/O error\n"]);
+    expect([status, text]).toEqual([503, "the queues and the state store cannot be read: disk I/O error\n"]);
     expect((await answer(fails, "/healthz")).status).toBe(200);
   });
 });
@@ -64,7 +64,7 @@ describe("/v1/health", () => {
     expect(await answer(async () => stats, "/v1/health")).toEqual({ status: 200, text: '{"ready":true}' });
     expect(await answer(fails, "/v1/health")).toEqual({
       status: 503,
-      text: '{"ready":false,"reason":"queues and state cannot be read: disk I/O error"}',
+      text: '{"ready":false,"reason":"the queues and the state store cannot be read: disk I/O error"}',
     });
   });
 });

@@ -201,7 +201,7 @@ describe("host", () => {
     const shadow = await ShadowServer.start();
 
     await expect(HostBench.start({ one: { shadow } }, { admin: `127.0.0.1:${port}` })).rejects.toThrow(
-      /EADDRINUSE.*choose another host\.admin/,
+      /EADDRINUSE.*set host\.admin to another address/,
     );
   });
 });

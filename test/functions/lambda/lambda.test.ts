@@ -149,7 +149,7 @@ describe("toLambdaHandler: any other event", () => {
   ])("%s is refused, with its keys and nothing of what is in it", async (_, event, keys) => {
     await expect(toLambdaHandler(new Hono(), new LogLines())(event, minute)).rejects.toMatchObject({
       code: "UNKNOWN_EVENT",
-      message: `this is no event of SQS, of a schedule or of a function URL: ${keys}`,
+      message: `unknown event: expected one from SQS, a schedule or a function URL; got: ${keys}`,
     });
   });
 });
@@ -226,7 +226,7 @@ describe("a function in Lambda", () => {
 
     await expect(open({ RELAY_CONFIG: file })).rejects.toMatchObject({
       name: "ConfigError",
-      message: `${file}: state: is missing; functions in Lambda share theirs, as in state: dynamodb:TABLE`,
+      message: `${file}: state: is missing; functions in Lambda need one that they share, as in state: dynamodb:TABLE`,
     });
   });
 
@@ -240,8 +240,8 @@ describe("a function in Lambda", () => {
   });
 
   it.each([
-    [undefined, "RELAY_TARGET: nothing is none of the targets: a, b"],
-    ["c", "RELAY_TARGET: c is none of the targets: a, b"],
+    [undefined, "RELAY_TARGET: must name a target; the configuration has: a, b"],
+    ["c", "RELAY_TARGET: there is no target c; the configuration has: a, b"],
   ])("replays one target, which cannot be %s", async (name, message) => {
     const file = configFile(queue, "state: dynamodb:relay", targets);
 
@@ -258,11 +258,11 @@ describe("a function in Lambda", () => {
   });
 
   it.each([
-    [JSON.stringify({ c: replayArn("c") }), "RELAY_MAPPINGS: c is none of the targets"],
-    ["14e0db71", "RELAY_MAPPINGS: must be ARNs of replay functions by the names of targets"],
-    ['{"a":"packs-replay-a"}', "RELAY_MAPPINGS: must be ARNs"],
-    ['{"a":1}', "RELAY_MAPPINGS: must be ARNs"],
-    ["{", "RELAY_MAPPINGS: must be ARNs"],
+    [JSON.stringify({ c: replayArn("c") }), "RELAY_MAPPINGS: there is no target c; the configuration has: a, b"],
+    ["14e0db71", "RELAY_MAPPINGS: must be a JSON object with the ARN of the replay function for each target name"],
+    ['{"a":"packs-replay-a"}', "RELAY_MAPPINGS: must be a JSON object"],
+    ['{"a":1}', "RELAY_MAPPINGS: must be a JSON object"],
+    ["{", "RELAY_MAPPINGS: must be a JSON object"],
   ])("does not switch %s", async (mappings, message) => {
     const file = configFile(queue, "state: dynamodb:relay", targets);
 

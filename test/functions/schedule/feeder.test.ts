@@ -236,7 +236,7 @@ describe("Feeder", () => {
     await bench.feeder.stop();
 
     const [failed] = bench.log.lines.filter(({ event }) => event === "feed-failed");
-    expect(failed).toMatchObject({ msg: "the list of replay jobs cannot be read: it is tried again" });
+    expect(failed).toMatchObject({ msg: "the list of replay jobs cannot be read: retrying" });
     expect(failed).not.toHaveProperty("job");
   });
 

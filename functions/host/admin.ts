@@ -29,7 +29,7 @@ export function createAdmin(readStats: () => Promise<HostStats>): OpenAPIHono {
   return app;
 }
 
-// Who asks need not show who he is, and each look goes into every queue: one for all who ask within such a time.
+// Callers of /readyz are not authenticated, and each check reads every queue: the result is shared for a second.
 const keptMs = 1_000;
 
 class Readiness {
@@ -41,7 +41,7 @@ class Readiness {
     this.#readStats = readStats;
   }
 
-  /** Why the host cannot do its work; undefined where it can. */
+  /** Why the host cannot do its work; undefined if it can. */
   problem(): Promise<string | undefined> {
     const nowMs = performance.now();
     if (nowMs - this.#lookedAtMs > keptMs) {
@@ -59,7 +59,7 @@ async function whyNotReady(readStats: () => Promise<HostStats>): Promise<string 
     const [away] = Object.entries(targets).filter(([, { problem }]) => problem !== undefined);
     return away && `the queue of target ${away[0]} does not answer: ${away[1].problem}`;
   } catch (error) {
-    // Anybody may ask: what is no error of the state may say more than he should know.
+    // Anybody may call this: an error other than a StateError might reveal more than the caller should know.
     return `the queues and the state store cannot be read${error instanceof StateError ? `: ${error.message}` : ""}`;
   }
 }

@@ -3,7 +3,7 @@ import { byLabel, MetricSet, type Sample, single } from "../../relay/log/metric-
 import { type Fate, fates } from "../../relay/state/port.ts";
 import type { CaptureStats, HostStats, TargetStats } from "../../relay/stats/host-stats.ts";
 
-/** All metrics of a host for Prometheus, read when they are scraped. Those of requests come from the ledger and survive restarts. */
+/** All metrics of a host for Prometheus, read at each scrape. Counts of requests come from the ledger and survive restarts. */
 export function createHostMetrics(readStats: () => Promise<HostStats>): Registry {
   const set = new MetricSet("spoa_relay_");
   const read = shareReading(readStats);
@@ -11,7 +11,7 @@ export function createHostMetrics(readStats: () => Promise<HostStats>): Registry
     single((await read()) !== undefined),
   );
   for (const { kind, name, help, labels = [], samples } of hostMetrics) {
-    // Absent if there are no figures: an old one, or a 0, would be wrong.
+    // Absent if the stats cannot be read: an old value, or a 0, would be wrong.
     const readSamples = async () => {
       const stats = await read();
       return stats ? samples(stats) : [];
@@ -123,7 +123,7 @@ const hostMetrics: readonly HostMetric[] = [
     labels: ["target"],
     samples: ofTargets(({ inQueue }) => inQueue),
   },
-  // Gauges, and no fate: dead letters that are sent again are none any more.
+  // Dead letters are gauges and not a fate: those that are sent again are no longer dead letters.
   {
     kind: "gauge",
     name: "target_dead_letter_packs",
@@ -213,7 +213,7 @@ function settledRequests({ targets }: HostStats): readonly Sample[] {
   );
 }
 
-/** Jobs come and go: a series each would stay behind for ever. */
+/** All jobs together: with a series each, every job would leave one behind for ever. */
 function replayedRequests({ jobs = {} }: HostStats): readonly Sample[] {
   return fates
     .filter((fate) => fate !== "deadLettered" && !notOfJobs.includes(fate))
@@ -249,7 +249,7 @@ function missingPacks({ agents }: HostStats): readonly Sample[] {
   return byLabel("agent", missing);
 }
 
-/** One reading for all metrics of a scrape: each is a look into every queue, and a call of SQS. Undefined where it fails. */
+/** Shares one reading among all metrics of a scrape, because each reads every queue and calls SQS. Undefined if it fails. */
 function shareReading(readStats: () => Promise<HostStats>): () => Promise<HostStats | undefined> {
   let reading: Promise<HostStats | undefined> | undefined;
   return () => {

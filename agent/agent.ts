@@ -22,12 +22,12 @@ import { toAgentStats } from "./stats.ts";
 import { answerPrimary, sayFarewell, workerSlot } from "./worker-channel.ts";
 import { startWorkers } from "./workers.ts";
 
-/** From the first signal to the exit, in milliseconds. */
+/** The longest time from the first signal to the exit, in milliseconds. */
 const stopWithinMs = 10_000;
 
 /**
- * Runs the agent until it is told to stop and resolves with the exit code, see `runService`. With `dump` it prints requests
- * on standard output instead of enqueueing them, and logs on standard error.
+ * Runs the agent until it is told to stop; resolves with the exit code, see `runService`. With `dump` it prints requests to
+ * standard output instead of enqueueing them, and logs to standard error.
  */
 export function runAgent(configFile: string, dump: boolean): Promise<number> {
   if (!dump) {
@@ -38,7 +38,7 @@ export function runAgent(configFile: string, dump: boolean): Promise<number> {
   return runService(configFile, (config, log) => startAgent(config, log, process.stdout), 2);
 }
 
-/** Starts the agent, with `dumpTo` without a queue. Rejects if an address is taken. */
+/** Starts the agent; with `dumpTo` it uses no queue. Rejects if an address is taken. */
 async function startAgent(config: Config, log: Logger, dumpTo?: Writable): Promise<Service> {
   const agent = new Agent(config, log, dumpTo);
   await agent.start();
@@ -112,10 +112,16 @@ class Agent implements Service {
       nowMs: Date.now,
       random: Math.random,
       onUnknownArgument: (argument) =>
-        log.warn({ event: "unknown-argument", argument }, "an argument in spoe-message is not understood and ignored"),
+        log.warn(
+          { event: "unknown-argument", argument },
+          "spoe-message has an argument that the agent does not know: it is ignored",
+        ),
       onUnusable: (reason) =>
         unusableLog.run(Date.now(), (heldBack) =>
-          log.warn({ event: "unusable", reason, heldBack }, "a message cannot be mirrored: check args in spoe-message"),
+          log.warn(
+            { event: "unusable", reason, heldBack },
+            "a message cannot be mirrored: check the args of spoe-message",
+          ),
         ),
     });
   }
@@ -155,10 +161,10 @@ class Agent implements Service {
     process.on("SIGHUP", this.#onHangUp);
     const { lingerMs } = this.#options.pack;
     this.#lingerTimer = setInterval(() => this.#packer.closeIfDue(Date.now()), Math.max(5, lingerMs / 5));
-    this.#log.info({ event: "listening", address, agent: this.#name }, "the agent waits for HAProxy");
+    this.#log.info({ event: "listening", address, agent: this.#name }, "the agent is listening for HAProxy");
   }
 
-  /** Serves figures and health; a worker tells them to the first process, which serves them. */
+  /** Serves figures and health. A worker sends them to the first process instead, which serves them for all workers. */
   async #serveFigures(): Promise<void> {
     const stats = () => this.#stats();
     const unready = () => this.#unready();
@@ -172,10 +178,10 @@ class Agent implements Service {
     else this.#admin = await serveAdmin(this.#options.admin, { stats, metrics, unready });
   }
 
-  /** Without certificates a hang-up means that the terminal is gone, which must not cost what is packed. */
+  /** With TLS, SIGHUP reloads the certificates. Without it, SIGHUP means that the terminal was closed: the agent drains. */
   readonly #onHangUp = (): void => {
     if (this.#options.tls) this.#listener.reloadCertificates();
-    // A second signal would end the process at once, and for workers the first process decides.
+    // Not while draining: a second signal would end the process at once. Not in a worker: the first process decides.
     else if (!this.#draining && !cluster.isWorker) process.kill(process.pid, "SIGTERM");
   };
 
@@ -195,8 +201,8 @@ class Agent implements Service {
     const { queue, journal } = this.#shipper.problems;
     return [
       ...(this.#draining ? ["draining"] : []),
-      ...(queue === undefined ? [] : [`the queue takes no packs: ${queue}`]),
-      ...(journal === undefined ? [] : [`the journal takes no packs, and a crash would lose them: ${journal}`]),
+      ...(queue === undefined ? [] : [`the queue does not accept packs: ${queue}`]),
+      ...(journal === undefined ? [] : [`the journal does not accept packs, so a crash would lose them: ${journal}`]),
     ];
   }
 
@@ -232,7 +238,7 @@ class Agent implements Service {
     const givenUp = this.#ledger.dropped.get("given up at exit") ?? 0;
     this.#log.info({ event: "stopped", ...this.#stats() }, "the agent has stopped");
     if (cluster.isWorker) await sayFarewell(this.#stats(), givenUp);
-    // Unheard, a hang-up would kill what is still being written.
+    // Only now: without a listener, SIGHUP would kill the process while it still writes.
     process.off("SIGHUP", this.#onHangUp);
     return givenUp;
   }
@@ -240,9 +246,9 @@ class Agent implements Service {
   async #disconnect(): Promise<void> {
     const { drainMs } = this.#options;
     const listener = this.#listener;
-    this.#log.info({ event: "draining", drainMs, connections: listener.connections }, "the agent stops");
-    // Until its next check HAProxy still opens connections: refused, each would cost a request its mirroring. Connections
-    // that are refused later tell an HAProxy whose check only connects.
+    this.#log.info({ event: "draining", drainMs, connections: listener.connections }, "the agent is stopping");
+    // Until its next health check HAProxy still opens connections. Refusing one would lose a request, so the agent accepts
+    // them for half of the drain time. Connections refused after that tell an HAProxy whose check only connects.
     listener.failHealthChecks();
     if (listener.connections > 0) await sleep(drainMs / 2);
     listener.stopAccepting();
@@ -251,7 +257,7 @@ class Agent implements Service {
   }
 }
 
-/** Each worker has a journal of its own. The first takes over that of an agent without workers. */
+/** Each worker has its own journal. The first worker takes over the journal of an agent without workers. */
 function journalOf<Place extends { readonly directory: string }>(journal: Place): Place {
   const slot = workerSlot();
   return slot > 1 ? { ...journal, directory: join(journal.directory, `worker-${slot}`) } : journal;

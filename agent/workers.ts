@@ -12,12 +12,13 @@ import { askWorker, onFarewell, type WorkerReport, workerEnv } from "./worker-ch
 
 const restartMs = 1_000;
 const answerMs = 1_000;
-// How old the figures of a worker may be that died without a word.
+// How old the figures of a worker that died without a farewell may be.
 const snapshotMs = 1_000;
 
 /**
- * Runs the agent in several processes on one address. Each is an agent of its own, with its own packs and its own run in the
- * ledger; this one accepts for them, adds up their figures and starts again who dies. Rejects where a worker cannot start.
+ * Runs the agent in several processes on one address. Each worker is a complete agent, with its own packs and its own run in
+ * the ledger. This process accepts connections for the workers, adds up their figures and restarts workers that die. Rejects
+ * if a worker cannot start.
  */
 export async function startWorkers(config: Config, log: Logger): Promise<Service> {
   const pool = new WorkerPool(config, log);
@@ -49,13 +50,13 @@ export async function startWorkers(config: Config, log: Logger): Promise<Service
 class WorkerPool {
   readonly #config: Config;
   readonly #log: Logger;
-  /** With their numbers, which successors take over, and with it the journal. */
+  /** The slot of each worker, from 1. A worker's successor takes over its slot, and with it the journal. */
   readonly #workers = new Map<Worker, number>();
   readonly #reports = new Map<Worker, WorkerReport>();
   readonly #since = new Date().toISOString();
-  /** Of all workers that are no more. */
+  /** The figures of all workers that have ended. */
   #past: AgentStats | undefined;
-  /** The last words of workers that stopped in order. */
+  /** The farewells of workers that stopped in order. */
   readonly #farewells = new Map<Worker, { readonly stats: AgentStats; readonly givenUp: number }>();
   #stopping = false;
   #snapshotTimer: NodeJS.Timeout | undefined;
@@ -69,13 +70,13 @@ class WorkerPool {
     return [...this.#reports.values()].reduce((sum, { stats }) => sum + stats.pending, 0);
   }
 
-  /** Requests that went down with workers. */
+  /** Requests that were lost with workers that died. */
   get lost(): number {
     return this.#past?.dropped["worker died"] ?? 0;
   }
 
   async start(): Promise<void> {
-    // The workers run the very command that started this process.
+    // The workers run the same command as this process.
     const execArgv = [...process.execArgv, ...agentNodeFlags];
     cluster.setupPrimary({ args: process.argv.slice(2), execArgv });
     const first = Array.from({ length: this.#config.agent.workers }, (_, i) => this.#fork(i + 1));
@@ -99,7 +100,7 @@ class WorkerPool {
     );
     return [
       ...(this.#stopping ? ["draining"] : []),
-      ...(missing > 0 ? [`${missing} of the workers do not answer`] : []),
+      ...(missing > 0 ? [`${missing} of ${this.#config.agent.workers} workers do not answer`] : []),
       ...reasons,
     ];
   }
@@ -119,7 +120,7 @@ class WorkerPool {
         return this.#farewells.get(worker)?.givenUp ?? atDeath;
       }),
     );
-    // Until now it kept `pending` fresh, for a second signal.
+    // Not earlier: the snapshots keep `pending` up to date for a second signal.
     clearInterval(this.#snapshotTimer);
     process.off("SIGHUP", this.#hangUp);
     return givenUp.reduce((sum, requests) => sum + requests, 0);
@@ -141,7 +142,10 @@ class WorkerPool {
     const final = this.#farewells.get(worker)?.stats ?? (last && asDead(last.stats, journal !== undefined));
     if (final) this.#past = addStats(name, this.#since, this.#past ? [this.#past, final] : [final]);
     if (this.#stopping) return;
-    this.#log.error({ event: "worker-ended", worker: slot, reason }, "a worker ended by itself");
+    this.#log.error(
+      { event: "worker-ended", worker: slot, reason },
+      "a worker process ended unexpectedly: restarting it",
+    );
     setTimeout(() => {
       if (!this.#stopping) this.#fork(slot);
     }, restartMs).unref();
@@ -156,7 +160,7 @@ class WorkerPool {
     );
   }
 
-  // Without certificates there is nothing to reload: as for an agent without workers it means to stop, once.
+  // Without certificates there is nothing to reload: SIGHUP stops the agent, once, as without workers.
   readonly #hangUp = (): void => {
     if (!this.#config.agent.tls) {
       if (!this.#stopping) process.kill(process.pid, "SIGTERM");
@@ -166,7 +170,7 @@ class WorkerPool {
   };
 }
 
-/** The metrics of all workers, and what those that died have lost: nobody else could tell. */
+/** The metrics of all workers, and the requests lost with workers that died, which only this process knows. */
 class PoolRegistry extends AggregatorRegistry<PrometheusContentType> {
   readonly #lost: () => number;
 
@@ -185,7 +189,9 @@ class PoolRegistry extends AggregatorRegistry<PrometheusContentType> {
 async function started(worker: Worker): Promise<void> {
   const failed = new AbortController();
   const { signal } = failed;
-  worker.once("exit", () => failed.abort(new Error("a worker of the agent could not start")));
+  worker.once("exit", () =>
+    failed.abort(new Error("a worker of the agent could not start: the log lines before this one have the reason")),
+  );
   await once(worker, "listening", { signal }).catch(() => {
     throw signal.reason;
   });

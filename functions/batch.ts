@@ -4,22 +4,25 @@ import type { Delivery } from "../relay/queue/port.ts";
 import { StateError } from "../relay/state/port.ts";
 import { parseSqsEvent, type SqsBatchResponse } from "./sqs-event.ts";
 
-/** What the owner of an invocation gives to it. */
+/** How the owner of an invocation, Lambda's handler or the host's poller, limits it. */
 export interface Invocation {
-  /** Raised when the invocation has to end: what is not done by then is handed back. */
+  /** Aborted when the invocation has to end: it hands back the work that is not done by then. */
   readonly signal?: AbortSignal;
-  /** True where waiting costs nothing: for a target that is held, or a state store that does not answer. Else it is handed back. */
+  /**
+   * True if waiting costs nothing: then the invocation waits while its target is held or the state store does not answer.
+   * Otherwise it hands the work back.
+   */
   readonly patient?: boolean;
 }
 
-/** Whether a delivery is done, or has to come again. */
+/** Whether a delivery is done, or has to be delivered again. */
 export type Handled = "done" | "again";
 
 /**
- * A Hono app that takes an SQS event by POST and answers `batchItemFailures`. The deliveries of a batch are handled side by
- * side, and the failure of one does not touch the others.
+ * A Hono app that receives an SQS event by POST and answers with `batchItemFailures`. It handles the deliveries of a batch
+ * concurrently; the failure of one does not affect the others.
  *
- * @param finish called when all are handled; must not reject
+ * @param finish called when all deliveries are handled; must not reject
  */
 export function createBatchApp(
   log: Logger,
@@ -34,10 +37,13 @@ export function createBatchApp(
     const results = await Promise.all(
       deliveries.map((delivery) =>
         handle(delivery, invocation).catch((error: Error) => {
-          // A state store that does not answer has been complained of, once for all packs.
+          // StatePatience has logged that the state store does not answer, once for all packs.
           if (!(error instanceof StateError)) {
             const about = { message: delivery.messageId, reason: error.message };
-            log.error({ event: "delivery-failed", ...about }, "a pack comes again");
+            log.error(
+              { event: "delivery-failed", ...about },
+              "handling a pack failed: the queue will deliver it again",
+            );
           }
           return "again" as const;
         }),
@@ -51,9 +57,9 @@ export function createBatchApp(
     return context.json(response);
   });
   app.onError((error, context) => {
-    // Not its message, which may hold a part of the event.
-    log.error({ event: "bad-event", reason: error.name }, "this is no event of SQS");
-    return context.text("this is no event of SQS\n", 500);
+    // The name only: the message may contain a part of the event.
+    log.error({ event: "bad-event", reason: error.name }, "the body is not an SQS event");
+    return context.text("the body is not an SQS event\n", 500);
   });
   return app;
 }

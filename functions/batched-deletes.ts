@@ -1,9 +1,9 @@
 import type { QueueReceiver } from "../relay/queue/port.ts";
 
-// SQS bills each call, and SQLite writes each transaction: what ends within a moment of each other is deleted together.
+// SQS bills each call, and SQLite writes each transaction: messages that are done within 5 ms are deleted in one call.
 const gatherMs = 5;
 
-/** Deletes what is done, several messages in one call. */
+/** Deletes messages that are done, several in one call. */
 export class BatchedDeletes {
   readonly #queue: QueueReceiver;
   #receipts: string[] = [];
@@ -13,7 +13,7 @@ export class BatchedDeletes {
     this.#queue = queue;
   }
 
-  /** Resolves when they are deleted. Throws `QueueError`, for all that were in the same call. */
+  /** Resolves when the messages are deleted. Rejects with `QueueError`, as do all deletes that share the call. */
   delete(receipts: readonly string[]): Promise<void> {
     this.#receipts.push(...receipts);
     this.#next ??= new Promise((resolve) => setTimeout(resolve, gatherMs)).then(() => {

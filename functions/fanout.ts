@@ -19,29 +19,29 @@ export interface FanOutDeps {
   readonly targets: readonly LiveTarget[];
   readonly queueOf: (target: string) => QueueSender;
   readonly captures: readonly CaptureSink[];
-  /** Where packs go back to that cannot be fanned out, or captured, now. */
+  /** Packs that cannot be fanned out or captured now are sent back here. */
   readonly ingress: QueueSender;
-  /** Where packs end that cannot be decoded. */
+  /** Packs that cannot be decoded are sent here. */
   readonly deadLetters: QueueSender;
   readonly ledger: Ledger;
-  /** By the name of the target: counts what its queue does not get. */
+  /** By target name: counts the requests that its queue does not receive. */
   readonly figures?: ReadonlyMap<string, FigureBook>;
   readonly metrics?: Pick<MetricLine, "count">;
   readonly log: Logger;
 }
 
 const none: ReadonlySet<string> = new Set();
-// How long a pack waits before the fan-out tries it again, if the state store does not answer.
+// Delay before the fan-out retries a pack if the state store does not answer.
 const afterFailureMs = 30_000;
 
 /**
- * Takes packs from the ingress queue, puts each target's share into the target's own queue and each capture's into its
- * archive. A capture that cannot keep its share gets it again later, and by itself.
+ * Receives packs from the ingress queue, puts each target's share into the target's own queue and each capture's share into
+ * its archive. If an archive cannot store a share, a message for that capture alone retries it later.
  */
 export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
   const patience = new StatePatience("fan-out", deps.log);
   return createBatchApp(deps.log, async (delivery, invocation) => {
-    // Before anything is awaited: all of a batch is announced before the first of it is brought.
+    // Before any await: the whole batch is announced before its first pack is written.
     const turns = new Map(deps.captures.map((sink) => [sink.name, sink.announce()]));
     try {
       const pack = readMessage(delivery);
@@ -54,7 +54,10 @@ export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
 }
 
 async function buryPoison({ deadLetters, log }: FanOutDeps, delivery: Delivery, error: DecodeError): Promise<Handled> {
-  log.error({ event: "poison", message: delivery.messageId, reason: error.message }, "a pack cannot be decoded");
+  log.error(
+    { event: "poison", message: delivery.messageId, reason: error.message },
+    "a pack cannot be decoded: it is moved to the dead letters of the ingress queue",
+  );
   await sendAll(deadLetters, [poisonMessage(delivery, error.message)]);
   return "done";
 }
@@ -70,7 +73,7 @@ interface TargetShare {
 
 interface PackOnHand {
   readonly patience: StatePatience;
-  /** By the name of the capture. */
+  /** By capture name. */
   readonly turns: Turns;
   readonly invocation: Required<Invocation>;
   readonly delivery: Delivery;
@@ -100,16 +103,16 @@ class FanOutRun {
     if (uncaptured) return this.#captureAgain(uncaptured);
     if (!(await this.#refreshTargets())) return this.#postpone();
     const { delivered, failed } = await this.#send(await this.#openShares());
-    // Also of a pack that comes again: readers skip the second copy in an archive.
+    // Also captures a pack that is delivered again: readers skip the second copy in an archive.
     const verdicts = await this.#capture(this.#turns);
-    // After the sending: a pack that the ledger has as fanned out must not be missing in a queue.
+    // After sending: a pack that the ledger lists as fanned out must not be missing in a queue.
     await this.#note(delivered, verdicts);
     await this.#sendUncaptured(verdicts, 1);
     if (failed) throw failed.reason;
     return "done";
   }
 
-  /** For a pack that the targets have got. */
+  /** Writes a pack to captures that could not store it before. The targets already have it. */
   async #captureAgain({ captures, tries }: Uncaptured): Promise<Handled> {
     const wanted = new Map([...this.#turns].filter(([name]) => captures.includes(name)));
     for (const [name, turn] of this.#turns) if (!wanted.has(name)) turn.leave();
@@ -137,7 +140,7 @@ class FanOutRun {
     }
   }
 
-  /** As a new message: the limit of receives is for packs that fail, not for packs that wait. */
+  /** Sends the pack back as a new message: the limit of receives is for packs that fail, not for packs that wait. */
   async #postpone(): Promise<Handled> {
     if (this.#invocation.patient) return "again";
     const message = { ...forwardMessage(this.#delivery, this.#pack), delayMs: afterFailureMs };
@@ -145,10 +148,10 @@ class FanOutRun {
     return "done";
   }
 
-  /** The shares of the targets that have not got theirs. */
+  /** The shares of the targets that do not have theirs yet. */
   async #openShares(): Promise<readonly TargetShare[]> {
     const { targets, ledger } = this.#deps;
-    // A pack that comes again may be in some of the queues: another copy there each time would be sent as often.
+    // A pack that is delivered again may already be in some queues: a second copy there would be sent to the shadow, too.
     const reached =
       this.#delivery.receiveCount > 1
         ? await this.#patience.run(this.#invocation, () => ledger.fannedOut(this.#pack.id))
@@ -158,7 +161,7 @@ class FanOutRun {
       .map(({ config, sampleFraction }) => ({ name: config.name, share: shareOf(config, sampleFraction, this.#pack) }));
   }
 
-  /** Resolves with the shares that are in their queues, and the first failure, if any. */
+  /** Resolves with the shares that are in their queues, and the first failure if there is one. */
   async #send(
     shares: readonly TargetShare[],
   ): Promise<{ readonly delivered: readonly TargetShare[]; readonly failed: PromiseRejectedResult | undefined }> {
@@ -180,8 +183,8 @@ class FanOutRun {
   }
 
   async #capture(turns: Turns): Promise<Verdicts> {
-    const bring = async ([name, turn]: [string, CaptureTurn]) => [name, await turn.bring(this.#pack)] as const;
-    return new Map(await Promise.all(Array.from(turns, bring)));
+    const write = async ([name, turn]: [string, CaptureTurn]) => [name, await turn.write(this.#pack)] as const;
+    return new Map(await Promise.all(Array.from(turns, write)));
   }
 
   async #note(delivered: readonly TargetShare[], verdicts: Verdicts): Promise<void> {
@@ -208,7 +211,7 @@ class FanOutRun {
     }
   }
 
-  /** Puts the requests that an archive did not take back into the ingress queue, for their captures alone. */
+  /** Sends the requests that an archive did not store back to the ingress queue, for their captures alone. */
   async #sendUncaptured(verdicts: Verdicts, tries: number): Promise<void> {
     const { ingress } = this.#deps;
     const left = [...verdicts].filter(([, { kept }]) => !kept);
@@ -223,7 +226,7 @@ class FanOutRun {
   }
 }
 
-/** What becomes of requests that waited for a capture that is not configured any more. */
+/** The verdict on requests that waited for a capture which is no longer configured. */
 function skipAll({ requests }: Pack): CaptureVerdict {
   return { kept: true, settlement: new Map<number, Fate>(requests.map(({ index }) => [index, "skipped"])) };
 }

@@ -1,9 +1,10 @@
 import type { Fate, Ledger } from "../relay/state/port.ts";
 
-// How often the fates of a pack that is being paced are noted: what is sent again after a crash.
+// Interval at which the fates of a pack in progress are written: after a crash, at most the requests of the last interval
+// are sent again.
 const noteEveryMs = 1_000;
 
-/** Collects the fates of a pack and notes them in the ledger each second. */
+/** Collects the fates of a pack and writes them to the ledger each second. */
 export class FateNotes {
   readonly #ledger: Ledger;
   readonly #target: string;
@@ -22,12 +23,12 @@ export class FateNotes {
     this.#fates.set(index, fate);
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      // Where it fails, the next time has it all again, and `flush` is the last.
+      // A failed write keeps its fates for the next one; the last is `flush`, which reports its failure.
       this.#noting = this.#noting.then(() => this.#note()).catch(() => {});
     }, noteEveryMs);
   }
 
-  /** Notes what is left. Rejects where a fate could not be noted, so that the pack comes again. */
+  /** Writes the remaining fates. Rejects if that fails, so that the pack is delivered again. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer);
     await this.#noting;

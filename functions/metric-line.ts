@@ -10,12 +10,12 @@ import type { Logger } from "../relay/log/log.ts";
 import { percentiles, timesCounted } from "../relay/replay/latency-histogram.ts";
 import type { Figures } from "../relay/state/port.ts";
 
-// As many of the times of an invocation as show in CloudWatch's percentiles. It takes 100 of a metric in a line.
+// Ages in one line: enough for CloudWatch's percentiles. CloudWatch accepts at most 100 values of a metric in a line.
 const maxTimes = 20;
 
 /**
- * Collects what a function counts, and writes it into the log in CloudWatch's embedded metric format, from which CloudWatch
- * makes metrics by itself: a line for all of an invocation, or several where it counted for several targets.
+ * Collects the counts of a function and writes them to the log in CloudWatch's embedded metric format, from which CloudWatch
+ * creates metrics: one line for an invocation, or one for each target if it counted for several.
  */
 export class MetricLine {
   readonly #namespace: string;
@@ -28,7 +28,7 @@ export class MetricLine {
   /** @param now milliseconds since 1970 */
   constructor(ingressQueueName: string, log: Logger, now: () => number = Date.now) {
     this.#namespace = metricNamespace(ingressQueueName);
-    // Whatever level the log has: metrics are no matter of it.
+    // Metrics are written at any log level.
     this.#log = log.child({}, { level: "info" });
     this.#now = now;
   }
@@ -41,7 +41,7 @@ export class MetricLine {
     increase(entryOf(this.#targets, target), id, count);
   }
 
-  /** Figures that count here, too, when they have been added. */
+  /** Wraps `figures`: counts are also counted here once they have been added there. */
   over(figures: Pick<Figures, "add">): Pick<Figures, "add"> {
     return {
       add: async (target, minuteMs, counts) => {
@@ -51,7 +51,7 @@ export class MetricLine {
     };
   }
 
-  /** Writes what was counted since the last time, and nothing where that was nothing. */
+  /** Writes the counts since the last call. Writes no line if there are none. */
   write(): void {
     let relay = [...this.#relay].filter(isSome);
     const targets = new Set([...this.#targets.keys(), ...this.#times.keys()]);
@@ -121,7 +121,7 @@ function isSome([, count]: readonly [MetricId, number]): boolean {
   return count > 0;
 }
 
-/** Times that are spread like those that were counted. */
+/** At most `maxTimes` ages with the same distribution as those counted. */
 function toTimes(counts: ReadonlyMap<string, number>): readonly number[] {
   const length = Math.min(maxTimes, timesCounted(counts, "age"));
   const shares = Array.from({ length }, (_, i) => (i + 0.5) / length);

@@ -9,11 +9,12 @@ import type { Invocation } from "./batch.ts";
 import { createReplay } from "./replay.ts";
 import type { Parts } from "./wiring.ts";
 
-// Apart from wiring.ts: this file brings undici, which would make the bundles of the other functions a third larger.
+// Separate from wiring.ts: this file imports undici, which would make the bundles of the other functions a third larger.
 
 /**
- * Makes lanes to a target: each has connections of its own, while slots, figures and credentials last. Throws if an
- * environment variable of the target is missing; the lanes throw if its certificate authority cannot be used.
+ * Returns a function that opens lanes to a target. Each lane has its own connections; all share slots, figures and
+ * credentials. Throws if an environment variable of the target is missing; the returned function throws if the target's
+ * certificate authority cannot be used.
  */
 export function prepareLane({ stores, metrics, log }: Parts, live: LiveTarget): () => Lane {
   const { config } = live;

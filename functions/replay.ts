@@ -22,27 +22,27 @@ import { StatePatience } from "./state-patience.ts";
 
 export interface ReplayDeps {
   readonly lane: Lane;
-  /** The queue that the packs come from, for requests that are tried again later. */
+  /** The queue that the packs are received from: requests to be retried are sent back to it. */
   readonly queue: QueueSender;
   readonly deadLetters: QueueSender;
   readonly ledger: Ledger;
   readonly jobs: Pick<Jobs, "read">;
-  /** Whether the packs come straight from the agents, so that no fan-out has noted them and taken the target's sample. */
+  /** Whether the packs come straight from the agents: then no fan-out has recorded them and applied the target's sample. */
   readonly direct?: boolean;
   readonly metrics?: Pick<MetricLine, "count">;
   readonly log: Logger;
 }
 
-// A pack that was handed out so often without an end kills its worker: it must not do so for ever. Before SQS has had
-// enough of it, which would tell nobody why.
+// A pack that was received 45 times and never finished probably kills its worker. It is buried here, below the receive limit
+// of the queue, because SQS would move it to the dead letters without a reason.
 const maxReceives = 45;
-// How long the rest of a pack waits when its time was over, or the state did not answer.
+// Delay of the rest of a pack after the end of the invocation, and after a failure of the state store.
 const afterEndMs = 1_000;
 const afterFailureMs = 30_000;
-// Who is patient tries again in so much time.
+// Interval at which a patient invocation retries.
 const patientRetryMs = 1_000;
 
-/** Takes the packs of one target and sends their requests, each at its slot. */
+/** Receives the packs of one target and sends their requests, each at its slot. */
 export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   const patience = new StatePatience(deps.lane.live.config.name, deps.log);
   const turns = new KeyTurns();
@@ -51,7 +51,7 @@ export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
     deps.log,
     (delivery, invocation) => new PackRun(deps, { patience, turns, watch }, invocation).run(delivery),
     async (invocation) => {
-      // Who is patient lives on, and does so now and then.
+      // The long-running host flushes on a timer; a Lambda function has to flush before it is frozen.
       if (!invocation.patient) await deps.lane.figures.flush();
     },
   );
@@ -86,11 +86,11 @@ class PackRun {
     const pack = readMessage(delivery);
     if (pack instanceof DecodeError) {
       const about = { target: this.#target, message: delivery.messageId, reason: pack.message };
-      log.error({ event: "poison", ...about }, "a pack cannot be decoded");
+      log.error({ event: "poison", ...about }, "a pack cannot be decoded: it is moved to the target's dead letters");
       await sendAll(deadLetters, [poisonMessage(delivery, pack.message)]);
       return "done";
     }
-    // Queues duplicate: the second copy looks into the ledger when the first has left its fates there, and not before.
+    // Queues may deliver a pack twice: the second copy reads the ledger only after the first has written its fates.
     const { promise, resolve, reject } = Promise.withResolvers<Handled>();
     await this.#turns.run(pack.id, () => this.#replay(delivery, pack).then(resolve, reject));
     return promise;
@@ -105,7 +105,7 @@ class PackRun {
       return this.#handBack(pack, pack.requests, afterFailureMs);
     }
     if (delivery.receiveCount > maxReceives) {
-      await this.#bury(pack, new Map([[`received ${delivery.receiveCount} times without an end`, requests]]));
+      await this.#bury(pack, new Map([[`received ${delivery.receiveCount} times and never finished`, requests]]));
       return "done";
     }
     const { rest, delayMs } = await this.#send(pack, requests);
@@ -116,12 +116,12 @@ class PackRun {
     return this.#deps.lane.live.config.name;
   }
 
-  /** Under which name the ledger has the pack. */
+  /** The ledger's key for the pack: its job, or the target. */
   #keyOf({ job }: MessagePack): string {
     return job ? jobKey(job.id) : this.#target;
   }
 
-  /** The requests that have no fate yet. After a crash a pack comes again, and what has a fate is not sent a second time. */
+  /** The requests without a fate. After a crash a pack is delivered again; requests that have a fate are not sent twice. */
   async #open(pack: MessagePack): Promise<readonly PackedRequest[]> {
     const { lane, ledger, direct, metrics } = this.#deps;
     if (!direct || pack.job) {
@@ -135,14 +135,15 @@ class PackRun {
     await ledger.recordFanOut({ pack: id, agent, sequence, requests: pack.requests.length, targets });
     metrics?.count("packs", 1);
     const settled = await ledger.settled(this.#target, id);
-    // Of a pack that comes again the ledger keeps the first sample: what a smaller one leaves out now needs its fate, too.
+    // For a pack that is delivered again the ledger keeps the first sample. If the sample is smaller now, the requests that
+    // it leaves out still need a fate.
     const leftOut = new Map([...settlement].filter(([index]) => !settled.has(index)));
     if (leftOut.size > 0) await ledger.settle(this.#target, id, leftOut);
     for (const fate of settlement.values()) lane.figures.count(fate);
     return requests.filter(({ index }) => !settled.has(index));
   }
 
-  /** Sends what can be sent; resolves with what is left, and how long that should wait. */
+  /** Sends the requests that can be sent now; resolves with the rest, and the delay before its retry. */
   async #send(
     pack: MessagePack,
     requests: readonly PackedRequest[],
@@ -165,7 +166,7 @@ class PackRun {
       await this.#bury(pack, result.dead);
       await this.#tryAgain(pack, result);
       rest = result.unsent;
-      if (result.failure) this.#patience.complain(result.failure);
+      if (result.failure) this.#patience.report(result.failure);
       if (rest.length === 0 || signal.aborted) return { rest, delayMs: afterEndMs };
       if (result.laterMs !== undefined) return { rest, delayMs: result.laterMs };
       if (!patient) return { rest, delayMs: result.failure ? afterFailureMs : lane.live.holdMs };
@@ -180,12 +181,12 @@ class PackRun {
     if (behind.length > 0) messages.push(shareMessage(pack, behind, { attempt: pack.attempt, delayMs }));
     await sendAll(this.#deps.queue, messages);
     const about = { target: this.#target, requests: again.length, attempt, delayMs, reason };
-    this.#deps.log.warn({ event: "undelivered", ...about }, "requests were not delivered and are tried again");
+    this.#deps.log.warn({ event: "undelivered", ...about }, "requests were not delivered: retrying after delayMs");
   }
 
   /**
-   * Puts the rest of a pack back as a new message, before the old one is deleted: the number of times that a message may
-   * be received is for what goes wrong with it, not for waiting. A whole pack that can come again at once stays what it is.
+   * Sends the rest of a pack back as a new message, before the old one is deleted: the limit of receives is for packs that
+   * fail, not for packs that wait. A whole pack that may be delivered again at once stays in its old message.
    */
   async #handBack(pack: MessagePack, rest: readonly PackedRequest[], delayMs: number): Promise<Handled> {
     const { signal, patient } = this.#invocation;
@@ -204,7 +205,7 @@ class PackRun {
       const fates = new Map<number, Fate>(requests.map(({ index }) => [index, "deadLettered"]));
       await this.#patience.run(this.#invocation, () => ledger.settle(this.#keyOf(pack), pack.id, fates));
       const about = { target: this.#target, requests: requests.length, reason };
-      log.error({ event: "dead-letter", ...about }, "requests became dead letters");
+      log.error({ event: "dead-letter", ...about }, "requests were moved to the target's dead letters");
     }
   }
 }

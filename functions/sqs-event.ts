@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { Delivery } from "../relay/queue/port.ts";
 
-// The part of Lambda's SQS event that is used here, under Lambda's names.
+// The fields of Lambda's SQS event that are used here.
 const recordSchema = z.object({
   messageId: z.string(),
   receiptHandle: z.string(),
@@ -18,12 +18,12 @@ export interface SqsEvent {
   readonly Records: readonly SqsRecord[];
 }
 
-/** Lambda's answer to a batch: messages that are named here are delivered again, the others deleted. */
+/** The answer to a batch, as Lambda expects it: the messages named here are delivered again, the others are deleted. */
 export interface SqsBatchResponse {
   readonly batchItemFailures: readonly { readonly itemIdentifier: string }[];
 }
 
-/** Makes the event that Lambda would make of these deliveries. */
+/** Converts deliveries to the event that Lambda would send for them. */
 export function toSqsEvent(deliveries: readonly Delivery[]): SqsEvent {
   return {
     Records: deliveries.map((delivery) => ({
@@ -42,8 +42,9 @@ export function toSqsEvent(deliveries: readonly Delivery[]): SqsEvent {
 }
 
 /**
- * Reads an event back into deliveries. A record that is no message of ours comes back with an empty pack, which no decoder
- * takes, so that it ends as a dead letter and not in an endless loop. Throws where the event has no records at all.
+ * Parses an event into deliveries. A record that is not one of our messages becomes a delivery with an empty pack: it cannot
+ * be decoded and becomes a dead letter, instead of being delivered again for ever. Throws if the event has no `Records`, or
+ * one without an id and a receipt.
  */
 export function parseSqsEvent(event: unknown): Delivery[] {
   return eventSchema.parse(event).Records.map((record) => {

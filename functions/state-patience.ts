@@ -5,21 +5,21 @@ import type { Invocation } from "./batch.ts";
 
 const retryMs = 1_000;
 
-/** Waits for a state store that does not answer, and says so once a minute. */
+/** Retries work while the state store does not answer, and logs that once a minute. */
 export class StatePatience {
   readonly #log: Logger;
   readonly #what: string;
   readonly #throttle = new Throttle();
 
-  /** @param what for the log: what waits meanwhile */
+  /** @param what for the log: the part that waits, such as `fan-out` or a target's name */
   constructor(what: string, log: Logger) {
     this.#what = what;
     this.#log = log;
   }
 
   /**
-   * Does work with the state; where the state does not answer and the invocation is patient, again and again until it does.
-   * Rejects with `StateError` where it is not patient, or has to end.
+   * Runs `work`, which uses the state store. While the store does not answer, a patient invocation repeats it each second.
+   * Rejects with `StateError` if the invocation is not patient or its signal is aborted.
    */
   async run<T>(invocation: Required<Invocation>, work: () => Promise<T>): Promise<T> {
     for (;;) {
@@ -27,18 +27,18 @@ export class StatePatience {
         return await work();
       } catch (error) {
         if (!(error instanceof StateError)) throw error;
-        this.complain(error);
+        this.report(error);
         if (!invocation.patient || invocation.signal.aborted) throw error;
         await sleep(retryMs, undefined, { signal: invocation.signal }).catch(() => {});
       }
     }
   }
 
-  complain(error: Error): void {
+  report(error: Error): void {
     this.#throttle.run(Date.now(), (heldBack) =>
       this.#log.error(
         { event: "state-down", what: this.#what, reason: error.message, heldBack },
-        "the state does not answer: nothing is sent, and everything waits",
+        "the state store does not answer: nothing is sent, and packs wait until it does",
       ),
     );
   }

@@ -11,18 +11,18 @@ import type { MetricLine } from "./metric-line.ts";
 import { Feeder } from "./schedule/feeder.ts";
 import type { FeederOptions } from "./schedule/feeder-options.ts";
 
-/** What the functions of a process are made of, in Lambda and on a host. */
+/** The parts that the functions of a process share, in Lambda and on a host. */
 export interface Parts {
   readonly config: Config;
   readonly stores: Stores;
-  /** In the order of the configuration. */
+  /** In the configuration's order. */
   readonly targets: readonly LiveTarget[];
   /** Only in Lambda. */
   readonly metrics?: MetricLine;
   readonly log: Logger;
 }
 
-/** Opens the stores that a configuration names. */
+/** Opens the stores that the configuration names. */
 export async function openParts(config: Config, log: Logger): Promise<Parts> {
   const stores = await openStores(config);
   return {
@@ -33,7 +33,7 @@ export async function openParts(config: Config, log: Logger): Promise<Parts> {
   };
 }
 
-/** @param figures by the name of the target */
+/** @param figures by target name */
 export function wireFanOut(
   { config, stores, targets, metrics, log }: Parts,
   figures: ReadonlyMap<string, FigureBook>,

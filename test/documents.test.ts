@@ -40,7 +40,7 @@ describe("the documents", () => {
   });
 
   it.each(documents)(
-    "$file closes every block that it opens, and none is in a language that no test looks for",
+    "$file closes every block that it opens, and uses only languages that a test checks",
     ({ text }) => {
       const blocks = blocksOf(text);
 
@@ -57,10 +57,10 @@ describe("the documents", () => {
     expect(named.filter((name) => !Object.hasOwn(scripts, name))).toEqual([]);
   });
 
-  it("name commands that exist, with flags that they have", () => {
+  it("use only commands and flags that exist", () => {
     const program = createProgram();
     const names = program.commands.map((command) => command.name()).join("|");
-    // Up to the end of the code, a comment or a pipe.
+    // A use of the command line ends at the end of the code, at a comment or at a pipe.
     const use = new RegExp(`\\bspoa-relay(?:\\.js)? ((?:${names})\\b[^\\n\`|]*?)(?=  |$|[\`|])`, "gm");
     const uses = documents.flatMap(({ file, text }) => [...text.matchAll(use)].map(([, line]) => ({ file, line })));
 
@@ -84,7 +84,7 @@ describe("README.md", () => {
     expect(readDocument("README.md").text.trimEnd().split("\n").length).toBeLessThanOrEqual(250);
   });
 
-  it("has a map with every room of the tree, and no other", () => {
+  it("has a map with every room of the tree and no others", () => {
     const [{ text }] = blocksOf(sectionOf(readDocument("README.md"), "The map"));
     const mapped: string[] = [];
     for (const line of text.split("\n")) {
@@ -104,7 +104,7 @@ describe("README.md", () => {
 });
 
 function notRun(): never {
-  throw new Error("only the names of commands and flags are read");
+  throw new Error("this test reads only the names of commands and flags");
 }
 
 function createProgram(): Command {

@@ -13,36 +13,35 @@ export interface CaptureSinkOptions {
   readonly config: CaptureConfig;
   readonly archive: Archive;
   readonly log: Logger;
-  /** How long a write may hold up the packs that come next, in milliseconds. */
+  /** How long the packs of a batch wait for their write before it counts as failed, in milliseconds. */
   readonly giveUpMs?: number;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
 }
 
-/** What a capture makes of a pack. */
+/** The result of capturing a pack. */
 export interface CaptureVerdict {
-  /** Whether what the capture takes of the pack is in the archive: then every request has a fate. */
+  /** Whether the capture's share of the pack is in the archive: then every request has a fate. */
   readonly kept: boolean;
   readonly settlement: Settlement;
 }
 
-/** The place of one delivery in the batch that is written next. */
+/** The place of one delivery in the next batch to be written. */
 export interface CaptureTurn {
-  /** Resolves when the batch has been written, or could not be. Never rejects. */
-  bring(pack: Pack): Promise<CaptureVerdict>;
-  /** Gives the place up; does nothing after `bring`. */
+  /** Adds a pack to the batch. Resolves when the batch has been written or could not be written. Never rejects. */
+  write(pack: Pack): Promise<CaptureVerdict>;
+  /** Gives up the place; has no effect after `write`. */
   leave(): void;
 }
 
 const defaultGiveUpMs = 5_000;
-// How long the archive is left alone after a failure: twice as long each time.
+// How long the archive is left alone after a failure; doubles with each failure.
 const firstPauseMs = 1_000;
 const maxPauseMs = 30_000;
 
 /**
- * Puts packs into the archive of a capture: those of deliveries that are handled side by side as one object. While the
- * archive is away nothing waits for it: packs are turned down at once, and now and then one batch finds out whether it is
- * back.
+ * Writes packs into the archive of a capture: the packs of deliveries that are handled concurrently become one object. After
+ * a failed write, packs are refused at once for 1 to 30 s; then the next batch tries the archive again.
  */
 export class CaptureSink {
   readonly #options: CaptureSinkOptions;
@@ -51,7 +50,7 @@ export class CaptureSink {
   #batch: Batch | undefined;
   #failures = 0;
   #retryAtMs = 0;
-  /** Writes that were given up and have not come back. */
+  /** Writes that were given up and have not ended yet. */
   #hanging = 0;
 
   constructor(options: CaptureSinkOptions) {
@@ -63,7 +62,7 @@ export class CaptureSink {
     return this.#options.config.name;
   }
 
-  /** To be called before a delivery awaits anything, so that those that come with it know of each other. */
+  /** Call this before a delivery awaits anything, so that the deliveries of one batch are written together. */
   announce(): CaptureTurn {
     const batch = this.#batch ?? new Batch((shares) => this.#write(shares));
     this.#batch = batch;
@@ -75,12 +74,12 @@ export class CaptureSink {
       batch.expected--;
       if (share) batch.shares.push(share);
       if (batch.expected > 0) return;
-      // What comes from now on is for the next one.
+      // Later deliveries belong to the next batch.
       if (this.#batch === batch) this.#batch = undefined;
       batch.close();
     };
     return {
-      bring: async (pack) => {
+      write: async (pack) => {
         const { requests, settlement } = shareOf(this.#options.config, this.#options.config.sample.fraction, pack);
         const fates = new Map<number, Fate>(settlement);
         const storable = requests.filter((request) => {
@@ -111,17 +110,21 @@ export class CaptureSink {
       this.#throttle.run(this.#now(), (heldBack) =>
         log.error(
           { event: "capture-away", capture: this.name, reason: failure.message, heldBack },
-          "nothing can be kept: what belongs into the capture waits in the ingress queue; targets get theirs",
+          "the archive of a capture accepts no writes: its requests wait in the ingress queue; targets still receive theirs",
         ),
       );
       return false;
     }
-    if (this.#failures > 0) log.info({ event: "capture-back", capture: this.name }, "requests are kept again");
+    if (this.#failures > 0)
+      log.info({ event: "capture-back", capture: this.name }, "the archive of a capture accepts writes again");
     this.#failures = 0;
     return true;
   }
 
-  /** Why it failed, or took too long: an archive takes no signal, and what hangs in a file system cannot be ended at all. */
+  /**
+   * Resolves with the error of a write that failed or took too long. Archives accept no signal: a write that hangs in a file
+   * system cannot be aborted at all.
+   */
   #settle(work: Promise<unknown>): Promise<Error | undefined> {
     const { giveUpMs = defaultGiveUpMs } = this.#options;
     return new Promise((resolve) => {
@@ -141,7 +144,7 @@ export class CaptureSink {
   }
 }
 
-/** One for each capture of a configuration. */
+/** Creates a sink for each capture of the configuration. */
 export function createSinks(
   captures: readonly CaptureConfig[],
   archives: Stores["archives"],
@@ -150,7 +153,7 @@ export function createSinks(
   return captures.map((config) => new CaptureSink({ config, archive: archives.get(config.name) as Archive, log }));
 }
 
-/** What several deliveries bring. */
+/** The packs of several deliveries, which are written as one object. */
 class Batch {
   expected = 0;
   readonly shares: CapturedShare[] = [];

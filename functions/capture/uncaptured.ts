@@ -4,15 +4,15 @@ import { forwardMessage, shareMessage } from "../../relay/queue/message.ts";
 import type { Delivery, OutgoingMessage } from "../../relay/queue/port.ts";
 import { retryDelayMs } from "../retry-delay.ts";
 
-/** What is left to be done with a pack that all targets have got. */
+/** The captures that still have to store a pack. All targets already have it. */
 export interface Uncaptured {
-  /** Names of captures that could not keep it yet. */
+  /** Names of the captures that have not stored it yet. */
   readonly captures: readonly string[];
-  /** How often they have tried. */
+  /** Failed attempts so far. */
   readonly tries: number;
 }
 
-/** Undefined for a pack that is to be fanned out. */
+/** Undefined for a pack that has to be fanned out. */
 export function parseUncaptured(body: string): Uncaptured | undefined {
   try {
     return schema.parse(JSON.parse(body)).uncaptured;
@@ -22,8 +22,8 @@ export function parseUncaptured(body: string): Uncaptured | undefined {
 }
 
 /**
- * Messages that bring a pack's requests back for captures alone, each time later. They stand in the body, so that nobody
- * has to be asked what was done before: the state least of all, which is asked for every pack then.
+ * Messages that return a pack's requests for captures alone, with a delay that doubles each time. The captures are named in
+ * the body, so that the fan-out need not look them up in the state store for every pack.
  */
 export function toUncaptured(
   delivery: Pick<Delivery, "body" | "pack">,
@@ -36,7 +36,7 @@ export function toUncaptured(
   const message = whole ? forwardMessage(delivery, pack) : shareMessage(pack, requests, { attempt: pack.attempt });
   const body = JSON.stringify({ ...readSummary(message.body), uncaptured });
   if (Buffer.byteLength(body) + message.pack.length > maxBytes && requests.length > 1) {
-    // The pack was as large as a message can be, and its body has grown.
+    // The pack was almost as large as a message can be, and its body has grown.
     const half = Math.ceil(requests.length / 2);
     const halves = [requests.slice(0, half), requests.slice(half)];
     return halves.flatMap((part) => toUncaptured(delivery, pack, part, uncaptured, maxBytes));
@@ -48,7 +48,7 @@ const schema = z.object({
   uncaptured: z.object({ captures: z.array(z.string()), tries: z.int().min(1) }).optional(),
 });
 
-/** An agent of another version may have written a body that we do not know; its pack is what counts. */
+/** Empty if the body is not ours: an agent of another version may have written it. The pack itself is still valid. */
 function readSummary(body: string): object {
   try {
     const summary: unknown = JSON.parse(body);

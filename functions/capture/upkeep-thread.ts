@@ -6,7 +6,7 @@ import { CaptureUpkeep } from "./upkeep.ts";
 
 interface UpkeepThreadOptions {
   readonly captures: readonly CaptureConfig[];
-  /** For the log of the thread, which goes where the process's goes. */
+  /** The log level of the thread, which logs to the same output as the process. */
   readonly log: Config["log"];
 }
 
@@ -14,8 +14,8 @@ const role = "capture-upkeep";
 const restartMs = 60_000;
 
 /**
- * Keeps captures in order beside everything else: merging them takes tenths of a second at a time, in which no request
- * could be sent at its slot.
+ * Runs `CaptureUpkeep` in a thread: a merge blocks its thread for tenths of a second, in which no request could be sent at
+ * its slot.
  */
 export class CaptureUpkeepThread {
   readonly #options: UpkeepThreadOptions;
@@ -23,27 +23,27 @@ export class CaptureUpkeepThread {
   #worker: Worker | undefined;
   #restart: NodeJS.Timeout | undefined;
 
-  /** Starts at once; without captures there is no thread. */
+  /** Starts the thread at once, unless there are no captures. */
   constructor(options: UpkeepThreadOptions, log: Logger) {
     this.#options = options;
     this.#log = log;
     if (options.captures.length > 0) this.#start();
   }
 
-  /** Ends the thread wherever it is: whoever merges next removes what it leaves. */
+  /** Ends the thread at once, even during a merge: the next merge removes the copies that it leaves. */
   async stop(): Promise<void> {
     clearTimeout(this.#restart);
     await this.#worker?.terminate();
   }
 
   #start(): void {
-    // This very file, or the bundle that holds it, runs again in the thread: see its last lines.
+    // The thread runs this file, or the bundle that contains it, and calls `runUpkeep`: see the last line.
     const worker = new Worker(new URL(import.meta.url), { workerData: { role, options: this.#options } });
     this.#worker = worker;
     worker.on("error", (error: Error) => {
       this.#log.error(
         { event: "upkeep-died", reason: error.message },
-        "captures are not merged, and nothing expires: it is tried again in a minute",
+        "the capture upkeep thread died: captures are not merged and do not expire; restarting it in a minute",
       );
       this.#restart = setTimeout(() => this.#start(), restartMs);
     });

@@ -15,19 +15,19 @@ export interface CaptureUpkeepOptions {
 
 const minuteMs = 60_000;
 const hourMs = 3_600_000;
-// A minute is over when what was captured in it can be expected to be there.
+// A minute is merged this long after its end, when its packs should have arrived.
 const settledMs = minuteMs;
 const recentMs = 2 * hourMs;
-// What comes later than that is found when its hour has its turn again: packs may wait in a journal for days.
+// Packs that arrive more than two hours late (they may wait in a journal for days) are merged when their hour has its turn:
+// every hour of the last 15 days has one each 6 hours.
 const hoursInTurn = 15 * 24;
-// Most work of one call: it is called again in a minute.
+// Limits of one call. The next call, a minute later, continues.
 const budgetMs = 20_000;
 const maxExpired = 5_000;
 
 /**
- * Keeps captures in order, to be called each minute: merges the small objects of minutes that are over, and deletes what is
- * too old from directories. It remembers only what it need not read again, so it does not matter which process does it, or
- * whether several do.
+ * Keeps captures in order. Call it each minute: it merges the small objects of past minutes, and deletes expired objects from
+ * directories. It remembers only which objects it need not read again, so any process may run it, and several may.
  */
 export class CaptureUpkeep {
   readonly #options: CaptureUpkeepOptions;
@@ -45,7 +45,7 @@ export class CaptureUpkeep {
     this.#now = options.now ?? Date.now;
   }
 
-  /** Calls `run` now and each minute, unless the last call is still under way; what it rejects with is logged. */
+  /** Calls `run` now and each minute, unless the last call has not ended; its errors are logged. */
   start(): void {
     const turn = () => {
       this.#running ??= this.run()
@@ -58,27 +58,27 @@ export class CaptureUpkeep {
     this.#timer = setInterval(turn, minuteMs);
   }
 
-  /** Resolves when nothing is being written any more. */
+  /** Resolves when the last write has ended. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     this.#stopping.abort();
     await this.#running;
   }
 
-  /** Rejects with what the first capture failed with; the others are looked after all the same. */
+  /** Rejects with the error of the first capture that fails; the others are still processed. */
   async run(): Promise<void> {
     const signal = AbortSignal.any([AbortSignal.timeout(budgetMs), this.#stopping.signal]);
-    const results = await Promise.allSettled(this.#options.captures.map((capture) => this.#care(capture, signal)));
+    const results = await Promise.allSettled(this.#options.captures.map((capture) => this.#maintain(capture, signal)));
     for (const result of results) if (result.status === "rejected") throw result.reason;
   }
 
-  async #care({ name, store, keepMs }: CaptureConfig, signal: AbortSignal): Promise<void> {
+  async #maintain({ name, store, keepMs }: CaptureConfig, signal: AbortSignal): Promise<void> {
     const archive = this.#options.archives.get(name);
     if (!archive) return;
     const nowMs = this.#now();
-    const onSkip = (part: SkippedPart) => this.#complain(name, part);
+    const onSkip = (part: SkippedPart) => this.#reportBroken(name, part);
     const oldestMs = nowMs - keepMs;
-    // In a bucket a lifecycle rule does it, which costs nothing.
+    // In a bucket a lifecycle rule deletes expired objects, at no cost.
     if (store.kind === "directory") await expireCapture(archive, name, { beforeMs: oldestMs, maxObjects: maxExpired });
     const shared = { settled: this.#settled, signal, onSkip };
     const recent = { fromMs: Math.max(oldestMs, nowMs - recentMs), toMs: nowMs - settledMs };
@@ -92,25 +92,25 @@ export class CaptureUpkeep {
     this.#away.run(this.#now(), (heldBack) =>
       this.#options.log.warn(
         { event: "upkeep-failed", reason: message, heldBack },
-        "captures were not merged, and nothing expired: it is tried again in a minute",
+        "the upkeep of a capture failed: it was not fully merged and expired; retrying in a minute",
       ),
     );
   }
 
-  #complain(capture: string, { name, requests, reason }: SkippedPart): void {
+  #reportBroken(capture: string, { name, requests, reason }: SkippedPart): void {
     this.#broken.run(this.#now(), (heldBack) =>
       this.#options.log.warn(
         { event: "capture-broken", capture, object: name, requests, reason, heldBack },
-        "an object cannot be read: it is left as it is, and its requests are missing",
+        "an object of a capture cannot be read: it is left as it is, and its requests are missing from the capture",
       ),
     );
   }
 }
 
-/** Another hour each minute, all of them in turn. */
+/** A different earlier hour each minute, so that all have their turn. */
 function toEarlierHour(nowMs: number): { readonly fromMs: number; readonly toMs: number } {
   const turn = Math.floor(nowMs / minuteMs) % hoursInTurn;
   const toMs = nowMs - recentMs - turn * hourMs;
-  // Half an hour more at its beginning, so that each object is within one of them.
+  // Half an hour is added at the beginning, so that each object lies completely within one range.
   return { fromMs: toMs - 1.5 * hourMs, toMs };
 }

@@ -29,7 +29,7 @@ export function createAdmin(readStats: () => Promise<HostStats>): OpenAPIHono {
   return app;
 }
 
-// Who asks need not show who he is, and each look goes into every queue: one for all who ask within such a time.
+// Callers of /readyz are not authenticated, and each check reads every queue: the result is shared for a second.
 const keptMs = 1_000;
 
 class Readiness {
@@ -41,7 +41,7 @@ class Readiness {
     this.#readStats = readStats;
   }
 
-  /** Why the host cannot do its work; undefined where it can. */
+  /** Why the host cannot do its work; undefined if it can. */
   problem(): Promise<string | undefined> {
     const nowMs = performance.now();
     if (nowMs - this.#lookedAtMs > keptMs) {
@@ -57,10 +57,10 @@ async function whyNotReady(readStats: () => Promise<HostStats>): Promise<string 
     const { ingress, targets } = await readStats();
     if (ingress.problem !== undefined) return `the ingress queue does not answer: ${ingress.problem}`;
     const [away] = Object.entries(targets).filter(([, { problem }]) => problem !== undefined);
-    return away && `the queue of ${away[0]} does not answer: ${away[1].problem}`;
+    return away && `the queue of target ${away[0]} does not answer: ${away[1].problem}`;
   } catch (error) {
-    // Anybody may ask: what is no error of the state may say more than he should know.
-    return `queues and state cannot be read${error instanceof StateError ? `: ${error.message}` : ""}`;
+    // Anybody may call this: an error other than a StateError might reveal more than the caller should know.
+    return `the queues and the state store cannot be read${error instanceof StateError ? `: ${error.message}` : ""}`;
   }
 }
 
@@ -75,7 +75,7 @@ const getHealthz = createRoute({
   path: "/healthz",
   summary: "Whether the process runs",
   security: [],
-  responses: { 200: text("It does") },
+  responses: { 200: text("The process runs") },
 });
 
 const getReadyz = createRoute({
@@ -83,27 +83,30 @@ const getReadyz = createRoute({
   path: "/readyz",
   summary: "Whether the host can do its work",
   security: [],
-  responses: { 200: text("It can"), 503: text("Why it cannot") },
+  responses: { 200: text("The host is ready"), 503: text("The reason why the host is not ready") },
 });
 
 const getHealth = createRoute({
   method: "get",
   path: "/v1/health",
-  summary: "The same as JSON",
+  summary: "Whether the host can do its work, as JSON",
   security: [],
-  responses: { 200: json(health, "It can"), 503: json(health, "It cannot") },
+  responses: { 200: json(health, "The host is ready"), 503: json(health, "The host is not ready, with the reason") },
 });
 
 const getStats = createRoute({
   method: "get",
   path: "/stats",
   summary: "The ledger, for scripts",
-  responses: { 200: json(ledgerSchema, "The host's side of the ledger"), 503: text("Why it cannot be read") },
+  responses: {
+    200: json(ledgerSchema, "The host's side of the ledger"),
+    503: text("The reason why the ledger cannot be read"),
+  },
 });
 
 const getMetrics = createRoute({
   method: "get",
   path: "/metrics",
   summary: "Metrics for Prometheus",
-  responses: { 200: text("In Prometheus' text format") },
+  responses: { 200: text("The metrics in Prometheus' text format") },
 });

@@ -9,11 +9,11 @@ import type { TargetConfig } from "../../relay/config/config.ts";
 import { ConfigError } from "../../relay/config/text.ts";
 import { functionVariables } from "../../relay/deployed/functions.ts";
 
-/** Switches by which Lambda does, or does not, bring messages to a function. */
+/** Switches that decide whether Lambda delivers messages to a function. */
 export interface MappingSwitches {
   /**
-   * Resolves with whether anything was turned: nothing is that stands as wanted, or is being turned already, which takes
-   * about a minute.
+   * Resolves with whether a switch was changed. A switch that is already in the wanted position, or is changing, which takes
+   * about a minute, is left alone.
    */
   turn(functionArn: string, on: boolean): Promise<boolean>;
 }
@@ -23,19 +23,19 @@ const answerTimeoutMs = 5_000;
 const maxAttempts = 2;
 
 /**
- * The event source mappings of functions, each in the function's region, or wherever AWS_ENDPOINT_URL_LAMBDA says. Throws
- * what the SDK throws, and where a function has none.
+ * The event source mappings of functions, each in the function's region, or at AWS_ENDPOINT_URL_LAMBDA if that is set.
+ * Rejects with the SDK's errors, and if a function has no mapping.
  */
 export class EventSourceMappings implements MappingSwitches {
   readonly #clients = new Map<string, LambdaClient>();
 
   async turn(functionArn: string, on: boolean): Promise<boolean> {
     const client = this.#clientOf(functionArn);
-    // Asked each time and not remembered: somebody may have turned it by hand, or replaced it.
+    // Read each time and not cached: somebody may have switched the mapping by hand, or replaced it.
     const { EventSourceMappings: mappings = [] } = await client.send(
       new ListEventSourceMappingsCommand({ FunctionName: functionArn }),
     );
-    if (mappings.length === 0) throw new Error(`${functionArn} has no event source mapping`);
+    if (mappings.length === 0) throw new Error(`${functionArn} has no event source mapping; deploy again to create it`);
     const others = mappings.filter((mapping) => isOn(mapping) === !on);
     for (const { UUID } of others) await client.send(new UpdateEventSourceMappingCommand({ UUID, Enabled: on }));
     return others.length > 0;
@@ -56,7 +56,7 @@ export class EventSourceMappings implements MappingSwitches {
   }
 }
 
-/** Undefined while it is being turned: it cannot be turned again before. */
+/** Undefined while the mapping is changing: until then it cannot be switched. */
 function isOn({ State: state }: EventSourceMappingConfiguration): boolean | undefined {
   if (state === "Enabled") return true;
   return state === "Disabled" ? false : undefined;
@@ -78,8 +78,8 @@ function createClient(region: string): LambdaClient {
 const functionArn = z.string().regex(/^arn:[a-z-]+:lambda:[a-z0-9-]+:\d{12}:function:[\w-]+$/);
 
 /**
- * Reads ARNs by the names of targets from a JSON object; none from nothing. Throws `ConfigError` where it is none, or names
- * what is no target.
+ * Parses a JSON object of target names and ARNs; no mappings if `json` is undefined. Throws `ConfigError` if it is not such an
+ * object, or names an unknown target.
  */
 export function parseMappings(json: string | undefined, targets: readonly TargetConfig[]): ReadonlyMap<string, string> {
   const variable = functionVariables.mappings;
@@ -89,10 +89,13 @@ export function parseMappings(json: string | undefined, targets: readonly Target
   } catch {
     const example = '{"staging":"arn:aws:lambda:eu-west-1:123456789012:function:packs-replay-staging"}';
     throw new ConfigError([
-      `${variable}: must be ARNs of replay functions by the names of targets, such as ${example}`,
+      `${variable}: must be a JSON object with the ARN of the replay function for each target name, as in ${example}`,
     ]);
   }
-  const stranger = [...mappings.keys()].find((name) => !targets.some((target) => target.name === name));
-  if (stranger !== undefined) throw new ConfigError([`${variable}: ${stranger} is none of the targets`]);
+  const unknown = [...mappings.keys()].find((name) => !targets.some((target) => target.name === name));
+  if (unknown !== undefined) {
+    const names = targets.map(({ name }) => name).join(", ");
+    throw new ConfigError([`${variable}: there is no target ${unknown}; the configuration has: ${names}`]);
+  }
   return mappings;
 }

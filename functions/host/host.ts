@@ -22,23 +22,23 @@ import { Poller } from "./poller.ts";
 /** A running host. */
 export interface RunningHost {
   /**
-   * Sends nothing more, waits for the answers to what is under way, for 8 s at most, and hands back the rest. Always
-   * resolves with 0, since the queue keeps it.
+   * Sends nothing more, waits up to 8 s for the answers to requests in flight, and hands back the rest. Always resolves with
+   * 0, because the queues keep every request.
    */
   stop(): Promise<number>;
   readonly pending: number;
 }
 
 const fanOutBatch = 10;
-// Containers are killed 10 s after SIGTERM: handing back has to be done by then.
+// Containers are killed 10 s after SIGTERM: the rest has to be handed back by then.
 const longestStopMs = 8_000;
 
-// Figures are a few seconds behind; each time is a write.
+// Figures may be 5 s old, because each flush is a write.
 const figuresEveryMs = 5_000;
 const foldEveryMs = 60_000;
 const refreshEveryMs = 1_000;
 
-// Feeding has its turn each second: that may fail a few times before anything is late.
+// The feeder runs each second: it may fail a few times before a pack is late.
 const feedAheadMs = 5_000;
 const feedLeaseMs = 6_000;
 const feedIdleMs = 5_000;
@@ -46,8 +46,8 @@ const feedMaxWaiting = 30_000;
 const feedFirstMs = 3_000;
 
 /**
- * Runs the functions on this machine. Rejects where the data directory, the admin address or an authority cannot be used,
- * and where an environment variable is missing.
+ * Runs the functions on this machine. Rejects if the data directory, the admin address or a certificate authority cannot be
+ * used, or an environment variable is missing.
  *
  * @param stopMs how long `stop` waits for answers, in milliseconds
  */
@@ -64,14 +64,14 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
     );
   } catch (error) {
     await stores.close();
-    throw new Error(`host.admin: ${(error as Error).message}; choose another host.admin`, { cause: error });
+    throw new Error(`host.admin: ${(error as Error).message}; set host.admin to another address`, { cause: error });
   }
   await reportLeftBehind(config, stores, log);
   const feeder = await startFeeder(parts);
   const pollers = startPollers(parts, lanes);
   const flushFigures = () => Promise.all(lanes.map(({ figures }) => figures.flush()));
   const figuresTimer = setInterval(flushFigures, figuresEveryMs);
-  // Where all wait for answers, nobody else would see that there may be more requests under way now.
+  // While all requests in flight wait for answers, nothing else would notice that the concurrency was raised.
   const refreshTimer = setInterval(() => {
     for (const lane of lanes)
       lane.live.refresh().then(
@@ -79,17 +79,20 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
         () => {},
       );
   }, refreshEveryMs);
-  // Whoever else does it, too: it may be the schedule in Lambda, or nobody.
+  // The schedule in Lambda may fold, too, but need not exist.
   const foldTimer = setInterval(() => stores.state.fold?.().catch(() => {}), foldEveryMs);
   const upkeep = new CaptureUpkeepThread({ captures: config.captures, log: config.log }, log);
-  log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host replays");
+  log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host is running");
   return {
     pending: 0,
     async stop() {
-      log.info({ event: "draining" }, "the host stops");
+      log.info({ event: "draining" }, "the host is stopping: it waits for the answers to requests in flight");
       const closeTransports = () => Promise.all(lanes.map(({ transport }) => transport.close()));
       const timer = setTimeout(() => {
-        log.warn({ event: "cut-off", afterMs: stopMs }, "shadows have not answered; what is under way is handed back");
+        log.warn(
+          { event: "cut-off", afterMs: stopMs },
+          "shadows have not answered in time: the requests in flight are cut off",
+        );
         closeTransports().catch(() => {});
       }, stopMs);
       await Promise.all([feeder.stop(), ...pollers.map((poller) => poller.stop())]);
@@ -108,7 +111,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   };
 }
 
-/** One for each target, and one for the fan-out where any target has a queue of its own. */
+/** Starts a poller for each target, and one for the fan-out unless a target reads the ingress queue itself. */
 function startPollers(parts: Parts, lanes: readonly Lane[]): Poller[] {
   const { config, stores, log } = parts;
   const { visibilityMs, inFlight } = config.host;
@@ -125,20 +128,23 @@ function startPollers(parts: Parts, lanes: readonly Lane[]): Poller[] {
   return [new Poller(fanOut), ...pollers];
 }
 
-/** Resolves when jobs go on by the time that they do so, and what is in the queues of theirs is not late by the old one. */
+/**
+ * Resolves after the feeder's first round, in which each job that was not fed for a while receives its new times. Pollers that
+ * start earlier would find the packs of jobs late by the old times.
+ */
 async function startFeeder(parts: Parts): Promise<Feeder> {
   const { aws } = parts.config;
   const feeder = wireFeeder(parts, {
     lookAheadMs: feedAheadMs,
     // SQS delays by whole seconds, and a poll may take one.
     leadMs: aws ? 2_000 : 500,
-    // Each look is a call of DynamoDB.
+    // Each listing of the jobs is a call to DynamoDB.
     ...(aws && { idleMs: feedIdleMs }),
     leaseMs: feedLeaseMs,
     maxWaiting: feedMaxWaiting,
   });
   const begun = feeder.start();
-  // An archive that hangs must not keep everything else from going on.
+  // An archive that hangs must not keep the host from starting.
   await orAborted(begun, AbortSignal.timeout(feedFirstMs)).catch(() => {});
   return feeder;
 }
@@ -155,7 +161,7 @@ async function listen(app: OpenAPIHono, address: ListenAddress): Promise<ServerT
   return server;
 }
 
-/** A host that died has left the file of its socket, and nobody answers there. One that lives keeps it: listening fails. */
+/** Removes the socket file of a host that died. The socket of a running host stays, and listening on it fails. */
 async function removeDeadSocket(path: string): Promise<void> {
   if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return;
   const alive = await new Promise<boolean>((resolve) => {
@@ -170,6 +176,6 @@ async function reportLeftBehind(config: Config, stores: Stores, log: Logger): Pr
   if (messages === 0) return;
   log.error(
     { event: "left-behind", directory: config.queueDirectory, messages, requests },
-    "an embedded ingress queue has packs that nobody takes while queue is in SQS",
+    "the embedded ingress queue still has packs, which are not replayed while queue: names one in SQS",
   );
 }

@@ -3,15 +3,15 @@ import { byLabel, MetricSet, type Sample, single } from "../../relay/log/metric-
 import { type Fate, fates } from "../../relay/state/port.ts";
 import type { CaptureStats, HostStats, TargetStats } from "../../relay/stats/host-stats.ts";
 
-/** All metrics of a host for Prometheus, read when they are scraped. Those of requests come from the ledger and survive restarts. */
+/** All metrics of a host for Prometheus, read at each scrape. Counts of requests come from the ledger and survive restarts. */
 export function createHostMetrics(readStats: () => Promise<HostStats>): Registry {
   const set = new MetricSet("spoa_relay_");
   const read = shareReading(readStats);
-  set.gauge("host_state_up", "0 while queues and state on this machine cannot be read", async () =>
+  set.gauge("host_state_up", "0 while the queues and the state store cannot be read", async () =>
     single((await read()) !== undefined),
   );
   for (const { kind, name, help, labels = [], samples } of hostMetrics) {
-    // Absent if there are no figures: an old one, or a 0, would be wrong.
+    // Absent if the stats cannot be read: an old value, or a 0, would be wrong.
     const readSamples = async () => {
       const stats = await read();
       return stats ? samples(stats) : [];
@@ -40,121 +40,121 @@ const hostMetrics: readonly HostMetric[] = [
   {
     kind: "gauge",
     name: "ingress_waiting_packs",
-    help: "Packs that wait for the fan-out",
+    help: "Packs waiting for the fan-out",
     samples: ({ ingress }) => single(ingress.messages),
   },
   {
     kind: "gauge",
     name: "ingress_waiting_requests",
-    help: "Requests that wait for the fan-out; absent with SQS, which cannot count them",
+    help: "Requests waiting for the fan-out; absent with SQS, which counts only messages",
     samples: ({ ingress }) => single(ingress.waiting),
   },
   {
     kind: "gauge",
     name: "ingress_dead_letter_packs",
-    help: "Packs that cannot be decoded",
+    help: "Packs in the dead letters of the ingress queue: undecodable, or received too often",
     samples: ({ ingress }) => single(ingress.deadMessages),
   },
   {
     kind: "gauge",
     name: "ingress_dead_letter_requests",
-    help: "Requests in packs that cannot be decoded, as far as their summaries tell",
+    help: "Requests in the dead letters of the ingress queue, counted from the summaries of the packs",
     samples: ({ ingress }) => single(ingress.deadLettered),
   },
   {
     kind: "counter",
     name: "ingress_expired_requests_total",
-    help: "Requests that the retention of the ingress queue has removed; absent with SQS, which tells nobody",
+    help: "Requests that the ingress queue has removed after its retention; absent with SQS, which does not report them",
     samples: ({ ingress }) => single(ingress.expired),
   },
   {
     kind: "gauge",
     name: "missing_packs",
-    help: "Packs whose number was passed over",
+    help: "Packs missing in an agent's sequence: late or lost",
     labels: ["agent"],
     samples: missingPacks,
   },
   {
     kind: "counter",
     name: "target_enqueued_requests_total",
-    help: "Requests fanned out: the sum of all fates, the dead letters and the waiting ones",
+    help: "Requests fanned out to the target: those with a fate, in its dead letters, or waiting in its queue",
     labels: ["target"],
     samples: ofTargets(({ enqueued }) => enqueued),
   },
   {
     kind: "counter",
     name: "target_requests_total",
-    help: "Requests by what became of them",
+    help: "Requests by fate; answered ones also by status class",
     labels: ["target", "fate", "class"],
     samples: settledRequests,
   },
   {
     kind: "counter",
     name: "capture_enqueued_requests_total",
-    help: "Requests fanned out: the sum of all fates, and those that wait in the ingress queue until the archive is back",
+    help: "Requests fanned out to the capture: those with a fate, or waiting in the ingress queue for its archive",
     labels: ["capture"],
     samples: ofCaptures(({ enqueued }) => enqueued),
   },
   {
     kind: "counter",
     name: "capture_requests_total",
-    help: "Requests by what became of them: captured, filtered, sampled_out, or skipped",
+    help: "Requests by fate: captured, filtered, sampled_out or skipped",
     labels: ["capture", "fate"],
     samples: capturedRequests,
   },
   {
     kind: "gauge",
     name: "capture_waiting_requests",
-    help: "Requests that wait in the ingress queue until the archive of their capture is back",
+    help: "Requests waiting in the ingress queue until the archive of their capture accepts writes again",
     labels: ["capture"],
     samples: ofCaptures(({ enqueued, fates: settled }) => enqueued - sumOf(settled)),
   },
   {
     kind: "gauge",
     name: "target_waiting_packs",
-    help: "Packs that wait for the target",
+    help: "Packs waiting for the target",
     labels: ["target"],
     samples: ofTargets(({ messages }) => messages),
   },
   {
     kind: "gauge",
     name: "target_waiting_requests",
-    help: "Requests that wait for the target; absent with SQS, which cannot count them",
+    help: "Requests waiting for the target; absent with SQS, which counts only messages",
     labels: ["target"],
     samples: ofTargets(({ inQueue }) => inQueue),
   },
-  // Gauges, and no fate: dead letters that are sent again are none any more.
+  // Dead letters are gauges and not a fate: those that are sent again are no longer dead letters.
   {
     kind: "gauge",
     name: "target_dead_letter_packs",
-    help: "Messages among the target's dead letters",
+    help: "Messages in the target's dead letters",
     labels: ["target"],
     samples: ofTargets(({ deadMessages }) => deadMessages),
   },
   {
     kind: "gauge",
     name: "target_dead_letter_requests",
-    help: "Requests among the target's dead letters; absent with SQS, which cannot count them",
+    help: "Requests in the target's dead letters; absent with SQS, which counts only messages",
     labels: ["target"],
     samples: ofTargets(({ inDeadLetters }) => inDeadLetters),
   },
   {
     kind: "counter",
     name: "job_fed_requests_total",
-    help: "Requests that replay jobs have put into the queues of their targets",
+    help: "Requests that replay jobs have put into their targets' queues",
     samples: ({ jobs = {} }) => single(Object.values(jobs).reduce((total, { enqueued }) => total + enqueued, 0)),
   },
   {
     kind: "counter",
     name: "job_requests_total",
-    help: "Requests of replay jobs by what became of them",
+    help: "Requests of replay jobs by fate; answered ones also by status class",
     labels: ["fate", "class"],
     samples: replayedRequests,
   },
   {
     kind: "gauge",
     name: "target_rate_limit",
-    help: "Requests a second that the target may get, as configured or changed since; +Inf where there is no limit",
+    help: "Requests per second that the target may receive, as configured or changed since; +Inf without a limit",
     labels: ["target"],
     samples: ofTargets(({ live }) =>
       live.ratePerSecond === "unlimited" ? Number.POSITIVE_INFINITY : live.ratePerSecond,
@@ -163,21 +163,21 @@ const hostMetrics: readonly HostMetric[] = [
   {
     kind: "gauge",
     name: "target_pace_factor",
-    help: "Share of the rate that the target gets while its shadow has asked for less, from 1/64 to 1",
+    help: "Share of its rate that the target receives, from 1/64 to 1; below 1 after its shadow asked for less",
     labels: ["target"],
     samples: ofTargets(({ live }) => live.paceFactor),
   },
   {
     kind: "gauge",
     name: "target_breaker_open",
-    help: "1 while the target gets nothing but probes, since its shadow failed again and again",
+    help: "1 while the target receives only probes, because its shadow failed repeatedly",
     labels: ["target"],
     samples: ofTargets(({ control }) => Number(control.breaker !== undefined)),
   },
   {
     kind: "gauge",
     name: "target_held",
-    help: "1 while the target gets nothing: paused, out of its window, in a blackout, or its breaker is open",
+    help: "1 while the target is held: paused, outside its window, in a blackout, or its breaker is open",
     labels: ["target"],
     samples: ofTargets(({ held }) => Number(held !== undefined)),
   },
@@ -213,7 +213,7 @@ function settledRequests({ targets }: HostStats): readonly Sample[] {
   );
 }
 
-/** Jobs come and go: a series each would stay behind for ever. */
+/** All jobs together: with a series each, every job would leave one behind for ever. */
 function replayedRequests({ jobs = {} }: HostStats): readonly Sample[] {
   return fates
     .filter((fate) => fate !== "deadLettered" && !notOfJobs.includes(fate))
@@ -249,7 +249,7 @@ function missingPacks({ agents }: HostStats): readonly Sample[] {
   return byLabel("agent", missing);
 }
 
-/** One reading for all metrics of a scrape: each is a look into every queue, and a call of SQS. Undefined where it fails. */
+/** Shares one reading among all metrics of a scrape, because each reads every queue and calls SQS. Undefined if it fails. */
 function shareReading(readStats: () => Promise<HostStats>): () => Promise<HostStats | undefined> {
   let reading: Promise<HostStats | undefined> | undefined;
   return () => {

@@ -17,7 +17,10 @@ export interface PollerOptions {
   readonly batch: number;
   /** Invocations at once. */
   readonly inFlight: number;
-  /** Messages that mostly wait, by their body: with `batch` 1, up to 64 of them are under way beside the others. */
+  /**
+   * Whether a message mostly waits, judged by its body. With `batch` 1, up to 64 such messages are handled in addition to
+   * `inFlight`.
+   */
   readonly waits?: (body: string) => boolean;
   readonly visibilityMs: number;
   readonly log: Logger;
@@ -25,14 +28,14 @@ export interface PollerOptions {
 
 const maxWaiting = 64;
 const longPollMs = 20_000;
-// What SQS hands out in one call at most.
-const longestReceive = 10;
+// SQS delivers at most 10 messages in a call.
+const maxReceiveMessages = 10;
 const pauseAfterErrorMs = 1_000;
-// SQS shows a message again after 12 hours in all, however often its visibility was extended: a pack for a target that is
-// held is handed back before.
+// SQS makes a message visible again after 12 hours in all, however often its visibility timeout was extended. A pack for a
+// target that is held is handed back before that.
 const longestWorkMs = 6 * 3_600_000;
 
-/** Does for one function what Lambda's event source mapping does: polls its queue, invokes it, deletes what it has done. */
+/** Does for one function what Lambda's event source mapping does: polls its queue, invokes it, deletes messages that are done. */
 export class Poller {
   readonly #options: PollerOptions;
   readonly #deletes: BatchedDeletes;
@@ -49,7 +52,7 @@ export class Poller {
     this.#ended = this.#run();
   }
 
-  /** Takes no more messages, and resolves when those that are being handled are done or handed back. */
+  /** Receives no more messages; resolves when those in progress are done or handed back. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#ended;
@@ -59,18 +62,18 @@ export class Poller {
     const { inFlight } = this.#options;
     const { signal } = this.#stopping;
     while (!signal.aborted) {
-      // Several at a time, since each call has its price: not before half of the places are free.
+      // Receives several messages in a call, because each call costs money: waits until half of the places are free.
       while (this.#invocations.size > inFlight / 2) await Promise.race(this.#invocations);
       await this.#attempt(() => this.#receive(inFlight - this.#invocations.size));
     }
     await Promise.all([...this.#invocations, ...this.#beside]);
   }
 
-  /** Starts up to `places` invocations; those that only wait take none. */
+  /** Starts up to `places` invocations; those for messages that mostly wait do not use a place. */
   async #receive(places: number): Promise<void> {
     const { queue, batch, visibilityMs, waits } = this.#options;
     const { signal } = this.#stopping;
-    const max = Math.min(longestReceive, places * batch);
+    const max = Math.min(maxReceiveMessages, places * batch);
     const deliveries = await queue.receive({ max, waitMs: longPollMs, visibilityMs, signal });
     for (let at = 0; at < deliveries.length; at += batch) {
       const invoked = deliveries.slice(at, at + batch);
@@ -92,7 +95,10 @@ export class Poller {
     } catch (error) {
       if (signal.aborted) return;
       this.#errorLog.run(Date.now(), (heldBack) =>
-        log.error({ event: "poll-failed", queue: name, reason: (error as Error).message, heldBack }, "trying again"),
+        log.error(
+          { event: "poll-failed", queue: name, reason: (error as Error).message, heldBack },
+          "receiving or handling the messages of a queue failed: retrying",
+        ),
       );
       await sleep(pauseAfterErrorMs, undefined, { signal }).catch(() => {});
     }
@@ -110,7 +116,10 @@ export class Poller {
       if (performance.now() - startedAtMs > longestWorkMs) return end();
       for (const { receipt } of deliveries) {
         queue.extend(receipt, visibilityMs).catch((error: Error) => {
-          log.warn({ event: "extend-failed", queue: name, reason: error.message }, "a pack may be delivered twice");
+          log.warn(
+            { event: "extend-failed", queue: name, reason: error.message },
+            "the visibility timeout of a pack could not be extended: it may be delivered twice",
+          );
         });
       }
     }, visibilityMs / 3);
@@ -124,7 +133,7 @@ export class Poller {
       if (done.length > 0) await this.#deletes.delete(done.map(({ receipt }) => receipt));
       for (const { messageId, receipt, receiveCount } of deliveries) {
         if (!failed.has(messageId)) continue;
-        // What is handed back because it has to end need not wait.
+        // A message that is handed back because its invocation has to end is visible again at once.
         const hiddenMs = ending.signal.aborted ? 0 : retryDelayMs(receiveCount);
         await queue.extend(receipt, hiddenMs);
       }

@@ -10,7 +10,7 @@ export interface StateMetricsDeps {
   readonly metrics: Pick<MetricLine, "count" | "countAt">;
 }
 
-/** Counts what stands in the state, to be called each minute. Throws `StateError`. */
+/** Counts the metrics that are read from the state store. Call it each minute. Rejects with `StateError`. */
 export async function measureState({ targets, ledger, controls, metrics }: StateMetricsDeps): Promise<void> {
   const totals = await ledger.totals();
   for (const { agent, packs, lastSequence } of totals.agents) {

@@ -6,8 +6,9 @@ import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
 import { type Environment, openLambdaPlace } from "./place.ts";
 
 /**
- * The control API in Lambda, for a function URL whose callers IAM has checked: this function asks for no token. With
- * mappings, as the schedule has them, a target that is paused or resumed is switched at once. Throws as `openSchedule`.
+ * The control API in Lambda, for a function URL that IAM protects: this function itself asks for no token. With mappings, as
+ * for the schedule, it switches the mapping of a target at once when the target is paused or resumed. Throws as
+ * `openSchedule`.
  */
 export async function openControl(env: Environment): Promise<LambdaHandler> {
   const settings = readEnvironment("control", env);
@@ -24,7 +25,7 @@ export async function openControl(env: Environment): Promise<LambdaHandler> {
   });
   const fetch = async (request: Request): Promise<Response> => {
     const response = await control.fetch(request);
-    // Also where the answer is an error: the change may have been made. What fails is done by the schedule within a minute.
+    // Also after an error: the change may have been made. If this fails, the schedule does it within a minute.
     const changed = request.method !== "GET" && new URL(request.url).pathname.startsWith("/v1/targets/");
     if (changed && mappings.size > 0) await schedule.request("/", { method: "POST" });
     return response;

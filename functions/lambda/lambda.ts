@@ -6,7 +6,7 @@ import type { Invocation } from "../batch.ts";
 import { retryDelayMs } from "../retry-delay.ts";
 import { parseSqsEvent, type SqsBatchResponse } from "../sqs-event.ts";
 
-/** The part of Lambda's context that is used here. */
+/** The part of Lambda's context that `toLambdaHandler` uses. */
 export interface LambdaContext {
   getRemainingTimeInMillis(): number;
 }
@@ -21,17 +21,17 @@ interface App {
 export interface LambdaOptions {
   readonly log: Logger;
   /**
-   * Where the batches come from: what has to come again is shown after some seconds. Lambda itself would leave it hidden for
-   * the queue's whole visibility, which is several times the function's time.
+   * The queue that the batches come from: failed messages become visible again after `retryDelayMs`. Lambda itself would
+   * leave them hidden for the queue's visibility timeout, which is several times the function's timeout.
    */
   readonly queue?: Pick<QueueReceiver, "extend">;
-  /** How long what is under way may still take when nothing more is begun, in milliseconds. */
+  /** How long a request in flight may take to be answered after the last one was sent, in milliseconds. */
   readonly answerWithinMs?: number;
 }
 
 type LambdaErrorCode = "UNKNOWN_EVENT" | "NOT_DONE";
 
-/** Ends an invocation: Lambda hands out the whole event again, as often as it is set to. */
+/** Fails an invocation: Lambda retries the whole event, as often as it is configured to. */
 class LambdaError extends Error {
   readonly code: LambdaErrorCode;
 
@@ -42,16 +42,16 @@ class LambdaError extends Error {
   }
 }
 
-// What follows the last answer: outcomes are noted, the rest of a pack is put back.
+// Time after the last answer to write outcomes to the ledger and send the rest of a pack back.
 const settleMs = 3_000;
 
 /**
- * Makes a Lambda handler of an app. Batches of SQS and events of schedules come by POST /, the answer to a batch is Lambda's;
- * requests to a function URL are requests to the app, if IAM has checked them.
+ * Converts an app to a Lambda handler. SQS batches and schedule events are sent to the app as POST /; the answer to a batch is
+ * returned to Lambda. Requests to a function URL are passed to the app if IAM has checked them.
  *
- * The app's `signal` is raised early enough before Lambda ends the process: `answerWithinMs` and 3 s more, but not before half
- * of the time is over. The handler rejects with `LambdaError` for any other event, and where a batch or a schedule is not
- * answered with 200.
+ * The app's `signal` is aborted `answerWithinMs` + 3 s before Lambda ends the invocation, but not before half of its time has
+ * passed. The handler rejects with `LambdaError` for any other event, and if the app does not answer a batch or a schedule
+ * with 200.
  */
 export function toLambdaHandler(app: App, { log, queue, answerWithinMs = 0 }: LambdaOptions): LambdaHandler {
   const reserveMs = answerWithinMs + settleMs;
@@ -62,7 +62,7 @@ export function toLambdaHandler(app: App, { log, queue, answerWithinMs = 0 }: La
       throttle.run(Date.now(), () =>
         log.warn(
           { event: "short-time", timeoutMs: leftMs, neededMs: 2 * reserveMs },
-          "the function's time-out is too short: requests may be sent twice; raise it, or lower the target's timeout",
+          "the function's timeout is too short, so requests may be sent twice: raise it to neededMs, or lower the target's timeout",
         ),
       );
     }
@@ -76,17 +76,17 @@ export function toLambdaHandler(app: App, { log, queue, answerWithinMs = 0 }: La
       }
       const answer = await post(app, event, invocation);
       if (kind === "schedule") return undefined;
-      if (queue) await showAgain(queue, event, answer as SqsBatchResponse, log);
+      if (queue) await scheduleRetries(queue, event, answer as SqsBatchResponse, log);
       return answer;
     } finally {
       clearTimeout(timer);
-      // With the answer Lambda freezes the process, and lines that are not written yet.
+      // Lambda freezes the process once it has the answer: log lines that are not written by then would be late or lost.
       await new Promise<void>((written) => log.flush(() => written()));
     }
   };
 }
 
-/** Whether IAM has checked who asks. A function URL with the authorization NONE lets everybody in. */
+/** Whether IAM has checked the caller. A function URL with the auth type NONE lets everybody in. */
 function isSigned(event: unknown): boolean {
   const { requestContext } = event as AnyEvent;
   return requestContext?.authorizer?.iam !== undefined;
@@ -99,7 +99,7 @@ const notSigned = {
     type: "about:blank",
     title: "Forbidden",
     status: 403,
-    detail: "the function URL does not ask for signatures: set its authorization to AWS_IAM",
+    detail: "this function URL accepts unsigned requests: set its auth type to AWS_IAM",
   }),
 };
 
@@ -117,8 +117,8 @@ async function post(app: App, event: unknown, invocation: Invocation): Promise<u
   return JSON.parse(text);
 }
 
-/** Never rejects: what is not shown again by us is so when its visibility is over. */
-async function showAgain(
+/** Schedules the retry of failed messages. Never rejects: otherwise they are visible again after the visibility timeout. */
+async function scheduleRetries(
   queue: Pick<QueueReceiver, "extend">,
   event: unknown,
   { batchItemFailures }: SqsBatchResponse,
@@ -129,7 +129,10 @@ async function showAgain(
   await Promise.all(
     again.map(({ receipt, receiveCount }) =>
       queue.extend(receipt, retryDelayMs(receiveCount)).catch((error: Error) => {
-        log.warn({ event: "extend-failed", reason: error.message }, "a pack stays hidden for longer than it has to");
+        log.warn(
+          { event: "extend-failed", reason: error.message },
+          "the retry of a pack could not be scheduled: it stays hidden until the queue's visibility timeout ends",
+        );
       }),
     ),
   );
@@ -151,7 +154,10 @@ function kindOf(event: unknown): EventKind {
   if (Array.isArray(records) && records.every((record) => record?.eventSource === "aws:sqs")) return "batch";
   if (scheduleSources.includes(source) || rest["detail-type"] === "Scheduled Event") return "schedule";
   if (requestContext?.http) return "request";
-  // Its keys, and not what is in it, which may be anybody's.
+  // The keys only: the values may be confidential.
   const keys = typeof event === "object" && event !== null ? Object.keys(event).slice(0, 10).join(", ") : typeof event;
-  throw new LambdaError("UNKNOWN_EVENT", `this is no event of SQS, of a schedule or of a function URL: ${keys}`);
+  throw new LambdaError(
+    "UNKNOWN_EVENT",
+    `unknown event: expected one from SQS, a schedule or a function URL; got: ${keys}`,
+  );
 }

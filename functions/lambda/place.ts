@@ -7,7 +7,7 @@ import { queuePlaceOf } from "../../relay/queue/sqs-url.ts";
 import { MetricLine } from "../metric-line.ts";
 import { openParts, type Parts } from "../wiring.ts";
 
-/** What a function in Lambda finds around it: opened when its process starts, and used by all its invocations. */
+/** The surroundings of a function in Lambda: opened when its process starts, used by all its invocations. */
 export interface LambdaPlace extends Parts {
   readonly metrics: MetricLine;
 }
@@ -15,8 +15,8 @@ export interface LambdaPlace extends Parts {
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Reads the configuration, `given` or the one beside the function, and opens what it names. Throws `ConfigError`, also where
- * the state is not in DynamoDB: then no two functions would share it.
+ * Reads the configuration, `given` or the one beside the function, and opens its stores. Throws `ConfigError`, also if the
+ * state is not in DynamoDB: functions could not share it.
  */
 export async function openLambdaPlace(env: Environment, given: string | undefined): Promise<LambdaPlace> {
   const file = given ?? join(env.LAMBDA_TASK_ROOT ?? import.meta.dirname, configFileName);
@@ -24,7 +24,7 @@ export async function openLambdaPlace(env: Environment, given: string | undefine
   const { aws, ingress } = config;
   if (!aws || ingress.kind !== "sqs") {
     throw new ConfigError([
-      `${file}: state: is missing; functions in Lambda share theirs, as in state: dynamodb:TABLE`,
+      `${file}: state: is missing; functions in Lambda need one that they share, as in state: dynamodb:TABLE`,
     ]);
   }
   const log = createLogger(config.log);

@@ -6,13 +6,13 @@ import { prepareLane, wireReplay } from "../replay-wiring.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
 import { type Environment, openLambdaPlace } from "./place.ts";
 
-// A process that had nothing to do for longer was frozen meanwhile, and its connections may be dead without a sign: what
-// is sent over them gets no answer, and a POST without an answer must not be repeated.
+// A process that was idle for longer than 500 ms was probably frozen. Its connections may be dead without a sign: a request
+// sent over one receives no answer, and a POST without an answer must not be repeated.
 const freshMs = 500;
 
 /**
- * The replay of one target in Lambda, for the event source mapping of the target's queue. Throws as `openLambdaPlace`,
- * and where there is no such target, its certificate authority cannot be used or an environment variable is missing.
+ * The replay of one target in Lambda, for the event source mapping of the target's queue. Throws as `openLambdaPlace`, and if
+ * there is no such target, its certificate authority cannot be used or an environment variable is missing.
  */
 export async function openReplay(env: Environment): Promise<LambdaHandler> {
   const settings = readEnvironment("replay", env);
@@ -22,8 +22,8 @@ export async function openReplay(env: Environment): Promise<LambdaHandler> {
   const live = targets.find((target) => target.config.name === settings.target);
   if (!live) {
     const names = targets.map((target) => target.config.name).join(", ");
-    const given = `${functionVariables.target}: ${settings.target ?? "nothing"}`;
-    throw new ConfigError([`${given} is none of the targets: ${names}`]);
+    const mistake = settings.target === undefined ? "must name a target" : `there is no target ${settings.target}`;
+    throw new ConfigError([`${functionVariables.target}: ${mistake}; the configuration has: ${names}`]);
   }
   const { name, timeoutMs } = live.config;
   const { queue } = stores.queueOf(name);

@@ -8,7 +8,7 @@ import { wireFeeder } from "../wiring.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
 import { type Environment, openLambdaPlace } from "./place.ts";
 
-// It is called each minute: one call may fail before anything is late.
+// The schedule runs each minute: one run may fail before a pack is late.
 const feedAheadMs = 120_000;
 // SQS delays by whole seconds, and a function may have to be started.
 const feedLeadMs = 2_000;
@@ -16,7 +16,7 @@ const feedLeaseMs = 30_000;
 const feedMaxWaiting = 500_000;
 
 /**
- * The schedule in Lambda. Throws as `openLambdaPlace`, and where the mappings cannot be read or name what is no target.
+ * The schedule in Lambda. Throws as `openLambdaPlace`, and if the mappings cannot be parsed or name an unknown target.
  */
 export async function openSchedule(env: Environment): Promise<LambdaHandler> {
   const settings = readEnvironment("schedule", env);

@@ -5,23 +5,23 @@ import type { LiveTarget } from "../../relay/replay/live-target.ts";
 import type { Jobs, Ledger } from "../../relay/state/port.ts";
 import type { MetricLine } from "../metric-line.ts";
 
-/** What a feeder works on, and how far ahead. */
+/** The stores and targets of a feeder, and its limits. */
 export interface FeederOptions {
   readonly jobs: Jobs;
   readonly ledger: Pick<Ledger, "recordFanOut" | "totals">;
   readonly targets: readonly LiveTarget[];
   readonly queueOf: (target: string) => QueueSender;
-  /** By the name of the capture. */
+  /** By capture name. */
   readonly archives: ReadonlyMap<string, Archive>;
-  /** How far ahead of its time a pack is put into the queue. */
+  /** How long before it is due a pack is put into the queue. */
   readonly lookAheadMs: number;
-  /** How long before its time a pack comes out of the queue. */
+  /** How long before it is due a pack becomes visible in the queue. */
   readonly leadMs: number;
-  /** How long after its death another process goes on with what this one feeds. */
+  /** Lifetime of a job's lease: after this process dies, another one continues its jobs when their leases have expired. */
   readonly leaseMs: number;
-  /** Most requests of a job that wait at a target without a limit. */
+  /** Maximum number of a job's requests that wait at a target, whatever the target's rate. */
   readonly maxWaiting: number;
-  /** How often the feeder looks for jobs while there are none; each second by default. */
+  /** Interval at which the feeder lists the jobs while there are none; a second by default. */
   readonly idleMs?: number;
   readonly metrics?: Pick<MetricLine, "count">;
   readonly log: Logger;

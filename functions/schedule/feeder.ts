@@ -10,15 +10,15 @@ import { JobFeed } from "./job-feed.ts";
 const roundMs = 1_000;
 
 /**
- * Puts the packs of replay jobs into the queues of their targets, a while before they are due. Any number of processes may
- * do so: each job is fed by one of them.
+ * Puts the packs of replay jobs into their targets' queues, `lookAheadMs` before they are due. Any number of processes may
+ * run a feeder: leases give each job to one of them.
  */
 export class Feeder {
   readonly #options: FeederOptions;
   readonly #owner = randomUUID();
   readonly #now: () => number;
   readonly #feeds = new Map<string, JobFeed>();
-  /** What is done for each job at this moment. */
+  /** The work in progress, by job id. */
   readonly #busy = new Map<string, Promise<void>>();
   readonly #stopping = new AbortController();
   readonly #problems = new Throttle();
@@ -32,16 +32,16 @@ export class Feeder {
   }
 
   /**
-   * Feeds now and each second, until it is stopped. What fails is logged and tried again. Resolves when every job has had its
-   * first turn; never rejects.
+   * Feeds now and each second, until it is stopped. Failures are logged and retried. Resolves when every job has had its first
+   * turn; never rejects.
    */
   async start(): Promise<void> {
     const turn = () => {
       const idleMs = this.#idleUntilMs - this.#now();
-      // Longer only where the clock was set back.
+      // Larger only after the clock was set back.
       if (idleMs > 0 && idleMs <= (this.#options.idleMs ?? 0)) return;
       this.#looking ??= this.#look(this.#stopping.signal)
-        .catch((error: Error) => this.#complain(error))
+        .catch((error: Error) => this.#report(error))
         .finally(() => {
           this.#looking = undefined;
         });
@@ -52,7 +52,7 @@ export class Feeder {
     await Promise.all(this.#busy.values());
   }
 
-  /** Resolves when nothing more is put into a queue. Another process may go on at once. */
+  /** Resolves when this feeder sends nothing more and has released its jobs: another process may continue them at once. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     this.#stopping.abort();
@@ -63,17 +63,17 @@ export class Feeder {
   }
 
   /**
-   * Feeds what is due within the look-ahead, and ends when that is done, or soon after the signal was raised. What keeps one
-   * job from going on is noted in it, and the others are fed all the same. Throws `StateError` where the jobs cannot be read.
+   * Feeds the packs that are due within the look-ahead, until that is done or the signal is aborted. If a job cannot continue,
+   * the reason is stored in the job, and the others are still fed. Rejects with `StateError` if the jobs cannot be read.
    */
   async run(signal: AbortSignal): Promise<void> {
     await this.#look(signal);
     await Promise.all(this.#busy.values());
   }
 
-  /** Begins what is to be done for each job. One whose archive takes its time is left to it, and keeps no other waiting. */
+  /** Starts the work for each job, without waiting for it: a job with a slow archive must not delay the others. */
   async #look(signal: AbortSignal): Promise<void> {
-    // What is listed of these is old by the time they are done.
+    // Jobs in progress are skipped below: what the list says about them is outdated when their work ends.
     const busy = new Set(this.#busy.keys());
     const living = (await this.#options.jobs.list()).filter(({ job }) => !hasEnded(job));
     const ids = new Set([...busy, ...living.map(({ job }) => job.id)]);
@@ -90,12 +90,12 @@ export class Feeder {
     for (const found of living) {
       const { id } = found.job;
       if (busy.has(id)) continue;
-      const done = this.#care(found, waitingOf, signal).finally(() => this.#busy.delete(id));
+      const done = this.#advance(found, waitingOf, signal).finally(() => this.#busy.delete(id));
       this.#busy.set(id, done);
     }
   }
 
-  async #care(found: VersionedJob, waitingOf: (job: Job) => Promise<number>, signal: AbortSignal): Promise<void> {
+  async #advance(found: VersionedJob, waitingOf: (job: Job) => Promise<number>, signal: AbortSignal): Promise<void> {
     const { job } = found;
     try {
       if (job.status === "fed") {
@@ -105,7 +105,7 @@ export class Feeder {
         await this.#feed(found, await waitingOf(job), signal);
       }
     } catch (error) {
-      this.#complain(error as Error, job.id);
+      this.#report(error as Error, job.id);
       await this.#note(job.id, (error as Error).message);
     }
     const feed = this.#feeds.get(job.id);
@@ -140,7 +140,7 @@ export class Feeder {
 
   async #fail(job: Job, missing: string): Promise<void> {
     const { lease } = job;
-    // Somebody with another configuration has it.
+    // Another process, whose configuration may have the target and the capture, feeds the job.
     if (lease && lease.owner !== this.#owner && lease.untilMs > this.#now()) return;
     const reason = `there is no ${missing} in the configuration any more`;
     await changeJob(this.#options.jobs, job.id, (now) =>
@@ -149,23 +149,23 @@ export class Feeder {
     this.#options.log.error({ event: "job-failed", job: job.id, reason }, "a replay job has failed");
   }
 
-  /** For who looks at the job. Taken back when it goes on. */
+  /** Stores in the job why it cannot continue, for its readers. The reason is removed when the job continues. */
   async #note(id: string, reason: string): Promise<void> {
     try {
       await changeJob(this.#options.jobs, id, (job) =>
         hasEnded(job) || job.reason === reason ? job : { ...job, reason },
       );
     } catch {
-      // It may be the state that is away.
+      // The state store may be the part that fails.
     }
   }
 
-  /** @param job undefined where it is not known whether there is one */
-  #complain(error: Error, job?: string): void {
+  /** @param job undefined if the list of jobs could not be read */
+  #report(error: Error, job?: string): void {
     this.#problems.run(this.#now(), (heldBack) =>
       this.#options.log.error(
         { event: "feed-failed", job, reason: error.message, heldBack },
-        `${job === undefined ? "the list of replay jobs cannot be read" : "a replay job cannot go on"}: it is tried again`,
+        `${job === undefined ? "the list of replay jobs cannot be read" : "a replay job cannot continue"}: retrying`,
       ),
     );
   }
@@ -176,12 +176,12 @@ export class Feeder {
   }
 }
 
-/** Whether a job that has not begun may do so. */
+/** Whether a scheduled job starts by `untilMs`. */
 function isTime({ status, startAtMs = 0 }: Job, untilMs: number): boolean {
   return status === "scheduled" && startAtMs <= untilMs;
 }
 
-/** Requests of a job that are in the target's queue, or under way: without a fate. */
+/** Requests of a job that have no fate yet: they are in the target's queue or in flight. */
 function countWaiting({ targets }: LedgerTotals, { id }: Job): number {
   const totals = targets.get(jobKey(id));
   return totals ? totals.enqueued - Object.values(totals.fates).reduce((sum, count) => sum + count, 0) : 0;

@@ -24,39 +24,40 @@ export interface JobFeedOptions
 
 type PackStep = Extract<JobStep, { kind: "pack" }>;
 
-// What is sent and noted together, and is in memory.
+// Packs that are sent and recorded together, and held in memory.
 const packsAtOnce = 8;
-// What waits at a target is what it gets in so many seconds: more would stand before the packs of agents.
+// A job may have as many requests waiting at a target as the target receives in this time. More would delay the packs of
+// agents behind them.
 const waitingSeconds = 10;
 const leastWaiting = 300;
-// Who was away for longer does not make up for it.
+// A job that nobody fed for a while, and whose next pack is later than this, continues from now instead of catching up.
 const lateMs = 1_000;
 const writeAttempts = 10;
 
-/** The feeding of one job by one process: it keeps its place in the capture from round to round. */
+/** Feeds one job in one process. Keeps its place in the capture from round to round. */
 export class JobFeed {
   readonly #options: JobFeedOptions;
   #job: Job | undefined;
   #version = 0;
   #steps: AsyncGenerator<JobStep> | undefined;
   #pending: JobStep | undefined;
-  /** What `#steps` has come to, without `#pending`. */
+  /** The checkpoint of `#steps`, without `#pending`. */
   #place: Checkpoint | undefined;
-  /** Whether nobody has fed the job for a while. */
+  /** Whether no process has fed the job for longer than the look-ahead. */
   #returned = false;
 
   constructor(options: JobFeedOptions) {
     this.#options = options;
   }
 
-  /** True where somebody else feeds the job, or nothing is left to be fed. */
+  /** True if another process feeds the job, or nothing is left to feed. */
   get closed(): boolean {
     return this.#steps === undefined;
   }
 
   /**
-   * Feeds what is due within the look-ahead, as far as there is room. Throws the errors of its stores; then it is closed, and
-   * the job counts as one that nobody feeds.
+   * Feeds the packs that are due within the look-ahead, as far as there is room. Rejects with the errors of its stores; then
+   * the feed is closed and the job's lease released.
    */
   async run(found: VersionedJob, waiting: number, signal: AbortSignal): Promise<void> {
     try {
@@ -68,7 +69,7 @@ export class JobFeed {
     }
   }
 
-  /** Forgets its place; the next `run` finds it again. */
+  /** Forgets the place in the capture; the next `run` finds it again from the job's checkpoint. */
   close(): void {
     this.#steps?.return(undefined).catch(() => {});
     this.#steps = undefined;
@@ -76,7 +77,7 @@ export class JobFeed {
     this.#pending = undefined;
   }
 
-  /** Lets another process go on at once. Never rejects. */
+  /** Releases the lease, so that another process may continue the job at once. Never rejects. */
   async release(): Promise<void> {
     const job = this.#job;
     this.close();
@@ -93,7 +94,7 @@ export class JobFeed {
       if (!step || (step.kind === "pack" && !(await this.#isTime(step, waiting)))) break;
       if (step.kind === "pack") {
         const { length } = step.pack.requests;
-        // Where nothing waits a pack may go that is larger than all the room.
+        // If nothing waits, one pack may be sent that is larger than all the room: otherwise it would wait for ever.
         if (length > left && !(waiting === 0 && batch.length === 0 && left > 0)) break;
         left -= length;
         batch.push(step);
@@ -105,7 +106,7 @@ export class JobFeed {
     }
     const last = batch.at(-1);
     if (last && this.#job) await this.#send(batch, last.after);
-    // What kept it from going on would stand there until its next pack, however far that is.
+    // The job can continue: without this write its old reason would remain until its next pack, which may be hours away.
     else if (this.#job?.reason !== undefined) await this.#write(({ reason: _, ...current }) => current);
   }
 
@@ -126,11 +127,11 @@ export class JobFeed {
         onSkip: ({ name, requests, reason }) =>
           log.warn(
             { event: "capture-broken", job: job.id, object: name, requests, reason },
-            "a part of a capture cannot be read: a replay job goes on without it",
+            "a part of a capture cannot be read: the replay job skips its requests",
           ),
       });
     }
-    // An archive may take its time, or never answer.
+    // An archive may be slow, or never answer.
     this.#pending ??= (await orAborted(this.#steps.next(), signal)).value ?? undefined;
     return this.#pending;
   }
@@ -142,7 +143,7 @@ export class JobFeed {
     const dueMs = dueAtMs(job, offsetMs);
     if (dueMs === undefined) return true;
     if (this.#returned && dueMs < now() - lateMs) {
-      // What is in the queue still, because nobody sent it either, stands before this pack by the look-ahead at most.
+      // Earlier packs that are still in the queue were due up to the look-ahead before this one: leave them that time.
       const atMs = this.#soonMs() + (waiting > 0 ? lookAheadMs : 0);
       await this.#write((current) => ({ ...current, anchor: { atMs, offsetMs } }));
     }
@@ -156,7 +157,7 @@ export class JobFeed {
     if (batch.length > 0) {
       const messages = batch.map(({ pack, offsetMs }) => {
         const dueMs = dueAtMs(job, offsetMs);
-        // Without a time of its own nothing holds it back but the queue, until the job begins.
+        // A pack without a due time is held back only by the queue's delay, until the job begins.
         const delayMs =
           dueMs === undefined ? Math.ceil((job.anchor?.atMs ?? 0) - now()) : Math.floor(dueMs - now() - leadMs);
         return shareMessage(pack, pack.requests, { attempt: 0, ...(delayMs > 0 && { delayMs }) });
@@ -164,11 +165,15 @@ export class JobFeed {
       const refusals = await queue.send(messages);
       const refusal = refusals.find((error) => error && error.code !== "TOO_BIG");
       if (refusal) throw refusal;
-      // Behind the sending: a pack that is noted must not be missing in the queue.
+      // After sending: a pack that the ledger lists must not be missing in the queue.
       await Promise.all(
         batch.map(({ pack: { id, agent, sequence, requests } }, i) => {
           const refused = refusals[i];
-          if (refused) log.error({ event: "too-big", job: job.id, reason: refused.message }, "a request is skipped");
+          if (refused)
+            log.error(
+              { event: "too-big", job: job.id, reason: refused.message },
+              "a request does not fit into a message of the target's queue: the replay job skips it",
+            );
           const fates = new Map<number, Fate>(refused ? requests.map(({ index }) => [index, "skipped"]) : []);
           const targets = new Map([[jobKey(job.id), fates]]);
           if (!refused) metrics?.count("jobRequests", requests.length);
@@ -185,7 +190,7 @@ export class JobFeed {
     if (after.complete || !this.#job) this.close();
   }
 
-  /** False where somebody else has the job. */
+  /** False if another process has the lease. */
   async #takeLease({ job, version }: VersionedJob): Promise<boolean> {
     const { owner, now, leaseMs, lookAheadMs } = this.#options;
     const nowMs = now();
@@ -196,7 +201,7 @@ export class JobFeed {
     if (this.#place && !isSamePlace(job.checkpoint, this.#place)) this.close();
     const kept = lease?.owner === owner && lease.untilMs > nowMs;
     if (kept && job.anchor && job.status === "running" && lease.untilMs - nowMs > leaseMs / 2) return true;
-    // Nobody has fed it for so long that its queue has run dry, or could have.
+    // No process has fed the job for longer than the look-ahead: the target's queue may have run empty.
     const away = !lease || nowMs - (lease.untilMs - leaseMs) > lookAheadMs;
     this.#returned ||= !kept && away;
     const anchor = job.anchor ?? { atMs: Math.max(job.startAtMs ?? 0, this.#soonMs()), offsetMs: 0 };
@@ -207,7 +212,7 @@ export class JobFeed {
     return true;
   }
 
-  /** Writes a change, whatever else was changed meanwhile. There is no `#job` any more where it is not this feed's. */
+  /** Writes a change on top of concurrent changes. Unsets `#job` if this feed no longer has the lease. */
   async #write(change: (job: Job) => Job): Promise<void> {
     const { jobs, owner } = this.#options;
     for (let attempt = 0; attempt < writeAttempts; attempt++) {
@@ -218,19 +223,19 @@ export class JobFeed {
         return;
       }
       const found = await jobs.read(changed.id);
-      if (!found) throw new Error(`job ${changed.id} is gone`);
+      if (!found) throw new Error(`there is no job ${changed.id} any more`);
       this.#job = found.job;
       this.#version = found.version;
-      // Cancelled, or in other hands.
+      // The job was cancelled, or another process has the lease.
       if (found.job.lease?.owner !== owner) {
         this.#job = undefined;
         return;
       }
     }
-    throw new Error(`job ${this.#job?.id} changes faster than it can be written`);
+    throw new Error(`job ${this.#job?.id} cannot be written: it changed during each of ${writeAttempts} attempts`);
   }
 
-  /** Requests that may wait at the target. */
+  /** Requests of the job that may wait at the target. */
   async #countRoom(): Promise<number> {
     const { live, lookAheadMs, maxWaiting } = this.#options;
     await live.refresh();
@@ -238,7 +243,7 @@ export class JobFeed {
     return Math.min(maxWaiting, Math.max(leastWaiting, live.ratePerSecond * seconds));
   }
 
-  /** The next moment that a pack can be sent for. */
+  /** The earliest time that a pack sent now can be due. */
   #soonMs(): number {
     return this.#options.now() + 2 * this.#options.leadMs;
   }
@@ -248,7 +253,7 @@ export class JobFeed {
   }
 }
 
-/** The packs of a job are always the same, so that counts tell a place. */
+/** The packs of a job are always the same, so that counts identify a place. */
 function isSamePlace(a: Checkpoint, b: Checkpoint): boolean {
   return a.loop === b.loop && a.packs === b.packs && a.filtered === b.filtered && a.complete === b.complete;
 }

@@ -11,15 +11,15 @@ export interface ScheduleDeps {
   readonly targets: readonly TargetConfig[];
   readonly controls: Controls;
   readonly switches: MappingSwitches;
-  /** ARNs of replay functions by the name of the target. A target that is not here is not switched. */
+  /** ARNs of replay functions by target name. Targets without one are not switched. */
   readonly mappings: ReadonlyMap<string, string>;
-  /** What the state has to do now and then. */
+  /** Tidies up the state store each minute. */
   readonly fold?: () => Promise<unknown>;
-  /** What captures have to have done each minute. */
+  /** Merges captures each minute, and deletes expired objects. */
   readonly upkeep?: () => Promise<unknown>;
-  /** Puts the packs of replay jobs into their queues that are due soon. */
+  /** Puts the packs of replay jobs that are due soon into their queues. */
   readonly feed?: (signal: AbortSignal) => Promise<unknown>;
-  /** Counts what can be told each minute only. */
+  /** Counts the metrics that are read from the state store each minute. */
   readonly measure?: () => Promise<unknown>;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
@@ -27,9 +27,9 @@ export interface ScheduleDeps {
 }
 
 /**
- * Takes an event each minute by POST. Switches off what brings packs to a target while it is paused or outside its times,
- * so that they wait in its queue and cost nothing, and on again; lets the state tidy up, and captures; feeds replay jobs.
- * Answers 500 where any of this failed; the rest is done all the same.
+ * Receives an event each minute by POST. Switches off the event source mapping of a target while the target is paused or
+ * outside its windows, so that packs wait in its queue at no cost, and switches it on again afterwards. Tidies up the state
+ * store and the captures, and feeds replay jobs. Answers 500 if one of these tasks fails; the others are still done.
  */
 export function createSchedule(deps: ScheduleDeps): Hono<{ Bindings: Invocation }> {
   const { targets, mappings, fold, upkeep, feed, measure, log } = deps;
@@ -49,7 +49,10 @@ export function createSchedule(deps: ScheduleDeps): Hono<{ Bindings: Invocation 
     for (const [i, result] of results.entries()) {
       if (result.status === "fulfilled") continue;
       const { message } = result.reason as Error;
-      log.error({ event: "schedule-failed", what: work[i].what, reason: message }, "it is tried again in a minute");
+      log.error(
+        { event: "schedule-failed", what: work[i].what, reason: message },
+        "a task of the schedule failed: retrying in a minute",
+      );
     }
     return failed.length === 0 ? context.json({}) : context.text(`failed: ${failed.join(", ")}`, 500);
   });
@@ -62,12 +65,12 @@ async function switchTarget(
   functionArn: string,
 ): Promise<void> {
   const { control } = await controls.read(target.name);
-  // Not for an open breaker: its probes need packs.
+  // An open breaker does not switch the mapping off: its probes need packs.
   const held = whyHeld(target, closeBreaker(control), now());
   const wanted = held === undefined;
   if (!(await switches.turn(functionArn, wanted))) return;
   log.info(
     { event: "switched", target: target.name, on: wanted, reason: held },
-    "packs are brought to the target, or not",
+    `the event source mapping of the target was switched ${wanted ? "on" : "off"}`,
   );
 }

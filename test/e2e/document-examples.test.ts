@@ -29,7 +29,7 @@ interface Exchange {
   readonly bodyBytes?: number;
 }
 
-/** What reaches the shadows: the one that takes only whole bodies, and the one that takes all. */
+/** The requests that reach the shadows: `whole` is sent only complete bodies, `all` truncated ones, too. */
 interface Arrived {
   readonly whole: readonly Received[];
   readonly all: readonly Received[];
@@ -50,7 +50,7 @@ const anywhere: readonly Exchange[] = [
 const statuses: readonly Exchange[] = [200, 302, 404, 500, 503].map((status) => ({ path: `/api/v1/${status}` }));
 const sessions = Array.from({ length: 300 }, (_, i) => `session=user-${i}`);
 
-/** By the name after the second @@ of the block. */
+/** By name: the text after the second @@ of the block. */
 const cases: Readonly<Record<string, Case>> = {
   everything: {
     send: anywhere,
@@ -58,7 +58,7 @@ const cases: Readonly<Record<string, Case>> = {
   },
   "a tenth, at random": {
     send: Array.from({ length: 1_000 }, (_, i) => ({ path: `/${i}/` })),
-    // Ten more or less are one standard deviation.
+    // The standard deviation is about 10.
     expect: ({ whole }) => {
       expect(whole.length).toBeGreaterThan(50);
       expect(whole.length).toBeLessThan(150);
@@ -120,12 +120,12 @@ const blocks = readDocuments().flatMap(({ file, text }) => blocksOf(text).map((b
 interface Hunk {
   readonly file: string;
   readonly name: string;
-  /** Whole lines. */
+  /** Complete lines. */
   readonly before: readonly string[];
   readonly after: readonly string[];
 }
 
-/** A variant of the example configuration: what a ```diff block says, one or more `@@ FILE @@ NAME` and their lines. */
+/** Variants of the example configuration. Each is a ```diff block: one or more `@@ FILE @@ NAME` headers and their lines. */
 const variants = blocks
   .filter(({ language }) => language === "diff")
   .map(({ text }) => text.split(/^(?=@@ )/m).map(toHunk));
@@ -180,7 +180,7 @@ describe("the changes to HAProxy's configuration in the documents", () => {
         RELAY_PRIMARY: `127.0.0.1:${(primary.address() as AddressInfo).port}`,
         RELAY_AGENT: agentAddress(),
         RELAY_LOG_LEVEL: "notice",
-        // The machine of a test is slow at times; what is tested here is not the time.
+        // Test machines are slow at times, and this test does not measure time.
         RELAY_PROCESSING_TIMEOUT: "5s",
       },
       onOutput: () => {},
@@ -200,7 +200,7 @@ describe("the changes to HAProxy's configuration in the documents", () => {
 });
 
 describe("the configurations in the documents", () => {
-  it("are all found", () => {
+  it("are exactly these", () => {
     expect(configurations.map(({ title }) => title).sort()).toEqual([
       "README.md: agent:",
       "agent/README.md: # an agent that keeps what comes in while the queue is away, up to 4 GiB",
@@ -242,7 +242,7 @@ function toHunk(text: string): Hunk {
   return { file, name, before: linesOf(/^[ -]/), after: linesOf(/^[ +]/) };
 }
 
-/** Writes the example with its changes, and returns the file to run. */
+/** Writes the example with the variant's changes, and returns the configuration to run. */
 function writeVariant(name: string, hunks: readonly Hunk[]): string {
   const place = join(directory, name.replaceAll(/\W/g, "-"));
   mkdirSync(place);
@@ -253,7 +253,7 @@ function writeVariant(name: string, hunks: readonly Hunk[]): string {
     texts.set(file, parts.join(["", ...after, ""].join("\n")));
   }
   for (const [file, text] of texts) {
-    // The documents use addresses of no machine here; all of them become that of the one agent.
+    // The documents use example addresses; all are replaced with the address of the test's agent.
     writeFileSync(join(place, file), toPatient(text).replaceAll(/\b10\.0\.0\.\d+:12345\b/g, agentAddress()));
   }
   const onResponse = hunks.some(({ file }) => file.includes("-response"));

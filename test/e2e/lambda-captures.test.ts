@@ -16,7 +16,7 @@ import { spoaRelay } from "../support/processes/command-line.ts";
 import { ShadowServer } from "../support/servers/shadow-server.ts";
 
 const done = { batchItemFailures: [] };
-// Times of arrival are whole milliseconds.
+// Arrival times are rounded to whole milliseconds.
 const roundingMs = 1;
 let bundles: string;
 
@@ -28,12 +28,12 @@ beforeAll(async () => {
 afterAll(() => rmSync(bundles, { recursive: true, force: true }));
 
 describe("captures in Lambda", () => {
-  it("are written by the fan-out beside the only target, and merged by the schedule", async () => {
+  it("are written by the fan-out even if there is only one target, and merged by the schedule", async () => {
     const rig = await LambdaRig.start(bundles, { only: target }, { all: "store: s3://kept/of-us" });
     const archive = openArchive(rig);
     const [fanOut, schedule] = await Promise.all([rig.open("fanout"), rig.open("schedule", { RELAY_MAPPINGS: "{}" })]);
     const sent = packs(3);
-    // As a queue does that delivers twice.
+    // Like a queue that delivers every message twice.
     await rig.send("packs", ...sent, ...sent);
 
     expect(await rig.deliver(fanOut, "packs", 3)).toEqual(done);
@@ -49,7 +49,7 @@ describe("captures in Lambda", () => {
     expect(rig.isEmpty("packs", "packs-dlq")).toBe(true);
   }, 90_000);
 
-  it("come again by themselves while the bucket is away", async () => {
+  it("are retried separately from the targets while the bucket is away", async () => {
     const rig = await LambdaRig.start(bundles, { only: target }, { all: "store: s3://elsewhere" });
     const fanOut = await rig.open("fanout");
     await rig.send("packs", ...packs(1));
@@ -63,7 +63,7 @@ describe("captures in Lambda", () => {
     expect(await rig.ledger("capture/all")).toEqual({ enqueued: 10 });
   }, 90_000);
 
-  it("are replayed by a job at a target in another region, whose queue and replay are there", async () => {
+  it("are replayed by a job to a target whose queue and replay are in another region", async () => {
     const arrivedAtMs: number[] = [];
     const shadow = await ShadowServer.start(() => {
       arrivedAtMs.push(Date.now());
@@ -116,7 +116,7 @@ describe("captures in Lambda", () => {
 
 const target = "url: http://127.0.0.1:9, rate: 1/s";
 
-/** Captured five minutes ago, so that their minute, which is one, is over. */
+/** Packs captured five minutes ago, all within the same minute, which is over. */
 function packs(count: number) {
   const capturedAtMs = Math.floor(Date.now() / 60_000) * 60_000 - 300_000;
   return Array.from({ length: count }, (_, i) =>

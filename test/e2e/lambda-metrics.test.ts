@@ -16,7 +16,7 @@ beforeAll(() => bundleFunctions(bundles));
 afterAll(() => rmSync(bundles, { recursive: true, force: true }));
 
 describe("functions in Lambda", () => {
-  it("tell CloudWatch what became of requests, in a line an invocation", async () => {
+  it("send CloudWatch the fates of requests, in one line an invocation", async () => {
     const shadow = await ShadowServer.start();
     const rig = await LambdaRig.start(
       bundles,

@@ -38,7 +38,7 @@ describe("the fan-out in Lambda", () => {
     expect(rig.isEmpty("packs", "packs-dlq")).toBe(true);
   });
 
-  it("makes poison a dead letter at once, with the reason, and leaves the others of the batch alone", async () => {
+  it("moves undecodable packs to the dead letters at once, with the reason, and handles the rest of the batch", async () => {
     const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
     const lambda = await rig.open("fanout");
     const [good, other] = packs(2, 5);
@@ -63,7 +63,7 @@ describe("the fan-out in Lambda", () => {
 });
 
 describe("the replay in Lambda", () => {
-  it("sends what waits for the target, and notes what came of it", async () => {
+  it("sends the requests that wait for the target, and records their fates", async () => {
     const shadow = await ShadowServer.start(({ path }) => ({ status: path === "/3" ? 500 : 200 }));
     const rig = await LambdaRig.start(bundles, twoTargets(shadow.url.origin));
     const [fanOut, replay] = await Promise.all([rig.open("fanout"), rig.open("replay", { RELAY_TARGET: "a" })]);
@@ -77,7 +77,7 @@ describe("the replay in Lambda", () => {
     expect(rig.isEmpty("packs-a", "packs-a-dlq")).toBe(true);
   });
 
-  it("takes packs straight from the agents where there is only one target, which takes everything", async () => {
+  it("receives packs straight from the agents if there is only one target, without a fan-out", async () => {
     const shadow = await ShadowServer.start();
     const rig = await LambdaRig.start(bundles, { only: `url: ${shadow.url.origin}, rate: unlimited` });
     const lambda = await rig.open("replay", { RELAY_TARGET: "only" });
@@ -92,8 +92,8 @@ describe("the replay in Lambda", () => {
     expect(agents).toMatchObject([{ packs: 3, requests: 30 }]);
   });
 
-  it("puts back what its time does not suffice for, as a smaller pack and before the old one is deleted", async () => {
-    // Slow enough for requests to be under way when nothing more is sent.
+  it("sends back the requests that it has no time for, as a smaller pack, before the old one is deleted", async () => {
+    // Slow enough for requests to be in flight when the last one is sent.
     const shadow = await ShadowServer.start(async () => {
       await sleep(200);
       return { status: 200 };
@@ -133,7 +133,7 @@ describe("the replay in Lambda", () => {
   it.each([
     ["a pause", ""],
     ["its window", `, window: "${inTwoHours()} UTC"`],
-  ])("sends nothing because of %s, and puts the pack back for later", async (why, changes) => {
+  ])("sends nothing because of %s, and sends the packs back with a delay", async (why, changes) => {
     const shadow = await ShadowServer.start();
     const rig = await LambdaRig.start(bundles, {
       ...twoTargets(shadow.url.origin),
@@ -154,7 +154,7 @@ describe("the replay in Lambda", () => {
     ]);
   });
 
-  it("sends nothing while DynamoDB is away, says so once, and loses nothing", async () => {
+  it("sends nothing while DynamoDB is away, logs that once, and loses nothing", async () => {
     const shadow = await ShadowServer.start();
     const rig = await LambdaRig.start(bundles, twoTargets(shadow.url.origin));
     const [fanOut, replay] = await Promise.all([rig.open("fanout"), rig.open("replay", { RELAY_TARGET: "a" })]);
@@ -180,7 +180,7 @@ describe("the replay in Lambda", () => {
     }
   });
 
-  it("stops within a second when DynamoDB goes away, and the pack comes again", async () => {
+  it("stops within a second when DynamoDB goes away, and the pack is delivered again", async () => {
     const shadow = await ShadowServer.start();
     const rig = await LambdaRig.start(bundles, {
       ...twoTargets(shadow.url.origin),
@@ -198,7 +198,7 @@ describe("the replay in Lambda", () => {
     const startMs = performance.now();
     const [again] = await rig.receive("packs-a", 1);
 
-    // A lease is for a quarter of a second.
+    // A lease covers a quarter of a second.
     expect(shadow.received.length - before).toBeLessThan(50);
     expect([again.messageId, again.receiveCount]).toEqual([whole.messageId, 2]);
     expect(performance.now() - startMs).toBeLessThan(30_000);
@@ -209,7 +209,7 @@ describe("the replay in Lambda", () => {
 
 describe("a function that was frozen", () => {
   it.each(["closed", "forgotten"] as const)(
-    "loses no request over connections that were %s meanwhile",
+    "loses no request over connections that the shadow has %s while it was frozen",
     async (fate) => {
       const shadow = await SleepyShadow.start(fate);
       const rig = await LambdaRig.start(bundles, {
@@ -236,7 +236,7 @@ describe("a function that was frozen", () => {
 });
 
 describe("functions that are killed", () => {
-  it("lose nothing, whenever it happens, and the ledger adds up in the end", async () => {
+  it("lose nothing, whenever they are killed, and the ledger adds up in the end", async () => {
     const shadow = await ShadowServer.start();
     const rig = await LambdaRig.start(bundles, {
       ...twoTargets(shadow.url.origin),
@@ -248,11 +248,11 @@ describe("functions that are killed", () => {
     await rig.send("packs", ...packs(12, 100));
 
     for (let kills = 0; kills < 10; kills++) {
-      // The fan-out of a batch takes some 30 ms, the replay of one more than a second.
+      // The fan-out of a batch takes about 30 ms, the replay of one more than a second.
       const [mapping, withinMs] = kills < 4 ? [fanOut, 30] : [replay, 1_300];
-      // On a machine that stands still four batches may be fanned out before they have been killed so often.
+      // If the machine stalls, all four batches may be fanned out before the fan-out was killed four times.
       await until(() => mapping.busy || (mapping === fanOut && rig.isEmpty("packs")));
-      // The first one surely in the middle.
+      // The first kill is certainly in the middle of an invocation.
       if (kills > 0) await sleep(Math.random() * withinMs);
       await mapping.process?.kill();
     }
@@ -266,11 +266,11 @@ describe("functions that are killed", () => {
     expect(rig.isEmpty("packs-dlq", "packs-a-dlq")).toBe(true);
   }, 120_000);
 
-  it("lose nothing either where they read the ingress queue themselves", async () => {
+  it("lose nothing if they read the ingress queue themselves", async () => {
     const shadow = await ShadowServer.start();
     const rig = await LambdaRig.start(bundles, { only: `url: "${shadow.url.origin}", rate: 150/s, timeout: 500ms` });
     const start = () => rig.open("replay", { RELAY_TARGET: "only" });
-    // Short of time, too: packs come back in parts.
+    // The timeout is also short: packs are sent back in parts.
     const replay = rig.map("packs", { start, batch: 2, timeoutMs: 4_000, visibilityMs: 4_000 });
     await rig.send("packs", ...packs(6, 100));
 
@@ -291,7 +291,7 @@ describe("functions that are killed", () => {
 });
 
 describe("the schedule in Lambda", () => {
-  it("switches the mappings of targets that are paused, and of no other", async () => {
+  it("switches off only the mappings of paused targets", async () => {
     const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
     const api = await LambdaApi.start({ a: "Enabled", b: "Enabled" });
     await rig.state.controls.write("b", changeSettings({}, { paused: true }), 0);
@@ -309,7 +309,7 @@ describe("the schedule in Lambda", () => {
 });
 
 describe("the control API in Lambda", () => {
-  it("answers requests to its function URL, and what it changes holds for all functions", async () => {
+  it("answers requests to its function URL, and its changes apply to all functions", async () => {
     const shadow = await ShadowServer.start();
     const rig = await LambdaRig.start(bundles, twoTargets(shadow.url.origin));
     const api = await LambdaApi.start({ a: "Enabled" });
@@ -334,7 +334,7 @@ describe("the control API in Lambda", () => {
     expect(api.turned).toEqual(["turn off a", "turn on a"]);
   });
 
-  it("says by a status what is wrong, and asks for no token", async () => {
+  it("answers errors with the right status, and asks for no token", async () => {
     const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
     const control = await rig.open("control");
 
@@ -351,36 +351,40 @@ describe("the control API in Lambda", () => {
 });
 
 describe("a function in Lambda", () => {
-  it("says why it does not start", async () => {
+  it("logs why it does not start", async () => {
     const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
 
-    await expect(rig.open("replay", { RELAY_TARGET: "c" })).rejects.toThrow("c is none of the targets: a, b");
+    await expect(rig.open("replay", { RELAY_TARGET: "c" })).rejects.toThrow(
+      "there is no target c; the configuration has: a, b",
+    );
     await expect(rig.open("fanout", { RELAY_CONFIG: "/nowhere.yaml" })).rejects.toThrow(
       "/nowhere.yaml: cannot be read",
     );
   });
 
-  it("fails for an event that it does not know", async () => {
+  it("fails for an unknown event, and names its keys", async () => {
     const rig = await LambdaRig.start(bundles, twoTargets("http://127.0.0.1:9"));
     const lambda = await rig.open("fanout");
 
-    await expect(lambda.invoke({ hello: "world" }, 30_000)).rejects.toThrow("LambdaError: this is no event of SQS");
+    await expect(lambda.invoke({ hello: "world" }, 30_000)).rejects.toThrow(
+      "LambdaError: unknown event: expected one from SQS, a schedule or a function URL; got: hello",
+    );
   });
 });
 
-/** Two targets, `a` and `b`, so that each has a queue of its own. */
+/** Two targets, `a` and `b`, so that each has its own queue. */
 function twoTargets(url: string): Record<"a" | "b", string> {
   return { a: `url: "${url}", rate: unlimited`, b: `url: "${url}", rate: unlimited` };
 }
 
-/** Packs of one agent with so many requests each, all with paths of their own. */
+/** Packs of one agent with `requestsEach` requests each, all with different paths. */
 function packs(count: number, requestsEach: number, changes: Parameters<typeof requests>[1] = {}) {
   return Array.from({ length: count }, (_, i) =>
     packMessage({ sequence: i + 1, requests: requests(requestsEach, { capturedAtMs: Date.now(), ...changes }) }),
   );
 }
 
-/** An envelope that announces so many bytes. */
+/** An envelope whose header announces `announcedBytes`. */
 function sealed(payload: Buffer, announcedBytes: number): Buffer {
   const header = Buffer.alloc(14);
   header.write("SRPK");
@@ -390,7 +394,7 @@ function sealed(payload: Buffer, announcedBytes: number): Buffer {
   return Buffer.concat([header, payload]);
 }
 
-/** A span of an hour that begins in two hours. */
+/** A window of one hour that begins in two hours. */
 function inTwoHours(): string {
   const clock = (ms: number) => new Date(ms).toISOString().slice(11, 16);
   return `${clock(Date.now() + 7_200_000)}-${clock(Date.now() + 10_800_000)}`;

@@ -19,8 +19,8 @@ afterAll(async () => {
   await rig?.stop();
 });
 
-describe("a rate of 200/s with two hosts that replay side by side", () => {
-  it("is never exceeded, and is reached but for the slots that the machine costs", async () => {
+describe("a rate of 200/s with two hosts that replay at the same time", () => {
+  it("is never exceeded, and is reached except for slots that are lost to stalls", async () => {
     const stalls = new StallWatch();
     const startMs = performance.now();
     const pool = new Pool(rig.frontend, { connections: 50 });
@@ -36,9 +36,9 @@ describe("a rate of 200/s with two hosts that replay side by side", () => {
     const timesMs = rig.shadows.shadow.received.map(({ atMs }) => atMs);
     expect(timesMs.length).toBe(rate * seconds);
     expect(countEarly(timesMs, startMs, rate)).toBe(0);
-    // Shorter windows show the machine rather than the rate; the pacer's test has them all.
+    // Shorter windows measure the machine rather than the rate; the pacer's test covers them.
     expect(mostInWindow(timesMs, 1_000)).toBeLessThanOrEqual(arrivalBound(rate, 1_000, stallMs));
-    // Whoever stands still for more than 50 ms gives slots up. With a clock that does not, the pacer's test wants 99 %.
+    // A process that stalls for more than 50 ms loses slots. Without stalls the pacer's test demands 99 %.
     const perSecond = (1_000 * (timesMs.length - 1)) / ((timesMs.at(-1) as number) - timesMs[0]);
     process.stdout.write(
       `  ${rate}/s with two hosts: ${perSecond.toFixed(1)}/s, longest stall ${stallMs.toFixed(0)} ms\n`,

@@ -94,7 +94,7 @@ describe("through a queue in SQS", () => {
     const ids = new Set(rig.shadows.shadow.received.map(({ headers }) => headers["x-mirror-id"]));
     expect(new Set(statuses)).toEqual(new Set([200]));
     expect(ids.size).toBe(statuses.length);
-    expect(readiness).toContain("the queue takes no packs");
+    expect(readiness).toContain("the queue does not accept packs");
     expect(ingress.problem).toContain("does not answer");
     expect(addsUp(ledger)).toBe(true);
     expect((await rig.hostStats()).targets.shadow.fates["answered.2xx"]).toBe(statuses.length);

@@ -72,7 +72,7 @@ describe.concurrent("a queue that", () => {
       // milliseconds even if none waits for the queue.
       expect(latenciesMs[latenciesMs.length >> 2]).toBeLessThan(100);
       expect(errors).toBeLessThanOrEqual(takesSome ? 4 + elapsedMs / 50 : triesMost(elapsedMs));
-      expect(readiness).toMatch(new RegExp(`^the queue takes no packs: .*${reason.source}`));
+      expect(readiness).toMatch(new RegExp(`^the queue does not accept packs: .*${reason.source}`));
       expect(metrics).toContain("spoa_relay_agent_queue_up 0\n");
       expect(agent.events("queue-down")).toMatchObject([
         { level: "error", code, reason: expect.stringMatching(reason) },

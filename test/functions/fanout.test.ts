@@ -15,9 +15,9 @@ import { target } from "../support/data/targets.ts";
 import { temporaryDirectory } from "../support/data/temporary-directory.ts";
 
 describe("fan-out", () => {
-  it("gives a target that takes everything the bytes as they are", async () => {
+  it("forwards a pack unchanged to a target that receives every request", async () => {
     const bench = new FanOutBench([{ name: "a" }, { name: "b" }]);
-    // Sealed as we would not seal it, and with a body that we would not write.
+    // An envelope and a body that this version would not write.
     const content = openPack(packMessage({ requests: requests(3) }).pack);
     if (content instanceof DecodeError) throw content;
     const sent = { body: '{"by":"another version"}', pack: envelope(0, content, content.length), requests: 3 };
@@ -31,7 +31,7 @@ describe("fan-out", () => {
     }
   });
 
-  it("gives each target its share, and notes why it does not get the rest", async () => {
+  it("sends each target its share, and records why it does not receive the rest", async () => {
     const bench = new FanOutBench([
       { name: "all" },
       { name: "posts", when: { methods: ["POST"] } },
@@ -56,7 +56,7 @@ describe("fan-out", () => {
     });
   });
 
-  it("samples each target by itself, and as much as it is told to", async () => {
+  it("samples each target independently, at its own fraction", async () => {
     const bench = new FanOutBench([
       { name: "half", sample: { fraction: 0.5 } },
       { name: "other-half", sample: { fraction: 0.5 } },
@@ -70,7 +70,7 @@ describe("fan-out", () => {
     expect(Math.abs(both.length - 500)).toBeLessThan(100);
   });
 
-  it("keeps together what has the same key", async () => {
+  it("samples requests with the same key together", async () => {
     const stickyBy = { by: "header", name: "x-user", missing: "out" } as const;
     const bench = new FanOutBench([{ name: "a", sample: { fraction: 0.5, stickyBy } }]);
     const parts = requests(400).map((part, i) => ({ ...part, headers: i % 10 === 9 ? [] : ["X-User", `u${i % 10}`] }));
@@ -104,7 +104,7 @@ describe("fan-out", () => {
     expect((await bench.state.ledger.totals()).agents).toMatchObject([{ agent: "edge~1", packs: 1, requests: 4 }]);
   });
 
-  it("puts poison aside and does not let it touch the rest of its batch", async () => {
+  it("moves undecodable packs to the dead letters, and handles the rest of the batch", async () => {
     const bench = new FanOutBench([{ name: "a" }]);
     const good = packMessage({ sequence: 1, requests: requests(2) });
     const bombed = { ...good, pack: bomb(65 * 1024 * 1024) };
@@ -132,7 +132,7 @@ describe("fan-out", () => {
     expect(bench.log.events).toEqual(["poison", "poison", "poison", "poison"]);
   });
 
-  it("has the pack come again for the queue that takes nothing, and for no other", async () => {
+  it("retries a pack only for the target whose queue refused it", async () => {
     const bench = new FanOutBench([{ name: "a" }, { name: "down" }]);
     bench.down.add("down");
     const sent = packMessage({ requests: requests(2) });
@@ -149,7 +149,7 @@ describe("fan-out", () => {
   });
 });
 
-/** A pack of zeros that says it is `announcedBytes` long. */
+/** A pack of zeros whose header announces `announcedBytes`. */
 function bomb(bytes: number, announcedBytes = bytes): Buffer {
   return envelope(1, zstdCompressSync(Buffer.alloc(bytes)), announcedBytes);
 }
@@ -164,10 +164,10 @@ function envelope(compression: number, payload: Uint8Array, announcedBytes: numb
   return Buffer.concat([head, payload]);
 }
 
-/** The function with real queues and a real state. */
+/** The fan-out with real queues and a real state store. */
 class FanOutBench {
   readonly log = new LogLines();
-  /** Targets whose queue takes nothing. */
+  /** Names of targets whose queues refuse everything. */
   readonly down = new Set<string>();
   readonly state: EmbeddedState;
   readonly ingress: EmbeddedQueue;
@@ -211,7 +211,7 @@ class FanOutBench {
     return this.#queue(name).receive({ max: 10, waitMs: 0, visibilityMs: 0, signal: new AbortController().signal });
   }
 
-  /** The indexes that stand in the one message of each queue; queues without one are left out. */
+  /** The request indexes in the one message of each queue; queues without a message are left out. */
   async indexes(): Promise<Record<string, number[]>> {
     const all: Record<string, number[]> = {};
     for (const name of this.#queues.keys()) {
@@ -221,7 +221,7 @@ class FanOutBench {
     return all;
   }
 
-  /** What the ledger has of each target, zeros left out. */
+  /** The ledger's totals of each target, without zeros. */
   async totals(): Promise<Record<string, Record<string, number>>> {
     const { targets } = await this.state.ledger.totals();
     return Object.fromEntries(

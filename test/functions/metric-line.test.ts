@@ -10,7 +10,7 @@ import { toCloudWatch } from "../support/data/metric-lines.ts";
 const times = { totalMs: 5, firstByteMs: 4 };
 
 describe("MetricLine", () => {
-  it("writes all that was counted at a target as one line, in the embedded metric format", () => {
+  it("writes all counts of a target as one line, in the embedded metric format", () => {
     const { metrics, lines } = open();
     metrics.countAt("a", "answered2xx", 7);
     metrics.countAt("a", "answered2xx", 2);
@@ -44,7 +44,7 @@ describe("MetricLine", () => {
     ]);
   });
 
-  it("has what is no target's in the same line, without a dimension", () => {
+  it("writes counts without a target in the same line, without a dimension", () => {
     const { metrics, lines } = open();
     metrics.countAt("a", "answered2xx", 7);
     metrics.count("packs", 3);
@@ -58,7 +58,7 @@ describe("MetricLine", () => {
     });
   });
 
-  it("has a line for each target, and what is no target's once", () => {
+  it("writes a line for each target, and counts without a target once", () => {
     const { metrics, lines } = open();
     metrics.countAt("a", "breakerOpen", 1);
     metrics.countAt("b", "breakerOpen", 1);
@@ -74,7 +74,7 @@ describe("MetricLine", () => {
     });
   });
 
-  it("writes nothing twice, and nothing that is 0: a metric costs by the hour in which it has a value", () => {
+  it("writes no count twice, and no 0: CloudWatch bills each hour in which a metric has a value", () => {
     const { metrics, lines } = open();
     metrics.count("packs", 3);
     metrics.count("captured", 0);
@@ -87,21 +87,21 @@ describe("MetricLine", () => {
     expect(toCloudWatch(lines)).toEqual({ "spoa-relay/packs Packs": 3 });
   });
 
-  it("is written whatever level the log has", () => {
+  it("writes at any log level", () => {
     const lines: unknown[] = [];
     const log = createLogger("error", { write: (line) => lines.push(JSON.parse(line)) });
     const metrics = new MetricLine("packs", log);
     metrics.count("packs", 3);
 
     metrics.write();
-    log.info("of no matter");
+    log.info("below the level");
 
     expect(lines).toHaveLength(1);
   });
 });
 
 describe("MetricLine: figures", () => {
-  it("count as metrics when they have been added, and those that are no metric do not", async () => {
+  it("are counted as metrics once they have been added, if there is such a metric", async () => {
     const { metrics, lines } = open();
     const state = openState();
     const book = new FigureBook("a", metrics.over(state.figures), () => 1_700_000_000_000);
@@ -125,7 +125,7 @@ describe("MetricLine: figures", () => {
     expect(await state.figures.read("a", 0, Number.MAX_SAFE_INTEGER)).toHaveLength(1);
   });
 
-  it("have the ages of requests, and not more of them than a line can take", async () => {
+  it("include the ages of requests, 20 in a line at most", async () => {
     const { metrics, lines } = open();
     const book = new FigureBook("a", metrics.over(openState().figures));
     for (let i = 0; i < 90; i++) book.countAnswer(200, times);
@@ -140,7 +140,7 @@ describe("MetricLine: figures", () => {
     expect(ages.filter((ms) => ms > 57_000 && ms < 63_000)).toHaveLength(2);
   });
 
-  it("have one age of one request", async () => {
+  it("include one age for one request", async () => {
     const { metrics, lines } = open();
     const book = new FigureBook("a", metrics.over(openState().figures));
     book.countAnswer(200, times);
@@ -151,7 +151,7 @@ describe("MetricLine: figures", () => {
     expect(toCloudWatch(lines)["spoa-relay/packs AgeAtDelivery {Target=a}"]).toHaveLength(1);
   });
 
-  it("count later where the state does not take them now", async () => {
+  it("are counted later if the state store does not answer now", async () => {
     const { metrics, lines } = open();
     const state = openState();
     let away = true;

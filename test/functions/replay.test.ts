@@ -13,7 +13,7 @@ import { freePorts } from "../support/servers/free-ports.ts";
 import { type Answer, ShadowServer } from "../support/servers/shadow-server.ts";
 
 describe("replay: a pack that is delivered", () => {
-  it("is done, and each of its requests is in the ledger", async () => {
+  it("is deleted once each of its requests has a fate in the ledger", async () => {
     const shadow = await ShadowServer.start(({ path }) => ({ status: path === "/2" ? 500 : 200 }));
     const bench = new ReplayBench({ url: shadow.url });
     await bench.send(packMessage({ requests: requests(4) }));
@@ -25,7 +25,7 @@ describe("replay: a pack that is delivered", () => {
     expect(new Set(shadow.paths)).toEqual(new Set(["/0", "/1", "/2", "/3"]));
   });
 
-  it("is not sent again where it is settled already", async () => {
+  it("skips the requests that already have a fate", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url });
     const whole = pack({ requests: requests(5) });
@@ -41,7 +41,7 @@ describe("replay: a pack that is delivered", () => {
     expect(await bench.fates()).toEqual({ "answered.2xx": 5 });
   });
 
-  it("is sent once where copies of it are worked on side by side", async () => {
+  it("is sent once if copies of it are handled concurrently", async () => {
     const gate = new Gate();
     const shadow = await ShadowServer.start(() => gate.opened);
     const bench = new ReplayBench({ url: shadow.url });
@@ -57,7 +57,7 @@ describe("replay: a pack that is delivered", () => {
     expect(bench.queue.depth().messages).toBe(0);
   });
 
-  it("leaves the others of its batch alone when it fails", async () => {
+  it("does not affect the others of its batch when it fails", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url }, { ledger: failingFor(pack({ sequence: 2 }).id) });
     await bench.send(...[1, 2, 3].map((sequence) => packMessage({ sequence, requests: requests(1) })));
@@ -70,7 +70,7 @@ describe("replay: a pack that is delivered", () => {
 });
 
 describe("replay: requests that are not delivered", () => {
-  it("come again as a smaller pack with the same ids and indexes, while the rest is done", async () => {
+  it("are retried in a smaller pack with the same ids and indexes; the others are done", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/1" || path === "/3" ? "reset" : { status: 200 }));
     const bench = new ReplayBench({ url: shadow.url });
     await bench.send(packMessage({ requests: requests(4) }));
@@ -112,7 +112,7 @@ describe("replay: requests that are not delivered", () => {
     expect(shadow.received.map(({ headers }) => headers["x-mirror-id"])).toEqual(["unique-7", "unique-7"]);
   });
 
-  it("wait as long as the shadow has asked for", async () => {
+  it("wait as long as the shadow's Retry-After asks for", async () => {
     const shadow = await ShadowServer.start(() => ({ status: 429, headers: { "retry-after": "120" } }));
     const bench = new ReplayBench({ url: shadow.url });
     await bench.send(packMessage({ requests: requests(1) }));
@@ -125,7 +125,7 @@ describe("replay: requests that are not delivered", () => {
     expect((await bench.receive()).length).toBe(1);
   });
 
-  it("are dead letters after the last attempt, with the reason, and in the ledger", async () => {
+  it("become dead letters after the last attempt, with the reason, also in the ledger", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/0" ? { status: 200 } : "reset"));
     const bench = new ReplayBench({ url: shadow.url, attempts: 3 });
     await bench.send(packMessage({ requests: requests(3) }));
@@ -139,9 +139,9 @@ describe("replay: requests that are not delivered", () => {
     expect(bench.log.events).toEqual(["undelivered", "undelivered", "dead-letter"]);
   });
 
-  it("use up no attempts of what waits behind them by their key", async () => {
+  it("use up no attempts of the requests that wait behind them for the same key", async () => {
     const tried = new Map<string, number>();
-    // The first is never delivered, the others at the second time.
+    // The first request is never delivered, the others at their second attempt.
     const shadow = await ShadowServer.start(({ path }) => {
       tried.set(path, (tried.get(path) ?? 0) + 1);
       return path === "/0" || tried.get(path) === 1 ? "reset" : { status: 200 };
@@ -155,9 +155,9 @@ describe("replay: requests that are not delivered", () => {
     expect(await bench.fates()).toEqual({ "answered.2xx": 3, deadLettered: 1 });
   });
 
-  it("are dead letters at once where they cannot be sent or must not be repeated", async () => {
+  it("become dead letters at once if they cannot be sent or must not be repeated", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/slow" ? "hang" : { status: 200 }));
-    // Long enough for those that are answered, however slow the machine is.
+    // Long enough for the other requests to be answered on a slow machine.
     const bench = new ReplayBench({ url: shadow.url, timeoutMs: 2_500, concurrency: 1 });
     const paths = ["/0", "http://other/", "/slow", "/3"];
     await bench.send(
@@ -170,11 +170,11 @@ describe("replay: requests that are not delivered", () => {
   });
 });
 
-describe("replay: a pack that never ends", () => {
+describe("replay: a pack that cannot be finished", () => {
   it.each([
     ["garbage", Buffer.from("garbage")],
     ["nothing", Buffer.alloc(0)],
-  ])("is a dead letter at once where it is %s", async (_, bytes) => {
+  ])("becomes a dead letter at once if it is %s", async (_, bytes) => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url });
     await bench.send({ ...packMessage({ requests: requests(2) }), pack: bytes });
@@ -186,7 +186,7 @@ describe("replay: a pack that never ends", () => {
     expect(bench.log.events).toEqual(["poison"]);
   });
 
-  it("is a dead letter when it was received too often, apart from what is settled", async () => {
+  it("becomes a dead letter when it was received too often, without the requests that have a fate", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url });
     const whole = pack({ requests: requests(3) });
@@ -196,12 +196,14 @@ describe("replay: a pack that never ends", () => {
     const failed = await bench.invoke([{ ...delivery, receiveCount: 51 }]);
 
     expect(failed).toEqual([]);
-    expect(await bench.deadLetters()).toEqual([{ reason: "received 51 times without an end", paths: ["/0", "/2"] }]);
+    expect(await bench.deadLetters()).toEqual([
+      { reason: "received 51 times and never finished", paths: ["/0", "/2"] },
+    ]);
     expect(await bench.fates()).toEqual({ "answered.2xx": 1, deadLettered: 2 });
     expect(shadow.received).toEqual([]);
   });
 
-  it("is only gone when all of it is settled", async () => {
+  it("is only deleted if all its requests have a fate", async () => {
     const bench = new ReplayBench({});
     const whole = pack({ requests: requests(1) });
     await bench.state.ledger.settle("staging", whole.id, new Map([[0, "answered.2xx"]]));
@@ -215,7 +217,7 @@ describe("replay: a pack that never ends", () => {
 });
 
 describe("replay: a state store that fails", () => {
-  it("sends nothing where there are no slots, and puts the pack back without counting a receive", async () => {
+  it("sends nothing if no slots can be leased, and sends the pack back as a new message", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url, ratePerSecond: 10 });
     await bench.send(packMessage({ requests: requests(2) }));
@@ -229,7 +231,7 @@ describe("replay: a state store that fails", () => {
     expect(bench.log.events).toEqual(["state-down"]);
   });
 
-  it("puts back what has no slot, and keeps the rest", async () => {
+  it("sends back the requests without a slot, and handles the others", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/1" ? "reset" : { status: 200 }));
     const bench = new ReplayBench({ url: shadow.url, ratePerSecond: 10 });
     await bench.send(packMessage({ requests: requests(5) }));
@@ -253,7 +255,7 @@ describe("replay: a state store that fails", () => {
     expect(await bench.fates()).toEqual({ "answered.2xx": 2 });
   });
 
-  it("has the pack come again where its fates cannot be noted", async () => {
+  it("has the pack delivered again if its fates cannot be written", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url }, { ledger: failingFor(pack().id) });
     await bench.send(packMessage({ requests: requests(2) }));
@@ -262,7 +264,7 @@ describe("replay: a state store that fails", () => {
     expect(await bench.invoke(deliveries)).toEqual([deliveries[0].messageId]);
   });
 
-  it("waits for a note that is on its way, and makes good for one that failed", async () => {
+  it("waits for a write of fates in progress, and repeats one that failed", async () => {
     const settle = new SlowSettle();
     const gate = new Gate();
     const shadow = await ShadowServer.start(({ path }) => (path === "/1" ? gate.opened : { status: 200 }));
@@ -271,7 +273,7 @@ describe("replay: a state store that fails", () => {
     const replaying = bench.invoke(await bench.receive());
     await until(() => settle.calls.length === 1);
     gate.open();
-    // The second request is answered, and the replay comes to its end.
+    // The second request has been answered, and the replay ends.
     await bench.lane.permits.acquire(new AbortController().signal);
     await turn();
     const notedBefore = settle.calls.length;
@@ -285,8 +287,8 @@ describe("replay: a state store that fails", () => {
   });
 });
 
-describe("replay: an end in the middle", () => {
-  it("puts back what is not sent, to be sent at once, without counting an attempt", async () => {
+describe("replay: an invocation that has to end early", () => {
+  it("sends the unsent requests back without a delay, and without counting an attempt", async () => {
     const gate = new Gate();
     const shadow = await ShadowServer.start(() => gate.opened);
     const bench = new ReplayBench({ url: shadow.url, concurrency: 2 });
@@ -305,7 +307,7 @@ describe("replay: an end in the middle", () => {
     expect(await bench.fates()).toEqual({ "answered.2xx": 2 });
   });
 
-  it("has a pack of which nothing was sent come again as it is", async () => {
+  it("has an unsent pack delivered again unchanged", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url });
     await bench.send(packMessage({ requests: requests(5) }));
@@ -320,7 +322,7 @@ describe("replay: an end in the middle", () => {
 });
 
 describe("replay: a target that is held", () => {
-  it("puts a pack back for a minute where nobody may wait, without counting a receive", async () => {
+  it("sends a pack back for a minute if the invocation is not patient, without counting a receive", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url });
     await bench.pause();
@@ -338,7 +340,7 @@ describe("replay: a target that is held", () => {
     expect(shadow.received).toEqual([]);
   });
 
-  it("keeps a pack where waiting costs nothing, and sends it when the target goes on", async () => {
+  it("keeps a pack if the invocation is patient, and sends it when the target is resumed", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url });
     await bench.pause();
@@ -352,10 +354,10 @@ describe("replay: a target that is held", () => {
     expect(bench.queue.depth().messages).toBe(0);
   });
 
-  it("opens the breaker when the shadow is gone, and loses nothing when it is back", async () => {
+  it("opens the breaker while the shadow is down, and loses nothing", async () => {
     const shadow = await ShadowServer.start();
     await shadow.close();
-    // Not one that the system gives to clients, too: it might not be free any more when the shadow is back.
+    // Not an ephemeral port: the system might give it to a client before the shadow listens again.
     const [port] = await freePorts(1);
     const url = new URL(`http://127.0.0.1:${port}`);
     const bench = new ReplayBench({ url, concurrency: 1, breaker: { failures: 3, probeAfterMs: 100 } });
@@ -373,7 +375,7 @@ describe("replay: a target that is held", () => {
 });
 
 describe("replay: packs straight from the agents", () => {
-  it("are noted as fanned out, and sampled as the target is now", async () => {
+  it("are recorded as fanned out, and sampled at the target's current fraction", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url }, { direct: true });
     await bench.state.controls.write("staging", { settings: { sample: 0.5 } }, 0);
@@ -388,14 +390,14 @@ describe("replay: packs straight from the agents", () => {
     expect(shadow.received.length).toBe(200 - sampledOut);
   });
 
-  it("have a fate each, also where the sample is smaller when they come again", async () => {
+  it("have a fate for each request, even if the sample was lowered before a retry", async () => {
     const shadow = await ShadowServer.start(() => "reset");
     const bench = new ReplayBench({ url: shadow.url }, { direct: true });
     await bench.send(packMessage({ requests: requests(100) }));
     await bench.invoke(await bench.receive());
     await bench.state.controls.write("staging", { settings: { sample: 0.1 } }, 0);
     shadow.behaviour = () => ({ status: 200 });
-    // Another process, which reads the target as it is now.
+    // A new process, which reads the target's current settings.
     const later = createReplay({
       lane: laneOf(target({ url: shadow.url }), bench.state),
       queue: bench.queue,
@@ -421,7 +423,7 @@ class Gate {
   });
 }
 
-/** Notes everything but the fates of one pack. */
+/** A ledger that fails to write the fates of one pack. */
 function failingFor(packId: string): ReplayDeps["ledger"] {
   return {
     fannedOut: async () => new Set<string>(),
@@ -435,7 +437,7 @@ function failingFor(packId: string): ReplayDeps["ledger"] {
   };
 }
 
-/** A ledger whose `settle` ends when the test says so. */
+/** A ledger whose `settle` waits until the test ends it. */
 class SlowSettle {
   readonly calls: { readonly indexes: readonly number[]; readonly succeed: () => void; readonly fail: () => void }[] =
     [];
@@ -452,7 +454,7 @@ class SlowSettle {
   };
 }
 
-/** Grants so many leases of three slots that are due now. */
+/** Grants `granted` leases of slots that are due now, then fails. */
 function failingLeases(granted: number): SlotLeases {
   let left = granted;
   return {
@@ -463,7 +465,7 @@ function failingLeases(granted: number): SlotLeases {
   };
 }
 
-/** A clock on which time passes for those alone who wait: nobody ever misses a slot. */
+/** A clock on which time passes only in `sleepUntil`: no slot is ever missed. */
 class SleeperClock implements Clock {
   #nowUs = 1_000_000;
 

@@ -4,7 +4,7 @@ import { parseSqsEvent, toSqsEvent } from "../../functions/sqs-event.ts";
 import { LogLines } from "../support/data/log-lines.ts";
 import { delivery, packMessage } from "../support/data/packs.ts";
 
-// As Lambda hands it over: more than is used, and everything a string.
+// An event as Lambda sends it: with unused fields, and all values strings.
 const fromLambda = {
   Records: [
     {
@@ -29,14 +29,14 @@ const fromLambda = {
 };
 
 describe("an SQS event", () => {
-  it("comes back as the deliveries that it was made of", () => {
+  it("is parsed into the deliveries that it was created from", () => {
     const sent = [delivery(packMessage()), delivery(packMessage(), { messageId: "m2", receiveCount: 7 })];
     const parsed = parseSqsEvent(JSON.parse(JSON.stringify(toSqsEvent(sent))));
 
     expect(parsed).toEqual(sent.map((each) => ({ ...each, pack: Buffer.from(each.pack) })));
   });
 
-  it("is read as Lambda writes it", () => {
+  it("is parsed as Lambda sends it", () => {
     expect(parseSqsEvent(fromLambda)).toEqual([
       {
         messageId: "059f36b4-87a3-44ab-83d2-661975830a7d",
@@ -53,7 +53,7 @@ describe("an SQS event", () => {
     ["no attributes", { messageAttributes: {} }],
     ["a text for a pack", { messageAttributes: { pack: { dataType: "String", stringValue: "x" } } }],
     ["another shape", { attributes: undefined }],
-  ])("keeps a record with %s, as a pack of nothing", (_, changes) => {
+  ])("keeps a record with %s, with an empty pack", (_, changes) => {
     const [record] = fromLambda.Records;
     const [parsed] = parseSqsEvent({ Records: [{ ...record, ...changes }] });
 
@@ -61,13 +61,13 @@ describe("an SQS event", () => {
     expect(parsed.pack.length).toBe(0);
   });
 
-  it.each([undefined, null, {}, { Records: {} }, { Records: [{}] }, "x"])("is refused where it is %j", (event) => {
+  it.each([undefined, null, {}, { Records: {} }, { Records: [{}] }, "x"])("is refused if it is %j", (event) => {
     expect(() => parseSqsEvent(event)).toThrow();
   });
 });
 
 describe("a batch", () => {
-  it("names those that come again, and those only", async () => {
+  it("names only the failed messages in its answer", async () => {
     const log = new LogLines();
     const app = createBatchApp(log.log, async ({ messageId }) => {
       if (messageId === "throws") throw new Error("broken");
@@ -82,7 +82,7 @@ describe("a batch", () => {
     expect(log.lines).toMatchObject([{ event: "delivery-failed", message: "throws", reason: "broken" }]);
   });
 
-  it("is answered with an error where it is no event, and with no failures where it is empty", async () => {
+  it("is answered with an error if it is not an event, and with no failures if it is empty", async () => {
     const log = new LogLines();
     const app = createBatchApp(log.log, async () => "done");
     const answer = async (body: string) => (await app.request("/", { method: "POST", body })).status;

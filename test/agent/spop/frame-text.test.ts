@@ -61,7 +61,7 @@ describe("formatFrame", () => {
     const whole = notify({ messages: [{ args: [["method", str("GET")]], argumentCount: 2 }] });
 
     expect(text(whole)).toBe(
-      'NOTIFY stream=1 frame=1 FIN 27 B mirror: method="GET" … a byte is missing at byte 31 (TRUNCATED)',
+      'NOTIFY stream=1 frame=1 FIN 27 B mirror: method="GET" … the bytes end too early at byte 31 (TRUNCATED)',
     );
   });
 

@@ -17,7 +17,7 @@ import { target } from "../../support/data/targets.ts";
 import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
 describe("fan-out with captures", () => {
-  it("keeps the packs of a batch as one object, each with its id and its indexes", async () => {
+  it("stores the packs of a batch as one object, each with its id and its indexes", async () => {
     const bench = new CaptureBench([captureConfig()]);
     const sent = [1, 2, 3].map((sequence) => packMessage({ agent: "edge~1", sequence, requests: requests(2) }));
     const failed = await bench.fanOut(...sent);
@@ -34,7 +34,7 @@ describe("fan-out with captures", () => {
     });
   });
 
-  it("keeps what a capture takes, and notes why it does not take the rest", async () => {
+  it("stores the requests that a capture selects, and records why it skips the rest", async () => {
     const bench = new CaptureBench([
       captureConfig({ name: "posts", when: { methods: ["POST"] } }),
       captureConfig({ name: "half", sample: { fraction: 0.5 } }),
@@ -56,7 +56,7 @@ describe("fan-out with captures", () => {
     });
   });
 
-  it("gives targets what is theirs while the archive is away, and keeps it once later, for the capture alone", async () => {
+  it("sends targets their share while the archive is away, and later stores the capture's share once", async () => {
     const bench = new CaptureBench([captureConfig({ when: { path: /[02468]$/ } })]);
     bench.archive.mood = "away";
     const failed = await bench.fanOut(packMessage({ requests: requests(10) }));
@@ -82,7 +82,7 @@ describe("fan-out with captures", () => {
     expect(bench.log.events).toEqual(["capture-away", "capture-back"]);
   });
 
-  it("says once that an archive is away, asks it now and then only, and lets packs wait longer each time", async () => {
+  it("logs once that an archive is away, tries it once a pause, and counts the failed attempts of packs", async () => {
     const bench = new CaptureBench([captureConfig()]);
     bench.archive.mood = "away";
     for (let sequence = 1; sequence <= 20; sequence++) await bench.fanOut(packMessage({ sequence }));
@@ -97,7 +97,7 @@ describe("fan-out with captures", () => {
     expect((await bench.totals()).a).toEqual({ enqueued: 20 });
   });
 
-  it("does not wait for an archive that hangs, and keeps once what it wrote after all", async () => {
+  it("does not wait for an archive that hangs, and stores its requests once when it recovers", async () => {
     const bench = new CaptureBench([captureConfig()], 50);
     bench.archive.mood = "hangs";
     await bench.fanOut(packMessage({ sequence: 1, requests: requests(2) }));
@@ -105,7 +105,7 @@ describe("fan-out with captures", () => {
     const asked = bench.archive.puts;
     bench.archive.release();
     await until(async () => {
-      // Each time: on a slow machine even an archive that is well may not answer within 50 ms.
+      // Repeated: on a slow machine even a healthy archive may not answer within 50 ms.
       bench.nowMs += 60_000;
       await bench.fanOutWaiting();
       return (await bench.totals())["capture/all"].captured === 4;
@@ -116,7 +116,7 @@ describe("fan-out with captures", () => {
     expect(bench.log.lines[0]).toMatchObject({ event: "capture-away", reason: "no answer within 50 ms" });
   });
 
-  it("counts and keeps a pack that is delivered twice once", async () => {
+  it("counts and stores a pack once if it is delivered twice", async () => {
     const bench = new CaptureBench([captureConfig()]);
     const sent = packMessage({ requests: requests(4) });
     await bench.fanOut(sent);
@@ -126,7 +126,7 @@ describe("fan-out with captures", () => {
     expect((await bench.totals())["capture/all"]).toEqual({ enqueued: 4, captured: 4 });
   });
 
-  it("writes what is good in a batch with packs that cannot be decoded", async () => {
+  it("stores the valid packs of a batch in which others cannot be decoded", async () => {
     const bench = new CaptureBench([captureConfig()]);
     const garbage = { body: "", pack: Buffer.from("garbage"), requests: 1 };
     await bench.fanOut(garbage, packMessage({ requests: requests(3) }), garbage);
@@ -135,7 +135,7 @@ describe("fan-out with captures", () => {
     expect(bench.log.events).toEqual(["poison", "poison"]);
   });
 
-  it("skips what was captured at a time that no object can have", async () => {
+  it("skips requests whose time of capture does not fit into an object name", async () => {
     const bench = new CaptureBench([captureConfig()]);
     const parts = [{ capturedAtMs: Date.UTC(2026, 1, 1) }, { capturedAtMs: 8.64e15 }];
     await bench.fanOut(packMessage({ requests: parts }));
@@ -144,7 +144,7 @@ describe("fan-out with captures", () => {
     expect((await bench.totals())["capture/all"]).toEqual({ enqueued: 2, captured: 1, skipped: 1 });
   });
 
-  it("skips what waits for a capture that is not configured any more", async () => {
+  it("skips requests that wait for a capture which is no longer configured", async () => {
     const bench = new CaptureBench([captureConfig()]);
     bench.archive.mood = "away";
     await bench.fanOut(packMessage({ requests: requests(3) }));
@@ -159,7 +159,7 @@ describe("fan-out with captures", () => {
   });
 });
 
-/** The function with one target, real queues, a real state and a directory that all captures share. */
+/** The fan-out with one target, real queues, a real state store and a directory that all captures share. */
 class CaptureBench {
   nowMs = Date.now();
   readonly log = new LogLines();
@@ -202,14 +202,14 @@ class CaptureBench {
     return invoke(this.#app, sent);
   }
 
-  /** Takes all that waits in the ingress queue, ahead of its delay. */
+  /** Fans out all messages of the ingress queue, before their delays end. */
   async fanOutWaiting(): Promise<void> {
     const deliveries = await this.waiting(30_000);
     await invoke(this.#app, deliveries);
     await this.ingress.delete(deliveries.map(({ receipt }) => receipt));
   }
 
-  /** What is in the ingress queue, however long it is delayed. */
+  /** All messages of the ingress queue, whatever their delay. */
   async waiting(visibilityMs = 0) {
     const { nowMs } = this;
     this.nowMs += 900_000;
@@ -228,7 +228,7 @@ class CaptureBench {
     return this.#queue.receive({ max: 10, waitMs: 0, visibilityMs: 0, signal: new AbortController().signal });
   }
 
-  /** What the ledger has of each target and capture, zeros left out. */
+  /** The ledger's totals of each target and capture, without zeros. */
   async totals(): Promise<Record<string, Record<string, number>>> {
     const { targets } = await this.state.ledger.totals();
     return Object.fromEntries(

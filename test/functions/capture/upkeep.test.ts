@@ -13,7 +13,7 @@ const minuteMs = 60_000;
 const dayMs = 86_400_000;
 
 describe("the upkeep of captures", () => {
-  it("merges the minutes that are over, and leaves alone the one that is not", async () => {
+  it("merges past minutes, and leaves the current one alone", async () => {
     const bench = new UpkeepBench();
     for (let second = -179; second <= 0; second++) await bench.capture(noonMs + second * 1_000);
     await bench.upkeep.run();
@@ -23,7 +23,7 @@ describe("the upkeep of captures", () => {
     expect(await readCapture(bench.archive, "all")).toHaveLength(180);
   });
 
-  it("has nothing to read while nothing new comes", async () => {
+  it("reads nothing while no new packs arrive", async () => {
     const bench = new UpkeepBench();
     for (let second = 0; second < 600; second += 7) await bench.capture(noonMs - second * 1_000);
     for (let minute = 0; minute < 3; minute++) await bench.runAMinuteLater();
@@ -35,7 +35,7 @@ describe("the upkeep of captures", () => {
     expect(bench.archive.reads).toEqual([]);
   });
 
-  it("reads no more than once what is too much for one object, however well it is compressed", async () => {
+  it("does not read merged objects again that are small only because they compress well", async () => {
     const bench = new UpkeepBench();
     const body = Buffer.alloc(900_000, "the same again and again");
     for (let pack = 0; pack < 90; pack++) await bench.capture(noonMs - 300_000 + pack * 100, body);
@@ -50,7 +50,7 @@ describe("the upkeep of captures", () => {
     expect(await readCapture(bench.archive, "all")).toHaveLength(91);
   });
 
-  it("finds within six hours what came days late", async () => {
+  it("merges packs that arrived days late within six hours", async () => {
     const bench = new UpkeepBench({ keepMs: 30 * dayMs });
     for (let second = 0; second < 30; second++) await bench.capture(noonMs - 14 * dayMs + second * 1_000);
     for (let minute = 0; minute < 360; minute++) await bench.runAMinuteLater();
@@ -59,7 +59,7 @@ describe("the upkeep of captures", () => {
     expect(await readCapture(bench.archive, "all")).toHaveLength(30);
   });
 
-  it("deletes what is too old from a directory, and leaves a bucket to its lifecycle rules", async () => {
+  it("deletes expired objects from a directory, and leaves a bucket to its lifecycle rules", async () => {
     const bucket = { kind: "s3", bucket: "kept", prefix: "" } as const;
     const [directory, s3] = [new UpkeepBench({ keepMs: dayMs }), new UpkeepBench({ keepMs: dayMs, store: bucket })];
     for (const bench of [directory, s3]) {
@@ -72,7 +72,7 @@ describe("the upkeep of captures", () => {
     expect(await namesOf(s3.archive)).toHaveLength(2);
   });
 
-  it("names a broken object once an hour, and merges what is beside it", async () => {
+  it("logs a broken object once an hour, and merges the others", async () => {
     const bench = new UpkeepBench();
     for (let second = 0; second < 10; second++) await bench.capture(noonMs - 300_000 + second * 1_000);
     const [name] = await namesOf(bench.archive);
@@ -84,7 +84,7 @@ describe("the upkeep of captures", () => {
     expect(await namesOf(bench.archive)).toHaveLength(2);
   });
 
-  it("looks after one capture while the archive of another is away, and says so", async () => {
+  it("maintains one capture while the archive of another is away, and logs that", async () => {
     const away = { list: () => failing() } as unknown as OpenArchive;
     const bench = new UpkeepBench({}, away);
     for (let second = 0; second < 10; second++) await bench.capture(noonMs - 300_000 + second * 1_000);
@@ -104,7 +104,7 @@ class UpkeepBench {
   readonly upkeep: CaptureUpkeep;
   #sequence = 0;
 
-  /** @param other the archive of another capture, which is looked after first */
+  /** @param other the archive of another capture, which is maintained first */
   constructor(changes: Partial<CaptureConfig> = {}, other?: OpenArchive) {
     const archive = Object.assign(this.archive, { close() {} });
     this.upkeep = new CaptureUpkeep({

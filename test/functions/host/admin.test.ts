@@ -33,7 +33,7 @@ describe("/readyz of a host", () => {
     expect(await answer(async () => stats, "/readyz")).toEqual({ status: 200, text: "ready\n" });
   });
 
-  it("is 503 and says why while the ingress queue does not answer", async () => {
+  it("is 503 with the reason while the ingress queue does not answer", async () => {
     const away = { ...stats, ingress: { deadLettered: 0, deadMessages: 0, problem: "no such host" } };
 
     expect(await answer(async () => away, "/readyz")).toEqual({
@@ -45,32 +45,32 @@ describe("/readyz of a host", () => {
   it("is 503 and names the target whose queue does not answer", async () => {
     const away = { ...stats, targets: { staging: target, next: { ...target, problem: "denied" } } };
 
-    expect((await answer(async () => away, "/readyz")).text).toBe("the queue of next does not answer: denied\n");
+    expect((await answer(async () => away, "/readyz")).text).toBe("the queue of target next does not answer: denied\n");
   });
 
-  it("is 503 and says why while the state fails, though the process is healthy", async () => {
+  it("is 503 with the reason while the state fails, but /healthz stays 200", async () => {
     const fails = () => Promise.reject(new StateError("disk I/O error"));
 
     const { status, text } = await answer(fails, "/readyz");
-    expect([status, text]).toEqual([503, "queues and state cannot be read: disk I/O error\n"]);
+    expect([status, text]).toEqual([503, "the queues and the state store cannot be read: disk I/O error\n"]);
     expect((await answer(fails, "/healthz")).status).toBe(200);
   });
 });
 
 describe("/v1/health", () => {
-  it("is what /readyz says, as JSON", async () => {
+  it("answers like /readyz, as JSON", async () => {
     const fails = () => Promise.reject(new StateError("disk I/O error"));
 
     expect(await answer(async () => stats, "/v1/health")).toEqual({ status: 200, text: '{"ready":true}' });
     expect(await answer(fails, "/v1/health")).toEqual({
       status: 503,
-      text: '{"ready":false,"reason":"queues and state cannot be read: disk I/O error"}',
+      text: '{"ready":false,"reason":"the queues and the state store cannot be read: disk I/O error"}',
     });
   });
 });
 
 describe("metrics of a host", () => {
-  it("read the figures once a scrape, and give the runs of an agent together", async () => {
+  it("read the stats once a scrape, and add up the runs of an agent", async () => {
     let readings = 0;
     const { text } = await answer(async () => {
       readings++;
@@ -83,7 +83,7 @@ describe("metrics of a host", () => {
     expect(text).not.toContain("deadLettered");
   });
 
-  it("tell what captures keep", async () => {
+  it("count the requests of captures by fate", async () => {
     const ofCapture = { ...noFates, captured: 7, filtered: 2 };
     const captures = { all: { enqueued: 10, fates: ofCapture } };
     const { text } = await answer(async () => ({ ...stats, captures }), "/metrics");
@@ -94,7 +94,7 @@ describe("metrics of a host", () => {
     expect(text).toContain('spoa_relay_capture_waiting_requests{capture="all"} 1\n');
   });
 
-  it("tell what replay jobs have fed, all of them together", async () => {
+  it("count the requests of all replay jobs together", async () => {
     const fates = { ...target.fates, "answered.2xx": 7, cancelled: 2, deadLettered: 1 };
     const jobs = { one: { enqueued: 10, packs: 1, fates }, two: { enqueued: 20, packs: 2, fates } };
     const { text } = await answer(async () => ({ ...stats, jobs }), "/metrics");
@@ -105,7 +105,7 @@ describe("metrics of a host", () => {
     expect(text).not.toContain('target_requests_total{target="staging",fate="cancelled"');
   });
 
-  it("leave out what cannot be known", async () => {
+  it("leave out values that are unknown", async () => {
     const away = { ...stats, ingress: { deadLettered: 0, deadMessages: 0, problem: "no such host" } };
     const { text } = await answer(async () => away, "/metrics");
 
@@ -113,7 +113,7 @@ describe("metrics of a host", () => {
     expect(text).not.toMatch(/^spoa_relay_ingress_waiting_packs /m);
   });
 
-  it("tell how a target is held back", async () => {
+  it("show whether a target is held, and how far it is slowed down", async () => {
     const control = { breaker: { openedAtMs: 1, probeAtMs: 2, probes: 0, reason: "refused" } };
     const live = { ...target.live, ratePerSecond: "unlimited", paceFactor: 0.25 } as const;
     const held = { ...target, control, live, held: "the breaker is open" };
@@ -125,7 +125,7 @@ describe("metrics of a host", () => {
     expect(valuesOf(text, "target_rate_limit")).toEqual({ a: "200", b: "+Inf" });
   });
 
-  it("leave out requests where a queue counts packs only", async () => {
+  it("leave out requests if a queue counts only packs", async () => {
     const { inQueue: _, inDeadLetters: __, ...inSqs } = target;
     const { text } = await answer(async () => ({ ...stats, targets: { a: target, b: inSqs } }), "/metrics");
 
@@ -135,7 +135,7 @@ describe("metrics of a host", () => {
     expect(valuesOf(text, "target_dead_letter_requests")).toEqual({ a: "3" });
   });
 
-  it("say that the state fails, and nothing else of it", async () => {
+  it("show only that the state fails while it does", async () => {
     const { status, text } = await answer(() => Promise.reject(new Error("disk I/O error")), "/metrics");
 
     expect(status).toBe(200);
@@ -143,7 +143,7 @@ describe("metrics of a host", () => {
     expect(text).not.toMatch(/^spoa_relay_(?!host_state_up)/m);
   });
 
-  it("content promtool", async () => {
+  it("pass promtool's checks", async () => {
     const { text } = await answer(async () => stats, "/metrics");
 
     expect(promtool(["check", "metrics"], text)).toEqual({ ok: true, output: "" });

@@ -3,7 +3,7 @@ import { EventSourceMappings } from "../../../functions/host/event-source-mappin
 import { LambdaApi, replayArn } from "../../support/lambda/lambda-api.ts";
 
 describe("EventSourceMappings", () => {
-  it("finds the mapping of a function, and turns it", async () => {
+  it("finds the mapping of a function, and switches it", async () => {
     const api = await LambdaApi.start({ a: "Enabled", b: "Enabled" });
 
     expect(await open().turn(replayArn("a"), false)).toBe(true);
@@ -11,7 +11,7 @@ describe("EventSourceMappings", () => {
     expect(api.turned).toEqual(["turn off a"]);
   });
 
-  it("turns nothing that stands as wanted", async () => {
+  it("leaves a mapping alone that is already as wanted", async () => {
     const api = await LambdaApi.start({ a: "Disabled" });
 
     expect(await open().turn(replayArn("a"), false)).toBe(false);
@@ -19,7 +19,7 @@ describe("EventSourceMappings", () => {
     expect(api.turned).toEqual([]);
   });
 
-  it("asks in the region of each function", async () => {
+  it("calls Lambda in the region of each function", async () => {
     const api = await LambdaApi.start({ a: "Enabled", b: "Enabled" });
     const mappings = open();
 
@@ -29,7 +29,7 @@ describe("EventSourceMappings", () => {
     expect([...api.regions]).toEqual(["eu-central-1", "ap-south-2"]);
   });
 
-  it("says which function has none", async () => {
+  it("names the function that has no mapping", async () => {
     await LambdaApi.start({ a: "" });
 
     await expect(open().turn(replayArn("a"), true)).rejects.toThrow(`${replayArn("a")} has no event source mapping`);

@@ -18,7 +18,7 @@ import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 import { type Answer, ShadowServer } from "../../support/servers/shadow-server.ts";
 
 describe("host", () => {
-  it("takes packs from the ingress queue to every shadow, and the ledger adds up", async () => {
+  it("sends packs from the ingress queue to every shadow, and the ledger adds up", async () => {
     const [one, two] = [
       await ShadowServer.start(({ path }) => ({ status: path.endsWith("7") ? 500 : 200 })),
       await ShadowServer.start(),
@@ -41,7 +41,7 @@ describe("host", () => {
     expect(addsUp(toEquations(undefined, stats))).toBe(true);
   });
 
-  it("keeps requests where there are captures and no targets", async () => {
+  it("captures requests if there are captures and no targets", async () => {
     const bench = await HostBench.start({}, { more: "captures:\n  all: { store: ./kept }\n" });
     await bench.enqueue(packMessage({ requests: requests(50) }));
     const stats = await bench.statsOnceSettled();
@@ -50,7 +50,7 @@ describe("host", () => {
     expect(addsUp(toEquations(undefined, stats))).toBe(true);
   });
 
-  it("names a pack that is missing in an agent's sequence", async () => {
+  it("counts packs that are missing in an agent's sequence", async () => {
     const shadow = await ShadowServer.start();
     const bench = await HostBench.start({ one: { shadow } });
     await bench.enqueue(
@@ -60,7 +60,7 @@ describe("host", () => {
     expect((await bench.statsOnceSettled()).agents).toMatchObject([{ packs: 3, missingPacks: 2 }]);
   });
 
-  it("keeps one target that is down from holding the other, and accounts for what waits", async () => {
+  it("replays to one target while another is down, and accounts for the waiting requests", async () => {
     const [up, down] = [await ShadowServer.start(), await ShadowServer.start(() => "reset")];
     const bench = await HostBench.start({ up: { shadow: up }, down: { shadow: down, keys: "attempts: 100" } });
     await bench.enqueue(packMessage({ requests: requests(20) }));
@@ -68,7 +68,7 @@ describe("host", () => {
     let stats = await bench.stats();
     await until(async () => {
       stats = await bench.stats();
-      // For a moment it counts twice: the smaller pack is there before the one that it comes from goes.
+      // Requests may count twice for a moment: the retry pack is sent before the old pack is deleted.
       return stats.targets.up.fates["answered.2xx"] === 20 && stats.targets.down.inQueue === 20;
     });
 
@@ -76,7 +76,7 @@ describe("host", () => {
     expect(addsUp(toEquations(undefined, stats))).toBe(true);
   });
 
-  it("does not add up when a message is deleted behind its back", async () => {
+  it("has a ledger that does not add up after somebody else deletes a message", async () => {
     const shadow = await ShadowServer.start(() => "reset");
     const bench = await HostBench.start({ down: { shadow, keys: "attempts: 100" } });
     await bench.enqueue(packMessage({ requests: requests(20) }));
@@ -85,7 +85,7 @@ describe("host", () => {
     const before = toEquations(undefined, await bench.readStores());
     await bench.withStores(async ({ queueOf }) => {
       const down = queueOf("down");
-      // More than one where some of them were tried again by then.
+      // Several messages if some requests were retried by then.
       await until(async () => {
         const signal = new AbortController().signal;
         const deliveries = await down.queue.receive({ max: 10, waitMs: 0, visibilityMs: 1_000, signal });
@@ -99,7 +99,7 @@ describe("host", () => {
     expect(after).toMatchObject([{ title: "target down", unaccounted: 20 }]);
   });
 
-  it("puts what it cannot decode to the dead letters of the ingress queue, and counts it", async () => {
+  it("moves undecodable packs to the dead letters of the ingress queue, and counts them", async () => {
     const shadow = await ShadowServer.start();
     const bench = await HostBench.start({ one: { shadow } });
     const good = packMessage({ requests: requests(2) });
@@ -110,7 +110,7 @@ describe("host", () => {
     expect(shadow.received.length).toBe(2);
   });
 
-  it("finishes what is under way when it stops, and goes on with the rest when it starts again", async () => {
+  it("finishes the requests in flight when it stops, and sends the rest after a restart", async () => {
     let answer: (answer: Answer) => void = () => {};
     const gate = new Promise<Answer>((resolve) => {
       answer = resolve;
@@ -132,7 +132,7 @@ describe("host", () => {
     expect([...shadow.paths].sort()).toEqual(Array.from({ length: 10 }, (_, i) => `/${i}`));
   });
 
-  it("ends though a shadow never answers, and hands back what can be sent again", async () => {
+  it("stops even if a shadow never answers, and hands back requests that may be repeated", async () => {
     const shadow = await ShadowServer.start(() => "hang");
     const bench = await HostBench.start({ one: { shadow, keys: "timeout: 15m\n    attempts: 1" } }, { stopMs: 100 });
     const mixed = requests(4).map((parts, i) => ({ ...parts, method: i === 1 ? "POST" : "GET" }));
@@ -153,18 +153,18 @@ describe("host", () => {
     );
   });
 
-  it("paces a target as slowly as it is told to", async () => {
+  it("does not exceed a target's rate", async () => {
     const shadow = await ShadowServer.start();
     const bench = await HostBench.start({ one: { shadow, rate: "100/s" } });
     const startMs = performance.now();
     await bench.enqueue(packMessage({ requests: requests(51) }));
     await shadow.arrived(51);
 
-    // 50 distances of 10 ms; a slot may be 50 ms late.
+    // 50 intervals of 10 ms; a slot may be 50 ms late.
     expect(performance.now() - startMs).toBeGreaterThanOrEqual(450);
   });
 
-  it("tells the same figures as text for Prometheus", async () => {
+  it("serves the same figures as Prometheus metrics", async () => {
     const shadow = await ShadowServer.start();
     const bench = await HostBench.start({ one: { shadow } });
     await bench.enqueue(packMessage({ agent: "edge~1", sequence: 2, requests: requests(3) }));
@@ -179,7 +179,7 @@ describe("host", () => {
     expect(await bench.get("/nothing")).toContain("/openapi.json");
   });
 
-  it("takes over the socket of a host that was killed, and not that of one that lives", async () => {
+  it("takes over the socket of a host that was killed, but not of one that runs", async () => {
     const shadow = await ShadowServer.start();
     const directory = temporaryDirectory();
     const path = join(directory, "left.sock");
@@ -191,7 +191,7 @@ describe("host", () => {
     await bench.host.stop();
   });
 
-  it("says how to go on where its admin address is taken", async () => {
+  it("names host.admin if its admin address is taken", async () => {
     const taken = createServer().listen(0, "127.0.0.1");
     onTestFinished(() => {
       taken.close();
@@ -201,13 +201,13 @@ describe("host", () => {
     const shadow = await ShadowServer.start();
 
     await expect(HostBench.start({ one: { shadow } }, { admin: `127.0.0.1:${port}` })).rejects.toThrow(
-      /EADDRINUSE.*choose another host\.admin/,
+      /EADDRINUSE.*set host\.admin to another address/,
     );
   });
 });
 
 describe("host: a shadow in trouble", () => {
-  it("gets fewer requests while it answers 429 with Retry-After, and the whole rate again later", async () => {
+  it("receives fewer requests while it answers 429 with Retry-After, and the whole rate again later", async () => {
     let refusing = true;
     const shadow = await ShadowServer.start(() =>
       refusing ? { status: 429, headers: { "retry-after": "0" } } : { status: 200 },
@@ -225,7 +225,7 @@ describe("host: a shadow in trouble", () => {
     expect(settled.targets.one.fates).toMatchObject({ "answered.2xx": 300, deadLettered: 0 });
   });
 
-  it("opens its breaker, sends single requests to find out, and closes it again", async () => {
+  it("opens its breaker, receives single probes, and closes it again", async () => {
     let failing = true;
     const shadow = await ShadowServer.start(() => (failing ? "reset" : { status: 200 }));
     const keys = "attempts: 100\n    concurrency: 4\n    breaker: { failures: 5, probeAfter: 300ms }";
@@ -237,14 +237,14 @@ describe("host: a shadow in trouble", () => {
     const settled = await bench.statsOnceSettled();
 
     expect(open.targets.one.held).toMatch(/^the breaker has been open since /);
-    // Those that opened it, those under way by then, and the probes: the last may have been sent meanwhile.
+    // The requests that opened the breaker, those in flight by then, and the probes, of which one may not be counted yet.
     const { probes = 0 } = open.targets.one.control.breaker ?? {};
     expect(length).toBeLessThanOrEqual(5 + 4 + 4 + probes + 1);
     expect(settled.targets.one.held).toBeUndefined();
     expect(settled.targets.one.fates).toMatchObject({ "answered.2xx": 100, deadLettered: 0 });
   });
 
-  it("sends nothing outside a target's times, and says so", async () => {
+  it("receives nothing during a blackout, and the stats say why", async () => {
     const shadow = await ShadowServer.start();
     const other = await ShadowServer.start();
     const bench = await HostBench.start({
@@ -265,11 +265,11 @@ describe("host: a shadow in trouble", () => {
 interface BenchTarget {
   readonly shadow: ShadowServer;
   readonly rate?: string;
-  /** More keys of the target, a line of YAML. */
+  /** Further keys of the target, as a line of YAML. */
   readonly keys?: string;
 }
 
-/** A host in this process, on a directory that goes with the test; its admin address is a socket in it. */
+/** A host in this process. Its data and its admin socket are in a directory that is removed after the test. */
 class HostBench {
   readonly log = new LogLines();
   readonly #config: Config;
@@ -315,7 +315,7 @@ class HostBench {
     });
   }
 
-  /** As another process sees it, without the host. */
+  /** Reads the stores directly, without the host. */
   async readStores(): Promise<HostStats> {
     let stats: HostStats | undefined;
     await this.withStores(async (stores) => {
@@ -346,7 +346,7 @@ class HostBench {
     return stats;
   }
 
-  /** When nothing waits any more. */
+  /** Resolves with the stats once no request waits. */
   async statsOnceSettled(): Promise<HostStats> {
     let stats = await this.stats();
     await until(async () => {

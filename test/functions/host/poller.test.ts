@@ -10,7 +10,7 @@ import { packIn, packMessage, requests } from "../../support/data/packs.ts";
 import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
 describe("Poller", () => {
-  it("deletes what succeeded, and nothing else", async () => {
+  it("deletes only the messages that succeeded", async () => {
     const queue = openQueue();
     const seen: number[] = [];
     poll({
@@ -29,7 +29,7 @@ describe("Poller", () => {
     expect([packIn(left).sequence, left.receiveCount]).toEqual([2, 2]);
   });
 
-  it("deletes nothing of a batch that the function could not take", async () => {
+  it("deletes nothing of a batch if the function answers with an error", async () => {
     const queue = openQueue();
     const log = new LogLines();
     const app = new Hono<{ Bindings: Invocation }>();
@@ -44,7 +44,7 @@ describe("Poller", () => {
     ]);
   });
 
-  it("has what mostly waits under way beside the others, and does not stop before it", async () => {
+  it("handles messages that mostly wait in addition to the others, and finishes them before it stops", async () => {
     const queue = openQueue();
     const gate = new Gate<Handled>();
     const seen: number[] = [];
@@ -70,7 +70,7 @@ describe("Poller", () => {
     expect(queue.depth().messages).toBe(0);
   });
 
-  it("goes on after its queue has failed", async () => {
+  it("continues after its queue has failed", async () => {
     const queue = openQueue();
     const log = new LogLines();
     let failures = 1;
@@ -89,7 +89,7 @@ describe("Poller", () => {
     expect(log.lines).toMatchObject([{ event: "poll-failed", reason: "the disk is full" }]);
   });
 
-  it("has as many invocations under way as it is told, and no more", async () => {
+  it("runs at most `inFlight` invocations at once", async () => {
     const queue = openQueue();
     const gate = new Gate<Handled>();
     let atOnce = 0;
@@ -113,8 +113,8 @@ describe("Poller", () => {
     expect(most).toBe(6);
   });
 
-  it("keeps what it works on from coming again, however long that takes", async () => {
-    // Time passes in steps, each of which the poller has seen before the next: a machine that stands still is no reason.
+  it("keeps messages in progress hidden, however long that takes", async () => {
+    // Time passes in steps, and each step waits for the poller, so that a stall of the machine cannot fail the test.
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
     onTestFinished(() => void vi.useRealTimers());
     let nowMs = Date.now();
@@ -141,7 +141,7 @@ describe("Poller", () => {
     });
     await queue.send([packMessage()]);
     await until(() => handled === 1);
-    // Twice the time after which it would be shown again.
+    // Twice the visibility timeout.
     for (let passedMs = 0; passedMs < 1_200; passedMs += 200) {
       nowMs += 200;
       vi.advanceTimersByTime(200);
@@ -154,7 +154,7 @@ describe("Poller", () => {
     expect(handled).toBe(1);
   });
 
-  it("hands back after hours what it works on, before its queue shows it to others, and takes it anew", async () => {
+  it("hands a message back after 6 hours, before its queue shows it to others, and receives it anew", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
     onTestFinished(() => void vi.useRealTimers());
     const queue = openQueue();
@@ -175,16 +175,16 @@ describe("Poller", () => {
     expect(receives).toEqual([1, 2]);
   });
 
-  it("stops at once where it waits for a message", async () => {
+  it("stops at once while it waits for a message", async () => {
     const poller = poll({ queue: openQueue(), inFlight: 4, handle: async () => "done" });
     const startMs = performance.now();
     await poller.stop();
 
-    // Else it would wait for 20 s.
+    // A long poll would take 20 s.
     expect(performance.now() - startMs).toBeLessThan(15_000);
   });
 
-  it("finishes what it works on when it stops, and takes nothing more", async () => {
+  it("finishes the messages in progress when it stops, and receives no more", async () => {
     const queue = openQueue();
     const gate = new Gate<Handled>();
     let handled = 0;
@@ -206,7 +206,7 @@ describe("Poller", () => {
     expect(queue.depth().messages).toBe(1);
   });
 
-  it("tells its function to end, and shows what that hands back at once", async () => {
+  it("aborts its function when it stops, and makes the messages it hands back visible at once", async () => {
     const queue = openQueue();
     let started = false;
     const poller = poll({

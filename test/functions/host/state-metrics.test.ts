@@ -10,7 +10,7 @@ import { toCloudWatch } from "../../support/data/metric-lines.ts";
 import { target } from "../../support/data/targets.ts";
 
 describe("measureState", () => {
-  it("counts packs whose number was passed over, and none of replay jobs", async () => {
+  it("counts packs that are missing in the sequences of agents, but not of replay jobs", async () => {
     const { state, measure } = open();
     await state.ledger.recordFanOut(pack({ agent: "edge~1", sequence: 5 }));
     await state.ledger.recordFanOut(pack({ pack: "p2", agent: "edge~2", sequence: 1 }));
@@ -19,7 +19,7 @@ describe("measureState", () => {
     expect(await measure()).toEqual({ "spoa-relay/packs MissingPacks": 4 });
   });
 
-  it("counts requests that wait for their captures, and none of targets", async () => {
+  it("counts requests that wait for captures, but not those that wait for targets", async () => {
     const { state, measure } = open();
     const kept = new Map<number, Fate>([[0, "captured"]]);
     await state.ledger.recordFanOut(pack({ targets: new Map([[captureKey("all"), kept]]) }));
@@ -28,14 +28,14 @@ describe("measureState", () => {
     expect(await measure()).toEqual({ "spoa-relay/packs WaitingForCapture": 9 });
   });
 
-  it("tells of each target whose breaker is open", async () => {
+  it("counts each target whose breaker is open", async () => {
     const { state, measure } = open();
     await state.controls.write("b", openBreaker({}, 1_000, 1_000, "it fails"), 0);
 
     expect(await measure()).toEqual({ "spoa-relay/packs BreakerOpen {Target=b}": 1 });
   });
 
-  it("tells nothing while there is nothing to tell", async () => {
+  it("counts nothing if no packs are missing, no requests wait and no breaker is open", async () => {
     const { state, measure } = open();
     await state.ledger.recordFanOut(pack({}));
 

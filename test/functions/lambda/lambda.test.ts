@@ -17,8 +17,8 @@ import { toLambdaEvent } from "../../support/lambda/lambda-mapping.ts";
 
 const minute: LambdaContext = { getRemainingTimeInMillis: () => 60_000 };
 
-describe("toLambdaHandler: a batch of SQS", () => {
-  it("is answered with what has to come again", async () => {
+describe("toLambdaHandler: an SQS batch", () => {
+  it("is answered with the messages that failed", async () => {
     const { log } = new LogLines();
     const app = createBatchApp(log, async ({ messageId }) => (messageId === "m2" ? "again" : "done"));
     const handler = toLambdaHandler(app, { log });
@@ -26,7 +26,7 @@ describe("toLambdaHandler: a batch of SQS", () => {
     expect(await handler(batch("m1", "m2", "m3"), minute)).toEqual({ batchItemFailures: [{ itemIdentifier: "m2" }] });
   });
 
-  it("comes again after five seconds, and after twice as long each time, and not only when its visibility is over", async () => {
+  it("shows failed messages again after 5 s, doubled with each receive up to 5 min", async () => {
     const { log, lines } = new LogLines();
     const extended: string[] = [];
     const extend = async (receipt: string, visibilityMs: number) => {
@@ -45,7 +45,7 @@ describe("toLambdaHandler: a batch of SQS", () => {
     expect(lines).toMatchObject([{ level: "warn", event: "extend-failed", reason: "away" }]);
   });
 
-  it("comes again as a whole where the app does not answer with 200", async () => {
+  it("fails as a whole if the app does not answer with 200", async () => {
     const { log } = new LogLines();
     const app = new Hono().post("/", (context) => context.text("broken", 500));
 
@@ -56,7 +56,7 @@ describe("toLambdaHandler: a batch of SQS", () => {
     });
   });
 
-  it("may not wait for what is held", async () => {
+  it("is not patient: it must not wait while a target is held", async () => {
     expect(await invocationOf(batch("m1"))).toMatchObject({ patient: false });
   });
 });
@@ -65,7 +65,7 @@ describe("toLambdaHandler: a schedule", () => {
   it.each([
     ["EventBridge", { source: "aws.events", "detail-type": "Scheduled Event", detail: {} }],
     ["EventBridge Scheduler", { source: "aws.scheduler", "detail-type": "Scheduled Event", detail: "{}" }],
-  ])("of %s is posted to the app, and has no answer", async (_, event) => {
+  ])("of %s is posted to the app, and returns nothing", async (_, event) => {
     const received: unknown[] = [];
     const app = new Hono().post("/", async (context) => {
       received.push(await context.req.json());
@@ -76,7 +76,7 @@ describe("toLambdaHandler: a schedule", () => {
     expect(received).toEqual([event]);
   });
 
-  it("fails where the app does", async () => {
+  it("fails if the app does", async () => {
     const app = new Hono().post("/", (context) => context.text("failed: a", 500));
 
     await expect(toLambdaHandler(app, new LogLines())({ source: "aws.events" }, minute)).rejects.toThrow("failed: a");
@@ -84,7 +84,7 @@ describe("toLambdaHandler: a schedule", () => {
 });
 
 describe("toLambdaHandler: a request to a function URL", () => {
-  it("is a request to the app, and its answer that of the app", async () => {
+  it("is passed to the app, and returns the app's answer", async () => {
     const app = new Hono().put("/targets/:name", async ({ req, json }) =>
       json(
         { name: req.param("name"), dry: req.query("dry"), agent: req.header("user-agent"), sent: await req.json() },
@@ -101,7 +101,7 @@ describe("toLambdaHandler: a request to a function URL", () => {
     });
   });
 
-  it("may fail, which ends no invocation", async () => {
+  it("returns an error status without failing the invocation", async () => {
     const app = new Hono().get("/", (context) => context.text("not now", 503));
 
     expect(await toLambdaHandler(app, new LogLines())(functionUrl("GET", "/"), minute)).toMatchObject({
@@ -110,7 +110,7 @@ describe("toLambdaHandler: a request to a function URL", () => {
     });
   });
 
-  it("has a signal, too", async () => {
+  it("passes a signal to the app", async () => {
     expect((await invocationOf(functionUrl("GET", "/"))).signal).toBeInstanceOf(AbortSignal);
   });
 });
@@ -146,20 +146,20 @@ describe("toLambdaHandler: any other event", () => {
     ["without anything", {}, ""],
     ["that is null", null, "object"],
     ["that is a text", "secret", "string"],
-  ])("%s is refused, with its keys and nothing of what is in it", async (_, event, keys) => {
+  ])("%s is refused with an error that names its keys, but not its values", async (_, event, keys) => {
     await expect(toLambdaHandler(new Hono(), new LogLines())(event, minute)).rejects.toMatchObject({
       code: "UNKNOWN_EVENT",
-      message: `this is no event of SQS, of a schedule or of a function URL: ${keys}`,
+      message: `unknown event: expected one from SQS, a schedule or a function URL; got: ${keys}`,
     });
   });
 });
 
-describe("toLambdaHandler: the end of the time", () => {
+describe("toLambdaHandler: the end of the invocation's time", () => {
   it.each([
-    ["three seconds before it", 100_000, undefined, 97_000],
-    ["the time of an answer earlier", 100_000, 10_000, 87_000],
-    ["not before half of it", 20_000, 15_000, 10_000],
-  ])("raises the signal %s", async (_, remainingMs, answerWithinMs, expectedMs) => {
+    ["3 s before the end", 100_000, undefined, 97_000],
+    ["earlier by the time that an answer may take", 100_000, 10_000, 87_000],
+    ["not before half of the time has passed", 20_000, 15_000, 10_000],
+  ])("aborts the signal %s", async (_, remainingMs, answerWithinMs, expectedMs) => {
     vi.useFakeTimers();
     onTestFinished(() => void vi.useRealTimers());
     let raised = false;
@@ -180,7 +180,7 @@ describe("toLambdaHandler: the end of the time", () => {
     expect([early, raised]).toEqual([false, true]);
   });
 
-  it("is warned of where it is too short, and once a minute only", async () => {
+  it("logs a warning once a minute if the time is too short", async () => {
     const { log, lines } = new LogLines();
     const app = new Hono().post("/", (context) => context.json({}));
     const handler = toLambdaHandler(app, { log, answerWithinMs: 10_000 });
@@ -192,7 +192,7 @@ describe("toLambdaHandler: the end of the time", () => {
     expect(lines).toMatchObject([{ level: "warn", event: "short-time", timeoutMs: 25_900, neededMs: 26_000 }]);
   });
 
-  it("waits until the lines of the log are written", async () => {
+  it("returns only after the log lines are written", async () => {
     const written: string[] = [];
     const log = createLogger("info", {
       write: (line: string) => written.push(`line ${JSON.parse(line).msg}`),
@@ -221,16 +221,16 @@ describe("a function in Lambda", () => {
     ["fan-out", openFanOut],
     ["replay", openReplay],
     ["schedule", openSchedule],
-  ])("does not start without a state in DynamoDB: %s", async (_, open) => {
+  ])("does not start unless its state is in DynamoDB: %s", async (_, open) => {
     const file = configFile(queue, targets);
 
     await expect(open({ RELAY_CONFIG: file })).rejects.toMatchObject({
       name: "ConfigError",
-      message: `${file}: state: is missing; functions in Lambda share theirs, as in state: dynamodb:TABLE`,
+      message: `${file}: state: is missing; functions in Lambda need one that they share, as in state: dynamodb:TABLE`,
     });
   });
 
-  it("finds its configuration in the directory of the deployment", async () => {
+  it("reads its configuration from the directory of the deployment", async () => {
     const directory = dirname(configFile(queue, targets));
 
     await expect(openFanOut({ LAMBDA_TASK_ROOT: directory })).rejects.toThrow(`${directory}/spoa-relay.yaml: state:`);
@@ -240,15 +240,15 @@ describe("a function in Lambda", () => {
   });
 
   it.each([
-    [undefined, "RELAY_TARGET: nothing is none of the targets: a, b"],
-    ["c", "RELAY_TARGET: c is none of the targets: a, b"],
-  ])("replays one target, which cannot be %s", async (name, message) => {
+    [undefined, "RELAY_TARGET: must name a target; the configuration has: a, b"],
+    ["c", "RELAY_TARGET: there is no target c; the configuration has: a, b"],
+  ])("refuses to replay the target %s", async (name, message) => {
     const file = configFile(queue, "state: dynamodb:relay", targets);
 
     await expect(openReplay({ RELAY_CONFIG: file, RELAY_TARGET: name })).rejects.toThrow(message);
   });
 
-  it("refuses a target whose authority cannot be used", async () => {
+  it("refuses a target whose certificate authority cannot be used", async () => {
     const secured = 'targets: { a: { url: "https://127.0.0.1:9", rate: 1/s, tls: { ca: ./missing.pem } } }';
     const file = configFile(queue, "state: dynamodb:relay", secured);
 
@@ -258,19 +258,19 @@ describe("a function in Lambda", () => {
   });
 
   it.each([
-    [JSON.stringify({ c: replayArn("c") }), "RELAY_MAPPINGS: c is none of the targets"],
-    ["14e0db71", "RELAY_MAPPINGS: must be ARNs of replay functions by the names of targets"],
-    ['{"a":"packs-replay-a"}', "RELAY_MAPPINGS: must be ARNs"],
-    ['{"a":1}', "RELAY_MAPPINGS: must be ARNs"],
-    ["{", "RELAY_MAPPINGS: must be ARNs"],
-  ])("does not switch %s", async (mappings, message) => {
+    [JSON.stringify({ c: replayArn("c") }), "RELAY_MAPPINGS: there is no target c; the configuration has: a, b"],
+    ["14e0db71", "RELAY_MAPPINGS: must be a JSON object with the ARN of the replay function for each target name"],
+    ['{"a":"packs-replay-a"}', "RELAY_MAPPINGS: must be a JSON object"],
+    ['{"a":1}', "RELAY_MAPPINGS: must be a JSON object"],
+    ["{", "RELAY_MAPPINGS: must be a JSON object"],
+  ])("refuses the mappings %s", async (mappings, message) => {
     const file = configFile(queue, "state: dynamodb:relay", targets);
 
     await expect(openSchedule({ RELAY_CONFIG: file, RELAY_MAPPINGS: mappings })).rejects.toThrow(message);
   });
 });
 
-/** A batch as Lambda hands it over. */
+/** A batch as Lambda delivers it. */
 function batch(...messageIds: readonly string[]): unknown {
   return toLambdaEvent(messageIds.map((messageId) => delivery(packMessage(), { messageId })));
 }
@@ -292,7 +292,7 @@ function functionUrl(method: string, path: string, query = "", body?: string): u
   };
 }
 
-/** What an app is given with an event. */
+/** The bindings that an app receives with an event. */
 async function invocationOf(event: unknown): Promise<Invocation> {
   let given: Invocation = {};
   const app = new Hono<{ Bindings: Invocation }>().all("/", (context) => {

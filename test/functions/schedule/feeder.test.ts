@@ -26,7 +26,7 @@ import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 const signal = new AbortController().signal;
 
 describe("Feeder", () => {
-  it("feeds what is due within its look-ahead, and each request once", async () => {
+  it("feeds the requests that are due within its look-ahead, each once", async () => {
     const bench = await Bench.open({ timesMs: everyMs(600, 100) });
     await bench.start(newJob());
     await bench.feeder.run(signal);
@@ -47,7 +47,7 @@ describe("Feeder", () => {
     [1, 20_000],
     [10, 2_000],
     [100, 200],
-  ])("has every pack out of the queue shortly before it is due, at %dx", async (factor, lengthMs) => {
+  ])("makes every pack visible in the queue shortly before it is due, at %dx", async (factor, lengthMs) => {
     const bench = await Bench.open({ timesMs: everyMs(200, 100) });
     await bench.start(newJob({ pace: { kind: "speed", factor } }));
     const arrivals = await bench.receiveAll(lengthMs + 5_000);
@@ -56,13 +56,13 @@ describe("Feeder", () => {
     for (const { path, atMs, dueMs } of arrivals) {
       const offsetMs = (Number(path.slice(1)) * 100) / factor;
       expect(dueMs - jobStartMs - 1_000).toBeCloseTo(offsetMs, 3);
-      // Half a second before the first of its pack, which spans a second at most.
+      // Half a second before the first request of its pack, which spans at most a second.
       expect(atMs).toBeLessThanOrEqual(dueMs);
       expect(dueMs - atMs).toBeLessThan(1_000 + 500 + bench.stepMs);
     }
   });
 
-  it("begins at its start time, and not before", async () => {
+  it("begins a job at its start time, not earlier", async () => {
     const bench = await Bench.open({ timesMs: [0, 100] });
     const startAtMs = jobStartMs + 60_000;
     await bench.start(newJob({ startAtMs }));
@@ -75,7 +75,7 @@ describe("Feeder", () => {
     expect((await bench.job()).anchor).toEqual({ atMs: startAtMs, offsetMs: 0 });
   });
 
-  it("has nothing of a job without due times out of the queue before its start", async () => {
+  it("keeps a job without due times invisible in the queue until its start", async () => {
     const bench = await Bench.open({ timesMs: everyMs(60, 100) });
     const startAtMs = jobStartMs + 8_250;
     await bench.start(newJob({ startAtMs, pace: { kind: "asap" } }));
@@ -86,7 +86,7 @@ describe("Feeder", () => {
     expect(Math.max(...atMs)).toBeLessThanOrEqual(startAtMs + bench.stepMs);
   });
 
-  it("takes what where and the target's when let through, whatever the target's sample", async () => {
+  it("feeds the requests that match `where` and the target's `when`, and ignores the target's sample", async () => {
     const config = { when: { path: /[0-4]$/ }, sample: { fraction: 0 } };
     const bench = await Bench.open({ timesMs: everyMs(30, 10), config });
     await bench.start(newJob({ where: { path: "^/1" } }));
@@ -96,7 +96,7 @@ describe("Feeder", () => {
     expect((await bench.job()).checkpoint).toMatchObject({ requests: 6, filtered: 24 });
   });
 
-  it("loops, one after the other", async () => {
+  it("feeds loops one after the other", async () => {
     const bench = await Bench.open({ timesMs: [0, 1_000] });
     await bench.start(newJob({ loops: 3, toMs: captureStartMs + 2_000 }));
     const arrivals = await bench.receiveAll(10_000);
@@ -105,7 +105,7 @@ describe("Feeder", () => {
     expect(new Set(arrivals.map(({ pack }) => pack)).size).toBe(3);
   });
 
-  it("is done when all that was fed has a fate", async () => {
+  it("ends a job when every fed request has a fate", async () => {
     const bench = await Bench.open({ timesMs: [0, 100, 200] });
     await bench.start(newJob());
     await bench.feed(5_000);
@@ -124,7 +124,7 @@ describe("Feeder", () => {
     expect(bench.log.events).toContain("job-done");
   });
 
-  it("feeds nothing while a job is paused, goes on where it stopped, and makes nothing up", async () => {
+  it("feeds nothing while a job is paused, then continues where it stopped without catching up", async () => {
     const bench = await Bench.open({ timesMs: everyMs(300, 100) });
     await bench.start(newJob());
     await bench.feed(10_000);
@@ -138,11 +138,11 @@ describe("Feeder", () => {
     expect(atPause).toBeLessThan(160);
     expect(stillPaused).toBe(atPause);
     expect(bench.sentPaths()).toEqual(Array.from({ length: 300 }, (_, i) => `/${i}`));
-    // 1 s from the start of the job until its time begins, 50 s of pause, and 10 s for what went back into the queue.
+    // 1 s from the start of the job until its clock starts, 50 s of pause, and 10 s for the packs sent back to the queue.
     expect(await bench.dueMs("/299")).toBeCloseTo(jobStartMs + 1_000 + 29_900 + 60_000, 3);
   });
 
-  it("feeds nothing more of a job that is cancelled", async () => {
+  it("stops feeding a job that is cancelled", async () => {
     const bench = await Bench.open({ timesMs: everyMs(300, 100) });
     await bench.start(newJob());
     await bench.feed(10_000);
@@ -154,7 +154,7 @@ describe("Feeder", () => {
     expect(await bench.job()).toMatchObject({ status: "cancelled", endedAtMs: jobStartMs + 10_000 });
   });
 
-  it("lets no more wait at a target than it gets in some seconds", async () => {
+  it("lets only as many requests wait at a target as it receives in a few seconds", async () => {
     const bench = await Bench.open({ timesMs: everyMs(3_000, 1), config: { ratePerSecond: 50 } });
     await bench.start(newJob({ pace: { kind: "asap" } }));
     await bench.feed(10_000);
@@ -168,7 +168,7 @@ describe("Feeder", () => {
     expect(bench.sentPaths().length).toBeLessThanOrEqual(2_000);
   });
 
-  it("shares its jobs with others: each is fed by one of them", async () => {
+  it("shares jobs with other feeders: each job is fed by one of them", async () => {
     const bench = await Bench.open({ timesMs: everyMs(100, 100) });
     const other = bench.createFeeder();
     await bench.start(newJob());
@@ -179,7 +179,7 @@ describe("Feeder", () => {
     expect(bench.sentPaths()).toEqual(Array.from({ length: 100 }, (_, i) => `/${i}`));
   });
 
-  it("goes on at once after another one has stopped, and within its lease after one has died", async () => {
+  it("continues at once after another feeder has stopped, and after the lease of one that died", async () => {
     const bench = await Bench.open({ timesMs: everyMs(600, 100) });
     await bench.start(newJob());
     await bench.feed(5_000);
@@ -197,7 +197,7 @@ describe("Feeder", () => {
     expect(bench.sentPaths().length).toBeGreaterThan(170);
   });
 
-  it("does not make up for the time in which nobody fed", async () => {
+  it("does not catch up on the time in which no feeder ran", async () => {
     const bench = await Bench.open({ timesMs: everyMs(600, 100) });
     await bench.start(newJob());
     await bench.feed(5_000);
@@ -210,11 +210,11 @@ describe("Feeder", () => {
     expect(fed).toBeGreaterThan(5);
     expect(fed).toBeLessThan(70);
     expect(await bench.dueMs(`/${before}`)).toBeGreaterThan(jobStartMs + 3_600_000);
-    // Nor is what was in the queue by then late, which is due from the fifth second on.
+    // The packs that were in the queue, due after the fifth second, are not late either.
     expect(await bench.dueMs("/41")).toBeGreaterThan(jobStartMs + 3_600_000);
   });
 
-  it("says what keeps a job from going on, tries again, and says no more when it goes on", async () => {
+  it("stores in a job why it cannot continue, retries, and removes the reason when it continues", async () => {
     const bench = await Bench.open({ timesMs: everyMs(20, 100) });
     bench.archiveDown = true;
     await bench.start(newJob());
@@ -229,18 +229,18 @@ describe("Feeder", () => {
     expect((await bench.job()).reason).toBeUndefined();
   });
 
-  it("blames no job where the list of jobs cannot be read", async () => {
+  it("logs no job if the list of jobs cannot be read", async () => {
     const bench = await Bench.open({ timesMs: [0] });
     bench.killAt = 0;
     await bench.feeder.start();
     await bench.feeder.stop();
 
     const [failed] = bench.log.lines.filter(({ event }) => event === "feed-failed");
-    expect(failed).toMatchObject({ msg: "the list of replay jobs cannot be read: it is tried again" });
+    expect(failed).toMatchObject({ msg: "the list of replay jobs cannot be read: retrying" });
     expect(failed).not.toHaveProperty("job");
   });
 
-  it("says no more what kept a job from going on when it could, though nothing is due for long", async () => {
+  it("removes the reason when a job can continue, even if nothing is due for minutes", async () => {
     const bench = await Bench.open({ timesMs: [0, 300_000] });
     await bench.start(newJob());
     await bench.feed(5_000);
@@ -255,7 +255,7 @@ describe("Feeder", () => {
     expect(await bench.job()).not.toHaveProperty("reason");
   });
 
-  it("does not make up for the time in which its archive was away", async () => {
+  it("does not catch up on the time in which its archive was away", async () => {
     const bench = await Bench.open({ timesMs: everyMs(600, 100) });
     await bench.start(newJob());
     await bench.feed(5_000);
@@ -273,7 +273,7 @@ describe("Feeder", () => {
     expect(await bench.dueMs(`/${before}`)).toBeGreaterThanOrEqual(jobStartMs + 46_000);
   });
 
-  it("keeps no job waiting for the archive of another one", async () => {
+  it("does not delay a job while the archive of another job hangs", async () => {
     const bench = await Bench.open({ timesMs: everyMs(100, 100) });
     const stuck = newJob({ id: "20261122-180000-two", capture: "stuck" });
     await bench.start(stuck);
@@ -286,11 +286,11 @@ describe("Feeder", () => {
     await begun;
 
     expect(await bench.job(stuck.id)).toMatchObject({ checkpoint: { requests: 0 } });
-    // What waits in vain keeps nobody from stopping, and from going on elsewhere.
+    // A hanging archive does not keep the feeder from stopping and releasing the job.
     expect((await bench.job(stuck.id)).lease).toBeUndefined();
   });
 
-  it("looks for jobs also after the clock was set back", async () => {
+  it("still finds jobs after the clock was set back", async () => {
     const bench = await Bench.open({ timesMs: [0] });
     await bench.feeder.start();
     bench.nowMs -= 7_200_000;
@@ -299,7 +299,7 @@ describe("Feeder", () => {
     await bench.feeder.stop();
   });
 
-  it("fails a job whose target is gone and still has requests in its queue", async () => {
+  it("fails a job whose target was removed while its queue still has requests", async () => {
     const bench = await Bench.open({ timesMs: [0, 100] });
     await bench.start(newJob());
     await bench.feed(5_000);
@@ -310,7 +310,7 @@ describe("Feeder", () => {
     expect(await bench.job()).toMatchObject({ status: "failed", reason: expect.stringContaining("target staging") });
   });
 
-  it("leaves a job alone that another process feeds, though its target is unknown here", async () => {
+  it("leaves a job alone that another process feeds, even if its target is unknown here", async () => {
     const bench = await Bench.open({ timesMs: everyMs(600, 100) });
     await bench.start(newJob());
     await bench.feed(2_000);
@@ -320,7 +320,7 @@ describe("Feeder", () => {
     expect((await bench.job()).status).toBe("running");
   });
 
-  it("fails a job whose target or capture is configured no more", async () => {
+  it("fails a job whose target or capture is no longer configured", async () => {
     const bench = await Bench.open({ timesMs: [0] });
     await bench.start(newJob({ target: "gone" }));
     await bench.start(newJob({ id: "20261122-180000-two", capture: "lost" }));
@@ -333,7 +333,7 @@ describe("Feeder", () => {
     });
   });
 
-  it("counts a request that no queue takes as skipped, and goes on", async () => {
+  it("counts a request that is too big for the queue as skipped, and continues", async () => {
     const big = randomBytes(300_000);
     const bench = await Bench.open({
       timesMs: [0, 100, 200],
@@ -350,7 +350,7 @@ describe("Feeder", () => {
     expect((await bench.job()).status).toBe("done");
   });
 
-  it("loses nothing and makes no other pack, at whatever call it is killed", { timeout: 60_000 }, async () => {
+  it("loses nothing and sends the same packs, whichever call it is killed at", { timeout: 60_000 }, async () => {
     const setUp = () => Bench.open({ timesMs: everyMs(150, 100), perPack: 10 });
     const whole = await setUp();
     await whole.start(newJob({ loops: 2, toMs: captureStartMs + 15_000 }));
@@ -375,7 +375,7 @@ describe("Feeder", () => {
     }
   });
 
-  it("loses nothing and makes no other pack, whoever feeds, dies, pauses or is away when", {
+  it("loses nothing and sends the same packs, in any order of feeds, deaths, pauses and outages", {
     timeout: 60_000,
   }, async () => {
     const setUp = async () => {
@@ -412,19 +412,19 @@ describe("Feeder", () => {
   });
 });
 
-/** Feeds from a capture in memory into a real queue and a real state, whose times are what `nowMs` says. */
+/** Feeds from a capture in memory into a real queue and a real state store, whose clock is `nowMs`. */
 class Bench {
   readonly state: EmbeddedState;
   readonly queue: EmbeddedQueue;
   readonly log = new LogLines();
-  /** All packs that were sent, also those twice. */
+  /** All packs that were sent, including duplicates. */
   readonly sent: MessagePack[] = [];
   readonly stepMs = 100;
   feeder: Feeder;
   nowMs = jobStartMs;
   archiveDown = false;
   targets: readonly TargetConfig[];
-  /** The feeder dies before this call of its stores; the next round is that of another process. */
+  /** The feeder dies at this call to its stores; the next round is run by another process. */
   killAt = Number.POSITIVE_INFINITY;
   calls = 0;
   #other: Feeder | undefined;
@@ -525,7 +525,7 @@ class Bench {
     return found.job;
   }
 
-  /** A round each second, until so long after the start of the job. Who has died is followed by another process. */
+  /** Runs a round each second, until `untilMs` after the start of the job. A dead feeder is replaced by a new process. */
   async feed(untilMs: number): Promise<void> {
     for (;;) {
       const before = this.calls;
@@ -537,7 +537,7 @@ class Bench {
     this.nowMs = jobStartMs + untilMs;
   }
 
-  /** What may happen while a job runs. */
+  /** Applies an event that may happen while a job runs. */
   async live(what: string | { readonly diesAfter: number } | { readonly passes: number }): Promise<void> {
     const { id } = job();
     if (typeof what === "object") {
@@ -559,7 +559,7 @@ class Bench {
     else this.archiveDown = what === "away";
   }
 
-  /** Feeds, and takes each pack out of the queue when it can be taken. */
+  /** Feeds, and receives each pack as soon as it is visible. */
   async receiveAll(untilMs: number) {
     const arrivals: { path: string; pack: string; atMs: number; dueMs: number }[] = [];
     for (; this.nowMs < jobStartMs + untilMs; this.nowMs += this.stepMs) {
@@ -576,7 +576,7 @@ class Bench {
     return arrivals;
   }
 
-  /** Feeds likewise; when each request can be taken out of the queue. */
+  /** Feeds, and resolves with the time at which each request became visible in the queue. */
   async receiveTimes(untilMs: number): Promise<readonly number[]> {
     const atMs: number[] = [];
     for (; this.nowMs < jobStartMs + untilMs; this.nowMs += this.stepMs) {
@@ -590,7 +590,7 @@ class Bench {
     return atMs;
   }
 
-  /** When a request that was sent is due. */
+  /** The due time of a request that was sent. */
   async dueMs(path: string, pack?: MessagePack): Promise<number> {
     const whole = pack ?? this.sent.find(({ requests }) => requests.some((request) => request.path === path));
     const request = whole?.requests.find((each) => each.path === path);
@@ -622,7 +622,7 @@ class Bench {
   }
 }
 
-/** As a file system over a network that is away. */
+/** Never answers, like a network file system whose server is away. */
 const stuckArchive: Archive = {
   put: () => new Promise(() => {}),
   get: () => new Promise(() => {}),

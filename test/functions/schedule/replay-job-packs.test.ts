@@ -12,7 +12,7 @@ const id = job().id;
 const key = jobKey(id);
 
 describe("replay: a pack of a job", () => {
-  it("is noted under its job, and waits for its time beside the packs of agents", async () => {
+  it("is recorded under its job, and does not block the packs of agents while it waits", async () => {
     const arrivedAtMs: number[] = [];
     const shadow = await ShadowServer.start(() => {
       arrivedAtMs.push(Date.now());
@@ -22,7 +22,7 @@ describe("replay: a pack of a job", () => {
     const live = packMessage({ agent: "edge~1", sequence: 9, requests: requests(1, { path: "/live" }) });
     await bench.send(jobMessage(2), live);
     const deliveries = await bench.receive();
-    // Long enough for the other one, however slow the machine is.
+    // Long enough for the agent's pack to be sent first on a slow machine.
     const dueAtMs = await begin(bench, 2_500);
     await bench.invoke(deliveries);
 
@@ -32,7 +32,7 @@ describe("replay: a pack of a job", () => {
     expect(await fatesOf(bench)).toEqual({ "answered.2xx": 2 });
   });
 
-  it("is not sent again where it is settled already", async () => {
+  it("skips the requests that already have a fate", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url });
     await begin(bench);
@@ -43,7 +43,7 @@ describe("replay: a pack of a job", () => {
     expect([...shadow.paths].sort()).toEqual(["/0", "/2"]);
   });
 
-  it("has its mark in each share that comes again, and in its dead letters", async () => {
+  it("keeps its job's mark in each retried share and in its dead letters", async () => {
     const shadow = await ShadowServer.start(() => "reset");
     const bench = new ReplayBench({ url: shadow.url, attempts: 2 });
     await begin(bench);
@@ -58,7 +58,7 @@ describe("replay: a pack of a job", () => {
     expect(await bench.fates()).toEqual({});
   });
 
-  it("is sent without a time when its dead letters are sent again, whatever has become of its job", async () => {
+  it("is sent without a due time when its dead letters are redriven, even if its job has ended", async () => {
     let answer: Answer = "reset";
     const shadow = await ShadowServer.start(() => answer);
     const bench = new ReplayBench({ url: shadow.url, attempts: 1 });
@@ -90,7 +90,7 @@ describe("replay: a pack of a job", () => {
     expect(bench.queue.depth().messages).toBe(0);
   });
 
-  it("goes back into the queue while its job is paused where waiting costs, with its mark", async () => {
+  it("is sent back with its mark while its job is paused, if the invocation is not patient", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url });
     await bench.state.jobs.write(job({ status: "paused", pausedAtMs: Date.now() }), 0);
@@ -106,7 +106,7 @@ describe("replay: a pack of a job", () => {
     expect(packIn(back).attempt).toBe(0);
   });
 
-  it("goes back into the queue until shortly before a time that is far", async () => {
+  it("is sent back until shortly before it is due, if that is far away", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url });
     await begin(bench, 600_000);
@@ -121,7 +121,7 @@ describe("replay: a pack of a job", () => {
     expect((await bench.receive()).length).toBe(1);
   });
 
-  it("is as old as it is late, and not as what was captured", async () => {
+  it("expires by its lateness, not by its time of capture", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url, maxAgeMs: 60_000 });
     await begin(bench, -30_000);
@@ -136,7 +136,7 @@ describe("replay: a pack of a job", () => {
     expect(await fatesOf(late)).toEqual({ expired: 1 });
   });
 
-  it("is no pack of an agent where a target has no fan-out", async () => {
+  it("is not recorded or sampled as a pack of an agent if the target has no fan-out", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url, sample: { fraction: 0 } }, { direct: true });
     await begin(bench);
@@ -148,7 +148,7 @@ describe("replay: a pack of a job", () => {
     expect(await fatesOf(bench)).toEqual({ "answered.2xx": 3 });
   });
 
-  it("waits in the order of each key", async () => {
+  it("keeps the order of each key while it waits", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url, orderBy: { by: "header", name: "x-tag" } });
     await begin(bench, 200);
@@ -159,7 +159,7 @@ describe("replay: a pack of a job", () => {
   });
 });
 
-/** So many requests of one millisecond, the first of the capture. */
+/** `count` requests captured in the first millisecond of the capture. */
 function ofJob(count: number) {
   return { agent: key, sequence: 1, requests: requests(count, { capturedAtMs: captureStartMs }) };
 }
@@ -169,7 +169,7 @@ function jobMessage(count: number): OutgoingMessage {
   return shareMessage(whole, whole.requests, { attempt: 0 });
 }
 
-/** Has the time of the job begin so long from now; resolves with that moment. */
+/** Starts the job's clock `inMs` from now; resolves with that time. */
 async function begin(bench: ReplayBench, inMs = 0): Promise<number> {
   const atMs = Date.now() + inMs;
   await bench.state.jobs.write(job({ anchor: { atMs, offsetMs: 0 } }), 0);

@@ -11,33 +11,35 @@ import { everyMs } from "../../support/data/jobs.ts";
 import { packMessage, requests } from "../../support/data/packs.ts";
 import { target } from "../../support/data/targets.ts";
 
-// Of half of them: a machine that tests run on side by side may stand still for a moment. A job that runs too early never is
-// right.
+// Limit for the median lateness: a machine that runs several tests may stall for a moment. A request must never be early.
 const lateMs = 1_500;
-// Many times the distance of two requests.
+// Many times the interval between two requests.
 const quietMs = 1_500;
 
 describe("a replay job", { timeout: 60_000 }, () => {
   it.each([
     [1, 4_000],
     [10, 30_000],
-  ])("sends each request at its time at %dx, in order, once, and the ledger adds up", async (factor, lengthMs) => {
-    const timesMs = burstsOf(400, lengthMs);
-    const bench = await JobBench.start(timesMs);
-    const job = await bench.startJob({ pace: { kind: "speed", factor } });
-    const { job: done, fates, total } = await bench.untilDone(job);
+  ])(
+    "sends each request once, in order and when it is due, at %dx, and the ledger adds up",
+    async (factor, lengthMs) => {
+      const timesMs = burstsOf(400, lengthMs);
+      const bench = await JobBench.start(timesMs);
+      const job = await bench.startJob({ pace: { kind: "speed", factor } });
+      const { job: done, fates, total } = await bench.untilDone(job);
 
-    expect(pathsOf(bench.arrivals)).toEqual(timesMs.map((_, i) => `/${i}`));
-    expectInTime(latenessOf(bench.arrivals, timesMs, factor, done.anchor?.atMs));
-    expect(fates).toMatchObject({ "answered.2xx": 400, cancelled: 0 });
-    expect(total).toBe(400);
-    const stats = await readHostStats(bench.stores, [target()]);
-    expect(stats.agents).toEqual([]);
-    expect(stats.jobs).toMatchObject({ [job.id]: { enqueued: 400 } });
-    expect(addsUp(toEquations(undefined, stats))).toBe(true);
-  });
+      expect(pathsOf(bench.arrivals)).toEqual(timesMs.map((_, i) => `/${i}`));
+      expectInTime(latenessOf(bench.arrivals, timesMs, factor, done.anchor?.atMs));
+      expect(fates).toMatchObject({ "answered.2xx": 400, cancelled: 0 });
+      expect(total).toBe(400);
+      const stats = await readHostStats(bench.stores, [target()]);
+      expect(stats.agents).toEqual([]);
+      expect(stats.jobs).toMatchObject({ [job.id]: { enqueued: 400 } });
+      expect(addsUp(toEquations(undefined, stats))).toBe(true);
+    },
+  );
 
-  it("stands still while it is paused, and goes on where it stopped", async () => {
+  it("sends nothing while it is paused, and continues where it stopped", async () => {
     const timesMs = everyMs(60, 100);
     const bench = await JobBench.start(timesMs);
     const job = await bench.startJob();
@@ -54,11 +56,11 @@ describe("a replay job", { timeout: 60_000 }, () => {
     expect(stillPaused).toBe(atPause);
     expect(pathsOf(bench.arrivals)).toEqual(timesMs.map((_, i) => `/${i}`));
     const rest = bench.arrivals.slice(atPause);
-    // What was sent while the pause got around is behind it, and the others are not made up for.
+    // Without the requests sent before the pause took effect. The job's clock restarts at the resume: no catching up.
     expectInTime(latenessOf(rest, timesMs, 1, (done.anchor?.atMs ?? 0) - (done.anchor?.offsetMs ?? 0)));
   });
 
-  it("sends nothing more once it is cancelled, and what waited has a fate", async () => {
+  it("sends nothing more once it is cancelled, and settles the waiting requests", async () => {
     const bench = await JobBench.start(everyMs(100, 100));
     const job = await bench.startJob();
     await until(() => bench.arrivals.length >= 10);
@@ -72,19 +74,19 @@ describe("a replay job", { timeout: 60_000 }, () => {
     expect(fates.cancelled).toBeGreaterThan(0);
   });
 
-  it("is limited by its target's rate, whatever its own", async () => {
+  it("never exceeds its target's rate, even if its own pace is faster", async () => {
     const bench = await JobBench.start(everyMs(400, 1), "rate: 100/s");
     const job = await bench.startJob({ pace: { kind: "asap" } });
     const { job: done } = await bench.untilDone(job);
 
     const timesMs = bench.arrivals.map(({ atMs }) => atMs);
     expect(timesMs.length).toBe(400);
-    // Four seconds; the first may have been late when the machine stood still.
+    // Ideally 4 s; the first request may have been late if the machine stalled.
     expect(timesMs[399] - timesMs[0]).toBeGreaterThan(2_500);
     expect(countEarly(timesMs, done.anchor?.atMs ?? Number.NaN, 100)).toBe(0);
   });
 
-  it("sends at a rate of its own", async () => {
+  it("sends at its own rate", async () => {
     const bench = await JobBench.start(everyMs(100, 1));
     const job = await bench.startJob({ pace: { kind: "rate", perSecond: 50 } });
     const { job: done } = await bench.untilDone(job);
@@ -92,7 +94,7 @@ describe("a replay job", { timeout: 60_000 }, () => {
     expectInTime(latenessOf(bench.arrivals, everyMs(100, 20), 1, done.anchor?.atMs));
   });
 
-  it("does not hold up the packs of agents, though it has more than its target can take", async () => {
+  it("does not hold up the packs of agents, even if it has more than its target can receive", async () => {
     const bench = await JobBench.start(everyMs(3_000, 1), "rate: 50/s");
     const job = await bench.startJob({ pace: { kind: "asap" } });
     await until(() => bench.arrivals.length >= 20);
@@ -102,11 +104,11 @@ describe("a replay job", { timeout: 60_000 }, () => {
     const last = bench.arrivals.findLastIndex(({ path }) => path === "/live");
     await cancelJob(bench.stores.state.jobs, job.id, Date.now());
 
-    // They share the rate with the job, half and half; some of it goes by before they are found.
+    // They share the rate with the job equally; some slots pass before the pack is received.
     expect(last - before).toBeLessThan(150);
   });
 
-  it("goes on after kill -9 without a loss, and repeats nothing but under the same id", async () => {
+  it("continues after kill -9 without a loss, and repeats requests only under the same id", async () => {
     const timesMs = everyMs(80, 100);
     const bench = await JobBench.start(timesMs);
     const job = await bench.startJob();
@@ -123,13 +125,13 @@ describe("a replay job", { timeout: 60_000 }, () => {
     expect(agents).toMatchObject([{ agent: jobKey(job.id), requests: 80 }]);
   });
 
-  it("expires nothing for the time in which no host ran", async () => {
+  it("expires nothing because of the time in which no host ran", async () => {
     const timesMs = everyMs(200, 100);
     const bench = await JobBench.start(timesMs, "rate: unlimited, concurrency: 1, maxAge: 3s");
     const job = await bench.startJob();
     await until(() => bench.arrivals.length >= 25);
     await bench.kill();
-    // Longer than maxAge, and than anybody keeps the job for the dead host.
+    // Longer than maxAge, and than the lease of the dead host.
     await sleep(9_000);
     await bench.run();
     const { fates } = await bench.untilDone(job, 60_000);
@@ -138,7 +140,7 @@ describe("a replay job", { timeout: 60_000 }, () => {
   });
 });
 
-/** Ascending times with bursts and silences between them. */
+/** Ascending times in bursts, with silences between them. */
 function burstsOf(count: number, lengthMs: number): readonly number[] {
   return Array.from({ length: count }, (_, i) => {
     const burst = Math.floor((i / count) * 8);
@@ -155,7 +157,7 @@ function expectInTime(lateness: readonly number[]): void {
   const middle = lateness.length >> 1;
   expect(Math.min(...lateness)).toBeGreaterThanOrEqual(0);
   expect(medianOf(lateness.slice(0, middle))).toBeLessThan(lateMs);
-  // Nor does it fall behind.
+  // The second half, too: the job does not fall behind.
   expect(medianOf(lateness.slice(middle))).toBeLessThan(lateMs);
 }
 
@@ -163,7 +165,7 @@ function medianOf(numbers: readonly number[]): number {
   return numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
 }
 
-/** By how much each arrived behind its time. */
+/** How late each request arrived, in milliseconds. */
 function latenessOf(
   arrivals: readonly Arrival[],
   timesMs: readonly number[],

@@ -14,7 +14,7 @@ import { LambdaApi, replayArn } from "../../support/lambda/lambda-api.ts";
 const noon = Date.parse("2026-03-04T12:00:30Z");
 const paused = changeSettings({}, { paused: true });
 
-describe("schedule: the switch of a target", () => {
+describe("schedule: the event source mapping of a target", () => {
   it.each<[string, Partial<TargetConfig>, TargetControl, string[]]>([
     ["is turned on", {}, {}, ["turn on a"]],
     ["stays off while the target is paused", {}, paused, []],
@@ -23,7 +23,7 @@ describe("schedule: the switch of a target", () => {
     ["stays off within a blackout", { blackouts: [times("11:00-13:00 UTC")] }, {}, []],
     ["is turned on while the breaker is open", {}, openBreaker({}, noon, 1_000, "it fails"), ["turn on a"]],
     ["stays off while the target is paused and its breaker open", {}, openBreaker(paused, noon, 1_000, "it fails"), []],
-  ])("%s, where it is off", async (_, changes, control, turned) => {
+  ])("%s, if it is off", async (_, changes, control, turned) => {
     const { run, api } = await setUp({ a: "Disabled" }, { a: changes }, { a: control });
 
     expect(await run()).toBe(200);
@@ -33,10 +33,10 @@ describe("schedule: the switch of a target", () => {
 
   it.each<[string, Partial<TargetConfig>, TargetControl, string[]]>([
     ["stays on", {}, {}, []],
-    ["is turned off where the target is paused", {}, paused, ["turn off a"]],
+    ["is turned off while the target is paused", {}, paused, ["turn off a"]],
     ["is turned off outside its window", { windows: [times("22:00-06:00 UTC")] }, {}, ["turn off a"]],
     ["stays on while the breaker is open", {}, openBreaker({}, noon, 1_000, "it fails"), []],
-  ])("%s, where it is on", async (_, changes, control, turned) => {
+  ])("%s, if it is on", async (_, changes, control, turned) => {
     const { run, api } = await setUp({ a: "Enabled" }, { a: changes }, { a: control });
 
     expect(await run()).toBe(200);
@@ -52,7 +52,7 @@ describe("schedule: the switch of a target", () => {
     expect(api.turned).toEqual([]);
   });
 
-  it("follows the times of the target, and is turned once for each change", async () => {
+  it("follows the target's windows, and is turned once for each change", async () => {
     let nowMs = Date.parse("2026-03-04T21:58:30Z");
     const { run, api, log } = await setUp(
       { a: "Disabled" },
@@ -70,7 +70,7 @@ describe("schedule: the switch of a target", () => {
     ]);
   });
 
-  it("is not there for every target", async () => {
+  it("is left alone for targets without an ARN", async () => {
     const { run, api } = await setUp({ a: "Enabled" }, { a: {}, other: {} }, { a: paused, other: paused });
 
     expect(await run()).toBe(200);
@@ -79,8 +79,8 @@ describe("schedule: the switch of a target", () => {
   });
 });
 
-describe("schedule: what fails", () => {
-  it("keeps no other target from being switched", async () => {
+describe("schedule: a switch that fails", () => {
+  it("does not keep other targets from being switched", async () => {
     const { run, api, log } = await setUp(
       { a: "Enabled", c: "Enabled" },
       { a: {}, b: {}, c: {} },
@@ -96,7 +96,7 @@ describe("schedule: what fails", () => {
     ]);
   });
 
-  it("leaves the switch as it is where the state does not tell", async () => {
+  it("leaves the mapping as it is if the state cannot be read", async () => {
     const read = async () => {
       throw new StateError("away");
     };
@@ -111,7 +111,7 @@ describe("schedule: what fails", () => {
 });
 
 describe("schedule: the state", () => {
-  it("is told to tidy up each time, also where a switch fails", async () => {
+  it("tidies up on each run, even if a switch fails", async () => {
     let folds = 0;
     const fold = async () => ++folds;
     const { run } = await setUp({}, { a: {} }, {}, { fold, mappings: new Map([["a", replayArn("unknown")]]) });
@@ -122,7 +122,7 @@ describe("schedule: the state", () => {
     expect(folds).toBe(2);
   });
 
-  it("may fail at it, which keeps no target from being switched", async () => {
+  it("does not keep targets from being switched if it fails to tidy up", async () => {
     const fold = async () => {
       throw new StateError("away");
     };
@@ -136,7 +136,7 @@ describe("schedule: the state", () => {
 });
 
 describe("schedule: captures", () => {
-  it("are looked after each time, and may be away", async () => {
+  it("are maintained on each run, also after one that failed", async () => {
     let times = 0;
     const upkeep = async () => {
       if (++times === 2) throw new ArchiveError("UNAVAILABLE", "the bucket is gone");
@@ -151,7 +151,7 @@ describe("schedule: captures", () => {
 });
 
 describe("schedule: replay jobs", () => {
-  it("are fed each minute, and a failure is told without keeping anything else from being done", async () => {
+  it("are fed each minute; a failure is logged and does not stop the other tasks", async () => {
     let times = 0;
     let folds = 0;
     const feed = async (signal: AbortSignal) => {
@@ -167,7 +167,7 @@ describe("schedule: replay jobs", () => {
   });
 });
 
-/** A schedule for these targets at noon; `states` are those of their mappings. */
+/** A schedule for these targets at noon; `states` are the states of their mappings. */
 async function setUp(
   states: Readonly<Record<string, string>>,
   targets: Readonly<Record<string, Partial<TargetConfig>>>,

@@ -117,7 +117,7 @@ class QueueLane implements QueueSender, QueueReceiver {
         const rows = oldest.all(this.#lane, max - deliveries.length) as unknown as MessageRow[];
         for (const row of rows) {
           if (row.receives >= this.#maxReceives) {
-            bury.run(deadLane, nowMs, `received ${row.receives} times and never deleted`, row.id);
+            bury.run(deadLane, nowMs, `received ${row.receives} times and never finished`, row.id);
             buried++;
             continue;
           }

@@ -134,7 +134,7 @@ describe("EmbeddedQueue: dead letters", () => {
     expect(queue.depth()).toEqual({ messages: 0, requests: 0 });
     expect(queue.deadLetters.depth()).toEqual({ messages: 1, requests: 150 });
     expect(await queue.deadLetters.browse(10)).toMatchObject([
-      { body: "poison", sentAtMs: 1_000_000, reason: "received 2 times and never deleted" },
+      { body: "poison", sentAtMs: 1_000_000, reason: "received 2 times and never finished" },
     ]);
   });
 

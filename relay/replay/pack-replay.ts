@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { sendsCapturedCredentials } from "../credentials/captured-credentials.ts";
 import type { JobGate } from "../job/job-gate.ts";
 import type { Pack, PackedRequest } from "../pack/pack.ts";
@@ -9,11 +8,10 @@ import type { Admission } from "./live-target.ts";
 import { isBodyIncomplete, type OutboundRequest, prepareOutbound } from "./outbound.ts";
 import { answeredFate, isIdempotent, mayHaveActed, type Outcome } from "./outcome.ts";
 import type { ReplayOptions, ReplayResult } from "./replay-result.ts";
+import { waitForSlot } from "./slot-wait.ts";
 
 const firstRetryMs = 1_000;
 const maxRetryMs = 60_000;
-// Interval at which the state of a held target is checked.
-const heldPollMs = 200;
 
 /** A request that is finished or in flight. */
 interface Started {
@@ -168,42 +166,11 @@ export class PackReplay {
     }
   }
 
-  /**
-   * Undefined if the signal is aborted, if no slots can be leased, or if the target is held or has no credentials and
-   * `patient` is false.
-   */
+  /** Undefined if nothing may be sent now. */
   async #waitForSlot(): Promise<Admission | undefined> {
-    const { live, pacer, credentials } = this.#lane;
     const { signal, patient } = this.#options;
     try {
-      for (;;) {
-        while (!live.open) {
-          const admission = await live.admit();
-          if (admission === "wait") {
-            if (!patient) return undefined;
-            await sleep(heldPollMs, undefined, { signal });
-            continue;
-          }
-          if (credentials && !credentials.fresh && !(await credentials.ready(signal, patient))) return undefined;
-          if (admission === "probe") {
-            await pacer.acquire(signal);
-            return admission;
-          }
-          break;
-        }
-        if (credentials && !credentials.fresh) {
-          if (!(await credentials.ready(signal, patient))) return undefined;
-          // The target may be held by now.
-          continue;
-        }
-        if (!pacer.unlimited) await pacer.acquire(signal);
-        // The target was paused while the request waited for its slot: the slot is given up.
-        if (live.held !== undefined) continue;
-        if (!credentials || credentials.fresh) return "send";
-        // The credentials have expired meanwhile. The slots that pass until they are renewed are given up, so that no burst
-        // follows. At one request a second or less, the request is sent late instead: its next slot may be far away.
-        if (live.ratePerSecond <= 1) return (await credentials.ready(signal, patient)) ? "send" : undefined;
-      }
+      return await waitForSlot(this.#lane, signal, patient);
     } catch (error) {
       // Not rethrown: the outcomes of the earlier requests would be lost, and these would be sent again.
       if (!signal.aborted) this.#failure = error as Error;

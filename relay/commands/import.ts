@@ -107,7 +107,7 @@ class Importer {
     if (this.#tooOld > 0) {
       const count = plural(this.#tooOld, "request");
       process.stderr.write(
-        `warning: ${count} older than keep of capture ${this.#capture}: the host will delete them; --base-time moves their times\n`,
+        `warning: ${count} older than captures.${this.#capture}.keep: the host will delete them; --base-time moves their times\n`,
       );
     }
     if (this.#mistakes === 0) return;

@@ -57,7 +57,7 @@ export const agentSchema = section({
   name: z
     .string()
     .regex(/^[\x21-\x7e]{1,64}$/, { error: "must be 1 to 64 printable characters" })
-    .describe("Name of this agent in packs and figures; by default the host name")
+    .describe("Name of this agent in packs, ledger and metrics; by default the host name")
     .optional(),
   workers: z
     .int()

@@ -100,7 +100,7 @@ const host = section({
     .string()
     .min(1)
     .describe(
-      "Directory for the targets' queues, dead letters and figures if queue is in SQS and state is not in DynamoDB; relative to this file, by default ./data",
+      "Directory for the targets' queues, dead letters and state if queue is in SQS and state is not in DynamoDB; relative to this file, by default ./data",
     )
     .optional(),
 }).superRefine(({ admin, token }, context) => {

@@ -148,8 +148,8 @@ Everything keeps running; Ctrl+C stops it:
   statistics     http://127.0.0.1:${ports.stats}/
   primary        http://127.0.0.1:${ports.primary}/
   shadow         http://127.0.0.1:${ports.shadow}/    tail -f ${stage.directory}/shadow.log
-  agent          127.0.0.1:${ports.agent}, figures http://127.0.0.1:${ports.agentAdmin}/stats
-  host           figures http://127.0.0.1:${ports.hostAdmin}/stats
+  agent          127.0.0.1:${ports.agent}, counts http://127.0.0.1:${ports.agentAdmin}/stats
+  host           counts http://127.0.0.1:${ports.hostAdmin}/stats
   configuration  ${stage.configFile}`);
   if (!stay.aborted) await new Promise((resolve) => stay.addEventListener("abort", resolve, { once: true }));
 }

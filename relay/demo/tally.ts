@@ -44,7 +44,7 @@ export function formatLeftOut(tally: Tally): string {
   return `HAProxy left out ${countLeftOut(tally)} of ${tally.offered} requests that it was to mirror:
 ${reasons.join("\n")}
    spoa-relay did not receive them. If this machine is busy, end other programs and run the demo again. Else see
-   "Troubleshooting" in README.md, which lists the values of mirror_err.`;
+   "Troubleshooting" in agent/README.md, which lists the values of mirror_err.`;
 }
 
 function toReason(error: number): string {

@@ -65,7 +65,7 @@ export interface TargetStats {
   readonly messages?: number;
   /** Requests in them, counted in the queue and not derived from the ledger. Undefined in SQS. */
   readonly inQueue?: number;
-  /** The same figures for its dead letters. */
+  /** The same counts for its dead letters. */
   readonly deadMessages?: number;
   readonly inDeadLetters?: number;
   /** Why the queue does not answer. */

@@ -113,7 +113,7 @@ describe("a capture in a directory", () => {
     expect(old).toMatchObject({ code: 1, stdout: "imported 2 requests into all: 2 new, 0 already there\n" });
     expect(old.stderr).toContain("access.log: nginx; a log has only methods and paths");
     expect(old.stderr).toContain("access.log:2: the line is not in nginx's combined format\n");
-    expect(old.stderr).toContain("warning: 2 requests older than keep of capture all: the host will delete them");
+    expect(old.stderr).toContain("warning: 2 requests older than captures.all.keep: the host will delete them");
     expect(recent).toMatchObject({ code: 0, stderr: expect.stringContaining("1 request could not be read") });
     expect(before).toHaveLength(4);
   }, 90_000);

@@ -42,7 +42,7 @@ describe("credentials of a running host", () => {
       ),
     );
 
-    expect(stats).toMatch(/^stale: 30 of 30 answers with 4xx are 401 or 403 to captured credentials; /m);
+    expect(stats).toMatch(/^stale: 30 of 30 answers with 4xx are 401 or 403 for captured credentials; /m);
     expect(stats).not.toMatch(/^fresh: /m);
     expect(login.received).toHaveLength(1);
     for (const text of [stats, ...shown, host.output]) {

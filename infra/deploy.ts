@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { loadConfig } from "../relay/config/load.ts";
 import { ConfigError } from "../relay/config/text.ts";
-import { parseRatePerSecond } from "../relay/config/units.ts";
+import { explainRate, parseRatePerSecond } from "../relay/config/units.ts";
 import { configFileName } from "../relay/deployed/functions.ts";
 import { toEstimate } from "./estimate/estimate.ts";
 import { toEstimateText, toPlanText } from "./estimate/plan-text.ts";
@@ -65,9 +65,10 @@ async function deploy(configFile: string, args: readonly string[]): Promise<numb
 }
 
 function assertRate(text: string): string {
-  const perSecond = parseRatePerSecond(text);
-  if (perSecond === undefined || perSecond === Number.POSITIVE_INFINITY) {
-    throw new InvalidArgumentError("Use a rate with a unit, such as 500/s, 30/min or 10/h.");
+  const mistake = explainRate(text);
+  if (mistake !== undefined) throw new InvalidArgumentError(`${mistake}.`);
+  if (parseRatePerSecond(text) === Number.POSITIVE_INFINITY) {
+    throw new InvalidArgumentError("An estimate needs a rate with a limit, such as 500/s.");
   }
   return text;
 }

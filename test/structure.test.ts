@@ -12,8 +12,10 @@ describe("the tree", () => {
   it("has no circle of imports, including type imports", () => {
     const imports = new Map(sourceFiles().map((file) => [file, importsOf(file, read(file))]));
 
-    // Otherwise an import in a form that importsOf does not read would hide its circle.
+    // An import that importsOf misread, or did not read, could hide a circle.
     expect([...imports.values()].flat().filter((file) => !imports.has(file))).toEqual([]);
+    const unread = [...imports].filter(([file, found]) => found.length < countPaths(read(file)));
+    expect(unread.map(([file]) => file)).toEqual([]);
     expect(imports.get("relay/main.ts")).toContain("relay/commands/services.ts");
     expect(findCircles(imports)).toEqual([]);
   });
@@ -88,6 +90,11 @@ function read(file: string): string {
 function importsOf(file: string, text: string): string[] {
   const paths = text.matchAll(/\b(?:from|import)\s*\(?\s*"(\.\.?\/[^"]+\.ts)"/g);
   return Array.from(paths, ([, path]) => join(dirname(file), path));
+}
+
+/** Relative paths of TypeScript files in quotes, whatever is before them. */
+function countPaths(text: string): number {
+  return [...text.matchAll(/^[^/*\n]*["'`]\.\.?\/[^"'`\n]+\.ts["'`]/gm)].length;
 }
 
 /** One circle for each import that leads back to a file on its own path. */

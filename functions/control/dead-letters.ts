@@ -111,7 +111,9 @@ const letter = {
     .string()
     .optional()
     .describe("Capture time of its first request; absent if the message has no summary"),
-  sentAt: z.iso.datetime().describe("When it was first put into the queue"),
+  sentAt: z.iso
+    .datetime()
+    .describe("When it became a dead letter; if the queue moved it by itself, when its pack was sent"),
 };
 
 const shownRequest = z

@@ -1,6 +1,6 @@
 import type { AgentConfig } from "../../relay/config/config.ts";
 
-// The traffic that `npm run bench` mirrors, see "What it costs on AWS" in infra/README.md.
+// The traffic that `npm run bench` mirrors, see "What it costs" in infra/README.md.
 
 /** Size of a request in a pack, before compression. */
 export const requestBytes = 1_225;

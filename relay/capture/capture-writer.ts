@@ -21,7 +21,7 @@ export interface WrittenCapture {
   readonly objects: readonly CaptureObject[];
   /** Requests in them. */
   readonly requests: number;
-  /** How many of these were in objects that existed already. */
+  /** Requests in those of the objects that existed already, under the same name. */
   readonly existing: number;
   /** Requests that no object can hold: captured after the year 9999 or larger than 64 MiB. */
   readonly refused: number;

@@ -99,10 +99,10 @@ class Importer {
       await this.#write();
     }
     this.#progress.clear();
-    const added = (this.#imported - this.#existing).toLocaleString("en-US");
-    const existing = this.#existing.toLocaleString("en-US");
+    const written = (this.#imported - this.#existing).toLocaleString("en-US");
+    const unchanged = this.#existing.toLocaleString("en-US");
     print(
-      `imported ${plural(this.#imported, "request")} into ${this.#capture}: ${added} new, ${existing} already there`,
+      `imported ${plural(this.#imported, "request")} into ${this.#capture}: ${written} written, ${unchanged} unchanged`,
     );
     if (this.#tooOld > 0) {
       const count = plural(this.#tooOld, "request");

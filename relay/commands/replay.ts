@@ -5,7 +5,7 @@ import { explainRate, parseDurationMs, parseRatePerSecond } from "../config/unit
 import { type Forecast, forecastJob } from "../job/forecast.ts";
 import { hasEnded, type Pace, type Where } from "../job/job.ts";
 import type { JobProgress } from "../job/job-progress.ts";
-import { type JobRequest, startJob } from "../job/job-request.ts";
+import { type JobRequest, maxLoops, startJob } from "../job/job-request.ts";
 import { stopSignal } from "../process/service.ts";
 import type { When } from "../rules/when.ts";
 import {
@@ -199,8 +199,8 @@ function parseRate(text: string): number {
 }
 
 function parseLoops(text: string): number {
-  if (/^[1-9]\d{0,6}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("It must be a whole number of times, from 1 to 9999999.");
+  if (/^[1-9]\d{0,6}$/.test(text) && Number(text) <= maxLoops) return Number(text);
+  throw new InvalidArgumentError(`It must be a whole number of times, from 1 to ${maxLoops}.`);
 }
 
 function parseGap(text: string): number {

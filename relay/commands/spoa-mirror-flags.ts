@@ -4,12 +4,18 @@ import { type Command, Option } from "commander";
 const replacements: readonly (readonly [flags: string, advice: string])[] = [
   [
     "-m, --max-frame-size <size>",
-    "set agent.maxFrame in the configuration; its default fits any tune.bufsize up to 16 MiB",
+    "set agent.maxFrame in a configuration file and run spoa-relay up; its default fits any tune.bufsize up to 16 MiB",
   ],
-  ["-n, --num-workers <n>", "set agent.workers in the configuration; one worker is enough for most"],
+  [
+    "-n, --num-workers <n>",
+    "set agent.workers in a configuration file and run spoa-relay up; one worker is enough for most",
+  ],
   ["-l, --logfile <file>", "the log is one JSON line per event on standard output; redirect it"],
   ["-L, --access-log <file>", "spoa-relay stats says what happened to every request"],
-  ["-d, --debug [flags]", "set log: debug in the configuration, or run spoa-relay agent --dump"],
+  [
+    "-d, --debug [flags]",
+    "set log: debug in a configuration file and run spoa-relay up, or run spoa-relay agent --dump",
+  ],
   ["-i, --monitor-interval <time>", "read /metrics on the admin address at any interval"],
   ["-D, --daemonize", "run it as a service; the package has systemd units in agent/systemd"],
   ["-F, --pidfile <file>", "run it as a service; the package has systemd units in agent/systemd"],

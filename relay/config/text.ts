@@ -99,14 +99,17 @@ function explainIssue(issue: z.core.$ZodRawIssue): string | undefined {
     case "invalid_value":
       return `must be ${issue.values.join(" or ")}`;
     case "too_small":
-      return issue.origin === "number" ? `must be ${issue.minimum} or more` : "must not be empty";
+      return isNumeric(issue.origin) ? `must be ${issue.minimum} or more` : "must not be empty";
     case "too_big":
-      return issue.origin === "number"
-        ? `must be ${issue.maximum} or less`
-        : `must not be longer than ${issue.maximum}`;
+      return isNumeric(issue.origin) ? `must be ${issue.maximum} or less` : `must not be longer than ${issue.maximum}`;
     default:
       return undefined;
   }
+}
+
+/** zod has an origin of its own for integers that a double cannot hold exactly. */
+function isNumeric(origin: string): boolean {
+  return origin === "number" || origin === "int";
 }
 
 const typeNames: Readonly<Record<string, string>> = {

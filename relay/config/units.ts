@@ -39,11 +39,15 @@ export function explainRate(text: string): string | undefined {
   if (rate !== undefined)
     return rate * 3_600 >= leastPerHour ? undefined : `"${text}" is below ${leastPerHour}/h, the lowest rate`;
   const [, number, unit] = /^(\d+(?:\.\d+)?)\s*(.*)$/.exec(text.trim()) ?? [];
-  if (unit === "") return `"${text}" has no unit: write ${number}/s, ${number}/min or ${number}/h`;
-  const meant = Object.entries(rateUnitsMeant).find(([, pattern]) => pattern.test(unit ?? ""));
-  if (meant && Number(number) > 0) return `"${text}" is not a rate: write ${number}/${meant[0]}`;
   if (Number(number) === 0) return `"${text}" is not a rate above 0: to send nothing, pause the target`;
-  return `"${text}" is not a rate, such as 200/s, 30/min, 10/h or unlimited`;
+  const meant = Object.keys(perSecond).filter((each) => unit === "" || rateUnitsMeant[each].test(unit ?? ""));
+  const valid = meant.map((each) => `${number}/${each}`).filter((rate) => explainRate(rate) === undefined);
+  if (valid.length === 0) return `"${text}" is not a rate, such as 200/s, 30/min, 10/h or unlimited`;
+  return `"${text}" ${unit === "" ? "has no unit" : "is not a rate"}: write ${joinWithOr(valid)}`;
+}
+
+function joinWithOr(choices: readonly string[]): string {
+  return choices.length === 1 ? choices[0] : `${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}`;
 }
 
 /** Other common spellings of the units, by the unit that is meant. */

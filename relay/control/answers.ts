@@ -100,7 +100,7 @@ export interface DeadLetterSummary {
   readonly reason: string;
   /** Capture time of the first request; absent if the message has no summary. */
   readonly firstCapturedAt?: string;
-  /** When it was first put into the queue. */
+  /** When it became a dead letter; if the queue moved it by itself, when its pack was sent. */
   readonly sentAt: string;
 }
 

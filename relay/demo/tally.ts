@@ -6,6 +6,8 @@ export interface Tally {
   /** Requests that HAProxy was to mirror. */
   readonly offered: number;
   readonly arrived: number;
+  /** Deliveries of requests that had arrived before. */
+  readonly repeated: number;
   /** Requests that HAProxy gave up and that did not arrive, by their `mirror_err`. */
   readonly leftOut: ReadonlyMap<number, number>;
 }
@@ -17,17 +19,22 @@ export function toTally(logged: readonly LoggedRequest[], received: readonly Rec
     // A request that timed out may have reached the agent, which was only late to acknowledge it.
     if (error !== undefined && !arrived.has(path)) leftOut.set(error, (leftOut.get(error) ?? 0) + 1);
   }
-  return { offered: logged.filter(({ offered }) => offered).length, arrived: received.length, leftOut };
+  return {
+    offered: logged.filter(({ offered }) => offered).length,
+    arrived: arrived.size,
+    repeated: received.length - arrived.size,
+    leftOut,
+  };
 }
 
 export function countLeftOut({ leftOut }: Tally): number {
   return [...leftOut.values()].reduce((total, count) => total + count, 0);
 }
 
-/** Whether every request arrived once or HAProxy names why it did not, and most of them arrived. */
+/** Whether every request arrived once or HAProxy names why it did not, and at least half of them arrived. */
 export function isMirrored(tally: Tally): boolean {
-  const { offered, arrived } = tally;
-  return arrived + countLeftOut(tally) === offered && arrived >= offered / 2;
+  const { offered, arrived, repeated } = tally;
+  return arrived + countLeftOut(tally) === offered && repeated === 0 && arrived >= offered / 2;
 }
 
 /** @param fact what is true of those that arrived, such as "mirrored" */
@@ -35,7 +42,7 @@ export function formatArrivals(tally: Tally, fact: string): string {
   const leftOut = countLeftOut(tally);
   const lost = tally.offered - tally.arrived - leftOut;
   const named = leftOut === 0 ? "" : `, ${leftOut} left out by HAProxy`;
-  return `${tally.arrived} ${fact}${named}${lost > 0 ? `, ${lost} acknowledged and lost` : ""}`;
+  return `${tally.arrived} ${fact}${named}${lost > 0 ? `, ${lost} acknowledged and lost` : ""}${tally.repeated > 0 ? `, ${tally.repeated} sent twice` : ""}`;
 }
 
 /** The reasons for which HAProxy left requests out, one per line, and what to do about them. */

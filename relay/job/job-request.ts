@@ -31,7 +31,8 @@ export interface JobPlace {
   readonly captures: ReadonlyMap<string, Archive>;
 }
 
-const maxLoops = 1_000_000;
+/** The most repetitions of a capture in one job. */
+export const maxLoops = 1_000_000;
 const minGapMs = 1;
 // Ids created in the same second differ only in three random letters, so they can collide.
 const idAttempts = 5;

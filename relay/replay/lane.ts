@@ -1,5 +1,5 @@
 import { KeyTurns } from "../concurrency/key-turns.ts";
-import { NamedTurns } from "../concurrency/ordered-turns.ts";
+import { OrderedTurns } from "../concurrency/ordered-turns.ts";
 import { Semaphore } from "../concurrency/semaphore.ts";
 import { TargetCredentials } from "../credentials/target-credentials.ts";
 import type { FigureBook } from "./figure-book.ts";
@@ -20,7 +20,7 @@ export interface Lane {
   /** Packs send their requests one pack after the other, so that requests leave in the order of their capture. */
   readonly turn: Semaphore;
   /** The same, for each replay job: the packs of a job wait for their due times without blocking other packs. */
-  readonly jobTurns: NamedTurns;
+  readonly jobTurns: OrderedTurns;
   /** Sends the requests of one key one after the other. */
   readonly keys: KeyTurns;
 }
@@ -34,7 +34,7 @@ export function createLane(
     credentials: parts.credentials ?? TargetCredentials.of(parts.live.config),
     permits: new Semaphore(parts.live.concurrency),
     turn: new Semaphore(1),
-    jobTurns: new NamedTurns(),
+    jobTurns: new OrderedTurns(),
     keys: new KeyTurns(),
   };
 }

@@ -83,8 +83,14 @@ describe("the command line", () => {
   });
 
   it.each([
-    [["-n", "4"], "-n or --num-workers: set agent.workers in the configuration; one worker is enough for most\n"],
-    [["--debug"], "-d or --debug: set log: debug in the configuration, or run spoa-relay agent --dump\n"],
+    [
+      ["-n", "4"],
+      "-n or --num-workers: set agent.workers in a configuration file and run spoa-relay up; one worker is enough for most\n",
+    ],
+    [
+      ["--debug"],
+      "-d or --debug: set log: debug in a configuration file and run spoa-relay up, or run spoa-relay agent --dump\n",
+    ],
     [["-D"], "-D or --daemonize: run it as a service"],
   ])("says what replaces the flag of spoa-mirror %j", async (flags, advice) => {
     const { code, stderr } = await spoaRelay("mirror", "-r0", "-u", "http://127.0.0.1:1", ...flags);

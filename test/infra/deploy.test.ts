@@ -50,7 +50,8 @@ describe("npm run deploy", () => {
   it.each([
     ["a configuration that is not for AWS", ["--config", "LOCAL"], "a deployment to AWS needs queue: https://sqs."],
     ["a file that does not exist", ["--config", "missing.yaml"], "missing.yaml: cannot be read"],
-    ["a rate that cannot be parsed", ["--rate", "lots"], "Use a rate with a unit, such as 500/s"],
+    ["a rate that cannot be parsed", ["--rate", "lots"], '"lots" is not a rate, such as 200/s'],
+    ["a rate without a limit", ["--rate", "unlimited"], "An estimate needs a rate with a limit, such as 500/s."],
     ["arguments for cdk", ["--config", exampleFile("one-region"), "--profile", "p"], "leave out --profile p"],
   ])("refuses %s with 2, and says what to do", async (_, args, message) => {
     const { code, stderr } = await deploy("--dry-run", ...args.map((arg) => (arg === "LOCAL" ? local() : arg)));

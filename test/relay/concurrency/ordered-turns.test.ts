@@ -1,6 +1,6 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, it, onTestFinished } from "vitest";
-import { NamedTurns } from "../../../relay/concurrency/ordered-turns.ts";
+import { OrderedTurns } from "../../../relay/concurrency/ordered-turns.ts";
 
 const { signal } = new AbortController();
 
@@ -45,7 +45,7 @@ it("runs a task that arrives after one with a larger place", async () => {
 });
 
 it("starts no task after the signal is aborted", async () => {
-  const turns = new NamedTurns();
+  const turns = new OrderedTurns();
   const stop = new AbortController();
   const ready = new Promise<void>((resolve) => stop.signal.addEventListener("abort", () => resolve()));
   const tasks = [1, 2].map((place) => turns.run("a", { place, ready }, stop.signal, async () => {}));
@@ -59,7 +59,7 @@ it("starts no task after the signal is aborted", async () => {
 /** Runs tasks that record their places when they start and last until `end`. */
 class Bench {
   readonly begun: number[] = [];
-  readonly #turns = new NamedTurns();
+  readonly #turns = new OrderedTurns();
 
   run(name: string, place: number, ready = Promise.resolve()): { readonly end: () => void } {
     const { promise, resolve } = Promise.withResolvers<void>();

@@ -350,6 +350,7 @@ describe("a mistake in the file", () => {
     ["a timeout", target("timeout: 10"), "6: targets.staging.timeout: must be a duration, such as 250ms or 30s or 1h"],
     ["a percentage", target("sample: 101%"), '6: targets.staging.sample: "101%" is not a percentage from 0% to 100%'],
     ["a concurrency", target("concurrency: 0"), "6: targets.staging.concurrency: must be 1 or more"],
+    ["a large concurrency", target("concurrency: 10001"), "6: targets.staging.concurrency: must be 10000 or less"],
     ["a choice", target("truncated: maybe"), "6: targets.staging.truncated: must be skip or send"],
     [
       "a regular expression",

@@ -102,6 +102,10 @@ describe("explainRate", () => {
     ["6000/m", '"6000/m" is not a rate: write 6000/min'],
     ["6000/minute", '"6000/minute" is not a rate: write 6000/min'],
     ["10/hour", '"10/hour" is not a rate: write 10/h'],
+    ["0", '"0" is not a rate above 0: to send nothing, pause the target'],
+    ["0.0 rps", '"0.0 rps" is not a rate above 0: to send nothing, pause the target'],
+    ["0.001 rph", '"0.001 rph" is not a rate, such as 200/s, 30/min, 10/h or unlimited'],
+    ["0.001", '"0.001" has no unit: write 0.001/s or 0.001/min'],
     ["0/s", '"0/s" is not a rate above 0: to send nothing, pause the target'],
     ["0.001/h", '"0.001/h" is below 0.01/h, the lowest rate'],
     ["fast", '"fast" is not a rate, such as 200/s, 30/min, 10/h or unlimited'],
@@ -112,10 +116,15 @@ describe("explainRate", () => {
 
   it("suggests only rates that are valid, and nothing for a valid one", () => {
     const unit = fc.constantFrom("", "rps", "/sec", "/s", "/m", "/min", "/hour", " per minute", "rph", "qps");
+    const number = fc.oneof(
+      fc.nat(1e9).map(String),
+      fc.integer({ min: 0, max: 1e6 }).map((millionths) => (millionths / 1e6).toFixed(6)),
+    );
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 1e9 }), unit, (number, text) => {
-        const explanation = explainRate(`${number}${text}`);
-        const suggestions = explanation?.split(": write ")[1]?.split(/, | or /) ?? [`${number}${text}`];
+      fc.property(number, unit, (count, text) => {
+        const explanation = explainRate(`${count}${text}`);
+        if (explanation === undefined) expect(parseRatePerSecond(`${count}${text}`)).toBeGreaterThan(0);
+        const suggestions = explanation?.split(": write ")[1]?.split(/, | or /) ?? [];
         for (const suggestion of suggestions) expect(explainRate(suggestion)).toBeUndefined();
       }),
     );

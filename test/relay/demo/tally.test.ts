@@ -27,6 +27,7 @@ describe("toTally", () => {
     expect(tally).toEqual({
       offered: 4,
       arrived: 2,
+      repeated: 0,
       leftOut: new Map([
         [1, 1],
         [257, 1],
@@ -44,6 +45,15 @@ describe("formatArrivals", () => {
     const tally = tallyOf(acknowledged + timedOut, []);
 
     expect(formatArrivals(tally, "arrived")).toBe("0 arrived, 1 left out by HAProxy, 1 acknowledged and lost");
+  });
+});
+
+describe("a request that arrives twice", () => {
+  it("is counted once and named", () => {
+    const tally = tallyOf(acknowledged + acknowledged.replace("/a", "/b"), ["/a", "/a", "/b"]);
+
+    expect(tally).toMatchObject({ offered: 2, arrived: 2, repeated: 1 });
+    expect(formatArrivals(tally, "arrived")).toBe("2 arrived, 1 sent twice");
   });
 });
 

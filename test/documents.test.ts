@@ -57,6 +57,18 @@ describe("the documents", () => {
     expect(named.filter((name) => !Object.hasOwn(scripts, name))).toEqual([]);
   });
 
+  it("have the sections that messages and comments of the code name", () => {
+    const texts = sourceFiles().map((file) => readFileSync(join(root, file), "utf8"));
+    const quoted = texts.flatMap((text) => [...text.matchAll(/"([A-Z][\w ]+)" in ([\w/]+\.md)/g)]);
+    const listed = texts.flatMap((text) => [...text.matchAll(/\(()([\w/]+\.md), ([A-Z]\w+)\)/g)]);
+    const named = [...quoted, ...listed].map(([, first, file, title = first]) => ({ file, title }));
+    const titlesOf = (file: string) =>
+      [...readDocument(file).text.matchAll(/^#+ +(.+?) *$/gm)].map(([, title]) => title);
+
+    expect(named.length).toBeGreaterThan(2);
+    expect(named.filter(({ file, title }) => !titlesOf(file).includes(title))).toEqual([]);
+  });
+
   it("use only commands and flags that exist", () => {
     const program = createProgram();
     const names = program.commands.map((command) => command.name()).join("|");
@@ -114,4 +126,11 @@ function createProgram(): Command {
   addServices(program, { runAgent: notRun, startHost: notRun });
   addDemo(program, "");
   return program;
+}
+
+function sourceFiles(): readonly string[] {
+  return rooms
+    .filter((room) => room !== "test")
+    .flatMap((room) => readdirSync(join(root, room), { recursive: true }).map((file) => join(room, String(file))))
+    .filter((file) => file.endsWith(".ts"));
 }

@@ -151,7 +151,7 @@ class FanOutRun {
   /** The shares of the targets that do not have theirs yet. */
   async #openShares(): Promise<readonly TargetShare[]> {
     const { targets, ledger } = this.#deps;
-    // A pack that is delivered again may already be in some queues: a second copy there would be sent to the shadow, too.
+    // A pack that is delivered again may already be in some queues: the shadow would also receive a second copy.
     const reached =
       this.#delivery.receiveCount > 1
         ? await this.#patience.run(this.#invocation, () => ledger.fannedOut(this.#pack.id))

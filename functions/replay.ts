@@ -33,8 +33,8 @@ export interface ReplayDeps {
   readonly log: Logger;
 }
 
-// A pack that was received 45 times and never finished probably kills its worker. It is buried here, below the receive limit
-// of the queue, because SQS would move it to the dead letters without a reason.
+// A pack that was received 45 times and never finished probably kills its worker. This code moves it to the dead letters before
+// the queue reaches its own receive limit, because SQS would move it without a reason.
 const maxReceives = 45;
 // Delay of the rest of a pack after the end of the invocation, and after a failure of the state store.
 const afterEndMs = 1_000;
@@ -51,7 +51,7 @@ export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
     deps.log,
     (delivery, invocation) => new PackRun(deps, { patience, turns, watch }, invocation).run(delivery),
     async (invocation) => {
-      // The long-running host flushes on a timer; a Lambda function has to flush before it is frozen.
+      // The long-running host flushes on a timer; a Lambda function must flush before it is frozen.
       if (!invocation.patient) await deps.lane.figures.flush();
     },
   );

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** The wall clock in microseconds. Processes share slots, so all of them have to use the same clock. */
+/** The wall clock in microseconds. Processes share slots, so all of them must use the same clock. */
 export interface Clock {
   nowUs(): number;
   /**

@@ -85,7 +85,7 @@ export class Packer {
     ship({ content, summary });
   }
 
-  /** Learns how well packs compress, so that the next ones come close to `targetBytes`. */
+  /** Learns how well packs compress, so that the next ones are close to `targetBytes`. */
   learnRatio(contentBytes: number, sealedBytes: number): void {
     // Small packs compress worse and would distort the ratio.
     if (contentBytes < 16_384) return;

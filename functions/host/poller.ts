@@ -133,7 +133,7 @@ export class Poller {
       if (done.length > 0) await this.#deletes.delete(done.map(({ receipt }) => receipt));
       for (const { messageId, receipt, receiveCount } of deliveries) {
         if (!failed.has(messageId)) continue;
-        // A message that is handed back because its invocation has to end is visible again at once.
+        // A message that is handed back because its invocation must end is visible again at once.
         const hiddenMs = ending.signal.aborted ? 0 : retryDelayMs(receiveCount);
         await queue.extend(receipt, hiddenMs);
       }

@@ -6,7 +6,7 @@ import { EmailSubscription } from "aws-cdk-lib/aws-sns-subscriptions";
 import { Construct } from "constructs";
 import type { Layout, StackLayout } from "../layout.ts";
 
-/** The topic of the alarms, which mails them to an address. The owner of the address has to confirm the subscription. */
+/** The topic of the alarms, which mails them to an address. The owner of the address must confirm the subscription. */
 export class AlarmTopic extends Construct {
   readonly topic: Topic;
 

@@ -75,7 +75,7 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
   readonly #sources = new MinHeap<Source>((a, b) => comparePositions(a.key, b.key));
   /** Objects that were listed, with the time of their last request. */
   readonly #known = new Map<string, number>();
-  /** Position of the last request; the next one has to be after it. */
+  /** Position of the last request; the next one must be after it. */
   #last: CapturePosition;
   /** Objects that begin after the current position, ordered by their first request. */
   #listed: CaptureObject[] = [];

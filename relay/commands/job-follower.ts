@@ -14,7 +14,7 @@ export interface FollowOptions {
   readonly unfedMs: number;
 }
 
-/** The ports of the state that tell how far a job is, and why nothing of it is sent. */
+/** The ports of the state that show the progress of a job, and why none of its requests are sent. */
 type FollowedState = Pick<State, "jobs" | "ledger" | "controls">;
 
 const readEveryMs = 1_000;

@@ -4,7 +4,7 @@ import { Semaphore } from "./semaphore.ts";
 export interface TurnWish {
   /** Order among the tasks of its name: a task starts after all waiting tasks with a smaller place. */
   readonly place: number;
-  /** Resolves when the task may start. Must not reject, and has to resolve when the signal is aborted. */
+  /** Resolves when the task may start. Must not reject, and must resolve when the signal is aborted. */
   readonly ready: Promise<void>;
 }
 
@@ -51,7 +51,7 @@ async function awaitPlace(unready: Set<TurnWish>, wish: TurnWish): Promise<void>
   }
 }
 
-/** The wish with the smallest place, if it is smaller than the given one's. */
+/** The task with the smallest place, if that is smaller than `place`. */
 function findEarlier(unready: ReadonlySet<TurnWish>, { place }: TurnWish): TurnWish | undefined {
   let earliest: TurnWish | undefined;
   for (const other of unready) if (other.place < (earliest?.place ?? place)) earliest = other;

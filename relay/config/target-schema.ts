@@ -133,7 +133,7 @@ export const targetSchema = section({
   stickyBy: stickyBy.describe("Sample by a key: all requests with the same key are replayed, or none").optional(),
   when: when.describe("Replay only requests that match all conditions").optional(),
   concurrency: z.int().min(1).max(10_000).default(64).describe("Concurrent requests of each replay process"),
-  timeout: duration("1ms", "15m").prefault("10s").describe("Time within which the shadow has to answer, at most 15m"),
+  timeout: duration("1ms", "15m").prefault("10s").describe("Time within which the shadow must answer, at most 15m"),
   attempts: z
     .int()
     .min(1)

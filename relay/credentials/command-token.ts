@@ -20,7 +20,7 @@ export function runTokenCommand([program, ...args]: readonly string[], withinMs 
     };
     const kill = (reason: string) => {
       if (child.pid !== undefined) killGroup(child.pid);
-      // A child that left the process group may keep the pipe open for ever.
+      // A child that left the process group may keep the pipe open forever.
       child.stdout.destroy();
       fail(reason);
     };

@@ -19,7 +19,7 @@ export type Admission =
   | "send"
   /** It is the one request that finds out whether the shadow is back. */
   | "probe"
-  /** It has to wait. */
+  /** It must wait. */
   | "wait";
 
 // Age at which the control of a target is read again, and age at which nothing is sent until it was read.
@@ -29,7 +29,7 @@ const shortestHoldMs = 60_000;
 const longestHoldMs = 900_000;
 // A slowdown reduces no rate below this; a rate that is configured lower stays as it is.
 const slowestPerSecond = 0.1;
-// Attempts to write a change when other workers keep writing first.
+// Attempts to write a change while other workers keep writing first.
 const writeAttempts = 5;
 
 /**

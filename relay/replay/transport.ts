@@ -49,7 +49,7 @@ export class Transport {
       bodyTimeout: 0,
       maxHeaderSize: maxAnswerBytes,
       allowH2: false,
-      // `servername` is empty for an IP address: then the certificate has to name the address.
+      // `servername` is empty for an IP address: then the certificate must name the address.
       connect: (options, callback) => {
         const startedAtMs = performance.now();
         connect({ ...options, servername }, (...result) => {
@@ -197,7 +197,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 }
 
-// undici reports these statuses as errors of the shadow and closes the connection. They are answers all the same.
+// undici reports these statuses as errors of the shadow and closes the connection. They count as answers.
 const refusedAnswers: ReadonlyMap<string, number> = new Map([
   ["bad response", 100],
   ["bad upgrade", 101],

@@ -55,7 +55,7 @@ async function greeted({ connect }: Served): Promise<SpopPeer> {
   return peer;
 }
 
-// Without a working limit such peers stay connected for 30 s or for ever. A slow machine needs a second or two to end them.
+// Without a working limit such peers stay connected for 30 s or forever. A slow machine needs a second or two to end them.
 const patientMs = 15_000;
 
 const elapsedSince = (startedAtMs: number) => performance.now() - startedAtMs;

@@ -117,7 +117,7 @@ describe("the layout", () => {
 });
 
 describe("a function of the layout", () => {
-  it("has a queue that hides packs for six times its time-out", () => {
+  it("has a queue that hides packs for six times its timeout", () => {
     const { stacks } = layoutOf([
       queue,
       state,
@@ -214,7 +214,7 @@ describe("a configuration that cannot be deployed", () => {
       /targets\.a\.sign\.profile: Lambda has no profiles/,
     ],
     [
-      "has a time-out that is too long",
+      "has a timeout that is too long",
       [queue, state, "targets:", "  a: { url: https://a, rate: 1/s, timeout: 8m }"],
       /targets\.a\.timeout: .* 7m at most/,
     ],

@@ -23,7 +23,7 @@ export interface PackerOptions {
   readonly ship: (pack: ClosedPack) => void;
 }
 
-/** Size of the buffers that packs are written into. Only a single request that does not fit gets a larger buffer. */
+/** Size of the buffers that packs are written into. Only a single request that does not fit uses a larger buffer. */
 export const packBufferBytes = 256 * 1024;
 
 // Typical compression ratio of HTTP requests, used until packs of this traffic have been measured.

@@ -75,7 +75,7 @@ export class LiveTarget {
     return Math.max(1, Math.floor(this.connections * paceFactor(this.#control, this.#readAtMs)));
   }
 
-  /** Share of the requests that the target gets, 0 to 1. */
+  /** Share of the requests that the target receives, 0 to 1. */
   get sampleFraction(): number {
     return this.#control.settings?.sample ?? this.config.sample.fraction;
   }

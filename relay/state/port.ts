@@ -84,7 +84,7 @@ export interface LedgerTotals {
     readonly requests: number;
     readonly lastSequence: number;
   }[];
-  /** `enqueued` counts all requests that were fanned out for this target, including those that its queue did not get. */
+  /** `enqueued` counts all requests that were fanned out for this target, including those that its queue did not receive. */
   readonly targets: ReadonlyMap<string, { readonly enqueued: number; readonly fates: Readonly<Record<Fate, number>> }>;
 }
 

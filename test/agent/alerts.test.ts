@@ -218,7 +218,7 @@ describe("the alerts for Prometheus", () => {
     expect(Object.keys(behaviours)).toEqual(rules.map(({ alert }) => alert));
   });
 
-  it("pass promtool check", () => {
+  it("pass promtool's check", () => {
     expect(promtool(["check", "rules", file])).toMatchObject({ ok: true });
   });
 });

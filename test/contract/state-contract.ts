@@ -261,7 +261,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "withdraws a fate, so that the request can get another",
+      "withdraws a fate, so that the request can receive another",
       on(async ({ ledger }) => {
         await ledger.recordFanOut(fannedOut({ requests: 10 }));
         await ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered" }));

@@ -103,7 +103,7 @@ describe("the layout", () => {
     expect(name).toBe("relay-2-shops");
   });
 
-  it("knows the partitions of China", () => {
+  it("has the partition aws-cn in its ARNs for regions in China", () => {
     const [{ queues, functions }] = layoutOf([
       "queue: https://sqs.cn-north-1.amazonaws.com.cn/111122223333/shop",
       state,
@@ -158,7 +158,7 @@ describe("a function of the layout", () => {
     ]);
   });
 
-  it("knows the mappings of the replays in its account", () => {
+  it("has the ARNs of the replays in its account in RELAY_MAPPINGS", () => {
     const mappings = (layout: Layout) =>
       JSON.parse(layout.stacks[0].functions.find(({ kind }) => kind === "schedule")?.environment.RELAY_MAPPINGS ?? "");
 

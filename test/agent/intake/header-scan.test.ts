@@ -134,7 +134,7 @@ describe.each(forms)("headers as %s", (form) => {
     expect(decodeHeaderBlock(bytes.subarray(start, end))).toEqual(list);
   });
 
-  it("give headers or a DecodeError for any bytes", () => {
+  it("decode to headers or to a DecodeError, whatever the bytes are", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), fc.boolean(), (bytes, redacting) => {
         try {

@@ -169,7 +169,7 @@ describe("arguments", () => {
     expect(capture(items).path).toBe("/a?b=c");
   });
 
-  it("may come in any order", () => {
+  it("may be in any order", () => {
     fc.assert(
       fc.property(fc.shuffledSubarray([...args()], { minLength: 5 }), (shuffled) => {
         expect(capture(shuffled)).toEqual(request);

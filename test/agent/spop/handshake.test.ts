@@ -30,7 +30,7 @@ describe("decodeHaproxyHello", () => {
   });
 
   it.each(goldenFiles("hello-healthcheck"))(
-    "recognizes the health check in $name, which has no engine id",
+    "recognises the health check in $name, which has no engine id",
     ({ frames }) => {
       expect(decodeHaproxyHello(payloadOf(frames[0]))).toEqual({
         kind: "offer",

@@ -117,7 +117,7 @@ describe("NOTIFY", () => {
     ).toBe("0000000c670000000101010202" + "02015f");
   });
 
-  it("without any message is acknowledged too", () => {
+  it("without any message is acknowledged", () => {
     const { frames, payloads } = feed(notify({ messages: [] }));
 
     expect(frames).toMatchObject([{ type: "ack", payload: noop }]);

@@ -133,7 +133,7 @@ describe("a forecast", () => {
     [{ pace: { kind: "asap" } }, Number.POSITIVE_INFINITY, undefined],
     [{ pace: { kind: "asap" } }, 1, 11_000],
     [{ pace: { kind: "speed", factor: 100 } }, 1, 11_000],
-  ])("knows how long %j takes at a target with %d/s", async (changes, ratePerSecond, durationMs) => {
+  ])("forecasts how long %j takes at a target with %d/s", async (changes, ratePerSecond, durationMs) => {
     const here = { ...(await place(everyMs(11, 1_000))), targets: [target({ ratePerSecond })] };
     const forecast = await forecastJob(here, { ...request, ...changes }, jobStartMs);
 

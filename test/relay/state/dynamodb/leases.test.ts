@@ -108,7 +108,7 @@ describe("DynamoDbState: slot leases", () => {
     expect(proxy.calls.map(({ action }) => action)).toEqual(Array.from({ length: 10 }, () => "UpdateItem"));
   });
 
-  it("lose their slots if the answer is lost, and nobody else gets them", async () => {
+  it("lose their slots if the answer is lost: no other worker receives them", async () => {
     const { open, openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy();
     const request = { nowUs, slotUs: 1_000, slots: 10 };

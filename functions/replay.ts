@@ -105,7 +105,10 @@ class PackRun {
       return this.#handBack(pack, pack.requests, afterFailureMs);
     }
     if (delivery.receiveCount > maxReceives) {
-      await this.#bury(pack, new Map([[`received ${delivery.receiveCount} times and never finished`, requests]]));
+      await this.#sendToDeadLetters(
+        pack,
+        new Map([[`received ${delivery.receiveCount} times and never finished`, requests]]),
+      );
       return "done";
     }
     const { rest, delayMs } = await this.#send(pack, requests);
@@ -163,7 +166,7 @@ class PackRun {
       } finally {
         await this.#patience.run(this.#invocation, () => fates.flush());
       }
-      await this.#bury(pack, result.dead);
+      await this.#sendToDeadLetters(pack, result.dead);
       await this.#tryAgain(pack, result);
       rest = result.unsent;
       if (result.failure) this.#patience.report(result.failure);
@@ -196,7 +199,7 @@ class PackRun {
     return "done";
   }
 
-  async #bury(pack: MessagePack, dead: ReadonlyMap<string, readonly PackedRequest[]>): Promise<void> {
+  async #sendToDeadLetters(pack: MessagePack, dead: ReadonlyMap<string, readonly PackedRequest[]>): Promise<void> {
     const { lane, deadLetters, ledger, log } = this.#deps;
     for (const [reason, requests] of dead) {
       if (requests.length === 0) continue;

@@ -18,12 +18,12 @@ export async function runShipperWorker(port: MessagePort, options: WorkerOptions
     post: (message, transfer) => port.postMessage(message, transfer),
   });
   port.postMessage({ kind: "started" } satisfies FromWorker);
-  const { promise: told, resolve: stopWithin } = Promise.withResolvers<number>();
+  const { promise: stopped, resolve: stopWithin } = Promise.withResolvers<number>();
   port.on("message", (message: ToWorker) => {
     if (message.kind === "pack") shipping.add(message);
     else stopWithin(message.withinMs);
   });
-  await shipping.finish(await told);
+  await shipping.finish(await stopped);
   ingress.close();
   port.postMessage({ kind: "stopped" } satisfies FromWorker);
   port.close();

@@ -207,10 +207,10 @@ describe("the alerts for Prometheus", () => {
   });
 
   it("use only metrics of the agent and the host", () => {
-    const told = new Set(metricNames());
+    const knownNames = new Set(metricNames());
     for (const { expr } of rules) {
       const names = [...expr.matchAll(/spoa_relay_\w+/g)].map(([name]) => name.replace(/_bucket$/, ""));
-      expect(names.filter((name) => !told.has(name))).toEqual([]);
+      expect(names.filter((name) => !knownNames.has(name))).toEqual([]);
     }
   });
 

@@ -158,7 +158,7 @@ it("the listener buffers little for peers that flood it and never read an ACK", 
 it.each<[string, Buffer]>([
   ["has sent a DISCONNECT", Buffer.concat([hello(), haproxyDisconnect(0, "normal")])],
   ["has been refused", Buffer.from("GET / HTTP/1.1\r\n\r\n")],
-])("the listener ends a peer that %s, does not close and keeps sending", async (_what, bytes) => {
+])("the listener ends a peer that %s, does not close and keeps sending", async (_, bytes) => {
   const served = await serve();
   const peer = served.connect(true).read();
   const startedAtMs = performance.now();

@@ -101,7 +101,7 @@ describe("token", () => {
       "form.a: must be a text, with quotes if it is a number",
     ],
     ["a short lifetime", "{command: [a], expires: 1s}", "token.expires: must be from 10s to 365d"],
-  ])("is refused with %s", (_what, token, mistake) => {
+  ])("is refused with %s", (_, token, mistake) => {
     expect(mistakeOf(() => load(`token: ${token}`))).toMatch(
       new RegExp(`:6: targets\\.staging\\.(token\\.)?${mistake}`),
     );
@@ -156,7 +156,7 @@ describe("sign", () => {
       "sign: {service: lambda, region: eu-west-1}\n    headers: {set: {authorization: x}}",
       "headers.set: sign writes the authorization header",
     ],
-  ])("is refused %s", (_what, text, mistake) => {
+  ])("is refused %s", (_, text, mistake) => {
     expect(mistakeOf(() => load(text))).toContain(`targets.staging.${mistake}`);
   });
 });

@@ -120,7 +120,7 @@ class WorkerPool {
         return this.#farewells.get(worker)?.givenUp ?? atDeath;
       }),
     );
-    // Not earlier: the snapshots keep `pending` up to date for a second signal.
+    // Stopped last: until then the snapshots keep `pending` up to date for a second signal.
     clearInterval(this.#snapshotTimer);
     process.off("SIGHUP", this.#hangUp);
     return givenUp.reduce((sum, requests) => sum + requests, 0);

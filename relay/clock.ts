@@ -14,7 +14,7 @@ export const systemClock: Clock = {
   nowUs: () => Date.now() * 1_000,
   async sleepUntil(atUs, signal) {
     const firstUs = atUs - Date.now() * 1_000;
-    // More time left than at the start: the clock was set back, perhaps by hours.
+    // Ends as well if more time is left than at the start: the clock was set back, possibly by hours.
     for (let leftUs = firstUs; leftUs > 0 && leftUs <= firstUs; leftUs = atUs - Date.now() * 1_000) {
       await sleep(Math.ceil(leftUs / 1_000), undefined, { signal });
     }

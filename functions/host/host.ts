@@ -136,7 +136,7 @@ async function startFeeder(parts: Parts): Promise<Feeder> {
   const { aws } = parts.config;
   const feeder = wireFeeder(parts, {
     lookAheadMs: feedAheadMs,
-    // SQS delays by whole seconds, and a poll may take one.
+    // SQS delays by whole seconds, and a poll may take a second.
     leadMs: aws ? 2_000 : 500,
     // Each listing of the jobs is a call to DynamoDB.
     ...(aws && { idleMs: feedIdleMs }),

@@ -165,7 +165,7 @@ export class JobFeed {
       const refusals = await queue.send(messages);
       const refusal = refusals.find((error) => error && error.code !== "TOO_BIG");
       if (refusal) throw refusal;
-      // After sending: a pack that the ledger lists must not be missing in the queue.
+      // Noted after sending: a pack that the ledger lists must not be missing in the queue.
       await Promise.all(
         batch.map(({ pack: { id, agent, sequence, requests } }, i) => {
           const refused = refusals[i];

@@ -17,7 +17,7 @@ export class AlarmTopic extends Construct {
       principals: [new ServicePrincipal("cloudwatch.amazonaws.com")],
       conditions: { StringEquals: { "aws:SourceAccount": account } },
     };
-    // CloudWatch cannot use the AWS managed key of SNS, and perhaps no key that was made elsewhere: mails would be lost.
+    // CloudWatch cannot use the AWS managed key of SNS, and possibly no key that was made elsewhere: mails would be lost.
     const key =
       given instanceof Key
         ? given

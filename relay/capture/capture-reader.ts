@@ -174,7 +174,7 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
   async #openObject(object: CaptureObject, nextPack: number): Promise<void> {
     const packs = await this.#readObject(object);
     if (!packs) return;
-    // Only half of the free memory: other objects may begin before this one ends.
+    // Uses only half of the free memory: other objects may begin before this one ends.
     let freeBytes = (this.#maxHeldBytes - this.#heldBytes) / 2;
     for (let i = nextPack; i < packs.length; i++) {
       const pack = packs[i];

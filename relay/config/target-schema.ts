@@ -21,7 +21,7 @@ import {
 } from "./forms.ts";
 import { explainTimes, parseTimes } from "./time-windows.ts";
 
-// Not looked up here: an agent on another machine may share the file without having the variables of the replay.
+// The variable is not looked up here: an agent on another machine may share the file without having the variables of the replay.
 const fromEnvironment = section({
   env: z
     .string()

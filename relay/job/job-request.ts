@@ -86,7 +86,7 @@ export async function planJob({ targets, captures }: JobPlace, request: JobReque
   };
 }
 
-// Without those that are easily mistaken for others: i, l, o, 0, 1.
+// The characters that are easily mistaken for others are left out: i, l, o, 0, 1.
 const idLetters = "abcdefghjkmnpqrstuvwxyz23456789";
 const randomIdLetters = 3;
 

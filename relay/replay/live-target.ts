@@ -17,9 +17,9 @@ import type { Outcome } from "./outcome.ts";
 export type Admission =
   /** The request may be sent. */
   | "send"
-  /** It is the one request that finds out whether the shadow is back. */
+  /** The request may be sent as the only one: its outcome shows whether the shadow is back. */
   | "probe"
-  /** It must wait. */
+  /** The request must wait. */
   | "wait";
 
 // Age at which the control of a target is read again, and age at which nothing is sent until it was read.
@@ -59,7 +59,8 @@ export class LiveTarget {
   get ratePerSecond(): number {
     const { ratePerSecond = this.config.ratePerSecond } = this.#control.settings ?? {};
     if (ratePerSecond === "unlimited") return Number.POSITIVE_INFINITY;
-    // Not below one in ten seconds: a rate that slow does no harm, and leases further ahead would outlast the slowdown.
+    // Slowed to one request in ten seconds at most: that rate does no harm, and leases further ahead would outlast the
+    // slowdown.
     const leastPerSecond = Math.min(ratePerSecond, slowestPerSecond);
     return Math.max(leastPerSecond, ratePerSecond * paceFactor(this.#control, this.#readAtMs));
   }

@@ -172,7 +172,7 @@ export class PackReplay {
     try {
       return await waitForSlot(this.#lane, signal, patient);
     } catch (error) {
-      // Not rethrown: the outcomes of the earlier requests would be lost, and these would be sent again.
+      // Rethrowing would lose the outcomes of the earlier requests, which would then be sent again.
       if (!signal.aborted) this.#failure = error as Error;
       return undefined;
     }

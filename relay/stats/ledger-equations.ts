@@ -84,7 +84,8 @@ function ingressEquation(agent: AgentStats, arrivals: readonly AgentArrivals[], 
   }
   // SQS counts messages, not requests: the missing packs must be among them. If they are not, nobody knows how many of
   // the missing requests are lost: all of them count as unaccounted for.
-  // The agent's packs include those of earlier runs from the journal: then at least one pack is missing, no more is known.
+  // The agent's packs include those of earlier runs from the journal. If there are any, it is only known that at least one
+  // pack is missing.
   const missingPacks = agent.recovered > 0 ? 1 : agent.packs - arrivedPacks;
   const accountedFor = missing >= 0 && missingPacks <= (messages ?? 0) + (deadMessages ?? 0);
   const inSqs = problem === undefined ? `waiting in SQS: ${messages} messages` : `SQS does not answer: ${problem}`;

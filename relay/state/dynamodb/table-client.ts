@@ -22,7 +22,7 @@ export interface TableEndpoint {
 }
 
 export interface TableClientOptions extends TableEndpoint {
-  /** How long a call may take from its turn on, including retries. */
+  /** How long a call may take once it is its turn, including retries. */
   readonly callTimeoutMs: number;
 }
 

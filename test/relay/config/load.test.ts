@@ -240,8 +240,8 @@ describe("state in DynamoDB", () => {
   });
 
   it.each([
-    ["reads the ingress queue itself if it is the only one and takes everything", url, 0],
-    ["has a queue of its own if it takes a sample", `${url}, sample: 50%`, 1],
+    ["reads the ingress queue itself if it is the only one and receives everything", url, 0],
+    ["has a queue of its own if it receives a sample", `${url}, sample: 50%`, 1],
     ["has a queue of its own if it has a condition", `${url}, when: {method: GET}`, 1],
     ["has the queue that it names", `${url}, queue: "${ingress}-x"`, 1],
   ])("a target %s", (_, keys, queues) => {

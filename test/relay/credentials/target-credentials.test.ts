@@ -73,7 +73,7 @@ describe("a token", () => {
     expect(await counted()).not.toHaveProperty("answered.expired");
   });
 
-  it("takes a send slot for each retry after a refusal", async () => {
+  it("uses a send slot for each retry after a refusal", async () => {
     const arrivedAtMs: number[] = [];
     const { replay } = await Bench.start({}, { ratePerSecond: 100 }, ({ headers }) => {
       arrivedAtMs.push(performance.now());

@@ -1,4 +1,4 @@
-// Writes dist/THIRD-PARTY.txt: the packages that are bundled into dist/, and their licences, which have to be distributed
+// Writes dist/THIRD-PARTY.txt: the packages that are bundled into dist/, and their licences, which must be distributed
 // with them. Called by `npm run build`. Fails if a package names no licence.
 import { globSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -181,7 +181,8 @@ class Agent implements Service {
   /** With TLS, SIGHUP reloads the certificates. Without it, SIGHUP means that the terminal was closed: the agent drains. */
   readonly #onHangUp = (): void => {
     if (this.#options.tls) this.#listener.reloadCertificates();
-    // Not while draining: a second signal would end the process at once. Not in a worker: the first process decides.
+    // A draining agent ignores SIGHUP: a second signal would end the process at once. Workers leave the decision to the
+    // first process.
     else if (!this.#draining && !cluster.isWorker) process.kill(process.pid, "SIGTERM");
   };
 
@@ -238,7 +239,7 @@ class Agent implements Service {
     const givenUp = this.#ledger.dropped.get("given up at exit") ?? 0;
     this.#log.info({ event: "stopped", ...this.#stats() }, "the agent has stopped");
     if (cluster.isWorker) await sayFarewell(this.#stats(), givenUp);
-    // Only now: without a listener, SIGHUP would kill the process while it still writes.
+    // Removed last: without a handler, SIGHUP would kill the process while it still writes.
     process.off("SIGHUP", this.#onHangUp);
     return givenUp;
   }

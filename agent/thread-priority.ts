@@ -11,9 +11,9 @@ export function yieldToOthers(): void {
     const thread = Number(readlinkSync("/proc/thread-self").split("/").at(-1));
     setPriority(thread, niceness);
   } catch {
-    // Only speed depends on the priority.
+    // A process without this permission runs with its old priority: only its speed differs.
   }
 }
 
-// Not higher: if HAProxy uses all cores, packs would wait until the agent's buffer is full.
+// With a higher number, packs would wait until the agent's buffer is full if HAProxy uses all cores.
 const niceness = 5;

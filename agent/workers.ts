@@ -12,7 +12,7 @@ import { askWorker, onFarewell, type WorkerReport, workerEnv } from "./worker-ch
 
 const restartMs = 1_000;
 const answerMs = 1_000;
-// How old the figures of a worker that died without a farewell may be.
+// How old the figures of a worker that died without a final report may be.
 const snapshotMs = 1_000;
 
 /**
@@ -56,7 +56,7 @@ class WorkerPool {
   readonly #since = new Date().toISOString();
   /** The figures of all workers that have ended. */
   #past: AgentStats | undefined;
-  /** The farewells of workers that stopped in order. */
+  /** The final reports of workers that stopped in order. */
   readonly #farewells = new Map<Worker, { readonly stats: AgentStats; readonly givenUp: number }>();
   #stopping = false;
   #snapshotTimer: NodeJS.Timeout | undefined;
@@ -120,7 +120,7 @@ class WorkerPool {
         return this.#farewells.get(worker)?.givenUp ?? atDeath;
       }),
     );
-    // Not earlier: the snapshots keep `pending` up to date for a second signal.
+    // Stopped last: until then the snapshots keep `pending` up to date for a second signal.
     clearInterval(this.#snapshotTimer);
     process.off("SIGHUP", this.#hangUp);
     return givenUp.reduce((sum, requests) => sum + requests, 0);

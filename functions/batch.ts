@@ -6,7 +6,7 @@ import { parseSqsEvent, type SqsBatchResponse } from "./sqs-event.ts";
 
 /** How the owner of an invocation, Lambda's handler or the host's poller, limits it. */
 export interface Invocation {
-  /** Aborted when the invocation has to end: it hands back the work that is not done by then. */
+  /** Aborted when the invocation must end: it hands back the work that is not done by then. */
   readonly signal?: AbortSignal;
   /**
    * True if waiting costs nothing: then the invocation waits while its target is held or the state store does not answer.
@@ -15,7 +15,7 @@ export interface Invocation {
   readonly patient?: boolean;
 }
 
-/** Whether a delivery is done, or has to be delivered again. */
+/** Whether a delivery is done, or must be delivered again. */
 export type Handled = "done" | "again";
 
 /**

@@ -41,11 +41,11 @@ const afterFailureMs = 30_000;
 export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
   const patience = new StatePatience("fan-out", deps.log);
   return createBatchApp(deps.log, async (delivery, invocation) => {
-    // Before any await: the whole batch is announced before its first pack is written.
+    // Announced before any await: then the whole batch is announced before its first pack is written.
     const turns = new Map(deps.captures.map((sink) => [sink.name, sink.announce()]));
     try {
       const pack = readMessage(delivery);
-      if (pack instanceof DecodeError) return await buryPoison(deps, delivery, pack);
+      if (pack instanceof DecodeError) return await moveToDeadLetters(deps, delivery, pack);
       return await new FanOutRun(deps, { patience, turns, invocation, delivery, pack }).run();
     } finally {
       for (const turn of turns.values()) turn.leave();
@@ -53,7 +53,11 @@ export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
   });
 }
 
-async function buryPoison({ deadLetters, log }: FanOutDeps, delivery: Delivery, error: DecodeError): Promise<Handled> {
+async function moveToDeadLetters(
+  { deadLetters, log }: FanOutDeps,
+  delivery: Delivery,
+  error: DecodeError,
+): Promise<Handled> {
   log.error(
     { event: "poison", message: delivery.messageId, reason: error.message },
     "a pack cannot be decoded: it is moved to the dead letters of the ingress queue",
@@ -103,9 +107,9 @@ class FanOutRun {
     if (uncaptured) return this.#captureAgain(uncaptured);
     if (!(await this.#refreshTargets())) return this.#postpone();
     const { delivered, failed } = await this.#send(await this.#openShares());
-    // Also captures a pack that is delivered again: readers skip the second copy in an archive.
+    // A pack that is delivered again is captured again: readers skip the second copy in an archive.
     const verdicts = await this.#capture(this.#turns);
-    // After sending: a pack that the ledger lists as fanned out must not be missing in a queue.
+    // Noted after sending: a pack that the ledger lists as fanned out must not be missing in a queue.
     await this.#note(delivered, verdicts);
     await this.#sendUncaptured(verdicts, 1);
     if (failed) throw failed.reason;
@@ -151,7 +155,7 @@ class FanOutRun {
   /** The shares of the targets that do not have theirs yet. */
   async #openShares(): Promise<readonly TargetShare[]> {
     const { targets, ledger } = this.#deps;
-    // A pack that is delivered again may already be in some queues: a second copy there would be sent to the shadow, too.
+    // A pack that is delivered again may already be in some queues: the shadow would also receive a second copy.
     const reached =
       this.#delivery.receiveCount > 1
         ? await this.#patience.run(this.#invocation, () => ledger.fannedOut(this.#pack.id))

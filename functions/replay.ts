@@ -33,8 +33,8 @@ export interface ReplayDeps {
   readonly log: Logger;
 }
 
-// A pack that was received 45 times and never finished probably kills its worker. It is buried here, below the receive limit
-// of the queue, because SQS would move it to the dead letters without a reason.
+// A pack that was received 45 times and never finished probably kills its worker. This code moves it to the dead letters before
+// the queue reaches its own receive limit, because SQS would move it without a reason.
 const maxReceives = 45;
 // Delay of the rest of a pack after the end of the invocation, and after a failure of the state store.
 const afterEndMs = 1_000;
@@ -51,7 +51,7 @@ export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
     deps.log,
     (delivery, invocation) => new PackRun(deps, { patience, turns, watch }, invocation).run(delivery),
     async (invocation) => {
-      // The long-running host flushes on a timer; a Lambda function has to flush before it is frozen.
+      // The long-running host flushes on a timer; a Lambda function must flush before it is frozen.
       if (!invocation.patient) await deps.lane.figures.flush();
     },
   );
@@ -105,7 +105,10 @@ class PackRun {
       return this.#handBack(pack, pack.requests, afterFailureMs);
     }
     if (delivery.receiveCount > maxReceives) {
-      await this.#bury(pack, new Map([[`received ${delivery.receiveCount} times and never finished`, requests]]));
+      await this.#sendToDeadLetters(
+        pack,
+        new Map([[`received ${delivery.receiveCount} times and never finished`, requests]]),
+      );
       return "done";
     }
     const { rest, delayMs } = await this.#send(pack, requests);
@@ -163,7 +166,7 @@ class PackRun {
       } finally {
         await this.#patience.run(this.#invocation, () => fates.flush());
       }
-      await this.#bury(pack, result.dead);
+      await this.#sendToDeadLetters(pack, result.dead);
       await this.#tryAgain(pack, result);
       rest = result.unsent;
       if (result.failure) this.#patience.report(result.failure);
@@ -196,7 +199,7 @@ class PackRun {
     return "done";
   }
 
-  async #bury(pack: MessagePack, dead: ReadonlyMap<string, readonly PackedRequest[]>): Promise<void> {
+  async #sendToDeadLetters(pack: MessagePack, dead: ReadonlyMap<string, readonly PackedRequest[]>): Promise<void> {
     const { lane, deadLetters, ledger, log } = this.#deps;
     for (const [reason, requests] of dead) {
       if (requests.length === 0) continue;

@@ -43,7 +43,7 @@ export function toSqsEvent(deliveries: readonly Delivery[]): SqsEvent {
 
 /**
  * Parses an event into deliveries. A record that is not one of our messages becomes a delivery with an empty pack: it cannot
- * be decoded and becomes a dead letter, instead of being delivered again for ever. Throws if the event has no `Records`, or
+ * be decoded and becomes a dead letter, instead of being delivered again forever. Throws if the event has no `Records`, or
  * one without an id and a receipt.
  */
 export function parseSqsEvent(event: unknown): Delivery[] {

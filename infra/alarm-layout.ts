@@ -169,7 +169,7 @@ function toScheduled(
 ): readonly AlarmLayout[] {
   // Eight of ten: a minute has no value if the schedule was late.
   const tenMinutes = { periodSeconds: minuteSeconds, times: { least: 8, of: 10 } };
-  const told = { ...tenMinutes, rings: "above", threshold: 0, silence: "good" } as const;
+  const ringsAboveZero = { ...tenMinutes, rings: "above", threshold: 0, silence: "good" } as const;
   const stopped: AlarmLayout = {
     id: "ScheduleStopped",
     section: "scheduleStopped",
@@ -183,7 +183,7 @@ function toScheduled(
   };
   const breakers = targets.map(
     (target): AlarmLayout => ({
-      ...told,
+      ...ringsAboveZero,
       id: `BreakerOpen-${target.name}`,
       section: "breakerOpen",
       says: `The breaker of ${target.name} is open: its shadow fails, and its requests wait.`,
@@ -191,7 +191,7 @@ function toScheduled(
     }),
   );
   const waiting: AlarmLayout = {
-    ...told,
+    ...ringsAboveZero,
     id: "CaptureWaits",
     section: "captureWaits",
     says: "Requests wait for a capture whose bucket does not accept them: SQS deletes them after 7 days.",

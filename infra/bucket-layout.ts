@@ -29,7 +29,7 @@ export function toBuckets(captures: readonly CaptureConfig[], home: Place, file:
       const message = `is ${region}, but another capture has the bucket ${bucket} in ${known.region}: give both the same region`;
       throw new ConfigError([`${file}: captures.${name}.region: ${message}`]);
     }
-    // S3 expires objects by whole days: round up, so that nothing goes before `keep` is over.
+    // S3 expires objects by whole days: round up, so that no object is deleted before `keep` is over.
     const keepDays = Math.ceil(keepMs / dayMs);
     const keyPrefix = `${prefix === "" ? "" : `${prefix}/`}${name}/`;
     buckets.set(bucket, {

@@ -23,11 +23,11 @@ const root = resolve(import.meta.dirname, "..");
 function createProgram(): Command {
   return new Command("npm run deploy --")
     .description(
-      "Deploys spoa-relay.yaml to AWS: makes its resources, or changes those that exist. cdk asks before it adds permissions.",
+      "Deploys spoa-relay.yaml to AWS: creates its resources, or changes those that exist. cdk asks before it adds permissions.",
     )
     .argument("[cdk...]", "options for cdk deploy, passed on unchanged")
     .option("-c, --config <file>", "configuration file", configFileName)
-    .option("--dry-run", "print the resources and their monthly cost; makes nothing and needs no AWS account")
+    .option("--dry-run", "print the resources and their monthly cost; creates nothing and needs no AWS account")
     .option("--rate <rate>", "average rate of mirrored requests, for --dry-run", assertRate, "100/s")
     .allowUnknownOption()
     .addHelpText(

@@ -126,9 +126,9 @@ function assertReachable(
   namedByArn: boolean,
   replays: readonly FunctionLayout[],
 ): void {
-  const stranger = replays.find(({ account }) => account !== table.account);
-  if (namedByArn || !stranger) return;
+  const outsider = replays.find(({ account }) => account !== table.account);
+  if (namedByArn || !outsider) return;
   throw new ConfigError([
-    `${file}: state: targets.${stranger.target} is in account ${stranger.account}, which cannot find the table by its name: write state: dynamodb:${table.arn}`,
+    `${file}: state: targets.${outsider.target} is in account ${outsider.account}, which cannot find the table by its name: write state: dynamodb:${table.arn}`,
   ]);
 }

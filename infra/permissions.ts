@@ -93,7 +93,7 @@ export function agentPolicyName({ name, region }: { readonly name: string; reado
   return `${name}-agent-${region}`;
 }
 
-/** What functions of other accounts do with a resource. Besides their roles, the resource's own policy has to allow it. */
+/** What functions of other accounts do with a resource. Besides their roles, the resource's own policy must allow it. */
 export function foreignUses(
   { arn, account }: { readonly arn: string; readonly account: string },
   layout: Layout,

@@ -9,7 +9,7 @@ export interface QueueLayout extends Place {
   readonly name: string;
   readonly url: string;
   readonly arn: string;
-  /** How long a received message stays hidden: six times the function's time-out, as AWS recommends. */
+  /** How long a received message stays hidden: six times the function's timeout, as AWS recommends. */
   readonly visibilitySeconds: number;
   readonly deadLetters: { readonly name: string; readonly url: string; readonly arn: string };
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** The wall clock in microseconds. Processes share slots, so all of them have to use the same clock. */
+/** The wall clock in microseconds. Processes share slots, so all of them must use the same clock. */
 export interface Clock {
   nowUs(): number;
   /**
@@ -14,7 +14,7 @@ export const systemClock: Clock = {
   nowUs: () => Date.now() * 1_000,
   async sleepUntil(atUs, signal) {
     const firstUs = atUs - Date.now() * 1_000;
-    // More time left than at the start: the clock was set back, perhaps by hours.
+    // Ends as well if more time is left than at the start: the clock was set back, possibly by hours.
     for (let leftUs = firstUs; leftUs > 0 && leftUs <= firstUs; leftUs = atUs - Date.now() * 1_000) {
       await sleep(Math.ceil(leftUs / 1_000), undefined, { signal });
     }

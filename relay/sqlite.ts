@@ -2,7 +2,7 @@ import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 
-// Not imported: see node-version.ts.
+// An import would fail on an older Node before node-version.ts can report it.
 const sqlite = process.getBuiltinModule("node:sqlite");
 
 export interface SqliteOptions<Name extends string> {

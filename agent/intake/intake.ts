@@ -207,7 +207,7 @@ export class Intake implements MessageVisitor {
     const { sample, random } = this.#options;
     if (!sample.stickyBy) return sample.fraction >= 1 || random() < sample.fraction;
     const { src, srcIsAddress } = this.#draft;
-    // The key is the address as bytes: they are as good as its text, and the same on every agent.
+    // The key is the address as bytes: they identify it like its text, and are the same on every agent.
     const key = spanText(src);
     return isSampled(sample, agentSalt, {
       id: "",

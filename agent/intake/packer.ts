@@ -23,7 +23,7 @@ export interface PackerOptions {
   readonly ship: (pack: ClosedPack) => void;
 }
 
-/** Size of the buffers that packs are written into. Only a single request that does not fit gets a larger buffer. */
+/** Size of the buffers that packs are written into. Only a single request that does not fit uses a larger buffer. */
 export const packBufferBytes = 256 * 1024;
 
 // Typical compression ratio of HTTP requests, used until packs of this traffic have been measured.
@@ -85,7 +85,7 @@ export class Packer {
     ship({ content, summary });
   }
 
-  /** Learns how well packs compress, so that the next ones come close to `targetBytes`. */
+  /** Learns how well packs compress, so that the next ones are close to `targetBytes`. */
   learnRatio(contentBytes: number, sealedBytes: number): void {
     // Small packs compress worse and would distort the ratio.
     if (contentBytes < 16_384) return;

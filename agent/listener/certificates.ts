@@ -38,7 +38,7 @@ export function handshakeMistake(error: NodeJS.ErrnoException, authorizationErro
   if (code.includes("_ALERT_")) {
     return `the peer does not accept the agent's certificate (${code}): check ca-file in the server line of HAProxy`;
   }
-  // Not the message: OpenSSL puts memory addresses into it, so the same mistake would be a new reason every time.
+  // The code and not the message: OpenSSL puts memory addresses into it, so the same mistake would be a new reason every time.
   return handshakeAdvice[code] ?? (code || message);
 }
 

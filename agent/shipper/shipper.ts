@@ -109,7 +109,7 @@ export class Shipper {
       this.#onStopped = resolve;
     });
     this.#post({ kind: "stop", withinMs });
-    // The thread keeps the deadline by itself; the timer is for a thread that hangs.
+    // The thread itself keeps the deadline; the timer is for a thread that hangs.
     const timer = setTimeout(() => this.#onStopped?.(), withinMs + 1_000);
     await stopped;
     clearTimeout(timer);

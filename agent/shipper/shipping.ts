@@ -123,7 +123,7 @@ export class Shipping {
         const batch = this.#nextBatch();
         if (batch.length === 0) return;
         const { taken, problem } = await this.#sendBatch(batch);
-        // Also if only some packs were accepted: one that never is must not slow down all others.
+        // Even if only some packs were accepted: a pack that the queue never accepts must not slow down all others.
         if (taken > 0) retryMs = firstRetryMs;
         this.#noteProblem(problem);
         if (problem === undefined) continue;
@@ -133,7 +133,7 @@ export class Shipping {
         retryMs = Math.min(retryMs * 2, maxRetryMs);
       }
     } finally {
-      // Before another sender compares the count: with a stale count, the last sender would end and none would retry.
+      // Subtracted before another sender compares the count: with a stale count the last sender would end, and none retry.
       this.#activeSenders--;
     }
   }

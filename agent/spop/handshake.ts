@@ -60,7 +60,7 @@ export function decodeHaproxyDisconnect(reader: ByteReader): HaproxyDisconnect {
 }
 
 /**
- * Recognizes a protocol other than SPOP by its first four bytes, which were read as the length of a HELLO. Returns a
+ * Recognises a protocol other than SPOP by its first four bytes, which were read as the length of a HELLO. Returns a
  * text for the operator, or undefined for an unknown protocol.
  */
 export function helloMistake(announcedBytes: number): string | undefined {

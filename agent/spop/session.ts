@@ -275,7 +275,7 @@ function toRefusal(error: unknown, greeted: boolean): Refusal {
   if (error instanceof FrameTooBig) {
     return new Refusal(statusCode.tooBig, `${error.message}: check max-frame-size in spoe-agent and tune.bufsize`);
   }
-  // Without the offset: it counts from the start of a chunk, which means nothing to the operator.
+  // The offset is left out: it counts from the start of a chunk, which means nothing to the operator.
   if (error instanceof DecodeError) {
     return new Refusal(statusCode.invalidFrame, `malformed frame (${error.code}): ${onlyHaproxy}`);
   }

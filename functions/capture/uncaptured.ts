@@ -4,7 +4,7 @@ import { forwardMessage, shareMessage } from "../../relay/queue/message.ts";
 import type { Delivery, OutgoingMessage } from "../../relay/queue/port.ts";
 import { retryDelayMs } from "../retry-delay.ts";
 
-/** The captures that still have to store a pack. All targets already have it. */
+/** The captures that have not stored a pack yet. All targets already have it. */
 export interface Uncaptured {
   /** Names of the captures that have not stored it yet. */
   readonly captures: readonly string[];
@@ -12,7 +12,7 @@ export interface Uncaptured {
   readonly tries: number;
 }
 
-/** Undefined for a pack that has to be fanned out. */
+/** Undefined for a pack that must be fanned out. */
 export function parseUncaptured(body: string): Uncaptured | undefined {
   try {
     return schema.parse(JSON.parse(body)).uncaptured;

@@ -19,7 +19,7 @@ export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
     const { queue } = findQueue(deps, name);
     const letters = await queue.deadLetters.browse(context.req.valid("query").limit);
     const { deadMessages } = await queue.backlog();
-    // The estimate of SQS may be lower than the number of letters just received.
+    // The estimate of SQS may be lower than the number of dead letters that were just received.
     const messages = Math.max(deadMessages, letters.length);
     const answer: DeadLettersAnswer = { queue: name, messages, letters: letters.map(describeDeadLetter) };
     return context.json(answer, 200);

@@ -4,7 +4,7 @@ import type { HostStats } from "../../relay/stats/host-stats.ts";
 import { problemResponses } from "./problem.ts";
 import { json } from "./schema.ts";
 
-/** Adds GET /v1/ledger: what became of every request. */
+/** Adds GET /v1/ledger: what happened to every request. */
 export function addLedgerRoute(app: OpenAPIHono, readStats: () => Promise<HostStats>): void {
   app.openapi(getLedger, async (context) => context.json(await readStats(), 200));
 }
@@ -84,6 +84,6 @@ export const ledgerSchema = z
 const getLedger = createRoute({
   method: "get",
   path: "/v1/ledger",
-  summary: "What became of every request",
+  summary: "What happened to every request",
   responses: { 200: json(ledgerSchema, "The host's side of the ledger"), ...problemResponses(401, 403, 503) },
 });

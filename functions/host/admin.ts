@@ -59,7 +59,7 @@ async function whyNotReady(readStats: () => Promise<HostStats>): Promise<string 
     const [away] = Object.entries(targets).filter(([, { problem }]) => problem !== undefined);
     return away && `the queue of target ${away[0]} does not answer: ${away[1].problem}`;
   } catch (error) {
-    // Anybody may call this: an error other than a StateError might reveal more than the caller should know.
+    // Anybody may call this: an error other than a StateError might reveal more than the caller is allowed to see.
     return `the queues and the state store cannot be read${error instanceof StateError ? `: ${error.message}` : ""}`;
   }
 }

@@ -30,7 +30,7 @@ export interface RunningHost {
 }
 
 const fanOutBatch = 10;
-// Containers are killed 10 s after SIGTERM: the rest has to be handed back by then.
+// Containers are killed 10 s after SIGTERM: the rest must be handed back by then.
 const longestStopMs = 8_000;
 
 // Figures may be 5 s old, because each flush is a write.
@@ -79,7 +79,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
         () => {},
       );
   }, refreshEveryMs);
-  // The schedule in Lambda may fold, too, but need not exist.
+  // The schedule in Lambda also folds, but a deployment may have none.
   const foldTimer = setInterval(() => stores.state.fold?.().catch(() => {}), foldEveryMs);
   const upkeep = new CaptureUpkeepThread({ captures: config.captures, log: config.log }, log);
   log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host is running");
@@ -136,7 +136,7 @@ async function startFeeder(parts: Parts): Promise<Feeder> {
   const { aws } = parts.config;
   const feeder = wireFeeder(parts, {
     lookAheadMs: feedAheadMs,
-    // SQS delays by whole seconds, and a poll may take one.
+    // SQS delays by whole seconds, and a poll may take a second.
     leadMs: aws ? 2_000 : 500,
     // Each listing of the jobs is a call to DynamoDB.
     ...(aws && { idleMs: feedIdleMs }),

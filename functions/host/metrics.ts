@@ -46,7 +46,7 @@ const hostMetrics: readonly HostMetric[] = [
   {
     kind: "gauge",
     name: "ingress_waiting_requests",
-    help: "Requests waiting for the fan-out; absent with SQS, which counts only messages",
+    help: "Requests waiting for the fan-out; absent in SQS, which counts only messages",
     samples: ({ ingress }) => single(ingress.waiting),
   },
   {
@@ -64,7 +64,7 @@ const hostMetrics: readonly HostMetric[] = [
   {
     kind: "counter",
     name: "ingress_expired_requests_total",
-    help: "Requests that the ingress queue has removed after its retention; absent with SQS, which does not report them",
+    help: "Requests that the ingress queue has removed after its retention; absent in SQS, which does not report them",
     samples: ({ ingress }) => single(ingress.expired),
   },
   {
@@ -119,7 +119,7 @@ const hostMetrics: readonly HostMetric[] = [
   {
     kind: "gauge",
     name: "target_waiting_requests",
-    help: "Requests waiting for the target; absent with SQS, which counts only messages",
+    help: "Requests waiting for the target; absent in SQS, which counts only messages",
     labels: ["target"],
     samples: ofTargets(({ inQueue }) => inQueue),
   },
@@ -134,7 +134,7 @@ const hostMetrics: readonly HostMetric[] = [
   {
     kind: "gauge",
     name: "target_dead_letter_requests",
-    help: "Requests in the target's dead letters; absent with SQS, which counts only messages",
+    help: "Requests in the target's dead letters; absent in SQS, which counts only messages",
     labels: ["target"],
     samples: ofTargets(({ inDeadLetters }) => inDeadLetters),
   },
@@ -213,7 +213,7 @@ function settledRequests({ targets }: HostStats): readonly Sample[] {
   );
 }
 
-/** All jobs together: with a series each, every job would leave one behind for ever. */
+/** All jobs together: with a series each, every job would leave one behind forever. */
 function replayedRequests({ jobs = {} }: HostStats): readonly Sample[] {
   return fates
     .filter((fate) => fate !== "deadLettered" && !notOfJobs.includes(fate))
@@ -239,7 +239,7 @@ function sumOf(counts: Readonly<Record<string, number>>): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0);
 }
 
-// All runs of an agent together: with a series each, every restart would leave one behind for ever.
+// All runs of an agent together: with a series each, every restart would leave one behind forever.
 function missingPacks({ agents }: HostStats): readonly Sample[] {
   const missing = new Map<string, number>();
   for (const { agent, missingPacks: packs } of agents) {

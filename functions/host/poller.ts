@@ -43,7 +43,7 @@ export class Poller {
   readonly #errorLog = new Throttle();
   readonly #invocations = new Set<Promise<void>>();
   readonly #waiting = new Semaphore(maxWaiting);
-  readonly #beside = new Set<Promise<void>>();
+  readonly #mostlyWaiting = new Set<Promise<void>>();
   readonly #ended: Promise<void>;
 
   constructor(options: PollerOptions) {
@@ -66,7 +66,7 @@ export class Poller {
       while (this.#invocations.size > inFlight / 2) await Promise.race(this.#invocations);
       await this.#attempt(() => this.#receive(inFlight - this.#invocations.size));
     }
-    await Promise.all([...this.#invocations, ...this.#beside]);
+    await Promise.all([...this.#invocations, ...this.#mostlyWaiting]);
   }
 
   /** Starts up to `places` invocations; those for messages that mostly wait do not use a place. */
@@ -77,10 +77,10 @@ export class Poller {
     const deliveries = await queue.receive({ max, waitMs: longPollMs, visibilityMs, signal });
     for (let at = 0; at < deliveries.length; at += batch) {
       const invoked = deliveries.slice(at, at + batch);
-      const beside = waits !== undefined && invoked.every(({ body }) => waits(body)) && this.#waiting.tryAcquire();
-      const running = beside ? this.#beside : this.#invocations;
+      const mostlyWaits = waits !== undefined && invoked.every(({ body }) => waits(body)) && this.#waiting.tryAcquire();
+      const running = mostlyWaits ? this.#mostlyWaiting : this.#invocations;
       const invocation = this.#attempt(() => this.#invoke(invoked)).finally(() => {
-        if (beside) this.#waiting.release();
+        if (mostlyWaits) this.#waiting.release();
         running.delete(invocation);
       });
       running.add(invocation);
@@ -133,7 +133,7 @@ export class Poller {
       if (done.length > 0) await this.#deletes.delete(done.map(({ receipt }) => receipt));
       for (const { messageId, receipt, receiveCount } of deliveries) {
         if (!failed.has(messageId)) continue;
-        // A message that is handed back because its invocation has to end is visible again at once.
+        // A message that is handed back because its invocation must end is visible again at once.
         const hiddenMs = ending.signal.aborted ? 0 : retryDelayMs(receiveCount);
         await queue.extend(receipt, hiddenMs);
       }

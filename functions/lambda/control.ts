@@ -25,7 +25,7 @@ export async function openControl(env: Environment): Promise<LambdaHandler> {
   });
   const fetch = async (request: Request): Promise<Response> => {
     const response = await control.fetch(request);
-    // Also after an error: the change may have been made. If this fails, the schedule does it within a minute.
+    // Even after an error: the change may have been made. If this fails, the schedule switches the mapping within a minute.
     const changed = request.method !== "GET" && new URL(request.url).pathname.startsWith("/v1/targets/");
     if (changed && mappings.size > 0) await schedule.request("/", { method: "POST" });
     return response;

@@ -38,7 +38,7 @@ export class Feeder {
   async start(): Promise<void> {
     const turn = () => {
       const idleMs = this.#idleUntilMs - this.#now();
-      // Larger only after the clock was set back.
+      // `idleMs` is larger than the interval only after the clock was set back.
       if (idleMs > 0 && idleMs <= (this.#options.idleMs ?? 0)) return;
       this.#looking ??= this.#look(this.#stopping.signal)
         .catch((error: Error) => this.#report(error))

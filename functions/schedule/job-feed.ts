@@ -94,7 +94,7 @@ export class JobFeed {
       if (!step || (step.kind === "pack" && !(await this.#isTime(step, waiting)))) break;
       if (step.kind === "pack") {
         const { length } = step.pack.requests;
-        // If nothing waits, one pack may be sent that is larger than all the room: otherwise it would wait for ever.
+        // If nothing waits, one pack may be sent that is larger than all the room: otherwise it would wait forever.
         if (length > left && !(waiting === 0 && batch.length === 0 && left > 0)) break;
         left -= length;
         batch.push(step);
@@ -165,7 +165,7 @@ export class JobFeed {
       const refusals = await queue.send(messages);
       const refusal = refusals.find((error) => error && error.code !== "TOO_BIG");
       if (refusal) throw refusal;
-      // After sending: a pack that the ledger lists must not be missing in the queue.
+      // Noted after sending: a pack that the ledger lists must not be missing in the queue.
       await Promise.all(
         batch.map(({ pack: { id, agent, sequence, requests } }, i) => {
           const refused = refusals[i];

@@ -6,7 +6,7 @@ import { EmailSubscription } from "aws-cdk-lib/aws-sns-subscriptions";
 import { Construct } from "constructs";
 import type { Layout, StackLayout } from "../layout.ts";
 
-/** The topic of the alarms, which mails them to an address. The owner of the address has to confirm the subscription. */
+/** The topic of the alarms, which mails them to an address. The owner of the address must confirm the subscription. */
 export class AlarmTopic extends Construct {
   readonly topic: Topic;
 
@@ -17,7 +17,7 @@ export class AlarmTopic extends Construct {
       principals: [new ServicePrincipal("cloudwatch.amazonaws.com")],
       conditions: { StringEquals: { "aws:SourceAccount": account } },
     };
-    // CloudWatch cannot use the AWS managed key of SNS, and perhaps no key that was made elsewhere: mails would be lost.
+    // CloudWatch cannot use the AWS managed key of SNS, and possibly no key that was made elsewhere: mails would be lost.
     const key =
       given instanceof Key
         ? given

@@ -5,7 +5,7 @@ import type { BucketLayout } from "../bucket-layout.ts";
 import { removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { foreignStatements } from "./statement.ts";
 
-/** A bucket of captures. Not versioned: requests older than `keep` have to be gone for good. */
+/** A bucket of captures. Not versioned: no version of a request may outlive `keep`. */
 export class CapturesBucket extends Construct {
   readonly bucket: Bucket;
 

@@ -55,8 +55,8 @@ export class RelayFunction extends Construct {
           timeout: Duration.seconds(layout.timeoutSeconds),
           memorySize: layout.memoryMb,
           environment: { ...layout.environment, ...resolveSecrets(layout) },
-          // Packs that wait or are retried go back into their queue as new messages. Lambda takes that for a recursive loop and
-          // would stop it after sixteen rounds.
+          // Packs that wait or are retried are sent back to their queue as new messages. For Lambda that is a recursive loop,
+          // which it would stop after sixteen rounds.
           ...(reads && { recursiveLoop: RecursiveLoop.ALLOW }),
           // No retries: the next minute's invocation does the work.
           ...(kind === "schedule" && { retryAttempts: 0, maxEventAge: Duration.seconds(60) }),

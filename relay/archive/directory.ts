@@ -255,7 +255,7 @@ async function readSorted(path: string): Promise<readonly string[]> {
   }
 }
 
-/** Follows links to directories: objects that were put below such a link have to be listed. */
+/** Follows links to directories: objects that were put below such a link must be listed. */
 async function leadsToDirectory(link: string): Promise<boolean> {
   try {
     return (await stat(link)).isDirectory();

@@ -168,7 +168,7 @@ export class S3Archive implements OpenArchive {
     return this.#call("ListBucket", (abortSignal) => this.#client.send(command, { abortSignal }));
   }
 
-  // The SDK's request timeout ends with the headers: a body that stops half way would block the call for ever.
+  // The SDK's request timeout ends with the headers: a body that stops half-way would block the call forever.
   async #call<T>(action: string, work: (deadline: AbortSignal) => Promise<T>): Promise<T> {
     const deadline = AbortSignal.timeout(this.#callTimeoutMs);
     try {

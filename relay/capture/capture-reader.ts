@@ -75,7 +75,7 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
   readonly #sources = new MinHeap<Source>((a, b) => comparePositions(a.key, b.key));
   /** Objects that were listed, with the time of their last request. */
   readonly #known = new Map<string, number>();
-  /** Position of the last request; the next one has to be after it. */
+  /** Position of the last request; the next one must be after it. */
   #last: CapturePosition;
   /** Objects that begin after the current position, ordered by their first request. */
   #listed: CaptureObject[] = [];
@@ -174,7 +174,7 @@ export class CaptureReader implements AsyncIterable<CaptureEntry> {
   async #openObject(object: CaptureObject, nextPack: number): Promise<void> {
     const packs = await this.#readObject(object);
     if (!packs) return;
-    // Only half of the free memory: other objects may begin before this one ends.
+    // Uses only half of the free memory: other objects may begin before this one ends.
     let freeBytes = (this.#maxHeldBytes - this.#heldBytes) / 2;
     for (let i = nextPack; i < packs.length; i++) {
       const pack = packs[i];

@@ -62,7 +62,7 @@ interface PutCaptureObject {
 }
 
 /**
- * Stores packs as one object, in any order, and a repeated pack once. The caller has to make sure that they fit into
+ * Stores packs as one object, in any order, and a repeated pack once. The caller must make sure that they fit into
  * one object. Throws `ArchiveError`.
  */
 export async function putCaptureObject(

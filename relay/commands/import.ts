@@ -31,7 +31,7 @@ export function addImport(program: Command): void {
     .option("--time-zone <zone>", "time zone of times that have none, as in HAProxy's log", parseZone, "UTC")
     .option(
       "--base-time <time>",
-      "move the times: the first request gets this time, the others keep their distance to it",
+      "move the times: this is the time of the first request, and the others keep their distance to it",
       parsePastTime,
     )
     .option("--skip-bad", "exit with 0 even if some requests could not be read")

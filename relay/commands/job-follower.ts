@@ -14,7 +14,7 @@ export interface FollowOptions {
   readonly unfedMs: number;
 }
 
-/** The ports of the state that tell how far a job is, and why nothing of it is sent. */
+/** The ports of the state that show the progress of a job, and why none of its requests are sent. */
 type FollowedState = Pick<State, "jobs" | "ledger" | "controls">;
 
 const readEveryMs = 1_000;
@@ -75,7 +75,7 @@ export class JobFollower {
     if (job.reason !== this.#reason && job.reason !== undefined) this.#note(printable(job.reason));
     this.#reason = job.reason;
     const text = `${formatShare(progress)}  ${this.#describe(progress, hold, nowMs)}`;
-    // Without a bar, the reason fits on a narrow terminal.
+    // The bar is left out, so that the reason fits on a narrow terminal.
     const bar = hold === undefined ? `${formatBar(progress)} ` : "";
     if (process.stderr.isTTY) return this.#line.show(() => toOneLine(`${bar}${text}`));
     if (nowMs < this.#nextLineAtMs) return;

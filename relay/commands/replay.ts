@@ -71,7 +71,7 @@ Examples: spoa-relay replay shop --target staging --from 2026-11-20T18:00:00+01:
 
 /** Follows a job until it ends or Ctrl+C. Throws `Failure` if it ends in a status other than done, `JobError`, `StateError`. */
 export async function followJob(state: ConstructorParameters<typeof JobFollower>[0], id: string, config: Config) {
-  // In AWS the schedule comes each minute.
+  // In AWS the schedule runs each minute.
   const follower = new JobFollower(state, id, { targets: config.targets, unfedMs: config.aws ? 90_000 : 10_000 });
   reportEnd(id, await follower.follow(stopSignal()));
 }

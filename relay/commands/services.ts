@@ -20,7 +20,7 @@ export function addServices(program: Command, { runAgent, startHost }: Services)
     .action(async ({ config, dump }: ConfigFlag & { dump?: boolean }) => {
       process.exitCode = await runAgent(config, dump === true);
     });
-  withConfig(program.command("host"), "take requests from the queue and replay them to the targets")
+  withConfig(program.command("host"), "receive requests from the queue and replay them to the targets")
     .addHelpText("after", "\nExample: spoa-relay host --config /etc/spoa-relay.yaml")
     .action(async ({ config }: ConfigFlag) => {
       process.exitCode = await runService(config, startHost);

@@ -4,7 +4,7 @@ import { Semaphore } from "./semaphore.ts";
 export interface QueuedTurn {
   /** Order among the tasks of its name: a task starts after all waiting tasks with a smaller place. */
   readonly place: number;
-  /** Resolves when the task may start. Must not reject, and has to resolve when the signal is aborted. */
+  /** Resolves when the task may start. Must not reject, and must resolve when the signal is aborted. */
   readonly ready: Promise<void>;
 }
 

@@ -48,7 +48,7 @@ export interface AgentConfig {
 
 interface HostConfig {
   readonly admin: ListenAddress;
-  /** Bearer token that callers of the control API have to send. */
+  /** Bearer token that callers of the control API must send. */
   readonly token?: string;
   readonly visibilityMs: number;
   readonly inFlight: number;

@@ -87,7 +87,7 @@ const host = section({
   token: z
     .string()
     .regex(/^[!-~]{16,}$/, { error: "must be at least 16 printable characters, without spaces" })
-    .describe("Bearer token that callers of the control API have to send; needed if admin is not a loopback address")
+    .describe("Bearer token that callers of the control API must send; needed if admin is not a loopback address")
     .optional(),
   // Below 1 s, packs would be delivered again while they are replayed; SQS allows 12 hours at most.
   visibility: duration("1s", "12h")
@@ -111,7 +111,7 @@ const host = section({
 
 export const configSchema = section({
   agent: agentSchema.prefault({}).describe("The agent beside HAProxy, which puts requests into the queue"),
-  host: host.prefault({}).describe("The host, which takes requests from the queue and replays them"),
+  host: host.prefault({}).describe("The host, which receives requests from the queue and replays them"),
   queue,
   state: state.optional(),
   control: written(parseOrigin, "an origin without a path", ["https://ID.lambda-url.eu-central-1.on.aws"])

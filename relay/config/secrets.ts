@@ -40,7 +40,7 @@ export class Secrets {
     const value = this.#env[name];
     if (value !== undefined && isUsable(value)) return value;
     const mistake = value === undefined ? "is not set" : "holds a character that a header cannot, such as a line break";
-    // Without the value: it may be a secret.
+    // The value is left out: it may be a secret.
     this.missing.push({ path, mistake: `the environment variable ${name} ${mistake}` });
     return "";
   }

@@ -21,7 +21,7 @@ import {
 } from "./forms.ts";
 import { explainTimes, parseTimes } from "./time-windows.ts";
 
-// Not looked up here: an agent on another machine may share the file without having the variables of the replay.
+// The variable is not looked up here: an agent on another machine may share the file without having the variables of the replay.
 const fromEnvironment = section({
   env: z
     .string()
@@ -133,7 +133,7 @@ export const targetSchema = section({
   stickyBy: stickyBy.describe("Sample by a key: all requests with the same key are replayed, or none").optional(),
   when: when.describe("Replay only requests that match all conditions").optional(),
   concurrency: z.int().min(1).max(10_000).default(64).describe("Concurrent requests of each replay process"),
-  timeout: duration("1ms", "15m").prefault("10s").describe("Time within which the shadow has to answer, at most 15m"),
+  timeout: duration("1ms", "15m").prefault("10s").describe("Time within which the shadow must answer, at most 15m"),
   attempts: z
     .int()
     .min(1)

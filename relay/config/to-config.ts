@@ -71,7 +71,7 @@ export function toConfig(parsed: ParsedConfig, file: string, env: Environment): 
 
 function toAwsPlaces({ state, targets, captures }: ParsedConfig, ingress: URL, file: string): AwsPlaces {
   const entries = Object.entries(targets);
-  // A single target that takes everything needs no fan-out and no queue of its own, which would double the cost of SQS.
+  // A single target that receives every request needs no fan-out and no queue of its own, which would double the cost of SQS.
   // Captures need the fan-out, which writes them.
   const captured = Object.keys(captures).length > 0;
   const direct = entries.length === 1 && !captured && takesAllHere(entries[0][1], regionOf(ingress));
@@ -95,7 +95,7 @@ function takesAllHere(
   return sample === 1 && !when && queue === undefined && (region ?? ingressRegion) === ingressRegion;
 }
 
-/** Throws if two targets share a queue, or if one reads the dead letters of another: each would take the other's packs. */
+/** Throws if two targets share a queue, or if one reads the dead letters of another: each would receive the other's packs. */
 function assertOwnQueues(targetQueues: ReadonlyMap<string, string>, ingress: URL, file: string): void {
   const owners = new Map([
     [ingress.href, "the ingress queue"],

@@ -24,7 +24,7 @@ export function toTarget(name: string, target: ParsedTarget, directory: string, 
     ...(target.path && { path: target.path }),
     headers: {
       set: secrets.toHeaders([...path, "headers", "set"], target.headers.set),
-      // Otherwise the captured header would be sent beside the new one.
+      // Otherwise the captured header would be sent together with the new one.
       remove: target.token ? [...target.headers.remove, target.token.header] : target.headers.remove,
     },
     ...(target.token && { token: toToken([...path, "token"], target.token, secrets) }),

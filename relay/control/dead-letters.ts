@@ -100,7 +100,7 @@ async function sendAgain(
   held: Set<string>,
 ): Promise<void> {
   if (packs.length === 0) return;
-  // Before the packs are sent: the replay skips requests that already have a fate.
+  // Withdrawn before the packs are sent: the replay skips requests that already have a fate.
   if (target !== undefined) {
     for (const { pack } of packs) await ledger.unsettle(keyOf(target, pack), pack.id, indexesOf(pack), "deadLettered");
   }

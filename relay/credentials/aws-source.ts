@@ -7,7 +7,7 @@ import type { Obtained } from "./fresh-value.ts";
 
 /**
  * Finds AWS credentials like every AWS SDK. Rejects with `CredentialsError` if there are none, or if their source (a
- * role, a sign-on service or a program) does not answer in time: the SDK itself would wait for ever.
+ * role, a sign-on service or a program) does not answer in time: the SDK itself would wait forever.
  */
 export function createAwsSource({ profile }: SignConfig, withinMs = 10_000): () => Promise<Obtained<AwsCredentials>> {
   let chain: Promise<() => Promise<AwsCredentials>> | undefined;

@@ -10,7 +10,7 @@ import { maxTokenAnswerBytes } from "./token-answer.ts";
  */
 export function runTokenCommand([program, ...args]: readonly string[], withinMs = 10_000): Promise<string> {
   return new Promise((resolve, reject) => {
-    // Detached, so that the program gets its own process group: children of a script can then be killed with it.
+    // Detached, so that the program has its own process group: children of a script can then be killed with it.
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "ignore"], detached: true });
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -20,7 +20,7 @@ export function runTokenCommand([program, ...args]: readonly string[], withinMs 
     };
     const kill = (reason: string) => {
       if (child.pid !== undefined) killGroup(child.pid);
-      // A child that left the process group may keep the pipe open for ever.
+      // A child that left the process group may keep the pipe open forever.
       child.stdout.destroy();
       fail(reason);
     };

@@ -8,7 +8,7 @@ export interface Obtained<T> {
 }
 
 export interface FreshValueOptions<T> {
-  /** Obtains a new value. Has to settle at some time; there is no timeout around it. */
+  /** Obtains a new value. Must settle at some time: its caller sets no timeout. */
   readonly obtain: () => Promise<Obtained<T>>;
   /** Called after each failure. */
   readonly onFailure: (error: Error) => void;

@@ -109,7 +109,7 @@ async function playAll(stage: Stage, report: Report): Promise<void> {
 }
 
 /**
- * What became of `count` requests that the primary answered, each with a path of its own that begins with `prefix`,
+ * What happened to `count` requests that the primary answered, each with a path of its own that begins with `prefix`,
  * according to HAProxy and `server`. Waits until none is in flight.
  */
 async function tallyOf(stage: Stage, server: JsonServer, prefix: string, count: number): Promise<Tally> {

@@ -58,7 +58,7 @@ export function findHaproxy(searchPath: string): string {
       accessSync(program, constants.X_OK);
       return program;
     } catch {
-      // Not in this directory.
+      // HAProxy is not in this directory.
     }
   }
   throw new Error("HAProxy is not installed: apt-get install haproxy (or: brew install haproxy)");

@@ -1,7 +1,7 @@
 import type { LoggedRequest } from "./access-log.ts";
 import type { Received } from "./json-server.ts";
 
-/** What became of a set of requests, each with a path of its own. */
+/** What happened to a set of requests, each with a path of its own. */
 export interface Tally {
   /** Requests that HAProxy was to mirror. */
   readonly offered: number;

@@ -21,7 +21,7 @@ export async function peek(
   }
   const head = Buffer.concat(taken);
   let unread: Buffer | undefined = head;
-  // Not a generator: returning from a generator that never started would not close the stream.
+  // A generator would not close the stream if it is ended before it started.
   const all: AsyncIterableIterator<Uint8Array> = {
     [Symbol.asyncIterator]: () => all,
     next: async () => {

@@ -37,7 +37,7 @@ export function findTextFlaw({
 
 /**
  * Writes a request as HTTP/1 text. A chunked body becomes one chunk, without the final empty chunk if the body is
- * incomplete. A body without a length (HTTP/2) gets a Content-Length; without one no reader would find it.
+ * incomplete. Adds a Content-Length to a body without a length (HTTP/2); without one no reader would find the body.
  */
 export function formatHttpText(request: CapturedRequest): Buffer {
   const { method, path, version, headers, body } = request;

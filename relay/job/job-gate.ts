@@ -46,7 +46,7 @@ export class JobGate {
   }
 
   /**
-   * Resolves when the request is due or has to be returned or dropped. Rejects if the signal is aborted, and with
+   * Resolves when the request is due or must be returned or dropped. Rejects if the signal is aborted, and with
    * `StateError` if the job cannot be read.
    *
    * @param patient whether to wait up to 15 s while the job is paused

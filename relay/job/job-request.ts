@@ -87,7 +87,7 @@ export async function planJob({ targets, captures }: JobPlace, request: JobReque
   };
 }
 
-// Without those that are easily mistaken for others: i, l, o, 0, 1.
+// The characters that are easily mistaken for others are left out: i, l, o, 0, 1.
 const idLetters = "abcdefghjkmnpqrstuvwxyz23456789";
 const randomIdLetters = 3;
 
@@ -142,7 +142,7 @@ async function sumRange(archive: Archive, capture: string, range: CaptureRange):
   return { objects, requests: Math.round(requests), bytes: Math.round(bytes), ...(objects > 0 && times) };
 }
 
-/** The share of an object's time that is within a range. The object has to reach into the range. */
+/** The share of an object's time that is within a range. The object must reach into the range. */
 export function shareWithin(object: Pick<CaptureObject, "firstMs" | "lastMs">, { fromMs, toMs }: CaptureRange): number {
   const [firstMs, lastMs] = [Math.max(fromMs, object.firstMs), Math.min(toMs - 1, object.lastMs)];
   return (lastMs - firstMs + 1) / (object.lastMs - object.firstMs + 1);
@@ -162,15 +162,12 @@ function explainUnknown(kind: "capture" | "target", name: string, names: readonl
 function assertPace(pace: Pace): void {
   const value = pace.kind === "speed" ? pace.factor : pace.kind === "rate" ? pace.perSecond : 1;
   if (value > 0 && Number.isFinite(value)) return;
-  throw new JobError("BAD_ARGUMENT", `the ${pace.kind} has to be a finite number above 0, not ${value}`);
+  throw new JobError("BAD_ARGUMENT", `the ${pace.kind} must be a finite number above 0, not ${value}`);
 }
 
 function assertLoops(loops: number): void {
   if (Number.isInteger(loops) && loops >= 1 && loops <= maxLoops) return;
-  throw new JobError(
-    "BAD_ARGUMENT",
-    `the number of loops has to be a whole number from 1 to ${maxLoops}, not ${loops}`,
-  );
+  throw new JobError("BAD_ARGUMENT", `the number of loops must be a whole number from 1 to ${maxLoops}, not ${loops}`);
 }
 
 function assertMaxGap(maxGapMs: number | undefined, { kind }: Pace): void {
@@ -182,7 +179,7 @@ function assertMaxGap(maxGapMs: number | undefined, { kind }: Pace): void {
     );
   }
   if (!(maxGapMs >= minGapMs && Number.isFinite(maxGapMs))) {
-    throw new JobError("BAD_ARGUMENT", `the longest gap has to be at least ${minGapMs} ms, not ${maxGapMs} ms`);
+    throw new JobError("BAD_ARGUMENT", `the longest gap must be at least ${minGapMs} ms, not ${maxGapMs} ms`);
   }
 }
 

@@ -26,7 +26,7 @@ const checkpointSchema = z.strictObject({
   position: z
     .strictObject({ capturedAtMs: z.number(), sequence: z.number(), packId: z.string(), index: z.number() })
     .exactOptional(),
-  /** Captured time of the last request that was taken, and its offset in the time of the job. */
+  /** Captured time of the last request that was put into a pack, and its offset in the time of the job. */
   mark: z.strictObject({ capturedAtMs: z.number(), offsetMs: z.number() }),
   /** Requests and packs that were put into the target's queue. */
   requests: z.int().nonnegative(),

@@ -13,7 +13,7 @@ export interface PrimaryOutcome {
 
 /**
  * A request as HAProxy received it. Strings have one character per byte (latin1), because paths and header values may
- * not be UTF-8 and every byte has to be kept.
+ * not be UTF-8 and every byte must be kept.
  */
 export interface CapturedRequest {
   /** Sent as X-Mirror-Id: HAProxy's unique-id, else pack id and index. The same in every retry. */

@@ -4,7 +4,7 @@ import { maxVarintBytes, varintBytes, writeVarint } from "./varint.ts";
 import { type PackIdentity, packContentVersion } from "./writer.ts";
 
 /**
- * Makes a new pack from at least one request, ordered by capture time, of any packs. The requests get the indexes 0, 1,
+ * Makes a new pack from at least one request, ordered by capture time, of any packs. The requests receive the indexes 0, 1,
  * 2, … and keep everything else, including their ids.
  */
 export function repack({ id, agent, sequence }: PackIdentity, requests: readonly PackedRequest[]): Pack {

@@ -31,7 +31,7 @@ export interface RequestDraft {
 }
 
 export interface PackIdentity {
-  /** 16 bytes, unique for ever. */
+  /** 16 bytes, different for each pack. */
   readonly id: Uint8Array;
   /** The agent's name and current run: sequence numbers start again with each run. */
   readonly agent: string;

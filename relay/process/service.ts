@@ -61,7 +61,7 @@ export async function firstSignal(): Promise<void> {
   });
 }
 
-/** Aborted when the process gets its first signal to stop. */
+/** Aborted when the process receives its first signal to stop. */
 export function stopSignal(): AbortSignal {
   const stop = new AbortController();
   // Cannot reject: `firstSignal` only waits for events of the process.

@@ -70,7 +70,7 @@ async function keepRunning(
 }
 
 async function runOnce(part: Part, log: Logger, ending: AbortSignal, giveUpMs: number): Promise<number> {
-  // Detached, so that Ctrl+C signals only the supervisor and each part gets one signal, not two. The IPC channel closes
+  // Detached, so that Ctrl+C signals only the supervisor and each part receives one signal, not two. The IPC channel closes
   // if the supervisor dies.
   const child = spawn(
     process.execPath,

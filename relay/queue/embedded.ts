@@ -108,17 +108,17 @@ class QueueLane implements QueueSender, QueueReceiver {
 
   #take(max: number, visibilityMs: number): Delivery[] {
     const deliveries: Delivery[] = [];
-    let buried = 0;
+    let givenUp = 0;
     this.#file.transaction((nowMs) => {
-      const { showDue, oldest, handOut, bury } = this.#file.statements;
+      const { showDue, oldest, handOut, giveUp } = this.#file.statements;
       this.#file.expire(this.#lane, nowMs);
       showDue.run(this.#lane, nowMs);
       for (;;) {
         const rows = oldest.all(this.#lane, max - deliveries.length) as unknown as MessageRow[];
         for (const row of rows) {
           if (row.receives >= this.#maxReceives) {
-            bury.run(deadLane, nowMs, `received ${row.receives} times and never finished`, row.id);
-            buried++;
+            giveUp.run(deadLane, nowMs, `received ${row.receives} times and never finished`, row.id);
+            givenUp++;
             continue;
           }
           handOut.run(Math.ceil(nowMs + visibilityMs), row.id);
@@ -127,7 +127,7 @@ class QueueLane implements QueueSender, QueueReceiver {
         if (rows.length === 0 || deliveries.length === max) break;
       }
     });
-    if (buried > 0) this.#file.wake();
+    if (givenUp > 0) this.#file.wake();
     return deliveries;
   }
 

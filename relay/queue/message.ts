@@ -30,7 +30,7 @@ export function hasJobMark(body: string): boolean {
   return body.includes('"job":');
 }
 
-/** The unchanged message, for a queue that gets the whole pack. */
+/** The unchanged message, for a queue that receives the whole pack. */
 export function forwardMessage(delivery: Pick<Delivery, "body" | "pack">, pack: Pack): OutgoingMessage {
   return { body: delivery.body, pack: delivery.pack, requests: pack.requests.length };
 }
@@ -64,7 +64,7 @@ export function shareMessage(
   };
 }
 
-/** A message that cannot be decoded, for the dead letters: its bytes are unchanged, and its body gets the reason. */
+/** A message that cannot be decoded, for the dead letters: its bytes are unchanged, and the reason is added to its body. */
 export function poisonMessage(delivery: Pick<Delivery, "body" | "pack">, reason: string): OutgoingMessage {
   const summary = parseSummary(delivery.body);
   return {

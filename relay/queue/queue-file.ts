@@ -178,7 +178,7 @@ const sql = {
   oldest: `SELECT ${columns} FROM message INDEXED BY message_ready JOIN payload USING (id)
     WHERE lane = ? AND hidden_until_ms IS NULL ORDER BY id LIMIT ?`,
   handOut: "UPDATE message SET receives = receives + 1, hidden_until_ms = ? WHERE id = ?",
-  bury: "UPDATE message SET lane = ?, entered_at_ms = ?, reason = ?, receives = 0 WHERE id = ?",
+  giveUp: "UPDATE message SET lane = ?, entered_at_ms = ?, reason = ?, receives = 0 WHERE id = ?",
   remove: "DELETE FROM message WHERE id = ? AND lane = ? AND receives = ?",
   hide: "UPDATE message SET hidden_until_ms = ? WHERE id = ? AND lane = ? AND receives = ?",
   aged: "SELECT 1 FROM message WHERE lane = ? AND entered_at_ms <= ? LIMIT 1",

@@ -38,7 +38,7 @@ export function fillBatches(entries: readonly SendMessageBatchRequestEntry[]): S
   return batches;
 }
 
-/** A message without a pack is not from spoa-relay: it gets an empty pack, which no decoder accepts. */
+/** A message without a pack is not from spoa-relay: an empty pack, which no decoder accepts, takes its place. */
 export function toDelivery({
   MessageId = "",
   ReceiptHandle = "",

@@ -277,7 +277,7 @@ export class SqsQueue implements DeadLetterQueue {
     return new QueueError("BAD_ARGUMENT", `the delay is ${delayMs} ms; 0 to ${maxDelayMs} ms are allowed`);
   }
 
-  // The SDK's own request timeout covers only the headers: a body that stops half way would block the call for ever.
+  // The SDK's own request timeout covers only the headers: a body that stops half-way would block the call forever.
   async #call<T>(action: string, withinMs: number, work: (deadline: AbortSignal) => Promise<T>): Promise<T> {
     const deadline = AbortSignal.timeout(withinMs);
     try {

@@ -17,9 +17,9 @@ import type { Outcome } from "./outcome.ts";
 export type Admission =
   /** The request may be sent. */
   | "send"
-  /** It is the one request that finds out whether the shadow is back. */
+  /** The request may be sent as the only one: its outcome shows whether the shadow is back. */
   | "probe"
-  /** It has to wait. */
+  /** The request must wait. */
   | "wait";
 
 // Age at which the control of a target is read again, and age at which nothing is sent until it was read.
@@ -29,7 +29,7 @@ const shortestHoldMs = 60_000;
 const longestHoldMs = 900_000;
 // A slowdown reduces no rate below this; a rate that is configured lower stays as it is.
 const slowestPerSecond = 0.1;
-// Attempts to write a change when other workers keep writing first.
+// Attempts to write a change while other workers keep writing first.
 const writeAttempts = 5;
 
 /**
@@ -59,7 +59,8 @@ export class LiveTarget {
   get ratePerSecond(): number {
     const { ratePerSecond = this.config.ratePerSecond } = this.#control.settings ?? {};
     if (ratePerSecond === "unlimited") return Number.POSITIVE_INFINITY;
-    // Not below one in ten seconds: a rate that slow does no harm, and leases further ahead would outlast the slowdown.
+    // Slowed to one request in ten seconds at most: that rate does no harm, and leases further ahead would outlast the
+    // slowdown.
     const leastPerSecond = Math.min(ratePerSecond, slowestPerSecond);
     return Math.max(leastPerSecond, ratePerSecond * paceFactor(this.#control, this.#readAtMs));
   }
@@ -75,7 +76,7 @@ export class LiveTarget {
     return Math.max(1, Math.floor(this.connections * paceFactor(this.#control, this.#readAtMs)));
   }
 
-  /** Share of the requests that the target gets, 0 to 1. */
+  /** Share of the requests that the target receives, 0 to 1. */
   get sampleFraction(): number {
     return this.#control.settings?.sample ?? this.config.sample.fraction;
   }

@@ -17,7 +17,7 @@ export type Prepared =
 
 const methodsWithBody: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
 
-// RFC 9110 5.6.2 and 5.5. undici also refuses requests that do not match, but then counts their connection as busy for ever.
+// RFC 9110 5.6.2 and 5.5. undici also refuses requests that do not match, but then counts their connection as busy forever.
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 const requestTarget = /^\/[\x21-\xff]*$/;

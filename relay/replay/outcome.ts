@@ -4,7 +4,7 @@ import type { Fate } from "../state/port.ts";
 export type Outcome =
   /** The shadow answered, with any status: done. */
   | { readonly kind: "answered"; readonly status: number; readonly times?: AnswerTimes }
-  /** Refused, reset before an answer, host not resolved, or asked to retry later: worth another attempt. */
+  /** Refused, reset before an answer, host not resolved, or asked to retry later: another attempt may succeed. */
   | { readonly kind: "undelivered"; readonly reason: string; readonly retryAfterMs?: number }
   /** Sent, but no answer in time: the shadow may have acted on it. */
   | { readonly kind: "timedOut"; readonly reason: string }

@@ -81,7 +81,7 @@ export class Pacer {
       this.#nextUs = grant.startUs;
       this.#slotsLeft = slots;
     } else {
-      // Spread out at random: if all workers asked at the same moment, one would get the lease, and all calls are billed.
+      // Spread out at random: if all workers asked at the same moment, one would be granted the lease, and all calls are billed.
       await this.#sleepUntil(grant.retryAtUs + this.#random() * leaseUs, signal);
       // Otherwise a worker that is refused several times in a row would lease at an old rate.
       await this.#rate.refresh();

@@ -27,7 +27,7 @@ export class PackReplay {
   readonly #pack: Pack;
   readonly #options: ReplayOptions;
   /** These promises never reject: failures are in `#errors`. */
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #inFlight = new Set<Promise<void>>();
   readonly #errors: unknown[] = [];
   readonly #again: PackedRequest[] = [];
   readonly #behind: PackedRequest[] = [];
@@ -77,7 +77,7 @@ export class PackReplay {
 
   /** Waits until nothing is in flight; then throws the first unexpected error, so that the pack is delivered again. */
   async finished(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    while (this.#inFlight.size > 0) await Promise.all(this.#inFlight);
     if (this.#errors.length > 0) throw this.#errors[0];
   }
 
@@ -125,7 +125,7 @@ export class PackReplay {
     }
     const prepared = prepareOutbound(live.config, request, this.#pack.attempt + 1);
     if (prepared.kind === "unsendable") {
-      this.#bury(request, prepared.reason);
+      this.#giveUp(request, prepared.reason);
       return { end: done };
     }
     resizeLane(this.#lane);
@@ -172,7 +172,7 @@ export class PackReplay {
     try {
       return await waitForSlot(this.#lane, signal, patient);
     } catch (error) {
-      // Not rethrown: the outcomes of the earlier requests would be lost, and these would be sent again.
+      // Rethrowing would lose the outcomes of the earlier requests, which would then be sent again.
       if (!signal.aborted) this.#failure = error as Error;
       return undefined;
     }
@@ -195,7 +195,7 @@ export class PackReplay {
     for (let renewed = false; ; renewed = true) {
       const equipped = await credentials.equip(outbound);
       if (!equipped) return this.#leave(request);
-      if (equipped.kind === "unsendable") return this.#bury(request, equipped.reason);
+      if (equipped.kind === "unsendable") return this.#giveUp(request, equipped.reason);
       const outcome = await this.#deliver(request, equipped.request, admission);
       const refused = outcome.kind === "answered" && outcome.status === 401;
       // At most once: if the shadow also refuses the new token, its 401 is the answer.
@@ -225,14 +225,14 @@ export class PackReplay {
       this.#options.onSettled(request.index, answeredFate(outcome.status));
       return "done";
     }
-    if (outcome.kind === "unsendable") return this.#bury(request, outcome.reason);
+    if (outcome.kind === "unsendable") return this.#giveUp(request, outcome.reason);
     if (mayHaveActed(outcome) && !isIdempotent(request.method)) {
       const reason = `${outcome.reason}; ${request.method} is not retried, because the shadow may have acted on it`;
-      return this.#bury(request, reason);
+      return this.#giveUp(request, reason);
     }
     if (outcome.kind === "stopped") return this.#leave(request);
     if (this.#pack.attempt + 1 >= this.#lane.live.config.attempts) {
-      return this.#bury(request, `${outcome.reason} (attempt ${this.#pack.attempt + 1})`);
+      return this.#giveUp(request, `${outcome.reason} (attempt ${this.#pack.attempt + 1})`);
     }
     if (outcome.kind === "undelivered" && outcome.retryAfterMs !== undefined) {
       this.#delayMs = Math.max(this.#delayMs, outcome.retryAfterMs);
@@ -247,9 +247,9 @@ export class PackReplay {
         this.#errors.push(error);
       })
       .then(() => {
-        this.#underWay.delete(owned);
+        this.#inFlight.delete(owned);
       });
-    this.#underWay.add(owned);
+    this.#inFlight.add(owned);
   }
 
   #leave(request: PackedRequest): "stopped" {
@@ -263,7 +263,7 @@ export class PackReplay {
     return "again";
   }
 
-  #bury(request: PackedRequest, reason: string): "done" {
+  #giveUp(request: PackedRequest, reason: string): "done" {
     const others = this.#dead.get(reason);
     if (others) others.push(request);
     else this.#dead.set(reason, [request]);

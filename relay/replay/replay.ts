@@ -15,10 +15,10 @@ export async function replayPack(
   const { gate, signal } = options;
   const { orderBy } = lane.live.config;
   let begun = false;
-  let underWay: Promise<void> | undefined;
+  let sending: Promise<void> | undefined;
   const send = async () => {
     begun = true;
-    if (orderBy) underWay = replay.sendByKey(requests, orderBy);
+    if (orderBy) sending = replay.sendByKey(requests, orderBy);
     else await replay.sendInOrder(requests);
   };
   try {
@@ -33,7 +33,7 @@ export async function replayPack(
     if (begun || !signal.aborted) throw error;
     return { ...replay.result(), unsent: requests };
   }
-  await underWay;
+  await sending;
   await replay.finished();
   return replay.result();
 }

@@ -4,16 +4,16 @@ import { isSampled } from "../rules/sample.ts";
 import { matches } from "../rules/when.ts";
 import type { Fate, Settlement } from "../state/port.ts";
 
-/** The part of a pack that is for a target, and why the target does not get the rest. */
+/** The part of a pack that is for a target, and why the target does not receive the rest. */
 export interface Share {
   readonly requests: readonly PackedRequest[];
   readonly settlement: Settlement;
 }
 
-/** The settings of a target or a capture that decide which requests it gets. */
+/** The settings of a target or a capture that decide which requests it receives. */
 type Recipient = Pick<TargetConfig, "name" | "sample" | "when">;
 
-/** @param fraction the share of the requests that the target gets now, 0 to 1 */
+/** @param fraction the share of the requests that the target receives now, 0 to 1 */
 export function shareOf(target: Recipient, fraction: number, pack: Pack): Share {
   const settlement = new Map<number, Fate>();
   const requests = pack.requests.filter((request) => {

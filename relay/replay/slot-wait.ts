@@ -7,7 +7,7 @@ const heldPollMs = 200;
 
 /**
  * Waits until the target of the lane may be sent one request: it is not held, it has fresh credentials if it needs any, and the
- * slot has come. Undefined if the target is held or has no credentials and `patient` is false. Rejects if the signal is
+ * slot is due. Undefined if the target is held or has no credentials and `patient` is false. Rejects if the signal is
  * aborted or no slots can be leased.
  */
 export async function waitForSlot(

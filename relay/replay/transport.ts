@@ -24,7 +24,7 @@ export class Transport {
   readonly #poolOptions: Pool.Options;
   readonly #timeoutMs: number;
   readonly #hostname: string;
-  readonly #underWay = new Set<Exchange>();
+  readonly #inFlight = new Set<Exchange>();
   /** How long it took to open the connections that are open and not used yet. */
   readonly #connectsMs: number[] = [];
 
@@ -49,7 +49,7 @@ export class Transport {
       bodyTimeout: 0,
       maxHeaderSize: maxAnswerBytes,
       allowH2: false,
-      // `servername` is empty for an IP address: then the certificate has to name the address.
+      // `servername` is empty for an IP address: then the certificate must name the address.
       connect: (options, callback) => {
         const startedAtMs = performance.now();
         connect({ ...options, servername }, (...result) => {
@@ -79,11 +79,11 @@ export class Transport {
   send(request: OutboundRequest): Promise<Outcome> {
     return new Promise((resolve) => {
       const settle = (outcome: Outcome) => {
-        this.#underWay.delete(exchange);
+        this.#inFlight.delete(exchange);
         resolve(outcome);
       };
       const exchange = new Exchange(settle, this.#timeoutMs, this.#connectsMs);
-      this.#underWay.add(exchange);
+      this.#inFlight.add(exchange);
       this.#pool.dispatch(
         {
           method: request.method as Dispatcher.HttpMethod,
@@ -102,7 +102,7 @@ export class Transport {
 
   /** Closes all connections; requests that are still in flight resolve as stopped. */
   async close(): Promise<void> {
-    for (const exchange of this.#underWay) exchange.stop();
+    for (const exchange of this.#inFlight) exchange.stop();
     await Promise.all([this.#pool, ...this.#retired].map((pool) => pool.destroy()));
   }
 
@@ -197,7 +197,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 }
 
-// undici reports these statuses as errors of the shadow and closes the connection. They are answers all the same.
+// undici reports these statuses as errors of the shadow and closes the connection. They count as answers.
 const refusedAnswers: ReadonlyMap<string, number> = new Map([
   ["bad response", 100],
   ["bad upgrade", 101],

@@ -1,6 +1,6 @@
 import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
 
-/** A condition on a request: every given part has to match. */
+/** A condition on a request: every given part must match. */
 export interface When {
   readonly methods?: readonly string[];
   /** Matched against path and query. */

@@ -7,7 +7,7 @@ import type { Fate, Settlement } from "./port.ts";
  */
 export type FateSheet = Uint8Array;
 
-/** Notes fates of requests that have none. Returns the new sheet and how many requests got each fate. */
+/** Notes fates of requests that have none. Returns the new sheet, and how many requests received each fate. */
 export function noteFates(
   sheet: FateSheet,
   settlement: Settlement,

@@ -84,7 +84,7 @@ export interface LedgerTotals {
     readonly requests: number;
     readonly lastSequence: number;
   }[];
-  /** `enqueued` counts all requests that were fanned out for this target, including those that its queue did not get. */
+  /** `enqueued` counts all requests that were fanned out for this target, including those that its queue did not receive. */
   readonly targets: ReadonlyMap<string, { readonly enqueued: number; readonly fates: Readonly<Record<Fate, number>> }>;
 }
 
@@ -117,7 +117,7 @@ export interface MinuteFigures {
   readonly counts: ReadonlyMap<string, number>;
 }
 
-/** The replay jobs: what each has to do, and how far it is. */
+/** The replay jobs: what each one replays, and its progress. */
 export interface Jobs {
   /** The jobs in the order of their ids, and so of creation. Ended jobs are kept for 30 days. Throws `StateError`. */
   list(): Promise<readonly VersionedJob[]>;

@@ -17,12 +17,12 @@ export const horizonUs = 2_000_000;
 /** A slot may be used this late. Later it is given up, so that no burst follows a stall. */
 export const maxLateUs = 50_000;
 
-/** How far the clocks of two workers may differ before one takes the leases of the other for nonsense and resets them. */
+/** How far the clocks of two workers may differ before one considers the leases of the other implausible and resets them. */
 export const clockToleranceUs = 1_000_000;
 
 /**
- * A request may take the leases of others for nonsense only if it waited no longer than this. If it waited longer, they may
- * have been granted meanwhile: the worker has to ask again with the current time. Half of the tolerance, because the other
+ * A request may reset the leases of others as implausible only if it waited no longer than this. If it waited longer, they may
+ * have been granted meanwhile: the worker must ask again with the current time. Half of the tolerance, because the other
  * half is for the difference between the clocks.
  */
 export const maxRequestAgeMs = clockToleranceUs / 1_000 / 2;
@@ -37,7 +37,7 @@ export function slotsPerLease(slotUs: number): number {
 
 /**
  * One step of GCRA on the theoretical arrival time of the next slot, `tatUs` (undefined if the target never had a lease).
- * The store has to make the step atomically, so that no two workers ever share a slot.
+ * The store must make the step atomically, so that no two workers ever share a slot.
  */
 export function grantSlots(tatUs: number | undefined, request: SlotRequest): SlotGrant & { readonly tatUs: number } {
   const { nowUs, slotUs, slots } = request;

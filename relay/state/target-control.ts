@@ -16,7 +16,7 @@ const controlSchema = z.object({
   breaker: z
     .object({ openedAtMs: z.number(), probeAtMs: z.number(), probes: z.number(), reason: z.string() })
     .optional(),
-  /** The share of its rate that the target got when the shadow last asked for less, and the time of that. */
+  /** The share of its rate that the target received when its shadow last asked for less, and the time of that answer. */
   slowdown: z.object({ factor: z.number(), atMs: z.number() }).optional(),
 });
 
@@ -57,7 +57,7 @@ export function isProbeDue({ breaker }: TargetControl, nowMs: number, longestMs:
   return waitMs <= 0 || waitMs > Math.max(maxProbeWaitMs, longestMs) + clockToleranceMs;
 }
 
-/** The share of its rate that a target gets now, 1/64 to 1. It doubles every ten seconds after the shadow asked for less. */
+/** The share of its rate that a target receives now, 1/64 to 1. It doubles every ten seconds after the shadow asked for less. */
 export function paceFactor({ slowdown }: TargetControl, nowMs: number): number {
   if (!slowdown || slowdown.atMs > nowMs + clockToleranceMs) return 1;
   return Math.min(1, slowdown.factor * 2 ** (Math.max(0, nowMs - slowdown.atMs) / doublesInMs));

@@ -82,9 +82,10 @@ function ingressEquation(agent: AgentStats, arrivals: readonly AgentArrivals[], 
       unaccounted: Math.abs(missing - Math.max(0, Math.min(missing, waiting + (deadLettered ?? 0) + (expired ?? 0)))),
     };
   }
-  // SQS counts messages, not requests: the missing packs have to be among them. If they are not, nobody knows how many of
+  // SQS counts messages, not requests: the missing packs must be among them. If they are not, nobody knows how many of
   // the missing requests are lost: all of them count as unaccounted for.
-  // The agent's packs include those of earlier runs from the journal: then at least one pack is missing, no more is known.
+  // The agent's packs include those of earlier runs from the journal. If there are any, it is only known that at least one
+  // pack is missing.
   const missingPacks = agent.recovered > 0 ? 1 : agent.packs - arrivedPacks;
   const accountedFor = missing >= 0 && missingPacks <= (messages ?? 0) + (deadMessages ?? 0);
   const inSqs = problem === undefined ? `waiting in SQS: ${messages} messages` : `SQS does not answer: ${problem}`;
@@ -102,7 +103,7 @@ function targetEquation(name: string, { enqueued, fates, inQueue, messages = 0 }
     settled += count;
     if (fate.startsWith("answered.") && count > 0) answered[fate.slice("answered.".length)] = count;
   }
-  // Requests without a fate have to be in the queue. The queue may count more: a pack stays in it until its last request is
+  // Requests without a fate must be in the queue. The queue may count more: a pack stays in it until its last request is
   // done. SQS counts messages, not requests: while it has any, all requests without a fate may be in them.
   const waiting = Math.max(0, Math.min(enqueued - settled, inQueue ?? (messages > 0 ? Number.POSITIVE_INFINITY : 0)));
   return {

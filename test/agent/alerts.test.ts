@@ -207,10 +207,10 @@ describe("the alerts for Prometheus", () => {
   });
 
   it("use only metrics of the agent and the host", () => {
-    const told = new Set(metricNames());
+    const knownNames = new Set(metricNames());
     for (const { expr } of rules) {
       const names = [...expr.matchAll(/spoa_relay_\w+/g)].map(([name]) => name.replace(/_bucket$/, ""));
-      expect(names.filter((name) => !told.has(name))).toEqual([]);
+      expect(names.filter((name) => !knownNames.has(name))).toEqual([]);
     }
   });
 
@@ -218,7 +218,7 @@ describe("the alerts for Prometheus", () => {
     expect(Object.keys(behaviours)).toEqual(rules.map(({ alert }) => alert));
   });
 
-  it("pass promtool check", () => {
+  it("pass promtool's check", () => {
     expect(promtool(["check", "rules", file])).toMatchObject({ ok: true });
   });
 });

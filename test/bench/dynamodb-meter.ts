@@ -5,7 +5,7 @@ export interface DynamoDbUnits {
   readonly writes: number;
 }
 
-/** Counts the request units that DynamoDB would bill, by kind of item. Calls have to set `ReturnConsumedCapacity`. */
+/** Counts the request units that DynamoDB would bill, by kind of item. Calls must set `ReturnConsumedCapacity`. */
 export class DynamoDbMeter {
   readonly #units = new Map<string, { reads: number; writes: number }>();
 

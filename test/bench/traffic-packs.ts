@@ -7,7 +7,7 @@ import type { Traffic } from "../support/processes/traffic.ts";
 import { messageList } from "../support/spop/spop-frames.ts";
 import { takeEverything } from "./plain-intake.ts";
 
-/** The packs that an agent makes of this many requests. */
+/** The packs that an agent creates from this many requests. */
 export function createPacks(traffic: Traffic, requests: number): OutgoingMessage[] {
   const messages: OutgoingMessage[] = [];
   const ledger = createLedger();

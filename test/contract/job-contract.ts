@@ -95,7 +95,7 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
     );
 
     it(
-      "are kept for 30 days after their end, and for ever before",
+      "are kept for 30 days after their end, and forever before",
       on(async ({ one, other, setNow }) => {
         const ended = job({ status: "done", endedAtMs: jobStartMs });
         const running = job({ id: "20261122-180000-run" });

@@ -16,7 +16,7 @@ export interface OpenedQueue {
   readonly close: () => void | Promise<void>;
 }
 
-/** The number of receives after which the queues under test have to give up a message. */
+/** The number of receives after which the queues under test must give up a message. */
 export const contractMaxReceives = 3;
 
 /** Limits of an emulator. The affected test runs with what the emulator can do. */

@@ -44,7 +44,7 @@ export function describeSharedState(name: string, open: () => Promise<SharedStat
     );
 
     it(
-      "get another version with each write",
+      "have another version after each write",
       on(async ({ one, other }) => {
         await one.controls.write("a", { settings: { concurrency: 1 } }, 0);
         const first = await other.controls.read("a");

@@ -155,7 +155,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "counts a pack that is fanned out twice once",
+      "counts a pack once if it is fanned out twice",
       on(async ({ ledger }) => {
         const pack = fannedOut({ requests: 10, targets: new Map([["a", settlement({ 0: "filtered" })]]) });
         await ledger.recordFanOut(pack);
@@ -188,7 +188,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "lists the targets that a pack was fanned out to, but no target that only has a fate of it",
+      "lists the targets that a pack was fanned out to, but no target that only has fates of its requests",
       on(async ({ ledger }) => {
         await ledger.settle("early", "p1", settlement({ 0: "answered.2xx" }));
         const none = await ledger.fannedOut("p1");
@@ -203,7 +203,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "counts a fate that is noted twice once",
+      "counts a fate once if it is noted twice",
       on(async ({ ledger }) => {
         await ledger.recordFanOut(fannedOut({ requests: 10 }));
         await ledger.settle("a", "p1", settlement({ 0: "answered.2xx", 9: "answered.5xx" }));
@@ -261,7 +261,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "withdraws a fate, so that the request can get another",
+      "withdraws a fate, so that the request can receive another",
       on(async ({ ledger }) => {
         await ledger.recordFanOut(fannedOut({ requests: 10 }));
         await ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered" }));

@@ -17,7 +17,7 @@ let directory: string;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "spoa-relay-bundle-"));
-  // In a directory without node_modules above it, so that the bundles have to be complete.
+  // In a directory without node_modules above it, so that the bundles must be complete.
   for (const [entry, file] of [
     ["agent/main.ts", "agent.js"],
     ["relay/main.ts", "spoa-relay.js"],

@@ -102,7 +102,7 @@ describe("the command line", () => {
     expect(await spoaRelay("--version")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
   });
 
-  it("warns of a sample of 0 %", async () => {
+  it("warns of a sample of 0%", async () => {
     const { code, stdout } = await spoaRelay("config", "check", "--config", valid);
     expect(stdout).toContain("targets.a.sample is 0%: this target receives no requests");
     expect(code).toBe(0);
@@ -191,7 +191,7 @@ describe("dead letters of the ingress queue", () => {
     expect(deadLetters.depth()).toEqual({ messages: 1, requests: 2 });
   }, 40_000);
 
-  it("are redriven however many there are, and the command prints its progress", async () => {
+  it("are redriven in any number, and the command prints its progress", async () => {
     const host = await HostProcess.start({ targets: { a: "url: http://127.0.0.1:1, rate: 1/h" } });
     const packs = Array.from({ length: 1_030 }, (_, sequence) => packMessage({ sequence, requests: requests(1) }));
     await host.ingress.deadLetters.send(packs);

@@ -13,7 +13,7 @@ const token = "t0ken-of-the-shadow";
 const captured = ["Authorization", "Bearer captured", "Cookie", "session=1"];
 
 describe("credentials of a running host", () => {
-  it("are fresh if the target has a token; stats show which targets get 401 for captured ones", async () => {
+  it("are fresh if the target has a token; stats show which targets answer 401 to captured ones", async () => {
     setVariable("SHADOW_SECRET", secret);
     const login = await ShadowServer.start(({ body }) =>
       body.toString() === `client_secret=${secret}`

@@ -29,7 +29,7 @@ interface Exchange {
   readonly bodyBytes?: number;
 }
 
-/** The requests that reach the shadows: `whole` is sent only complete bodies, `all` truncated ones, too. */
+/** The requests that reach the shadows: `whole` receives only complete bodies, `all` also truncated ones. */
 interface Arrived {
   readonly whole: readonly Received[];
   readonly all: readonly Received[];

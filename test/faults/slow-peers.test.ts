@@ -55,7 +55,7 @@ async function greeted({ connect }: Served): Promise<SpopPeer> {
   return peer;
 }
 
-// Without a working limit such peers stay connected for 30 s or for ever. A slow machine needs a second or two to end them.
+// Without a working limit such peers stay connected for 30 s or forever. A slow machine needs a second or two to end them.
 const patientMs = 15_000;
 
 const elapsedSince = (startedAtMs: number) => performance.now() - startedAtMs;
@@ -158,7 +158,7 @@ it("the listener buffers little for peers that flood it and never read an ACK", 
 it.each<[string, Buffer]>([
   ["has sent a DISCONNECT", Buffer.concat([hello(), haproxyDisconnect(0, "normal")])],
   ["has been refused", Buffer.from("GET / HTTP/1.1\r\n\r\n")],
-])("the listener ends a peer that %s, does not close and keeps sending", async (_what, bytes) => {
+])("the listener ends a peer that %s, does not close and keeps sending", async (_, bytes) => {
   const served = await serve();
   const peer = served.connect(true).read();
   const startedAtMs = performance.now();

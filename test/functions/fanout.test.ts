@@ -94,7 +94,7 @@ describe("fan-out", () => {
     expect(packIn(received).requests.map(({ id }) => id)).toEqual([1, 3].map((i) => `${packIn(sent).id}-${i}`));
   });
 
-  it("counts a pack that is delivered twice once", async () => {
+  it("counts a pack once if it is delivered twice", async () => {
     const bench = new FanOutBench([{ name: "a", when: { path: /^\/[12]$/ } }]);
     const sent = packMessage({ agent: "edge~1", requests: requests(4) });
     await bench.fanOut(sent);

@@ -287,7 +287,7 @@ describe("replay: a state store that fails", () => {
   });
 });
 
-describe("replay: an invocation that has to end early", () => {
+describe("replay: an invocation that must end early", () => {
   it("sends the unsent requests back without a delay, and without counting an attempt", async () => {
     const gate = new Gate();
     const shadow = await ShadowServer.start(() => gate.opened);

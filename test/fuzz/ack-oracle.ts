@@ -3,7 +3,7 @@
 const fin = 1;
 const abort = 2;
 
-/** A complete NOTIFY, which has to be acknowledged. */
+/** A complete NOTIFY, which must be acknowledged. */
 interface Complete {
   /** The bytes of stream and frame identifier. */
   readonly ids: string;

@@ -135,7 +135,7 @@ function runOne(input: string): number {
 function parseCount(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d+$/.test(text)) return Number(text);
-  throw new TypeError(`--${name} has to be a whole number: ${text}`);
+  throw new TypeError(`--${name} must be a whole number: ${text}`);
 }
 
 async function main(): Promise<number> {

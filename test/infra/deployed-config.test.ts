@@ -96,7 +96,7 @@ describe("the configuration that is deployed with a function", () => {
     expect(config.aws).toEqual(given.aws);
   });
 
-  it("comes with the certificate authorities of its targets", () => {
+  it("includes the certificate authorities of its targets", () => {
     const { files } = deploy([`targets: { a: { url: https://a, rate: 1/s, tls: { ca: "${caFile}" } } }`]);
 
     expect([...files.keys()]).toEqual(["a-ca.pem", configFileName]);

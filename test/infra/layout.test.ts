@@ -103,7 +103,7 @@ describe("the layout", () => {
     expect(name).toBe("relay-2-shops");
   });
 
-  it("knows the partitions of China", () => {
+  it("has the partition aws-cn in its ARNs for regions in China", () => {
     const [{ queues, functions }] = layoutOf([
       "queue: https://sqs.cn-north-1.amazonaws.com.cn/111122223333/shop",
       state,
@@ -117,7 +117,7 @@ describe("the layout", () => {
 });
 
 describe("a function of the layout", () => {
-  it("has a queue that hides packs for six times its time-out", () => {
+  it("has a queue that hides packs for six times its timeout", () => {
     const { stacks } = layoutOf([
       queue,
       state,
@@ -158,7 +158,7 @@ describe("a function of the layout", () => {
     ]);
   });
 
-  it("knows the mappings of the replays in its account", () => {
+  it("has the ARNs of the replays in its account in RELAY_MAPPINGS", () => {
     const mappings = (layout: Layout) =>
       JSON.parse(layout.stacks[0].functions.find(({ kind }) => kind === "schedule")?.environment.RELAY_MAPPINGS ?? "");
 
@@ -214,7 +214,7 @@ describe("a configuration that cannot be deployed", () => {
       /targets\.a\.sign\.profile: Lambda has no profiles/,
     ],
     [
-      "has a time-out that is too long",
+      "has a timeout that is too long",
       [queue, state, "targets:", "  a: { url: https://a, rate: 1/s, timeout: 8m }"],
       /targets\.a\.timeout: .* 7m at most/,
     ],

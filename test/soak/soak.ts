@@ -145,7 +145,7 @@ async function main(): Promise<number> {
       return 0;
     }
     [seconds, rate] = [values.seconds, values.rate].map(Number);
-    if (!(seconds >= 1 && rate >= 1)) throw new Error("--seconds and --rate have to be numbers of at least 1");
+    if (!(seconds >= 1 && rate >= 1)) throw new Error("--seconds and --rate must be numbers of at least 1");
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n\n${help}`);
     return 2;

@@ -21,7 +21,7 @@ export class DynamoDbLeases implements SlotLeases {
     this.#now = now;
   }
 
-  /** Throws `StateError`. Its calls have a short timeout, so that the answer comes before the slots have passed. */
+  /** Throws `StateError`. Its calls have a short timeout, so that the answer arrives before the slots have passed. */
   async take(target: string, request: SlotRequest): Promise<SlotGrant> {
     const askedAtMs = this.#now();
     const step = toStep(request);

@@ -22,7 +22,7 @@ export interface TableEndpoint {
 }
 
 export interface TableClientOptions extends TableEndpoint {
-  /** How long a call may take from its turn on, including retries. */
+  /** How long a call may take once it is its turn, including retries. */
   readonly callTimeoutMs: number;
 }
 
@@ -112,7 +112,7 @@ export class TableClient {
         const { Responses, UnprocessedKeys } = await this.#call("BatchGetItem", (abortSignal) =>
           this.#client.send(command, { abortSignal }),
         );
-        // The answer may name the table by its name or its ARN. All values are taken, since only one table was asked.
+        // The answer may name the table by its name or its ARN. All values are read, since the call names only one table.
         items.push(...Object.values(Responses ?? {}).flat());
         left = Object.values(UnprocessedKeys ?? {}).flatMap(({ Keys = [] }) => Keys);
       }
@@ -232,7 +232,7 @@ export class TableClient {
     }
   }
 
-  // The SDK's own request timeout covers only the headers: a body that stops half way would block the call for ever.
+  // The SDK's own request timeout covers only the headers: a body that stops half-way would block the call forever.
   async #answer<T>(action: string, work: (deadline: AbortSignal) => Promise<T>, withinMs: number): Promise<T> {
     // The first call also has to fetch credentials and to connect.
     const limitMs = this.#answered ? withinMs : Math.max(withinMs, this.#callTimeoutMs);

@@ -44,7 +44,7 @@ describe("ArgumentNames", () => {
     ["res_hdrs", "responseHeaders"],
     ["res_bytes", "responseBytes"],
     ["res_digest", "responseDigest"],
-  ])("knows %s", (name, role) => {
+  ])("recognises the argument %s", (name, role) => {
     const { roleAt, unknown } = createNames();
 
     expect([roleAt(0, name), roleAt(0, name), roleAt(77, name)]).toEqual([role, role, role]);
@@ -73,7 +73,7 @@ describe("ArgumentNames", () => {
     expect(unknown).toEqual(["x-extra", "", "X-Extra"]);
   });
 
-  it.each(["constructor", "__proto__", "toString", "hasOwnProperty"])("does not know the name %s", (name) => {
+  it.each(["constructor", "__proto__", "toString", "hasOwnProperty"])("does not recognise the name %s", (name) => {
     const { roleAt, unknown } = createNames();
 
     expect(roleAt(0, name)).toBeUndefined();

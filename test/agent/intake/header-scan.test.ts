@@ -134,7 +134,7 @@ describe.each(forms)("headers as %s", (form) => {
     expect(decodeHeaderBlock(bytes.subarray(start, end))).toEqual(list);
   });
 
-  it("give headers or a DecodeError for any bytes", () => {
+  it("decode to headers or to a DecodeError, whatever the bytes are", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), fc.boolean(), (bytes, redacting) => {
         try {
@@ -197,7 +197,7 @@ describe("headers as text", () => {
     ["one header with a long name", ["a".repeat(5_000), ""]],
     ["many headers of long strings", Array.from({ length: 80 }, () => "x".repeat(240))],
     ["many short headers", Array.from({ length: 6_000 }, () => "x")],
-  ])("fit into the reserved buffer with as few other bytes as possible: %s", (_what, list) => {
+  ])("fit into the reserved buffer with as few other bytes as possible: %s", (_, list) => {
     const lines: string[] = [];
     for (let i = 0; i < list.length; i += 2) lines.push(`${list[i]}:${list[i + 1]}`);
 
@@ -221,7 +221,7 @@ describe("headers as binary", () => {
     ["a name without a value", "0161", "TRUNCATED"],
     ["a value that is cut off", "01610562", "TRUNCATED"],
     ["a header without a name", "000162", "BAD_VALUE"],
-  ])("refuse %s", (_what, hex, code) => {
+  ])("refuse %s", (_, hex, code) => {
     const bytes = Buffer.from(hex, "hex");
 
     expect(() => new HeaderScan([]).scanBinary(bytes, 0, bytes.length)).toThrow(expect.objectContaining({ code }));

@@ -169,7 +169,7 @@ describe("arguments", () => {
     expect(capture(items).path).toBe("/a?b=c");
   });
 
-  it("may come in any order", () => {
+  it("may be in any order", () => {
     fc.assert(
       fc.property(fc.shuffledSubarray([...args()], { minLength: 5 }), (shuffled) => {
         expect(capture(shuffled)).toEqual(request);
@@ -203,7 +203,7 @@ describe("arguments", () => {
     ["IPv4", ipv4(192, 0, 2, 1), "192.0.2.1"],
     ["IPv6", ipv6(Buffer.from("20010db8000000000000000000000001", "hex")), "2001:db8::1"],
     ["text", str("192.0.2.1"), "192.0.2.1"],
-  ])("give the client's address: %s", (_what, src, expected) => {
+  ])("give the client's address: %s", (_, src, expected) => {
     expect(capture(args({ src })).src).toBe(expected);
   });
 
@@ -293,7 +293,7 @@ describe("a body", () => {
     ["with a negative size is complete", { hdrs: withoutLength, body_size: int64(-1) }, "complete", 3],
     ["with a size that is not a number is complete", { hdrs: withLength("many"), body_size: str("9") }, "complete", 3],
     ["as text is complete", { body: str("abc") }, "complete", 3],
-  ])("%s", (_what, changes, bodyState, bytes) => {
+  ])("%s", (_, changes, bodyState, bytes) => {
     expect(capture(args(changes))).toMatchObject({ bodyState, body: { length: bytes } });
   });
 
@@ -457,7 +457,7 @@ describe("the filter", () => {
     ["another path", { path: /^\/z/ }, false],
     ["a header", { headers: { "x-tag": /^a$/ } }, true],
     ["a header that is missing", { headers: { "x-none": /.*/ } }, false],
-  ])("by %s", (_what, when, expected) => {
+  ])("by %s", (_, when, expected) => {
     const intake = createIntake({ when });
 
     intake.take(args());

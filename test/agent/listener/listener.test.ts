@@ -189,7 +189,7 @@ describe.each(["tcp", "unix"] as const)("a listener on %s", (kind) => {
     ["a frame that is too long", Buffer.concat([hello(), Buffer.from("7fffffff03", "hex")]), 3n],
     ["an endless identifier", Buffer.concat([hello(), Buffer.from(`0000001103${"ff".repeat(16)}`, "hex")]), 4n],
     ["a wrong argument count", Buffer.concat([hello(), notify({ messages: [{ ...get("/"), argumentCount: 9 }] })]), 4n],
-  ])("ends only the connection that sends %s, with a DISCONNECT and one log line", async (_what, bytes, status) => {
+  ])("ends only the connection that sends %s, with a DISCONNECT and one log line", async (_, bytes, status) => {
     const { address, logged, listener } = await start();
     const good = await greetedPeer(address);
     const hostile = new Peer(address);

@@ -115,7 +115,7 @@ describe("TLS", () => {
   it.each<[string, Buffer, string]>([
     ["SPOP without TLS", hello(), "the peer connects without TLS, but agent.tls is set: add ssl verify required"],
     ["HTTP", Buffer.from("GET / HTTP/1.1\r\n\r\n"), "this is an HTTP request"],
-  ])("refuses %s with one log line a minute that says what to change", async (_what, bytes, reason) => {
+  ])("refuses %s with one log line a minute that says what to change", async (_, bytes, reason) => {
     const { port, warnings, listener } = await start({ tls: tls() });
 
     for (let i = 0; i < 3; i++) {
@@ -228,7 +228,7 @@ describe("TLS", () => {
       () => ({ clientCa: agentFiles.key }),
       /^agent\.tls\.clientCa: .* contains no certificate in PEM format$/,
     ],
-  ])("names the key and the file: %s", (_what, changes, message) => {
+  ])("names the key and the file: %s", (_, changes, message) => {
     expect(() => createListener({ tls: { ...tls(), ...changes() } })).toThrow(message);
   });
 });

@@ -47,7 +47,7 @@ describe("the journal", () => {
     expect(journal.take()).toBeUndefined();
   });
 
-  it("returns a pack again that was taken and released", () => {
+  it("returns a released pack again", () => {
     const journal = open();
     journal.release(journal.append(message(1)) as Ticket);
     const first = journal.take();

@@ -53,7 +53,7 @@ describe("formatFrame", () => {
       ["arg_hdrs", str(headersText(["Host", "a:1", "COOKIE", "sid=s3cret"]))],
       "arg_hdrs=[Host: a:1, COOKIE: …]",
     ],
-  ])("shows %s", (_what, item, expected) => {
+  ])("shows %s", (_, item, expected) => {
     expect(argumentsText([item])).toBe(expected);
   });
 

@@ -30,7 +30,7 @@ describe("decodeHaproxyHello", () => {
   });
 
   it.each(goldenFiles("hello-healthcheck"))(
-    "recognizes the health check in $name, which has no engine id",
+    "recognises the health check in $name, which has no engine id",
     ({ frames }) => {
       expect(decodeHaproxyHello(payloadOf(frames[0]))).toEqual({
         kind: "offer",
@@ -65,7 +65,7 @@ describe("decodeHaproxyHello", () => {
     ["a frame size below 256", { "max-frame-size": uint32(255) }, 9, /max-frame-size 255 .*spoe-agent/],
     ["a negative frame size", { "max-frame-size": int64(-1) }, 9, /max-frame-size -1 /],
     ["a frame size beyond 32 bits", { "max-frame-size": int64(2n ** 32n) }, 9, /max-frame-size 4294967296 /],
-  ])("refuses %s", (_what, changes, code, text) => {
+  ])("refuses %s", (_, changes, code, text) => {
     expect(offerOf(changes)).toEqual({ kind: "refused", code, text: expect.stringMatching(text) });
   });
 

@@ -97,7 +97,7 @@ describe("visitMessages", () => {
     expect(visited.messages.map(({ ended }) => ended)).toEqual([true, true, false]);
   });
 
-  it("reads the rest as another message if the argument count is too small, and throws there", () => {
+  it("throws in the message after one whose argument count is too small", () => {
     const miscounted = messageList([
       {
         args: [

@@ -81,7 +81,7 @@ describe("HELLO", () => {
     ["no version", { "supported-versions": undefined }, 5],
     ["no max-frame-size", { "max-frame-size": undefined }, 6],
     ["a max-frame-size below 256", { "max-frame-size": uint32(255) }, 9],
-  ])("with %s is refused with its status code", (_what, changes, status) => {
+  ])("with %s is refused with its status code", (_, changes, status) => {
     const run = greet(hello(changes));
 
     expect(run.frames).toMatchObject([{ type: "disconnect", flags: 1, items: { "status-code": BigInt(status) } }]);
@@ -117,7 +117,7 @@ describe("NOTIFY", () => {
     ).toBe("0000000c670000000101010202" + "02015f");
   });
 
-  it("without any message is acknowledged too", () => {
+  it("without any message is acknowledged", () => {
     const { frames, payloads } = feed(notify({ messages: [] }));
 
     expect(frames).toMatchObject([{ type: "ack", payload: noop }]);
@@ -316,7 +316,7 @@ describe("hostile bytes", () => {
     ["the HELLO of an agent", frame({ type: 101 }), 4, /must be HAPROXY-HELLO, not type 101/],
   ])(
     "before HELLO are answered with a DISCONNECT that says what to change, for any cut: %s",
-    (_what, bytes, status, text) => {
+    (_, bytes, status, text) => {
       for (const chunks of [[bytes], bytewise(bytes), cutAt(bytes, [3])]) {
         const run = runChunks(new Session(MiB), chunks);
         expect(run.frames).toMatchObject([{ type: "disconnect", flags: 1, items: { "status-code": BigInt(status) } }]);

@@ -113,7 +113,7 @@ describe("metrics of a host", () => {
     expect(text).not.toMatch(/^spoa_relay_ingress_waiting_packs /m);
   });
 
-  it("show whether a target is held, and how far it is slowed down", async () => {
+  it("show whether a target is held, and the share of its rate after a slowdown", async () => {
     const control = { breaker: { openedAtMs: 1, probeAtMs: 2, probes: 0, reason: "refused" } };
     const live = { ...target.live, ratePerSecond: "unlimited", paceFactor: 0.25 } as const;
     const held = { ...target, control, live, held: "the breaker is open" };
@@ -135,7 +135,7 @@ describe("metrics of a host", () => {
     expect(valuesOf(text, "target_dead_letter_requests")).toEqual({ a: "3" });
   });
 
-  it("show only that the state fails while it does", async () => {
+  it("have no series but state_up 0 while the state fails", async () => {
     const { status, text } = await answer(() => Promise.reject(new Error("disk I/O error")), "/metrics");
 
     expect(status).toBe(200);
@@ -143,7 +143,7 @@ describe("metrics of a host", () => {
     expect(text).not.toMatch(/^spoa_relay_(?!host_state_up)/m);
   });
 
-  it("pass promtool's checks", async () => {
+  it("pass promtool's check", async () => {
     const { text } = await answer(async () => stats, "/metrics");
 
     expect(promtool(["check", "metrics"], text)).toEqual({ ok: true, output: "" });

@@ -56,7 +56,7 @@ describe("toLambdaHandler: an SQS batch", () => {
     });
   });
 
-  it("is not patient: it must not wait while a target is held", async () => {
+  it("is invoked without patience: waiting for a held target would be billed", async () => {
     expect(await invocationOf(batch("m1"))).toMatchObject({ patient: false });
   });
 });

@@ -157,7 +157,7 @@ function expectInTime(lateness: readonly number[]): void {
   const middle = lateness.length >> 1;
   expect(Math.min(...lateness)).toBeGreaterThanOrEqual(0);
   expect(medianOf(lateness.slice(0, middle))).toBeLessThan(lateMs);
-  // The second half, too: the job does not fall behind.
+  // In the second half as well: the job does not fall behind.
   expect(medianOf(lateness.slice(middle))).toBeLessThan(lateMs);
 }
 

@@ -52,7 +52,7 @@ describe("schedule: the event source mapping of a target", () => {
     expect(api.turned).toEqual([]);
   });
 
-  it("follows the target's windows, and is turned once for each change", async () => {
+  it("follows the target's windows, and is switched once for each change", async () => {
     let nowMs = Date.parse("2026-03-04T21:58:30Z");
     const { run, api, log } = await setUp(
       { a: "Disabled" },

@@ -56,7 +56,7 @@ describe("all examples", () => {
 });
 
 describe("a queue", () => {
-  it("hides packs for six times the time-out of their function, and delivers them 50 times", () => {
+  it("hides packs for six times the timeout of their function, and delivers them 50 times", () => {
     const { shop } = templatesOf("one-region");
 
     shop.hasResourceProperties("AWS::SQS::Queue", {

@@ -43,7 +43,7 @@ describe("a header from the environment", () => {
 });
 
 describe("token", () => {
-  it("comes from a command, and is sent in Authorization by default", () => {
+  it("is printed by a command, and is sent in Authorization by default", () => {
     const { token, headers } = load("token: {command: [/usr/bin/token, --for, shadow]}").targets[0];
 
     expect(token).toEqual({
@@ -56,7 +56,7 @@ describe("token", () => {
     expect(headers.remove).toEqual(["authorization"]);
   });
 
-  it("comes from a URL that receives a secret of the environment", () => {
+  it("is requested from a URL that receives a secret of the environment", () => {
     const fields = `{grant_type: client_credentials, client_id: relay, client_secret: {env: SECRET}, scope: "\${SCOPE:-all}"}`;
     const text = `token: {url: "https://login.example/token", form: ${fields}, headers: {X-Tenant: {env: TENANT}}, header: X-Token, format: "{token}", expires: 1h, field: id_token}`;
     const { token, headers } = load(text, { SECRET: "007", TENANT: "t" }).targets[0];
@@ -101,7 +101,7 @@ describe("token", () => {
       "form.a: must be a text, with quotes if it is a number",
     ],
     ["a short lifetime", "{command: [a], expires: 1s}", "token.expires: must be from 10s to 365d"],
-  ])("is refused with %s", (_what, token, mistake) => {
+  ])("is refused with %s", (_, token, mistake) => {
     expect(mistakeOf(() => load(`token: ${token}`))).toMatch(
       new RegExp(`:6: targets\\.staging\\.(token\\.)?${mistake}`),
     );
@@ -156,7 +156,7 @@ describe("sign", () => {
       "sign: {service: lambda, region: eu-west-1}\n    headers: {set: {authorization: x}}",
       "headers.set: sign writes the authorization header",
     ],
-  ])("is refused %s", (_what, text, mistake) => {
+  ])("is refused %s", (_, text, mistake) => {
     expect(mistakeOf(() => load(text))).toContain(`targets.staging.${mistake}`);
   });
 });

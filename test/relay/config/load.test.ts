@@ -235,13 +235,13 @@ describe("state in DynamoDB", () => {
     ["has another's dead letters", `  a: {${url}}\n  a-dlq: {${url}}\n`, "a-dlq", "the dead letters of targets.a"],
     ["reads the ingress queue", `  a: {${url}, queue: "${ingress}"}\n  b: {${url}}\n`, "a", "the ingress queue"],
     ["has another's queue", `  a: {${url}}\n  b: {${url}, queue: "${ingress}-a"}\n`, "b", "targets.a"],
-  ])("a target may not share a queue: it %s", (_, targets, name, owner) => {
+  ])("refuses a target that shares a queue: it %s", (_, targets, name, owner) => {
     expect(() => inAws(targets)).toThrow(new RegExp(`targets\\.${name}\\.queue: .* is already used for ${owner};`));
   });
 
   it.each([
-    ["reads the ingress queue itself if it is the only one and takes everything", url, 0],
-    ["has a queue of its own if it takes a sample", `${url}, sample: 50%`, 1],
+    ["reads the ingress queue itself if it is the only one and receives everything", url, 0],
+    ["has a queue of its own if it receives a sample", `${url}, sample: 50%`, 1],
     ["has a queue of its own if it has a condition", `${url}, when: {method: GET}`, 1],
     ["has the queue that it names", `${url}, queue: "${ingress}-x"`, 1],
   ])("a target %s", (_, keys, queues) => {
@@ -520,7 +520,7 @@ describe("a mistake in the file", () => {
       "6: targets.staging.queue: is for state in DynamoDB",
     ],
     ["a list instead of a map", "- a\n", "1: must be keys and values, as KEY: VALUE"],
-  ])("names file, line and key: %s", (_what, text, expected) => {
+  ])("names file, line and key: %s", (_, text, expected) => {
     expect(mistakes(text)).toHaveLength(1);
     expect(mistakes(text)[0]).toMatch(/^spoa-relay\.yaml:/);
     expect(mistakes(text)[0].slice("spoa-relay.yaml:".length)).toContain(expected);
@@ -551,7 +551,7 @@ describe("a mistake in the file", () => {
       `agent:\n  pack:\n    byte: 1B\n${smallest}`,
       /^spoa-relay\.yaml:3: agent\.pack: unknown key byte; allowed here: bytes, requests, linger$/,
     ],
-  ])("lists the allowed keys if one is unknown %s", (_where, text, expected) => {
+  ])("lists the allowed keys if one is unknown %s", (_, text, expected) => {
     expect(mistakes(text)).toEqual([expect.stringMatching(expected)]);
   });
 
@@ -586,7 +586,7 @@ describe("a certificate authority", () => {
       "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
       "spoa-relay.yaml:7: targets.staging.tls.ca: ca.pem has a certificate that cannot be decoded",
     ],
-  ])("is refused if it has %s", (_what, pem, expected) => {
+  ])("is refused if it has %s", (_, pem, expected) => {
     writeFileSync(join(directory, "ca.pem"), pem);
 
     expect(mistakesOf(() => assertReplayable(withCa("ca.pem")))).toEqual([expected]);
@@ -636,7 +636,7 @@ describe("configJsonSchema", () => {
   it.each([
     ["the smallest file", smallest],
     ["the example", example],
-  ])("accepts %s", (_what, text) => {
+  ])("accepts %s", (_, text) => {
     expect(schemaMistakes(schema, parse(text))).toEqual([]);
     expect(mistakes(text)).toEqual([]);
   });
@@ -646,7 +646,7 @@ describe("configJsonSchema", () => {
     ["in a target", `${smallest}    timout: 1s\n`],
     ["in a section", `agent: {lisen: "127.0.0.1:1"}\n${smallest}`],
     ["missing", smallest.replace("    url: http://127.0.0.1:8082\n", "")],
-  ])("rejects the keys that loadConfig rejects: %s", (_where, text) => {
+  ])("rejects the keys that loadConfig rejects: %s", (_, text) => {
     expect(schemaMistakes(schema, parse(text))).toHaveLength(1);
     expect(mistakes(text)).toHaveLength(1);
   });

@@ -75,7 +75,7 @@ describe("explainTimes", () => {
   });
 
   it.each(["08:00-18:00 UTC", "tomorrow", "25:00-26:00", "", "Monday 08:00-18:00 UTC"])(
-    "does not blame the time zone of %j",
+    "does not report the time zone of %j as wrong",
     (text) => {
       expect(explainTimes(text)).toBeUndefined();
     },

@@ -68,7 +68,7 @@ describe("redrive", () => {
     expect(bench.queue.deadLetters.depth().messages).toBe(24);
   });
 
-  it("sends all of them", async () => {
+  it("sends all of 25 dead letters", async () => {
     const bench = await benchWithDeadLetters(25);
 
     expect(await redriveFrom(bench)).toEqual({ messages: 25, requests: 25, undecodable: 0, done: true });
@@ -92,7 +92,7 @@ describe("redrive", () => {
     expect((await receiveDead(bench)).length).toBe(3);
   });
 
-  it("passes dead letters that cannot be decoded, however many come first", async () => {
+  it("reaches a valid dead letter behind any number of undecodable ones", async () => {
     const bench = new ReplayBench({});
     await bench.queue.deadLetters.send(Array.from({ length: 15 }, () => garbage));
     await bench.queue.deadLetters.send([packMessage()]);

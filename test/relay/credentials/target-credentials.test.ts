@@ -39,7 +39,7 @@ describe("a token", () => {
     expect(shadow.received[0].headers).toMatchObject({ "x-api-key": "key=t1;v=1", authorization: "Bearer captured" });
   });
 
-  it("can come from a command", async () => {
+  it("can be printed by a command", async () => {
     const command = [process.execPath, "-e", "console.log(JSON.stringify({ access_token: 'from-command' }))"];
     const { shadow, replay } = await Bench.start({ source: { kind: "command", command } });
     await replay(3);
@@ -73,7 +73,7 @@ describe("a token", () => {
     expect(await counted()).not.toHaveProperty("answered.expired");
   });
 
-  it("takes a send slot for each retry after a refusal", async () => {
+  it("uses a send slot for each retry after a refusal", async () => {
     const arrivedAtMs: number[] = [];
     const { replay } = await Bench.start({}, { ratePerSecond: 100 }, ({ headers }) => {
       arrivedAtMs.push(performance.now());
@@ -110,7 +110,7 @@ describe("without a token", () => {
     expect(JSON.stringify(log.lines)).not.toContain("s3cr3t");
   });
 
-  it("requests of a patient caller wait, and are sent when there is one", async () => {
+  it("requests of a patient caller wait until there is one, and are then sent", async () => {
     let answers = 0;
     const { shadow, log, replay } = await Bench.start({}, {}, undefined, () =>
       ++answers === 1 ? denied : { status: 200, body: "late" },

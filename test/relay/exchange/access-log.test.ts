@@ -201,7 +201,7 @@ describe("detecting the format of a file", () => {
     });
   });
 
-  it("recognizes a log after lines of another kind, and a HAR after a byte order mark", async () => {
+  it("recognises a log after lines of another kind, and a HAR after a byte order mark", async () => {
     expect((await importAll(`hello\n\n${nginx}`)).format).toBe("nginx");
     expect(await importAll('\ufeff\n{"log":{"entries":[]}}')).toMatchObject({ format: "har", mistakes: [] });
   });

@@ -183,7 +183,7 @@ const anyRequest: fc.Arbitrary<Partial<RequestParts>> = fc
   }));
 
 /**
- * What a server has to receive: method, path, body, and headers without those of the connection, with Host as curl
+ * What a server must receive: method, path, body, and headers without those of the connection, with Host as curl
  * writes it.
  */
 function toExpected(changes: Partial<RequestParts>): object {

@@ -58,7 +58,7 @@ describe("a request of a job", () => {
     expect(await new Bench(job({ status: "cancelled" }), { id: mark.id }).pass(60_000)).toEqual({ kind: "due" });
   });
 
-  it("returns to the queue if it is not due soon, and comes back at least a second before it is due", async () => {
+  it("returns to the queue if it is not due soon, with a delay that ends at least a second before it is due", async () => {
     for (let leftMs = 3_001; leftMs < 6_000; leftMs += 333) {
       const passage = await new Bench(job()).pass(leftMs);
       if (passage.kind !== "later") throw new Error(passage.kind);

@@ -82,13 +82,13 @@ describe("starting a job", () => {
       "a speed of 0",
       { pace: { kind: "speed", factor: 0 } },
       "BAD_ARGUMENT",
-      /the speed has to be a finite number above 0, not 0/,
+      /the speed must be a finite number above 0, not 0/,
     ],
     [
       "an infinite rate",
       { pace: { kind: "rate", perSecond: Infinity } },
       "BAD_ARGUMENT",
-      /the rate has to be a finite number above 0, not Infinity/,
+      /the rate must be a finite number above 0, not Infinity/,
     ],
     ["half a loop", { loops: 0.5 }, "BAD_ARGUMENT", /from 1 to 1000000, not 0.5/],
     ["a longest gap without gaps", { pace: { kind: "asap" }, maxGapMs: 5 }, "BAD_ARGUMENT", /works only with a speed/],
@@ -133,7 +133,7 @@ describe("a forecast", () => {
     [{ pace: { kind: "asap" } }, Number.POSITIVE_INFINITY, undefined],
     [{ pace: { kind: "asap" } }, 1, 11_000],
     [{ pace: { kind: "speed", factor: 100 } }, 1, 11_000],
-  ])("knows how long %j takes at a target with %d/s", async (changes, ratePerSecond, durationMs) => {
+  ])("forecasts how long %j takes at a target with %d/s", async (changes, ratePerSecond, durationMs) => {
     const here = { ...(await place(everyMs(11, 1_000))), targets: [target({ ratePerSecond })] };
     const forecast = await forecastJob(here, { ...request, ...changes }, jobStartMs);
 

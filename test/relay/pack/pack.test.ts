@@ -124,7 +124,7 @@ describe("a share of a pack", () => {
     expect(share.requests).toEqual([pack.requests[1], pack.requests[3]]);
   });
 
-  it("can be shared again", () => {
+  it("can be divided into shares again", () => {
     const share = decode(encodeShare(pack, pack.requests.slice(1), 1));
     const again = decode(encodeShare(share, share.requests.slice(2), 2));
 

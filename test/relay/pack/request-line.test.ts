@@ -41,7 +41,7 @@ describe("a request as a line of JSON", () => {
 });
 
 describe("a request as text", () => {
-  it("looks as on the wire", () => {
+  it("has the form of HTTP/1 on the wire", () => {
     const post = request({ method: "POST", headers: ["Host", "shop", "Cookie", "a=1"], body: Buffer.from("x=1\ny=2") });
 
     expect(toHttpText(post, { secrets: false })).toBe(

@@ -190,7 +190,7 @@ describe("EmbeddedQueue: the file", () => {
     }
 
     expect(fullBytes).toBeGreaterThan(38_000_000);
-    // A receiver that waits for messages goes on shrinking the file.
+    // A receiver that waits for messages continues to shrink the file.
     await receiveUntil(queue, () => diskBytes(directory) < fullBytes / 3);
     expect(diskBytes(directory)).toBeLessThan(fullBytes / 3);
   });
@@ -234,7 +234,7 @@ describe("EmbeddedQueue: the file", () => {
     const readers = [1, 2, 3].map(() => new ChildScript("queue-reader.ts", [directory, "q"]));
     for (const reader of readers) await reader.printed(1);
     for (const reader of readers) reader.start();
-    // Each reader has received before one goes on, however the machine schedules them.
+    // Each reader has received a message before any reader continues, whatever the machine schedules first.
     for (const reader of readers) await reader.printed(2);
     for (const reader of readers) reader.start();
     for (const reader of readers) await reader.exited();
@@ -277,7 +277,7 @@ describe("EmbeddedQueue: the file", () => {
 
   it("is refused if it is not a database", () => {
     const directory = newDirectory();
-    writeFileSync(join(directory, "q.queue.db"), "this is no database, however long one looks at it".repeat(100));
+    writeFileSync(join(directory, "q.queue.db"), "this is not a database: SQLite refuses to open it".repeat(100));
 
     expect(() => open({ directory })).toThrow(expect.objectContaining({ code: "UNAVAILABLE" }));
   });

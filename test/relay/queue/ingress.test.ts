@@ -115,10 +115,10 @@ describe("the ledger of an ingress queue in SQS", () => {
     ["all are fanned out, and SQS does not answer", { problem: "away" }, { packs: 3, requests: 300 }, 0],
     ["the packs that are missing wait", { messages: 2 }, { packs: 1, requests: 100 }, 0],
     ["one waits and one cannot be decoded", { messages: 1, deadMessages: 1 }, { packs: 1, requests: 100 }, 0],
-    ["messages of other agents wait there, too", { messages: 900 }, { packs: 1, requests: 100 }, 0],
+    ["messages of other agents also wait there", { messages: 900 }, { packs: 1, requests: 100 }, 0],
     ["fewer messages wait than packs are missing", { messages: 1 }, { packs: 1, requests: 100 }, 200],
     ["SQS does not answer while packs are missing", { problem: "away" }, { packs: 1, requests: 100 }, 200],
-    ["packs of an earlier run arrive, too", { messages: 1 }, { packs: 0, requests: 100, recovered: 500 }, 0],
+    ["packs of an earlier run also arrive", { messages: 1 }, { packs: 0, requests: 100, recovered: 500 }, 0],
     ["no message waits of a run that followed an earlier run", {}, { packs: 1, requests: 100, recovered: 500 }, 200],
     ["more arrive than were sent", { messages: 5 }, { packs: 4, requests: 301 }, 1],
   ])("%s", (_, ingress, arrived, unaccounted) => {

@@ -134,7 +134,7 @@ describe("LiveTarget: breaker", () => {
 });
 
 describe("LiveTarget: a shadow that asks for less", () => {
-  it("gets half the rate, and the whole rate ten seconds later", async () => {
+  it("receives half of the rate, and the whole rate ten seconds later", async () => {
     const bench = new LiveBench({ ratePerSecond: 100 });
     await bench.live.note(overloaded, "send");
     await bench.live.note(overloaded, "send");
@@ -145,7 +145,7 @@ describe("LiveTarget: a shadow that asks for less", () => {
     expect([half, bench.live.ratePerSecond]).toEqual([50, 100]);
   });
 
-  it("gets the whole rate at once if a worker whose clock is an hour ahead noted the slowdown", async () => {
+  it("receives the whole rate at once if a worker whose clock is an hour ahead noted the slowdown", async () => {
     const bench = new LiveBench({ ratePerSecond: 100 });
     await bench.another(3_600_000).note(overloaded, "send");
     await bench.live.admit();
@@ -166,7 +166,7 @@ describe("LiveTarget: a shadow that asks for less", () => {
     expect(bench.live.ratePerSecond).toBe(leastPerSecond);
   });
 
-  it("gets fewer requests in parallel if its rate has no limit", async () => {
+  it("receives fewer concurrent requests if its rate has no limit", async () => {
     const bench = new LiveBench({ concurrency: 8 });
     await bench.live.note(overloaded, "send");
 

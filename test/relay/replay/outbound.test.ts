@@ -168,7 +168,7 @@ describe("isBodyIncomplete", () => {
     expect(isBodyIncomplete(request(parts))).toBe(incomplete);
   });
 
-  it("marks an incomplete body that is sent all the same", () => {
+  it("marks an incomplete body that is sent", () => {
     expect(added(prepare({ bodyState: "truncated" }).headers)["x-mirror-truncated"]).toBe("true");
     expect(added(prepare({ bodyState: "complete" }).headers)).not.toHaveProperty("x-mirror-truncated");
   });

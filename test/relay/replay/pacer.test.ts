@@ -229,7 +229,7 @@ describe("Pacer", () => {
     expect(times).toEqual([2, 2.5, 3].map((second) => startUs + second * secondUs));
   });
 
-  it("goes on at once if the clock is set back by an hour while it waits", async () => {
+  it("continues at once if the clock is set back by an hour while it waits", async () => {
     const manual = new ManualClock(startUs);
     let aheadUs = 0;
     const clock: Clock = {

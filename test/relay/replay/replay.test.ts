@@ -200,7 +200,7 @@ describe("replayPack: pacing and stopping", () => {
     expect(shadow.received).toEqual([]);
   });
 
-  it("sends no probe without a slot either", async () => {
+  it("sends no probe without a slot", async () => {
     const shadow = await ShadowServer.start();
     const state = openState();
     await state.controls.write("staging", openBreaker({}, Date.now() - 5_000, 1_000, "refused"), 0);
@@ -317,7 +317,7 @@ describe("replayPack: order by key", () => {
     expect([...settled.keys()].sort()).toEqual([0, 2]);
   });
 
-  it("goes on behind a request that becomes a dead letter", async () => {
+  it("continues with the next request of the key if one becomes a dead letter", async () => {
     const shadow = await ShadowServer.start();
     const parts = ofUsers("ann", "ann").map((part, i) => (i === 0 ? { ...part, path: "no path" } : part));
     const { dead, settled } = await replay(laneTo(shadow, { orderBy }), pack({ requests: parts }));

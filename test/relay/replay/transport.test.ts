@@ -21,7 +21,7 @@ describe("Transport: answers", () => {
     expect(shadow.paths).toEqual(["/"]);
   });
 
-  it("counts the answer to a HEAD as complete, whatever its Content-Length, and goes on", async () => {
+  it("counts the answer to a HEAD as complete, whatever its Content-Length, and sends the next request", async () => {
     const shadow = await ShadowServer.start(() => ({ status: 200, headers: { "content-length": "5000" } }));
     const transport = transportTo(shadow.url, { concurrency: 1 });
 
@@ -230,7 +230,7 @@ describe("Transport: a request is undelivered if", () => {
 });
 
 describe("Transport: timeout", () => {
-  it("distinguishes a request without an answer in time from an undelivered one, and goes on", async () => {
+  it("distinguishes a request without an answer in time from an undelivered one, and sends the next request", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/hang" ? "hang" : { status: 200 }));
     // Long enough for the request that is answered, even on a machine that stalls for a moment.
     const transport = transportTo(shadow.url, { timeoutMs: 1_500, concurrency: 1 });

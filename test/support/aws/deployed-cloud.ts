@@ -32,7 +32,7 @@ const pollingActions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueue
 
 /**
  * A configuration, synthesised and run on emulators: SQS and S3 for each region of an account, one DynamoDB, and each function in
- * a process of its own with the code, environment, time-out and permissions of its template. Mappings deliver packs with the
+ * a process of its own with the code, environment, timeout and permissions of its template. Mappings deliver packs with the
  * batch size, window and visibility of the template.
  */
 export class DeployedCloud {
@@ -134,7 +134,7 @@ export class DeployedCloud {
     return run("env", "-i", ...variables, process.execPath, main, ...args, "--config", this.config.file);
   }
 
-  /** The time-out of a function. */
+  /** The timeout of a function. */
   timeoutMsOf(functionName: string): number {
     return this.#find(functionName).resource.properties.Timeout * 1_000;
   }
@@ -246,7 +246,7 @@ function principalsOf(template: CloudTemplate): ReadonlyMap<string, Principal> {
   return new Map([...functions, ...agents]);
 }
 
-/** For a resource of another account, the resource's policy has to allow the call as well. */
+/** For a resource of another account, the resource's policy must allow the call as well. */
 function isAllowed(call: AwsCall, principal: Principal | undefined, owner: CloudTemplate | undefined): boolean {
   if (call.principal === operatorPrincipal) return true;
   if (!principal) return false;

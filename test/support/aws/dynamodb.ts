@@ -37,7 +37,7 @@ export async function startDynamoDb(): Promise<DynamoDbEmulator> {
 
 interface Endpoint {
   readonly endpoint: string;
-  /** True if the endpoint outlives the test, so that its tables have to be deleted. */
+  /** True if the endpoint outlives the test, so that its tables must be deleted. */
   readonly shared: boolean;
   close(): Promise<void>;
 }

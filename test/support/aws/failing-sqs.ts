@@ -36,7 +36,7 @@ export class FailingSqs {
   private constructor(failure: QueueFailure, port: number) {
     this.#failure = failure;
     this.#port = port;
-    // No idle time-out: closing a connection just when the client uses it again would be a different failure.
+    // No idle timeout: closing a connection just when the client uses it again would be a different failure.
     this.#server.keepAliveTimeout = 0;
     this.url = `http://127.0.0.1:${port}/123456789012/packs`;
   }

@@ -55,7 +55,7 @@ export function sectionOf({ file, text }: MarkdownDocument, title: string): stri
   return found.split(/^## /m)[0];
 }
 
-/** The anchors that GitHub gives the headings of a document: a title that comes again gets a number. */
+/** The anchors that GitHub gives the headings of a document: a repeated title gets a number. */
 function anchorsOf(text: string): ReadonlySet<string> {
   const anchors = new Set<string>();
   for (const [, title] of proseOf(text).matchAll(/^#{1,6} +(.+?) *$/gm)) {

@@ -11,13 +11,13 @@ export interface MappingOptions {
   readonly batch: number;
   /** How long the mapping waits for a batch to fill after its first message; 0 by default. */
   readonly windowMs?: number;
-  /** The function's time-out. */
+  /** The function's timeout. */
   readonly timeoutMs: number;
-  /** The queue's visibility time-out: after this time the messages of an invocation without an answer are delivered again. */
+  /** The queue's visibility timeout: after this time the messages of an invocation without an answer are delivered again. */
   readonly visibilityMs: number;
 }
 
-/** The event that Lambda makes of these deliveries. */
+/** The event that Lambda creates from these deliveries. */
 export function toLambdaEvent(deliveries: readonly Delivery[]): SqsEvent {
   const { Records: records } = toSqsEvent(deliveries);
   return { Records: records.map((record) => ({ ...record, eventSource: "aws:sqs", awsRegion: "us-east-1" })) };
@@ -80,7 +80,7 @@ export class LambdaMapping {
       const done = deliveries.filter(({ messageId }) => !failed.has(messageId));
       await this.#queue.delete(done.map(({ receipt }) => receipt));
     } catch (error) {
-      // As in Lambda: nothing is deleted, and all messages are delivered again after their visibility time-out.
+      // As in Lambda: nothing is deleted, and all messages are delivered again after their visibility timeout.
       this.failures.push((error as Error).message);
     } finally {
       this.busy = false;

@@ -9,7 +9,7 @@ type Reply = "ready" | { readonly answer?: unknown; readonly error?: string };
 
 const runtime = fileURLToPath(new URL("lambda-runtime.ts", import.meta.url));
 
-/** A function as Lambda runs it: its bundle in a process of its own, one event at a time, killed at its time-out. */
+/** A function as Lambda runs it: its bundle in a process of its own, one event at a time, killed at its timeout. */
 export class LambdaProcess {
   /** The function's log lines, without metrics. */
   readonly logs: Record<string, unknown>[] = [];

@@ -3,7 +3,7 @@ import { pathToFileURL } from "node:url";
 import type { LambdaHandler } from "../../../functions/lambda/lambda.ts";
 
 // Imitates Lambda's runtime in a process of its own: loads the handler of a bundle, sends `ready`, and calls the handler with
-// each event. It has no time-out, as in Lambda: the parent kills the process.
+// each event. It has no timeout, as in Lambda: the parent kills the process.
 
 interface Call {
   readonly event: unknown;

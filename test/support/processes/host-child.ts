@@ -5,7 +5,7 @@ import { until } from "../clocks/until.ts";
 
 const main = resolve(import.meta.dirname, "../../../relay/main.ts");
 
-/** `spoa-relay host` in a process of its own. The caller has to end it. */
+/** `spoa-relay host` in a process of its own. The caller must end it. */
 export class HostChild {
   readonly #child: ChildProcess;
   #output = "";

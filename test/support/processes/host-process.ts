@@ -54,7 +54,7 @@ export class HostProcess {
     return spoaRelay(...args, "--config", this.configFile);
   }
 
-  /** Sends a request to the admin address, which has to be a TCP address. */
+  /** Sends a request to the admin address, which must be a TCP address. */
   async fetch(path: string, init?: RequestInit): Promise<Response> {
     return fetch(`http://${this.admin}${path}`, init);
   }

@@ -17,12 +17,12 @@ if (command === "part") {
   const write = (what: string) => appendFileSync(journal, `${name} ${what} ${process.pid}\n`);
   if (name === "stuck") process.on("SIGTERM", () => {});
   // Before it writes that it has started: from then on a signal may arrive, which would kill it otherwise.
-  const told = firstSignal();
+  const stopped = firstSignal();
   write("started");
   if (name === "unable") process.exit(4);
   while (name === "stuck");
   const alive = setInterval(() => {}, 1_000);
-  await told;
+  await stopped;
   clearInterval(alive);
   write("stopped");
   process.exit(name === "slow" ? 5 : 0);

@@ -39,7 +39,7 @@ export const caFile = new URL("ca.pem", fixtures).pathname;
 /** A real server on a free port of 127.0.0.1 that answers as its `behaviour` says; it is closed at the end of the test. */
 export class ShadowServer {
   readonly received: ReceivedRequest[] = [];
-  /** The largest number of requests in progress at the same time. */
+  /** The largest number of requests in flight at the same time. */
   mostAtOnce = 0;
   /** Connections that had a request. */
   readonly #sockets = new WeakSet<object>();

@@ -15,7 +15,7 @@ export function referenceVarint(value: bigint | number): Buffer {
   return Buffer.from(bytes);
 }
 
-/** The integer at `at`, and the offset after it. The bytes have to be well-formed. */
+/** The integer at `at`, and the offset after it. The bytes must be well-formed. */
 export function readReferenceVarint(bytes: Uint8Array, at: number): { readonly value: bigint; readonly next: number } {
   let value = BigInt(bytes[at]);
   let next = at + 1;

@@ -76,7 +76,7 @@ describe("DynamoDbState: slot leases", () => {
     expect(starts).toEqual([nowUs, nowUs + 250_000]);
   });
 
-  it("are refused if a request waited so long that the newer leases of others look like nonsense", async () => {
+  it("are refused to a request that waited so long that it would reset the newer leases of others", async () => {
     const { open } = await startStates();
     const request = { nowUs, slotUs: 1_000, slots: 10 };
     let nowMs = nowUs / 1_000;
@@ -108,7 +108,7 @@ describe("DynamoDbState: slot leases", () => {
     expect(proxy.calls.map(({ action }) => action)).toEqual(Array.from({ length: 10 }, () => "UpdateItem"));
   });
 
-  it("lose their slots if the answer is lost, and nobody else gets them", async () => {
+  it("lose their slots if the answer is lost: no other worker receives them", async () => {
     const { open, openThroughProxy } = await startStates();
     const { state, proxy } = await openThroughProxy();
     const request = { nowUs, slotUs: 1_000, slots: 10 };

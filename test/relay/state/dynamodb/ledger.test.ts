@@ -40,7 +40,7 @@ describe("DynamoDbState: ledger, shared by many processes", () => {
     expect((await states[0].ledger.totals()).agents).toMatchObject([{ packs: 3, requests: 30 }]);
   });
 
-  it("goes on if a process has seen more names than an item can hold", { timeout: 60_000 }, async () => {
+  it("continues if a process has seen more names than an item can hold", { timeout: 60_000 }, async () => {
     const { open } = await startStates();
     const state = open();
     // In practice these are more and shorter names: of jobs and of runs of agents.

@@ -99,7 +99,7 @@ describe("EmbeddedState: slot leases", () => {
 });
 
 describe("EmbeddedState: a lease that waited for the file", () => {
-  it("is refused if it would take the newer leases of others for nonsense", async () => {
+  it("is refused to a request that waited so long that it would reset the newer leases of others", async () => {
     const nowUs = 1_790_000_000_000_000;
     const request = { nowUs, slotUs: 1_000, slots: 10 };
     let nowMs = nowUs / 1_000;
@@ -213,7 +213,7 @@ describe("EmbeddedState: ledger", () => {
 describe("EmbeddedState: the file", () => {
   it("is refused if it is not a database", () => {
     const directory = newDirectory();
-    writeFileSync(join(directory, "state.db"), "this is no database, however long one looks at it".repeat(100));
+    writeFileSync(join(directory, "state.db"), "this is not a database: SQLite refuses to open it".repeat(100));
 
     expect(() => open(directory)).toThrow(expect.objectContaining({ code: "STATE_UNAVAILABLE" }));
   });

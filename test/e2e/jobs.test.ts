@@ -109,10 +109,10 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
 
     expect(dryRun.code).toBe(0);
     expect(dryRun.stdout).toMatch(
-      /requests +1,500\n[\s\S]*costs +nothing, the queue is a file; in SQS \$0\.0000\d\d\n/,
+      /requests +1,500\n[\s\S]*costs +nothing: the queue is a file; in SQS it would be \$0\.0000\d\d\n/,
     );
     expect(leftCode).toBe(0);
-    expect(leftOutput).toMatch(/job \S+ goes on: .*jobs pause \S+ and jobs cancel \S+ stop it\n$/);
+    expect(leftOutput).toMatch(/job \S+ keeps running: .*stop it with jobs pause \S+ or jobs cancel \S+\n$/);
     expect(before).toBe(0);
     expect(code).toBe(0);
     const taken = requests.filter(({ path }) => path.includes("even")).map(({ path }) => path);

@@ -24,7 +24,10 @@ const queueTexts = {
   up: ["queue-up", "the agent sends packs to the queue again"],
 } as const;
 const journalTexts = {
-  down: ["journal-down", "the agent cannot write packs to its journal: a crash would lose the packs in memory"],
+  down: [
+    "journal-down",
+    "the agent cannot write packs to its journal: a crash would lose the packs in memory; fix the cause in reason",
+  ],
   up: ["journal-up", "the agent writes packs to its journal again"],
 } as const;
 const threadTexts = {

@@ -98,7 +98,7 @@ const queueParam = z.object({
 });
 
 const letterId = z
-  .string()
+  .string({ error: 'must be a string, such as "42"' })
   .min(1)
   .max(128)
   .meta({ examples: ["42"] });

@@ -22,7 +22,7 @@ export interface WhereFlag {
 /** Adds --from and --to. */
 export function withRange(command: Command): Command {
   return command
-    .option("--from <time>", "start of the range: 2026-11-20T18:00:00Z, -2h, now", parsePastTime)
+    .option("--from <time>", "start of the range: 2026-11-20T18:00:00Z, -2h, now (default: everything)", parsePastTime)
     .option("--to <time>", "end of the range; requests at this moment are not included", parsePastTime);
 }
 

@@ -5,7 +5,7 @@ import { type ConfigFlag, plural, print, withConfig } from "./command-line.ts";
 
 export function addConfig(program: Command): void {
   const config = program.command("config").description("check a configuration file, or print its JSON Schema");
-  withConfig(config.command("check"), "read a configuration file and report every mistake with its line")
+  withConfig(config.command("check"), "read a configuration file and report mistakes with their lines")
     .addHelpText("after", "\nExample: spoa-relay config check --config spoa-relay.yaml")
     .action(({ config: file }: ConfigFlag) => {
       const checked = loadConfig(file, process.env);

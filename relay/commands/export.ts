@@ -22,7 +22,9 @@ export function addExport(program: Command): void {
     withRange(withConfig(program.command("export"), "write the requests of a capture as a file for other tools")),
   )
     .argument("<capture>")
-    .addOption(new Option("--format <format>", "format of the file").choices([...exportFormats]).makeOptionMandatory())
+    .addOption(
+      new Option("--format <format>", "required: format of the file").choices([...exportFormats]).makeOptionMandatory(),
+    )
     .option(
       "--target <url>",
       "origin that the requests are addressed to, in Host headers, URLs of a HAR file and scripts",
@@ -88,8 +90,9 @@ async function exportTo(
     await written;
   } catch (error) {
     file?.destroy();
-    const { syscall, message } = error as NodeJS.ErrnoException;
-    throw syscall && file ? new Failure(`${output} cannot be written: ${message}`) : error;
+    const { code, syscall, message } = error as NodeJS.ErrnoException;
+    const reason = code === "ENOENT" ? "its directory does not exist" : message;
+    throw syscall && file ? new Failure(`${output} cannot be written: ${reason}`) : error;
   }
   if (skipped > 0)
     process.stderr.write(`${plural(skipped, "request")} left out: the format ${format} cannot hold them\n`);

@@ -17,7 +17,7 @@ import { ProgressLine } from "./progress-line.ts";
 
 export function addImport(program: Command): void {
   withConfig(program.command("import"), "read requests from files of other tools into a capture")
-    .argument("<capture>")
+    .argument("<capture>", "a capture of the configuration")
     .argument(
       "<files...>",
       "GoReplay files, HAR files, nginx or HAProxy access logs, plain or gzip; - is standard input",
@@ -112,7 +112,7 @@ class Importer {
     }
     if (this.#mistakes === 0) return;
     const text = `${plural(this.#mistakes, "request")} could not be read`;
-    if (!this.#flags.skipBad) throw new Failure(`${text}; --skip-bad accepts that with exit code 0`);
+    if (!this.#flags.skipBad) throw new Failure(`${text}; with --skip-bad the exit code is 0`);
     process.stderr.write(`${text}\n`);
   }
 
@@ -132,7 +132,7 @@ class Importer {
       if (item.kind === "mistake") this.#complain(item.place, item.reason);
       else if (item.kind === "format") {
         this.#progress.clear();
-        process.stderr.write(`${printable(name)}: ${item.format}${item.note ? `; ${item.note}` : ""}\n`);
+        process.stderr.write(`${printable(name)}: read as ${item.format}${item.note ? `; ${item.note}` : ""}\n`);
       } else await this.#take(name, item.request);
       this.#progress.show(() => `${printable(name)}: ${this.#index} requests${formatShare(readBytes, size)}`);
     }
@@ -179,7 +179,8 @@ function sizeOf(file: string): number {
     return stats.size;
   } catch (error) {
     if (error instanceof Failure) throw error;
-    throw new Failure(`${file} cannot be read: ${(error as Error).message}`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new Failure(`${file} cannot be read: ${code === "ENOENT" ? "there is no such file" : message}`);
   }
 }
 

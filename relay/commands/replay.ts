@@ -32,7 +32,7 @@ export function addReplay(program: Command): void {
     ),
   )
     .argument("<capture>")
-    .requiredOption("--target <name>", "target that receives the requests; its own rate is never exceeded")
+    .requiredOption("--target <name>", "required: target that receives the requests; its own rate is never exceeded")
     .addOption(
       new Option("--speed <factor>", "speed relative to the capture: 2x, 0.1x (default 1x)").argParser(parseSpeed),
     )
@@ -141,7 +141,7 @@ function formatForecast(forecast: Forecast, { aws }: Config): string {
       ["requests", `${about}${formatCount(requests)}`],
       ["bytes", `${about}${formatBytes(bytes)}, compressed`],
       ["takes", durationMs === undefined ? "as long as the target needs" : `about ${formatDuration(durationMs)}`],
-      ["messages", `about ${formatCount(packs)}`],
+      ["packs", `about ${formatCount(packs)}`],
       ["costs", cost],
     ],
     process.stdout,

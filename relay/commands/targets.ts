@@ -34,7 +34,7 @@ export function addTargets(program: Command): void {
         }
       });
     });
-  withConfig(targets.command("pause"), "stop sending to a target; its requests wait in its queue")
+  withConfig(targets.command("pause"), "stop sending to a target within two seconds; its requests wait in its queue")
     .argument("<target>")
     .addHelpText("after", "\nExample: spoa-relay targets pause staging")
     .action(async (target: string, { config }: ConfigFlag) =>

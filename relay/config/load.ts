@@ -15,7 +15,7 @@ export function loadConfig(file: string, env: Environment): Config {
     throw new ConfigError([
       code === "ENOENT"
         ? `${file}: cannot be read: there is no such file; write one (relay/README.md, Configuration), or name another with --config FILE`
-        : `${file}: cannot be read: ${message}`,
+        : `${file}: cannot be read: ${code === "EISDIR" ? "it is a directory; name a file with --config FILE" : message}`,
     ]);
   }
   return toConfig(parseConfigText(text, file, env, configSchema), file, env);

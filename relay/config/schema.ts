@@ -57,7 +57,10 @@ const store = z
     if (!/^[a-z][a-z0-9+.-]*:/i.test(text)) return { kind: "directory" as const, directory: text };
     const folder = parseBucketUrl(text);
     if (folder) return { kind: "s3" as const, ...folder };
-    const message = `"${text}" is not ${storeForms}, such as s3://our-captures/shop or ./captures`;
+    const advice = text.startsWith("s3://")
+      ? "; a bucket's name has 3 to 63 lower-case letters, digits, dots or hyphens, and a prefix has no spaces"
+      : "";
+    const message = `"${text}" is not ${storeForms}, such as s3://our-captures/shop or ./captures${advice}`;
     context.addIssue({ code: "custom", message });
     return z.NEVER;
   })

@@ -50,7 +50,7 @@ export function toEnded(job: Job, status: JobStatus, nowMs: number): Job {
 export async function changeJob(jobs: Jobs, id: string, change: (job: Job) => Job): Promise<Job> {
   for (let attempt = 0; attempt < writeAttempts; attempt++) {
     const found = await jobs.read(id);
-    if (!found) throw new JobError("UNKNOWN_JOB", `there is no job ${id}: see the list of jobs`);
+    if (!found) throw new JobError("UNKNOWN_JOB", `there is no job ${id}; spoa-relay jobs list lists them`);
     const changed = change(found.job);
     if (changed === found.job || (await jobs.write(changed, found.version))) return changed;
   }

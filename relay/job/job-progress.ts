@@ -32,7 +32,7 @@ export async function readProgress(
   id: string,
 ): Promise<JobProgress> {
   const found = await jobs.read(id);
-  if (!found) throw new JobError("UNKNOWN_JOB", `there is no job ${id}: see the list of jobs`);
+  if (!found) throw new JobError("UNKNOWN_JOB", `there is no job ${id}; spoa-relay jobs list lists them`);
   return toProgress(found.job, (await ledger.totals()).targets.get(jobKey(id)));
 }
 

@@ -67,7 +67,7 @@ export async function planJob({ targets, captures }: JobPlace, request: JobReque
   assertWhere(where);
   if (startAtMs !== undefined && startAtMs < nowMs) {
     const late = `the start time ${toText(startAtMs)} is in the past: it is ${toText(nowMs)} now`;
-    throw new JobError("BAD_TIME", `${late}; leave out the start time to start at once`);
+    throw new JobError("BAD_TIME", `${late}; leave out --at to start at once`);
   }
   const { range, totals } = await findRange(archive, request, nowMs);
   return {

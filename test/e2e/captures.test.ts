@@ -111,7 +111,7 @@ describe("a capture in a directory", () => {
     await until(async () => (await cat(rig, "all")).length === 2);
 
     expect(old).toMatchObject({ code: 1, stdout: "imported 2 requests into all: 2 written, 0 unchanged\n" });
-    expect(old.stderr).toContain("access.log: nginx; a log has only methods and paths");
+    expect(old.stderr).toContain("access.log: read as nginx; a log has only methods and paths");
     expect(old.stderr).toContain("access.log:2: the line is not in nginx's combined format\n");
     expect(old.stderr).toContain("warning: 2 requests older than captures.all.keep: the host will delete them");
     expect(recent).toMatchObject({ code: 0, stderr: expect.stringContaining("1 request could not be read") });

@@ -17,9 +17,17 @@ export function addDemo(program: Command, haproxyDirectory: string): void {
         ports: demoPorts(ports),
         haproxyDirectory,
         searchPath: process.env.PATH ?? "",
-        stay: stay ? stopSignal() : undefined,
+        stay: stay === true,
+        stop: endSignal(),
         out: process.stdout,
       });
       process.exitCode = held ? 0 : 1;
     });
+}
+
+/** Aborted by Ctrl+C, by SIGTERM, or when the terminal is closed. */
+function endSignal(): AbortSignal {
+  const hangup = new AbortController();
+  process.once("SIGHUP", () => hangup.abort());
+  return AbortSignal.any([stopSignal(), hangup.signal]);
 }

@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { orAborted } from "../concurrency/or-aborted.ts";
 import { addsUp, formatEquations } from "../stats/ledger-equations.ts";
 import { arrivalBound, countEarly, wayAllowance } from "./arrival-bound.ts";
 import { mostInWindow, plotArrivals } from "./arrival-plot.ts";
@@ -9,8 +10,10 @@ import { StallWatch } from "./stall-watch.ts";
 import { countLeftOut, formatArrivals, formatLeftOut, isMirrored, type Tally, toTally } from "./tally.ts";
 
 export interface DemoOptions extends StageOptions {
-  /** If set, everything keeps running until this signal is aborted. */
-  readonly stay: AbortSignal | undefined;
+  /** Whether everything keeps running after the checks. */
+  readonly stay: boolean;
+  /** Ends the demo at any moment. */
+  readonly stop: AbortSignal;
   readonly out: NodeJS.WriteStream;
 }
 
@@ -18,25 +21,37 @@ export interface DemoOptions extends StageOptions {
 const waitMs = 30_000;
 const burst = 300;
 
-/** Runs the demo; resolves with true if all of its checks pass. */
+/** Runs the demo; resolves with true if all of its checks ended and passed. */
 export async function runDemo(options: DemoOptions): Promise<boolean> {
-  const { out, stay, ports } = options;
+  const { out, stay, stop, ports } = options;
   await assertPortsFree(ports);
   const stage = new Stage(options);
   const report = new Report(out);
+  // Output that cannot be written, as with `| head`, ends the process at once.
+  const abandon = () => stage.abandon();
+  process.once("exit", abandon);
   try {
-    report.line(`Starting HAProxy, primary, shadows and spoa-relay (logs and queue in ${stage.directory}) …`);
-    await stage.start();
-    await playAll(stage, report);
-    const ledger = await stage.ledger(waitMs);
-    report.line(`\n${formatEquations(ledger, out)}\n`);
-    report.check("the ledger", addsUp(ledger), "every request is accounted for");
-    reportVerdict(stage, report);
-    if (stay) await stayUntil(stay, stage, ports, report);
+    await orAborted(runChecks(stage, report, out), stop);
+    if (stay) await stayUntil(stop, stage, ports, report);
+  } catch (error) {
+    if (!stop.aborted) throw error;
+    report.line("\nStopped before all checks had ended.");
+    return false;
   } finally {
     await stage.stop();
+    process.off("exit", abandon);
   }
   return report.failures === 0;
+}
+
+async function runChecks(stage: Stage, report: Report, out: NodeJS.WriteStream): Promise<void> {
+  report.line(`Starting HAProxy, primary, shadows and spoa-relay (logs and queue in ${stage.directory}) …`);
+  await stage.start();
+  await playAll(stage, report);
+  const ledger = await stage.ledger(waitMs);
+  report.line(`\n${formatEquations(ledger, out)}\n`);
+  report.check("the ledger", addsUp(ledger), "every request is accounted for");
+  reportVerdict(stage, report);
 }
 
 async function playAll(stage: Stage, report: Report): Promise<void> {
@@ -141,7 +156,7 @@ function reportVerdict(stage: Stage, report: Report): void {
   else report.line(`\nAll checks passed${leftOut === 0 ? "" : ", apart from the requests that HAProxy left out"}.`);
 }
 
-async function stayUntil(stay: AbortSignal, stage: Stage, ports: DemoPorts, report: Report): Promise<void> {
+async function stayUntil(stop: AbortSignal, stage: Stage, ports: DemoPorts, report: Report): Promise<void> {
   report.line(`
 Everything keeps running; Ctrl+C stops it:
   HAProxy        ${stage.frontend}/api/v1/hello    mirrored; half of /api/v2, nothing of /api/v3
@@ -151,7 +166,7 @@ Everything keeps running; Ctrl+C stops it:
   agent          127.0.0.1:${ports.agent}, figures http://127.0.0.1:${ports.agentAdmin}/stats
   host           figures http://127.0.0.1:${ports.hostAdmin}/stats
   configuration  ${stage.configFile}`);
-  if (!stay.aborted) await new Promise((resolve) => stay.addEventListener("abort", resolve, { once: true }));
+  if (!stop.aborted) await new Promise((resolve) => stop.addEventListener("abort", resolve, { once: true }));
 }
 
 class Report {

@@ -43,6 +43,7 @@ export class Stage {
   readonly #logs: WriteStream[] = [];
   #relay: ChildProcess | undefined;
   #haproxy: HaproxyProcess | undefined;
+  #stopping = false;
 
   constructor(options: StageOptions) {
     this.#options = options;
@@ -71,13 +72,14 @@ export class Stage {
     await Promise.all([this.primary.start(), this.shadow.start(), this.paced.start()]);
     writeFileSync(this.configFile, configText(ports));
     const relay = spawn(process.execPath, [process.argv[1], "up", "--config", this.configFile], {
-      // In a process group of its own: Ctrl+C reaches only this process, which stops the others in order.
+      // In a process group of its own: Ctrl+C reaches only this process, which stops the others in order. If this process
+      // dies, the IPC channel closes, and spoa-relay stops.
       detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
     });
     const log = this.#logTo("spoa-relay.log");
-    relay.stdout.on("data", (text: Buffer) => log(text.toString().trimEnd()));
-    relay.stderr.on("data", (text: Buffer) => log(text.toString().trimEnd()));
+    relay.stdout?.on("data", (text: Buffer) => log(text.toString().trimEnd()));
+    relay.stderr?.on("data", (text: Buffer) => log(text.toString().trimEnd()));
     this.#relay = relay;
     await this.#ready(`http://127.0.0.1:${ports.agentAdmin}/readyz`);
     await this.#ready(`http://127.0.0.1:${ports.hostAdmin}/healthz`);
@@ -122,6 +124,7 @@ export class Stage {
 
   /** Stops all parts, HAProxy first so that no request is lost, and removes the directory. */
   async stop(): Promise<void> {
+    this.#stopping = true;
     await this.#haproxy?.stop();
     const relay = this.#relay;
     if (relay && relay.exitCode === null && relay.signalCode === null) {
@@ -133,10 +136,17 @@ export class Stage {
     rmSync(this.directory, { recursive: true, force: true });
   }
 
+  /** Ends what would outlive this process, and removes the directory; for a process that cannot wait. */
+  abandon(): void {
+    this.#haproxy?.kill();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
   async #ready(url: string): Promise<void> {
     for (const untilMs = Date.now() + 30_000; ; await sleep(50)) {
       const response = await fetch(url).catch(() => undefined);
       await response?.body?.cancel();
+      if (this.#stopping) throw new Error("the demo is stopping");
       if (response?.ok) return;
       const exited = this.#relay?.exitCode;
       if (Date.now() > untilMs || (exited !== null && exited !== undefined)) {

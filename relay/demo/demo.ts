@@ -55,10 +55,10 @@ async function runChecks(stage: Stage, report: Report, out: NodeJS.WriteStream):
 }
 
 async function playAll(stage: Stage, report: Report): Promise<void> {
-  const { frontend, primary, shadow, paced } = stage;
+  const { primary, shadow, paced } = stage;
   primary.received.length = 0;
 
-  await sendMany(10, (i) => fetch(`${frontend}/api/v1/items/${i}?n=1`));
+  await sendMany(10, (i) => stage.send(`/api/v1/items/${i}?n=1`));
   const items = await tallyOf(stage, shadow, "/api/v1/items/", 10);
   report.check(
     "1  10 × /api/v1",
@@ -66,7 +66,7 @@ async function playAll(stage: Stage, report: Report): Promise<void> {
     `${primary.received.length} answered by the primary, ${formatArrivals(items, "mirrored")}`,
   );
 
-  await sendMany(100, (i) => fetch(`${frontend}/api/v2/items/${i}`));
+  await sendMany(100, (i) => stage.send(`/api/v2/items/${i}`));
   const half = await tallyOf(stage, shadow, "/api/v2/", 100);
   report.check(
     "2  100 × /api/v2",
@@ -75,11 +75,13 @@ async function playAll(stage: Stage, report: Report): Promise<void> {
   );
 
   const json = Buffer.from(JSON.stringify({ order: 4711, name: "Grüße, 世界", items: [1, 2, 3] }));
-  await fetch(`${frontend}/api/v1/orders`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: json,
-  }).then((response) => response.arrayBuffer());
+  await stage
+    .send("/api/v1/orders", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: json,
+    })
+    .then((response) => response.arrayBuffer());
   const orders = await tallyOf(stage, shadow, "/api/v1/orders", 1);
   const order = shadow.received.find(({ method, path }) => method === "POST" && path === "/api/v1/orders");
   report.check(
@@ -88,12 +90,12 @@ async function playAll(stage: Stage, report: Report): Promise<void> {
     order ? `${order.body.length} of ${json.length} bytes, equal` : formatArrivals(orders, "mirrored"),
   );
 
-  await sendMany(10, (i) => fetch(`${frontend}/api/v3/items/${i}`));
+  await sendMany(10, (i) => stage.send(`/api/v3/items/${i}`));
   const none = await tallyOf(stage, shadow, "/api/v3/items/", 10);
   report.check("4  10 × /api/v3", none.offered === 0 && none.arrived === 0, formatArrivals(none, "mirrored"));
 
   await shadow.stop();
-  await sendMany(20, (i) => fetch(`${frontend}/api/v1/outage/${i}`));
+  await sendMany(20, (i) => stage.send(`/api/v1/outage/${i}`));
   report.line("   the shadow is down; 20 requests wait in the queue …");
   await until(() => primary.received.filter(({ path }) => path.startsWith("/api/v1/outage/")).length === 20);
   await shadow.start();
@@ -107,7 +109,7 @@ async function playAll(stage: Stage, report: Report): Promise<void> {
   report.line(`   ${burst} requests at once for a target of ${pacedRate}/s …`);
   const stalls = new StallWatch();
   const burstAtMs = performance.now();
-  await sendMany(burst, (i) => fetch(`${frontend}/api/v1/burst/${i}`));
+  await sendMany(burst, (i) => stage.send(`/api/v1/burst/${i}`));
   const paceable = await tallyOf(stage, paced, "/api/v1/burst/", burst);
   const stallMs = stalls.stop();
   const timesMs = paced.received.map(({ atMs }) => atMs);

@@ -101,6 +101,11 @@ export class Stage {
     await this.#ready(`${this.frontend}/api/v3/ready`);
   }
 
+  /** Sends a request through HAProxy. Throws an error that says why there is no answer. */
+  send(path: string, init?: RequestInit): Promise<Response> {
+    return this.#fetch(`${this.frontend}${path}`, init);
+  }
+
   /** The requests in HAProxy's log so far whose path begins with `prefix`. */
   logged(prefix: string): LoggedRequest[] {
     return parseAccessLog(readFileSync(this.#haproxyLog, "utf8")).filter(({ path }) => path.startsWith(prefix));
@@ -111,8 +116,8 @@ export class Stage {
     const { ports } = this.#options;
     const untilMs = Date.now() + withinMs;
     for (;;) {
-      const agent = await getJson<AgentStats>(`http://127.0.0.1:${ports.agentAdmin}/stats`);
-      const host = await getJson<HostStats>(`http://127.0.0.1:${ports.hostAdmin}/stats`);
+      const agent = await this.#getJson<AgentStats>(`http://127.0.0.1:${ports.agentAdmin}/stats`);
+      const host = await this.#getJson<HostStats>(`http://127.0.0.1:${ports.hostAdmin}/stats`);
       const waiting = Object.values(host.targets).reduce(
         (total, { messages = 0 }) => total + messages,
         host.ingress.messages ?? 0,
@@ -155,6 +160,20 @@ export class Stage {
     }
   }
 
+  async #fetch(url: string, init?: RequestInit): Promise<Response> {
+    try {
+      return await fetch(url, init);
+    } catch (error) {
+      const { message, cause } = error as Error & { readonly cause?: Error };
+      const logs = `${this.#lastLines("spoa-relay.log")}${this.#lastLines("haproxy.log")}`;
+      throw new Error(`${url} does not answer: ${cause?.message || message}${logs}`, { cause: error });
+    }
+  }
+
+  async #getJson<T>(url: string): Promise<T> {
+    return (await (await this.#fetch(url)).json()) as T;
+  }
+
   /** The end of a log, for errors: `stop` removes the directory. */
   #lastLines(file: string): string {
     const path = join(this.directory, file);
@@ -167,11 +186,6 @@ export class Stage {
     this.#logs.push(log);
     return (line) => log.write(`${line.trimEnd()}\n`);
   }
-}
-
-async function getJson<T>(url: string): Promise<T> {
-  const response = await fetch(url);
-  return (await response.json()) as T;
 }
 
 function configText(ports: DemoPorts): string {

@@ -27,6 +27,7 @@ describe("toTally", () => {
     expect(tally).toEqual({
       offered: 4,
       arrived: 2,
+      repeated: 0,
       leftOut: new Map([
         [1, 1],
         [257, 1],
@@ -44,6 +45,13 @@ describe("formatArrivals", () => {
     const tally = tallyOf(acknowledged + timedOut, []);
 
     expect(formatArrivals(tally, "arrived")).toBe("0 arrived, 1 left out by HAProxy, 1 acknowledged and lost");
+  });
+
+  it("does not count a request that arrived twice in place of a lost one", () => {
+    const tally = tallyOf(acknowledged + acknowledged.replace("/a", "/f"), ["/a", "/a"]);
+
+    expect(formatArrivals(tally, "arrived")).toBe("1 arrived, 1 of them sent again, 1 acknowledged and lost");
+    expect(isMirrored(tally)).toBe(false);
   });
 });
 

@@ -59,6 +59,13 @@ describe("the demo", () => {
 
   it.each<{ readonly name: string; readonly end: (demo: ChildProcess) => void }>([
     { name: "Ctrl+C", end: (demo) => demo.kill("SIGINT") },
+    {
+      name: "Ctrl+C that npm passes on",
+      end: (demo) => {
+        demo.kill("SIGINT");
+        setTimeout(() => demo.kill("SIGINT"), 50);
+      },
+    },
     { name: "SIGTERM", end: (demo) => demo.kill("SIGTERM") },
     { name: "the end of its terminal", end: (demo) => demo.kill("SIGHUP") },
     { name: "the end of the reader of its output", end: (demo) => demo.stdout?.destroy() },

@@ -69,6 +69,25 @@ describe("the documents", () => {
     expect(named.filter(({ file, title }) => !titlesOf(file).includes(title))).toEqual([]);
   });
 
+  it("name only commands that exist in code", () => {
+    const names = createProgram().commands.map((command) => command.name());
+    const use = /(?:`|npx |dist\/)spoa-relay(?:\.js)? ([a-z][\w-]*)/g;
+    const named = documents.flatMap(({ text }) => [...text.matchAll(use)].map(([, name]) => name));
+
+    expect(named.length).toBeGreaterThan(20);
+    expect(named.filter((name) => !names.includes(name))).toEqual([]);
+  });
+
+  it("have only lines of the example configuration in their blocks for HAProxy", () => {
+    const example = readFileSync(join(root, "agent/haproxy/haproxy.cfg"), "utf8");
+    const known = new Set(example.split("\n").map(toDirective));
+    const blocks = documents.flatMap(({ text }) => blocksOf(text).filter(({ language }) => language === "haproxy"));
+    const lines = blocks.flatMap(({ text }) => text.split("\n").map(toDirective));
+
+    expect(lines.length).toBeGreaterThan(10);
+    expect(lines.filter((line) => !known.has(line))).toEqual([]);
+  });
+
   it("use only commands and flags that exist", () => {
     const program = createProgram();
     const names = program.commands.map((command) => command.name()).join("|");
@@ -114,6 +133,12 @@ describe("README.md", () => {
     expect(mapped.sort()).toEqual(tree.sort());
   });
 });
+
+/** A line of a configuration of HAProxy without its comment and its indentation, and with the defaults of its variables. */
+function toDirective(line: string): string {
+  const value = line.replace(/"\$\{\w+-(.*?)\}"/, "$1").replace("/etc/haproxy/", "");
+  return value.replace(/(?:^|\s+)#.*$/, "").trim();
+}
 
 function notRun(): never {
   throw new Error("this test reads only the names of commands and flags");

@@ -1,7 +1,6 @@
 import type { Command } from "commander";
 import { runDemo } from "../demo/demo.ts";
 import { demoPorts } from "../demo/ports.ts";
-import { stopSignal } from "../process/service.ts";
 import { parsePort } from "./command-line.ts";
 
 /** @param haproxyDirectory directory of the example configuration of HAProxy */
@@ -17,9 +16,19 @@ export function addDemo(program: Command, haproxyDirectory: string): void {
         ports: demoPorts(ports),
         haproxyDirectory,
         searchPath: process.env.PATH ?? "",
-        stay: stay ? stopSignal() : undefined,
+        stay: stay === true,
+        stop: endSignal(),
         out: process.stdout,
       });
       process.exitCode = held ? 0 : 1;
     });
+}
+
+/** Aborted by Ctrl+C, by SIGTERM, or when the terminal is closed. */
+function endSignal(): AbortSignal {
+  const end = new AbortController();
+  // Not only once: npm passes Ctrl+C on to this process, which gets it from the terminal, too. A second signal must not end it
+  // while it stops the others.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => end.abort());
+  return end.signal;
 }

@@ -194,7 +194,7 @@ function parseSpeed(text: string): number {
 function parseRate(text: string): number {
   const rate = parseRatePerSecond(text);
   if (rate !== undefined && Number.isFinite(rate)) return rate;
-  const mistake = explainRate(text) ?? "Use --asap for a job without a rate of its own";
+  const mistake = explainRate(text, "job") ?? "Use --asap for a job without a rate of its own";
   throw new InvalidArgumentError(`${mistake}.`);
 }
 

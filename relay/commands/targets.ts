@@ -81,11 +81,13 @@ function toChange({ rate, concurrency, sample }: SettingFlags): SettingsChange {
 
 /** The same error with the flags in place of the keys of the body: `--rate: …` for `body.rate: …`. */
 function toFlagError(error: ControlError): ControlError {
-  const mistakes = error.mistakes.filter(({ place }) => /^body\.(?:rate|concurrency|sample)$/.test(place));
-  if (mistakes.length === 0) return error;
-  const lines = mistakes.map(
-    ({ place, detail }) => `${place.replace("body.", "--")}: ${detail.replace(/, or null$/, ", or configured")}`,
-  );
+  const isFlag = ({ place }: ControlError["mistakes"][number]) => /^body\.(?:rate|concurrency|sample)$/.test(place);
+  if (!error.mistakes.some(isFlag)) return error;
+  const lines = error.mistakes.map((mistake) => {
+    const { place, detail } = mistake;
+    if (!isFlag(mistake)) return `${place}: ${detail}`;
+    return `${place.replace("body.", "--")}: ${detail.replace(/, or null$/, ", or configured")}`;
+  });
   return new ControlError(error.code, lines.join("\n"), { cause: error });
 }
 

@@ -22,39 +22,48 @@ export function parseSizeBytes(text: string): number | undefined {
   return match ? Math.floor(Number(match[1]) * sizeUnits[match[2]]) : undefined;
 }
 
-/** `200/s`, `30/min`, `10/h` in requests per second, Infinity for `unlimited`; undefined for anything else and for 0. */
+/**
+ * `200/s`, `30/min`, `10/h` in requests per second, Infinity for `unlimited`; undefined for anything else, for 0 and for
+ * numbers that are too large.
+ */
 export function parseRatePerSecond(text: string): number | undefined {
   if (text.trim() === "unlimited") return Number.POSITIVE_INFINITY;
   const match = /^(\d+(?:\.\d+)?)\s?\/\s?(s|min|h)$/.exec(text.trim());
   const rate = match ? Number(match[1]) * perSecond[match[2]] : 0;
-  return rate > 0 ? rate : undefined;
+  return rate > 0 && Number.isFinite(rate) ? rate : undefined;
 }
 
 /** Requests per hour. At a lower rate the wait for a slot would exceed the longest timer. */
 const leastPerHour = 0.01;
 
-/** Why a text is not a rate that a target can have, and what to write instead; undefined if it is one. */
-export function explainRate(text: string): string | undefined {
+/**
+ * Why a text is not a rate, and what to write instead; undefined if it is a rate that a target can have.
+ *
+ * @param of a job has no rate `unlimited`, and is not paused by a rate of 0
+ */
+export function explainRate(text: string, of: "target" | "job" = "target"): string | undefined {
   const rate = parseRatePerSecond(text);
-  if (rate !== undefined)
-    return rate * 3_600 >= leastPerHour ? undefined : `"${text}" is below ${leastPerHour}/h, the lowest rate`;
-  const [, number, unit] = /^(\d+(?:\.\d+)?)\s*(.*)$/.exec(text.trim()) ?? [];
-  if (Number(number) === 0) return `"${text}" is not a rate above 0: to send nothing, pause the target`;
-  const meant = Object.keys(perSecond).filter((each) => unit === "" || rateUnitsMeant[each].test(unit ?? ""));
-  const valid = meant.map((each) => `${number}/${each}`).filter((rate) => explainRate(rate) === undefined);
-  if (valid.length === 0) return `"${text}" is not a rate, such as 200/s, 30/min, 10/h or unlimited`;
-  return `"${text}" ${unit === "" ? "has no unit" : "is not a rate"}: write ${joinWithOr(valid)}`;
-}
-
-function joinWithOr(choices: readonly string[]): string {
-  return choices.length === 1 ? choices[0] : `${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}`;
+  if (rate !== undefined && rate * 3_600 >= leastPerHour) return undefined;
+  const tooLow = `"${text}" is below ${leastPerHour}/h, the lowest rate`;
+  if (rate !== undefined) return tooLow;
+  const [, number, unit = ""] = /^(\d+(?:\.\d+)?)\s*(.*)$/.exec(text.trim()) ?? [];
+  const units = Object.keys(perSecond).filter((each) => unit === "" || rateUnitsMeant[each].test(unit));
+  const examples = of === "target" ? "200/s, 30/min, 10/h or unlimited" : "200/s, 30/min or 10/h";
+  if (!Number.isFinite(Number(number)) || units.length === 0) return `"${text}" is not a rate, such as ${examples}`;
+  if (Number(number) === 0) {
+    return `"${text}" is not a rate above 0${of === "target" ? ": to send nothing, pause the target" : `, such as ${examples}`}`;
+  }
+  const rates = units.map((each) => `${number}/${each}`).filter((each) => explainRate(each) === undefined);
+  if (rates.length === 0) return tooLow;
+  const written = rates.join(", ").replace(/, ([^,]*)$/, " or $1");
+  return `"${text}" ${unit === "" ? "has no unit" : "is not a rate"}: write ${written}`;
 }
 
 /** Other common spellings of the units, by the unit that is meant. */
 const rateUnitsMeant: Readonly<Record<keyof typeof perSecond, RegExp>> = {
-  s: /^(?:[rqt]ps|hz|req\/s|(?:\/|per\s+)(?:sec|secs|second|seconds|s))$/i,
-  min: /^(?:rpm|(?:\/|per\s+)(?:m|min|mins|minute|minutes))$/i,
-  h: /^(?:rph|(?:\/|per\s+)(?:h|hr|hour|hours))$/i,
+  s: /^(?:[rqt]ps|hz|r(?:eq)?\s*\/\s*s(?:ec)?|(?:\/\s*|per\s+)(?:sec|secs|second|seconds|s))$/i,
+  min: /^(?:rpm|r(?:eq)?\s*\/\s*m(?:in)?|(?:\/\s*|per\s+)(?:m|min|mins|minute|minutes))$/i,
+  h: /^(?:rph|r(?:eq)?\s*\/\s*h|(?:\/\s*|per\s+)(?:h|hr|hour|hours))$/i,
 };
 
 /** `50%`, `0.5%` as a fraction from 0 to 1; undefined for anything else. */

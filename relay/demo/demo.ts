@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { orAborted } from "../concurrency/or-aborted.ts";
 import { addsUp, formatEquations } from "../stats/ledger-equations.ts";
 import { arrivalBound, countEarly, wayAllowance } from "./arrival-bound.ts";
 import { mostInWindow, plotArrivals } from "./arrival-plot.ts";
@@ -9,8 +10,10 @@ import { StallWatch } from "./stall-watch.ts";
 import { countLeftOut, formatArrivals, formatLeftOut, isMirrored, type Tally, toTally } from "./tally.ts";
 
 export interface DemoOptions extends StageOptions {
-  /** If set, everything keeps running until this signal is aborted. */
-  readonly stay: AbortSignal | undefined;
+  /** Whether everything keeps running after the checks. */
+  readonly stay: boolean;
+  /** Ends the demo at any moment. */
+  readonly stop: AbortSignal;
   readonly out: NodeJS.WriteStream;
 }
 
@@ -18,32 +21,44 @@ export interface DemoOptions extends StageOptions {
 const waitMs = 30_000;
 const burst = 300;
 
-/** Runs the demo; resolves with true if all of its checks pass. */
+/** Runs the demo; resolves with true if all of its checks ended and passed. */
 export async function runDemo(options: DemoOptions): Promise<boolean> {
-  const { out, stay, ports } = options;
+  const { out, stay, stop, ports } = options;
   await assertPortsFree(ports);
   const stage = new Stage(options);
   const report = new Report(out);
+  // Output that cannot be written, as with `| head`, ends the process at once.
+  const abandon = () => stage.abandon();
+  process.once("exit", abandon);
   try {
-    report.line(`Starting HAProxy, primary, shadows and spoa-relay (logs and queue in ${stage.directory}) …`);
-    await stage.start();
-    await playAll(stage, report);
-    const ledger = await stage.ledger(waitMs);
-    report.line(`\n${formatEquations(ledger, out)}\n`);
-    report.check("the ledger", addsUp(ledger), "every request is accounted for");
-    reportVerdict(stage, report);
-    if (stay) await stayUntil(stay, stage, ports, report);
+    await orAborted(runChecks(stage, report, out), stop);
+    if (stay) await stayUntil(stop, stage, ports, report);
+  } catch (error) {
+    if (!stop.aborted) throw error;
+    report.line("\nStopped before all checks had ended.");
+    return false;
   } finally {
     await stage.stop();
+    process.off("exit", abandon);
   }
   return report.failures === 0;
 }
 
+async function runChecks(stage: Stage, report: Report, out: NodeJS.WriteStream): Promise<void> {
+  report.line(`Starting HAProxy, primary, shadows and spoa-relay (logs and queue in ${stage.directory}) …`);
+  await stage.start();
+  await playAll(stage, report);
+  const ledger = await stage.ledger(waitMs);
+  report.line(`\n${formatEquations(ledger, out)}\n`);
+  report.check("the ledger", addsUp(ledger), "every request is accounted for");
+  reportVerdict(stage, report);
+}
+
 async function playAll(stage: Stage, report: Report): Promise<void> {
-  const { frontend, primary, shadow, paced } = stage;
+  const { primary, shadow, paced } = stage;
   primary.received.length = 0;
 
-  await sendMany(10, (i) => fetch(`${frontend}/api/v1/items/${i}?n=1`));
+  await sendMany(10, (i) => stage.send(`/api/v1/items/${i}?n=1`));
   const items = await tallyOf(stage, shadow, "/api/v1/items/", 10);
   report.check(
     "1  10 × /api/v1",
@@ -51,7 +66,7 @@ async function playAll(stage: Stage, report: Report): Promise<void> {
     `${primary.received.length} answered by the primary, ${formatArrivals(items, "mirrored")}`,
   );
 
-  await sendMany(100, (i) => fetch(`${frontend}/api/v2/items/${i}`));
+  await sendMany(100, (i) => stage.send(`/api/v2/items/${i}`));
   const half = await tallyOf(stage, shadow, "/api/v2/", 100);
   report.check(
     "2  100 × /api/v2",
@@ -60,11 +75,13 @@ async function playAll(stage: Stage, report: Report): Promise<void> {
   );
 
   const json = Buffer.from(JSON.stringify({ order: 4711, name: "Grüße, 世界", items: [1, 2, 3] }));
-  await fetch(`${frontend}/api/v1/orders`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: json,
-  }).then((response) => response.arrayBuffer());
+  await stage
+    .send("/api/v1/orders", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: json,
+    })
+    .then((response) => response.arrayBuffer());
   const orders = await tallyOf(stage, shadow, "/api/v1/orders", 1);
   const order = shadow.received.find(({ method, path }) => method === "POST" && path === "/api/v1/orders");
   report.check(
@@ -73,12 +90,12 @@ async function playAll(stage: Stage, report: Report): Promise<void> {
     order ? `${order.body.length} of ${json.length} bytes, equal` : formatArrivals(orders, "mirrored"),
   );
 
-  await sendMany(10, (i) => fetch(`${frontend}/api/v3/items/${i}`));
+  await sendMany(10, (i) => stage.send(`/api/v3/items/${i}`));
   const none = await tallyOf(stage, shadow, "/api/v3/items/", 10);
   report.check("4  10 × /api/v3", none.offered === 0 && none.arrived === 0, formatArrivals(none, "mirrored"));
 
   await shadow.stop();
-  await sendMany(20, (i) => fetch(`${frontend}/api/v1/outage/${i}`));
+  await sendMany(20, (i) => stage.send(`/api/v1/outage/${i}`));
   report.line("   the shadow is down; 20 requests wait in the queue …");
   await until(() => primary.received.filter(({ path }) => path.startsWith("/api/v1/outage/")).length === 20);
   await shadow.start();
@@ -92,7 +109,7 @@ async function playAll(stage: Stage, report: Report): Promise<void> {
   report.line(`   ${burst} requests at once for a target of ${pacedRate}/s …`);
   const stalls = new StallWatch();
   const burstAtMs = performance.now();
-  await sendMany(burst, (i) => fetch(`${frontend}/api/v1/burst/${i}`));
+  await sendMany(burst, (i) => stage.send(`/api/v1/burst/${i}`));
   const paceable = await tallyOf(stage, paced, "/api/v1/burst/", burst);
   const stallMs = stalls.stop();
   const timesMs = paced.received.map(({ atMs }) => atMs);
@@ -141,7 +158,7 @@ function reportVerdict(stage: Stage, report: Report): void {
   else report.line(`\nAll checks passed${leftOut === 0 ? "" : ", apart from the requests that HAProxy left out"}.`);
 }
 
-async function stayUntil(stay: AbortSignal, stage: Stage, ports: DemoPorts, report: Report): Promise<void> {
+async function stayUntil(stop: AbortSignal, stage: Stage, ports: DemoPorts, report: Report): Promise<void> {
   report.line(`
 Everything keeps running; Ctrl+C stops it:
   HAProxy        ${stage.frontend}/api/v1/hello    mirrored; half of /api/v2, nothing of /api/v3
@@ -151,7 +168,7 @@ Everything keeps running; Ctrl+C stops it:
   agent          127.0.0.1:${ports.agent}, counts http://127.0.0.1:${ports.agentAdmin}/stats
   host           counts http://127.0.0.1:${ports.hostAdmin}/stats
   configuration  ${stage.configFile}`);
-  if (!stay.aborted) await new Promise((resolve) => stay.addEventListener("abort", resolve, { once: true }));
+  if (!stop.aborted) await new Promise((resolve) => stop.addEventListener("abort", resolve, { once: true }));
 }
 
 class Report {

@@ -43,6 +43,11 @@ export class HaproxyProcess {
     this.#child.kill("SIGUSR2");
   }
 
+  /** Ends HAProxy without waiting. */
+  kill(): void {
+    this.#child.kill("SIGTERM");
+  }
+
   async stop(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     this.#child.kill("SIGTERM");

@@ -43,6 +43,7 @@ export class Stage {
   readonly #logs: WriteStream[] = [];
   #relay: ChildProcess | undefined;
   #haproxy: HaproxyProcess | undefined;
+  #stopping = false;
 
   constructor(options: StageOptions) {
     this.#options = options;
@@ -71,13 +72,14 @@ export class Stage {
     await Promise.all([this.primary.start(), this.shadow.start(), this.paced.start()]);
     writeFileSync(this.configFile, configText(ports));
     const relay = spawn(process.execPath, [process.argv[1], "up", "--config", this.configFile], {
-      // In a process group of its own: Ctrl+C reaches only this process, which stops the others in order.
+      // In a process group of its own: Ctrl+C reaches only this process, which stops the others in order. If this process
+      // dies, the IPC channel closes, and spoa-relay stops.
       detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
     });
     const log = this.#logTo("spoa-relay.log");
-    relay.stdout.on("data", (text: Buffer) => log(text.toString().trimEnd()));
-    relay.stderr.on("data", (text: Buffer) => log(text.toString().trimEnd()));
+    relay.stdout?.on("data", (text: Buffer) => log(text.toString().trimEnd()));
+    relay.stderr?.on("data", (text: Buffer) => log(text.toString().trimEnd()));
     this.#relay = relay;
     await this.#ready(`http://127.0.0.1:${ports.agentAdmin}/readyz`);
     await this.#ready(`http://127.0.0.1:${ports.hostAdmin}/healthz`);
@@ -99,6 +101,11 @@ export class Stage {
     await this.#ready(`${this.frontend}/api/v3/ready`);
   }
 
+  /** Sends a request through HAProxy. Throws an error that says why there is no answer. */
+  send(path: string, init?: RequestInit): Promise<Response> {
+    return this.#fetch(`${this.frontend}${path}`, init);
+  }
+
   /** The requests in HAProxy's log so far whose path begins with `prefix`. */
   logged(prefix: string): LoggedRequest[] {
     return parseAccessLog(readFileSync(this.#haproxyLog, "utf8")).filter(({ path }) => path.startsWith(prefix));
@@ -109,8 +116,8 @@ export class Stage {
     const { ports } = this.#options;
     const untilMs = Date.now() + withinMs;
     for (;;) {
-      const agent = await getJson<AgentStats>(`http://127.0.0.1:${ports.agentAdmin}/stats`);
-      const host = await getJson<HostStats>(`http://127.0.0.1:${ports.hostAdmin}/stats`);
+      const agent = await this.#getJson<AgentStats>(`http://127.0.0.1:${ports.agentAdmin}/stats`);
+      const host = await this.#getJson<HostStats>(`http://127.0.0.1:${ports.hostAdmin}/stats`);
       const waiting = Object.values(host.targets).reduce(
         (total, { messages = 0 }) => total + messages,
         host.ingress.messages ?? 0,
@@ -122,6 +129,7 @@ export class Stage {
 
   /** Stops all parts, HAProxy first so that no request is lost, and removes the directory. */
   async stop(): Promise<void> {
+    this.#stopping = true;
     await this.#haproxy?.stop();
     const relay = this.#relay;
     if (relay && relay.exitCode === null && relay.signalCode === null) {
@@ -133,16 +141,37 @@ export class Stage {
     rmSync(this.directory, { recursive: true, force: true });
   }
 
+  /** Ends what would outlive this process, and removes the directory; for a process that cannot wait. */
+  abandon(): void {
+    this.#haproxy?.kill();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
   async #ready(url: string): Promise<void> {
     for (const untilMs = Date.now() + 30_000; ; await sleep(50)) {
       const response = await fetch(url).catch(() => undefined);
       await response?.body?.cancel();
+      if (this.#stopping) throw new Error("the demo is stopping");
       if (response?.ok) return;
       const exited = this.#relay?.exitCode;
       if (Date.now() > untilMs || (exited !== null && exited !== undefined)) {
         throw new Error(`${url} does not answer${this.#lastLines("spoa-relay.log")}${this.#lastLines("haproxy.log")}`);
       }
     }
+  }
+
+  async #fetch(url: string, init?: RequestInit): Promise<Response> {
+    try {
+      return await fetch(url, init);
+    } catch (error) {
+      const { message, cause } = error as Error & { readonly cause?: Error };
+      const logs = `${this.#lastLines("spoa-relay.log")}${this.#lastLines("haproxy.log")}`;
+      throw new Error(`${url} does not answer: ${cause?.message || message}${logs}`, { cause: error });
+    }
+  }
+
+  async #getJson<T>(url: string): Promise<T> {
+    return (await (await this.#fetch(url)).json()) as T;
   }
 
   /** The end of a log, for errors: `stop` removes the directory. */
@@ -157,11 +186,6 @@ export class Stage {
     this.#logs.push(log);
     return (line) => log.write(`${line.trimEnd()}\n`);
   }
-}
-
-async function getJson<T>(url: string): Promise<T> {
-  const response = await fetch(url);
-  return (await response.json()) as T;
 }
 
 function configText(ports: DemoPorts): string {

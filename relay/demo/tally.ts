@@ -5,8 +5,9 @@ import type { Received } from "./json-server.ts";
 export interface Tally {
   /** Requests that HAProxy was to mirror. */
   readonly offered: number;
+  /** Requests that arrived at least once. */
   readonly arrived: number;
-  /** Deliveries of requests that had arrived before. */
+  /** Arrivals of requests that had arrived before. */
   readonly repeated: number;
   /** Requests that HAProxy gave up and that did not arrive, by their `mirror_err`. */
   readonly leftOut: ReadonlyMap<number, number>;
@@ -19,12 +20,8 @@ export function toTally(logged: readonly LoggedRequest[], received: readonly Rec
     // A request that timed out may have reached the agent, which was only late to acknowledge it.
     if (error !== undefined && !arrived.has(path)) leftOut.set(error, (leftOut.get(error) ?? 0) + 1);
   }
-  return {
-    offered: logged.filter(({ offered }) => offered).length,
-    arrived: arrived.size,
-    repeated: received.length - arrived.size,
-    leftOut,
-  };
+  const offered = logged.filter((request) => request.offered).length;
+  return { offered, arrived: arrived.size, repeated: received.length - arrived.size, leftOut };
 }
 
 export function countLeftOut({ leftOut }: Tally): number {
@@ -42,7 +39,8 @@ export function formatArrivals(tally: Tally, fact: string): string {
   const leftOut = countLeftOut(tally);
   const lost = tally.offered - tally.arrived - leftOut;
   const named = leftOut === 0 ? "" : `, ${leftOut} left out by HAProxy`;
-  return `${tally.arrived} ${fact}${named}${lost > 0 ? `, ${lost} acknowledged and lost` : ""}${tally.repeated > 0 ? `, ${tally.repeated} sent twice` : ""}`;
+  const again = tally.repeated === 0 ? "" : `, ${tally.repeated} of them sent again`;
+  return `${tally.arrived} ${fact}${again}${named}${lost > 0 ? `, ${lost} acknowledged and lost` : ""}`;
 }
 
 /** The reasons for which HAProxy left requests out, one per line, and what to do about them. */

@@ -1,8 +1,13 @@
-import { type RequestOptions, request } from "node:http";
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { createServer, type RequestOptions, request } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { until } from "../support/clocks/until.ts";
 import { packMessage, requests } from "../support/data/packs.ts";
+import { temporaryDirectory } from "../support/data/temporary-directory.ts";
+import { spoaRelay } from "../support/processes/command-line.ts";
 import { HostProcess } from "../support/processes/host-process.ts";
 import { ShadowServer } from "../support/servers/shadow-server.ts";
 
@@ -85,6 +90,36 @@ describe("targets set", () => {
       const { code, stdout, stderr } = await host.command("targets", "set", "staging", ...flags);
       expect([code, stdout, stderr]).toEqual([2, "", expect.stringContaining(mistake)]);
     }
+  }, 60_000);
+
+  it("names the mistakes that are in no flag, too", async () => {
+    const errors = [
+      { place: "body.rate", detail: "is wrong, or null" },
+      { place: "query.dry", detail: "is unknown" },
+    ];
+    const problem = {
+      type: "about:blank",
+      title: "Bad Request",
+      status: 400,
+      detail: "body.rate: …; query.dry: …",
+      errors,
+    };
+    const host = createServer((_, response) => response.writeHead(400).end(JSON.stringify(problem))).listen(
+      0,
+      "127.0.0.1",
+    );
+    onTestFinished(() => void host.close());
+    await once(host, "listening");
+    const file = join(temporaryDirectory(), "spoa-relay.yaml");
+    const { port } = host.address() as AddressInfo;
+    writeFileSync(
+      file,
+      `host: { admin: "127.0.0.1:${port}" }\nqueue: embedded:./data\ntargets: { staging: { url: "http://127.0.0.1:1", rate: 1/s } }\n`,
+    );
+    const { code, stderr } = await spoaRelay("targets", "set", "staging", "--rate", "1", "--config", file);
+
+    expect(stderr).toBe("--rate: is wrong, or configured\nquery.dry: is unknown\n");
+    expect(code).toBe(2);
   }, 60_000);
 
   it("returns settings to the configured values", async () => {

@@ -102,16 +102,37 @@ describe("explainRate", () => {
     ["6000/m", '"6000/m" is not a rate: write 6000/min'],
     ["6000/minute", '"6000/minute" is not a rate: write 6000/min'],
     ["10/hour", '"10/hour" is not a rate: write 10/h'],
-    ["0", '"0" is not a rate above 0: to send nothing, pause the target'],
     ["0.0 rps", '"0.0 rps" is not a rate above 0: to send nothing, pause the target'],
-    ["0.001 rph", '"0.001 rph" is not a rate, such as 200/s, 30/min, 10/h or unlimited'],
-    ["0.001", '"0.001" has no unit: write 0.001/s or 0.001/min'],
     ["0/s", '"0/s" is not a rate above 0: to send nothing, pause the target'],
     ["0.001/h", '"0.001/h" is below 0.01/h, the lowest rate'],
     ["fast", '"fast" is not a rate, such as 200/s, 30/min, 10/h or unlimited'],
+    ["0", '"0" is not a rate above 0: to send nothing, pause the target'],
+    ["0.001", '"0.001" has no unit: write 0.001/s or 0.001/min'],
+    ["0.00001", '"0.00001" has no unit: write 0.00001/s'],
+    ["0.0000001", '"0.0000001" is below 0.01/h, the lowest rate'],
+    ["0.001rph", '"0.001rph" is below 0.01/h, the lowest rate'],
+    ["0,5/s", '"0,5/s" is not a rate, such as 200/s, 30/min, 10/h or unlimited'],
+    ["0x10/s", '"0x10/s" is not a rate, such as 200/s, 30/min, 10/h or unlimited'],
+    ["1e309/s", '"1e309/s" is not a rate, such as 200/s, 30/min, 10/h or unlimited'],
+    ["100  /  sec", '"100  /  sec" is not a rate: write 100/s'],
+    ["30r/m", '"30r/m" is not a rate: write 30/min'],
     ["100/d", '"100/d" is not a rate, such as 200/s, 30/min, 10/h or unlimited'],
   ])("says what to write instead of %j", (text, explanation) => {
     expect(explainRate(text)).toBe(explanation);
+  });
+
+  it("refuses a number that is too large to be one, instead of taking it for unlimited", () => {
+    const number = "9".repeat(310);
+
+    for (const text of [`${number}/s`, `${number}rps`, number]) {
+      expect(parseRatePerSecond(text)).toBeUndefined();
+      expect(explainRate(text)).toContain("is not a rate, such as 200/s");
+    }
+  });
+
+  it("advises a job neither to be unlimited nor to pause its target", () => {
+    expect(explainRate("fast", "job")).toBe('"fast" is not a rate, such as 200/s, 30/min or 10/h');
+    expect(explainRate("0/s", "job")).toBe('"0/s" is not a rate above 0, such as 200/s, 30/min or 10/h');
   });
 
   it("suggests only rates that are valid, and nothing for a valid one", () => {
@@ -125,6 +146,20 @@ describe("explainRate", () => {
         const explanation = explainRate(`${count}${text}`);
         if (explanation === undefined) expect(parseRatePerSecond(`${count}${text}`)).toBeGreaterThan(0);
         const suggestions = explanation?.split(": write ")[1]?.split(/, | or /) ?? [];
+        for (const suggestion of suggestions) expect(explainRate(suggestion)).toBeUndefined();
+      }),
+    );
+  });
+
+  it("suggests only rates that are valid, however small or large the number is", () => {
+    const unit = fc.constantFrom("", "rps", "/m", "/hour", " per minute", "rph");
+    const number = fc.stringMatching(/^\d{1,330}(?:\.\d{1,9})?$/);
+    fc.assert(
+      fc.property(number, unit, (digits, text) => {
+        const suggestions =
+          explainRate(`${digits}${text}`)
+            ?.split(": write ")[1]
+            ?.split(/, | or /) ?? [];
         for (const suggestion of suggestions) expect(explainRate(suggestion)).toBeUndefined();
       }),
     );

@@ -46,6 +46,13 @@ describe("formatArrivals", () => {
 
     expect(formatArrivals(tally, "arrived")).toBe("0 arrived, 1 left out by HAProxy, 1 acknowledged and lost");
   });
+
+  it("does not count a request that arrived twice in place of a lost one", () => {
+    const tally = tallyOf(acknowledged + acknowledged.replace("/a", "/f"), ["/a", "/a"]);
+
+    expect(formatArrivals(tally, "arrived")).toBe("1 arrived, 1 of them sent again, 1 acknowledged and lost");
+    expect(isMirrored(tally)).toBe(false);
+  });
 });
 
 describe("a request that arrives twice", () => {
@@ -53,7 +60,7 @@ describe("a request that arrives twice", () => {
     const tally = tallyOf(acknowledged + acknowledged.replace("/a", "/b"), ["/a", "/a", "/b"]);
 
     expect(tally).toMatchObject({ offered: 2, arrived: 2, repeated: 1 });
-    expect(formatArrivals(tally, "arrived")).toBe("2 arrived, 1 sent twice");
+    expect(formatArrivals(tally, "arrived")).toBe("2 arrived, 1 of them sent again");
   });
 });
 

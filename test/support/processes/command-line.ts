@@ -7,11 +7,11 @@ export interface CommandResult {
   readonly stderr: string;
 }
 
-const main = resolve(import.meta.dirname, "../../../relay/main.ts");
+export const mainFile = resolve(import.meta.dirname, "../../../relay/main.ts");
 
 /** Runs the command line in a process of its own. */
 export function spoaRelay(...args: string[]): Promise<CommandResult> {
-  return run(process.execPath, main, ...args);
+  return run(process.execPath, mainFile, ...args);
 }
 
 /** Runs any program. An exit code other than 0 is a result, not an error. */

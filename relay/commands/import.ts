@@ -41,7 +41,7 @@ export function addImport(program: Command): void {
 Examples: spoa-relay import shop friday.gor.gz
           spoa-relay import shop access.log.2.gz access.log.1 access.log --base-time 2026-11-20T18:00:00+01:00
 The same file imported again adds nothing: its requests are unchanged. If the host has merged objects in between, they are
-written again, and still listed, replayed and exported once.`,
+written again, and still replayed and exported once.`,
     )
     .action(async (name: string, files: readonly string[], flags: ImportFlags, command: Command) => {
       const capture = findCapture(flags.config, name, command);

@@ -92,7 +92,7 @@ describe("the command line", () => {
       "-d or --debug: set log: debug in a configuration file and run spoa-relay up, or run spoa-relay agent --dump\n",
     ],
     [["-D"], "-D or --daemonize: run it as a service"],
-    [["-m"], "-m or --max-frame-size: set agent.maxFrame in the configuration"],
+    [["-m"], "-m or --max-frame-size: set agent.maxFrame in a configuration file and run spoa-relay up"],
   ])("says what replaces the flag of spoa-mirror %j", async (flags, advice) => {
     const { code, stderr } = await spoaRelay("mirror", "-r0", "-u", "http://127.0.0.1:1", ...flags);
     expect(stderr).toContain(`error: spoa-relay mirror has no ${advice}`);

@@ -27,8 +27,8 @@ export function addDemo(program: Command, haproxyDirectory: string): void {
 /** Aborted by Ctrl+C, by SIGTERM, or when the terminal is closed. */
 function endSignal(): AbortSignal {
   const end = new AbortController();
-  // Not only once: npm passes Ctrl+C on to this process, which gets it from the terminal, too. A second signal must not end it
-  // while it stops the others.
+  // `on`, not `once`: npm forwards Ctrl+C to this process, which has already received it from the terminal. The second signal
+  // must not end the process while it stops the other parts.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => end.abort());
   return end.signal;
 }

@@ -1,4 +1,4 @@
-import { readdirSync, rmSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { DirectoryInUseError, DirectoryLock } from "../../relay/process/directory-lock.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
@@ -67,7 +67,11 @@ export class Journal {
 
   private constructor(options: JournalOptions) {
     this.#options = options;
-    this.#lock = DirectoryLock.take(options.directory, "spoa-relay agent");
+    this.#lock = DirectoryLock.take(
+      options.directory,
+      "spoa-relay agent",
+      "stop that agent, or choose another directory",
+    );
     try {
       const damaged = this.#recover();
       const requests = this.#segments.reduce((sum, segment) => sum + segment.requestsIn("waiting"), 0);

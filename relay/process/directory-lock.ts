@@ -32,9 +32,10 @@ export class DirectoryLock {
   /**
    * Creates a missing directory. Throws `DirectoryInUseError` if it is locked, and the errors of the file system.
    *
-   * @param holder what the process is, for the message that others get
+   * @param holder what this process is, for the message that others get
+   * @param advice what to do if another process has the lock, for the message of the error
    */
-  static take(directory: string, holder: string): DirectoryLock {
+  static take(directory: string, holder: string, advice: string): DirectoryLock {
     createDirectory(directory);
     const path = join(directory, lockFile);
     createEmpty(path);
@@ -45,7 +46,7 @@ export class DirectoryLock {
     } catch (error) {
       database.close();
       if ((error as { readonly errcode?: number }).errcode !== sqliteBusy) throw error;
-      throw new DirectoryInUseError(`${directory} is in use by ${readHolder(directory)}`, { cause: error });
+      throw new DirectoryInUseError(`${directory} is in use by ${readHolder(directory)}: ${advice}`, { cause: error });
     }
     writeHolder(directory, holder);
     return new DirectoryLock(database);

@@ -10,8 +10,8 @@ describe("the lock of a directory", () => {
     const directory = join(temporaryDirectory(), "missing", "data");
     const holder = await hold(directory, "spoa-relay mirror");
 
-    expect(() => DirectoryLock.take(directory, "another")).toThrow(DirectoryInUseError);
-    expect(() => DirectoryLock.take(directory, "another")).toThrow(
+    expect(() => DirectoryLock.take(directory, "another", "stop it")).toThrow(DirectoryInUseError);
+    expect(() => DirectoryLock.take(directory, "another", "stop it")).toThrow(
       `${directory} is in use by process ${holder.process.pid} (spoa-relay mirror, since `,
     );
   });
@@ -38,17 +38,17 @@ describe("the lock of a directory", () => {
 
   it("is refused within the process that holds it, and free after its release", () => {
     const directory = temporaryDirectory();
-    const lock = DirectoryLock.take(directory, "first");
-    expect(() => DirectoryLock.take(directory, "second")).toThrow(DirectoryInUseError);
+    const lock = DirectoryLock.take(directory, "first", "stop it");
+    expect(() => DirectoryLock.take(directory, "second", "stop it")).toThrow(DirectoryInUseError);
     lock.release();
     lock.release();
 
-    expect(() => DirectoryLock.take(directory, "third").release()).not.toThrow();
+    expect(() => DirectoryLock.take(directory, "third", "stop it").release()).not.toThrow();
   });
 
   it("writes nothing into the locked file, which therefore needs no space and cannot be damaged", () => {
     const directory = temporaryDirectory();
-    DirectoryLock.take(directory, "first").release();
+    DirectoryLock.take(directory, "first", "stop it").release();
 
     expect(readdirSync(directory).sort()).toEqual(["lock.db", "lock.holder"]);
     expect(statSync(join(directory, "lock.db"))).toMatchObject({ size: 0 });
@@ -57,11 +57,13 @@ describe("the lock of a directory", () => {
 
   it("does not need the details of its holder", () => {
     const directory = temporaryDirectory();
-    const lock = DirectoryLock.take(directory, "first");
+    const lock = DirectoryLock.take(directory, "first", "stop it");
     onTestFinished(() => lock.release());
     writeFileSync(join(directory, "lock.holder"), "half a li");
 
-    expect(() => DirectoryLock.take(directory, "second")).toThrow(`${directory} is in use by another process`);
+    expect(() => DirectoryLock.take(directory, "second", "stop it")).toThrow(
+      `${directory} is in use by another process`,
+    );
   });
 });
 

@@ -4,7 +4,7 @@ import { DirectoryLock } from "../../../relay/process/directory-lock.ts";
 
 const [directory, holder] = process.argv.slice(2);
 try {
-  const lock = DirectoryLock.take(directory, holder);
+  const lock = DirectoryLock.take(directory, holder, "stop it");
   process.stdout.write("locked\n");
   setInterval(() => lock, 60_000);
 } catch (error) {

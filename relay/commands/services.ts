@@ -4,7 +4,8 @@ import { loadConfig } from "../config/load.ts";
 import { assertReplayable } from "../config/replayable.ts";
 import { createLogger, type Logger } from "../log/log.ts";
 import { DirectoryLock } from "../process/directory-lock.ts";
-import { agentNodeFlags, runService, type Service, stopSignal } from "../process/service.ts";
+import { agentNodeFlags, runService, type Service } from "../process/service.ts";
+import { watchStopSignals } from "../process/stop-signals.ts";
 import { supervise } from "../process/supervisor.ts";
 import { type ConfigFlag, withConfig } from "./command-line.ts";
 
@@ -13,6 +14,11 @@ export interface Services {
   readonly runAgent: (configFile: string, dump: boolean) => Promise<number>;
   readonly startHost: (config: Config, log: Logger) => Promise<Service>;
 }
+
+// A host hands back what has no answer after 8 s.
+const hostOverdueMs = 20_000;
+// A service manager that signals twice within this time wants an orderly stop, and an impatient person takes longer.
+const sameSignalMs = 500;
 
 export function addServices(program: Command, { runAgent, startHost }: Services): void {
   withConfig(program.command("agent"), "receive requests from HAProxy and enqueue them")
@@ -24,7 +30,7 @@ export function addServices(program: Command, { runAgent, startHost }: Services)
   withConfig(program.command("host"), "receive requests from the queue and replay them to the targets")
     .addHelpText("after", "\nExample: spoa-relay host --config /etc/spoa-relay.yaml")
     .action(async ({ config }: ConfigFlag) => {
-      process.exitCode = await runService(config, startHost);
+      process.exitCode = await runService(config, { start: startHost, stopWithinMs: hostOverdueMs });
     });
   withConfig(program.command("up"), "run agent and host on this machine, in separate processes")
     .addHelpText("after", "\nExample: spoa-relay up --config spoa-relay.yaml")
@@ -50,7 +56,7 @@ export async function runUp(configFile: string, { command, end, prepare }: UpOpt
   const config = loadConfig(configFile, process.env);
   assertReplayable(config);
   const log = createLogger(config.log);
-  const stopped = stopSignal();
+  const { stop, force } = watchStopSignals({ sameMs: sameSignalMs });
   const lock = lockData(config, command);
   try {
     await prepare?.(config, log);
@@ -60,7 +66,7 @@ export async function runUp(configFile: string, { command, end, prepare }: UpOpt
         { name: "host", args: ["host", "--config", configFile] },
       ],
       log,
-      end ? AbortSignal.any([stopped, end]) : stopped,
+      { stop: end ? AbortSignal.any([stop, end]) : stop, force },
     );
   } finally {
     lock?.release();

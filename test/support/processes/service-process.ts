@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
 import { onTestFinished } from "vitest";
 import { until } from "../clocks/until.ts";
 import { mainFile } from "./command-line.ts";
@@ -46,8 +47,7 @@ export class ServiceProcess {
 }
 
 /** Process ids of the processes whose command line contains `text`, apart from this one. */
-export async function processesWith(text: string): Promise<readonly number[]> {
-  const { readdirSync, readFileSync } = await import("node:fs");
+export function processesWith(text: string): readonly number[] {
   const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
   return pids.map(Number).filter((pid) => {
     try {

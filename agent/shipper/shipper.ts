@@ -11,8 +11,6 @@ export interface ShipperOptions {
   readonly worker: WorkerOptions;
   readonly ledger: AgentLedger;
   readonly log: Logger;
-  /** Interval at which the thread is asked whether it answers; default 5 s. */
-  readonly askEveryMs?: number;
   /** Receives the size of a pack before and after compression, and its buffer for reuse. */
   readonly onSealed: (contentBytes: number, sealedBytes: number, buffer: ArrayBuffer) => void;
 }
@@ -46,7 +44,8 @@ const hangTexts = {
   ],
   up: ["shipper-answers", "the shipper thread answers again"],
 } as const;
-const askEveryMs = 5_000;
+// The queue may be busy for 5 s, in which the thread waits for it.
+const askEveryMs = 3_000;
 // Checks and not time: after a stop of the whole process, both threads have to run again first.
 const silentChecks = 2;
 const role = "spoa-relay shipper";
@@ -83,7 +82,7 @@ export class Shipper {
     this.#journal = new Outage(log, journalTexts);
     this.#thread = new Outage(log, threadTexts);
     this.#hang = new Outage(log, hangTexts);
-    this.#watch = setInterval(() => this.#checkThread(), options.askEveryMs ?? askEveryMs).unref();
+    this.#watch = setInterval(() => this.#checkThread(), askEveryMs).unref();
     this.#start();
   }
 
@@ -152,6 +151,7 @@ export class Shipper {
     this.#worker = worker;
     worker.on("message", (message: FromWorker) => this.#receive(message));
     worker.on("error", (error) => this.#fail(worker, error));
+    this.#ask();
   }
 
   #receive(message: FromWorker): void {
@@ -233,20 +233,19 @@ export class Shipper {
 
   #checkThread(): void {
     if (!this.#worker) return;
-    if (this.#silent === undefined) {
-      this.#silent = 0;
-      this.#post({ kind: "ask" });
-      return;
-    }
+    if (this.#silent === undefined) return this.#ask();
     this.#silent++;
     if (this.#silent < silentChecks) return;
-    const silentMs = this.#silent * (this.#options.askEveryMs ?? askEveryMs);
-    this.#hang.fail(`the shipper thread has not answered for ${silentMs / 1_000} s`);
+    this.#hang.fail(`the shipper thread has not answered for ${(this.#silent * askEveryMs) / 1_000} s`);
+  }
+
+  #ask(): void {
+    this.#silent = 0;
+    this.#post({ kind: "ask" });
   }
 
   #fail(worker: Worker, error: Error): void {
     if (this.#worker !== worker) return;
-    this.#silent = undefined;
     this.#hang.forget();
     const lost = this.#volatileRequests > 0 ? `; lost requests: ${this.#volatileRequests}` : "";
     this.#thread.fail(`${error.message}${lost}`);

@@ -7,6 +7,8 @@ export interface OutageTexts {
   /** Fields of both lines, such as the name of the queue. */
   readonly about?: object;
   readonly level?: "error" | "warn";
+  /** How often a failure that goes on is logged; default once a minute. */
+  readonly everyMs?: number;
 }
 
 interface Kind {
@@ -79,7 +81,7 @@ export class Outage<Code extends string = "FAILED"> {
       this.#log?.[level]({ event, ...about, ...counted }, text);
     };
     if (kind.loggedAtMs === undefined) this.#beginnings.run(nowMs, logLine);
-    else if (Math.abs(nowMs - kind.loggedAtMs) < repeatMs) kind.heldBack++;
+    else if (Math.abs(nowMs - kind.loggedAtMs) < (this.#texts.everyMs ?? repeatMs)) kind.heldBack++;
     else logLine(0);
   }
 

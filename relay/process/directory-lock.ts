@@ -41,8 +41,8 @@ export class DirectoryLock {
     createEmpty(path);
     const database = new sqlite.DatabaseSync(path, { timeout: 0 });
     try {
-      // Reserves the file for writing without writing: SQLite creates no journal, and others may still open the file.
-      database.exec("BEGIN IMMEDIATE");
+      // Reserves the file for writing, and never writes. With its journal in memory it needs no space on the disk.
+      database.exec("PRAGMA journal_mode = MEMORY; BEGIN IMMEDIATE");
     } catch (error) {
       database.close();
       if ((error as { readonly errcode?: number }).errcode !== sqliteBusy) throw error;

@@ -93,8 +93,11 @@ describe("an agent whose thread hangs", () => {
       const cwd = temporaryDirectory();
       const [port] = await freePorts(2);
       const journal = join(cwd, "journal");
-        // Reading from a named pipe without a writer never returns.
-      spawnSync("mkfifo", [join(journal, "0000000001.seg")]);
+      // Opening a named pipe that nobody reads never returns. Each worker has a journal of its own.
+      for (const directory of [journal, join(journal, "worker-2")]) {
+        mkdirSync(directory, { recursive: true });
+        spawnSync("mkfifo", [join(directory, "lock.holder.new")]);
+      }
       const config = `agent: { listen: "127.0.0.1:${port}", admin: "127.0.0.1:${port + 1}", workers: ${workers}, journal: { directory: journal } }
 queue: embedded:./data
 targets: { shadow: { url: "http://127.0.0.1:1", rate: 1/s } }

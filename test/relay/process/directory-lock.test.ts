@@ -48,7 +48,8 @@ describe("the lock of a directory", () => {
 
   it("writes nothing into the locked file, which therefore needs no space and cannot be damaged", () => {
     const directory = temporaryDirectory();
-    DirectoryLock.take(directory, "first", "stop it").release();
+    const lock = DirectoryLock.take(directory, "first", "stop it");
+    onTestFinished(() => lock.release());
 
     expect(readdirSync(directory).sort()).toEqual(["lock.db", "lock.holder"]);
     expect(statSync(join(directory, "lock.db"))).toMatchObject({ size: 0 });

@@ -40,9 +40,11 @@ export class ServiceProcess {
     return lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
   }
 
-  /** Waits until the log has these events. */
+  /** Waits until the log has these events. The error has the output. */
   async logged(...events: readonly string[]): Promise<void> {
-    await until(() => events.every((event) => this.log.some((line) => line.event === event)));
+    await until(() => events.every((event) => this.log.some((line) => line.event === event))).catch((cause: Error) => {
+      throw new Error(`no ${events.join(", ")} in the log:\n${this.#output}`, { cause });
+    });
   }
 }
 

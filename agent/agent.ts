@@ -32,8 +32,8 @@ const bufferTexts = {
   ],
   up: ["buffer-free", "the agent has memory again and keeps every request"],
 } as const;
-// Later, so that a thread that hangs is given up first.
-const overdueMs = 12_000;
+// Later, so that a thread that hangs is given up first, and then the workers before the process that counts their losses.
+const overdueMs = cluster.isWorker ? 11_000 : 12_000;
 
 /**
  * Runs the agent until it is told to stop; resolves with the exit code, see `runService`. With `dump` it prints requests to

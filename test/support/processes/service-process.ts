@@ -42,7 +42,8 @@ export class ServiceProcess {
 
   /** Waits until the log has these events. The error has the output. */
   async logged(...events: readonly string[]): Promise<void> {
-    await until(() => events.every((event) => this.log.some((line) => line.event === event))).catch((cause: Error) => {
+    const logged = () => events.every((event) => this.log.some((line) => line.event === event));
+    await until(logged, 60_000).catch((cause: Error) => {
       throw new Error(`no ${events.join(", ")} in the log:\n${this.#output}`, { cause });
     });
   }

@@ -12,7 +12,7 @@ export interface StopSignals {
 export const stopRequest = { kind: "spoa-relay:stop" } as const;
 
 // timeout(1) signals its child and then the child's process group, which has the child in it.
-const sameSignalMs = 10;
+const sameSignalMs = 2;
 
 /**
  * Takes over SIGTERM and SIGINT, or `names`, until the process ends. The end of the supervising process is a first request.
@@ -31,16 +31,21 @@ export function watchStopSignals({
   if (cluster.isWorker) {
     watchPrimary(names, stop, force);
   } else {
-    let firstAtMs: number | undefined;
-    const take = () => {
-      firstAtMs ??= performance.now();
-      if (stop.signal.aborted && performance.now() - firstAtMs > sameMs) force.abort();
+    let armed = false;
+    const begin = () => {
       stop.abort();
+      setTimeout(() => {
+        armed = true;
+      }, sameMs).unref();
     };
     // Never removed: without a handler, the next signal would end the process on the spot.
+    const take = () => {
+      if (!stop.signal.aborted) begin();
+      else if (armed) force.abort();
+    };
     for (const name of names) process.on(name, take);
     // The channel closes when the supervisor dies. Nothing else would stop this process then.
-    process.once("disconnect", () => stop.abort());
+    process.once("disconnect", begin);
   }
   return { stop: stop.signal, force: force.signal };
 }

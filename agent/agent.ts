@@ -6,6 +6,7 @@ import type { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentConfig, Config } from "../relay/config/config.ts";
 import { type Logger, Throttle } from "../relay/log/log.ts";
+import { Outage } from "../relay/log/outage.ts";
 import { runService, type Service } from "../relay/process/service.ts";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { AckLatency } from "./ack-latency.ts";
@@ -25,6 +26,15 @@ import { startWorkers } from "./workers.ts";
 
 /** The longest time from the first signal to the exit, in milliseconds. */
 const stopWithinMs = 10_000;
+const bufferTexts = {
+  down: [
+    "buffer-full",
+    "the agent's memory is full of packs that the queue has not taken: requests are dropped and counted; failures and heldBack count them",
+  ],
+  up: ["buffer-free", "the agent has memory again and keeps every request"],
+} as const;
+// Later, so that a thread that hangs is given up first, and then the workers before the process that counts their losses.
+const overdueMs = cluster.isWorker ? 11_000 : 12_000;
 
 /**
  * Runs the agent until it is told to stop; resolves with the exit code, see `runService`. With `dump` it prints requests to
@@ -32,11 +42,14 @@ const stopWithinMs = 10_000;
  */
 export function runAgent(configFile: string, dump: boolean): Promise<number> {
   if (!dump) {
-    return runService(configFile, (config, log) =>
-      config.agent.workers > 1 && cluster.isPrimary ? startWorkers(config, log) : startAgent(config, log),
-    );
+    return runService(configFile, {
+      start: (config, log) =>
+        config.agent.workers > 1 && cluster.isPrimary ? startWorkers(config, log) : startAgent(config, log),
+      stopWithinMs: overdueMs,
+    });
   }
-  return runService(configFile, (config, log) => startAgent(config, log, process.stdout), 2);
+  const start = (config: Config, log: Logger) => startAgent(config, log, process.stdout);
+  return runService(configFile, { start, stopWithinMs: overdueMs, logTo: 2 });
 }
 
 /** Starts the agent; with `dumpTo` it uses no queue. Rejects if an address is taken. */
@@ -76,6 +89,13 @@ class Agent implements Service {
 
   #createPacker(): Packer {
     const { pack, bufferBytes } = this.#options;
+    const full = new Outage(this.#log, bufferTexts);
+    const hasRoom = () => {
+      const room = this.#shipper.waitingBytes < bufferBytes;
+      if (!room) full.fail(`${this.#shipper.waitingBytes} bytes wait for the queue, agent.buffer is ${bufferBytes}`);
+      else if (full.problem !== undefined) full.recover();
+      return room;
+    };
     return new Packer({
       agent: this.#name,
       targetBytes: pack.bytes,
@@ -83,7 +103,7 @@ class Agent implements Service {
       lingerMs: pack.lingerMs,
       ledger: this.#ledger,
       createId: () => randomBytes(16),
-      hasRoom: () => this.#shipper.waitingBytes < bufferBytes,
+      hasRoom,
       ship: (closed) => this.#shipper.ship(closed),
     });
   }

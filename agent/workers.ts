@@ -3,7 +3,9 @@ import { once } from "node:events";
 import { AggregatorRegistry, type PrometheusContentType } from "prom-client";
 import type { Config } from "../relay/config/config.ts";
 import type { Logger } from "../relay/log/log.ts";
-import { agentNodeFlags, type Service, stopRequest } from "../relay/process/service.ts";
+import { Outage } from "../relay/log/outage.ts";
+import { agentNodeFlags, type Service } from "../relay/process/service.ts";
+import { stopRequest } from "../relay/process/stop-signals.ts";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { serveAdmin } from "./admin.ts";
 import { removeStaleSocket } from "./listener/listener.ts";
@@ -52,6 +54,7 @@ class WorkerPool {
   readonly #log: Logger;
   /** The slot of each worker, from 1. A worker's successor takes over its slot, and with it the journal. */
   readonly #workers = new Map<Worker, number>();
+  readonly #outages = new Map<number, Outage>();
   readonly #reports = new Map<Worker, WorkerReport>();
   readonly #since = new Date().toISOString();
   /** The figures of all workers that have ended. */
@@ -142,13 +145,22 @@ class WorkerPool {
     const final = this.#farewells.get(worker)?.stats ?? (last && asDead(last.stats, journal !== undefined));
     if (final) this.#past = addStats(name, this.#since, this.#past ? [this.#past, final] : [final]);
     if (this.#stopping) return;
-    this.#log.error(
-      { event: "worker-ended", worker: slot, reason },
-      "a worker process ended unexpectedly: restarting it",
-    );
+    this.#outageOf(slot).fail(String(reason));
     setTimeout(() => {
-      if (!this.#stopping) this.#fork(slot);
+      if (!this.#stopping) this.#fork(slot).once("listening", () => this.#outageOf(slot).recover());
     }, restartMs).unref();
+  }
+
+  #outageOf(slot: number): Outage {
+    const known = this.#outages.get(slot);
+    if (known) return known;
+    const outage = new Outage(this.#log, {
+      down: ["worker-ended", "a worker process ended unexpectedly: restarting it"],
+      up: ["worker-restarted", "the worker process runs again"],
+      about: { worker: slot },
+    });
+    this.#outages.set(slot, outage);
+    return outage;
   }
 
   async #ask(): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Hono } from "hono";
 import type { Logger } from "../relay/log/log.ts";
+import type { Outage } from "../relay/log/outage.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { Pack } from "../relay/pack/pack.ts";
 import { forwardMessage, poisonMessage, readMessage, shareMessage } from "../relay/queue/message.ts";
@@ -13,7 +14,7 @@ import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import type { CaptureSink, CaptureTurn, CaptureVerdict } from "./capture/sink.ts";
 import { parseUncaptured, toUncaptured, type Uncaptured } from "./capture/uncaptured.ts";
 import type { MetricLine } from "./metric-line.ts";
-import { StatePatience } from "./state-patience.ts";
+import { createStateOutage, StatePatience } from "./state-patience.ts";
 
 export interface FanOutDeps {
   readonly targets: readonly LiveTarget[];
@@ -27,6 +28,8 @@ export interface FanOutDeps {
   /** By target name: counts the requests that its queue does not receive. */
   readonly figures?: ReadonlyMap<string, FigureBook>;
   readonly metrics?: Pick<MetricLine, "count">;
+  /** Shared with the other parts of the process; by default one of its own. */
+  readonly stateOutage?: Outage;
   readonly log: Logger;
 }
 
@@ -39,7 +42,7 @@ const afterFailureMs = 30_000;
  * its archive. If an archive cannot store a share, a message for that capture alone retries it later.
  */
 export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
-  const patience = new StatePatience("fan-out", deps.log);
+  const patience = new StatePatience("fan-out", deps.stateOutage ?? createStateOutage(deps.log));
   return createBatchApp(deps.log, async (delivery, invocation) => {
     // Announced before any await: then the whole batch is announced before its first pack is written.
     const turns = new Map(deps.captures.map((sink) => [sink.name, sink.announce()]));

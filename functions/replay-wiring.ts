@@ -24,7 +24,7 @@ export function prepareLane({ stores, metrics, log }: Parts, live: LiveTarget): 
   return () => createLane({ live, transport: new Transport(config), pacer, figures, credentials });
 }
 
-export function wireReplay({ stores, metrics, log }: Parts, lane: Lane): Hono<{ Bindings: Invocation }> {
+export function wireReplay({ stores, stateOutage, metrics, log }: Parts, lane: Lane): Hono<{ Bindings: Invocation }> {
   const own = stores.queueOf(lane.live.config.name);
   return createReplay({
     lane,
@@ -33,6 +33,7 @@ export function wireReplay({ stores, metrics, log }: Parts, lane: Lane): Hono<{ 
     ledger: stores.state.ledger,
     jobs: stores.state.jobs,
     direct: own === stores.ingress,
+    stateOutage,
     ...(metrics && { metrics }),
     log,
   });

@@ -5,6 +5,7 @@ import { jobKey } from "../relay/job/job.ts";
 import { JobGate } from "../relay/job/job-gate.ts";
 import { JobWatch } from "../relay/job/job-watch.ts";
 import type { Logger } from "../relay/log/log.ts";
+import type { Outage } from "../relay/log/outage.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { PackedRequest } from "../relay/pack/pack.ts";
 import { type MessagePack, poisonMessage, readMessage, shareMessage } from "../relay/queue/message.ts";
@@ -18,7 +19,7 @@ import { type Fate, type Jobs, type Ledger, StateError } from "../relay/state/po
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import { FateNotes } from "./fate-notes.ts";
 import type { MetricLine } from "./metric-line.ts";
-import { StatePatience } from "./state-patience.ts";
+import { createStateOutage, StatePatience } from "./state-patience.ts";
 
 export interface ReplayDeps {
   readonly lane: Lane;
@@ -30,6 +31,8 @@ export interface ReplayDeps {
   /** Whether the packs come straight from the agents: then no fan-out has recorded them and applied the target's sample. */
   readonly direct?: boolean;
   readonly metrics?: Pick<MetricLine, "count">;
+  /** Shared with the other parts of the process; by default one of its own. */
+  readonly stateOutage?: Outage;
   readonly log: Logger;
 }
 
@@ -44,7 +47,7 @@ const patientRetryMs = 1_000;
 
 /** Receives the packs of one target and sends their requests, each at its slot. */
 export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
-  const patience = new StatePatience(deps.lane.live.config.name, deps.log);
+  const patience = new StatePatience(deps.lane.live.config.name, deps.stateOutage ?? createStateOutage(deps.log));
   const turns = new KeyTurns();
   const watch = new JobWatch(deps.jobs);
   return createBatchApp(

@@ -1,20 +1,28 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Logger, Throttle } from "../relay/log/log.ts";
+import type { Logger } from "../relay/log/log.ts";
+import { Outage } from "../relay/log/outage.ts";
 import { StateError } from "../relay/state/port.ts";
 import type { Invocation } from "./batch.ts";
 
 const retryMs = 1_000;
 
-/** Retries work while the state store does not answer, and logs that once a minute. */
+/** The state store as one process finds it, which logs when it stops answering and when it answers again. */
+export function createStateOutage(log: Logger): Outage {
+  return new Outage(log, {
+    down: ["state-down", "the state store does not answer: nothing is sent, and packs wait until it does"],
+    up: ["state-up", "the state store answers again"],
+  });
+}
+
+/** Retries work while the state store does not answer. */
 export class StatePatience {
-  readonly #log: Logger;
   readonly #what: string;
-  readonly #throttle = new Throttle();
+  readonly #outage: Outage;
 
   /** @param what for the log: the part that waits, such as `fan-out` or a target's name */
-  constructor(what: string, log: Logger) {
+  constructor(what: string, outage: Outage) {
     this.#what = what;
-    this.#log = log;
+    this.#outage = outage;
   }
 
   /**
@@ -24,7 +32,9 @@ export class StatePatience {
   async run<T>(invocation: Required<Invocation>, work: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
-        return await work();
+        const result = await work();
+        this.#outage.recover();
+        return result;
       } catch (error) {
         if (!(error instanceof StateError)) throw error;
         this.report(error);
@@ -35,11 +45,6 @@ export class StatePatience {
   }
 
   report(error: Error): void {
-    this.#throttle.run(Date.now(), (heldBack) =>
-      this.#log.error(
-        { event: "state-down", what: this.#what, reason: error.message, heldBack },
-        "the state store does not answer: nothing is sent, and packs wait until it does",
-      ),
-    );
+    this.#outage.fail(error.message, { fields: { what: this.#what } });
   }
 }

@@ -1,8 +1,10 @@
 import type { Hono } from "hono";
 import type { Config } from "../relay/config/config.ts";
 import type { Logger } from "../relay/log/log.ts";
+import type { Outage } from "../relay/log/outage.ts";
 import type { FigureBook } from "../relay/replay/figure-book.ts";
 import { LiveTarget } from "../relay/replay/live-target.ts";
+import { TargetLog } from "../relay/replay/target-log.ts";
 import { openStores, type Stores } from "../relay/stores.ts";
 import type { Invocation } from "./batch.ts";
 import { createSinks } from "./capture/sink.ts";
@@ -10,6 +12,7 @@ import { createFanOut } from "./fanout.ts";
 import type { MetricLine } from "./metric-line.ts";
 import { Feeder } from "./schedule/feeder.ts";
 import type { FeederOptions } from "./schedule/feeder-options.ts";
+import { createStateOutage } from "./state-patience.ts";
 
 /** The parts that the functions of a process share, in Lambda and on a host. */
 export interface Parts {
@@ -17,25 +20,34 @@ export interface Parts {
   readonly stores: Stores;
   /** In the configuration's order. */
   readonly targets: readonly LiveTarget[];
+  /** Whether the state store answers, for all parts of the process. */
+  readonly stateOutage: Outage;
   /** Only in Lambda. */
   readonly metrics?: MetricLine;
   readonly log: Logger;
 }
 
-/** Opens the stores that the configuration names. */
-export async function openParts(config: Config, log: Logger): Promise<Parts> {
+/**
+ * Opens the stores that the configuration names.
+ *
+ * @param everyChange see `TargetLogOptions`
+ */
+export async function openParts(config: Config, log: Logger, everyChange = false): Promise<Parts> {
   const stores = await openStores(config);
+  const { controls } = stores.state;
+  const logOf = (target: string) => new TargetLog({ target, log, everyChange });
   return {
     config,
     stores,
-    targets: config.targets.map((target) => new LiveTarget(target, stores.state.controls)),
+    targets: config.targets.map((target) => new LiveTarget(target, controls, Date.now, logOf(target.name))),
+    stateOutage: createStateOutage(log),
     log,
   };
 }
 
 /** @param figures by target name */
 export function wireFanOut(
-  { config, stores, targets, metrics, log }: Parts,
+  { config, stores, targets, stateOutage, metrics, log }: Parts,
   figures: ReadonlyMap<string, FigureBook>,
 ): Hono<{ Bindings: Invocation }> {
   return createFanOut({
@@ -46,6 +58,7 @@ export function wireFanOut(
     deadLetters: stores.ingress.deadLetters,
     ledger: stores.state.ledger,
     figures,
+    stateOutage,
     ...(metrics && { metrics }),
     log,
   });

@@ -1,6 +1,7 @@
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { createDirectory } from "./process/directory.ts";
 
 // An import would fail on an older Node before node-version.ts can report it.
 const sqlite = process.getBuiltinModule("node:sqlite");
@@ -106,15 +107,6 @@ function untilFree(work: () => void): void {
 const sqliteBusy = 5;
 const pauseMs = 10;
 const pause = new Int32Array(new SharedArrayBuffer(4));
-
-function createDirectory(directory: string): void {
-  try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    const { code, syscall, message } = error as NodeJS.ErrnoException;
-    throw Object.assign(new Error(`the directory ${directory} cannot be created: ${message}`), { code, syscall });
-  }
-}
 
 /** Creates a missing file readable by its owner only. SQLite creates its WAL files with the same mode. */
 function createPrivately(path: string): void {

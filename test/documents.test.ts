@@ -88,6 +88,22 @@ describe("the documents", () => {
     expect(lines.filter((line) => !known.has(line))).toEqual([]);
   });
 
+  it("explain every line that the log has for an outage and its end, and no others", () => {
+    const section = sectionOf(readDocument("agent/README.md"), "The log");
+    const explained = [...section.matchAll(/`([a-z]+(?:-[a-z]+)+|accept|killed|forced|undelivered)`/g)].map(
+      ([, name]) => name,
+    );
+    const text = sourceFiles()
+      .map((file) => readFileSync(join(root, file), "utf8"))
+      .join("\n");
+    const ofOutages = [...text.matchAll(/\b(?:down|up): \[\s*"([a-z-]+)"/g)].map(([, event]) => event);
+    const others = [...text.matchAll(/event: "([a-z-]+)"/g)].map(([, event]) => event);
+
+    expect(ofOutages.length).toBeGreaterThan(20);
+    expect(ofOutages.filter((event) => !explained.includes(event))).toEqual([]);
+    expect(explained.filter((event) => ![...ofOutages, ...others].includes(event))).toEqual([]);
+  });
+
   it("use only commands and flags that exist", () => {
     const program = createProgram();
     const names = program.commands.map((command) => command.name()).join("|");

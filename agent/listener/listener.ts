@@ -6,6 +6,7 @@ import type { AddressRange } from "../../relay/config/address-range.ts";
 import type { ListenerTls, SocketFile } from "../../relay/config/config.ts";
 import type { ListenAddress } from "../../relay/config/forms.ts";
 import { type Logger, Throttle } from "../../relay/log/log.ts";
+import { Outage } from "../../relay/log/outage.ts";
 import { handshakeMistake, readCertificates } from "./certificates.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import { PeerLog } from "./peer-log.ts";
@@ -34,6 +35,7 @@ export class Listener {
   readonly #connectionOptions: ConnectionOptions;
   readonly #peerLog: PeerLog;
   readonly #refusedLog = new Throttle();
+  readonly #accepting: Outage;
   readonly #allowed: BlockList | undefined;
   readonly #connections = new Set<Connection>();
   /** Sockets of the connections, and sockets whose TLS handshake has not finished. */
@@ -66,6 +68,10 @@ export class Listener {
     this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs }, (socket) =>
       this.#accept(socket),
     );
+    this.#accepting = new Outage(options.log, {
+      down: ["accept", "a new connection could not be accepted; open ones continue"],
+      up: ["accept-resumed", "new connections are accepted again"],
+    });
     this.#progressTimer = setInterval(() => {
       for (const connection of this.#connections) connection.checkProgress();
     }, stallMs).unref();
@@ -82,7 +88,7 @@ export class Listener {
 
   /** Resolves with the address as text once connections are accepted. Rejects with an error that says what to do. */
   async listen(): Promise<string> {
-    const { address, socket, log } = this.#options;
+    const { address, socket } = this.#options;
     // The workers of an agent share one socket; the first process has removed a stale socket file already.
     if (address.kind === "unix" && !cluster.isWorker) await removeStaleSocket(address.path);
     const listening = once(this.#server, "listening");
@@ -93,16 +99,8 @@ export class Listener {
     } catch (error) {
       throw listenError(address, error as NodeJS.ErrnoException);
     }
-    const acceptLog = new Throttle();
     // For example, no free file descriptors: open connections continue, and later ones may be accepted again.
-    this.#server.on("error", (error) =>
-      acceptLog.run(Date.now(), (heldBack) =>
-        log.error(
-          { event: "accept", reason: error.message, heldBack },
-          "a new connection could not be accepted; open ones continue",
-        ),
-      ),
-    );
+    this.#server.on("error", (error) => this.#accepting.fail(error.message));
     if (address.kind === "unix" && socket) this.#applySocketFile(address.path, socket);
     const bound = this.#server.address();
     return bound === null || typeof bound === "string" ? `unix:${bound}` : `${bound.address}:${bound.port}`;
@@ -146,6 +144,7 @@ export class Listener {
   }
 
   #accept(socket: Socket): void {
+    this.#accepting.recover();
     if (!this.#isAllowed(socket)) return this.#refuse(socket);
     this.accepted++;
     this.#sockets.add(socket);

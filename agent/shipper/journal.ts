@@ -1,5 +1,6 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { DirectoryInUseError, DirectoryLock } from "../../relay/process/directory-lock.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import { encodeJournalRecord, JournalSegment } from "./journal-segment.ts";
 
@@ -54,6 +55,7 @@ const segmentBytes = 4 * 1024 * 1024;
 export class Journal {
   readonly recovery: Recovery;
   readonly #options: JournalOptions;
+  readonly #lock: DirectoryLock;
   readonly #segments: JournalSegment[] = [];
   #nextNumber = 1;
   #bytes = 0;
@@ -65,11 +67,19 @@ export class Journal {
 
   private constructor(options: JournalOptions) {
     this.#options = options;
-    mkdirSync(options.directory, { recursive: true, mode: 0o700 });
-    takeLock(options.directory);
-    const damaged = this.#recover();
-    const requests = this.#segments.reduce((sum, segment) => sum + segment.requestsIn("waiting"), 0);
-    this.recovery = { packs: this.waiting, requests, damaged };
+    this.#lock = DirectoryLock.take(
+      options.directory,
+      "spoa-relay agent",
+      "stop that agent, or choose another directory",
+    );
+    try {
+      const damaged = this.#recover();
+      const requests = this.#segments.reduce((sum, segment) => sum + segment.requestsIn("waiting"), 0);
+      this.recovery = { packs: this.waiting, requests, damaged };
+    } catch (error) {
+      this.#lock.release();
+      throw error;
+    }
   }
 
   /** Size of the segments on disk. */
@@ -146,7 +156,7 @@ export class Journal {
       if (segment.open === 0) segment.remove();
       else segment.close();
     }
-    rmSync(join(this.#options.directory, lockFile), { force: true });
+    this.#lock.release();
   }
 
   #active(): JournalSegment | undefined {
@@ -219,57 +229,18 @@ export class Journal {
   }
 }
 
-const lockFile = "lock";
-
-function takeLock(directory: string): void {
-  const path = join(directory, lockFile);
-  const holder = readHolder(path);
-  if (holder && holder.pid !== process.pid && startOf(holder.pid) === holder.start) {
-    throw new JournalError(
-      `agent.journal.directory: another agent (process ${holder.pid}) uses the journal in ${directory}; choose another one`,
-    );
-  }
-  writeFileSync(path, `${process.pid} ${startOf(process.pid)}`, { mode: 0o600 });
-}
-
-interface Holder {
-  readonly pid: number;
-  readonly start: string;
-}
-
-function readHolder(path: string): Holder | undefined {
-  try {
-    const match = /^(\d+) (.+)$/.exec(readFileSync(path, "utf8"));
-    return match ? { pid: Number(match[1]), start: match[2] } : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** When a process was started, because another process may have its number by now; "gone" if there is none. */
-function startOf(pid: number): string {
-  try {
-    // The 22nd field; the second, the name, may contain spaces.
-    return readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ")[19] ?? "gone";
-  } catch {
-    return isAlive(pid) ? "unknown" : "gone";
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
-
 function guard<T>(work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (error instanceof JournalError || (error as NodeJS.ErrnoException).syscall === undefined) throw error;
-    throw new JournalError(`agent.journal: ${(error as Error).message}`, { cause: error });
+    if (error instanceof JournalError) throw error;
+    const { code, syscall, message } = error as NodeJS.ErrnoException;
+    if (error instanceof DirectoryInUseError) {
+      throw new JournalError(`agent.journal.directory: ${message}; stop that agent, or choose another directory`, {
+        cause: error,
+      });
+    }
+    if (syscall === undefined && code !== "ERR_SQLITE_ERROR") throw error;
+    throw new JournalError(`agent.journal: ${message}`, { cause: error });
   }
 }

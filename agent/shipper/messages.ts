@@ -21,10 +21,13 @@ export interface JournalPlace {
 
 export type ToWorker =
   | { readonly kind: "pack"; readonly buffer: ArrayBuffer; readonly bytes: number; readonly summary: PackSummary }
+  /** The thread answers at once that it is present. */
+  | { readonly kind: "ask" }
   | { readonly kind: "stop"; readonly withinMs: number };
 
 export type FromWorker =
   | { readonly kind: "started" }
+  | { readonly kind: "present" }
   | SealedMessage
   | ShippedMessage
   | DroppedMessage

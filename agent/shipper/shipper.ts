@@ -1,10 +1,10 @@
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { type Logger, Throttle } from "../../relay/log/log.ts";
+import { Outage } from "../../relay/log/outage.ts";
 import type { QueueErrorCode } from "../../relay/queue/port.ts";
 import type { ClosedPack } from "../intake/packer.ts";
 import { type AgentLedger, addTo, type DropReason } from "../ledger.ts";
 import type { DroppedMessage, FromWorker, ShippedMessage, ToWorker, WorkerOptions } from "./messages.ts";
-import { Outage } from "./outage.ts";
 import { runShipperWorker } from "./worker.ts";
 
 export interface ShipperOptions {
@@ -37,6 +37,17 @@ const threadTexts = {
   ],
   up: ["shipper-started", "the shipper thread runs again"],
 } as const;
+const hangTexts = {
+  down: [
+    "shipper-hangs",
+    "the shipper thread does not answer, so no packs are sent: it waits for a disk or another part of the system; check the directories of the queue and the journal",
+  ],
+  up: ["shipper-answers", "the shipper thread answers again"],
+} as const;
+// The queue may be busy for 5 s, in which the thread waits for it.
+const askEveryMs = 3_000;
+// Checks and not time: after a stop of the whole process, both threads have to run again first.
+const silentChecks = 2;
 const role = "spoa-relay shipper";
 
 /**
@@ -55,17 +66,23 @@ export class Shipper {
   #heldBackRequests = 0;
   #onStopped: (() => void) | undefined;
   readonly #queue: Outage<QueueErrorCode>;
-  readonly #journal: Outage<"JOURNAL_UNAVAILABLE">;
-  readonly #thread: Outage<"THREAD_FAILED">;
+  readonly #journal: Outage;
+  readonly #thread: Outage;
+  readonly #hang: Outage;
+  readonly #watch: NodeJS.Timeout;
+  /** Checks since the thread was asked whether it answers; undefined if it has answered. */
+  #silent: number | undefined;
   packs = 0;
   sealedBytes = 0;
 
   constructor(options: ShipperOptions) {
     this.#options = options;
     const { log } = options;
-    this.#queue = new Outage(retriedCodes, queueTexts, log);
-    this.#journal = new Outage(["JOURNAL_UNAVAILABLE"], journalTexts, log);
-    this.#thread = new Outage(["THREAD_FAILED"], threadTexts, log);
+    this.#queue = new Outage(log, queueTexts, retriedCodes);
+    this.#journal = new Outage(log, journalTexts);
+    this.#thread = new Outage(log, threadTexts);
+    this.#hang = new Outage(log, hangTexts);
+    this.#watch = setInterval(() => this.#checkThread(), askEveryMs).unref();
     this.#start();
   }
 
@@ -81,7 +98,8 @@ export class Shipper {
 
   /** Why packs cannot be sent to the queue, or written to the journal; undefined if they can. */
   get problems(): { readonly queue: string | undefined; readonly journal: string | undefined } {
-    return { queue: this.#thread.problem ?? this.#queue.problem, journal: this.#journal.problem };
+    const thread = this.#thread.problem ?? this.#hang.problem;
+    return { queue: thread ?? this.#queue.problem, journal: this.#journal.problem };
   }
 
   /** Failed attempts to send packs, by code. */
@@ -107,6 +125,7 @@ export class Shipper {
    */
   async stop(withinMs: number): Promise<void> {
     const worker = this.#worker;
+    clearInterval(this.#watch);
     if (!worker) return;
     const stopped = new Promise<void>((resolve) => {
       this.#onStopped = resolve;
@@ -132,6 +151,7 @@ export class Shipper {
     this.#worker = worker;
     worker.on("message", (message: FromWorker) => this.#receive(message));
     worker.on("error", (error) => this.#fail(worker, error));
+    this.#ask();
   }
 
   #receive(message: FromWorker): void {
@@ -151,14 +171,18 @@ export class Shipper {
       case "started":
         this.#thread.recover();
         break;
+      case "present":
+        this.#silent = undefined;
+        this.#hang.recover();
+        break;
       case "queueFailed":
-        this.#queue.fail(message.code, message.message, Date.now());
+        this.#queue.fail(message.message, { code: message.code });
         break;
       case "queueUp":
         this.#queue.recover();
         break;
       case "journalDown":
-        this.#journal.fail("JOURNAL_UNAVAILABLE", message.message, Date.now());
+        this.#journal.fail(message.message);
         break;
       case "journalUp":
         this.#journal.recover();
@@ -207,10 +231,24 @@ export class Shipper {
     });
   }
 
+  #checkThread(): void {
+    if (!this.#worker) return;
+    if (this.#silent === undefined) return this.#ask();
+    this.#silent++;
+    if (this.#silent < silentChecks) return;
+    this.#hang.fail(`the shipper thread has not answered for ${(this.#silent * askEveryMs) / 1_000} s`);
+  }
+
+  #ask(): void {
+    this.#silent = 0;
+    this.#post({ kind: "ask" });
+  }
+
   #fail(worker: Worker, error: Error): void {
     if (this.#worker !== worker) return;
+    this.#hang.forget();
     const lost = this.#volatileRequests > 0 ? `; lost requests: ${this.#volatileRequests}` : "";
-    this.#thread.fail("THREAD_FAILED", `${error.message}${lost}`, Date.now());
+    this.#thread.fail(`${error.message}${lost}`);
     // The next thread reports the state of the queue and the journal again.
     this.#queue.forget();
     this.#journal.forget();

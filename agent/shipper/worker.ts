@@ -21,6 +21,7 @@ export async function runShipperWorker(port: MessagePort, options: WorkerOptions
   const { promise: stopRequested, resolve: stopWithin } = Promise.withResolvers<number>();
   port.on("message", (message: ToWorker) => {
     if (message.kind === "pack") shipping.add(message);
+    else if (message.kind === "ask") port.postMessage({ kind: "present" } satisfies FromWorker);
     else stopWithin(message.withinMs);
   });
   await shipping.finish(await stopRequested);

@@ -3,7 +3,8 @@ import { maxStoredContentBytes } from "../../relay/capture/capture-object.ts";
 import { type CapturedShare, writeCapture } from "../../relay/capture/capture-writer.ts";
 import { maxCaptureMs } from "../../relay/capture/object-name.ts";
 import type { CaptureConfig } from "../../relay/config/config.ts";
-import { type Logger, Throttle } from "../../relay/log/log.ts";
+import type { Logger } from "../../relay/log/log.ts";
+import { Outage } from "../../relay/log/outage.ts";
 import type { Pack } from "../../relay/pack/pack.ts";
 import { shareOf } from "../../relay/replay/share.ts";
 import type { Fate, Settlement } from "../../relay/state/port.ts";
@@ -46,7 +47,7 @@ const maxPauseMs = 30_000;
 export class CaptureSink {
   readonly #options: CaptureSinkOptions;
   readonly #now: () => number;
-  readonly #throttle = new Throttle();
+  readonly #outage: Outage;
   #batch: Batch | undefined;
   #failures = 0;
   #retryAtMs = 0;
@@ -56,6 +57,14 @@ export class CaptureSink {
   constructor(options: CaptureSinkOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
+    this.#outage = new Outage(options.log, {
+      down: [
+        "capture-away",
+        "the archive of a capture accepts no writes: its requests wait in the ingress queue; targets still receive theirs",
+      ],
+      up: ["capture-back", "the archive of a capture accepts writes again"],
+      about: { capture: options.config.name },
+    });
   }
 
   get name(): string {
@@ -102,21 +111,14 @@ export class CaptureSink {
 
   async #write(shares: readonly CapturedShare[]): Promise<boolean> {
     if (this.#hanging > 0 || this.#now() < this.#retryAtMs) return false;
-    const { archive, log } = this.#options;
-    const failure = await this.#settle(writeCapture(archive, this.name, shares));
+    const failure = await this.#settle(writeCapture(this.#options.archive, this.name, shares));
     if (failure) {
       this.#retryAtMs = this.#now() + Math.min(firstPauseMs * 2 ** this.#failures, maxPauseMs);
       this.#failures = Math.min(this.#failures + 1, 10);
-      this.#throttle.run(this.#now(), (heldBack) =>
-        log.error(
-          { event: "capture-away", capture: this.name, reason: failure.message, heldBack },
-          "the archive of a capture accepts no writes: its requests wait in the ingress queue; targets still receive theirs",
-        ),
-      );
+      this.#outage.fail(failure.message, { nowMs: this.#now() });
       return false;
     }
-    if (this.#failures > 0)
-      log.info({ event: "capture-back", capture: this.name }, "the archive of a capture accepts writes again");
+    this.#outage.recover({ nowMs: this.#now() });
     this.#failures = 0;
     return true;
   }

@@ -2,6 +2,7 @@ import { isMainThread, parentPort, Worker, workerData } from "node:worker_thread
 import { LazyArchive } from "../../relay/archive/lazy-archive.ts";
 import type { CaptureConfig, Config } from "../../relay/config/config.ts";
 import { createLogger, type Logger } from "../../relay/log/log.ts";
+import { Outage } from "../../relay/log/outage.ts";
 import { CaptureUpkeep } from "./upkeep.ts";
 
 interface UpkeepThreadOptions {
@@ -19,14 +20,20 @@ const restartMs = 60_000;
  */
 export class CaptureUpkeepThread {
   readonly #options: UpkeepThreadOptions;
-  readonly #log: Logger;
+  readonly #outage: Outage;
   #worker: Worker | undefined;
   #restart: NodeJS.Timeout | undefined;
 
   /** Starts the thread at once, unless there are no captures. */
   constructor(options: UpkeepThreadOptions, log: Logger) {
     this.#options = options;
-    this.#log = log;
+    this.#outage = new Outage(log, {
+      down: [
+        "upkeep-died",
+        "the capture upkeep thread died: captures are not merged and do not expire; restarting it in a minute",
+      ],
+      up: ["upkeep-started", "the capture upkeep thread runs again"],
+    });
     if (options.captures.length > 0) this.#start();
   }
 
@@ -40,11 +47,9 @@ export class CaptureUpkeepThread {
     // The thread runs this file, or the bundle that contains it, and calls `runUpkeep`: see the last line.
     const worker = new Worker(new URL(import.meta.url), { workerData: { role, options: this.#options } });
     this.#worker = worker;
+    worker.on("online", () => this.#outage.recover());
     worker.on("error", (error: Error) => {
-      this.#log.error(
-        { event: "upkeep-died", reason: error.message },
-        "the capture upkeep thread died: captures are not merged and do not expire; restarting it in a minute",
-      );
+      this.#outage.fail(error.message);
       this.#restart = setTimeout(() => this.#start(), restartMs);
     });
   }

@@ -3,6 +3,7 @@ import type { SkippedPart } from "../../relay/capture/capture-reader.ts";
 import { expireCapture } from "../../relay/capture/expiry.ts";
 import type { CaptureConfig } from "../../relay/config/config.ts";
 import { type Logger, Throttle } from "../../relay/log/log.ts";
+import { Outage } from "../../relay/log/outage.ts";
 import type { Stores } from "../../relay/stores.ts";
 
 export interface CaptureUpkeepOptions {
@@ -33,7 +34,7 @@ export class CaptureUpkeep {
   readonly #options: CaptureUpkeepOptions;
   readonly #now: () => number;
   readonly #broken = new Throttle(hourMs);
-  readonly #away = new Throttle(hourMs);
+  readonly #away: Outage;
   /** See `CompactionOptions`. */
   readonly #settled = new Set<string>();
   readonly #stopping = new AbortController();
@@ -43,13 +44,25 @@ export class CaptureUpkeep {
   constructor(options: CaptureUpkeepOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
+    this.#away = new Outage(options.log, {
+      down: [
+        "upkeep-failed",
+        "the upkeep of a capture failed: it was not fully merged and expired; retrying in a minute",
+      ],
+      up: ["upkeep-resumed", "the captures are merged and expire again"],
+      level: "warn",
+      everyMs: hourMs,
+    });
   }
 
   /** Calls `run` now and each minute, unless the last call has not ended; its errors are logged. */
   start(): void {
     const turn = () => {
       this.#running ??= this.run()
-        .catch((error: Error) => this.#reportAway(error))
+        .then(
+          () => this.#away.recover({ nowMs: this.#now() }),
+          (error: Error) => this.#away.fail(error.message, { nowMs: this.#now() }),
+        )
         .finally(() => {
           this.#running = undefined;
         });
@@ -86,15 +99,6 @@ export class CaptureUpkeep {
     const hour = toEarlierHour(nowMs);
     if (hour.fromMs < oldestMs) return;
     await compactCapture(archive, name, { ...hour, ...shared });
-  }
-
-  #reportAway({ message }: Error): void {
-    this.#away.run(this.#now(), (heldBack) =>
-      this.#options.log.warn(
-        { event: "upkeep-failed", reason: message, heldBack },
-        "the upkeep of a capture failed: it was not fully merged and expired; retrying in a minute",
-      ),
-    );
   }
 
   #reportBroken(capture: string, { name, requests, reason }: SkippedPart): void {

@@ -53,8 +53,8 @@ const feedFirstMs = 3_000;
  */
 export async function startHost(config: Config, log: Logger, stopMs = longestStopMs): Promise<RunningHost> {
   assertReplayable(config);
-  const parts = await openParts(config, log);
-  const { stores } = parts;
+  const parts = await openParts(config, log, true);
+  const { stores, stateOutage } = parts;
   const lanes = parts.targets.map((target) => prepareLane(parts, target)());
   let admin: ServerType;
   try {
@@ -75,8 +75,11 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   const refreshTimer = setInterval(() => {
     for (const lane of lanes)
       lane.live.refresh().then(
-        () => resizeLane(lane),
-        () => {},
+        () => {
+          stateOutage.recover();
+          resizeLane(lane);
+        },
+        (error: Error) => stateOutage.fail(error.message, { fields: { what: lane.live.config.name } }),
       );
   }, refreshEveryMs);
   // The schedule in Lambda also folds, but a deployment may have none.

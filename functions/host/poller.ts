@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Hono } from "hono";
 import { Semaphore } from "../../relay/concurrency/semaphore.ts";
 import { type Logger, Throttle } from "../../relay/log/log.ts";
+import { Outage } from "../../relay/log/outage.ts";
 import type { Delivery, QueueReceiver } from "../../relay/queue/port.ts";
 import type { Invocation } from "../batch.ts";
 import { BatchedDeletes } from "../batched-deletes.ts";
@@ -41,6 +42,7 @@ export class Poller {
   readonly #deletes: BatchedDeletes;
   readonly #stopping = new AbortController();
   readonly #errorLog = new Throttle();
+  readonly #outage: Outage;
   readonly #invocations = new Set<Promise<void>>();
   readonly #waiting = new Semaphore(maxWaiting);
   readonly #mostlyWaiting = new Set<Promise<void>>();
@@ -48,6 +50,14 @@ export class Poller {
 
   constructor(options: PollerOptions) {
     this.#options = options;
+    this.#outage = new Outage(options.log, {
+      down: [
+        "queue-down",
+        "the host cannot receive from a queue: it retries each second, and the requests in the queue wait",
+      ],
+      up: ["queue-up", "the host receives from the queue again"],
+      about: { queue: options.name },
+    });
     this.#deletes = new BatchedDeletes(options.queue);
     this.#ended = this.#run();
   }
@@ -64,17 +74,31 @@ export class Poller {
     while (!signal.aborted) {
       // Receives several messages in a call, because each call costs money: waits until half of the places are free.
       while (this.#invocations.size > inFlight / 2) await Promise.race(this.#invocations);
-      await this.#attempt(() => this.#receive(inFlight - this.#invocations.size));
+      const deliveries = await this.#receive(inFlight - this.#invocations.size);
+      this.#start(deliveries);
     }
     await Promise.all([...this.#invocations, ...this.#mostlyWaiting]);
   }
 
-  /** Starts up to `places` invocations; those for messages that mostly wait do not use a place. */
-  async #receive(places: number): Promise<void> {
-    const { queue, batch, visibilityMs, waits } = this.#options;
+  /** Receives messages for up to `places` invocations; none if the queue fails, after a pause. */
+  async #receive(places: number): Promise<readonly Delivery[]> {
+    const { queue, batch, visibilityMs } = this.#options;
     const { signal } = this.#stopping;
     const max = Math.min(maxReceiveMessages, places * batch);
-    const deliveries = await queue.receive({ max, waitMs: longPollMs, visibilityMs, signal });
+    try {
+      const deliveries = await queue.receive({ max, waitMs: longPollMs, visibilityMs, signal });
+      this.#outage.recover();
+      return deliveries;
+    } catch (error) {
+      if (!signal.aborted) this.#outage.fail((error as Error).message);
+      await this.#pause();
+      return [];
+    }
+  }
+
+  /** Starts an invocation for each batch; those for messages that mostly wait do not use a place. */
+  #start(deliveries: readonly Delivery[]): void {
+    const { batch, waits } = this.#options;
     for (let at = 0; at < deliveries.length; at += batch) {
       const invoked = deliveries.slice(at, at + batch);
       const mostlyWaits = waits !== undefined && invoked.every(({ body }) => waits(body)) && this.#waiting.tryAcquire();
@@ -97,11 +121,15 @@ export class Poller {
       this.#errorLog.run(Date.now(), (heldBack) =>
         log.error(
           { event: "poll-failed", queue: name, reason: (error as Error).message, heldBack },
-          "receiving or handling the messages of a queue failed: retrying",
+          "handling the messages of a queue failed: retrying",
         ),
       );
-      await sleep(pauseAfterErrorMs, undefined, { signal }).catch(() => {});
+      await this.#pause();
     }
+  }
+
+  async #pause(): Promise<void> {
+    await sleep(pauseAfterErrorMs, undefined, { signal: this.#stopping.signal }).catch(() => {});
   }
 
   async #invoke(deliveries: readonly Delivery[]): Promise<void> {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { hasEnded, type Job, jobKey } from "../../relay/job/job.ts";
 import { changeJob, toEnded } from "../../relay/job/job-control.ts";
-import { Throttle } from "../../relay/log/log.ts";
+import { Outage } from "../../relay/log/outage.ts";
 import type { LiveTarget } from "../../relay/replay/live-target.ts";
 import type { LedgerTotals, VersionedJob } from "../../relay/state/port.ts";
 import type { FeederOptions } from "./feeder-options.ts";
@@ -21,7 +21,8 @@ export class Feeder {
   /** The work in progress, by job id. */
   readonly #busy = new Map<string, Promise<void>>();
   readonly #stopping = new AbortController();
-  readonly #problems = new Throttle();
+  /** By job; the empty name is for the list of jobs. */
+  readonly #outages = new Map<string, Outage>();
   #idleUntilMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
@@ -77,7 +78,9 @@ export class Feeder {
     const busy = new Set(this.#busy.keys());
     const living = (await this.#options.jobs.list()).filter(({ job }) => !hasEnded(job));
     const ids = new Set([...busy, ...living.map(({ job }) => job.id)]);
+    this.#outages.get("")?.recover({ nowMs: this.#now() });
     for (const [id, feed] of this.#feeds) if (!ids.has(id)) this.#drop(id, feed);
+    for (const id of this.#outages.keys()) if (id !== "" && !ids.has(id)) this.#outages.delete(id);
     if (living.length === 0) {
       this.#idleUntilMs = this.#now() + (this.#options.idleMs ?? 0);
       return;
@@ -104,6 +107,7 @@ export class Feeder {
       } else if (job.status === "running" || isTime(job, this.#now() + this.#options.lookAheadMs)) {
         await this.#feed(found, await waitingOf(job), signal);
       }
+      this.#outages.get(job.id)?.recover({ nowMs: this.#now() });
     } catch (error) {
       this.#report(error as Error, job.id);
       await this.#note(job.id, (error as Error).message);
@@ -160,14 +164,18 @@ export class Feeder {
     }
   }
 
-  /** @param job undefined if the list of jobs could not be read */
-  #report(error: Error, job?: string): void {
-    this.#problems.run(this.#now(), (heldBack) =>
-      this.#options.log.error(
-        { event: "feed-failed", job, reason: error.message, heldBack },
-        `${job === undefined ? "the list of replay jobs cannot be read" : "a replay job cannot continue"}: retrying`,
-      ),
-    );
+  /** @param job empty if the list of jobs could not be read */
+  #report(error: Error, job = ""): void {
+    const what = job === "" ? "the list of replay jobs cannot be read" : "a replay job cannot continue";
+    const outage =
+      this.#outages.get(job) ??
+      new Outage(this.#options.log, {
+        down: ["feed-failed", `${what}: retrying`],
+        up: ["feed-resumed", job === "" ? "the list of replay jobs can be read again" : "a replay job continues"],
+        ...(job !== "" && { about: { job } }),
+      });
+    this.#outages.set(job, outage);
+    outage.fail(error.message, { nowMs: this.#now() });
   }
 
   #drop(id: string, feed: JobFeed): void {

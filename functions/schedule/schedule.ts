@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import type { TargetConfig } from "../../relay/config/config.ts";
 import type { Logger } from "../../relay/log/log.ts";
+import { Outage } from "../../relay/log/outage.ts";
 import { whyHeld } from "../../relay/replay/live-target.ts";
 import type { Controls } from "../../relay/state/port.ts";
 import { closeBreaker } from "../../relay/state/target-control.ts";
@@ -26,6 +27,13 @@ export interface ScheduleDeps {
   readonly log: Logger;
 }
 
+const taskTexts = {
+  down: ["schedule-failed", "a task of the schedule failed: retrying in a minute"],
+  up: ["schedule-resumed", "the task of the schedule works again"],
+  // The schedule itself runs once a minute.
+  everyMs: 0,
+} as const;
+
 /**
  * Receives an event each minute by POST. Switches off the event source mapping of a target while the target is paused or
  * outside its windows, so that packs wait in its queue at no cost, and switches it on again afterwards. Tidies up the state
@@ -34,6 +42,12 @@ export interface ScheduleDeps {
 export function createSchedule(deps: ScheduleDeps): Hono<{ Bindings: Invocation }> {
   const { targets, mappings, fold, upkeep, feed, measure, log } = deps;
   const app = new Hono<{ Bindings: Invocation }>();
+  const outages = new Map<string, Outage>();
+  const outageOf = (what: string) => {
+    const outage = outages.get(what) ?? new Outage(log, { ...taskTexts, about: { what } });
+    outages.set(what, outage);
+    return outage;
+  };
   app.post("/", async (context) => {
     const work = targets.flatMap((target) => {
       const functionArn = mappings.get(target.name);
@@ -47,12 +61,9 @@ export function createSchedule(deps: ScheduleDeps): Hono<{ Bindings: Invocation 
     const results = await Promise.allSettled(work.map(({ done }) => done));
     const failed = work.filter((_, i) => results[i].status === "rejected").map(({ what }) => what);
     for (const [i, result] of results.entries()) {
-      if (result.status === "fulfilled") continue;
-      const { message } = result.reason as Error;
-      log.error(
-        { event: "schedule-failed", what: work[i].what, reason: message },
-        "a task of the schedule failed: retrying in a minute",
-      );
+      const outage = outageOf(work[i].what);
+      if (result.status === "fulfilled") outage.recover();
+      else outage.fail((result.reason as Error).message);
     }
     return failed.length === 0 ? context.json({}) : context.text(`failed: ${failed.join(", ")}`, 500);
   });

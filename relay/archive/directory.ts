@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { mkdirSync, opendirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { opendirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { type FileHandle, lstat, mkdir, open, readdir, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { createDirectory } from "../process/directory.ts";
 import { isMissing, toDirectoryError } from "./directory-error.ts";
 import { linkOrRename, syncDirectory, writeDurably } from "./durable-file.ts";
 import {
@@ -40,7 +41,7 @@ export class DirectoryArchive implements OpenArchive {
   static open(directory: string): DirectoryArchive {
     const archive = new DirectoryArchive(directory);
     try {
-      mkdirSync(archive.#unfinished, { recursive: true, mode: 0o700 });
+      createDirectory(archive.#unfinished);
       archive.#sweep();
     } catch (error) {
       throw toDirectoryError(error, directory);

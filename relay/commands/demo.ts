@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { runDemo } from "../demo/demo.ts";
 import { demoPorts } from "../demo/ports.ts";
+import { watchStopSignals } from "../process/stop-signals.ts";
 import { parsePort } from "./command-line.ts";
 
 /** @param haproxyDirectory directory of the example configuration of HAProxy */
@@ -12,23 +13,17 @@ export function addDemo(program: Command, haproxyDirectory: string): void {
     .option("--ports <first>", "use eight ports starting at this one, instead of the default ports", parsePort)
     .addHelpText("after", "\nExample: spoa-relay demo --ports 20000 --stay")
     .action(async ({ stay, ports }: { stay?: boolean; ports?: number }) => {
+      // npm forwards Ctrl+C to this process, which has already received it from the terminal: both mean an orderly end.
+      const { stop, force } = watchStopSignals({ names: ["SIGINT", "SIGTERM", "SIGHUP"], sameMs: 500 });
       const held = await runDemo({
         ports: demoPorts(ports),
         haproxyDirectory,
         searchPath: process.env.PATH ?? "",
         stay: stay === true,
-        stop: endSignal(),
+        stop,
+        force,
         out: process.stdout,
       });
       process.exitCode = held ? 0 : 1;
     });
-}
-
-/** Aborted by Ctrl+C, by SIGTERM, or when the terminal is closed. */
-function endSignal(): AbortSignal {
-  const end = new AbortController();
-  // `on`, not `once`: npm forwards Ctrl+C to this process, which has already received it from the terminal. The second signal
-  // must not end the process while it stops the other parts.
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => end.abort());
-  return end.signal;
 }

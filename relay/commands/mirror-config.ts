@@ -1,23 +1,41 @@
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
+import { ConfigError } from "../config/text.ts";
 import { parseDurationMs } from "../config/units.ts";
+import type { Logger } from "../log/log.ts";
+import { createDirectory } from "../process/directory.ts";
+import { readHostStats } from "../stats/host-stats.ts";
+import { openStores } from "../stores.ts";
 
-export interface MirrorOptions {
+/** The flags of spoa-mirror that a configuration has to agree with. */
+export interface MirrorFlags {
   /** URL of the shadow. Its path, if it has one, is put before the path of every request. */
   readonly url: URL;
   readonly address: string;
   /** Port of the agent; the next two ports are the admin ports of agent and host. */
   readonly port: number;
-  readonly directory: string;
 }
 
-/** Writes the configuration that is equivalent to spoa-mirror's flags; returns its path. */
-export function writeMirrorConfig({ url, address, port, directory }: MirrorOptions): string {
-  mkdirSync(directory, { recursive: true });
+const defaultDirectory = "./spoa-relay-data";
+// The directory itself, and not one in it for each port, as earlier versions used it.
+const olderFile = join(defaultDirectory, "spoa-relay.yaml");
+
+/** The directory for a port, so that each `mirror` has its own. */
+export function directoryOf(port: number): string {
+  const older = loadOlder();
+  const listen = older instanceof ConfigError ? undefined : older?.agent.listen;
+  return listen?.kind === "tcp" && listen.port === port ? defaultDirectory : join(defaultDirectory, String(port));
+}
+
+/** Writes the configuration that is equivalent to the flags, unless there is one; returns its path. */
+export function writeMirrorConfig({ url, address, port }: MirrorFlags, directory: string): string {
+  createDirectory(resolve(directory));
   const file = join(directory, "spoa-relay.yaml");
   const listen = address.includes(":") ? `[${address}]` : address;
   const prefix = url.pathname === "/" ? "" : `\n    path: { prefix: ${JSON.stringify(url.pathname)} }`;
-  const text = `# Written by spoa-relay mirror.
+  const text = `# Written by spoa-relay mirror, which never changes it: add what you like.
 agent:
   listen: "${listen}:${port}"
   admin: 127.0.0.1:${port + 1}
@@ -29,8 +47,80 @@ targets:
     url: ${url.origin}
     rate: unlimited${prefix}
 `;
-  writeFileSync(file, text);
+  try {
+    writeFileSync(file, text, { flag: "wx" });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
   return file;
+}
+
+/** Throws `ConfigError` with every difference between a configuration and the flags. Further settings and targets are none. */
+export function assertAgrees({ agent, targets, file }: Config, { url, address, port }: MirrorFlags): void {
+  const differences: string[] = [];
+  const { listen } = agent;
+  const listens = listen.kind === "tcp" ? `${listen.host}:${listen.port}` : `unix:${listen.path}`;
+  if (listens !== `${address}:${port}`) {
+    differences.push(`agent.listen is ${listens}, and the flags --address and --port say ${address}:${port}`);
+  }
+  const wanted = `${url.origin}${url.pathname}`;
+  const found = targets.map(({ url: { origin }, path }) => `${origin}${path && "prefix" in path ? path.prefix : "/"}`);
+  if (!found.includes(wanted)) {
+    const named = targets.map(({ name }, i) => `targets.${name} has the URL ${found[i]}`).join(", ");
+    differences.push(`${named}, and the flag --mirror-url says ${wanted}`);
+  }
+  if (differences.length === 0) return;
+  throw new ConfigError([
+    `${file} exists, and mirror does not overwrite it. It differs from the flags:`,
+    ...differences.map((difference) => `  ${difference}`),
+    `To go on with the file, also with requests that wait: spoa-relay up --config ${file}`,
+    "To go on with the flags: change the file, or name another directory with --data",
+  ]);
+}
+
+/** Logs requests that wait in the directory of an earlier version, unless `file`, which is about to run, is in it. */
+export async function reportOlder(file: string, log: Logger): Promise<void> {
+  if (file === resolve(olderFile)) return;
+  const older = loadOlder();
+  if (older instanceof ConfigError) {
+    log.warn(
+      { event: "left-behind", directory: resolve(defaultDirectory), reason: older.message },
+      "requests of an earlier version of mirror may wait in this directory: its configuration cannot be read",
+    );
+    return;
+  }
+  if (!older || !existsSync(older.queueDirectory)) return;
+  const { ingress, targets } = await readStats(older);
+  const counts = [
+    ingress.waiting,
+    ...Object.values(targets).flatMap((target) => [target.inQueue, target.inDeadLetters]),
+  ];
+  const requests = counts.reduce<number>((sum, count = 0) => sum + count, 0);
+  if (requests === 0) return;
+  log.warn(
+    { event: "left-behind", directory: older.queueDirectory, requests },
+    `requests of an earlier version of mirror wait in this directory; to send them: spoa-relay up --config ${older.file}`,
+  );
+}
+
+/** The configuration of an earlier version, or its mistake; undefined if there is none. */
+function loadOlder(): Config | ConfigError | undefined {
+  if (!existsSync(olderFile)) return undefined;
+  try {
+    return loadConfig(olderFile, process.env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+    throw error;
+  }
+}
+
+async function readStats(config: Config) {
+  const stores = await openStores(config);
+  try {
+    return await readHostStats(stores, config.targets);
+  } finally {
+    await stores.close();
+  }
 }
 
 /** Parses spoa-mirror's `--runtime`: milliseconds, or a number with a unit; 0 means no end. Undefined for anything else. */

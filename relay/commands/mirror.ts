@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { parsePort } from "./command-line.ts";
-import { parseRuntimeMs, writeMirrorConfig } from "./mirror-config.ts";
+import { assertAgrees, directoryOf, parseRuntimeMs, reportOlder, writeMirrorConfig } from "./mirror-config.ts";
 import { runUp } from "./services.ts";
 import { refuseOtherFlags } from "./spoa-mirror-flags.ts";
 
@@ -24,13 +24,28 @@ export function addMirror(program: Command): void {
     )
     .option(
       "--data <directory>",
-      "directory for the queue and for the configuration that this command writes",
-      "./spoa-relay-data",
+      "directory for the queue and for the configuration, which this command writes if it is missing " +
+        "(default: ./spoa-relay-data/PORT)",
     )
-    .addHelpText("after", "\nExample: spoa-relay mirror -r0 -u http://127.0.0.1:8082 -p 12345")
+    .addHelpText(
+      "after",
+      `
+A configuration that exists is used as it is, with everything that you added to it. If it differs from the flags, the command
+ends and says how.
+
+Example: spoa-relay mirror -r0 -u http://127.0.0.1:8082 -p 12345`,
+    )
     .action(async ({ mirrorUrl, runtime, address, port, data }) => {
-      const file = writeMirrorConfig({ url: mirrorUrl, address, port, directory: data });
-      process.exitCode = await runUp(file, runtime > 0 ? AbortSignal.timeout(runtime) : undefined);
+      const flags = { url: mirrorUrl, address, port };
+      const directory = data ?? directoryOf(port);
+      process.exitCode = await runUp(writeMirrorConfig(flags, directory), {
+        command: "mirror",
+        ...(runtime > 0 && { end: AbortSignal.timeout(runtime) }),
+        prepare: async (config, log) => {
+          assertAgrees(config, flags);
+          if (data === undefined) await reportOlder(config.file, log);
+        },
+      });
     });
   refuseOtherFlags(mirror);
 }

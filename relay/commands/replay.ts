@@ -6,7 +6,7 @@ import { type Forecast, forecastJob } from "../job/forecast.ts";
 import { hasEnded, type Pace, type Where } from "../job/job.ts";
 import type { JobProgress } from "../job/job-progress.ts";
 import { type JobRequest, maxLoops, startJob } from "../job/job-request.ts";
-import { stopSignal } from "../process/service.ts";
+import { watchStopSignals } from "../process/stop-signals.ts";
 import type { When } from "../rules/when.ts";
 import {
   parseComingTime,
@@ -73,7 +73,9 @@ Examples: spoa-relay replay shop --target staging --from 2026-11-20T18:00:00+01:
 export async function followJob(state: ConstructorParameters<typeof JobFollower>[0], id: string, config: Config) {
   // In AWS the schedule runs each minute.
   const follower = new JobFollower(state, id, { targets: config.targets, unfedMs: config.aws ? 90_000 : 10_000 });
-  reportEnd(id, await follower.follow(stopSignal()));
+  const { stop, force } = watchStopSignals();
+  force.addEventListener("abort", () => process.exit(1));
+  reportEnd(id, await follower.follow(stop));
 }
 
 interface ReplayFlags extends ConfigFlag, RangeFlags, WhereFlag {

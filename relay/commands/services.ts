@@ -3,7 +3,9 @@ import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { assertReplayable } from "../config/replayable.ts";
 import { createLogger, type Logger } from "../log/log.ts";
-import { agentNodeFlags, runService, type Service, stopSignal } from "../process/service.ts";
+import { DirectoryLock } from "../process/directory-lock.ts";
+import { agentNodeFlags, runService, type Service } from "../process/service.ts";
+import { watchStopSignals } from "../process/stop-signals.ts";
 import { supervise } from "../process/supervisor.ts";
 import { type ConfigFlag, withConfig } from "./command-line.ts";
 
@@ -12,6 +14,11 @@ export interface Services {
   readonly runAgent: (configFile: string, dump: boolean) => Promise<number>;
   readonly startHost: (config: Config, log: Logger) => Promise<Service>;
 }
+
+// A host hands back what has no answer after 8 s.
+const hostOverdueMs = 20_000;
+// A service manager that signals twice within this time wants an orderly stop, and an impatient person takes longer.
+const sameSignalMs = 500;
 
 export function addServices(program: Command, { runAgent, startHost }: Services): void {
   withConfig(program.command("agent"), "receive requests from HAProxy and enqueue them")
@@ -23,29 +30,60 @@ export function addServices(program: Command, { runAgent, startHost }: Services)
   withConfig(program.command("host"), "receive requests from the queue and replay them to the targets")
     .addHelpText("after", "\nExample: spoa-relay host --config /etc/spoa-relay.yaml")
     .action(async ({ config }: ConfigFlag) => {
-      process.exitCode = await runService(config, startHost);
+      process.exitCode = await runService(config, { start: startHost, stopWithinMs: hostOverdueMs });
     });
   withConfig(program.command("up"), "run agent and host on this machine, in separate processes")
     .addHelpText("after", "\nExample: spoa-relay up --config spoa-relay.yaml")
     .action(async ({ config }: ConfigFlag) => {
-      process.exitCode = await runUp(config);
+      process.exitCode = await runUp(config, { command: "up" });
     });
 }
 
-/** Runs agent and host until a signal arrives or `end` is aborted; resolves with the exit code. Throws `ConfigError`. */
-export async function runUp(configFile: string, end?: AbortSignal): Promise<number> {
+export interface UpOptions {
+  /** The command, for the message that another process gets. */
+  readonly command: "up" | "mirror";
+  /** Ends agent and host when it is aborted, like a signal. */
+  readonly end?: AbortSignal;
+  /** Runs before agent and host start, while this process has the data directory for itself; may throw. */
+  readonly prepare?: (config: Config, log: Logger) => Promise<void>;
+}
+
+/**
+ * Runs agent and host until a signal arrives; resolves with the exit code. Throws `ConfigError`, and `DirectoryInUseError` if
+ * another `up` or `mirror` uses the data directory.
+ */
+export async function runUp(configFile: string, { command, end, prepare }: UpOptions): Promise<number> {
   const config = loadConfig(configFile, process.env);
   assertReplayable(config);
   const log = createLogger(config.log);
-  const stopped = stopSignal();
-  const code = await supervise(
-    [
-      { name: "agent", args: ["agent", "--config", configFile], nodeFlags: agentNodeFlags },
-      { name: "host", args: ["host", "--config", configFile] },
-    ],
-    log,
-    end ? AbortSignal.any([stopped, end]) : stopped,
+  const { stop, force } = watchStopSignals({ sameMs: sameSignalMs });
+  const lock = lockData(config, command);
+  try {
+    await prepare?.(config, log);
+    return await supervise(
+      [
+        { name: "agent", args: ["agent", "--config", configFile], nodeFlags: agentNodeFlags },
+        { name: "host", args: ["host", "--config", configFile] },
+      ],
+      log,
+      { stop: end ? AbortSignal.any([stop, end]) : stop, force },
+    );
+  } finally {
+    lock?.release();
+    await new Promise<void>((done) => log.flush(() => done()));
+  }
+}
+
+/**
+ * Two configurations with one data directory would split its requests at random: each host fans out what it happens to receive,
+ * to its own targets. Agents and hosts that are meant to share a queue are started one by one, and take no lock.
+ */
+function lockData({ aws, queueDirectory }: Config, command: string): DirectoryLock | undefined {
+  if (aws) return undefined;
+  return DirectoryLock.take(
+    queueDirectory,
+    `spoa-relay ${command}`,
+    "a second one would take a part of its requests. Stop that process, or use another directory: --data for mirror, queue or " +
+      "host.data in the file. To share the queue with more agents or hosts, start them with spoa-relay agent and spoa-relay host",
   );
-  await new Promise<void>((done) => log.flush(() => done()));
-  return code;
 }

@@ -1,6 +1,7 @@
 import type { AwsCredentials } from "../aws/signature.ts";
 import type { TargetConfig, TokenConfig } from "../config/config.ts";
-import { type Logger, Throttle } from "../log/log.ts";
+import type { Logger } from "../log/log.ts";
+import { Outage } from "../log/outage.ts";
 import type { OutboundRequest, Prepared } from "../replay/outbound.ts";
 import { createAwsSource } from "./aws-source.ts";
 import { runTokenCommand } from "./command-token.ts";
@@ -20,7 +21,6 @@ export type Equipped = Prepared & { readonly token?: string };
 export class TargetCredentials {
   readonly #target: string;
   readonly #log: Logger | undefined;
-  readonly #throttle = new Throttle();
   readonly #header: string | undefined;
   readonly #format: string;
   readonly #token: FreshValue<string> | undefined;
@@ -81,18 +81,15 @@ export class TargetCredentials {
   }
 
   #keep<T>(what: string, obtain: () => Promise<Obtained<T>>): FreshValue<T> {
-    const about = { target: this.#target, what };
+    const outage = new Outage(this.#log, {
+      down: ["credentials-down", "no credentials for the target: its requests wait until there are some"],
+      up: ["credentials-up", "credentials for the target are available again"],
+      about: { target: this.#target, what },
+    });
     return new FreshValue({
       obtain,
-      onFailure: (error) =>
-        this.#throttle.run(Date.now(), (heldBack) =>
-          this.#log?.error(
-            { event: "credentials-down", ...about, reason: error.message, heldBack },
-            "no credentials for the target: its requests wait until there are some",
-          ),
-        ),
-      onRecovery: () =>
-        this.#log?.info({ event: "credentials-up", ...about }, "credentials for the target are available again"),
+      onFailure: (error) => outage.fail(error.message),
+      onRecovery: () => outage.recover(),
     });
   }
 }

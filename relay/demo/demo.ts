@@ -14,6 +14,8 @@ export interface DemoOptions extends StageOptions {
   readonly stay: boolean;
   /** Ends the demo at any moment. */
   readonly stop: AbortSignal;
+  /** Ends the other processes at once while `stop` ends them in order. */
+  readonly force: AbortSignal;
   readonly out: NodeJS.WriteStream;
 }
 
@@ -23,13 +25,14 @@ const burst = 300;
 
 /** Runs the demo; resolves with true if all of its checks ended and passed. */
 export async function runDemo(options: DemoOptions): Promise<boolean> {
-  const { out, stay, stop, ports } = options;
+  const { out, stay, stop, force, ports } = options;
   await assertPortsFree(ports);
   const stage = new Stage(options);
   const report = new Report(out);
   // Output that cannot be written, as with `| head`, ends the process at once.
   const abandon = () => stage.abandon();
   process.once("exit", abandon);
+  force.addEventListener("abort", () => stage.endNow());
   try {
     await orAborted(runChecks(stage, report, out), stop);
     if (stay) await stayUntil(stop, stage, ports, report);

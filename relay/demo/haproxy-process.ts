@@ -17,9 +17,13 @@ export interface HaproxyOptions {
   readonly outputFile?: string;
 }
 
-/** HAProxy in a process of its own. */
+// Waits for the end of its input, which ends with this process, and then ends HAProxy.
+const guardScript = 'read -r _; kill "$0"';
+
+/** HAProxy in a process of its own. It ends if this process dies, even by SIGKILL. */
 export class HaproxyProcess {
   readonly #child: ChildProcess;
+  readonly #guard: ChildProcess | undefined;
   readonly #exited: Promise<unknown>;
 
   constructor({ program, configFile, master, variables, onOutput, outputFile }: HaproxyOptions) {
@@ -29,7 +33,15 @@ export class HaproxyProcess {
       stdio: ["ignore", output, output],
     });
     if (typeof output === "number") closeSync(output);
-    this.#exited = once(this.#child, "exit");
+    const { pid } = this.#child;
+    if (pid !== undefined) {
+      // Detached: Ctrl+C must not end the guard before HAProxy.
+      this.#guard = spawn("/bin/sh", ["-c", guardScript, `${pid}`], {
+        stdio: ["pipe", "ignore", "ignore"],
+        detached: true,
+      });
+    }
+    this.#exited = once(this.#child, "exit").finally(() => this.#guard?.kill("SIGKILL"));
     this.#child.stdout?.on("data", (text: Buffer) => onOutput?.(text.toString()));
     this.#child.stderr?.on("data", (text: Buffer) => onOutput?.(text.toString()));
   }

@@ -23,6 +23,8 @@ import type { DemoPorts } from "./ports.ts";
 /** Rate of the paced target of the demo, in requests per second. */
 export const pacedRate = 50;
 
+const secondSignalMs = 700;
+
 export interface StageOptions {
   readonly ports: DemoPorts;
   /** Directory of HAProxy's example configuration. */
@@ -132,13 +134,24 @@ export class Stage {
     this.#stopping = true;
     await this.#haproxy?.stop();
     const relay = this.#relay;
-    if (relay && relay.exitCode === null && relay.signalCode === null) {
+    if (relay && isRunning(relay)) {
       relay.kill("SIGTERM");
       await once(relay, "exit");
     }
     await Promise.all([this.primary.stop(), this.shadow.stop(), this.paced.stop()]);
     for (const log of this.#logs) log.end();
     rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  /** Ends the other processes without order, while `stop` waits for them. */
+  endNow(): void {
+    const relay = this.#relay;
+    this.#haproxy?.kill();
+    if (!relay || !isRunning(relay)) return;
+    relay.kill("SIGTERM");
+    // spoa-relay takes a second signal that follows at once for the first one.
+    const again = setInterval(() => relay.kill("SIGTERM"), secondSignalMs);
+    relay.once("exit", () => clearInterval(again));
   }
 
   /** Ends what would outlive this process, and removes the directory; for a process that cannot wait. */
@@ -186,6 +199,10 @@ export class Stage {
     this.#logs.push(log);
     return (line) => log.write(`${line.trimEnd()}\n`);
   }
+}
+
+function isRunning({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode === null && signalCode === null;
 }
 
 function configText(ports: DemoPorts): string {

@@ -16,23 +16,30 @@ export function createLogger(level: string, to: 1 | 2 | DestinationStream = 1): 
   );
 }
 
-/** Lets at most one event a minute through, and counts the events in between. */
+/** Lets at most `most` events a minute through, one by default, and counts the others. */
 export class Throttle {
   readonly #everyMs: number;
+  readonly #most: number;
+  #left = 0;
   #nextAtMs = Number.NEGATIVE_INFINITY;
   #heldBack = 0;
 
-  constructor(everyMs = 60_000) {
+  constructor(everyMs = 60_000, most = 1) {
     this.#everyMs = everyMs;
+    this.#most = most;
   }
 
   /** Calls `log` with the number of events held back since its last call, or holds this one back. */
   run(nowMs: number, log: (heldBack: number) => void): void {
-    if (nowMs < this.#nextAtMs) {
+    if (nowMs >= this.#nextAtMs) {
+      this.#nextAtMs = nowMs + this.#everyMs;
+      this.#left = this.#most;
+    }
+    if (this.#left === 0) {
       this.#heldBack++;
       return;
     }
-    this.#nextAtMs = nowMs + this.#everyMs;
+    this.#left--;
     const heldBack = this.#heldBack;
     this.#heldBack = 0;
     log(heldBack);

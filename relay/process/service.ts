@@ -1,7 +1,7 @@
-import cluster from "node:cluster";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { createLogger, type Logger } from "../log/log.ts";
+import { aborted, watchStopSignals } from "./stop-signals.ts";
 
 /**
  * Node flags for an agent's process. Its objects live for milliseconds, so a young generation of the default size would
@@ -17,25 +17,43 @@ export interface Service {
   readonly pending: number;
 }
 
+export interface ServiceOptions {
+  readonly start: (config: Config, log: Logger) => Promise<Service>;
+  /** The process ends this long after it was told to stop, even if a thread of it hangs. */
+  readonly stopWithinMs: number;
+  /** Standard output (1, the default) or standard error (2). */
+  readonly logTo?: 1 | 2;
+}
+
 /**
  * Reads the configuration, starts a service, and runs it until SIGTERM, SIGINT or the end of its supervising process.
  * Resolves with the exit code: 0, or 1 if requests were lost. Throws `ConfigError` and the errors of `start`.
  */
 export async function runService(
   configFile: string,
-  start: (config: Config, log: Logger) => Promise<Service>,
-  logTo: 1 | 2 = 1,
+  { start, stopWithinMs, logTo = 1 }: ServiceOptions,
 ): Promise<number> {
   const config = loadConfig(configFile, process.env);
   const log = createLogger(config.log, logTo);
   for (const warning of config.warnings) log.warn({ event: "config" }, warning);
-  const stopped = firstSignal();
-  const service = await start(config, log);
-  await stopped;
-  if (cluster.isPrimary) {
-    process.once("SIGTERM", () => endAtOnce(service, log));
-    process.once("SIGINT", () => endAtOnce(service, log));
-  }
+  const { stop, force } = watchStopSignals();
+  let service: Service | undefined;
+  force.addEventListener("abort", () => {
+    const text = "exiting at once after a second signal: pending requests are given up";
+    log.error({ event: "killed", givenUp: service?.pending ?? 0 }, text);
+    endNow(log);
+  });
+  // Also if it hangs before it has started.
+  stop.addEventListener("abort", () => {
+    setTimeout(() => {
+      const text =
+        "the process did not stop in time, so it exits now: a part of it hangs; requests in memory are given up";
+      log.error({ event: "stop-overdue", afterMs: stopWithinMs, givenUp: service?.pending ?? 0 }, text);
+      endNow(log);
+    }, stopWithinMs).unref();
+  });
+  service = await start(config, log);
+  await aborted(stop);
   const givenUp = await service.stop();
   if (givenUp > 0) {
     log.error(
@@ -47,47 +65,18 @@ export async function runService(
   return givenUp > 0 ? 1 : 0;
 }
 
-/** The message that the primary process of a cluster sends to stop a worker. */
-export const stopRequest = { kind: "spoa-relay:stop" } as const;
-
-/** Resolves when the process is asked to stop for the first time. */
-export async function firstSignal(): Promise<void> {
-  if (cluster.isWorker) return stopRequested();
-  await new Promise<unknown>((resolve) => {
-    process.once("SIGTERM", resolve);
-    process.once("SIGINT", resolve);
-    // The channel closes when the supervisor dies. Nothing else would stop this process then.
-    process.once("disconnect", resolve);
+/**
+ * Ends the process with exit code 1. `process.exit` waits for the threads of the process, and would wait for ever for one that
+ * hangs in a system call. Replacing the program ends them.
+ */
+function endNow(log: Logger): void {
+  log.flush(() => {
+    const { execPath } = process;
+    try {
+      process.execve?.(execPath, [execPath, "-e", "process.exit(1)"], {});
+    } finally {
+      // Not on Windows, and not if the program of Node was replaced meanwhile.
+      process.kill(process.pid, "SIGKILL");
+    }
   });
-}
-
-/** Aborted when the process receives its first signal to stop. */
-export function stopSignal(): AbortSignal {
-  const stop = new AbortController();
-  // Cannot reject: `firstSignal` only waits for events of the process.
-  void firstSignal().then(() => stop.abort());
-  return stop.signal;
-}
-
-// Terminals and service managers signal the whole process group, and a second signal means to exit at once. So only the
-// primary process handles signals.
-async function stopRequested(): Promise<void> {
-  process.on("SIGTERM", () => {});
-  process.on("SIGINT", () => {});
-  await new Promise<void>((resolve) => {
-    process.on("message", (message: { readonly kind?: string }) => {
-      if (message.kind === stopRequest.kind) resolve();
-    });
-    process.once("disconnect", resolve);
-  });
-  // The primary process has exited without waiting for this worker.
-  process.once("disconnect", () => process.exit(1));
-}
-
-function endAtOnce(service: Service, log: Logger): void {
-  log.error(
-    { event: "killed", givenUp: service.pending },
-    "exiting at once after a second signal: pending requests are given up",
-  );
-  log.flush(() => process.exit(1));
 }

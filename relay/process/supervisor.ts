@@ -2,6 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "../log/log.ts";
+import { Outage } from "../log/outage.ts";
+import type { StopSignals } from "./stop-signals.ts";
 
 /** A command of this program that runs in its own process. */
 export interface Part {
@@ -20,86 +22,127 @@ interface Timeouts {
   readonly giveUpMs: number;
 }
 
+/** How a part ended: with an exit code, or by a signal. */
+interface Ending {
+  readonly code?: number;
+  readonly signal?: NodeJS.Signals;
+}
+
 const restartMs = 1_000;
+// How long parts have to end by themselves after a second signal.
+const forcedMs = 1_000;
 // Longer than an agent or a host needs for an orderly shutdown.
 const defaultTimeouts: Timeouts = { startMs: 2_000, giveUpMs: 30_000 };
 
 /**
- * Runs parts of the program in their own processes until the signal is aborted, and restarts a part that exits by
- * itself. Stops all parts if one fails to start. Resolves with the largest exit code of the parts, at least 1 if one
- * failed to start.
+ * Runs parts of the program in their own processes until `stop` is aborted, and restarts a part that ends by itself. Stops all
+ * parts if one fails to start; ends them at once if `force` is aborted. Resolves with the largest exit code of the parts: 1 for
+ * a part that a signal ended, and at least 1 if one failed to start.
  */
 export async function supervise(
   parts: readonly Part[],
   log: Logger,
-  stop: AbortSignal,
+  { stop, force }: StopSignals,
   { startMs, giveUpMs } = defaultTimeouts,
 ): Promise<number> {
   const failed = new AbortController();
   const ending = AbortSignal.any([stop, failed.signal]);
-  const run = (part: Part) => runOnce(part, log, ending, giveUpMs);
+  force.addEventListener("abort", () =>
+    log.error({ event: "forced" }, "a second signal: agent and host end at once, and give up what is in their memory"),
+  );
   const codes = await Promise.all(
-    parts.map((part) => keepRunning(part, log, ending, run, startMs, () => failed.abort())),
+    parts.map((part) =>
+      new Supervision(part, log, { stop: ending, force }, { startMs, giveUpMs }).run(() => failed.abort()),
+    ),
   );
   return Math.max(...codes);
 }
 
-async function keepRunning(
-  part: Part,
-  log: Logger,
-  ending: AbortSignal,
-  run: (part: Part) => Promise<number>,
-  startMs: number,
-  fail: () => void,
-): Promise<number> {
-  for (let first = true; ; first = false) {
-    const startedAtMs = Date.now();
-    const code = await run(part);
-    if (ending.aborted) return code;
-    if (first && Date.now() - startedAtMs < startMs) {
-      fail();
-      return Math.max(code, 1);
+/** The runs of one part. */
+class Supervision {
+  readonly #part: Part;
+  readonly #log: Logger;
+  readonly #signals: StopSignals;
+  readonly #timeouts: Timeouts;
+  readonly #outage: Outage;
+  #killed = false;
+
+  constructor(part: Part, log: Logger, signals: StopSignals, timeouts: Timeouts) {
+    this.#part = part;
+    this.#log = log;
+    this.#signals = signals;
+    this.#timeouts = timeouts;
+    this.#outage = new Outage(log, {
+      down: ["part-ended", `${part.name} ended by itself; restarting it in ${restartMs / 1_000} s`],
+      up: ["part-restarted", `${part.name} runs again`],
+      about: { part: part.name },
+    });
+  }
+
+  /** @param fail called if the part fails to start */
+  async run(fail: () => void): Promise<number> {
+    const { name } = this.#part;
+    const { stop } = this.#signals;
+    for (let first = true; ; first = false) {
+      const startedAtMs = Date.now();
+      const settled = setTimeout(() => this.#outage.recover(), this.#timeouts.startMs);
+      const ending = await this.#runOnce();
+      clearTimeout(settled);
+      const code = ending.code ?? 1;
+      if (stop.aborted) {
+        if (code !== 0 && !this.#killed)
+          this.#log.error({ event: "part-failed", part: name, ...ending }, `${name} ${toText(ending)}`);
+        return code;
+      }
+      if (first && Date.now() - startedAtMs < this.#timeouts.startMs) {
+        const text = `${name} ${toText(ending)} before it was up: stopping`;
+        this.#log.error({ event: "part-failed", part: name, ...ending }, text);
+        fail();
+        return Math.max(code, 1);
+      }
+      this.#outage.fail(toText(ending), { fields: ending });
+      await sleep(restartMs, undefined, { signal: stop }).catch(() => {});
+      if (stop.aborted) return 1;
     }
-    log.error(
-      { event: "part-ended", part: part.name, code },
-      `${part.name} exited by itself with code ${code}; restarting it in ${restartMs / 1_000} s`,
+  }
+
+  async #runOnce(): Promise<Ending> {
+    const { stop, force } = this.#signals;
+    const { args, nodeFlags = [] } = this.#part;
+    // Detached, so that Ctrl+C signals only the supervisor and each part receives one signal, not two. The IPC channel closes
+    // if the supervisor dies.
+    const child = spawn(process.execPath, [...process.execArgv, ...nodeFlags, process.argv[1], ...args], {
+      detached: true,
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
+    const killing: NodeJS.Timeout[] = [];
+    const terminate = (withinMs: number): void => {
+      child.kill("SIGTERM");
+      killing.push(setTimeout(() => this.#kill(child, withinMs), withinMs));
+    };
+    const end = () => terminate(this.#timeouts.giveUpMs);
+    const endNow = () => terminate(forcedMs);
+    stop.addEventListener("abort", end, { once: true });
+    force.addEventListener("abort", endNow, { once: true });
+    if (stop.aborted) end();
+    const [code, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
+    stop.removeEventListener("abort", end);
+    force.removeEventListener("abort", endNow);
+    for (const timer of killing) clearTimeout(timer);
+    return { ...(code !== null && { code }), ...(signal !== null && { signal }) };
+  }
+
+  #kill(child: ChildProcess, afterMs: number): void {
+    const { name } = this.#part;
+    this.#log.error(
+      { event: "part-killed", part: name },
+      `${name} did not exit within ${afterMs / 1_000} s of SIGTERM; killing it`,
     );
-    await sleep(restartMs, undefined, { signal: ending }).catch(() => {});
-    if (ending.aborted) return 1;
+    this.#killed = true;
+    child.kill("SIGKILL");
   }
 }
 
-async function runOnce(part: Part, log: Logger, ending: AbortSignal, giveUpMs: number): Promise<number> {
-  // Detached, so that Ctrl+C signals only the supervisor and each part receives one signal, not two. The IPC channel closes
-  // if the supervisor dies.
-  const child = spawn(
-    process.execPath,
-    [...process.execArgv, ...(part.nodeFlags ?? []), process.argv[1], ...part.args],
-    {
-      detached: true,
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
-    },
-  );
-  let killing: NodeJS.Timeout | undefined;
-  const terminate = (): void => {
-    child.kill("SIGTERM");
-    killing = setTimeout(() => {
-      log.error(
-        { event: "part-killed", part: part.name },
-        `${part.name} did not exit within ${giveUpMs / 1_000} s of SIGTERM; killing it`,
-      );
-      child.kill("SIGKILL");
-    }, giveUpMs);
-  };
-  ending.addEventListener("abort", terminate, { once: true });
-  if (ending.aborted) terminate();
-  const code = await exitCode(child);
-  ending.removeEventListener("abort", terminate);
-  clearTimeout(killing);
-  return code;
-}
-
-async function exitCode(child: ChildProcess): Promise<number> {
-  const [code] = (await once(child, "exit")) as [number | null];
-  return code ?? 1;
+function toText({ code, signal }: Ending): string {
+  return signal === undefined ? `exited with code ${code}` : `was ended by ${signal}`;
 }

@@ -12,6 +12,7 @@ import {
   type TargetControl,
 } from "../state/target-control.ts";
 import type { Outcome } from "./outcome.ts";
+import type { TargetLog } from "./target-log.ts";
 
 /** The answer to a request that asks whether it may be sent. */
 export type Admission =
@@ -40,6 +41,7 @@ export class LiveTarget {
   readonly config: TargetConfig;
   readonly #controls: Controls;
   readonly #now: () => number;
+  readonly #log: TargetLog | undefined;
   #control: TargetControl = {};
   #version = 0;
   #held: string | undefined;
@@ -49,10 +51,11 @@ export class LiveTarget {
   #writing = false;
 
   /** @param now milliseconds since 1970 */
-  constructor(config: TargetConfig, controls: Controls, now: () => number = Date.now) {
+  constructor(config: TargetConfig, controls: Controls, now: () => number = Date.now, log?: TargetLog) {
     this.config = config;
     this.#controls = controls;
     this.#now = now;
+    this.#log = log;
   }
 
   /** Requests a second that may be sent now; Infinity if there is no limit. */
@@ -127,6 +130,7 @@ export class LiveTarget {
 
   /** Learns from the outcome of a request: opens and closes the breaker, slows down. Never rejects. */
   async note(outcome: Outcome, admission: Admission): Promise<void> {
+    this.#log?.tried(outcome, this.#now());
     if (outcome.kind === "answered") return this.#noteAnswer();
     if (outcome.kind === "undelivered" && outcome.retryAfterMs !== undefined) {
       this.#failures = 0;
@@ -169,6 +173,7 @@ export class LiveTarget {
       const changed = change(this.#control);
       if (changed === this.#control) return false;
       const written = await this.#controls.write(this.config.name, changed, this.#version);
+      if (written) this.#log?.wrote(changed, this.#now());
       await this.#read();
       if (written) return true;
     }
@@ -183,6 +188,7 @@ export class LiveTarget {
         this.#version = version;
         this.#readAtMs = this.#now();
         this.#held = whyHeld(this.config, control, this.#readAtMs);
+        this.#log?.read(control, whyClosed(this.config, control, this.#readAtMs), this.#readAtMs);
       })
       .finally(() => {
         this.#reading = undefined;

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
-import { basename, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { type FauxqsServer, startFauxqs } from "fauxqs";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Journal } from "../../agent/shipper/journal.ts";
@@ -210,9 +210,9 @@ async function journaled(packs: number): Promise<void> {
   let copies = 0;
   await until(() => {
     if (!existsSync(journal)) return false;
-    // Opens a copy without the lock, since the agent still writes to the journal.
+    // Opens a copy, since the agent still writes to the journal and has its lock.
     const copy = join(directory, `copy-${++copies}`);
-    cpSync(journal, copy, { recursive: true, filter: (path) => basename(path) !== "lock" });
+    cpSync(journal, copy, { recursive: true });
     const options = { directory: copy, run: "probe", maxBytes: 2 ** 30, whenFull: "drop-newest" } as const;
     const found = Journal.open({ ...options, onExposed: () => {}, onLost: () => {} });
     found.close();

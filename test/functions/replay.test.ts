@@ -65,7 +65,7 @@ describe("replay: a pack that is delivered", () => {
     const failed = await bench.invoke(deliveries);
 
     expect(failed).toEqual([deliveries[1].messageId]);
-    expect(bench.log.events).toEqual(["state-down"]);
+    expect(bench.log.events).toEqual(["state-down", "state-up"]);
   });
 });
 

@@ -82,6 +82,6 @@ describe("the runbook", () => {
     const events = named.filter((name) => !name.startsWith("spoa-relay") && !name.startsWith("aws-"));
 
     expect(events.length).toBeGreaterThan(3);
-    for (const event of events) expect(text).toContain(`event: "${event}"`);
+    for (const event of events) expect(text).toMatch(new RegExp(`(?:event: |(?:down|up): \\[\\s*)"${event}"`));
   });
 });

@@ -87,7 +87,7 @@ describe("12 workers on SQS and DynamoDB during an outage of DynamoDB", () => {
     expect(new Set(arrivals.map(([number]) => number)).size).toBe(requests);
     expect(fates).toEqual({ "answered.2xx": requests });
     expect(deadMessages).toBe(0);
-    for (const lines of crew.logs) expect(lines.map(({ event }) => event)).toEqual(["state-down"]);
+    for (const lines of crew.logs) expect(lines.map(({ event }) => event)).toEqual(["state-down", "state-up"]);
     expect(crew.logs[0][0].reason).toContain("DynamoDB");
   });
 });

@@ -1,5 +1,6 @@
 import {
   appendFileSync,
+  copyFileSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -10,9 +11,10 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { Journal, JournalError, type JournalOptions, type Ticket } from "../../../agent/shipper/journal.ts";
 import type { OutgoingMessage } from "../../../relay/queue/port.ts";
+import { ChildScript } from "../../support/processes/child-script.ts";
 
 const mebibyte = 1024 * 1024;
 let directory: string;
@@ -64,11 +66,11 @@ describe("the journal", () => {
     expect(journal.bytes).toBeLessThan(5 * mebibyte);
   });
 
-  it("leaves no file after it is closed without open packs", () => {
+  it("leaves no segment after it is closed without open packs", () => {
     const journal = open();
     journal.done(journal.append(message(1)) as Ticket);
     journal.close();
-    expect(readdirSync(directory)).toEqual([]);
+    expect(segments()).toEqual([]);
   });
 });
 
@@ -183,20 +185,23 @@ describe("a small journal", () => {
 });
 
 describe("a journal in use", () => {
-  it("is not opened by a second process", () => {
-    // Process 1 is always there, and it is not this one.
-    writeFileSync(join(directory, "lock"), `1 ${startTimeOf(1)}`);
+  it("is not opened by a second process, and the error names the directory and the first one", async () => {
+    const other = new ChildScript("lock-holder.ts", [directory, "spoa-relay agent"]);
+    onTestFinished(() => other.kill());
+    await other.printed(1);
+
     expect(() => open()).toThrow(JournalError);
-    expect(() => open()).toThrow("another agent (process 1) uses the journal");
+    expect(() => open()).toThrow(
+      `agent.journal.directory: ${directory} is in use by process ${other.process.pid} (spoa-relay agent, since `,
+    );
+    expect(() => open()).toThrow("stop that agent, or choose another directory");
   });
 
-  it("is opened if the process that locked it is gone", () => {
-    writeFileSync(join(directory, "lock"), "4194303 7");
-    expect(open().recovery.packs).toBe(0);
-  });
+  it("is opened once the process that locked it is killed", async () => {
+    const other = new ChildScript("lock-holder.ts", [directory, "spoa-relay agent"]);
+    await other.printed(1);
+    await other.kill();
 
-  it("is opened if another process now has the number of the process that locked it", () => {
-    writeFileSync(join(directory, "lock"), "1 4711");
     expect(open().recovery.packs).toBe(0);
   });
 });
@@ -217,8 +222,14 @@ function open(changes: Partial<JournalOptions> = {}): Journal {
   return journal;
 }
 
-/** Opens the directory as the next process would after a crash: the first journal is not closed. */
+/** Opens what the next process would find after a crash: a copy, because the first journal still has its lock. */
 function reopen(): Journal {
+  const crashed = directory;
+  directory = mkdtempSync(join(tmpdir(), "spoa-relay-journal-"));
+  for (const file of readdirSync(crashed)) {
+    if (file.endsWith(".seg")) copyFileSync(join(crashed, file), join(directory, file));
+  }
+  onTestFinished(() => rmSync(crashed, { recursive: true, force: true }));
   return open();
 }
 
@@ -247,8 +258,4 @@ function segments(): string[] {
     .filter((name) => name.endsWith(".seg"))
     .sort()
     .map((name) => join(directory, name));
-}
-
-function startTimeOf(pid: number): string {
-  return readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ")[19];
 }

@@ -76,6 +76,43 @@ describe("host", () => {
     expect(addsUp(toEquations(undefined, stats))).toBe(true);
   });
 
+  it("logs the outage of a shadow at once, and its end", async () => {
+    const shadow = await ShadowServer.start();
+    const { port } = shadow;
+    const bench = await HostBench.start({ away: { shadow } });
+    await shadow.close();
+    await bench.enqueue(packMessage({ requests: requests(50) }));
+    await until(() => bench.log.events.includes("breaker-open"));
+    await shadow.listen(port);
+    await until(() => bench.log.events.includes("breaker-closed"));
+    const states = /^(?:shadow|breaker)-/;
+
+    expect([...new Set(bench.log.events.filter((event) => states.test(String(event))))]).toEqual([
+      "shadow-failing",
+      "breaker-open",
+      "breaker-half-open",
+      "shadow-answers",
+      "breaker-closed",
+    ]);
+    expect(bench.log.lines.find(({ event }) => event === "shadow-failing")?.reason).toContain("ECONNREFUSED");
+  });
+
+  it("logs that another process pauses and resumes a target that has no requests", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = await HostBench.start({ one: { shadow } });
+    const write = (settings: object) =>
+      bench.withStores(async ({ state: { controls } }) => {
+        const { version } = await controls.read("one");
+        await controls.write("one", { settings }, version);
+      });
+    await write({ paused: true });
+    await until(() => bench.log.events.includes("target-held"));
+    await write({});
+    await until(() => bench.log.events.includes("target-released"));
+
+    expect(bench.log.lines).toContainEqual(expect.objectContaining({ target: "one", reason: "paused" }));
+  });
+
   it("has a ledger that does not add up after somebody else deletes a message", async () => {
     const shadow = await ShadowServer.start(() => "reset");
     const bench = await HostBench.start({ down: { shadow, keys: "attempts: 100" } });

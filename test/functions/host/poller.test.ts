@@ -86,7 +86,10 @@ describe("Poller", () => {
     await queue.send([packMessage()]);
     await until(() => queue.depth().messages === 0);
 
-    expect(log.lines).toMatchObject([{ event: "poll-failed", reason: "the disk is full" }]);
+    expect(log.lines).toMatchObject([
+      { level: "error", event: "queue-down", queue: "staging", reason: "the disk is full" },
+      { level: "info", event: "queue-up", queue: "staging", failures: 1 },
+    ]);
   });
 
   it("runs at most `inFlight` invocations at once", async () => {

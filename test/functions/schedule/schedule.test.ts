@@ -146,7 +146,10 @@ describe("schedule: captures", () => {
     expect([await run(), await run(), await run()]).toEqual([200, 500, 200]);
 
     expect(times).toBe(3);
-    expect(log.lines).toMatchObject([{ event: "schedule-failed", what: "captures", reason: "the bucket is gone" }]);
+    expect(log.lines).toMatchObject([
+      { level: "error", event: "schedule-failed", what: "captures", reason: "the bucket is gone" },
+      { level: "info", event: "schedule-resumed", what: "captures" },
+    ]);
   });
 });
 
@@ -163,7 +166,10 @@ describe("schedule: replay jobs", () => {
     expect([await run(), await run(), await run()]).toEqual([200, 500, 200]);
 
     expect([times, folds]).toEqual([3, 3]);
-    expect(log.lines).toMatchObject([{ event: "schedule-failed", what: "replay jobs", reason: "the table is gone" }]);
+    expect(log.lines).toMatchObject([
+      { level: "error", event: "schedule-failed", what: "replay jobs", reason: "the table is gone" },
+      { level: "info", event: "schedule-resumed", what: "replay jobs" },
+    ]);
   });
 });
 

@@ -36,7 +36,10 @@ describe("supervise", () => {
     expect(rig.pidOf("steady")).toBe(steady);
     rig.signal("SIGTERM");
     expect(await rig.exitCode()).toBe(0);
-    expect(rig.output()).toMatchObject([{ event: "part-ended", part: "victim", code: 1 }]);
+    expect(rig.output()).toMatchObject([
+      { event: "part-ended", part: "victim", signal: "SIGKILL", reason: "was ended by SIGKILL" },
+      { event: "part-restarted", part: "victim", failures: 1 },
+    ]);
   });
 
   it("stops all parts and exits if a part cannot start", async () => {
@@ -44,6 +47,7 @@ describe("supervise", () => {
 
     expect(await rig.exitCode()).toBe(4);
     expect(rig.events().filter((event) => event === "unable started").length).toBe(1);
+    expect(rig.output()).toMatchObject([{ event: "part-failed", part: "unable", code: 4 }]);
     expect(isRunning(rig.pidOf("steady"))).toBe(false);
   });
 
@@ -55,6 +59,22 @@ describe("supervise", () => {
     expect(await rig.exitCode()).toBe(1);
     expect(isRunning(rig.pidOf("stuck"))).toBe(false);
     expect(rig.output()).toMatchObject([{ event: "part-killed", part: "stuck" }]);
+  });
+
+  it("ends its parts at once after a second signal", async () => {
+    const rig = new Supervised(["steady", "stubborn"]);
+    await rig.happened("steady started", "stubborn started");
+    rig.signal("SIGTERM");
+    await rig.happened("steady stopped", "stubborn asked");
+    // Within the next milliseconds it would count as the first one.
+    await until(() => {
+      rig.signal("SIGINT");
+      return rig.output().length > 0;
+    });
+
+    expect(await rig.exitCode()).toBe(1);
+    expect(isRunning(rig.pidOf("stubborn"))).toBe(false);
+    expect(rig.output()).toMatchObject([{ event: "forced" }, { event: "part-killed", part: "stubborn" }]);
   });
 
   it("stops its parts if it is killed", async () => {

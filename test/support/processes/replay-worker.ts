@@ -3,7 +3,7 @@ import { Poller } from "../../../functions/host/poller.ts";
 import { createReplay } from "../../../functions/replay.ts";
 import { type Clock, systemClock } from "../../../relay/clock.ts";
 import { createLogger } from "../../../relay/log/log.ts";
-import { firstSignal } from "../../../relay/process/service.ts";
+import { aborted, watchStopSignals } from "../../../relay/process/stop-signals.ts";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import { openSqsQueue } from "../../../relay/queue/sqs.ts";
 import { FigureBook } from "../../../relay/replay/figure-book.ts";
@@ -71,7 +71,7 @@ const app = createReplay({ lane, queue, deadLetters, ledger: state.ledger, jobs:
 writeSync(1, "ready\n");
 process.stdin.once("data", async () => {
   const poller = new Poller({ name: config.name, queue, app, batch: 1, inFlight, visibilityMs, log });
-  await firstSignal();
+  await aborted(watchStopSignals().stop);
   await poller.stop();
   await transport.close();
   close();

@@ -1,7 +1,7 @@
 import { haproxyNote, nginxNote, parseHaproxyLine, parseNginxLine, readAccessLog } from "./access-log.ts";
 import { type ByteStream, gunzip, isGzip, peek } from "./byte-stream.ts";
-import { goreplayHeader, goreplaySeparator, readGoreplay } from "./goreplay-reader.ts";
-import { readHar } from "./har-reader.ts";
+import { goreplayHeader, goreplaySeparator, readGoreplay } from "./goreplay/goreplay-reader.ts";
+import { readHar } from "./har/har-reader.ts";
 import type { Imported, ImportFormat, ImportOptions, ReadItem } from "./imported.ts";
 import { parseLogTime } from "./log-time.ts";
 import { inTimeOrder } from "./time-order.ts";

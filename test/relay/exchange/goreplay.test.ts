@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { writeGoreplay } from "../../../relay/exchange/goreplay-writer.ts";
+import { writeGoreplay } from "../../../relay/exchange/goreplay/goreplay-writer.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 import { collect, streamOf } from "../../support/data/byte-chunks.ts";
 import { expectedRequest, type RequestParts } from "../../support/data/captured-requests.ts";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { writeHar } from "../../../relay/exchange/har-writer.ts";
+import { writeHar } from "../../../relay/exchange/har/har-writer.ts";
 import { collect, streamOf } from "../../support/data/byte-chunks.ts";
 import { expectedRequest, type RequestParts } from "../../support/data/captured-requests.ts";
 import { harSchema } from "../../support/data/har-schema.ts";

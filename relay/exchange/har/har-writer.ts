@@ -1,8 +1,8 @@
-import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
-import { credentialsNote, type ExportOptions, toExported } from "./exported.ts";
+import { type CapturedRequest, headerOf } from "../../pack/captured-request.ts";
+import { credentialsNote, type ExportOptions, toExported } from "../exported.ts";
 import { toPostData } from "./har-body.ts";
 import { harExtension } from "./har-reader.ts";
-import { toOriginForm } from "./imported.ts";
+import { toOriginForm } from "../imported.ts";
 
 // Every byte that a URI cannot contain (RFC 3986) is percent-encoded.
 const noUriByte = /[^!#$%&'()*+,\-./0-9:;=?@A-Z[\]_a-z~]|%(?![0-9A-Fa-f]{2})|#/g;

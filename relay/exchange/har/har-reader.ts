@@ -1,11 +1,11 @@
-import { headerOf, type PrimaryOutcome } from "../pack/captured-request.ts";
-import type { ByteStream } from "./byte-stream.ts";
+import { headerOf, type PrimaryOutcome } from "../../pack/captured-request.ts";
+import type { ByteStream } from "../byte-stream.ts";
 import { readPostData } from "./har-body.ts";
-import { findTextFlaw } from "./http-text.ts";
-import { maxCapturedAtMs, type Parsed, type ReadItem, toOriginForm } from "./imported.ts";
+import { findTextFlaw } from "../http-text.ts";
+import { maxCapturedAtMs, type Parsed, type ReadItem, toOriginForm } from "../imported.ts";
 import { splitJsonArray } from "./json-elements.ts";
 import { asObject, countOf, type JsonObject, objectsOf, textOf } from "./json-object.ts";
-import { toByteString } from "./text-bytes.ts";
+import { toByteString } from "../text-bytes.ts";
 
 /** The entry field for data that HAR has no field for. HAR reserves names with an underscore for tools. */
 export const harExtension = "_spoaRelay";

@@ -1,6 +1,6 @@
-import { type BodyState, type CapturedRequest, headerOf } from "../pack/captured-request.ts";
+import { type BodyState, type CapturedRequest, headerOf } from "../../pack/captured-request.ts";
 import { asObject, countOf, type JsonObject, objectsOf, textOf } from "./json-object.ts";
-import { isByteString } from "./text-bytes.ts";
+import { isByteString } from "../text-bytes.ts";
 
 type Body = Pick<CapturedRequest, "body" | "bodyState">;
 

@@ -1,8 +1,8 @@
-import type { PrimaryOutcome } from "../pack/captured-request.ts";
-import type { ByteStream } from "./byte-stream.ts";
-import { parseHttpText } from "./http-text.ts";
-import { maxCapturedAtMs, type Parsed, type ReadItem, type ReadRequest } from "./imported.ts";
-import { type SplitRecord, splitRecords } from "./record-splitter.ts";
+import type { PrimaryOutcome } from "../../pack/captured-request.ts";
+import type { ByteStream } from "../byte-stream.ts";
+import { parseHttpText } from "../http-text.ts";
+import { maxCapturedAtMs, type Parsed, type ReadItem, type ReadRequest } from "../imported.ts";
+import { type SplitRecord, splitRecords } from "../record-splitter.ts";
 
 /** Follows each record of a GoReplay file. */
 export const goreplaySeparator = Buffer.from("\n🐵🙈🙉\n");

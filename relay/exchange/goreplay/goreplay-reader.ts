@@ -1,100 +1,158 @@
-import type { PrimaryOutcome } from "../../pack/captured-request.ts";
 import type { ByteStream } from "../byte-stream.ts";
-import { parseHttpText } from "../http-text.ts";
-import { maxCapturedAtMs, type Parsed, type ReadItem, type ReadRequest } from "../imported.ts";
-import { type SplitRecord, splitRecords } from "../record-splitter.ts";
+import { type ReadItem, toReadItem } from "../imported.ts";
+import { byteOrderMark, type SplitRecord, splitRecords } from "../record-splitter.ts";
+import { AnswerBook } from "./answer-book.ts";
+import { type GoreplayRecord, goreplayMark, parseRecord } from "./record-parser.ts";
 
-/** Follows each record of a GoReplay file. */
-export const goreplaySeparator = Buffer.from("\n🐵🙈🙉\n");
+/** The line that separates records can also be in a body. A body is looked for in at most this many pieces. */
+const maxJoined = 8;
 
-/** The first line of a record: kind, id, time in nanoseconds and, for responses, the latency in nanoseconds. */
-export const goreplayHeader = /^([123]) (\S{1,256}) (\d{1,25})(?: (-?\d{1,25}))?[ \t]*\r?$/;
-
-// A response follows its request, with other records in between. At most this many requests, and bytes of their bodies,
-// are held until their responses are read.
-const maxWaiting = 1_000;
-const maxWaitingBytes = 16 * 1024 * 1024;
-
-interface Response {
-  readonly id: string;
-  readonly atMs: number;
-  /** Undefined if GoReplay did not measure it. */
-  readonly latencyMs: number | undefined;
-  readonly status: number;
-}
-
-interface Waiting {
-  request: ReadRequest;
-  readonly bytes: number;
+/** What is between two separators. */
+interface Piece extends SplitRecord {
+  readonly bytes: Buffer;
 }
 
 /**
  * Reads the requests of a GoReplay file. Adds the primary's response to a request if it follows within 1,000 requests and
- * 16 MiB of bodies.
+ * 16 MiB of bodies. A damaged record costs only that record.
  */
 export async function* readGoreplay(stream: ByteStream, name: string, maxBytes: number): AsyncGenerator<ReadItem> {
-  const waiting: Waiting[] = [];
-  const byId = new Map<string, Waiting>();
-  let waitingBytes = 0;
-  for await (const record of splitRecords(stream, goreplaySeparator, maxBytes)) {
-    const parsed = parseRecord(record, maxBytes);
-    if (parsed === undefined) continue;
-    if (typeof parsed === "string") {
-      yield { kind: "mistake", place: `${name}: record ${record.number} at byte ${record.offset}`, reason: parsed };
-    } else if ("atMs" in parsed) {
-      const answered = byId.get(parsed.id);
-      if (answered) answered.request = withResponse(answered.request, parsed);
-    } else {
-      const entry: Waiting = { request: parsed, bytes: parsed.body.length };
-      waiting.push(entry);
-      byId.set(parsed.id, entry);
-      waitingBytes += entry.bytes;
+  const answers = new AnswerBook();
+  const pieces = new PieceQueue(splitRecords(stream, { mark: goreplayMark, needsLineEnd: true }, maxBytes));
+  try {
+    for (;;) {
+      const piece = await pieces.next();
+      if (!piece) break;
+      const place = (offset: number) => `${name}: record ${piece.number} at byte ${offset}`;
+      if (!hasBytes(piece)) {
+        yield { kind: "mistake", place: place(piece.offset), reason: `the record is longer than ${maxBytes} bytes` };
+        continue;
+      }
+      for (const { record, offset } of await readPiece(piece, pieces, maxBytes)) {
+        const mistake = note(record, () => place(offset), answers);
+        if (mistake) yield mistake;
+      }
+      yield* answers.take();
     }
-    while (waiting.length > maxWaiting || waitingBytes > maxWaitingBytes) {
-      const [first] = waiting.splice(0, 1);
-      waitingBytes -= first.bytes;
-      const { request } = first;
-      if (byId.get(request.id) === first) byId.delete(request.id);
-      yield { kind: "request", request };
-    }
+    yield* answers.take({ atEnd: true });
+  } finally {
+    await pieces.close();
   }
-  for (const { request } of waiting) yield { kind: "request", request };
 }
 
-/** Returns undefined for a record to ignore: a replayed response, or the line break at the end of a hand-made file. */
-function parseRecord({ bytes, closed }: SplitRecord, maxBytes: number): Parsed | Response | undefined {
-  if (!bytes) return `the record is longer than ${maxBytes} bytes`;
-  if (!closed && bytes.toString("latin1").trim() === "") return undefined;
-  const lineEnd = bytes.indexOf("\n");
-  const match = goreplayHeader.exec(bytes.toString("latin1", 0, Math.min(Math.max(lineEnd, 0), 1024)));
-  if (!match) return "the record does not begin with kind, id and time";
-  const [, kind, id, nanoseconds, latency] = match;
-  if (kind === "3") return undefined;
-  const atMs = toMs(nanoseconds);
-  if (atMs > maxCapturedAtMs) return "the time of the record is out of range";
-  const payload = bytes.subarray(lineEnd + 1);
-  if (kind === "2")
-    return parseResponse(payload, { id, atMs, latencyMs: /^0*[1-9]/.test(latency ?? "") ? toMs(latency) : undefined });
-  const text = parseHttpText(payload);
-  if (typeof text === "string") return text;
-  // GoReplay was stopped while it wrote this record.
-  if (!closed && text.bodyState !== "complete") return "the file ends within this record";
-  return { id, capturedAtMs: atMs, src: "", ...text };
+/** Gives requests and answers to the book; returns what is damaged. */
+function note(record: GoreplayRecord, place: () => string, answers: AnswerBook): ReadItem | undefined {
+  if (record.kind === "ignored") return undefined;
+  if (record.kind === "broken") return toReadItem(record.reason, place);
+  if (record.kind === "request") {
+    const item = toReadItem(record.parsed, place);
+    answers.addRequest(record.id, item);
+    return undefined;
+  }
+  answers.addAnswer(record.answer);
+  return record.answer.status === undefined ? toReadItem("the response has no status line", place) : undefined;
 }
 
-function parseResponse(payload: Buffer, { id, atMs, latencyMs }: Omit<Response, "status">): Response | string {
-  const status = /^HTTP\/\d(?:\.\d)? (\d{3})[ \r\n]/.exec(payload.toString("latin1", 0, 64));
-  return status ? { id, atMs, latencyMs, status: Number(status[1]) } : "the response has no status line";
+interface PlacedRecord {
+  readonly record: GoreplayRecord;
+  readonly offset: number;
 }
 
-function withResponse(request: ReadRequest, { status, atMs, latencyMs }: Response): ReadRequest {
-  const sinceMs = atMs > request.capturedAtMs ? atMs - request.capturedAtMs : undefined;
-  const timeMs = latencyMs ?? sinceMs;
-  const primary: PrimaryOutcome = { status, ...(timeMs !== undefined && { timeMs }) };
-  return { ...request, primary };
+/** Usually one record. Takes more pieces if its body is in them. */
+async function readPiece(piece: Piece, pieces: PieceQueue, maxBytes: number): Promise<readonly PlacedRecord[]> {
+  const record = parseRecord(piece);
+  const { offset } = piece;
+  if (record.kind === "ignored" || isWhole(record)) return [{ record, offset }];
+  const joined = record.kind !== "broken" && piece.closed ? await join(piece, record, pieces, maxBytes) : undefined;
+  if (joined) return [{ record: joined, offset }];
+  const parts = splitUnseparated(piece);
+  if (parts.length === 1) return [{ record, offset }];
+  return parts.map(({ bytes, closed, at }) => ({
+    record: parseRecord({ ...piece, bytes, closed }),
+    offset: offset + at,
+  }));
 }
 
-/** Cuts digits off the text: nanoseconds since 1970 exceed the integers that a number holds exactly. */
-function toMs(nanoseconds: string): number {
-  return Number(nanoseconds.slice(0, -6) || "0");
+function isWhole(record: GoreplayRecord): boolean {
+  return (record.kind === "request" || record.kind === "answer") && record.whole;
+}
+
+/** Joins a record and the next pieces if its body ends exactly with one of them; else returns these pieces. */
+async function join(
+  piece: Piece,
+  record: GoreplayRecord,
+  pieces: PieceQueue,
+  maxBytes: number,
+): Promise<GoreplayRecord | undefined> {
+  // Converted line ends make the body longer than its length.
+  const missingBytes = record.kind === "request" && !piece.crlf ? record.missingBytes : undefined;
+  const taken: SplitRecord[] = [];
+  const parts: Buffer[] = [piece.bytes];
+  let bytes = piece.bytes.length;
+  let before: Piece = piece;
+  while (taken.length < maxJoined) {
+    const next = await pieces.next();
+    if (!next) break;
+    taken.push(next);
+    if (!hasBytes(next)) break;
+    parts.push(Buffer.from(before.crlf ? `\r${goreplayMark}\r\n` : `${goreplayMark}\n`), next.bytes);
+    bytes += parts[parts.length - 2].length + next.bytes.length;
+    if (bytes > maxBytes || (missingBytes !== undefined && bytes > piece.bytes.length + missingBytes)) break;
+    before = next;
+    if (missingBytes !== undefined && bytes < piece.bytes.length + missingBytes) continue;
+    const joined = parseRecord({ bytes: Buffer.concat(parts), closed: next.closed, crlf: next.crlf });
+    if (isWhole(joined)) return joined;
+  }
+  pieces.putBack(taken);
+  return undefined;
+}
+
+// GoReplay was stopped within a record, and later continued the file. Only within a damaged record: the body of a whole
+// one can contain any line.
+const unseparated = /\n(?=[123] \S{1,256} \d{16,20}(?: -?\d{1,25})?[ \t]*\r?\n(?:[A-Z]{1,20} \S+ HTTP\/\d|HTTP\/\d))/g;
+
+/** Splits a damaged record before each first line of another record that is in it. */
+function splitUnseparated({ bytes, closed }: Piece): { bytes: Buffer; closed: boolean; at: number }[] {
+  const parts: { bytes: Buffer; closed: boolean; at: number }[] = [];
+  let at = 0;
+  for (const { index } of bytes.toString("latin1").matchAll(unseparated)) {
+    parts.push({ bytes: bytes.subarray(at, index), closed: false, at });
+    at = index + 1;
+  }
+  parts.push({ bytes: bytes.subarray(at), closed, at });
+  return parts;
+}
+
+/** The pieces of a file, of which some can be put back. */
+class PieceQueue {
+  readonly #iterator: AsyncGenerator<SplitRecord>;
+  #returned: readonly SplitRecord[] = [];
+
+  constructor(pieces: AsyncGenerator<SplitRecord>) {
+    this.#iterator = pieces;
+  }
+
+  async next(): Promise<SplitRecord | undefined> {
+    const [first, ...others] = this.#returned;
+    if (first) {
+      this.#returned = others;
+      return first;
+    }
+    const { value, done } = await this.#iterator.next();
+    if (done) return undefined;
+    if (value.number > 1 || !value.bytes) return value;
+    return { ...value, bytes: value.bytes.subarray(byteOrderMark.test(value.bytes.toString("latin1", 0, 3)) ? 3 : 0) };
+  }
+
+  putBack(pieces: readonly SplitRecord[]): void {
+    this.#returned = [...pieces, ...this.#returned];
+  }
+
+  async close(): Promise<void> {
+    await this.#iterator.return(undefined);
+  }
+}
+
+function hasBytes(piece: SplitRecord): piece is Piece {
+  return piece.bytes !== undefined;
 }

@@ -1,8 +1,10 @@
 import { type CapturedRequest, headerOf } from "../../pack/captured-request.ts";
 import { isBodyIncomplete } from "../../replay/outbound.ts";
 import { type ExportOptions, toExported } from "../exported.ts";
-import { goreplaySeparator } from "./goreplay-reader.ts";
 import { findTextFlaw, formatHttpText, isChunked } from "../http-text.ts";
+import { goreplayMark } from "./record-parser.ts";
+
+const goreplaySeparator = Buffer.concat([goreplayMark, Buffer.from("\n")]);
 
 /**
  * Writes a GoReplay file: one record per request, and one for the primary's response, without its body, if its status

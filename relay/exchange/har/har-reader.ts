@@ -1,11 +1,13 @@
-import { headerOf, type PrimaryOutcome } from "../../pack/captured-request.ts";
+import type { PrimaryOutcome } from "../../pack/captured-request.ts";
 import type { ByteStream } from "../byte-stream.ts";
-import { readPostData } from "./har-body.ts";
-import { findTextFlaw } from "../http-text.ts";
-import { maxCapturedAtMs, type Parsed, type ReadItem, toOriginForm } from "../imported.ts";
-import { splitJsonArray } from "./json-elements.ts";
-import { asObject, countOf, type JsonObject, objectsOf, textOf } from "./json-object.ts";
+import { hostOf, maxCapturedAtMs, type Parsed, type ReadItem, toOriginForm, toReadItem } from "../imported.ts";
+import { findObstacle } from "../repeatable.ts";
 import { toByteString } from "../text-bytes.ts";
+import { parseForeignEntry } from "./foreign-entry.ts";
+import { readOwnBody } from "./har-body.ts";
+import { readOutcome, readPairs, readVersion } from "./har-fields.ts";
+import { splitJsonArray } from "./json-elements.ts";
+import { asObject, countOf, type JsonObject, textOf } from "./json-object.ts";
 
 /** The entry field for data that HAR has no field for. HAR reserves names with an underscore for tools. */
 export const harExtension = "_spoaRelay";
@@ -19,8 +21,7 @@ export async function* readHar(stream: ByteStream, name: string, maxBytes: numbe
     }
     const { text, number, offset } = element;
     const parsed = text === undefined ? `the entry is longer than ${maxBytes} bytes` : parseEntry(text);
-    if (typeof parsed !== "string") yield { kind: "request", request: parsed };
-    else yield { kind: "mistake", place: `${name}: entry ${number} at byte ${offset}`, reason: parsed };
+    yield toReadItem(parsed, () => `${name}: entry ${number} at byte ${offset}`);
   }
 }
 
@@ -31,33 +32,32 @@ function parseEntry(text: string): Parsed {
   } catch {
     return "the entry is not valid JSON";
   }
+  const capturedAtMs =
+    parseMoment(textOf(entry.startedDateTime)) ?? "startedDateTime is missing, has no time zone or is before 1970";
+  return harExtension in entry ? parseOwnEntry(entry, capturedAtMs) : parseForeignEntry(entry, capturedAtMs);
+}
+
+/** Restores a request that was exported, also one that only a broken client sends. */
+function parseOwnEntry(entry: JsonObject, capturedAtMs: number | string): Parsed {
   const request = asObject(entry.request);
   const own = asObject(entry[harExtension]);
-  const capturedAtMs = parseMoment(textOf(entry.startedDateTime));
-  if (capturedAtMs === undefined) return "startedDateTime is missing, has no time zone or is before 1970";
   const method = toByteString(textOf(request.method));
-  const url = toByteString(textOf(request.url));
-  if (method === "" || url === "") return "the request has no method or no URL";
-  // Some tools write the fragment, which clients never send.
-  const path = toByteString(textOf(own.path)) || toOriginForm(url.replace(/#.*$/s, ""));
-  // URLs such as data: and blob: never leave the browser.
-  if (own.path === undefined && !/^(?:\/|\*$)/.test(path)) return "the URL is not an HTTP URL";
-  const foreign = !(harExtension in entry);
-  const headers = readHeaders(request, foreign ? url : undefined);
-  if (!headers) return "a header has no name";
-  // Our own exports may contain requests that were captured with such a flaw.
-  const flaw = foreign ? findTextFlaw({ method, path, headers }) : undefined;
-  if (flaw !== undefined) return flaw;
-  const primary = readPrimary(entry);
+  const path = toByteString(textOf(own.path)) || toOriginForm(toByteString(textOf(request.url)).replace(/#.*$/s, ""));
+  const headers = readPairs(request.headers);
+  if (method === "" || path === "") return "the request has no method or no URL";
+  const obstacle = findObstacle({ method, path, headers });
+  if (obstacle !== undefined) return { reason: obstacle, host: hostOf({ headers }) };
+  if (typeof capturedAtMs === "string") return capturedAtMs;
+  const primary = readOwnOutcome(entry, own);
   return {
     id: toByteString(textOf(own.id)),
     capturedAtMs,
     method,
     path,
-    version: readVersion(textOf(request.httpVersion)),
+    version: own.version === undefined ? readVersion(textOf(request.httpVersion)) : toByteString(textOf(own.version)),
     src: toByteString(textOf(own.src)),
     headers,
-    ...readPostData(request, headers, textOf(own.bodyState)),
+    ...readOwnBody(request, textOf(own.bodyState)),
     ...(primary && { primary }),
   };
 }
@@ -69,42 +69,21 @@ function parseMoment(text: string): number | undefined {
   return ms >= 0 && ms <= maxCapturedAtMs ? ms : undefined;
 }
 
-/**
- * Returns name, value, name, value, … or undefined if a name is missing.
- *
- * @param url source of the Host header if the entry has none: browsers leave it out with HTTP/2.
- */
-function readHeaders(request: JsonObject, url: string | undefined): string[] | undefined {
-  const headers: string[] = [];
-  let authority = /^[a-z][a-z0-9+.-]*:\/\/(?:[^/?#@]*@)?([^/?#]*)/i.exec(url ?? "")?.[1];
-  for (const header of objectsOf(request.headers)) {
-    const [name, value] = [toByteString(textOf(header.name)), toByteString(textOf(header.value))];
-    if (name === "") return undefined;
-    if (name === ":authority" && url !== undefined) authority = value;
-    if (!name.startsWith(":")) headers.push(name, value);
+/** The outcome as the writer noted it; earlier files have no `primary`, and say if the time is not known. */
+function readOwnOutcome(entry: JsonObject, own: JsonObject): PrimaryOutcome | undefined {
+  if (own.primary === undefined) {
+    const outcome = readOutcome(entry);
+    if (!outcome || own.untimed !== true) return outcome;
+    const { timeMs: _unknown, ...known } = outcome;
+    return known;
   }
-  if (url === undefined) return headers;
-  if (authority && headerOf(headers, "host") === undefined) headers.unshift("host", authority);
-  // Some browsers list the cookies instead of writing a Cookie header.
-  const cookies = objectsOf(request.cookies).map(({ name, value }) => `${textOf(name)}=${textOf(value)}`);
-  if (cookies.length > 0 && headerOf(headers, "cookie") === undefined) {
-    headers.push("cookie", toByteString(cookies.join("; ")));
-  }
-  return headers;
-}
-
-/** The version in `HTTP/1.1`, `http/2.0`, `h2` or `h3`; empty for any other text. */
-function readVersion(text: string): string {
-  const version = /^(?:HTTP\/|h)(\d)(?:\.(\d))?$/i.exec(text);
-  return version ? `${version[1]}.${version[2] ?? "0"}` : "";
-}
-
-function readPrimary(entry: JsonObject): PrimaryOutcome | undefined {
-  const response = asObject(entry.response);
-  const status = countOf(response.status);
-  // A status of 0 means that the request was blocked or aborted, or that the response is unknown.
-  if (!status || status > 999) return undefined;
-  const timed = asObject(entry[harExtension]).untimed !== true;
-  const [timeMs, bytes] = [timed ? countOf(entry.time) : undefined, countOf(response.bodySize)];
-  return { status, ...(timeMs !== undefined && { timeMs }), ...(bytes !== undefined && { bytes }) };
+  const { status, timeMs, bytes, digest, headers } = asObject(own.primary);
+  const known = { status: countOf(status), timeMs: countOf(timeMs), bytes: countOf(bytes) };
+  return {
+    ...(known.status !== undefined && { status: known.status }),
+    ...(known.timeMs !== undefined && { timeMs: known.timeMs }),
+    ...(known.bytes !== undefined && { bytes: known.bytes }),
+    ...(typeof digest === "string" && { digest: toByteString(digest) }),
+    ...(headers === true && { headers: readPairs(asObject(entry.response).headers) }),
+  };
 }

@@ -1,0 +1,58 @@
+import { createHash } from "node:crypto";
+import type { CapturedRequest } from "../pack/captured-request.ts";
+
+type UnnumberedRequest = Omit<CapturedRequest, "index">;
+
+/** The ids that a request can have in a capture. */
+export interface RequestIds {
+  readonly id: string;
+  /** The id that the request gets if its file is imported before or after other files that use its id. */
+  readonly otherId?: string;
+}
+
+const keyChars = 24;
+const suffixChars = 12;
+// 2^26 bits: of 4 million ids, 1 in 400 is taken for a repeated one, and only gets a suffix that it does not need.
+const filterBits = 2 ** 26;
+const hashesPerId = 4;
+
+/**
+ * Assigns an id to each request of the files of an import: that of its file, followed by a suffix if an earlier request
+ * has the same id, or one of its own if the file has none. The same file always gets the same ids, whatever its name
+ * is, also if more requests were added to its end.
+ */
+export class RequestIdSource {
+  #filter: Uint8Array | undefined;
+
+  /** Returns the function that assigns the ids of one file, in the order of the file. */
+  startFile(): (request: UnnumberedRequest) => RequestIds {
+    let digest: Buffer = Buffer.alloc(0);
+    return (request) => {
+      // Each digest covers all requests up to this one, so equal requests of a file differ, and so do those of two files.
+      digest = digestOf(digest, request);
+      const key = digest.toString("hex");
+      if (request.id === "") return { id: key.slice(0, keyChars) };
+      const longId = `${request.id}-${key.slice(0, suffixChars)}`;
+      return this.#isNew(request.id) ? { id: request.id, otherId: longId } : { id: longId, otherId: request.id };
+    };
+  }
+
+  /** A Bloom filter: bounded memory for any number of ids. It never takes a repeated id for a new one. */
+  #isNew(id: string): boolean {
+    this.#filter ??= new Uint8Array(filterBits / 8);
+    const hash = createHash("sha256").update(id, "latin1").digest();
+    let isNew = false;
+    for (let i = 0; i < hashesPerId; i++) {
+      const bit = hash.readUInt32LE(i * 4) % filterBits;
+      const mask = 1 << (bit & 7);
+      isNew ||= (this.#filter[bit >> 3] & mask) === 0;
+      this.#filter[bit >> 3] |= mask;
+    }
+    return isNew;
+  }
+}
+
+function digestOf(before: Buffer, request: UnnumberedRequest): Buffer {
+  const { body, primary: _answer, ...parts } = request;
+  return createHash("sha256").update(before).update(JSON.stringify(parts), "latin1").update(body).digest();
+}

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import type { CapturedRequest } from "../pack/captured-request.ts";
 
 type UnnumberedRequest = Omit<CapturedRequest, "index">;
@@ -26,11 +26,10 @@ export class RequestIdSource {
 
   /** Returns the function that assigns the ids of one file, in the order of the file. */
   startFile(): (request: UnnumberedRequest) => RequestIds {
-    let digest: Buffer = Buffer.alloc(0);
+    let key = "";
     return (request) => {
       // Each digest covers all requests up to this one, so equal requests of a file differ, and so do those of two files.
-      digest = digestOf(digest, request);
-      const key = digest.toString("hex");
+      key = digestOf(key, request);
       if (request.id === "") return { id: key.slice(0, keyChars) };
       const longId = `${request.id}-${key.slice(0, suffixChars)}`;
       return this.#isNew(request.id) ? { id: request.id, otherId: longId } : { id: longId, otherId: request.id };
@@ -40,10 +39,16 @@ export class RequestIdSource {
   /** A Bloom filter: bounded memory for any number of ids. It never takes a repeated id for a new one. */
   #isNew(id: string): boolean {
     this.#filter ??= new Uint8Array(filterBits / 8);
-    const hash = createHash("sha256").update(id, "latin1").digest();
+    // FNV-1a and a second hash: each sum of them is one more (Kirsch and Mitzenmacher 2006).
+    let first = 0x811c9dc5;
+    let second = 0;
+    for (let i = 0; i < id.length; i++) {
+      first = Math.imul(first ^ id.charCodeAt(i), 0x01000193);
+      second = Math.imul(second ^ first, 0x5bd1e995) + 1;
+    }
     let isNew = false;
     for (let i = 0; i < hashesPerId; i++) {
-      const bit = hash.readUInt32LE(i * 4) % filterBits;
+      const bit = (first + Math.imul(i, second)) & (filterBits - 1);
       const mask = 1 << (bit & 7);
       isNew ||= (this.#filter[bit >> 3] & mask) === 0;
       this.#filter[bit >> 3] |= mask;
@@ -52,7 +57,8 @@ export class RequestIdSource {
   }
 }
 
-function digestOf(before: Buffer, request: UnnumberedRequest): Buffer {
+function digestOf(before: string, request: UnnumberedRequest): string {
   const { body, primary: _answer, ...parts } = request;
-  return createHash("sha256").update(before).update(JSON.stringify(parts), "latin1").update(body).digest();
+  const text = before + JSON.stringify(parts);
+  return body.length === 0 ? hash("sha256", text) : createHash("sha256").update(text).update(body).digest("hex");
 }

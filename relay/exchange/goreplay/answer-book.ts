@@ -21,8 +21,9 @@ interface Waiting {
 }
 
 // A response follows its request, with other records in between. At most this many requests, and bytes of their bodies,
-// are held until their responses are read.
+// are held until their responses are read. Requests are released in groups.
 const maxWaiting = 1_000;
+const maxReleased = 250;
 const maxWaitingBytes = 16 * 1024 * 1024;
 
 /**
@@ -61,7 +62,8 @@ export class AnswerBook {
   take({ atEnd = false } = {}): readonly ReadItem[] {
     let count = atEnd ? this.#waiting.length : 0;
     let bytes = this.#waitingBytes;
-    for (; this.#waiting.length - count > maxWaiting || bytes > maxWaitingBytes; count++) {
+    const isFull = this.#waiting.length >= maxWaiting + maxReleased;
+    for (; (isFull && count < maxReleased) || bytes > maxWaitingBytes; count++) {
       bytes -= this.#waiting[count].bytes;
     }
     if (count === 0) return [];

@@ -1,12 +1,15 @@
 import { type Archive, ArchiveError } from "../archive/port.ts";
+import type { CapturedRequest } from "../pack/captured-request.ts";
 import { DecodeError } from "../pack/decode-error.ts";
 import { listCapture } from "./capture-index.ts";
 import { decodeStoredPack } from "./capture-object.ts";
 import { openNamedObject } from "./object-name.ts";
 
-/** A request to look for: one with this time and one of these ids. */
+type Key = Pick<CapturedRequest, "capturedAtMs" | "method" | "path">;
+
+/** A request to look for, with one of these ids. */
 export interface SoughtRequest {
-  readonly capturedAtMs: number;
+  readonly request: Key;
   readonly ids: readonly string[];
 }
 
@@ -14,7 +17,7 @@ export interface SoughtRequest {
 const maxListings = 5;
 
 /**
- * Returns those of the requests that a capture already has. Reads only objects that contain the time of one of them, and
+ * Returns those of the requests that a capture already has, with the same time, method and path. Reads only objects that contain the time of one of them, and
  * none of `written`. Objects that are broken contain nothing. Throws `ArchiveError`.
  */
 export async function findPresent<T extends SoughtRequest>(
@@ -26,10 +29,10 @@ export async function findPresent<T extends SoughtRequest>(
   const present = new Set<T>();
   if (requests.length === 0) return present;
   const byKey = new Map<string, T>();
-  for (const request of requests) {
-    for (const id of request.ids) byKey.set(keyOf(request.capturedAtMs, id), request);
+  for (const sought of requests) {
+    for (const id of sought.ids) byKey.set(keyOf(sought.request, id), sought);
   }
-  const times = requests.map(({ capturedAtMs }) => capturedAtMs).sort((a, b) => a - b);
+  const times = requests.map(({ request }) => request.capturedAtMs).sort((a, b) => a - b);
   const range = { fromMs: times[0], toMs: times[times.length - 1] + 1 };
   const read = new Set(written);
   let gone = true;
@@ -45,9 +48,9 @@ export async function findPresent<T extends SoughtRequest>(
       for (const stored of packs) {
         const pack = hasBetween(times, stored.firstMs, stored.lastMs) ? decodeStoredPack(stored) : undefined;
         if (!pack || pack instanceof DecodeError) continue;
-        for (const { capturedAtMs, id } of pack.requests) {
-          const request = byKey.get(keyOf(capturedAtMs, id));
-          if (request) present.add(request);
+        for (const request of pack.requests) {
+          const sought = byKey.get(keyOf(request, request.id));
+          if (sought) present.add(sought);
         }
       }
     }
@@ -55,8 +58,8 @@ export async function findPresent<T extends SoughtRequest>(
   return present;
 }
 
-function keyOf(capturedAtMs: number, id: string): string {
-  return `${capturedAtMs} ${id}`;
+function keyOf({ capturedAtMs, method, path }: Key, id: string): string {
+  return `${capturedAtMs} ${id} ${method} ${path}`;
 }
 
 /** Undefined if the object is gone; empty if it is too big to be read. */

@@ -71,7 +71,6 @@ interface ImportFlags extends ConfigFlag, WhereFlag {
 }
 
 interface HeldRequest {
-  readonly capturedAtMs: number;
   readonly ids: readonly string[];
   readonly request: CapturedRequest;
 }
@@ -186,7 +185,7 @@ class Importer {
     }
     if (capturedAtMs < this.#oldestMs) this.#tooOld++;
     const ids = [request.id, ...(otherId === undefined ? [] : [otherId])];
-    this.#held.push({ ids, capturedAtMs, request: { ...request, index: this.#index++, capturedAtMs } });
+    this.#held.push({ ids, request: { ...request, index: this.#index++, capturedAtMs } });
     this.#heldBytes += request.body.length;
     if (this.#held.length >= maxHeldRequests || this.#heldBytes >= maxHeldBytes) await this.#write();
   }

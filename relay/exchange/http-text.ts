@@ -35,19 +35,22 @@ export function findTextFlaw({
   return undefined;
 }
 
+/** Header lines. Space around a value does not belong to it (RFC 9110 5.5). */
+export function formatHeaderLines(headers: readonly string[]): string[] {
+  return headers.flatMap((name, i) => (i % 2 === 0 ? [`${name}: ${trim(headers[i + 1])}`] : []));
+}
+
 /**
  * Writes a request as HTTP/1 text. A chunked body becomes one chunk, without the final empty chunk if the body is
  * incomplete. Adds a Content-Length to a body without a length (HTTP/2); without one no reader would find the body.
  */
 export function formatHttpText(request: CapturedRequest): Buffer {
   const { method, path, version, headers, body } = request;
-  const lines = [`${method} ${path} HTTP/${version === "1.0" ? "1.0" : "1.1"}`];
+  const lines = [`${method} ${toOriginForm(path)} HTTP/${version === "1.0" ? "1.0" : "1.1"}`];
   const whole = !isBodyIncomplete(request);
-  for (let i = 0; i + 1 < headers.length; i += 2) {
-    // The captured length is wrong for a body that was redacted after the capture.
-    const isLength = whole && headers[i].toLowerCase() === "content-length";
-    lines.push(`${headers[i]}: ${isLength ? body.length : headers[i + 1]}`);
-  }
+  // The captured length is wrong for a body that was redacted after the capture.
+  const isLength = (i: number) => whole && i % 2 === 1 && headers[i - 1].toLowerCase() === "content-length";
+  lines.push(...formatHeaderLines(headers.map((part, i) => (isLength(i) ? String(body.length) : part))));
   const chunked = isChunked(headers);
   if (!chunked && body.length > 0 && headerOf(headers, "content-length") === undefined) {
     lines.push(`Content-Length: ${body.length}`);

@@ -8,11 +8,12 @@ export function findObstacle({
   method,
   path,
   headers,
-}: Pick<CapturedRequest, "method" | "path" | "headers">): string | undefined {
+  primary,
+}: Pick<CapturedRequest, "method" | "path" | "headers" | "primary">): string | undefined {
   if (method === "CONNECT") return "CONNECT, which opens a tunnel";
   if (path === "*") return "a request for the server itself (*), not for a path";
   if (!path.startsWith("/")) return "the path does not begin with /";
-  return asksForUpgrade(headers) ? upgradeReason : undefined;
+  return primary?.status === 101 || asksForUpgrade(headers) ? upgradeReason : undefined;
 }
 
 export const upgradeReason = "a WebSocket or another upgrade";

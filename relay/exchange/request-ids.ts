@@ -19,26 +19,34 @@ const hashesPerId = 4;
 /**
  * Assigns an id to each request of the files of an import: that of its file, followed by a suffix if an earlier request
  * has the same id, or one of its own if the file has none. The same file always gets the same ids, whatever its name
- * is, also if more requests were added to its end.
+ * is, also if more requests were added to its end; only the first request of an id can have its other id instead.
  */
 export class RequestIdSource {
-  #filter: Uint8Array | undefined;
+  readonly #ofImport = new IdFilter();
 
   /** Returns the function that assigns the ids of one file, in the order of the file. */
   startFile(): (request: UnnumberedRequest) => RequestIds {
+    const ofFile = new IdFilter();
     let key = "";
     return (request) => {
       // Each digest covers all requests up to this one, so equal requests of a file differ, and so do those of two files.
       key = digestOf(key, request);
-      if (request.id === "") return { id: key.slice(0, keyChars) };
-      const longId = `${request.id}-${key.slice(0, suffixChars)}`;
-      return this.#isNew(request.id) ? { id: request.id, otherId: longId } : { id: longId, otherId: request.id };
+      const { id } = request;
+      if (id === "") return { id: key.slice(0, keyChars) };
+      const longId = `${id}-${key.slice(0, suffixChars)}`;
+      if (!ofFile.add(id)) return { id: longId };
+      return this.#ofImport.add(id) ? { id, otherId: longId } : { id: longId, otherId: id };
     };
   }
+}
 
-  /** A Bloom filter: bounded memory for any number of ids. It never takes a repeated id for a new one. */
-  #isNew(id: string): boolean {
-    this.#filter ??= new Uint8Array(filterBits / 8);
+/** A Bloom filter: bounded memory for any number of ids. */
+class IdFilter {
+  #bits: Uint8Array | undefined;
+
+  /** False if the id was added before, and rarely if it was not. */
+  add(id: string): boolean {
+    this.#bits ??= new Uint8Array(filterBits / 8);
     // FNV-1a and a second hash: each sum of them is one more (Kirsch and Mitzenmacher 2006).
     let first = 0x811c9dc5;
     let second = 0;
@@ -50,8 +58,8 @@ export class RequestIdSource {
     for (let i = 0; i < hashesPerId; i++) {
       const bit = (first + Math.imul(i, second)) & (filterBits - 1);
       const mask = 1 << (bit & 7);
-      isNew ||= (this.#filter[bit >> 3] & mask) === 0;
-      this.#filter[bit >> 3] |= mask;
+      isNew ||= (this.#bits[bit >> 3] & mask) === 0;
+      this.#bits[bit >> 3] |= mask;
     }
     return isNew;
   }

@@ -45,10 +45,10 @@ function parseOwnEntry(entry: JsonObject, capturedAtMs: number | string): Parsed
   const path = toByteString(textOf(own.path)) || toOriginForm(toByteString(textOf(request.url)).replace(/#.*$/s, ""));
   const headers = readPairs(request.headers);
   if (method === "" || path === "") return "the request has no method or no URL";
-  const obstacle = findObstacle({ method, path, headers });
+  const primary = readOwnOutcome(entry, own);
+  const obstacle = findObstacle({ method, path, headers, ...(primary && { primary }) });
   if (obstacle !== undefined) return { reason: obstacle, host: hostOf({ headers }) };
   if (typeof capturedAtMs === "string") return capturedAtMs;
-  const primary = readOwnOutcome(entry, own);
   return {
     id: toByteString(textOf(own.id)),
     capturedAtMs,

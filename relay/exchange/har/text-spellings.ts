@@ -8,6 +8,8 @@ export interface Spelling {
   readonly stated?: boolean;
 }
 
+const sliceChars = 16 * 1024;
+
 /** Firefox writes the header of the stream that it sent before the body. */
 const streamHeader = /^(?:(?:content-type|content-length|content-disposition):[^\r\n]{0,1024}\r?\n){1,8}\r?\n/i;
 
@@ -51,10 +53,20 @@ function* spellCharacters(text: string, type: string): Generator<Spelling> {
 }
 
 function unescapeBytes(text: string): Buffer {
-  const parts = text.split(/([\udc80-\udcff]+)/u);
-  return Buffer.concat(
-    parts.map((part, i) =>
-      i % 2 === 0 ? Buffer.from(part) : Buffer.from(Array.from(part, (half) => half.charCodeAt(0) & 0xff)),
-    ),
-  );
+  const parts: Buffer[] = [];
+  // Slices, because the text may alternate between both kinds millions of times.
+  for (let at = 0; at < text.length; ) {
+    const end = at + sliceChars - (isHighSurrogate(text.charCodeAt(at + sliceChars - 1)) ? 1 : 0);
+    const pieces = text.slice(at, end).split(/([\udc80-\udcff]+)/u);
+    // The second byte of each half is the same.
+    const toBytes = (piece: string, i: number) =>
+      i % 2 === 0 ? Buffer.from(piece) : Buffer.from(piece, "utf16le").filter((_byte, j) => j % 2 === 0);
+    parts.push(Buffer.concat(pieces.map(toBytes)));
+    at = end;
+  }
+  return Buffer.concat(parts);
+}
+
+function isHighSurrogate(code: number): boolean {
+  return code >= 0xd800 && code <= 0xdbff;
 }

@@ -192,6 +192,48 @@ describe("the body of a HAR entry with a Content-Length", () => {
     );
   });
 
+  it("takes linear time for huge texts and many params", async () => {
+    const texts = ["é\udcff", "\n", "%", "a=b&", "\ufffd", "Content-Type: a\r\n", "é"].map((text) =>
+      text.repeat(50_000),
+    );
+    const params = Array.from({ length: 10_000 }, (_, i) => ({ name: `é ${i}`, value: "" }));
+    const startMs = performance.now();
+    for (const type of [form, multipart, binary]) {
+      for (const text of texts)
+        expect(await bodyOf({ type, length: 1, postData: { text } })).toMatchObject({ state: "truncated" });
+      expect(await bodyOf({ type, length: 1, postData: { params } })).toMatchObject({ state: "truncated" });
+    }
+
+    expect(performance.now() - startMs).toBeLessThan(30_000);
+  });
+
+  it("restores bytes that Python escaped, at any place", async () => {
+    const bytes = fc.uint8Array({ maxLength: 200 });
+    await fc.assert(
+      fc.asyncProperty(bytes, fc.nat(40_000), async (tail, before) => {
+        const sent = Buffer.concat([
+          Buffer.from("é😀".repeat(before % 6_000)),
+          Buffer.alloc(before % 3, "a"),
+          Buffer.from([0xff]),
+          tail,
+        ]);
+        const text = Buffer.from(sent)
+          .toString("latin1")
+          .replace(/[\x80-\xff]/g, (byte) => String.fromCharCode(0xdc00 + byte.charCodeAt(0)));
+        const half = Math.floor(text.length / 2);
+        const mixed = Buffer.from("é😀".repeat(before % 6_000)).toString() + text.slice(half);
+        const expected = Buffer.concat([Buffer.from("é😀".repeat(before % 6_000)), sent.subarray(half)]).toString(
+          "latin1",
+        );
+        expect(await bodyOf({ type: binary, length: expected.length, postData: { text: mixed } })).toEqual({
+          bytes: expected,
+          state: "complete",
+        });
+      }),
+      { numRuns: 50 },
+    );
+  });
+
   it("never is complete with another length", async () => {
     const text = fc.string({ unit: "binary" });
     const types = fc.constantFrom(json, form, binary, multipart, "", "text/plain; charset=latin1");

@@ -9,7 +9,7 @@ const notHttp = "not an http or https URL";
 
 interface Entry {
   readonly request?: object;
-  readonly response?: object;
+  readonly response?: object | undefined;
   readonly [field: string]: unknown;
 }
 

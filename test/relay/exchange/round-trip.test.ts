@@ -1,10 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { exportRequests } from "../../../relay/exchange/export.ts";
-import type { ExportFormat } from "../../../relay/exchange/exported.ts";
+import type { ImportFormat } from "../../../relay/exchange/imported.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 import { collect, streamOf } from "../../support/data/byte-chunks.ts";
 import { importAll } from "../../support/data/imports.ts";
+
+/** The formats that can be written and read. */
+type Format = Extract<ImportFormat, "goreplay" | "har">;
 
 interface Exported {
   readonly bytes: Buffer;
@@ -13,7 +16,7 @@ interface Exported {
 }
 
 describe("an export, an import and another export", () => {
-  it.each<ExportFormat>(["goreplay", "har"])("make the same %s file from any requests", async (format) => {
+  it.each<Format>(["goreplay", "har"])("make the same %s file from any requests", async (format) => {
     await fc.assert(
       fc.asyncProperty(captures, async (requests) => {
         const first = await write(format, requests);
@@ -26,7 +29,7 @@ describe("an export, an import and another export", () => {
         expect(second.bytes.toString("latin1")).toBe(first.bytes.toString("latin1"));
         expect(second.skipped).toEqual([]);
       }),
-      { numRuns: 400 },
+      { numRuns: 200 },
     );
   });
 
@@ -40,7 +43,7 @@ describe("an export, an import and another export", () => {
         if (skipped.length > 0) return;
         expect(restored).toEqual(requests.map(({ index: _index, ...parts }) => parts));
       }),
-      { numRuns: 400 },
+      { numRuns: 200 },
     );
   });
 
@@ -56,7 +59,7 @@ describe("an export, an import and another export", () => {
           expect(restored.primary?.status).toBe(request.primary?.status);
         }
       }),
-      { numRuns: 400 },
+      { numRuns: 200 },
     );
   });
 
@@ -91,7 +94,7 @@ describe("an export, an import and another export", () => {
   it("never make a truncated body complete", async () => {
     const bodies = captures.map((requests) => requests.map((each) => ({ ...each, bodyState: "truncated" as const })));
     await fc.assert(
-      fc.asyncProperty(bodies, fc.constantFrom<ExportFormat>("goreplay", "har"), async (requests, format) => {
+      fc.asyncProperty(bodies, fc.constantFrom<Format>("goreplay", "har"), async (requests, format) => {
         const run = await importAll((await write(format, requests)).bytes, { format });
         expect(run.requests.filter(({ bodyState }) => bodyState === "complete")).toEqual([]);
       }),
@@ -180,7 +183,7 @@ const captures = fc
   .map((all) => all.sort((a, b) => a.capturedAtMs - b.capturedAtMs))
   .map((all) => all.map((each, index) => ({ ...each, index, id: `${index}${each.id}` })));
 
-async function write(format: ExportFormat, requests: readonly CapturedRequest[]): Promise<Exported> {
+async function write(format: Format, requests: readonly CapturedRequest[]): Promise<Exported> {
   const skipped: string[] = [];
   const lost: string[] = [];
   const options = {

@@ -66,15 +66,22 @@ interface ExportFlags extends ConfigFlag, RangeFlags, WhereFlag {
   readonly output?: string;
 }
 
+// Left-out requests beyond these are counted, but not listed.
+const maxListed = 100;
+
 async function exportTo(
   requests: AsyncIterable<CapturedRequest>,
   { format, redact = false, output, target }: ExportFlags,
 ): Promise<void> {
-  let skipped = 0;
+  const skipped = new Map<string, number>();
+  const lost = new Map<string, number>();
+  let listed = 0;
   const onSkipped = ({ id }: CapturedRequest, reason: string) => {
-    skipped++;
-    process.stderr.write(`left out ${printable(id)}: ${reason}\n`);
+    addOne(skipped, reason);
+    if (++listed <= maxListed) process.stderr.write(`left out ${printable(id)}: ${reason}\n`);
+    if (listed === maxListed) process.stderr.write("further requests are counted, but not listed\n");
   };
+  const onLost = (part: string) => addOne(lost, part);
   // Readable by its owner only: the requests hold credentials.
   const file = output === undefined ? undefined : createWriteStream(output, { mode: 0o600 });
   const stream = file ?? process.stdout;
@@ -82,7 +89,12 @@ async function exportTo(
   const written = file && finished(file);
   written?.catch(() => {});
   try {
-    for await (const piece of exportRequests(format, requests, { redact, onSkipped, ...(target && { target }) })) {
+    for await (const piece of exportRequests(format, requests, {
+      redact,
+      onSkipped,
+      onLost,
+      ...(target && { target }),
+    })) {
       if (file?.errored) break;
       if (!stream.write(piece)) await Promise.race([once(stream, "drain"), ...(written ? [written] : [])]);
     }
@@ -94,8 +106,14 @@ async function exportTo(
     const reason = code === "ENOENT" ? "its directory does not exist" : message;
     throw syscall && file ? new Failure(`${output} cannot be written: ${reason}`) : error;
   }
-  if (skipped > 0)
-    process.stderr.write(`${plural(skipped, "request")} left out: the format ${format} cannot hold them\n`);
+  for (const [reason, count] of skipped) process.stderr.write(`${plural(count, "request")} left out: ${reason}\n`);
+  for (const [part, count] of lost) {
+    process.stderr.write(`${plural(count, "request")} written without a part that ${format} cannot hold: ${part}\n`);
+  }
+}
+
+function addOne(counts: Map<string, number>, key: string): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
 }
 
 /** The request with this Host header, in the place of the old one or else first. */

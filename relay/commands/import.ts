@@ -5,18 +5,22 @@ import { openArchive } from "../archive/archive-place.ts";
 import type { Archive } from "../archive/port.ts";
 import { writeCapture } from "../capture/capture-writer.ts";
 import { maxCaptureMs } from "../capture/object-name.ts";
+import { findPresent } from "../capture/present-requests.ts";
 import { toPacks } from "../capture/request-packs.ts";
 import type { CaptureConfig } from "../config/config.ts";
 import { importRequests } from "../exchange/import.ts";
-import { type ImportFormat, importFormats } from "../exchange/imported.ts";
+import { hostOf, type ImportFormat, importFormats } from "../exchange/imported.ts";
+import { RequestIdSource } from "../exchange/request-ids.ts";
 import type { CapturedRequest } from "../pack/captured-request.ts";
 import { printable } from "../pack/request-text.ts";
-import { findCapture, parsePastTime } from "./capture-flags.ts";
+import { matches } from "../rules/when.ts";
+import { findCapture, parsePastTime, type WhereFlag, withWhere } from "./capture-flags.ts";
 import { type ConfigFlag, Failure, plural, print, withConfig } from "./command-line.ts";
+import { ImportTally } from "./import-tally.ts";
 import { ProgressLine } from "./progress-line.ts";
 
 export function addImport(program: Command): void {
-  withConfig(program.command("import"), "read requests from files of other tools into a capture")
+  withWhere(withConfig(program.command("import"), "read requests from files of other tools into a capture"))
     .argument("<capture>", "a capture of the configuration")
     .argument(
       "<files...>",
@@ -28,10 +32,11 @@ export function addImport(program: Command): void {
         "format of the files; by default it is recognised from their first bytes",
       ).choices([...importFormats]),
     )
+    .option("--host <host>", "only requests to this host; can be given several times", addHost)
     .option("--time-zone <zone>", "time zone of times that have none, as in HAProxy's log", parseZone, "UTC")
     .option(
       "--base-time <time>",
-      "move the times: this is the time of the first request, and the others keep their distance to it",
+      "move the times: this is the time of the first imported request, and the others keep their distance to it",
       parsePastTime,
     )
     .option("--skip-bad", "exit with 0 even if some requests could not be read")
@@ -40,8 +45,11 @@ export function addImport(program: Command): void {
       `
 Examples: spoa-relay import shop friday.gor.gz
           spoa-relay import shop access.log.2.gz access.log.1 access.log --base-time 2026-11-20T18:00:00+01:00
-The same file imported again adds nothing: its requests are unchanged. If the host has merged objects in between, they are
-written again, and still replayed and exported once.`,
+          spoa-relay import shop browser.har --host shop.example --where path=^/api/
+Requests that no server got (blocked, from a cache, not HTTP) or that cannot be sent again (CONNECT, WebSockets) are left
+out and counted. Only damaged parts of a file make the exit code 1.
+The same file imported again adds nothing, also with another --where or --host, or if it has grown at its end: the
+requests that the capture already has are counted. With another --base-time they are new requests.`,
     )
     .action(async (name: string, files: readonly string[], flags: ImportFlags, command: Command) => {
       const capture = findCapture(flags.config, name, command);
@@ -54,11 +62,17 @@ written again, and still replayed and exported once.`,
     });
 }
 
-interface ImportFlags extends ConfigFlag {
+interface ImportFlags extends ConfigFlag, WhereFlag {
+  readonly host?: readonly string[];
   readonly format?: ImportFormat;
   readonly timeZone: string;
   readonly baseTime?: number;
   readonly skipBad?: boolean;
+}
+
+interface HeldRequest {
+  readonly ids: readonly string[];
+  readonly request: CapturedRequest;
 }
 
 // Requests in memory are written when they exceed either bound.
@@ -74,7 +88,11 @@ class Importer {
   readonly #flags: ImportFlags;
   readonly #progress = new ProgressLine();
   readonly #oldestMs: number;
-  #held: CapturedRequest[] = [];
+  readonly #ids = new RequestIdSource();
+  readonly #tally = new ImportTally();
+  /** Names of the objects that the current file made: no request is in a file twice. */
+  readonly #written = new Set<string>();
+  #held: HeldRequest[] = [];
   #heldBytes = 0;
   #sequence = 1;
   #index = 0;
@@ -95,26 +113,39 @@ class Importer {
     for (const file of files) {
       // Packs do not span files: a file makes the same packs again, whichever files are imported with it.
       this.#sequence = 1;
+      this.#written.clear();
       this.#index = 0;
       await this.#read(file);
       await this.#write();
     }
     this.#progress.clear();
-    const written = (this.#imported - this.#existing).toLocaleString("en-US");
-    const unchanged = this.#existing.toLocaleString("en-US");
+    this.#report();
+    if (this.#mistakes === 0) return;
+    const text = `${plural(this.#mistakes, "request")} could not be read`;
+    if (!this.#flags.skipBad) throw new Failure(`${text}; with --skip-bad the exit code is 0`);
+    process.stderr.write(`${text}\n`);
+  }
+
+  #report(): void {
+    const added = (this.#imported - this.#existing).toLocaleString("en-US");
+    const existing = this.#existing.toLocaleString("en-US");
     print(
-      `imported ${plural(this.#imported, "request")} into ${this.#capture}: ${written} written, ${unchanged} unchanged`,
+      `imported ${plural(this.#imported, "request")} into ${this.#capture}: ${added} new, ${existing} already there`,
     );
+    process.stdout.write(this.#tally.formatReasons());
+    process.stdout.write(this.#tally.formatHosts(process.stdout));
+    const hosts = this.#tally.importedHosts;
+    if (hosts > 1 && !this.#flags.host) {
+      process.stderr.write(
+        `note: a replay sends the requests to all ${hosts} hosts to its target; --host chooses a host\n`,
+      );
+    }
     if (this.#tooOld > 0) {
       const count = plural(this.#tooOld, "request");
       process.stderr.write(
         `warning: ${count} older than captures.${this.#capture}.keep: the host will delete them; --base-time moves their times\n`,
       );
     }
-    if (this.#mistakes === 0) return;
-    const text = `${plural(this.#mistakes, "request")} could not be read`;
-    if (!this.#flags.skipBad) throw new Failure(`${text}; with --skip-bad the exit code is 0`);
-    process.stderr.write(`${text}\n`);
   }
 
   async #read(file: string): Promise<void> {
@@ -129,37 +160,49 @@ class Importer {
         yield chunk;
       }
     };
-    for await (const item of importRequests(counted(), { name, timeZone, ...(format && { format }) })) {
+    const options = { name, timeZone, ids: this.#ids, ...(format && { format }) };
+    for await (const item of importRequests(counted(), options)) {
       if (item.kind === "mistake") this.#complain(item.place, item.reason);
+      else if (item.kind === "leftOut") this.#tally.leaveOut(item.reason, item.host);
       else if (item.kind === "format") {
         this.#progress.clear();
         process.stderr.write(`${printable(name)}: read as ${item.format}${item.note ? `; ${item.note}` : ""}\n`);
-      } else await this.#take(name, item.request);
+      } else await this.#take(name, item.request, item.otherId);
       this.#progress.show(() => `${printable(name)}: ${this.#index} requests${formatShare(readBytes, size)}`);
     }
   }
 
-  async #take(name: string, request: CapturedRequest): Promise<void> {
+  async #take(name: string, request: CapturedRequest, otherId: string | undefined): Promise<void> {
+    const { where = {}, host: hosts } = this.#flags;
+    const host = hostOf(request);
+    if (hosts && !hosts.some((wanted) => isHost(host, wanted)))
+      return this.#tally.leaveOut("another host (--host)", host);
+    if (!matches(where, request)) return this.#tally.leaveOut("no match for --where", host);
     this.#shiftMs ??= this.#flags.baseTime === undefined ? 0 : this.#flags.baseTime - request.capturedAtMs;
     const capturedAtMs = request.capturedAtMs + this.#shiftMs;
     if (capturedAtMs < 0 || capturedAtMs > maxCaptureMs) {
       return this.#complain(name, "a request has a time before 1970 or after the year 9999");
     }
     if (capturedAtMs < this.#oldestMs) this.#tooOld++;
-    this.#held.push({ ...request, index: this.#index++, capturedAtMs });
+    const ids = [request.id, ...(otherId === undefined ? [] : [otherId])];
+    this.#held.push({ ids, request: { ...request, index: this.#index++, capturedAtMs } });
     this.#heldBytes += request.body.length;
     if (this.#held.length >= maxHeldRequests || this.#heldBytes >= maxHeldBytes) await this.#write();
   }
 
   async #write(): Promise<void> {
-    const packs = toPacks(this.#held, { agent: "import", sequence: this.#sequence });
+    const present = await findPresent(this.#archive, this.#capture, this.#held, this.#written);
+    for (const held of this.#held) this.#tally.count(present.has(held) ? "present" : "new", hostOf(held.request));
+    const added = this.#held.filter((held) => !present.has(held)).map(({ request }) => request);
+    const packs = toPacks(added, { agent: "import", sequence: this.#sequence });
     this.#held = [];
     this.#heldBytes = 0;
     this.#sequence += packs.length;
     const shares = packs.map((pack) => ({ pack, requests: pack.requests }));
-    const { requests, existing, refused } = await writeCapture(this.#archive, this.#capture, shares);
-    this.#imported += requests;
-    this.#existing += existing;
+    const { objects, requests, existing, refused } = await writeCapture(this.#archive, this.#capture, shares);
+    for (const { name } of objects) this.#written.add(name);
+    this.#imported += present.size + requests;
+    this.#existing += present.size + existing;
     if (refused > 0)
       this.#complain(this.#capture, `${plural(refused, "request")} larger than an object can be (64 MiB)`);
   }
@@ -171,6 +214,12 @@ class Importer {
     process.stderr.write(`${printable(place)}: ${reason}\n`);
     if (this.#mistakes === maxListed) process.stderr.write("further mistakes are counted, but not listed\n");
   }
+}
+
+/** Without a port, `wanted` is the host at any port. */
+function isHost(host: string, wanted: string): boolean {
+  const lowerCase = host.toLowerCase();
+  return lowerCase === wanted || lowerCase.replace(/:\d*$/, "") === wanted;
 }
 
 function sizeOf(file: string): number {
@@ -187,6 +236,11 @@ function sizeOf(file: string): number {
 
 function formatShare(readBytes: number, size: number | undefined): string {
   return size ? `, ${Math.min(100, Math.floor((readBytes / size) * 100))}%` : "";
+}
+
+function addHost(text: string, before: readonly string[] = []): readonly string[] {
+  if (/^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i.test(text)) return [...before, text.toLowerCase()];
+  throw new InvalidArgumentError("It must be a host, such as shop.example or shop.example:8080.");
 }
 
 function parseZone(text: string): string {

@@ -1,8 +1,8 @@
 import type { CapturedRequest } from "../pack/captured-request.ts";
 import { writeCurl } from "./curl-writer.ts";
 import type { ExportFormat, ExportOptions } from "./exported.ts";
-import { writeGoreplay } from "./goreplay-writer.ts";
-import { writeHar } from "./har-writer.ts";
+import { writeGoreplay } from "./goreplay/goreplay-writer.ts";
+import { writeHar } from "./har/har-writer.ts";
 import { writeK6 } from "./k6-writer.ts";
 
 type Writer = (requests: AsyncIterable<CapturedRequest>, options?: ExportOptions) => AsyncGenerator<Buffer>;

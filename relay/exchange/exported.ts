@@ -12,6 +12,8 @@ export interface ExportOptions {
   readonly target?: URL;
   /** Called with every request that the format cannot hold, and the reason. */
   readonly onSkipped?: (request: CapturedRequest, reason: string) => void;
+  /** Called with each part of a request that the format cannot hold, although the rest of the request is written. */
+  readonly onLost?: (part: string) => void;
 }
 
 /** The request to write: the captured one, or a copy with redacted headers. */

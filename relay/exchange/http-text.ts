@@ -35,19 +35,22 @@ export function findTextFlaw({
   return undefined;
 }
 
+/** Header lines. Space around a value does not belong to it (RFC 9110 5.5). */
+export function formatHeaderLines(headers: readonly string[]): string[] {
+  return headers.flatMap((name, i) => (i % 2 === 0 ? [`${name}: ${trim(headers[i + 1])}`] : []));
+}
+
 /**
  * Writes a request as HTTP/1 text. A chunked body becomes one chunk, without the final empty chunk if the body is
  * incomplete. Adds a Content-Length to a body without a length (HTTP/2); without one no reader would find the body.
  */
 export function formatHttpText(request: CapturedRequest): Buffer {
   const { method, path, version, headers, body } = request;
-  const lines = [`${method} ${path} HTTP/${version === "1.0" ? "1.0" : "1.1"}`];
+  const lines = [`${method} ${toOriginForm(path)} HTTP/${version === "1.0" ? "1.0" : "1.1"}`];
   const whole = !isBodyIncomplete(request);
-  for (let i = 0; i + 1 < headers.length; i += 2) {
-    // The captured length is wrong for a body that was redacted after the capture.
-    const isLength = whole && headers[i].toLowerCase() === "content-length";
-    lines.push(`${headers[i]}: ${isLength ? body.length : headers[i + 1]}`);
-  }
+  // The captured length is wrong for a body that was redacted after the capture.
+  const isLength = (i: number) => whole && i % 2 === 1 && headers[i - 1].toLowerCase() === "content-length";
+  lines.push(...formatHeaderLines(headers.map((part, i) => (isLength(i) ? String(body.length) : part))));
   const chunked = isChunked(headers);
   if (!chunked && body.length > 0 && headerOf(headers, "content-length") === undefined) {
     lines.push(`Content-Length: ${body.length}`);
@@ -60,7 +63,8 @@ export function formatHttpText(request: CapturedRequest): Buffer {
 }
 
 /** Parses HTTP/1 text into a request, or returns the reason why it is not one. Lines may end with LF alone. */
-export function parseHttpText(bytes: Buffer): HttpText | string {
+export function parseHttpText(text: Buffer): HttpText | string {
+  const bytes = text.subarray(leadingLineEnds(text));
   const head = findHead(bytes);
   if (!head) return "no empty line ends the headers";
   const [first, ...lines] = bytes.toString("latin1", 0, head.end).split(/\r?\n/);
@@ -73,6 +77,37 @@ export function parseHttpText(bytes: Buffer): HttpText | string {
   if (!headers) return "a header line has no valid name";
   const body = readBody(headers, bytes.subarray(head.bodyAt));
   return typeof body === "string" ? body : { method, path, version: number, headers, ...body };
+}
+
+/** The head of a response, as far as it is valid. */
+export interface AnswerHead {
+  /** Undefined if the status line is damaged. */
+  readonly status?: number;
+  /** Undefined if a header is damaged. */
+  readonly headers?: readonly string[];
+  /** Whether its body has the stated length, or is absent. */
+  readonly whole: boolean;
+}
+
+/** Parses the head of a response. */
+export function parseAnswerHead(text: Buffer): AnswerHead {
+  const bytes = text.subarray(leadingLineEnds(text));
+  const status = /^HTTP\/\d(?:\.\d)? (\d{3})(?:[ \r\n]|$)/.exec(bytes.toString("latin1", 0, 64));
+  if (!status) return { whole: false };
+  const head = findHead(bytes);
+  const lines = head ? bytes.toString("latin1", 0, head.end).split(/\r?\n/) : [];
+  const headers = parseHeaderLines(lines.slice(1));
+  const length = head && headers && !isChunked(headers) ? headerOf(headers, "content-length") : undefined;
+  const rest = bytes.subarray(head?.bodyAt ?? bytes.length);
+  const whole = length === undefined || rest.length === Number(length) || isBlank(rest);
+  return { status: Number(status[1]), ...(headers && { headers }), whole };
+}
+
+/** RFC 9112 2.2: clients may send empty lines before a request. */
+function leadingLineEnds(bytes: Buffer): number {
+  let at = 0;
+  while (bytes[at] === 0x0d || bytes[at] === 0x0a) at++;
+  return at;
 }
 
 /** Returns name, value, name, value, … or undefined if a line is not a header. */

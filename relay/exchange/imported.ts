@@ -1,4 +1,5 @@
-import type { CapturedRequest } from "../pack/captured-request.ts";
+import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
+import type { RequestIdSource } from "./request-ids.ts";
 
 /**
  * The formats of other tools that can be imported. `nginx` means its `combined` and `main` logs, which Apache also
@@ -17,6 +18,8 @@ export interface ImportOptions {
   readonly timeZone?: string;
   /** A longer record is skipped and reported, so memory stays bounded. 64 MiB if not given, 256 MiB at most. */
   readonly maxRecordBytes?: number;
+  /** Give it to all files of an import: their ids can repeat from file to file. */
+  readonly ids?: RequestIdSource;
 }
 
 /** An item of an import. The first one is the format, unless it is unknown. */
@@ -27,9 +30,25 @@ export type Imported =
       /** A sentence that says what requests of this format lack. */
       readonly note?: string;
     }
-  | { readonly kind: "request"; readonly request: CapturedRequest }
+  | {
+      readonly kind: "request";
+      readonly request: CapturedRequest;
+      /** See `RequestIds`. */
+      readonly otherId?: string;
+    }
+  | LeftOutRequest
   | ImportMistake;
 
+/** A request that was not sent to a server, or that cannot be sent again. */
+interface LeftOutRequest {
+  readonly kind: "leftOut";
+  /** Contains no part of the file. */
+  readonly reason: string;
+  /** Empty if the file does not name it. */
+  readonly host: string;
+}
+
+/** A part of the file that is damaged. */
 interface ImportMistake {
   readonly kind: "mistake";
   /**
@@ -40,14 +59,25 @@ interface ImportMistake {
   readonly reason: string;
 }
 
-/** A request without its index. The id is empty if the format has none: the pack then assigns one. */
+/** A request without its index. The id is empty if the format has none. */
 export type ReadRequest = Omit<CapturedRequest, "index">;
 
-/** The result of parsing one record: a request, or the reason why it is not one. */
-export type Parsed = ReadRequest | string;
+/** The result of parsing one record: a request, one to leave out, or the reason why the record is damaged. */
+export type Parsed = ReadRequest | Omit<LeftOutRequest, "kind"> | string;
 
 /** An item that a reader yields, in the order of the file. */
-export type ReadItem = { readonly kind: "request"; readonly request: ReadRequest } | ImportMistake;
+export type ReadItem = { readonly kind: "request"; readonly request: ReadRequest } | LeftOutRequest | ImportMistake;
+
+/** Tells the results of parsing apart; `place` is used if the record is damaged. */
+export function toReadItem(parsed: Parsed, place: () => string): ReadItem {
+  if (typeof parsed === "string") return { kind: "mistake", place: place(), reason: parsed };
+  return "reason" in parsed ? { kind: "leftOut", ...parsed } : { kind: "request", request: parsed };
+}
+
+/** The Host header; empty if there is none. */
+export function hostOf({ headers }: Pick<CapturedRequest, "headers">): string {
+  return headerOf(headers, "host") ?? "";
+}
 
 /** Latest capture time, in ms since 1970: the last that a Date can hold. */
 export const maxCapturedAtMs = 8.64e15;

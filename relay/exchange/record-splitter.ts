@@ -9,14 +9,26 @@ export interface SplitRecord {
   readonly offset: number;
   /** False for the bytes after the last separator. */
   readonly closed: boolean;
+  /** Whether the separator after the record ends with CR LF. */
+  readonly crlf: boolean;
 }
 
+export interface RecordSeparator {
+  readonly mark: Buffer;
+  /** Whether LF or CR LF has to follow the mark. With CR LF, a CR before the mark belongs to the separator, too. */
+  readonly needsLineEnd: boolean;
+}
+
+/** The bytes EF BB BF at the start of a text, one character per byte. */
+export const byteOrderMark = /^\xef\xbb\xbf/;
+
 const firstBufferBytes = 64 * 1024;
+const [lineFeed, carriageReturn] = [0x0a, 0x0d];
 
 /** Yields the records between separators, and the bytes after the last separator if there are any. */
 export async function* splitRecords(
   stream: ByteStream,
-  separator: Buffer,
+  { mark, needsLineEnd }: RecordSeparator,
   maxBytes: number,
 ): AsyncGenerator<SplitRecord> {
   const pending = new PendingBytes();
@@ -29,27 +41,44 @@ export async function* splitRecords(
     pending.append(chunk);
     for (;;) {
       const content = pending.content;
-      const end = content.indexOf(separator, scanned);
-      if (end < 0) break;
+      const at = content.indexOf(mark, scanned);
+      // The last bytes may be the start of a mark.
+      if (at < 0) scanned = Math.max(scanned, content.length - mark.length + 1);
+      if (at < 0) break;
+      const after = at + mark.length;
+      const endBytes = needsLineEnd ? lineEndBytes(content, after) : 0;
+      scanned = endBytes === 0 && needsLineEnd ? at + 1 : at;
+      if (endBytes === undefined) break;
+      if (scanned > at) continue;
+      const crlf = endBytes === 2;
+      const end = crlf && content[at - 1] === carriageReturn ? at - 1 : at;
       const bytes = dropped + end > maxBytes ? undefined : Buffer.from(content.subarray(0, end));
-      yield { bytes, number: ++number, offset, closed: true };
-      offset += dropped + end + separator.length;
-      pending.drop(end + separator.length);
+      yield { bytes, number: ++number, offset, closed: true, crlf };
+      offset += dropped + after + endBytes;
+      pending.drop(after + endBytes);
       dropped = 0;
       scanned = 0;
     }
-    // The last bytes may be the start of a separator.
-    scanned = Math.max(0, pending.length - separator.length + 1);
     if (dropped + scanned > maxBytes) {
       pending.drop(scanned);
       dropped += scanned;
       scanned = 0;
     }
   }
-  const length = dropped + pending.length;
-  if (length === 0) return;
-  const bytes = length > maxBytes ? undefined : Buffer.from(pending.content);
-  yield { bytes, number: number + 1, offset, closed: false };
+  // The line end after the last mark may be missing.
+  const at = needsLineEnd ? pending.content.indexOf(mark, scanned) : -1;
+  const end = at < 0 ? pending.length : at;
+  if (dropped + pending.length === 0) return;
+  const bytes = dropped + end > maxBytes ? undefined : Buffer.from(pending.content.subarray(0, end));
+  yield { bytes, number: number + 1, offset, closed: at >= 0, crlf: false };
+}
+
+/** Length of the line end at an offset, 0 if there is none; undefined if the content ends before that is known. */
+function lineEndBytes(content: Buffer, at: number): number | undefined {
+  if (content[at] === lineFeed) return 1;
+  if (at < content.length && content[at] !== carriageReturn) return 0;
+  if (at + 1 >= content.length) return undefined;
+  return content[at + 1] === lineFeed ? 2 : 0;
 }
 
 /** Unread bytes in one buffer that grows by doubling: a long record in short chunks is not copied for each chunk. */

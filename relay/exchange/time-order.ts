@@ -1,4 +1,7 @@
-import type { Imported, ReadItem, ReadRequest } from "./imported.ts";
+import type { Imported, ReadItem } from "./imported.ts";
+import type { RequestIds } from "./request-ids.ts";
+
+type RequestItem = Extract<ReadItem, { readonly kind: "request" }>;
 
 // Files are not sorted by time: a server logs a request after its response, and a browser lists requests as it starts
 // them.
@@ -6,30 +9,37 @@ const maxWaiting = 20_000;
 const maxWaitingBytes = 64 * 1024 * 1024;
 
 /**
- * Sorts requests by capture time and numbers them. A request that is more than 10,000 requests late (fewer if they are
+ * Sorts requests by capture time, gives them their ids and numbers them. A request that is more than 10,000 requests late (fewer if they are
  * large) stays late: holding them all could exceed the memory.
  */
-export async function* inTimeOrder(items: AsyncIterable<ReadItem>): AsyncGenerator<Imported> {
-  let waiting: ReadRequest[] = [];
+export async function* inTimeOrder(
+  items: AsyncIterable<ReadItem>,
+  toIds: (request: RequestItem["request"]) => RequestIds,
+): AsyncGenerator<Imported> {
+  let waiting: (RequestItem & RequestIds)[] = [];
   let waitingBytes = 0;
   let index = 0;
   for await (const item of items) {
-    if (item.kind === "mistake") {
+    if (item.kind !== "request") {
       yield item;
       continue;
     }
-    waiting.push(item.request);
+    waiting.push({ ...item, ...toIds(item.request) });
     waitingBytes += item.request.body.length;
     if (waiting.length < maxWaiting && waitingBytes < maxWaitingBytes) continue;
     const due = sortByTime(waiting).slice(0, Math.ceil(waiting.length / 2));
     waiting = waiting.slice(due.length);
-    waitingBytes = waiting.reduce((bytes, { body }) => bytes + body.length, 0);
-    for (const request of due) yield { kind: "request", request: { ...request, index: index++ } };
+    waitingBytes = waiting.reduce((bytes, { request }) => bytes + request.body.length, 0);
+    for (const entry of due) yield number(entry, index++);
   }
-  for (const request of sortByTime(waiting)) yield { kind: "request", request: { ...request, index: index++ } };
+  for (const entry of sortByTime(waiting)) yield number(entry, index++);
+}
+
+function number({ request, id, otherId }: RequestItem & RequestIds, index: number): Imported {
+  return { kind: "request", request: { ...request, id, index }, ...(otherId !== undefined && { otherId }) };
 }
 
 /** Requests of the same time keep their order. */
-function sortByTime(requests: ReadRequest[]): ReadRequest[] {
-  return requests.sort((a, b) => a.capturedAtMs - b.capturedAtMs);
+function sortByTime<T extends RequestItem>(entries: T[]): T[] {
+  return entries.sort((a, b) => a.request.capturedAtMs - b.request.capturedAtMs);
 }

@@ -5,8 +5,8 @@ import { haproxyNote, nginxNote } from "../../../relay/exchange/access-log.ts";
 import { importFormats } from "../../../relay/exchange/imported.ts";
 import { importAll } from "../../support/data/imports.ts";
 
-const nginx = read("sample-nginx.log");
-const haproxy = read("sample-haproxy.log");
+const nginx = read("sample-nginx.log").toString();
+const haproxy = read("sample-haproxy.log").toString();
 
 describe("reading an nginx log", () => {
   it("imports method and path, and says what is missing", async () => {
@@ -14,7 +14,7 @@ describe("reading an nginx log", () => {
 
     expect({ format, note }).toEqual({ format: "nginx", note: nginxNote });
     expect(requests[0]).toEqual({
-      id: "",
+      id: expect.stringMatching(/^[0-9a-f]{24}$/),
       index: 0,
       capturedAtMs: Date.UTC(2026, 0, 2, 3, 4, 5),
       method: "GET",
@@ -35,14 +35,35 @@ describe("reading an nginx log", () => {
     expect(requests[3].capturedAtMs).toBe(Date.UTC(2026, 0, 2, 8, 34, 10));
   });
 
-  it("names the lines without a valid request", async () => {
-    const { mistakes } = await importAll(nginx, { name: "access.log" });
+  it("leaves out lines without a request that can be sent again, and counts them by reason", async () => {
+    const more = [
+      "-",
+      "CONNECT shop.example:443 HTTP/1.1",
+      "OPTIONS * HTTP/1.1",
+      "PRI * HTTP/2.0",
+      "GET x HTTP/1.1",
+    ].map((request) => `192.0.2.1 - - [02/Jan/2026:03:04:05 +0000] "${request}" 400 0 "-" "-"\n`);
+    const upgrade = '192.0.2.1 - - [02/Jan/2026:03:04:05 +0000] "GET /socket HTTP/1.1" 101 5 "-" "-"\n';
+    const { leftOut, mistakes } = await importAll(nginx + more.join("") + upgrade, { name: "access.log" });
 
-    expect(mistakes).toEqual([
-      "access.log:3: the client sent no valid request",
-      "access.log:4: the client sent no valid request",
-      "access.log:7: the line is not in nginx's combined format",
+    expect(mistakes).toEqual([]);
+    expect(leftOut).toEqual([
+      "the client sent no valid request",
+      "the client sent no valid request",
+      "a line of another log, or an event",
+      "the client sent no valid request",
+      "CONNECT, which opens a tunnel",
+      "a request for the server itself (*), not for a path",
+      "the client sent no valid request",
+      "the path does not begin with /",
+      "a WebSocket or another upgrade",
     ]);
+  });
+
+  it("names damaged lines", async () => {
+    const { mistakes } = await importAll(`${nginx}192.0.2.1 - - [02/Jan/2026:03:0`, { name: "access.log" });
+
+    expect(mistakes).toEqual(["access.log:8: the line is not in nginx's combined format"]);
   });
 
   it.each([
@@ -78,13 +99,21 @@ describe("reading an HAProxy log", () => {
     });
   });
 
-  it("names the lines without a valid request and the lines that are cut off", async () => {
-    const { mistakes } = await importAll(haproxy, { name: "haproxy.log" });
+  it("leaves out events and connections without a valid request, and names the lines that are cut off", async () => {
+    const tcp = "10.0.1.2:33317 [02/Jan/2026:03:04:05.655] fnt bck/srv1 0/0/5007 212 -- 0/0/0/0/3 0/0\n";
+    const events = [
+      tcp,
+      "10.0.1.2:33317 [02/Jan/2026:03:04:05.655] fnt/1: SSL handshake failure\n",
+      "Jan  2 03:04:05 lb1 haproxy[14389]: Server app/srv1 is DOWN, reason: Layer4 connection problem\n",
+      "Jan  2 03:04:05 lb1 haproxy[14389]: Connect from 10.0.1.2:33312 to 10.0.3.31:8012 (www/HTTP)\n",
+    ];
+    const { leftOut, mistakes } = await importAll(haproxy + events.join(""), { name: "haproxy.log" });
 
-    expect(mistakes).toEqual([
-      "haproxy.log:1: the line is not in HAProxy's HTTP log format",
-      "haproxy.log:5: the client sent no valid request",
-      "haproxy.log:6: the line is cut off within the request",
+    expect(mistakes).toEqual(["haproxy.log:6: the line is cut off within the request"]);
+    expect(leftOut).toEqual([
+      "a line of another log, or an event",
+      "the client sent no valid request",
+      ...events.map(() => "a line of another log, or an event"),
     ]);
   });
 
@@ -97,10 +126,7 @@ describe("reading an HAProxy log", () => {
     ["29/Mar/2026:03:00:00.000", "Europe/Berlin", "2026-03-29T01:00:00.000Z"],
     ["08/Mar/2026:01:59:59.999", "America/New_York", "2026-03-08T06:59:59.999Z"],
   ])("reads %s as a local time in %s", async (time, timeZone, moment) => {
-    const line = haproxy
-      .toString()
-      .split("\n")[1]
-      .replace(/\[02[^\]]*\]/, `[${time}]`);
+    const line = haproxy.split("\n")[1].replace(/\[02[^\]]*\]/, `[${time}]`);
     const { requests } = await importAll(line, { timeZone });
 
     expect(new Date(requests[0].capturedAtMs).toISOString()).toBe(moment);
@@ -119,7 +145,7 @@ describe("reading any log", () => {
 
   it("skips a line that is longer than any server writes", async () => {
     const long = Buffer.alloc(10_000_000, "a");
-    const run = await importAll(Buffer.concat([nginx, long, Buffer.from("\n"), nginx]));
+    const run = await importAll(Buffer.concat([Buffer.from(nginx), long, Buffer.from(`\n${nginx}`)]));
 
     expect(run.requests).toHaveLength(8);
     expect(run.mistakes).toContain("file:8: the line is longer than 256 KiB");
@@ -139,10 +165,7 @@ describe("reading any log", () => {
   });
 
   it("turns any bytes into requests and mistakes, in any assumed format", async () => {
-    const line = fc.oneof(
-      fc.constantFrom(...nginx.toString().split("\n"), ...haproxy.toString().split("\n")),
-      fc.string({ unit: "binary" }),
-    );
+    const line = fc.oneof(fc.constantFrom(...nginx.split("\n"), ...haproxy.split("\n")), fc.string({ unit: "binary" }));
     const format = fc.constantFrom(...importFormats, undefined);
     await fc.assert(
       fc.asyncProperty(fc.array(line), fc.uint8Array(), fc.nat(400), format, async (lines, bytes, cut, as) => {
@@ -158,7 +181,7 @@ describe("reading any log", () => {
 describe("the order of imported requests", () => {
   it("is by time, and by line if times are equal", async () => {
     const lines = ["05.300", "05.100", "05.200", "05.100"].map((second, i) =>
-      haproxy.toString().split("\n")[1].replace("04:05.655", `04:${second}`).replace("/index", `/${i}-index`),
+      haproxy.split("\n")[1].replace("04:05.655", `04:${second}`).replace("/index", `/${i}-index`),
     );
     const { requests } = await importAll(lines.join("\n"));
 
@@ -199,6 +222,26 @@ describe("detecting the format of a file", () => {
       format: "nginx",
       mistakes: ["file:1: the line is not in nginx's combined format"],
     });
+  });
+
+  it.each(["utf16le", "utf16be"])("says that a file is %s", async (charset) => {
+    for (const text of ["\ufeff{}", '{"log":{}}', "1 a 1000000\n"]) {
+      const bytes = Buffer.from(text, "utf16le");
+      const run = await importAll(charset === "utf16be" ? bytes.swap16() : bytes, { format: "har" });
+
+      expect(run.mistakes).toEqual([expect.stringContaining("the file is UTF-16; convert it to UTF-8 first")]);
+    }
+  });
+
+  it("reads any format after a byte order mark", async () => {
+    for (const text of [nginx, haproxy, "1 a 1000000 0\nGET / HTTP/1.1\r\n\r\n\n🐵🙈🙉\n"]) {
+      const { requests, mistakes, format } = await importAll(text);
+      const marked = await importAll(`\ufeff${text}`);
+
+      expect(marked.requests).toEqual(requests);
+      expect(marked.mistakes).toHaveLength(mistakes.length);
+      expect(marked.format).toBe(format);
+    }
   });
 
   it("recognises a log after lines of another kind, and a HAR after a byte order mark", async () => {

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { writeGoreplay } from "../../../relay/exchange/goreplay-writer.ts";
+import { writeGoreplay } from "../../../relay/exchange/goreplay/goreplay-writer.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 import { collect, streamOf } from "../../support/data/byte-chunks.ts";
 import { expectedRequest, type RequestParts } from "../../support/data/captured-requests.ts";
@@ -32,7 +32,11 @@ describe("reading a GoReplay file", () => {
       headers: ["Host", "shop.example", "X-Tag", "a", "x-tag", "b", "X-Empty", ""],
       body: new Uint8Array(),
       bodyState: "complete",
-      primary: { status: 404, timeMs: 2 },
+      primary: {
+        status: 404,
+        timeMs: 2,
+        headers: ["Date", "Mon, 17 Aug 2015 13:40:23 GMT", "Content-Length", "0"],
+      },
     });
     expect(Buffer.from(requests[1].body).toString()).toBe('{"item":"tea"}');
     expect(requests[1].primary).toBeUndefined();
@@ -128,9 +132,7 @@ describe("reading a GoReplay file", () => {
   it("reports a last record that is cut off, and reads one that only lacks its separator", async () => {
     const cut = "1 a 1000000 0\nPOST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n123";
 
-    expect((await importAll(record({}) + cut)).mistakes).toEqual([
-      expect.stringContaining("the file ends within this record"),
-    ]);
+    expect((await importAll(record({}) + cut)).mistakes).toEqual([expect.stringContaining("the record is cut off")]);
     expect((await importAll(`${record({})}${cut}45`)).requests).toHaveLength(2);
     expect((await importAll(`${record({})}\r\n\n`)).mistakes).toEqual([]);
   });
@@ -153,11 +155,159 @@ describe("reading a GoReplay file", () => {
   });
 
   it("keeps only the path of a request that was sent to a proxy", async () => {
+    const run = await importAll(record({ path: "http://shop.example:8080?a" }));
+
+    expect(run.requests.map(({ path }) => path)).toEqual(["/?a"]);
+  });
+
+  it("leaves out what cannot be sent again, and counts it by reason", async () => {
     const run = await importAll(
-      record({ path: "http://shop.example:8080?a" }) + record({ path: "*", method: "OPTIONS" }),
+      [
+        record({ path: "*", method: "OPTIONS" }),
+        record({ path: "shop.example:443", method: "CONNECT" }),
+        record({ headers: ["Connection", "Upgrade", "Upgrade", "websocket"] }),
+        record({ headers: ["Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c"], path: "/java" }),
+        record({ id: "b" }) + response("b", 101),
+        `1 c 1000000 0\n${separator}`,
+        `1 c 1000000 0\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04${separator}`,
+      ].join(""),
     );
 
-    expect(run.requests.map(({ path }) => path)).toEqual(["/?a", "*"]);
+    expect(run.mistakes).toEqual([]);
+    expect(run.requests.map(({ path }) => path)).toEqual(["/java"]);
+    expect(run.leftOut).toEqual([
+      "a request for the server itself (*), not for a path",
+      "CONNECT, which opens a tunnel",
+      "a WebSocket or another upgrade",
+      "a WebSocket or another upgrade",
+      "an empty record",
+      "the preface of HTTP/2",
+    ]);
+  });
+
+  it("matches answers in the order of the requests if a connection has one id", async () => {
+    const a = (path: string) => record({ id: "a", path });
+    const text = [
+      a("/1"),
+      a("/2"),
+      record({ id: "b", path: "/3" }),
+      response("a", 201),
+      response("b", 203),
+      response("a", 202),
+    ];
+    const { requests } = await importAll(text.join("") + a("/4") + response("a", 204) + response("a", 500));
+
+    expect(requests.map(({ path, primary }) => [path, primary?.status])).toEqual([
+      ["/1", 201],
+      ["/2", 202],
+      ["/3", 203],
+      ["/4", 204],
+    ]);
+  });
+
+  it("keeps the order of the answers if a request or an answer in between is damaged or left out", async () => {
+    const a = (path: string) => record({ id: "a", path });
+    const damaged = `1 a 1767323045678000000 0\nGET /\r\n\r\n${separator}`;
+    const noStatus = `2 a 1767323045679000000 0\nHTTP/1.1\r\n\r\n${separator}`;
+    const connect = record({ id: "a", method: "CONNECT", path: "x:443" });
+    const answers = [response("a", 201), response("a", 500), noStatus, response("a", 500), response("a", 204)];
+    const run = await importAll([a("/1"), damaged, a("/2"), connect, a("/3"), ...answers].join(""));
+
+    expect(run.requests.map(({ path, primary }) => [path, primary?.status])).toEqual([
+      ["/1", 201],
+      ["/2", undefined],
+      ["/3", 204],
+    ]);
+    expect(run.mistakes).toHaveLength(2);
+  });
+
+  it("gives each request an id of its own, the same in every import of the file", async () => {
+    const ids = ["a", "a", "b", "a", "b", "c"];
+    const text = ids.map((id) => record({ id })).join("");
+    const { requests } = await importAll(text);
+    const grown = await importAll(text + record({ id: "a", path: "/later" }), { name: "renamed" });
+
+    expect(new Set(requests.map(({ id }) => id)).size).toBe(ids.length);
+    expect(requests.map(({ id }) => id.split("-")[0])).toEqual(ids);
+    expect([0, 2, 5].map((i) => requests[i].id)).toEqual(["a", "b", "c"]);
+    expect(grown.requests.slice(0, ids.length)).toEqual(requests);
+  });
+
+  it.each([
+    ["a body", 'POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{\n"a":1\n}'],
+    ["chunks", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na\nb\r\n0\r\n\r\n"],
+    ["no body", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"],
+  ])("reads a file with CR LF line ends whose requests have %s", async (_case, request) => {
+    const text = `1 a 1767323045678000000 0\n${request}${separator}`.repeat(3) + response("a", 200);
+    const unix = await importAll(text);
+    const dos = await importAll(text.replaceAll(/\r?\n/g, "\r\n"));
+
+    expect(unix.mistakes).toEqual([]);
+    expect({ ...dos, requests: dos.requests.map(withoutId) }).toEqual({
+      ...unix,
+      requests: unix.requests.map(withoutId),
+    });
+    for (const chunkBytes of [1, 5]) {
+      expect(await importAll(text.replaceAll(/\r?\n/g, "\r\n"), {}, chunkBytes)).toEqual(dos);
+    }
+  });
+
+  it.each(["", "\n"])("reads a last record whose separator ends with %j", async (end) => {
+    const run = await importAll(record({}) + record({ path: "/last" }).slice(0, -1) + end);
+
+    expect(run.mistakes).toEqual([]);
+    expect(run.requests.map(({ path }) => path)).toEqual(["/", "/last"]);
+  });
+
+  it.each([
+    ["a length", (body: string) => `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`],
+    [
+      "chunks",
+      (body: string) =>
+        `Transfer-Encoding: chunked\r\n\r\n${Buffer.byteLength(body).toString(16)}\r\n${body}\r\n0\r\n\r\n`,
+    ],
+  ])("reads a body with %s that contains separators and records", async (_case, frame) => {
+    const body = `x${separator}1 b 1767323045678000000 0\nGET /admin HTTP/1.1\r\n\r\n${separator}y\n🐵🙈🙉z`;
+    const attack = `1 a 1767323045678000000 0\nPOST /upload HTTP/1.1\r\n${frame(body)}${separator}`;
+    const run = await importAll(record({}) + attack + record({ path: "/after" }));
+
+    expect(run.mistakes).toEqual([]);
+    expect(run.requests.map(({ path }) => path)).toEqual(["/", "/upload", "/after"]);
+    expect(Buffer.from(run.requests[1].body).toString()).toBe(body);
+  });
+
+  it.each([
+    ["in its body", "POST /cut HTTP/1.1\r\nContent-Length: 500\r\n\r\nabc"],
+    ["in a body of the same length as what follows", "POST /cut HTTP/1.1\r\nContent-Length: 30\r\n\r\nabc"],
+    ["in its headers", "GET /cut HTTP/1.1\r\nHost: a"],
+    ["in its request line", "GET /c"],
+    ["in its first line", ""],
+  ])("loses only a record that is cut off %s and has no separator", async (_case, cut) => {
+    const header = cut === "" ? "1 a 17673" : "1 a 1767323045678000000 0\n";
+    const run = await importAll(
+      `${record({})}${header}${cut}\n${record({ path: "/after" })}${record({ path: "/last" })}`,
+    );
+
+    expect(run.requests.map(({ path }) => path)).toEqual(["/", "/after", "/last"]);
+    expect(run.mistakes).toEqual([expect.stringMatching(/^file: record 2 at byte \d+: /)]);
+  });
+
+  it("takes linear time for records that are damaged or cut", async () => {
+    const cut = `1 a 1767323045678000000 0\nPOST / HTTP/1.1\r\nContent-Length: 60000000\r\n\r\nx${separator}`;
+    const chunked = `1 a 1767323045678000000 0\nPOST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nx${separator}`;
+    const nested = "1 a 1767323045678000000 0\nGET / HTTP/1.1\r\nHost\n";
+    const startMs = performance.now();
+    const run = await importAll(cut.repeat(10_000) + chunked.repeat(2_000) + nested.repeat(20_000));
+
+    expect(run.requests).toHaveLength(12_000);
+    expect(run.mistakes).toHaveLength(20_000);
+    expect(performance.now() - startMs).toBeLessThan(30_000);
+  });
+
+  it("accepts empty lines before a request, as GoReplay writes them", async () => {
+    const run = await importAll(`1 a 1767323045678000000 0 \n\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n${separator}`);
+
+    expect(run.requests.map(({ path }) => path)).toEqual(["/x"]);
   });
 
   it("keeps the order and the responses of three times as many requests as it holds in memory", async () => {
@@ -303,6 +453,10 @@ async function write(parts: readonly Partial<RequestParts>[], onSkipped?: (reaso
   const captured = parts.map((part, i) => expectedRequest(part, i));
   const options = { onSkipped: (_request: CapturedRequest, reason: string) => onSkipped?.(reason) };
   return Buffer.concat(await collect(writeGoreplay(streamOf(captured), options)));
+}
+
+function withoutId({ id: _id, ...rest }: CapturedRequest): object {
+  return rest;
 }
 
 function record({ id = "a", method = "GET", path = "/", headers = [] as readonly string[] }): string {

@@ -7,6 +7,8 @@ export interface ImportRun {
   readonly format: ImportFormat | undefined;
   readonly note: string | undefined;
   readonly requests: readonly CapturedRequest[];
+  /** The reason for each request that was left out. */
+  readonly leftOut: readonly string[];
   /** Each as `place: reason`. */
   readonly mistakes: readonly string[];
 }
@@ -23,6 +25,7 @@ export async function importAll(
     format: format?.format,
     note: format?.note,
     requests: items.flatMap((item) => (item.kind === "request" ? [item.request] : [])),
+    leftOut: items.flatMap((item) => (item.kind === "leftOut" ? [item.reason] : [])),
     mistakes: items.flatMap((item) => (item.kind === "mistake" ? [`${item.place}: ${item.reason}`] : [])),
   };
 }

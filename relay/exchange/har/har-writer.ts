@@ -1,8 +1,10 @@
-import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
-import { credentialsNote, type ExportOptions, toExported } from "./exported.ts";
+import { type CapturedRequest, headerOf, type PrimaryOutcome } from "../../pack/captured-request.ts";
+import { credentialsNote, type ExportOptions, toExported } from "../exported.ts";
+import { toOriginForm } from "../imported.ts";
+import { findObstacle } from "../repeatable.ts";
 import { toPostData } from "./har-body.ts";
+import { readVersion } from "./har-fields.ts";
 import { harExtension } from "./har-reader.ts";
-import { toOriginForm } from "./imported.ts";
 
 // Every byte that a URI cannot contain (RFC 3986) is percent-encoded.
 const noUriByte = /[^!#$%&'()*+,\-./0-9:;=?@A-Z[\]_a-z~]|%(?![0-9A-Fa-f]{2})|#/g;
@@ -10,7 +12,7 @@ const noUriByte = /[^!#$%&'()*+,\-./0-9:;=?@A-Z[\]_a-z~]|%(?![0-9A-Fa-f]{2})|#/g
 /**
  * Writes a HAR 1.2 file, one entry per line. A header byte beyond ASCII is written as the character with its number.
  * Our own field `harExtension` keeps the data that HAR has no field for (id, client address, body state, a path that is
- * not a URI), so an import restores it. Of the primary's response, an import restores only status, time and size.
+ * not a URI, and which parts of the primary's outcome are known), so an import restores everything.
  */
 export async function* writeHar(
   requests: AsyncIterable<CapturedRequest>,
@@ -21,6 +23,11 @@ export async function* writeHar(
   yield Buffer.from(`{"log":${log.slice(0, -1)},"entries":[`);
   let separator = "\n";
   for await (const captured of requests) {
+    const obstacle = findObstacle(captured);
+    if (obstacle !== undefined) {
+      options.onSkipped?.(captured, obstacle);
+      continue;
+    }
     yield Buffer.from(`${separator}${JSON.stringify(toEntry(toExported(captured, options), options))}`);
     separator = ",\n";
   }
@@ -32,7 +39,7 @@ function toEntry(request: CapturedRequest, options: ExportOptions): object {
   const url = toUrl(request, options);
   const postData = toPostData(request);
   const timeMs = primary?.timeMs ?? 0;
-  const untimed = primary !== undefined && primary.timeMs === undefined;
+  const httpVersion = version === "" ? "unknown" : `HTTP/${version}`;
   const answerHeaders = primary?.headers ?? [];
   return {
     startedDateTime: new Date(capturedAtMs).toISOString(),
@@ -40,7 +47,7 @@ function toEntry(request: CapturedRequest, options: ExportOptions): object {
     request: {
       method,
       url,
-      httpVersion: version === "" ? "unknown" : `HTTP/${version}`,
+      httpVersion,
       cookies: toCookies(headers),
       headers: toPairs(headers),
       queryString: [...new URL(url).searchParams].map(([name, value]) => ({ name, value })),
@@ -61,8 +68,20 @@ function toEntry(request: CapturedRequest, options: ExportOptions): object {
     },
     cache: {},
     timings: { send: 0, wait: timeMs, receive: 0 },
-    [harExtension]: { id, src, bodyState, ...(untimed && { untimed }), ...(toOriginForm(url) !== path && { path }) },
+    [harExtension]: {
+      id,
+      src,
+      bodyState,
+      ...(toOriginForm(url) !== path && { path }),
+      ...(readVersion(httpVersion) !== version && { version }),
+      ...(primary && { primary: toKnown(primary) }),
+    },
   };
+}
+
+/** The parts of the outcome that are known: HAR requires values for the others, too. */
+function toKnown({ status, timeMs, bytes, digest, headers }: PrimaryOutcome): object {
+  return { status, timeMs, bytes, digest, headers: headers && true };
 }
 
 /** HAR requires an absolute URI. The scheme comes from X-Forwarded-Proto if there is no target. */

@@ -33,8 +33,8 @@ export function parseRatePerSecond(text: string): number | undefined {
   return rate > 0 && Number.isFinite(rate) ? rate : undefined;
 }
 
-/** Requests per hour. At a lower rate the wait for a slot would exceed the longest timer. */
-const leastPerHour = 0.01;
+/** Requests per hour. At a lower rate the wait for a slot would exceed the longest timer, and a job would never end. */
+export const leastPerHour = 0.01;
 
 /**
  * Why a text is not a rate, and what to write instead; undefined if it is a rate that a target can have.

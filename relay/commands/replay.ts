@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
-import { explainRate, parseDurationMs, parseRatePerSecond } from "../config/units.ts";
+import { explainDuration, explainRate, parseDurationMs, parseRatePerSecond } from "../config/units.ts";
 import { type Forecast, forecastJob } from "../job/forecast.ts";
 import { hasEnded, type Job, type Pace, type Where } from "../job/job.ts";
 import type { JobProgress } from "../job/job-progress.ts";
@@ -252,5 +252,6 @@ function parseLoops(text: string): number {
 function parseGap(text: string): number {
   const ms = parseDurationMs(text);
   if (ms) return ms;
-  throw new InvalidArgumentError("It must be a duration above 0, such as 500ms or 5s.");
+  const mistake = ms === undefined ? explainDuration(text) : undefined;
+  throw new InvalidArgumentError(`${mistake ?? "It must be a duration above 0, such as 500ms or 5s"}.`);
 }

@@ -6,13 +6,14 @@ import type { Archive } from "../archive/port.ts";
 import { writeCapture } from "../capture/capture-writer.ts";
 import { maxCaptureMs } from "../capture/object-name.ts";
 import { toPacks } from "../capture/request-packs.ts";
+import { explainRead } from "../config/certificates.ts";
 import type { CaptureConfig } from "../config/config.ts";
 import { importRequests } from "../exchange/import.ts";
 import { type ImportFormat, importFormats } from "../exchange/imported.ts";
 import type { CapturedRequest } from "../pack/captured-request.ts";
 import { printable } from "../pack/request-text.ts";
 import { findCapture, parsePastTime } from "./capture-flags.ts";
-import { type ConfigFlag, Failure, plural, print, withConfig } from "./command-line.ts";
+import { type ConfigFlag, Failure, plural, print, WrongArgument, withConfig } from "./command-line.ts";
 import { ProgressLine } from "./progress-line.ts";
 
 export function addImport(program: Command): void {
@@ -45,6 +46,8 @@ written again, and still replayed and exported once.`,
     )
     .action(async (name: string, files: readonly string[], flags: ImportFlags, command: Command) => {
       const capture = findCapture(flags.config, name, command);
+      // All names are checked first: a misspelt one must not end the command after a part of its work.
+      for (const file of files) if (file !== "-") sizeOf(file);
       const archive = await openArchive(capture.store);
       try {
         await new Importer(archive, capture, flags).run(files);
@@ -176,12 +179,13 @@ class Importer {
 function sizeOf(file: string): number {
   try {
     const stats = statSync(file);
-    if (stats.isDirectory()) throw new Failure(`${file} is a directory`);
+    if (stats.isDirectory()) throw new WrongArgument(`${file} is a directory`);
     return stats.size;
   } catch (error) {
     if (error instanceof Failure) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new Failure(`${file} cannot be read: ${code === "ENOENT" ? "there is no such file" : message}`);
+    const { code } = error as NodeJS.ErrnoException;
+    const text = `${file} cannot be read: ${explainRead(error)}`;
+    throw code === "ENOENT" || code === "ENOTDIR" ? new WrongArgument(text) : new Failure(text);
   }
 }
 

@@ -202,7 +202,7 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
     expect(results.map(({ code }) => code)).toEqual(mistakes.map(([, code]) => code));
     for (const [i, { stderr }] of results.entries()) expect(stderr).toContain(mistakes[i][2]);
     expect(list).toMatchObject({ code: 0, stdout: "no jobs; start one with spoa-relay replay\n" });
-    expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining("there is no job 20261122-175341-k3f") });
+    expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining("there is no job 20261122-175341-k3f") });
   });
 });
 

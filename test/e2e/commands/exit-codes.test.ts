@@ -1,7 +1,7 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
-import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { spoaRelay } from "../../support/processes/command-line.ts";
 
 // 0: done. 1: it did not work. 2: an argument or the configuration is wrong.
@@ -9,10 +9,11 @@ import { spoaRelay } from "../../support/processes/command-line.ts";
 let directory: string;
 
 beforeAll(() => {
-  directory = temporaryDirectory();
+  directory = mkdtempSync(join(tmpdir(), "spoa-relay-exit-"));
   mkdirSync(join(directory, "sub"));
   writeFileSync(join(directory, "access.log"), '192.0.2.1 - - [02/Jan/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 5\n');
-  writeFileSync(join(directory, "december.log"), '192.0.2.1 - - [31/Nov/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 5\n');
+  const lineOf = (day: string) => `192.0.2.1 - - [${day}/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 5\n`;
+  writeFileSync(join(directory, "november.log"), lineOf("30/Nov") + lineOf("31/Nov"));
   writeFileSync(
     join(directory, "spoa-relay.yaml"),
     `queue: embedded:./data
@@ -22,6 +23,8 @@ targets: { a: { url: http://127.0.0.1:1, rate: 1/s } }
 `,
   );
 });
+
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 /** Runs a command; `@` is the configuration, and `DIR` the directory of the test. */
 async function run(command: string) {
@@ -120,8 +123,8 @@ describe("the exit code is 2 for", { timeout: 240_000 }, () => {
 describe("the exit code is 1 for", { timeout: 120_000 }, () => {
   it.each([
     ["stats @", "no host answers"],
-    ["import shop DIR/december.log @", "december.log:1: the time is invalid or before 1970"],
     ["replay shop --target a @", "capture shop has no requests yet"],
+    ["import shop DIR/november.log @", "november.log:2: the time is invalid or before 1970"],
   ])("%s", async (command, text) => {
     const { code, stderr } = await run(command);
 

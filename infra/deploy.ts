@@ -43,7 +43,7 @@ Examples:
       const config = loadConfig(file, process.env);
       const layout = toLayout(config);
       if (!dryRun) {
-        process.exitCode = await deploy(config.file, rest);
+        process.exitCode = await deploy(resolve(config.file), rest);
         return;
       }
       if (rest.length > 0) throw new ConfigError([`--dry-run does not run cdk: leave out ${rest.join(" ")}`]);

@@ -6,6 +6,7 @@ import { runAgent } from "../agent/agent.ts";
 import { startHost } from "../functions/host/host.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { addCaptures } from "./commands/captures.ts";
+import { WrongArgument } from "./commands/command-line.ts";
 import { addConfig } from "./commands/config.ts";
 import { addDeadLetters } from "./commands/dead-letters.ts";
 import { addDemo } from "./commands/demo.ts";
@@ -60,7 +61,7 @@ function toExitCode(error: unknown): number {
 
 function isWrongArgument(error: unknown): boolean {
   if (error instanceof ControlError) return error.code === "BAD_REQUEST";
-  return error instanceof JobError && /^BAD_|^UNKNOWN_(?:TARGET|CAPTURE)$/.test(error.code);
+  return error instanceof WrongArgument || (error instanceof JobError && /^(?:BAD|UNKNOWN)_/.test(error.code));
 }
 
 // If the program is bundled into one file, the shipper's thread loads that file as well.

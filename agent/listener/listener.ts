@@ -3,14 +3,15 @@ import { once } from "node:events";
 import { BlockList, connect, createServer, isIPv6, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:tls";
 import type { AddressRange } from "../../relay/config/address-range.ts";
+import { readCertificates } from "../../relay/config/certificates.ts";
 import type { ListenerTls, SocketFile } from "../../relay/config/config.ts";
 import type { ListenAddress } from "../../relay/config/forms.ts";
 import { type Logger, Throttle } from "../../relay/log/log.ts";
 import { Outage } from "../../relay/log/outage.ts";
-import { handshakeMistake, readCertificates } from "./certificates.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import { PeerLog } from "./peer-log.ts";
 import { applySocketFile, removeSocketFile } from "./socket-file.ts";
+import { handshakeMistake } from "./tls-handshake.ts";
 
 type OfConnections = "maxFrameBytes" | "onNotify" | "onOversize" | "onAnswered";
 

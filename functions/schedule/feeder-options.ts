@@ -7,7 +7,7 @@ import type { MetricLine } from "../metric-line.ts";
 
 /** The stores and targets of a feeder, and its limits. */
 export interface FeederOptions {
-  readonly jobs: Jobs;
+  readonly jobs: Pick<Jobs, "list" | "read" | "write">;
   readonly ledger: Pick<Ledger, "recordFanOut" | "totals">;
   readonly targets: readonly LiveTarget[];
   readonly queueOf: (target: string) => QueueSender;

@@ -56,3 +56,9 @@ export async function sumCapture(archive: Archive, capture: string, range: Captu
   }
   return totals;
 }
+
+/** The share of an object's time that is within a range. The object must reach into the range. */
+export function shareWithin(object: Pick<CaptureObject, "firstMs" | "lastMs">, { fromMs, toMs }: CaptureRange): number {
+  const [firstMs, lastMs] = [Math.max(fromMs, object.firstMs), Math.min(toMs - 1, object.lastMs)];
+  return (lastMs - firstMs + 1) / (object.lastMs - object.firstMs + 1);
+}

@@ -21,6 +21,9 @@ export function parsePort(text: string): number {
 /** The failure of a command; only its message is printed. */
 export class Failure extends Error {}
 
+/** A failure because an argument is wrong, such as the name of a file that does not exist: the exit code is 2. */
+export class WrongArgument extends Failure {}
+
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }

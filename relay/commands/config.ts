@@ -1,15 +1,18 @@
 import type { Command } from "commander";
 import { configJsonSchema, loadConfig } from "../config/load.ts";
-import { assertReplayable } from "../config/replayable.ts";
+import { assertRunnable } from "../config/replayable.ts";
 import { type ConfigFlag, plural, print, withConfig } from "./command-line.ts";
 
 export function addConfig(program: Command): void {
   const config = program.command("config").description("check a configuration file, or print its JSON Schema");
-  withConfig(config.command("check"), "read a configuration file and report mistakes with their lines")
+  withConfig(
+    config.command("check"),
+    "report mistakes in a configuration file, and files and programs that it names and this machine lacks",
+  )
     .addHelpText("after", "\nExample: spoa-relay config check --config spoa-relay.yaml")
     .action(({ config: file }: ConfigFlag) => {
       const checked = loadConfig(file, process.env);
-      assertReplayable(checked);
+      assertRunnable(checked, process.env.PATH ?? "", Date.now());
       const { targets, captures, warnings } = checked;
       for (const warning of warnings) print(`warning: ${warning}`);
       print(`${file} is valid: ${describe("target", targets)}, ${describe("capture", captures)}`);

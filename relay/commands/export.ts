@@ -15,7 +15,7 @@ import {
   withRange,
   withWhere,
 } from "./capture-flags.ts";
-import { type ConfigFlag, Failure, plural, withConfig } from "./command-line.ts";
+import { type ConfigFlag, Failure, plural, WrongArgument, withConfig } from "./command-line.ts";
 
 export function addExport(program: Command): void {
   withWhere(
@@ -102,9 +102,7 @@ async function exportTo(
     await written;
   } catch (error) {
     file?.destroy();
-    const { code, syscall, message } = error as NodeJS.ErrnoException;
-    const reason = code === "ENOENT" ? "its directory does not exist" : message;
-    throw syscall && file ? new Failure(`${output} cannot be written: ${reason}`) : error;
+    throw (error as NodeJS.ErrnoException).syscall && output !== undefined ? explainWrite(error, output) : error;
   }
   for (const [reason, count] of skipped) process.stderr.write(`${plural(count, "request")} left out: ${reason}\n`);
   for (const [part, count] of lost) {
@@ -115,6 +113,21 @@ async function exportTo(
 function addOne(counts: Map<string, number>, key: string): void {
   counts.set(key, (counts.get(key) ?? 0) + 1);
 }
+
+/** The failure of writing a file, with its path as it was typed. A place that cannot hold the file is a wrong argument. */
+function explainWrite(error: unknown, output: string): Failure {
+  const { code = "", message } = error as NodeJS.ErrnoException;
+  const wrong = wrongPlaces[code];
+  if (wrong !== undefined) return new WrongArgument(`${output} cannot be written: ${wrong}`);
+  const denied = code === "EACCES" || code === "EPERM" || code === "EROFS";
+  return new Failure(`${output} cannot be written: ${denied ? "this user is not allowed to write it" : message}`);
+}
+
+const wrongPlaces: Readonly<Record<string, string>> = {
+  ENOENT: "its directory does not exist",
+  ENOTDIR: "a part of its path is not a directory",
+  EISDIR: "it is a directory",
+};
 
 /** The request with this Host header, in the place of the old one or else first. */
 function addressTo(request: CapturedRequest, { host }: URL): CapturedRequest {

@@ -7,6 +7,7 @@ import { writeCapture } from "../capture/capture-writer.ts";
 import { maxCaptureMs } from "../capture/object-name.ts";
 import { findPresent } from "../capture/present-requests.ts";
 import { toPacks } from "../capture/request-packs.ts";
+import { explainRead } from "../config/certificates.ts";
 import type { CaptureConfig } from "../config/config.ts";
 import { importRequests } from "../exchange/import.ts";
 import { hostOf, type ImportFormat, importFormats } from "../exchange/imported.ts";
@@ -15,7 +16,7 @@ import type { CapturedRequest } from "../pack/captured-request.ts";
 import { printable } from "../pack/request-text.ts";
 import { matches } from "../rules/when.ts";
 import { findCapture, parsePastTime, type WhereFlag, withWhere } from "./capture-flags.ts";
-import { type ConfigFlag, Failure, plural, print, withConfig } from "./command-line.ts";
+import { type ConfigFlag, Failure, plural, print, WrongArgument, withConfig } from "./command-line.ts";
 import { ImportTally } from "./import-tally.ts";
 import { ProgressLine } from "./progress-line.ts";
 
@@ -53,6 +54,8 @@ requests that the capture already has are counted. With another --base-time they
     )
     .action(async (name: string, files: readonly string[], flags: ImportFlags, command: Command) => {
       const capture = findCapture(flags.config, name, command);
+      // All names are checked first: a misspelt one must not end the command after a part of its work.
+      for (const file of files) if (file !== "-") sizeOf(file);
       const archive = await openArchive(capture.store);
       try {
         await new Importer(archive, capture, flags).run(files);
@@ -225,12 +228,13 @@ function isHost(host: string, wanted: string): boolean {
 function sizeOf(file: string): number {
   try {
     const stats = statSync(file);
-    if (stats.isDirectory()) throw new Failure(`${file} is a directory`);
+    if (stats.isDirectory()) throw new WrongArgument(`${file} is a directory`);
     return stats.size;
   } catch (error) {
     if (error instanceof Failure) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new Failure(`${file} cannot be read: ${code === "ENOENT" ? "there is no such file" : message}`);
+    const { code } = error as NodeJS.ErrnoException;
+    const text = `${file} cannot be read: ${explainRead(error)}`;
+    throw code === "ENOENT" || code === "ENOTDIR" ? new WrongArgument(text) : new Failure(text);
   }
 }
 

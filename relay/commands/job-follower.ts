@@ -3,9 +3,18 @@ import type { TargetConfig } from "../config/config.ts";
 import { hasEnded, type Job } from "../job/job.ts";
 import { type JobProgress, readProgress } from "../job/job-progress.ts";
 import { printable } from "../pack/request-text.ts";
+import { LiveTarget } from "../replay/live-target.ts";
 import { type State, StateError } from "../state/port.ts";
 import { readJobHold } from "./job-hold.ts";
-import { formatBar, formatCount, formatDuration, formatFates, formatShare } from "./job-text.ts";
+import {
+  formatBar,
+  formatCount,
+  formatDuration,
+  formatFates,
+  formatSettled,
+  formatShare,
+  formatUnsent,
+} from "./job-text.ts";
 import { ProgressLine } from "./progress-line.ts";
 
 export interface FollowOptions {
@@ -30,6 +39,7 @@ export class JobFollower {
   readonly #options: FollowOptions;
   readonly #line = new ProgressLine();
   readonly #samples: { readonly atMs: number; readonly settled: number }[] = [];
+  #live: LiveTarget | undefined;
   #nextLineAtMs = 0;
   #reason: string | undefined;
   #unfedSinceMs: number | undefined;
@@ -50,6 +60,7 @@ export class JobFollower {
         try {
           progress = await readProgress(this.#state, this.#id);
           const hold = await readJobHold(this.#state.controls, this.#options.targets, progress.job);
+          await this.#readTarget(progress.job);
           readAtMs = Date.now();
           this.#show(progress, hold);
           if (hasEnded(progress.job)) break;
@@ -84,12 +95,12 @@ export class JobFollower {
   }
 
   #describe(progress: JobProgress, hold: string | undefined, nowMs: number): string {
-    const { settled, total, fates } = progress;
-    const answers = formatFates(fates);
+    const answers = formatFates(progress.fates);
     const parts = [
-      `${formatCount(settled)} of ${formatCount(total)}`,
+      formatSettled(progress),
       ...(hold === undefined ? this.#describePace(progress, nowMs) : [hold]),
       ...(answers ? [answers] : []),
+      ...formatUnsent(progress),
     ];
     return parts.join("  ");
   }
@@ -110,11 +121,23 @@ export class JobFollower {
     return last.atMs === first.atMs ? 0 : ((last.settled - first.settled) * 1_000) / (last.atMs - first.atMs);
   }
 
-  /** Remaining time: until the last request is due, or by the rate if that time has passed or is unknown. */
+  async #readTarget({ target }: Job): Promise<void> {
+    const config = this.#options.targets.find(({ name }) => name === target);
+    if (!config) return;
+    this.#live ??= new LiveTarget(config, this.#state.controls);
+    await this.#live.refresh();
+  }
+
+  /**
+   * Remaining time: until the last request is due, but no less than the target's rate allows. Without due times, and once they
+   * have passed, by the rate of the last 10 s.
+   */
   #left({ job, endsAtMs = 0, total, settled }: JobProgress, perSecond: number, nowMs: number): number | undefined {
     if (job.status !== "running" && job.status !== "fed") return undefined;
-    if (endsAtMs > nowMs) return endsAtMs - nowMs;
-    return perSecond > 0 ? ((total - settled) * 1_000) / perSecond : undefined;
+    const atTargetsRateMs = ((total - settled) * 1_000) / (this.#live?.ratePerSecond ?? Number.POSITIVE_INFINITY);
+    if (endsAtMs > nowMs) return Math.max(endsAtMs - nowMs, atTargetsRateMs);
+    if (perSecond > 0) return Math.max(((total - settled) * 1_000) / perSecond, atTargetsRateMs);
+    return atTargetsRateMs > 0 ? atTargetsRateMs : undefined;
   }
 
   #watchFeed(job: Job, nowMs: number): void {

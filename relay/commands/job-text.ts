@@ -57,10 +57,47 @@ export function formatShare({ share }: JobProgress): string {
   return `${Math.floor(Math.min(1, share) * 100)}%`;
 }
 
+/** `1,200 of 3,000`, or `1,200 of about 3,000` while the number of requests is an estimate. */
+export function formatSettled({ settled, total, estimated, leftOut, job }: JobProgress): string {
+  // Names of objects give the exact number unless requests are left out: then only a part of them is sent.
+  const about = estimated && (leftOut > 0 || job.where !== undefined) ? "about " : "";
+  return `${formatCount(settled)} of ${about}${formatCount(total)}`;
+}
+
+/** What a job has not sent and why, in the form `2,250 left out`; empty if it sent everything. */
+export function formatUnsent({ leftOut, unreadable }: JobProgress): readonly string[] {
+  return [
+    ...(leftOut > 0 ? [`${formatCount(leftOut)} left out`] : []),
+    ...(unreadable > 0 ? [`${formatCount(unreadable)} not readable`] : []),
+  ];
+}
+
+/** What a job could not deliver, and where to look; undefined if nothing failed. */
+export function explainUndelivered({ job, fates: counts, unreadable }: JobProgress): string | undefined {
+  const { target } = job;
+  const parts = [
+    [counts.deadLettered, `dead letter${counts.deadLettered === 1 ? "" : "s"} (spoa-relay dlq list ${target})`],
+    [counts.expired, `expired (maxAge of ${target})`],
+    [unreadable, `in parts of the capture that cannot be read (spoa-relay jobs show ${job.id}, and the host's log)`],
+  ] as const;
+  const failed = parts.filter(([count]) => count > 0);
+  if (failed.length === 0) return undefined;
+  const sum = failed.reduce((all, [count]) => all + count, 0);
+  const list = failed.map(([count, text]) => `${formatCount(count)} ${text}`).join(", ");
+  return `${plural(sum, "request")} ${sum === 1 ? "was" : "were"} not delivered: ${list}`;
+}
+
+/** Says why requests were skipped; undefined if none were. */
+export function explainSkipped({ job: { target }, fates: { skipped } }: JobProgress): string | undefined {
+  if (skipped === 0) return undefined;
+  return `${plural(skipped, "request")} skipped: incomplete bodies (targets.${target}.truncated), or too big for the target's queue`;
+}
+
 /** A warning if a job found far fewer requests than the capture had at the start of the job; else undefined. */
-export function explainShortfall({ job, total, expected }: JobProgress): string | undefined {
+export function explainShortfall({ job, missing }: JobProgress): string | undefined {
+  const expected = job.total.requests * job.loops;
   // The names of objects give an estimate only: a difference of some seconds of traffic is normal.
-  if (!job.checkpoint.complete || expected - total <= Math.max(1_000, expected / 10)) return undefined;
+  if (missing <= Math.max(1_000, expected / 10)) return undefined;
   return `the capture had about ${plural(expected, "request")} when the job was started; the rest may have expired since`;
 }
 

@@ -9,12 +9,16 @@ import { readJobHold } from "./job-hold.ts";
 import {
   describeJob,
   explainShortfall,
+  explainSkipped,
+  explainUndelivered,
   formatBytes,
   formatCount,
   formatDuration,
   formatFates,
   formatPace,
+  formatSettled,
   formatShare,
+  formatUnsent,
 } from "./job-text.ts";
 import { followJob } from "./replay.ts";
 import { withStores } from "./stores.ts";
@@ -55,21 +59,25 @@ function addChange(jobs: Command, verb: string, description: string, change: Cha
 }
 
 async function listJobs({ jobs, ledger }: State): Promise<void> {
-  const found = await jobs.list();
-  if (found.length === 0) return print("no jobs; start one with spoa-relay replay");
+  const [found, foreign] = await Promise.all([jobs.list(), jobs.foreign()]);
+  if (found.length + foreign.length === 0) return print("no jobs; start one with spoa-relay replay");
   const { targets } = await ledger.totals();
   const rows = found.map(({ job }) => {
     const progress = toProgress(job, targets.get(jobKey(job.id)));
     const { id, capture, target, pace, status } = job;
-    const done = `${formatCount(progress.settled)} of ${formatCount(progress.total)}`;
+    const done = [formatSettled(progress), ...formatUnsent(progress)].join(", ");
     return [id, capture, target, formatPace(pace), status, formatShare(progress), done, printable(job.reason ?? "")];
   });
+  const others = foreign.map(({ id, capture = "?", target = "?", status = "?" }) =>
+    [id, capture, target, "?", status, "?", "?", "written by another version of spoa-relay"].map(printable),
+  );
   const names = ["job", "capture", "target", "pace", "status", "share", "requests", "reason"];
-  print(formatTable([names, ...rows], process.stdout));
+  const sorted = [...rows, ...others].sort(([a], [b]) => (a < b ? -1 : 1));
+  print(formatTable([names, ...sorted], process.stdout));
 }
 
 function formatProgress(progress: JobProgress, hold: string | undefined): string {
-  const { job, settled, total, fed, waiting, fates, endsAtMs } = progress;
+  const { job, fed, waiting, fates, endsAtMs, estimated } = progress;
   const { checkpoint, maxGapMs, where, reason, endedAtMs, loops } = job;
   const optional: readonly (readonly [string, string | undefined])[] = [
     ["held", hold],
@@ -77,7 +85,7 @@ function formatProgress(progress: JobProgress, hold: string | undefined): string
     ["only", where && JSON.stringify(where)],
     ["longest gap", maxGapMs === undefined ? undefined : `${maxGapMs} ms`],
     ["loops", loops > 1 ? `${Math.min(checkpoint.loop, loops)} of ${loops}` : undefined],
-    ["left out", checkpoint.filtered > 0 ? formatCount(checkpoint.filtered) : undefined],
+    ["left out", progress.leftOut > 0 ? formatCount(progress.leftOut) : undefined],
     [
       "broken",
       checkpoint.skippedParts > 0
@@ -85,7 +93,9 @@ function formatProgress(progress: JobProgress, hold: string | undefined): string
         : undefined,
     ],
     ["expected", explainShortfall(progress)],
-    ["last is due", endsAtMs === undefined ? undefined : formatMoment(endsAtMs)],
+    ["undelivered", explainUndelivered(progress)],
+    ["skipped", explainSkipped(progress)],
+    ["last is due", endsAtMs === undefined ? undefined : formatEnd(endsAtMs, job, estimated)],
     ["ended", endedAtMs === undefined ? undefined : formatMoment(endedAtMs)],
   ];
   return formatTable(
@@ -94,7 +104,7 @@ function formatProgress(progress: JobProgress, hold: string | undefined): string
       ["replays", describeJob(job)],
       ["range", `${formatMoment(job.fromMs)} to ${formatMoment(job.toMs)}, ${formatDuration(job.toMs - job.fromMs)}`],
       ["status", job.status],
-      ["requests", `${formatCount(settled)} of ${formatCount(total)} (${formatShare(progress)})`],
+      ["requests", `${formatSettled(progress)} (${formatShare(progress)})`],
       ["stored", formatBytes(job.total.bytes * loops)],
       ["fed", `${formatCount(fed)}, of which ${formatCount(waiting)} are waiting`],
       ["fates", formatFates(fates) || "–"],
@@ -103,6 +113,13 @@ function formatProgress(progress: JobProgress, hold: string | undefined): string
     ],
     process.stdout,
   );
+}
+
+/** With a speed an estimate is an upper bound: silences may be shortened, and the last requests may be left out. */
+function formatEnd(endsAtMs: number, { pace }: Job, estimated: boolean): string {
+  const text = formatMoment(endsAtMs);
+  if (!estimated) return text;
+  return pace.kind === "speed" ? `${text} at the latest` : `about ${text}`;
 }
 
 function formatMoment(ms: number): string {

@@ -1,12 +1,11 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
-import { explainRate, parseDurationMs, parseRatePerSecond } from "../config/units.ts";
+import { explainDuration, explainRate, parseDurationMs, parseRatePerSecond } from "../config/units.ts";
 import { type Forecast, forecastJob } from "../job/forecast.ts";
-import { hasEnded, type Pace, type Where } from "../job/job.ts";
+import { hasEnded, type Job, type Pace, type Where } from "../job/job.ts";
 import type { JobProgress } from "../job/job-progress.ts";
-import { type JobRequest, maxLoops, startJob } from "../job/job-request.ts";
-import { watchStopSignals } from "../process/stop-signals.ts";
+import { type JobRequest, leastFactor, maxLoops, startJob } from "../job/job-request.ts";
 import type { When } from "../rules/when.ts";
 import {
   parseComingTime,
@@ -19,7 +18,17 @@ import {
 } from "./capture-flags.ts";
 import { type ConfigFlag, Failure, formatTable, plural, print, withConfig } from "./command-line.ts";
 import { JobFollower } from "./job-follower.ts";
-import { describeJob, explainShortfall, formatBytes, formatCount, formatDuration, formatFates } from "./job-text.ts";
+import {
+  describeJob,
+  explainShortfall,
+  explainSkipped,
+  explainUndelivered,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatFates,
+  formatUnsent,
+} from "./job-text.ts";
 import { withStores } from "./stores.ts";
 
 export function addReplay(program: Command): void {
@@ -60,7 +69,8 @@ export function addReplay(program: Command): void {
       `
 Examples: spoa-relay replay shop --target staging --from 2026-11-20T18:00:00+01:00 --to 2026-11-20T20:00:00+01:00
           spoa-relay replay shop --target staging --from -2h --speed 2x --max-gap 5s --dry-run
-          spoa-relay replay shop --target staging --rate 100/s --loop 3 --where 'path=^/api/' --detach`,
+          spoa-relay replay shop --target staging --rate 100/s --loop 3 --where 'path=^/api/' --detach
+${exitCodes.trimStart()}`,
     )
     .action(async (capture: string, flags: ReplayFlags, command: Command) => {
       const request = toRequest(capture, flags, command);
@@ -69,14 +79,34 @@ Examples: spoa-relay replay shop --target staging --from 2026-11-20T18:00:00+01:
     });
 }
 
-/** Follows a job until it ends or Ctrl+C. Throws `Failure` if it ends in a status other than done, `JobError`, `StateError`. */
+/**
+ * Follows a job until it ends or a signal arrives. Throws `Failure` if it ends in a status other than done or did not deliver all
+ * requests, `JobError`, `StateError`.
+ */
 export async function followJob(state: ConstructorParameters<typeof JobFollower>[0], id: string, config: Config) {
   // In AWS the schedule runs each minute.
   const follower = new JobFollower(state, id, { targets: config.targets, unfedMs: config.aws ? 90_000 : 10_000 });
-  const { stop, force } = watchStopSignals();
-  force.addEventListener("abort", () => process.exit(1));
-  reportEnd(id, await follower.follow(stop));
+  reportEnd(id, await follower.follow(endOfFollowing()));
 }
+
+/** Exit codes of a command that a signal ended, as shells have them. */
+const signalCodes = { SIGINT: 130, SIGTERM: 143 } as const;
+
+/** Aborted by the first signal, which also sets the exit code: a script must not take the job for done. */
+function endOfFollowing(): AbortSignal {
+  const end = new AbortController();
+  for (const [name, code] of Object.entries(signalCodes)) {
+    process.once(name, () => {
+      process.exitCode = code;
+      end.abort();
+    });
+  }
+  return end.signal;
+}
+
+const exitCodes = `
+Exit codes: 0 every request was answered or left out, 1 the job failed or did not deliver some, 2 wrong argument,
+            130 or 143 a signal ended the following; the job runs on`;
 
 interface ReplayFlags extends ConfigFlag, RangeFlags, WhereFlag {
   readonly target: string;
@@ -99,9 +129,15 @@ async function run(request: JobRequest, { config: file, detach }: ReplayFlags): 
     const job = await startJob(place, request, startOf(request));
     // The only line on standard output, so that a script can read it.
     print(job.id);
-    process.stderr.write(`${describeJob(job)}: about ${plural(job.total.requests * job.loops, "request")}\n`);
+    process.stderr.write(`${describeJob(job)}: ${describeSize(job)}\n`);
     if (!detach) await followJob(state, job.id, config);
   });
+}
+
+function describeSize({ plan, total, loops, where }: Job): string {
+  const requests = (plan ?? total).requests * loops;
+  if (plan?.exact) return plural(requests, "request");
+  return `about ${plural(requests, "request")}${where ? ", of which it sends those that match" : ""}`;
 }
 
 function reportEnd(id: string, progress: JobProgress | undefined): void {
@@ -114,11 +150,18 @@ function reportEnd(id: string, progress: JobProgress | undefined): void {
   const { job, settled, fates } = progress;
   const shortfall = explainShortfall(progress);
   if (shortfall !== undefined) process.stderr.write(`warning: ${shortfall}\n`);
-  const text = `${plural(settled, "request")}: ${formatFates(fates) || "none was sent"}`;
+  const skipped = explainSkipped(progress);
+  if (skipped !== undefined) process.stderr.write(`warning: ${skipped}\n`);
+  const text = [
+    `${plural(settled, "request")}: ${formatFates(fates) || "none was sent"}`,
+    ...formatUnsent(progress),
+  ].join("; ");
   if (job.status !== "done") throw new Failure(`${job.status}${job.reason ? `: ${job.reason}` : ""}; ${text}`);
   process.stderr.write(
     `done in ${formatDuration((job.endedAtMs ?? 0) - Math.max(job.createdAtMs, job.startAtMs ?? 0))}; ${text}\n`,
   );
+  const undelivered = explainUndelivered(progress);
+  if (undelivered !== undefined) throw new Failure(undelivered);
 }
 
 async function dryRun(request: JobRequest, { config: file }: ReplayFlags, command: Command): Promise<void> {
@@ -189,15 +232,16 @@ function toWhere({ methods, path, headers }: When): Where {
 function parseSpeed(text: string): number {
   const match = /^(\d+(?:\.\d+)?)x?$/.exec(text);
   const factor = match ? Number(match[1]) : 0;
-  if (factor > 0 && Number.isFinite(factor)) return factor;
-  throw new InvalidArgumentError("It must be a factor above 0, such as 2x or 0.1x.");
+  if (factor >= leastFactor && Number.isFinite(factor)) return factor;
+  throw new InvalidArgumentError(`It must be a factor of at least ${leastFactor}, such as 2x or 0.1x.`);
 }
 
 function parseRate(text: string): number {
-  const rate = parseRatePerSecond(text);
-  if (rate !== undefined && Number.isFinite(rate)) return rate;
-  const mistake = explainRate(text, "job") ?? "Use --asap for a job without a rate of its own";
-  throw new InvalidArgumentError(`${mistake}.`);
+  const mistake = explainRate(text, "job");
+  if (mistake !== undefined) throw new InvalidArgumentError(`${mistake}.`);
+  const rate = parseRatePerSecond(text) as number;
+  if (Number.isFinite(rate)) return rate;
+  throw new InvalidArgumentError("Use --asap for a job without a rate of its own.");
 }
 
 function parseLoops(text: string): number {
@@ -208,5 +252,6 @@ function parseLoops(text: string): number {
 function parseGap(text: string): number {
   const ms = parseDurationMs(text);
   if (ms) return ms;
-  throw new InvalidArgumentError("It must be a duration above 0, such as 500ms or 5s.");
+  const mistake = ms === undefined ? explainDuration(text) : undefined;
+  throw new InvalidArgumentError(`${mistake ?? "It must be a duration above 0, such as 500ms or 5s"}.`);
 }

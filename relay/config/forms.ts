@@ -1,7 +1,16 @@
 import { z } from "zod";
 import { findQueueUrlMistake } from "../queue/sqs-url.ts";
 import { parseAddressRange } from "./address-range.ts";
-import { explainRate, parseDurationMs, parseFraction, parseRatePerSecond, parseSizeBytes } from "./units.ts";
+import {
+  explainDuration,
+  explainPercentage,
+  explainRate,
+  explainSize,
+  parseDurationMs,
+  parseFraction,
+  parseRatePerSecond,
+  parseSizeBytes,
+} from "./units.ts";
 
 // Building blocks that several sections of the configuration share.
 
@@ -43,7 +52,7 @@ export function written<T>(
   );
 }
 
-const anyDuration = written(parseDurationMs, "a duration", ["250ms", "30s", "1h"]);
+const anyDuration = written(parseDurationMs, "a duration", ["250ms", "30s", "1h"], explainDuration);
 
 /** Says that a key is missing, or what its value must be. */
 export function demand(input: unknown, form: string): string {
@@ -56,11 +65,11 @@ export function duration(least: string, most: string) {
   return anyDuration.refine((ms) => ms >= leastMs && ms <= mostMs, { error: `must be from ${least} to ${most}` });
 }
 
-export const size = written(parseSizeBytes, "a size", ["48KiB", "64MiB"]);
+export const size = written(parseSizeBytes, "a size", ["48KiB", "64MiB"], explainSize);
 
 export const rate = written(parseRatePerSecond, "a rate", ["200/s", "30/min", "unlimited"], explainRate);
 
-export const percentage = written(parseFraction, "a percentage from 0% to 100%", ["50%", "0.5%"]);
+export const percentage = written(parseFraction, "a percentage from 0% to 100%", ["50%", "0.5%"], explainPercentage);
 
 export const regex = written(compileRegex, "a regular expression", ["^/api/"]);
 

@@ -1,7 +1,9 @@
-import { X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { accessSync, constants, readFileSync, statSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { CertificateError, findAuthorityMistake, readCertificates } from "./certificates.ts";
 import type { Config } from "./config.ts";
-import { ConfigError, findLine } from "./text.ts";
+import type { Conflict } from "./conflicts.ts";
+import { ConfigError, findLine, findText } from "./text.ts";
 
 /**
  * Throws `ConfigError` if the certificate authority of a target cannot be used, or if an environment variable that its
@@ -10,31 +12,73 @@ import { ConfigError, findLine } from "./text.ts";
  *
  * @param only the one target that the process replays for; undefined for all targets
  */
-export function assertReplayable({ file, targets, missing }: Config, only?: string): void {
-  const authorities = targets.flatMap(({ name, tls: { ca } }) => {
-    const mistake = ca === undefined ? undefined : findAuthorityMistake(ca);
-    return mistake === undefined ? [] : [{ path: ["targets", name, "tls", "ca"], mistake }];
-  });
-  const mistakes = [...missing, ...authorities]
-    .filter(({ path: [, name] }) => only === undefined || name === only)
-    .map(({ path, mistake }) => `${file}:${findLine(readFileSync(file, "utf8"), path)}: ${path.join(".")}: ${mistake}`);
-  if (mistakes.length > 0) throw new ConfigError(mistakes);
+export function assertReplayable(config: Config, only?: string): void {
+  assertNone(config, findReplayMistakes(config, only));
 }
 
-function findAuthorityMistake(file: string): string | undefined {
-  let pem: string;
+/**
+ * Like `assertReplayable`, and checks what else the machine must have to run both agent and host: the files of `agent.tls` and
+ * the programs of `token.command`. `path` is the search path for programs.
+ */
+export function assertRunnable(config: Config, path: string, nowMs: number): void {
+  assertNone(config, [
+    ...findReplayMistakes(config),
+    ...findListenerMistakes(config, nowMs),
+    ...findProgramMistakes(config, path),
+  ]);
+}
+
+function assertNone({ file }: Config, mistakes: readonly Conflict[]): void {
+  if (mistakes.length === 0) return;
+  const text = readFileSync(file, "utf8");
+  throw new ConfigError(
+    mistakes.map(({ path, mistake }) => `${file}:${findLine(text, path)}: ${path.join(".")}: ${mistake}`),
+  );
+}
+
+function findReplayMistakes({ file, targets, missing }: Config, only?: string): readonly Conflict[] {
+  const authorities = targets.flatMap(({ name, tls: { ca } }): readonly Conflict[] => {
+    const path = ["targets", name, "tls", "ca"];
+    const mistake = ca === undefined ? undefined : findAuthorityMistake(ca, asWritten(file, path, ca));
+    return mistake === undefined ? [] : [{ path, mistake }];
+  });
+  return [...missing, ...authorities].filter(({ path: [, name] }) => only === undefined || name === only);
+}
+
+function findListenerMistakes({ file, agent: { tls } }: Config, nowMs: number): readonly Conflict[] {
+  if (!tls) return [];
   try {
-    pem = readFileSync(file, "utf8");
+    readCertificates(tls, nowMs, (key) => asWritten(file, ["agent", "tls", key], `${tls[key]}`));
+    return [];
   } catch (error) {
-    return `cannot be read: ${(error as Error).message}`;
+    if (!(error instanceof CertificateError)) throw error;
+    return [{ path: ["agent", "tls", error.key], mistake: error.mistake }];
   }
-  // Node ignores text that is not a certificate, and would then trust no server.
-  const certificates = pem.match(/-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----.*?-----END \1-----/gs);
-  if (!certificates) return `${file} is not a PEM file with a certificate`;
+}
+
+function findProgramMistakes({ targets }: Config, searchPath: string): readonly Conflict[] {
+  return targets.flatMap(({ name, token }): readonly Conflict[] => {
+    if (token?.source.kind !== "command") return [];
+    const [program] = token.source.command;
+    const places = program.includes("/") ? [program] : searchPath.split(delimiter).map((place) => join(place, program));
+    const path = ["targets", name, "token", "command"];
+    if (places.some(isProgram)) return [];
+    const where = program.includes("/") ? "is not a program that this user can run" : "is in no directory of PATH";
+    return [{ path, mistake: `${program} ${where}` }];
+  });
+}
+
+function isProgram(file: string): boolean {
   try {
-    for (const certificate of certificates) new X509Certificate(certificate);
+    accessSync(file, constants.X_OK);
+    return statSync(file).isFile();
   } catch {
-    return `${file} has a certificate that cannot be decoded`;
+    return false;
   }
-  return undefined;
+}
+
+/** The path of a file as it is in the configuration; the full path if variables are a part of it. */
+function asWritten(file: string, path: readonly string[], fullPath: string): string {
+  const written = findText(readFileSync(file, "utf8"), path);
+  return written === undefined || written.includes("${") ? fullPath : written;
 }

@@ -4,6 +4,7 @@ import { ingressQueue } from "../queue/names.ts";
 import { parseTablePlace } from "../state/dynamodb/table-place.ts";
 import { agentSchema } from "./agent-schema.ts";
 import { awsSchema } from "./aws-schema.ts";
+import { findEqualAddresses, findRedactedUses } from "./conflicts.ts";
 import {
   address,
   demand,
@@ -149,6 +150,15 @@ export const configSchema = section({
   log: z.enum(["debug", "info", "warn", "error", "silent"]).default("info").describe("Lowest level that is logged"),
   aws: awsSchema.prefault({}).describe("Settings of the deployment to AWS; nothing else reads them"),
 })
+  .superRefine((config, context) => {
+    const { queue, host, agent, control, targets, captures } = config;
+    const addresses = findEqualAddresses({ agent, host, ...(control && { control }) });
+    // With a queue in SQS they may be on different machines: then it is only a warning.
+    const equal = [...addresses.always, ...(queue.kind === "embedded" ? addresses.onOneMachine : [])];
+    for (const { path, mistake } of [...equal, ...findRedactedUses(agent.redact.headers, { targets, captures })]) {
+      context.addIssue({ code: "custom", path: [...path], message: mistake });
+    }
+  })
   .superRefine(({ queue: { kind }, state, host: { data }, targets, captures }, context) => {
     const mistake = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
     if (Object.keys(targets).length + Object.keys(captures).length === 0) {

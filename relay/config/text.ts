@@ -1,4 +1,4 @@
-import { type Document, isMap, isScalar, LineCounter, parseDocument, visit } from "yaml";
+import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from "yaml";
 import type { z } from "zod";
 
 /** A configuration that cannot be used. The message names file, line and key of every mistake. */
@@ -29,7 +29,7 @@ export function parseConfigText<Schema extends z.ZodType>(
   if (result.success) return result.data;
   throw new ConfigError(
     result.error.issues.map((issue) => {
-      const path = issue.path.map(String);
+      const path = toWrittenPath(document.contents, issue.path.map(String));
       const culprit = issue.code === "unrecognized_keys" ? [...path, issue.keys[0]] : path;
       const line = lines.linePos(offsetOf(document.contents, culprit)).line;
       // The message about a record's key is one level deeper.
@@ -82,6 +82,12 @@ export function findLine(text: string, path: readonly string[]): number {
   return lines.linePos(offsetOf(contents, path)).line;
 }
 
+/** The text at this path of the file, before variables are replaced; undefined if there is no text. */
+export function findText(text: string, path: readonly string[]): string | undefined {
+  const value = parseDocument(text).getIn(path);
+  return typeof value === "string" ? value : undefined;
+}
+
 function toValue(document: Document, file: string): unknown {
   try {
     return document.toJS();
@@ -132,11 +138,32 @@ function offsetOf(root: unknown, path: readonly string[]): number {
   let node = root;
   let offset = 0;
   for (const step of path) {
-    if (!isMap(node)) break;
-    const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === step);
-    if (!pair) break;
-    if (isScalar(pair.key)) offset = pair.key.range?.[0] ?? offset;
-    node = pair.value;
+    const found = childOf(node, step);
+    if (!found) break;
+    offset = found.offset ?? offset;
+    node = found.node;
   }
   return offset;
+}
+
+/** The path without the positions in lists that are none in the file: `window: 22-06` is read as a list of one. */
+function toWrittenPath(root: unknown, path: readonly string[]): readonly string[] {
+  let node = root;
+  return path.filter((step) => {
+    if (isScalar(node) && /^\d+$/.test(step)) return false;
+    node = childOf(node, step)?.node;
+    return true;
+  });
+}
+
+function childOf(parent: unknown, step: string): { readonly node: unknown; readonly offset?: number } | undefined {
+  if (isSeq(parent)) {
+    const item = parent.items[Number(step)];
+    return isNode(item) ? { node: item, ...(item.range && { offset: item.range[0] }) } : undefined;
+  }
+  if (!isMap(parent)) return undefined;
+  const pair = parent.items.find(({ key }) => isScalar(key) && String(key.value) === step);
+  if (!pair) return undefined;
+  const range = isScalar(pair.key) ? pair.key.range : undefined;
+  return { node: pair.value, ...(range && { offset: range[0] }) };
 }

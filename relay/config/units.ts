@@ -33,8 +33,8 @@ export function parseRatePerSecond(text: string): number | undefined {
   return rate > 0 && Number.isFinite(rate) ? rate : undefined;
 }
 
-/** Requests per hour. At a lower rate the wait for a slot would exceed the longest timer. */
-const leastPerHour = 0.01;
+/** Requests per hour. At a lower rate the wait for a slot would exceed the longest timer, and a job would never end. */
+export const leastPerHour = 0.01;
 
 /**
  * Why a text is not a rate, and what to write instead; undefined if it is a rate that a target can have.
@@ -65,6 +65,60 @@ const rateUnitsMeant: Readonly<Record<keyof typeof perSecond, RegExp>> = {
   min: /^(?:rpm|r(?:eq)?\s*\/\s*m(?:in)?|(?:\/\s*|per\s+)(?:m|min|mins|minute|minutes))$/i,
   h: /^(?:rph|r(?:eq)?\s*\/\s*h|(?:\/\s*|per\s+)(?:h|hr|hour|hours))$/i,
 };
+
+/** Why a text is not a duration, and what to write instead; undefined if it is one, or if the form says enough. */
+export function explainDuration(text: string): string | undefined {
+  return parseDurationMs(text) === undefined ? explainUnit(text, "duration", durationsMeant, ["s", "ms"]) : undefined;
+}
+
+/** Why a text is not a size, and what to write instead; undefined if it is one, or if the form says enough. */
+export function explainSize(text: string): string | undefined {
+  return parseSizeBytes(text) === undefined ? explainUnit(text, "size", sizesMeant, ["B", "KiB", "MiB"]) : undefined;
+}
+
+/** Why a text is not a percentage, and what to write instead; undefined if it is one, or if the form says enough. */
+export function explainPercentage(text: string): string | undefined {
+  const number = /^\d+(?:\.\d+)?$/.exec(text.trim())?.[0];
+  if (number === undefined || parseFraction(`${number}%`) === undefined) return undefined;
+  const share = Number((Number(number) * 100).toPrecision(12));
+  const others = share <= 100 && Number(number) > 0 ? [`${share}%`] : [];
+  return `"${text}" has no unit: write ${[`${number}%`, ...others].join(" or ")}`;
+}
+
+/** @param usual units to suggest for a number without one */
+function explainUnit(
+  text: string,
+  noun: string,
+  meant: readonly Meant[],
+  usual: readonly string[],
+): string | undefined {
+  const [, number, unit = ""] = /^(\d+(?:\.\d+)?)\s*(\S*)$/.exec(text.trim()) ?? [];
+  const units = unit === "" ? usual : meant.filter(([, regex]) => regex.test(unit)).map(([right]) => right);
+  if (number === undefined || units.length === 0) return undefined;
+  const written = units
+    .map((each) => `${number}${each}`)
+    .join(", ")
+    .replace(/, ([^,]*)$/, " or $1");
+  return `"${text}" ${unit === "" ? "has no unit" : `is not a ${noun}`}: write ${written}`;
+}
+
+/** A unit, and other common spellings of it. */
+type Meant = readonly [unit: string, spellings: RegExp];
+
+const durationsMeant: readonly Meant[] = [
+  ["ms", /^(?:ms|msecs?|millis(?:econds?)?|milliseconds?)$/i],
+  ["s", /^(?:s|secs?|seconds?)$/i],
+  ["m", /^(?:m|mins?|minutes?)$/i],
+  ["h", /^(?:h|hrs?|hours?)$/i],
+  ["d", /^(?:d|days?)$/i],
+];
+
+const sizesMeant: readonly Meant[] = [
+  ["B", /^(?:b|bytes?)$/i],
+  ["KiB", /^(?:k|kb|ki|kib)$/i],
+  ["MiB", /^(?:m|mb|mi|mib)$/i],
+  ["GiB", /^(?:g|gb|gi|gib)$/i],
+];
 
 /** `50%`, `0.5%` as a fraction from 0 to 1; undefined for anything else. */
 export function parseFraction(text: string): number | undefined {

@@ -1,8 +1,11 @@
+import { isDay, isZone } from "../config/moment.ts";
+
 const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-const pattern = /^(\d\d)\/([A-Z][a-z]{2})\/(\d{4}):(\d\d):(\d\d):(\d\d)(?:\.(\d{3}))?(?: ([+-])(\d\d)(\d\d))?$/;
+const pattern = /^(\d\d)\/([A-Z][a-z]{2})\/(\d{4}):(\d\d):(\d\d):(\d\d)(?:\.(\d{3}))?(?: ([+-]\d{4}))?$/;
 
 /**
- * Parses `06/Feb/2026:12:14:14 +0100` and `06/Feb/2026:12:14:14.655` into ms since 1970; undefined for any other text.
+ * Parses `06/Feb/2026:12:14:14 +0100` and `06/Feb/2026:12:14:14.655` into ms since 1970; undefined for any other text, and for
+ * a day, a time or a zone that does not exist.
  *
  * Throws `RangeError` if the time zone is unknown.
  *
@@ -13,16 +16,20 @@ export function parseLogTime(text: string, timeZone: string): number | undefined
   const match = pattern.exec(text);
   const month = months.indexOf(match?.[2] ?? "");
   if (!match || month < 0) return undefined;
-  const [, day, , year, hour, minute, second, ms = "0", sign, offsetHours, offsetMinutes] = match;
-  const [d, h, m, s] = [day, hour, minute, second].map(Number);
-  // 60 is a leap second.
-  if (d < 1 || d > 31 || h > 23 || m > 59 || s > 60) return undefined;
-  const wallMs = Date.UTC(Number(year), month, d, h, m, s, Number(ms));
-  const momentMs =
-    sign === undefined
-      ? wallMs - offsetMs(wallMs, timeZone)
-      : wallMs - (sign === "-" ? -1 : 1) * (Number(offsetHours) * 60 + Number(offsetMinutes)) * 60_000;
+  const [, day, , year, hour, minute, second, ms = "0", zone] = match;
+  const [y, d, h, m, s] = [year, day, hour, minute, second].map(Number);
+  // 60 is a leap second. A year below 100 would mean one of the 20th century to `Date.UTC`.
+  if (y < 1_969 || !isDay(y, month + 1, d) || h > 23 || m > 59 || s > 60) return undefined;
+  if (zone !== undefined && !isZone(zone)) return undefined;
+  const wallMs = Date.UTC(y, month, d, h, m, s, Number(ms));
+  const momentMs = wallMs - (zone === undefined ? offsetMs(wallMs, timeZone) : writtenOffsetMs(zone));
   return momentMs >= 0 ? momentMs : undefined;
+}
+
+/** `+0530` is 5 hours and 30 minutes. */
+function writtenOffsetMs(zone: string): number {
+  const minutes = Number(zone.slice(1, 3)) * 60 + Number(zone.slice(3));
+  return (zone.startsWith("-") ? -minutes : minutes) * 60_000;
 }
 
 const clocks = new Map<string, Intl.DateTimeFormat>();

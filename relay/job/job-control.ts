@@ -47,7 +47,11 @@ export function toEnded(job: Job, status: JobStatus, nowMs: number): Job {
  * Reads, changes and writes a job, and retries if another process wrote it meanwhile. Writes nothing if `change`
  * returns the same object. Throws `JobError` and `StateError`.
  */
-export async function changeJob(jobs: Jobs, id: string, change: (job: Job) => Job): Promise<Job> {
+export async function changeJob(
+  jobs: Pick<Jobs, "read" | "write">,
+  id: string,
+  change: (job: Job) => Job,
+): Promise<Job> {
   for (let attempt = 0; attempt < writeAttempts; attempt++) {
     const found = await jobs.read(id);
     if (!found) throw new JobError("UNKNOWN_JOB", `there is no job ${id}; spoa-relay jobs list lists them`);

@@ -2,6 +2,8 @@ export type JobErrorCode =
   | "UNKNOWN_CAPTURE"
   | "UNKNOWN_TARGET"
   | "UNKNOWN_JOB"
+  /** Another version of spoa-relay wrote the job. */
+  | "FOREIGN_JOB"
   | "BAD_RANGE"
   | "NOTHING_THERE"
   | "BAD_TIME"

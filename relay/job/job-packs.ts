@@ -103,15 +103,16 @@ class Loop {
     if (this.#draft) yield this.#close(this.#draft);
   }
 
-  /** The checkpoint at the start of the next loop. Call it after `steps` has ended. */
+  /** The checkpoint at the start of the next loop, or at the end of the job. Call it after `steps` has ended. */
   end(): Checkpoint {
-    const { fromMs, toMs, maxGapMs = Number.POSITIVE_INFINITY, loops } = this.#job;
+    const { fromMs, loops } = this.#job;
     const { position: _, mark, ...rest } = this.#counted();
-    const offsetMs = mark.offsetMs + Math.min(toMs - mark.capturedAtMs, maxGapMs);
     const loop = rest.loop + 1;
     // A loop without any request would repeat without any request.
     const empty = this.#start.position === undefined && rest.requests === this.#start.requests;
-    return { ...rest, loop, mark: { capturedAtMs: fromMs, offsetMs }, complete: loop >= loops || empty };
+    // The mark of a complete job remains at its last request: no loop begins after the silence at the end of the range.
+    if (loop >= loops || empty) return { ...rest, loop, mark, complete: true };
+    return { ...rest, loop, mark: { capturedAtMs: fromMs, offsetMs: loopEndMs(this.#job, mark) }, complete: false };
   }
 
   #take({ position, request }: CaptureEntry): JobStep | undefined {
@@ -213,6 +214,11 @@ interface Draft {
   readonly requests: PackedRequest[];
   last: CapturePosition;
   bytes: number;
+}
+
+/** The offset at which a loop ends whose last request has this mark. */
+export function loopEndMs({ toMs, maxGapMs = Number.POSITIVE_INFINITY }: Job, mark: Checkpoint["mark"]): number {
+  return mark.offsetMs + Math.min(toMs - mark.capturedAtMs, maxGapMs);
 }
 
 function textOf({ capturedAtMs, sequence, packId, index }: CapturePosition): string {

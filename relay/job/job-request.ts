@@ -1,11 +1,18 @@
 import { randomInt } from "node:crypto";
 import type { Archive } from "../archive/port.ts";
-import { type CaptureRange, type CaptureTotals, listCapture, sumCapture } from "../capture/capture-index.ts";
-import type { CaptureObject } from "../capture/object-name.ts";
+import {
+  type CaptureRange,
+  type CaptureTotals,
+  listCapture,
+  shareWithin,
+  sumCapture,
+} from "../capture/capture-index.ts";
 import type { TargetConfig } from "../config/config.ts";
+import { leastPerHour } from "../config/units.ts";
 import type { Jobs } from "../state/port.ts";
 import { firstCheckpoint, type Job, type Pace, toWhen, type Where } from "./job.ts";
 import { JobError } from "./job-error.ts";
+import { measureLoop, quickReadBytes } from "./loop-plan.ts";
 
 /** A request for a job. Times are in ms since 1970. */
 export interface JobRequest {
@@ -33,13 +40,15 @@ export interface JobPlace {
 
 /** The most repetitions of a capture in one job. */
 export const maxLoops = 1_000_000;
+/** The lowest speed: a minute of the capture takes 17 hours. At a far lower one a job would never end. */
+export const leastFactor = 0.001;
 const minGapMs = 1;
 // Ids created in the same second differ only in three random letters, so they can collide.
 const idAttempts = 5;
 
 /**
- * Creates and writes a job. It starts at its start time, or within seconds. Throws `JobError`, `ArchiveError` if the
- * capture cannot be listed, and `StateError`.
+ * Creates and writes a job. It starts at its start time, or within seconds. Reads a small capture if its names do not say how
+ * many requests it sends, and until when. Throws `JobError`, `ArchiveError` if the capture cannot be listed, and `StateError`.
  */
 export async function startJob(
   place: JobPlace & { readonly jobs: Jobs },
@@ -47,14 +56,19 @@ export async function startJob(
   nowMs: number,
 ): Promise<Job> {
   const planned = await planJob(place, request, nowMs);
+  const archive = place.captures.get(planned.capture) as Archive;
+  const target = place.targets.find(({ name }) => name === planned.target);
+  const { plan } = await measureLoop(archive, planned, target, quickReadBytes);
+  // A range that is still open will have more requests than now.
+  const exact = plan.exact && (planned.startAtMs === undefined || planned.toMs <= nowMs);
   for (let attempt = 0; attempt < idAttempts; attempt++) {
-    const job = { ...planned, id: createJobId(nowMs) };
+    const job = { ...planned, id: createJobId(nowMs), plan: { ...plan, exact } };
     if (await place.jobs.write(job, 0)) return job;
   }
   throw new JobError("WRONG_STATUS", "too many jobs were created in this second: try again");
 }
 
-/** Creates the job that `startJob` would write. Reads only object names. Throws `JobError` and `ArchiveError`. */
+/** Creates the job that `startJob` would write, without its `plan`. Reads only object names. Throws `JobError` and `ArchiveError`. */
 export async function planJob({ targets, captures }: JobPlace, request: JobRequest, nowMs: number): Promise<Job> {
   const { capture, target, pace, loops = 1, maxGapMs, where, startAtMs } = request;
   const archive = captures.get(capture);
@@ -142,12 +156,6 @@ async function sumRange(archive: Archive, capture: string, range: CaptureRange):
   return { objects, requests: Math.round(requests), bytes: Math.round(bytes), ...(objects > 0 && times) };
 }
 
-/** The share of an object's time that is within a range. The object must reach into the range. */
-export function shareWithin(object: Pick<CaptureObject, "firstMs" | "lastMs">, { fromMs, toMs }: CaptureRange): number {
-  const [firstMs, lastMs] = [Math.max(fromMs, object.firstMs), Math.min(toMs - 1, object.lastMs)];
-  return (lastMs - firstMs + 1) / (object.lastMs - object.firstMs + 1);
-}
-
 async function explainNothing(archive: Archive, capture: string): Promise<string> {
   const { firstMs, lastMs } = await sumCapture(archive, capture, { fromMs: 0, toMs: Number.POSITIVE_INFINITY });
   if (firstMs === undefined || lastMs === undefined) return `capture ${capture} has no requests yet`;
@@ -161,8 +169,12 @@ function explainUnknown(kind: "capture" | "target", name: string, names: readonl
 
 function assertPace(pace: Pace): void {
   const value = pace.kind === "speed" ? pace.factor : pace.kind === "rate" ? pace.perSecond : 1;
-  if (value > 0 && Number.isFinite(value)) return;
-  throw new JobError("BAD_ARGUMENT", `the ${pace.kind} must be a finite number above 0, not ${value}`);
+  if (!(value > 0 && Number.isFinite(value)))
+    throw new JobError("BAD_ARGUMENT", `the ${pace.kind} must be a finite number above 0, not ${value}`);
+  if (pace.kind === "rate" && pace.perSecond * 3_600 < leastPerHour)
+    throw new JobError("BAD_ARGUMENT", `the lowest rate is ${leastPerHour}/h, not ${pace.perSecond * 3_600}/h`);
+  if (pace.kind === "speed" && pace.factor < leastFactor)
+    throw new JobError("BAD_ARGUMENT", `the lowest speed is ${leastFactor}x, not ${pace.factor}x`);
 }
 
 function assertLoops(loops: number): void {

@@ -1,6 +1,14 @@
 import { z } from "zod";
 import type { When } from "../rules/when.ts";
 
+/**
+ * An object of a job's record that keeps the fields it does not know: a newer version of spoa-relay wrote them, and this one
+ * may write the record again. A field that changes what is sent, or when, belongs into `pace` or `where`, which are strict.
+ */
+function record<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strip> {
+  return z.looseObject(shape) as unknown as z.ZodObject<Shape, z.core.$strip>;
+}
+
 /** Pace of a job: `speed` times the captured speed, a constant rate, or as fast as the target accepts. */
 const paceSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("speed"), factor: z.number().positive() }),
@@ -19,15 +27,18 @@ const whereSchema = z.strictObject({
 
 const statusSchema = z.enum(["scheduled", "running", "paused", "fed", "done", "cancelled", "failed"]);
 
-const checkpointSchema = z.strictObject({
+const checkpointSchema = record({
   /** Number of finished loops. */
   loop: z.int().nonnegative(),
   /** Position of the last request that was read in this loop. */
   position: z
     .strictObject({ capturedAtMs: z.number(), sequence: z.number(), packId: z.string(), index: z.number() })
     .exactOptional(),
-  /** Captured time of the last request that was put into a pack, and its offset in the time of the job. */
-  mark: z.strictObject({ capturedAtMs: z.number(), offsetMs: z.number() }),
+  /**
+   * Captured time of the last request that was put into a pack, and its offset in the time of the job. At the start of a
+   * loop: the start of the range, and the offset at which the loop begins.
+   */
+  mark: record({ capturedAtMs: z.number(), offsetMs: z.number() }),
   /** Requests and packs that were put into the target's queue. */
   requests: z.int().nonnegative(),
   packs: z.int().nonnegative(),
@@ -40,7 +51,16 @@ const checkpointSchema = z.strictObject({
   complete: z.boolean(),
 });
 
-const jobSchema = z.strictObject({
+const planSchema = record({
+  requests: z.int().nonnegative(),
+  /** Length of a loop, and the offset of its last request, both in the time of the job. */
+  loopMs: z.number().nonnegative(),
+  lastOffsetMs: z.number().nonnegative(),
+  /** False if the numbers come from object names: then there may be fewer requests, and the times may be shorter. */
+  exact: z.boolean(),
+});
+
+const jobSchema = record({
   id: z.string().regex(/^[\w-]{1,40}$/),
   capture: z.string(),
   target: z.string(),
@@ -54,8 +74,10 @@ const jobSchema = z.strictObject({
   where: whereSchema.exactOptional(),
   startAtMs: z.number().exactOptional(),
   createdAtMs: z.number(),
-  /** Estimate for one loop, from object names at the start. Bytes are compressed. */
-  total: z.strictObject({ requests: z.number(), bytes: z.number() }),
+  /** What one loop reads, estimated from object names at the start. Bytes are compressed. */
+  total: record({ requests: z.number(), bytes: z.number() }),
+  /** What one loop sends, as known at the start. Absent in jobs of older versions. */
+  plan: planSchema.exactOptional(),
   /**
    * `scheduled`: waits for its start. `fed`: everything was put into the target's queue. `done`: every request has a
    * fate.
@@ -64,25 +86,58 @@ const jobSchema = z.strictObject({
   /** Why it has failed or cannot continue. */
   reason: z.string().exactOptional(),
   /** All due times are computed from this real time and job offset. A job that has not begun has no anchor. */
-  anchor: z.strictObject({ atMs: z.number(), offsetMs: z.number() }).exactOptional(),
+  anchor: record({ atMs: z.number(), offsetMs: z.number() }).exactOptional(),
   pausedAtMs: z.number().exactOptional(),
   checkpoint: checkpointSchema,
   /** The process that feeds the job, and until when no other process may. */
-  lease: z.strictObject({ owner: z.string(), untilMs: z.number() }).exactOptional(),
+  lease: record({ owner: z.string(), untilMs: z.number() }).exactOptional(),
   endedAtMs: z.number().exactOptional(),
 });
 
 export type Pace = z.output<typeof paceSchema>;
 export type Where = z.output<typeof whereSchema>;
 export type JobStatus = z.output<typeof statusSchema>;
+/** What one loop of a job sends. */
+export type LoopPlan = Readonly<z.output<typeof planSchema>>;
 export type Checkpoint = Readonly<z.output<typeof checkpointSchema>>;
 
 /** A replay of a capture to a target: its settings and its progress. Times are in ms since 1970. */
 export type Job = Readonly<z.output<typeof jobSchema>>;
 
-/** Parses a job in JSON. Throws if the text is not a job. */
-export function parseJob(json: string): Job {
-  return jobSchema.parse(JSON.parse(json));
+/**
+ * What is known of a job whose record this version does not understand, because another version of spoa-relay wrote it. Only
+ * that version can feed it, change it or send its requests.
+ */
+export interface ForeignJob {
+  readonly id: string;
+  readonly capture?: string;
+  readonly target?: string;
+  readonly status?: string;
+}
+
+/** Parses the record of a job, which is JSON. */
+export function parseJob(id: string, json: string): Job | { readonly foreign: ForeignJob } {
+  const value = toObject(json);
+  const parsed = jobSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const texts = (["capture", "target", "status"] as const).flatMap((name) =>
+    typeof value[name] === "string" ? [[name, value[name]]] : [],
+  );
+  return { foreign: { id, ...Object.fromEntries(texts) } };
+}
+
+/** Says what to do with a foreign job. */
+export function explainForeign({ id }: ForeignJob): string {
+  return `job ${id} was written by another version of spoa-relay: use that version to show or change it`;
+}
+
+function toObject(json: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(json);
+    return typeof value === "object" && value !== null ? { ...value } : {};
+  } catch {
+    return {};
+  }
 }
 
 /**

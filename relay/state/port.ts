@@ -1,4 +1,4 @@
-import type { Job } from "../job/job.ts";
+import type { ForeignJob, Job } from "../job/job.ts";
 import type { SlotGrant, SlotRequest } from "./slot-lease.ts";
 import type { TargetControl } from "./target-control.ts";
 
@@ -119,8 +119,14 @@ export interface MinuteFigures {
 
 /** The replay jobs: what each one replays, and its progress. */
 export interface Jobs {
-  /** The jobs in the order of their ids, and so of creation. Ended jobs are kept for 30 days. Throws `StateError`. */
+  /**
+   * The jobs in the order of their ids, and so of creation, without foreign ones. Ended jobs are kept for 30 days. Throws
+   * `StateError`.
+   */
   list(): Promise<readonly VersionedJob[]>;
+  /** The jobs that only another version of spoa-relay understands. Throws `StateError`. */
+  foreign(): Promise<readonly ForeignJob[]>;
+  /** Throws `StateError`, and `JobError` if the job is foreign. */
   read(id: string): Promise<VersionedJob | undefined>;
   /**
    * Writes a job that was derived from the given version, 0 for a new job; the stored version becomes the next number.

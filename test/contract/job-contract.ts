@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { endedKeptMs, forgottenJobsKey, jobKey } from "../../relay/job/job.ts";
+import { endedKeptMs, forgottenJobsKey, type Job, jobKey } from "../../relay/job/job.ts";
+import { pauseJob } from "../../relay/job/job-control.ts";
 import type { State } from "../../relay/state/port.ts";
 import { job, jobStartMs } from "../support/data/jobs.ts";
 
@@ -49,6 +50,42 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
         expect((await other.jobs.read(whole.id))?.job).toEqual(whole);
         expect((await other.jobs.list()).map((found) => found.job)).toEqual([whole]);
       }),
+    );
+
+    it(
+      "keep fields of a newer version when this version changes them",
+      on(async ({ one, other }) => {
+        const newer = { ...job(), note: "new", checkpoint: { ...job().checkpoint, seen: 3 } };
+        await one.jobs.write(newer as Job, 0);
+        await pauseJob(other.jobs, newer.id, jobStartMs);
+
+        expect((await one.jobs.read(newer.id))?.job).toEqual({ ...newer, status: "paused", pausedAtMs: jobStartMs });
+        expect(await one.jobs.foreign()).toEqual([]);
+      }),
+    );
+
+    it.each([
+      ["a pace", { pace: { kind: "wave", perSecond: 3 } }],
+      ["a status", { status: "asleep" }],
+      ["a condition", { where: { path: "^/", query: "a=b" } }],
+    ])("are listed apart if a newer version gave them %s that this one does not know", (_, changes) =>
+      on(async ({ one, other, setNow }) => {
+        const newer = { ...job(), ...changes } as unknown as Job;
+        const known = job({ id: "20261122-180000-own" });
+        await one.jobs.write(newer, 0);
+        await one.jobs.write(known, 0);
+        const { id, capture, target, status } = newer;
+        const fed = { agent: jobKey(id), sequence: 1, requests: 7, targets: new Map([[jobKey(id), new Map()]]) };
+        await one.ledger.recordFanOut({ ...fed, pack: "pack of a foreign job" });
+        setNow(jobStartMs + endedKeptMs);
+        await other.fold?.();
+
+        expect((await other.jobs.list()).map((found) => found.job)).toEqual([known]);
+        expect(await other.jobs.foreign()).toEqual([{ id, capture, target, status }]);
+        await expect(other.jobs.read(id)).rejects.toThrow(`job ${id} was written by another version of spoa-relay`);
+        await expect(pauseJob(other.jobs, id, jobStartMs)).rejects.toMatchObject({ code: "FOREIGN_JOB" });
+        expect((await other.ledger.totals()).targets.get(jobKey(id))).toMatchObject({ enqueued: 7 });
+      })(),
     );
 
     it(

@@ -24,7 +24,7 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
     const { job } = await stage.progress(id);
     const list = await stage.command("jobs", "list");
 
-    expect(stderr).toMatch(/^peak to staging at 2x: about 3,000 requests\n/);
+    expect(stderr).toMatch(/^peak to staging at 2x: 3,000 requests\n/);
     expect(stderr).toMatch(/done in 0:\d\d; 3,000 requests: 2xx 3,000\n$/);
     expect(code).toBe(0);
     expect(shadow.received.map(toReceivedText).sort()).toEqual(requests.map(toText).sort());
@@ -111,12 +111,44 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
     expect(dryRun.stdout).toMatch(
       /requests +1,500\n[\s\S]*costs +nothing: the queue is a file; in SQS it would be \$0\.0000\d\d\n/,
     );
-    expect(leftCode).toBe(0);
+    expect(leftCode).toBe(130);
     expect(leftOutput).toMatch(/job \S+ keeps running: .*; stop it with jobs pause \S+ or jobs cancel \S+\n$/);
     expect(before).toBe(0);
     expect(code).toBe(0);
+    expect(output).toMatch(/^peak to staging at asap, 2 times: 1,500 requests\n/);
+    expect(output).toMatch(/done in 0:\d\d; 1,500 requests: 2xx 1,500; 4,500 left out\n$/);
     const taken = requests.filter(({ path }) => path.includes("even")).map(({ path }) => path);
     expect(shadow.paths.toSorted()).toEqual([...taken, ...taken].sort());
+  });
+
+  it("fails if requests were not delivered, and says how many and where they are", async () => {
+    // So few that the breaker stays closed.
+    const { stage, shadow } = await createStage(requests.slice(0, 8));
+    await stage.startHost();
+    // A POST is not sent twice: the shadow may have acted on it.
+    shadow.behaviour = ({ method }) => (method === "POST" ? "reset" : { status: 200 });
+    const { code, stdout, stderr } = await stage.command("replay", "peak", "--target", "staging", "--asap");
+    const shown = await stage.command("jobs", "show", stdout.trim());
+
+    expect(stderr).toContain("8 requests: 2xx 4, dead-lettered 4\n");
+    expect(stderr).toMatch(/\n4 requests were not delivered: 4 dead letters \(spoa-relay dlq list staging\)\n$/);
+    expect(code).toBe(1);
+    expect(shown.stdout).toMatch(/requests +8 of 8 \(100%\)\n[\s\S]*undelivered +4 requests were not delivered/);
+  });
+
+  it("is due by its shortened silences", async () => {
+    const times = [0, 100, 30_000, 30_100, 50_000];
+    const silent = requests.slice(0, 5).map((each, i) => ({ ...each, capturedAtMs: recentHourMs + times[i] }));
+    const { stage } = await createStage(silent);
+    const flags = ["--target", "staging", "--max-gap", "2s"];
+    const dryRun = await stage.command("replay", "peak", ...flags, "--dry-run");
+    await stage.startHost();
+    const id = await stage.replay(...flags);
+    await until(async () => (await stage.progress(id)).job.anchor !== undefined);
+    const { job, endsAtMs } = await stage.progress(id);
+
+    expect(dryRun.stdout).toMatch(/takes +about 0:04\n/);
+    expect((endsAtMs ?? Number.NaN) - (job.anchor?.atMs ?? Number.NaN)).toBeCloseTo(4_200, 3);
   });
 
   it("says what holds its target while it is held", async () => {
@@ -170,7 +202,7 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
     expect(results.map(({ code }) => code)).toEqual(mistakes.map(([, code]) => code));
     for (const [i, { stderr }] of results.entries()) expect(stderr).toContain(mistakes[i][2]);
     expect(list).toMatchObject({ code: 0, stdout: "no jobs; start one with spoa-relay replay\n" });
-    expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining("there is no job 20261122-175341-k3f") });
+    expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining("there is no job 20261122-175341-k3f") });
   });
 });
 

@@ -3,6 +3,7 @@ export const long: readonly string[] = [
   "test/e2e/captures.test.ts",
   "test/e2e/command-line.test.ts",
   "test/e2e/control.test.ts",
+  "test/e2e/commands/exit-codes.test.ts",
   "test/e2e/crash.test.ts",
   "test/e2e/credentials.test.ts",
   "test/e2e/exchange.test.ts",

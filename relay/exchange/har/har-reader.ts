@@ -1,3 +1,4 @@
+import { parseIsoMoment } from "../../config/moment.ts";
 import type { PrimaryOutcome } from "../../pack/captured-request.ts";
 import type { ByteStream } from "../byte-stream.ts";
 import { hostOf, maxCapturedAtMs, type Parsed, type ReadItem, toOriginForm, toReadItem } from "../imported.ts";
@@ -64,9 +65,8 @@ function parseOwnEntry(entry: JsonObject, capturedAtMs: number | string): Parsed
 
 /** Undefined without a time zone: then the time would depend on the machine that reads the file. */
 function parseMoment(text: string): number | undefined {
-  if (!/(?:Z|[+-]\d\d:?\d\d)$/i.test(text)) return undefined;
-  const ms = Date.parse(text.replace(/([+-]\d\d)(\d\d)$/, "$1:$2"));
-  return ms >= 0 && ms <= maxCapturedAtMs ? ms : undefined;
+  const ms = parseIsoMoment(text);
+  return ms !== undefined && ms >= 0 && ms <= maxCapturedAtMs ? ms : undefined;
 }
 
 /** The outcome as the writer noted it; earlier files have no `primary`, and say if the time is not known. */

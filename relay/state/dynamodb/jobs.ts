@@ -1,4 +1,5 @@
-import { endedKeptMs, type Job, parseJob } from "../../job/job.ts";
+import { endedKeptMs, explainForeign, type ForeignJob, type Job, parseJob } from "../../job/job.ts";
+import { JobError } from "../../job/job-error.ts";
 import type { Jobs, VersionedJob } from "../port.ts";
 import { jobsPartition } from "./keys.ts";
 import type { Item, TableClient } from "./table-client.ts";
@@ -14,11 +15,17 @@ export class DynamoDbJobs implements Jobs {
   }
 
   async list(): Promise<readonly VersionedJob[]> {
-    return (await this.#client.query(jobsPartition)).flatMap((item) => this.#toJob(item) ?? []);
+    return (await this.#items()).flatMap((found) => ("foreign" in found ? [] : [found]));
+  }
+
+  async foreign(): Promise<readonly ForeignJob[]> {
+    return (await this.#items()).flatMap((found) => ("foreign" in found ? [found.foreign] : []));
   }
 
   async read(id: string): Promise<VersionedJob | undefined> {
-    return this.#toJob(await this.#client.get(toKey(id)));
+    const found = this.#toJob(await this.#client.get(toKey(id)));
+    if (found && "foreign" in found) throw new JobError("FOREIGN_JOB", explainForeign(found.foreign));
+    return found;
   }
 
   async write(job: Job, version: number): Promise<boolean> {
@@ -29,12 +36,16 @@ export class DynamoDbJobs implements Jobs {
     });
   }
 
-  #toJob(item: Item | undefined): VersionedJob | undefined {
+  async #items() {
+    return (await this.#client.query(jobsPartition)).flatMap((item) => this.#toJob(item) ?? []);
+  }
+
+  #toJob(item: Item | undefined): VersionedJob | { readonly foreign: ForeignJob } | undefined {
     if (item?.job?.S === undefined) return undefined;
-    const job = parseJob(item.job.S);
     // DynamoDB may delete an expired item days later.
-    if (job.endedAtMs !== undefined && job.endedAtMs + endedKeptMs <= this.#now()) return undefined;
-    return { job, version: Number(item.version?.N) };
+    if (Number(item.expiresAt?.N ?? Number.POSITIVE_INFINITY) * 1_000 <= this.#now()) return undefined;
+    const job = parseJob(String(item.sk?.S), item.job.S);
+    return "foreign" in job ? job : { job, version: Number(item.version?.N) };
   }
 }
 

@@ -11,10 +11,10 @@ import { type StoredTally, tallyPartition, toStoredTally, toTallyKey } from "./w
 export class Tallies {
   readonly #client: TableClient;
   readonly #packItems: PackItems;
-  readonly #jobs: Pick<Jobs, "list">;
+  readonly #jobs: Pick<Jobs, "list" | "foreign">;
   readonly #now: () => number;
 
-  constructor(client: TableClient, packItems: PackItems, jobs: Pick<Jobs, "list">, now: () => number) {
+  constructor(client: TableClient, packItems: PackItems, jobs: Pick<Jobs, "list" | "foreign">, now: () => number) {
     this.#client = client;
     this.#packItems = packItems;
     this.#jobs = jobs;
@@ -126,7 +126,8 @@ export class Tallies {
   /** Moves the sums of deleted jobs to one common name: an item has room for the names of 2,000 to 3,000 jobs. */
   async #forgetJobs(sums: Sums): Promise<void> {
     // Listed after the sums were read: a job whose name is in the sums exists by then, unless it was deleted.
-    const kept = new Set((await this.#jobs.list()).map(({ job }) => job.id));
+    const [known, foreign] = await Promise.all([this.#jobs.list(), this.#jobs.foreign()]);
+    const kept = new Set([...known.map(({ job }) => job.id), ...foreign.map(({ id }) => id)]);
     for (const name of sums.names()) {
       const id = jobIdOf(name);
       if (id !== undefined && !kept.has(id) && name !== forgottenJobsKey) sums.move(name, forgottenJobsKey);

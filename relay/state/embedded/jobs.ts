@@ -1,5 +1,13 @@
-import type { SQLOutputValue } from "node:sqlite";
-import { endedKeptMs, forgottenJobsKey, type Job, jobKey, parseJob } from "../../job/job.ts";
+import {
+  endedKeptMs,
+  explainForeign,
+  type ForeignJob,
+  forgottenJobsKey,
+  type Job,
+  jobKey,
+  parseJob,
+} from "../../job/job.ts";
+import { JobError } from "../../job/job-error.ts";
 import type { Jobs, VersionedJob } from "../port.ts";
 import type { StateFile } from "./sql.ts";
 
@@ -14,12 +22,19 @@ export class EmbeddedJobs implements Jobs {
   }
 
   async list(): Promise<readonly VersionedJob[]> {
-    return this.#file.guard(() => this.#file.statements.jobs.all(this.#now())).map(toVersionedJob);
+    return this.#rows().flatMap(({ job, version }) => ("foreign" in job ? [] : [{ job, version }]));
+  }
+
+  async foreign(): Promise<readonly ForeignJob[]> {
+    return this.#rows().flatMap(({ job }) => ("foreign" in job ? [job.foreign] : []));
   }
 
   async read(id: string): Promise<VersionedJob | undefined> {
     const row = this.#file.guard(() => this.#file.statements.job.get(id, this.#now()));
-    return row && toVersionedJob(row);
+    if (!row) return undefined;
+    const job = parseJob(id, String(row.job));
+    if ("foreign" in job) throw new JobError("FOREIGN_JOB", explainForeign(job.foreign));
+    return { job, version: Number(row.version) };
   }
 
   async write(job: Job, version: number): Promise<boolean> {
@@ -34,6 +49,11 @@ export class EmbeddedJobs implements Jobs {
     });
   }
 
+  #rows() {
+    const rows = this.#file.guard(() => this.#file.statements.jobs.all(this.#now()));
+    return rows.map(({ id, job, version }) => ({ job: parseJob(String(id), String(job)), version: Number(version) }));
+  }
+
   /** Deletes old jobs; the ledger keeps their sums under one common name. */
   #prune(): void {
     const { statements } = this.#file;
@@ -46,8 +66,4 @@ export class EmbeddedJobs implements Jobs {
     }
     statements.pruneJobs.run(this.#now());
   }
-}
-
-function toVersionedJob({ job, version }: Record<string, SQLOutputValue>): VersionedJob {
-  return { job: parseJob(String(job)), version: Number(version) };
 }

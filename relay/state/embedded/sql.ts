@@ -64,7 +64,7 @@ export const sql = {
   fates: "SELECT target, fate, requests FROM fate",
   control: "SELECT version, control FROM control WHERE target = ?",
   keepControl: "INSERT OR REPLACE INTO control VALUES (?, ?, ?)",
-  jobs: "SELECT version, job FROM job WHERE prune_at_ms IS NULL OR prune_at_ms > ? ORDER BY id",
+  jobs: "SELECT id, version, job FROM job WHERE prune_at_ms IS NULL OR prune_at_ms > ? ORDER BY id",
   job: "SELECT version, job FROM job WHERE id = ? AND (prune_at_ms IS NULL OR prune_at_ms > ?)",
   keepJob: "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?)",
   oldJobs: "SELECT id FROM job WHERE prune_at_ms <= ?",

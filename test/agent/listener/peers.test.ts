@@ -212,7 +212,11 @@ describe("TLS", () => {
   });
 
   it.each<[string, () => Partial<Record<"cert" | "key" | "clientCa", string>>, RegExp]>([
-    ["a missing certificate", () => ({ cert: "/nowhere.pem" }), /^agent\.tls\.cert: cannot be read: .*\/nowhere\.pem/],
+    [
+      "a missing certificate",
+      () => ({ cert: "/nowhere.pem" }),
+      /^agent\.tls\.cert: \/nowhere\.pem cannot be read: there is no/,
+    ],
     [
       "a key instead of a certificate",
       () => ({ cert: agentFiles.key }),

@@ -34,7 +34,7 @@ const example = `agent:
     method: [GET, POST]
     path: ^/api/
     header: {X-Env: ^prod$}
-  redact: {headers: [Authorization, cookie]}
+  redact: {headers: [Authorization, X-Token]}
   maxFrame: 1MiB
   pack: {bytes: 48KiB, requests: 200, linger: 100ms}
   buffer: 128MiB
@@ -142,7 +142,7 @@ describe("loadConfig", () => {
       workers: 2,
       sample: { fraction: 0.5, stickyBy: { by: "cookie", name: "sid", missing: "in" } },
       when: { methods: ["GET", "POST"], path: /^\/api\//, headers: { "x-env": /^prod$/ } },
-      redactHeaders: ["authorization", "cookie"],
+      redactHeaders: ["authorization", "x-token"],
       maxFrameBytes: 1_048_576,
       pack: { bytes: 49_152, requests: 200, lingerMs: 100 },
       bufferBytes: 134_217_728,
@@ -349,7 +349,9 @@ describe("a mistake in the file", () => {
       smallest.replace("staging", "ingress"),
       "2: targets: a target cannot be called ingress",
     ],
-    ["a timeout", target("timeout: 10"), "6: targets.staging.timeout: must be a duration, such as 250ms or 30s or 1h"],
+    ["a timeout", target("timeout: 10"), '6: targets.staging.timeout: "10" has no unit: write 10s or 10ms'],
+    ["a time", target("maxAge: 5min"), '6: targets.staging.maxAge: "5min" is not a duration: write 5m'],
+    ["a share without a unit", target("sample: 50"), '6: targets.staging.sample: "50" has no unit: write 50%'],
     ["a percentage", target("sample: 101%"), '6: targets.staging.sample: "101%" is not a percentage from 0% to 100%'],
     ["a concurrency", target("concurrency: 0"), "6: targets.staging.concurrency: must be 1 or more"],
     ["a large concurrency", target("concurrency: 10001"), "6: targets.staging.concurrency: must be 10000 or less"],
@@ -451,7 +453,17 @@ describe("a mistake in the file", () => {
     [
       "a window without a zone",
       target("window: 22:00-06:00"),
-      '6: targets.staging.window.0: "22:00-06:00" has no time zone: write "22:00-06:00 Europe/Berlin" or "22:00-06:00 UTC"',
+      '6: targets.staging.window: "22:00-06:00" has no time zone: write "22:00-06:00 Europe/Berlin" or "22:00-06:00 UTC"',
+    ],
+    [
+      "a window of hours",
+      target("window: 22-6"),
+      '6: targets.staging.window: "22-6" is not a span of time, such as 22:00-06:00 Europe/Berlin',
+    ],
+    [
+      "a window in a list",
+      target('window: ["22:00-06:00 UTC", "22-6"]'),
+      '6: targets.staging.window.1: "22-6" is not a span of time',
     ],
     ["an order without a key", target("order: byKey"), "6: targets.staging.order: needs a key, such as key: { cookie"],
     [
@@ -587,7 +599,7 @@ describe("a certificate authority", () => {
     const config = withCa("nowhere.pem");
 
     expect(mistakesOf(() => assertReplayable(config))).toEqual([
-      expect.stringMatching(/^spoa-relay\.yaml:7: targets\.staging\.tls\.ca: cannot be read: ENOENT.*nowhere\.pem/),
+      "spoa-relay.yaml:7: targets.staging.tls.ca: nowhere.pem cannot be read: there is no such file",
     ]);
   });
 

@@ -90,6 +90,18 @@ describe("starting a job", () => {
       "BAD_ARGUMENT",
       /the rate must be a finite number above 0, not Infinity/,
     ],
+    [
+      "a rate that never ends",
+      { pace: { kind: "rate", perSecond: 0.009 / 3_600 } },
+      "BAD_ARGUMENT",
+      /the lowest rate is 0.01\/h/,
+    ],
+    [
+      "a speed that never ends",
+      { pace: { kind: "speed", factor: 0.0009 } },
+      "BAD_ARGUMENT",
+      /the lowest speed is 0.001x/,
+    ],
     ["half a loop", { loops: 0.5 }, "BAD_ARGUMENT", /from 1 to 1000000, not 0.5/],
     ["a longest gap without gaps", { pace: { kind: "asap" }, maxGapMs: 5 }, "BAD_ARGUMENT", /works only with a speed/],
     ["a longest gap of 0", { maxGapMs: 0 }, "BAD_ARGUMENT", /at least 1 ms, not 0 ms/],
@@ -129,10 +141,10 @@ describe("a forecast", () => {
   it.each<[Partial<JobRequest>, number, number | undefined]>([
     [{ pace: { kind: "speed", factor: 10 } }, Number.POSITIVE_INFINITY, 1_000],
     [{ pace: { kind: "speed", factor: 10 }, loops: 3 }, Number.POSITIVE_INFINITY, 3_000],
-    [{ pace: { kind: "rate", perSecond: 2 } }, Number.POSITIVE_INFINITY, 5_500],
+    [{ pace: { kind: "rate", perSecond: 2 } }, Number.POSITIVE_INFINITY, 5_000],
     [{ pace: { kind: "asap" } }, Number.POSITIVE_INFINITY, undefined],
-    [{ pace: { kind: "asap" } }, 1, 11_000],
-    [{ pace: { kind: "speed", factor: 100 } }, 1, 11_000],
+    [{ pace: { kind: "asap" } }, 1, 10_000],
+    [{ pace: { kind: "speed", factor: 100 } }, 1, 10_000],
   ])("forecasts how long %j takes at a target with %d/s", async (changes, ratePerSecond, durationMs) => {
     const here = { ...(await place(everyMs(11, 1_000))), targets: [target({ ratePerSecond })] };
     const forecast = await forecastJob(here, { ...request, ...changes }, jobStartMs);
@@ -201,13 +213,15 @@ describe("a job", () => {
     await state.ledger.settle(`job/${id}`, "p1", new Map([[0, "answered.2xx"]]));
     const progress = await readProgress(state, id);
 
-    expect(progress).toMatchObject({ total: 100, fed: 40, settled: 11, waiting: 39, share: 0.11 });
+    // A fifth of the requests that were read is left out, so 40 of the other 50 are expected.
+    expect(progress).toMatchObject({ total: 80, estimated: true, fed: 40, settled: 1, waiting: 39, leftOut: 10 });
+    expect(progress.share).toBe(1 / 80);
     expect(progress.endsAtMs).toBe(jobStartMs + 300_000);
   });
 
   it("reports far fewer requests than expected", async () => {
     const shortfallOf = async (expected: number, complete: boolean) => {
-      const checkpoint = { ...job().checkpoint, filtered: 9_000, complete };
+      const checkpoint = { ...job().checkpoint, loop: Number(complete), filtered: 9_000, complete };
       const { state, id } = await started(job({ checkpoint, total: { requests: expected, bytes: 0 } }));
       return explainShortfall(await readProgress(state, id));
     };

@@ -116,6 +116,7 @@ class Agent implements Service {
           { event: "unknown-argument", argument },
           "spoe-message has an argument that the agent does not know: it is ignored",
         ),
+      onUnknownWhole: (flaw, onResponse) => log.warn({ event: "whole-unknown", flaw }, wholeAdvice(onResponse)),
       onUnusable: (reason) =>
         unusableLog.run(Date.now(), (heldBack) =>
           log.warn(
@@ -134,7 +135,7 @@ class Agent implements Service {
       ...(allow && { allow }),
       ...(socket && { socket }),
       maxFrameBytes,
-      onNotify: (bytes, start, end) => intake.take(bytes, start, end),
+      onNotify: (bytes, start, end, peerFrameBytes) => intake.take(bytes, start, end, peerFrameBytes),
       onOversize: (count) => {
         this.#ledger.seen += count;
         addTo(this.#ledger.dropped, "oversize", count);
@@ -256,6 +257,14 @@ class Agent implements Service {
     if (listener.connections > 0) await sleep(drainMs / 2);
     await listener.disconnect();
   }
+}
+
+function wholeAdvice(onResponse: boolean): string {
+  const guess =
+    "HAProxy does not say whether bodies are whole, so the agent guesses: some cut bodies count as complete";
+  return onResponse
+    ? `${guess}. Add 'http-request set-var(txn.mirror.whole) internal.htx.has_eom if mirrored' to the front end, and 'args whole=var(txn.mirror.whole)' to spoe-message`
+    : `${guess}. Add 'args whole=internal.htx.has_eom' to spoe-message`;
 }
 
 /** Each worker has its own journal. The first worker takes over the journal of an agent without workers. */

@@ -8,6 +8,7 @@ export type ArgumentRole =
   | "headers"
   | "body"
   | "bodyBytes"
+  | "whole"
   | "id"
   | "src"
   | "status"
@@ -39,6 +40,7 @@ const roles: Readonly<Record<string, ArgumentRole>> = {
   body: "body",
   body_len: "bodyBytes",
   body_size: "bodyBytes",
+  whole: "whole",
   id: "id",
   src: "src",
   status: "status",

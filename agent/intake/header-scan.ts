@@ -3,26 +3,35 @@ import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { copySpan, emptySpan, type Span } from "../../relay/pack/span.ts";
 import { maxVarintBytes, writeVarint } from "../../relay/pack/varint.ts";
 
+const hostHeader = "host";
 const loopHeader = "x-mirror-id";
 const contentLengthHeader = "content-length";
+const transferEncodingHeader = "transfer-encoding";
 const redactedValue = Buffer.from("redacted");
 const colon = 0x3a;
+const comma = 0x2c;
+const tab = 0x09;
 const space = 0x20;
 const carriageReturn = 0x0d;
 const lineFeed = 0x0a;
 
 /**
  * Reads the headers of a message without creating strings. Encodes them as a header block in which the values of
- * redacted headers are replaced, and finds Content-Length and the loop guard's header. One instance is reused for every
- * request.
+ * redacted headers are replaced, and finds what the agent needs to know. One instance is reused for every request.
  */
 export class HeaderScan {
   /** The headers as a header block, valid until the next scan: a view of the scanned bytes or of a scratch buffer. */
   readonly block: Span = emptySpan();
   /** The header block before redaction, for samples and conditions. Valid as long as the scanned bytes. */
   readonly received: Span = emptySpan();
-  /** -1 if the header is missing or is not a number. */
+  /** The largest number in the Content-Length headers; -1 if there is none. */
   contentLength = -1;
+  /** True if there is a Transfer-Encoding. */
+  transferEncoding = false;
+  hostBytes = 0;
+  /** The number of headers, and the bytes of their names and values. */
+  count = 0;
+  bytes = 0;
   /** True if the request comes from a replay: it has the header X-Mirror-Id. */
   looped = false;
 
@@ -37,8 +46,7 @@ export class HeaderScan {
 
   /** Scans `req.hdrs_bin`. Throws `DecodeError`. */
   scanBinary(bytes: Uint8Array, start: number, end: number): void {
-    this.contentLength = -1;
-    this.looped = false;
+    this.#clear();
     let secrets = 0;
     const reader = this.#reader.reset(bytes, start, end);
     while (!reader.done) {
@@ -52,10 +60,9 @@ export class HeaderScan {
         if (valueBytes === 0) return this.#found(bytes, start, at, secrets);
         throw new DecodeError("BAD_VALUE", at, "a header has no name");
       }
-      if (nameBytes === loopHeader.length && equalsName(bytes, nameAt, loopHeader)) this.looped = true;
-      else if (nameBytes === contentLengthHeader.length && equalsName(bytes, nameAt, contentLengthHeader)) {
-        this.contentLength = parseDigits(bytes, valueAt, valueAt + valueBytes);
-      }
+      this.count++;
+      this.bytes += nameBytes + valueBytes;
+      this.#note(bytes, nameAt, nameBytes, valueAt, valueAt + valueBytes);
       if (this.#isSecret(bytes, nameAt, nameBytes)) secrets++;
     }
     this.#found(bytes, start, end, secrets);
@@ -85,6 +92,35 @@ export class HeaderScan {
     // Redaction writes to the scratch buffer as well: it reads a copy, so that it does not overwrite its input.
     const block = this.#redact.length > 0 ? Buffer.from(scratch.subarray(0, at)) : scratch;
     this.scanBinary(block, 0, at);
+  }
+
+  #clear(): void {
+    this.contentLength = -1;
+    this.transferEncoding = false;
+    this.hostBytes = 0;
+    this.count = 0;
+    this.bytes = 0;
+    this.looped = false;
+  }
+
+  // No two of these names have the same length.
+  #note(bytes: Uint8Array, nameAt: number, nameBytes: number, valueAt: number, valueEnd: number): void {
+    switch (nameBytes) {
+      case hostHeader.length:
+        if (equalsName(bytes, nameAt, hostHeader)) this.hostBytes = valueEnd - valueAt;
+        break;
+      case loopHeader.length:
+        if (equalsName(bytes, nameAt, loopHeader)) this.looped = true;
+        break;
+      case contentLengthHeader.length:
+        if (equalsName(bytes, nameAt, contentLengthHeader)) {
+          this.contentLength = Math.max(this.contentLength, parseContentLength(bytes, valueAt, valueEnd));
+        }
+        break;
+      case transferEncodingHeader.length:
+        if (equalsName(bytes, nameAt, transferEncodingHeader)) this.transferEncoding = true;
+        break;
+    }
   }
 
   #found(bytes: Uint8Array, start: number, end: number, secrets: number): void {
@@ -147,12 +183,36 @@ function lowerCase(byte: number): number {
   return byte >= 0x41 && byte <= 0x5a ? byte + 0x20 : byte;
 }
 
+/**
+ * The largest number in a Content-Length; -1 if there is none. HAProxy refuses a request with two different lengths, but a
+ * rule may have added one: the largest is the one that cannot make a cut body look whole.
+ */
+function parseContentLength(bytes: Uint8Array, start: number, end: number): number {
+  let largest = -1;
+  for (let itemAt = start; itemAt <= end; ) {
+    let itemEnd = itemAt;
+    while (itemEnd < end && bytes[itemEnd] !== comma) itemEnd++;
+    largest = Math.max(largest, parseDigits(bytes, itemAt, itemEnd));
+    itemAt = itemEnd + 1;
+  }
+  return largest;
+}
+
+/** The number between two offsets, with or without blanks around it; -1 if there is none. */
 function parseDigits(bytes: Uint8Array, start: number, end: number): number {
+  let from = start;
+  let to = end;
+  while (from < to && isBlank(bytes[from])) from++;
+  while (from < to && isBlank(bytes[to - 1])) to--;
   let value = 0;
-  for (let i = start; i < end; i++) {
+  for (let i = from; i < to; i++) {
     const digit = bytes[i] - 0x30;
     if (digit < 0 || digit > 9) return -1;
     value = value * 10 + digit;
   }
-  return start === end ? -1 : value;
+  return from === to ? -1 : value;
+}
+
+function isBlank(byte: number): boolean {
+  return byte === space || byte === tab;
 }

@@ -1,5 +1,4 @@
 import { ByteReader } from "../../relay/pack/byte-reader.ts";
-import type { BodyState } from "../../relay/pack/captured-request.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { decodeHeaderBlock } from "../../relay/pack/header-block.ts";
 import { clearSpan, copySpan, emptySpan, isEmpty, type Span, spanText } from "../../relay/pack/span.ts";
@@ -10,6 +9,7 @@ import { type AgentLedger, addTo } from "../ledger.ts";
 import { type MessageVisitor, visitMessages } from "../spop/notify.ts";
 import { dataType, type TypedValue } from "../spop/typed-data.ts";
 import { ArgumentNames, type ArgumentRole } from "./arguments.ts";
+import { RequestBody, type WholeFlaw } from "./body.ts";
 import { HeaderScan } from "./header-scan.ts";
 import type { Packer } from "./packer.ts";
 import { RequestPath } from "./path.ts";
@@ -26,6 +26,8 @@ export interface IntakeOptions {
   readonly random: () => number;
   readonly onUnknownArgument: (name: string) => void;
   readonly onUnusable: (reason: string) => void;
+  /** Called once for each flaw, at the first message that has a body and no usable argument `whole`. */
+  readonly onUnknownWhole: (flaw: WholeFlaw, onResponse: boolean) => void;
 }
 
 // Salts the agent's sample, so that it selects other keys than a target's sample that is sticky by the same key.
@@ -46,23 +48,27 @@ export class Intake implements MessageVisitor {
   readonly #headers = emptySpan();
   readonly #responseHeaders = emptySpan();
   readonly #responseScan: HeaderScan;
+  readonly #body: RequestBody;
   #headersAreText = false;
   #responseHeadersAreText = false;
-  #hasBody = false;
-  #declaredBodyBytes = -1;
+  #peerFrameBytes = 0;
 
   constructor(options: IntakeOptions) {
     this.#options = options;
     this.#names = new ArgumentNames(options.onUnknownArgument);
     this.#headerScan = new HeaderScan(options.redactHeaders);
+    this.#body = new RequestBody(options.onUnknownWhole);
     this.#responseScan = new HeaderScan(options.redactHeaders);
   }
 
   /**
    * Captures the list of messages of a NOTIFY. Throws `DecodeError` at a malformed message, which counts as unusable;
    * the messages before it are captured.
+   *
+   * @param peerFrameBytes the `max-frame-size` that HAProxy announced
    */
-  take(bytes: Uint8Array, start: number, end: number): void {
+  take(bytes: Uint8Array, start: number, end: number, peerFrameBytes: number): void {
+    this.#peerFrameBytes = peerFrameBytes;
     try {
       visitMessages(this.#reader.reset(bytes, start, end), this.#value, this);
     } catch (error) {
@@ -84,8 +90,7 @@ export class Intake implements MessageVisitor {
     draft.primaryStatus = -1;
     draft.primaryTimeMs = -1;
     draft.primaryBytes = -1;
-    this.#hasBody = false;
-    this.#declaredBodyBytes = -1;
+    this.#body.clear();
   }
 
   argument(position: number, nameStart: number, nameEnd: number, value: TypedValue): void {
@@ -93,8 +98,7 @@ export class Intake implements MessageVisitor {
     const role = this.#names.roleAt(position, bytes, nameStart, nameEnd);
     if (role === undefined) return;
     if (role === "body") {
-      // HAProxy sends NULL if its fetch failed. A body argument that is NULL is an empty body, not an omitted one.
-      this.#hasBody = true;
+      this.#body.noteBody(value);
       point(this.#draft.body, bytes, value);
       return;
     }
@@ -144,8 +148,9 @@ export class Intake implements MessageVisitor {
         this.#headersAreText = value.type === dataType.string;
         return point(this.#headers, bytes, value);
       case "bodyBytes":
-        this.#declaredBodyBytes = Math.max(this.#declaredBodyBytes, count);
-        return;
+        return this.#body.noteSize(count);
+      case "whole":
+        return this.#body.noteWhole(value);
       case "status":
         draft.hasPrimary = true;
         draft.primaryStatus = count;
@@ -192,15 +197,8 @@ export class Intake implements MessageVisitor {
       throw error;
     }
     copySpan(draft.headers, this.#headerScan.block);
-    draft.bodyState = this.#bodyState();
+    draft.bodyState = this.#body.stateOf(draft, this.#headerScan, this.#peerFrameBytes);
     return undefined;
-  }
-
-  #bodyState(): BodyState {
-    if (!this.#hasBody) return "omitted";
-    const bodyBytes = this.#draft.body.end - this.#draft.body.start;
-    const declaredBytes = Math.max(this.#declaredBodyBytes, this.#headerScan.contentLength);
-    return bodyBytes < declaredBytes ? "truncated" : "complete";
   }
 
   #isSampled(): boolean {

@@ -122,9 +122,9 @@ export class Connection {
   }
 
   // A malformed NOTIFY must not cost the others in its chunk.
-  readonly #take: NotifyVisitor = (bytes, start, end) => {
+  readonly #take: NotifyVisitor = (bytes, start, end, peerFrameBytes) => {
     try {
-      this.#options.onNotify(bytes, start, end);
+      this.#options.onNotify(bytes, start, end, peerFrameBytes);
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
       this.#malformed = error;

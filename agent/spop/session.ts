@@ -21,8 +21,11 @@ export interface SessionEnd {
   readonly text: string;
 }
 
-/** Receives the list of messages of one NOTIFY: `bytes` from `start` to `end`, valid until the tick ends. */
-export type NotifyVisitor = (bytes: Uint8Array, start: number, end: number) => void;
+/**
+ * Receives the list of messages of one NOTIFY: `bytes` from `start` to `end`, valid until the tick ends. `peerFrameBytes`
+ * is the `max-frame-size` that HAProxy announced.
+ */
+export type NotifyVisitor = (bytes: Uint8Array, start: number, end: number, peerFrameBytes: number) => void;
 
 // A real HELLO has about 130 bytes. The first frame of a peer may not exceed this limit.
 const maxHelloBytes = 4096;
@@ -44,6 +47,7 @@ export class Session {
   readonly #reader = new ByteReader(nothing);
   #state: "hello" | "open" | "draining" | "closed" = "hello";
   #frameLimitBytes = maxHelloBytes;
+  #peerFrameBytes = 0;
   #reply = Buffer.allocUnsafe(1024);
   #replyBytes = 0;
   #notifies: Uint8Array[] = [];
@@ -96,7 +100,7 @@ export class Session {
     const payloads = this.#notifies;
     if (payloads.length === 0) return;
     for (let i = 0; i < payloads.length; i++) {
-      visit(payloads[i], this.#notifyBounds[2 * i], this.#notifyBounds[2 * i + 1]);
+      visit(payloads[i], this.#notifyBounds[2 * i], this.#notifyBounds[2 * i + 1], this.#peerFrameBytes);
     }
     payloads.length = 0;
     this.#notifyBounds.length = 0;
@@ -170,6 +174,7 @@ export class Session {
       return;
     }
     this.#state = "open";
+    this.#peerFrameBytes = hello.maxFrameBytes;
     this.#frameLimitBytes = Math.min(hello.maxFrameBytes, Math.max(this.#ownMaxFrameBytes, toleratedFrameBytes));
   }
 

@@ -51,7 +51,7 @@ export async function mirrorTraffic(queueUrl: string, requests: number): Promise
   const sent = () => shipper.packs === closed;
   for (let i = 0; i < requests; i++) {
     const message = messageList([traffic.next()]);
-    intake.take(message, 0, message.length);
+    intake.take(message, 0, message.length, 16_380);
     // One pack at a time: otherwise packs would wait and share calls.
     if (!sent()) await until(sent);
   }

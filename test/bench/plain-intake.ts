@@ -13,5 +13,6 @@ export function takeEverything(ledger: AgentLedger, packer: Packer): Intake {
     random: Math.random,
     onUnknownArgument: () => {},
     onUnusable: () => {},
+    onUnknownWhole: () => {},
   });
 }

@@ -48,7 +48,7 @@ function pipeline(chunk: Buffer): () => void {
   const intake = takeEverything(ledger, packer);
   return () => {
     session.receive(chunk);
-    session.takeNotifies((bytes, start, end) => intake.take(bytes, start, end));
+    session.takeNotifies((bytes, start, end, peerFrameBytes) => intake.take(bytes, start, end, peerFrameBytes));
   };
 }
 

@@ -29,7 +29,7 @@ export function createPacks(traffic: Traffic, requests: number): OutgoingMessage
   const intake = takeEverything(ledger, packer);
   for (let i = 0; i < requests; i++) {
     const message = messageList([traffic.next()]);
-    intake.take(message, 0, message.length);
+    intake.take(message, 0, message.length, 16_380);
   }
   packer.close();
   return messages;

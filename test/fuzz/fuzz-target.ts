@@ -44,10 +44,10 @@ export class FuzzTarget {
       const chunk = Buffer.from(bytes);
       replies.push(session.receive(chunk));
       let malformed: DecodeError | undefined;
-      session.takeNotifies((all, start, end) => {
+      session.takeNotifies((all, start, end, peerFrameBytes) => {
         payloads.push(Buffer.from(all.subarray(start, end)));
         try {
-          intake.take(all, start, end);
+          intake.take(all, start, end, peerFrameBytes);
         } catch (error) {
           if (!(error instanceof DecodeError)) throw error;
           malformed = error;
@@ -116,6 +116,7 @@ function createHalf(sample: Sample, redactHeaders: readonly string[], when?: Whe
     random: () => 0.5,
     onUnknownArgument: () => {},
     onUnusable: () => {},
+    onUnknownWhole: () => {},
   });
   return { intake, ledger };
 }

@@ -37,6 +37,7 @@ describe("ArgumentNames", () => {
     ["body", "body"],
     ["body_len", "bodyBytes"],
     ["body_size", "bodyBytes"],
+    ["whole", "whole"],
     ["id", "id"],
     ["src", "src"],
     ["status", "status"],

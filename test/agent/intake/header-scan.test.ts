@@ -69,9 +69,46 @@ describe.each(forms)("headers as %s", (form) => {
     ["CONTENT-LENGTH", "1e3", -1],
     ["content-length", "", -1],
     ["content-length", "-1", -1],
+    ["content-length", "+1", -1],
+    ["content-length", "0x10", -1],
+    ["content-length", "many", -1],
+    ["content-length", "4 5", -1],
+    ["content-length", "45, 45", 45],
+    ["content-length", "45,7", 45],
+    ["content-length", "7,\t45", 45],
+    ["content-length", "45,", 45],
+    ["content-length", "many, 45", 45],
+    ["content-length", ",", -1],
+    ["content-length", "0000000000000000000000000000000045", 45],
+    ["content-length", "9".repeat(400), Number.POSITIVE_INFINITY],
     ["content-lengtx", "45", -1],
   ])("give the length of the body: %s: %s", (name, value, expected) => {
     expect(scanList(form, ["a", "b", name, value, "c", "d"]).contentLength).toBe(expected);
+  });
+
+  it.each([
+    [["content-length", "45", "Content-Length", "45"], 45],
+    [["content-length", "7", "a", "b", "Content-Length", "45"], 45],
+    [["content-length", "45", "Content-Length", "7"], 45],
+    [["content-length", "45", "Content-Length", "many"], 45],
+  ])("give the largest of several lengths: %s", (headers, expected) => {
+    expect(scanList(form, headers).contentLength).toBe(expected);
+  });
+
+  it("show how a body is sent, and how many bytes they take", () => {
+    const scan = new HeaderScan([]);
+    const take = (headers: readonly string[]) => {
+      scanBytes(scan, form, form === "text" ? Buffer.from(headersText(headers), "latin1") : headersBinary(headers));
+      const { transferEncoding, hostBytes, count, bytes } = scan;
+      return { transferEncoding, hostBytes, count, bytes };
+    };
+
+    expect(take(["Host", "shop.example", "Transfer-Encoding", "chunked", "x", ""])).toEqual({
+      ...{ transferEncoding: true, hostBytes: 12, count: 3, bytes: 41 },
+    });
+    expect(take(["hosts", "a", "transfer-encodinX", "b"])).toEqual({
+      ...{ transferEncoding: false, hostBytes: 0, count: 2, bytes: 24 },
+    });
   });
 
   it.each([

@@ -35,6 +35,7 @@ interface TestIntake {
   readonly ledger: AgentLedger;
   readonly unknown: string[];
   readonly unusable: string[];
+  readonly unknownWhole: [flaw: string, onResponse: boolean][];
   /** Passes messages as a part of a socket's chunk, which is overwritten afterwards. */
   take(...messages: (Message | Items)[]): void;
   takeBytes(payload: Uint8Array): void;
@@ -47,6 +48,7 @@ function createIntake(changes: Partial<IntakeOptions> = {}): TestIntake {
   const requests: CapturedRequest[] = [];
   const unknown: string[] = [];
   const unusable: string[] = [];
+  const unknownWhole: [string, boolean][] = [];
   const packer = new Packer({
     agent: "edge-1",
     targetBytes: 60_000,
@@ -70,12 +72,13 @@ function createIntake(changes: Partial<IntakeOptions> = {}): TestIntake {
     random: () => 0.5,
     onUnknownArgument: (name) => unknown.push(name),
     onUnusable: (reason) => unusable.push(reason),
+    onUnknownWhole: (flaw, onResponse) => unknownWhole.push([flaw, onResponse]),
     ...changes,
   });
   const takeBytes = (payload: Uint8Array) => {
     const chunk = Buffer.concat([Buffer.from("before"), payload, Buffer.from("behind")]);
     try {
-      intake.take(chunk, 6, 6 + payload.length);
+      intake.take(chunk, 6, 6 + payload.length, 16_380);
     } finally {
       chunk.fill(0xee);
     }
@@ -84,6 +87,7 @@ function createIntake(changes: Partial<IntakeOptions> = {}): TestIntake {
     ledger,
     unknown,
     unusable,
+    unknownWhole,
     takeBytes,
     take: (...messages) =>
       takeBytes(messageList(messages.map((message) => ("args" in message ? message : { args: message })))),
@@ -96,7 +100,9 @@ function createIntake(changes: Partial<IntakeOptions> = {}): TestIntake {
 
 const headers = ["host", "shop.example", "x-tag", "a", "x-tag", "b", "content-length", "3"];
 
-function args(changes: Readonly<Record<string, Typed | undefined>> = {}): Items {
+type Changes = Readonly<Record<string, Typed | undefined>>;
+
+function args(changes: Changes = {}): Items {
   const items = new Map<string, Typed | undefined>([
     ["method", str("POST")],
     ["pathq", str("/a?b=c")],
@@ -275,11 +281,34 @@ describe("arguments", () => {
 describe("a body", () => {
   const withoutLength = bin(headersBinary(["host", "a"]));
   const withLength = (length: string) => bin(headersBinary(["Content-Length", length]));
+  const withBoth = (length: string) => bin(headersBinary(["Content-Length", length, "Transfer-Encoding", "chunked"]));
+  const cut = (changes: Changes) => ({ whole: bool(false), ...changes });
+  const chunked = (changes: Changes) => ({
+    whole: bool(true),
+    hdrs: bin(headersBinary(["Transfer-Encoding", "chunked"])),
+    ...changes,
+  });
 
-  it.each<[string, Readonly<Record<string, Typed | undefined>>, string, number]>([
+  it.each<[string, Changes, string, number]>([
     ["is complete", {}, "complete", 3],
     ["that is NULL is complete and empty", { body: nul, hdrs: withoutLength }, "complete", 0],
     ["that is empty is complete", { body: bin(""), hdrs: withLength("0") }, "complete", 0],
+    ["that HAProxy has whole is complete", { whole: bool(true) }, "complete", 3],
+    ["that HAProxy has not whole is truncated", { whole: bool(false) }, "truncated", 3],
+    ["that HAProxy has not whole is truncated, whatever its lengths", cut({ body_len: int64(3) }), "truncated", 3],
+    ["that is empty so far is truncated", { body: bin(""), hdrs: withoutLength, whole: bool(false) }, "truncated", 0],
+    ["without an argument is omitted, whole or not", { body: undefined, whole: bool(false) }, "omitted", 0],
+    [
+      "that HAProxy has whole, but sends in part, is truncated",
+      { whole: bool(true), body_len: int64(9) },
+      "truncated",
+      3,
+    ],
+    ["that HAProxy has whole, with a size of 0, is complete", chunked({ body_size: int64(0) }), "complete", 3],
+    ["that HAProxy has whole needs no Content-Length", chunked({}), "complete", 3],
+    ["that is chunked has no Content-Length", chunked({ hdrs: withBoth("900") }), "complete", 3],
+    ["that is NULL, in chunks, is omitted", chunked({ body: nul }), "omitted", 0],
+    ["that is NULL, in HTTP/2, is omitted", { body: nul, hdrs: withoutLength, ver: str("2.0") }, "omitted", 0],
     ["without an argument is omitted", { body: undefined }, "omitted", 0],
     ["without an argument, but with a size, is omitted", { body: undefined, body_len: int64(3) }, "omitted", 0],
     ["shorter than Content-Length is truncated", { hdrs: withLength("4") }, "truncated", 3],
@@ -304,6 +333,59 @@ describe("a body", () => {
         expect(capture(args({ hdrs, body: bin(bytes) }))).toMatchObject({ body: bytes, bodyState: "complete" });
       }),
     );
+  });
+});
+
+describe("the argument whole", () => {
+  // A request of HTTP/2 without a length: as many bytes as HAProxy's buffer of 16,384 bytes holds.
+  const filling = { hdrs: bin(headersBinary(["host", "a"])), ver: str("2.0"), body: bin(Buffer.alloc(15_200)) };
+
+  it.each<[string, Typed | undefined, [string, boolean][], string]>([
+    ["true", bool(true), [], "complete"],
+    ["false", bool(false), [], "truncated"],
+    ["missing", undefined, [["missing", false]], "truncated"],
+    ["NULL", nul, [["missing", false]], "truncated"],
+    ["an integer", int64(1), [["not a boolean", false]], "truncated"],
+    ["text", str("true"), [["not a boolean", false]], "truncated"],
+  ])("is a boolean of HAProxy: %s", (_, whole, flaws, bodyState) => {
+    const intake = createIntake();
+
+    for (let i = 0; i < 3; i++) intake.take(args({ ...filling, whole }));
+
+    expect(intake.unknownWhole).toEqual(flaws);
+    expect(intake.packed().map((captured) => captured.bodyState)).toEqual([bodyState, bodyState, bodyState]);
+  });
+
+  it("is not missed in messages without a body", () => {
+    const intake = createIntake();
+
+    intake.take(args({ body: undefined }));
+
+    expect(intake.unknownWhole).toEqual([]);
+  });
+
+  it("is missed in messages on the response, too", () => {
+    const intake = createIntake();
+
+    intake.take(args({ status: int64(200) }));
+
+    expect(intake.unknownWhole).toEqual([["missing", true]]);
+  });
+
+  it("may come before or after the body", () => {
+    fc.assert(
+      fc.property(fc.shuffledSubarray([...args({ ...filling, whole: bool(true) })], { minLength: 6 }), (shuffled) => {
+        expect(capture(shuffled).bodyState).toBe("complete");
+      }),
+    );
+  });
+
+  it("of one message says nothing about the next", () => {
+    const { take, packed } = createIntake();
+
+    take(args({ ...filling, whole: bool(true) }), args(filling), args({ whole: bool(false) }), args());
+
+    expect(packed().map(({ bodyState }) => bodyState)).toEqual(["complete", "truncated", "truncated", "complete"]);
   });
 });
 

@@ -124,6 +124,17 @@ describe("NOTIFY", () => {
     expect(payloads).toEqual([""]);
   });
 
+  it("comes with the frame size that HAProxy announced, whatever the agent agreed to", () => {
+    const session = new Session(1_024);
+    session.receive(hello({ "max-frame-size": uint32(65_532) }));
+    const sizes: number[] = [];
+
+    session.receive(Buffer.concat([notify(), ...fragmentedNotify({ messages: [get("/")], pieceBytes: 10 })]));
+    session.takeNotifies((_bytes, _start, _end, peerFrameBytes) => sizes.push(peerFrameBytes));
+
+    expect(sizes).toEqual([65_532, 65_532]);
+  });
+
   it("with two messages is acknowledged once", () => {
     const { frames, payloads } = feed(notify({ messages: [get("/a"), get("/b")] }));
 

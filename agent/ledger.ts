@@ -1,3 +1,5 @@
+import type { Unreplayable } from "../relay/rules/unreplayable.ts";
+
 export const dropReasons = [
   "buffer full",
   "oversize",
@@ -12,12 +14,20 @@ export const dropReasons = [
 /** Why a request that the agent had seen did not reach the queue. */
 export type DropReason = (typeof dropReasons)[number];
 
+export const unreplayableReasons = ["CONNECT", "OPTIONS *"] as const satisfies readonly Unreplayable[];
+
+type UnreplayableReason = (typeof unreplayableReasons)[number];
+
 /** The agent's ledger of one run: every request in `seen` is in exactly one other count, and none in `recovered`. */
 export interface AgentLedger {
   seen: number;
   sampledOut: number;
   filtered: number;
   looped: number;
+  /** WebSockets and other connections that stop being HTTP. */
+  upgrade: number;
+  /** Other requests that cannot be replayed, by reason: `CONNECT` or `OPTIONS *`. */
+  readonly unreplayable: Map<UnreplayableReason, number>;
   /** Messages that are not a usable request, by reason, such as `no method`. */
   readonly unusable: Map<string, number>;
   readonly dropped: Map<DropReason, number>;
@@ -34,6 +44,8 @@ export function createLedger(): AgentLedger {
     sampledOut: 0,
     filtered: 0,
     looped: 0,
+    upgrade: 0,
+    unreplayable: new Map(),
     unusable: new Map(),
     dropped: new Map(),
     pending: 0,

@@ -3,7 +3,7 @@ import { byLabel, MetricSet, type Sample, single } from "../relay/log/metric-set
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { type AckLatency, ackBoundsMs } from "./ack-latency.ts";
 import type { EventLoopDelay } from "./event-loop-delay.ts";
-import { dropReasons } from "./ledger.ts";
+import { dropReasons, unreplayableReasons } from "./ledger.ts";
 
 /** The values of metrics that are not in the stats. */
 export interface AgentVitals {
@@ -69,7 +69,7 @@ export function createAgentMetrics(sources: AgentMetricsSources): Registry {
   );
   metrics.counter(
     "requests_total",
-    "Requests by fate: sampled_out, filtered, looped, unusable, dropped or enqueued; unusable and dropped with a reason",
+    "Requests by fate: sampled_out, filtered, looped, upgrade, unreplayable, unusable, dropped or enqueued; the three before enqueued with a reason",
     () => requestsByFate(stats()),
     ["fate", "reason"],
   );
@@ -116,18 +116,25 @@ export function createAgentMetrics(sources: AgentMetricsSources): Registry {
 
 // Every reason exists from the start: `increase` sees no growth in a series that first appears with 500.
 function requestsByFate(stats: AgentStats): readonly Sample[] {
-  const { sampledOut, filtered, looped, enqueued } = stats;
+  const { sampledOut, filtered, looped, upgrade = 0, enqueued } = stats;
+  const unreplayable = { ...zeros(unreplayableReasons), ...stats.unreplayable };
   const unusable = { "no method": 0, "no path": 0, ...stats.unusable };
-  const dropped = { ...Object.fromEntries(dropReasons.map((reason) => [reason, 0])), ...stats.dropped };
+  const dropped = { ...zeros(dropReasons), ...stats.dropped };
   const counts: readonly (readonly [fate: string, reason: string, value: number])[] = [
     ["sampled_out", "", sampledOut],
     ["filtered", "", filtered],
     ["looped", "", looped],
+    ["upgrade", "", upgrade],
     ["enqueued", "", enqueued],
+    ...Object.entries(unreplayable).map(([reason, value]) => ["unreplayable", reason, value] as const),
     ...Object.entries(unusable).map(([reason, value]) => ["unusable", reason, value] as const),
     ...Object.entries(dropped).map(([reason, value]) => ["dropped", reason, value] as const),
   ];
   return counts.map(([fate, reason, value]) => ({ labels: { fate, reason }, value }));
+}
+
+function zeros(reasons: readonly string[]): Readonly<Record<string, number>> {
+  return Object.fromEntries(reasons.map((reason) => [reason, 0]));
 }
 
 /** prom-client's own histogram counts into a map keyed by the text of each bound: too slow while HAProxy waits. */

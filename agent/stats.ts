@@ -7,7 +7,7 @@ export type AgentGauges = Pick<
 >;
 
 export function toAgentStats(agent: string, since: string, ledger: AgentLedger, gauges: AgentGauges): AgentStats {
-  const { seen, sampledOut, filtered, looped, pending, enqueued, recovered } = ledger;
+  const { seen, sampledOut, filtered, looped, upgrade, pending, enqueued, recovered } = ledger;
   return {
     agent,
     runs: [agent],
@@ -16,6 +16,8 @@ export function toAgentStats(agent: string, since: string, ledger: AgentLedger, 
     sampledOut,
     filtered,
     looped,
+    upgrade,
+    unreplayable: Object.fromEntries(ledger.unreplayable),
     unusable: Object.fromEntries(ledger.unusable),
     dropped: Object.fromEntries(ledger.dropped),
     pending,
@@ -43,6 +45,8 @@ export function addStats(agent: string, since: string, all: readonly AgentStats[
     sampledOut: sum((stats) => stats.sampledOut),
     filtered: sum((stats) => stats.filtered),
     looped: sum((stats) => stats.looped),
+    upgrade: sum(({ upgrade = 0 }) => upgrade),
+    unreplayable: sums(({ unreplayable = {} }) => unreplayable),
     unusable: sums((stats) => stats.unusable),
     dropped: sums((stats) => stats.dropped),
     pending: sum((stats) => stats.pending),

@@ -7,6 +7,7 @@ const hostHeader = "host";
 const loopHeader = "x-mirror-id";
 const contentLengthHeader = "content-length";
 const transferEncodingHeader = "transfer-encoding";
+const upgradeHeader = "upgrade";
 const redactedValue = Buffer.from("redacted");
 const colon = 0x3a;
 const comma = 0x2c;
@@ -28,6 +29,8 @@ export class HeaderScan {
   contentLength = -1;
   /** True if there is a Transfer-Encoding. */
   transferEncoding = false;
+  /** True if there is an Upgrade, whatever it names. */
+  upgrade = false;
   hostBytes = 0;
   /** The number of headers, and the bytes of their names and values. */
   count = 0;
@@ -97,6 +100,7 @@ export class HeaderScan {
   #clear(): void {
     this.contentLength = -1;
     this.transferEncoding = false;
+    this.upgrade = false;
     this.hostBytes = 0;
     this.count = 0;
     this.bytes = 0;
@@ -108,6 +112,9 @@ export class HeaderScan {
     switch (nameBytes) {
       case hostHeader.length:
         if (equalsName(bytes, nameAt, hostHeader)) this.hostBytes = valueEnd - valueAt;
+        break;
+      case upgradeHeader.length:
+        if (equalsName(bytes, nameAt, upgradeHeader)) this.upgrade = true;
         break;
       case loopHeader.length:
         if (equalsName(bytes, nameAt, loopHeader)) this.looped = true;

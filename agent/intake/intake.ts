@@ -4,6 +4,7 @@ import { decodeHeaderBlock } from "../../relay/pack/header-block.ts";
 import { clearSpan, copySpan, emptySpan, isEmpty, type Span, spanText } from "../../relay/pack/span.ts";
 import type { RequestDraft } from "../../relay/pack/writer.ts";
 import { isSampled, type Sample } from "../../relay/rules/sample.ts";
+import { type Unreplayable, whyUnreplayable } from "../../relay/rules/unreplayable.ts";
 import { matches, type When } from "../../relay/rules/when.ts";
 import { type AgentLedger, addTo } from "../ledger.ts";
 import { type MessageVisitor, visitMessages } from "../spop/notify.ts";
@@ -32,6 +33,8 @@ export interface IntakeOptions {
 
 // Salts the agent's sample, so that it selects other keys than a target's sample that is sticky by the same key.
 const agentSalt = "agent";
+const letterC = 0x43;
+const letterO = 0x4f;
 
 /**
  * Turns the messages of a NOTIFY into captured requests and passes the wanted ones to the packer: sample, filter, loop
@@ -118,9 +121,16 @@ export class Intake implements MessageVisitor {
     } else if (this.#headerScan.looped) {
       ledger.looped++;
     } else {
-      this.#draft.capturedAtMs = this.#options.nowMs();
-      this.#options.packer.append(this.#draft);
+      const why = this.#whyUnreplayable();
+      if (why === "upgrade") ledger.upgrade++;
+      else if (why !== undefined) addTo(ledger.unreplayable, why);
+      else this.#append();
     }
+  }
+
+  #append(): void {
+    this.#draft.capturedAtMs = this.#options.nowMs();
+    this.#options.packer.append(this.#draft);
   }
 
   #assign(role: ArgumentRole, bytes: Uint8Array, value: TypedValue): void {
@@ -184,7 +194,7 @@ export class Intake implements MessageVisitor {
   #resolve(): string | undefined {
     const draft = this.#draft;
     if (isEmpty(draft.method)) return "no method";
-    if (!this.#path.resolve(draft.path)) return "no path";
+    if (!this.#path.resolve(draft.path) && !this.#mayLackPath()) return "no path";
     try {
       scan(this.#headerScan, this.#headers, this.#headersAreText);
       if (!isEmpty(this.#responseHeaders)) {
@@ -199,6 +209,26 @@ export class Intake implements MessageVisitor {
     copySpan(draft.headers, this.#headerScan.block);
     draft.bodyState = this.#body.stateOf(draft, this.#headerScan, this.#peerFrameBytes);
     return undefined;
+  }
+
+  // HAProxy has no path for CONNECT and `OPTIONS *`: it sends NULL.
+  #mayLackPath(): boolean {
+    const { bytes, start, end } = this.#draft.method;
+    // Most methods need no string to be told apart.
+    if (end - start !== 7 || (bytes[start] !== letterC && bytes[start] !== letterO)) return false;
+    const method = spanText(this.#draft.method);
+    return method === "CONNECT" || method === "OPTIONS";
+  }
+
+  #whyUnreplayable(): Unreplayable | undefined {
+    if (!this.#headerScan.upgrade && !this.#mayLackPath()) return undefined;
+    const { method, path } = this.#draft;
+    return whyUnreplayable({
+      method: spanText(method),
+      // RFC 9112 3.2.4: `OPTIONS http://host` is `OPTIONS *`.
+      path: this.#path.implied ? "*" : spanText(path),
+      headers: this.#headerScan.upgrade ? this.#headerStrings() : [],
+    });
   }
 
   #isSampled(): boolean {

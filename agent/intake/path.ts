@@ -12,12 +12,15 @@ export class RequestPath {
   /** Path and query, or an absolute URL; preferred to `path`. */
   readonly url: Span = emptySpan();
   readonly query: Span = emptySpan();
+  /** True if the resolved path was not sent: the URL ends with its authority, as in `http://host`. */
+  implied = false;
   #scratch = Buffer.alloc(1024);
 
   clear(): void {
     clearSpan(this.path);
     clearSpan(this.url);
     clearSpan(this.query);
+    this.implied = false;
   }
 
   /** Points `target` to path and query, valid until the next call. Returns false if there is no path. */
@@ -47,6 +50,7 @@ export class RequestPath {
     target.start = 0;
     target.end = root.length;
     if (at < end) this.#join(target, bytes, at + 1, end);
+    else this.implied = true;
   }
 
   #join(target: Span, query: Uint8Array, queryStart: number, queryEnd: number): void {

@@ -87,6 +87,9 @@ export interface SignConfig {
 
 type PathRewrite = { readonly prefix: string } | { readonly match: RegExp; readonly replace: string };
 
+/** The value of a header that a target sets: a text, or the client's address as it was captured. */
+export type SetHeader = string | { readonly src: true };
+
 export interface TargetConfig {
   readonly name: string;
   readonly url: URL;
@@ -101,7 +104,7 @@ export interface TargetConfig {
   /** `target`, `original`, or the host to send. */
   readonly host: string;
   readonly path?: PathRewrite;
-  readonly headers: { readonly set: Readonly<Record<string, string>>; readonly remove: readonly string[] };
+  readonly headers: { readonly set: Readonly<Record<string, SetHeader>>; readonly remove: readonly string[] };
   readonly token?: TokenConfig;
   readonly sign?: SignConfig;
   readonly truncated: "skip" | "send";

@@ -33,6 +33,15 @@ const replayHeaderValue = z.union([headerValue, fromEnvironment], {
   error: "must be a text without line breaks or control characters, with quotes if it is a number, or { env: NAME }",
 });
 
+const clientAddress = section({
+  src: z.literal(true, { error: "must be true: the client's address" }).describe("The client's address"),
+});
+
+const setHeaderValue = z.union([headerValue, fromEnvironment, clientAddress], {
+  error:
+    "must be a text without line breaks or control characters, with quotes if it is a number, { env: NAME }, or { src: true }",
+});
+
 const secretText = z.union([z.string(), fromEnvironment], {
   error: "must be a text, with quotes if it is a number, or { env: NAME }",
 });
@@ -171,7 +180,7 @@ export const targetSchema = section({
     .optional(),
   headers: section({
     set: z
-      .record(headerName, replayHeaderValue)
+      .record(headerName, setHeaderValue)
       .refine((set) => !Object.keys(set).some(isReservedHeader), {
         error:
           "cannot set Host (use the key host), nor X-Mirror-*, Content-Length or headers of the connection (spoa-relay writes them)",
@@ -182,7 +191,7 @@ export const targetSchema = section({
   })
     .default({ set: {}, remove: [] })
     .describe(
-      "Changes of the headers; a value is a text, or { env: NAME } for an environment variable of the process that replays",
+      "Changes of the headers; a value is a text, { env: NAME } for an environment variable of the process that replays, or { src: true } for the client's address",
     ),
   token: token.describe("Sends a fresh token in place of captured credentials").optional(),
   sign: sign.describe("Signs requests with AWS Signature Version 4, after all other changes").optional(),

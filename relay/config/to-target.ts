@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import type { SignConfig, TargetConfig, TokenConfig, TokenSource } from "./config.ts";
+import type { SetHeader, SignConfig, TargetConfig, TokenConfig, TokenSource } from "./config.ts";
 import type { ParsedConfig } from "./schema.ts";
 import type { Secrets } from "./secrets.ts";
 import { toRequestKey, toSample, toWhen } from "./to-rules.ts";
@@ -23,7 +23,7 @@ export function toTarget(name: string, target: ParsedTarget, directory: string, 
     host: target.host,
     ...(target.path && { path: target.path }),
     headers: {
-      set: secrets.toHeaders([...path, "headers", "set"], target.headers.set),
+      set: toSetHeaders([...path, "headers", "set"], target.headers.set, secrets),
       // Otherwise the captured header would be sent together with the new one.
       remove: target.token ? [...target.headers.remove, target.token.header] : target.headers.remove,
     },
@@ -42,6 +42,20 @@ export function toTarget(name: string, target: ParsedTarget, directory: string, 
     ...(target.vpc && { vpc: target.vpc }),
     ...(target.policies && { policies: target.policies }),
   };
+}
+
+function toSetHeaders(
+  path: readonly string[],
+  written: ParsedTarget["headers"]["set"],
+  secrets: Secrets,
+): Record<string, SetHeader> {
+  return Object.fromEntries(
+    Object.entries(written).map(([name, value]) =>
+      typeof value === "object" && "src" in value
+        ? [name, value]
+        : [name, secrets.toHeaders(path, { [name]: value })[name]],
+    ),
+  );
 }
 
 function toToken(path: readonly string[], token: NonNullable<ParsedTarget["token"]>, secrets: Secrets): TokenConfig {

@@ -61,7 +61,12 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
     headers.push(name, value);
   }
   if (!fieldValue.test(request.id)) return { kind: "unsendable", reason: badValue("x-mirror-id") };
-  for (const name of Object.keys(set)) headers.push(name, set[name]);
+  for (const name of Object.keys(set)) {
+    const value = set[name];
+    if (typeof value === "string") headers.push(name, value);
+    else if (!fieldValue.test(request.src)) return { kind: "unsendable", reason: badValue(name) };
+    else if (request.src !== "") headers.push(name, toForwardedFor(request.src));
+  }
   headers.push(
     "x-mirror-id",
     request.id,
@@ -119,6 +124,14 @@ function hostHeader(target: TargetConfig, request: CapturedRequest): string {
   if (target.host === "target") return target.url.host;
   if (target.host === "original") return headerOf(request.headers, "host") ?? target.url.host;
   return target.host;
+}
+
+// HAProxy's option forwardfor writes an IPv4 address that came over an IPv6 socket as ::ffff:192.0.2.1.
+function toForwardedFor(src: string): string {
+  const [, high, low] = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(src) ?? [];
+  if (high === undefined) return src;
+  const bytes = [high, low].flatMap((group) => [parseInt(group, 16) >> 8, parseInt(group, 16) & 255]);
+  return `::ffff:${bytes.join(".")}`;
 }
 
 function connectionNominated(headers: readonly string[]): readonly string[] {

@@ -2,6 +2,7 @@ import { sendsCapturedCredentials } from "../credentials/captured-credentials.ts
 import type { JobGate } from "../job/job-gate.ts";
 import type { Pack, PackedRequest } from "../pack/pack.ts";
 import { keyOf, type RequestKey } from "../rules/request-key.ts";
+import { whyUnreplayable } from "../rules/unreplayable.ts";
 import type { Lane } from "./lane.ts";
 import { resizeLane } from "./lane.ts";
 import type { Admission } from "./live-target.ts";
@@ -119,7 +120,7 @@ export class PackReplay {
     if (signal.aborted) return undefined;
     const passage = gate ? await this.#awaitTime(request, gate) : "due";
     if (passage !== "due") return passage === "cancelled" ? { end: done } : undefined;
-    if (live.config.truncated === "skip" && isBodyIncomplete(request)) {
+    if (whyUnreplayable(request) !== undefined || (live.config.truncated === "skip" && isBodyIncomplete(request))) {
       onSettled(request.index, "skipped");
       return { end: done };
     }

@@ -10,6 +10,10 @@ export interface AgentStats {
   readonly sampledOut: number;
   readonly filtered: number;
   readonly looped: number;
+  /** WebSockets and other connections that stop being HTTP. Absent in older agents, like the next one. */
+  readonly upgrade?: number;
+  /** Other requests that cannot be replayed, by reason: `CONNECT` or `OPTIONS *`. */
+  readonly unreplayable?: Readonly<Record<string, number>>;
   readonly unusable: Readonly<Record<string, number>>;
   readonly dropped: Readonly<Record<string, number>>;
   /** Requests in packs that are not in the queue yet. */

@@ -42,6 +42,8 @@ function agentEquation(stats: AgentStats): Equation {
     ["sampled out", stats.sampledOut],
     ["filtered", stats.filtered],
     ["looped", stats.looped],
+    ["upgrade", stats.upgrade ?? 0],
+    ["unreplayable", sum(stats.unreplayable ?? {}), details(stats.unreplayable ?? {})],
     ["unusable", sum(stats.unusable), details(stats.unusable)],
     ["dropped", sum(stats.dropped), details(stats.dropped)],
     ["being packed", stats.pending],

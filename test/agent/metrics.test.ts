@@ -15,20 +15,23 @@ describe("metrics of an agent", () => {
 
     expect(text).toContain('spoa_relay_agent_requests_total{fate="dropped",reason="buffer full"} 0\n');
     expect(text).toContain('spoa_relay_agent_requests_total{fate="unusable",reason="no method"} 0\n');
+    expect(text).toContain('spoa_relay_agent_requests_total{fate="upgrade",reason=""} 0\n');
+    expect(text).toContain('spoa_relay_agent_requests_total{fate="unreplayable",reason="OPTIONS *"} 0\n');
     expect(text).toContain('spoa_relay_agent_queue_errors_total{code="DENIED"} 0\n');
   });
 
   it("have the ledger's counts, and their fates add up to the seen requests without the pending ones", async () => {
     const ledger = createLedger();
-    Object.assign(ledger, { seen: 100, sampledOut: 1, filtered: 2, looped: 3, pending: 4, enqueued: 60 });
+    Object.assign(ledger, { seen: 112, sampledOut: 1, filtered: 2, looped: 3, upgrade: 5, pending: 4, enqueued: 60 });
+    addTo(ledger.unreplayable, "CONNECT", 7);
     addTo(ledger.unusable, "no path", 10);
     addTo(ledger.dropped, "journal full", 20);
     const text = await scrape({ ledger });
 
     const fates = [...text.matchAll(/^spoa_relay_agent_requests_total\{.*\} (\d+)$/gm)].map(([, count]) => +count);
-    expect(fates.reduce((sum, count) => sum + count)).toBe(96);
+    expect(fates.reduce((sum, count) => sum + count)).toBe(108);
     expect(text).toContain('spoa_relay_agent_requests_total{fate="dropped",reason="journal full"} 20\n');
-    expect(text).toContain("spoa_relay_agent_requests_seen_total 100\n");
+    expect(text).toContain("spoa_relay_agent_requests_seen_total 112\n");
     expect(text).toContain("spoa_relay_agent_pending_requests 4\n");
   });
 

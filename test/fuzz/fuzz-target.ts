@@ -122,8 +122,9 @@ function createHalf(sample: Sample, redactHeaders: readonly string[], when?: Whe
 }
 
 function checkLedger(ledger: AgentLedger): void {
-  const { seen, sampledOut, filtered, looped, unusable, dropped, pending, enqueued } = ledger;
+  const { seen, sampledOut, filtered, looped, upgrade, unreplayable, unusable, dropped, pending, enqueued } = ledger;
   const sum = (counts: ReadonlyMap<string, number>) => [...counts.values()].reduce((all, count) => all + count, 0);
-  const fates = sampledOut + filtered + looped + sum(unusable) + sum(dropped) + pending + enqueued;
+  const fates =
+    sampledOut + filtered + looped + upgrade + sum(unreplayable) + sum(unusable) + sum(dropped) + pending + enqueued;
   if (seen !== fates) throw new Error(`the ledger does not add up: ${seen} seen, ${fates} accounted for`);
 }

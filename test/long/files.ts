@@ -7,6 +7,7 @@ export const long: readonly string[] = [
   "test/e2e/credentials.test.ts",
   "test/e2e/exchange.test.ts",
   "test/e2e/fidelity.test.ts",
+  "test/e2e/intake/bodies.test.ts",
   "test/e2e/jobs.test.ts",
   "test/e2e/lambda.test.ts",
   "test/e2e/package.test.ts",

@@ -16,7 +16,11 @@ export default defineConfig({
       extends: true,
       test: {
         name: `HAProxy ${release.version}`,
-        include: ["test/matrix/*.test.ts", "test/e2e/{demo,fidelity,response,restart}.test.ts"],
+        include: [
+          "test/matrix/*.test.ts",
+          "test/e2e/{demo,fidelity,response,restart}.test.ts",
+          "test/e2e/intake/*.test.ts",
+        ],
         env: { HAPROXY: releaseProgram(release) },
       },
     })),

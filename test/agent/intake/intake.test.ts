@@ -138,8 +138,9 @@ function capture(items: Items, changes: Partial<IntakeOptions> = {}): CapturedRe
 /** Every message is in exactly one of the ledger's counts. */
 function expectSumsToMatch({ ledger }: TestIntake): void {
   const counts = (map: ReadonlyMap<string, number>) => [...map.values()].reduce((sum, count) => sum + count, 0);
-  const { seen, sampledOut, filtered, looped, unusable, dropped, pending, enqueued } = ledger;
-  expect(sampledOut + filtered + looped + counts(unusable) + counts(dropped) + pending + enqueued).toBe(seen);
+  const { seen, sampledOut, filtered, looped, upgrade, unreplayable, unusable, dropped, pending, enqueued } = ledger;
+  const byReason = counts(unreplayable) + counts(unusable) + counts(dropped);
+  expect(sampledOut + filtered + looped + upgrade + byReason + pending + enqueued).toBe(seen);
 }
 
 describe("arguments", () => {
@@ -463,6 +464,84 @@ describe("the loop guard", () => {
   });
 });
 
+describe("a request that cannot be replayed", () => {
+  const webSocket = ["host", "a", "Connection", "keep-alive, Upgrade", "Upgrade", "websocket"];
+
+  it.each<[string, Typed]>([
+    ["text", str(headersText(webSocket))],
+    ["binary", bin(headersBinary(webSocket))],
+  ])("is counted as an upgrade and not packed: headers as %s", (_form, hdrs) => {
+    const intake = createIntake({ redactHeaders: ["connection", "upgrade"] });
+
+    intake.take(args({ hdrs }), args());
+
+    expect(intake.ledger).toMatchObject({ seen: 2, upgrade: 1, pending: 1 });
+    expectSumsToMatch(intake);
+  });
+
+  it("is not one that offers HTTP/2", () => {
+    const hdrs = bin(headersBinary(["Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c"]));
+
+    expect(capture(args({ hdrs })).method).toBe("POST");
+  });
+
+  it.each<[string, string, Changes]>([
+    ["CONNECT", "without a path", { method: str("CONNECT"), pathq: nul }],
+    ["CONNECT", "with its authority", { method: str("CONNECT"), pathq: undefined, url: str("example.com:443") }],
+    ["OPTIONS *", "without a path", { method: str("OPTIONS"), pathq: nul }],
+    ["OPTIONS *", "as it was written", { method: str("OPTIONS"), pathq: undefined, url: str("*") }],
+    ["OPTIONS *", "with its authority", { method: str("OPTIONS"), pathq: undefined, url: str("http://a") }],
+  ])("is counted by its reason: %s %s", (reason, _, changes) => {
+    const intake = createIntake();
+
+    intake.take(args(changes), args());
+
+    expect(intake.ledger).toMatchObject({ seen: 2, unreplayable: new Map([[reason, 1]]), pending: 1 });
+    expect(intake.unusable).toEqual([]);
+    expectSumsToMatch(intake);
+  });
+
+  it.each<[string, Changes]>([
+    ["OPTIONS with a path", { method: str("OPTIONS"), pathq: str("/") }],
+    ["OPTIONS of the root of a URL", { method: str("OPTIONS"), pathq: undefined, url: str("http://a/") }],
+    ["GET of a URL without a path", { method: str("GET"), pathq: undefined, url: str("http://a") }],
+    ["a method of seven letters", { method: str("CONTROL") }],
+  ])("is not %s", (_, changes) => {
+    expect(capture(args(changes)).path).toMatch(/^\//);
+  });
+
+  it.each<[string, Changes]>([
+    ["a method of seven letters", { method: str("CONTROL"), pathq: nul }],
+    ["a GET", { method: str("GET"), pathq: nul }],
+  ])("is not %s without a path, which is unusable", (_, changes) => {
+    const intake = createIntake();
+
+    intake.take(args(changes));
+
+    expect(intake.ledger).toMatchObject({ seen: 1, unusable: new Map([["no path", 1]]) });
+    expectSumsToMatch(intake);
+  });
+
+  it("counts as filtered, sampled out or looped if it is that, too", () => {
+    const upgrade = bin(headersBinary([...webSocket, "x-mirror-id", "1"]));
+    const intakes = [
+      createIntake({ sample: { fraction: 0 } }),
+      createIntake({ when: { methods: ["PUT"] } }),
+      createIntake(),
+    ];
+
+    for (const intake of intakes) intake.take(args({ hdrs: upgrade }));
+
+    expect(intakes.map(({ ledger }) => [ledger.sampledOut, ledger.filtered, ledger.looped, ledger.upgrade])).toEqual([
+      ...[
+        [1, 0, 0, 0],
+        [0, 1, 0, 0],
+        [0, 0, 1, 0],
+      ],
+    ]);
+  });
+});
+
 describe("the sample", () => {
   it("captures its fraction, and counts the rest", () => {
     const intake = createIntake({ sample: { fraction: 0.25 }, random: seededRandom(3) });
@@ -586,7 +665,8 @@ describe("any message", () => {
     fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(int64),
     fc.uint8Array({ maxLength: 30 }).map(str),
     fc.uint8Array({ maxLength: 30 }).map(bin),
-    fc.constant(bin(headersBinary(headers))),
+    fc.constantFrom(bin(headersBinary(headers)), bin(headersBinary(["connection", "upgrade", "upgrade", "a"]))),
+    fc.constantFrom(str("CONNECT"), str("OPTIONS"), str("*"), str("http://a")),
   );
   const names = ["method", "pathq", "path", "url", "query", "ver", "hdrs", "body", "body_len", "id", "src", "status"];
   const more = ["time", "res_hdrs", "res_bytes", "res_digest", "x-extra", ""];

@@ -59,7 +59,7 @@ targets:
     host: original
     path: {match: ^/api, replace: /v2}
     headers:
-      set: {X-Env: shadow}
+      set: {X-Env: shadow, X-Forwarded-For: {src: true}}
       remove: [Authorization]
     truncated: send
     tls: {ca: ca.pem, verify: true, serverName: shop.example}
@@ -163,7 +163,7 @@ describe("loadConfig", () => {
       maxAgeMs: 3_600_000,
       host: "original",
       path: { match: /^\/api/, replace: "/v2" },
-      headers: { set: { "x-env": "shadow" }, remove: ["authorization"] },
+      headers: { set: { "x-env": "shadow", "x-forwarded-for": { src: true } }, remove: ["authorization"] },
       truncated: "send",
       tls: { ca: join(directory, "ca.pem"), verify: true, serverName: "shop.example" },
       windows: [expect.objectContaining({ zone: "Europe/Berlin", startMinute: 1_320, endMinute: 360 })],
@@ -380,6 +380,16 @@ describe("a mistake in the file", () => {
       "the name of a header",
       target("headers:\n  set:\n    a b: c"),
       "8: targets.staging.headers.set.a b: is not a valid header name",
+    ],
+    [
+      "a header without the client's address",
+      target("headers:\n  set:\n    a: {src: false}"),
+      "8: targets.staging.headers.set.a",
+    ],
+    [
+      "a header of another part of the request",
+      target("headers:\n  set:\n    a: {dst: true}"),
+      "8: targets.staging.headers.set.a: must be a text without line breaks or control characters, with quotes if it is a number, { env: NAME }, or { src: true }",
     ],
     [
       "a header that spoa-relay writes itself",

@@ -154,11 +154,22 @@ function load(text: string): Config {
 
 /** The equations of an agent that has sent 300 requests in three packs to the queue. */
 function equations(ingress: Partial<IngressStats>, { recovered = 0, ...arrived }: Arrived) {
-  const figures = { seen: 300, sampledOut: 0, filtered: 0, looped: 0, pending: 0, enqueued: 300, packs: 3, recovered };
+  const figures = {
+    seen: 300,
+    sampledOut: 0,
+    filtered: 0,
+    looped: 0,
+    upgrade: 0,
+    pending: 0,
+    enqueued: 300,
+    packs: 3,
+    recovered,
+  };
   const agent: AgentStats = {
     agent: "edge~1",
     runs: ["edge~1"],
     since: "2026-01-02T03:04:05.678Z",
+    unreplayable: {},
     unusable: {},
     dropped: {},
     packBytes: 0,

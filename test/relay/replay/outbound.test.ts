@@ -61,6 +61,38 @@ describe("prepareOutbound: headers", () => {
   });
 });
 
+describe("prepareOutbound: the client's address", () => {
+  const changes = { headers: { set: { "x-forwarded-for": { src: true }, "x-new": "1" }, remove: [] } } as const;
+
+  it.each([
+    ["IPv4", "192.0.2.1", "192.0.2.1"],
+    ["IPv6", "2001:db8::1", "2001:db8::1"],
+    ["IPv4 over an IPv6 socket", "::ffff:c000:201", "::ffff:192.0.2.1"],
+    ["IPv6 that only looks like it", "::ffff:c000:201:1", "::ffff:c000:201:1"],
+    ["text", "client.example", "client.example"],
+  ])("is the value of a header, in place of what the client sent: %s", (_, src, expected) => {
+    const headers = ["X-Forwarded-For", "203.0.113.9", "a", "1", "x-forwarded-for", "203.0.113.8"];
+
+    expect(captured(prepare({ headers, src }, changes))).toEqual(["a", "1", "x-forwarded-for", expected, "x-new", "1"]);
+  });
+
+  it("is left out if it was not captured, as for clients of a unix socket", () => {
+    const headers = ["X-Forwarded-For", "203.0.113.9", "a", "1"];
+
+    expect(captured(prepare({ headers, src: "" }, changes))).toEqual(["a", "1", "x-new", "1"]);
+  });
+
+  it("may contain no line break, but only matters where it is sent", () => {
+    const parts = { src: "1.1.1.1\r\nx: y" };
+
+    expect(prepareOutbound(target(changes), request(parts), 1)).toEqual({
+      kind: "unsendable",
+      reason: "header x-forwarded-for contains a line break or another control character",
+    });
+    expect(prepareOutbound(target(), request(parts), 1).kind).toBe("send");
+  });
+});
+
 describe("prepareOutbound: Host", () => {
   const headers = ["a", "1", "HOST", "shop.example", "host", "second.example"];
 

@@ -80,6 +80,24 @@ describe("replayPack: fates", () => {
     expect(shadow.received.length).toBe(fate === "skipped" ? 0 : 1);
   });
 
+  it.each([
+    ["a WebSocket", { method: "GET", headers: ["connection", "Upgrade", "upgrade", "websocket"] }],
+    ["CONNECT", { method: "CONNECT", path: "example.com:443" }],
+    ["OPTIONS *", { method: "OPTIONS", path: "*" }],
+  ] as const)(
+    "are `skipped` for %s of an older agent or an import, also if the target takes cut bodies",
+    async (_, request) => {
+      const shadow = await ShadowServer.start();
+      const requests = [request, { method: "GET", path: "/next", headers: [] }];
+
+      const { settled, dead } = await replay(laneTo(shadow, { truncated: "send" }), pack({ requests }));
+
+      expect(dead.size).toBe(0);
+      expect([settled.get(0), settled.get(1)]).toEqual(["skipped", "answered.2xx"]);
+      expect(shadow.received.map(({ path }) => path)).toEqual(["/next"]);
+    },
+  );
+
   it("of an incomplete body are those of its answer if the target accepts such bodies, which are marked as truncated", async () => {
     const shadow = await ShadowServer.start();
     const request = { bodyState: "truncated", body: Buffer.from("half"), headers: ["content-length", "8"] } as const;

@@ -101,13 +101,19 @@ describe("the ledger of an agent", () => {
   it("adds up over every outcome of a request", () => {
     const equations = toEquations(agentStats(), hostStats({ enqueued: 10, inQueue: 10 }, { requests: 10 }));
 
-    expect(equations[0]).toMatchObject({ whole: ["seen", 36], unaccounted: 0 });
+    expect(equations[0]).toMatchObject({ whole: ["seen", 43], unaccounted: 0 });
     expect(equations[0].parts).toContainEqual(["unusable", 7, "no path 3, no method 4"]);
     expect(addsUp(equations)).toBe(true);
   });
 
+  it("adds up for an agent of an older version, which knows no upgrades", () => {
+    const { upgrade, unreplayable, ...older } = agentStats({ seen: 36 });
+
+    expect(toEquations(older, hostStats({ enqueued: 10 }))[0]).toMatchObject({ unaccounted: 0 });
+  });
+
   it("does not add up if a request has no outcome", () => {
-    expect(toEquations(agentStats({ seen: 37 }), hostStats({}))[0].unaccounted).toBe(1);
+    expect(toEquations(agentStats({ seen: 44 }), hostStats({}))[0].unaccounted).toBe(1);
   });
 
   it.each([
@@ -193,10 +199,12 @@ function agentStats(changes: Partial<AgentStats> = {}): AgentStats {
     agent: "edge~1",
     runs: ["edge~1"],
     since: "2026-01-02T03:04:05.678Z",
-    seen: 36,
+    seen: 43,
     sampledOut: 1,
     filtered: 2,
     looped: 3,
+    upgrade: 4,
+    unreplayable: { CONNECT: 2, "OPTIONS *": 1 },
     unusable: { "no path": 3, "no method": 4 },
     dropped: { buffer: 5 },
     pending: 8,

@@ -76,11 +76,14 @@ const variants: readonly Variant[] = [
   },
   {
     // HAProxy's documentation says that a listen section has no such event.
-    name: "after the rules of a listen section",
-    configure: (text) =>
-      withRules(text, [...frontendRules, ...backendRules])
-        .replace("frontend web", "listen web")
-        .replace(/^ +default_backend primary$/m, '    server primary1 "$${RELAY_PRIMARY}"'),
+    name: "before the rules of a listen section",
+    configure: (text) => toListen(withRules(text, [...frontendRules, ...backendRules])),
+    mirrored: Object.keys(statuses).filter((path) => path.startsWith("/api/")),
+    headers: { "x-secret": "1", "x-user": undefined, "x-real-src": undefined, "x-backend": undefined },
+  },
+  {
+    name: "by a rule of a listen section",
+    configure: (text) => toGroup(toListen(withRules(text, [...frontendRules, ...backendRules, sendGroup]))),
     mirrored: afterRules,
     headers: { ...added, "x-secret": undefined, "x-backend": "set" },
   },
@@ -149,6 +152,13 @@ function toGroup(text: string): string {
 spoe-group mirror
     messages mirror
 `;
+}
+
+/** The example with a section `listen` instead of the front end and its back end. */
+function toListen(text: string): string {
+  return text
+    .replace("frontend web", "listen web")
+    .replace(/^ +default_backend primary$/m, '    server primary1 "$${RELAY_PRIMARY}"');
 }
 
 /** The example with what mirrors in the back end `other` instead of the front end. */

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -144,11 +145,14 @@ beforeAll(async () => {
     response.writeContinue();
     answer(request, response);
   });
-  primary.on("upgrade", (_request, socket: Duplex) => {
+  primary.on("upgrade", ({ headers }: IncomingMessage, socket: Duplex) => {
     socket.on("error", () => {});
+    // HAProxy checks it for the WebSockets of HTTP/2, whose keys it makes itself.
+    const key = `${headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+    const accept = createHash("sha1").update(key).digest("base64");
     socket.write(
       "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n" +
-        "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        `sec-websocket-accept: ${accept}\r\n\r\n`,
     );
   });
   primary.on("connect", (_request, socket: Duplex) => {

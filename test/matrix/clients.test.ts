@@ -227,7 +227,10 @@ it("a client sees the same with and without the mirror", async () => {
   expect({ upgrade, unreplayable }).toEqual({ upgrade: 10, unreplayable: { CONNECT: 5, "OPTIONS *": 5 } });
 }, 180_000);
 
-/** Sends the request `times` to both, alternately. Resolves with the median answers, without and with the mirror. */
+/**
+ * Sends the request `times` to both, alternately. Resolves with the fastest answers, without and with the mirror: they show what the
+ * mirror adds, not what else the machine does.
+ */
 async function compare(upload: Upload, times: number): Promise<readonly [Answer, Answer]> {
   const { over } = upload;
   // The target of CONNECT and of `OPTIONS *` is no path.
@@ -238,11 +241,11 @@ async function compare(upload: Upload, times: number): Promise<readonly [Answer,
     before.push(await sendUpload({ ...upload, path }, without[over]));
     after.push(await sendUpload({ ...upload, path }, withMirror[over]));
   }
-  return [medianOf(before), medianOf(after)];
+  return [fastestOf(before), fastestOf(after)];
 }
 
-function medianOf(answers: readonly Answer[]): Answer {
-  return answers.toSorted((a, b) => a.ms - b.ms)[Math.floor(answers.length / 2)];
+function fastestOf(answers: readonly Answer[]): Answer {
+  return answers.reduce((fastest, answer) => (answer.ms < fastest.ms ? answer : fastest));
 }
 
 function line(name: string, ...answers: readonly Answer[]): string {

@@ -14,6 +14,7 @@ import { EventLoopDelay } from "./event-loop-delay.ts";
 import { Dump, type PackSink } from "./intake/dump.ts";
 import { Intake } from "./intake/intake.ts";
 import { Packer } from "./intake/packer.ts";
+import { describeWholeFlaw } from "./intake/whole-flaw.ts";
 import { addTo, createLedger } from "./ledger.ts";
 import { Listener } from "./listener/listener.ts";
 import { type AgentVitals, createAgentMetrics } from "./metrics.ts";
@@ -56,6 +57,7 @@ class Agent implements Service {
   readonly #packer: Packer;
   readonly #shipper: PackSink;
   readonly #listener: Listener;
+  readonly #warnings = new Set<string>();
   #frames = 0;
   #draining = false;
   #admin: Server | undefined;
@@ -116,7 +118,11 @@ class Agent implements Service {
           { event: "unknown-argument", argument },
           "spoe-message has an argument that the agent does not know: it is ignored",
         ),
-      onUnknownWhole: (flaw, onResponse) => log.warn({ event: "whole-unknown", flaw }, wholeAdvice(onResponse)),
+      onUnknownWhole: (flaw, onResponse) => {
+        const warning = describeWholeFlaw(flaw, onResponse);
+        this.#warnings.add(warning);
+        log.warn({ event: "whole-unknown", flaw }, warning);
+      },
       onUnusable: (reason) =>
         unusableLog.run(Date.now(), (heldBack) =>
           log.warn(
@@ -196,6 +202,7 @@ class Agent implements Service {
       waitingBytes,
       journalBytes: journal.bytes,
       journalPacks: journal.packs,
+      ...(this.#warnings.size > 0 && { warnings: [...this.#warnings] }),
     });
   }
 
@@ -257,14 +264,6 @@ class Agent implements Service {
     if (listener.connections > 0) await sleep(drainMs / 2);
     await listener.disconnect();
   }
-}
-
-function wholeAdvice(onResponse: boolean): string {
-  const guess =
-    "HAProxy does not say whether bodies are whole, so the agent guesses: some cut bodies count as complete";
-  return onResponse
-    ? `${guess}. Add 'http-request set-var(txn.mirror.whole) internal.htx.has_eom if mirrored' to the front end, and 'args whole=var(txn.mirror.whole)' to spoe-message`
-    : `${guess}. Add 'args whole=internal.htx.has_eom' to spoe-message`;
 }
 
 /** Each worker has its own journal. The first worker takes over the journal of an agent without workers. */

@@ -3,7 +3,7 @@ import type { AgentLedger } from "./ledger.ts";
 
 export type AgentGauges = Pick<
   AgentStats,
-  "packs" | "packBytes" | "connections" | "waitingBytes" | "journalBytes" | "journalPacks"
+  "packs" | "packBytes" | "connections" | "waitingBytes" | "journalBytes" | "journalPacks" | "warnings"
 >;
 
 export function toAgentStats(agent: string, since: string, ledger: AgentLedger, gauges: AgentGauges): AgentStats {
@@ -37,6 +37,7 @@ export function addStats(agent: string, since: string, all: readonly AgentStats[
     }
     return total;
   };
+  const warnings = new Set(all.flatMap((stats) => stats.warnings ?? []));
   return {
     agent,
     runs: all.flatMap(({ runs }) => runs),
@@ -59,6 +60,7 @@ export function addStats(agent: string, since: string, all: readonly AgentStats[
     waitingBytes: sum((stats) => stats.waitingBytes),
     journalBytes: sum((stats) => stats.journalBytes),
     journalPacks: sum((stats) => stats.journalPacks),
+    ...(warnings.size > 0 && { warnings: [...warnings] }),
   };
 }
 

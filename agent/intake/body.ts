@@ -5,9 +5,7 @@ import { dataType, type TypedValue } from "../spop/typed-data.ts";
 import { type BodyFacts, bodyStateOf } from "./body-state.ts";
 import { fillsBuffer } from "./haproxy-buffer.ts";
 import type { HeaderScan } from "./header-scan.ts";
-
-/** Why HAProxy did not say whether a body is whole: no argument `whole`, or one of another type. */
-export type WholeFlaw = "missing" | "not a boolean";
+import type { WholeFlaw } from "./whole-flaw.ts";
 
 const digitOne = 0x31;
 

@@ -50,6 +50,8 @@ export class HeaderScan {
   /** Scans `req.hdrs_bin`. Throws `DecodeError`. */
   scanBinary(bytes: Uint8Array, start: number, end: number): void {
     this.#clear();
+    let count = 0;
+    let partBytes = 0;
     let secrets = 0;
     const reader = this.#reader.reset(bytes, start, end);
     while (!reader.done) {
@@ -60,15 +62,15 @@ export class HeaderScan {
       const valueAt = reader.skip(valueBytes);
       if (nameBytes === 0) {
         // Two empty strings end the list; an empty value alone is legal.
-        if (valueBytes === 0) return this.#found(bytes, start, at, secrets);
+        if (valueBytes === 0) return this.#found(bytes, start, at, secrets, count, partBytes);
         throw new DecodeError("BAD_VALUE", at, "a header has no name");
       }
-      this.count++;
-      this.bytes += nameBytes + valueBytes;
-      this.#note(bytes, nameAt, nameBytes, valueAt, valueAt + valueBytes);
+      count++;
+      partBytes += nameBytes + valueBytes;
+      if (isOfInterest(nameBytes)) this.#note(bytes, nameAt, nameBytes, valueAt, valueAt + valueBytes);
       if (this.#isSecret(bytes, nameAt, nameBytes)) secrets++;
     }
-    this.#found(bytes, start, end, secrets);
+    this.#found(bytes, start, end, secrets, count, partBytes);
   }
 
   /** Scans `req.hdrs`: lines of `name: value`, ended by an empty line. Throws `DecodeError`. */
@@ -102,12 +104,9 @@ export class HeaderScan {
     this.transferEncoding = false;
     this.upgrade = false;
     this.hostBytes = 0;
-    this.count = 0;
-    this.bytes = 0;
     this.looped = false;
   }
 
-  // No two of these names have the same length.
   #note(bytes: Uint8Array, nameAt: number, nameBytes: number, valueAt: number, valueEnd: number): void {
     switch (nameBytes) {
       case hostHeader.length:
@@ -130,7 +129,9 @@ export class HeaderScan {
     }
   }
 
-  #found(bytes: Uint8Array, start: number, end: number, secrets: number): void {
+  #found(bytes: Uint8Array, start: number, end: number, secrets: number, count: number, partBytes: number): void {
+    this.count = count;
+    this.bytes = partBytes;
     this.received.bytes = bytes;
     this.received.start = start;
     this.received.end = end;
@@ -171,6 +172,16 @@ export class HeaderScan {
     if (this.#scratch.length < bytes) this.#scratch = Buffer.alloc(bytes);
     return this.#scratch;
   }
+}
+
+// No two of these names have the same length: for most headers, one look at the length is enough.
+const lengths = [hostHeader, upgradeHeader, loopHeader, contentLengthHeader, transferEncodingHeader].reduce(
+  (bits, { length }) => bits | (1 << length),
+  0,
+);
+
+function isOfInterest(nameBytes: number): boolean {
+  return nameBytes < 32 && (lengths & (1 << nameBytes)) !== 0;
 }
 
 function copyString(target: Buffer, offset: number, bytes: Uint8Array, start: number, end: number): number {

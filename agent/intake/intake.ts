@@ -10,10 +10,11 @@ import { type AgentLedger, addTo } from "../ledger.ts";
 import { type MessageVisitor, visitMessages } from "../spop/notify.ts";
 import { dataType, type TypedValue } from "../spop/typed-data.ts";
 import { ArgumentNames, type ArgumentRole } from "./arguments.ts";
-import { RequestBody, type WholeFlaw } from "./body.ts";
+import { RequestBody } from "./body.ts";
 import { HeaderScan } from "./header-scan.ts";
 import type { Packer } from "./packer.ts";
 import { RequestPath } from "./path.ts";
+import type { WholeFlaw } from "./whole-flaw.ts";
 
 export interface IntakeOptions {
   readonly sample: Sample;

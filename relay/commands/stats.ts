@@ -24,6 +24,7 @@ export function addStats(program: Command): void {
         else {
           if (!agent) print(`no agent answers on ${formatAddress(admin)}: the ledger below lacks the agent's side`);
           print(formatEquations(equations, process.stdout));
+          for (const warning of agent?.warnings ?? []) print(`\nwarning: ${warning}`);
           print(`\n${await describeTargets(client)}`);
         }
         if (!addsUp(equations)) process.exitCode = 1;

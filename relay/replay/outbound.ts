@@ -26,9 +26,10 @@ const requestTarget = /^\/[\x21-\xff]*$/;
 export function isBodyIncomplete(request: CapturedRequest): boolean {
   if (request.bodyState === "complete") return false;
   if (request.bodyState === "truncated") return true;
+  // It overrides Content-Length (RFC 9112 6.3).
+  if (headerOf(request.headers, "transfer-encoding") !== undefined) return true;
   const length = headerOf(request.headers, "content-length");
   if (length !== undefined) return length !== "0";
-  if (headerOf(request.headers, "transfer-encoding") !== undefined) return true;
   // Imported from an access log, which has neither headers nor bodies.
   if (request.headers.length === 0) return methodsWithBody.has(request.method);
   // HTTP/2 and HTTP/3 need neither header to send a body; requests with these methods usually have one.

@@ -30,6 +30,8 @@ export interface AgentStats {
   /** Size of the journal's segments on disk, and the number of packs that wait only there. */
   readonly journalBytes: number;
   readonly journalPacks: number;
+  /** What is wrong with HAProxy's configuration, and the cure; absent if nothing is. */
+  readonly warnings?: readonly string[];
 }
 
 export interface DiedStats {

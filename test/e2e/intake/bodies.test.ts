@@ -47,6 +47,7 @@ describe("an upload without a length", () => {
     for (const bytes of tooLong) expect(marked).toContain(`/api/v1/h2-${bytes}`);
     for (const bytes of edges) expect(marked).toContain(`/api/v1/edge-${bytes}`);
     expect(rig.output).not.toContain("whole-unknown");
+    expect(await rig.agentStats()).not.toHaveProperty("warnings");
   });
 
   it("is recognised by HAProxy's buffer in an older configuration, and the log names the cure once", async () => {
@@ -64,6 +65,7 @@ describe("an upload without a length", () => {
     const lines = rig.output.split("\n").filter((line) => line.includes('"event":"whole-unknown"'));
     expect(lines).toHaveLength(1);
     expect(lines[0]).toContain("args whole=internal.htx.has_eom");
+    expect(await rig.agentStats()).toMatchObject({ warnings: [expect.stringContaining("whole=internal.htx.has_eom")] });
   });
 });
 

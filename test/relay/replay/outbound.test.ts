@@ -195,6 +195,11 @@ describe("isBodyIncomplete", () => {
       { bodyState: "omitted", headers: [], version: "2.0" },
       true,
     ],
+    [
+      "omitted and chunked, whatever its length says",
+      { bodyState: "omitted", headers: ["content-length", "0", "transfer-encoding", "chunked"] },
+      true,
+    ],
     ["omitted and chunked", { bodyState: "omitted", headers: ["Transfer-Encoding", "chunked"] }, true],
   ])("decides for a body that is %s", (_, parts, incomplete) => {
     expect(isBodyIncomplete(request(parts))).toBe(incomplete);

@@ -50,7 +50,12 @@ const rows: readonly Row[] = [
         seen: "200",
         mirror: "whole",
       },
-      { name: "100 kB", upload: { ...post, path: "/large", parts: [Buffer.alloc(100_000)] }, seen: "200", mirror: "truncated" },
+      {
+        name: "100 kB",
+        upload: { ...post, path: "/large", parts: [Buffer.alloc(100_000)] },
+        seen: "200",
+        mirror: "truncated",
+      },
       {
         name: "100 kB, answered early",
         upload: { ...post, path: "/early", parts: [Buffer.alloc(100_000)], ending: "nothing" },
@@ -118,7 +123,12 @@ const rows: readonly Row[] = [
     seen: "200",
     mirror: "unreplayable",
   },
-  { name: "OPTIONS *", upload: { over: "HTTP/1.1", method: "OPTIONS", path: "*" }, seen: "200", mirror: "unreplayable" },
+  {
+    name: "OPTIONS *",
+    upload: { over: "HTTP/1.1", method: "OPTIONS", path: "*" },
+    seen: "200",
+    mirror: "unreplayable",
+  },
 ];
 
 const brokenOff: readonly Upload[] = both.flatMap((over) =>
@@ -249,7 +259,9 @@ function fastestOf(answers: readonly Answer[]): Answer {
 }
 
 function line(name: string, ...answers: readonly Answer[]): string {
-  const cells = answers.map(({ seen, ms }) => `${seen.padEnd(10)}${Number.isNaN(ms) ? "" : `${ms.toFixed(0)} ms`}`.padEnd(20));
+  const cells = answers.map(({ seen, ms }) =>
+    `${seen.padEnd(10)}${Number.isNaN(ms) ? "" : `${ms.toFixed(0)} ms`}`.padEnd(20),
+  );
   return `${name.padEnd(50)}${cells.join("")}`.trimEnd();
 }
 

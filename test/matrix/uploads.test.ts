@@ -104,7 +104,7 @@ describe.each(haproxyModes)("with mode $mode", ({ configure = (text) => text }) 
   );
 });
 
-function post(over: Upload["over"], name: string, parts: Upload["parts"]): Upload {
+function post(over: Upload["over"], name: string, parts: readonly (Buffer | number)[]): Upload {
   return { over, method: "POST", path: `/api/v1/${over.replace("/", "-")}${name}`, parts };
 }
 

@@ -94,8 +94,9 @@ export class Stage {
         RELAY_PRIMARY: `127.0.0.1:${ports.primary}`,
         RELAY_AGENT: `127.0.0.1:${ports.agent}`,
         // HAProxy, its clients, servers and spoa-relay share this machine: a burst over new connections takes longer than
-        // the 50 and 200 ms of the example, after which HAProxy leaves requests out.
+        // the 50 and 200 ms of the example, after which HAProxy leaves requests out, and bodies may arrive late.
         RELAY_PROCESSING_TIMEOUT: "5s",
+        RELAY_BODY_WAIT: "5s",
         RELAY_CONNECT_TIMEOUT: "5s",
       },
       outputFile: this.#haproxyLog,

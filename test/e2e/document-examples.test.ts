@@ -13,9 +13,11 @@ import { addsUp } from "../../relay/stats/ledger-equations.ts";
 import { until } from "../support/clocks/until.ts";
 import { blocksOf, readDocuments, root } from "../support/data/documents.ts";
 import { run, spoaRelay } from "../support/processes/command-line.ts";
+import { withRules } from "../support/processes/haproxy-lines.ts";
 import { haproxyProgram, Rig, toPatient } from "../support/processes/rig.ts";
 import { freePorts } from "../support/servers/free-ports.ts";
 import { caFile } from "../support/servers/shadow-server.ts";
+import { sendUpload, type Upload } from "../support/servers/upload.ts";
 
 // Runs the examples of all documents: each ```diff block on a copy of the example configuration, with the real HAProxy, and
 // each ```yaml block through `config check`.
@@ -36,7 +38,9 @@ interface Arrived {
 }
 
 interface Case {
-  readonly send: readonly Exchange[];
+  readonly send: readonly (Exchange | Upload)[];
+  /** Rules at the end of the example's front end; what the block adds there comes after them. */
+  readonly rules?: readonly string[];
   readonly expect: (arrived: Arrived) => void;
 }
 
@@ -47,6 +51,11 @@ const anywhere: readonly Exchange[] = [
   { method: "POST", path: "/other", bodyBytes: 100 },
   { method: "DELETE", path: "/other/1", cookie: "session=1" },
 ];
+const rules = [
+  "http-request deny if { path_beg /api/v1/denied/ }",
+  "http-request replace-path ^/public/(.*) /api/v1/\\1",
+];
+const pathsBefore: readonly Exchange[] = ["/api/v1/a", "/api/v1/denied/b", "/public/c"].map((path) => ({ path }));
 const statuses: readonly Exchange[] = [200, 302, 404, 500, 503].map((status) => ({ path: `/api/v1/${status}` }));
 const sessions = Array.from({ length: 300 }, (_, i) => `session=user-${i}`);
 
@@ -108,6 +117,31 @@ const cases: Readonly<Record<string, Case>> = {
   "what the primary has answered with 5xx": {
     send: statuses,
     expect: ({ whole }) => expect(pathsOf(whole)).toEqual(["/api/v1/500", "/api/v1/503"]),
+  },
+  "before the rules": {
+    send: pathsBefore,
+    rules,
+    expect: ({ whole }) => expect(pathsOf(whole)).toEqual(["/api/v1/a", "/api/v1/denied/b"]),
+  },
+  "by a rule": {
+    send: pathsBefore,
+    rules,
+    expect: ({ whole }) => expect(pathsOf(whole)).toEqual(["/api/v1/a", "/api/v1/c"].sort()),
+  },
+  "do not wait for streams": {
+    send: [slowUpload("/api/v1/events/1"), slowUpload("/api/v1/others/1")],
+    expect: ({ whole, all }) => {
+      expect(pathsOf(whole)).toEqual(["/api/v1/others/1"]);
+      expect(pathsOf(all)).toEqual(["/api/v1/events/1", "/api/v1/others/1"]);
+    },
+  },
+  "wait for bodies with a length": {
+    send: [
+      { ...slowUpload("/api/v1/asks", { "content-length": "10" }), expectsContinue: true },
+      slowUpload("/api/v1/grpc", { "content-length": "10", "content-type": "application/grpc" }),
+      slowUpload("/api/v1/stream", { "content-type": "application/grpc" }),
+    ],
+    expect: ({ whole }) => expect(pathsOf(whole)).toEqual(["/api/v1/asks", "/api/v1/grpc"]),
   },
   "two agents": {
     send: [{ path: "/api/v1/1" }, { path: "/api/v1/2" }],
@@ -182,6 +216,7 @@ describe("the changes to HAProxy's configuration in the documents", () => {
         RELAY_LOG_LEVEL: "notice",
         // Test machines are slow at times, and this test does not measure time.
         RELAY_PROCESSING_TIMEOUT: "5s",
+        RELAY_BODY_WAIT: "5s",
       },
       onOutput: () => {},
     });
@@ -223,6 +258,12 @@ describe("the configurations in the documents", () => {
   });
 });
 
+/** A body of 10 bytes with a pause in it. */
+function slowUpload(path: string, headers: Upload["headers"] = {}): Upload {
+  const five = Buffer.from("12345");
+  return { over: "HTTP/1.1", method: "POST", path, headers, parts: [five, 300, five] };
+}
+
 function sized(...sizes: number[]): Exchange[] {
   return sizes.map((bodyBytes) => ({ method: "POST", path: `/api/v1/${bodyBytes}`, bodyBytes }));
 }
@@ -246,7 +287,8 @@ function toHunk(text: string): Hunk {
 function writeVariant(name: string, hunks: readonly Hunk[]): string {
   const place = join(directory, name.replaceAll(/\W/g, "-"));
   mkdirSync(place);
-  const texts = new Map(readdirSync(examples).map((file) => [file, readFileSync(join(examples, file), "utf8")]));
+  const textOf = (file: string) => withRules(readFileSync(join(examples, file), "utf8"), cases[name].rules ?? []);
+  const texts = new Map(readdirSync(examples).map((file) => [file, textOf(file)]));
   for (const { file, before, after } of hunks) {
     const parts = `${texts.get(file)}`.split(`\n${before.join("\n")}\n`);
     expect(parts.length, `${file} has once: ${before.join("\n")}`).toBe(2);
@@ -265,7 +307,7 @@ function agentAddress(): string {
   return listen.kind === "tcp" ? `${listen.host}:${listen.port}` : listen.path;
 }
 
-async function sendAll(origin: string, exchanges: readonly Exchange[]): Promise<void> {
+async function sendAll(origin: string, exchanges: readonly (Exchange | Upload)[]): Promise<void> {
   const pool = new Pool(origin, { connections: 8 });
   const send = async ({ method = "GET", path, cookie, bodyBytes }: Exchange): Promise<void> => {
     const { body } = await pool.request({
@@ -276,6 +318,7 @@ async function sendAll(origin: string, exchanges: readonly Exchange[]): Promise<
     });
     await body.dump();
   };
-  await Promise.all(exchanges.map(send));
+  const port = Number(new URL(origin).port);
+  await Promise.all(exchanges.map((exchange) => ("over" in exchange ? sendUpload(exchange, port) : send(exchange))));
   await pool.close();
 }

@@ -4,8 +4,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Received } from "../../relay/demo/json-server.ts";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
 import { until } from "../support/clocks/until.ts";
+import { withRules } from "../support/processes/haproxy-lines.ts";
 import { Rig } from "../support/processes/rig.ts";
 
+const rules = [
+  "http-request deny if { path_beg /api/v1/denied/ }",
+  "http-request set-header x-user 7 if { path_beg /public/ }",
+  "http-request replace-path ^/public/(.*) /api/v1/\\1",
+];
 let rig: Rig;
 let client: Client;
 
@@ -13,6 +19,7 @@ beforeAll(async () => {
   rig = await Rig.start({
     targets: { shadow: "rate: unlimited" },
     haproxy: { RELAY_MAXHDR: "512" },
+    configure: (text) => withRules(text, rules),
   });
   client = new Client(rig.frontend);
 });
@@ -103,6 +110,27 @@ describe("a mirrored request", () => {
     expect(shadow.headers["x-mirror-target"]).toBe("shadow");
     expect(shadow.headers["x-mirror-attempt"]).toBe("1");
     expect(Date.now() - Date.parse(String(shadow.headers["x-mirror-captured-at"]))).toBeLessThan(60_000);
+  });
+
+  it("has the path and the headers that HAProxy's rules give it", async () => {
+    const response = await client.request({ method: "GET", path: "/public/shop?q=1", headers: { "x-user": "1" } });
+    await response.body.dump();
+    const { primary, shadows } = rig;
+    const received = ({ received }: { received: Received[] }) =>
+      received.find(({ path }) => path === "/api/v1/shop?q=1");
+    await until(() => received(shadows.shadow) !== undefined);
+    expect(received(primary)?.headers["x-user"]).toBe("7");
+    expect(received(shadows.shadow)?.headers["x-user"]).toBe("7");
+  });
+
+  it("is not mirrored if HAProxy refuses it", async () => {
+    const before = await rig.agentStats();
+    const response = await client.request({ method: "GET", path: "/api/v1/denied/1" });
+    await response.body.dump();
+    expect(response.statusCode).toBe(403);
+    // HAProxy keeps the order of one connection: the agent has seen all that came before this one.
+    await mirrored({ method: "GET", path: "/api/v1/after-denied" });
+    expect((await rig.agentStats()).seen).toBe(before.seen + 1);
   });
 
   it("is not mirrored a second time", async () => {

@@ -78,6 +78,7 @@ async function startPair(server: string, changes: Partial<ListenerOptions>, sock
       RELAY_PRIMARY: `127.0.0.1:${primary}`,
       // Generous: these tests do not measure time, and a test machine may be slow.
       RELAY_PROCESSING_TIMEOUT: "5s",
+      RELAY_BODY_WAIT: "5s",
       RELAY_LOG_LEVEL: "notice",
       ...faketimeVariables,
     },

@@ -30,7 +30,8 @@ function fetch(release: Release): void {
   rmSync(unfinished, { recursive: true, force: true });
   const apt = createApt(unfinished, release);
   apt("update");
-  apt("install", "--download-only", "--no-install-recommends", "haproxy");
+  // By name, because apt takes nothing from experimental otherwise; the libraries come from sid.
+  apt("install", "--download-only", "--no-install-recommends", "--target-release", release.suite, "haproxy");
   const root = join(unfinished, "root");
   for (const file of globSync(join(unfinished, "apt/cache/archives/*.deb"))) {
     execFileSync("dpkg-deb", ["--extract", file, root], { stdio: ["ignore", "ignore", "inherit"] });
@@ -44,13 +45,15 @@ function fetch(release: Release): void {
 /** Runs apt-get with all its files below `directory`. */
 function createApt(directory: string, { suite }: Release): (...args: readonly string[]) => void {
   const apt = join(directory, "apt");
+  // Experimental has only what is newer than in sid.
+  const suites = suite === "experimental" ? "sid experimental" : suite;
   for (const name of ["state/lists/partial", "cache/archives/partial", "etc/preferences.d", "etc/sources.list.d"]) {
     mkdirSync(join(apt, name), { recursive: true });
   }
   writeFileSync(join(apt, "status"), "");
   writeFileSync(
     join(apt, "etc/sources.list.d/debian.sources"),
-    `Types: deb\nURIs: ${debianMirror()}\nSuites: ${suite}\nComponents: main\nSigned-By: ${keyring}\n`,
+    `Types: deb\nURIs: ${debianMirror()}\nSuites: ${suites}\nComponents: main\nSigned-By: ${keyring}\n`,
   );
   const options = {
     "Dir::State": join(apt, "state"),

@@ -11,6 +11,7 @@ export const releases: readonly Release[] = [
   { version: "2.6", suite: "bookworm" },
   { version: "3.0", suite: "trixie" },
   { version: "3.2", suite: "sid" },
+  { version: "3.4", suite: "experimental" },
 ];
 
 /** The directory of a release's unpacked packages; outside the repository, so that clones share it. */

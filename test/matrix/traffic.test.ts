@@ -71,9 +71,7 @@ describe.each(haproxyModes)("with mode $mode", ({ configure = (text) => text }) 
       const whole = ({ path, body }: { path: string; body: Buffer }) => body.equals(bodies[Number(path.at(-1))]);
       expect(primary.received.map(whole)).toEqual([true, true, true]);
       expect(shadows.shadow.received.map(whole)).toEqual(hasSpopMode ? [true] : [true, true, true]);
-      expect(rig.output.match(/<EVENT:on-frontend-http-request> sid=\d+ st=3 /g)?.length ?? 0).toBe(
-        hasSpopMode ? 2 : 0,
-      );
+      expect(rig.output.match(/<EVENT:on-backend-http-request> sid=\d+ st=3 /g)?.length ?? 0).toBe(hasSpopMode ? 2 : 0);
     },
   );
 });

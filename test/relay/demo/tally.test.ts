@@ -8,7 +8,7 @@ const lateButSent = "127.0.0.1 200 78 GET /b mirror_err=1 mirror_ms=62\n";
 const timedOut = "127.0.0.1 200 79 GET /c mirror_err=1 mirror_ms=62\n";
 const withoutAgent = "127.0.0.1 200 1 POST /d mirror_err=257 mirror_ms=0\n";
 const notOffered = "127.0.0.1 200 1 GET /e mirror_err=- mirror_ms=-\n";
-const failure = "SPOE: [mirror] <EVENT:on-frontend-http-request> sid=9 st=1 50 4/5\n";
+const failure = "SPOE: [mirror] <EVENT:on-backend-http-request> sid=9 st=1 50 4/5\n";
 
 describe("parseAccessLog", () => {
   it("reads which requests HAProxy was to mirror and which it gave up, and ignores other lines", () => {

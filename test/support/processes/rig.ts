@@ -186,6 +186,7 @@ export class Rig {
         RELAY_LOG_LEVEL: "notice",
         // Test machines may stall for seconds, and these tests are not about latency.
         RELAY_PROCESSING_TIMEOUT: "5s",
+        RELAY_BODY_WAIT: "5s",
         ...faketimeVariables,
         ...this.#options.haproxy,
       },

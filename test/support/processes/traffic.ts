@@ -1,5 +1,5 @@
 import { seededRandom } from "../data/seeded-random.ts";
-import { bin, headersBinary, ipv4, type Message, str, uint32 } from "../spop/spop-frames.ts";
+import { bin, bool, headersBinary, ipv4, type Message, str, uint32 } from "../spop/spop-frames.ts";
 
 /** A visitor with a browser, or a program with a token. Most headers are the same in each of its requests. */
 interface Client {
@@ -38,7 +38,7 @@ export class Traffic {
         ["hdrs", bin(headersBinary([...headers, ...more]))],
         ["body", bin(body)],
         ["body_len", uint32(body.length)],
-        ["body_size", uint32(body.length)],
+        ["whole", bool(true)],
         ["src", ipv4(...address)],
       ],
     };

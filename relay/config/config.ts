@@ -90,6 +90,8 @@ type PathRewrite = { readonly prefix: string } | { readonly match: RegExp; reado
 export interface TargetConfig {
   readonly name: string;
   readonly url: URL;
+  /** `h2` and `auto` only with TLS, `h2c` only without. */
+  readonly protocol: "http1" | "h2" | "h2c" | "auto";
   /** Infinity if the rate is unlimited. */
   readonly ratePerSecond: number;
   readonly sample: Sample;

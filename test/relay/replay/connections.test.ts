@@ -1,0 +1,168 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import { describe, expect, it, onTestFinished } from "vitest";
+import type { TargetConfig } from "../../../relay/config/config.ts";
+import type { Outcome } from "../../../relay/replay/outcome.ts";
+import { Transport } from "../../../relay/replay/transport.ts";
+import { target } from "../../support/data/targets.ts";
+import { ShadowServer } from "../../support/servers/shadow-server.ts";
+
+const ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+describe("Transport: kept connections", () => {
+  it.each([
+    ["closes after each third answer", 3, (socket: Socket) => socket.end()],
+    ["resets after each third answer", 3, (socket: Socket) => socket.resetAndDestroy()],
+    ["closes after each answer", 1, (socket: Socket) => socket.end()],
+  ])("carry each POST exactly once to a shadow that %s without saying so", async (_, answers, end) => {
+    const shadow = await CountingShadow.start((socket, answered) => {
+      socket.write(ok, () => {
+        if (answered % answers === 0) end(socket);
+      });
+    });
+    const transport = transportTo(shadow.url, { concurrency: 4 });
+    const outcomes: Outcome[] = [];
+    for (let sent = 0; sent < 400; sent += 4) {
+      outcomes.push(...(await Promise.all(Array.from({ length: 4 }, (_, i) => post(transport, sent + i)))));
+    }
+
+    expect([...shadow.arrivals.values()].every((count) => count === 1)).toBe(true);
+    expect(shadow.arrivals.size).toBe(400);
+    expect(kindsOf(outcomes)).toEqual({ answered: 400 });
+  });
+
+  it("carry each POST at most once, and nothing is lost unnoticed, if the shadow closes at any moment", async () => {
+    let closes = 0;
+    const shadow = await CountingShadow.start((socket) => {
+      // The request has arrived, but is not answered.
+      if (shadow.arrivals.size % 11 === 0 && ++closes) socket.destroy();
+      else socket.write(ok);
+    });
+    const transport = transportTo(shadow.url, { concurrency: 8 });
+    const outcomes = await Promise.all(Array.from({ length: 800 }, (_, i) => post(transport, i)));
+
+    const kinds = kindsOf(outcomes);
+    expect(closes).toBeGreaterThan(10);
+    expect([...shadow.arrivals.values()].every((count) => count === 1)).toBe(true);
+    expect((kinds.answered ?? 0) + (kinds.closed ?? 0) + (kinds.undelivered ?? 0)).toBe(800);
+    // Only requests that were not written may be tried again.
+    outcomes.forEach((outcome, i) => {
+      if (outcome.kind === "undelivered") expect(shadow.arrivals.has(String(i))).toBe(false);
+    });
+  });
+
+  it("are used again and again by a well-behaved shadow", async () => {
+    const shadow = await ShadowServer.start();
+    const transport = transportTo(shadow.url, { concurrency: 4 });
+    for (let i = 0; i < 100; i++) await post(transport, i);
+
+    expect(shadow.connections).toBeLessThanOrEqual(4);
+  });
+
+  it("are closed after a HEAD, whose answer may wrongly have a body: it is not mistaken for the next answer", async () => {
+    const shadow = await CountingShadow.start((socket, _, request) => {
+      const body = request.startsWith("HEAD") ? "HTTP/1.1 500 Mistaken\r\n\r\n" : "";
+      socket.write("HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\n");
+      setImmediate(() => socket.write(body || "x".repeat(25)));
+    });
+    const transport = transportTo(shadow.url, { concurrency: 1 });
+    const outcomes: Outcome[] = [];
+    for (let i = 0; i < 20; i++) outcomes.push(await send(transport, i % 2 ? "GET" : "HEAD", i));
+
+    expect(outcomes.every((outcome) => outcome.kind === "answered" && outcome.status === 200)).toBe(true);
+  });
+
+  it.each([
+    [
+      "behind an answer",
+      "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 500 Mistaken\r\nContent-Length: 0\r\n\r\n",
+    ],
+    ["behind a 204", "HTTP/1.1 204 No Content\r\nContent-Length: 8\r\n\r\nMistaken"],
+    ["that are no answer", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\ngarbage"],
+  ])("with extra bytes %s are closed, and the next request has its own answer", async (_, answer) => {
+    const shadow = await CountingShadow.start((socket) => socket.write(answer));
+    const transport = transportTo(shadow.url, { concurrency: 1 });
+    const outcomes: Outcome[] = [];
+    for (let i = 0; i < 20; i++) outcomes.push(await post(transport, i));
+
+    expect(outcomes.every((outcome) => outcome.kind === "answered" && outcome.status < 300)).toBe(true);
+    expect([...shadow.arrivals.values()]).toEqual(Array(20).fill(1));
+  });
+
+  it("that are answered before the request was written whole count by that answer", async () => {
+    const shadow = await CountingShadow.start(
+      () => {},
+      (socket) => {
+        socket.end("HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n\r\n");
+      },
+    );
+    const outcome = await send(transportTo(shadow.url), "POST", 0, Buffer.alloc(100_000));
+
+    expect(outcome).toMatchObject({ kind: "answered", status: 413 });
+  });
+});
+
+/** A server that counts by `x-id` how often each request arrived whole. */
+class CountingShadow {
+  readonly arrivals = new Map<string, number>();
+  url = new URL("http://127.0.0.1");
+  answered = 0;
+
+  /** @param answer called for each whole request with the number of requests so far on its connection */
+  static async start(
+    answer: (socket: Socket, onConnection: number, request: string) => void,
+    onHead: (socket: Socket) => void = () => {},
+  ): Promise<CountingShadow> {
+    const shadow = new CountingShadow();
+    const sockets = new Set<Socket>();
+    const server = createServer((socket) => {
+      let bytes = "";
+      let onConnection = 0;
+      sockets.add(socket);
+      socket.on("error", () => {});
+      socket.on("data", (chunk) => {
+        bytes += chunk.toString("latin1");
+        for (;;) {
+          const end = bytes.indexOf("\r\n\r\n");
+          if (end < 0) return;
+          const length = Number(/content-length: (\d+)/i.exec(bytes.slice(0, end))?.[1] ?? 0);
+          onHead(socket);
+          if (bytes.length < end + 4 + length) return;
+          const request = bytes.slice(0, end);
+          bytes = bytes.slice(end + 4 + length);
+          const id = /x-id: (\d+)/i.exec(request)?.[1] ?? "";
+          shadow.arrivals.set(id, (shadow.arrivals.get(id) ?? 0) + 1);
+          answer(socket, ++onConnection, request);
+        }
+      });
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    shadow.url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    onTestFinished(() => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    });
+    return shadow;
+  }
+}
+
+function transportTo(url: URL, changes: Partial<TargetConfig> = {}): Transport {
+  const transport = new Transport(target({ url, ...changes }));
+  onTestFinished(() => transport.close());
+  return transport;
+}
+
+function post(transport: Transport, id: number): Promise<Outcome> {
+  return send(transport, "POST", id, Buffer.from("order"));
+}
+
+function send(transport: Transport, method: string, id: number, body = Buffer.alloc(0)): Promise<Outcome> {
+  return transport.send({ method, path: "/", headers: ["x-id", String(id)], body });
+}
+
+function kindsOf(outcomes: readonly Outcome[]): Record<string, number> {
+  const kinds: Record<string, number> = {};
+  for (const { kind } of outcomes) kinds[kind] = (kinds[kind] ?? 0) + 1;
+  return kinds;
+}

@@ -50,6 +50,8 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
   const headers = ["host", host];
   const { set, remove } = target.headers;
   const nominated = connectionNominated(request.headers);
+  // Names are in lower case in HTTP/2.
+  const http2 = target.protocol !== "http1";
   for (let i = 0; i + 1 < request.headers.length; i += 2) {
     const name = request.headers[i];
     const { lowerCase, reserved, valid } = lookUpName(name);
@@ -58,8 +60,10 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
     if (!valid) return { kind: "unsendable", reason: "a header name has a character that HTTP does not allow" };
     const value = request.headers[i + 1];
     if (!fieldValue.test(value)) return { kind: "unsendable", reason: badValue(name) };
-    headers.push(name, value);
+    headers.push(http2 ? lowerCase : name, value);
   }
+  // RFC 9113 8.2.2. gRPC servers refuse requests without it.
+  if (http2 && hasTrailers(request)) headers.push("te", "trailers");
   if (!fieldValue.test(request.id)) return { kind: "unsendable", reason: badValue("x-mirror-id") };
   for (const name of Object.keys(set)) headers.push(name, set[name]);
   headers.push(
@@ -119,6 +123,11 @@ function hostHeader(target: TargetConfig, request: CapturedRequest): string {
   if (target.host === "target") return target.url.host;
   if (target.host === "original") return headerOf(request.headers, "host") ?? target.url.host;
   return target.host;
+}
+
+/** Whether the client accepts trailers. */
+function hasTrailers({ headers }: CapturedRequest): boolean {
+  return /(?:^|,)\s*trailers\s*(?:$|[,;])/i.test(headerOf(headers, "te") ?? "");
 }
 
 function connectionNominated(headers: readonly string[]): readonly string[] {

@@ -14,9 +14,15 @@ const maxStreams = 100;
 export const maxHeadBytes = 1024 * 1024;
 
 /** What the connections of a target share. */
-export interface Negotiated {
-  /** Whether the last connection that was opened speaks HTTP/2. */
+export interface Shared {
+  readonly origin: string;
+  readonly connect: Connect;
+  /** Whether HTTP/2 is spoken on the connection that was opened last. */
   http2: boolean;
+  /** Milliseconds since any moment; never goes back. */
+  readonly now: () => number;
+  /** 0 to 1. */
+  readonly random: () => number;
 }
 
 /** The open socket of a connection. */
@@ -32,7 +38,7 @@ interface Opened {
  */
 export class Connection {
   readonly #client: Client;
-  readonly #negotiated: Negotiated;
+  readonly #shared: Shared;
   #opened: Opened | undefined;
   #connectMs: number | undefined;
   #connectError: unknown;
@@ -41,19 +47,10 @@ export class Connection {
   /** When the last of its requests ended. */
   idleSinceMs = Number.NEGATIVE_INFINITY;
 
-  /**
-   * @param onLost called each time that the shadow closes the connection without having said so
-   * @param random 0 to 1
-   */
-  constructor(
-    origin: string,
-    connect: Connect,
-    negotiated: Negotiated,
-    onLost: (connection: Connection) => void,
-    random: () => number = Math.random,
-  ) {
-    this.#negotiated = negotiated;
-    this.#client = new Client(origin, {
+  /** @param onLost called each time that the shadow closes the connection without having said so */
+  constructor(shared: Shared, onLost: (connection: Connection) => void) {
+    this.#shared = shared;
+    this.#client = new Client(shared.origin, {
       pipelining: 1,
       keepAliveTimeout: keepAliveMs,
       keepAliveMaxTimeout: keepAliveMs,
@@ -64,15 +61,15 @@ export class Connection {
       allowH2: true,
       h2Options: { maxConcurrentStreams: maxStreams, pingInterval: 0 },
       connect: (options, callback) => {
-        const startedAtMs = performance.now();
-        connect(options, (...result) => {
+        const startedAtMs = shared.now();
+        shared.connect(options, (...result) => {
           const [error, socket] = result;
-          const atMs = performance.now();
           if (error) this.#connectError = error;
           else {
-            const endsAtMs = atMs + leastAgeMs + random() * (largestAgeMs - leastAgeMs);
-            negotiated.http2 = isHttp2(socket);
-            this.#opened = { atMs, multiplexed: negotiated.http2, endsAtMs };
+            const atMs = shared.now();
+            const endsAtMs = atMs + leastAgeMs + shared.random() * (largestAgeMs - leastAgeMs);
+            shared.http2 = isHttp2(socket);
+            this.#opened = { atMs, multiplexed: shared.http2, endsAtMs };
             this.#connectMs = atMs - startedAtMs;
           }
           callback(...result);
@@ -90,7 +87,7 @@ export class Connection {
   }
 
   get multiplexed(): boolean {
-    return this.#opened?.multiplexed ?? this.#negotiated.http2;
+    return this.#opened?.multiplexed ?? this.#shared.http2;
   }
 
   /** Whether another request can be sent before one of those in flight is answered. */
@@ -119,7 +116,7 @@ export class Connection {
 
   /** Notes that the shadow answered. */
   noteAnswer(): void {
-    this.#answeredAtMs = performance.now();
+    this.#answeredAtMs = this.#shared.now();
   }
 
   /** Whether the shadow has answered on this connection since the given time, or since it was opened. */

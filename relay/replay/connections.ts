@@ -1,5 +1,5 @@
 import type { Dispatcher } from "undici";
-import type { Connection } from "./connection.ts";
+import { Connection, type Shared } from "./connection.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** A request that waits for a connection. */
@@ -13,6 +13,9 @@ export interface Departure {
 // Most servers close right after an answer, or when the connection has been idle for a second or more. Requests that cannot
 // be repeated are sent in between, or on a new connection.
 const settledAfterMs = 1;
+// The same until about ten requests have gone out on each connection that was already open, and the shadow is known better.
+const settledAtFirstAfterMs = 20;
+const firstRequestsEach = 10;
 const trustedForMs = 500;
 // A shadow that closed a connection right after an answer, without having announced it, may do that each time. For these
 // times it gets requests on new connections only: those that can be repeated, and those that cannot.
@@ -21,7 +24,7 @@ const otherOnNewForMs = 600_000;
 
 /** The connections to one target: at most `limit`, not counting old ones whose requests have not ended. */
 export class Connections {
-  readonly #create: (onLost: (connection: Connection) => void) => Connection;
+  readonly #shared: Shared;
   #limit: number;
   /** Those that take requests. */
   readonly #current = new Set<Connection>();
@@ -30,11 +33,13 @@ export class Connections {
   readonly #retired = new Set<Connection>();
   readonly #waiting: Departure[] = [];
   #timer: NodeJS.Timeout | undefined;
+  /** Requests that went out on a connection that was already open. */
+  #reuses = 0;
   /** When the shadow last closed a connection right after an answer, without having announced it. */
   #lostAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(create: (onLost: (connection: Connection) => void) => Connection, limit: number) {
-    this.#create = create;
+  constructor(shared: Shared, limit: number) {
+    this.#shared = shared;
     this.#limit = limit;
   }
 
@@ -74,7 +79,7 @@ export class Connections {
 
   /** Undefined if the request has to wait. */
   #take(idempotent: boolean): Connection | undefined {
-    const nowMs = performance.now();
+    const nowMs = this.#shared.now();
     let settlesInMs: number | undefined;
     for (let i = this.#free.length - 1; i >= 0; i--) {
       const connection = this.#free[i];
@@ -94,8 +99,9 @@ export class Connections {
         this.#retire(connection);
         break;
       }
-      if (idempotent || idleMs >= settledAfterMs) return connection;
-      settlesInMs = settledAfterMs - idleMs;
+      const settleMs = this.#reuses < firstRequestsEach * this.#limit ? settledAtFirstAfterMs : settledAfterMs;
+      if (idempotent || idleMs >= settleMs) return connection;
+      settlesInMs = settleMs - idleMs;
     }
     if (this.#current.size < this.#limit) return this.#open();
     if (settlesInMs !== undefined) this.#serveAfter(settlesInMs);
@@ -103,8 +109,8 @@ export class Connections {
   }
 
   #open(): Connection {
-    const connection = this.#create((lost) => {
-      const nowMs = performance.now();
+    const connection = new Connection(this.#shared, (lost) => {
+      const nowMs = this.#shared.now();
       if (nowMs - lost.idleSinceMs <= trustedForMs) this.#lostAtMs = nowMs;
     });
     this.#current.add(connection);
@@ -113,6 +119,7 @@ export class Connections {
   }
 
   #dispatch(connection: Connection, { options, exchange }: Departure): void {
+    if (connection.open) this.#reuses++;
     connection.inFlight++;
     if (!connection.hasRoom) this.#removeFree(connection);
     exchange.begin(connection, () => {
@@ -126,7 +133,7 @@ export class Connections {
   #release(connection: Connection): void {
     connection.inFlight--;
     if (!this.#current.has(connection)) return;
-    if (connection.inFlight === 0) connection.idleSinceMs = performance.now();
+    if (connection.inFlight === 0) connection.idleSinceMs = this.#shared.now();
     this.#removeFree(connection);
     this.#free.push(connection);
     if (this.#current.size > this.#limit) this.#retire(connection);

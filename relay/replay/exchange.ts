@@ -19,14 +19,25 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #answering = false;
   #answer: Outcome | undefined;
   #answerBytes = 0;
-  readonly #startedAtMs = performance.now();
+  readonly #now: () => number;
+  readonly #startedAtMs: number;
   #writtenAtMs = 0;
   #firstByteMs = 0;
   #connectMs: number | undefined;
 
-  /** @param onSilence called if the time is over and the shadow has not answered anything on the connection meanwhile */
-  constructor(resolve: (outcome: Outcome) => void, timeoutMs: number, onSilence: (connection: Connection) => void) {
+  /**
+   * @param onSilence called if the time is over and the shadow has not answered anything on the connection meanwhile
+   * @param now milliseconds since any moment
+   */
+  constructor(
+    resolve: (outcome: Outcome) => void,
+    timeoutMs: number,
+    onSilence: (connection: Connection) => void,
+    now: () => number,
+  ) {
     this.#resolve = resolve;
+    this.#now = now;
+    this.#startedAtMs = now();
     this.#timer = setTimeout(() => this.#timeOut(timeoutMs, onSilence), timeoutMs);
   }
 
@@ -44,7 +55,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   /** Called again if undici repeats a request that the shadow refused to look at (HTTP/2's REFUSED_STREAM). */
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    this.#writtenAtMs = performance.now();
+    this.#writtenAtMs = this.#now();
     this.#connectMs ??= this.#connection?.takeConnectMs();
     // The request timed out before it had a connection.
     if (!this.#resolve) controller.abort(new Error("timed out"));
@@ -61,7 +72,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   ): void {
     if (status < 200) return;
     this.#connection?.noteAnswer();
-    this.#firstByteMs = performance.now() - this.#writtenAtMs;
+    this.#firstByteMs = this.#now() - this.#writtenAtMs;
     const retryAfter = headers["retry-after"];
     if ((status === 429 || status === 503) && typeof retryAfter === "string") {
       const retryAfterMs = Math.min(parseRetryAfterMs(retryAfter, Date.now()) ?? 0, maxRetryAfterMs);
@@ -83,7 +94,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
-    if (!this.#answer) this.#firstByteMs = performance.now() - this.#writtenAtMs;
+    if (!this.#answer) this.#firstByteMs = this.#now() - this.#writtenAtMs;
     // An answer whose body was cut off is still an answer.
     this.#settle(
       this.#answer ??
@@ -126,7 +137,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   #times() {
     const connectMs = this.#connectMs;
-    const times = { firstByteMs: this.#firstByteMs, totalMs: performance.now() - this.#startedAtMs };
+    const times = { firstByteMs: this.#firstByteMs, totalMs: this.#now() - this.#startedAtMs };
     return connectMs === undefined ? times : { ...times, connectMs };
   }
 }

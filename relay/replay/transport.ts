@@ -1,6 +1,5 @@
 import type { Dispatcher } from "undici";
 import type { TargetConfig } from "../config/config.ts";
-import { Connection } from "./connection.ts";
 import { Connections } from "./connections.ts";
 import { createConnector } from "./connector.ts";
 import { Exchange } from "./exchange.ts";
@@ -18,17 +17,17 @@ export class Transport {
   readonly #timeoutMs: number;
   readonly #hostname: string;
   readonly #inFlight = new Set<Exchange>();
+  readonly #now: () => number;
   #limit: number;
   #closed = false;
 
-  constructor(target: TargetConfig) {
+  /** @param now milliseconds since any moment; never goes back */
+  constructor(target: TargetConfig, now: () => number = () => performance.now(), random: () => number = Math.random) {
     const { url, protocol, concurrency, timeoutMs } = target;
-    const connect = createConnector(target);
-    const negotiated = { http2: protocol === "h2" || protocol === "h2c" };
-    this.#connections = new Connections(
-      (onLost) => new Connection(url.origin, connect, negotiated, onLost),
-      concurrency,
-    );
+    const http2 = protocol === "h2" || protocol === "h2c";
+    const shared = { origin: url.origin, connect: createConnector(target), http2, now, random };
+    this.#connections = new Connections(shared, concurrency);
+    this.#now = now;
     this.#timeoutMs = timeoutMs;
     this.#hostname = url.hostname;
     this.#limit = concurrency;
@@ -49,7 +48,7 @@ export class Transport {
         this.#inFlight.delete(exchange);
         resolve(outcome);
       };
-      const exchange = new Exchange(settle, this.#timeoutMs, (silent) => this.#connections.leave(silent));
+      const exchange = new Exchange(settle, this.#timeoutMs, (silent) => this.#connections.leave(silent), this.#now);
       this.#inFlight.add(exchange);
       this.#connections.send({ options: this.#toOptions(request), exchange, idempotent: isIdempotent(request.method) });
     });

@@ -1,9 +1,12 @@
+import dns from "node:dns";
 import { once } from "node:events";
+import { createServer as createHttpServer, type Server } from "node:http";
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { TargetConfig } from "../../../relay/config/config.ts";
 import type { Outcome } from "../../../relay/replay/outcome.ts";
 import { Transport } from "../../../relay/replay/transport.ts";
+import { until } from "../../support/clocks/until.ts";
 import { target } from "../../support/data/targets.ts";
 import { ShadowServer } from "../../support/servers/shadow-server.ts";
 
@@ -102,6 +105,65 @@ describe("Transport: kept connections", () => {
   });
 });
 
+describe("Transport: the age of connections", () => {
+  it("is at most 30 s: then the name is looked up again, and the new address is used", async () => {
+    const [old, current] = [await addressed("127.0.0.2"), await addressed("127.0.0.3")];
+    const port = await listenOnBoth(old, current);
+    let address = "127.0.0.2";
+    const lookUp = vi
+      .spyOn(dns, "lookup")
+      .mockImplementation(((_name: string, _options: object, callback: unknown) =>
+        (callback as (error: null, found: object[]) => void)(null, [{ address, family: 4 }])) as never);
+    onTestFinished(() => lookUp.mockRestore());
+    let nowMs = 0;
+    const transport = transportAt(new URL(`http://shadow.test:${port}`), () => nowMs);
+    // Never idle for longer than the keep-alive time.
+    for (; nowMs < 60_000; nowMs += 100) {
+      if (nowMs === 10_000) address = "127.0.0.3";
+      await send(transport, nowMs % 200 ? "GET" : "POST", nowMs);
+    }
+
+    expect(old.lastMs).toBeGreaterThan(10_000);
+    expect(old.lastMs).toBeLessThan(40_000);
+    expect(old.count + current.count).toBe(600);
+  });
+
+  it("differs: connections that were opened together are not renewed together", async () => {
+    const shadow = await CountingShadow.start((socket) => socket.write(ok));
+    let nowMs = 0;
+    let opened = 0;
+    const random = () => (opened++ % 40) / 40;
+    const transport = transportAt(shadow.url, () => nowMs, random, { concurrency: 40 });
+    const renewals: number[] = [];
+    for (; nowMs < 32_000; nowMs += 1_000) {
+      const before = opened;
+      await Promise.all(Array.from({ length: 40 }, (_, i) => send(transport, "GET", nowMs + i)));
+      renewals.push(opened - before);
+    }
+
+    expect(renewals[0]).toBe(40);
+    expect(Math.max(...renewals.slice(1))).toBeLessThanOrEqual(5);
+    expect(renewals.slice(1).reduce((sum, each) => sum + each, 0)).toBe(40);
+  });
+
+  it("cuts no request: one that is in flight when its connection grows old gets its answer", async () => {
+    const gate = Promise.withResolvers<void>();
+    const shadow = await CountingShadow.start(async (socket, _, request) => {
+      if (request.includes("x-id: 1\r\n")) await gate.promise;
+      socket.write(ok);
+    });
+    let nowMs = 0;
+    const transport = transportAt(shadow.url, () => nowMs, Math.random, { concurrency: 2 });
+    const slow = post(transport, 1);
+    await until(() => shadow.arrivals.has("1"));
+    nowMs += 60_000;
+    const next = await post(transport, 2);
+    gate.resolve();
+
+    expect([next.kind, (await slow).kind]).toEqual(["answered", "answered"]);
+  });
+});
+
 /** A server that counts by `x-id` how often each request arrived whole. */
 class CountingShadow {
   readonly arrivals = new Map<string, number>();
@@ -151,6 +213,52 @@ function transportTo(url: URL, changes: Partial<TargetConfig> = {}): Transport {
   const transport = new Transport(target({ url, ...changes }));
   onTestFinished(() => transport.close());
   return transport;
+}
+
+function transportAt(
+  url: URL,
+  now: () => number,
+  random: () => number = Math.random,
+  changes: Partial<TargetConfig> = {},
+): Transport {
+  const transport = new Transport(target({ url, ...changes }), now, random);
+  onTestFinished(() => transport.close());
+  return transport;
+}
+
+interface Addressed {
+  count: number;
+  /** The `x-id` of its last request. */
+  lastMs: number;
+  readonly server: Server;
+  readonly address: string;
+}
+
+async function addressed(address: string): Promise<Addressed> {
+  const shadow: Addressed = {
+    count: 0,
+    lastMs: 0,
+    address,
+    server: createHttpServer((request, response) => {
+      shadow.count++;
+      shadow.lastMs = Number(request.headers["x-id"]);
+      request.resume();
+      response.end();
+    }),
+  };
+  onTestFinished(() => void shadow.server.closeAllConnections?.());
+  onTestFinished(() => void shadow.server.close());
+  return shadow;
+}
+
+/** The port on which the two servers listen, each at its address. */
+async function listenOnBoth(one: Addressed, other: Addressed): Promise<number> {
+  one.server.listen(0, one.address);
+  await once(one.server, "listening");
+  const { port } = one.server.address() as AddressInfo;
+  other.server.listen(port, other.address);
+  await once(other.server, "listening");
+  return port;
 }
 
 function post(transport: Transport, id: number): Promise<Outcome> {

@@ -44,6 +44,10 @@ export class Connection {
   #connectError: unknown;
   #answeredAtMs = Number.NEGATIVE_INFINITY;
   inFlight = 0;
+  /** Number of its requests so far. */
+  uses = 0;
+  /** Whether the shadow has had the time to close it after its last answer, and has not. */
+  settled = false;
   /** When the last of its requests ended. */
   idleSinceMs = Number.NEGATIVE_INFINITY;
 

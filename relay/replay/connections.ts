@@ -32,7 +32,6 @@ export class Connections {
   readonly #free: Connection[] = [];
   readonly #retired = new Set<Connection>();
   readonly #waiting: Departure[] = [];
-  #timer: NodeJS.Timeout | undefined;
   /** Requests that went out on a connection that was already open. */
   #reuses = 0;
   /** When the shadow last closed a connection right after an answer, without having announced it. */
@@ -61,7 +60,6 @@ export class Connections {
   }
 
   async destroy(): Promise<void> {
-    clearTimeout(this.#timer);
     this.#waiting.length = 0;
     await Promise.all([...this.#current, ...this.#retired].map((connection) => connection.destroy()));
   }
@@ -80,7 +78,6 @@ export class Connections {
   /** Undefined if the request has to wait. */
   #take(idempotent: boolean): Connection | undefined {
     const nowMs = this.#shared.now();
-    let settlesInMs: number | undefined;
     for (let i = this.#free.length - 1; i >= 0; i--) {
       const connection = this.#free[i];
       if (connection.isOld(nowMs)) {
@@ -99,12 +96,9 @@ export class Connections {
         this.#retire(connection);
         break;
       }
-      const settleMs = this.#reuses < firstRequestsEach * this.#limit ? settledAtFirstAfterMs : settledAfterMs;
-      if (idempotent || idleMs >= settleMs) return connection;
-      settlesInMs = settleMs - idleMs;
+      if (idempotent || connection.settled) return connection;
     }
     if (this.#current.size < this.#limit) return this.#open();
-    if (settlesInMs !== undefined) this.#serveAfter(settlesInMs);
     return undefined;
   }
 
@@ -121,6 +115,8 @@ export class Connections {
   #dispatch(connection: Connection, { options, exchange }: Departure): void {
     if (connection.open) this.#reuses++;
     connection.inFlight++;
+    connection.uses++;
+    connection.settled = false;
     if (!connection.hasRoom) this.#removeFree(connection);
     exchange.begin(connection, () => {
       // Later: undici first has to see that the connection is idle. It then reads what the shadow has sent since its answer,
@@ -133,7 +129,10 @@ export class Connections {
   #release(connection: Connection): void {
     connection.inFlight--;
     if (!this.#current.has(connection)) return;
-    if (connection.inFlight === 0) connection.idleSinceMs = this.#shared.now();
+    if (connection.inFlight === 0) {
+      connection.idleSinceMs = this.#shared.now();
+      this.#settle(connection);
+    }
     this.#removeFree(connection);
     this.#free.push(connection);
     if (this.#current.size > this.#limit) this.#retire(connection);
@@ -154,10 +153,18 @@ export class Connections {
     if (at >= 0) this.#free.splice(at, 1);
   }
 
-  #serveAfter(ms: number): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      this.#serve();
-    }, ms);
+  /** Waits for the shadow to say farewell, and for undici to read that. */
+  #settle(connection: Connection): void {
+    const { uses } = connection;
+    const first = this.#reuses < firstRequestsEach * this.#limit;
+    setTimeout(
+      () =>
+        setImmediate(() => {
+          if (connection.uses !== uses) return;
+          connection.settled = true;
+          this.#serve();
+        }),
+      first ? settledAtFirstAfterMs : settledAfterMs,
+    ).unref();
   }
 }

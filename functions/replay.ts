@@ -4,7 +4,7 @@ import { KeyTurns } from "../relay/concurrency/key-turns.ts";
 import { jobKey } from "../relay/job/job.ts";
 import { JobGate } from "../relay/job/job-gate.ts";
 import { JobWatch } from "../relay/job/job-watch.ts";
-import type { Logger } from "../relay/log/log.ts";
+import { type Logger, Throttle } from "../relay/log/log.ts";
 import type { Outage } from "../relay/log/outage.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { PackedRequest } from "../relay/pack/pack.ts";
@@ -50,9 +50,10 @@ export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   const patience = new StatePatience(deps.lane.live.config.name, deps.stateOutage ?? createStateOutage(deps.log));
   const turns = new KeyTurns();
   const watch = new JobWatch(deps.jobs);
+  const malformed = new Throttle();
   return createBatchApp(
     deps.log,
-    (delivery, invocation) => new PackRun(deps, { patience, turns, watch }, invocation).run(delivery),
+    (delivery, invocation) => new PackRun(deps, { patience, turns, watch, malformed }, invocation).run(delivery),
     async (invocation) => {
       // The long-running host flushes on a timer; a Lambda function must flush before it is frozen.
       if (!invocation.patient) await deps.lane.figures.flush();
@@ -66,6 +67,7 @@ class PackRun {
   readonly #patience: StatePatience;
   readonly #turns: KeyTurns;
   readonly #watch: JobWatch;
+  readonly #malformed: Throttle;
   readonly #invocation: Required<Invocation>;
 
   constructor(
@@ -74,13 +76,20 @@ class PackRun {
       patience,
       turns,
       watch,
-    }: { readonly patience: StatePatience; readonly turns: KeyTurns; readonly watch: JobWatch },
+      malformed,
+    }: {
+      readonly patience: StatePatience;
+      readonly turns: KeyTurns;
+      readonly watch: JobWatch;
+      readonly malformed: Throttle;
+    },
     invocation: Required<Invocation>,
   ) {
     this.#deps = deps;
     this.#patience = patience;
     this.#turns = turns;
     this.#watch = watch;
+    this.#malformed = malformed;
     this.#invocation = invocation;
   }
 
@@ -173,11 +182,22 @@ class PackRun {
       await this.#tryAgain(pack, result);
       rest = result.unsent;
       if (result.failure) this.#patience.report(result.failure);
+      if (result.malformed) this.#warnOfMalformed(result.malformed);
       if (rest.length === 0 || signal.aborted) return { rest, delayMs: afterEndMs };
       if (result.laterMs !== undefined) return { rest, delayMs: result.laterMs };
       if (!patient) return { rest, delayMs: result.failure ? afterFailureMs : lane.live.holdMs };
       await sleep(patientRetryMs, undefined, { signal }).catch(() => {});
     }
+  }
+
+  #warnOfMalformed({ method, path, reason }: NonNullable<ReplayResult["malformed"]>): void {
+    const about = { target: this.#target, method, path: path.split("?", 1)[0], reason };
+    this.#malformed.run(Date.now(), (heldBack) =>
+      this.#deps.log.warn(
+        { event: "malformed-answer", ...about, heldBack },
+        "the shadow answered with bytes that are not HTTP: counted as answered, not sent again",
+      ),
+    );
   }
 
   async #tryAgain(pack: MessagePack, { again, behind, delayMs, reason }: ReplayResult): Promise<void> {

@@ -1,5 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { type FiguresAnswer, type MinuteCounts, statusClasses } from "../../relay/control/answers.ts";
+import { answerClasses, type FiguresAnswer, type MinuteCounts } from "../../relay/control/answers.ts";
 import { percentiles, type TimeSeries } from "../../relay/replay/latency-histogram.ts";
 import type { MinuteFigures } from "../../relay/state/port.ts";
 import type { ControlDeps } from "./deps.ts";
@@ -20,7 +20,16 @@ export function addFigureRoutes(app: OpenAPIHono, { targets, stores, now = Date.
 const minuteMs = 60_000;
 // Figures are kept for 14 days.
 const maxMinutes = 14 * 1_440;
-const counters = ["undelivered", "timedOut", "deadLettered", "expired", "skipped", "filtered", "sampledOut"] as const;
+const counters = [
+  "undelivered",
+  "closed",
+  "timedOut",
+  "deadLettered",
+  "expired",
+  "skipped",
+  "filtered",
+  "sampledOut",
+] as const;
 
 function toFigures(target: string, minutes: readonly MinuteFigures[], fromMs: number, untilMs: number): FiguresAnswer {
   const total = new Map<string, number>();
@@ -37,7 +46,7 @@ function toFigures(target: string, minutes: readonly MinuteFigures[], fromMs: nu
 }
 
 function toCounts(counts: ReadonlyMap<string, number>): MinuteCounts {
-  const answered = statusClasses.map((name) => [name, counts.get(`answered.${name}`) ?? 0]);
+  const answered = answerClasses.map((name) => [name, counts.get(`answered.${name}`) ?? 0]);
   return {
     answered: Object.fromEntries(answered) as MinuteCounts["answered"],
     ...(Object.fromEntries(counters.map((name) => [name, counts.get(name) ?? 0])) as Record<
@@ -68,9 +77,17 @@ function times(description: string) {
 
 const counted = {
   answered: z
-    .object({ "1xx": z.int(), "2xx": z.int(), "3xx": z.int(), "4xx": z.int(), "5xx": z.int() })
+    .object({
+      "1xx": z.int(),
+      "2xx": z.int(),
+      "3xx": z.int(),
+      "4xx": z.int(),
+      "5xx": z.int(),
+      malformed: z.int().describe("Answers that are not HTTP; their requests are not sent again"),
+    })
     .describe("Answers by class of status code"),
-  undelivered: z.int().describe("Attempts that did not reach the shadow"),
+  undelivered: z.int().describe("Attempts that the shadow has not acted on: not reached, or asked to retry later"),
+  closed: z.int().describe("Attempts whose connection ended after the request was written and before it was answered"),
   timedOut: z.int().describe("Attempts without an answer within the target's timeout"),
   deadLettered: z.int().describe("Requests that became dead letters"),
   expired: z.int().describe("Requests that became too old to be sent"),

@@ -103,6 +103,7 @@ function targetRow(replay: FunctionLayout, functions: readonly FunctionLayout[],
         own("answered4xx", "Sum", "4xx", "#ff7f0e"),
         own("answered5xx", "Sum", "5xx", "#d62728"),
         own("answered1xx", "Sum", "1xx", "#7f7f7f"),
+        own("answeredMalformed", "Sum", "malformed", "#9467bd"),
       ],
     },
     {

@@ -93,6 +93,8 @@ export type SetHeader = string | { readonly src: true };
 export interface TargetConfig {
   readonly name: string;
   readonly url: URL;
+  /** `h2` and `auto` only with TLS, `h2c` only without. */
+  readonly protocol: "http1" | "h2" | "h2c" | "auto";
   /** Infinity if the rate is unlimited. */
   readonly ratePerSecond: number;
   readonly sample: Sample;

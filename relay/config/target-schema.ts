@@ -137,6 +137,12 @@ export const targetSchema = section({
   url: written(parseOrigin, "an origin without a path", ["http://127.0.0.1:8082", "https://staging.example"]).describe(
     "Origin of the shadow; requests are sent to no other origin",
   ),
+  protocol: z
+    .enum(["http1", "h2", "h2c", "auto"])
+    .default("http1")
+    .describe(
+      "What the shadow speaks: http1, h2 (HTTP/2 over TLS), h2c (HTTP/2 without TLS), or auto: the shadow chooses when TLS begins",
+    ),
   rate: rate.describe("Highest rate at which the shadow receives requests, such as 200/s, 30/min, 10/h or unlimited"),
   sample: percentage.prefault("100%").describe("Share of the mirrored requests that is replayed to this target"),
   stickyBy: stickyBy.describe("Sample by a key: all requests with the same key are replayed, or none").optional(),
@@ -226,8 +232,15 @@ export const targetSchema = section({
   policies: policiesSchema
     .describe("For the deployment to AWS: ARNs of managed policies that allow the replay function the calls it signs")
     .optional(),
-}).superRefine(({ order, key, headers: { set }, token, sign, region, queue }, context) => {
+}).superRefine(({ url, protocol, order, key, headers: { set }, token, sign, region, queue }, context) => {
   const mistake = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
+  if (protocol === "h2" && url.protocol === "http:")
+    mistake(["protocol"], "h2 needs an https: url; use h2c without TLS");
+  if (protocol === "h2c" && url.protocol === "https:")
+    mistake(["protocol"], "h2c is without TLS; use h2 for an https: url");
+  if (protocol === "auto" && url.protocol === "http:") {
+    mistake(["protocol"], "auto needs an https: url, because the protocol is chosen in TLS; use http1 or h2c");
+  }
   if (order && !key) mistake(["order"], "needs a key, such as key: { cookie: session }");
   if (key && !order) mistake(["key"], "has no effect without order: byKey");
   if (token && token.header in set)

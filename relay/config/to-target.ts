@@ -13,6 +13,7 @@ export function toTarget(name: string, target: ParsedTarget, directory: string, 
   return {
     name,
     url: target.url,
+    protocol: target.protocol,
     ratePerSecond: target.rate,
     sample: toSample(target.sample, target.stickyBy),
     ...(target.when && { when: toWhen(target.when) }),

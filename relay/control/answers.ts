@@ -54,12 +54,14 @@ export interface FiguresAnswer {
   readonly minutes: readonly (MinuteCounts & { readonly at: string })[];
 }
 
-export const statusClasses = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
+/** The classes of status codes, and `malformed`: answers that are not HTTP. */
+export const answerClasses = ["1xx", "2xx", "3xx", "4xx", "5xx", "malformed"] as const;
 
 /** Failed attempts and fates of requests within a period. */
 export interface MinuteCounts {
-  readonly answered: Readonly<Record<(typeof statusClasses)[number], number>>;
+  readonly answered: Readonly<Record<(typeof answerClasses)[number], number>>;
   readonly undelivered: number;
+  readonly closed: number;
   readonly timedOut: number;
   readonly deadLettered: number;
   readonly expired: number;

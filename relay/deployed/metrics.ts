@@ -13,7 +13,9 @@ export const functionMetrics = {
   answered3xx: { name: "Answered3xx", unit: "Count", by: "target", from: "replay" },
   answered4xx: { name: "Answered4xx", unit: "Count", by: "target", from: "replay" },
   answered5xx: { name: "Answered5xx", unit: "Count", by: "target", from: "replay" },
-  /** Attempts that did not reach the shadow or had no answer in time. */
+  /** Answers that are not HTTP. */
+  answeredMalformed: { name: "AnsweredMalformed", unit: "Count", by: "target", from: "replay" },
+  /** Attempts that did not reach the shadow, lost their connection or had no answer in time. */
   undelivered: { name: "Undelivered", unit: "Count", by: "target", from: "replay" },
   deadLettered: { name: "DeadLettered", unit: "Count", by: "target", from: "replay" },
   /** Requests that were left out because they are too old or their body is incomplete. */

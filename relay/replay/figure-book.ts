@@ -26,7 +26,7 @@ export class FigureBook {
    * Counts requests by their outcome. `answered.expired` counts requests that were sent with their captured credentials and
    * answered with 401 or 403; they also count as `answered.4xx`.
    */
-  count(outcome: Fate | "undelivered" | "timedOut" | "answered.expired", requests = 1): void {
+  count(outcome: Fate | "undelivered" | "closed" | "timedOut" | "answered.expired", requests = 1): void {
     increase(this.#counts(), outcome, requests);
   }
 

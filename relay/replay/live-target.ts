@@ -30,6 +30,8 @@ const shortestHoldMs = 60_000;
 const longestHoldMs = 900_000;
 // A slowdown reduces no rate below this; a rate that is configured lower stays as it is.
 const slowestPerSecond = 0.1;
+// A shadow that has answered anything within this time is not away, however often one of its endpoints fails.
+const awayAfterMs = 5_000;
 // Attempts to write a change while other workers keep writing first.
 const writeAttempts = 5;
 
@@ -48,6 +50,8 @@ export class LiveTarget {
   #readAtMs = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | undefined;
   #failures = 0;
+  /** When the shadow last answered; before its first answer, when the first outcome was noted. */
+  #answeredAtMs: number | undefined;
   #writing = false;
 
   /** @param now milliseconds since 1970 */
@@ -131,17 +135,35 @@ export class LiveTarget {
   /** Learns from the outcome of a request: opens and closes the breaker, slows down. Never rejects. */
   async note(outcome: Outcome, admission: Admission): Promise<void> {
     this.#log?.tried(outcome, this.#now());
-    if (outcome.kind === "answered") return this.#noteAnswer();
-    if (outcome.kind === "undelivered" && outcome.retryAfterMs !== undefined) {
-      this.#failures = 0;
+    const { kind } = outcome;
+    if (kind === "answered" || kind === "malformed") return this.#noteAnswer();
+    if (kind === "undelivered" && outcome.retryAfterMs !== undefined) {
+      this.#countAnswer();
       return this.#changeOnce((control) => closeBreaker(slowDown(control, this.#now())));
     }
-    if (outcome.kind !== "undelivered" && outcome.kind !== "timedOut") return;
-    this.#failures++;
+    if (kind === "stopped" || kind === "unsendable") return;
     const { failures, probeAfterMs } = this.config.breaker;
+    const away = this.#saysAway(outcome);
+    if (away) this.#failures++;
     if (admission === "probe") return this.#changeOnce((control) => delayProbe(control, this.#now(), probeAfterMs));
-    if (this.#failures < failures) return;
+    if (!away || this.#failures < failures) return;
     await this.#changeOnce((control) => openBreaker(control, this.#now(), probeAfterMs, outcome.reason));
+  }
+
+  /**
+   * Whether an outcome says that the whole shadow is away. A connection that ends and a timeout say so only if nothing is
+   * answered: otherwise one bad endpoint would hold the requests for all others.
+   */
+  #saysAway(outcome: Outcome): boolean {
+    const nowMs = this.#now();
+    this.#answeredAtMs ??= nowMs;
+    if (outcome.kind === "undelivered") return outcome.away === true;
+    return Math.abs(nowMs - this.#answeredAtMs) > awayAfterMs;
+  }
+
+  #countAnswer(): void {
+    this.#failures = 0;
+    this.#answeredAtMs = this.#now();
   }
 
   #isFresh(): boolean {
@@ -150,7 +172,7 @@ export class LiveTarget {
   }
 
   async #noteAnswer(): Promise<void> {
-    this.#failures = 0;
+    this.#countAnswer();
     if (this.#control.breaker) await this.#changeOnce(closeBreaker);
   }
 

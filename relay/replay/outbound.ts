@@ -51,6 +51,8 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
   const headers = ["host", host];
   const { set, remove } = target.headers;
   const nominated = connectionNominated(request.headers);
+  // Names are in lower case in HTTP/2.
+  const http2 = target.protocol !== "http1";
   for (let i = 0; i + 1 < request.headers.length; i += 2) {
     const name = request.headers[i];
     const { lowerCase, reserved, valid } = lookUpName(name);
@@ -59,8 +61,10 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
     if (!valid) return { kind: "unsendable", reason: "a header name has a character that HTTP does not allow" };
     const value = request.headers[i + 1];
     if (!fieldValue.test(value)) return { kind: "unsendable", reason: badValue(name) };
-    headers.push(name, value);
+    headers.push(http2 ? lowerCase : name, value);
   }
+  // RFC 9113 8.2.2. gRPC servers refuse requests without it.
+  if (http2 && hasTrailers(request)) headers.push("te", "trailers");
   if (!fieldValue.test(request.id)) return { kind: "unsendable", reason: badValue("x-mirror-id") };
   for (const name of Object.keys(set)) {
     const value = set[name];
@@ -133,6 +137,11 @@ function toForwardedFor(src: string): string {
   if (high === undefined) return src;
   const bytes = [high, low].flatMap((group) => [parseInt(group, 16) >> 8, parseInt(group, 16) & 255]);
   return `::ffff:${bytes.join(".")}`;
+}
+
+/** Whether the client accepts trailers. */
+function hasTrailers({ headers }: CapturedRequest): boolean {
+  return /(?:^|,)\s*trailers\s*(?:$|[,;])/i.test(headerOf(headers, "te") ?? "");
 }
 
 function connectionNominated(headers: readonly string[]): readonly string[] {

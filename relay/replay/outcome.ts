@@ -4,8 +4,18 @@ import type { Fate } from "../state/port.ts";
 export type Outcome =
   /** The shadow answered, with any status: done. */
   | { readonly kind: "answered"; readonly status: number; readonly times?: AnswerTimes }
-  /** Refused, reset before an answer, host not resolved, or asked to retry later: another attempt may succeed. */
-  | { readonly kind: "undelivered"; readonly reason: string; readonly retryAfterMs?: number }
+  /** The shadow answered with bytes that are not HTTP: done. */
+  | { readonly kind: "malformed"; readonly reason: string; readonly times?: AnswerTimes }
+  /** The shadow has not acted on it, because it was not reached or asks to retry later: another attempt may succeed. */
+  | {
+      readonly kind: "undelivered";
+      readonly reason: string;
+      readonly retryAfterMs?: number;
+      /** Whether the shadow itself could not be reached: refused, no address, no route, or its TLS or protocol is another. */
+      readonly away?: boolean;
+    }
+  /** Written, but the connection ended before the answer was there: the shadow may have acted on it. */
+  | { readonly kind: "closed"; readonly reason: string }
   /** Sent, but no answer in time: the shadow may have acted on it. */
   | { readonly kind: "timedOut"; readonly reason: string }
   /** Given up because the process stops. If it was sent, the shadow may have acted on it. */
@@ -32,7 +42,8 @@ export function isIdempotent(method: string): boolean {
 
 /** Whether the shadow may have acted on the request although it did not answer. */
 export function mayHaveActed(outcome: Outcome): boolean {
-  return outcome.kind === "timedOut" || (outcome.kind === "stopped" && outcome.sent);
+  const { kind } = outcome;
+  return kind === "timedOut" || kind === "closed" || (kind === "stopped" && outcome.sent);
 }
 
 /** The fate in the ledger of a request that was answered with this status. */

@@ -38,6 +38,7 @@ export class PackReplay {
   #reason: string | undefined;
   #laterMs: number | undefined;
   #failure: Error | undefined;
+  #malformed: ReplayResult["malformed"];
 
   constructor(lane: Lane, pack: Pack, options: ReplayOptions) {
     this.#lane = lane;
@@ -92,6 +93,7 @@ export class PackReplay {
       ...(this.#reason !== undefined && { reason: this.#reason }),
       ...(this.#laterMs !== undefined && { laterMs: this.#laterMs }),
       ...(this.#failure && { failure: this.#failure }),
+      ...(this.#malformed && { malformed: this.#malformed }),
     };
   }
 
@@ -211,7 +213,7 @@ export class PackReplay {
     const { transport, live, figures } = this.#lane;
     const ageMs = Date.now() - request.capturedAtMs;
     const outcome = await transport.send(outbound);
-    if (outcome.kind === "answered") figures.countAnswer(ageMs, outcome.times);
+    if (outcome.kind === "answered" || outcome.kind === "malformed") figures.countAnswer(ageMs, outcome.times);
     else if (outcome.kind !== "unsendable" && outcome.kind !== "stopped") figures.count(outcome.kind);
     // Requests do not wait for this write, but the pack does: Lambda may freeze the process as soon as the pack is done.
     this.#own(live.note(outcome, admission));
@@ -224,6 +226,11 @@ export class PackReplay {
       const denied = outcome.status === 401 || outcome.status === 403;
       if (denied && sendsCapturedCredentials(live.config, request)) figures.count("answered.expired");
       this.#options.onSettled(request.index, answeredFate(outcome.status));
+      return "done";
+    }
+    if (outcome.kind === "malformed") {
+      this.#malformed ??= { method: request.method, path: request.path, reason: outcome.reason };
+      this.#options.onSettled(request.index, "answered.malformed");
       return "done";
     }
     if (outcome.kind === "unsendable") return this.#giveUp(request, outcome.reason);

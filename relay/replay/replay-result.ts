@@ -22,6 +22,8 @@ export interface ReplayResult {
   readonly laterMs?: number;
   /** Why no slots could be leased. */
   readonly failure?: Error;
+  /** The first of the answers that were not HTTP. Its request is settled. */
+  readonly malformed?: { readonly method: string; readonly path: string; readonly reason: string };
 }
 
 /** How to replay the requests of a pack. */

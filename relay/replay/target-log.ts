@@ -14,7 +14,7 @@ export interface TargetLogOptions {
 }
 
 const shadowTexts = {
-  down: ["shadow-failing", "requests to the shadow fail: they are retried, and failures in a row open its breaker"],
+  down: ["shadow-failing", "requests to the shadow fail; its breaker opens if the failures go on and nothing else is answered"],
   up: ["shadow-answers", "the shadow answers again"],
 } as const;
 const breakerTexts = {
@@ -59,9 +59,10 @@ export class TargetLog {
 
   /** Learns how a request ended. */
   tried(outcome: Outcome, nowMs: number): void {
-    if (outcome.kind === "answered") this.#shadow.recover({ nowMs });
+    const { kind } = outcome;
+    if (kind === "answered" || kind === "malformed") this.#shadow.recover({ nowMs });
     // A shadow that asks for less is not away: the slowdown is logged.
-    else if (outcome.kind === "timedOut" || (outcome.kind === "undelivered" && outcome.retryAfterMs === undefined)) {
+    else if (kind === "timedOut" || kind === "closed" || (kind === "undelivered" && outcome.retryAfterMs === undefined)) {
       this.#shadow.fail(outcome.reason, { nowMs });
     }
   }

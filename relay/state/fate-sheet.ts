@@ -73,4 +73,5 @@ const codes: Readonly<Record<Fate, number>> = {
   deadLettered: 10,
   cancelled: 11,
   captured: 12,
+  "answered.malformed": 13,
 };

@@ -9,8 +9,8 @@ export interface SlotLeases {
 }
 
 /**
- * The final outcome of a request at a target. `answered.2xx` is a class of statuses. `captured` is the outcome at a capture,
- * see `captureKey`.
+ * The final outcome of a request at a target. `answered.2xx` is a class of statuses, `answered.malformed` an answer
+ * that is not HTTP. `captured` is the outcome at a capture, see `captureKey`.
  */
 export type Fate =
   | "filtered"
@@ -24,7 +24,8 @@ export type Fate =
   | "answered.2xx"
   | "answered.3xx"
   | "answered.4xx"
-  | "answered.5xx";
+  | "answered.5xx"
+  | "answered.malformed";
 
 export const fates: readonly Fate[] = [
   "filtered",
@@ -34,6 +35,7 @@ export const fates: readonly Fate[] = [
   "answered.3xx",
   "answered.4xx",
   "answered.5xx",
+  "answered.malformed",
   "expired",
   "skipped",
   "captured",

@@ -179,6 +179,7 @@ const noFates: Readonly<Record<Fate, number>> = {
   "answered.3xx": 0,
   "answered.4xx": 0,
   "answered.5xx": 0,
+  "answered.malformed": 0,
   expired: 0,
   skipped: 0,
   captured: 0,

@@ -240,7 +240,7 @@ describe("GET /v1/targets/{target}/figures", () => {
       { at: "2026-09-01T12:29:00.000Z", answered: { "2xx": 3, "5xx": 0 }, undelivered: 0 },
       { at: "2026-09-01T12:30:00.000Z", answered: { "2xx": 0, "5xx": 1 }, undelivered: 2 },
     ]);
-    expect(json.total.answered).toEqual({ "1xx": 0, "2xx": 3, "3xx": 0, "4xx": 0, "5xx": 1 });
+    expect(json.total.answered).toEqual({ "1xx": 0, "2xx": 3, "3xx": 0, "4xx": 0, "5xx": 1, malformed: 0 });
     expect(json.total.latencyMs.p50 / 10).toBeCloseTo(1, 1);
     expect(json.total.latencyMs.p99 / 900).toBeCloseTo(1, 1);
     expect(json.minutes[0].latencyMs.p99 / 10).toBeCloseTo(1, 1);

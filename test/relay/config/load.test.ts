@@ -48,6 +48,7 @@ queue: embedded:/var/lib/spoa-relay
 targets:
   staging:
     url: https://staging.example
+    protocol: auto
     rate: 30/min
     sample: 0.5%
     stickyBy: {header: X-User}
@@ -115,6 +116,7 @@ describe("loadConfig", () => {
       {
         name: "staging",
         url: new URL("http://127.0.0.1:8082"),
+        protocol: "http1",
         ratePerSecond: 200,
         sample: { fraction: 1 },
         concurrency: 64,
@@ -154,6 +156,7 @@ describe("loadConfig", () => {
     expect(targets[0]).toEqual({
       name: "staging",
       url: new URL("https://staging.example"),
+      protocol: "auto",
       ratePerSecond: 0.5,
       sample: { fraction: 0.005, stickyBy: { by: "header", name: "x-user", missing: "out" } },
       when: { methods: ["POST"] },
@@ -472,6 +475,13 @@ describe("a mistake in the file", () => {
       "6: targets.staging.key: has no effect without order: byKey",
     ],
     [
+      "HTTP/2 over TLS for http:",
+      target("protocol: h2"),
+      "6: targets.staging.protocol: h2 needs an https: url; use h2c",
+    ],
+    ["a choice in TLS for http:", target("protocol: auto"), "6: targets.staging.protocol: auto needs an https: url"],
+    ["an unknown protocol", target("protocol: http3"), "6: targets.staging.protocol: "],
+    [
       "a breaker that never probes",
       target("breaker: {probeAfter: 1h}"),
       "6: targets.staging.breaker.probeAfter: must be from 100ms to 30s",
@@ -568,7 +578,7 @@ describe("a mistake in the file", () => {
     [
       "in a target",
       `${smallest}    rat: 1/s\n`,
-      /^spoa-relay\.yaml:6: targets\.staging: unknown key rat; allowed here: url, rate, sample, /,
+      /^spoa-relay\.yaml:6: targets\.staging: unknown key rat; allowed here: url, protocol, rate, sample, /,
     ],
     [
       "in a section",

@@ -8,7 +8,12 @@ import { changeSettings } from "../../../relay/state/target-control.ts";
 import { openState } from "../../support/data/lanes.ts";
 import { target } from "../../support/data/targets.ts";
 
-const refused: Outcome = { kind: "undelivered", reason: "ECONNREFUSED" };
+const refused: Outcome = { kind: "undelivered", reason: "ECONNREFUSED", away: true };
+const malformed: Outcome = { kind: "malformed", reason: "Duplicate Content-Length" };
+const endpointFails: readonly Outcome[] = [
+  { kind: "closed", reason: "ECONNRESET" },
+  { kind: "timedOut", reason: "no answer" },
+];
 const answered: Outcome = { kind: "answered", status: 200 };
 const overloaded: Outcome = { kind: "undelivered", reason: "429", retryAfterMs: 1_000 };
 
@@ -78,6 +83,51 @@ describe("LiveTarget: breaker", () => {
 
     expect([before, await bench.live.admit()]).toEqual(["send", "wait"]);
     expect(bench.live.held).toMatch(/^the breaker has been open since .*: ECONNREFUSED$/);
+  });
+
+  it.each(endpointFails)(
+    "stays closed while other endpoints answer, however often one fails: $kind",
+    async (outcome) => {
+      const bench = new LiveBench({ breaker: { failures: 3, probeAfterMs: 1_000 } });
+      const admissions = new Set<string>();
+      for (let s = 0; s < 60; s++, bench.nowMs += 1_000) {
+        for (let i = 0; i < 20; i++) await bench.live.note(outcome, "send");
+        admissions.add(await bench.live.admit());
+        if (s % 5 === 0) await bench.live.note(answered, "send");
+      }
+
+      expect(admissions).toEqual(new Set(["send"]));
+    },
+  );
+
+  it.each(endpointFails)("opens if nothing is answered for more than five seconds: $kind", async (outcome) => {
+    const bench = new LiveBench({ breaker: { failures: 3, probeAfterMs: 1_000 } });
+    await bench.live.note(answered, "send");
+    bench.nowMs += 5_000;
+    for (let i = 0; i < 20; i++) await bench.live.note(outcome, "send");
+    const before = await bench.live.admit();
+    bench.nowMs += 1;
+    for (let i = 0; i < 3; i++) await bench.live.note(outcome, "send");
+
+    expect([before, await bench.live.admit()]).toEqual(["send", "wait"]);
+  });
+
+  it("is closed by a malformed answer, which shows that the shadow is there", async () => {
+    const bench = new LiveBench({ breaker: { failures: 2, probeAfterMs: 1_000 } });
+    for (const outcome of [refused, malformed, refused]) await bench.live.note(outcome, "send");
+    const afterOne = await bench.live.admit();
+    await bench.live.note(refused, "send");
+    const open = await bench.live.admit();
+    await bench.live.note(malformed, "probe");
+
+    expect([afterOne, open, await bench.live.admit()]).toEqual(["send", "wait", "send"]);
+  });
+
+  it("does not count a request that the shadow was reached with and did not look at", async () => {
+    const bench = new LiveBench({ breaker: { failures: 1, probeAfterMs: 1_000 } });
+    await bench.live.note({ kind: "undelivered", reason: "REFUSED_STREAM", away: false }, "send");
+
+    expect(await bench.live.admit()).toBe("send");
   });
 
   it("lets one probe of all workers through, and closes for all of them when it is answered", async () => {

@@ -14,6 +14,7 @@ import { fixedRate, laneOf, openState } from "../../support/data/lanes.ts";
 import { pack, requests } from "../../support/data/packs.ts";
 import { target } from "../../support/data/targets.ts";
 import { type Answer, ShadowServer } from "../../support/servers/shadow-server.ts";
+import { isWhole, WireServer } from "../../support/servers/wire-server.ts";
 
 describe("replayPack: order and concurrency", () => {
   it("keeps the order of the capture with a concurrency of 1, even across packs", async () => {
@@ -98,6 +99,16 @@ describe("replayPack: fates", () => {
     },
   );
 
+  it("for an answer that is not HTTP are `answered.malformed`, and the result has its reason", async () => {
+    const wire = await WireServer.start((bytes) => (isWhole(bytes) ? "HTTP/1.1 2000 OK\r\n\r\n" : undefined));
+    const lane = laneOf(target({ url: wire.url }), openState());
+    const { settled, malformed } = await replay(lane, pack({ requests: [{ method: "POST", path: "/orders" }] }));
+
+    expect(settled).toEqual(new Map([[0, "answered.malformed"]]));
+    const reason = "the answer is not HTTP: Invalid response status";
+    expect(malformed).toEqual({ method: "POST", path: "/orders", reason });
+  });
+
   it("of an incomplete body are those of its answer if the target accepts such bodies, which are marked as truncated", async () => {
     const shadow = await ShadowServer.start();
     const request = { bodyState: "truncated", body: Buffer.from("half"), headers: ["content-length", "8"] } as const;
@@ -167,6 +178,48 @@ describe("replayPack: a request that is not delivered", () => {
           `no answer within ${hangTimeoutMs} ms; ${method} is not retried, because the shadow may have acted on it`,
       ),
     );
+  });
+
+  it.each(["POST", "PATCH", "PURGE"])(
+    "is a dead letter at once if the connection ended after a %s was written",
+    async (method) => {
+      const shadow = await ShadowServer.start(() => "reset");
+      const { again, dead } = await replay(laneTo(shadow), pack({ requests: [{ method }] }));
+
+      expect([again.length, [...dead.keys()]]).toEqual([
+        0,
+        [
+          `the shadow reset the connection (ECONNRESET) without an answer; ${method} is not retried, because the shadow may have acted on it`,
+        ],
+      ]);
+    },
+  );
+
+  it("is retried if the connection ended after it was written and its method is idempotent", async () => {
+    const methods = ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"];
+    const shadow = await ShadowServer.start(() => "reset");
+    const parts = requests(5).map((part, i) => ({ ...part, method: methods[i] }));
+    const { again, dead } = await replay(laneTo(shadow), pack({ requests: parts }));
+
+    expect([again.map(({ method }) => method), dead.size]).toEqual([methods, 0]);
+  });
+
+  it("does not hold the others: an endpoint that always fails leaves the breaker closed", async () => {
+    const wire = await WireServer.start((bytes) => {
+      if (!isWhole(bytes)) return undefined;
+      const [, kind] = /^[A-Z]+ \/(\w+)/.exec(bytes.toString("latin1")) ?? [];
+      if (kind === "good") return "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+      return kind === "malformed" ? "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n" : "";
+    });
+    const config = target({ url: wire.url, breaker: { failures: 3, probeAfterMs: 60_000 }, concurrency: 1 });
+    const lane = laneOf(config, openState());
+    const kinds = [...Array(12).fill("malformed"), ...Array(12).fill("closed"), ...Array(60).fill("good")];
+    const parts = kinds.map((kind, i) => ({ path: `/${kind}/${i}`, method: i % 2 ? "POST" : "GET" }));
+    const { settled, again, dead, unsent } = await replay(lane, pack({ requests: parts }));
+
+    const fates = Map.groupBy(settled.values(), (fate) => fate);
+    expect([fates.get("answered.2xx")?.length, fates.get("answered.malformed")?.length]).toEqual([60, 12]);
+    expect([again.length, [...dead.values()].flat().length, unsent.length]).toEqual([6, 6, 0]);
   });
 
   it("is a dead letter after the last attempt, with the reason", async () => {
@@ -366,7 +419,9 @@ describe("replayPack: order by key", () => {
 
 describe("replayPack: its end", () => {
   it("waits until the breaker that it opened is written to the state", async () => {
-    const shadow = await ShadowServer.start(() => "reset");
+    const shadow = await ShadowServer.start();
+    const { url } = shadow;
+    await shadow.close();
     const asked = Promise.withResolvers<void>();
     const allowed = Promise.withResolvers<boolean>();
     const controls: Controls = {
@@ -376,7 +431,7 @@ describe("replayPack: its end", () => {
         return allowed.promise;
       },
     };
-    const config = target({ url: shadow.url, breaker: { failures: 1, probeAfterMs: 1_000 } });
+    const config = target({ url, breaker: { failures: 1, probeAfterMs: 1_000 } });
     const lane = { ...laneOf(config, openState()), live: new LiveTarget(config, controls) };
     const replayed = replay(lane, pack({ requests: requests(1) }));
     const ended = replayed.then(() => "ended");

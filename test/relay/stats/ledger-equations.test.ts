@@ -9,21 +9,21 @@ describe("the ledger of a target", () => {
   it("adds up over all fates and the waiting requests", () => {
     const ofTargets = fates.filter((fate) => fate !== "captured" && fate !== "cancelled");
     const host = hostStats({
-      enqueued: 66,
+      enqueued: 78,
       fates: counted(...ofTargets.map((fate, i) => [fate, i + 1] as const)),
-      inQueue: 11,
+      inQueue: 12,
     });
     const [equation] = toEquations(undefined, host);
 
-    expect(equation).toMatchObject({ title: "target staging", whole: ["enqueued", 66], unaccounted: 0 });
+    expect(equation).toMatchObject({ title: "target staging", whole: ["enqueued", 78], unaccounted: 0 });
     expect(equation.parts).toEqual([
       ["filtered", 1],
       ["sampled out", 2],
-      ["answered", 25, "1xx 3, 2xx 4, 3xx 5, 4xx 6, 5xx 7"],
-      ["expired", 8],
-      ["skipped", 9],
-      ["dead-lettered", 10],
-      ["waiting", 11],
+      ["answered", 33, "1xx 3, 2xx 4, 3xx 5, 4xx 6, 5xx 7, malformed 8"],
+      ["expired", 9],
+      ["skipped", 10],
+      ["dead-lettered", 11],
+      ["waiting", 12],
     ]);
   });
 

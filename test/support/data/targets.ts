@@ -5,6 +5,7 @@ export function target(changes: Partial<TargetConfig> = {}): TargetConfig {
   return {
     name: "staging",
     url: new URL("http://127.0.0.1:9"),
+    protocol: "http1",
     ratePerSecond: Number.POSITIVE_INFINITY,
     sample: { fraction: 1 },
     concurrency: 8,

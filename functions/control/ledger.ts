@@ -28,12 +28,13 @@ const controlSchema = z
       .object({ openedAtMs: z.number(), probeAtMs: z.number(), probes: z.int(), reason: z.string() })
       .optional(),
     slowdown: z.object({ factor: z.number(), atMs: z.number() }).optional(),
+    queue: z.string().optional().describe("URL of the queue, in SQS"),
   })
   .describe("Changed settings, breaker and slowdown");
 
 const problemSchema = z.string().optional().describe("Why the queue does not answer");
 
-const targetStatsSchema = z.object({
+const settled = {
   enqueued: z.int().describe("Requests fanned out while this target was configured"),
   fates: fatesSchema,
   messages: z.int().optional().describe("Packs in the target's queue; in SQS an estimate"),
@@ -41,6 +42,10 @@ const targetStatsSchema = z.object({
   deadMessages: z.int().optional().describe("Packs among its dead letters; in SQS an estimate"),
   inDeadLetters: z.int().optional().describe("Requests in them; absent in SQS"),
   problem: problemSchema,
+};
+
+const targetStatsSchema = z.object({
+  ...settled,
   control: controlSchema,
   live: z.object({
     ratePerSecond: z.union([z.number(), z.literal("unlimited")]),
@@ -68,6 +73,12 @@ export const ledgerSchema = z
       .readonly()
       .describe("What was fanned out, by agent and run; missingPacks have not arrived yet, or are lost"),
     targets: z.record(z.string(), targetStatsSchema),
+    removed: z
+      .record(z.string(), z.object(settled))
+      .optional()
+      .describe(
+        "Targets that are no longer in the configuration, but have requests that wait or are dead letters; nobody delivers them",
+      ),
     jobs: z
       .record(z.string(), z.object({ enqueued: z.int(), packs: z.int(), fates: fatesSchema }))
       .optional()

@@ -1,4 +1,5 @@
 import { SqliteFile } from "../sqlite.ts";
+import { queueFile } from "./names.ts";
 import { QueueError } from "./port.ts";
 
 export interface QueueFileOptions {
@@ -52,7 +53,7 @@ export class QueueFile {
     this.#now = () => Math.floor(now());
     this.#file = new SqliteFile({
       directory,
-      file: `${name}.queue.db`,
+      file: queueFile(name),
       pragmas: `PRAGMA page_size = ${pageBytes}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA wal_autocheckpoint = 256`,
       schema,
       sql,

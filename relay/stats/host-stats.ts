@@ -1,8 +1,9 @@
 import type { TargetConfig } from "../config/config.ts";
 import { jobIdOf } from "../job/job.ts";
 import { type OpenQueue, type QueueBacklog, QueueError } from "../queue/port.ts";
+import { targetsIn } from "../removed-queues.ts";
 import { whyHeld } from "../replay/live-target.ts";
-import { captureKeyPrefix, type Fate } from "../state/port.ts";
+import { captureKeyPrefix, type Fate, type LedgerTotals } from "../state/port.ts";
 import { paceFactor, type TargetControl } from "../state/target-control.ts";
 import type { Stores } from "../stores.ts";
 
@@ -12,6 +13,8 @@ export interface HostStats {
   /** What was fanned out, by agent and run. */
   readonly agents: readonly AgentArrivals[];
   readonly targets: Readonly<Record<string, TargetStats>>;
+  /** Targets that are no longer in the configuration, but have requests that wait or are dead letters. Absent if there are none. */
+  readonly removed?: Readonly<Record<string, SettledStats>>;
   /** By name, for captures that packs were fanned out to. Requests that wait for a capture are in the ingress queue. */
   readonly captures?: Readonly<Record<string, CaptureStats>>;
   /**
@@ -56,7 +59,8 @@ export interface AgentArrivals {
   readonly missingPacks: number;
 }
 
-export interface TargetStats {
+/** What became of the requests of a target. */
+export interface SettledStats {
   /** Requests fanned out while this target was configured. */
   readonly enqueued: number;
   /** `expired` includes requests that the queue's retention removed. */
@@ -70,6 +74,9 @@ export interface TargetStats {
   readonly inDeadLetters?: number;
   /** Why the queue does not answer. */
   readonly problem?: string;
+}
+
+export interface TargetStats extends SettledStats {
   /** Live settings, breaker and slowdown. */
   readonly control: TargetControl;
   readonly live: LiveSettings;
@@ -89,13 +96,13 @@ interface LiveSettings {
 
 /** Reads ledger, controls and queues. Throws `StateError`; a queue that does not answer has a `problem` in place of its counts. */
 export async function readHostStats(
-  stores: Pick<Stores, "ingress" | "queueOf" | "state">,
+  stores: Pick<Stores, "ingress" | "targets" | "queueOf" | "removed" | "state">,
   targets: readonly TargetConfig[],
   nowMs = Date.now(),
 ): Promise<HostStats> {
   const ledger = await stores.state.ledger.totals();
   // A target may share the ingress queue: each queue is read once.
-  const reads = new Map<OpenQueue, Promise<Partial<QueueBacklog> & { readonly problem?: string }>>();
+  const reads = new Map<OpenQueue, Promise<QueueCounts>>();
   const readOnce = (queue: OpenQueue) => {
     const read = reads.get(queue) ?? readQueue(queue);
     reads.set(queue, read);
@@ -103,18 +110,13 @@ export async function readHostStats(
   };
   const byTarget = await Promise.all(
     targets.map(async (target): Promise<[string, TargetStats]> => {
-      const { requests, deadRequests, expiredRequests = 0, ...queue } = await readOnce(stores.queueOf(target.name));
+      const settled = toSettled(ledger.targets.get(target.name), await readOnce(stores.queueOf(target.name)));
       const { control } = await stores.state.controls.read(target.name);
-      const { enqueued = 0, fates = noFates } = ledger.targets.get(target.name) ?? {};
       const held = whyHeld(target, control, nowMs);
       return [
         target.name,
         {
-          enqueued,
-          fates: { ...fates, expired: fates.expired + expiredRequests },
-          ...queue,
-          ...(requests !== undefined && { inQueue: requests }),
-          ...(deadRequests !== undefined && { inDeadLetters: deadRequests }),
+          ...settled,
           control,
           live: toLiveSettings(target, control, nowMs),
           ...(held !== undefined && { held }),
@@ -122,6 +124,7 @@ export async function readHostStats(
       ];
     }),
   );
+  const removed = await readRemoved(stores, ledger);
   const agents = ledger.agents.filter(({ agent }) => jobIdOf(agent) === undefined);
   const jobs = ledger.agents.flatMap(({ agent, packs }): [string, JobStats][] => {
     const [id, totals] = [jobIdOf(agent), ledger.targets.get(agent)];
@@ -145,6 +148,7 @@ export async function readHostStats(
       missingPacks: lastSequence - packs,
     })),
     targets: Object.fromEntries(byTarget),
+    ...(removed.length > 0 && { removed: Object.fromEntries(removed) }),
     ...(jobs.length > 0 && { jobs: Object.fromEntries(jobs) }),
     ...(captures.length > 0 && { captures: Object.fromEntries(captures) }),
   };
@@ -161,8 +165,46 @@ function toLiveSettings(target: TargetConfig, control: TargetControl, nowMs: num
   };
 }
 
-async function readQueue(queue: OpenQueue): Promise<Partial<QueueBacklog> & { readonly problem?: string }> {
+/** The targets that are no longer in the configuration, but have requests that wait or are dead letters, by name. */
+async function readRemoved(
+  { targets, removed }: Pick<Stores, "targets" | "removed">,
+  ledger: LedgerTotals,
+): Promise<readonly [string, SettledStats][]> {
+  const known = targetsIn(ledger).filter((name) => !targets.has(name));
+  const queues = await removed.find(ledger);
+  const all = await Promise.all(
+    [...new Set([...queues.keys(), ...known])].sort().map(async (name): Promise<[string, SettledStats]> => {
+      const queue = queues.get(name);
+      // A target whose queue is gone is listed if the ledger misses any of its requests.
+      const counts = queue === undefined ? noMessages : await readQueue(queue);
+      return [name, toSettled(ledger.targets.get(name), counts)];
+    }),
+  );
+  return all.filter(([, { enqueued, fates, messages = 0, deadMessages = 0 }]) => {
+    const ended = Object.values(fates).reduce((sum, count) => sum + count, 0) - fates.deadLettered;
+    return messages + deadMessages > 0 || enqueued !== ended;
+  });
+}
+
+type QueueCounts = Partial<QueueBacklog> & { readonly problem?: string };
+
+const noMessages: QueueCounts = { messages: 0, requests: 0, deadMessages: 0, deadRequests: 0 };
+
+function toSettled(totals: TargetTotals | undefined, counts: QueueCounts): SettledStats {
+  const { enqueued = 0, fates = noFates } = totals ?? {};
+  const { requests, deadRequests, expiredRequests = 0, ...queue } = counts;
+  return {
+    enqueued,
+    fates: { ...fates, expired: fates.expired + expiredRequests },
+    ...queue,
+    ...(requests !== undefined && { inQueue: requests }),
+    ...(deadRequests !== undefined && { inDeadLetters: deadRequests }),
+  };
+}
+
+async function readQueue(queue: OpenQueue | QueueError): Promise<QueueCounts> {
   try {
+    if (queue instanceof QueueError) throw queue;
     return await queue.backlog();
   } catch (error) {
     // The counts of the other queues remain valid.
@@ -170,6 +212,8 @@ async function readQueue(queue: OpenQueue): Promise<Partial<QueueBacklog> & { re
     throw error;
   }
 }
+
+type TargetTotals = LedgerTotals["targets"] extends ReadonlyMap<string, infer Totals> ? Totals : never;
 
 const noFates: Readonly<Record<Fate, number>> = {
   filtered: 0,

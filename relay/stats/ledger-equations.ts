@@ -1,7 +1,8 @@
 import { styleText } from "node:util";
 import { type Fate, fates } from "../state/port.ts";
 import type { AgentStats } from "./agent-stats.ts";
-import type { AgentArrivals, CaptureStats, HostStats, IngressStats, JobStats, TargetStats } from "./host-stats.ts";
+import type { AgentArrivals, CaptureStats, HostStats, IngressStats, JobStats, SettledStats } from "./host-stats.ts";
+import { warningsOf } from "./warnings.ts";
 
 /** One equation of the ledger: a whole, its parts, and whether they add up. */
 export interface Equation {
@@ -9,6 +10,8 @@ export interface Equation {
   readonly whole: readonly [name: string, count: number];
   readonly parts: readonly (readonly [name: string, count: number, details?: string])[];
   readonly unaccounted: number;
+  /** Why the requests need attention although they add up. */
+  readonly remark?: string;
 }
 
 /** The ledger of agent and host as equations. Without the agent's counts, only the equations of the host. */
@@ -20,14 +23,24 @@ export function toEquations(agent: AgentStats | undefined, host: HostStats): Equ
     equations.push(ingressEquation(agent, arrivals, host.ingress));
   }
   for (const [name, stats] of Object.entries(host.targets)) equations.push(targetEquation(name, stats));
+  const removed = host.removed ?? {};
+  for (const { target, detail } of warningsOf(host)) {
+    equations.push({ ...targetEquation(target, removed[target]), remark: detail });
+  }
   for (const [name, stats] of Object.entries(host.captures ?? {})) {
     equations.push(captureEquation(name, stats, host.ingress));
   }
   const jobs = Object.values(host.jobs ?? {});
-  if (jobs.length > 0) equations.push(jobsEquation(jobs, Object.values(host.targets)));
+  // The packs of a job stay in the queue of its target, even if the target is removed.
+  const queues = [...Object.values(host.targets), ...Object.values(removed)];
+  if (jobs.length > 0) equations.push(jobsEquation(jobs, queues));
   return equations;
 }
 
+/**
+ * Whether every request is accounted for. Requests of a target that is no longer in the configuration are: they wait in its
+ * queue. Nobody delivers them, which `warningsOf` says.
+ */
 export function addsUp(equations: readonly Equation[]): boolean {
   return equations.every(({ unaccounted }) => unaccounted === 0);
 }
@@ -96,7 +109,7 @@ function ingressEquation(agent: AgentStats, arrivals: readonly AgentArrivals[], 
   };
 }
 
-function targetEquation(name: string, { enqueued, fates, inQueue, messages = 0 }: TargetStats): Equation {
+function targetEquation(name: string, { enqueued, fates, inQueue, messages = 0 }: SettledStats): Equation {
   const answered: Record<string, number> = {};
   let settled = 0;
   for (const [fate, count] of Object.entries(fates)) {
@@ -142,7 +155,7 @@ function captureEquation(name: string, { enqueued, fates }: CaptureStats, ingres
 }
 
 /** All replay jobs in one equation: there may be hundreds, most of them ended. */
-function jobsEquation(jobs: readonly JobStats[], targets: readonly TargetStats[]): Equation {
+function jobsEquation(jobs: readonly JobStats[], targets: readonly SettledStats[]): Equation {
   const fed = jobs.reduce((total, { enqueued }) => total + enqueued, 0);
   const count = (fate: Fate) => jobs.reduce((total, { fates }) => total + fates[fate], 0);
   const answered: Record<string, number> = {};
@@ -171,14 +184,17 @@ function jobsEquation(jobs: readonly JobStats[], targets: readonly TargetStats[]
   };
 }
 
-function formatEquation({ title, whole, parts, unaccounted }: Equation, stream: NodeJS.WriteStream): string {
+function formatEquation(equation: Equation, stream: NodeJS.WriteStream): string {
+  const { title, whole, parts, unaccounted, remark } = equation;
   const paint = (format: Parameters<typeof styleText>[0], text: string) => styleText(format, text, { stream });
   const terms = parts.map(([name, count, more]) => {
     const term = `${name} ${count}${more ? ` (${more})` : ""}`;
     return count === 0 ? paint("dim", term) : term;
   });
-  const verdict = unaccounted === 0 ? paint("green", "✓ adds up") : paint("red", `✗ ${unaccounted} unaccounted for`);
-  return `${paint("bold", title)}\n  ${whole[0]} ${whole[1]} = ${terms.join(" + ")}\n  ${verdict}`;
+  const good = remark === undefined ? paint("green", "✓ adds up") : paint("yellow", "! adds up, but needs you");
+  const verdict = unaccounted === 0 ? good : paint("red", `✗ ${unaccounted} unaccounted for`);
+  const lines = [paint("bold", title), `${whole[0]} ${whole[1]} = ${terms.join(" + ")}`, verdict];
+  return [...lines, ...(remark === undefined ? [] : [remark])].join("\n  ");
 }
 
 function sumRequests(arrivals: readonly AgentArrivals[], of?: readonly string[]): number {

@@ -63,13 +63,16 @@ export function createControl(deps: ControlDeps): OpenAPIHono {
     // Without host.token in the configuration, no token is needed.
     security: [{ token: [] }, {}],
   });
-  app.notFound((context) =>
-    answerProblem(
-      context,
-      404,
-      `there is no route ${context.req.method} ${context.req.path}; /openapi.json lists all routes`,
-    ),
-  );
+  const methodsOf = toMethods(app);
+  app.notFound((context) => {
+    const { method, path } = context.req;
+    const allowed = methodsOf(path);
+    if (allowed.length === 0) {
+      return answerProblem(context, 404, `there is no route ${path}; /openapi.json lists all routes`);
+    }
+    const allow = allowed.join(", ");
+    return answerProblem(context, 405, `${path} does not take ${method}, but ${allow}`, undefined, { allow });
+  });
   app.onError((error, context) => {
     if (error instanceof HTTPException)
       return answerProblem(context, error.status, mistakes[error.status] ?? error.message);
@@ -82,6 +85,20 @@ export function createControl(deps: ControlDeps): OpenAPIHono {
     );
   });
   return app;
+}
+
+/** The methods that the routes of an app take for a path; none if no route has this path. */
+function toMethods(app: OpenAPIHono): (path: string) => readonly string[] {
+  const routes = app.routes.filter(({ method }) => method !== "ALL");
+  const patterns = routes.map(({ method, path }) => ({
+    method,
+    path: new RegExp(`^${path.replace(/:\w+/g, "[^/]+")}$`),
+  }));
+  return (asked) => {
+    const methods = new Set(patterns.filter(({ path }) => path.test(asked)).map(({ method }) => method));
+    // The framework answers HEAD as GET, without the body.
+    return [...(methods.has("GET") ? ["HEAD"] : []), ...methods].sort();
+  };
 }
 
 // Replace the framework's own texts.

@@ -3,7 +3,7 @@ import type { DeadLettersAnswer } from "../control/answers.ts";
 import type { ControlClient } from "../control/client.ts";
 import { formatShown, printable } from "../pack/request-text.ts";
 import { ingressQueue } from "../queue/names.ts";
-import { type ConfigFlag, Failure, plural, print, withConfig } from "./command-line.ts";
+import { type ConfigFlag, Failure, formatTable, plural, print, withConfig } from "./command-line.ts";
 import { withControl } from "./control.ts";
 
 export function addDeadLetters(program: Command): void {
@@ -44,21 +44,24 @@ const idleCalls = 10;
 
 async function listDeadLetters(client: ControlClient, target: string | undefined): Promise<void> {
   const queues = target === undefined ? [ingressQueue, ...(await client.targets()).map(({ name }) => name)] : [target];
-  let listed = 0;
-  for (const queue of queues) {
-    const answer = await client.deadLetters(queue, mostListed);
-    listed += Math.max(answer.messages, answer.letters.length);
-    printLetters(answer);
+  const answers: DeadLettersAnswer[] = [];
+  for (const queue of queues) answers.push(await client.deadLetters(queue, mostListed));
+  const rows = answers.flatMap(toRows);
+  if (rows.length === 0) return print("no dead letters");
+  print(formatTable([["target", "message", "requests", "first captured at", "reason"], ...rows], process.stdout));
+  for (const { queue, messages, letters } of answers) {
+    if (messages > letters.length) print(`${queue} has ${plural(messages - letters.length, "more dead letter")}`);
   }
-  if (listed === 0) print("no dead letters");
 }
 
-function printLetters({ queue, messages, letters }: DeadLettersAnswer): void {
-  for (const { id, requests, reason, firstCapturedAt = "an unknown time" } of letters) {
-    const count = requests === undefined ? "? requests" : plural(requests, "request");
-    print(`${queue}  ${id}  ${count} from ${printable(firstCapturedAt)}: ${printable(reason)}`);
-  }
-  if (messages > letters.length) print(`${queue}  and ${messages - letters.length} more`);
+function toRows({ queue, letters }: DeadLettersAnswer): readonly string[][] {
+  return letters.map(({ id, requests, reason, firstCapturedAt }) => [
+    queue,
+    id,
+    `${requests ?? "?"}`,
+    firstCapturedAt === undefined ? "?" : printable(firstCapturedAt),
+    printable(reason),
+  ]);
 }
 
 async function redriveAll(client: ControlClient, target: string, message: string | undefined): Promise<void> {

@@ -24,7 +24,7 @@ export interface SettingsChange {
 export type ControlErrorCode =
   /** There was no answer, or it was late. */
   | "UNREACHABLE"
-  /** The request itself is wrong. */
+  /** The request itself is wrong, or what it names does not exist. */
   | "BAD_REQUEST"
   /** The request is valid, but cannot be carried out now, or not for this caller. */
   | "FAILED";
@@ -187,7 +187,7 @@ export class ControlClient {
   #toError(status: number, answer: unknown, awsCode: string): ControlError {
     const { detail, errors: mistakes = [] } = (answer ?? {}) as Partial<ProblemAnswer>;
     if (typeof detail === "string") {
-      return new ControlError(status === 400 ? "BAD_REQUEST" : "FAILED", detail, { mistakes });
+      return new ControlError(status === 400 || status === 404 ? "BAD_REQUEST" : "FAILED", detail, { mistakes });
     }
     const { control, host, file } = this.#place;
     const { Message, message } = (answer ?? {}) as { readonly Message?: string; readonly message?: string };

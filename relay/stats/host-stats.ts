@@ -1,6 +1,7 @@
 import type { TargetConfig } from "../config/config.ts";
 import { jobIdOf } from "../job/job.ts";
 import { type OpenQueue, type QueueBacklog, QueueError } from "../queue/port.ts";
+import { isMissingQueue } from "../queue/sqs-error.ts";
 import { targetsIn } from "../removed-queues.ts";
 import { whyHeld } from "../replay/live-target.ts";
 import { captureKeyPrefix, type Fate, type LedgerTotals } from "../state/port.ts";
@@ -165,7 +166,10 @@ function toLiveSettings(target: TargetConfig, control: TargetControl, nowMs: num
   };
 }
 
-/** The targets that are no longer in the configuration, but have requests that wait or are dead letters, by name. */
+/**
+ * The targets that are no longer in the configuration, but have requests that wait or are dead letters, by name; also those whose
+ * queue is gone, if the ledger misses any of their requests.
+ */
 async function readRemoved(
   { targets, removed }: Pick<Stores, "targets" | "removed">,
   ledger: LedgerTotals,
@@ -175,8 +179,7 @@ async function readRemoved(
   const all = await Promise.all(
     [...new Set([...queues.keys(), ...known])].sort().map(async (name): Promise<[string, SettledStats]> => {
       const queue = queues.get(name);
-      // A target whose queue is gone is listed if the ledger misses any of its requests.
-      const counts = queue === undefined ? noMessages : await readQueue(queue);
+      const counts = queue === undefined ? noMessages : await readQueue(queue, noMessages);
       return [name, toSettled(ledger.targets.get(name), counts)];
     }),
   );
@@ -202,14 +205,16 @@ function toSettled(totals: TargetTotals | undefined, counts: QueueCounts): Settl
   };
 }
 
-async function readQueue(queue: OpenQueue | QueueError): Promise<QueueCounts> {
+/** @param ifMissing the counts of a queue that does not exist; by default that is a problem */
+async function readQueue(queue: OpenQueue | QueueError, ifMissing?: QueueCounts): Promise<QueueCounts> {
   try {
     if (queue instanceof QueueError) throw queue;
     return await queue.backlog();
   } catch (error) {
+    if (!(error instanceof QueueError)) throw error;
+    if (ifMissing && isMissingQueue(error)) return ifMissing;
     // The counts of the other queues remain valid.
-    if (error instanceof QueueError) return { problem: error.message };
-    throw error;
+    return { problem: error.message };
   }
 }
 

@@ -29,6 +29,11 @@ export function isWaiting({ waiting }: Warning): boolean {
   return waiting.messages !== 0;
 }
 
+/** Whether anything is left in the queue or its dead letters, or may be left in a queue that does not answer. */
+export function hasMessages({ waiting, deadLetters }: Warning): boolean {
+  return waiting.messages !== 0 || deadLetters.messages !== 0;
+}
+
 /** Packs, and the requests in them as far as the queue counts requests. */
 export function toAmount(messages: number | undefined, requests: number | undefined): Amount {
   return { ...(messages !== undefined && { messages }), ...(requests !== undefined && { requests }) };

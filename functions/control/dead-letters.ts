@@ -13,7 +13,7 @@ import { json, strict, wholeNumber } from "./schema.ts";
 
 /** Adds the routes of dead letters: those of targets, and under `ingress` those of the ingress queue. */
 export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
-  const { stores, log } = deps;
+  const { stores, log, now = Date.now } = deps;
   app.openapi(listDeadLetters, async (context) => {
     const { queue: name } = context.req.valid("param");
     const { queue } = findQueue(deps, name);
@@ -33,7 +33,7 @@ export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
   });
   app.openapi(redriveDeadLetters, async (context) => {
     const { queue: name } = context.req.valid("param");
-    const { id } = context.req.valid("json");
+    const { id, startedAt = new Date(now()).toISOString() } = context.req.valid("json");
     const { queue, target } = findQueue(deps, name);
     const redriven = await redrive({
       queue: queue.queue,
@@ -41,16 +41,14 @@ export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
       ledger: stores.state.ledger,
       ...(target !== undefined && { target }),
       ...(id !== undefined && { messageId: id }),
+      startedAtMs: Date.parse(startedAt),
       ...redriveBounds,
     });
-    const { messages, requests, undecodable, done } = redriven;
-    log.info(
-      { event: "redriven", queue: name, messages, requests, undecodable, done },
-      "dead letters were put back into the queue",
-    );
-    if (id !== undefined && done && messages + undecodable === 0) throw noSuchLetter(name, id);
+    log.info({ event: "redriven", queue: name, ...redriven }, "dead letters were put back into the queue");
+    const { messages, obsolete, undecodable, done } = redriven;
+    if (id !== undefined && done && messages + obsolete + undecodable === 0) throw noSuchLetter(name, id);
     const { deadMessages: remaining } = await queue.backlog();
-    const answer: RedriveAnswer = { messages, requests, undecodable, remaining, done };
+    const answer: RedriveAnswer = { ...redriven, remaining, startedAt };
     return context.json(answer, 200);
   });
 }
@@ -190,14 +188,22 @@ const redriveDeadLetters = createRoute({
   path: "/v1/queues/{queue}/dead-letters/redrive",
   summary: "Puts dead letters back into the queue; they are sent again at the target's rate",
   description:
-    "Ends after 500 dead letters or about 5 seconds. If `done` is false, more may be left: repeat the call until it is true.",
+    "Redrives the dead letters that are older than `startedAt`; those of requests that die again meanwhile stay. Ends after " +
+    "500 dead letters or about 5 seconds. If `done` is false, more may be left: repeat the call with the `startedAt` of the " +
+    "first answer until it is true.",
   request: {
     params: queueParam,
     body: {
       required: false,
       content: {
         "application/json": {
-          schema: strict({ id: letterId.optional().describe("Only this dead letter; by default all of them") })
+          schema: strict({
+            id: letterId.optional().describe("Only this dead letter; by default all of them"),
+            startedAt: z.iso
+              .datetime({ error: 'must be a time in UTC, such as "2026-09-01T12:30:00.000Z"' })
+              .optional()
+              .describe("The startedAt of the first answer, if this call continues a redrive"),
+          })
             .meta({ examples: [{}, { id: "42" }] })
             .openapi("Redrive"),
         },
@@ -210,8 +216,15 @@ const redriveDeadLetters = createRoute({
         .object({
           messages: z.int().describe("Dead letters that were put back"),
           requests: z.int().describe("Requests in them"),
+          obsolete: z
+            .int()
+            .describe(
+              "Dead letters that a crash left although their requests were answered or redriven: removed, not sent",
+            ),
           undecodable: z.int().describe("Dead letters that cannot be decoded and stay where they are"),
+          newer: z.int().describe("Dead letters that are newer than startedAt and stay where they are"),
           remaining: z.int().describe("Dead letters that are left; in SQS an estimate"),
+          startedAt: z.iso.datetime().describe("When the redrive started"),
           done: z.boolean().describe("False if the call ended before it saw all dead letters"),
         })
         .openapi("Redriven"),

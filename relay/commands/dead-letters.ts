@@ -64,23 +64,27 @@ function toRows({ queue, letters }: DeadLettersAnswer): readonly string[][] {
   ]);
 }
 
-async function redriveAll(client: ControlClient, target: string, message: string | undefined): Promise<void> {
-  const all = { messages: 0, requests: 0, undecodable: 0 };
+async function redriveAll(client: ControlClient, target: string, id: string | undefined): Promise<void> {
+  const all = { messages: 0, requests: 0, obsolete: 0, undecodable: 0, newer: 0 };
+  let startedAt: string | undefined;
   for (let idle = 0; ; ) {
-    const { messages, requests, undecodable, remaining, done } = await client.redrive(target, message);
-    all.messages += messages;
-    all.requests += requests;
-    all.undecodable += undecodable;
-    if (done) break;
-    idle = messages === 0 ? idle + 1 : 0;
+    const answer = await client.redrive(target, { id, startedAt });
+    for (const name of Object.keys(all) as (keyof typeof all)[]) all[name] += answer[name];
+    startedAt = answer.startedAt;
+    if (answer.done) break;
+    idle = answer.messages + answer.obsolete === 0 ? idle + 1 : 0;
     if (idle === idleCalls) {
-      throw new Failure(`the queue returns no more dead letters now; ${remaining} left, try again in a minute`);
+      throw new Failure(`the queue returns no more dead letters now; ${answer.remaining} left, try again in a minute`);
     }
     process.stderr.write(
-      `${plural(all.messages, "dead letter")} sent again (${plural(all.requests, "request")}); ${remaining} left\n`,
+      `${plural(all.messages, "dead letter")} sent again (${plural(all.requests, "request")}); ${answer.remaining} left\n`,
     );
   }
   print(`${plural(all.requests, "request")} moved back to the queue of ${target}`);
+  if (all.obsolete > 0) {
+    print(`removed: ${plural(all.obsolete, "dead letter")} whose requests have been answered or sent again since`);
+  }
+  if (all.newer > 0) print(`left: ${plural(all.newer, "dead letter")} newer than this redrive`);
   if (all.undecodable > 0) {
     throw new Failure(
       `not moved: ${plural(all.undecodable, "dead letter")} that cannot be decoded; spoa-relay dlq list ${target} has the reasons`,

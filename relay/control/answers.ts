@@ -116,10 +116,16 @@ export interface RedriveAnswer {
   /** Dead letters that were put back into the queue, and the requests in them. */
   readonly messages: number;
   readonly requests: number;
+  /** Dead letters that a crash left although their requests were answered or redriven: removed, not sent. */
+  readonly obsolete: number;
   /** Dead letters that cannot be decoded and stay where they are. */
   readonly undecodable: number;
+  /** Dead letters that are newer than `startedAt` and stay where they are. */
+  readonly newer: number;
   /** Dead letters that are left; in SQS an estimate. */
   readonly remaining: number;
+  /** When the redrive started: send it with the next call, so that requests that died again are not redriven twice. */
+  readonly startedAt: string;
   /** False if the call ended before it saw all dead letters: call again. */
   readonly done: boolean;
 }

@@ -111,13 +111,12 @@ export class ControlClient {
     return this.#ask("GET", `/v1/queues/${encodeURIComponent(queue)}/dead-letters/${encodeURIComponent(id)}`);
   }
 
-  /** One call may end before all letters are sent: repeat it until `done`. */
-  async redrive(queue: string, id: string | undefined): Promise<RedriveAnswer> {
-    return this.#ask(
-      "POST",
-      `/v1/queues/${encodeURIComponent(queue)}/dead-letters/redrive`,
-      id === undefined ? {} : { id },
-    );
+  /** One call may end before all letters are sent: repeat it with the `startedAt` of the first answer until `done`. */
+  async redrive(
+    queue: string,
+    options: { readonly id?: string | undefined; readonly startedAt?: string | undefined } = {},
+  ): Promise<RedriveAnswer> {
+    return this.#ask("POST", `/v1/queues/${encodeURIComponent(queue)}/dead-letters/redrive`, options);
   }
 
   async close(): Promise<void> {

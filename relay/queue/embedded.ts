@@ -141,6 +141,7 @@ class QueueLane implements QueueSender, QueueReceiver {
 
 /** A queue's dead letters. They stay, however often they are received. */
 class EmbeddedDeadLetters extends QueueLane implements DeadLetterQueue {
+  readonly clockToleranceMs = 0;
   readonly #file: QueueFile;
 
   constructor(file: QueueFile) {

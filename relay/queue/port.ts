@@ -61,6 +61,8 @@ export interface DeadLetter {
 
 /** A queue's dead letters. */
 export interface DeadLetterQueue extends QueueSender, QueueReceiver {
+  /** How far the clock that sets `sentAtMs` may be ahead of the clock of this machine; 0 if it is the same clock. */
+  readonly clockToleranceMs: number;
   /** Returns up to `max` (1 to 1,000), roughly in the order of sending. They can still be received. Throws `QueueError`. */
   browse(max: number): Promise<readonly DeadLetter[]>;
 }

@@ -92,6 +92,7 @@ export function openSqsQueue(
  */
 export class SqsQueue implements DeadLetterQueue {
   readonly maxMessageBytes = maxMessageBytes - attributeBytes;
+  readonly clockToleranceMs = 5_000;
   readonly #url: string;
   readonly #client: SQSClient;
   readonly #release: () => void;

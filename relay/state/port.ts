@@ -1,4 +1,5 @@
 import type { Job } from "../job/job.ts";
+import type { FateSheet } from "./fate-sheet.ts";
 import type { SlotGrant, SlotRequest } from "./slot-lease.ts";
 import type { TargetControl } from "./target-control.ts";
 
@@ -65,14 +66,22 @@ export interface FannedOutPack {
 /** The fate of every request. Whatever is recorded twice counts once. */
 export interface Ledger {
   recordFanOut(pack: FannedOutPack): Promise<void>;
-  /** Notes final fates. A request that already has a fate keeps it. */
-  settle(target: string, pack: string, settlement: Settlement): Promise<void>;
-  /** Withdraws a fate, before dead letters are sent again. */
-  unsettle(target: string, pack: string, indexes: readonly number[], fate: Fate): Promise<void>;
+  /**
+   * Notes final fates. A request that already has a fate keeps it. One call with `deadLettered` is one dead letter.
+   *
+   * @param redrives how often the requests had been redriven when they were sent, default 0. Says nothing about requests that
+   *   were redriven more often since: their newest copy decides.
+   */
+  settle(target: string, pack: string, settlement: Settlement, redrives?: number): Promise<void>;
+  /**
+   * Withdraws `deadLettered` from requests of which a copy was sent by the `redrives`-th redrive. Requests with another fate
+   * keep it.
+   */
+  reopen(target: string, pack: string, indexes: readonly number[], redrives: number): Promise<void>;
   /** The targets that a pack was fanned out to. */
   fannedOut(pack: string): Promise<ReadonlySet<string>>;
-  /** The indexes of the pack's requests that have a fate at this target. */
-  settled(target: string, pack: string): Promise<ReadonlySet<number>>;
+  /** The states of the pack's requests at this target; an empty sheet if nothing is known. */
+  sheet(target: string, pack: string): Promise<FateSheet>;
   /** The sums of everything that was ever recorded. */
   totals(): Promise<LedgerTotals>;
 }
@@ -85,8 +94,18 @@ export interface LedgerTotals {
     readonly lastSequence: number;
   }[];
   /** `enqueued` counts all requests that were fanned out for this target, including those that its queue did not receive. */
-  readonly targets: ReadonlyMap<string, { readonly enqueued: number; readonly fates: Readonly<Record<Fate, number>> }>;
+  readonly targets: ReadonlyMap<string, TargetTotals>;
 }
+
+export interface TargetTotals {
+  readonly enqueued: number;
+  readonly fates: Readonly<Record<Fate, number>>;
+  /** Dead letters that hold the requests with the fate `deadLettered`: at least so many are in the dead-letter queue. */
+  readonly letters: number;
+}
+
+/** What the ledger adds up for each target: requests by fate, and dead letters. */
+export type LedgerCount = Fate | "letters";
 
 /** The control of each target, which all its workers share: live settings, breaker, slowdown. */
 export interface Controls {

@@ -1,6 +1,6 @@
 import type { AttributeValue } from "@aws-sdk/client-dynamodb";
-import { type FateSheet, noteFates, withdrawFate } from "../fate-sheet.ts";
-import type { FannedOutPack, Fate, Settlement } from "../port.ts";
+import { type FateSheet, noteFates, reopenRequests, type SheetChange } from "../fate-sheet.ts";
+import type { FannedOutPack, Settlement } from "../port.ts";
 import { packPartition } from "./keys.ts";
 import { Sums } from "./ledger-sums.ts";
 import type { Change, Item, ItemKey } from "./table-client.ts";
@@ -98,18 +98,12 @@ export class PackItemDraft {
     }
   }
 
-  settle(target: string, settlement: Settlement): void {
-    const { sheet, noted } = noteFates(this.#targetSheet(target).sheet, settlement);
-    if (noted.size === 0) return;
-    this.#change(target, { sheet });
-    for (const [fate, requests] of noted) this.sums.count(target, fate, requests);
+  settle(target: string, settlement: Settlement, redrives = 0): void {
+    this.#keep(target, noteFates(this.#targetSheet(target).sheet, settlement, redrives));
   }
 
-  unsettle(target: string, indexes: readonly number[], fate: Fate): void {
-    const { sheet, withdrawn } = withdrawFate(this.#targetSheet(target).sheet, indexes, fate);
-    if (withdrawn === 0) return;
-    this.#change(target, { sheet });
-    this.sums.count(target, fate, -withdrawn);
+  reopen(target: string, indexes: readonly number[], redrives: number): void {
+    this.#keep(target, reopenRequests(this.#targetSheet(target).sheet, indexes, redrives));
   }
 
   /** The condition fails if another writer was first: the changed attributes and the writer's own marks must be as read. */
@@ -143,6 +137,12 @@ export class PackItemDraft {
 
   #targetSheet(target: string): TargetSheet {
     return this.#changed.get(target) ?? this.#item.targets.get(target) ?? emptyTargetSheet;
+  }
+
+  #keep(target: string, { sheet, changed, counts }: SheetChange): void {
+    if (!changed) return;
+    this.#change(target, { sheet });
+    for (const [what, count] of counts) this.sums.count(target, what, count);
   }
 
   #change(target: string, change: Partial<TargetSheet>): void {

@@ -1,4 +1,4 @@
-import { countFinal, type FateSheet, noteFates, settledIndexes, withdrawFate } from "../fate-sheet.ts";
+import { countFinal, type FateSheet, noteFates, reopenRequests, type SheetChange } from "../fate-sheet.ts";
 import { type FannedOutPack, type Fate, fates, type Ledger, type LedgerTotals, type Settlement } from "../port.ts";
 import type { StateFile } from "./sql.ts";
 
@@ -30,23 +30,17 @@ export class EmbeddedLedger implements Ledger {
     });
   }
 
-  async settle(target: string, pack: string, settlement: Settlement): Promise<void> {
+  async settle(target: string, pack: string, settlement: Settlement, redrives = 0): Promise<void> {
     this.#file.transaction(() => {
       const id = this.#packId(pack);
-      if (this.#note(id, target, settlement)) this.#schedulePruning(id);
+      if (this.#note(id, target, settlement, redrives)) this.#schedulePruning(id);
     });
   }
 
-  async unsettle(target: string, pack: string, indexes: readonly number[], fate: Fate): Promise<void> {
-    const { statements } = this.#file;
+  async reopen(target: string, pack: string, indexes: readonly number[], redrives: number): Promise<void> {
     this.#file.transaction(() => {
-      const id = statements.packId.get(pack)?.id;
-      if (typeof id !== "number") return;
-      const { sheet, withdrawn } = withdrawFate(this.#sheet(id, target), indexes, fate);
-      if (withdrawn === 0) return;
-      statements.keepSheet.run(id, target, countFinal(sheet), sheet);
-      statements.addToFate.run(target, fate, -withdrawn);
-      this.#schedulePruning(id);
+      const id = this.#packId(pack);
+      if (this.#keep(id, target, reopenRequests(this.#sheet(id, target), indexes, redrives))) this.#schedulePruning(id);
     });
   }
 
@@ -55,35 +49,41 @@ export class EmbeddedLedger implements Ledger {
     return new Set(rows.map(({ target }) => String(target)));
   }
 
-  async settled(target: string, pack: string): Promise<ReadonlySet<number>> {
+  async sheet(target: string, pack: string): Promise<FateSheet> {
     const row = this.#file.guard(() => this.#file.statements.sheetByName.get(pack, target));
-    return settledIndexes((row?.sheet as FateSheet | undefined) ?? new Uint8Array());
+    return (row?.sheet as FateSheet | undefined) ?? new Uint8Array();
   }
 
   async totals(): Promise<LedgerTotals> {
     const { statements } = this.#file;
     return this.#file.transaction(() => {
       const agents = statements.agents.all() as unknown as LedgerTotals["agents"];
-      const targets = new Map<string, { enqueued: number; fates: Record<Fate, number> }>();
+      const targets = new Map<string, { enqueued: number; fates: Record<Fate, number>; letters: number }>();
       for (const { target, enqueued } of statements.targets.all()) {
-        targets.set(String(target), { enqueued: Number(enqueued), fates: noFates() });
+        targets.set(String(target), { enqueued: Number(enqueued), fates: noFates(), letters: 0 });
       }
       for (const { target, fate, requests } of statements.fates.all()) {
         const totals = targets.get(String(target));
-        if (totals) totals.fates[fate as Fate] = Number(requests);
+        if (!totals) continue;
+        if (fate === "letters") totals.letters = Number(requests);
+        else totals.fates[fate as Fate] = Number(requests);
       }
       return { agents: agents.map((agent) => ({ ...agent })), targets };
     });
   }
 
-  /** Whether any of the fates was new. */
-  #note(packId: number, target: string, settlement: Settlement): boolean {
+  /** Whether anything was new. */
+  #note(packId: number, target: string, settlement: Settlement, redrives = 0): boolean {
+    this.#file.statements.addToTarget.run(target, 0);
+    return this.#keep(packId, target, noteFates(this.#sheet(packId, target), settlement, redrives));
+  }
+
+  #keep(packId: number, target: string, { sheet, changed, counts }: SheetChange): boolean {
     const { statements } = this.#file;
-    const { sheet, noted } = noteFates(this.#sheet(packId, target), settlement);
-    statements.addToTarget.run(target, 0);
+    if (!changed) return false;
     statements.keepSheet.run(packId, target, countFinal(sheet), sheet);
-    for (const [fate, requests] of noted) statements.addToFate.run(target, fate, requests);
-    return noted.size > 0;
+    for (const [what, count] of counts) statements.addToFate.run(target, what, count);
+    return true;
   }
 
   #sheet(packId: number, target: string): FateSheet {

@@ -52,8 +52,9 @@ export class ControlBench {
     const now = () => this.nowMs;
     const configs = targets.map(target);
     this.state = EmbeddedState.open(directory, now);
-    this.ingress = EmbeddedQueue.open({ directory, name: "ingress" });
-    const open = (name: string) => (direct ? this.ingress : EmbeddedQueue.open({ directory, name: `target-${name}` }));
+    this.ingress = EmbeddedQueue.open({ directory, name: "ingress", now });
+    const open = (name: string) =>
+      direct ? this.ingress : EmbeddedQueue.open({ directory, name: `target-${name}`, now });
     this.queues = new Map(configs.map(({ name }) => [name, open(name)]));
     const queues = new Map(Array.from(this.queues, ([name, queue]) => [name, withFaults(queue, faultyQueue?.(queue))]));
     const removed = removedInDirectory(directory, configs);

@@ -11,7 +11,7 @@ import { addDeadLetterRoutes } from "./dead-letters.ts";
 import type { ControlDeps } from "./deps.ts";
 import { addFigureRoutes } from "./figures.ts";
 import { addLedgerRoute } from "./ledger.ts";
-import { answerProblem } from "./problem.ts";
+import { answerProblem, Mistake } from "./problem.ts";
 import { addTargetRoutes } from "./targets.ts";
 
 const maxBodyBytes = 16_384;
@@ -74,6 +74,8 @@ export function createControl(deps: ControlDeps): OpenAPIHono {
     return answerProblem(context, 405, `${path} does not take ${method}, but ${allow}`, undefined, { allow });
   });
   app.onError((error, context) => {
+    if (error instanceof Mistake)
+      return answerProblem(context, 400, error.message, [{ place: error.place, detail: error.detail }]);
     if (error instanceof HTTPException)
       return answerProblem(context, error.status, mistakes[error.status] ?? error.message);
     if (error instanceof StateError || error instanceof QueueError) return answerProblem(context, 503, error.message);

@@ -248,7 +248,7 @@ function replayedRequests({ jobs = {} }: HostStats): readonly Sample[] {
     });
 }
 
-const notOfJobs: readonly Fate[] = ["filtered", "sampledOut", "captured"];
+const notOfJobs: readonly Fate[] = ["filtered", "sampledOut", "captured", "moved"];
 
 function capturedRequests({ captures = {} }: HostStats): readonly Sample[] {
   return Object.entries(captures).flatMap(([capture, { fates }]) => [

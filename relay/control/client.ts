@@ -9,7 +9,7 @@ import type {
   DeadLettersAnswer,
   FiguresAnswer,
   ProblemAnswer,
-  RedriveAnswer,
+  SweepAnswer,
   TargetAnswer,
 } from "./answers.ts";
 
@@ -19,6 +19,12 @@ export interface SettingsChange {
   /** A text if it is not a number: the API reports what is wrong with it. */
   readonly concurrency?: number | string | null;
   readonly sample?: string | null;
+}
+
+/** The dead letter that is meant, by default all; and the `startedAt` of the first answer. */
+export interface SweepCall {
+  readonly id?: string | undefined;
+  readonly startedAt?: string | undefined;
 }
 
 export type ControlErrorCode =
@@ -111,12 +117,18 @@ export class ControlClient {
     return this.#ask("GET", `/v1/queues/${encodeURIComponent(queue)}/dead-letters/${encodeURIComponent(id)}`);
   }
 
-  /** One call may end before all letters are sent: repeat it with the `startedAt` of the first answer until `done`. */
-  async redrive(
-    queue: string,
-    options: { readonly id?: string | undefined; readonly startedAt?: string | undefined } = {},
-  ): Promise<RedriveAnswer> {
+  /**
+   * One call may end before all letters are sent: repeat it with the `startedAt` of the first answer until `done`.
+   *
+   * @param to another target that the letters are sent to
+   */
+  async redrive(queue: string, options: SweepCall & { readonly to?: string | undefined } = {}): Promise<SweepAnswer> {
     return this.#ask("POST", `/v1/queues/${encodeURIComponent(queue)}/dead-letters/redrive`, options);
+  }
+
+  /** Repeat it as `redrive`. */
+  async discard(queue: string, options: SweepCall = {}): Promise<SweepAnswer> {
+    return this.#ask("POST", `/v1/queues/${encodeURIComponent(queue)}/dead-letters/discard`, options);
   }
 
   async close(): Promise<void> {

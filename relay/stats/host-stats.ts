@@ -233,4 +233,6 @@ const noFates: Readonly<Record<Fate, number>> = {
   captured: 0,
   deadLettered: 0,
   cancelled: 0,
+  moved: 0,
+  discarded: 0,
 };

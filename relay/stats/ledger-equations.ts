@@ -129,10 +129,20 @@ function targetEquation(name: string, { enqueued, fates, inQueue, messages = 0 }
       ["expired", fates.expired],
       ["skipped", fates.skipped],
       ["dead-lettered", fates.deadLettered],
+      ...byOperators(fates),
       ["waiting", waiting],
     ],
     unaccounted: Math.abs(enqueued - settled - waiting),
   };
+}
+
+/** What operators did with dead letters. Left out as long as they did nothing, which is nearly always. */
+function byOperators({ moved, discarded }: Readonly<Record<"moved" | "discarded", number>>): Equation["parts"] {
+  const parts: Equation["parts"] = [
+    ["moved to another target", moved],
+    ["discarded", discarded],
+  ];
+  return parts.filter(([, count]) => count > 0);
 }
 
 function captureEquation(name: string, { enqueued, fates }: CaptureStats, ingress: IngressStats): Equation {
@@ -178,6 +188,7 @@ function jobsEquation(jobs: readonly JobStats[], targets: readonly SettledStats[
       ["skipped", count("skipped")],
       ["cancelled", count("cancelled")],
       ["dead-lettered", count("deadLettered")],
+      ...byOperators({ moved: count("moved"), discarded: count("discarded") }),
       ["waiting", waiting],
     ],
     unaccounted: Math.abs(fed - settled - waiting),

@@ -1,4 +1,4 @@
-import { countFinal, type FateSheet, noteFates, reopenRequests, type SheetChange } from "../fate-sheet.ts";
+import { countFinal, type FateSheet, noteFates, noteMoved, reopenRequests, type SheetChange } from "../fate-sheet.ts";
 import { type FannedOutPack, type Fate, fates, type Ledger, type LedgerTotals, type Settlement } from "../port.ts";
 import type { StateFile } from "./sql.ts";
 
@@ -41,6 +41,18 @@ export class EmbeddedLedger implements Ledger {
     this.#file.transaction(() => {
       const id = this.#packId(pack);
       if (this.#keep(id, target, reopenRequests(this.#sheet(id, target), indexes, redrives))) this.#schedulePruning(id);
+    });
+  }
+
+  async move(from: string, to: string, pack: string, indexes: readonly number[], redrives: number): Promise<void> {
+    const { statements } = this.#file;
+    this.#file.transaction(() => {
+      const id = this.#packId(pack);
+      const change = noteMoved(this.#sheet(id, from), indexes, redrives);
+      if (!this.#keep(id, from, change)) return;
+      const fannedOut = statements.fannedOut.all(pack).some(({ target }) => target === to);
+      if (!fannedOut) statements.addToTarget.run(to, change.counts.get("moved") ?? 0);
+      this.#schedulePruning(id);
     });
   }
 

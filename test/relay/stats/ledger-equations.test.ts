@@ -8,7 +8,8 @@ import { isWaiting, warningsOf } from "../../../relay/stats/warnings.ts";
 
 describe("the ledger of a target", () => {
   it("adds up over all fates and the waiting requests", () => {
-    const ofTargets = fates.filter((fate) => fate !== "captured" && fate !== "cancelled");
+    const others: readonly Fate[] = ["captured", "cancelled", "moved", "discarded"];
+    const ofTargets = fates.filter((fate) => !others.includes(fate));
     const host = hostStats({
       enqueued: 66,
       fates: counted(...ofTargets.map((fate, i) => [fate, i + 1] as const)),
@@ -26,6 +27,15 @@ describe("the ledger of a target", () => {
       ["dead-lettered", 10],
       ["waiting", 11],
     ]);
+  });
+
+  it("names what operators moved or discarded, if there is any", () => {
+    const settled = counted(["answered.2xx", 1], ["moved", 2], ["discarded", 3]);
+    const [equation] = toEquations(undefined, hostStats({ enqueued: 6, fates: settled, inQueue: 0 }));
+
+    expect(equation).toMatchObject({ unaccounted: 0 });
+    expect(equation.parts).toContainEqual(["moved to another target", 2]);
+    expect(equation.parts).toContainEqual(["discarded", 3]);
   });
 
   it("adds up while a pack is in flight: some of its requests are done, but the queue counts them all", () => {

@@ -36,10 +36,18 @@ const problemSchema = z.string().optional().describe("Why the queue does not ans
 const targetStatsSchema = z.object({
   enqueued: z.int().describe("Requests fanned out while this target was configured"),
   fates: fatesSchema,
+  letters: z
+    .int()
+    .describe("Dead letters that hold the requests with the fate deadLettered; deadMessages is at least as high"),
+  waitingPacks: z.int().describe("Packs with a request that has no fate; messages is at least as high"),
   messages: z.int().optional().describe("Packs in the target's queue; in SQS an estimate"),
   inQueue: z.int().optional().describe("Requests in them; absent in SQS, which does not count requests"),
   deadMessages: z.int().optional().describe("Packs among its dead letters; in SQS an estimate"),
   inDeadLetters: z.int().optional().describe("Requests in them; absent in SQS"),
+  expiredDeadLetters: z
+    .int()
+    .optional()
+    .describe("Requests in dead letters that the queue's retention removed; absent if there are none, and in SQS"),
   problem: problemSchema,
   control: controlSchema,
   live: z.object({
@@ -69,7 +77,16 @@ export const ledgerSchema = z
       .describe("What was fanned out, by agent and run; missingPacks have not arrived yet, or are lost"),
     targets: z.record(z.string(), targetStatsSchema),
     jobs: z
-      .record(z.string(), z.object({ enqueued: z.int(), packs: z.int(), fates: fatesSchema }))
+      .record(
+        z.string(),
+        z.object({
+          enqueued: z.int(),
+          packs: z.int(),
+          fates: fatesSchema,
+          letters: z.int(),
+          waitingPacks: z.int(),
+        }),
+      )
       .optional()
       .describe(
         "Replay jobs by id: what was put into the queues of their targets; `forgotten` is the sum of jobs that are no longer kept",

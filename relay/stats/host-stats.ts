@@ -26,6 +26,9 @@ export interface JobStats {
   readonly enqueued: number;
   readonly packs: number;
   readonly fates: Readonly<Record<Fate, number>>;
+  /** Dead letters and waiting packs according to the ledger, see `TargetTotals`. */
+  readonly letters: number;
+  readonly waitingPacks: number;
 }
 
 export interface CaptureStats {
@@ -61,6 +64,9 @@ export interface TargetStats {
   readonly enqueued: number;
   /** `expired` includes requests that the queue's retention removed. */
   readonly fates: Readonly<Record<Fate, number>>;
+  /** Dead letters and waiting packs according to the ledger, see `TargetTotals`. The queues have at least so many messages. */
+  readonly letters: number;
+  readonly waitingPacks: number;
   /** Packs in the target's queue; in SQS an estimate. Undefined if the queue does not answer. */
   readonly messages?: number;
   /** Requests in them, counted in the queue and not derived from the ledger. Undefined in SQS. */
@@ -68,6 +74,8 @@ export interface TargetStats {
   /** The same counts for its dead letters. */
   readonly deadMessages?: number;
   readonly inDeadLetters?: number;
+  /** Requests in dead letters that the queue's retention removed. Undefined in SQS. */
+  readonly expiredDeadLetters?: number;
   /** Why the queue does not answer. */
   readonly problem?: string;
   /** Live settings, breaker and slowdown. */
@@ -103,18 +111,27 @@ export async function readHostStats(
   };
   const byTarget = await Promise.all(
     targets.map(async (target): Promise<[string, TargetStats]> => {
-      const { requests, deadRequests, expiredRequests = 0, ...queue } = await readOnce(stores.queueOf(target.name));
+      const {
+        requests,
+        deadRequests,
+        expiredRequests = 0,
+        expiredDeadRequests = 0,
+        ...queue
+      } = await readOnce(stores.queueOf(target.name));
       const { control } = await stores.state.controls.read(target.name);
-      const { enqueued = 0, fates = noFates } = ledger.targets.get(target.name) ?? {};
+      const { enqueued = 0, fates = noFates, letters = 0, waitingPacks = 0 } = ledger.targets.get(target.name) ?? {};
       const held = whyHeld(target, control, nowMs);
       return [
         target.name,
         {
           enqueued,
           fates: { ...fates, expired: fates.expired + expiredRequests },
+          letters,
+          waitingPacks,
           ...queue,
           ...(requests !== undefined && { inQueue: requests }),
           ...(deadRequests !== undefined && { inDeadLetters: deadRequests }),
+          ...(expiredDeadRequests > 0 && { expiredDeadLetters: expiredDeadRequests }),
           control,
           live: toLiveSettings(target, control, nowMs),
           ...(held !== undefined && { held }),
@@ -129,8 +146,14 @@ export async function readHostStats(
   });
   const captures = [...ledger.targets]
     .filter(([name]) => name.startsWith(captureKeyPrefix))
-    .map(([name, stats]) => [name.slice(captureKeyPrefix.length), stats] as const);
-  const { requests, deadRequests, expiredRequests, ...ingress } = await readOnce(stores.ingress);
+    .map(([name, { enqueued, fates }]) => [name.slice(captureKeyPrefix.length), { enqueued, fates }] as const);
+  const {
+    requests,
+    deadRequests,
+    expiredRequests,
+    expiredDeadRequests: _,
+    ...ingress
+  } = await readOnce(stores.ingress);
   return {
     ingress: {
       ...ingress,

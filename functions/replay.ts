@@ -134,7 +134,8 @@ class PackRun {
       const indexes = pack.requests.map(({ index }) => index);
       await ledger.reopen(this.#keyOf(pack), pack.id, indexes, redrives);
     }
-    if (!direct || pack.job) {
+    // A redriven pack was recorded before, at this target or at the one that it was moved from.
+    if (!direct || pack.job || redrives > 0) {
       const settled = await this.#settled(pack);
       return pack.requests.filter(({ index }) => !settled.has(index));
     }

@@ -59,8 +59,8 @@ export interface DeadLetter {
   readonly reason?: string;
 }
 
-/** A queue's dead letters. */
-export interface DeadLetterQueue extends QueueSender, QueueReceiver {
+/** A queue whose messages can be looked at, above all that of the dead letters. */
+export interface BrowsableQueue extends QueueSender, QueueReceiver {
   /** How far the clock that sets `sentAtMs` may be ahead of the clock of this machine; 0 if it is the same clock. */
   readonly clockToleranceMs: number;
   /** Returns up to `max` (1 to 1,000), roughly in the order of sending. They can still be received. Throws `QueueError`. */
@@ -68,7 +68,7 @@ export interface DeadLetterQueue extends QueueSender, QueueReceiver {
 }
 
 /** Dead letters that can be counted; if the queue knows their requests, these are counted too. */
-export interface CountedDeadLetters extends DeadLetterQueue {
+export interface CountedDeadLetters extends BrowsableQueue {
   depth(): Depth | Promise<Depth>;
 }
 
@@ -79,8 +79,8 @@ interface Depth {
 
 /** An open queue with its dead letters. */
 export interface OpenQueue {
-  readonly queue: QueueSender & QueueReceiver;
-  readonly deadLetters: DeadLetterQueue;
+  readonly queue: BrowsableQueue;
+  readonly deadLetters: BrowsableQueue;
   /** Throws `QueueError`. */
   backlog(): Promise<QueueBacklog>;
   close(): void;

@@ -32,6 +32,11 @@ export function noteFates(sheet: FateSheet, settlement: Settlement, redrives = 0
   return draft.finish();
 }
 
+/** Notes that an operator has moved requests to another target. The counts tell how many were not moved before. */
+export function noteMoved(sheet: FateSheet, indexes: readonly number[], redrives: number): SheetChange {
+  return noteFates(sheet, new Map(indexes.map((index) => [index, "moved"])), redrives);
+}
+
 /** Withdraws `deadLettered` from requests that are redriven for the `redrives`-th time. Other fates stay. */
 export function reopenRequests(sheet: FateSheet, indexes: readonly number[], redrives: number): SheetChange {
   const draft = new SheetDraft(sheet, indexes);
@@ -188,6 +193,8 @@ const codes: Readonly<Record<Fate, number>> = {
   deadLettered: 10,
   cancelled: 11,
   captured: 12,
+  moved: 14,
+  discarded: 15,
 };
 /** `deadLettered`, for one request of each dead letter. Sheets of older versions have none. */
 const deadLetterHead = 13;

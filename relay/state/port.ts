@@ -11,7 +11,7 @@ export interface SlotLeases {
 
 /**
  * The final outcome of a request at a target. `answered.2xx` is a class of statuses. `captured` is the outcome at a capture,
- * see `captureKey`.
+ * see `captureKey`. `moved`: an operator sent it to another target instead; `discarded`: an operator gave it up.
  */
 export type Fate =
   | "filtered"
@@ -21,6 +21,8 @@ export type Fate =
   | "expired"
   | "deadLettered"
   | "cancelled"
+  | "moved"
+  | "discarded"
   | "answered.1xx"
   | "answered.2xx"
   | "answered.3xx"
@@ -40,6 +42,8 @@ export const fates: readonly Fate[] = [
   "captured",
   "deadLettered",
   "cancelled",
+  "moved",
+  "discarded",
 ];
 
 /** The name of a capture in the ledger, which lists captures among the targets. */
@@ -78,6 +82,11 @@ export interface Ledger {
    * keep it.
    */
   reopen(target: string, pack: string, indexes: readonly number[], redrives: number): Promise<void>;
+  /**
+   * Notes that copies of requests were sent to another target by the `redrives`-th redrive: here they are `moved`, if `settle`
+   * would note that, and there they count as enqueued, unless the whole pack was fanned out there.
+   */
+  move(from: string, to: string, pack: string, indexes: readonly number[], redrives: number): Promise<void>;
   /** The targets that a pack was fanned out to. */
   fannedOut(pack: string): Promise<ReadonlySet<string>>;
   /** The states of the pack's requests at this target; an empty sheet if nothing is known. */

@@ -146,7 +146,7 @@ describe("dead letters", () => {
 
       const { stdout: list } = await spoaRelay("dlq", "list", "shadow", "--config", rig.configFile);
       expect(list).toContain("ECONNREFUSED");
-      const number = /^shadow {2}(\d+)/m.exec(list)?.[1] as string;
+      const number = /^shadow +(\d+)/m.exec(list)?.[1] as string;
       const { stdout: shown } = await spoaRelay("dlq", "show", "shadow", number, "--config", rig.configFile);
       expect(shown).toContain("POST /api/v1/dead/0 HTTP/1.1");
       expect(shown).toContain("body 0");
@@ -181,7 +181,7 @@ describe("dead letters of the ingress queue", () => {
     await shadow.arrived(3);
 
     expect(list.stdout).toMatch(
-      /^ingress {2}\d+ {2}3 requests from .*\ningress {2}\d+ {2}\? requests from .*no pack\n$/,
+      /^target +message +requests +first captured at +reason\ningress +\d+ +3 +\d{4}-.*\ningress +\d+ +\? +\? +no pack\n$/,
     );
     expect(shown.stdout).toContain("/2 HTTP/1.1");
     expect(stdout).toContain("3 requests moved back to the queue of ingress");
@@ -199,7 +199,7 @@ describe("dead letters of the ingress queue", () => {
     const list = await host.command("dlq", "list", "ingress");
     const { code, stdout, stderr } = await host.command("dlq", "redrive", "ingress");
 
-    expect(list.stdout.slice(-200)).toMatch(/\ningress {2}and 30 more\n$/);
+    expect(list.stdout.slice(-200)).toMatch(/\ningress has 30 more dead letters\n$/);
     expect(stderr).toMatch(/^\d+ dead letters sent again \(\d+ requests\); \d+ left\n/);
     expect([code, stdout]).toEqual([0, "1,030 requests moved back to the queue of ingress\n"]);
     expect(host.ingress.deadLetters.depth().messages).toBe(0);
@@ -209,9 +209,14 @@ describe("dead letters of the ingress queue", () => {
     const host = await HostProcess.start({ targets: { a: "url: http://127.0.0.1:1, rate: 1/s" } });
     const list = await host.command("dlq", "list", "nobody");
     const show = await host.command("dlq", "show", "a", "4711");
+    const redrive = await host.command("dlq", "redrive", "nobody");
+    const pause = await host.command("targets", "pause", "nobody");
+    const set = await host.command("targets", "set", "nobody", "--rate", "1/s");
 
-    expect([list.code, list.stderr]).toEqual([1, "there is no queue nobody; dead letters are kept for: a, ingress\n"]);
-    expect([show.code, show.stderr]).toEqual([1, "a has no dead letter 4711; spoa-relay dlq list a lists them\n"]);
+    expect([list.code, redrive.code, pause.code, set.code]).toEqual([2, 2, 2, 2]);
+    expect([list.code, list.stderr]).toEqual([2, "there is no queue nobody; dead letters are kept for: a, ingress\n"]);
+    expect(pause.stderr).toBe("there is no target nobody; the configuration has: a\n");
+    expect([show.code, show.stderr]).toEqual([2, "a has no dead letter 4711; spoa-relay dlq list a lists them\n"]);
   }, 30_000);
 });
 

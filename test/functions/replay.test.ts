@@ -432,6 +432,7 @@ function failingFor(packId: string): ReplayDeps["ledger"] {
       if (id === packId) throw new StateError("the ledger is gone");
     },
     reopen: async () => {},
+    move: async () => {},
     sheet: async () => new Uint8Array(),
     totals: async () => ({ agents: [], targets: new Map() }),
   };

@@ -81,7 +81,7 @@ export async function awsEngine(): Promise<Engine> {
   };
 }
 
-function withoutDelay(queue: QueueSender & QueueReceiver): QueueSender & QueueReceiver {
+function withoutDelay(queue: OpenQueue["queue"]): OpenQueue["queue"] {
   const send: QueueSender["send"] = (messages) => queue.send(messages.map(({ delayMs: _, ...message }) => message));
   return new Proxy(queue, {
     get: (whole, key) => {

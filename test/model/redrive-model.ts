@@ -1,6 +1,7 @@
 import { createFanOut } from "../../functions/fanout.ts";
 import { createReplay } from "../../functions/replay.ts";
-import { type Redriven, redrive } from "../../relay/control/dead-letters.ts";
+import { redrive } from "../../relay/control/dead-letters.ts";
+import type { Swept } from "../../relay/control/sweep.ts";
 import { createLogger } from "../../relay/log/log.ts";
 import { type Delivery, type OpenQueue, QueueError, type QueueReceiver } from "../../relay/queue/port.ts";
 import { FigureBook } from "../../relay/replay/figure-book.ts";
@@ -227,7 +228,7 @@ export class RedriveModel {
     deadLetters: OpenQueue["deadLetters"],
     ledger: State["ledger"],
     bounds: { readonly maxMessages: number },
-  ): Promise<Redriven> {
+  ): Promise<Swept> {
     const watched = {
       clockToleranceMs: deadLetters.clockToleranceMs,
       receive: async (options: Parameters<QueueReceiver["receive"]>[0]) => {
@@ -289,7 +290,7 @@ export class RedriveModel {
     const steps = ["send", "receive", "delete", "extend"] as const;
     const own = operator.stepwise(queue.queue, steps);
     const dead = operator.stepwise(queue.deadLetters, steps);
-    let redriven: Redriven | undefined;
+    let redriven: Swept | undefined;
     await operator.start(async () => {
       redriven = await this.#redrive(own, dead, this.#state.ledger, { maxMessages: 1_000_000 });
     });

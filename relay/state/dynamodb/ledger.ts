@@ -42,6 +42,10 @@ export class DynamoDbLedger implements Ledger {
     await this.#record(pack, { fresh: false, draw: (draft) => draft.reopen(target, indexes, redrives) });
   }
 
+  async move(from: string, to: string, pack: string, indexes: readonly number[], redrives: number): Promise<void> {
+    await this.#record(pack, { fresh: false, draw: (draft) => draft.move(from, to, indexes, redrives) });
+  }
+
   async fannedOut(pack: string): Promise<ReadonlySet<string>> {
     const { targets } = await this.#options.packItems.read(pack);
     return new Set([...targets].filter(([, { fannedOut }]) => fannedOut).map(([target]) => target));

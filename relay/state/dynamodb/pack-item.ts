@@ -1,5 +1,13 @@
 import type { AttributeValue } from "@aws-sdk/client-dynamodb";
-import { type FateSheet, isWaiting, noteFates, reopenRequests, type SheetChange, widenSheet } from "../fate-sheet.ts";
+import {
+  type FateSheet,
+  isWaiting,
+  noteFates,
+  noteMoved,
+  reopenRequests,
+  type SheetChange,
+  widenSheet,
+} from "../fate-sheet.ts";
 import type { FannedOutPack, Settlement } from "../port.ts";
 import { packPartition } from "./keys.ts";
 import { Sums } from "./ledger-sums.ts";
@@ -106,6 +114,12 @@ export class PackItemDraft {
 
   reopen(target: string, indexes: readonly number[], redrives: number): void {
     this.#keep(target, reopenRequests(this.#targetSheet(target).sheet, indexes, redrives));
+  }
+
+  move(from: string, to: string, indexes: readonly number[], redrives: number): void {
+    const change = noteMoved(this.#targetSheet(from).sheet, indexes, redrives);
+    this.#keep(from, change);
+    if (!this.#targetSheet(to).fannedOut) this.sums.enqueue(to, change.counts.get("moved") ?? 0);
   }
 
   /** The condition fails if another writer was first: the changed attributes and the writer's own marks must be as read. */

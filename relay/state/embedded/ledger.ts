@@ -3,6 +3,7 @@ import {
   type FateSheet,
   isWaiting,
   noteFates,
+  noteMoved,
   reopenRequests,
   type SheetChange,
   widenSheet,
@@ -56,6 +57,19 @@ export class EmbeddedLedger implements Ledger {
       const id = this.#packId(pack);
       const share = this.#share(id, target);
       if (this.#keep(id, target, share, reopenRequests(share.sheet, indexes, redrives))) this.#schedulePruning(id);
+    });
+  }
+
+  async move(from: string, to: string, pack: string, indexes: readonly number[], redrives: number): Promise<void> {
+    const { statements } = this.#file;
+    this.#file.transaction(() => {
+      const id = this.#packId(pack);
+      const share = this.#share(id, from);
+      const change = noteMoved(share.sheet, indexes, redrives);
+      if (!this.#keep(id, from, share, change)) return;
+      const fannedOut = statements.fannedOut.all(pack).some(({ target }) => target === to);
+      if (!fannedOut) statements.addToTarget.run(to, change.counts.get("moved") ?? 0);
+      this.#schedulePruning(id);
     });
   }
 

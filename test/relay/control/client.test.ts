@@ -68,7 +68,7 @@ describe("the client of the control API", () => {
       message: "body.concurrency: must be a whole number, or null",
     });
     await expect(client.pauseTarget("no/body")).rejects.toMatchObject({
-      code: "FAILED",
+      code: "BAD_REQUEST",
       message: "there is no target no/body; the configuration has: staging",
     });
   });
@@ -92,7 +92,12 @@ describe("the client of the control API", () => {
 
   it("names control as well if no host answers and Lambda functions may replay", async () => {
     const port = await closedPort();
-    const aws = { table: "relay", tableRegion: "eu-west-1", targetQueues: new Map<string, string>() };
+    const aws = {
+      table: "relay",
+      tableRegion: "eu-west-1",
+      ingressQueue: "https://sqs.eu-west-1.amazonaws.com/1/q",
+      targetQueues: new Map<string, string>(),
+    };
     const client = new ControlClient({ file, aws, host: { admin: { kind: "tcp", host: "127.0.0.1", port } } });
 
     await expect(client.targets()).rejects.toMatchObject({

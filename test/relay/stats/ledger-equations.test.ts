@@ -2,8 +2,9 @@ import { stripVTControlCharacters } from "node:util";
 import { describe, expect, it } from "vitest";
 import { type Fate, fates } from "../../../relay/state/port.ts";
 import type { AgentStats } from "../../../relay/stats/agent-stats.ts";
-import type { HostStats, IngressStats, TargetStats } from "../../../relay/stats/host-stats.ts";
+import type { HostStats, IngressStats, SettledStats, TargetStats } from "../../../relay/stats/host-stats.ts";
 import { addsUp, formatEquations, toEquations } from "../../../relay/stats/ledger-equations.ts";
+import { isWaiting, warningsOf } from "../../../relay/stats/warnings.ts";
 
 describe("the ledger of a target", () => {
   it("adds up over all fates and the waiting requests", () => {
@@ -46,6 +47,80 @@ describe("the ledger of a target", () => {
 
     expect(equations).toMatchObject([{ unaccounted }]);
     expect(addsUp(equations)).toBe(false);
+  });
+});
+
+describe("the ledger of a target that is no longer in the configuration", () => {
+  const old: SettledStats = {
+    enqueued: 500,
+    fates: counted(["answered.2xx", 93], ["deadLettered", 7]),
+    messages: 4,
+    inQueue: 400,
+    deadMessages: 1,
+    inDeadLetters: 7,
+  };
+  const withOld = (changes: Partial<SettledStats> = {}, target: Partial<TargetStats> = {}) => ({
+    ...hostStats({ messages: 0, ...target }),
+    removed: { old: { ...old, ...changes } },
+  });
+
+  it("adds up, and says that nobody delivers what waits, and what to do", () => {
+    const equations = toEquations(undefined, withOld());
+    const text = stripVTControlCharacters(formatEquations(equations, process.stderr));
+
+    expect(equations[1]).toMatchObject({ title: "target old", whole: ["enqueued", 500], unaccounted: 0 });
+    expect(equations[1].parts).toContainEqual(["waiting", 400]);
+    expect(addsUp(equations)).toBe(true);
+    expect(text).toContain(
+      [
+        "  ! adds up, but needs you",
+        "  target old is no longer in the configuration: nobody delivers its requests (waiting: 400, dead letters: 7), and the queue's retention removes them; send them to another target: spoa-relay dlq redrive old --to staging, or discard them: spoa-relay dlq discard old",
+      ].join("\n"),
+    );
+  });
+
+  it("does not add up if a request is missing", () => {
+    expect(toEquations(undefined, withOld({ inQueue: 399 }))[1].unaccounted).toBe(1);
+    expect(addsUp(toEquations(undefined, withOld({ messages: 0, inQueue: 0, deadMessages: 0 })))).toBe(false);
+  });
+
+  it("names no other target unless exactly one has no history", () => {
+    const warningOf = (stats: HostStats) => warningsOf(stats)[0].detail;
+    const { staging } = withOld().targets;
+
+    expect(warningOf(withOld({}, { enqueued: 1 }))).toContain("dlq redrive old --to TARGET,");
+    expect(warningOf(withOld({}, { messages: 1 }))).toContain("dlq redrive old --to TARGET,");
+    expect(warningOf({ ...withOld(), targets: { staging, next: staging } })).toContain("--to TARGET,");
+    expect(warningOf({ ...withOld(), targets: { staging, next: { ...staging, enqueued: 1 } } })).toContain(
+      "--to staging,",
+    );
+  });
+
+  it("counts packs in SQS, and gives the reason if the queue does not answer", () => {
+    const { inQueue: _, inDeadLetters: __, ...inSqs } = old;
+    const { messages: ___, deadMessages: ____, ...silent } = inSqs;
+    const host = hostStats({});
+
+    expect(warningsOf({ ...host, removed: { old: inSqs } })).toMatchObject([
+      { target: "old", waiting: { messages: 4 }, deadLetters: { messages: 1 } },
+    ]);
+    expect(warningsOf({ ...host, removed: { old: inSqs } })[0].detail).toContain("(packs waiting: 4, dead letters: 1)");
+    expect(warningsOf({ ...host, removed: { old: { ...silent, problem: "denied" } } })[0].detail).toContain("denied");
+  });
+
+  it("needs a check to fail while requests wait, not for dead letters alone", () => {
+    const waits = (changes: Partial<SettledStats>) => warningsOf(withOld(changes)).map(isWaiting);
+
+    expect(waits({})).toEqual([true]);
+    expect(waits({ messages: 0, inQueue: 0 })).toEqual([false]);
+  });
+
+  it("has the packs of replay jobs in its queue", () => {
+    const jobs = { one: { enqueued: 10, packs: 2, fates: counted(["answered.2xx", 6]) } };
+    const inOld = (inQueue: number) => ({ old: { ...old, enqueued: 0, fates: counted(), messages: 1, inQueue } });
+
+    expect(addsUp(toEquations(undefined, { ...hostStats({}), jobs, removed: inOld(4) }))).toBe(true);
+    expect(addsUp(toEquations(undefined, { ...hostStats({}), jobs, removed: inOld(3) }))).toBe(false);
   });
 });
 

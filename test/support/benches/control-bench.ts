@@ -5,6 +5,7 @@ import type { ControlDeps } from "../../../functions/control/deps.ts";
 import type { TargetConfig } from "../../../relay/config/config.ts";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import type { OpenQueue } from "../../../relay/queue/port.ts";
+import { removedInDirectory } from "../../../relay/removed-queues.ts";
 import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import type { Controls, Figures, State } from "../../../relay/state/port.ts";
 import { queueIn } from "../../../relay/stores.ts";
@@ -56,12 +57,14 @@ export class ControlBench {
       direct ? this.ingress : EmbeddedQueue.open({ directory, name: `target-${name}`, now });
     this.queues = new Map(configs.map(({ name }) => [name, open(name)]));
     const queues = new Map(Array.from(this.queues, ([name, queue]) => [name, withFaults(queue, faultyQueue?.(queue))]));
+    const removed = removedInDirectory(directory, configs);
     this.app = createControl({
       targets: configs,
       stores: {
         ingress: this.ingress,
         targets: queues,
         queueOf: (name) => queueIn(queues, name),
+        removed,
         state: withFaultyPorts(this.state, faultyState?.(this.state)),
       },
       access,
@@ -70,6 +73,7 @@ export class ControlBench {
     });
     onTestFinished(() => {
       for (const queue of [this.ingress, ...this.queues.values()]) queue.close();
+      removed.close();
       this.state.close();
     });
   }

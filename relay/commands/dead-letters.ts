@@ -167,6 +167,8 @@ function reportRest({ obsolete, newer }: SweepAnswer, hidden: number): void {
   }
   if (newer > 0) print(`left: ${plural(newer, "dead letter")} newer than the start of this command`);
   if (hidden > 0) {
-    print(`left: ${plural(hidden, "pack")} hidden by an earlier try, counted late by SQS, or new; repeat this in a minute`);
+    print(
+      `left: ${plural(hidden, "pack")} hidden by an earlier try, counted late by SQS, or new; repeat this in a minute`,
+    );
   }
 }

@@ -177,8 +177,14 @@ export class EmbeddedQueue extends QueueLane implements OpenQueue {
   async backlog(): Promise<QueueBacklog> {
     const { messages, requests } = this.depth();
     const dead = this.deadLetters.depth();
-    const expiredRequests = this.expired().requests;
-    return { messages, requests, expiredRequests, deadMessages: dead.messages, deadRequests: dead.requests };
+    return {
+      messages,
+      requests,
+      expiredRequests: this.expired().requests,
+      deadMessages: dead.messages,
+      deadRequests: dead.requests,
+      expiredDeadRequests: this.deadLetters.expired().requests,
+    };
   }
 
   /** Ends waiting receives; they return no messages. */

@@ -97,6 +97,8 @@ export interface QueueBacklog {
   readonly deadMessages: number;
   /** Undefined if the dead letters are in SQS. */
   readonly deadRequests?: number;
+  /** Requests in dead letters that retention has removed. Undefined for SQS, which does not report them. */
+  readonly expiredDeadRequests?: number;
 }
 
 /** What is in a queue, visible or not. */

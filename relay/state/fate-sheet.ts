@@ -44,6 +44,16 @@ export function reopenRequests(sheet: FateSheet, indexes: readonly number[], red
   return draft.finish();
 }
 
+/** A sheet that has all requests of its pack. */
+export function widenSheet(sheet: FateSheet, requests: number): FateSheet {
+  return requests === 0 ? sheet : new SheetDraft(sheet, [requests - 1]).finish().sheet;
+}
+
+/** Whether a request has no fate. */
+export function isWaiting(sheet: FateSheet): boolean {
+  return Array.from(decodeSheet(sheet).codes).includes(0);
+}
+
 /** The requests that a copy with this number of redrives need not send: they have a fate, or a newer copy was sent. */
 export function settledIndexes(sheet: FateSheet, redrives = 0): ReadonlySet<number> {
   const draft = new SheetDraft(sheet, []);

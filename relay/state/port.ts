@@ -111,10 +111,12 @@ export interface TargetTotals {
   readonly fates: Readonly<Record<Fate, number>>;
   /** Dead letters that hold the requests with the fate `deadLettered`: at least so many are in the dead-letter queue. */
   readonly letters: number;
+  /** Fanned-out packs with a request that has no fate: at least so many messages are in the target's queue. */
+  readonly waitingPacks: number;
 }
 
-/** What the ledger adds up for each target: requests by fate, and dead letters. */
-export type LedgerCount = Fate | "letters";
+/** What the ledger adds up for each target: requests by fate, dead letters, and packs with requests that have no fate. */
+export type LedgerCount = Fate | "letters" | "waitingPacks";
 
 /** The control of each target, which all its workers share: live settings, breaker, slowdown. */
 export interface Controls {

@@ -4,7 +4,7 @@ import { type OpenQueue, type QueueBacklog, QueueError } from "../queue/port.ts"
 import { isMissingQueue } from "../queue/sqs-error.ts";
 import { targetsIn } from "../removed-queues.ts";
 import { whyHeld } from "../replay/live-target.ts";
-import { captureKeyPrefix, type Fate, type LedgerTotals } from "../state/port.ts";
+import { captureKeyPrefix, type Fate, type LedgerTotals, type TargetTotals } from "../state/port.ts";
 import { paceFactor, type TargetControl } from "../state/target-control.ts";
 import type { Stores } from "../stores.ts";
 
@@ -30,6 +30,8 @@ export interface JobStats {
   readonly enqueued: number;
   readonly packs: number;
   readonly fates: Readonly<Record<Fate, number>>;
+  readonly letters?: number;
+  readonly waitingPacks?: number;
 }
 
 export interface CaptureStats {
@@ -66,6 +68,9 @@ export interface SettledStats {
   readonly enqueued: number;
   /** `expired` includes requests that the queue's retention removed. */
   readonly fates: Readonly<Record<Fate, number>>;
+  /** Dead letters and waiting packs according to the ledger, see `TargetTotals`. A host of an older version omits them. */
+  readonly letters?: number;
+  readonly waitingPacks?: number;
   /** Packs in the target's queue; in SQS an estimate. Undefined if the queue does not answer. */
   readonly messages?: number;
   /** Requests in them, counted in the queue and not derived from the ledger. Undefined in SQS. */
@@ -73,6 +78,8 @@ export interface SettledStats {
   /** The same counts for its dead letters. */
   readonly deadMessages?: number;
   readonly inDeadLetters?: number;
+  /** Requests in dead letters that the queue's retention removed. Undefined in SQS. */
+  readonly expiredDeadLetters?: number;
   /** Why the queue does not answer. */
   readonly problem?: string;
 }
@@ -133,8 +140,14 @@ export async function readHostStats(
   });
   const captures = [...ledger.targets]
     .filter(([name]) => name.startsWith(captureKeyPrefix))
-    .map(([name, stats]) => [name.slice(captureKeyPrefix.length), stats] as const);
-  const { requests, deadRequests, expiredRequests, ...ingress } = await readOnce(stores.ingress);
+    .map(([name, { enqueued, fates }]) => [name.slice(captureKeyPrefix.length), { enqueued, fates }] as const);
+  const {
+    requests,
+    deadRequests,
+    expiredRequests,
+    expiredDeadRequests: _,
+    ...ingress
+  } = await readOnce(stores.ingress);
   return {
     ingress: {
       ...ingress,
@@ -194,14 +207,17 @@ type QueueCounts = Partial<QueueBacklog> & { readonly problem?: string };
 const noMessages: QueueCounts = { messages: 0, requests: 0, deadMessages: 0, deadRequests: 0 };
 
 function toSettled(totals: TargetTotals | undefined, counts: QueueCounts): SettledStats {
-  const { enqueued = 0, fates = noFates } = totals ?? {};
-  const { requests, deadRequests, expiredRequests = 0, ...queue } = counts;
+  const { enqueued = 0, fates = noFates, letters = 0, waitingPacks = 0 } = totals ?? {};
+  const { requests, deadRequests, expiredRequests = 0, expiredDeadRequests = 0, ...queue } = counts;
   return {
     enqueued,
     fates: { ...fates, expired: fates.expired + expiredRequests },
+    letters,
+    waitingPacks,
     ...queue,
     ...(requests !== undefined && { inQueue: requests }),
     ...(deadRequests !== undefined && { inDeadLetters: deadRequests }),
+    ...(expiredDeadRequests > 0 && { expiredDeadLetters: expiredDeadRequests }),
   };
 }
 
@@ -217,8 +233,6 @@ async function readQueue(queue: OpenQueue | QueueError, ifMissing?: QueueCounts)
     return { problem: error.message };
   }
 }
-
-type TargetTotals = LedgerTotals["targets"] extends ReadonlyMap<string, infer Totals> ? Totals : never;
 
 const noFates: Readonly<Record<Fate, number>> = {
   filtered: 0,

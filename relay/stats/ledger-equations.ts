@@ -2,6 +2,7 @@ import { styleText } from "node:util";
 import { type Fate, fates } from "../state/port.ts";
 import type { AgentStats } from "./agent-stats.ts";
 import type { AgentArrivals, CaptureStats, HostStats, IngressStats, JobStats, SettledStats } from "./host-stats.ts";
+import { type Claims, findShortfall, sumContents } from "./shortfall.ts";
 import { warningsOf } from "./warnings.ts";
 
 /** One equation of the ledger: a whole, its parts, and whether they add up. */
@@ -9,7 +10,10 @@ export interface Equation {
   readonly title: string;
   readonly whole: readonly [name: string, count: number];
   readonly parts: readonly (readonly [name: string, count: number, details?: string])[];
+  /** Requests; in SQS, where only messages are counted, it may be messages. */
   readonly unaccounted: number;
+  /** Where they are missing, if that is known. */
+  readonly lacking?: readonly string[];
   /** Why the requests need attention although they add up. */
   readonly remark?: string;
 }
@@ -109,16 +113,13 @@ function ingressEquation(agent: AgentStats, arrivals: readonly AgentArrivals[], 
   };
 }
 
-function targetEquation(name: string, { enqueued, fates, inQueue, messages = 0 }: SettledStats): Equation {
+function targetEquation(name: string, stats: SettledStats): Equation {
+  const { enqueued, fates } = stats;
   const answered: Record<string, number> = {};
-  let settled = 0;
   for (const [fate, count] of Object.entries(fates)) {
-    settled += count;
     if (fate.startsWith("answered.") && count > 0) answered[fate.slice("answered.".length)] = count;
   }
-  // Requests without a fate must be in the queue. The queue may count more: a pack stays in it until its last request is
-  // done. SQS counts messages, not requests: while it has any, all requests without a fate may be in them.
-  const waiting = Math.max(0, Math.min(enqueued - settled, inQueue ?? (messages > 0 ? Number.POSITIVE_INFINITY : 0)));
+  const { waiting, amongDead, unaccounted, lacking } = findShortfall(claimsOf(stats), stats);
   return {
     title: `target ${name}`,
     whole: ["enqueued", enqueued],
@@ -129,11 +130,22 @@ function targetEquation(name: string, { enqueued, fates, inQueue, messages = 0 }
       ["expired", fates.expired],
       ["skipped", fates.skipped],
       ["dead-lettered", fates.deadLettered],
+      ...givenUp(amongDead),
       ...byOperators(fates),
       ["waiting", waiting],
     ],
-    unaccounted: Math.abs(enqueued - settled - waiting),
+    unaccounted: unaccounted + Math.max(0, sum(fates) - enqueued),
+    lacking,
   };
+}
+
+function claimsOf({ enqueued, fates, letters = 0, waitingPacks = 0 }: SettledStats | JobStats): Claims {
+  return { waiting: Math.max(0, enqueued - sum(fates)), waitingPacks, dead: fates.deadLettered, letters };
+}
+
+/** Left out if there are none, which is nearly always so. */
+function givenUp(requests: number): Equation["parts"] {
+  return requests === 0 ? [] : [["undecodable or given up by the queue", requests]];
 }
 
 /** What operators did with dead letters. Left out as long as they did nothing, which is nearly always. */
@@ -173,12 +185,15 @@ function jobsEquation(jobs: readonly JobStats[], targets: readonly SettledStats[
     if (fate.startsWith("answered.") && count(fate) > 0) answered[fate.slice("answered.".length)] = count(fate);
   }
   const settled = jobs.reduce((total, job) => total + sum(job.fates), 0);
-  // Requests without a fate are in the queues of targets, which also hold packs of agents.
-  const inQueues = targets.reduce(
-    (total, { inQueue, messages = 0 }) => total + (inQueue ?? (messages > 0 ? Number.POSITIVE_INFINITY : 0)),
-    0,
-  );
-  const waiting = Math.max(0, Math.min(fed - settled, inQueues));
+  const claims = jobs.map(claimsOf).reduce((one, other) => ({
+    waiting: one.waiting + other.waiting,
+    waitingPacks: one.waitingPacks + other.waitingPacks,
+    dead: one.dead + other.dead,
+    letters: one.letters + other.letters,
+  }));
+  // They are in the queues of targets, beside the packs of agents.
+  const contents = sumContents(targets.map((stats) => findShortfall(claimsOf(stats), stats).spare));
+  const { waiting, amongDead, unaccounted, lacking } = findShortfall(claims, contents);
   return {
     title: "replay jobs",
     whole: ["fed", fed],
@@ -188,22 +203,25 @@ function jobsEquation(jobs: readonly JobStats[], targets: readonly SettledStats[
       ["skipped", count("skipped")],
       ["cancelled", count("cancelled")],
       ["dead-lettered", count("deadLettered")],
+      ...givenUp(amongDead),
       ...byOperators({ moved: count("moved"), discarded: count("discarded") }),
       ["waiting", waiting],
     ],
-    unaccounted: Math.abs(fed - settled - waiting),
+    unaccounted: unaccounted + Math.max(0, settled - fed),
+    lacking,
   };
 }
 
 function formatEquation(equation: Equation, stream: NodeJS.WriteStream): string {
-  const { title, whole, parts, unaccounted, remark } = equation;
+  const { title, whole, parts, unaccounted, lacking = [], remark } = equation;
   const paint = (format: Parameters<typeof styleText>[0], text: string) => styleText(format, text, { stream });
   const terms = parts.map(([name, count, more]) => {
     const term = `${name} ${count}${more ? ` (${more})` : ""}`;
     return count === 0 ? paint("dim", term) : term;
   });
   const good = remark === undefined ? paint("green", "✓ adds up") : paint("yellow", "! adds up, but needs you");
-  const verdict = unaccounted === 0 ? good : paint("red", `✗ ${unaccounted} unaccounted for`);
+  const bad = [`✗ ${unaccounted} unaccounted for`, ...lacking].join("; ");
+  const verdict = unaccounted === 0 ? good : paint("red", bad);
   const lines = [paint("bold", title), `${whole[0]} ${whole[1]} = ${terms.join(" + ")}`, verdict];
   return [...lines, ...(remark === undefined ? [] : [remark])].join("\n  ");
 }

@@ -86,6 +86,7 @@ export class Sums {
             enqueued,
             fates: Object.fromEntries(fates.map((fate) => [fate, counts.get(fate) ?? 0])) as Record<Fate, number>,
             letters: counts.get("letters") ?? 0,
+            waitingPacks: counts.get("waitingPacks") ?? 0,
           },
         ]),
       ),

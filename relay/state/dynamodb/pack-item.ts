@@ -1,5 +1,13 @@
 import type { AttributeValue } from "@aws-sdk/client-dynamodb";
-import { type FateSheet, noteFates, noteMoved, reopenRequests, type SheetChange } from "../fate-sheet.ts";
+import {
+  type FateSheet,
+  isWaiting,
+  noteFates,
+  noteMoved,
+  reopenRequests,
+  type SheetChange,
+  widenSheet,
+} from "../fate-sheet.ts";
 import type { FannedOutPack, Settlement } from "../port.ts";
 import { packPartition } from "./keys.ts";
 import { Sums } from "./ledger-sums.ts";
@@ -92,7 +100,9 @@ export class PackItemDraft {
     for (const [target, settlement] of targets) {
       // A second attempt can add targets. For the other targets, the first attempt counts.
       if (this.#targetSheet(target).fannedOut) continue;
-      this.#change(target, { fannedOut: true });
+      const sheet = widenSheet(this.#targetSheet(target).sheet, requests);
+      this.#change(target, { fannedOut: true, sheet });
+      if (isWaiting(sheet)) this.sums.count(target, "waitingPacks", 1);
       this.sums.enqueue(target, requests);
       this.settle(target, settlement);
     }
@@ -147,7 +157,10 @@ export class PackItemDraft {
 
   #keep(target: string, { sheet, changed, counts }: SheetChange): void {
     if (!changed) return;
+    const before = this.#targetSheet(target);
     this.#change(target, { sheet });
+    const packs = Number(isWaiting(sheet)) - Number(isWaiting(before.sheet));
+    if (before.fannedOut && packs !== 0) this.sums.count(target, "waitingPacks", packs);
     for (const [what, count] of counts) this.sums.count(target, what, count);
   }
 

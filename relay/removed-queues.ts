@@ -19,13 +19,17 @@ export interface RemovedQueues {
 
 type Targets = readonly Pick<TargetConfig, "name">[];
 
-/** Finds the queues in a directory: their files tell the targets. */
-export function removedInDirectory(directory: string, targets: Targets): RemovedQueues {
+/**
+ * Finds the queues in a directory: their files tell the targets.
+ *
+ * @param now milliseconds since 1970
+ */
+export function removedInDirectory(directory: string, targets: Targets, now: () => number = Date.now): RemovedQueues {
   const configured = namesOf(targets);
   const open = new Map<string, EmbeddedQueue>();
   const tryOpen = (name: string): EmbeddedQueue | QueueError => {
     try {
-      const queue = open.get(name) ?? EmbeddedQueue.open({ directory, name: targetQueue(name) });
+      const queue = open.get(name) ?? EmbeddedQueue.open({ directory, name: targetQueue(name), now });
       open.set(name, queue);
       return queue;
     } catch (error) {

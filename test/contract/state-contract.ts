@@ -319,6 +319,51 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
+      "moves requests to another target, which enqueues them, and counts each once",
+      on(async ({ ledger }) => {
+        await ledger.recordFanOut(fannedOut({ requests: 10 }));
+        await ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered", 2: "answered.2xx" }));
+
+        await ledger.move("a", "c", "p1", [0, 1, 2, 3], 1);
+        await ledger.move("a", "c", "p1", [3, 4], 1);
+        await ledger.settle("c", "p1", settlement({ 0: "answered.2xx", 3: "deadLettered" }), 1);
+        await ledger.settle("a", "p1", settlement({ 4: "answered.2xx" }));
+
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, moved: 4, "answered.2xx": 1 });
+        expect(await totalsOf(ledger, "c")).toEqual({ enqueued: 4, deadLettered: 1, "answered.2xx": 1 });
+        expect((await ledger.totals()).targets.get("a")?.letters).toBe(0);
+      }),
+    );
+
+    it(
+      "enqueues nothing again at a target that the whole pack was fanned out to",
+      on(async ({ ledger }) => {
+        const both = new Map([
+          ["a", settlement({})],
+          ["b", settlement({ 0: "answered.2xx" })],
+        ]);
+        await ledger.recordFanOut({ ...fannedOut({ requests: 10 }), targets: both });
+
+        await ledger.move("a", "b", "p1", [0, 1], 1);
+
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, moved: 2 });
+        expect(await totalsOf(ledger, "b")).toEqual({ enqueued: 10, "answered.2xx": 1 });
+      }),
+    );
+
+    it(
+      "replaces deadLettered by discarded in one step",
+      on(async ({ ledger }) => {
+        await ledger.recordFanOut(fannedOut({ requests: 10 }));
+        await ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "answered.2xx" }));
+
+        await ledger.settle("a", "p1", settlement({ 0: "discarded", 1: "discarded", 2: "discarded" }), 1);
+
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, discarded: 2, "answered.2xx": 1 });
+      }),
+    );
+
+    it(
       "counts the dead letters that hold requests with the fate deadLettered",
       on(async ({ ledger }) => {
         const letters = async () => (await ledger.totals()).targets.get("a")?.letters;

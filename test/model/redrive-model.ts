@@ -169,7 +169,7 @@ export class RedriveModel {
       breaker: { failures: 1_000_000, probeAfterMs: 1_000 },
     });
     const live = new LiveTarget(config, state.controls);
-    const ledger = process.stepwise(state.ledger, ["recordFanOut", "settle", "reopen", "sheet", "fannedOut"]);
+    const ledger = process.stepwise(state.ledger, ["recordFanOut", "settle", "reopen", "move", "sheet", "fannedOut"]);
     const own = process.stepwise(queue.queue, ["send", "receive", "delete", "extend"]);
     const dead = process.stepwise(queue.deadLetters, ["send", "receive", "delete", "extend"]);
     const entry = process.stepwise(ingress.queue, ["send", "receive", "delete", "extend"]);

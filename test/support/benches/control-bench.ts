@@ -21,6 +21,8 @@ export interface ControlBenchOptions extends Partial<Pick<ControlDeps, "access">
   readonly faultyQueue?: (queue: EmbeddedQueue) => Partial<OpenQueue>;
   /** The only target reads the ingress queue itself. */
   readonly direct?: boolean;
+  /** Targets that are no longer in the configuration, but have queues. */
+  readonly removed?: readonly string[];
 }
 
 /** The replaced methods, by port. */
@@ -44,10 +46,13 @@ export class ControlBench {
   readonly state: EmbeddedState;
   readonly ingress: EmbeddedQueue;
   readonly queues: ReadonlyMap<string, EmbeddedQueue>;
+  /** By the name of a target that is no longer in the configuration. */
+  readonly removed: ReadonlyMap<string, EmbeddedQueue>;
   readonly app: OpenAPIHono;
 
   constructor(options: ControlBenchOptions = {}) {
     const { targets = [{}], access = { kind: "loopback" }, direct, faultyState, faultyQueue } = options;
+    const gone = options.removed ?? [];
     const directory = temporaryDirectory();
     const now = () => this.nowMs;
     const configs = targets.map(target);
@@ -56,8 +61,9 @@ export class ControlBench {
     const open = (name: string) =>
       direct ? this.ingress : EmbeddedQueue.open({ directory, name: `target-${name}`, now });
     this.queues = new Map(configs.map(({ name }) => [name, open(name)]));
+    this.removed = new Map(gone.map((name) => [name, EmbeddedQueue.open({ directory, name: `target-${name}`, now })]));
     const queues = new Map(Array.from(this.queues, ([name, queue]) => [name, withFaults(queue, faultyQueue?.(queue))]));
-    const removed = removedInDirectory(directory, configs);
+    const removed = removedInDirectory(directory, configs, now);
     this.app = createControl({
       targets: configs,
       stores: {
@@ -72,7 +78,7 @@ export class ControlBench {
       now,
     });
     onTestFinished(() => {
-      for (const queue of [this.ingress, ...this.queues.values()]) queue.close();
+      for (const queue of [this.ingress, ...this.queues.values(), ...this.removed.values()]) queue.close();
       removed.close();
       this.state.close();
     });

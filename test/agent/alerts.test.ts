@@ -172,7 +172,7 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
   },
   SpoaRelayTargetRemoved: {
     firing: { "its requests are left": { [removed]: "1x60" } },
-    quiet: { "they were sent to another target at once": { [removed]: "1x3 _x57" } },
+    quiet: { "they were sent to another target at once": { [removed]: "1x3 stale _x55" } },
   },
   SpoaRelayCaptureWaiting: {
     firing: { "its archive fails": { [captureWaiting]: "0x30 0+90x30" } },

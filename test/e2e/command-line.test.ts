@@ -220,6 +220,56 @@ describe("dead letters of the ingress queue", () => {
   }, 30_000);
 });
 
+describe("a target that is renamed", () => {
+  it("leaves its requests in sight, and they can be sent to the new one", async () => {
+    const { shadow, host } = await renamed();
+    const stats = await host.command("stats");
+    const json = JSON.parse((await host.command("stats", "--json")).stdout);
+    const list = await host.command("dlq", "list", "old");
+    const redriven = await host.command("dlq", "redrive", "old", "--to", "renamed");
+    await shadow.arrived(20);
+    await until(async () => (await host.command("stats")).code === 0);
+    const after = await host.command("stats");
+
+    expect(host.output).toMatch(
+      /"level":"warn".*"event":"target-removed","target":"old".*dlq redrive old --to renamed/,
+    );
+    expect(stats.stdout).toMatch(/target old\n {2}enqueued 20 = .* waiting 20\n {2}! adds up, but needs you\n/);
+    expect([stats.code, json.addsUp, json.warnings.length]).toEqual([1, true, 1]);
+    expect(list.stdout).toMatch(/\nold +\d+ +20 +\S+ +waits; its target is no longer in the configuration\n$/);
+    expect([redriven.code, redriven.stdout]).toEqual([0, "20 requests moved to the queue of renamed\n"]);
+    expect(after.stdout).toMatch(/target renamed\n {2}enqueued 20 = .* answered 20 \(2xx 20\)/);
+    expect(after.stdout).not.toContain("target old");
+    expect(new Set(shadow.paths).size).toBe(20);
+  }, 60_000);
+
+  it("has requests that are discarded only if that is confirmed", async () => {
+    const { host } = await renamed();
+    const unasked = await host.command("dlq", "discard", "old");
+    const nowhere = await host.command("dlq", "redrive", "old");
+    const discarded = await host.command("dlq", "discard", "old", "--yes");
+    const after = await host.command("stats");
+
+    expect([unasked.code, unasked.stderr]).toEqual([2, expect.stringContaining("confirm it with --yes")]);
+    expect([nowhere.code, nowhere.stderr]).toEqual([
+      2,
+      "--to: old is no longer in the configuration: name a target to send to, of renamed\n",
+    ]);
+    expect([discarded.code, discarded.stdout]).toEqual([0, "20 requests of old discarded\n"]);
+    expect([after.code, after.stdout]).toEqual([0, expect.not.stringContaining("target old")]);
+  }, 60_000);
+
+  async function renamed() {
+    const shadow = await ShadowServer.start();
+    const keys = `url: "${shadow.url.origin}", rate: unlimited`;
+    const host = await HostProcess.start({ targets: { old: `${keys}, blackout: 00:00-24:00 UTC` } });
+    await host.ingress.send([packMessage({ requests: requests(20) })]);
+    await until(async () => (await (await host.fetch("/stats")).json()).targets.old.inQueue === 20);
+    await host.restart({ targets: { renamed: keys } });
+    return { shadow, host };
+  }
+});
+
 /** The ledger as `stats` prints it, once it contains `text`. */
 async function ledgerWith(rig: Rig, text: string): Promise<{ stdout: string }> {
   let stdout = "";

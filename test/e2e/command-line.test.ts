@@ -241,7 +241,7 @@ describe("a target that is renamed", () => {
     expect(after.stdout).toMatch(/target renamed\n {2}enqueued 20 = .* answered 20 \(2xx 20\)/);
     expect(after.stdout).not.toContain("target old");
     expect(new Set(shadow.paths).size).toBe(20);
-  }, 60_000);
+  }, 120_000);
 
   it("has requests that are discarded only if that is confirmed", async () => {
     const { host } = await renamed();
@@ -257,7 +257,7 @@ describe("a target that is renamed", () => {
     ]);
     expect([discarded.code, discarded.stdout]).toEqual([0, "20 requests of old discarded\n"]);
     expect([after.code, after.stdout]).toEqual([0, expect.not.stringContaining("target old")]);
-  }, 60_000);
+  }, 120_000);
 
   async function renamed() {
     const shadow = await ShadowServer.start();

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Pool } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { HostStats } from "../../relay/stats/host-stats.ts";
 import { until } from "../support/clocks/until.ts";
 import { packMessage, requests } from "../support/data/packs.ts";
 import { spoaRelay } from "../support/processes/command-line.ts";
@@ -264,7 +265,8 @@ describe("a target that is renamed", () => {
     const keys = `url: "${shadow.url.origin}", rate: unlimited`;
     const host = await HostProcess.start({ targets: { old: `${keys}, blackout: 00:00-24:00 UTC` } });
     await host.ingress.send([packMessage({ requests: requests(20) })]);
-    await until(async () => (await (await host.fetch("/stats")).json()).targets.old.inQueue === 20);
+    const stats = async () => (await (await host.fetch("/stats")).json()) as HostStats;
+    await until(async () => (await stats()).targets.old.inQueue === 20);
     await host.restart({ targets: { renamed: keys } });
     return { shadow, host };
   }

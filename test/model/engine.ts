@@ -1,6 +1,6 @@
 import { startFauxqs } from "fauxqs";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
-import type { BrowsableQueue, OpenQueue, QueueReceiver, QueueSender } from "../../relay/queue/port.ts";
+import type { OpenQueue, QueueReceiver, QueueSender } from "../../relay/queue/port.ts";
 import { openSqsQueue } from "../../relay/queue/sqs.ts";
 import { DynamoDbState } from "../../relay/state/dynamodb/state.ts";
 import { EmbeddedState } from "../../relay/state/embedded/state.ts";

@@ -4,7 +4,7 @@ import { ShadowServer } from "../support/servers/shadow-server.ts";
 import { awsEngine, type Engine, embeddedEngine } from "./engine.ts";
 import { type ModelFigures, RedriveModel } from "./redrive-model.ts";
 
-// MODEL_STEPS=1000000 takes a quarter of an hour; MODEL_SEED repeats a run.
+// npm run test:model sets MODEL_STEPS; MODEL_SEED repeats a run.
 const given = Number(process.env.MODEL_STEPS ?? 0);
 const seed = Number(process.env.MODEL_SEED ?? Date.now() % 2 ** 31);
 // Fewer steps run on the emulators: each takes several HTTP calls.

@@ -1,11 +1,8 @@
 import { maxPackRequests } from "../pack/pack.ts";
-import type { Fate, LedgerCount, Settlement } from "./port.ts";
+import type { Fate, FateSheet, LedgerCount, Settlement } from "./port.ts";
 
-/**
- * The fates of one pack's requests at one target. One byte per request, 0 for a request without a fate; if any of them was
- * redriven, an extended form that also has the number of redrives of each. Read and written by the functions of this file.
- */
-export type FateSheet = Uint8Array;
+// A sheet has one byte per request, 0 for a request without a fate; if any of them was redriven, an extended form also has the
+// number of redrives of each.
 
 export interface SheetChange {
   readonly sheet: FateSheet;

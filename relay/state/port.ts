@@ -1,5 +1,4 @@
 import type { Job } from "../job/job.ts";
-import type { FateSheet } from "./fate-sheet.ts";
 import type { SlotGrant, SlotRequest } from "./slot-lease.ts";
 import type { TargetControl } from "./target-control.ts";
 
@@ -53,6 +52,9 @@ export function captureKey(capture: string): string {
 
 /** Cannot collide with a target: target names contain no slash. */
 export const captureKeyPrefix = "capture/";
+
+/** The states of one pack's requests at one target, read and written by the functions of fate-sheet.ts. */
+export type FateSheet = Uint8Array;
 
 /** The fates of requests, by their index in the pack. */
 export type Settlement = ReadonlyMap<number, Fate>;

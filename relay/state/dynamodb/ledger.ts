@@ -1,5 +1,12 @@
-import { type FateSheet, noteFates } from "../fate-sheet.ts";
-import { type FannedOutPack, type Ledger, type LedgerTotals, type Settlement, StateError } from "../port.ts";
+import { noteFates } from "../fate-sheet.ts";
+import {
+  type FannedOutPack,
+  type FateSheet,
+  type Ledger,
+  type LedgerTotals,
+  type Settlement,
+  StateError,
+} from "../port.ts";
 import { emptyPackItem, type PackItem, PackItemDraft } from "./pack-item.ts";
 import type { PackItems } from "./pack-items.ts";
 import type { Tallies } from "./tallies.ts";

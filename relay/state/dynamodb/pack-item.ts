@@ -1,14 +1,6 @@
 import type { AttributeValue } from "@aws-sdk/client-dynamodb";
-import {
-  type FateSheet,
-  isWaiting,
-  noteFates,
-  noteMoved,
-  reopenRequests,
-  type SheetChange,
-  widenSheet,
-} from "../fate-sheet.ts";
-import type { FannedOutPack, Settlement } from "../port.ts";
+import { isWaiting, noteFates, noteMoved, reopenRequests, type SheetChange, widenSheet } from "../fate-sheet.ts";
+import type { FannedOutPack, FateSheet, Settlement } from "../port.ts";
 import { packPartition } from "./keys.ts";
 import { Sums } from "./ledger-sums.ts";
 import type { Change, Item, ItemKey } from "./table-client.ts";

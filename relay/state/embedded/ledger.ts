@@ -1,6 +1,5 @@
 import {
   countFinal,
-  type FateSheet,
   isWaiting,
   noteFates,
   noteMoved,
@@ -8,7 +7,15 @@ import {
   type SheetChange,
   widenSheet,
 } from "../fate-sheet.ts";
-import { type FannedOutPack, type Fate, fates, type Ledger, type LedgerTotals, type Settlement } from "../port.ts";
+import {
+  type FannedOutPack,
+  type Fate,
+  type FateSheet,
+  fates,
+  type Ledger,
+  type LedgerTotals,
+  type Settlement,
+} from "../port.ts";
 import type { StateFile } from "./sql.ts";
 
 /** Stores a sheet of fates for each pack and target, deleted when it is no longer needed, and sums, which are kept. */

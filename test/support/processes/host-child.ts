@@ -40,6 +40,11 @@ export class HostChild {
     this.#child.kill("SIGKILL");
   }
 
+  /** Sends SIGTERM: the host hands back what is in flight, and ends. */
+  end(): void {
+    this.#child.kill("SIGTERM");
+  }
+
   async ended(): Promise<void> {
     if (!this.#hasEnded) await once(this.#child, "exit");
   }

@@ -35,7 +35,7 @@ beforeAll(() => {
   vi.stubEnv("AWS_REGION", "us-east-1");
 });
 
-describe.each(engines)("redrives on %s", { timeout: 400_000 }, (_, openStores) => {
+describe.each(engines)("redrives on %s", { timeout: 600_000 }, (_, openStores) => {
   it("lose nothing under kill -9, and the ledger knows when somebody deletes a dead letter", async () => {
     const shadow = await ShadowServer.start(() => (random() < 0.5 ? { status: 200 } : "reset"));
     const stage = await Stage.start(shadow, openStores);

@@ -29,8 +29,9 @@ function isUpgrade(headers: readonly string[]): boolean {
   return upgrades && named;
 }
 
-// `curl --http2` and Java's HttpClient offer h2c with ordinary requests; HAProxy answers them in HTTP/1.1.
-const httpItself = /^(h2c?|http\/[0-9.]+)$/;
+// `curl --http2` and Java's HttpClient offer h2c with ordinary requests, and RFC 2817 offers TLS with them; HAProxy
+// answers them in HTTP/1.1.
+const httpItself = /^(h2c?|(http|tls)\/[0-9.]+)$/;
 
 function tokensOf(value: string): string[] {
   return value

@@ -63,7 +63,7 @@ export class RequestBody {
     facts.bodyBytes = lengthOf(body);
     facts.contentLength = scan.contentLength;
     facts.transferEncoding = scan.transferEncoding;
-    facts.http1 = lengthOf(version) > 0 && version.bytes[version.start] === digitOne;
+    facts.http1 = scan.count > 0 && lengthOf(version) > 0 && version.bytes[version.start] === digitOne;
     facts.fillsBuffer = false;
     if (facts.whole === undefined && facts.argument !== "missing") {
       const partBytes = lengthOf(method) + scan.hostBytes + lengthOf(path) + scan.bytes + facts.bodyBytes;

@@ -241,7 +241,11 @@ describe("arguments", () => {
       ...{ id: `${packId}-1`, index: 1, method: "GET", path: "/", version: "", headers: [], bodyState: "omitted" },
       body: new Uint8Array(),
     });
-    expect(packed()[2]).toEqual({ ...request, id: `${packId}-2`, index: 2, headers: [], body: new Uint8Array() });
+    expect(packed()[2]).toEqual({
+      ...request,
+      ...{ id: `${packId}-2`, index: 2, headers: [], bodyState: "omitted" },
+      body: new Uint8Array(),
+    });
   });
 
   it.each(["get-query", "post-json"].flatMap((kind) => goldenFiles(`notify-${kind}`)))(
@@ -309,6 +313,7 @@ describe("a body", () => {
     ["that HAProxy has whole needs no Content-Length", chunked({}), "complete", 3],
     ["that is chunked has no Content-Length", chunked({ hdrs: withBoth("900") }), "complete", 3],
     ["that is NULL, in chunks, is omitted", chunked({ body: nul }), "omitted", 0],
+    ["that is NULL, without headers, is omitted", { body: nul, hdrs: nul, whole: bool(true) }, "omitted", 0],
     ["that is NULL, in HTTP/2, is omitted", { body: nul, hdrs: withoutLength, ver: str("2.0") }, "omitted", 0],
     ["without an argument is omitted", { body: undefined }, "omitted", 0],
     ["without an argument, but with a size, is omitted", { body: undefined, body_len: int64(3) }, "omitted", 0],

@@ -362,6 +362,22 @@ describe("the argument whole", () => {
     expect(intake.packed().map((captured) => captured.bodyState)).toEqual([bodyState, bodyState, bodyState]);
   });
 
+  it("is missed again a minute later, if it is still missing", () => {
+    let clockMs = nowMs;
+    const intake = createIntake({ nowMs: () => clockMs });
+
+    for (const afterMs of [0, 59_999, 60_000, 60_001, 200_000]) {
+      clockMs = nowMs + afterMs;
+      intake.take(args(), args({ whole: int64(1) }), args({ whole: bool(true) }));
+    }
+
+    const flaws = [
+      ["missing", false],
+      ["not a boolean", false],
+    ];
+    expect(intake.unknownWhole).toEqual([...flaws, ...flaws, ...flaws]);
+  });
+
   it("is not missed in messages without a body", () => {
     const intake = createIntake();
 

@@ -524,6 +524,7 @@ describe("a request that cannot be replayed", () => {
 
   it.each<[string, Changes]>([
     ["OPTIONS with a path", { method: str("OPTIONS"), pathq: str("/") }],
+    ["OPTIONS of a URL with a query only", { method: str("OPTIONS"), pathq: str("?a=b") }],
     ["OPTIONS of the root of a URL", { method: str("OPTIONS"), pathq: undefined, url: str("http://a/") }],
     ["GET of a URL without a path", { method: str("GET"), pathq: undefined, url: str("http://a") }],
     ["a method of seven letters", { method: str("CONTROL") }],
@@ -534,6 +535,9 @@ describe("a request that cannot be replayed", () => {
   it.each<[string, Changes]>([
     ["a method of seven letters", { method: str("CONTROL"), pathq: nul }],
     ["a GET", { method: str("GET"), pathq: nul }],
+    ["a GET of *", { method: str("GET"), pathq: undefined, url: str("*") }],
+    ["a GET of a name", { method: str("GET"), pathq: undefined, url: str("name") }],
+    ["a GET of a scheme", { method: str("GET"), pathq: undefined, url: str("mailto:a@b/c") }],
   ])("is not %s without a path, which is unusable", (_, changes) => {
     const intake = createIntake();
 

@@ -42,15 +42,16 @@ const overdueMs = cluster.isWorker ? 11_000 : 12_000;
  * standard output instead of enqueueing them, and logs to standard error.
  */
 export function runAgent(configFile: string, dump: boolean): Promise<number> {
-  if (!dump) {
-    return runService(configFile, {
-      start: (config, log) =>
-        config.agent.workers > 1 && cluster.isPrimary ? startWorkers(config, log) : startAgent(config, log),
-      stopWithinMs: overdueMs,
-    });
-  }
-  const start = (config: Config, log: Logger) => startAgent(config, log, process.stdout);
-  return runService(configFile, { start, stopWithinMs: overdueMs, logTo: 2 });
+  return runService(configFile, {
+    start: (config, log) => {
+      if (dump) return startAgent(config, log, process.stdout);
+      return config.agent.workers > 1 && cluster.isPrimary ? startWorkers(config, log) : startAgent(config, log);
+    },
+    stopWithinMs: overdueMs,
+    // The agent decides itself what SIGHUP means.
+    signals: ["SIGTERM", "SIGINT"],
+    logTo: dump ? 2 : 1,
+  });
 }
 
 /** Starts the agent; with `dumpTo` it uses no queue. Rejects if an address is taken. */

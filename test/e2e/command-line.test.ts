@@ -72,6 +72,7 @@ describe("the command line", () => {
     expect((await spoaRelay("up", "--bogus")).code).toBe(2);
     expect((await spoaRelay("mirror", "-r0")).stderr).toContain("--mirror-url");
     expect((await spoaRelay("mirror", "-u", "ftp://x")).code).toBe(2);
+    expect((await spoaRelay("mirror", "-u", "http://h", "-a", "no host")).stderr).toContain("such as 127.0.0.1 or ::1");
   });
 
   it.each([

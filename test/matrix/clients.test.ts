@@ -51,6 +51,17 @@ const rows: readonly Row[] = [
         mirror: "whole",
       },
       {
+        name: "gRPC-Web with a pause",
+        upload: {
+          ...post,
+          path: "/grpc-web",
+          headers: { "content-type": "application/grpc-web+proto" },
+          parts: [five, 150, five],
+        },
+        seen: "200",
+        mirror: "whole",
+      },
+      {
         name: "100 kB",
         upload: { ...post, path: "/large", parts: [Buffer.alloc(100_000)] },
         seen: "200",

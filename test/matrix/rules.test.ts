@@ -6,7 +6,13 @@ import { haproxyModes } from "../support/processes/haproxy-modes.ts";
 import { Rig } from "../support/processes/rig.ts";
 import { sendUpload, type Upload } from "../support/servers/upload.ts";
 
+// HAProxy repeats the rules above a wait for each part of a body: these come after the wait and count each request once.
 const frontendRules = [
+  "tcp-request content reject if { path_beg /rejected }",
+  "tcp-request content track-sc0 base32 table counts",
+  "tcp-request content sc-inc-gpc0(0)",
+  "tcp-request content accept",
+  "http-request set-header x-counted %[sc_get_gpc0(0)]",
   "timeout tarpit 50ms",
   "option forwardfor",
   "http-request deny if { path_beg /api/v1/deny }",
@@ -22,6 +28,9 @@ const frontendRules = [
 ];
 const backendRules = ["http-request deny if { path_end /refused }", "http-request set-header x-backend set"];
 const backends = `
+backend counts
+    stick-table type integer size 1k expire 1h store gpc0
+
 backend other
     ${backendRules.join("\n    ")}
     server primary1 "\${RELAY_PRIMARY}"
@@ -30,6 +39,7 @@ const useBackend = "use_backend other if { path_beg /api/v1/other }";
 const sendGroup = "http-request send-spoe-group mirror mirror if { path_beg /api/v1/ }";
 
 const statuses: Readonly<Record<string, string>> = {
+  "/rejected": "closed",
   "/api/v1/deny": "403",
   "/api/v1/auth": "401",
   "/api/v1/tarpit": "500",
@@ -89,7 +99,7 @@ const variants: readonly Variant[] = [
   },
   {
     name: "by a rule of a back end",
-    configure: (text) => toGroup(toBackend(withRules(text, [...frontendRules, "use_backend other"]))),
+    configure: (text) => toGroup(withRules(toBackend(text), [...frontendRules, "use_backend other"])),
     mirrored: afterRules,
     headers: { ...added, "x-secret": undefined, "x-backend": "set" },
   },
@@ -121,6 +131,7 @@ describe.each(haproxyModes)("with mode $mode", ({ configure: toMode = (text) => 
     const { primary, shadows } = rig;
     const pathsAt = ({ received }: JsonServer) => received.map(({ path }) => path).sort();
     expect(pathsAt(primary)).toEqual(afterRules);
+    expect(primary.received.map((request) => request.headers["x-counted"])).toEqual(afterRules.map(() => "1"));
     expect(pathsAt(shadows.shadow)).toEqual([...mirrored].sort());
     const names = Object.keys(headers);
     for (const request of shadows.shadow.received) {

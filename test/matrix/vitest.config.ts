@@ -9,8 +9,8 @@ export default defineConfig({
     // One file after another: some tests compare times.
     maxWorkers: 1,
     pool: "forks",
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     disableConsoleIntercept: true,
     projects: releases.map((release) => ({
       extends: true,

@@ -266,10 +266,13 @@ function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
+// A process starts within a second, and on a busy machine within a minute.
+const startMs = 60_000;
+
 async function answers(url: string): Promise<void> {
   await until(async () => {
     const response = await fetch(url).catch(() => undefined);
     await response?.body?.cancel();
     return response?.ok === true;
-  });
+  }, startMs);
 }

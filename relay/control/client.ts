@@ -16,15 +16,14 @@ import type {
 /** A change of a target's settings, in the units of the configuration; null returns to the configured value. */
 export interface SettingsChange {
   readonly rate?: string | null;
-  /** A text if it is not a number: the API reports what is wrong with it. */
-  readonly concurrency?: number | string | null;
+  readonly concurrency?: number | null;
   readonly sample?: string | null;
 }
 
 export type ControlErrorCode =
   /** There was no answer, or it was late. */
   | "UNREACHABLE"
-  /** The request itself is wrong. */
+  /** The request itself is wrong, or names something that does not exist. */
   | "BAD_REQUEST"
   /** The request is valid, but cannot be carried out now, or not for this caller. */
   | "FAILED";
@@ -187,7 +186,7 @@ export class ControlClient {
   #toError(status: number, answer: unknown, awsCode: string): ControlError {
     const { detail, errors: mistakes = [] } = (answer ?? {}) as Partial<ProblemAnswer>;
     if (typeof detail === "string") {
-      return new ControlError(status === 400 ? "BAD_REQUEST" : "FAILED", detail, { mistakes });
+      return new ControlError(status === 400 || status === 404 ? "BAD_REQUEST" : "FAILED", detail, { mistakes });
     }
     const { control, host, file } = this.#place;
     const { Message, message } = (answer ?? {}) as { readonly Message?: string; readonly message?: string };

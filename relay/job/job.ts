@@ -127,7 +127,10 @@ export function toRecord({ plan, ...job }: Job): JobRecord {
 
 /** Parses the record of a job, which is JSON. */
 export function parseJob(id: string, { job: json, plan }: JobRecord): Job | { readonly foreign: ForeignJob } {
-  const value = { ...toObject(json), ...(plan !== undefined && { plan: toObject(plan) }) };
+  const value: Readonly<Record<string, unknown>> = {
+    ...toObject(json),
+    ...(plan !== undefined && { plan: toObject(plan) }),
+  };
   const parsed = jobSchema.safeParse(value);
   if (parsed.success) return parsed.data;
   const texts = (["capture", "target", "status"] as const).flatMap((name) =>

@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import { explainRate, parseFraction, parseRatePerSecond } from "../../relay/config/units.ts";
+import { explainRate, explainShare, parseFraction, parseRatePerSecond } from "../../relay/config/units.ts";
 import type { TargetSettings } from "../../relay/state/target-control.ts";
 import { strict } from "./schema.ts";
 
@@ -17,12 +17,6 @@ function written(explain: (text: string) => string | undefined, form: string, ex
     })
     .refine((text) => explain(text) === undefined, { error: ({ input }) => explain(String(input)) })
     .meta({ examples });
-}
-
-function explainShare(text: string): string | undefined {
-  return parseFraction(text) === undefined
-    ? `"${text}" is not a percentage from 0% to 100%, such as 50% or 0.5%`
-    : undefined;
 }
 
 const settings = {

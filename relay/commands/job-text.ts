@@ -58,10 +58,8 @@ export function formatShare({ share }: JobProgress): string {
 }
 
 /** `1,200 of 3,000`, or `1,200 of about 3,000` while the number of requests is an estimate. */
-export function formatSettled({ settled, total, estimated, leftOut, job }: JobProgress): string {
-  // Names of objects give the exact number unless requests are left out: then only a part of them is sent.
-  const about = estimated && (leftOut > 0 || job.where !== undefined) ? "about " : "";
-  return `${formatCount(settled)} of ${about}${formatCount(total)}`;
+export function formatSettled({ settled, total, estimated }: JobProgress): string {
+  return `${formatCount(settled)} of ${estimated ? "about " : ""}${formatCount(total)}`;
 }
 
 /** What a job has not sent and why, in the form `2,250 left out`; empty if it sent everything. */

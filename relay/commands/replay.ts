@@ -6,6 +6,7 @@ import { type Forecast, forecastJob } from "../job/forecast.ts";
 import { hasEnded, type Job, type Pace, type Where } from "../job/job.ts";
 import type { JobProgress } from "../job/job-progress.ts";
 import { type JobRequest, leastFactor, maxLoops, startJob } from "../job/job-request.ts";
+import { watchStopSignals } from "../process/stop-signals.ts";
 import type { When } from "../rules/when.ts";
 import {
   parseComingTime,
@@ -92,16 +93,19 @@ export async function followJob(state: ConstructorParameters<typeof JobFollower>
 /** Exit codes of a command that a signal ended, as shells have them. */
 const signalCodes = { SIGINT: 130, SIGTERM: 143 } as const;
 
-/** Aborted by the first signal, which also sets the exit code: a script must not take the job for done. */
+/**
+ * Aborted by the first signal, which also sets the exit code: a script must not take the job for done. A second signal ends the
+ * process at once.
+ */
 function endOfFollowing(): AbortSignal {
-  const end = new AbortController();
   for (const [name, code] of Object.entries(signalCodes)) {
     process.once(name, () => {
-      process.exitCode = code;
-      end.abort();
+      process.exitCode ??= code;
     });
   }
-  return end.signal;
+  const { stop, force } = watchStopSignals();
+  force.addEventListener("abort", () => process.exit());
+  return stop;
 }
 
 const exitCodes = `

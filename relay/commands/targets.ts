@@ -1,8 +1,10 @@
 import type { Command } from "commander";
+import { explainRate, explainShare } from "../config/units.ts";
 import type { Amount, LiveSetting, TargetAnswer } from "../control/answers.ts";
-import type { SettingsChange } from "../control/client.ts";
+import { type ControlClient, ControlError, type SettingsChange } from "../control/client.ts";
+import { explainUnknown } from "../job/job-request.ts";
 import { printable } from "../pack/request-text.ts";
-import { type ConfigFlag, formatTable, plural, print, withConfig } from "./command-line.ts";
+import { type ConfigFlag, formatTable, plural, print, WrongArgument, withConfig } from "./command-line.ts";
 import { withControl, withFlagNames } from "./control.ts";
 
 export function addTargets(program: Command): void {
@@ -26,25 +28,42 @@ export function addTargets(program: Command): void {
       if (Object.keys(change).length === 0) {
         command.error("error: name what to change: --rate, --concurrency or --sample");
       }
-      await withControl(config, async (client) => {
-        const changed = await withFlagNames(["rate", "concurrency", "sample"], () =>
-          client.changeTarget(target, change),
-        );
-        print(formatTargets([changed]));
-      });
+      const mistakes = findMistakes(flags);
+      if (mistakes.length > 0) throw new WrongArgument(mistakes.join("\n"));
+      await changeTarget(config, target, (client) =>
+        withFlagNames(["rate", "concurrency", "sample"], () => client.changeTarget(target, change)),
+      );
     });
   withConfig(targets.command("pause"), "stop sending to a target within two seconds; its requests wait in its queue")
     .argument("<target>")
     .addHelpText("after", "\nExample: spoa-relay targets pause staging")
     .action(async (target: string, { config }: ConfigFlag) =>
-      withControl(config, async (client) => print(formatTargets([await client.pauseTarget(target)]))),
+      changeTarget(config, target, (client) => client.pauseTarget(target)),
     );
   withConfig(targets.command("resume"), "start sending to a paused target again")
     .argument("<target>")
     .addHelpText("after", "\nExample: spoa-relay targets resume staging")
     .action(async (target: string, { config }: ConfigFlag) =>
-      withControl(config, async (client) => print(formatTargets([await client.resumeTarget(target)]))),
+      changeTarget(config, target, (client) => client.resumeTarget(target)),
     );
+}
+
+/** Changes a target and prints it. If no host answers, the configuration decides whether there is such a target. */
+async function changeTarget(
+  configFile: string,
+  target: string,
+  change: (client: ControlClient) => Promise<TargetAnswer>,
+): Promise<void> {
+  await withControl(configFile, async (client, { targets }) => {
+    try {
+      print(formatTargets([await change(client)]));
+    } catch (error) {
+      if (!(error instanceof ControlError)) throw error;
+      const names = targets.map(({ name }) => name);
+      if (error.code !== "UNREACHABLE" || names.includes(target)) throw error;
+      throw new WrongArgument(explainUnknown("target", target, names));
+    }
+  });
 }
 
 /** What a target is doing now, in a few words. */
@@ -67,13 +86,26 @@ interface SettingFlags {
   readonly sample?: string;
 }
 
-// Only the API checks the values, so that one place decides what is valid.
+/** What is wrong with the values, whether or not a host answers: one line a flag. */
+function findMistakes(flags: SettingFlags): readonly string[] {
+  const checks = { rate: explainRate, concurrency: explainConcurrency, sample: explainShare };
+  return Object.entries(checks).flatMap(([name, explain]) => {
+    const text = flags[name as keyof SettingFlags];
+    const mistake = text === undefined || text === "configured" ? undefined : explain(text);
+    return mistake === undefined ? [] : [`--${name}: ${mistake}`];
+  });
+}
+
+function explainConcurrency(text: string): string | undefined {
+  if (!/^\d+$/.test(text)) return "must be a whole number, or configured";
+  return Number(text) >= 1 && Number(text) <= 10_000 ? undefined : "must be from 1 to 10000";
+}
+
 function toChange({ rate, concurrency, sample }: SettingFlags): SettingsChange {
   const value = (text: string) => (text === "configured" ? null : text);
-  const isNumber = concurrency !== undefined && /^\d+$/.test(concurrency);
   return {
     ...(rate !== undefined && { rate: value(rate) }),
-    ...(concurrency !== undefined && { concurrency: isNumber ? Number(concurrency) : value(concurrency) }),
+    ...(concurrency !== undefined && { concurrency: concurrency === "configured" ? null : Number(concurrency) }),
     ...(sample !== undefined && { sample: value(sample) }),
   };
 }

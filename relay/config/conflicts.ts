@@ -45,21 +45,23 @@ export function findEqualAddresses({ agent, host, control }: Addresses): {
     others
       .filter(([, other]) => overlap(address, other))
       .map(([name, other]) => ({ path, mistake: `is the address of ${name}, ${textOf(other)}: use another port` }));
-  const called = control && {
-    kind: "tcp" as const,
-    host: control.hostname.replace(/^\[|\]$/g, ""),
-    port: Number(control.port) || (control.protocol === "https:" ? 443 : 80),
-  };
+  const called = control && calledHere(control);
   return {
-    always: [
-      ...equal(["agent", "admin"], agent.admin, inAgent.slice(0, 1)),
+    always: equal(["agent", "admin"], agent.admin, inAgent.slice(0, 1)),
+    onOneMachine: [
+      ...equal(["host", "admin"], host.admin, inAgent),
       ...(called ? equal(["control"], called, inAgent) : []).map(({ path, mistake }) => ({
         path,
         mistake: mistake.replace("use another port", "it must be where the control API answers, such as host.admin"),
       })),
     ],
-    onOneMachine: equal(["host", "admin"], host.admin, inAgent),
   };
+}
+
+/** The address behind an origin if it is on this machine: another machine may use the same port. */
+function calledHere({ hostname, port, protocol }: URL): ListenAddress | undefined {
+  const host = plainHost(hostname.replace(/^\[|\]$/g, ""));
+  return isLoopback(host) ? { kind: "tcp", host, port: Number(port) || (protocol === "https:" ? 443 : 80) } : undefined;
 }
 
 function overlap(a: ListenAddress, b: ListenAddress): boolean {
@@ -70,15 +72,20 @@ function overlap(a: ListenAddress, b: ListenAddress): boolean {
   if (a.port !== b.port || a.port === 0) return false;
   const [one, other] = [plainHost(a.host), plainHost(b.host)];
   if (one === other || one === "::" || other === "::") return true;
-  if (one === "localhost" || other === "localhost") return isLoopback(one) && isLoopback(other);
+  const names = ["localhost", "127.0.0.1", "::1"];
+  if ([one, other].includes("localhost") && names.includes(one) && names.includes(other)) return true;
   const isV4 = (host: string) => !host.includes(":");
   return (one === "0.0.0.0" && isV4(other)) || (other === "0.0.0.0" && isV4(one));
 }
 
+/** One spelling for each host: `0:0::1` is `::1`; `127.1` and `::ffff:7f00:1` are `127.0.0.1`. */
 function plainHost(host: string): string {
-  const plain = host.toLowerCase().replace(/^::ffff:(?=\d+\.)/, "");
-  if (/^[0:]+$/.test(plain) && plain.includes(":")) return "::";
-  return /^(?:0{1,4}:){7}0{0,3}1$/.test(plain) ? "::1" : plain;
+  const { hostname = host } = URL.parse(`http://${host.includes(":") ? `[${host}]` : host}`) ?? {};
+  const plain = hostname.toLowerCase().replace(/^\[|\]$|\.$/g, "");
+  const [, high, low] = /^::ffff:([\da-f]+):([\da-f]+)$/.exec(plain) ?? [];
+  if (low === undefined) return plain;
+  const bytes = [high, low].map((group) => Number.parseInt(group, 16)).flatMap((value) => [value >> 8, value & 255]);
+  return bytes.join(".");
 }
 
 function textOf(address: ListenAddress): string {
@@ -116,24 +123,4 @@ function findRedactedIn(path: readonly string[], { stickyBy, key, when }: Recipi
       : [];
   });
   return [...keys, ...conditions];
-}
-
-/** A directory that the configuration uses, and the key that names it. */
-export interface UsedDirectory {
-  readonly path: readonly string[];
-  readonly directory: string;
-}
-
-/** Directories that two parts would use: each would find the files of the other. Several captures may share one. */
-export function findSharedDirectories(
-  own: readonly UsedDirectory[],
-  captures: readonly UsedDirectory[],
-): readonly Conflict[] {
-  const owners = new Map<string, string>();
-  return [...own, ...captures].flatMap((used) => {
-    const { path, directory } = used;
-    const owner = owners.get(directory);
-    if (!captures.includes(used)) owners.set(directory, path.join("."));
-    return owner === undefined ? [] : [{ path, mistake: `is also the directory of ${owner}: use another one` }];
-  });
 }

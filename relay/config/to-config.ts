@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
 import type { IngressPlace } from "../queue/ingress.ts";
@@ -6,18 +5,17 @@ import { deadLetterUrl } from "../queue/names.ts";
 import { inRegion, isPrivate, regionOf } from "../queue/sqs-url.ts";
 import { defaultJournal } from "./agent-schema.ts";
 import type { AgentConfig, AwsPlaces, CaptureConfig, Config, Environment, ListenerTls, SocketFile } from "./config.ts";
-import { findEqualAddresses, findSharedDirectories } from "./conflicts.ts";
+import { findEqualAddresses } from "./conflicts.ts";
 import type { Deployment } from "./deployment.ts";
 import { isLoopback } from "./forms.ts";
 import type { ParsedConfig } from "./schema.ts";
 import { Secrets } from "./secrets.ts";
-import { ConfigError, findLine } from "./text.ts";
+import { ConfigError } from "./text.ts";
 import { toSample, toWhen } from "./to-rules.ts";
 import { toTarget } from "./to-target.ts";
 
 /**
- * Converts the parsed file. Throws `ConfigError` if two targets would share a queue or two parts a directory, or if a queue's
- * name is too long.
+ * Converts the parsed file. Throws `ConfigError` if two targets would share a queue, or if a queue's name is too long.
  */
 export function toConfig(parsed: ParsedConfig, file: string, env: Environment): Config {
   const directory = dirname(resolve(file));
@@ -57,14 +55,6 @@ export function toConfig(parsed: ParsedConfig, file: string, env: Environment): 
       warnings.push(`${path.join(".")} ${mistake}, if agent and host run on one machine`);
   }
   const agent = toAgent(parsed.agent, directory, queue.kind === "sqs");
-  const usesDisk = queue.kind === "embedded" || !parsed.state;
-  assertOwnDirectories(
-    queue.kind === "embedded" ? ["queue"] : ["host", "data"],
-    usesDisk && queueDirectory,
-    agent,
-    captures,
-    file,
-  );
   return Object.freeze({
     file,
     agent,
@@ -86,29 +76,6 @@ export function toConfig(parsed: ParsedConfig, file: string, env: Environment): 
     missing: secrets.missing,
     variables: secrets.variables,
   });
-}
-
-function assertOwnDirectories(
-  path: readonly string[],
-  queueDirectory: string | false,
-  { journal }: AgentConfig,
-  captures: readonly CaptureConfig[],
-  file: string,
-): void {
-  const conflicts = findSharedDirectories(
-    [
-      ...(queueDirectory === false ? [] : [{ path, directory: queueDirectory }]),
-      ...(journal ? [{ path: ["agent", "journal", "directory"], directory: journal.directory }] : []),
-    ],
-    captures.flatMap(({ name, store }) =>
-      store.kind === "directory" ? [{ path: ["captures", name, "store"], directory: store.directory }] : [],
-    ),
-  );
-  if (conflicts.length === 0) return;
-  const text = readFileSync(file, "utf8");
-  throw new ConfigError(
-    conflicts.map(({ path, mistake }) => `${file}:${findLine(text, path)}: ${path.join(".")}: ${mistake}`),
-  );
 }
 
 function toAwsPlaces({ state, targets, captures }: ParsedConfig, ingress: URL, file: string): AwsPlaces {

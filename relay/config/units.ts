@@ -120,6 +120,12 @@ const sizesMeant: readonly Meant[] = [
   ["GiB", /^(?:g|gb|gi|gib)$/i],
 ];
 
+/** Why a text is not a percentage from 0% to 100%; undefined if it is one. */
+export function explainShare(text: string): string | undefined {
+  if (parseFraction(text) !== undefined) return undefined;
+  return explainPercentage(text) ?? `"${text}" is not a percentage from 0% to 100%, such as 50% or 0.5%`;
+}
+
 /** `50%`, `0.5%` as a fraction from 0 to 1; undefined for anything else. */
 export function parseFraction(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)\s?%$/.exec(text.trim());

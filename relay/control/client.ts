@@ -16,8 +16,7 @@ import type {
 /** A change of a target's settings, in the units of the configuration; null returns to the configured value. */
 export interface SettingsChange {
   readonly rate?: string | null;
-  /** A text if it is not a number: the API reports what is wrong with it. */
-  readonly concurrency?: number | string | null;
+  readonly concurrency?: number | null;
   readonly sample?: string | null;
 }
 
@@ -30,7 +29,7 @@ export interface SweepCall {
 export type ControlErrorCode =
   /** There was no answer, or it was late. */
   | "UNREACHABLE"
-  /** The request itself is wrong, or what it names does not exist. */
+  /** The request itself is wrong, or names something that does not exist. */
   | "BAD_REQUEST"
   /** The request is valid, but cannot be carried out now, or not for this caller. */
   | "FAILED";

@@ -162,7 +162,8 @@ async function explainNothing(archive: Archive, capture: string): Promise<string
   return `capture ${capture} has no requests in this range: it has requests from ${toText(firstMs)} to ${toText(lastMs)}`;
 }
 
-function explainUnknown(kind: "capture" | "target", name: string, names: readonly string[]): string {
+/** Says that the configuration has no such capture or target, and which it has. */
+export function explainUnknown(kind: "capture" | "target", name: string, names: readonly string[]): string {
   if (names.length === 0) return `there is no ${kind} ${name}: the configuration has no ${kind}s`;
   return `there is no ${kind} ${name}; the configuration has: ${names.join(", ")}`;
 }

@@ -115,9 +115,22 @@ export interface ForeignJob {
   readonly status?: string;
 }
 
+/** A job as it is stored. The plan is apart: the first versions of spoa-relay refuse a job with a field that they do not know. */
+export interface JobRecord {
+  readonly job: string;
+  readonly plan?: string;
+}
+
+export function toRecord({ plan, ...job }: Job): JobRecord {
+  return { job: JSON.stringify(job), ...(plan && { plan: JSON.stringify(plan) }) };
+}
+
 /** Parses the record of a job, which is JSON. */
-export function parseJob(id: string, json: string): Job | { readonly foreign: ForeignJob } {
-  const value = toObject(json);
+export function parseJob(id: string, { job: json, plan }: JobRecord): Job | { readonly foreign: ForeignJob } {
+  const value: Readonly<Record<string, unknown>> = {
+    ...toObject(json),
+    ...(plan !== undefined && { plan: toObject(plan) }),
+  };
   const parsed = jobSchema.safeParse(value);
   if (parsed.success) return parsed.data;
   const texts = (["capture", "target", "status"] as const).flatMap((name) =>

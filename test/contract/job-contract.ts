@@ -53,6 +53,19 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
     );
 
     it(
+      "keep their plan, also when they are changed",
+      on(async ({ one, other }) => {
+        const planned = job({ plan: { requests: 7, loopMs: 1_000.5, lastOffsetMs: 900.25, exact: true } });
+        await one.jobs.write(planned, 0);
+        await pauseJob(other.jobs, planned.id, jobStartMs);
+        const { plan, status } = (await one.jobs.read(planned.id))?.job ?? {};
+
+        expect([plan, status]).toEqual([planned.plan, "paused"]);
+        expect((await one.jobs.list()).map((found) => found.job.plan)).toEqual([planned.plan]);
+      }),
+    );
+
+    it(
       "keep fields of a newer version when this version changes them",
       on(async ({ one, other }) => {
         const newer = { ...job(), note: "new", checkpoint: { ...job().checkpoint, seen: 3 } };

@@ -116,7 +116,7 @@ describe("targets set", () => {
       file,
       `host: { admin: "127.0.0.1:${port}" }\nqueue: embedded:./data\ntargets: { staging: { url: "http://127.0.0.1:1", rate: 1/s } }\n`,
     );
-    const { code, stderr } = await spoaRelay("targets", "set", "staging", "--rate", "1", "--config", file);
+    const { code, stderr } = await spoaRelay("targets", "set", "staging", "--rate", "1/s", "--config", file);
 
     expect(stderr).toBe("--rate: is wrong, or configured\nquery.dry: is unknown\n");
     expect(code).toBe(2);

@@ -100,6 +100,8 @@ describe("a replay job of the command line", { timeout: 60_000 }, () => {
     let leftOutput = "";
     left.stderr?.on("data", (text) => (leftOutput += text));
     await until(() => leftOutput.includes("scheduled"));
+    // timeout(1) and some supervisors send a signal twice.
+    left.kill("SIGINT");
     left.kill("SIGINT");
     const [leftCode] = await once(left, "exit");
     await until(() => output.includes("warning: nothing feeds the job"));

@@ -1,4 +1,4 @@
-import { endedKeptMs, explainForeign, type ForeignJob, type Job, parseJob } from "../../job/job.ts";
+import { endedKeptMs, explainForeign, type ForeignJob, type Job, parseJob, toRecord } from "../../job/job.ts";
 import { JobError } from "../../job/job-error.ts";
 import type { Jobs, VersionedJob } from "../port.ts";
 import { jobsPartition } from "./keys.ts";
@@ -30,8 +30,10 @@ export class DynamoDbJobs implements Jobs {
 
   async write(job: Job, version: number): Promise<boolean> {
     const expiresAt = job.endedAtMs !== undefined && Math.ceil((job.endedAtMs + endedKeptMs) / 1_000);
+    const { job: text, plan } = toRecord(job);
     return this.#client.updateVersion(toKey(job.id), version, {
-      job: { S: JSON.stringify(job) },
+      job: { S: text },
+      ...(plan !== undefined && { loopPlan: { S: plan } }),
       ...(expiresAt && { expiresAt: { N: `${expiresAt}` } }),
     });
   }
@@ -44,7 +46,8 @@ export class DynamoDbJobs implements Jobs {
     if (item?.job?.S === undefined) return undefined;
     // DynamoDB may delete an expired item days later.
     if (Number(item.expiresAt?.N ?? Number.POSITIVE_INFINITY) * 1_000 <= this.#now()) return undefined;
-    const job = parseJob(String(item.sk?.S), item.job.S);
+    const plan = item.loopPlan?.S;
+    const job = parseJob(String(item.sk?.S), { job: item.job.S, ...(plan !== undefined && { plan }) });
     return "foreign" in job ? job : { job, version: Number(item.version?.N) };
   }
 }

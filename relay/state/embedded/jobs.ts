@@ -1,3 +1,4 @@
+import type { SQLOutputValue } from "node:sqlite";
 import {
   endedKeptMs,
   explainForeign,
@@ -6,6 +7,7 @@ import {
   type Job,
   jobKey,
   parseJob,
+  toRecord,
 } from "../../job/job.ts";
 import { JobError } from "../../job/job-error.ts";
 import type { Jobs, VersionedJob } from "../port.ts";
@@ -32,9 +34,9 @@ export class EmbeddedJobs implements Jobs {
   async read(id: string): Promise<VersionedJob | undefined> {
     const row = this.#file.guard(() => this.#file.statements.job.get(id, this.#now()));
     if (!row) return undefined;
-    const job = parseJob(id, String(row.job));
+    const { job, version } = toStoredJob(row);
     if ("foreign" in job) throw new JobError("FOREIGN_JOB", explainForeign(job.foreign));
-    return { job, version: Number(row.version) };
+    return { job, version };
   }
 
   async write(job: Job, version: number): Promise<boolean> {
@@ -44,14 +46,15 @@ export class EmbeddedJobs implements Jobs {
       const seen = Number(statements.job.get(job.id, this.#now())?.version ?? 0);
       if (seen !== version) return false;
       const pruneAtMs = job.endedAtMs === undefined ? null : job.endedAtMs + endedKeptMs;
-      statements.keepJob.run(job.id, version + 1, pruneAtMs, JSON.stringify(job));
+      const { job: text, plan } = toRecord(job);
+      statements.keepJob.run(job.id, version + 1, pruneAtMs, text);
+      if (plan !== undefined) statements.keepPlan.run(job.id, plan);
       return true;
     });
   }
 
   #rows() {
-    const rows = this.#file.guard(() => this.#file.statements.jobs.all(this.#now()));
-    return rows.map(({ id, job, version }) => ({ job: parseJob(String(id), String(job)), version: Number(version) }));
+    return this.#file.guard(() => this.#file.statements.jobs.all(this.#now())).map(toStoredJob);
   }
 
   /** Deletes old jobs; the ledger keeps their sums under one common name. */
@@ -64,6 +67,12 @@ export class EmbeddedJobs implements Jobs {
         statements[`drop${table}`].run(key);
       }
     }
-    statements.pruneJobs.run(this.#now());
+    // Each write of a job calls this, and most delete nothing.
+    if (statements.pruneJobs.run(this.#now()).changes > 0) statements.prunePlans.run();
   }
+}
+
+function toStoredJob({ id, job, plan, version }: Record<string, SQLOutputValue>) {
+  const record = { job: String(job), ...(typeof plan === "string" && { plan }) };
+  return { job: parseJob(String(id), record), version: Number(version) };
 }

@@ -106,6 +106,12 @@ describe("the exit code is 2 for", { timeout: 240_000 }, () => {
     ["jobs show nope @", "there is no job nope"],
     ["jobs pause nope @", "there is no job nope"],
     ["jobs cancel nope @", "there is no job nope"],
+    ["targets set a --rate fast @", '--rate: "fast" is not a rate'],
+    ["targets set a --concurrency 0 --sample half @", '--concurrency: must be from 1 to 10000\n--sample: "half"'],
+    ["targets set a --sample 0.5 @", '"0.5" has no unit: write 0.5% or 50%'],
+    ["targets set nix --rate 1/s @", "there is no target nix; the configuration has: a"],
+    ["targets pause nix @", "there is no target nix; the configuration has: a"],
+    ["targets resume nix @", "there is no target nix; the configuration has: a"],
   ])("%s", async (command, text) => {
     const { code, stdout, stderr } = await run(command);
 
@@ -123,6 +129,7 @@ describe("the exit code is 2 for", { timeout: 240_000 }, () => {
 describe("the exit code is 1 for", { timeout: 120_000 }, () => {
   it.each([
     ["stats @", "no host answers"],
+    ["targets set a --rate 1/s @", "no host answers"],
     ["replay shop --target a @", "capture shop has no requests yet"],
     ["import shop DIR/november.log @", "november.log:2: the time is invalid or before 1970"],
   ])("%s", async (command, text) => {

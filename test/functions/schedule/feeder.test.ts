@@ -350,7 +350,7 @@ describe("Feeder", () => {
     expect((await bench.job()).status).toBe("done");
   });
 
-  it("loses nothing and sends the same packs, whichever call it is killed at", { timeout: 60_000 }, async () => {
+  it("loses nothing and sends the same packs, whichever call it is killed at", { timeout: 120_000 }, async () => {
     const setUp = () => Bench.open({ timesMs: everyMs(150, 100), perPack: 10 });
     const whole = await setUp();
     await whole.start(newJob({ loops: 2, toMs: captureStartMs + 15_000 }));
@@ -376,7 +376,7 @@ describe("Feeder", () => {
   });
 
   it("loses nothing and sends the same packs, in any order of feeds, deaths, pauses and outages", {
-    timeout: 60_000,
+    timeout: 120_000,
   }, async () => {
     const setUp = async () => {
       const bench = await Bench.open({ timesMs: everyMs(150, 100), perPack: 10 });

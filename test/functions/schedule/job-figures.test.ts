@@ -118,6 +118,32 @@ it("says of a replay job what its capture, its flags and its answers say", { tim
   expect(shortened).toBeGreaterThan(1);
 });
 
+it("does not read thousands of small objects before a job starts", async () => {
+  const archive = await captureOf(
+    Array.from({ length: 400 }, (_, i) => i * 60_000),
+    1,
+  );
+  let opened = 0;
+  const counting = {
+    ...archive,
+    list: (range: Parameters<Archive["list"]>[0]) => archive.list(range),
+    get: (name: string) => {
+      opened++;
+      return archive.get(name);
+    },
+  } as unknown as Archive;
+  const state = EmbeddedState.open(temporaryDirectory(), () => jobStartMs);
+  onTestFinished(() => state.close());
+  const place = { targets: [target()], captures: new Map([["peak", counting]]), jobs: state.jobs };
+  const request = { capture: "peak", target: "staging", pace: { kind: "asap" }, where: { path: "^/" } } as const;
+  const { plan } = await startJob(place, request, jobStartMs + 86_400_000);
+
+  expect(opened).toBe(0);
+  expect(plan).toMatchObject({ requests: 400, exact: false });
+  await startJob(place, { ...request, toMs: captureStartMs + 6_000_000 }, jobStartMs + 86_400_000);
+  expect(opened).toBe(100);
+});
+
 it("shows the requests of a part that cannot be read as such, and as undelivered", async () => {
   const timesMs = Array.from({ length: 40 }, (_, i) => ({ atMs: i * 100, meets: 3 }));
   const bench = await Bench.open({

@@ -60,12 +60,12 @@ describe("the client of the control API", () => {
     });
   });
 
-  it("distinguishes a wrong request from one that cannot be carried out", async () => {
+  it("takes a wrong value, and a name that does not exist, for a mistake of the caller", async () => {
     const { client } = await served();
 
-    await expect(client.changeTarget("staging", { concurrency: "many" })).rejects.toMatchObject({
+    await expect(client.changeTarget("staging", { concurrency: 0 })).rejects.toMatchObject({
       code: "BAD_REQUEST",
-      message: "body.concurrency: must be a whole number, or null",
+      message: "body.concurrency: must be from 1 to 10000",
     });
     await expect(client.pauseTarget("no/body")).rejects.toMatchObject({
       code: "BAD_REQUEST",

@@ -3,8 +3,7 @@ import { readJobHold } from "../../../relay/commands/job-hold.ts";
 import { explainShortfall } from "../../../relay/commands/job-text.ts";
 import { parseTimes } from "../../../relay/config/time-windows.ts";
 import { forecastJob } from "../../../relay/job/forecast.ts";
-import type { Job } from "../../../relay/job/job.ts";
-import { hasEnded } from "../../../relay/job/job.ts";
+import { hasEnded, type Job, parseJob, toRecord } from "../../../relay/job/job.ts";
 import { cancelJob, pauseJob, resumeJob } from "../../../relay/job/job-control.ts";
 import { readProgress } from "../../../relay/job/job-progress.ts";
 import { type JobRequest, planJob, startJob } from "../../../relay/job/job-request.ts";
@@ -193,6 +192,17 @@ describe("a job", () => {
       code: "UNKNOWN_JOB",
     });
     await expect(readProgress(openJobState(), "nope")).rejects.toMatchObject({ code: "UNKNOWN_JOB" });
+  });
+
+  it("can be read by the first versions, which refuse a field that they do not know", async () => {
+    const plan = { requests: 7, loopMs: 1_000, lastOffsetMs: 900, exact: true };
+    const own = job({ plan, where: { path: "^/" }, maxGapMs: 5 });
+    const record = toRecord(own);
+    const known =
+      "id capture target fromMs toMs pace loops maxGapMs where startAtMs createdAtMs total status reason anchor pausedAtMs checkpoint lease endedAtMs";
+
+    expect(known.split(" ")).toEqual(expect.arrayContaining(Object.keys(JSON.parse(record.job))));
+    expect(parseJob(own.id, record)).toEqual(own);
   });
 
   it("reports its progress and its end", async () => {

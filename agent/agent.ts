@@ -11,6 +11,7 @@ import { runService, type Service } from "../relay/process/service.ts";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { AckLatency } from "./ack-latency.ts";
 import { serveAdmin } from "./admin.ts";
+import { CurrentWarnings } from "./current-warnings.ts";
 import { EventLoopDelay } from "./event-loop-delay.ts";
 import { Dump, type PackSink } from "./intake/dump.ts";
 import { Intake } from "./intake/intake.ts";
@@ -41,15 +42,16 @@ const overdueMs = cluster.isWorker ? 11_000 : 12_000;
  * standard output instead of enqueueing them, and logs to standard error.
  */
 export function runAgent(configFile: string, dump: boolean): Promise<number> {
-  if (!dump) {
-    return runService(configFile, {
-      start: (config, log) =>
-        config.agent.workers > 1 && cluster.isPrimary ? startWorkers(config, log) : startAgent(config, log),
-      stopWithinMs: overdueMs,
-    });
-  }
-  const start = (config: Config, log: Logger) => startAgent(config, log, process.stdout);
-  return runService(configFile, { start, stopWithinMs: overdueMs, logTo: 2 });
+  return runService(configFile, {
+    start: (config, log) => {
+      if (dump) return startAgent(config, log, process.stdout);
+      return config.agent.workers > 1 && cluster.isPrimary ? startWorkers(config, log) : startAgent(config, log);
+    },
+    stopWithinMs: overdueMs,
+    // The agent decides itself what SIGHUP means.
+    signals: ["SIGTERM", "SIGINT"],
+    logTo: dump ? 2 : 1,
+  });
 }
 
 /** Starts the agent; with `dumpTo` it uses no queue. Rejects if an address is taken. */
@@ -70,7 +72,7 @@ class Agent implements Service {
   readonly #packer: Packer;
   readonly #shipper: PackSink;
   readonly #listener: Listener;
-  readonly #warnings = new Set<string>();
+  readonly #warnings = new CurrentWarnings();
   #frames = 0;
   #draining = false;
   #admin: Server | undefined;
@@ -140,8 +142,7 @@ class Agent implements Service {
         ),
       onUnknownWhole: (flaw, onResponse) => {
         const warning = describeWholeFlaw(flaw, onResponse);
-        this.#warnings.add(warning);
-        log.warn({ event: "whole-unknown", flaw }, warning);
+        if (this.#warnings.note(warning, Date.now())) log.warn({ event: "whole-unknown", flaw }, warning);
       },
       onUnusable: (reason) =>
         unusableLog.run(Date.now(), (heldBack) =>
@@ -215,6 +216,7 @@ class Agent implements Service {
 
   #stats(): AgentStats {
     const { packs, sealedBytes, waitingBytes, journal } = this.#shipper;
+    const warnings = this.#warnings.at(Date.now());
     return toAgentStats(this.#name, this.#since, this.#ledger, {
       packs,
       packBytes: sealedBytes,
@@ -222,7 +224,7 @@ class Agent implements Service {
       waitingBytes,
       journalBytes: journal.bytes,
       journalPacks: journal.packs,
-      ...(this.#warnings.size > 0 && { warnings: [...this.#warnings] }),
+      ...(warnings.length > 0 && { warnings }),
     });
   }
 

@@ -90,6 +90,7 @@ export function asDead(stats: AgentStats, journaled: boolean): AgentStats {
     // The successor reports what it finds in the journal.
     journalBytes: 0,
     journalPacks: 0,
+    warnings: [],
     pending: 0,
     dropped: lost === 0 ? dropped : { ...dropped, "worker died": lost },
     died: { runs, enqueued, leftInJournal: pending - lost },

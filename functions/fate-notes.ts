@@ -1,4 +1,4 @@
-import type { Fate, Ledger } from "../relay/state/port.ts";
+import type { Fate, Settlement } from "../relay/state/port.ts";
 
 // Interval at which the fates of a pack in progress are written: after a crash, at most the requests of the last interval
 // are sent again.
@@ -6,17 +6,14 @@ const noteEveryMs = 1_000;
 
 /** Collects the fates of a pack and writes them to the ledger each second. */
 export class FateNotes {
-  readonly #ledger: Ledger;
-  readonly #target: string;
-  readonly #pack: string;
+  readonly #settle: (settlement: Settlement) => Promise<void>;
   #fates = new Map<number, Fate>();
   #timer: NodeJS.Timeout | undefined;
   #noting: Promise<void> = Promise.resolve();
 
-  constructor(ledger: Ledger, target: string, pack: string) {
-    this.#ledger = ledger;
-    this.#target = target;
-    this.#pack = pack;
+  /** @param settle writes the fates to the ledger */
+  constructor(settle: (settlement: Settlement) => Promise<void>) {
+    this.#settle = settle;
   }
 
   add(index: number, fate: Fate): void {
@@ -40,7 +37,7 @@ export class FateNotes {
     if (fates.size === 0) return;
     this.#fates = new Map();
     try {
-      await this.#ledger.settle(this.#target, this.#pack, fates);
+      await this.#settle(fates);
     } catch (error) {
       this.#fates = new Map([...fates, ...this.#fates]);
       throw error;

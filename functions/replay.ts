@@ -15,7 +15,8 @@ import type { Lane } from "../relay/replay/lane.ts";
 import { replayPack } from "../relay/replay/replay.ts";
 import type { ReplayResult } from "../relay/replay/replay-result.ts";
 import { shareOf } from "../relay/replay/share.ts";
-import { type Fate, type Jobs, type Ledger, StateError } from "../relay/state/port.ts";
+import { settledIndexes } from "../relay/state/fate-sheet.ts";
+import { type Fate, type Jobs, type Ledger, type Settlement, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import { FateNotes } from "./fate-notes.ts";
 import type { MetricLine } from "./metric-line.ts";
@@ -139,8 +140,15 @@ class PackRun {
   /** The requests without a fate. After a crash a pack is delivered again; requests that have a fate are not sent twice. */
   async #open(pack: MessagePack): Promise<readonly PackedRequest[]> {
     const { lane, ledger, direct, metrics } = this.#deps;
-    if (!direct || pack.job) {
-      const settled = await ledger.settled(this.#keyOf(pack), pack.id);
+    const redrives = pack.redrive?.count ?? 0;
+    if (redrives > 0) {
+      // The redrive may have died, or may be about to do the same: the fates are withdrawn before a worker adds new ones.
+      const indexes = pack.requests.map(({ index }) => index);
+      await ledger.reopen(this.#keyOf(pack), pack.id, indexes, redrives);
+    }
+    // A redriven pack was recorded before, at this target or at the one that it was moved from.
+    if (!direct || pack.job || redrives > 0) {
+      const settled = await this.#settled(pack);
       return pack.requests.filter(({ index }) => !settled.has(index));
     }
     await lane.live.refresh();
@@ -149,13 +157,18 @@ class PackRun {
     const targets = new Map([[this.#target, settlement]]);
     await ledger.recordFanOut({ pack: id, agent, sequence, requests: pack.requests.length, targets });
     metrics?.count("packs", 1);
-    const settled = await ledger.settled(this.#target, id);
+    const settled = await this.#settled(pack);
     // For a pack that is delivered again the ledger keeps the first sample. If the sample is smaller now, the requests that
     // it leaves out still need a fate.
     const leftOut = new Map([...settlement].filter(([index]) => !settled.has(index)));
-    if (leftOut.size > 0) await ledger.settle(this.#target, id, leftOut);
+    if (leftOut.size > 0) await ledger.settle(this.#target, id, leftOut, redrives);
     for (const fate of settlement.values()) lane.figures.count(fate);
     return requests.filter(({ index }) => !settled.has(index));
+  }
+
+  /** The requests that need not be sent: they have a fate, or were redriven after this copy of them was sent. */
+  async #settled(pack: MessagePack): Promise<ReadonlySet<number>> {
+    return settledIndexes(await this.#deps.ledger.sheet(this.#keyOf(pack), pack.id), pack.redrive?.count);
   }
 
   /** Sends the requests that can be sent now; resolves with the rest, and the delay before its retry. */
@@ -163,11 +176,11 @@ class PackRun {
     pack: MessagePack,
     requests: readonly PackedRequest[],
   ): Promise<{ readonly rest: readonly PackedRequest[]; readonly delayMs: number }> {
-    const { lane, ledger } = this.#deps;
+    const { lane } = this.#deps;
     const { signal, patient } = this.#invocation;
     const gate = pack.job && new JobGate(pack.job, this.#watch);
     for (let rest = requests; ; ) {
-      const fates = new FateNotes(ledger, this.#keyOf(pack), pack.id);
+      const fates = new FateNotes((settlement) => this.#settle(pack, settlement));
       const onSettled = (index: number, fate: Fate) => {
         fates.add(index, fate);
         lane.figures.count(fate);
@@ -222,16 +235,24 @@ class PackRun {
     return "done";
   }
 
+  /**
+   * The letter is stored first, then the fate, and the message is deleted last: whenever the process dies, each request is in
+   * a queue, and the dead-letter queue has at least the letters that the ledger counts.
+   */
   async #sendToDeadLetters(pack: MessagePack, dead: ReadonlyMap<string, readonly PackedRequest[]>): Promise<void> {
-    const { lane, deadLetters, ledger, log } = this.#deps;
+    const { lane, deadLetters, log } = this.#deps;
     for (const [reason, requests] of dead) {
       if (requests.length === 0) continue;
       await sendAll(deadLetters, [shareMessage(pack, requests, { attempt: pack.attempt + 1, reason })]);
       lane.figures.count("deadLettered", requests.length);
       const fates = new Map<number, Fate>(requests.map(({ index }) => [index, "deadLettered"]));
-      await this.#patience.run(this.#invocation, () => ledger.settle(this.#keyOf(pack), pack.id, fates));
+      await this.#patience.run(this.#invocation, () => this.#settle(pack, fates));
       const about = { target: this.#target, requests: requests.length, reason };
       log.error({ event: "dead-letter", ...about }, "requests were moved to the target's dead letters");
     }
+  }
+
+  async #settle(pack: MessagePack, settlement: Settlement): Promise<void> {
+    await this.#deps.ledger.settle(this.#keyOf(pack), pack.id, settlement, pack.redrive?.count);
   }
 }

@@ -9,12 +9,14 @@ import { configFileName } from "../relay/deployed/functions.ts";
 import { toEstimate } from "./estimate/estimate.ts";
 import { toEstimateText, toPlanText } from "./estimate/plan-text.ts";
 import { toLayout } from "./layout.ts";
+import { assertNothingLeft, deletesRemoved } from "./removed-queues.ts";
 
 // `npm run deploy` runs `cdk deploy` for all stacks; with --dry-run it prints the resources and their cost instead.
 
 interface Flags {
   readonly config: string;
   readonly dryRun?: boolean;
+  readonly deleteRequests?: boolean;
   readonly rate: string;
 }
 
@@ -28,6 +30,10 @@ function createProgram(): Command {
     .argument("[cdk...]", "options for cdk deploy, passed on unchanged")
     .option("-c, --config <file>", "configuration file", configFileName)
     .option("--dry-run", "print the resources and their monthly cost; creates nothing and needs no AWS account")
+    .option(
+      "--delete-requests",
+      "with aws.keepData: false, deploy even if that deletes requests of targets that are no longer in the configuration",
+    )
     .option("--rate <rate>", "average rate of mirrored requests, for --dry-run", assertRate, "100/s")
     .allowUnknownOption()
     .addHelpText(
@@ -39,19 +45,34 @@ Examples:
   npm run deploy -- --require-approval never --profile shadows`,
     )
     .exitOverride()
-    .action(async (rest: readonly string[], { config: file, dryRun, rate }: Flags) => {
+    .action(async (rest: readonly string[], { config: file, dryRun, deleteRequests, rate }: Flags) => {
       const config = loadConfig(file, process.env);
       const layout = toLayout(config);
       if (!dryRun) {
+        if (deletesRemoved(config) && !deleteRequests) {
+          useProfile(rest);
+          await assertNothingLeft(config);
+        }
         process.exitCode = await deploy(resolve(config.file), rest);
         return;
       }
       if (rest.length > 0) throw new ConfigError([`--dry-run does not run cdk: leave out ${rest.join(" ")}`]);
       const estimate = toEstimate(config, layout, parseRatePerSecond(rate) ?? 0);
       const parts = [`${file} needs:`, toPlanText(config, layout), toEstimateText(estimate, layout, rate)];
+      if (deletesRemoved(config)) {
+        parts.push(
+          "aws.keepData is false: queues of targets that are no longer in the file are deleted. The deployment is refused while they have requests.",
+        );
+      }
       const command = `npm run deploy${file === configFileName ? "" : ` -- --config ${file}`}`;
       process.stdout.write(`${parts.join("\n\n")}\n\nNothing has been deployed. To deploy: ${command}\n`);
     });
+}
+
+/** Makes this process use the credentials that cdk is told to use. */
+function useProfile(cdkArgs: readonly string[]): void {
+  const profile = /(?:^| )--profile[= ](\S+)/.exec(cdkArgs.join(" "))?.[1];
+  if (profile !== undefined) process.env.AWS_PROFILE = profile;
 }
 
 /** Runs `cdk deploy` and resolves with its exit code. */

@@ -2,7 +2,7 @@ import { figuresPartition, jobsPartition, packPartition, targetPartition } from 
 import { tallyPartition } from "../relay/state/dynamodb/writer-tally.ts";
 import type { FunctionLayout } from "./function-layout.ts";
 import type { Layout, StackLayout, TableLayout } from "./layout.ts";
-import { type Place, toArn } from "./place.ts";
+import { type Place, partitionOf, toArn } from "./place.ts";
 
 /** Actions that are allowed on resources. */
 export interface Permission {
@@ -82,6 +82,7 @@ export function permissionsOf(one: FunctionLayout, layout: Layout): readonly Per
       return [
         { actions: [...send, ...look], resources: queues.flatMap(arnsOf) },
         { actions: receive, resources: queues.flatMap(({ deadLetters }) => arnsOf(deadLetters)) },
+        ...emptyRemoved(one, layout),
         state,
         ...switchMappings(one, functions),
       ];
@@ -142,6 +143,23 @@ function contentsOf({ stacks }: Layout) {
 
 function arnsOf(queue: { readonly arn: string } | undefined): readonly string[] {
   return queue ? [queue.arn] : [];
+}
+
+/**
+ * The queues of targets that were removed from the configuration: they remain, and their requests are sent to another target or
+ * discarded. The layout does not know their names.
+ */
+function emptyRemoved({ account, region }: FunctionLayout, { name, stacks }: Layout): readonly Permission[] {
+  // A queue in another account has lost the policy that allowed it.
+  if (stacks[0].account !== account) return [];
+  return [
+    {
+      actions: receive,
+      resources: [`arn:${partitionOf(region)}:sqs:*:${account}:${name}-*`],
+      wildcard:
+        "Queues of removed targets remain in their region until they are empty; all names begin with the queue's",
+    },
+  ];
 }
 
 /** Only for the replay functions in its own account: mappings in other accounts cannot be switched. */

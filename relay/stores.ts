@@ -5,6 +5,7 @@ import { EmbeddedQueue } from "./queue/embedded.ts";
 import { openEmbeddedIngress, openIngress, openSqs } from "./queue/ingress.ts";
 import { targetQueue } from "./queue/names.ts";
 import type { OpenQueue, QueueBacklog } from "./queue/port.ts";
+import { type RemovedQueues, removedInDirectory, removedInSqs } from "./removed-queues.ts";
 import { EmbeddedState } from "./state/embedded/state.ts";
 import type { State } from "./state/port.ts";
 
@@ -16,6 +17,8 @@ export interface Stores {
   readonly targets: ReadonlyMap<string, OpenQueue>;
   /** The queue of a target. Throws if the configuration has no such target. */
   queueOf(target: string): OpenQueue;
+  /** The queues of targets that are no longer in the configuration. */
+  readonly removed: RemovedQueues;
   readonly state: State;
   /** By capture name. */
   readonly archives: ReadonlyMap<string, OpenArchive>;
@@ -38,17 +41,20 @@ async function openLocalStores(config: Config): Promise<Stores> {
   // The host keeps everything on this machine, including the dead letters of an ingress queue in SQS.
   const remote = place.kind === "sqs" ? await openSqs(place.url, local.deadLetters) : undefined;
   const queues = new Map(targets.map(({ name }) => [name, EmbeddedQueue.open({ directory, name: targetQueue(name) })]));
+  const removed = removedInDirectory(directory, targets);
   const state = EmbeddedState.open(directory);
   const archives = openArchives(captures);
   return {
     ingress: remote ?? local,
     targets: queues,
     queueOf: (target) => queueIn(queues, target),
+    removed,
     state,
     archives,
     leftBehind: async () => (remote ? local.backlog() : undefined),
     async close() {
       for (const queue of [local, ...queues.values()]) queue.close();
+      removed.close();
       for (const archive of archives.values()) archive.close();
       remote?.close();
       state.close();
@@ -67,16 +73,20 @@ async function openAwsStores(config: Config, aws: AwsPlaces): Promise<Stores> {
     queues.set(name, url === undefined ? ingress : await openSqs(url));
   }
   const state = DynamoDbState.open({ table: aws.table, region: aws.tableRegion });
+  const { controls, jobs } = state;
+  const removed = removedInSqs({ aws, targets, controls, jobs });
   const archives = openArchives(captures);
   return {
     ingress,
     targets: queues,
     queueOf: (target) => queueIn(queues, target),
+    removed,
     state,
     archives,
     leftBehind: async () => undefined,
     async close() {
       for (const queue of new Set([ingress, ...queues.values()])) queue.close();
+      removed.close();
       for (const archive of archives.values()) archive.close();
       await state.close();
     },

@@ -16,7 +16,7 @@ export interface BodyFacts {
   contentLength: number;
   /** True with a Transfer-Encoding, which overrides Content-Length (RFC 9112 6.3). */
   transferEncoding: boolean;
-  /** True for HTTP/1.0 and 1.1, where a body needs a Content-Length or a Transfer-Encoding. */
+  /** True for HTTP/1.0 and 1.1 with known headers: a body needs a Content-Length or a Transfer-Encoding. */
   http1: boolean;
   /** True if the request filled HAProxy's buffer, see haproxy-buffer.ts. */
   fillsBuffer: boolean;

@@ -1,3 +1,4 @@
+import { Throttle } from "../../relay/log/log.ts";
 import type { BodyState } from "../../relay/pack/captured-request.ts";
 import type { Span } from "../../relay/pack/span.ts";
 import type { RequestDraft } from "../../relay/pack/writer.ts";
@@ -22,12 +23,17 @@ export class RequestBody {
     fillsBuffer: false,
   };
   readonly #onUnknownWhole: (flaw: WholeFlaw, onResponse: boolean) => void;
-  readonly #reportedFlaws = new Set<WholeFlaw>();
+  readonly #nowMs: () => number;
+  readonly #reports: Readonly<Record<WholeFlaw, Throttle>> = {
+    missing: new Throttle(),
+    "not a boolean": new Throttle(),
+  };
   #flaw: WholeFlaw = "missing";
 
-  /** @param onUnknownWhole called once for each flaw, at the first message with a body that has it */
-  constructor(onUnknownWhole: (flaw: WholeFlaw, onResponse: boolean) => void) {
+  /** @param onUnknownWhole called for messages with a body that have a flaw, at most once a minute for each flaw */
+  constructor(onUnknownWhole: (flaw: WholeFlaw, onResponse: boolean) => void, nowMs: () => number) {
     this.#onUnknownWhole = onUnknownWhole;
+    this.#nowMs = nowMs;
   }
 
   clear(): void {
@@ -63,7 +69,7 @@ export class RequestBody {
     facts.bodyBytes = lengthOf(body);
     facts.contentLength = scan.contentLength;
     facts.transferEncoding = scan.transferEncoding;
-    facts.http1 = lengthOf(version) > 0 && version.bytes[version.start] === digitOne;
+    facts.http1 = scan.count > 0 && lengthOf(version) > 0 && version.bytes[version.start] === digitOne;
     facts.fillsBuffer = false;
     if (facts.whole === undefined && facts.argument !== "missing") {
       const partBytes = lengthOf(method) + scan.hostBytes + lengthOf(path) + scan.bytes + facts.bodyBytes;
@@ -74,9 +80,8 @@ export class RequestBody {
   }
 
   #report(onResponse: boolean): void {
-    if (this.#reportedFlaws.has(this.#flaw)) return;
-    this.#reportedFlaws.add(this.#flaw);
-    this.#onUnknownWhole(this.#flaw, onResponse);
+    const flaw = this.#flaw;
+    this.#reports[flaw].run(this.#nowMs(), () => this.#onUnknownWhole(flaw, onResponse));
   }
 }
 

@@ -28,7 +28,7 @@ export interface IntakeOptions {
   readonly random: () => number;
   readonly onUnknownArgument: (name: string) => void;
   readonly onUnusable: (reason: string) => void;
-  /** Called once for each flaw, at the first message that has a body and no usable argument `whole`. */
+  /** Called for messages that have a body and no usable argument `whole`, at most once a minute for each flaw. */
   readonly onUnknownWhole: (flaw: WholeFlaw, onResponse: boolean) => void;
 }
 
@@ -61,7 +61,7 @@ export class Intake implements MessageVisitor {
     this.#options = options;
     this.#names = new ArgumentNames(options.onUnknownArgument);
     this.#headerScan = new HeaderScan(options.redactHeaders);
-    this.#body = new RequestBody(options.onUnknownWhole);
+    this.#body = new RequestBody(options.onUnknownWhole, options.nowMs);
     this.#responseScan = new HeaderScan(options.redactHeaders);
   }
 

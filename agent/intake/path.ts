@@ -3,7 +3,7 @@ import { clearSpan, copySpan, emptySpan, isEmpty, type Span } from "../../relay/
 const slash = 0x2f;
 const colon = 0x3a;
 const questionMark = 0x3f;
-const root = Buffer.from("/");
+const root: Span = { bytes: Buffer.from("/"), start: 0, end: 1 };
 
 /** Builds path and query from the different arguments: a path with or without its query, or an absolute URL. */
 export class RequestPath {
@@ -23,11 +23,17 @@ export class RequestPath {
     this.implied = false;
   }
 
-  /** Points `target` to path and query, valid until the next call. Returns false if there is no path. */
+  /** Points `target` to path and query, valid until the next call. Empties it and returns false if there is no path. */
   resolve(target: Span): boolean {
     copySpan(target, isEmpty(this.url) ? this.path : this.url);
     if (isEmpty(target)) return false;
-    if (target.bytes[target.start] !== slash) this.#reduceAbsolute(target);
+    // HAProxy 3.4 leaves only `?a=b` of `http://host?a=b`.
+    if (target.bytes[target.start] === questionMark) this.#joinRoot(target, target.bytes, target.start + 1, target.end);
+    else if (target.bytes[target.start] !== slash) this.#reduceAbsolute(target);
+    if (target.bytes[target.start] !== slash) {
+      clearSpan(target);
+      return false;
+    }
     if (!isEmpty(this.query) && !contains(target, questionMark)) {
       this.#join(target, this.query.bytes, this.query.start, this.query.end);
     }
@@ -46,11 +52,14 @@ export class RequestPath {
       target.start = at;
       return;
     }
-    target.bytes = root;
-    target.start = 0;
-    target.end = root.length;
-    if (at < end) this.#join(target, bytes, at + 1, end);
-    else this.implied = true;
+    this.implied = at === end;
+    if (this.implied) copySpan(target, root);
+    else this.#joinRoot(target, bytes, at + 1, end);
+  }
+
+  #joinRoot(target: Span, query: Uint8Array, queryStart: number, queryEnd: number): void {
+    copySpan(target, root);
+    this.#join(target, query, queryStart, queryEnd);
   }
 
   #join(target: Span, query: Uint8Array, queryStart: number, queryEnd: number): void {

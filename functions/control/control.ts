@@ -11,7 +11,7 @@ import { addDeadLetterRoutes } from "./dead-letters.ts";
 import type { ControlDeps } from "./deps.ts";
 import { addFigureRoutes } from "./figures.ts";
 import { addLedgerRoute } from "./ledger.ts";
-import { answerProblem } from "./problem.ts";
+import { answerProblem, Mistake } from "./problem.ts";
 import { addTargetRoutes } from "./targets.ts";
 
 const maxBodyBytes = 16_384;
@@ -63,14 +63,19 @@ export function createControl(deps: ControlDeps): OpenAPIHono {
     // Without host.token in the configuration, no token is needed.
     security: [{ token: [] }, {}],
   });
-  app.notFound((context) =>
-    answerProblem(
-      context,
-      404,
-      `there is no route ${context.req.method} ${context.req.path}; /openapi.json lists all routes`,
-    ),
-  );
+  const methodsOf = toMethods(app);
+  app.notFound((context) => {
+    const { method, path } = context.req;
+    const allowed = methodsOf(path);
+    if (allowed.length === 0) {
+      return answerProblem(context, 404, `there is no route ${path}; /openapi.json lists all routes`);
+    }
+    const allow = allowed.join(", ");
+    return answerProblem(context, 405, `${path} does not take ${method}, but ${allow}`, undefined, { allow });
+  });
   app.onError((error, context) => {
+    if (error instanceof Mistake)
+      return answerProblem(context, 400, error.message, [{ place: error.place, detail: error.detail }]);
     if (error instanceof HTTPException)
       return answerProblem(context, error.status, mistakes[error.status] ?? error.message);
     if (error instanceof StateError || error instanceof QueueError) return answerProblem(context, 503, error.message);
@@ -82,6 +87,20 @@ export function createControl(deps: ControlDeps): OpenAPIHono {
     );
   });
   return app;
+}
+
+/** The methods that the routes of an app take for a path; none if no route has this path. */
+function toMethods(app: OpenAPIHono): (path: string) => readonly string[] {
+  const routes = app.routes.filter(({ method }) => method !== "ALL");
+  const patterns = routes.map(({ method, path }) => ({
+    method,
+    path: new RegExp(`^${path.replace(/:\w+/g, "[^/]+")}$`),
+  }));
+  return (asked) => {
+    const methods = new Set(patterns.filter(({ path }) => path.test(asked)).map(({ method }) => method));
+    // The framework answers HEAD as GET, without the body.
+    return [...(methods.has("GET") ? ["HEAD"] : []), ...methods].sort();
+  };
 }
 
 // Replace the framework's own texts.

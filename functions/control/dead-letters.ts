@@ -1,80 +1,151 @@
-import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { OpenAPIHono } from "@hono/zod-openapi";
 import { HTTPException } from "hono/http-exception";
-import type { DeadLetterAnswer, DeadLettersAnswer, RedriveAnswer } from "../../relay/control/answers.ts";
-import { describeDeadLetter, redrive } from "../../relay/control/dead-letters.ts";
+import type { DeadLetterAnswer, DeadLettersAnswer, SweepAnswer } from "../../relay/control/answers.ts";
+import { describeDeadLetter, type RedriveOptions, redrive } from "../../relay/control/dead-letters.ts";
+import { discard } from "../../relay/control/discard.ts";
+import type { Swept } from "../../relay/control/sweep.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { showRequest } from "../../relay/pack/request-text.ts";
+import { LeftMessages } from "../../relay/queue/left-messages.ts";
 import { readMessage } from "../../relay/queue/message.ts";
 import { ingressQueue } from "../../relay/queue/names.ts";
-import type { DeadLetter, OpenQueue } from "../../relay/queue/port.ts";
+import {
+  type BrowsableQueue,
+  type DeadLetter,
+  type OpenQueue,
+  QueueError,
+  type QueueReceiver,
+} from "../../relay/queue/port.ts";
+import {
+  discardDeadLetters,
+  getDeadLetter,
+  listDeadLetters,
+  maxBrowsed,
+  redriveDeadLetters,
+} from "./dead-letter-routes.ts";
 import type { ControlDeps } from "./deps.ts";
-import { problemResponses } from "./problem.ts";
-import { json, strict, wholeNumber } from "./schema.ts";
+import { Mistake } from "./problem.ts";
 
-/** Adds the routes of dead letters: those of targets, and under `ingress` those of the ingress queue. */
+/**
+ * Adds the routes of dead letters: those of targets, and under `ingress` those of the ingress queue. For a target that is no
+ * longer in the configuration they include what waits in its queue.
+ */
 export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
-  const { stores, log } = deps;
+  const { stores, log, now = Date.now } = deps;
   app.openapi(listDeadLetters, async (context) => {
     const { queue: name } = context.req.valid("param");
-    const { queue } = findQueue(deps, name);
-    const letters = await queue.deadLetters.browse(context.req.valid("query").limit);
-    const { deadMessages } = await queue.backlog();
+    const found = await findQueue(deps, name);
+    const letters = await found.letters.browse(context.req.valid("query").limit);
     // The estimate of SQS may be lower than the number of dead letters that were just received.
-    const messages = Math.max(deadMessages, letters.length);
+    const messages = Math.max(await countLeft(found), letters.length);
     const answer: DeadLettersAnswer = { queue: name, messages, letters: letters.map(describeDeadLetter) };
     return context.json(answer, 200);
   });
   app.openapi(getDeadLetter, async (context) => {
     const { queue: name, id } = context.req.valid("param");
-    const letters = await findQueue(deps, name).queue.deadLetters.browse(maxBrowsed);
+    const letters = await (await findQueue(deps, name)).letters.browse(maxBrowsed);
     const letter = letters.find(({ messageId }) => messageId === id);
     if (!letter) throw noSuchLetter(name, id);
     return context.json(toAnswer(letter), 200);
   });
   app.openapi(redriveDeadLetters, async (context) => {
     const { queue: name } = context.req.valid("param");
-    const { id } = context.req.valid("json");
-    const { queue, target } = findQueue(deps, name);
-    const redriven = await redrive({
-      queue: queue.queue,
-      deadLetters: queue.deadLetters,
+    const { id, to, startedAt = new Date(now()).toISOString() } = context.req.valid("json");
+    const found = await findQueue(deps, name);
+    const swept = await redrive({
+      ...toDestination(deps, name, found, to),
+      deadLetters: found.letters,
       ledger: stores.state.ledger,
-      ...(target !== undefined && { target }),
+      ...(found.target !== undefined && { target: found.target }),
       ...(id !== undefined && { messageId: id }),
-      ...redriveBounds,
+      startedAtMs: Date.parse(startedAt),
+      ...sweepBounds,
     });
-    const { messages, requests, undecodable, done } = redriven;
-    log.info(
-      { event: "redriven", queue: name, messages, requests, undecodable, done },
-      "dead letters were put back into the queue",
-    );
-    if (id !== undefined && done && messages + undecodable === 0) throw noSuchLetter(name, id);
-    const { deadMessages: remaining } = await queue.backlog();
-    const answer: RedriveAnswer = { messages, requests, undecodable, remaining, done };
+    log.info({ event: "redriven", queue: name, to, ...swept }, "dead letters were put into a queue again");
+    assertFound(name, id, swept);
+    const answer: SweepAnswer = { ...swept, remaining: await countLeft(found), startedAt };
+    return context.json(answer, 200);
+  });
+  app.openapi(discardDeadLetters, async (context) => {
+    const { queue: name } = context.req.valid("param");
+    const { id, startedAt = new Date(now()).toISOString() } = context.req.valid("json");
+    const found = await findQueue(deps, name);
+    if (found.target === undefined) {
+      throw new Mistake("path.queue", `the packs of ${name} have reached no target yet: redrive them instead`);
+    }
+    const swept = await discard({
+      target: found.target,
+      deadLetters: found.letters,
+      ledger: stores.state.ledger,
+      ...(id !== undefined && { messageId: id }),
+      startedAtMs: Date.parse(startedAt),
+      ...sweepBounds,
+    });
+    log.warn({ event: "discarded", queue: name, ...swept }, "dead letters were discarded");
+    assertFound(name, id, swept);
+    const answer: SweepAnswer = { ...swept, remaining: await countLeft(found), startedAt };
     return context.json(answer, 200);
   });
 }
 
-const maxBrowsed = 1_000;
 // A call ends long before its caller gives up, and before the timeout of the function.
-const redriveBounds = { maxMessages: 500, maxMs: 5_000, waitMs: 1_000 };
+const sweepBounds = { maxMessages: 500, maxMs: 5_000, waitMs: 1_000 };
 
 interface NamedQueue {
   readonly queue: OpenQueue;
+  /** Its dead letters; of a removed target, everything that is left. */
+  readonly letters: Pick<BrowsableQueue, "browse" | "clockToleranceMs"> & QueueReceiver;
   /** Name of the target whose ledger counts the dead letters. */
   readonly target?: string;
+  /** The target is no longer in the configuration. */
+  readonly removed?: true;
 }
 
-function findQueue({ targets, stores }: ControlDeps, name: string): NamedQueue {
+async function findQueue({ targets, stores }: ControlDeps, name: string): Promise<NamedQueue> {
   if (name === ingressQueue) {
     // The dead letters of a target that reads the ingress queue itself are there.
     const [target] = [...stores.targets].find(([, queue]) => queue === stores.ingress) ?? [];
-    return { queue: stores.ingress, ...(target !== undefined && { target }) };
+    const { ingress: queue } = stores;
+    return { queue, letters: queue.deadLetters, ...(target !== undefined && { target }) };
   }
   const queue = stores.targets.get(name);
-  if (queue) return { queue, target: name };
-  const names = [...targets.map((target) => target.name), ingressQueue].join(", ");
+  if (queue) return { queue, letters: queue.deadLetters, target: name };
+  const removed = await stores.removed.find(await stores.state.ledger.totals());
+  const left = removed.get(name);
+  if (left instanceof QueueError) throw left;
+  if (left) return { queue: left, letters: new LeftMessages(left), target: name, removed: true };
+  const names = [...targets.map((target) => target.name), ...[...removed.keys()].sort(), ingressQueue].join(", ");
   throw new HTTPException(404, { message: `there is no queue ${name}; dead letters are kept for: ${names}` });
+}
+
+/** The queue that dead letters are put into. Throws a 400 if there is none. */
+function toDestination(
+  { targets, stores }: ControlDeps,
+  name: string,
+  { queue, target, removed }: NamedQueue,
+  to: string | undefined,
+): Pick<RedriveOptions, "queue" | "to"> {
+  const names = targets.map((one) => one.name).join(", ") || "no targets";
+  if (to === undefined) {
+    if (!removed) return { queue: queue.queue };
+    throw new Mistake("body.to", `${name} is no longer in the configuration: name a target to send to, of ${names}`);
+  }
+  if (to === target) return { queue: queue.queue };
+  if (target === undefined) {
+    throw new Mistake("body.to", `the packs of ${name} are fanned out to all targets: leave it out`);
+  }
+  const other = stores.targets.get(to);
+  if (other) return { queue: other.queue, to };
+  throw new Mistake("body.to", `there is no target ${to}; the configuration has: ${names}`);
+}
+
+async function countLeft({ queue, removed }: NamedQueue): Promise<number> {
+  const { messages, deadMessages } = await queue.backlog();
+  return removed ? messages + deadMessages : deadMessages;
+}
+
+function assertFound(name: string, id: string | undefined, { messages, obsolete, undecodable, done }: Swept): void {
+  if (id !== undefined && done && messages + obsolete + undecodable === 0) throw noSuchLetter(name, id);
 }
 
 function noSuchLetter(queue: string, id: string): HTTPException {
@@ -89,134 +160,3 @@ function toAnswer(letter: DeadLetter): DeadLetterAnswer {
   if (pack instanceof DecodeError) return { ...summary, contents: [], undecodable: pack.message };
   return { ...summary, requests: pack.requests.length, contents: pack.requests.map(showRequest) };
 }
-
-const queueParam = z.object({
-  queue: z.string().openapi({
-    param: { description: "Name of a target, or ingress for packs that could not be fanned out" },
-    examples: ["staging"],
-  }),
-});
-
-const letterId = z
-  .string({ error: 'must be a string, such as "42"' })
-  .min(1)
-  .max(128)
-  .meta({ examples: ["42"] });
-
-const letter = {
-  id: z.string(),
-  requests: z.int().optional().describe("Requests in it; absent if the message has no summary"),
-  reason: z.string().describe("Why it is a dead letter"),
-  firstCapturedAt: z
-    .string()
-    .optional()
-    .describe("Capture time of its first request; absent if the message has no summary"),
-  sentAt: z.iso
-    .datetime()
-    .describe("When it became a dead letter; if the queue moved it by itself, when its pack was sent"),
-};
-
-const shownRequest = z
-  .object({
-    id: z.string(),
-    capturedAt: z.iso.datetime(),
-    method: z.string(),
-    path: z.string(),
-    version: z.string(),
-    headers: z.array(z.object({ name: z.string(), value: z.string() })).readonly(),
-    bodyState: z.enum(["complete", "truncated", "omitted"]).describe("How much of the body was captured"),
-    bodyBytes: z.int().describe("Size of the captured body"),
-    body: z.string().describe("The first 2,000 bytes, as UTF-8"),
-  })
-  .describe("A captured request; values of headers that hold credentials are replaced by …")
-  .openapi("ShownRequest");
-
-const listDeadLetters = createRoute({
-  method: "get",
-  path: "/v1/queues/{queue}/dead-letters",
-  summary: "The dead letters of a queue",
-  request: {
-    params: queueParam,
-    query: strict({
-      limit: wholeNumber({
-        least: 1,
-        most: maxBrowsed,
-        otherwise: 100,
-        description: "Largest number of dead letters to list",
-      }),
-    }),
-  },
-  responses: {
-    200: json(
-      z
-        .object({
-          queue: z.string(),
-          messages: z.int().describe("Number of all dead letters; in SQS an estimate"),
-          letters: z.array(z.object(letter)).readonly(),
-        })
-        .openapi("DeadLetters"),
-      "The dead letters, roughly in the order in which they were sent",
-    ),
-    ...problemResponses(400, 401, 403, 404, 503),
-  },
-});
-
-const getDeadLetter = createRoute({
-  method: "get",
-  path: "/v1/queues/{queue}/dead-letters/{id}",
-  summary: "The requests of a dead letter, if it is among the first 1,000",
-  request: {
-    params: queueParam.extend({
-      id: letterId.openapi({ param: { description: "Id of the dead letter, as in the list" } }),
-    }),
-  },
-  responses: {
-    200: json(
-      z
-        .object({
-          ...letter,
-          contents: z.array(shownRequest).readonly(),
-          undecodable: z.string().optional().describe("Why the message cannot be decoded; contents is then empty"),
-        })
-        .openapi("DeadLetter"),
-      "The dead letter",
-    ),
-    ...problemResponses(400, 401, 403, 404, 503),
-  },
-});
-
-const redriveDeadLetters = createRoute({
-  method: "post",
-  path: "/v1/queues/{queue}/dead-letters/redrive",
-  summary: "Puts dead letters back into the queue; they are sent again at the target's rate",
-  description:
-    "Ends after 500 dead letters or about 5 seconds. If `done` is false, more may be left: repeat the call until it is true.",
-  request: {
-    params: queueParam,
-    body: {
-      required: false,
-      content: {
-        "application/json": {
-          schema: strict({ id: letterId.optional().describe("Only this dead letter; by default all of them") })
-            .meta({ examples: [{}, { id: "42" }] })
-            .openapi("Redrive"),
-        },
-      },
-    },
-  },
-  responses: {
-    200: json(
-      z
-        .object({
-          messages: z.int().describe("Dead letters that were put back"),
-          requests: z.int().describe("Requests in them"),
-          undecodable: z.int().describe("Dead letters that cannot be decoded and stay where they are"),
-          remaining: z.int().describe("Dead letters that are left; in SQS an estimate"),
-          done: z.boolean().describe("False if the call ended before it saw all dead letters"),
-        })
-        .openapi("Redriven"),
-      "What this call moved",
-    ),
-    ...problemResponses(400, 401, 403, 404, 413, 415, 503),
-  },
-});

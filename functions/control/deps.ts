@@ -6,7 +6,7 @@ import type { Access } from "./access.ts";
 /** The dependencies of the control API's routes. */
 export interface ControlDeps {
   readonly targets: readonly TargetConfig[];
-  readonly stores: Pick<Stores, "ingress" | "targets" | "queueOf" | "state">;
+  readonly stores: Pick<Stores, "ingress" | "targets" | "queueOf" | "removed" | "state">;
   readonly access: Access;
   readonly log: Logger;
   /** Milliseconds since 1970. */

@@ -28,19 +28,33 @@ const controlSchema = z
       .object({ openedAtMs: z.number(), probeAtMs: z.number(), probes: z.int(), reason: z.string() })
       .optional(),
     slowdown: z.object({ factor: z.number(), atMs: z.number() }).optional(),
+    queue: z.string().optional().describe("URL of the queue, in SQS"),
   })
   .describe("Changed settings, breaker and slowdown");
 
 const problemSchema = z.string().optional().describe("Why the queue does not answer");
 
-const targetStatsSchema = z.object({
+const settled = {
   enqueued: z.int().describe("Requests fanned out while this target was configured"),
   fates: fatesSchema,
+  letters: z
+    .int()
+    .optional()
+    .describe("Dead letters that hold the requests with the fate deadLettered; deadMessages is at least as high"),
+  waitingPacks: z.int().optional().describe("Packs with a request that has no fate; messages is at least as high"),
   messages: z.int().optional().describe("Packs in the target's queue; in SQS an estimate"),
   inQueue: z.int().optional().describe("Requests in them; absent in SQS, which does not count requests"),
   deadMessages: z.int().optional().describe("Packs among its dead letters; in SQS an estimate"),
   inDeadLetters: z.int().optional().describe("Requests in them; absent in SQS"),
+  expiredDeadLetters: z
+    .int()
+    .optional()
+    .describe("Requests in dead letters that the queue's retention removed; absent if there are none, and in SQS"),
   problem: problemSchema,
+};
+
+const targetStatsSchema = z.object({
+  ...settled,
   control: controlSchema,
   live: z.object({
     ratePerSecond: z.union([z.number(), z.literal("unlimited")]),
@@ -68,8 +82,23 @@ export const ledgerSchema = z
       .readonly()
       .describe("What was fanned out, by agent and run; missingPacks have not arrived yet, or are lost"),
     targets: z.record(z.string(), targetStatsSchema),
+    removed: z
+      .record(z.string(), z.object(settled))
+      .optional()
+      .describe(
+        "Targets that are no longer in the configuration, but have requests that wait or are dead letters; nobody delivers them",
+      ),
     jobs: z
-      .record(z.string(), z.object({ enqueued: z.int(), packs: z.int(), fates: fatesSchema }))
+      .record(
+        z.string(),
+        z.object({
+          enqueued: z.int(),
+          packs: z.int(),
+          fates: fatesSchema,
+          letters: z.int().optional(),
+          waitingPacks: z.int().optional(),
+        }),
+      )
       .optional()
       .describe(
         "Replay jobs by id: what was put into the queues of their targets; `forgotten` is the sum of jobs that are no longer kept",

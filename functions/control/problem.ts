@@ -1,6 +1,7 @@
 import { STATUS_CODES } from "node:http";
 import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { ProblemAnswer } from "../../relay/control/answers.ts";
 
@@ -29,6 +30,18 @@ const problemSchema = z
     ],
   })
   .openapi("Problem");
+
+/** A mistake in a request that the schemas cannot find; answered with 400. */
+export class Mistake extends HTTPException {
+  readonly place: string;
+  readonly detail: string;
+
+  constructor(place: string, detail: string) {
+    super(400, { message: `${place}: ${detail}` });
+    this.place = place;
+    this.detail = detail;
+  }
+}
 
 /** Answers with a problem (RFC 9457). Its type is `about:blank`: the kind of problem is that of the status code. */
 export function answerProblem(

@@ -40,3 +40,8 @@ export function wholeNumber(bounds: {
 export function json<Schema extends z.ZodType>(schema: Schema, description: string) {
   return { description, content: { "application/json": { schema } } };
 }
+
+export const amountSchema = z
+  .object({ messages: z.int().optional(), requests: z.int().optional() })
+  .describe("Packs, and the requests in them, which are absent in SQS: it does not count requests")
+  .openapi("Amount");

@@ -5,10 +5,11 @@ import type { LiveSetting, TargetAnswer } from "../../relay/control/answers.ts";
 import type { Controls } from "../../relay/state/port.ts";
 import { changeSettings, type TargetSettings } from "../../relay/state/target-control.ts";
 import { type HostStats, readHostStats, type TargetStats } from "../../relay/stats/host-stats.ts";
+import { toAmount } from "../../relay/stats/warnings.ts";
 import type { ControlDeps } from "./deps.ts";
 import { fatesSchema } from "./ledger.ts";
 import { problemResponses } from "./problem.ts";
-import { json } from "./schema.ts";
+import { amountSchema, json } from "./schema.ts";
 import { formatRate, formatShare, settingsChange, toSettings } from "./settings.ts";
 
 /** Adds the routes under /v1/targets, except the figures: configured and live settings, and changes of them. */
@@ -95,8 +96,8 @@ function toAnswer(target: TargetConfig, stats: TargetStats): TargetAnswer {
       },
     }),
     pace: live.paceFactor,
-    waiting: amount(messages, inQueue),
-    deadLetters: amount(deadMessages, inDeadLetters),
+    waiting: toAmount(messages, inQueue),
+    deadLetters: toAmount(deadMessages, inDeadLetters),
     ...(problem !== undefined && { problem }),
     enqueued,
     fates,
@@ -107,16 +108,7 @@ function setting<T>(configured: T, live: T): LiveSetting<T> {
   return { configured, live };
 }
 
-function amount(messages: number | undefined, requests: number | undefined): TargetAnswer["waiting"] {
-  return { ...(messages !== undefined && { messages }), ...(requests !== undefined && { requests }) };
-}
-
 const text = z.object({ configured: z.string(), live: z.string() });
-const amountSchema = z
-  .object({ messages: z.int().optional(), requests: z.int().optional() })
-  .describe("Packs, and the requests in them, which are absent in SQS: it does not count requests")
-  .openapi("Amount");
-
 const targetSchema = z
   .object({
     name: z.string(),

@@ -1,11 +1,12 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import { StateError } from "../../relay/state/port.ts";
 import type { HostStats } from "../../relay/stats/host-stats.ts";
+import { warningsOf } from "../../relay/stats/warnings.ts";
 import { ledgerSchema } from "../control/ledger.ts";
-import { json } from "../control/schema.ts";
+import { amountSchema, json } from "../control/schema.ts";
 import { createHostMetrics } from "./metrics.ts";
 
-/** Serves /stats, /metrics, /healthz and /readyz of a host, and /v1/health. */
+/** Serves /stats, /metrics, /warnings, /healthz and /readyz of a host, and /v1/health. */
 export function createAdmin(readStats: () => Promise<HostStats>): OpenAPIHono {
   const app = new OpenAPIHono();
   const metrics = createHostMetrics(readStats);
@@ -20,6 +21,8 @@ export function createAdmin(readStats: () => Promise<HostStats>): OpenAPIHono {
     if (reason === undefined) return context.json({ ready: true }, 200);
     return context.json({ ready: false, reason }, 503);
   });
+  // A host with warnings is ready: it delivers to all targets of its configuration.
+  app.openapi(getWarnings, async (context) => context.json({ warnings: warningsOf(await readStats()) }, 200));
   app.openapi(getStats, async (context) => context.json(await readStats(), 200));
   app.openapi(getMetrics, async (context) => {
     context.header("content-type", metrics.contentType);
@@ -92,6 +95,32 @@ const getHealth = createRoute({
   summary: "Whether the host can do its work, as JSON",
   security: [],
   responses: { 200: json(health, "The host is ready"), 503: json(health, "The host is not ready, with the reason") },
+});
+
+const getWarnings = createRoute({
+  method: "get",
+  path: "/warnings",
+  summary: "What loses requests sooner or later if nobody acts, although the host is ready",
+  responses: {
+    200: json(
+      z
+        .object({
+          warnings: z
+            .array(
+              z.object({
+                target: z.string().describe("A target that is no longer in the configuration, but has requests"),
+                waiting: amountSchema,
+                deadLetters: amountSchema,
+                detail: z.string().describe("What is wrong, and what to do"),
+              }),
+            )
+            .readonly(),
+        })
+        .openapi("Warnings"),
+      "Empty if there is nothing to do",
+    ),
+    503: text("The reason why the queues cannot be read"),
+  },
 });
 
 const getStats = createRoute({

@@ -9,7 +9,11 @@ import type { ListenAddress } from "../../relay/config/forms.ts";
 import { assertReplayable } from "../../relay/config/replayable.ts";
 import type { Logger } from "../../relay/log/log.ts";
 import { hasJobMark } from "../../relay/queue/message.ts";
+import { rememberQueues } from "../../relay/removed-queues.ts";
 import { type Lane, resizeLane } from "../../relay/replay/lane.ts";
+import { StateError } from "../../relay/state/port.ts";
+import { readHostStats } from "../../relay/stats/host-stats.ts";
+import { warningsOf } from "../../relay/stats/warnings.ts";
 import type { Stores } from "../../relay/stores.ts";
 import { CaptureUpkeepThread } from "../capture/upkeep-thread.ts";
 import { toAccess } from "../control/access.ts";
@@ -67,6 +71,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
     throw new Error(`host.admin: ${(error as Error).message}; set host.admin to another address`, { cause: error });
   }
   await reportLeftBehind(config, stores, log);
+  await reportRemoved(parts);
   const feeder = await startFeeder(parts);
   const pollers = startPollers(parts, lanes);
   const flushFigures = () => Promise.all(lanes.map(({ figures }) => figures.flush()));
@@ -181,4 +186,18 @@ async function reportLeftBehind(config: Config, stores: Stores, log: Logger): Pr
     { event: "left-behind", directory: config.queueDirectory, messages, requests },
     "the embedded ingress queue still has packs, which are not replayed while queue: names one in SQS",
   );
+}
+
+/** Says which targets are no longer in the configuration but have requests, and what to do with these. */
+async function reportRemoved({ config: { aws, targets }, stores, log }: Parts): Promise<void> {
+  const { controls } = stores.state;
+  try {
+    if (aws) await rememberQueues({ aws, targets, controls });
+    for (const { target, waiting, deadLetters, detail } of warningsOf(await readHostStats(stores, targets))) {
+      log.warn({ event: "target-removed", target, waiting, deadLetters }, detail);
+    }
+  } catch (error) {
+    // The host starts without its state, and says that the state does not answer as soon as it needs it.
+    if (!(error instanceof StateError)) throw error;
+  }
 }

@@ -1,7 +1,7 @@
 import type { Registry } from "prom-client";
 import { byLabel, MetricSet, type Sample, single } from "../../relay/log/metric-set.ts";
 import { type Fate, fates } from "../../relay/state/port.ts";
-import type { CaptureStats, HostStats, TargetStats } from "../../relay/stats/host-stats.ts";
+import type { CaptureStats, HostStats, SettledStats, TargetStats } from "../../relay/stats/host-stats.ts";
 
 /** All metrics of a host for Prometheus, read at each scrape. Counts of requests come from the ledger and survive restarts. */
 export function createHostMetrics(readStats: () => Promise<HostStats>): Registry {
@@ -79,7 +79,7 @@ const hostMetrics: readonly HostMetric[] = [
     name: "target_enqueued_requests_total",
     help: "Requests fanned out to the target: those with a fate, in its dead letters, or waiting in its queue",
     labels: ["target"],
-    samples: ofTargets(({ enqueued }) => enqueued),
+    samples: ofAllTargets(({ enqueued }) => enqueued),
   },
   {
     kind: "counter",
@@ -114,14 +114,14 @@ const hostMetrics: readonly HostMetric[] = [
     name: "target_waiting_packs",
     help: "Packs waiting for the target",
     labels: ["target"],
-    samples: ofTargets(({ messages }) => messages),
+    samples: ofAllTargets(({ messages }) => messages),
   },
   {
     kind: "gauge",
     name: "target_waiting_requests",
     help: "Requests waiting for the target; absent in SQS, which counts only messages",
     labels: ["target"],
-    samples: ofTargets(({ inQueue }) => inQueue),
+    samples: ofAllTargets(({ inQueue }) => inQueue),
   },
   // Dead letters are gauges and not a fate: those that are sent again are no longer dead letters.
   {
@@ -129,14 +129,21 @@ const hostMetrics: readonly HostMetric[] = [
     name: "target_dead_letter_packs",
     help: "Messages in the target's dead letters",
     labels: ["target"],
-    samples: ofTargets(({ deadMessages }) => deadMessages),
+    samples: ofAllTargets(({ deadMessages }) => deadMessages),
   },
   {
     kind: "gauge",
     name: "target_dead_letter_requests",
     help: "Requests in the target's dead letters; absent in SQS, which counts only messages",
     labels: ["target"],
-    samples: ofTargets(({ inDeadLetters }) => inDeadLetters),
+    samples: ofAllTargets(({ inDeadLetters }) => inDeadLetters),
+  },
+  {
+    kind: "gauge",
+    name: "target_removed",
+    help: "1 for a target that is no longer in the configuration, but has requests, which nobody delivers",
+    labels: ["target"],
+    samples: removedTargets,
   },
   {
     kind: "counter",
@@ -177,21 +184,38 @@ const hostMetrics: readonly HostMetric[] = [
   {
     kind: "gauge",
     name: "target_held",
-    help: "1 while the target is held: paused, outside its window, in a blackout, or its breaker is open",
+    help: "1 while nothing is sent: paused, outside its window, in a blackout, its breaker is open, or it is removed",
     labels: ["target"],
-    samples: ofTargets(({ held }) => Number(held !== undefined)),
+    samples: (stats) => [...ofTargets(({ held }) => Number(held !== undefined))(stats), ...removedTargets(stats)],
   },
 ];
 
 function ofTargets(figure: (target: TargetStats) => number | undefined): HostMetric["samples"] {
-  return ({ targets }) => {
-    const known: [string, number][] = [];
-    for (const [name, target] of Object.entries(targets)) {
-      const value = figure(target);
-      if (value !== undefined) known.push([name, value]);
-    }
-    return byLabel("target", known);
-  };
+  return ({ targets }) => toSamples(targets, figure);
+}
+
+/** Also of those that are no longer in the configuration, but have requests. */
+function ofAllTargets(figure: (target: SettledStats) => number | undefined): HostMetric["samples"] {
+  return ({ targets, removed }) => toSamples({ ...targets, ...removed }, figure);
+}
+
+function toSamples<Stats>(
+  targets: Readonly<Record<string, Stats>>,
+  figure: (target: Stats) => number | undefined,
+): readonly Sample[] {
+  const known: [string, number][] = [];
+  for (const [name, target] of Object.entries(targets)) {
+    const value = figure(target);
+    if (value !== undefined) known.push([name, value]);
+  }
+  return byLabel("target", known);
+}
+
+function removedTargets({ removed = {} }: HostStats): readonly Sample[] {
+  return byLabel(
+    "target",
+    Object.keys(removed).map((name) => [name, 1]),
+  );
 }
 
 function ofCaptures(figure: (capture: CaptureStats) => number): HostMetric["samples"] {
@@ -202,8 +226,8 @@ function ofCaptures(figure: (capture: CaptureStats) => number): HostMetric["samp
     );
 }
 
-function settledRequests({ targets }: HostStats): readonly Sample[] {
-  return Object.entries(targets).flatMap(([target, { fates }]) =>
+function settledRequests({ targets, removed }: HostStats): readonly Sample[] {
+  return Object.entries({ ...targets, ...removed }).flatMap(([target, { fates }]) =>
     Object.entries(fates)
       .filter(([fate]) => fate !== "deadLettered" && fate !== "captured" && fate !== "cancelled")
       .map(([name, value]) => {
@@ -224,7 +248,7 @@ function replayedRequests({ jobs = {} }: HostStats): readonly Sample[] {
     });
 }
 
-const notOfJobs: readonly Fate[] = ["filtered", "sampledOut", "captured"];
+const notOfJobs: readonly Fate[] = ["filtered", "sampledOut", "captured", "moved"];
 
 function capturedRequests({ captures = {} }: HostStats): readonly Sample[] {
   return Object.entries(captures).flatMap(([capture, { fates }]) => [

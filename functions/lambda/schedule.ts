@@ -1,4 +1,5 @@
 import { readEnvironment } from "../../relay/deployed/functions.ts";
+import { rememberQueues } from "../../relay/removed-queues.ts";
 import type { Invocation } from "../batch.ts";
 import { CaptureUpkeep } from "../capture/upkeep.ts";
 import { EventSourceMappings, parseMappings } from "../host/event-source-mapping.ts";
@@ -22,8 +23,9 @@ export async function openSchedule(env: Environment): Promise<LambdaHandler> {
   const settings = readEnvironment("schedule", env);
   const place = await openLambdaPlace(env, settings.config);
   const { config, stores, metrics, log } = place;
-  const { targets } = config;
+  const { aws, targets } = config;
   const { state } = stores;
+  let remembered = false;
   const feeder = wireFeeder(place, {
     lookAheadMs: feedAheadMs,
     leadMs: feedLeadMs,
@@ -39,6 +41,10 @@ export async function openSchedule(env: Environment): Promise<LambdaHandler> {
     fold: async () => state.fold?.(),
     feed: (signal) => feeder.run(signal),
     upkeep: () => upkeep.run(),
+    async remember() {
+      if (!remembered && aws) await rememberQueues({ aws, targets, controls: state.controls });
+      remembered = true;
+    },
     measure: () => measureState({ targets, ledger: state.ledger, controls: state.controls, metrics }),
     log,
   });

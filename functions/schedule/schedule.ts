@@ -20,6 +20,8 @@ export interface ScheduleDeps {
   readonly upkeep?: () => Promise<unknown>;
   /** Puts the packs of replay jobs that are due soon into their queues. */
   readonly feed?: (signal: AbortSignal) => Promise<unknown>;
+  /** Notes in the state which queue each target has. */
+  readonly remember?: () => Promise<unknown>;
   /** Counts the metrics that are read from the state store each minute. */
   readonly measure?: () => Promise<unknown>;
   /** Milliseconds since 1970. */
@@ -40,7 +42,7 @@ const taskTexts = {
  * store and the captures, and feeds replay jobs. Answers 500 if one of these tasks fails; the others are still done.
  */
 export function createSchedule(deps: ScheduleDeps): Hono<{ Bindings: Invocation }> {
-  const { targets, mappings, fold, upkeep, feed, measure, log } = deps;
+  const { targets, mappings, fold, upkeep, feed, remember, measure, log } = deps;
   const app = new Hono<{ Bindings: Invocation }>();
   const outages = new Map<string, Outage>();
   const outageOf = (what: string) => {
@@ -57,6 +59,7 @@ export function createSchedule(deps: ScheduleDeps): Hono<{ Bindings: Invocation 
     const { signal = new AbortController().signal } = context.env ?? {};
     if (feed) work.push({ what: "replay jobs", done: feed(signal).then(() => {}) });
     if (upkeep) work.push({ what: "captures", done: upkeep().then(() => {}) });
+    if (remember) work.push({ what: "queues", done: remember().then(() => {}) });
     if (measure) work.push({ what: "metrics", done: measure().then(() => {}) });
     const results = await Promise.allSettled(work.map(({ done }) => done));
     const failed = work.filter((_, i) => results[i].status === "rejected").map(({ what }) => what);

@@ -17,8 +17,9 @@ export interface SoughtRequest {
 const maxListings = 5;
 
 /**
- * Returns those of the requests that a capture already has, with the same time, method and path. Reads only objects that contain the time of one of them, and
- * none of `written`. Objects that are broken contain nothing. Throws `ArchiveError`.
+ * Returns those of the requests that a capture already has, with the same time, method and path. Reads only objects that
+ * contain the time of one of them, and none of `written`. Objects that are broken contain nothing. Throws
+ * `ArchiveError`.
  */
 export async function findPresent<T extends SoughtRequest>(
   archive: Archive,

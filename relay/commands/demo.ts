@@ -13,8 +13,7 @@ export function addDemo(program: Command, haproxyDirectory: string): void {
     .option("--ports <first>", "use eight ports starting at this one, instead of the default ports", parsePort)
     .addHelpText("after", "\nExample: spoa-relay demo --ports 20000 --stay")
     .action(async ({ stay, ports }: { stay?: boolean; ports?: number }) => {
-      // npm forwards Ctrl+C to this process, which has already received it from the terminal: both mean an orderly end.
-      const { stop, force } = watchStopSignals({ names: ["SIGINT", "SIGTERM", "SIGHUP"], sameMs: 500 });
+      const { stop, force } = watchStopSignals();
       const held = await runDemo({
         ports: demoPorts(ports),
         haproxyDirectory,

@@ -10,7 +10,7 @@ import { toPacks } from "../capture/request-packs.ts";
 import { explainRead } from "../config/certificates.ts";
 import type { CaptureConfig } from "../config/config.ts";
 import { importRequests } from "../exchange/import.ts";
-import { hostOf, type ImportFormat, importFormats } from "../exchange/imported.ts";
+import { hostOf, type ImportFormat, importFormats, memoryBytes } from "../exchange/imported.ts";
 import { RequestIdSource } from "../exchange/request-ids.ts";
 import type { CapturedRequest } from "../pack/captured-request.ts";
 import { printable } from "../pack/request-text.ts";
@@ -189,7 +189,7 @@ class Importer {
     if (capturedAtMs < this.#oldestMs) this.#tooOld++;
     const ids = [request.id, ...(otherId === undefined ? [] : [otherId])];
     this.#held.push({ ids, request: { ...request, index: this.#index++, capturedAtMs } });
-    this.#heldBytes += request.body.length;
+    this.#heldBytes += memoryBytes(request);
     if (this.#held.length >= maxHeldRequests || this.#heldBytes >= maxHeldBytes) await this.#write();
   }
 

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from "commander";
+import { address } from "../config/forms.ts";
 import { parsePort } from "./command-line.ts";
 import { assertAgrees, directoryOf, parseRuntimeMs, reportOlder, writeMirrorConfig } from "./mirror-config.ts";
 import { runUp } from "./services.ts";
@@ -15,7 +16,7 @@ export function addMirror(program: Command): void {
       parseRuntime,
       0,
     )
-    .option("-a, --address <address>", "address on which the agent listens", "127.0.0.1")
+    .option("-a, --address <address>", "address on which the agent listens", parseListen, "127.0.0.1")
     .option(
       "-p, --port <port>",
       "port of the agent; the next two ports are the admin ports of agent and host",
@@ -35,8 +36,8 @@ ends and says how.
 
 Example: spoa-relay mirror -r0 -u http://127.0.0.1:8082 -p 12345`,
     )
-    .action(async ({ mirrorUrl, runtime, address, port, data }) => {
-      const flags = { url: mirrorUrl, address, port };
+    .action(async ({ mirrorUrl, runtime, address: host, port, data }) => {
+      const flags = { url: mirrorUrl, address: host, port };
       const directory = data ?? directoryOf(port);
       process.exitCode = await runUp(writeMirrorConfig(flags, directory), {
         command: "mirror",
@@ -48,6 +49,14 @@ Example: spoa-relay mirror -r0 -u http://127.0.0.1:8082 -p 12345`,
       });
     });
   refuseOtherFlags(mirror);
+}
+
+// A mistake is found before the configuration is written, which would keep it.
+function parseListen(text: string): string {
+  const host = text.replace(/^\[(.*)\]$/, "$1");
+  const { data } = address.safeParse(host.includes(":") ? `[${host}]:1` : `${host}:1`);
+  if (data?.kind === "tcp") return host;
+  throw new InvalidArgumentError("It must be an address such as 127.0.0.1 or ::1.");
 }
 
 function parseUrl(text: string): URL {

@@ -17,8 +17,6 @@ export interface Services {
 
 // A host hands back what has no answer after 8 s.
 const hostOverdueMs = 20_000;
-// A service manager that signals twice within this time wants an orderly stop, and an impatient person takes longer.
-const sameSignalMs = 500;
 
 export function addServices(program: Command, { runAgent, startHost }: Services): void {
   withConfig(program.command("agent"), "receive requests from HAProxy and enqueue them")
@@ -56,7 +54,7 @@ export async function runUp(configFile: string, { command, end, prepare }: UpOpt
   const config = loadConfig(configFile, process.env);
   assertReplayable(config);
   const log = createLogger(config.log);
-  const { stop, force } = watchStopSignals({ sameMs: sameSignalMs });
+  const { stop, force } = watchStopSignals();
   const lock = lockData(config, command);
   try {
     await prepare?.(config, log);

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
 import type { Amount, LiveSetting, TargetAnswer } from "../control/answers.ts";
-import { ControlError, type SettingsChange } from "../control/client.ts";
+import type { SettingsChange } from "../control/client.ts";
 import { printable } from "../pack/request-text.ts";
 import { type ConfigFlag, formatTable, plural, print, withConfig } from "./command-line.ts";
-import { withControl } from "./control.ts";
+import { withControl, withFlagNames } from "./control.ts";
 
 export function addTargets(program: Command): void {
   const targets = program.command("targets").description("list targets, or change them while they run");
@@ -27,11 +27,10 @@ export function addTargets(program: Command): void {
         command.error("error: name what to change: --rate, --concurrency or --sample");
       }
       await withControl(config, async (client) => {
-        try {
-          print(formatTargets([await client.changeTarget(target, change)]));
-        } catch (error) {
-          throw error instanceof ControlError ? toFlagError(error) : error;
-        }
+        const changed = await withFlagNames(["rate", "concurrency", "sample"], () =>
+          client.changeTarget(target, change),
+        );
+        print(formatTargets([changed]));
       });
     });
   withConfig(targets.command("pause"), "stop sending to a target within two seconds; its requests wait in its queue")
@@ -77,18 +76,6 @@ function toChange({ rate, concurrency, sample }: SettingFlags): SettingsChange {
     ...(concurrency !== undefined && { concurrency: isNumber ? Number(concurrency) : value(concurrency) }),
     ...(sample !== undefined && { sample: value(sample) }),
   };
-}
-
-/** The same error with the flags in place of the keys of the body: `--rate: …` for `body.rate: …`. */
-function toFlagError(error: ControlError): ControlError {
-  const isFlag = ({ place }: ControlError["mistakes"][number]) => /^body\.(?:rate|concurrency|sample)$/.test(place);
-  if (!error.mistakes.some(isFlag)) return error;
-  const lines = error.mistakes.map((mistake) => {
-    const { place, detail } = mistake;
-    if (!isFlag(mistake)) return `${place}: ${detail}`;
-    return `${place.replace("body.", "--")}: ${detail.replace(/, or null$/, ", or configured")}`;
-  });
-  return new ControlError(error.code, lines.join("\n"), { cause: error });
 }
 
 function formatTargets(targets: readonly TargetAnswer[]): string {

@@ -142,6 +142,8 @@ export interface AwsPlaces {
   readonly tableRegion: string;
   /** Known only if the table is named by its ARN. */
   readonly tableAccount?: string;
+  /** URL of the ingress queue. */
+  readonly ingressQueue: string;
   /** Queue URLs by the name of the target. A target that is not here reads the ingress queue itself. */
   readonly targetQueues: ReadonlyMap<string, string>;
 }

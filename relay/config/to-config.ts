@@ -126,6 +126,7 @@ function toAwsPlaces({ state, targets, captures }: ParsedConfig, ingress: URL, f
     table: state?.table ?? "",
     tableRegion: state?.region ?? regionOf(ingress),
     ...(state?.account !== undefined && { tableAccount: state.account }),
+    ingressQueue: ingress.href,
     targetQueues,
   };
 }

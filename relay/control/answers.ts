@@ -113,15 +113,21 @@ export interface DeadLetterAnswer extends DeadLetterSummary {
   readonly undecodable?: string;
 }
 
-/** `POST /v1/queues/{queue}/dead-letters/redrive`. */
-export interface RedriveAnswer {
-  /** Dead letters that were put back into the queue, and the requests in them. */
+/** `POST /v1/queues/{queue}/dead-letters/redrive` and `…/discard`. */
+export interface SweepAnswer {
+  /** Dead letters that were put into a queue or discarded, and the requests in them. */
   readonly messages: number;
   readonly requests: number;
-  /** Dead letters that cannot be decoded and stay where they are. */
+  /** Dead letters that a crash left although their requests were answered or redriven: removed, not sent. */
+  readonly obsolete: number;
+  /** Dead letters that cannot be decoded. A redrive leaves them where they are, and `discard` removes them. */
   readonly undecodable: number;
+  /** Dead letters that are newer than `startedAt` and stay where they are. */
+  readonly newer: number;
   /** Dead letters that are left; in SQS an estimate. */
   readonly remaining: number;
+  /** When the first call started: send it with the next call, so that requests that died again are not redriven twice. */
+  readonly startedAt: string;
   /** False if the call ended before it saw all dead letters: call again. */
   readonly done: boolean;
 }

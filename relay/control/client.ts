@@ -9,7 +9,7 @@ import type {
   DeadLettersAnswer,
   FiguresAnswer,
   ProblemAnswer,
-  RedriveAnswer,
+  SweepAnswer,
   TargetAnswer,
 } from "./answers.ts";
 
@@ -21,10 +21,16 @@ export interface SettingsChange {
   readonly sample?: string | null;
 }
 
+/** The dead letter that is meant, by default all; and the `startedAt` of the first answer. */
+export interface SweepCall {
+  readonly id?: string | undefined;
+  readonly startedAt?: string | undefined;
+}
+
 export type ControlErrorCode =
   /** There was no answer, or it was late. */
   | "UNREACHABLE"
-  /** The request itself is wrong. */
+  /** The request itself is wrong, or what it names does not exist. */
   | "BAD_REQUEST"
   /** The request is valid, but cannot be carried out now, or not for this caller. */
   | "FAILED";
@@ -111,13 +117,18 @@ export class ControlClient {
     return this.#ask("GET", `/v1/queues/${encodeURIComponent(queue)}/dead-letters/${encodeURIComponent(id)}`);
   }
 
-  /** One call may end before all letters are sent: repeat it until `done`. */
-  async redrive(queue: string, id: string | undefined): Promise<RedriveAnswer> {
-    return this.#ask(
-      "POST",
-      `/v1/queues/${encodeURIComponent(queue)}/dead-letters/redrive`,
-      id === undefined ? {} : { id },
-    );
+  /**
+   * One call may end before all letters are sent: repeat it with the `startedAt` of the first answer until `done`.
+   *
+   * @param to another target that the letters are sent to
+   */
+  async redrive(queue: string, options: SweepCall & { readonly to?: string | undefined } = {}): Promise<SweepAnswer> {
+    return this.#ask("POST", `/v1/queues/${encodeURIComponent(queue)}/dead-letters/redrive`, options);
+  }
+
+  /** Repeat it as `redrive`. */
+  async discard(queue: string, options: SweepCall = {}): Promise<SweepAnswer> {
+    return this.#ask("POST", `/v1/queues/${encodeURIComponent(queue)}/dead-letters/discard`, options);
   }
 
   async close(): Promise<void> {
@@ -187,7 +198,7 @@ export class ControlClient {
   #toError(status: number, answer: unknown, awsCode: string): ControlError {
     const { detail, errors: mistakes = [] } = (answer ?? {}) as Partial<ProblemAnswer>;
     if (typeof detail === "string") {
-      return new ControlError(status === 400 ? "BAD_REQUEST" : "FAILED", detail, { mistakes });
+      return new ControlError(status === 400 || status === 404 ? "BAD_REQUEST" : "FAILED", detail, { mistakes });
     }
     const { control, host, file } = this.#place;
     const { Message, message } = (answer ?? {}) as { readonly Message?: string; readonly message?: string };

@@ -1,41 +1,31 @@
-import { jobKey } from "../job/job.ts";
-import { DecodeError } from "../pack/decode-error.ts";
 import { printable } from "../pack/request-text.ts";
 import { parseSummary } from "../pack/summary.ts";
-import { type MessagePack, readMessage, shareMessage } from "../queue/message.ts";
-import { type DeadLetter, type Delivery, QueueError, type QueueReceiver, type QueueSender } from "../queue/port.ts";
+import { forwardMessage, type MessagePack, shareMessage } from "../queue/message.ts";
+import { type DeadLetter, type Delivery, type OutgoingMessage, QueueError, type QueueSender } from "../queue/port.ts";
 import type { Ledger } from "../state/port.ts";
 import type { DeadLetterSummary } from "./answers.ts";
+import {
+  type Copy,
+  type Handled,
+  keyOf,
+  redrivesOf,
+  remove,
+  type SweepOptions,
+  type Swept,
+  sweep,
+  toHandled,
+  toLetters,
+} from "./sweep.ts";
 
-export interface RedriveOptions {
-  /** The queue that the dead letters are put back into. */
+export interface RedriveOptions extends SweepOptions {
+  /** The queue that the dead letters are put into. */
   readonly queue: QueueSender;
-  readonly deadLetters: QueueReceiver;
   /** The target whose ledger counts them; undefined for the ingress queue, whose dead letters no ledger counts. */
   readonly target?: string;
-  readonly ledger: Pick<Ledger, "settle" | "unsettle">;
-  /** Redrives only the dead letter with this id. */
-  readonly messageId?: string;
-  /** Ends after this many dead letters or this time, even if some are left. */
-  readonly maxMessages: number;
-  readonly maxMs: number;
-  /** How long to wait for a dead letter. Without a wait, SQS may report a queue as empty that is not. */
-  readonly waitMs: number;
+  /** The target whose queue that is, if it is another target. */
+  readonly to?: string;
+  readonly ledger: Pick<Ledger, "sheet" | "reopen" | "move">;
 }
-
-export interface Redriven {
-  /** Dead letters that were put back into the queue, and the requests in them. */
-  readonly messages: number;
-  readonly requests: number;
-  /** Dead letters that cannot be decoded and stay where they are. */
-  readonly undecodable: number;
-  /** False if it ended before it saw all dead letters. */
-  readonly done: boolean;
-}
-
-// A redrive takes far less. If its process dies, the dead letters that it received become visible after this time.
-const visibilityMs = 60_000;
-const batch = 10;
 
 /** What the control API says about a dead letter. */
 export function describeDeadLetter({ messageId, body, sentAtMs, reason }: DeadLetter): DeadLetterSummary {
@@ -50,107 +40,80 @@ export function describeDeadLetter({ messageId, body, sentAtMs, reason }: DeadLe
 }
 
 /**
- * Puts dead letters back into a queue, where they are paced like all other packs and start with their first attempt. First
- * removes their fates from the ledger. May be interrupted at any moment without a loss: a dead letter is deleted after its
- * copy is stored, and a pack that is sent twice is replayed once. Throws `QueueError` and `StateError`.
+ * Puts dead letters back into a queue, where they are paced like all other packs and start with their first attempt. May be
+ * interrupted at any moment without a loss: first the copy is stored, then the fates are withdrawn, then the dead letter is
+ * deleted. The copy has a higher count of redrives, so nothing that is left of the older copies counts or is sent any more.
+ * Throws `QueueError` and `StateError`.
  */
-export async function redrive(options: RedriveOptions): Promise<Redriven> {
-  const { deadLetters, messageId, maxMessages, maxMs, waitMs } = options;
-  const { signal } = new AbortController();
-  const endMs = performance.now() + maxMs;
-  const held = new Set<string>();
-  const redriven = { messages: 0, requests: 0, undecodable: 0 };
-  let done = false;
-  try {
-    while (!done && redriven.messages < maxMessages && performance.now() < endMs) {
-      const max = Math.min(batch, maxMessages - redriven.messages);
-      const deliveries = await deadLetters.receive({ max, waitMs, visibilityMs, signal });
-      for (const { receipt } of deliveries) held.add(receipt);
-      const wanted = deliveries.filter((delivery) => messageId === undefined || delivery.messageId === messageId);
-      const packs = wanted.flatMap(toPack);
-      redriven.undecodable += wanted.length - packs.length;
-      await sendAgain(options, packs, held);
-      redriven.messages += packs.length;
-      for (const { pack } of packs) redriven.requests += pack.requests.length;
-      done = deliveries.length === 0 || (messageId !== undefined && wanted.length > 0);
-    }
-  } catch (error) {
-    await showAgain(deadLetters, held).catch(() => {});
-    throw error;
-  }
-  // If another call follows, they stay hidden: it would receive them again before the others.
-  if (done) await showAgain(deadLetters, held);
-  return { ...redriven, done };
+export function redrive(options: RedriveOptions): Promise<Swept> {
+  return sweep(options, (deliveries, held) => sendAgain(options, deliveries, held));
 }
 
-interface DeliveredPack {
-  readonly receipt: string;
-  readonly pack: MessagePack;
-}
-
-function toPack(delivery: Delivery): DeliveredPack[] {
-  const pack = readMessage(delivery);
-  return pack instanceof DecodeError ? [] : [{ receipt: delivery.receipt, pack }];
-}
-
-/** Sends the packs, deletes their dead letters and removes them from `held`. Throws the first refusal at the end. */
+/** Sends the packs and deletes their dead letters. Throws the first refusal at the end. */
 async function sendAgain(
-  { queue, deadLetters, target, ledger }: RedriveOptions,
-  packs: readonly DeliveredPack[],
+  options: RedriveOptions,
+  deliveries: readonly Delivery[],
   held: Set<string>,
-): Promise<void> {
-  if (packs.length === 0) return;
-  // Withdrawn before the packs are sent: the replay skips requests that already have a fate.
-  if (target !== undefined) {
-    for (const { pack } of packs) await ledger.unsettle(keyOf(target, pack), pack.id, indexesOf(pack), "deadLettered");
-  }
-  const refusals = await sendEach(queue, packs);
-  const sent = packs.filter((_, i) => refusals[i] === undefined).map(({ receipt }) => receipt);
-  if (sent.length > 0) await deadLetters.delete(sent);
-  for (const receipt of sent) held.delete(receipt);
+): Promise<Handled> {
+  const { queue, deadLetters } = options;
+  const letters = await toLetters(options, deliveries);
+  const copies = letters.filter(({ requests }) => requests.length > 0);
+  const refusals = await sendEach(
+    queue,
+    copies.map((copy) => toMessage(options, copy)),
+  );
+  const sent = copies.filter((_, i) => refusals[i] === undefined);
+  for (const copy of sent) await noteSent(options, copy);
+  const obsolete = letters.filter(({ requests }) => requests.length === 0);
+  await remove(
+    deadLetters,
+    [...sent, ...obsolete].map(({ delivery }) => delivery),
+    held,
+  );
   const refusal = refusals.find((error) => error !== undefined);
-  if (refusal === undefined) return;
-  if (target !== undefined) {
-    // The refused packs remain dead letters.
-    for (const { pack } of packs.filter((_, i) => refusals[i] !== undefined)) {
-      await ledger.settle(
-        keyOf(target, pack),
-        pack.id,
-        new Map(indexesOf(pack).map((index) => [index, "deadLettered"])),
-      );
-    }
-  }
-  throw refusal;
+  if (refusal !== undefined) throw refusal;
+  return toHandled(deliveries, letters);
+}
+
+async function noteSent({ target, to, ledger }: RedriveOptions, { pack, requests }: Copy): Promise<void> {
+  if (target === undefined) return;
+  const indexes = requests.map(({ index }) => index);
+  const redrives = redrivesOf(pack) + 1;
+  // The ledger counts a pack of a job under the job, whatever its target is.
+  if (to === undefined || pack.job) await ledger.reopen(keyOf(target, pack), pack.id, indexes, redrives);
+  else await ledger.move(target, to, pack.id, indexes, redrives);
 }
 
 async function sendEach(
   queue: QueueSender,
-  packs: readonly DeliveredPack[],
+  messages: readonly OutgoingMessage[],
 ): Promise<readonly (QueueError | undefined)[]> {
+  if (messages.length === 0) return [];
   try {
-    return await queue.send(packs.map(({ pack }) => shareMessage(withoutTime(pack), pack.requests, { attempt: 0 })));
+    return await queue.send(messages);
   } catch (error) {
-    if (error instanceof QueueError) return packs.map(() => error);
+    if (error instanceof QueueError) return messages.map(() => error);
     throw error;
   }
 }
 
-/** The name under which the ledger counts the pack. */
-function keyOf(target: string, { job }: MessagePack): string {
-  return job ? jobKey(job.id) : target;
+function toMessage({ target, startedAtMs }: RedriveOptions, { delivery, pack, requests }: Copy): OutgoingMessage {
+  // The fan-out counts nothing as redriven: for it the pack is the same as before.
+  if (target === undefined) return forwardMessage(withoutReason(delivery), pack);
+  const redrive = { count: redrivesOf(pack) + 1, atMs: startedAtMs };
+  return shareMessage({ ...withoutTime(pack), redrive }, requests, { attempt: 0 });
+}
+
+/** The message as it was before it became a dead letter. */
+function withoutReason({ body, pack }: Delivery): Pick<Delivery, "body" | "pack"> {
+  if (!parseSummary(body)) return { body, pack };
+  const { reason: _, ...summary } = JSON.parse(body);
+  return { body: JSON.stringify(summary), pack };
 }
 
 /** A job's pack without its due times, which have passed: it is sent again at the target's rate. */
 function withoutTime(pack: MessagePack): MessagePack {
   return pack.job ? { ...pack, job: { id: pack.job.id } } : pack;
-}
-
-async function showAgain(deadLetters: QueueReceiver, receipts: ReadonlySet<string>): Promise<void> {
-  await Promise.all([...receipts].map((receipt) => deadLetters.extend(receipt, 0)));
-}
-
-function indexesOf(pack: MessagePack): number[] {
-  return pack.requests.map(({ index }) => index);
 }
 
 function reasonOf(body: string): string | undefined {

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { forceRequest } from "../process/stop-signals.ts";
 import type { AgentStats } from "../stats/agent-stats.ts";
 import type { HostStats } from "../stats/host-stats.ts";
 import { type Equation, toEquations } from "../stats/ledger-equations.ts";
@@ -22,8 +23,6 @@ import type { DemoPorts } from "./ports.ts";
 
 /** Rate of the paced target of the demo, in requests per second. */
 export const pacedRate = 50;
-
-const secondSignalMs = 700;
 
 export interface StageOptions {
   readonly ports: DemoPorts;
@@ -148,11 +147,8 @@ export class Stage {
   endNow(): void {
     const relay = this.#relay;
     this.#haproxy?.kill();
-    if (!relay || !isRunning(relay)) return;
-    relay.kill("SIGTERM");
-    // spoa-relay takes a second signal that follows at once for the first one.
-    const again = setInterval(() => relay.kill("SIGTERM"), secondSignalMs);
-    relay.once("exit", () => clearInterval(again));
+    // It may be exiting: then there is nobody to ask.
+    if (relay && isRunning(relay)) relay.send(forceRequest, () => {});
   }
 
   /** Ends what would outlive this process, and removes the directory; for a process that cannot wait. */

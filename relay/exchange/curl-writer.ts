@@ -3,6 +3,7 @@ import { isReservedHeader } from "../pack/reserved-headers.ts";
 import { isBodyIncomplete } from "../replay/outbound.ts";
 import { credentialsNote, type ExportOptions, toExported } from "./exported.ts";
 import { findTextFlaw } from "./http-text.ts";
+import { findObstacle } from "./repeatable.ts";
 
 // Headers that curl would add by itself.
 const curlHeaders = ["host", "user-agent", "accept"];
@@ -43,10 +44,10 @@ function preamble(options: ExportOptions): string {
 }
 
 function findFlaw(request: CapturedRequest): string | undefined {
+  const obstacle = findObstacle(request);
+  if (obstacle !== undefined) return obstacle;
   if (isBodyIncomplete(request)) return "its body is incomplete";
-  if (request.method === "CONNECT") return "CONNECT opens a tunnel; a script cannot repeat it";
   if (request.method === "HEAD" && request.body.length > 0) return "curl cannot send a body with HEAD";
-  if (!/^(?:\/|\*$)/.test(request.path)) return "the path does not begin with /";
   return findTextFlaw(request);
 }
 

@@ -74,6 +74,11 @@ export function toReadItem(parsed: Parsed, place: () => string): ReadItem {
   return "reason" in parsed ? { kind: "leftOut", ...parsed } : { kind: "request", request: parsed };
 }
 
+/** About how much memory a request takes: its headers can be longer than its body. */
+export function memoryBytes({ path, headers, body }: Pick<ReadRequest, "path" | "headers" | "body">): number {
+  return headers.reduce((bytes, part) => bytes + part.length, path.length + body.length);
+}
+
 /** The Host header; empty if there is none. */
 export function hostOf({ headers }: Pick<CapturedRequest, "headers">): string {
   return headerOf(headers, "host") ?? "";

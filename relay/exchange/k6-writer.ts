@@ -4,6 +4,7 @@ import { isReservedHeader } from "../pack/reserved-headers.ts";
 import { isBodyIncomplete } from "../replay/outbound.ts";
 import { credentialsNote, type ExportOptions, toExported } from "./exported.ts";
 import { findTextFlaw } from "./http-text.ts";
+import { findObstacle } from "./repeatable.ts";
 import { toUnicode } from "./text-bytes.ts";
 
 interface K6Request {
@@ -69,11 +70,12 @@ export default function () {
 
 function toK6(request: CapturedRequest, firstMs: number): K6Request | string {
   const { method, body } = request;
+  const obstacle = findObstacle(request);
+  if (obstacle !== undefined) return obstacle;
   if (isBodyIncomplete(request)) return "its body is incomplete";
-  if (method === "CONNECT") return "CONNECT opens a tunnel; a script cannot repeat it";
   const path = toUnicode(request.path);
   // k6 parses the path as a URL: it would reject a stray % and cut the path at #.
-  if (!request.path.startsWith("/") || path === undefined || /%(?![0-9A-Fa-f]{2})|#/.test(path)) {
+  if (path === undefined || /%(?![0-9A-Fa-f]{2})|#/.test(path)) {
     return "the path is not valid in a URL";
   }
   const headers = joinHeaders(request.headers);

@@ -1,8 +1,18 @@
-import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
+import type { CapturedRequest } from "../pack/captured-request.ts";
+import { type Unreplayable, whyUnreplayable } from "../rules/unreplayable.ts";
+
+export const upgradeReason = "a WebSocket or another upgrade";
+
+const reasons: Readonly<Record<Unreplayable, string>> = {
+  upgrade: upgradeReason,
+  CONNECT: "CONNECT, which opens a tunnel",
+  "OPTIONS *": "OPTIONS *, which asks about the server itself",
+};
 
 /**
  * The reason why a request cannot be sent to another server; undefined if it can. Imports and exports leave such requests
- * out and count them by this reason.
+ * out and count them by this reason: those that are never replayed, those whose answer shows an upgrade, and those whose
+ * target is not a path.
  */
 export function findObstacle({
   method,
@@ -10,19 +20,8 @@ export function findObstacle({
   headers,
   primary,
 }: Pick<CapturedRequest, "method" | "path" | "headers" | "primary">): string | undefined {
-  if (method === "CONNECT") return "CONNECT, which opens a tunnel";
-  if (path === "*") return "a request for the server itself (*), not for a path";
-  if (!path.startsWith("/")) return "the path does not begin with /";
-  return primary?.status === 101 || asksForUpgrade(headers) ? upgradeReason : undefined;
-}
-
-export const upgradeReason = "a WebSocket or another upgrade";
-
-/**
- * Whether the request changes the protocol of its connection. Clients also offer h2c and TLS with ordinary requests, and
- * servers answer those (RFC 9110 7.8).
- */
-function asksForUpgrade(headers: readonly string[]): boolean {
-  const protocols = headerOf(headers, "upgrade")?.split(",") ?? [];
-  return protocols.some((protocol) => !/^\s*(?:h2c|TLS\/.*)?\s*$/i.test(protocol));
+  const why = whyUnreplayable({ method, path, headers });
+  if (why !== undefined) return reasons[why];
+  if (primary?.status === 101) return upgradeReason;
+  return path.startsWith("/") ? undefined : "the path does not begin with /";
 }

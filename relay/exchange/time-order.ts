@@ -1,4 +1,4 @@
-import type { Imported, ReadItem } from "./imported.ts";
+import { type Imported, memoryBytes, type ReadItem } from "./imported.ts";
 import type { RequestIds } from "./request-ids.ts";
 
 type RequestItem = Extract<ReadItem, { readonly kind: "request" }>;
@@ -9,8 +9,8 @@ const maxWaiting = 20_000;
 const maxWaitingBytes = 64 * 1024 * 1024;
 
 /**
- * Sorts requests by capture time, gives them their ids and numbers them. A request that is more than 10,000 requests late (fewer if they are
- * large) stays late: holding them all could exceed the memory.
+ * Sorts requests by capture time, gives them their ids and numbers them. A request that is more than 10,000 requests late
+ * (fewer if they are large) stays late: holding them all could exceed the memory.
  */
 export async function* inTimeOrder(
   items: AsyncIterable<ReadItem>,
@@ -25,11 +25,11 @@ export async function* inTimeOrder(
       continue;
     }
     waiting.push({ ...item, ...toIds(item.request) });
-    waitingBytes += item.request.body.length;
+    waitingBytes += memoryBytes(item.request);
     if (waiting.length < maxWaiting && waitingBytes < maxWaitingBytes) continue;
     const due = sortByTime(waiting).slice(0, Math.ceil(waiting.length / 2));
     waiting = waiting.slice(due.length);
-    waitingBytes = waiting.reduce((bytes, { request }) => bytes + request.body.length, 0);
+    waitingBytes = waiting.reduce((bytes, { request }) => bytes + memoryBytes(request), 0);
     for (const entry of due) yield number(entry, index++);
   }
   for (const entry of sortByTime(waiting)) yield number(entry, index++);

@@ -31,7 +31,8 @@ export class Throttle {
 
   /** Calls `log` with the number of events held back since its last call, or holds this one back. */
   run(nowMs: number, log: (heldBack: number) => void): void {
-    if (nowMs >= this.#nextAtMs) {
+    // Earlier by more than a period: the clock was set back.
+    if (nowMs >= this.#nextAtMs || nowMs < this.#nextAtMs - this.#everyMs) {
       this.#nextAtMs = nowMs + this.#everyMs;
       this.#left = this.#most;
     }

@@ -20,6 +20,8 @@ export interface PackSummary {
   readonly attempt?: number;
   /** Why they are dead letters. */
   readonly reason?: string;
+  /** The last redrive of these requests, see `RedriveMark`. */
+  readonly redrive?: { readonly count: number; readonly at: string };
   /** The replay job that put them into the queue, see `JobMark`. */
   readonly job?: { readonly id: string; readonly base?: number };
 }
@@ -35,6 +37,7 @@ const schema: z.ZodType<PackSummary> = z.object({
   last: z.string(),
   attempt: z.number().exactOptional(),
   reason: z.string().exactOptional(),
+  redrive: z.object({ count: z.number().int().positive().max(0xffff_ffff), at: z.iso.datetime() }).exactOptional(),
   job: z.object({ id: z.string(), base: z.number().exactOptional() }).exactOptional(),
 });
 

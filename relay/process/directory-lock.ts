@@ -39,13 +39,15 @@ export class DirectoryLock {
     createDirectory(directory);
     const path = join(directory, lockFile);
     createEmpty(path);
-    const database = new sqlite.DatabaseSync(path, { timeout: 0 });
+    let database: DatabaseSync | undefined;
     try {
+      database = new sqlite.DatabaseSync(path, { timeout: 0 });
       // Reserves the file for writing, and never writes. With its journal in memory it needs no space on the disk.
       database.exec("PRAGMA journal_mode = MEMORY; BEGIN IMMEDIATE");
     } catch (error) {
-      database.close();
-      if ((error as { readonly errcode?: number }).errcode !== sqliteBusy) throw error;
+      database?.close();
+      const { code, errcode, message } = error as Error & { readonly code?: string; readonly errcode?: number };
+      if (errcode !== sqliteBusy) throw Object.assign(new Error(`${path} cannot be locked: ${message}`), { code });
       throw new DirectoryInUseError(`${directory} is in use by ${readHolder(directory)}: ${advice}`, { cause: error });
     }
     writeHolder(directory, holder);

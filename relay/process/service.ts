@@ -21,22 +21,24 @@ export interface ServiceOptions {
   readonly start: (config: Config, log: Logger) => Promise<Service>;
   /** The process ends this long after it was told to stop, even if a thread of it hangs. */
   readonly stopWithinMs: number;
+  /** The signals that stop it, see `watchStopSignals`. */
+  readonly signals?: readonly NodeJS.Signals[];
   /** Standard output (1, the default) or standard error (2). */
   readonly logTo?: 1 | 2;
 }
 
 /**
- * Reads the configuration, starts a service, and runs it until SIGTERM, SIGINT or the end of its supervising process.
+ * Reads the configuration, starts a service, and runs it until a signal, or the end of the process that started it.
  * Resolves with the exit code: 0, or 1 if requests were lost. Throws `ConfigError` and the errors of `start`.
  */
 export async function runService(
   configFile: string,
-  { start, stopWithinMs, logTo = 1 }: ServiceOptions,
+  { start, stopWithinMs, signals, logTo = 1 }: ServiceOptions,
 ): Promise<number> {
   const config = loadConfig(configFile, process.env);
   const log = createLogger(config.log, logTo);
   for (const warning of config.warnings) log.warn({ event: "config" }, warning);
-  const { stop, force } = watchStopSignals();
+  const { stop, force } = watchStopSignals(signals);
   let service: Service | undefined;
   force.addEventListener("abort", () => {
     const text = "exiting at once after a second signal: pending requests are given up";
@@ -67,7 +69,8 @@ export async function runService(
 
 /**
  * Ends the process with exit code 1. `process.exit` waits for the threads of the process, and would wait for ever for one that
- * hangs in a system call. Replacing the program ends them.
+ * hangs in a system call. Replacing the program ends them. SIGKILL would do so too, but the first process of a container cannot
+ * send it to itself.
  */
 function endNow(log: Logger): void {
   log.flush(() => {

@@ -11,42 +11,29 @@ export interface StopSignals {
 /** The message that the primary process of a cluster sends to stop a worker. */
 export const stopRequest = { kind: "spoa-relay:stop" } as const;
 
-// timeout(1) signals its child and then the child's process group, which has the child in it.
-const sameSignalMs = 2;
+/** The message by which a process ends a process of this program at once that it has started. */
+export const forceRequest = { kind: "spoa-relay:force" } as const;
+
+// timeout(1) signals its child and then the child's process group, npm forwards a Ctrl+C that its child has already, and a
+// closing terminal and its shell both hang up. An impatient person takes longer.
+const sameSignalMs = 500;
 
 /**
- * Takes over SIGTERM and SIGINT, or `names`, until the process ends. The end of the supervising process is a first request.
- *
- * @param sameMs signals that arrive within this time of the first are taken for the same one
+ * Takes over the signals `names` until the process ends. Signals that arrive within half a second of the first count as the
+ * same one. A process that another one has started stops at a signal, too, and at the end of its starter, but only its starter
+ * can force it: a service manager signals all processes of a service, which must not make two signals of one.
  */
-export function watchStopSignals({
-  names = ["SIGTERM", "SIGINT"],
-  sameMs = sameSignalMs,
-}: {
-  readonly names?: readonly NodeJS.Signals[];
-  readonly sameMs?: number;
-} = {}): StopSignals {
+export function watchStopSignals(names: readonly NodeJS.Signals[] = ["SIGTERM", "SIGINT", "SIGHUP"]): StopSignals {
   const stop = new AbortController();
   const force = new AbortController();
-  if (cluster.isWorker) {
-    watchPrimary(names, stop, force);
-  } else {
-    let armed = false;
-    const begin = () => {
-      stop.abort();
-      setTimeout(() => {
-        armed = true;
-      }, sameMs).unref();
-    };
-    // Never removed: without a handler, the next signal would end the process on the spot.
-    const take = () => {
-      if (!stop.signal.aborted) begin();
-      else if (armed) force.abort();
-    };
-    for (const name of names) process.on(name, take);
-    // The channel closes when the supervisor dies. Nothing else would stop this process then.
-    process.once("disconnect", begin);
-  }
+  // Workers of a cluster wait for their primary process, which stops all of them.
+  let take = () => {
+    if (!cluster.isWorker) stop.abort();
+  };
+  if (process.connected === undefined) take = takeTwo(stop, force);
+  else watchStarter(stop, force);
+  // Never removed: without a handler, the next signal would end the process on the spot.
+  for (const name of names) process.on(name, take);
   return { stop: stop.signal, force: force.signal };
 }
 
@@ -55,16 +42,29 @@ export async function aborted(signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
 }
 
-// Terminals and service managers signal the whole process group, and a second signal means to exit at once. So only the
-// primary process handles signals.
-function watchPrimary(names: readonly NodeJS.Signals[], stop: AbortController, force: AbortController): void {
-  for (const name of names) process.on(name, () => {});
-  process.on("message", (message: { readonly kind?: string }) => {
-    if (message.kind === stopRequest.kind) stop.abort();
-  });
-  process.once("disconnect", () => {
-    // The primary process has exited without waiting for this worker.
-    if (stop.signal.aborted) force.abort();
+function takeTwo(stop: AbortController, force: AbortController): () => void {
+  let armed = false;
+  return () => {
+    if (armed) force.abort();
+    if (stop.signal.aborted) return;
     stop.abort();
+    setTimeout(() => {
+      armed = true;
+    }, sameSignalMs).unref();
+  };
+}
+
+function watchStarter(stop: AbortController, force: AbortController): void {
+  process.on("message", (message: { readonly kind?: string } | null) => {
+    if (message?.kind === stopRequest.kind) stop.abort();
+    if (message?.kind === forceRequest.kind) force.abort();
   });
+  const ended = () => {
+    // The primary process has exited without waiting for this worker.
+    if (cluster.isWorker && stop.signal.aborted) force.abort();
+    stop.abort();
+  };
+  // The channel closes when the starter dies. Nothing else would stop this process then.
+  if (process.connected) process.once("disconnect", ended);
+  else ended();
 }

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "../log/log.ts";
 import { Outage } from "../log/outage.ts";
-import type { StopSignals } from "./stop-signals.ts";
+import { forceRequest, type StopSignals } from "./stop-signals.ts";
 
 /** A command of this program that runs in its own process. */
 export interface Part {
@@ -88,7 +88,8 @@ class Supervision {
       const settled = setTimeout(() => this.#outage.recover(), this.#timeouts.startMs);
       const ending = await this.#runOnce();
       clearTimeout(settled);
-      const code = ending.code ?? 1;
+      // Nothing is lost with a part that SIGTERM ended: it had not started yet.
+      const code = ending.code ?? (stop.aborted && ending.signal === "SIGTERM" ? 0 : 1);
       if (stop.aborted) {
         if (code !== 0 && !this.#killed)
           this.#log.error({ event: "part-failed", part: name, ...ending }, `${name} ${toText(ending)}`);
@@ -109,19 +110,22 @@ class Supervision {
   async #runOnce(): Promise<Ending> {
     const { stop, force } = this.#signals;
     const { args, nodeFlags = [] } = this.#part;
-    // Detached, so that Ctrl+C signals only the supervisor and each part receives one signal, not two. The IPC channel closes
-    // if the supervisor dies.
+    // Detached, so that Ctrl+C reaches only the supervisor. The IPC channel closes if the supervisor dies.
     const child = spawn(process.execPath, [...process.execArgv, ...nodeFlags, process.argv[1], ...args], {
       detached: true,
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     const killing: NodeJS.Timeout[] = [];
-    const terminate = (withinMs: number): void => {
+    const killAfter = (ms: number) => killing.push(setTimeout(() => this.#kill(child, ms), ms));
+    const end = () => {
       child.kill("SIGTERM");
-      killing.push(setTimeout(() => this.#kill(child, withinMs), withinMs));
+      killAfter(this.#timeouts.giveUpMs);
     };
-    const end = () => terminate(this.#timeouts.giveUpMs);
-    const endNow = () => terminate(forcedMs);
+    const endNow = () => {
+      // The part may be exiting: then there is nobody to ask.
+      child.send(forceRequest, () => {});
+      killAfter(forcedMs);
+    };
     stop.addEventListener("abort", end, { once: true });
     force.addEventListener("abort", endNow, { once: true });
     if (stop.aborted) end();

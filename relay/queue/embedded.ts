@@ -1,6 +1,6 @@
 import {
+  type BrowsableQueue,
   type DeadLetter,
-  type DeadLetterQueue,
   type Delivery,
   maxDelayMs,
   maxMessageBytes,
@@ -9,8 +9,6 @@ import {
   type QueueBacklog,
   type QueueDepth,
   QueueError,
-  type QueueReceiver,
-  type QueueSender,
   type ReceiveOptions,
 } from "./port.ts";
 import { deadLane, type MessageRow, mainLane, QueueFile, type QueueFileOptions } from "./queue-file.ts";
@@ -21,8 +19,9 @@ export interface EmbeddedQueueOptions extends QueueFileOptions {
 }
 
 /** One of the two lanes of a queue file: its messages or its dead letters. */
-class QueueLane implements QueueSender, QueueReceiver {
+class QueueLane implements BrowsableQueue {
   readonly maxMessageBytes = maxMessageBytes;
+  readonly clockToleranceMs = 0;
   readonly #file: QueueFile;
   readonly #lane: number;
   readonly #maxReceives: number;
@@ -87,6 +86,21 @@ class QueueLane implements QueueSender, QueueReceiver {
     if (visibilityMs === 0) this.#file.wake();
   }
 
+  /** In the order they were first sent, without receiving them. */
+  async browse(max: number): Promise<readonly DeadLetter[]> {
+    assertWithin("max", max, 1, 1_000);
+    const rows = this.#file.read(({ list, listDead }) =>
+      this.#lane === deadLane ? listDead.all(max) : list.all(max),
+    ) as unknown as MessageRow[];
+    return rows.map(({ id, body, pack, sentAtMs, reason }) => ({
+      messageId: String(id),
+      body,
+      pack,
+      sentAtMs,
+      ...(reason !== null && { reason }),
+    }));
+  }
+
   /** Includes delayed messages and messages in flight. */
   depth(): QueueDepth {
     this.#removeExpired();
@@ -139,29 +153,6 @@ class QueueLane implements QueueSender, QueueReceiver {
   }
 }
 
-/** A queue's dead letters. They stay, however often they are received. */
-class EmbeddedDeadLetters extends QueueLane implements DeadLetterQueue {
-  readonly #file: QueueFile;
-
-  constructor(file: QueueFile) {
-    super(file, deadLane, Number.POSITIVE_INFINITY);
-    this.#file = file;
-  }
-
-  /** In the order they were first sent, without receiving them. */
-  async browse(max: number): Promise<readonly DeadLetter[]> {
-    assertWithin("max", max, 1, 1_000);
-    const rows = this.#file.read(({ list }) => list.all(max)) as unknown as MessageRow[];
-    return rows.map(({ id, body, pack, sentAtMs, reason }) => ({
-      messageId: String(id),
-      body,
-      pack,
-      sentAtMs,
-      ...(reason !== null && { reason }),
-    }));
-  }
-}
-
 /**
  * A queue for one machine, with the semantics of SQS: one SQLite file, including the dead letters, that any number of
  * processes and threads may open. Messages that `send` has stored survive the death of any process; a power failure can lose
@@ -169,7 +160,8 @@ class EmbeddedDeadLetters extends QueueLane implements DeadLetterQueue {
  */
 export class EmbeddedQueue extends QueueLane implements OpenQueue {
   readonly queue = this;
-  readonly deadLetters: EmbeddedDeadLetters;
+  /** They stay, however often they are received. */
+  readonly deadLetters: QueueLane;
   readonly #file: QueueFile;
 
   static open(options: EmbeddedQueueOptions): EmbeddedQueue {
@@ -179,14 +171,20 @@ export class EmbeddedQueue extends QueueLane implements OpenQueue {
   private constructor(file: QueueFile, maxReceives: number) {
     super(file, mainLane, maxReceives);
     this.#file = file;
-    this.deadLetters = new EmbeddedDeadLetters(file);
+    this.deadLetters = new QueueLane(file, deadLane, Number.POSITIVE_INFINITY);
   }
 
   async backlog(): Promise<QueueBacklog> {
     const { messages, requests } = this.depth();
     const dead = this.deadLetters.depth();
-    const expiredRequests = this.expired().requests;
-    return { messages, requests, expiredRequests, deadMessages: dead.messages, deadRequests: dead.requests };
+    return {
+      messages,
+      requests,
+      expiredRequests: this.expired().requests,
+      deadMessages: dead.messages,
+      deadRequests: dead.requests,
+      expiredDeadRequests: this.deadLetters.expired().requests,
+    };
   }
 
   /** Ends waiting receives; they return no messages. */

@@ -11,6 +11,16 @@ const maxReasonChars = 500;
 export interface MessagePack extends Pack {
   /** The mark of its replay job; undefined for a pack of an agent. */
   readonly job?: JobMark;
+  /** Undefined if its requests were never redriven. */
+  readonly redrive?: RedriveMark;
+}
+
+/** Marks requests that were dead letters and were sent again. The copies of a request differ in it, and the newest counts. */
+export interface RedriveMark {
+  /** How often the requests were redriven. */
+  readonly count: number;
+  /** Start of the last redrive, in milliseconds since 1970. */
+  readonly atMs: number;
 }
 
 /** Opens and decodes the pack of a delivery. */
@@ -20,9 +30,13 @@ export function readMessage({
 }: Pick<Delivery, "pack"> & Partial<Pick<Delivery, "body">>): MessagePack | DecodeError {
   const content = openPack(sealed);
   const pack = content instanceof DecodeError ? content : decodePack(content);
-  if (pack instanceof DecodeError || !hasJobMark(body)) return pack;
-  const { id, base } = parseSummary(body)?.job ?? {};
-  return id === undefined ? pack : { ...pack, job: { id, ...(base !== undefined && { baseMs: base }) } };
+  if (pack instanceof DecodeError || !(hasJobMark(body) || body.includes('"redrive":'))) return pack;
+  const { job, redrive } = parseSummary(body) ?? {};
+  return {
+    ...pack,
+    ...(job && { job: { id: job.id, ...(job.base !== undefined && { baseMs: job.base }) } }),
+    ...(redrive && { redrive: { count: redrive.count, atMs: Date.parse(redrive.at) } }),
+  };
 }
 
 /** Whether the body looks like that of a replay job. Fast but not exact: other bodies may contain the same text. */
@@ -54,6 +68,7 @@ export function shareMessage(
     last: new Date((requests.at(-1) as PackedRequest).capturedAtMs).toISOString(),
     ...(attempt > 0 && { attempt }),
     ...(reason !== undefined && { reason: reason.slice(0, maxReasonChars) }),
+    ...(pack.redrive && { redrive: { count: pack.redrive.count, at: new Date(pack.redrive.atMs).toISOString() } }),
     ...(pack.job && { job: toSummary(pack.job) }),
   };
   return {

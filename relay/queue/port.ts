@@ -59,14 +59,16 @@ export interface DeadLetter {
   readonly reason?: string;
 }
 
-/** A queue's dead letters. */
-export interface DeadLetterQueue extends QueueSender, QueueReceiver {
+/** A queue whose messages can be looked at, above all that of the dead letters. */
+export interface BrowsableQueue extends QueueSender, QueueReceiver {
+  /** How far the clock that sets `sentAtMs` may be ahead of the clock of this machine; 0 if it is the same clock. */
+  readonly clockToleranceMs: number;
   /** Returns up to `max` (1 to 1,000), roughly in the order of sending. They can still be received. Throws `QueueError`. */
   browse(max: number): Promise<readonly DeadLetter[]>;
 }
 
 /** Dead letters that can be counted; if the queue knows their requests, these are counted too. */
-export interface CountedDeadLetters extends DeadLetterQueue {
+export interface CountedDeadLetters extends BrowsableQueue {
   depth(): Depth | Promise<Depth>;
 }
 
@@ -77,8 +79,8 @@ interface Depth {
 
 /** An open queue with its dead letters. */
 export interface OpenQueue {
-  readonly queue: QueueSender & QueueReceiver;
-  readonly deadLetters: DeadLetterQueue;
+  readonly queue: BrowsableQueue;
+  readonly deadLetters: BrowsableQueue;
   /** Throws `QueueError`. */
   backlog(): Promise<QueueBacklog>;
   close(): void;
@@ -95,6 +97,8 @@ export interface QueueBacklog {
   readonly deadMessages: number;
   /** Undefined if the dead letters are in SQS. */
   readonly deadRequests?: number;
+  /** Requests in dead letters that retention has removed. Undefined for SQS, which does not report them. */
+  readonly expiredDeadRequests?: number;
 }
 
 /** What is in a queue, visible or not. */

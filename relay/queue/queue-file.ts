@@ -1,4 +1,5 @@
 import { SqliteFile } from "../sqlite.ts";
+import { queueFile } from "./names.ts";
 import { QueueError } from "./port.ts";
 
 export interface QueueFileOptions {
@@ -52,7 +53,7 @@ export class QueueFile {
     this.#now = () => Math.floor(now());
     this.#file = new SqliteFile({
       directory,
-      file: `${name}.queue.db`,
+      file: queueFile(name),
       pragmas: `PRAGMA page_size = ${pageBytes}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA wal_autocheckpoint = 256`,
       schema,
       sql,
@@ -188,7 +189,9 @@ const sql = {
     "UPDATE lane SET expired_messages = expired_messages + ?, expired_requests = expired_requests + ? WHERE lane = ?",
   count: "SELECT messages, requests FROM lane WHERE lane = ?",
   countExpired: "SELECT expired_messages AS messages, expired_requests AS requests FROM lane WHERE lane = ?",
-  list: `SELECT ${columns} FROM message INDEXED BY message_dead JOIN payload USING (id)
+  // NOT INDEXED: in the order of the ids, without sorting all messages of the lane.
+  list: `SELECT ${columns} FROM message NOT INDEXED JOIN payload USING (id) WHERE lane = ${mainLane} ORDER BY id LIMIT ?`,
+  listDead: `SELECT ${columns} FROM message INDEXED BY message_dead JOIN payload USING (id)
     WHERE lane = ${deadLane} ORDER BY id LIMIT ?`,
   freePages: "PRAGMA freelist_count",
   allPages: "PRAGMA page_count",

@@ -42,6 +42,13 @@ export function isStaleReceipt(error: unknown): boolean {
   return /Invalid(?:Parameter|Attribute)Value/.test(code) && /receipt ?handle/i.test(text);
 }
 
+/** True if the queue of the call does not exist. */
+export function isMissingQueue({ cause }: QueueError): boolean {
+  return missing.test(toRefusal(cause).code);
+}
+
+const missing = /QueueDoesNotExist|NonExistentQueue|QueueDeletedRecently|ResourceNotFound|InvalidAddress/;
+
 // The order matters: `KmsThrottled` is throttling, and SQS also uses 403 for throttling.
 const rules: readonly {
   readonly code: QueueErrorCode;
@@ -71,8 +78,7 @@ const rules: readonly {
   },
   {
     code: "UNAVAILABLE",
-    fits: ({ code }) =>
-      /QueueDoesNotExist|NonExistentQueue|QueueDeletedRecently|ResourceNotFound|InvalidAddress/.test(code),
+    fits: ({ code }) => missing.test(code),
     advice: ({ queueUrl }) => `there is no queue ${queueUrl}: create it, or correct queue: in the configuration`,
   },
   {

@@ -10,9 +10,9 @@ import {
 } from "@aws-sdk/client-sqs";
 import { deadLetterUrl } from "./names.ts";
 import {
+  type BrowsableQueue,
   type CountedDeadLetters,
   type DeadLetter,
-  type DeadLetterQueue,
   type Delivery,
   maxDelayMs,
   maxMessageBytes,
@@ -90,8 +90,9 @@ export function openSqsQueue(
  * waits are rounded up to whole seconds. Credentials come from the usual places of the AWS SDK: environment, profile, role.
  * Standard queues duplicate and reorder messages, and a call that timed out may still have been executed.
  */
-export class SqsQueue implements DeadLetterQueue {
+export class SqsQueue implements BrowsableQueue {
   readonly maxMessageBytes = maxMessageBytes - attributeBytes;
+  readonly clockToleranceMs = 5_000;
   readonly #url: string;
   readonly #client: SQSClient;
   readonly #release: () => void;

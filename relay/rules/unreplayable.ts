@@ -21,7 +21,7 @@ function isUpgrade(headers: readonly string[]): boolean {
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const { length } = headers[i];
     if (length === "upgrade".length && headers[i].toLowerCase() === "upgrade") {
-      upgrades ||= tokensOf(headers[i + 1]).some((protocol) => protocol !== "" && !httpItself.test(protocol));
+      upgrades ||= tokensOf(headers[i + 1]).some((protocol) => protocol !== "" && !stillHttp.test(protocol));
     } else if (length === "connection".length && headers[i].toLowerCase() === "connection") {
       named ||= tokensOf(headers[i + 1]).includes("upgrade");
     }
@@ -29,8 +29,9 @@ function isUpgrade(headers: readonly string[]): boolean {
   return upgrades && named;
 }
 
-// `curl --http2` and Java's HttpClient offer h2c with ordinary requests; HAProxy answers them in HTTP/1.1.
-const httpItself = /^(h2c?|http\/[0-9.]+)$/;
+// Clients offer these with ordinary requests, and take an answer without the upgrade: `curl --http2` and Java's HttpClient
+// h2c, Apache's HttpClient 5.4 TLS/1.2 with each GET over plain HTTP (RFC 2817 3.1).
+const stillHttp = /^(h2c?|(http|tls)\/[0-9.]+)$/;
 
 function tokensOf(value: string): string[] {
   return value

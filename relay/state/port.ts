@@ -10,7 +10,8 @@ export interface SlotLeases {
 
 /**
  * The final outcome of a request at a target. `answered.2xx` is a class of statuses, `answered.malformed` an answer
- * that is not HTTP. `captured` is the outcome at a capture, see `captureKey`.
+ * that is not HTTP. `captured` is the outcome at a capture, see `captureKey`. `moved`: an operator sent it to another target
+ * instead; `discarded`: an operator gave it up.
  */
 export type Fate =
   | "filtered"
@@ -20,6 +21,8 @@ export type Fate =
   | "expired"
   | "deadLettered"
   | "cancelled"
+  | "moved"
+  | "discarded"
   | "answered.1xx"
   | "answered.2xx"
   | "answered.3xx"
@@ -41,6 +44,8 @@ export const fates: readonly Fate[] = [
   "captured",
   "deadLettered",
   "cancelled",
+  "moved",
+  "discarded",
 ];
 
 /** The name of a capture in the ledger, which lists captures among the targets. */
@@ -50,6 +55,9 @@ export function captureKey(capture: string): string {
 
 /** Cannot collide with a target: target names contain no slash. */
 export const captureKeyPrefix = "capture/";
+
+/** The states of one pack's requests at one target, read and written by the functions of fate-sheet.ts. */
+export type FateSheet = Uint8Array;
 
 /** The fates of requests, by their index in the pack. */
 export type Settlement = ReadonlyMap<number, Fate>;
@@ -67,14 +75,27 @@ export interface FannedOutPack {
 /** The fate of every request. Whatever is recorded twice counts once. */
 export interface Ledger {
   recordFanOut(pack: FannedOutPack): Promise<void>;
-  /** Notes final fates. A request that already has a fate keeps it. */
-  settle(target: string, pack: string, settlement: Settlement): Promise<void>;
-  /** Withdraws a fate, before dead letters are sent again. */
-  unsettle(target: string, pack: string, indexes: readonly number[], fate: Fate): Promise<void>;
+  /**
+   * Notes final fates. A request that already has a fate keeps it. One call with `deadLettered` is one dead letter.
+   *
+   * @param redrives how often the requests had been redriven when they were sent, default 0. Says nothing about requests that
+   *   were redriven more often since: their newest copy decides.
+   */
+  settle(target: string, pack: string, settlement: Settlement, redrives?: number): Promise<void>;
+  /**
+   * Withdraws `deadLettered` from requests of which a copy was sent by the `redrives`-th redrive. Requests with another fate
+   * keep it.
+   */
+  reopen(target: string, pack: string, indexes: readonly number[], redrives: number): Promise<void>;
+  /**
+   * Notes that copies of requests were sent to another target by the `redrives`-th redrive: here they are `moved`, if `settle`
+   * would note that, and there they count as enqueued, unless the whole pack was fanned out there.
+   */
+  move(from: string, to: string, pack: string, indexes: readonly number[], redrives: number): Promise<void>;
   /** The targets that a pack was fanned out to. */
   fannedOut(pack: string): Promise<ReadonlySet<string>>;
-  /** The indexes of the pack's requests that have a fate at this target. */
-  settled(target: string, pack: string): Promise<ReadonlySet<number>>;
+  /** The states of the pack's requests at this target; an empty sheet if nothing is known. */
+  sheet(target: string, pack: string): Promise<FateSheet>;
   /** The sums of everything that was ever recorded. */
   totals(): Promise<LedgerTotals>;
 }
@@ -87,8 +108,20 @@ export interface LedgerTotals {
     readonly lastSequence: number;
   }[];
   /** `enqueued` counts all requests that were fanned out for this target, including those that its queue did not receive. */
-  readonly targets: ReadonlyMap<string, { readonly enqueued: number; readonly fates: Readonly<Record<Fate, number>> }>;
+  readonly targets: ReadonlyMap<string, TargetTotals>;
 }
+
+export interface TargetTotals {
+  readonly enqueued: number;
+  readonly fates: Readonly<Record<Fate, number>>;
+  /** Dead letters that hold the requests with the fate `deadLettered`: at least so many are in the dead-letter queue. */
+  readonly letters: number;
+  /** Fanned-out packs with a request that has no fate: at least so many messages are in the target's queue. */
+  readonly waitingPacks: number;
+}
+
+/** What the ledger adds up for each target: requests by fate, dead letters, and packs with requests that have no fate. */
+export type LedgerCount = Fate | "letters" | "waitingPacks";
 
 /** The control of each target, which all its workers share: live settings, breaker, slowdown. */
 export interface Controls {

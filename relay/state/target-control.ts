@@ -18,6 +18,8 @@ const controlSchema = z.object({
     .optional(),
   /** The share of its rate that the target received when its shadow last asked for less, and the time of that answer. */
   slowdown: z.object({ factor: z.number(), atMs: z.number() }).optional(),
+  /** URL of its queue in SQS: if the target is removed from the configuration, nothing else tells where its requests wait. */
+  queue: z.string().optional(),
 });
 
 export type TargetSettings = z.output<typeof targetSettingsSchema>;

@@ -1,8 +1,10 @@
 import type { TargetConfig } from "../config/config.ts";
 import { jobIdOf } from "../job/job.ts";
 import { type OpenQueue, type QueueBacklog, QueueError } from "../queue/port.ts";
+import { isMissingQueue } from "../queue/sqs-error.ts";
+import { targetsIn } from "../removed-queues.ts";
 import { whyHeld } from "../replay/live-target.ts";
-import { captureKeyPrefix, type Fate } from "../state/port.ts";
+import { captureKeyPrefix, type Fate, type LedgerTotals, type TargetTotals } from "../state/port.ts";
 import { paceFactor, type TargetControl } from "../state/target-control.ts";
 import type { Stores } from "../stores.ts";
 
@@ -12,6 +14,8 @@ export interface HostStats {
   /** What was fanned out, by agent and run. */
   readonly agents: readonly AgentArrivals[];
   readonly targets: Readonly<Record<string, TargetStats>>;
+  /** Targets that are no longer in the configuration, but have requests that wait or are dead letters. Absent if there are none. */
+  readonly removed?: Readonly<Record<string, SettledStats>>;
   /** By name, for captures that packs were fanned out to. Requests that wait for a capture are in the ingress queue. */
   readonly captures?: Readonly<Record<string, CaptureStats>>;
   /**
@@ -26,6 +30,8 @@ export interface JobStats {
   readonly enqueued: number;
   readonly packs: number;
   readonly fates: Readonly<Record<Fate, number>>;
+  readonly letters?: number;
+  readonly waitingPacks?: number;
 }
 
 export interface CaptureStats {
@@ -56,11 +62,15 @@ export interface AgentArrivals {
   readonly missingPacks: number;
 }
 
-export interface TargetStats {
+/** What became of the requests of a target. */
+export interface SettledStats {
   /** Requests fanned out while this target was configured. */
   readonly enqueued: number;
   /** `expired` includes requests that the queue's retention removed. */
   readonly fates: Readonly<Record<Fate, number>>;
+  /** Dead letters and waiting packs according to the ledger, see `TargetTotals`. A host of an older version omits them. */
+  readonly letters?: number;
+  readonly waitingPacks?: number;
   /** Packs in the target's queue; in SQS an estimate. Undefined if the queue does not answer. */
   readonly messages?: number;
   /** Requests in them, counted in the queue and not derived from the ledger. Undefined in SQS. */
@@ -68,8 +78,13 @@ export interface TargetStats {
   /** The same counts for its dead letters. */
   readonly deadMessages?: number;
   readonly inDeadLetters?: number;
+  /** Requests in dead letters that the queue's retention removed. Undefined in SQS. */
+  readonly expiredDeadLetters?: number;
   /** Why the queue does not answer. */
   readonly problem?: string;
+}
+
+export interface TargetStats extends SettledStats {
   /** Live settings, breaker and slowdown. */
   readonly control: TargetControl;
   readonly live: LiveSettings;
@@ -89,13 +104,13 @@ interface LiveSettings {
 
 /** Reads ledger, controls and queues. Throws `StateError`; a queue that does not answer has a `problem` in place of its counts. */
 export async function readHostStats(
-  stores: Pick<Stores, "ingress" | "queueOf" | "state">,
+  stores: Pick<Stores, "ingress" | "targets" | "queueOf" | "removed" | "state">,
   targets: readonly TargetConfig[],
   nowMs = Date.now(),
 ): Promise<HostStats> {
   const ledger = await stores.state.ledger.totals();
   // A target may share the ingress queue: each queue is read once.
-  const reads = new Map<OpenQueue, Promise<Partial<QueueBacklog> & { readonly problem?: string }>>();
+  const reads = new Map<OpenQueue, Promise<QueueCounts>>();
   const readOnce = (queue: OpenQueue) => {
     const read = reads.get(queue) ?? readQueue(queue);
     reads.set(queue, read);
@@ -103,18 +118,13 @@ export async function readHostStats(
   };
   const byTarget = await Promise.all(
     targets.map(async (target): Promise<[string, TargetStats]> => {
-      const { requests, deadRequests, expiredRequests = 0, ...queue } = await readOnce(stores.queueOf(target.name));
+      const settled = toSettled(ledger.targets.get(target.name), await readOnce(stores.queueOf(target.name)));
       const { control } = await stores.state.controls.read(target.name);
-      const { enqueued = 0, fates = noFates } = ledger.targets.get(target.name) ?? {};
       const held = whyHeld(target, control, nowMs);
       return [
         target.name,
         {
-          enqueued,
-          fates: { ...fates, expired: fates.expired + expiredRequests },
-          ...queue,
-          ...(requests !== undefined && { inQueue: requests }),
-          ...(deadRequests !== undefined && { inDeadLetters: deadRequests }),
+          ...settled,
           control,
           live: toLiveSettings(target, control, nowMs),
           ...(held !== undefined && { held }),
@@ -122,6 +132,7 @@ export async function readHostStats(
       ];
     }),
   );
+  const removed = await readRemoved(stores, ledger);
   const agents = ledger.agents.filter(({ agent }) => jobIdOf(agent) === undefined);
   const jobs = ledger.agents.flatMap(({ agent, packs }): [string, JobStats][] => {
     const [id, totals] = [jobIdOf(agent), ledger.targets.get(agent)];
@@ -129,8 +140,14 @@ export async function readHostStats(
   });
   const captures = [...ledger.targets]
     .filter(([name]) => name.startsWith(captureKeyPrefix))
-    .map(([name, stats]) => [name.slice(captureKeyPrefix.length), stats] as const);
-  const { requests, deadRequests, expiredRequests, ...ingress } = await readOnce(stores.ingress);
+    .map(([name, { enqueued, fates }]) => [name.slice(captureKeyPrefix.length), { enqueued, fates }] as const);
+  const {
+    requests,
+    deadRequests,
+    expiredRequests,
+    expiredDeadRequests: _,
+    ...ingress
+  } = await readOnce(stores.ingress);
   return {
     ingress: {
       ...ingress,
@@ -145,6 +162,7 @@ export async function readHostStats(
       missingPacks: lastSequence - packs,
     })),
     targets: Object.fromEntries(byTarget),
+    ...(removed.length > 0 && { removed: Object.fromEntries(removed) }),
     ...(jobs.length > 0 && { jobs: Object.fromEntries(jobs) }),
     ...(captures.length > 0 && { captures: Object.fromEntries(captures) }),
   };
@@ -161,13 +179,58 @@ function toLiveSettings(target: TargetConfig, control: TargetControl, nowMs: num
   };
 }
 
-async function readQueue(queue: OpenQueue): Promise<Partial<QueueBacklog> & { readonly problem?: string }> {
+/**
+ * The targets that are no longer in the configuration, but have requests that wait or are dead letters, by name; also those whose
+ * queue is gone, if the ledger misses any of their requests.
+ */
+async function readRemoved(
+  { targets, removed }: Pick<Stores, "targets" | "removed">,
+  ledger: LedgerTotals,
+): Promise<readonly [string, SettledStats][]> {
+  const known = targetsIn(ledger).filter((name) => !targets.has(name));
+  const queues = await removed.find(ledger);
+  const all = await Promise.all(
+    [...new Set([...queues.keys(), ...known])].sort().map(async (name): Promise<[string, SettledStats]> => {
+      const queue = queues.get(name);
+      const counts = queue === undefined ? noMessages : await readQueue(queue, noMessages);
+      return [name, toSettled(ledger.targets.get(name), counts)];
+    }),
+  );
+  return all.filter(([, { enqueued, fates, messages = 0, deadMessages = 0 }]) => {
+    const ended = Object.values(fates).reduce((sum, count) => sum + count, 0) - fates.deadLettered;
+    return messages + deadMessages > 0 || enqueued !== ended;
+  });
+}
+
+type QueueCounts = Partial<QueueBacklog> & { readonly problem?: string };
+
+const noMessages: QueueCounts = { messages: 0, requests: 0, deadMessages: 0, deadRequests: 0 };
+
+function toSettled(totals: TargetTotals | undefined, counts: QueueCounts): SettledStats {
+  const { enqueued = 0, fates = noFates, letters = 0, waitingPacks = 0 } = totals ?? {};
+  const { requests, deadRequests, expiredRequests = 0, expiredDeadRequests = 0, ...queue } = counts;
+  return {
+    enqueued,
+    fates: { ...fates, expired: fates.expired + expiredRequests },
+    letters,
+    waitingPacks,
+    ...queue,
+    ...(requests !== undefined && { inQueue: requests }),
+    ...(deadRequests !== undefined && { inDeadLetters: deadRequests }),
+    ...(expiredDeadRequests > 0 && { expiredDeadLetters: expiredDeadRequests }),
+  };
+}
+
+/** @param ifMissing the counts of a queue that does not exist; by default that is a problem */
+async function readQueue(queue: OpenQueue | QueueError, ifMissing?: QueueCounts): Promise<QueueCounts> {
   try {
+    if (queue instanceof QueueError) throw queue;
     return await queue.backlog();
   } catch (error) {
+    if (!(error instanceof QueueError)) throw error;
+    if (ifMissing && isMissingQueue(error)) return ifMissing;
     // The counts of the other queues remain valid.
-    if (error instanceof QueueError) return { problem: error.message };
-    throw error;
+    return { problem: error.message };
   }
 }
 
@@ -185,4 +248,6 @@ const noFates: Readonly<Record<Fate, number>> = {
   captured: 0,
   deadLettered: 0,
   cancelled: 0,
+  moved: 0,
+  discarded: 0,
 };

@@ -1,14 +1,21 @@
 import { styleText } from "node:util";
 import { type Fate, fates } from "../state/port.ts";
 import type { AgentStats } from "./agent-stats.ts";
-import type { AgentArrivals, CaptureStats, HostStats, IngressStats, JobStats, TargetStats } from "./host-stats.ts";
+import type { AgentArrivals, CaptureStats, HostStats, IngressStats, JobStats, SettledStats } from "./host-stats.ts";
+import { type Claims, findShortfall, sumContents } from "./shortfall.ts";
+import { warningsOf } from "./warnings.ts";
 
 /** One equation of the ledger: a whole, its parts, and whether they add up. */
 export interface Equation {
   readonly title: string;
   readonly whole: readonly [name: string, count: number];
   readonly parts: readonly (readonly [name: string, count: number, details?: string])[];
+  /** Requests; in SQS, where only messages are counted, it may be messages. */
   readonly unaccounted: number;
+  /** Where they are missing, if that is known. */
+  readonly lacking?: readonly string[];
+  /** Why the requests need attention although they add up. */
+  readonly remark?: string;
 }
 
 /** The ledger of agent and host as equations. Without the agent's counts, only the equations of the host. */
@@ -20,14 +27,24 @@ export function toEquations(agent: AgentStats | undefined, host: HostStats): Equ
     equations.push(ingressEquation(agent, arrivals, host.ingress));
   }
   for (const [name, stats] of Object.entries(host.targets)) equations.push(targetEquation(name, stats));
+  const removed = host.removed ?? {};
+  for (const { target, detail } of warningsOf(host)) {
+    equations.push({ ...targetEquation(target, removed[target]), remark: detail });
+  }
   for (const [name, stats] of Object.entries(host.captures ?? {})) {
     equations.push(captureEquation(name, stats, host.ingress));
   }
   const jobs = Object.values(host.jobs ?? {});
-  if (jobs.length > 0) equations.push(jobsEquation(jobs, Object.values(host.targets)));
+  // The packs of a job stay in the queue of its target, even if the target is removed.
+  const queues = [...Object.values(host.targets), ...Object.values(removed)];
+  if (jobs.length > 0) equations.push(jobsEquation(jobs, queues));
   return equations;
 }
 
+/**
+ * Whether every request is accounted for. Requests of a target that is no longer in the configuration are: they wait in its
+ * queue. Nobody delivers them, which `warningsOf` says.
+ */
 export function addsUp(equations: readonly Equation[]): boolean {
   return equations.every(({ unaccounted }) => unaccounted === 0);
 }
@@ -98,16 +115,13 @@ function ingressEquation(agent: AgentStats, arrivals: readonly AgentArrivals[], 
   };
 }
 
-function targetEquation(name: string, { enqueued, fates, inQueue, messages = 0 }: TargetStats): Equation {
+function targetEquation(name: string, stats: SettledStats): Equation {
+  const { enqueued, fates } = stats;
   const answered: Record<string, number> = {};
-  let settled = 0;
   for (const [fate, count] of Object.entries(fates)) {
-    settled += count;
     if (fate.startsWith("answered.") && count > 0) answered[fate.slice("answered.".length)] = count;
   }
-  // Requests without a fate must be in the queue. The queue may count more: a pack stays in it until its last request is
-  // done. SQS counts messages, not requests: while it has any, all requests without a fate may be in them.
-  const waiting = Math.max(0, Math.min(enqueued - settled, inQueue ?? (messages > 0 ? Number.POSITIVE_INFINITY : 0)));
+  const { waiting, amongDead, unaccounted, lacking } = findShortfall(claimsOf(stats), stats);
   return {
     title: `target ${name}`,
     whole: ["enqueued", enqueued],
@@ -118,10 +132,31 @@ function targetEquation(name: string, { enqueued, fates, inQueue, messages = 0 }
       ["expired", fates.expired],
       ["skipped", fates.skipped],
       ["dead-lettered", fates.deadLettered],
+      ...givenUp(amongDead),
+      ...byOperators(fates),
       ["waiting", waiting],
     ],
-    unaccounted: Math.abs(enqueued - settled - waiting),
+    unaccounted: unaccounted + Math.max(0, sum(fates) - enqueued),
+    lacking,
   };
+}
+
+function claimsOf({ enqueued, fates, letters = 0, waitingPacks = 0 }: SettledStats | JobStats): Claims {
+  return { waiting: Math.max(0, enqueued - sum(fates)), waitingPacks, dead: fates.deadLettered, letters };
+}
+
+/** Left out if there are none, which is nearly always so. */
+function givenUp(requests: number): Equation["parts"] {
+  return requests === 0 ? [] : [["undecodable or given up by the queue", requests]];
+}
+
+/** What operators did with dead letters. Left out as long as they did nothing, which is nearly always. */
+function byOperators({ moved, discarded }: Readonly<Record<"moved" | "discarded", number>>): Equation["parts"] {
+  const parts: Equation["parts"] = [
+    ["moved to another target", moved],
+    ["discarded", discarded],
+  ];
+  return parts.filter(([, count]) => count > 0);
 }
 
 function captureEquation(name: string, { enqueued, fates }: CaptureStats, ingress: IngressStats): Equation {
@@ -144,7 +179,7 @@ function captureEquation(name: string, { enqueued, fates }: CaptureStats, ingres
 }
 
 /** All replay jobs in one equation: there may be hundreds, most of them ended. */
-function jobsEquation(jobs: readonly JobStats[], targets: readonly TargetStats[]): Equation {
+function jobsEquation(jobs: readonly JobStats[], targets: readonly SettledStats[]): Equation {
   const fed = jobs.reduce((total, { enqueued }) => total + enqueued, 0);
   const count = (fate: Fate) => jobs.reduce((total, { fates }) => total + fates[fate], 0);
   const answered: Record<string, number> = {};
@@ -152,12 +187,15 @@ function jobsEquation(jobs: readonly JobStats[], targets: readonly TargetStats[]
     if (fate.startsWith("answered.") && count(fate) > 0) answered[fate.slice("answered.".length)] = count(fate);
   }
   const settled = jobs.reduce((total, job) => total + sum(job.fates), 0);
-  // Requests without a fate are in the queues of targets, which also hold packs of agents.
-  const inQueues = targets.reduce(
-    (total, { inQueue, messages = 0 }) => total + (inQueue ?? (messages > 0 ? Number.POSITIVE_INFINITY : 0)),
-    0,
-  );
-  const waiting = Math.max(0, Math.min(fed - settled, inQueues));
+  const claims = jobs.map(claimsOf).reduce((one, other) => ({
+    waiting: one.waiting + other.waiting,
+    waitingPacks: one.waitingPacks + other.waitingPacks,
+    dead: one.dead + other.dead,
+    letters: one.letters + other.letters,
+  }));
+  // They are in the queues of targets, beside the packs of agents.
+  const contents = sumContents(targets.map((stats) => findShortfall(claimsOf(stats), stats).spare));
+  const { waiting, amongDead, unaccounted, lacking } = findShortfall(claims, contents);
   return {
     title: "replay jobs",
     whole: ["fed", fed],
@@ -167,20 +205,27 @@ function jobsEquation(jobs: readonly JobStats[], targets: readonly TargetStats[]
       ["skipped", count("skipped")],
       ["cancelled", count("cancelled")],
       ["dead-lettered", count("deadLettered")],
+      ...givenUp(amongDead),
+      ...byOperators({ moved: count("moved"), discarded: count("discarded") }),
       ["waiting", waiting],
     ],
-    unaccounted: Math.abs(fed - settled - waiting),
+    unaccounted: unaccounted + Math.max(0, settled - fed),
+    lacking,
   };
 }
 
-function formatEquation({ title, whole, parts, unaccounted }: Equation, stream: NodeJS.WriteStream): string {
+function formatEquation(equation: Equation, stream: NodeJS.WriteStream): string {
+  const { title, whole, parts, unaccounted, lacking = [], remark } = equation;
   const paint = (format: Parameters<typeof styleText>[0], text: string) => styleText(format, text, { stream });
   const terms = parts.map(([name, count, more]) => {
     const term = `${name} ${count}${more ? ` (${more})` : ""}`;
     return count === 0 ? paint("dim", term) : term;
   });
-  const verdict = unaccounted === 0 ? paint("green", "✓ adds up") : paint("red", `✗ ${unaccounted} unaccounted for`);
-  return `${paint("bold", title)}\n  ${whole[0]} ${whole[1]} = ${terms.join(" + ")}\n  ${verdict}`;
+  const good = remark === undefined ? paint("green", "✓ adds up") : paint("yellow", "! adds up, but needs you");
+  const bad = [`✗ ${unaccounted} unaccounted for`, ...lacking].join("; ");
+  const verdict = unaccounted === 0 ? good : paint("red", bad);
+  const lines = [paint("bold", title), `${whole[0]} ${whole[1]} = ${terms.join(" + ")}`, verdict];
+  return [...lines, ...(remark === undefined ? [] : [remark])].join("\n  ");
 }
 
 function sumRequests(arrivals: readonly AgentArrivals[], of?: readonly string[]): number {

@@ -45,6 +45,7 @@ const fate = (name: string) => host("spoa_relay_target_requests_total", `,target
 const deadLetters = host("spoa_relay_target_dead_letter_packs", ',target="staging"');
 const held = host("spoa_relay_target_held", ',target="staging"');
 const breaker = host("spoa_relay_target_breaker_open", ',target="staging"');
+const removed = host("spoa_relay_target_removed", ',target="old"');
 const captureWaiting = host("spoa_relay_capture_waiting_requests", ',capture="all"');
 const missing = host("spoa_relay_missing_packs", ',agent="edge"');
 
@@ -168,6 +169,10 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
   SpoaRelayTargetBreakerOpen: {
     firing: { "it stays open": { [breaker]: "0x40 1x20" } },
     quiet: { "it was open for two minutes": { [breaker]: "0x55 1x2 0x3" }, "it is closed": { [breaker]: "0x60" } },
+  },
+  SpoaRelayTargetRemoved: {
+    firing: { "its requests are left": { [removed]: "1x60" } },
+    quiet: { "they were sent to another target at once": { [removed]: "1x3 stale _x55" } },
   },
   SpoaRelayCaptureWaiting: {
     firing: { "its archive fails": { [captureWaiting]: "0x30 0+90x30" } },

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { type AgentLedger, addTo, createLedger } from "../../agent/ledger.ts";
-import { type AgentGauges, addStats, toAgentStats } from "../../agent/stats.ts";
+import { type AgentGauges, addStats, asDead, toAgentStats } from "../../agent/stats.ts";
 import type { AgentStats } from "../../relay/stats/agent-stats.ts";
 
 const gauges: AgentGauges = {
@@ -50,4 +50,5 @@ it("have each warning of the workers once", () => {
 
   expect(addStats("edge", "", [stats(["a"]), stats(), stats(["b", "a"])]).warnings).toEqual(["a", "b"]);
   expect(addStats("edge", "", [stats()])).not.toHaveProperty("warnings");
+  expect(addStats("edge", "", [asDead(stats(["a"]), true)])).not.toHaveProperty("warnings");
 });

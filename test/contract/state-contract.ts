@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { settledIndexes } from "../../relay/state/fate-sheet.ts";
 import type { FannedOutPack, Fate, Ledger, Settlement, SlotLeases } from "../../relay/state/port.ts";
 import { horizonUs, type SlotGrant } from "../../relay/state/slot-lease.ts";
 
@@ -120,7 +121,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
       "is empty at first",
       on(async ({ ledger }) => {
         expect(await ledger.totals()).toEqual({ agents: [], targets: new Map() });
-        expect(await ledger.settled("a", "p1")).toEqual(new Set());
+        expect(settledIndexes(await ledger.sheet("a", "p1"))).toEqual(new Set());
       }),
     );
 
@@ -135,7 +136,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
 
         expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10 });
         expect(await totalsOf(ledger, "b")).toEqual({ enqueued: 10, filtered: 1, sampledOut: 2 });
-        expect(await ledger.settled("b", "p1")).toEqual(new Set([0, 3, 4]));
+        expect(settledIndexes(await ledger.sheet("b", "p1"))).toEqual(new Set([0, 3, 4]));
       }),
     );
 
@@ -210,7 +211,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
         await ledger.settle("a", "p1", settlement({ 0: "answered.2xx", 1: "answered.2xx", 9: "answered.5xx" }));
 
         expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, "answered.2xx": 2, "answered.5xx": 1 });
-        expect(await ledger.settled("a", "p1")).toEqual(new Set([0, 1, 9]));
+        expect(settledIndexes(await ledger.sheet("a", "p1"))).toEqual(new Set([0, 1, 9]));
       }),
     );
 
@@ -232,7 +233,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
         await ledger.recordFanOut(fannedOut({ requests: 10 }));
 
         expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, "answered.2xx": 1 });
-        expect(await ledger.settled("a", "p1")).toEqual(new Set([2]));
+        expect(settledIndexes(await ledger.sheet("a", "p1"))).toEqual(new Set([2]));
       }),
     );
 
@@ -244,7 +245,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
         await ledger.settle("b", "p1", settlement({ 1: "skipped" }));
 
         expect((await totalsOf(ledger, "a")).expired).toBe(2);
-        expect(await ledger.settled("b", "p1")).toEqual(new Set([1]));
+        expect(settledIndexes(await ledger.sheet("b", "p1"))).toEqual(new Set([1]));
       }),
     );
 
@@ -261,32 +262,122 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
-      "withdraws a fate, so that the request can receive another",
+      "withdraws deadLettered for a redrive, so that the request can receive another fate",
       on(async ({ ledger }) => {
         await ledger.recordFanOut(fannedOut({ requests: 10 }));
         await ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered" }));
 
-        await ledger.unsettle("a", "p1", [0], "deadLettered");
-        const between = await ledger.settled("a", "p1");
-        await ledger.settle("a", "p1", settlement({ 0: "answered.2xx" }));
+        await ledger.reopen("a", "p1", [0], 1);
+        const between = settledIndexes(await ledger.sheet("a", "p1"));
+        await ledger.settle("a", "p1", settlement({ 0: "answered.2xx" }), 1);
 
-        expect(between).toEqual(new Set([1]));
+        expect(between).toEqual(new Set([0, 1]));
         expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, deadLettered: 1, "answered.2xx": 1 });
       }),
     );
 
     it(
-      "withdraws a fate only from requests that have it",
+      "withdraws deadLettered only from requests that have it",
       on(async ({ ledger }) => {
         await ledger.settle("a", "p1", settlement({ 0: "deadLettered" }));
-        await ledger.unsettle("a", "p1", [0], "deadLettered");
-        await ledger.settle("a", "p1", settlement({ 0: "answered.2xx" }));
+        await ledger.reopen("a", "p1", [0], 1);
+        await ledger.settle("a", "p1", settlement({ 0: "answered.2xx" }), 1);
 
-        await ledger.unsettle("a", "p1", [0, 1, 500], "deadLettered");
-        await ledger.unsettle("a", "unknown", [0], "deadLettered");
+        await ledger.reopen("a", "p1", [0, 1, 500], 2);
+        await ledger.reopen("a", "unknown", [0], 1);
 
         expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 0, "answered.2xx": 1 });
-        expect(await ledger.settled("a", "p1")).toEqual(new Set([0]));
+        expect(settledIndexes(await ledger.sheet("a", "p1"), 2)).toEqual(new Set([0]));
+      }),
+    );
+
+    it(
+      "ignores the fate of a request that was redriven after that copy of it was sent",
+      on(async ({ ledger }) => {
+        await ledger.recordFanOut(fannedOut({ requests: 10 }));
+        await ledger.settle("a", "p1", settlement({ 0: "deadLettered" }));
+        await ledger.reopen("a", "p1", [0], 1);
+
+        await ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "answered.2xx" }));
+
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, "answered.2xx": 1 });
+        expect(settledIndexes(await ledger.sheet("a", "p1"), 1)).toEqual(new Set([1]));
+      }),
+    );
+
+    it(
+      "lets the fate of a redriven copy replace deadLettered, even if its redrive has not withdrawn that yet",
+      on(async ({ ledger }) => {
+        await ledger.recordFanOut(fannedOut({ requests: 10 }));
+        await ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "answered.2xx" }));
+
+        await ledger.settle("a", "p1", settlement({ 0: "answered.5xx", 1: "answered.5xx" }), 1);
+        await ledger.reopen("a", "p1", [0, 1], 1);
+
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, "answered.2xx": 1, "answered.5xx": 1 });
+      }),
+    );
+
+    it(
+      "moves requests to another target, which enqueues them, and counts each once",
+      on(async ({ ledger }) => {
+        await ledger.recordFanOut(fannedOut({ requests: 10 }));
+        await ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered", 2: "answered.2xx" }));
+
+        await ledger.move("a", "c", "p1", [0, 1, 2, 3], 1);
+        await ledger.move("a", "c", "p1", [3, 4], 1);
+        await ledger.settle("c", "p1", settlement({ 0: "answered.2xx", 3: "deadLettered" }), 1);
+        await ledger.settle("a", "p1", settlement({ 4: "answered.2xx" }));
+
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, moved: 4, "answered.2xx": 1 });
+        expect(await totalsOf(ledger, "c")).toEqual({ enqueued: 4, deadLettered: 1, "answered.2xx": 1 });
+        expect((await ledger.totals()).targets.get("a")?.letters).toBe(0);
+      }),
+    );
+
+    it(
+      "enqueues nothing again at a target that the whole pack was fanned out to",
+      on(async ({ ledger }) => {
+        const both = new Map([
+          ["a", settlement({})],
+          ["b", settlement({ 0: "answered.2xx" })],
+        ]);
+        await ledger.recordFanOut({ ...fannedOut({ requests: 10 }), targets: both });
+
+        await ledger.move("a", "b", "p1", [0, 1], 1);
+
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, moved: 2 });
+        expect(await totalsOf(ledger, "b")).toEqual({ enqueued: 10, "answered.2xx": 1 });
+      }),
+    );
+
+    it(
+      "replaces deadLettered by discarded in one step",
+      on(async ({ ledger }) => {
+        await ledger.recordFanOut(fannedOut({ requests: 10 }));
+        await ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "answered.2xx" }));
+
+        await ledger.settle("a", "p1", settlement({ 0: "discarded", 1: "discarded", 2: "discarded" }), 1);
+
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, discarded: 2, "answered.2xx": 1 });
+      }),
+    );
+
+    it(
+      "counts the dead letters that hold requests with the fate deadLettered",
+      on(async ({ ledger }) => {
+        const letters = async () => (await ledger.totals()).targets.get("a")?.letters;
+        await ledger.recordFanOut(fannedOut({ requests: 10 }));
+        await ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered" }));
+        await ledger.settle("a", "p1", settlement({ 2: "deadLettered" }));
+        // A second copy of the first letter.
+        await ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered" }));
+        const before = await letters();
+        await ledger.reopen("a", "p1", [0, 1], 1);
+        const between = await letters();
+        await ledger.reopen("a", "p1", [2], 1);
+
+        expect([before, between, await letters()]).toEqual([2, 1, 0]);
       }),
     );
   });

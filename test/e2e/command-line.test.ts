@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Pool } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { HostStats } from "../../relay/stats/host-stats.ts";
 import { until } from "../support/clocks/until.ts";
 import { packMessage, requests } from "../support/data/packs.ts";
 import { spoaRelay } from "../support/processes/command-line.ts";
@@ -71,6 +72,7 @@ describe("the command line", () => {
     expect((await spoaRelay("up", "--bogus")).code).toBe(2);
     expect((await spoaRelay("mirror", "-r0")).stderr).toContain("--mirror-url");
     expect((await spoaRelay("mirror", "-u", "ftp://x")).code).toBe(2);
+    expect((await spoaRelay("mirror", "-u", "http://h", "-a", "no host")).stderr).toContain("such as 127.0.0.1 or ::1");
   });
 
   it.each([
@@ -146,7 +148,7 @@ describe("dead letters", () => {
 
       const { stdout: list } = await spoaRelay("dlq", "list", "shadow", "--config", rig.configFile);
       expect(list).toContain("ECONNREFUSED");
-      const number = /^shadow {2}(\d+)/m.exec(list)?.[1] as string;
+      const number = /^shadow +(\d+)/m.exec(list)?.[1] as string;
       const { stdout: shown } = await spoaRelay("dlq", "show", "shadow", number, "--config", rig.configFile);
       expect(shown).toContain("POST /api/v1/dead/0 HTTP/1.1");
       expect(shown).toContain("body 0");
@@ -181,7 +183,7 @@ describe("dead letters of the ingress queue", () => {
     await shadow.arrived(3);
 
     expect(list.stdout).toMatch(
-      /^ingress {2}\d+ {2}3 requests from .*\ningress {2}\d+ {2}\? requests from .*no pack\n$/,
+      /^target +message +requests +first captured at +reason\ningress +\d+ +3 +\d{4}-.*\ningress +\d+ +\? +\? +no pack\n$/,
     );
     expect(shown.stdout).toContain("/2 HTTP/1.1");
     expect(stdout).toContain("3 requests moved back to the queue of ingress");
@@ -199,7 +201,7 @@ describe("dead letters of the ingress queue", () => {
     const list = await host.command("dlq", "list", "ingress");
     const { code, stdout, stderr } = await host.command("dlq", "redrive", "ingress");
 
-    expect(list.stdout.slice(-200)).toMatch(/\ningress {2}and 30 more\n$/);
+    expect(list.stdout.slice(-200)).toMatch(/\ningress has 30 more dead letters\n$/);
     expect(stderr).toMatch(/^\d+ dead letters sent again \(\d+ requests\); \d+ left\n/);
     expect([code, stdout]).toEqual([0, "1,030 requests moved back to the queue of ingress\n"]);
     expect(host.ingress.deadLetters.depth().messages).toBe(0);
@@ -209,10 +211,66 @@ describe("dead letters of the ingress queue", () => {
     const host = await HostProcess.start({ targets: { a: "url: http://127.0.0.1:1, rate: 1/s" } });
     const list = await host.command("dlq", "list", "nobody");
     const show = await host.command("dlq", "show", "a", "4711");
+    const redrive = await host.command("dlq", "redrive", "nobody");
+    const pause = await host.command("targets", "pause", "nobody");
+    const set = await host.command("targets", "set", "nobody", "--rate", "1/s");
 
-    expect([list.code, list.stderr]).toEqual([1, "there is no queue nobody; dead letters are kept for: a, ingress\n"]);
-    expect([show.code, show.stderr]).toEqual([1, "a has no dead letter 4711; spoa-relay dlq list a lists them\n"]);
+    expect([list.code, redrive.code, pause.code, set.code]).toEqual([2, 2, 2, 2]);
+    expect([list.code, list.stderr]).toEqual([2, "there is no queue nobody; dead letters are kept for: a, ingress\n"]);
+    expect(pause.stderr).toBe("there is no target nobody; the configuration has: a\n");
+    expect([show.code, show.stderr]).toEqual([2, "a has no dead letter 4711; spoa-relay dlq list a lists them\n"]);
   }, 30_000);
+});
+
+describe("a target that is renamed", () => {
+  it("leaves its requests in sight, and they can be sent to the new one", async () => {
+    const { shadow, host } = await renamed();
+    const stats = await host.command("stats");
+    const json = JSON.parse((await host.command("stats", "--json")).stdout);
+    const list = await host.command("dlq", "list", "old");
+    const redriven = await host.command("dlq", "redrive", "old", "--to", "renamed");
+    await shadow.arrived(20);
+    await until(async () => (await host.command("stats")).code === 0);
+    const after = await host.command("stats");
+
+    expect(host.output).toMatch(
+      /"level":"warn".*"event":"target-removed","target":"old".*dlq redrive old --to renamed/,
+    );
+    expect(stats.stdout).toMatch(/target old\n {2}enqueued 20 = .* waiting 20\n {2}! adds up, but needs you\n/);
+    expect([stats.code, json.addsUp, json.warnings.length]).toEqual([1, true, 1]);
+    expect(list.stdout).toMatch(/\nold +\d+ +20 +\S+ +waits; its target is no longer in the configuration\n$/);
+    expect([redriven.code, redriven.stdout]).toEqual([0, "20 requests moved to the queue of renamed\n"]);
+    expect(after.stdout).toMatch(/target renamed\n {2}enqueued 20 = .* answered 20 \(2xx 20\)/);
+    expect(after.stdout).not.toContain("target old");
+    expect(new Set(shadow.paths).size).toBe(20);
+  }, 120_000);
+
+  it("has requests that are discarded only if that is confirmed", async () => {
+    const { host } = await renamed();
+    const unasked = await host.command("dlq", "discard", "old");
+    const nowhere = await host.command("dlq", "redrive", "old");
+    const discarded = await host.command("dlq", "discard", "old", "--yes");
+    const after = await host.command("stats");
+
+    expect([unasked.code, unasked.stderr]).toEqual([2, expect.stringContaining("confirm it with --yes")]);
+    expect([nowhere.code, nowhere.stderr]).toEqual([
+      2,
+      "--to: old is no longer in the configuration: name a target to send to, of renamed\n",
+    ]);
+    expect([discarded.code, discarded.stdout]).toEqual([0, "20 requests of old discarded\n"]);
+    expect([after.code, after.stdout]).toEqual([0, expect.not.stringContaining("target old")]);
+  }, 120_000);
+
+  async function renamed() {
+    const shadow = await ShadowServer.start();
+    const keys = `url: "${shadow.url.origin}", rate: unlimited`;
+    const host = await HostProcess.start({ targets: { old: `${keys}, blackout: 00:00-24:00 UTC` } });
+    await host.ingress.send([packMessage({ requests: requests(20) })]);
+    const stats = async () => (await (await host.fetch("/stats")).json()) as HostStats;
+    await until(async () => (await stats()).targets.old.inQueue === 20);
+    await host.restart({ targets: { renamed: keys } });
+    return { shadow, host };
+  }
 });
 
 /** The ledger as `stats` prints it, once it contains `text`. */

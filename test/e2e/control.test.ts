@@ -135,7 +135,7 @@ describe("targets set", () => {
     const host = await HostProcess.start({ targets: { staging: "url: http://127.0.0.1:1, rate: 1/s" } });
     const { code, stderr } = await host.command("targets", "pause", "nobody");
 
-    expect([code, stderr]).toEqual([1, "there is no target nobody; the configuration has: staging\n"]);
+    expect([code, stderr]).toEqual([2, "there is no target nobody; the configuration has: staging\n"]);
   }, 30_000);
 });
 

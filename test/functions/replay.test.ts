@@ -431,8 +431,9 @@ function failingFor(packId: string): ReplayDeps["ledger"] {
     settle: async (_target, id) => {
       if (id === packId) throw new StateError("the ledger is gone");
     },
-    unsettle: async () => {},
-    settled: async () => new Set(),
+    reopen: async () => {},
+    move: async () => {},
+    sheet: async () => new Uint8Array(),
     totals: async () => ({ agents: [], targets: new Map() }),
   };
 }

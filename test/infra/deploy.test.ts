@@ -1,5 +1,7 @@
 import { join, resolve } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { DynamoDbState } from "../../relay/state/dynamodb/state.ts";
+import { startDynamoDb } from "../support/aws/dynamodb.ts";
 import { exampleFile } from "../support/data/layouts.ts";
 import { temporaryDirectory } from "../support/data/temporary-directory.ts";
 import { configFile } from "../support/lambda/lambda-config.ts";
@@ -71,6 +73,33 @@ describe("npm run deploy", () => {
     expect(failed.code).toBe(1);
   });
 
+  it("refuses to delete the queue of a removed target while requests are in it, or may be", async () => {
+    const { file, ledger } = await deployed();
+    const targets = new Map([["old", new Map()]]);
+    await ledger.recordFanOut({ pack: "p1", agent: "edge~1", sequence: 1, requests: 3, targets });
+    const refused = await deploy("--config", file);
+    const planned = await deploy("--dry-run", "--config", file);
+
+    expect(refused.stderr).toMatch(/^nothing has been deployed: with aws\.keepData: false, it would delete the queues/);
+    expect(refused.stderr).toContain("\ntarget old is no longer in the configuration: ");
+    expect(refused.stderr).toContain("or leave out keepData to keep the queues, or add --delete-requests");
+    expect(refused.code).toBe(1);
+    expect(planned.stdout).toContain("The deployment is refused while they have requests.");
+  });
+
+  it("deploys if nothing is left of removed targets, or if it is told to delete what is left", async () => {
+    const { file, ledger } = await deployed();
+    const empty = ["--app", "true", "--output", temporaryDirectory()];
+    const clean = await deploy("--config", file, ...empty);
+    const targets = new Map([["old", new Map()]]);
+    await ledger.recordFanOut({ pack: "p1", agent: "edge~1", sequence: 1, requests: 3, targets });
+    const told = await deploy("--config", file, "--delete-requests", ...empty);
+
+    for (const { stderr } of [clean, told]) expect(stderr).not.toContain("nothing has been deployed");
+    // What cdk says about an empty app.
+    expect(told.stderr).toBe(clean.stderr);
+  });
+
   it("has help with examples", async () => {
     const { code, stdout } = await deploy("--help");
 
@@ -78,6 +107,28 @@ describe("npm run deploy", () => {
     expect(code).toBe(0);
   });
 });
+
+/** A deployment of which only the table answers. */
+async function deployed() {
+  vi.stubEnv("AWS_ACCESS_KEY_ID", "test");
+  vi.stubEnv("AWS_SECRET_ACCESS_KEY", "test");
+  const emulator = await startDynamoDb();
+  vi.stubEnv("AWS_ENDPOINT_URL_DYNAMODB", emulator.endpoint);
+  const { table, region } = emulator;
+  const state = DynamoDbState.open({ ...emulator, callTimeoutMs: 15_000 });
+  onTestFinished(async () => {
+    await state.close();
+    await emulator.stop();
+    vi.unstubAllEnvs();
+  });
+  const file = configFile(
+    `queue: https://sqs.${region}.amazonaws.com/111122223333/shop`,
+    `state: dynamodb:${region}/${table}`,
+    "targets: { a: { url: https://a.example, rate: 1/s } }",
+    "aws: { keepData: false }",
+  );
+  return { file, ledger: state.ledger };
+}
 
 function local(): string {
   return configFile("queue: embedded:./data", "targets: { a: { url: http://127.0.0.1:1, rate: 1/s } }");

@@ -1,5 +1,5 @@
 import type { PrimaryOutcome } from "../../pack/captured-request.ts";
-import { hostOf, type ReadItem } from "../imported.ts";
+import { hostOf, memoryBytes, type ReadItem } from "../imported.ts";
 import { upgradeReason } from "../repeatable.ts";
 
 /** A record of the primary's response. */
@@ -14,48 +14,61 @@ export interface AnswerRecord {
 }
 
 interface Waiting {
-  item: ReadItem;
+  readonly item: ReadItem;
   readonly id: string;
   readonly bytes: number;
   answered: boolean;
+  /** The item with its answer. */
+  withAnswer?: ReadItem;
+  /** Whether the answer may be that of a later request. */
+  doubtful: boolean;
 }
 
-// A response follows its request, with other records in between. At most this many requests, and bytes of their bodies,
-// are held until their responses are read. Requests are released in groups.
+/** The requests of an id, oldest first. */
+interface Connection {
+  readonly unanswered: Waiting[];
+  readonly doubtful: Waiting[];
+}
+
+// A response follows its request, with other records in between. At most this many requests, and bytes of them, are held
+// until their responses are read. Requests are released in groups.
 const maxWaiting = 1_000;
 const maxReleased = 250;
 const maxWaitingBytes = 16 * 1024 * 1024;
 
 /**
  * Holds requests until their answers are read. GoReplay 1.2 gives all requests of a connection the same id: their
- * answers come in the order of the requests (RFC 9112 9.3.2).
+ * answers come in the order of the requests (RFC 9112 9.3.2). If the file lacks an answer, it could belong to any of the
+ * requests that then wait, so the answers that come while others are missing count only once none is missing.
  */
 export class AnswerBook {
   #waiting: Waiting[] = [];
-  /** By id: the requests that have no answer yet, oldest first. */
-  readonly #unanswered = new Map<string, Waiting[]>();
+  readonly #connections = new Map<string, Connection>();
   #waitingBytes = 0;
 
   /** Adds the item that was read from a request's record. One that is no request takes its answer out of the order. */
   addRequest(id: string, item: ReadItem): void {
-    const entry = { item, id, bytes: item.kind === "request" ? item.request.body.length : 0, answered: false };
+    const bytes = item.kind === "request" ? memoryBytes(item.request) : 0;
+    const entry = { item, id, bytes, answered: false, doubtful: false };
     this.#waiting.push(entry);
     this.#waitingBytes += entry.bytes;
-    const sameId = this.#unanswered.get(id);
-    if (sameId) sameId.push(entry);
-    else this.#unanswered.set(id, [entry]);
+    const connection = this.#connections.get(id);
+    if (connection) connection.unanswered.push(entry);
+    else this.#connections.set(id, { unanswered: [entry], doubtful: [] });
   }
 
   /** Adds the answer to the oldest request of its id that has none. */
   addAnswer(answer: AnswerRecord): void {
-    const entry = this.#unanswered.get(answer.id)?.[0];
-    if (!entry) return;
+    const connection = this.#connections.get(answer.id);
+    if (!connection) return;
+    const [entry, next] = connection.unanswered;
+    entry.withAnswer = withAnswer(entry.item, answer);
+    if (next && !isBefore(answer, next.item)) {
+      entry.doubtful = true;
+      connection.doubtful.push(entry);
+    }
+    if (!next) for (const doubtful of connection.doubtful) doubtful.doubtful = false;
     this.#settle(entry);
-    const { item } = entry;
-    if (item.kind !== "request" || answer.status === undefined) return;
-    const { request } = item;
-    if (answer.status === 101) entry.item = { kind: "leftOut", reason: upgradeReason, host: hostOf(request) };
-    else entry.item = { kind: "request", request: { ...request, primary: toOutcome(answer, request.capturedAtMs) } };
   }
 
   /** Returns the items that no longer wait; all of them at the end of the file. */
@@ -70,22 +83,36 @@ export class AnswerBook {
     const taken = this.#waiting.splice(0, count);
     this.#waitingBytes = atEnd ? 0 : bytes;
     for (const entry of taken) this.#settle(entry);
-    return taken.map(({ item }) => item);
+    return taken.map(({ item, withAnswer = item, doubtful }) => (doubtful ? item : withAnswer));
   }
 
   /** Takes the oldest request of its id out of the order. */
   #settle(entry: Waiting): void {
     if (entry.answered) return;
     entry.answered = true;
-    const sameId = this.#unanswered.get(entry.id);
-    sameId?.shift();
-    if (sameId?.length === 0) this.#unanswered.delete(entry.id);
+    const { unanswered } = this.#connections.get(entry.id) ?? { unanswered: [] };
+    unanswered.shift();
+    if (unanswered.length === 0) this.#connections.delete(entry.id);
   }
+}
+
+function withAnswer(item: ReadItem, answer: AnswerRecord): ReadItem {
+  if (item.kind !== "request" || answer.status === undefined) return item;
+  const { request } = item;
+  if (answer.status === 101) return { kind: "leftOut", reason: upgradeReason, host: hostOf(request) };
+  return { kind: "request", request: { ...request, primary: toOutcome(answer, request.capturedAtMs) } };
+}
+
+/** Whether the answer came before this request was sent. */
+function isBefore({ atMs }: AnswerRecord, item: ReadItem): boolean {
+  return item.kind === "request" && atMs < item.request.capturedAtMs;
 }
 
 function toOutcome({ status, atMs, latencyMs, headers }: AnswerRecord, capturedAtMs: number): PrimaryOutcome {
   const sinceMs = atMs > capturedAtMs ? atMs - capturedAtMs : undefined;
-  const timeMs = latencyMs ?? sinceMs;
+  // Since GoReplay 1.2 the latency is only the time from the first to the last byte of the response.
+  // Both times are cut to milliseconds, so their difference can be 1 more.
+  const timeMs = latencyMs === undefined || (sinceMs ?? 0) > latencyMs + 1 ? sinceMs : latencyMs;
   return {
     ...(status !== undefined && { status }),
     ...(timeMs !== undefined && { timeMs }),

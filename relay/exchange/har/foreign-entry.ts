@@ -26,7 +26,7 @@ export function parseForeignEntry(entry: JsonObject, capturedAtMs: number | stri
     return typeof capturedAtMs === "string" ? capturedAtMs : "the request has no method or no URL";
   }
   const { host, path } = readUrl(url);
-  if (method === "CONNECT") return { reason: findObstacle({ method, path: "", headers: [] }) ?? "", host };
+  if (method === "CONNECT") return { reason: findObstacle({ method, path, headers: [] }) ?? "", host };
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1].toLowerCase();
   if (scheme === "ws" || scheme === "wss") return { reason: upgradeReason, host };
   if (scheme !== undefined && scheme !== "http" && scheme !== "https") return { reason: notHttp, host: "" };

@@ -10,7 +10,7 @@ export interface Spelling {
 
 const sliceChars = 16 * 1024;
 
-/** Firefox writes the header of the stream that it sent before the body. */
+// Firefox writes the header of the stream that it sent before the body.
 const streamHeader = /^(?:(?:content-type|content-length|content-disposition):[^\r\n]{0,1024}\r?\n){1,8}\r?\n/i;
 
 /**
@@ -27,7 +27,7 @@ export function* spellText(postData: JsonObject, type: string): Generator<Spelli
     const bytes = Buffer.from(text, "base64");
     if (bytes.length > 0) yield { bytes, stated: true };
   }
-  const header = /^(?:message|multipart)\//i.test(type) ? undefined : streamHeader.exec(text)?.[0];
+  const header = findStreamHeader(text, type);
   if (header !== undefined) {
     const length = /^content-length:\s*(\d{1,15})\s*$/im.exec(header)?.[1];
     for (const { bytes } of spellCharacters(text.slice(header.length), type)) {
@@ -35,6 +35,14 @@ export function* spellText(postData: JsonObject, type: string): Generator<Spelli
     }
   }
   yield* spellCharacters(text, type);
+}
+
+/** A message within the request begins with headers, too, and parts with a preamble: those do not name the whole type. */
+function findStreamHeader(text: string, type: string): string | undefined {
+  const header = streamHeader.exec(text)?.[0];
+  if (header === undefined || !/^(?:message|multipart)\//i.test(type)) return header;
+  const named = /^content-type:\s*([^;\r\n]*)/im.exec(header)?.[1].trim().toLowerCase();
+  return named === type.split(";", 1)[0].trim().toLowerCase() ? header : undefined;
 }
 
 function* spellCharacters(text: string, type: string): Generator<Spelling> {

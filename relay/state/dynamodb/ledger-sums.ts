@@ -1,4 +1,4 @@
-import { type Fate, fates, type LedgerTotals } from "../port.ts";
+import { type Fate, fates, type LedgerCount, type LedgerTotals } from "../port.ts";
 
 /** Sums of the ledger: of all packs, or the part that one operation adds. */
 export class Sums {
@@ -13,7 +13,7 @@ export class Sums {
     }
     for (const [target, [enqueued, counts]] of Object.entries(t ?? {})) {
       sums.enqueue(target, enqueued);
-      for (const [fate, requests] of Object.entries(counts)) sums.count(target, fate as Fate, requests);
+      for (const [fate, requests] of Object.entries(counts)) sums.count(target, fate as LedgerCount, requests);
     }
     return sums;
   }
@@ -43,10 +43,10 @@ export class Sums {
     this.#target(target).enqueued += requests;
   }
 
-  /** @param requests negative if the fate is withdrawn */
-  count(target: string, fate: Fate, requests: number): void {
+  /** @param difference negative for fates that are withdrawn */
+  count(target: string, what: LedgerCount, difference: number): void {
     const { counts } = this.#target(target);
-    counts.set(fate, (counts.get(fate) ?? 0) + requests);
+    counts.set(what, (counts.get(what) ?? 0) + difference);
   }
 
   add(more: Sums): void {
@@ -85,6 +85,8 @@ export class Sums {
           {
             enqueued,
             fates: Object.fromEntries(fates.map((fate) => [fate, counts.get(fate) ?? 0])) as Record<Fate, number>,
+            letters: counts.get("letters") ?? 0,
+            waitingPacks: counts.get("waitingPacks") ?? 0,
           },
         ]),
       ),
@@ -124,7 +126,7 @@ interface AgentSum {
 
 interface TargetSum {
   enqueued: number;
-  readonly counts: Map<Fate, number>;
+  readonly counts: Map<LedgerCount, number>;
 }
 
 function sortByName<T>(sums: ReadonlyMap<string, T>): readonly (readonly [string, T])[] {

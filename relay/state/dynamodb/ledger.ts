@@ -1,5 +1,12 @@
-import { noteFates, settledIndexes } from "../fate-sheet.ts";
-import { type FannedOutPack, type Fate, type Ledger, type LedgerTotals, type Settlement, StateError } from "../port.ts";
+import { noteFates } from "../fate-sheet.ts";
+import {
+  type FannedOutPack,
+  type FateSheet,
+  type Ledger,
+  type LedgerTotals,
+  type Settlement,
+  StateError,
+} from "../port.ts";
 import { emptyPackItem, type PackItem, PackItemDraft } from "./pack-item.ts";
 import type { PackItems } from "./pack-items.ts";
 import type { Tallies } from "./tallies.ts";
@@ -33,13 +40,17 @@ export class DynamoDbLedger implements Ledger {
     await this.#record(pack.pack, { fresh: true, draw: (draft) => draft.fanOut(pack) });
   }
 
-  async settle(target: string, pack: string, settlement: Settlement): Promise<void> {
+  async settle(target: string, pack: string, settlement: Settlement, redrives = 0): Promise<void> {
     assertIndexes(settlement);
-    await this.#record(pack, { fresh: false, draw: (draft) => draft.settle(target, settlement) });
+    await this.#record(pack, { fresh: false, draw: (draft) => draft.settle(target, settlement, redrives) });
   }
 
-  async unsettle(target: string, pack: string, indexes: readonly number[], fate: Fate): Promise<void> {
-    await this.#record(pack, { fresh: false, draw: (draft) => draft.unsettle(target, indexes, fate) });
+  async reopen(target: string, pack: string, indexes: readonly number[], redrives: number): Promise<void> {
+    await this.#record(pack, { fresh: false, draw: (draft) => draft.reopen(target, indexes, redrives) });
+  }
+
+  async move(from: string, to: string, pack: string, indexes: readonly number[], redrives: number): Promise<void> {
+    await this.#record(pack, { fresh: false, draw: (draft) => draft.move(from, to, indexes, redrives) });
   }
 
   async fannedOut(pack: string): Promise<ReadonlySet<string>> {
@@ -47,9 +58,9 @@ export class DynamoDbLedger implements Ledger {
     return new Set([...targets].filter(([, { fannedOut }]) => fannedOut).map(([target]) => target));
   }
 
-  async settled(target: string, pack: string): Promise<ReadonlySet<number>> {
+  async sheet(target: string, pack: string): Promise<FateSheet> {
     const { targets } = await this.#options.packItems.read(pack);
-    return settledIndexes(targets.get(target)?.sheet ?? new Uint8Array());
+    return targets.get(target)?.sheet ?? new Uint8Array();
   }
 
   async totals(): Promise<LedgerTotals> {

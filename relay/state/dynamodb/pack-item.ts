@@ -1,6 +1,6 @@
 import type { AttributeValue } from "@aws-sdk/client-dynamodb";
-import { type FateSheet, noteFates, withdrawFate } from "../fate-sheet.ts";
-import type { FannedOutPack, Fate, Settlement } from "../port.ts";
+import { isWaiting, noteFates, noteMoved, reopenRequests, type SheetChange, widenSheet } from "../fate-sheet.ts";
+import type { FannedOutPack, FateSheet, Settlement } from "../port.ts";
 import { packPartition } from "./keys.ts";
 import { Sums } from "./ledger-sums.ts";
 import type { Change, Item, ItemKey } from "./table-client.ts";
@@ -92,24 +92,26 @@ export class PackItemDraft {
     for (const [target, settlement] of targets) {
       // A second attempt can add targets. For the other targets, the first attempt counts.
       if (this.#targetSheet(target).fannedOut) continue;
-      this.#change(target, { fannedOut: true });
+      const sheet = widenSheet(this.#targetSheet(target).sheet, requests);
+      this.#change(target, { fannedOut: true, sheet });
+      if (isWaiting(sheet)) this.sums.count(target, "waitingPacks", 1);
       this.sums.enqueue(target, requests);
       this.settle(target, settlement);
     }
   }
 
-  settle(target: string, settlement: Settlement): void {
-    const { sheet, noted } = noteFates(this.#targetSheet(target).sheet, settlement);
-    if (noted.size === 0) return;
-    this.#change(target, { sheet });
-    for (const [fate, requests] of noted) this.sums.count(target, fate, requests);
+  settle(target: string, settlement: Settlement, redrives = 0): void {
+    this.#keep(target, noteFates(this.#targetSheet(target).sheet, settlement, redrives));
   }
 
-  unsettle(target: string, indexes: readonly number[], fate: Fate): void {
-    const { sheet, withdrawn } = withdrawFate(this.#targetSheet(target).sheet, indexes, fate);
-    if (withdrawn === 0) return;
-    this.#change(target, { sheet });
-    this.sums.count(target, fate, -withdrawn);
+  reopen(target: string, indexes: readonly number[], redrives: number): void {
+    this.#keep(target, reopenRequests(this.#targetSheet(target).sheet, indexes, redrives));
+  }
+
+  move(from: string, to: string, indexes: readonly number[], redrives: number): void {
+    const change = noteMoved(this.#targetSheet(from).sheet, indexes, redrives);
+    this.#keep(from, change);
+    if (!this.#targetSheet(to).fannedOut) this.sums.enqueue(to, change.counts.get("moved") ?? 0);
   }
 
   /** The condition fails if another writer was first: the changed attributes and the writer's own marks must be as read. */
@@ -143,6 +145,15 @@ export class PackItemDraft {
 
   #targetSheet(target: string): TargetSheet {
     return this.#changed.get(target) ?? this.#item.targets.get(target) ?? emptyTargetSheet;
+  }
+
+  #keep(target: string, { sheet, changed, counts }: SheetChange): void {
+    if (!changed) return;
+    const before = this.#targetSheet(target);
+    this.#change(target, { sheet });
+    const packs = Number(isWaiting(sheet)) - Number(isWaiting(before.sheet));
+    if (before.fannedOut && packs !== 0) this.sums.count(target, "waitingPacks", packs);
+    for (const [what, count] of counts) this.sums.count(target, what, count);
   }
 
   #change(target: string, change: Partial<TargetSheet>): void {

@@ -1,5 +1,21 @@
-import { countFinal, type FateSheet, noteFates, settledIndexes, withdrawFate } from "../fate-sheet.ts";
-import { type FannedOutPack, type Fate, fates, type Ledger, type LedgerTotals, type Settlement } from "../port.ts";
+import {
+  countFinal,
+  isWaiting,
+  noteFates,
+  noteMoved,
+  reopenRequests,
+  type SheetChange,
+  widenSheet,
+} from "../fate-sheet.ts";
+import {
+  type FannedOutPack,
+  type Fate,
+  type FateSheet,
+  fates,
+  type Ledger,
+  type LedgerTotals,
+  type Settlement,
+} from "../port.ts";
 import type { StateFile } from "./sql.ts";
 
 /** Stores a sheet of fates for each pack and target, deleted when it is no longer needed, and sums, which are kept. */
@@ -24,28 +40,42 @@ export class EmbeddedLedger implements Ledger {
         statements.addShare.run(id, target);
         if (statements.noteFannedOut.run(id, target).changes === 0) continue;
         statements.addToTarget.run(target, requests);
-        this.#note(id, target, settlement);
+        const { sheet } = this.#share(id, target);
+        const fannedOut = { fannedOut: 1, sheet: widenSheet(sheet, requests) };
+        if (isWaiting(fannedOut.sheet)) statements.addToFate.run(target, "waitingPacks", 1);
+        statements.keepSheet.run(id, target, countFinal(fannedOut.sheet), fannedOut.sheet);
+        this.#keep(id, target, fannedOut, noteFates(fannedOut.sheet, settlement));
       }
       this.#schedulePruning(id);
     });
   }
 
-  async settle(target: string, pack: string, settlement: Settlement): Promise<void> {
+  async settle(target: string, pack: string, settlement: Settlement, redrives = 0): Promise<void> {
     this.#file.transaction(() => {
       const id = this.#packId(pack);
-      if (this.#note(id, target, settlement)) this.#schedulePruning(id);
+      const share = this.#share(id, target);
+      this.#file.statements.addToTarget.run(target, 0);
+      if (this.#keep(id, target, share, noteFates(share.sheet, settlement, redrives))) this.#schedulePruning(id);
     });
   }
 
-  async unsettle(target: string, pack: string, indexes: readonly number[], fate: Fate): Promise<void> {
+  async reopen(target: string, pack: string, indexes: readonly number[], redrives: number): Promise<void> {
+    this.#file.transaction(() => {
+      const id = this.#packId(pack);
+      const share = this.#share(id, target);
+      if (this.#keep(id, target, share, reopenRequests(share.sheet, indexes, redrives))) this.#schedulePruning(id);
+    });
+  }
+
+  async move(from: string, to: string, pack: string, indexes: readonly number[], redrives: number): Promise<void> {
     const { statements } = this.#file;
     this.#file.transaction(() => {
-      const id = statements.packId.get(pack)?.id;
-      if (typeof id !== "number") return;
-      const { sheet, withdrawn } = withdrawFate(this.#sheet(id, target), indexes, fate);
-      if (withdrawn === 0) return;
-      statements.keepSheet.run(id, target, countFinal(sheet), sheet);
-      statements.addToFate.run(target, fate, -withdrawn);
+      const id = this.#packId(pack);
+      const share = this.#share(id, from);
+      const change = noteMoved(share.sheet, indexes, redrives);
+      if (!this.#keep(id, from, share, change)) return;
+      const fannedOut = statements.fannedOut.all(pack).some(({ target }) => target === to);
+      if (!fannedOut) statements.addToTarget.run(to, change.counts.get("moved") ?? 0);
       this.#schedulePruning(id);
     });
   }
@@ -55,39 +85,46 @@ export class EmbeddedLedger implements Ledger {
     return new Set(rows.map(({ target }) => String(target)));
   }
 
-  async settled(target: string, pack: string): Promise<ReadonlySet<number>> {
+  async sheet(target: string, pack: string): Promise<FateSheet> {
     const row = this.#file.guard(() => this.#file.statements.sheetByName.get(pack, target));
-    return settledIndexes((row?.sheet as FateSheet | undefined) ?? new Uint8Array());
+    return (row?.sheet as FateSheet | undefined) ?? new Uint8Array();
   }
 
   async totals(): Promise<LedgerTotals> {
     const { statements } = this.#file;
     return this.#file.transaction(() => {
       const agents = statements.agents.all() as unknown as LedgerTotals["agents"];
-      const targets = new Map<string, { enqueued: number; fates: Record<Fate, number> }>();
+      const targets = new Map<
+        string,
+        { enqueued: number; fates: Record<Fate, number>; letters: number; waitingPacks: number }
+      >();
       for (const { target, enqueued } of statements.targets.all()) {
-        targets.set(String(target), { enqueued: Number(enqueued), fates: noFates() });
+        targets.set(String(target), { enqueued: Number(enqueued), fates: noFates(), letters: 0, waitingPacks: 0 });
       }
       for (const { target, fate, requests } of statements.fates.all()) {
         const totals = targets.get(String(target));
-        if (totals) totals.fates[fate as Fate] = Number(requests);
+        if (!totals) continue;
+        if (fate === "letters" || fate === "waitingPacks") totals[fate] = Number(requests);
+        else totals.fates[fate as Fate] = Number(requests);
       }
       return { agents: agents.map((agent) => ({ ...agent })), targets };
     });
   }
 
-  /** Whether any of the fates was new. */
-  #note(packId: number, target: string, settlement: Settlement): boolean {
+  /** Whether anything changed. */
+  #keep(packId: number, target: string, share: Share, { sheet, changed, counts }: SheetChange): boolean {
     const { statements } = this.#file;
-    const { sheet, noted } = noteFates(this.#sheet(packId, target), settlement);
-    statements.addToTarget.run(target, 0);
+    if (!changed) return false;
     statements.keepSheet.run(packId, target, countFinal(sheet), sheet);
-    for (const [fate, requests] of noted) statements.addToFate.run(target, fate, requests);
-    return noted.size > 0;
+    for (const [what, count] of counts) statements.addToFate.run(target, what, count);
+    const packs = Number(isWaiting(sheet)) - Number(isWaiting(share.sheet));
+    if (share.fannedOut === 1 && packs !== 0) statements.addToFate.run(target, "waitingPacks", packs);
+    return true;
   }
 
-  #sheet(packId: number, target: string): FateSheet {
-    return (this.#file.statements.sheet.get(packId, target)?.sheet as FateSheet | undefined) ?? new Uint8Array();
+  #share(packId: number, target: string): Share {
+    const share = this.#file.statements.share.get(packId, target) as Share | undefined;
+    return share ?? { fannedOut: 0, sheet: new Uint8Array() };
   }
 
   #packId(pack: string): number {
@@ -100,6 +137,12 @@ export class EmbeddedLedger implements Ledger {
     const nowMs = this.#now();
     this.#file.statements.schedulePruning.run(nowMs + unfinishedKeptMs, nowMs + finishedKeptMs, packId);
   }
+}
+
+/** The row of a pack and a target. */
+interface Share {
+  readonly fannedOut: number;
+  readonly sheet: FateSheet;
 }
 
 // For packs that are delivered twice.

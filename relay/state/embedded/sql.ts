@@ -48,7 +48,7 @@ export const sql = {
     (SELECT 1 FROM share WHERE pack_id = pack.id AND final < pack.requests), ?, ?) WHERE id = ?`,
   // Deletes up to four packs for each new pack: pruning keeps up and never takes long.
   prune: "DELETE FROM pack WHERE id IN (SELECT id FROM pack WHERE prune_at_ms <= ? LIMIT 4)",
-  sheet: "SELECT sheet FROM share WHERE pack_id = ? AND target = ?",
+  share: "SELECT fanned_out AS fannedOut, sheet FROM share WHERE pack_id = ? AND target = ?",
   sheetByName: "SELECT sheet FROM share JOIN pack ON pack.id = pack_id WHERE pack = ? AND target = ?",
   addShare: "INSERT INTO share (pack_id, target, final, sheet) VALUES (?, ?, 0, x'') ON CONFLICT DO NOTHING",
   keepSheet: `INSERT INTO share (pack_id, target, final, sheet) VALUES (?, ?, ?, ?)

@@ -241,7 +241,11 @@ describe("arguments", () => {
       ...{ id: `${packId}-1`, index: 1, method: "GET", path: "/", version: "", headers: [], bodyState: "omitted" },
       body: new Uint8Array(),
     });
-    expect(packed()[2]).toEqual({ ...request, id: `${packId}-2`, index: 2, headers: [], body: new Uint8Array() });
+    expect(packed()[2]).toEqual({
+      ...request,
+      ...{ id: `${packId}-2`, index: 2, headers: [], bodyState: "omitted" },
+      body: new Uint8Array(),
+    });
   });
 
   it.each(["get-query", "post-json"].flatMap((kind) => goldenFiles(`notify-${kind}`)))(
@@ -309,6 +313,7 @@ describe("a body", () => {
     ["that HAProxy has whole needs no Content-Length", chunked({}), "complete", 3],
     ["that is chunked has no Content-Length", chunked({ hdrs: withBoth("900") }), "complete", 3],
     ["that is NULL, in chunks, is omitted", chunked({ body: nul }), "omitted", 0],
+    ["that is NULL, without headers, is omitted", { body: nul, hdrs: nul, whole: bool(true) }, "omitted", 0],
     ["that is NULL, in HTTP/2, is omitted", { body: nul, hdrs: withoutLength, ver: str("2.0") }, "omitted", 0],
     ["without an argument is omitted", { body: undefined }, "omitted", 0],
     ["without an argument, but with a size, is omitted", { body: undefined, body_len: int64(3) }, "omitted", 0],
@@ -355,6 +360,22 @@ describe("the argument whole", () => {
 
     expect(intake.unknownWhole).toEqual(flaws);
     expect(intake.packed().map((captured) => captured.bodyState)).toEqual([bodyState, bodyState, bodyState]);
+  });
+
+  it("is missed again a minute later, if it is still missing", () => {
+    let clockMs = nowMs;
+    const intake = createIntake({ nowMs: () => clockMs });
+
+    for (const afterMs of [0, 59_999, 60_000, 60_001, 200_000]) {
+      clockMs = nowMs + afterMs;
+      intake.take(args(), args({ whole: int64(1) }), args({ whole: bool(true) }));
+    }
+
+    const flaws = [
+      ["missing", false],
+      ["not a boolean", false],
+    ];
+    expect(intake.unknownWhole).toEqual([...flaws, ...flaws, ...flaws]);
   });
 
   it("is not missed in messages without a body", () => {
@@ -503,6 +524,7 @@ describe("a request that cannot be replayed", () => {
 
   it.each<[string, Changes]>([
     ["OPTIONS with a path", { method: str("OPTIONS"), pathq: str("/") }],
+    ["OPTIONS of a URL with a query only", { method: str("OPTIONS"), pathq: str("?a=b") }],
     ["OPTIONS of the root of a URL", { method: str("OPTIONS"), pathq: undefined, url: str("http://a/") }],
     ["GET of a URL without a path", { method: str("GET"), pathq: undefined, url: str("http://a") }],
     ["a method of seven letters", { method: str("CONTROL") }],
@@ -513,6 +535,9 @@ describe("a request that cannot be replayed", () => {
   it.each<[string, Changes]>([
     ["a method of seven letters", { method: str("CONTROL"), pathq: nul }],
     ["a GET", { method: str("GET"), pathq: nul }],
+    ["a GET of *", { method: str("GET"), pathq: undefined, url: str("*") }],
+    ["a GET of a name", { method: str("GET"), pathq: undefined, url: str("name") }],
+    ["a GET of a scheme", { method: str("GET"), pathq: undefined, url: str("mailto:a@b/c") }],
   ])("is not %s without a path, which is unusable", (_, changes) => {
     const intake = createIntake();
 

@@ -47,8 +47,12 @@ describe("RequestPath", () => {
     [{ url: "//shop.example/a" }, "//shop.example/a"],
     [{ url: "/a?u=http://other/" }, "/a?u=http://other/"],
     [{ url: "/gr\xc3\xbc\xff%20" }, "/gr\xc3\xbc\xff%20"],
-    [{ url: "*" }, "*"],
-    [{ url: "shop.example:443" }, "shop.example:443"],
+    [{ url: "?b=c" }, "/?b=c"],
+    [{ path: "?b=c", query: "b=c" }, "/?b=c"],
+    [{ url: "?" }, "/?"],
+    [{ url: "*" }, undefined],
+    [{ url: "shop.example:443" }, undefined],
+    [{ url: "mailto:a@b/c", query: "d" }, undefined],
     [{ query: "b=c" }, undefined],
     [{ path: "", url: "" }, undefined],
     [{}, undefined],
@@ -85,11 +89,11 @@ describe("RequestPath", () => {
     );
   });
 
-  it("returns a string or undefined for any bytes", () => {
+  it("resolves any bytes to something that begins with a slash, or to nothing", () => {
     const text = fc.string({ unit: "binary-ascii", maxLength: 30 });
     fc.assert(
       fc.property(text, text, text, (path, url, query) => {
-        expect(typeof resolve({ path, url, query })).toBe(path === "" && url === "" ? "undefined" : "string");
+        expect(resolve({ path, url, query }) ?? "/").toMatch(/^\//);
       }),
     );
   });

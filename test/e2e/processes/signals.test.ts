@@ -45,6 +45,28 @@ describe("spoa-relay up", () => {
     expect(service.log.map(({ event }) => event)).toContain("forced");
   });
 
+  it("stops in order if its agent and host receive every signal, too", async () => {
+    const up = await startUp();
+    const { service, file } = up;
+    await up.requestInFlight();
+    // As systemd does, unless KillMode says otherwise.
+    for (const pid of processesWith(file)) process.kill(pid, "SIGTERM");
+    await service.logged("draining");
+    await sleep(700);
+    for (const pid of processesWith(`host\0--config\0${file}`)) process.kill(pid, "SIGTERM");
+
+    expect(await service.exited).toEqual({ code: 0, signal: null });
+    expect(service.log.map(({ event }) => event)).not.toContain("killed");
+  });
+
+  it("stops in order when its terminal is closed", async () => {
+    const { service, file } = await startUp();
+    service.child.kill("SIGHUP");
+
+    expect(await service.exited).toEqual({ code: 0, signal: null });
+    expect(processesWith(file)).toEqual([]);
+  });
+
   it("leaves no process behind after kill -9", async () => {
     const { service, file } = await startUp();
     service.child.kill("SIGKILL");

@@ -8,6 +8,7 @@ import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import type { OutgoingMessage } from "../../../relay/queue/port.ts";
 import { LiveTarget } from "../../../relay/replay/live-target.ts";
 import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
+import { settledIndexes } from "../../../relay/state/fate-sheet.ts";
 import { invoke } from "../../support/benches/replay-bench.ts";
 import { until } from "../../support/clocks/until.ts";
 import { captureConfig, MoodyArchive, readCapture } from "../../support/data/captures.ts";
@@ -154,7 +155,9 @@ describe("fan-out with captures", () => {
 
     expect(await readCapture(later.archive, "other")).toEqual([]);
     expect(await later.received("a")).toEqual([]);
-    expect(await later.state.ledger.settled("capture/all", packIn(waiting).id)).toEqual(new Set([0, 1, 2]));
+    expect(settledIndexes(await later.state.ledger.sheet("capture/all", packIn(waiting).id))).toEqual(
+      new Set([0, 1, 2]),
+    );
     expect(await later.waiting()).toEqual([]);
   });
 });

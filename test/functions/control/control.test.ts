@@ -338,8 +338,28 @@ describe("errors of the control API", () => {
 
     expect([status, json.detail]).toEqual([
       404,
-      "there is no route POST /v1/targets/staging/explode; /openapi.json lists all routes",
+      "there is no route /v1/targets/staging/explode; /openapi.json lists all routes",
     ]);
+  });
+
+  it.each([
+    ["DELETE", "/v1/targets/staging", "GET, HEAD, PATCH"],
+    ["PUT", "/v1/targets", "GET, HEAD"],
+    ["GET", "/v1/targets/staging/pause", "POST"],
+    ["POST", "/v1/targets/nobody/figures", "GET, HEAD"],
+    ["GET", "/v1/queues/staging/dead-letters/redrive/", undefined],
+    ["DELETE", "/v1/queues/staging/dead-letters/42", "GET, HEAD"],
+    ["POST", "/v1/ledger", "GET, HEAD"],
+    ["POST", "/v1/health", "GET, HEAD"],
+    ["DELETE", "/metrics", "GET, HEAD"],
+    ["PATCH", "/openapi.json", "GET, HEAD"],
+    ["HEAD", "/v1/targets/staging/resume", "POST"],
+    ["OPTIONS", "/v1/targets/staging", "GET, HEAD, PATCH"],
+  ])("are 405 for a method that a path does not take, with those that it takes: %s %s", async (method, path, allow) => {
+    const response = await new ControlBench().app.request(path, { method });
+
+    expect([response.status, response.headers.get("allow") ?? undefined]).toEqual([allow ? 405 : 404, allow]);
+    expect(response.headers.get("content-type")).toBe("application/problem+json");
   });
 
   it("are 503 with the reason while the state does not answer", async () => {

@@ -69,6 +69,39 @@ describe("/v1/health", () => {
   });
 });
 
+describe("/warnings of a host", () => {
+  const { control: _, live: __, ...old } = target;
+
+  it("has nothing to say while all requests have a target", async () => {
+    expect(await answer(async () => stats, "/warnings")).toEqual({ status: 200, text: '{"warnings":[]}' });
+  });
+
+  it("names a target that is no longer in the configuration; the host is ready all the same", async () => {
+    const readStats = async () => ({ ...stats, removed: { old } });
+    const { status, text } = await answer(readStats, "/warnings");
+
+    expect(status).toBe(200);
+    expect(JSON.parse(text).warnings).toEqual([
+      {
+        target: "old",
+        waiting: { messages: 1, requests: 2 },
+        deadLetters: { messages: 1, requests: 3 },
+        detail: expect.stringMatching(
+          /^target old is no longer in the configuration: nobody .*\(waiting: 2, dead letters: 3\)/,
+        ),
+      },
+    ]);
+    expect(await answer(readStats, "/readyz")).toEqual({ status: 200, text: "ready\n" });
+  });
+
+  it("is 503 with the reason while the state fails", async () => {
+    expect(await answer(() => Promise.reject(new StateError("disk I/O error")), "/warnings")).toEqual({
+      status: 503,
+      text: "disk I/O error\n",
+    });
+  });
+});
+
 describe("metrics of a host", () => {
   it("read the stats once a scrape, and add up the runs of an agent", async () => {
     let readings = 0;
@@ -123,6 +156,18 @@ describe("metrics of a host", () => {
     expect(valuesOf(text, "target_held")).toEqual({ a: "0", b: "1" });
     expect(valuesOf(text, "target_pace_factor")).toEqual({ a: "1", b: "0.25" });
     expect(valuesOf(text, "target_rate_limit")).toEqual({ a: "200", b: "+Inf" });
+  });
+
+  it("show what is left of a target that is no longer in the configuration", async () => {
+    const { control: _, live: __, ...old } = target;
+    const { text } = await answer(async () => ({ ...stats, removed: { old } }), "/metrics");
+
+    expect(valuesOf(text, "target_removed")).toEqual({ old: "1" });
+    expect(valuesOf(text, "target_held")).toEqual({ staging: "0", old: "1" });
+    expect(valuesOf(text, "target_waiting_requests")).toEqual({ staging: "2", old: "2" });
+    expect(valuesOf(text, "target_dead_letter_requests")).toEqual({ staging: "3", old: "3" });
+    expect(valuesOf(text, "target_enqueued_requests_total")).toEqual({ staging: "9", old: "9" });
+    expect(valuesOf(text, "target_rate_limit")).toEqual({ staging: "200" });
   });
 
   it("leave out requests if a queue counts only packs", async () => {

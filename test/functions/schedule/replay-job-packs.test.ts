@@ -69,7 +69,7 @@ describe("replay: a pack of a job", () => {
     await bench.state.jobs.write(job({ status: "cancelled", endedAtMs: Date.now() }), found?.version ?? 0);
     answer = { status: 200 };
     const { queue } = bench;
-    const limits = { maxMessages: 10, maxMs: 5_000, waitMs: 0 };
+    const limits = { startedAtMs: bench.nowMs, maxMessages: 10, maxMs: 5_000, waitMs: 0 };
     await redrive({ queue, deadLetters: queue.deadLetters, target: "staging", ledger: bench.state.ledger, ...limits });
     const [again] = await bench.receive();
     await bench.invoke([again]);

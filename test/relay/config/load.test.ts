@@ -212,6 +212,7 @@ describe("state in DynamoDB", () => {
     expect(inAws(`  a: {${url}}\n  b: {${url}, queue: "${elsewhere}"}\n`)).toEqual({
       table: "spoa-relay",
       tableRegion: "eu-central-1",
+      ingressQueue: ingress,
       targetQueues: new Map([
         ["a", `${ingress}-a`],
         ["b", elsewhere],

@@ -19,8 +19,8 @@ describe("the client of the control API", () => {
   it("calls every route of the API", async () => {
     const { bench, client } = await served();
     await bench.queue.deadLetters.send([
-      packMessage({ requests: requests(2) }),
-      packMessage({ requests: requests(3) }),
+      packMessage({ sequence: 1, requests: requests(2) }),
+      packMessage({ sequence: 2, requests: requests(3) }),
     ]);
     const changed = await client.changeTarget("staging", { rate: "5/s", concurrency: 2 });
     const paused = await client.pauseTarget("staging");
@@ -32,8 +32,8 @@ describe("the client of the control API", () => {
     expect((await client.ledger()).targets.staging.inDeadLetters).toBe(5);
     expect((await client.figures("staging", 5)).minutes).toEqual([]);
     expect((await client.deadLetter("staging", letters[1].id)).contents).toHaveLength(3);
-    expect(await client.redrive("staging", letters[1].id)).toMatchObject({ requests: 3, remaining: 1 });
-    expect(await client.redrive("staging", undefined)).toMatchObject({ requests: 2, remaining: 0 });
+    expect(await client.redrive("staging", { id: letters[1].id })).toMatchObject({ requests: 3, remaining: 1 });
+    expect(await client.redrive("staging")).toMatchObject({ requests: 2, remaining: 0 });
   });
 
   it("calls the API over a unix socket", async () => {
@@ -68,7 +68,7 @@ describe("the client of the control API", () => {
       message: "body.concurrency: must be a whole number, or null",
     });
     await expect(client.pauseTarget("no/body")).rejects.toMatchObject({
-      code: "FAILED",
+      code: "BAD_REQUEST",
       message: "there is no target no/body; the configuration has: staging",
     });
   });
@@ -92,7 +92,12 @@ describe("the client of the control API", () => {
 
   it("names control as well if no host answers and Lambda functions may replay", async () => {
     const port = await closedPort();
-    const aws = { table: "relay", tableRegion: "eu-west-1", targetQueues: new Map<string, string>() };
+    const aws = {
+      table: "relay",
+      tableRegion: "eu-west-1",
+      ingressQueue: "https://sqs.eu-west-1.amazonaws.com/1/q",
+      targetQueues: new Map<string, string>(),
+    };
     const client = new ControlClient({ file, aws, host: { admin: { kind: "tcp", host: "127.0.0.1", port } } });
 
     await expect(client.targets()).rejects.toMatchObject({
@@ -156,7 +161,7 @@ describe("calls of a function URL", () => {
     expect((await client.changeTarget("staging", { rate: "5/s" })).rate.live).toBe("5/s");
     expect((await client.figures("staging", 5)).target).toBe("staging");
     expect((await client.pauseTarget("staging")).paused).toBe(true);
-    expect(await client.redrive("ingress", undefined)).toMatchObject({ done: true });
+    expect(await client.redrive("ingress")).toMatchObject({ done: true });
     expect(authorizations.every((authorization) => authorization?.startsWith("AWS4-HMAC-SHA256 "))).toBe(true);
   });
 

@@ -53,7 +53,7 @@ describe("reading an nginx log", () => {
       "a line of another log, or an event",
       "the client sent no valid request",
       "CONNECT, which opens a tunnel",
-      "a request for the server itself (*), not for a path",
+      "OPTIONS *, which asks about the server itself",
       "the client sent no valid request",
       "the path does not begin with /",
       "a WebSocket or another upgrade",
@@ -157,11 +157,11 @@ describe("reading any log", () => {
     ["quotes", `a - - [02/Jan/2026:03:04:05 +0000] "${'\\"'.repeat(100_000)}`],
     ["ports", "a:1 [".repeat(50_000)],
   ])("takes no quadratic time for a line full of %s", async (_case, line) => {
-    const startMs = performance.now();
+    const before = process.cpuUsage();
     await importAll(line, { format: "nginx" });
     await importAll(line, { format: "haproxy" });
 
-    expect(performance.now() - startMs).toBeLessThan(5_000);
+    expect(process.cpuUsage(before).user).toBeLessThan(5_000_000);
   });
 
   it("turns any bytes into requests and mistakes, in any assumed format", async () => {

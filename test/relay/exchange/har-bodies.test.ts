@@ -142,6 +142,17 @@ describe("the body of a HAR entry with a Content-Length", () => {
       },
       `${part('name="a"', "1")}--XX--`,
     ],
+    [
+      "parts after the header of the stream",
+      {
+        type: multipart,
+        length: fileForm.length,
+        postData: {
+          text: `Content-Type: ${multipart}${crlf}Content-Length: ${fileForm.length}${crlf}${crlf}${fileForm}`,
+        },
+      },
+      fileForm,
+    ],
     ["no bytes", { type: json, length: 0, size: -1 }, ""],
   ])("is complete as %s", async (_case, parts, bytes) => {
     expect(await bodyOf(parts)).toEqual({ bytes, state: "complete" });
@@ -197,14 +208,14 @@ describe("the body of a HAR entry with a Content-Length", () => {
       text.repeat(50_000),
     );
     const params = Array.from({ length: 10_000 }, (_, i) => ({ name: `é ${i}`, value: "" }));
-    const startMs = performance.now();
+    const before = process.cpuUsage();
     for (const type of [form, multipart, binary]) {
       for (const text of texts)
         expect(await bodyOf({ type, length: 1, postData: { text } })).toMatchObject({ state: "truncated" });
       expect(await bodyOf({ type, length: 1, postData: { params } })).toMatchObject({ state: "truncated" });
     }
 
-    expect(performance.now() - startMs).toBeLessThan(30_000);
+    expect(process.cpuUsage(before).user).toBeLessThan(30_000_000);
   });
 
   it("restores bytes that Python escaped, at any place", async () => {
@@ -273,6 +284,19 @@ describe("the body of a HAR entry without a length", () => {
     ],
     ["raw params", { type: form, postData: { params: [{ name: "q", value: "a%26b" }] } }, "q=a%26b"],
     ["decoded params", { type: form, postData: { params: [{ name: "q", value: "é&=" }] } }, "q=%C3%A9%26%3D"],
+    [
+      "parts after the header of the stream",
+      {
+        type: multipart,
+        postData: { text: `Content-Type: ${multipart}${crlf}Content-Length: 3${crlf}${crlf}a=b` },
+      },
+      "a=b",
+    ],
+    [
+      "a message with headers of its own",
+      { type: "message/http", postData: { text: `Content-Type: ${form}${crlf}${crlf}a=b` } },
+      `Content-Type: ${form}${crlf}${crlf}a=b`,
+    ],
     [
       "a form in parts",
       { type: multipart, postData: { params: [{ name: 'a"b', value: "1" }] } },

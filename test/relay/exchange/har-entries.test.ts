@@ -40,7 +40,18 @@ describe("an entry of a HAR file", () => {
     ["a WebSocket", { request: { url: "wss://a/socket" } }, upgrade],
     ["a WebSocket with an http URL", { request: { url: "https://a/socket" }, response: { status: 101 } }, upgrade],
     ["messages of a WebSocket", { _webSocketMessages: [] }, upgrade],
-    ["an upgrade", { request: { headers: [{ name: "Upgrade", value: "websocket" }] } }, upgrade],
+    [
+      "an upgrade",
+      {
+        request: {
+          headers: [
+            { name: "Upgrade", value: "websocket" },
+            { name: "Connection", value: "Upgrade" },
+          ],
+        },
+      },
+      upgrade,
+    ],
     ["CONNECT to a URL", { request: { method: "CONNECT", url: "https://a:443" } }, "CONNECT, which opens a tunnel"],
     ["CONNECT to a host", { request: { method: "CONNECT", url: "a:443" } }, "CONNECT, which opens a tunnel"],
     ["data:", { request: { url: "data:text/plain,a" } }, notHttp],

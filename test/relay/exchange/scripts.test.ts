@@ -42,7 +42,7 @@ describe("a curl script", () => {
   it.each<[string, Partial<RequestParts>, string]>([
     ["a truncated body", { headers: ["content-length", "99"], bodyState: "truncated" }, "incomplete"],
     ["a body with HEAD", { method: "HEAD" }, "HEAD"],
-    ["CONNECT", { method: "CONNECT" }, "CONNECT"],
+    ...unrepeatable,
     ["a path that is a URL", { path: "http://other.example/" }, "does not begin"],
     ["a line break in a header", { headers: ["a", "b\nc"] }, "line break"],
   ])("skips and reports %s", async (_case, changes, reason) => {
@@ -125,7 +125,7 @@ describe("a k6 script", () => {
     ["a path with a fragment", { path: "/a#b" }, "not valid in a URL"],
     ["a header that is not UTF-8", { headers: ["a", "\xff"] }, "UTF-8"],
     ["a header that would set the prototype", { headers: ["__proto__", "a"] }, "__proto__"],
-    ["CONNECT", { method: "CONNECT" }, "CONNECT"],
+    ...unrepeatable,
   ])("skips and reports %s", async (_case, changes, reason) => {
     const { text, skipped } = await write("k6", [changes]);
 
@@ -133,6 +133,14 @@ describe("a k6 script", () => {
     expect(await runK6(text)).toEqual([]);
   });
 });
+
+const webSocket = ["connection", "upgrade", "upgrade", "websocket"];
+const unrepeatable: readonly [string, Partial<RequestParts>, string][] = [
+  ["CONNECT", { method: "CONNECT" }, "CONNECT"],
+  ["OPTIONS *", { method: "OPTIONS", path: "*" }, "OPTIONS *"],
+  ["a WebSocket", { method: "GET", body: new Uint8Array(), headers: webSocket }, "WebSocket"],
+  ["a path that is none", { path: "*" }, "does not begin with /"],
+];
 
 const awkwardRequests: readonly Partial<RequestParts>[] = [
   {},
@@ -160,7 +168,6 @@ const awkwardRequests: readonly Partial<RequestParts>[] = [
     body: Buffer.from("with a body"),
     headers: ["host", "h", "x-bytes", "gr\xc3\xbc\xff\x80", "x-empty", ""],
   },
-  { method: "OPTIONS", path: "*", body: new Uint8Array(), headers: ["host", "h"] },
   {
     method: "PURGE",
     path: "/%ff%zz",

@@ -1,4 +1,4 @@
-import { readdirSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { DirectoryInUseError, DirectoryLock } from "../../../relay/process/directory-lock.ts";
@@ -54,6 +54,15 @@ describe("the lock of a directory", () => {
     expect(readdirSync(directory).sort()).toEqual(["lock.db", "lock.holder"]);
     expect(statSync(join(directory, "lock.db"))).toMatchObject({ size: 0 });
     expect(statSync(join(directory, "lock.db")).mode & 0o777).toBe(0o600);
+  });
+
+  it("names a file that cannot be locked", () => {
+    const directory = temporaryDirectory();
+    mkdirSync(join(directory, "lock.db"));
+
+    expect(() => DirectoryLock.take(directory, "first", "stop it")).toThrow(
+      `${join(directory, "lock.db")} cannot be locked: unable to open database file`,
+    );
   });
 
   it("does not need the details of its holder", () => {

@@ -61,12 +61,21 @@ describe("supervise", () => {
     expect(rig.output()).toMatchObject([{ event: "part-killed", part: "stuck" }]);
   });
 
+  it("does not take a part for failed that was told to stop while it started", async () => {
+    const rig = new Supervised(["steady", "starting"]);
+    await rig.happened("steady started", "starting started");
+    rig.signal("SIGTERM");
+
+    expect(await rig.exitCode()).toBe(0);
+    expect(rig.output()).toEqual([]);
+  });
+
   it("ends its parts at once after a second signal", async () => {
     const rig = new Supervised(["steady", "stubborn"]);
     await rig.happened("steady started", "stubborn started");
     rig.signal("SIGTERM");
     await rig.happened("steady stopped", "stubborn asked");
-    // Within the next milliseconds it would count as the first one.
+    // Within half a second it would count as the first one.
     await until(() => {
       rig.signal("SIGINT");
       return rig.output().length > 0;

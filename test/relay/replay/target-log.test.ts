@@ -9,7 +9,7 @@ import { openState } from "../../support/data/lanes.ts";
 import { LogLines } from "../../support/data/log-lines.ts";
 import { target } from "../../support/data/targets.ts";
 
-const refused: Outcome = { kind: "undelivered", reason: "ECONNREFUSED" };
+const refused: Outcome = { kind: "undelivered", reason: "ECONNREFUSED", away: true };
 const answered: Outcome = { kind: "answered", status: 200 };
 const overloaded: Outcome = { kind: "undelivered", reason: "429", retryAfterMs: 1_000 };
 const breaker = { failures: 3, probeAfterMs: 1_000 };

@@ -2,16 +2,19 @@ import { stripVTControlCharacters } from "node:util";
 import { describe, expect, it } from "vitest";
 import { type Fate, fates } from "../../../relay/state/port.ts";
 import type { AgentStats } from "../../../relay/stats/agent-stats.ts";
-import type { HostStats, IngressStats, TargetStats } from "../../../relay/stats/host-stats.ts";
+import type { HostStats, IngressStats, SettledStats, TargetStats } from "../../../relay/stats/host-stats.ts";
 import { addsUp, formatEquations, toEquations } from "../../../relay/stats/ledger-equations.ts";
+import { isWaiting, warningsOf } from "../../../relay/stats/warnings.ts";
 
 describe("the ledger of a target", () => {
   it("adds up over all fates and the waiting requests", () => {
-    const ofTargets = fates.filter((fate) => fate !== "captured" && fate !== "cancelled");
+    const others: readonly Fate[] = ["captured", "cancelled", "moved", "discarded"];
+    const ofTargets = fates.filter((fate) => !others.includes(fate));
     const host = hostStats({
       enqueued: 78,
       fates: counted(...ofTargets.map((fate, i) => [fate, i + 1] as const)),
       inQueue: 12,
+      inDeadLetters: 11,
     });
     const [equation] = toEquations(undefined, host);
 
@@ -25,6 +28,15 @@ describe("the ledger of a target", () => {
       ["dead-lettered", 11],
       ["waiting", 12],
     ]);
+  });
+
+  it("names what operators moved or discarded, if there is any", () => {
+    const settled = counted(["answered.2xx", 1], ["moved", 2], ["discarded", 3]);
+    const [equation] = toEquations(undefined, hostStats({ enqueued: 6, fates: settled, inQueue: 0 }));
+
+    expect(equation).toMatchObject({ unaccounted: 0 });
+    expect(equation.parts).toContainEqual(["moved to another target", 2]);
+    expect(equation.parts).toContainEqual(["discarded", 3]);
   });
 
   it("adds up while a pack is in flight: some of its requests are done, but the queue counts them all", () => {
@@ -46,6 +58,147 @@ describe("the ledger of a target", () => {
 
     expect(equations).toMatchObject([{ unaccounted }]);
     expect(addsUp(equations)).toBe(false);
+  });
+});
+
+describe("the ledger of a target that is no longer in the configuration", () => {
+  const old: SettledStats = {
+    enqueued: 500,
+    fates: counted(["answered.2xx", 93], ["deadLettered", 7]),
+    messages: 4,
+    inQueue: 400,
+    deadMessages: 1,
+    inDeadLetters: 7,
+  };
+  const withOld = (changes: Partial<SettledStats> = {}, target: Partial<TargetStats> = {}) => ({
+    ...hostStats({ messages: 0, ...target }),
+    removed: { old: { ...old, ...changes } },
+  });
+
+  it("adds up, and says that nobody delivers what waits, and what to do", () => {
+    const equations = toEquations(undefined, withOld());
+    const text = stripVTControlCharacters(formatEquations(equations, process.stderr));
+
+    expect(equations[1]).toMatchObject({ title: "target old", whole: ["enqueued", 500], unaccounted: 0 });
+    expect(equations[1].parts).toContainEqual(["waiting", 400]);
+    expect(addsUp(equations)).toBe(true);
+    expect(text).toContain(
+      [
+        "  ! adds up, but needs you",
+        "  target old is no longer in the configuration: nobody delivers its requests (waiting: 400, dead letters: 7), and the queue's retention removes them; send them to another target: spoa-relay dlq redrive old --to staging, or discard them: spoa-relay dlq discard old",
+      ].join("\n"),
+    );
+  });
+
+  it("does not add up if a request is missing", () => {
+    expect(toEquations(undefined, withOld({ inQueue: 399 }))[1].unaccounted).toBe(1);
+    expect(addsUp(toEquations(undefined, withOld({ messages: 0, inQueue: 0, deadMessages: 0 })))).toBe(false);
+  });
+
+  it("names no other target unless exactly one has no history", () => {
+    const warningOf = (stats: HostStats) => warningsOf(stats)[0].detail;
+    const { staging } = withOld().targets;
+
+    expect(warningOf(withOld({}, { enqueued: 1 }))).toContain("dlq redrive old --to TARGET,");
+    expect(warningOf(withOld({}, { messages: 1 }))).toContain("dlq redrive old --to TARGET,");
+    expect(warningOf({ ...withOld(), targets: { staging, next: staging } })).toContain("--to TARGET,");
+    expect(warningOf({ ...withOld(), targets: { staging, next: { ...staging, enqueued: 1 } } })).toContain(
+      "--to staging,",
+    );
+  });
+
+  it("counts packs in SQS, and gives the reason if the queue does not answer", () => {
+    const { inQueue: _, inDeadLetters: __, ...inSqs } = old;
+    const { messages: ___, deadMessages: ____, ...silent } = inSqs;
+    const host = hostStats({});
+
+    expect(warningsOf({ ...host, removed: { old: inSqs } })).toMatchObject([
+      { target: "old", waiting: { messages: 4 }, deadLetters: { messages: 1 } },
+    ]);
+    expect(warningsOf({ ...host, removed: { old: inSqs } })[0].detail).toContain("(packs waiting: 4, dead letters: 1)");
+    expect(warningsOf({ ...host, removed: { old: { ...silent, problem: "denied" } } })[0].detail).toContain("denied");
+  });
+
+  it("needs a check to fail while requests wait, not for dead letters alone", () => {
+    const waits = (changes: Partial<SettledStats>) => warningsOf(withOld(changes)).map(isWaiting);
+
+    expect(waits({})).toEqual([true]);
+    expect(waits({ messages: 0, inQueue: 0 })).toEqual([false]);
+  });
+
+  it("has the packs of replay jobs in its queue", () => {
+    const jobs = { one: { enqueued: 10, packs: 2, fates: counted(["answered.2xx", 6]) } };
+    const inOld = (inQueue: number) => ({
+      old: { enqueued: 0, fates: counted(), messages: 1, inQueue, deadMessages: 0, inDeadLetters: 0 },
+    });
+
+    expect(addsUp(toEquations(undefined, { ...hostStats({}), jobs, removed: inOld(4) }))).toBe(true);
+    expect(addsUp(toEquations(undefined, { ...hostStats({}), jobs, removed: inOld(3) }))).toBe(false);
+  });
+});
+
+describe("the ledger of a target and its queues", () => {
+  const dead = (changes: Changes) => {
+    const [equation] = toEquations(
+      undefined,
+      hostStats({ enqueued: 9, fates: counted(["deadLettered", 9]), ...changes }),
+    );
+    return [equation.unaccounted, equation.lacking];
+  };
+  const waiting = (changes: Changes) => {
+    const [equation] = toEquations(undefined, hostStats({ enqueued: 9, ...changes }));
+    return [equation.unaccounted, equation.lacking];
+  };
+  const inSqs = { inQueue: undefined, inDeadLetters: undefined };
+
+  it("does not add up if a dead letter is gone", () => {
+    expect(dead({ inDeadLetters: 9 })).toEqual([0, []]);
+    expect(dead({ inDeadLetters: 7 })).toEqual([2, ["the dead-letter queue lacks 2 of 9 requests"]]);
+    expect(dead({ inDeadLetters: 7, expiredDeadLetters: 2 })).toEqual([0, []]);
+  });
+
+  it("adds up if a crash left a second copy of a dead letter", () => {
+    expect(dead({ inDeadLetters: 10 })).toEqual([0, []]);
+  });
+
+  it("counts messages in SQS: a dead letter may hold several requests", () => {
+    expect(dead({ ...inSqs, letters: 3, deadMessages: 3 })).toEqual([0, []]);
+    expect(dead({ ...inSqs, letters: 3, deadMessages: 2 })).toEqual([
+      1,
+      ["the dead-letter queue lacks 1 of 3 messages"],
+    ]);
+    expect(waiting({ ...inSqs, waitingPacks: 4, messages: 4 })).toEqual([0, []]);
+    expect(waiting({ ...inSqs, waitingPacks: 4, messages: 3 })).toEqual([
+      1,
+      ["the queue lacks 1 of 4 messages that wait"],
+    ]);
+    expect(waiting({ ...inSqs, waitingPacks: 4, messages: 0 })[0]).toBe(9);
+  });
+
+  it("says which queue lacks how many", () => {
+    const host = hostStats({ enqueued: 9, fates: counted(["deadLettered", 4]), inQueue: 4, inDeadLetters: 1 });
+    const text = stripVTControlCharacters(formatEquations(toEquations(undefined, host), process.stderr));
+
+    expect(text).toContain(
+      "✗ 4 unaccounted for; the dead-letter queue lacks 3 of 4 requests; the queue lacks 1 of 5 requests that wait",
+    );
+  });
+
+  it("finds a pack that the queue gave up, or that cannot be decoded, among the dead letters", () => {
+    const [equation] = toEquations(
+      undefined,
+      hostStats({ enqueued: 9, inQueue: 6, inDeadLetters: 3, deadMessages: 1 }),
+    );
+
+    expect(equation.unaccounted).toBe(0);
+    expect(equation.parts).toContainEqual(["undecodable or given up by the queue", 3]);
+    expect(equation.parts).toContainEqual(["waiting", 6]);
+    expect(waiting({ ...inSqs, waitingPacks: 4, messages: 3, deadMessages: 1 })).toEqual([0, []]);
+  });
+
+  it("does not count dead letters as lost if their queue does not answer", () => {
+    expect(dead({ ...inSqs, letters: 3, problem: "denied" })).toEqual([0, []]);
+    expect(waiting({ ...inSqs, waitingPacks: 3, problem: "denied" })).toEqual([9, ["denied"]]);
   });
 });
 
@@ -86,14 +239,16 @@ describe("the ledger of replay jobs", () => {
     const one = counted(["answered.2xx", 4], ["answered.5xx", 1], ["cancelled", 2]);
     const two = counted(["answered.2xx", 3], ["deadLettered", 1]);
     const jobs = { one: { enqueued: 10, packs: 2, fates: one }, two: { enqueued: 5, packs: 1, fates: two } };
-    const [, equation] = toEquations(undefined, { ...hostStats({ enqueued: 0, inQueue: 4 }), jobs });
-    const [, lost] = toEquations(undefined, { ...hostStats({ enqueued: 0, inQueue: 3 }), jobs });
+    const [, equation] = toEquations(undefined, { ...hostStats({ inQueue: 4, inDeadLetters: 1 }), jobs });
+    const [, lost] = toEquations(undefined, { ...hostStats({ inQueue: 3, inDeadLetters: 1 }), jobs });
+    const [, lostLetter] = toEquations(undefined, { ...hostStats({ inQueue: 4 }), jobs });
 
     expect(equation).toMatchObject({ title: "replay jobs", whole: ["fed", 15], unaccounted: 0 });
     expect(equation.parts).toContainEqual(["answered", 8, "2xx 7, 5xx 1"]);
     expect(equation.parts).toContainEqual(["cancelled", 2]);
     expect(equation.parts).toContainEqual(["waiting", 4]);
     expect(lost.unaccounted).toBe(1);
+    expect(lostLetter).toMatchObject({ unaccounted: 1, lacking: ["the dead-letter queue lacks 1 of 1 requests"] });
   });
 });
 
@@ -183,15 +338,23 @@ const live = { ratePerSecond: 1, concurrency: 1, sample: 1, paceFactor: 1 };
 
 type Arrival = Partial<IngressStats> & { readonly agent?: string; readonly requests?: number; readonly packs?: number };
 
+type Changes = { readonly [Key in keyof TargetStats]?: TargetStats[Key] | undefined };
+
+/** A change to `undefined` omits the count, as in SQS. */
 function hostStats(
-  target: Partial<TargetStats>,
+  target: Changes,
   { agent = "edge~1", requests = 0, packs = 1, ...ingress }: Arrival = {},
 ): HostStats {
   return {
     ingress: { messages: 0, waiting: 0, deadLettered: 0, deadMessages: 0, expired: 0, ...ingress },
     agents: [{ agent, requests, packs, missingPacks: 0 }],
-    targets: { staging: { enqueued: 0, fates: counted(), inQueue: 0, inDeadLetters: 0, control: {}, live, ...target } },
+    targets: { staging: toStats(target) },
   };
+}
+
+function toStats(changes: Changes): TargetStats {
+  const stats = { enqueued: 0, fates: counted(), inQueue: 0, inDeadLetters: 0, control: {}, live, ...changes };
+  return Object.fromEntries(Object.entries(stats).filter(([, value]) => value !== undefined)) as unknown as TargetStats;
 }
 
 function agentStats(changes: Partial<AgentStats> = {}): AgentStats {

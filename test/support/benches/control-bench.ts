@@ -5,6 +5,7 @@ import type { ControlDeps } from "../../../functions/control/deps.ts";
 import type { TargetConfig } from "../../../relay/config/config.ts";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import type { OpenQueue } from "../../../relay/queue/port.ts";
+import { removedInDirectory } from "../../../relay/removed-queues.ts";
 import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import type { Controls, Figures, State } from "../../../relay/state/port.ts";
 import { queueIn } from "../../../relay/stores.ts";
@@ -20,6 +21,8 @@ export interface ControlBenchOptions extends Partial<Pick<ControlDeps, "access">
   readonly faultyQueue?: (queue: EmbeddedQueue) => Partial<OpenQueue>;
   /** The only target reads the ingress queue itself. */
   readonly direct?: boolean;
+  /** Targets that are no longer in the configuration, but have queues. */
+  readonly removed?: readonly string[];
 }
 
 /** The replaced methods, by port. */
@@ -43,24 +46,31 @@ export class ControlBench {
   readonly state: EmbeddedState;
   readonly ingress: EmbeddedQueue;
   readonly queues: ReadonlyMap<string, EmbeddedQueue>;
+  /** By the name of a target that is no longer in the configuration. */
+  readonly removed: ReadonlyMap<string, EmbeddedQueue>;
   readonly app: OpenAPIHono;
 
   constructor(options: ControlBenchOptions = {}) {
     const { targets = [{}], access = { kind: "loopback" }, direct, faultyState, faultyQueue } = options;
+    const gone = options.removed ?? [];
     const directory = temporaryDirectory();
     const now = () => this.nowMs;
     const configs = targets.map(target);
     this.state = EmbeddedState.open(directory, now);
-    this.ingress = EmbeddedQueue.open({ directory, name: "ingress" });
-    const open = (name: string) => (direct ? this.ingress : EmbeddedQueue.open({ directory, name: `target-${name}` }));
+    this.ingress = EmbeddedQueue.open({ directory, name: "ingress", now });
+    const open = (name: string) =>
+      direct ? this.ingress : EmbeddedQueue.open({ directory, name: `target-${name}`, now });
     this.queues = new Map(configs.map(({ name }) => [name, open(name)]));
+    this.removed = new Map(gone.map((name) => [name, EmbeddedQueue.open({ directory, name: `target-${name}`, now })]));
     const queues = new Map(Array.from(this.queues, ([name, queue]) => [name, withFaults(queue, faultyQueue?.(queue))]));
+    const removed = removedInDirectory(directory, configs, now);
     this.app = createControl({
       targets: configs,
       stores: {
         ingress: this.ingress,
         targets: queues,
         queueOf: (name) => queueIn(queues, name),
+        removed,
         state: withFaultyPorts(this.state, faultyState?.(this.state)),
       },
       access,
@@ -68,7 +78,8 @@ export class ControlBench {
       now,
     });
     onTestFinished(() => {
-      for (const queue of [this.ingress, ...this.queues.values()]) queue.close();
+      for (const queue of [this.ingress, ...this.queues.values(), ...this.removed.values()]) queue.close();
+      removed.close();
       this.state.close();
     });
   }

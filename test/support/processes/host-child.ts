@@ -3,6 +3,8 @@ import { once } from "node:events";
 import { resolve } from "node:path";
 import { until } from "../clocks/until.ts";
 
+// On a busy machine it takes half a minute to load the AWS SDK.
+const startMs = 90_000;
 const main = resolve(import.meta.dirname, "../../../relay/main.ts");
 
 /** `spoa-relay host` in a process of its own. The caller must end it. */
@@ -17,7 +19,7 @@ export class HostChild {
       await until(() => {
         if (host.#hasEnded) throw new Error(`the host has ended: ${host.output}`);
         return host.output.includes('"event":"replaying"');
-      });
+      }, startMs);
     } catch (error) {
       host.kill();
       throw error;
@@ -38,6 +40,11 @@ export class HostChild {
   /** Sends SIGKILL, as if the machine had crashed. */
   kill(): void {
     this.#child.kill("SIGKILL");
+  }
+
+  /** Sends SIGTERM: the host hands back what is in flight, and ends. */
+  end(): void {
+    this.#child.kill("SIGTERM");
   }
 
   async ended(): Promise<void> {

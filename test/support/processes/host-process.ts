@@ -33,15 +33,19 @@ export class HostProcess {
     return host;
   }
 
-  private constructor({ targets, host = "", admin }: HostProcessOptions, port: number) {
-    this.admin = admin?.replace("DIRECTORY", this.directory) ?? `127.0.0.1:${port}`;
-    const entries = Object.entries(targets).map(([name, keys]) => `  ${name}: { ${keys} }\n`);
-    writeFileSync(
-      this.configFile,
-      `host: { admin: "${this.admin}"${host && `, ${host}`} }\nqueue: embedded:./data\ntargets:\n${entries.join("")}`,
-    );
+  private constructor(options: HostProcessOptions, port: number) {
+    this.admin = options.admin?.replace("DIRECTORY", this.directory) ?? `127.0.0.1:${port}`;
+    this.#configure(options);
     this.ingress = EmbeddedQueue.open({ directory: join(this.directory, "data"), name: ingressQueue });
     onTestFinished(() => this.#stop());
+  }
+
+  /** Ends the host and starts it with other targets. */
+  async restart(options: HostProcessOptions): Promise<void> {
+    this.#child?.end();
+    await this.#child?.ended();
+    this.#configure(options);
+    this.#child = await HostChild.start(this.configFile);
   }
 
   /** The output of the host so far. */
@@ -57,6 +61,14 @@ export class HostProcess {
   /** Sends a request to the admin address, which must be a TCP address. */
   async fetch(path: string, init?: RequestInit): Promise<Response> {
     return fetch(`http://${this.admin}${path}`, init);
+  }
+
+  #configure({ targets, host = "" }: HostProcessOptions): void {
+    const entries = Object.entries(targets).map(([name, keys]) => `  ${name}: { ${keys} }\n`);
+    writeFileSync(
+      this.configFile,
+      `host: { admin: "${this.admin}"${host && `, ${host}`} }\nqueue: embedded:./data\ntargets:\n${entries.join("")}`,
+    );
   }
 
   async #stop(): Promise<void> {

@@ -8,6 +8,7 @@ import { supervise } from "../../../relay/process/supervisor.ts";
 //   unable    exits with 4 at once
 //   stuck     ignores signals
 //   stubborn  writes that it was asked to stop, and goes on
+//   starting  handles no signals yet
 //   slow      exits with 5 on a signal
 //   any other exits with 0 on a signal
 
@@ -18,7 +19,7 @@ if (command === "part") {
   const write = (what: string) => appendFileSync(journal, `${name} ${what} ${process.pid}\n`);
   if (name === "stuck") process.on("SIGTERM", () => {});
   // Before it writes that it has started: from then on a signal may arrive, which would kill it otherwise.
-  const stopped = aborted(watchStopSignals().stop);
+  const stopped = name === "starting" ? new Promise(() => {}) : aborted(watchStopSignals().stop);
   write("started");
   if (name === "unable") process.exit(4);
   while (name === "stuck");

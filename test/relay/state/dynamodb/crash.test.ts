@@ -44,7 +44,7 @@ describe("DynamoDbState: a process that dies at any call", () => {
     {
       name: "the withdrawal of a fate",
       prepare: (state) => state.ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered" })),
-      work: (state) => state.ledger.unsettle("a", "p1", [1], "deadLettered"),
+      work: (state) => state.ledger.reopen("a", "p1", [1], 1),
       expected: { "a.enqueued": 0, "a.deadLettered": 1 },
     },
   ];
@@ -71,8 +71,8 @@ describe("DynamoDbState: a process that dies at any call", () => {
       proxy.heal();
       // The process was not dead after all.
       await work(state);
-      await state.ledger.settle("a", "p2", settlement({ 0: "expired" }));
-      await state.ledger.unsettle("a", "p2", [0], "expired");
+      await state.ledger.settle("a", "p2", settlement({ 0: "deadLettered" }));
+      await state.ledger.reopen("a", "p2", [0], 1);
       expect(omitNothing(await flatTotals(other))).toEqual(omitNothing(expected));
       const later = open({ now: () => Date.now() + 2 * hourMs });
       await later.fold();

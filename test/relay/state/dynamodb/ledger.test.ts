@@ -27,7 +27,7 @@ describe("DynamoDbState: ledger, shared by many processes", () => {
           state.ledger.recordFanOut(fannedOut({ pack, targets: twoTargets })),
           state.ledger.settle("a", pack, whole),
           state.ledger.settle("b", pack, whole),
-          state.ledger.unsettle("a", pack, [1, 2], "deadLettered"),
+          state.ledger.reopen("a", pack, [1, 2], 1),
         ]),
       ),
     );

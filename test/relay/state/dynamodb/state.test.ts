@@ -139,7 +139,7 @@ describe("DynamoDbState: errors", () => {
     const callTimeoutMs = silent ? 3_000 : 30_000;
     const state = DynamoDbState.open({ table: "t", region: "us-east-1", endpoint: proxy.endpoint, callTimeoutMs });
 
-    await expect(state.ledger.settled("a", "p1")).rejects.toMatchObject({
+    await expect(state.ledger.sheet("a", "p1")).rejects.toMatchObject({
       name: "StateError",
       code: "STATE_UNAVAILABLE",
       message: expect.stringMatching(text),

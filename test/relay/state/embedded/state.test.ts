@@ -4,6 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { EmbeddedState } from "../../../../relay/state/embedded/state.ts";
+import { settledIndexes } from "../../../../relay/state/fate-sheet.ts";
 import { slotsPerLease } from "../../../../relay/state/slot-lease.ts";
 import { describeJobs } from "../../../contract/job-contract.ts";
 import { describeSharedState } from "../../../contract/shared-state-contract.ts";
@@ -131,7 +132,7 @@ describe("EmbeddedState: ledger", () => {
     const after = open(directory);
 
     expect(await after.ledger.totals()).toEqual(totals);
-    expect(await after.ledger.settled("a", "p1")).toEqual(new Set([1]));
+    expect(settledIndexes(await after.ledger.sheet("a", "p1"))).toEqual(new Set([1]));
     expect(await after.leases.take("a", { nowUs: 1_000, slotUs: 1e6 / 3, slots: 1 })).toEqual({
       granted: true,
       startUs: 334_333,
@@ -146,12 +147,12 @@ describe("EmbeddedState: ledger", () => {
     await state.ledger.settle("a", "p1", settlement({ 1: "answered.2xx" }));
     clock.nowMs += hourMs - 1;
     await state.ledger.recordFanOut(fannedOut({ pack: "p2" }));
-    const before = await state.ledger.settled("a", "p1");
+    const before = settledIndexes(await state.ledger.sheet("a", "p1"));
     clock.nowMs += 1;
     await state.ledger.recordFanOut(fannedOut({ pack: "p3" }));
 
     expect(before).toEqual(new Set([0, 1]));
-    expect(await state.ledger.settled("a", "p1")).toEqual(new Set());
+    expect(settledIndexes(await state.ledger.sheet("a", "p1"))).toEqual(new Set());
     expect(await totalsOf(state.ledger, "a")).toEqual({ enqueued: 22, filtered: 1, "answered.2xx": 1 });
   });
 
@@ -165,12 +166,12 @@ describe("EmbeddedState: ledger", () => {
     await state.ledger.settle("a", "p1", settlement({ 0: "answered.2xx" }));
     clock.nowMs += 15 * 24 * hourMs - 1;
     await state.ledger.recordFanOut(fannedOut({ pack: "p2" }));
-    const before = await state.ledger.settled("a", "p1");
+    const before = settledIndexes(await state.ledger.sheet("a", "p1"));
     clock.nowMs += 1;
     await state.ledger.recordFanOut(fannedOut({ pack: "p3" }));
 
     expect(before).toEqual(new Set([0]));
-    expect(await state.ledger.settled("a", "p1")).toEqual(new Set());
+    expect(settledIndexes(await state.ledger.sheet("a", "p1"))).toEqual(new Set());
   });
 
   it("remembers a pack with dead letters, which can be sent again", async () => {
@@ -180,8 +181,8 @@ describe("EmbeddedState: ledger", () => {
     clock.nowMs += 24 * hourMs;
     await state.ledger.recordFanOut(fannedOut({ pack: "p2", requests: 1, targets: new Map() }));
 
-    await state.ledger.unsettle("a", "p1", [1], "deadLettered");
-    await state.ledger.settle("a", "p1", settlement({ 1: "answered.2xx" }));
+    await state.ledger.reopen("a", "p1", [1], 1);
+    await state.ledger.settle("a", "p1", settlement({ 1: "answered.2xx" }), 1);
 
     expect(await totalsOf(state.ledger, "a")).toEqual({ enqueued: 2, "answered.2xx": 2 });
   });
@@ -192,7 +193,7 @@ describe("EmbeddedState: ledger", () => {
     await expect(state.ledger.settle("a", "p1", settlement({ 0: "expired", 100000: "expired" }))).rejects.toThrow(
       RangeError,
     );
-    expect(await state.ledger.settled("a", "p1")).toEqual(new Set());
+    expect(settledIndexes(await state.ledger.sheet("a", "p1"))).toEqual(new Set());
   });
 
   it("settles a pack of 150 requests in less than a millisecond", async () => {
@@ -226,7 +227,7 @@ describe("EmbeddedState: the file", () => {
     await expect(state.leases.take("a", { nowUs: 1, slotUs: 1, slots: 1 })).rejects.toMatchObject({
       name: "StateError",
     });
-    await expect(state.ledger.settled("a", "p1")).rejects.toMatchObject({ name: "StateError" });
+    await expect(state.ledger.sheet("a", "p1")).rejects.toMatchObject({ name: "StateError" });
   });
 });
 

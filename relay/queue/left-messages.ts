@@ -1,0 +1,47 @@
+import type { BrowsableQueue, DeadLetter, Delivery, OpenQueue, ReceiveOptions } from "./port.ts";
+
+/**
+ * All that is left in the queue of a removed target: its dead letters, and then its messages, which nobody else receives. Cannot
+ * be sent to.
+ */
+export class LeftMessages implements Omit<BrowsableQueue, "send" | "maxMessageBytes"> {
+  readonly #lanes: readonly BrowsableQueue[];
+
+  constructor({ deadLetters, queue }: Pick<OpenQueue, "queue" | "deadLetters">) {
+    this.#lanes = [deadLetters, queue];
+  }
+
+  get clockToleranceMs(): number {
+    return Math.max(...this.#lanes.map(({ clockToleranceMs }) => clockToleranceMs));
+  }
+
+  async receive(options: ReceiveOptions): Promise<readonly Delivery[]> {
+    for (const [lane, messages] of this.#lanes.entries()) {
+      const deliveries = await messages.receive(options);
+      if (deliveries.length > 0) return deliveries.map((one) => ({ ...one, receipt: `${lane}${one.receipt}` }));
+    }
+    return [];
+  }
+
+  async delete(receipts: readonly string[]): Promise<void> {
+    for (const [lane, messages] of this.#lanes.entries()) {
+      const own = receipts.filter((receipt) => receipt.startsWith(`${lane}`));
+      if (own.length > 0) await messages.delete(own.map((receipt) => receipt.slice(1)));
+    }
+  }
+
+  async extend(receipt: string, visibilityMs: number): Promise<void> {
+    await this.#lanes[Number(receipt[0])].extend(receipt.slice(1), visibilityMs);
+  }
+
+  /** Dead letters first; the messages that are none have the reason that they wait for a target that was removed. */
+  async browse(max: number): Promise<readonly DeadLetter[]> {
+    const [letters, queue] = this.#lanes;
+    const dead = await letters.browse(max);
+    if (dead.length === max) return dead;
+    const waiting = await queue.browse(max - dead.length);
+    return [...dead, ...waiting.map((message) => ({ ...message, reason: waitingReason }))];
+  }
+}
+
+const waitingReason = "waits; its target is no longer in the configuration";

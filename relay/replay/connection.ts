@@ -19,6 +19,8 @@ export interface Shared {
   readonly connect: Connect;
   /** Whether HTTP/2 is spoken on the connection that was opened last. */
   http2: boolean;
+  /** Whether the shadow is known to speak the protocol that is set: it has answered, or has chosen HTTP/2 in TLS. */
+  proven: boolean;
   /** Milliseconds since any moment; never goes back. */
   readonly now: () => number;
   /** 0 to 1. */
@@ -27,7 +29,6 @@ export interface Shared {
 
 /** The open socket of a connection. */
 interface Opened {
-  readonly atMs: number;
   readonly multiplexed: boolean;
   readonly endsAtMs: number;
 }
@@ -73,7 +74,8 @@ export class Connection {
             const atMs = shared.now();
             const endsAtMs = atMs + leastAgeMs + shared.random() * (largestAgeMs - leastAgeMs);
             shared.http2 = isHttp2(socket);
-            this.#opened = { atMs, multiplexed: shared.http2, endsAtMs };
+            if (shared.http2 && "encrypted" in socket) shared.proven = true;
+            this.#opened = { multiplexed: shared.http2, endsAtMs };
             this.#connectMs = atMs - startedAtMs;
           }
           callback(...result);
@@ -118,13 +120,18 @@ export class Connection {
     return connectMs;
   }
 
+  get proven(): boolean {
+    return this.#shared.proven;
+  }
+
   /** Notes that the shadow answered. */
   noteAnswer(): void {
     this.#answeredAtMs = this.#shared.now();
+    this.#shared.proven = true;
   }
 
-  /** Whether the shadow has answered on this connection since the given time, or since it was opened. */
-  hasAnswered(sinceMs = this.#opened?.atMs ?? Number.POSITIVE_INFINITY): boolean {
+  /** Whether the shadow has answered on this connection since the given time. */
+  hasAnswered(sinceMs: number): boolean {
     return this.#answeredAtMs >= sinceMs;
   }
 

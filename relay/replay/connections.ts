@@ -54,9 +54,11 @@ export class Connections {
     this.#serve();
   }
 
-  /** Takes no more requests on this connection. */
+  /** Sends no more requests on this connection; those that wait for it go elsewhere. */
   leave(connection: Connection): void {
-    if (this.#current.has(connection)) this.#retire(connection);
+    if (!this.#current.has(connection)) return;
+    this.#retire(connection);
+    this.#serve();
   }
 
   async destroy(): Promise<void> {
@@ -128,6 +130,7 @@ export class Connections {
 
   #release(connection: Connection): void {
     connection.inFlight--;
+    if (this.#retired.has(connection) && connection.inFlight === 0) void connection.destroy();
     if (!this.#current.has(connection)) return;
     if (connection.inFlight === 0) {
       connection.idleSinceMs = this.#shared.now();
@@ -144,7 +147,9 @@ export class Connections {
     this.#removeFree(connection);
     this.#retired.add(connection);
     const forget = () => void this.#retired.delete(connection);
-    connection.close().then(forget, forget);
+    // undici may still hold requests that timed out before they were written: it would wait for them without end.
+    const ended = connection.inFlight === 0 ? connection.destroy() : connection.close();
+    ended.then(forget, forget);
   }
 
   #removeFree(connection: Connection): void {

@@ -10,6 +10,7 @@ const maxRetryAfterMs = 900_000;
 /** One request and its answer. undici calls its methods. */
 export class Exchange implements Dispatcher.DispatchHandler {
   readonly #timer: NodeJS.Timeout;
+  readonly #leave: (connection: Connection) => void;
   #resolve: ((outcome: Outcome) => void) | undefined;
   #end: (() => void) | undefined;
   #connection: Connection | undefined;
@@ -21,24 +22,26 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #answerBytes = 0;
   readonly #now: () => number;
   readonly #startedAtMs: number;
-  #writtenAtMs = 0;
+  #writtenAtMs = Number.POSITIVE_INFINITY;
   #firstByteMs = 0;
   #connectMs: number | undefined;
 
   /**
-   * @param onSilence called if the time is over and the shadow has not answered anything on the connection meanwhile
+   * @param leave called with a connection that should get no more requests: it takes none, or nothing was answered on it
+   * while this request waited
    * @param now milliseconds since any moment
    */
   constructor(
     resolve: (outcome: Outcome) => void,
     timeoutMs: number,
-    onSilence: (connection: Connection) => void,
+    leave: (connection: Connection) => void,
     now: () => number,
   ) {
     this.#resolve = resolve;
+    this.#leave = leave;
     this.#now = now;
     this.#startedAtMs = now();
-    this.#timer = setTimeout(() => this.#timeOut(timeoutMs, onSilence), timeoutMs);
+    this.#timer = setTimeout(() => this.#timeOut(timeoutMs), timeoutMs);
   }
 
   /** Whether it has an outcome already. */
@@ -73,7 +76,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (status < 200) return;
     this.#connection?.noteAnswer();
     this.#firstByteMs = this.#now() - this.#writtenAtMs;
-    const retryAfter = headers["retry-after"];
+    const [retryAfter] = [headers["retry-after"]].flat();
     if ((status === 429 || status === 503) && typeof retryAfter === "string") {
       const retryAfterMs = Math.min(parseRetryAfterMs(retryAfter, Date.now()) ?? 0, maxRetryAfterMs);
       this.#answer = { kind: "undelivered", reason: `the shadow answered ${status} with Retry-After`, retryAfterMs };
@@ -102,7 +105,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
           written: this.#controller !== undefined,
           answering: this.#answering,
           connecting: this.#connection?.failedWith(error) === true,
-          unproven: this.#connection?.hasAnswered() !== true,
+          unproven: this.#connection?.proven !== true,
         }),
     );
     this.#finish();
@@ -113,14 +116,15 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#settle(this.#answer ?? { kind: "stopped", sent, reason: "no answer before the host stopped" });
   }
 
-  #timeOut(timeoutMs: number, onSilence: (connection: Connection) => void): void {
+  #timeOut(timeoutMs: number): void {
     const connection = this.#connection;
     const outcome: Outcome = this.#controller
       ? { kind: "timedOut", reason: `no answer within ${timeoutMs} ms` }
       : { kind: "undelivered", reason: `no connection within ${timeoutMs} ms`, away: connection?.open === false };
     this.#settle(this.#answer ?? outcome);
-    if (connection?.open && !connection.hasAnswered(this.#writtenAtMs)) onSilence(connection);
-    this.#controller?.abort(new Error("timed out"));
+    if (connection?.open && !connection.hasAnswered(this.#writtenAtMs)) this.#leave(connection);
+    if (this.#controller) this.#controller.abort(new Error("timed out"));
+    else this.#finish();
   }
 
   #finish(): void {

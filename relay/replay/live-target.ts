@@ -151,13 +151,13 @@ export class LiveTarget {
   }
 
   /**
-   * Whether an outcome says that the whole shadow is away. A connection that ends and a timeout say so only if nothing is
+   * Whether an outcome says that the whole shadow is away. If the shadow was reached, a failure says so only if nothing is
    * answered: otherwise one bad endpoint would hold the requests for all others.
    */
   #saysAway(outcome: Outcome): boolean {
     const nowMs = this.#now();
     this.#answeredAtMs ??= nowMs;
-    if (outcome.kind === "undelivered") return outcome.away === true;
+    if (outcome.kind === "undelivered" && outcome.away) return true;
     return Math.abs(nowMs - this.#answeredAtMs) > awayAfterMs;
   }
 

@@ -8,7 +8,7 @@ export interface Circumstances {
   readonly answering: boolean;
   /** Whether the connection could not be opened. */
   readonly connecting: boolean;
-  /** Whether nothing has ever been answered on this connection. */
+  /** Whether the shadow is not known to speak the protocol that is set. */
   readonly unproven: boolean;
 }
 
@@ -23,10 +23,10 @@ export function toOutcome(error: NetworkError, circumstances: Circumstances): Ou
   const { written, answering, connecting, unproven } = circumstances;
   const setting = findWrongSetting(error, unproven);
   if (setting !== undefined) return { kind: "undelivered", reason: setting, away: true };
-  if (!written) return { kind: "undelivered", reason: describe(error), away: connecting };
+  if (!written || wasNeverSent(error)) return { kind: "undelivered", reason: describe(error), away: connecting };
   const status = error.code === "UND_ERR_SOCKET" ? refusedAnswers.get(error.message) : undefined;
   if (status !== undefined) return { kind: "answered", status };
-  if (wasRefused(error)) return { kind: "undelivered", reason: describe(error), away: false };
+  if (wasRefused(error)) return { kind: "undelivered", reason: describeRefusal(error), away: false };
   const flaw = answering ? findFlaw(error) : undefined;
   if (flaw !== undefined) return { kind: "malformed", reason: `the answer is not HTTP: ${flaw}` };
   return {
@@ -54,21 +54,31 @@ function wasRefused({ code, message, http2ErrorCode }: NetworkError): boolean {
   return message.startsWith('HTTP/2: "GOAWAY" frame received');
 }
 
+/** Whether the HTTP/2 session had ended before the request, so that nothing was sent. undici keeps using such a session. */
+function wasNeverSent({ code }: NetworkError): boolean {
+  return code === "ERR_HTTP2_GOAWAY_SESSION" || code === "ERR_HTTP2_INVALID_SESSION";
+}
+
+function describeRefusal(error: NetworkError): string {
+  if (error.http2ErrorCode !== http11Required) return describe(error);
+  return "the shadow asks for HTTP/1.1 (HTTP_1_1_REQUIRED): set its protocol to http1";
+}
+
 /** Why the answer cannot be read; undefined if the error says nothing about the answer. */
 function findFlaw({ name, code, message }: NetworkError): string | undefined {
   // llhttp's reason is in brackets.
   if (name === "HTTPParserError") return /\((.*)\)$/.exec(message)?.[1] ?? message;
   if (code === "UND_ERR_HEADERS_OVERFLOW") return "its headers are too large";
   if (code === "UND_ERR_RES_CONTENT_LENGTH_MISMATCH") return "its length contradicts its Content-Length";
-  // undici asserts that the status has three digits and does not begin with 0.
-  return code === "ERR_ASSERTION" ? "its status is below 100" : undefined;
+  // undici asserts that the status has three digits and does not begin with 0, and that 101 comes with an upgrade.
+  return code === "ERR_ASSERTION" ? "its status is below 100, or 101 without an upgrade" : undefined;
 }
 
 /**
  * The setting of the target that does not fit to the shadow, if the error shows it. Nothing was acted on: the two sides do not
  * speak the same protocol.
  */
-function findWrongSetting({ name, code, data, http2ErrorCode }: NetworkError, unproven: boolean): string | undefined {
+function findWrongSetting({ name, code, data }: NetworkError, unproven: boolean): string | undefined {
   if (code === "ERR_SSL_WRONG_VERSION_NUMBER" || code === "ERR_SSL_PACKET_LENGTH_TOO_LONG") {
     return "the shadow does not speak TLS: its url should begin with http:";
   }
@@ -78,9 +88,9 @@ function findWrongSetting({ name, code, data, http2ErrorCode }: NetworkError, un
       return "the shadow speaks HTTP/2 only: set its protocol to h2c, or to h2 if its url begins with https:";
     }
   }
-  if (code === "ERR_HTTP2_ERROR" && unproven) return "the shadow does not speak HTTP/2: set its protocol to http1";
-  const downgrade = code === "ERR_HTTP2_STREAM_ERROR" && http2ErrorCode === http11Required;
-  return downgrade ? "the shadow asks for HTTP/1.1 (HTTP_1_1_REQUIRED): set its protocol to http1" : undefined;
+  return code === "ERR_HTTP2_ERROR" && unproven
+    ? "the shadow does not speak HTTP/2: set its protocol to http1"
+    : undefined;
 }
 
 // RFC 8446 5.1 and 6: the type, the version 3.x, a length of 2, then the level. Byte 4 of the length is a 2.

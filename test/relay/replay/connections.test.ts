@@ -108,6 +108,27 @@ describe("Transport: kept connections", () => {
   });
 });
 
+describe("Transport: requests that wait for a connection", () => {
+  it("get another one at once if the shadow is silent on theirs", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const arrived = Promise.withResolvers<void>();
+    const shadow = await CountingShadow.start((socket) => {
+      if (shadow.arrivals.size > 1) socket.write(ok);
+      else arrived.resolve();
+    });
+    const transport = transportTo(shadow.url, { concurrency: 1, timeoutMs: 10_000 });
+    const silent = post(transport, 0);
+    await arrived.promise;
+    vi.advanceTimersByTime(6_000);
+    const waiting = post(transport, 1);
+    vi.advanceTimersByTime(4_000);
+
+    expect(await silent).toMatchObject({ kind: "timedOut" });
+    expect(await waiting).toMatchObject({ kind: "answered" });
+  });
+});
+
 describe("Transport: the age of connections", () => {
   it("is at most 30 s: then the name is looked up again, and the new address is used", async () => {
     const [old, current] = [await addressed("127.0.0.2"), await addressed("127.0.0.3")];

@@ -9,7 +9,8 @@ import {
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from "node:http2";
-import type { AddressInfo, Socket } from "node:net";
+import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { TargetConfig } from "../../../relay/config/config.ts";
 import { prepareOutbound } from "../../../relay/replay/outbound.ts";
@@ -18,8 +19,19 @@ import { Transport } from "../../../relay/replay/transport.ts";
 import { expectedRequest } from "../../support/data/captured-requests.ts";
 import { target } from "../../support/data/targets.ts";
 import { ShadowServer } from "../../support/servers/shadow-server.ts";
+import { WireServer } from "../../support/servers/wire-server.ts";
 
 const http2 = ["h2c", "h2", "auto"] as const;
+
+// Bytes of RFC 9113. The body of a frame HEADERS with 0x88 is `:status: 200`.
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const emptySettings = Buffer.from("000000040000000000", "hex");
+const status200 = Buffer.from("00000101050000000188", "hex");
+const brokenFrames: readonly (readonly [string, Buffer])[] = [
+  ["SETTINGS of 5 bytes", Buffer.from("0000050400000000000000000000", "hex")],
+  ["DATA on a stream that nobody opened", Buffer.from("00000100000000006378", "hex")],
+  ["a field that HPACK does not know", Buffer.from("000003010500000001ffffff", "hex")],
+];
 
 describe("Transport: HTTP/2", () => {
   it.each(http2)("carries a request whole, and only what HTTP/2 allows: %s", async (protocol) => {
@@ -150,14 +162,77 @@ describe("Transport: HTTP/2", () => {
   });
 });
 
+describe("Transport: HTTP/2 that is not spoken, or broken", () => {
+  it("none of many requests at once was acted on if the shadow answers with HTTP/1", async () => {
+    const wire = await WireServer.start(() => "HTTP/1.1 400 Bad Request\r\n\r\n");
+    const transport = transportTo(wire.url, { protocol: "h2c", concurrency: 3 });
+    const outcomes = await Promise.all([post(transport), post(transport), post(transport)]);
+
+    expect(outcomes.map(({ kind }) => kind)).toEqual(["undelivered", "undelivered", "undelivered"]);
+    expect(outcomes).toContainEqual(expect.objectContaining({ reason: expect.stringContaining("protocol to http1") }));
+  });
+
+  it.each(brokenFrames)("may have been acted on if the shadow has answered before: %s", async (_, broken) => {
+    const shadow = await serveFrames(createTcpServer(), "connection", [status200, broken]);
+    let nowMs = 0;
+    const url = new URL(`http://127.0.0.1:${shadow.port}`);
+    const transport = new Transport(target({ url, protocol: "h2c" }), () => nowMs);
+    onTestFinished(() => transport.close());
+
+    expect(await post(transport)).toMatchObject({ kind: "answered", status: 200 });
+    // The next request gets a new connection.
+    nowMs += 60_000;
+    expect(await post(transport)).toMatchObject({ kind: "closed" });
+    expect(shadow.requests).toBe(2);
+  });
+
+  it.each(brokenFrames)("may have been acted on if the shadow has chosen HTTP/2 in TLS: %s", async (_, broken) => {
+    const options = { key: fixture("address.key"), cert: fixture("address.pem"), ALPNProtocols: ["h2"] };
+    const shadow = await serveFrames(createTlsServer(options), "secureConnection", [broken]);
+    const transport = transportTo(new URL(`https://127.0.0.1:${shadow.port}`), { protocol: "h2" });
+
+    expect(await post(transport)).toMatchObject({ kind: "closed" });
+    expect(shadow.requests).toBe(1);
+  });
+
+  it("a request with a head of more than 64 KiB is unsendable, and the next ones are answered", async () => {
+    const shadow = await Http2Shadow.start("h2c");
+    const transport = shadow.transport();
+    await post(transport);
+    const sizes = Array.from({ length: 40 }, (_, i) => 63_000 + i * 100);
+    const outcomes: Outcome[] = [];
+    for (const size of sizes) outcomes.push(await send(transport, { headers: ["x-large", "a".repeat(size)] }));
+    const many = Array.from({ length: 5_000 }, (_, i) => [`x-${i}`, ""]).flat();
+    outcomes.push(await send(transport, { headers: many }));
+
+    expect(new Set(outcomes.map(({ kind }) => kind))).toEqual(new Set(["answered", "unsendable"]));
+    expect(outcomes.at(-1)?.kind).toBe("unsendable");
+    expect(await post(transport)).toMatchObject({ kind: "answered" });
+    expect(await post(transport)).toMatchObject({ kind: "answered" });
+  });
+
+  it("a connection whose shadow allows no more streams is left after a timeout", async () => {
+    const shadow = await Http2Shadow.start("h2c", (stream) => {
+      const respond = () => stream.respond({ ":status": 204 }, { endStream: true });
+      if (shadow.connections > 1) respond();
+      else stream.session?.settings({ maxConcurrentStreams: 0 }, respond);
+    });
+    const transport = shadow.transport({ concurrency: 1, timeoutMs: 2_000 });
+
+    expect(await post(transport)).toMatchObject({ kind: "answered" });
+    expect(await post(transport)).toMatchObject({ kind: "undelivered" });
+    expect(await post(transport)).toMatchObject({ kind: "answered" });
+  });
+});
+
 describe("Transport: HTTP/2 streams that end without an answer", () => {
   it.each([
     ["REFUSED_STREAM", constants.NGHTTP2_REFUSED_STREAM],
     ["HTTP_1_1_REQUIRED", constants.NGHTTP2_HTTP_1_1_REQUIRED],
-  ])("with %s were not acted on", async (_, code) => {
+  ])("with %s were not acted on, and do not say that the whole shadow is away", async (_, code) => {
     const shadow = await Http2Shadow.start("h2c", (stream) => stream.close(code));
 
-    expect(await post(shadow.transport())).toMatchObject({ kind: "undelivered" });
+    expect(await post(shadow.transport())).toMatchObject({ kind: "undelivered", away: false });
   });
 
   it.each([
@@ -313,8 +388,41 @@ function post(transport: Transport, id = "0"): Promise<Outcome> {
   return send(transport, { id });
 }
 
-function send(transport: Transport, { path = "/", id = "0" }): Promise<Outcome> {
-  return transport.send({ method: "POST", path, headers: ["host", "a", "x-id", id], body: Buffer.from("order") });
+function send(
+  transport: Transport,
+  { path = "/", id = "0", headers = [] }: { path?: string; id?: string; headers?: readonly string[] },
+): Promise<Outcome> {
+  const all = ["host", "a", "x-id", id, ...headers];
+  return transport.send({ method: "POST", path, headers: all, body: Buffer.from("order") });
+}
+
+/** Sends SETTINGS and the next answer as soon as a connection has sent a request; then the connection stays open. */
+async function serveFrames(server: Server, event: string, answers: readonly Buffer[]) {
+  const shadow = { port: 0, requests: 0 };
+  server.on(event, (socket: Socket) => {
+    let bytes = Buffer.alloc(0);
+    let answered = false;
+    socket.on("error", () => {});
+    socket.on("data", (chunk) => {
+      bytes = Buffer.concat([bytes, chunk]);
+      if (answered || !hasHeaders(bytes)) return;
+      answered = true;
+      socket.write(Buffer.concat([emptySettings, answers[shadow.requests++]]));
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => void server.close());
+  shadow.port = (server.address() as AddressInfo).port;
+  return shadow;
+}
+
+/** Whether these bytes of a client contain a frame HEADERS. */
+function hasHeaders(bytes: Buffer): boolean {
+  for (let at = preface.length; at + 9 <= bytes.length; at += 9 + bytes.readUIntBE(at, 3)) {
+    if (bytes[at + 3] === 1) return true;
+  }
+  return false;
 }
 
 function fixture(name: string): Buffer {

@@ -167,6 +167,12 @@ describe("Transport: a request is undelivered if", () => {
     });
   });
 
+  it("the Retry-After is repeated: the first one counts", async () => {
+    const shadow = await ShadowServer.start(() => ({ status: 503, headers: { "retry-after": ["7", "9"] } }));
+
+    expect(await transportTo(shadow.url).send(outbound())).toMatchObject({ kind: "undelivered", retryAfterMs: 7_000 });
+  });
+
   it("the Retry-After is a date; the wait is at most 15 minutes", async () => {
     const date = new Date(Date.now() + 86_400_000).toUTCString();
     const shadow = await ShadowServer.start(() => ({ status: 503, headers: { "retry-after": date } }));

@@ -18,7 +18,7 @@ export interface ReceivedRequest {
 export type Answer =
   | {
       readonly status: number;
-      readonly headers?: Readonly<Record<string, string>>;
+      readonly headers?: Readonly<Record<string, string | string[]>>;
       readonly body?: string | Buffer;
     }
   /** Reads the request and never answers. */

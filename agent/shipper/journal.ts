@@ -71,6 +71,8 @@ export class Journal {
       options.directory,
       "spoa-relay agent",
       "stop that agent, or choose another directory",
+      // The journal may be in the data directory, which has a lock of its own.
+      "journal-lock",
     );
     try {
       const damaged = this.#recover();

@@ -17,8 +17,6 @@ export class DirectoryInUseError extends Error {
   }
 }
 
-const lockFile = "lock.db";
-const holderFile = "lock.holder";
 const sqliteBusy = 5;
 
 /**
@@ -34,10 +32,12 @@ export class DirectoryLock {
    *
    * @param holder what this process is, for the message that others get
    * @param advice what to do if another process has the lock, for the message of the error
+   * @param name of the lock's files, `NAME.db` and `NAME.holder`: locks of different names are independent
    */
-  static take(directory: string, holder: string, advice: string): DirectoryLock {
+  static take(directory: string, holder: string, advice: string, name = "lock"): DirectoryLock {
     createDirectory(directory);
-    const path = join(directory, lockFile);
+    const path = join(directory, `${name}.db`);
+    const holderPath = join(directory, `${name}.holder`);
     createEmpty(path);
     let database: DatabaseSync | undefined;
     try {
@@ -48,9 +48,9 @@ export class DirectoryLock {
       database?.close();
       const { code, errcode, message } = error as Error & { readonly code?: string; readonly errcode?: number };
       if (errcode !== sqliteBusy) throw Object.assign(new Error(`${path} cannot be locked: ${message}`), { code });
-      throw new DirectoryInUseError(`${directory} is in use by ${readHolder(directory)}: ${advice}`, { cause: error });
+      throw new DirectoryInUseError(`${directory} is in use by ${readHolder(holderPath)}: ${advice}`, { cause: error });
     }
-    writeHolder(directory, holder);
+    writeHolder(holderPath, holder);
     return new DirectoryLock(database);
   }
 
@@ -65,8 +65,7 @@ export class DirectoryLock {
 }
 
 /** Others read the holder's details for their error message. They are missing if the disk is full. */
-function writeHolder(directory: string, holder: string): void {
-  const path = join(directory, holderFile);
+function writeHolder(path: string, holder: string): void {
   const since = new Date().toISOString();
   try {
     writeFileSync(`${path}.new`, JSON.stringify({ pid: process.pid, machine: hostname(), holder, since }), {
@@ -78,9 +77,9 @@ function writeHolder(directory: string, holder: string): void {
   }
 }
 
-function readHolder(directory: string): string {
+function readHolder(path: string): string {
   try {
-    const { pid, machine, holder, since } = JSON.parse(readFileSync(join(directory, holderFile), "utf8"));
+    const { pid, machine, holder, since } = JSON.parse(readFileSync(path, "utf8"));
     const elsewhere = machine === hostname() ? "" : ` on ${machine}`;
     return `process ${pid}${elsewhere} (${holder}, since ${since})`;
   } catch {

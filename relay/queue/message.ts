@@ -16,7 +16,7 @@ export interface MessagePack extends Pack {
 }
 
 /** Marks requests that were dead letters and were sent again. The copies of a request differ in it, and the newest counts. */
-export interface RedriveMark {
+interface RedriveMark {
   /** How often the requests were redriven. */
   readonly count: number;
   /** Start of the last redrive, in milliseconds since 1970. */

@@ -11,7 +11,7 @@ const largestAgeMs = 30_000;
 const maxStreams = 100;
 
 /** The size of the head of an answer beyond which the answer is malformed. */
-export const maxHeadBytes = 1024 * 1024;
+const maxHeadBytes = 1024 * 1024;
 
 /** What the connections of a target share. */
 export interface Shared {

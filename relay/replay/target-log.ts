@@ -14,7 +14,10 @@ export interface TargetLogOptions {
 }
 
 const shadowTexts = {
-  down: ["shadow-failing", "requests to the shadow fail; its breaker opens if the failures go on and nothing else is answered"],
+  down: [
+    "shadow-failing",
+    "requests to the shadow fail; its breaker opens if the failures go on and nothing else is answered",
+  ],
   up: ["shadow-answers", "the shadow answers again"],
 } as const;
 const breakerTexts = {
@@ -62,7 +65,11 @@ export class TargetLog {
     const { kind } = outcome;
     if (kind === "answered" || kind === "malformed") this.#shadow.recover({ nowMs });
     // A shadow that asks for less is not away: the slowdown is logged.
-    else if (kind === "timedOut" || kind === "closed" || (kind === "undelivered" && outcome.retryAfterMs === undefined)) {
+    else if (
+      kind === "timedOut" ||
+      kind === "closed" ||
+      (kind === "undelivered" && outcome.retryAfterMs === undefined)
+    ) {
       this.#shadow.fail(outcome.reason, { nowMs });
     }
   }

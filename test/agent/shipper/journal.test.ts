@@ -186,7 +186,7 @@ describe("a small journal", () => {
 
 describe("a journal in use", () => {
   it("is not opened by a second process, and the error names the directory and the first one", async () => {
-    const other = new ChildScript("lock-holder.ts", [directory, "spoa-relay agent"]);
+    const other = new ChildScript("lock-holder.ts", [directory, "spoa-relay agent", "journal-lock"]);
     onTestFinished(() => other.kill());
     await other.printed(1);
 
@@ -198,7 +198,7 @@ describe("a journal in use", () => {
   });
 
   it("is opened once the process that locked it is killed", async () => {
-    const other = new ChildScript("lock-holder.ts", [directory, "spoa-relay agent"]);
+    const other = new ChildScript("lock-holder.ts", [directory, "spoa-relay agent", "journal-lock"]);
     await other.printed(1);
     await other.kill();
 

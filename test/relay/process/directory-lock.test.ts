@@ -56,6 +56,17 @@ describe("the lock of a directory", () => {
     expect(statSync(join(directory, "lock.db")).mode & 0o777).toBe(0o600);
   });
 
+  it("does not exclude a lock of another name", () => {
+    const directory = temporaryDirectory();
+    const data = DirectoryLock.take(directory, "up", "stop it");
+    onTestFinished(() => data.release());
+    const journal = DirectoryLock.take(directory, "agent", "stop it", "journal-lock");
+    onTestFinished(() => journal.release());
+
+    expect(() => DirectoryLock.take(directory, "agent", "stop it", "journal-lock")).toThrow("(agent, since");
+    expect(() => DirectoryLock.take(directory, "up", "stop it")).toThrow("(up, since");
+  });
+
   it("names a file that cannot be locked", () => {
     const directory = temporaryDirectory();
     mkdirSync(join(directory, "lock.db"));

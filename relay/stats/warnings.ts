@@ -41,7 +41,7 @@ export function toAmount(messages: number | undefined, requests: number | undefi
 
 function explain(target: string, stats: SettledStats, to: string): string {
   const { messages = 0, inQueue, deadMessages = 0, inDeadLetters, problem } = stats;
-  if (problem !== undefined) return `what it has left cannot be counted: ${problem}`;
+  if (problem !== undefined) return `its requests cannot be counted: ${problem}`;
   if (messages + deadMessages === 0) return "its queue is gone, and with it the requests that the ledger misses";
   // SQS counts packs, not requests.
   const [waiting, dead, unit] =

@@ -1,4 +1,4 @@
-import { createHash, hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import type { CapturedRequest } from "../pack/captured-request.ts";
 
 type UnnumberedRequest = Omit<CapturedRequest, "index">;
@@ -68,5 +68,5 @@ class IdFilter {
 function digestOf(before: string, request: UnnumberedRequest): string {
   const { body, primary: _answer, ...parts } = request;
   const text = before + JSON.stringify(parts);
-  return body.length === 0 ? hash("sha256", text) : createHash("sha256").update(text).update(body).digest("hex");
+  return createHash("sha256").update(text).update(body).digest("hex");
 }

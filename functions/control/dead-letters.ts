@@ -126,11 +126,10 @@ function toDestination(
   to: string | undefined,
 ): Pick<RedriveOptions, "queue" | "to"> {
   const names = targets.map((one) => one.name).join(", ") || "no targets";
-  if (to === undefined) {
+  if (to === undefined || to === target) {
     if (!removed) return { queue: queue.queue };
     throw new Mistake("body.to", `${name} is no longer in the configuration: name a target to send to, of ${names}`);
   }
-  if (to === target) return { queue: queue.queue };
   if (target === undefined) {
     throw new Mistake("body.to", `the packs of ${name} are fanned out to all targets: leave it out`);
   }

@@ -6,6 +6,8 @@ import type { BrowsableQueue, DeadLetter, Delivery, OpenQueue, ReceiveOptions } 
  */
 export class LeftMessages implements Omit<BrowsableQueue, "send" | "maxMessageBytes"> {
   readonly #lanes: readonly BrowsableQueue[];
+  // A receive waits at an empty queue: once per object is enough, because nothing is added.
+  #firstLane = 0;
 
   constructor({ deadLetters, queue }: Pick<OpenQueue, "queue" | "deadLetters">) {
     this.#lanes = [deadLetters, queue];
@@ -17,8 +19,12 @@ export class LeftMessages implements Omit<BrowsableQueue, "send" | "maxMessageBy
 
   async receive(options: ReceiveOptions): Promise<readonly Delivery[]> {
     for (const [lane, messages] of this.#lanes.entries()) {
+      if (lane < this.#firstLane) continue;
       const deliveries = await messages.receive(options);
-      if (deliveries.length > 0) return deliveries.map((one) => ({ ...one, receipt: `${lane}${one.receipt}` }));
+      if (deliveries.length > 0) {
+        this.#firstLane = lane;
+        return deliveries.map((one) => ({ ...one, receipt: `${lane}${one.receipt}` }));
+      }
     }
     return [];
   }

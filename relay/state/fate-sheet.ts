@@ -34,7 +34,10 @@ export function noteMoved(sheet: FateSheet, indexes: readonly number[], redrives
   return noteFates(sheet, new Map(indexes.map((index) => [index, "moved"])), redrives);
 }
 
-/** Withdraws `deadLettered` from requests that are redriven for the `redrives`-th time. Other fates stay. */
+/**
+ * Withdraws `deadLettered` from requests that are redriven for the `redrives`-th time, and `moved` from those that come back.
+ * Other fates stay.
+ */
 export function reopenRequests(sheet: FateSheet, indexes: readonly number[], redrives: number): SheetChange {
   const draft = new SheetDraft(sheet, indexes);
   for (const index of indexes) draft.reopen(index, redrives);
@@ -44,6 +47,11 @@ export function reopenRequests(sheet: FateSheet, indexes: readonly number[], red
 /** A sheet that has all requests of its pack. */
 export function widenSheet(sheet: FateSheet, requests: number): FateSheet {
   return requests === 0 ? sheet : new SheetDraft(sheet, [requests - 1]).finish().sheet;
+}
+
+/** Number of requests that were redriven, here or at the target that they were moved from. */
+export function countRedriven(sheet: FateSheet): number {
+  return Array.from(decodeSheet(sheet).redrives).filter((redrives) => redrives > 0).length;
 }
 
 /** Whether a request has no fate. */
@@ -114,6 +122,7 @@ class SheetDraft {
     const code = this.#codes[index];
     if (isDead(code)) this.#count("deadLettered", -1);
     if (code === deadLetterHead) this.#count("letters", -1);
+    if (code === codes.moved) this.#count("moved", -1);
     this.#codes[index] = 0;
     this.#redrives[index] = redrives;
     this.#changed = true;
@@ -142,8 +151,9 @@ function isDead(code: number): boolean {
   return code === codes.deadLettered || code === deadLetterHead;
 }
 
+/** A request that was moved may come back, with a copy that was redriven more often. */
 function isFinalCode(code: number): boolean {
-  return code !== 0 && !isDead(code);
+  return code !== 0 && !isDead(code) && code !== codes.moved;
 }
 
 function encodeSheet(fateCodes: readonly number[], redrives: readonly number[]): FateSheet {

@@ -83,13 +83,13 @@ export interface Ledger {
    */
   settle(target: string, pack: string, settlement: Settlement, redrives?: number): Promise<void>;
   /**
-   * Withdraws `deadLettered` from requests of which a copy was sent by the `redrives`-th redrive. Requests with another fate
-   * keep it.
+   * Withdraws `deadLettered` from requests of which a copy was sent by the `redrives`-th redrive, and `moved` from those that
+   * come back. Requests with another fate keep it. If the pack was not fanned out here, they count as enqueued.
    */
   reopen(target: string, pack: string, indexes: readonly number[], redrives: number): Promise<void>;
   /**
    * Notes that copies of requests were sent to another target by the `redrives`-th redrive: here they are `moved`, if `settle`
-   * would note that, and there they count as enqueued, unless the whole pack was fanned out there.
+   * would note that, and there they are reopened.
    */
   move(from: string, to: string, pack: string, indexes: readonly number[], redrives: number): Promise<void>;
   /** The targets that a pack was fanned out to. */

@@ -196,9 +196,11 @@ async function readRemoved(
       return [name, toSettled(ledger.targets.get(name), counts)];
     }),
   );
-  return all.filter(([, { enqueued, fates, messages = 0, deadMessages = 0 }]) => {
+  return all.filter(([, { enqueued, fates, messages = 0, deadMessages = 0, expiredDeadLetters = 0 }]) => {
     const ended = Object.values(fates).reduce((sum, count) => sum + count, 0) - fates.deadLettered;
-    return messages + deadMessages > 0 || enqueued !== ended;
+    // The retention of the dead letters ends without a fate.
+    const left = enqueued - ended;
+    return messages + deadMessages > 0 || left < 0 || left > expiredDeadLetters;
   });
 }
 

@@ -42,7 +42,7 @@ export function toAmount(messages: number | undefined, requests: number | undefi
 function explain(target: string, stats: SettledStats, to: string): string {
   const { messages = 0, inQueue, deadMessages = 0, inDeadLetters, problem } = stats;
   if (problem !== undefined) return `its requests cannot be counted: ${problem}`;
-  if (messages + deadMessages === 0) return "its queue is gone, and with it the requests that the ledger misses";
+  if (messages + deadMessages === 0) return "its queue is gone or empty, and lacks requests of the ledger";
   // SQS counts packs, not requests.
   const [waiting, dead, unit] =
     inQueue === undefined ? [messages, deadMessages, "packs "] : [inQueue, inDeadLetters, ""];

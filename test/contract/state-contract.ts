@@ -286,7 +286,7 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
         await ledger.reopen("a", "p1", [0, 1, 500], 2);
         await ledger.reopen("a", "unknown", [0], 1);
 
-        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 0, "answered.2xx": 1 });
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 4, "answered.2xx": 1 });
         expect(settledIndexes(await ledger.sheet("a", "p1"), 2)).toEqual(new Set([0]));
       }),
     );
@@ -330,7 +330,8 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
         await ledger.settle("a", "p1", settlement({ 4: "answered.2xx" }));
 
         expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, moved: 4, "answered.2xx": 1 });
-        expect(await totalsOf(ledger, "c")).toEqual({ enqueued: 4, deadLettered: 1, "answered.2xx": 1 });
+        // The copy holds a request that was answered meanwhile, too.
+        expect(await totalsOf(ledger, "c")).toEqual({ enqueued: 5, deadLettered: 1, "answered.2xx": 1 });
         expect((await ledger.totals()).targets.get("a")?.letters).toBe(0);
       }),
     );
@@ -348,6 +349,58 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
 
         expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, moved: 2 });
         expect(await totalsOf(ledger, "b")).toEqual({ enqueued: 10, "answered.2xx": 1 });
+      }),
+    );
+
+    it.each([true, false])(
+      "lets moved requests come back, if the pack was fanned out to their first target: %s",
+      async (isFannedOut) => {
+        await on(async ({ ledger }) => {
+          if (isFannedOut) await ledger.recordFanOut(fannedOut({ requests: 2 }));
+          await ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered" }));
+          await ledger.move("a", "b", "p1", [0, 1], 1);
+          await ledger.settle("b", "p1", settlement({ 0: "deadLettered", 1: "deadLettered" }), 1);
+          await ledger.move("b", "a", "p1", [0, 1], 2);
+          const settled = settledIndexes(await ledger.sheet("a", "p1"), 2);
+          await ledger.settle("a", "p1", settlement({ 0: "answered.2xx", 1: "answered.2xx" }), 2);
+
+          expect(settled).toEqual(new Set());
+          expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 2, "answered.2xx": 2 });
+          expect(await totalsOf(ledger, "b")).toEqual({ enqueued: 2, moved: 2 });
+        })();
+      },
+    );
+
+    it(
+      "enqueues a request once that is moved from two targets to a third one",
+      on(async ({ ledger }) => {
+        const both = new Map(["a", "b"].map((target) => [target, settlement({ 0: "deadLettered" })]));
+        await ledger.recordFanOut({ ...fannedOut({ requests: 1 }), targets: both });
+
+        await ledger.move("a", "c", "p1", [0], 1);
+        await ledger.settle("c", "p1", settlement({ 0: "answered.2xx" }), 1);
+        await ledger.move("b", "c", "p1", [0], 1);
+
+        expect(await totalsOf(ledger, "c")).toEqual({ enqueued: 1, "answered.2xx": 1 });
+      }),
+    );
+
+    it(
+      "enqueues moved requests once, whatever is noted first: their fan-out, their move or their fate",
+      on(async ({ ledger }) => {
+        await ledger.reopen("c", "p1", [0, 1], 1);
+        await ledger.settle("c", "p1", settlement({ 0: "answered.2xx", 1: "deadLettered" }), 1);
+        const early = await totalsOf(ledger, "c");
+        await ledger.move("a", "c", "p1", [0, 1], 1);
+        const moved = await totalsOf(ledger, "a");
+        await ledger.recordFanOut(fannedOut({ requests: 10 }));
+
+        expect([early, moved]).toEqual([
+          { enqueued: 2, "answered.2xx": 1, deadLettered: 1 },
+          { enqueued: 2, moved: 2 },
+        ]);
+        expect(await totalsOf(ledger, "c")).toEqual(early);
+        expect(await totalsOf(ledger, "a")).toEqual({ enqueued: 10, moved: 2 });
       }),
     );
 

@@ -1,5 +1,13 @@
 import type { AttributeValue } from "@aws-sdk/client-dynamodb";
-import { isWaiting, noteFates, noteMoved, reopenRequests, type SheetChange, widenSheet } from "../fate-sheet.ts";
+import {
+  countRedriven,
+  isWaiting,
+  noteFates,
+  noteMoved,
+  reopenRequests,
+  type SheetChange,
+  widenSheet,
+} from "../fate-sheet.ts";
 import type { FannedOutPack, FateSheet, Settlement } from "../port.ts";
 import { packPartition } from "./keys.ts";
 import { Sums } from "./ledger-sums.ts";
@@ -92,10 +100,12 @@ export class PackItemDraft {
     for (const [target, settlement] of targets) {
       // A second attempt can add targets. For the other targets, the first attempt counts.
       if (this.#targetSheet(target).fannedOut) continue;
-      const sheet = widenSheet(this.#targetSheet(target).sheet, requests);
+      const before = this.#targetSheet(target).sheet;
+      const sheet = widenSheet(before, requests);
       this.#change(target, { fannedOut: true, sheet });
       if (isWaiting(sheet)) this.sums.count(target, "waitingPacks", 1);
-      this.sums.enqueue(target, requests);
+      // Redriven requests were counted when they were redriven.
+      this.sums.enqueue(target, requests - countRedriven(before));
       this.settle(target, settlement);
     }
   }
@@ -109,9 +119,8 @@ export class PackItemDraft {
   }
 
   move(from: string, to: string, indexes: readonly number[], redrives: number): void {
-    const change = noteMoved(this.#targetSheet(from).sheet, indexes, redrives);
-    this.#keep(from, change);
-    if (!this.#targetSheet(to).fannedOut) this.sums.enqueue(to, change.counts.get("moved") ?? 0);
+    this.#keep(from, noteMoved(this.#targetSheet(from).sheet, indexes, redrives));
+    this.reopen(to, indexes, redrives);
   }
 
   /** The condition fails if another writer was first: the changed attributes and the writer's own marks must be as read. */
@@ -153,6 +162,8 @@ export class PackItemDraft {
     this.#change(target, { sheet });
     const packs = Number(isWaiting(sheet)) - Number(isWaiting(before.sheet));
     if (before.fannedOut && packs !== 0) this.sums.count(target, "waitingPacks", packs);
+    // Of a pack that was not fanned out to this target, only the requests that were redriven to it count as enqueued.
+    if (!before.fannedOut) this.sums.enqueue(target, countRedriven(sheet) - countRedriven(before.sheet));
     for (const [what, count] of counts) this.sums.count(target, what, count);
   }
 

@@ -1,5 +1,6 @@
 import {
   countFinal,
+  countRedriven,
   isWaiting,
   noteFates,
   noteMoved,
@@ -39,8 +40,9 @@ export class EmbeddedLedger implements Ledger {
         // A second attempt can add targets. For the other targets, the first attempt counts.
         statements.addShare.run(id, target);
         if (statements.noteFannedOut.run(id, target).changes === 0) continue;
-        statements.addToTarget.run(target, requests);
         const { sheet } = this.#share(id, target);
+        // Redriven requests were counted when they were redriven.
+        statements.addToTarget.run(target, requests - countRedriven(sheet));
         const fannedOut = { fannedOut: 1, sheet: widenSheet(sheet, requests) };
         if (isWaiting(fannedOut.sheet)) statements.addToFate.run(target, "waitingPacks", 1);
         statements.keepSheet.run(id, target, countFinal(fannedOut.sheet), fannedOut.sheet);
@@ -68,14 +70,11 @@ export class EmbeddedLedger implements Ledger {
   }
 
   async move(from: string, to: string, pack: string, indexes: readonly number[], redrives: number): Promise<void> {
-    const { statements } = this.#file;
     this.#file.transaction(() => {
       const id = this.#packId(pack);
-      const share = this.#share(id, from);
-      const change = noteMoved(share.sheet, indexes, redrives);
-      if (!this.#keep(id, from, share, change)) return;
-      const fannedOut = statements.fannedOut.all(pack).some(({ target }) => target === to);
-      if (!fannedOut) statements.addToTarget.run(to, change.counts.get("moved") ?? 0);
+      const [left, entered] = [this.#share(id, from), this.#share(id, to)];
+      this.#keep(id, from, left, noteMoved(left.sheet, indexes, redrives));
+      this.#keep(id, to, entered, reopenRequests(entered.sheet, indexes, redrives));
       this.#schedulePruning(id);
     });
   }
@@ -119,6 +118,8 @@ export class EmbeddedLedger implements Ledger {
     for (const [what, count] of counts) statements.addToFate.run(target, what, count);
     const packs = Number(isWaiting(sheet)) - Number(isWaiting(share.sheet));
     if (share.fannedOut === 1 && packs !== 0) statements.addToFate.run(target, "waitingPacks", packs);
+    // Of a pack that was not fanned out to this target, only the requests that were redriven to it count as enqueued.
+    if (share.fannedOut === 0) statements.addToTarget.run(target, countRedriven(sheet) - countRedriven(share.sheet));
     return true;
   }
 

@@ -38,12 +38,14 @@ describe("the dead letters of a target that is no longer in the configuration", 
   it("need the name of a target in the configuration", async () => {
     const bench = await benchWith({ waiting: 1, dead: 1 });
     const none = await bench.send("POST", `${path}/redrive`);
+    const itself = await bench.send("POST", `${path}/redrive`, { to: "old" });
     const unknown = await bench.send("POST", `${path}/redrive`, { to: "nobody" });
 
     expect([none.status, none.json.errors]).toEqual([
       400,
       [{ place: "body.to", detail: "old is no longer in the configuration: name a target to send to, of staging" }],
     ]);
+    expect([itself.status, itself.json.errors]).toEqual([400, none.json.errors]);
     expect([unknown.status, unknown.json.detail]).toEqual([
       400,
       "body.to: there is no target nobody; the configuration has: staging",
@@ -101,6 +103,15 @@ describe("the dead letters of a target that is no longer in the configuration", 
     expect(moved.job).toEqual({ id: "j1" });
     expect(await countsOf(bench, "job/j1")).toEqual({ enqueued: 2 });
     expect(await countsOf(bench, "old")).toBeUndefined();
+  });
+
+  it("are no warning any more once the queue's retention has removed them", async () => {
+    const bench = await benchWith({ waiting: 4, dead: 3 });
+    const before = await bench.get("/warnings");
+    bench.nowMs += 5 * 86_400_000;
+    const after = await bench.get("/warnings");
+
+    expect([before.json.warnings.length, after.json.warnings]).toEqual([1, []]);
   });
 
   it("are named if a queue does not exist", async () => {

@@ -45,7 +45,7 @@ describe("DynamoDbState: a process that dies at any call", () => {
       name: "the withdrawal of a fate",
       prepare: (state) => state.ledger.settle("a", "p1", settlement({ 0: "deadLettered", 1: "deadLettered" })),
       work: (state) => state.ledger.reopen("a", "p1", [1], 1),
-      expected: { "a.enqueued": 0, "a.deadLettered": 1 },
+      expected: { "a.enqueued": 1, "a.deadLettered": 1 },
     },
   ];
   const cases = operations.flatMap((operation) => deaths.map((death) => ({ ...operation, death })));
@@ -73,11 +73,12 @@ describe("DynamoDbState: a process that dies at any call", () => {
       await work(state);
       await state.ledger.settle("a", "p2", settlement({ 0: "deadLettered" }));
       await state.ledger.reopen("a", "p2", [0], 1);
-      expect(omitNothing(await flatTotals(other))).toEqual(omitNothing(expected));
+      const after = { ...expected, "a.enqueued": (expected["a.enqueued"] ?? 0) + 1 };
+      expect(omitNothing(await flatTotals(other))).toEqual(omitNothing(after));
       const later = open({ now: () => Date.now() + 2 * hourMs });
       await later.fold();
       await later.fold();
-      expect(omitNothing(await flatTotals(open()))).toEqual(omitNothing(expected));
+      expect(omitNothing(await flatTotals(open()))).toEqual(omitNothing(after));
       expect(calls).toBeLessThan(20);
     }
   });

@@ -6,7 +6,7 @@ import type { Invocation } from "./batch.ts";
 
 const retryMs = 1_000;
 
-/** The state store as one process finds it, which logs when it stops answering and when it answers again. */
+/** Whether the state store answers, as one process sees it. Logs each change. */
 export function createStateOutage(log: Logger): Outage {
   return new Outage(log, {
     down: ["state-down", "the state store does not answer: nothing is sent, and packs wait until it does"],

@@ -12,7 +12,7 @@ export function deletesRemoved({ deployment }: Config): boolean {
 
 /**
  * Throws if a deployment would delete requests: those that wait for a target that is no longer in the configuration, and its
- * dead letters. Also throws if the state does not tell.
+ * dead letters. Also throws if the state cannot be read.
  */
 export async function assertNothingLeft(config: Config): Promise<void> {
   const stats = await readDeployed(config);

@@ -8,8 +8,8 @@ export interface BodyFacts {
   whole: boolean | undefined;
   bodyBytes: number;
   /**
-   * The larger of `body_len` and `body_size`; 0 or less if unknown. HAProxy 3.5 gives a `req.body_size` of 0 for every
-   * HTTP/2 body without Content-Length, and other versions give the bytes that have arrived so far.
+   * The larger of `body_len` and `body_size`; 0 or less if unknown. HAProxy 3.4 and newer give a `req.body_size` of 0 for
+   * every HTTP/2 body without Content-Length, older versions the bytes that have arrived so far.
    */
   measuredBytes: number;
   /** The largest valid Content-Length; -1 without one. */

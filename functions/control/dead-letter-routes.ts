@@ -11,8 +11,8 @@ const queueParam = z.object({
   queue: z.string().openapi({
     param: {
       description:
-        "Name of a target, or ingress for packs that could not be fanned out. Of a target that is no longer in the " +
-        "configuration, what waits in its queue counts among the dead letters",
+        "Name of a target, or ingress for packs that could not be fanned out. If a target is no longer in the " +
+        "configuration, the packs that wait in its queue are listed as dead letters, too",
     },
     examples: ["staging"],
   }),

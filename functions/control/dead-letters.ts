@@ -28,7 +28,7 @@ import { Mistake } from "./problem.ts";
 
 /**
  * Adds the routes of dead letters: those of targets, and under `ingress` those of the ingress queue. For a target that is no
- * longer in the configuration they include what waits in its queue.
+ * longer in the configuration they include the packs that wait in its queue.
  */
 export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
   const { stores, log, now = Date.now } = deps;
@@ -93,7 +93,7 @@ const sweepBounds = { maxMessages: 500, maxMs: 5_000, waitMs: 1_000 };
 
 interface NamedQueue {
   readonly queue: OpenQueue;
-  /** Its dead letters; of a removed target, everything that is left. */
+  /** Its dead letters; for a removed target, also the packs that wait in its queue. */
   readonly letters: Pick<BrowsableQueue, "browse" | "clockToleranceMs"> & QueueReceiver;
   /** Name of the target whose ledger counts the dead letters. */
   readonly target?: string;

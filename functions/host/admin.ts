@@ -100,7 +100,7 @@ const getHealth = createRoute({
 const getWarnings = createRoute({
   method: "get",
   path: "/warnings",
-  summary: "What loses requests sooner or later if nobody acts, although the host is ready",
+  summary: "Requests that will be lost if nobody acts; the host is ready all the same",
   responses: {
     200: json(
       z

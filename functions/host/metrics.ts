@@ -141,7 +141,7 @@ const hostMetrics: readonly HostMetric[] = [
   {
     kind: "gauge",
     name: "target_removed",
-    help: "1 for a target that is no longer in the configuration, but has requests, which nobody delivers",
+    help: "1 for a target that is no longer in the configuration, but has requests that nobody delivers",
     labels: ["target"],
     samples: removedTargets,
   },
@@ -194,7 +194,7 @@ function ofTargets(figure: (target: TargetStats) => number | undefined): HostMet
   return ({ targets }) => toSamples(targets, figure);
 }
 
-/** Also of those that are no longer in the configuration, but have requests. */
+/** Includes targets that are no longer in the configuration, but have requests. */
 function ofAllTargets(figure: (target: SettledStats) => number | undefined): HostMetric["samples"] {
   return ({ targets, removed }) => toSamples({ ...targets, ...removed }, figure);
 }

@@ -96,7 +96,7 @@ export class Poller {
     }
   }
 
-  /** Starts an invocation for each batch; those for messages that mostly wait do not use a place. */
+  /** Starts an invocation for each batch; batches of messages that mostly wait use none of the places. */
   #start(deliveries: readonly Delivery[]): void {
     const { batch, waits } = this.#options;
     for (let at = 0; at < deliveries.length; at += batch) {

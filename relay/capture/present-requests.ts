@@ -18,7 +18,7 @@ const maxListings = 5;
 
 /**
  * Returns those of the requests that a capture already has, with the same time, method and path. Reads only objects that
- * contain the time of one of them, and none of `written`. Objects that are broken contain nothing. Throws
+ * contain the time of one of them, and none of `written`. Skips broken objects. Throws
  * `ArchiveError`.
  */
 export async function findPresent<T extends SoughtRequest>(

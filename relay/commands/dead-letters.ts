@@ -38,7 +38,7 @@ export function addDeadLetters(program: Command): void {
     .option("--to <target>", "another target to send them to, which gets the requests that it has not had yet")
     .addHelpText(
       "after",
-      `${aboutRemoved} They need --to.\n\nExamples:\n  spoa-relay dlq redrive staging\n  spoa-relay dlq redrive old --to staging`,
+      `${aboutRemoved} Redrive them with --to.\n\nExamples:\n  spoa-relay dlq redrive staging\n  spoa-relay dlq redrive old --to staging`,
     )
     .action(async (target: string, id: string | undefined, { config, to }: ConfigFlag & { to?: string }) =>
       withControl(config, (client) => redriveAll(client, target, { id, to })),
@@ -47,20 +47,17 @@ export function addDeadLetters(program: Command): void {
     .argument("<target>", "a target; the packs of ingress cannot be discarded")
     .argument("[message]", "only this dead letter; the id that dlq list prints")
     .option("-y, --yes", "do not ask; required without a terminal")
-    .addHelpText(
-      "after",
-      `${aboutRemoved}\nNobody can bring back what was discarded.\n\nExample: spoa-relay dlq discard old --yes`,
-    )
+    .addHelpText("after", `${aboutRemoved}\nDiscarding cannot be undone.\n\nExample: spoa-relay dlq discard old --yes`)
     .action(async (target: string, id: string | undefined, flags: ConfigFlag & { yes?: boolean }, command: Command) => {
       if (!flags.yes && !process.stdin.isTTY) {
-        command.error("error: discarding is for good: confirm it with --yes");
+        command.error("error: discarding cannot be undone: confirm it with --yes");
       }
       await withControl(flags.config, (client) => discardAll(client, target, { id, asks: !flags.yes }));
     });
 }
 
 const aboutRemoved =
-  "\nOf a target that is no longer in the configuration, the requests that wait in its queue count among the dead letters.";
+  "\nIf a target is no longer in the configuration, the requests that wait in its queue are listed as dead letters, too.";
 const mostListed = 1_000;
 // A call that moves nothing has searched for 5 s; after this many in a row, the command gives up.
 const idleCalls = 10;

@@ -14,7 +14,7 @@ export class ImportTally {
   readonly #byReason = new Map<string, number>();
   readonly #byHost = new Map<string, Record<ImportFate, number>>();
 
-  /** Counts a request; an empty host is not known. */
+  /** Counts a request; `host` is empty if it is not known. */
   count(fate: ImportFate, host: string): void {
     const shown = host.length > shownHostChars ? `${host.slice(0, shownHostChars)}…` : host.toLowerCase();
     const key = this.#byHost.has(shown) || this.#byHost.size < maxKnownHosts ? shown : otherHosts;

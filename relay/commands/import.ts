@@ -49,7 +49,7 @@ Examples: spoa-relay import shop friday.gor.gz
           spoa-relay import shop browser.har --host shop.example --where path=^/api/
 Requests that no server got (blocked, from a cache, not HTTP) or that cannot be sent again (CONNECT, WebSockets) are left
 out and counted. Only damaged parts of a file make the exit code 1.
-The same file imported again adds nothing, also with another --where or --host, or if it has grown at its end: the
+The same file imported again adds nothing, also with another --where or --host, or after requests were appended to it: the
 requests that the capture already has are counted. With another --base-time they are new requests.`,
     )
     .action(async (name: string, files: readonly string[], flags: ImportFlags, command: Command) => {

@@ -19,7 +19,7 @@ export interface MirrorFlags {
 }
 
 const defaultDirectory = "./spoa-relay-data";
-// The directory itself, and not one in it for each port, as earlier versions used it.
+// Earlier versions had one directory for all ports.
 const olderFile = join(defaultDirectory, "spoa-relay.yaml");
 
 /** The directory for a port, so that each `mirror` has its own. */
@@ -51,14 +51,14 @@ targets:
     writeFileSync(file, text, { flag: "wx" });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return file;
-    // The disk may be full. A part of the file would be kept for good.
+    // If the disk is full, a part of the file exists, and later runs would not overwrite it.
     rmSync(file, { force: true });
     throw error;
   }
   return file;
 }
 
-/** Throws `ConfigError` with every difference between a configuration and the flags. Further settings and targets are none. */
+/** Throws `ConfigError` with every difference between a configuration and the flags. Further settings and targets do not count. */
 export function assertAgrees({ agent, targets, file }: Config, { url, address, port }: MirrorFlags): void {
   const differences: string[] = [];
   const { listen } = agent;

@@ -109,8 +109,8 @@ function endOfFollowing(): AbortSignal {
 }
 
 const exitCodes = `
-Exit codes: 0 every request was answered or left out, 1 the job failed or did not deliver some, 2 wrong argument,
-            130 or 143 a signal ended the following; the job runs on`;
+Exit codes: 0 every request was answered, left out or skipped, 1 the job failed or did not deliver some,
+            2 wrong argument, 130 or 143 a signal ended the following; the job runs on`;
 
 interface ReplayFlags extends ConfigFlag, RangeFlags, WhereFlag {
   readonly target: string;

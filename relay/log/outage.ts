@@ -18,15 +18,16 @@ interface Kind {
 }
 
 const repeatMs = 60_000;
-// Outages that are logged in a minute, with their ends. More of them are counted.
+// Outages that are logged in a minute, with their ends. Further ones are only counted.
 const mostPerMinute = 5;
 
 /**
  * The state of something that fails and recovers by itself, such as a queue: why it fails now, and how often it has failed.
  *
  * Logs the beginning of an outage and each further kind of failure in it at once, a failure that goes on once a minute with the
- * number of lines held back, and the end at once. Of something that fails and recovers all the time it logs five outages a
- * minute. Logs an end only if it has logged the beginning, so the last line tells the state.
+ * number of lines held back, and the end at once. If it keeps failing and recovering, at most five outages a
+ * minute are logged. Logs an end only if it has logged the beginning, so the last line tells the state of
+ * every outage that lasts more than a minute.
  */
 export class Outage<Code extends string = "FAILED"> {
   /** Failures since the start, by code; every code that was given is present from the start. */

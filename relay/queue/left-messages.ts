@@ -40,7 +40,7 @@ export class LeftMessages implements Omit<BrowsableQueue, "send" | "maxMessageBy
     await this.#lanes[Number(receipt[0])].extend(receipt.slice(1), visibilityMs);
   }
 
-  /** Dead letters first; the messages that are none have the reason that they wait for a target that was removed. */
+  /** Dead letters first, then waiting messages; the reason of these is that their target was removed. */
   async browse(max: number): Promise<readonly DeadLetter[]> {
     const [letters, queue] = this.#lanes;
     const dead = await letters.browse(max);

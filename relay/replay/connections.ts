@@ -9,11 +9,11 @@ export interface Departure {
   readonly idempotent: boolean;
 }
 
-// A server may close a kept connection at any moment, and a request that crosses the end on its way may have been acted on.
-// Most servers close right after an answer, or when the connection has been idle for a second or more. Requests that cannot
-// be repeated are sent in between, or on a new connection.
+// A server may close a kept connection at any moment. If a request is on its way then, nobody knows whether the server acted
+// on it. Most servers close right after an answer, or when the connection has been idle for a second or more. Requests that
+// cannot be repeated are sent between these two times, or on a new connection.
 const settledAfterMs = 1;
-// The same until about ten requests have gone out on each connection that was already open, and the shadow is known better.
+// Used until about ten requests a connection have gone out on connections that were already open.
 const settledAtFirstAfterMs = 20;
 const firstRequestsEach = 10;
 const trustedForMs = 500;
@@ -26,7 +26,7 @@ const otherOnNewForMs = 600_000;
 export class Connections {
   readonly #shared: Shared;
   #limit: number;
-  /** Those that take requests. */
+  /** The connections that take requests. */
   readonly #current = new Set<Connection>();
   /** Those of `#current` that have room, the last used last. */
   readonly #free: Connection[] = [];
@@ -122,7 +122,7 @@ export class Connections {
     if (!connection.hasRoom) this.#removeFree(connection);
     exchange.begin(connection, () => {
       // Later: undici first has to see that the connection is idle. It then reads what the shadow has sent since its answer,
-      // such as its farewell, before it writes the next request.
+      // such as the end of the connection, before it writes the next request.
       queueMicrotask(() => this.#release(connection));
     });
     connection.dispatch(options, exchange);
@@ -158,7 +158,7 @@ export class Connections {
     if (at >= 0) this.#free.splice(at, 1);
   }
 
-  /** Waits for the shadow to say farewell, and for undici to read that. */
+  /** Gives the shadow the time to close the connection, and undici the time to read that. */
   #settle(connection: Connection): void {
     const { uses } = connection;
     const first = this.#reuses < firstRequestsEach * this.#limit;

@@ -14,7 +14,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #resolve: ((outcome: Outcome) => void) | undefined;
   #end: (() => void) | undefined;
   #connection: Connection | undefined;
-  /** From the moment on at which the request is written. */
+  /** Set once undici writes the request. */
   #controller: Dispatcher.DispatchController | undefined;
   /** Whether bytes came back. */
   #answering = false;

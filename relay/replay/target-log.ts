@@ -35,7 +35,7 @@ const slowTexts = {
     "slowed-down",
     "the shadow asks for less (429 or 503 with Retry-After): the target sends a share of its rate, which doubles 10 s after the last such answer",
   ],
-  up: ["full-rate", "the shadow asks for less no more: the target sends at its full rate"],
+  up: ["full-rate", "the shadow no longer asks for less: the target sends at its full rate"],
   level: "warn",
 } as const;
 // An open breaker sends a probe at least every 30 s.

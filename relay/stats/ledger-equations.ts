@@ -145,12 +145,12 @@ function claimsOf({ enqueued, fates, letters = 0, waitingPacks = 0 }: SettledSta
   return { waiting: Math.max(0, enqueued - sum(fates)), waitingPacks, dead: fates.deadLettered, letters };
 }
 
-/** Left out if there are none, which is nearly always so. */
+/** Empty if there are none, the usual case. */
 function givenUp(requests: number): Equation["parts"] {
   return requests === 0 ? [] : [["undecodable or given up by the queue", requests]];
 }
 
-/** What operators did with dead letters. Left out as long as they did nothing, which is nearly always. */
+/** What operators did with dead letters. Empty if they did nothing, the usual case. */
 function byOperators({ moved, discarded }: Readonly<Record<"moved" | "discarded", number>>): Equation["parts"] {
   const parts: Equation["parts"] = [
     ["moved to another target", moved],

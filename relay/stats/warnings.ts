@@ -1,7 +1,7 @@
 import type { Amount } from "../control/answers.ts";
 import type { HostStats, SettledStats } from "./host-stats.ts";
 
-/** Something that loses requests sooner or later if nobody acts. */
+/** A target whose requests will be lost if nobody acts. */
 export interface Warning {
   /** The target that is no longer in the configuration. */
   readonly target: string;
@@ -24,7 +24,7 @@ export function warningsOf({ targets, removed = {} }: HostStats): readonly Warni
   });
 }
 
-/** Whether requests wait that nobody delivers, or may wait in a queue that does not answer. */
+/** Whether requests of the target wait, or may wait in a queue that does not answer. */
 export function isWaiting({ waiting }: Warning): boolean {
   return waiting.messages !== 0;
 }
@@ -41,7 +41,7 @@ export function toAmount(messages: number | undefined, requests: number | undefi
 
 function explain(target: string, stats: SettledStats, to: string): string {
   const { messages = 0, inQueue, deadMessages = 0, inDeadLetters, problem } = stats;
-  if (problem !== undefined) return `what it has left cannot be counted: ${problem}`;
+  if (problem !== undefined) return `its requests cannot be counted: ${problem}`;
   if (messages + deadMessages === 0) return "its queue is gone or empty, and lacks requests of the ledger";
   // SQS counts packs, not requests.
   const [waiting, dead, unit] =

@@ -1,5 +1,14 @@
 import { once } from "node:events";
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -11,6 +20,7 @@ import { HaproxyProcess } from "../../relay/demo/haproxy-process.ts";
 import type { Received } from "../../relay/demo/json-server.ts";
 import { addsUp } from "../../relay/stats/ledger-equations.ts";
 import { until } from "../support/clocks/until.ts";
+import { CertificateAuthority } from "../support/data/certificates.ts";
 import { blocksOf, readDocuments, root } from "../support/data/documents.ts";
 import { run, spoaRelay } from "../support/processes/command-line.ts";
 import { withRules } from "../support/processes/haproxy-lines.ts";
@@ -248,8 +258,13 @@ describe("the configurations in the documents", () => {
 
   it.each(configurations)("are valid: $title", async ({ text }) => {
     const file = join(directory, "spoa-relay.yaml");
-    writeFileSync(file, text);
+    // `config check` looks for the files and programs that a configuration names.
+    const program = join(directory, "token");
+    writeFileSync(program, "#!/bin/sh\n", { mode: 0o755 });
+    writeFileSync(file, text.replaceAll("/usr/local/bin/token", program));
     copyFileSync(caFile, join(directory, "staging-ca.pem"));
+    const authority = new CertificateAuthority(directory, "haproxy-ca");
+    renameSync(authority.issue("agent").cert, join(directory, "agent.pem"));
     for (const name of ["STAGING_KEY", "STAGING_SECRET"]) vi.stubEnv(name, "a-secret");
     onTestFinished(() => void vi.unstubAllEnvs());
     const { code, stdout, stderr } = await spoaRelay("config", "check", "--config", file);

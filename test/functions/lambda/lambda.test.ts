@@ -253,7 +253,7 @@ describe("a function in Lambda", () => {
     const file = configFile(queue, "state: dynamodb:relay", secured);
 
     await expect(openReplay({ RELAY_CONFIG: file, RELAY_TARGET: "a" })).rejects.toThrow(
-      /targets.a.tls.ca: cannot be read/,
+      /targets.a.tls.ca: .\/missing.pem cannot be read/,
     );
   });
 

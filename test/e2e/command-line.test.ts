@@ -60,7 +60,9 @@ describe("every command", () => {
     async (command) => {
       const { code, stderr } = await spoaRelay(...command.split(" "), "--config", invalid);
       expect(stderr).toContain(`${invalid}:5: targets.a.rate: "fast" is not a rate, such as 200/s`);
-      expect(stderr).toContain(`${invalid}:6: targets.a: unknown key smaple; allowed here: url, protocol, rate, sample`);
+      expect(stderr).toContain(
+        `${invalid}:6: targets.a: unknown key smaple; allowed here: url, protocol, rate, sample`,
+      );
       expect(code).toBe(2);
     },
   );

@@ -83,7 +83,7 @@ export function assertAgrees({ agent, targets, file }: Config, { url, address, p
 
 /** Logs requests that wait in the directory of an earlier version, unless `file`, which is about to run, is in it. */
 export async function reportOlder(file: string, log: Logger): Promise<void> {
-  if (file === resolve(olderFile)) return;
+  if (resolve(file) === resolve(olderFile)) return;
   const older = loadOlder();
   if (older instanceof ConfigError) {
     log.warn(
@@ -102,7 +102,7 @@ export async function reportOlder(file: string, log: Logger): Promise<void> {
   if (requests === 0) return;
   log.warn(
     { event: "left-behind", directory: older.queueDirectory, requests },
-    `requests of an earlier version of mirror wait in this directory; to send them: spoa-relay up --config ${older.file}`,
+    `requests of an earlier version of mirror wait in this directory; to send them: spoa-relay up --config ${resolve(older.file)}`,
   );
 }
 

@@ -77,10 +77,10 @@ describe("spoa-relay mirror", () => {
     expect(await second.exited).toMatchObject({ code: 2 });
     expect(
       second.output,
-    ).toBe(`${join(cwd, "data/spoa-relay.yaml")} exists, and mirror does not overwrite it. It differs from the flags:
+    ).toBe(`data/spoa-relay.yaml exists, and mirror does not overwrite it. It differs from the flags:
   agent.listen is 127.0.0.1:${port}, and the flags --address and --port say 127.0.0.1:${other}
   targets.mirror has the URL http://127.0.0.1:1/, and the flag --mirror-url says http://127.0.0.1:2/base
-To go on with the file, also with requests that wait: spoa-relay up --config ${join(cwd, "data/spoa-relay.yaml")}
+To go on with the file, also with requests that wait: spoa-relay up --config data/spoa-relay.yaml
 To go on with the flags: change the file, or name another directory with --data
 `);
     expect(read(cwd, "data/spoa-relay.yaml")).toBe(before);

@@ -118,7 +118,7 @@ describe("an agent whose thread hangs", () => {
       // Opening a named pipe that nobody reads never returns. Each worker has a journal of its own.
       for (const directory of [journal, join(journal, "worker-2")]) {
         mkdirSync(directory, { recursive: true });
-        spawnSync("mkfifo", [join(directory, "lock.holder.new")]);
+        spawnSync("mkfifo", [join(directory, "journal-lock.holder.new")]);
       }
       const config = `agent: { listen: "127.0.0.1:${port}", admin: "127.0.0.1:${port + 1}", workers: ${workers}, journal: { directory: journal } }
 queue: embedded:./data

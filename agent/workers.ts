@@ -108,8 +108,10 @@ class WorkerPool {
     ];
   }
 
+  /** Resolves with the number of lost requests. Rejects if none is known to be lost, but a worker did not stop in order. */
   async stop(): Promise<number> {
     this.#stopping = true;
+    let failed = 0;
     const givenUp = await Promise.all(
       [...this.#workers.keys()].map(async (worker) => {
         const pending = () => (this.#config.agent.journal ? 0 : (this.#reports.get(worker)?.stats.pending ?? 0));
@@ -119,14 +121,19 @@ class WorkerPool {
         });
         const exit = once(worker, "exit");
         worker.send(stopRequest, () => {});
-        await exit;
+        const [code] = await exit;
+        if (code !== 0) failed++;
         return this.#farewells.get(worker)?.givenUp ?? atDeath;
       }),
     );
     // Stopped last: until then the snapshots keep `pending` up to date for a second signal.
     clearInterval(this.#snapshotTimer);
     process.off("SIGHUP", this.#hangUp);
-    return givenUp.reduce((sum, requests) => sum + requests, 0);
+    const lost = givenUp.reduce((sum, requests) => sum + requests, 0);
+    if (lost === 0 && failed > 0) {
+      throw new Error(`${failed} of ${givenUp.length} workers did not stop in order: the log lines above say why`);
+    }
+    return lost;
   }
 
   #fork(slot: number): Worker {

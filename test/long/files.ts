@@ -18,7 +18,6 @@ export const long: readonly string[] = [
   "test/e2e/workers.test.ts",
   "test/faults/crowds.test.ts",
   "test/faults/journal.test.ts",
-  "test/faults/redrives.test.ts",
   "test/functions/schedule/replay-jobs.test.ts",
   "test/infra/deployed.test.ts",
   "test/infra/from-zero.test.ts",

@@ -393,7 +393,8 @@ describe("writing a GoReplay file", () => {
 
   it("round-trips method, path, headers and body byte for byte", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(requests, { maxLength: 5 }), async (parts) => {
+      // An id that repeats is made unique: other tests look at that.
+      fc.asyncProperty(fc.uniqueArray(requests, { maxLength: 5, selector: ({ id }) => id }), async (parts) => {
         const run = await importAll(await write(parts), { format: "goreplay" });
         expect(run.mistakes).toEqual([]);
         expect(run.requests.map(essence)).toEqual(parts.map((part, i) => essence(expectedRequest(part, i))));

@@ -1,5 +1,6 @@
 import { defineConfig } from "vitest/config";
 import { long } from "./test/long/files.ts";
+import { compileCache } from "./test/support/processes/compile-cache.ts";
 
 // What they measure is time: on two cores nothing else may run beside them.
 const alone = ["test/e2e/rate.test.ts", "test/e2e/demo.test.ts", "test/e2e/restart.test.ts"];
@@ -12,6 +13,7 @@ export default defineConfig({
     pool: "forks",
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    env: compileCache,
     projects: [
       {
         extends: true,

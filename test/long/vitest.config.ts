@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { defineConfig } from "vitest/config";
+import { compileCache } from "../support/processes/compile-cache.ts";
 import { long } from "./files.ts";
 
 // biome-ignore lint/style/noDefaultExport: vitest reads the default export.
@@ -10,6 +11,7 @@ export default defineConfig({
     pool: "forks",
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    env: compileCache,
     include: [...long],
   },
 });

@@ -2,8 +2,6 @@ import "./process/node-version.ts";
 import { resolve } from "node:path";
 import { isMainThread } from "node:worker_threads";
 import { Command, CommanderError } from "commander";
-import { runAgent } from "../agent/agent.ts";
-import { startHost } from "../functions/host/host.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { addCaptures } from "./commands/captures.ts";
 import { WrongArgument } from "./commands/command-line.ts";
@@ -37,7 +35,10 @@ function createProgram(): Command {
     .version(packageJson.version)
     .exitOverride()
     .showHelpAfterError("(--help lists commands and flags)");
-  addServices(program, { runAgent, startHost });
+  addServices(program, {
+    runAgent: async (...args) => (await import("../agent/agent.ts")).runAgent(...args),
+    startHost: async (...args) => (await import("../functions/host/host.ts")).startHost(...args),
+  });
   addMirror(program);
   addConfig(program);
   addStats(program);

@@ -1,10 +1,10 @@
-import { Client } from "undici";
 import type { ListenAddress } from "../config/forms.ts";
 
 const timeoutMs = 3_000;
 
 /** Fetches JSON from an admin address; undefined if no process answers there with 200. */
 export async function fetchAdmin<T>(address: ListenAddress, path: string): Promise<T | undefined> {
+  const { Client } = await import("undici");
   const client =
     address.kind === "unix"
       ? new Client("http://localhost", { socketPath: address.path, headersTimeout: timeoutMs })

@@ -1,6 +1,6 @@
 import { startFauxqs } from "fauxqs";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
-import type { OpenQueue, QueueReceiver, QueueSender } from "../../relay/queue/port.ts";
+import type { OpenQueue, QueueReceiver } from "../../relay/queue/port.ts";
 import { openSqsQueue } from "../../relay/queue/sqs.ts";
 import { DynamoDbState } from "../../relay/state/dynamodb/state.ts";
 import { EmbeddedState } from "../../relay/state/embedded/state.ts";
@@ -17,7 +17,7 @@ export interface Engine {
   /** Milliseconds since 1970, by the clock of the queues. */
   now(): number;
   /** Time passes: messages that are hidden from receivers become visible. */
-  pass(hidden: ReadonlyMap<string, QueueReceiver>): Promise<void>;
+  pass(): Promise<void>;
   /** The state as a new process opens it. */
   openState(): State;
   close(): Promise<void>;
@@ -58,13 +58,15 @@ export async function awsEngine(): Promise<Engine> {
   };
   const [ingress, queue] = [open("ingress"), open("target-staging")];
   const states: State[] = [];
+  const hidden = new Map<string, QueueReceiver>();
   return {
-    ingress: { ...ingress, queue: withoutDelay(ingress.queue) },
-    queue: { ...queue, queue: withoutDelay(queue.queue) },
+    ingress: { ...ingress, queue: watched(ingress.queue, hidden) },
+    queue: { ...queue, queue: watched(queue.queue, hidden), deadLetters: watched(queue.deadLetters, hidden) },
     exact: false,
     now: Date.now,
-    async pass(hidden) {
+    async pass() {
       await Promise.all(Array.from(hidden, ([receipt, of]) => of.extend(receipt, 0)));
+      hidden.clear();
     },
     openState() {
       const state = DynamoDbState.open({ ...table, tallyEveryMs: 1, leaseTimeoutMs: 15_000, callTimeoutMs: 15_000 });
@@ -81,11 +83,26 @@ export async function awsEngine(): Promise<Engine> {
   };
 }
 
-function withoutDelay(queue: OpenQueue["queue"]): OpenQueue["queue"] {
-  const send: QueueSender["send"] = (messages) => queue.send(messages.map(({ delayMs: _, ...message }) => message));
+/** Sends without a delay, and notes what is hidden, also if the process that received it crashed before it knew. */
+function watched<Queue extends OpenQueue["queue"] | OpenQueue["deadLetters"]>(
+  queue: Queue,
+  hidden: Map<string, QueueReceiver>,
+): Queue {
+  const own: Pick<OpenQueue["queue"], "send" | "receive" | "delete"> = {
+    send: (messages) => queue.send(messages.map(({ delayMs: _, ...message }) => message)),
+    async receive(options) {
+      const deliveries = await queue.receive(options);
+      for (const { receipt } of deliveries) hidden.set(receipt, queue);
+      return deliveries;
+    },
+    async delete(receipts) {
+      await queue.delete(receipts);
+      for (const receipt of receipts) hidden.delete(receipt);
+    },
+  };
   return new Proxy(queue, {
     get: (whole, key) => {
-      if (key === "send") return send;
+      if (key in own) return own[key as keyof typeof own];
       const value = Reflect.get(whole, key);
       return typeof value === "function" ? value.bind(whole) : value;
     },

@@ -54,7 +54,6 @@ export class RedriveModel {
   readonly #shadow: ShadowServer;
   readonly #random: () => number;
   readonly #state: State;
-  readonly #hidden = new Map<string, QueueReceiver>();
   #actors: Actor[] = [];
   #packs = 0;
   /** The share of the requests that the shadow answers. */
@@ -104,7 +103,7 @@ export class RedriveModel {
     const draw = this.#random();
     if (draw < 0.05) return this.#send();
     // Without faults no message becomes visible again before its worker is done with it.
-    if (draw < 0.08) return this.#faults ? this.#pass() : undefined;
+    if (draw < 0.08) return this.#faults ? this.#engine.pass() : undefined;
     if (draw < 0.1) {
       this.#mood = this.#random() < 0.3 ? 0 : this.#random();
       return;
@@ -153,11 +152,6 @@ export class RedriveModel {
     await this.#engine.ingress.queue.send([packMessage({ sequence, requests: sent })]);
   }
 
-  async #pass(): Promise<void> {
-    await this.#engine.pass(this.#hidden);
-    this.#hidden.clear();
-  }
-
   /** A new process. Its state and its connections to the shadow are its own. */
   #open(role: Role): Actor {
     const process = new ModelProcess(() =>
@@ -196,7 +190,7 @@ export class RedriveModel {
         role,
         process,
         end: () => {},
-        work: () => this.#handle(entry, ingress.queue, (delivery) => invoke(app, [delivery])),
+        work: () => this.#handle(entry, (delivery) => invoke(app, [delivery])),
       };
     }
     const transport = new Transport(config);
@@ -208,22 +202,16 @@ export class RedriveModel {
     });
     const app = createReplay({ lane, queue: own, deadLetters: dead, ledger, jobs: state.jobs, log });
     const end = () => void transport.close().catch(() => {});
-    return { role, process, end, work: () => this.#handle(own, queue.queue, (delivery) => invoke(app, [delivery])) };
+    return { role, process, end, work: () => this.#handle(own, (delivery) => invoke(app, [delivery])) };
   }
 
   /** Does for one message what an event source mapping does. */
-  async #handle(
-    queue: QueueReceiver,
-    of: QueueReceiver,
-    handle: (delivery: Delivery) => Promise<readonly string[]>,
-  ): Promise<void> {
+  async #handle(queue: QueueReceiver, handle: (delivery: Delivery) => Promise<readonly string[]>): Promise<void> {
     const [delivery] = await queue.receive({ max: 1, waitMs: 0, visibilityMs, signal: new AbortController().signal });
     if (!delivery) return;
-    this.#hidden.set(delivery.receipt, of);
     const failed = await handle(delivery);
     if (failed.length > 0) await queue.extend(delivery.receipt, 0);
     else await queue.delete([delivery.receipt]);
-    this.#hidden.delete(delivery.receipt);
   }
 
   async #redrive(
@@ -232,18 +220,8 @@ export class RedriveModel {
     ledger: State["ledger"],
     bounds: { readonly maxMessages: number },
   ): Promise<Swept> {
-    const watched = {
-      clockToleranceMs: deadLetters.clockToleranceMs,
-      receive: async (options: Parameters<QueueReceiver["receive"]>[0]) => {
-        const deliveries = await deadLetters.receive(options);
-        for (const { receipt } of deliveries) this.#hidden.set(receipt, this.#engine.queue.deadLetters);
-        return deliveries;
-      },
-      delete: (receipts: readonly string[]) => deadLetters.delete(receipts),
-      extend: (receipt: string, ms: number) => deadLetters.extend(receipt, ms),
-    };
     const limits = { ...bounds, maxMs: Number.POSITIVE_INFINITY, waitMs: 0, startedAtMs: this.#engine.now() };
-    const redriven = await redrive({ queue, deadLetters: watched, target: name, ledger, ...limits });
+    const redriven = await redrive({ queue, deadLetters, target: name, ledger, ...limits });
     this.figures.redriven += redriven.requests;
     return redriven;
   }
@@ -255,7 +233,7 @@ export class RedriveModel {
     for (const { process } of this.#actors) while (!process.idle) await this.#advance(process, "done");
     const workers = [this.#open("fan-out"), this.#open("worker")];
     for (;;) {
-      await this.#pass();
+      await this.#engine.pass();
       for (const { process, work } of workers) {
         await process.start(work);
         while (!process.idle) await this.#advance(process, "done");

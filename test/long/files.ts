@@ -12,6 +12,7 @@ export const long: readonly string[] = [
   "test/e2e/jobs.test.ts",
   "test/e2e/lambda.test.ts",
   "test/e2e/package.test.ts",
+  "test/e2e/processes/demo-stop.test.ts",
   "test/e2e/processes/mirror.test.ts",
   "test/e2e/processes/signals.test.ts",
   "test/e2e/sqs.test.ts",

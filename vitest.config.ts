@@ -4,6 +4,8 @@ import { compileCache } from "./test/support/processes/compile-cache.ts";
 
 // What they measure is time: on two cores nothing else may run beside them.
 const alone = ["test/e2e/rate.test.ts", "test/e2e/demo.test.ts", "test/e2e/restart.test.ts"];
+// They start processes, change the environment, or look at the memory of their own process.
+const apart = ["test/e2e/**", "test/faults/**", "test/fuzz/**"];
 
 // biome-ignore lint/style/noDefaultExport: vitest reads the default export.
 export default defineConfig({
@@ -21,8 +23,14 @@ export default defineConfig({
           name: "together",
           include: ["test/**/*.test.ts"],
           // The matrix needs several HAProxys: npm run test:matrix.
-          exclude: ["test/matrix/**", ...long, ...alone],
+          exclude: ["test/matrix/**", ...long, ...alone, ...apart],
+          // A process for each file would take a quarter of the time.
+          isolate: false,
         },
+      },
+      {
+        extends: true,
+        test: { name: "apart", include: apart.map((folder) => `${folder}/*.test.ts`), exclude: [...long, ...alone] },
       },
       {
         extends: true,

@@ -148,7 +148,7 @@ class Agent implements Service {
         unusableLog.run(Date.now(), (heldBack) =>
           log.warn(
             { event: "unusable", reason, heldBack },
-            "a message cannot be mirrored: check the args of spoe-message",
+            "a message is not a request that can be mirrored; if all are like this, check the args of spoe-message",
           ),
         ),
     });

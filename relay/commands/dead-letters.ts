@@ -14,7 +14,7 @@ export function addDeadLetters(program: Command): void {
       "list requests that could not be delivered (dead letters), show them, send them again, or discard them",
     );
   withConfig(dlq.command("list"), "list the dead letters of one target, of the ingress queue, or of all")
-    .argument("[target]", "a target, or ingress for packs that could not be decoded (default: all)")
+    .argument("[target]", "a target, or ingress for packs that could not be fanned out (default: all)")
     .addHelpText("after", `${aboutRemoved}\n\nExample: spoa-relay dlq list staging`)
     .action(async (target: string | undefined, { config }: ConfigFlag) =>
       withControl(config, (client) => listDeadLetters(client, target)),

@@ -24,9 +24,19 @@ const olderFile = join(defaultDirectory, "spoa-relay.yaml");
 
 /** The directory for a port, so that each `mirror` has its own. */
 export function directoryOf(port: number): string {
-  const older = loadOlder();
-  const listen = older instanceof ConfigError ? undefined : older?.agent.listen;
-  return listen?.kind === "tcp" && listen.port === port ? defaultDirectory : join(defaultDirectory, String(port));
+  return isOlderPort(port) ? defaultDirectory : join(defaultDirectory, String(port));
+}
+
+/** Whether an earlier version ran with this port. */
+function isOlderPort(port: number): boolean {
+  if (!existsSync(olderFile)) return false;
+  try {
+    const { listen } = loadConfig(olderFile, process.env).agent;
+    return listen.kind === "tcp" && listen.port === port;
+  } catch (error) {
+    if (error instanceof ConfigError) return false;
+    throw error;
+  }
 }
 
 /** Writes the configuration that is equivalent to the flags, unless there is one; returns its path. */
@@ -84,43 +94,34 @@ export function assertAgrees({ agent, targets, file }: Config, { url, address, p
 /** Logs requests that wait in the directory of an earlier version, unless `file`, which is about to run, is in it. */
 export async function reportOlder(file: string, log: Logger): Promise<void> {
   if (resolve(file) === resolve(olderFile)) return;
-  const older = loadOlder();
-  if (older instanceof ConfigError) {
-    log.warn(
-      { event: "left-behind", directory: resolve(defaultDirectory), reason: older.message },
-      "requests of an earlier version of mirror may wait in this directory: its configuration cannot be read",
-    );
-    return;
-  }
-  if (!older || !existsSync(older.queueDirectory)) return;
-  const { ingress, targets } = await readStats(older);
-  const counts = [
-    ingress.waiting,
-    ...Object.values(targets).flatMap((target) => [target.inQueue, target.inDeadLetters]),
-  ];
-  const requests = counts.reduce<number>((sum, count = 0) => sum + count, 0);
-  if (requests === 0) return;
-  log.warn(
-    { event: "left-behind", directory: older.queueDirectory, requests },
-    `requests of an earlier version of mirror wait in this directory; to send them: spoa-relay up --config ${resolve(older.file)}`,
-  );
-}
-
-/** The configuration of an earlier version, or its mistake; undefined if there is none. */
-function loadOlder(): Config | ConfigError | undefined {
-  if (!existsSync(olderFile)) return undefined;
+  if (!existsSync(olderFile)) return;
   try {
-    return loadConfig(olderFile, process.env);
+    const older = loadConfig(olderFile, process.env);
+    if (!existsSync(older.queueDirectory)) return;
+    const requests = await countLeft(older);
+    if (requests === 0) return;
+    log.warn(
+      { event: "left-behind", directory: older.queueDirectory, requests },
+      `requests of an earlier version of mirror wait in this directory; to send them: spoa-relay up --config ${resolve(older.file)}`,
+    );
   } catch (error) {
-    if (error instanceof ConfigError) return error;
-    throw error;
+    log.warn(
+      { event: "left-behind", directory: resolve(defaultDirectory), reason: (error as Error).message },
+      "requests of an earlier version of mirror may wait in this directory: it cannot be read",
+    );
   }
 }
 
-async function readStats(config: Config) {
+/** How many requests wait or are dead letters. */
+async function countLeft(config: Config): Promise<number> {
   const stores = await openStores(config);
   try {
-    return await readHostStats(stores, config.targets);
+    const { ingress, targets } = await readHostStats(stores, config.targets);
+    const counts = [
+      ingress.waiting,
+      ...Object.values(targets).flatMap((target) => [target.inQueue, target.inDeadLetters]),
+    ];
+    return counts.reduce<number>((sum, count = 0) => sum + count, 0);
   } finally {
     await stores.close();
   }

@@ -40,6 +40,8 @@ export class HaproxyProcess {
         stdio: ["pipe", "ignore", "ignore"],
         detached: true,
       });
+      // Without a shell, HAProxy ends with this process only if it ends in order.
+      this.#guard.on("error", () => {});
     }
     this.#exited = once(this.#child, "exit").finally(() => this.#guard?.kill("SIGKILL"));
     this.#child.stdout?.on("data", (text: Buffer) => onOutput?.(text.toString()));

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
@@ -112,6 +112,16 @@ To go on with the flags: change the file, or name another directory with --data
       const cwd = temporaryDirectory();
       mkdirSync(join(cwd, "spoa-relay-data"));
       writeFileSync(join(cwd, "spoa-relay-data/spoa-relay.yaml"), "targets: 7\n");
+      const updated = mirror(cwd, await threePorts(), "http://127.0.0.1:1");
+      await updated.logged("listening", "replaying", "left-behind");
+    });
+
+    it("says so if the queue there is damaged, and starts", async () => {
+      const cwd = temporaryDirectory();
+      await olderDirectory(cwd, await threePorts());
+      const data = join(cwd, "spoa-relay-data/data");
+      for (const file of readdirSync(data))
+        if (file.endsWith(".db")) writeFileSync(join(data, file), "damaged".repeat(2_000));
       const updated = mirror(cwd, await threePorts(), "http://127.0.0.1:1");
       await updated.logged("listening", "replaying", "left-behind");
     });

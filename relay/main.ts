@@ -65,7 +65,6 @@ function isWrongArgument(error: unknown): boolean {
   return error instanceof WrongArgument || (error instanceof JobError && /^(?:BAD|UNKNOWN)_/.test(error.code));
 }
 
-// If the program is bundled into one file, the shipper's thread loads that file as well.
 if (isMainThread) {
   // `| head` closes the pipe when it has read enough.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
@@ -77,4 +76,8 @@ if (isMainThread) {
   // process.exit() would discard output that the reader of a pipe has not read yet.
   if (process.stdout.writableLength > 0) await new Promise<void>((done) => process.stdout.write("", () => done()));
   process.exit();
+} else {
+  // In the bundle this is also the file of the threads: each of these modules knows its own by the role.
+  await import("../agent/shipper/shipper.ts");
+  await import("../functions/capture/upkeep-thread.ts");
 }

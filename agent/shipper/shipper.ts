@@ -151,6 +151,7 @@ export class Shipper {
     this.#worker = worker;
     worker.on("message", (message: FromWorker) => this.#receive(message));
     worker.on("error", (error) => this.#fail(worker, error));
+    worker.on("exit", (code) => this.#fail(worker, new Error(`the thread ended with code ${code}`)));
     this.#ask();
   }
 

@@ -40,7 +40,9 @@ export class CaptureUpkeepThread {
   /** Ends the thread at once, even during a merge: the next merge removes the copies that it leaves. */
   async stop(): Promise<void> {
     clearTimeout(this.#restart);
-    await this.#worker?.terminate();
+    const worker = this.#worker;
+    this.#worker = undefined;
+    await worker?.terminate();
   }
 
   #start(): void {
@@ -48,10 +50,15 @@ export class CaptureUpkeepThread {
     const worker = new Worker(new URL(import.meta.url), { workerData: { role, options: this.#options } });
     this.#worker = worker;
     worker.on("online", () => this.#outage.recover());
-    worker.on("error", (error: Error) => {
-      this.#outage.fail(error.message);
-      this.#restart = setTimeout(() => this.#start(), restartMs);
-    });
+    worker.on("error", (error: Error) => this.#fail(worker, error.message));
+    worker.on("exit", (code) => this.#fail(worker, `it ended with code ${code}`));
+  }
+
+  #fail(worker: Worker, reason: string): void {
+    if (this.#worker !== worker) return;
+    this.#worker = undefined;
+    this.#outage.fail(reason);
+    this.#restart = setTimeout(() => this.#start(), restartMs);
   }
 }
 

@@ -8,7 +8,7 @@ export interface BodyFacts {
   whole: boolean | undefined;
   bodyBytes: number;
   /**
-   * The larger of `body_len` and `body_size`; 0 or less if unknown. HAProxy 3.4 and newer give a `req.body_size` of 0 for
+   * The larger of `body_len` and `body_size`; -1 if none was sent. HAProxy 3.4 and newer give a `req.body_size` of 0 for
    * every HTTP/2 body without Content-Length, older versions the bytes that have arrived so far.
    */
   measuredBytes: number;
@@ -34,6 +34,7 @@ export interface BodyFacts {
  * | sent | true | | | complete |
  * | sent | unknown | the body has the bytes of Content-Length | | complete |
  * | empty | unknown | none, and HTTP/1 without Transfer-Encoding has no body | | complete |
+ * | sent | unknown | HAProxy measured 0 bytes, and there are some | | truncated |
  * | sent | unknown | | full | truncated |
  * | sent | unknown | | has room | complete |
  *
@@ -50,5 +51,6 @@ export function bodyStateOf(facts: BodyFacts): BodyState {
   const bodiless = declaredBytes === 0 || (declaredBytes < 0 && http1 && !transferEncoding);
   if (argument === "null" && !bodiless) return "omitted";
   if (whole || bodyBytes === declaredBytes || (bodyBytes === 0 && bodiless)) return "complete";
-  return facts.fillsBuffer ? "truncated" : "complete";
+  const unmeasured = measuredBytes === 0 && bodyBytes > 0;
+  return unmeasured || facts.fillsBuffer ? "truncated" : "complete";
 }

@@ -34,7 +34,7 @@ const truncated: readonly Row[] = [
     applies: (message) =>
       message.argument === "bytes" &&
       message.whole === undefined &&
-      message.fillsBuffer &&
+      (message.fillsBuffer || (message.measuredBytes === 0 && message.bodyBytes > 0)) &&
       !(message.bodyBytes === 0 && saysEmpty(message)) &&
       (message.transferEncoding || message.contentLength !== message.bodyBytes),
   },

@@ -32,9 +32,12 @@ export type GoreplayRecord =
   | { readonly kind: "answer"; readonly answer: AnswerRecord; readonly whole: boolean }
   /** Without a first line. */
   | { readonly kind: "broken"; readonly reason: string }
-  /** A replayed response, or the line break at the end of a hand-made file. */
+  /** A replayed response, an interim answer (1xx), or the line break at the end of a hand-made file. */
   | { readonly kind: "ignored" };
 
+/** Answers such as `100 Continue`, which the answer to the request follows, in the same record or in the next one. */
+const interimAnswers = /^(?:HTTP\/\d\.\d 1(?!01)\d\d\b.*\r?\n(?:.+\r?\n)*\r?\n)+/;
+const maxInterimBytes = 65_536;
 const cutOff = "the record is cut off";
 
 /** Parses a record of a GoReplay file. Never throws. */
@@ -50,7 +53,10 @@ export function parseRecord({ bytes, closed, crlf }: RecordBytes): GoreplayRecor
   const payload = lineEnd < 0 ? Buffer.alloc(0) : bytes.subarray(lineEnd + 1);
   if (kind === "2") {
     const latencyMs = /^0*[1-9]/.test(latency ?? "") ? toMs(latency) : undefined;
-    const { whole, ...head } = parseAnswerHead(payload);
+    const { length } = interimAnswers.exec(payload.toString("latin1", 0, maxInterimBytes))?.[0] ?? "";
+    const final = payload.subarray(length);
+    if (length > 0 && isBlank(final)) return { kind: "ignored" };
+    const { whole, ...head } = parseAnswerHead(final);
     return { kind: "answer", answer: { id, atMs, latencyMs, ...head }, whole };
   }
   const text = parsePayload(payload, crlf);

@@ -205,6 +205,30 @@ describe("reading a GoReplay file", () => {
     ]);
   });
 
+  it("takes no interim answer for the answer, in a record of its own or before it", async () => {
+    const interim = (id: string, status: number) =>
+      `2 ${id} 5000000 5\nHTTP/1.1 ${status} Interim\r\nLink: a\r\n\r\n${separator}`;
+    const both = `2 c 5000000 5\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 500 Error\r\n\r\n${separator}`;
+    const text = [
+      record({ id: "a", path: "/1" }),
+      record({ id: "a", path: "/2" }),
+      interim("a", 100),
+      response("a", 201),
+      interim("a", 103),
+      response("a", 202),
+      record({ id: "c", path: "/3" }),
+      both,
+    ];
+    const { requests, mistakes } = await importAll(text.join(""));
+
+    expect(mistakes).toEqual([]);
+    expect(requests.map(({ path, primary }) => [path, primary?.status])).toEqual([
+      ["/1", 201],
+      ["/2", 202],
+      ["/3", 500],
+    ]);
+  });
+
   it("takes no answer for that of another request if one is missing in a connection", async () => {
     const exchange = (path: string, sentMs: number, status?: number) =>
       record({ id: "a", path, atMs: sentMs }) + (status === undefined ? "" : response("a", status, sentMs + 5));

@@ -128,6 +128,17 @@ const cases: Readonly<Record<string, Case>> = {
     send: statuses,
     expect: ({ whole }) => expect(pathsOf(whole)).toEqual(["/api/v1/500", "/api/v1/503"]),
   },
+  "with the method that a rule sets": {
+    send: [
+      { method: "POST", path: "/api/v1/search" },
+      { method: "POST", path: "/api/v1/other" },
+    ],
+    expect: ({ whole }) =>
+      expect(whole.map(({ method, path }) => `${method} ${path}`).sort()).toEqual([
+        "GET /api/v1/search",
+        "POST /api/v1/other",
+      ]),
+  },
   "before the rules": {
     send: pathsBefore,
     rules,

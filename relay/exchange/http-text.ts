@@ -89,18 +89,35 @@ export interface AnswerHead {
   readonly whole: boolean;
 }
 
-/** Parses the head of a response. */
+/** Parses the head of a response. Skips interim answers (RFC 9110 15.2) before it: the status is one only if they are all. */
 export function parseAnswerHead(text: Buffer): AnswerHead {
-  const bytes = text.subarray(leadingLineEnds(text));
-  const status = /^HTTP\/\d(?:\.\d)? (\d{3})(?:[ \r\n]|$)/.exec(bytes.toString("latin1", 0, 64));
-  if (!status) return { whole: false };
-  const head = findHead(bytes);
+  let bytes = text.subarray(leadingLineEnds(text));
+  let head = findHead(bytes);
+  let status = statusOf(bytes);
+  while (head && isInterim(status)) {
+    const rest = bytes.subarray(head.bodyAt);
+    if (isBlank(rest)) break;
+    bytes = rest.subarray(leadingLineEnds(rest));
+    head = findHead(bytes);
+    status = statusOf(bytes);
+  }
+  if (status === undefined) return { whole: false };
   const lines = head ? bytes.toString("latin1", 0, head.end).split(/\r?\n/) : [];
   const headers = parseHeaderLines(lines.slice(1));
   const length = head && headers && !isChunked(headers) ? headerOf(headers, "content-length") : undefined;
   const rest = bytes.subarray(head?.bodyAt ?? bytes.length);
   const whole = length === undefined || rest.length === Number(length) || isBlank(rest);
-  return { status: Number(status[1]), ...(headers && { headers }), whole };
+  return { status, ...(headers && { headers }), whole };
+}
+
+/** Whether another answer follows one with this status. None follows 101. */
+export function isInterim(status: number | undefined): boolean {
+  return status !== undefined && status >= 100 && status < 200 && status !== 101;
+}
+
+function statusOf(bytes: Buffer): number | undefined {
+  const line = /^HTTP\/\d(?:\.\d)? (\d{3})(?:[ \r\n]|$)/.exec(bytes.toString("latin1", 0, 64));
+  return line ? Number(line[1]) : undefined;
 }
 
 /** RFC 9112 2.2: clients may send empty lines before a request. */

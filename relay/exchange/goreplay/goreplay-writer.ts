@@ -1,7 +1,7 @@
 import { type CapturedRequest, headerOf } from "../../pack/captured-request.ts";
 import { isBodyIncomplete } from "../../replay/outbound.ts";
 import { type ExportOptions, toExported } from "../exported.ts";
-import { findTextFlaw, formatHeaderLines, formatHttpText, isChunked } from "../http-text.ts";
+import { findTextFlaw, formatHeaderLines, formatHttpText, isChunked, isInterim } from "../http-text.ts";
 import { toOriginForm } from "../imported.ts";
 import { findObstacle } from "../repeatable.ts";
 import { goreplayMark } from "./record-parser.ts";
@@ -57,7 +57,7 @@ function findBodyFlaw(request: CapturedRequest): string | undefined {
 /** The record of the primary's response; undefined if it has none, or one that HTTP/1 cannot express. */
 function formatAnswer(request: CapturedRequest): Buffer | undefined {
   const { status, timeMs = 0, headers = [] } = request.primary ?? {};
-  if (status === undefined || status < 100 || status > 999) return undefined;
+  if (status === undefined || status < 100 || status > 999 || isInterim(status)) return undefined;
   if (findTextFlaw({ ...request, headers }) !== undefined) return undefined;
   const firstLine = `2 ${idOf(request)} ${request.capturedAtMs + timeMs}000000 ${timeMs}000000\nHTTP/1.1 ${status} `;
   const head = Buffer.from(`${[firstLine, ...formatHeaderLines(headers)].join("\r\n")}\r\n\r\n`, "latin1");

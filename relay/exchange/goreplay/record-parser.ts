@@ -1,5 +1,5 @@
 import { headerOf } from "../../pack/captured-request.ts";
-import { type HttpText, isChunked, parseAnswerHead, parseHttpText } from "../http-text.ts";
+import { type HttpText, isChunked, isInterim, parseAnswerHead, parseHttpText } from "../http-text.ts";
 import { hostOf, maxCapturedAtMs, type Parsed } from "../imported.ts";
 import { findObstacle } from "../repeatable.ts";
 import type { AnswerRecord } from "./answer-book.ts";
@@ -35,9 +35,6 @@ export type GoreplayRecord =
   /** A replayed response, an interim answer (1xx), or the line break at the end of a hand-made file. */
   | { readonly kind: "ignored" };
 
-/** Answers such as `100 Continue`, which the answer to the request follows, in the same record or in the next one. */
-const interimAnswers = /^(?:HTTP\/\d\.\d 1(?!01)\d\d\b.*\r?\n(?:.+\r?\n)*\r?\n)+/;
-const maxInterimBytes = 65_536;
 const cutOff = "the record is cut off";
 
 /** Parses a record of a GoReplay file. Never throws. */
@@ -53,10 +50,8 @@ export function parseRecord({ bytes, closed, crlf }: RecordBytes): GoreplayRecor
   const payload = lineEnd < 0 ? Buffer.alloc(0) : bytes.subarray(lineEnd + 1);
   if (kind === "2") {
     const latencyMs = /^0*[1-9]/.test(latency ?? "") ? toMs(latency) : undefined;
-    const { length } = interimAnswers.exec(payload.toString("latin1", 0, maxInterimBytes))?.[0] ?? "";
-    const final = payload.subarray(length);
-    if (length > 0 && isBlank(final)) return { kind: "ignored" };
-    const { whole, ...head } = parseAnswerHead(final);
+    const { whole, ...head } = parseAnswerHead(payload);
+    if (isInterim(head.status)) return { kind: "ignored" };
     return { kind: "answer", answer: { id, atMs, latencyMs, ...head }, whole };
   }
   const text = parsePayload(payload, crlf);

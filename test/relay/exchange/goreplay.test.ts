@@ -208,7 +208,7 @@ describe("reading a GoReplay file", () => {
   it("takes no interim answer for the answer, in a record of its own or before it", async () => {
     const interim = (id: string, status: number) =>
       `2 ${id} 5000000 5\nHTTP/1.1 ${status} Interim\r\nLink: a\r\n\r\n${separator}`;
-    const both = `2 c 5000000 5\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 500 Error\r\n\r\n${separator}`;
+    const both = `2 c 5000000 5\n\r\nHTTP/2 103 Early Hints\r\n\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 500 Error\r\n\r\n${separator}`;
     const text = [
       record({ id: "a", path: "/1" }),
       record({ id: "a", path: "/2" }),

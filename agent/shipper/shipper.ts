@@ -204,6 +204,8 @@ export class Shipper {
         break;
       }
       case "stopped":
+        // It ends now, as it should.
+        this.#worker = undefined;
         this.#onStopped?.();
         break;
     }

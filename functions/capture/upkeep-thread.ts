@@ -51,7 +51,7 @@ export class CaptureUpkeepThread {
     this.#worker = worker;
     worker.on("online", () => this.#outage.recover());
     worker.on("error", (error: Error) => this.#fail(worker, error.message));
-    worker.on("exit", (code) => this.#fail(worker, `it ended with code ${code}`));
+    worker.on("exit", (code) => this.#fail(worker, `the thread ended with code ${code}`));
   }
 
   #fail(worker: Worker, reason: string): void {

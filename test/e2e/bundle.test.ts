@@ -41,7 +41,11 @@ beforeAll(async () => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe("the agent as one file", () => {
-  it("receives requests, and its thread puts them into the queue", async () => {
+  it.each([
+    ["agent.js", []],
+    ["spoa-relay.js", ["agent"]],
+  ])("receives requests, and its thread puts them into the queue: %s", async (name, command) => {
+    rmSync(join(directory, "data"), { recursive: true, force: true });
     const [port, admin] = await freePorts(2);
     const config = join(directory, "spoa-relay.yaml");
     writeFileSync(
@@ -51,7 +55,7 @@ queue: embedded:./data
 targets: { a: { url: "http://127.0.0.1:${port}", rate: 1/s } }
 `,
     );
-    const agent = spawn(process.execPath, [join(directory, "agent.js"), "--config", config], { stdio: "ignore" });
+    const agent = spawn(process.execPath, [join(directory, name), ...command, "--config", config], { stdio: "ignore" });
     const exited = once(agent, "exit");
     try {
       await until(async () => (await fetch(`http://127.0.0.1:${admin}/readyz`).catch(() => undefined))?.ok === true);

@@ -14,6 +14,9 @@ import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 import { processesWith, ServiceProcess } from "../../support/processes/service-process.ts";
 import { freePorts } from "../../support/servers/free-ports.ts";
 
+// `up` takes a part that ends within this time for one that cannot start.
+const startMs = 2_000;
+
 describe("spoa-relay up", () => {
   it("takes a second signal within a moment for the first one, and stops in order", async () => {
     const up = await startUp();
@@ -77,6 +80,7 @@ describe("spoa-relay up", () => {
   it("names the part and the signal that ended it, and says when it runs again", async () => {
     const { service, file } = await startUp();
     const [agent] = processesWith(`agent\0--config\0${file}`);
+    await sleep(startMs);
     process.kill(agent, "SIGKILL");
     await service.logged("part-ended", "part-restarted");
 
@@ -156,6 +160,61 @@ targets: { shadow: { url: "http://127.0.0.1:1", rate: 1/s } }
   expect(await agent.exited).toEqual({ code: 0, signal: null });
   expect(agent.output).toContain("the directory /proc/spoa-relay/data cannot be created");
 });
+
+describe("a thread that ends without an error", () => {
+  it("is replaced by the agent, which logs it", async () => {
+    const { file, env } = await endsFirstThread();
+    const agent = new ServiceProcess(["agent", "--config", file], { env });
+    await agent.logged("shipper-failed", "shipper-started");
+    agent.child.kill("SIGTERM");
+
+    expect(await agent.exited).toEqual({ code: 0, signal: null });
+    expect(agent.log.filter(({ level }) => level === "error")).toMatchObject([
+      { event: "shipper-failed", reason: "the thread ended with code 0" },
+    ]);
+  });
+
+  it("is named by a host with captures", async () => {
+    const { file, env } = await endsFirstThread();
+    const host = new ServiceProcess(["host", "--config", file], { env });
+    await host.logged("replaying", "upkeep-died");
+    host.child.kill("SIGTERM");
+
+    expect(await host.exited).toEqual({ code: 0, signal: null });
+    expect(host.log.filter(({ level }) => level === "error")).toMatchObject([
+      { event: "upkeep-died", reason: "the thread ended with code 0" },
+    ]);
+  });
+});
+
+/** A configuration, and an environment in which the first thread of a process ends soon after its start. */
+async function endsFirstThread() {
+  const cwd = temporaryDirectory();
+  const [port] = await freePorts(3);
+  const file = join(cwd, "spoa-relay.yaml");
+  writeFileSync(
+    file,
+    `agent: { listen: "127.0.0.1:${port}", admin: "127.0.0.1:${port + 1}" }
+host: { admin: "127.0.0.1:${port + 2}" }
+queue: embedded:./data
+targets: { shadow: { url: "http://127.0.0.1:1", rate: 1/s } }
+captures: { all: { store: ./captures } }
+`,
+  );
+  const preload = join(cwd, "preload.mjs");
+  writeFileSync(
+    preload,
+    `import { existsSync, writeFileSync } from "node:fs";
+import { isMainThread } from "node:worker_threads";
+const mark = new URL("ended", import.meta.url);
+if (!isMainThread && !existsSync(mark)) {
+  writeFileSync(mark, "");
+  setTimeout(() => process.exit(0), 300);
+}
+`,
+  );
+  return { file, env: { ...process.env, NODE_OPTIONS: `--import ${preload}` } };
+}
 
 interface Up {
   readonly service: ServiceProcess;

@@ -5,7 +5,14 @@ import { compileCache } from "./test/support/processes/compile-cache.ts";
 // What they measure is time: on two cores nothing else may run beside them.
 const alone = ["test/e2e/rate.test.ts", "test/e2e/demo.test.ts", "test/e2e/restart.test.ts"];
 // They start processes, change the environment, or look at the memory of their own process.
-const apart = ["test/e2e/**", "test/faults/**", "test/fuzz/**"];
+const apart = [
+  "test/e2e/**/*.test.ts",
+  "test/faults/**/*.test.ts",
+  "test/fuzz/**/*.test.ts",
+  "test/agent/intake/header-scan.test.ts",
+  "test/agent/spop/{frame-splitter,session}.test.ts",
+  "test/relay/pack/envelope.test.ts",
+];
 
 // biome-ignore lint/style/noDefaultExport: vitest reads the default export.
 export default defineConfig({
@@ -24,13 +31,14 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           // The matrix needs several HAProxys: npm run test:matrix.
           exclude: ["test/matrix/**", ...long, ...alone, ...apart],
-          // A process for each file would take a quarter of the time.
+          // To start a process for each file takes a quarter of the time.
           isolate: false,
+          setupFiles: ["test/support/processes/own-environment.ts"],
         },
       },
       {
         extends: true,
-        test: { name: "apart", include: apart.map((folder) => `${folder}/*.test.ts`), exclude: [...long, ...alone] },
+        test: { name: "apart", include: apart, exclude: [...long, ...alone] },
       },
       {
         extends: true,

@@ -1,4 +1,4 @@
-/** Test files that take ten seconds to a minute each: `npm run test:long` runs them, `npm test` does not. */
+/** Test files that take more than ten seconds each: `npm run test:long` runs them, `npm test` does not. */
 export const long: readonly string[] = [
   "test/e2e/agent.test.ts",
   "test/e2e/bundle.test.ts",

@@ -83,7 +83,7 @@ export async function awsEngine(): Promise<Engine> {
   };
 }
 
-/** Sends without a delay, and notes what is hidden, also if the process that received it crashed before it knew. */
+/** Sends without a delay, and notes what is hidden, even if the process that received it crashes before it knows. */
 function watched<Queue extends OpenQueue["queue"] | OpenQueue["deadLetters"]>(
   queue: Queue,
   hidden: Map<string, QueueReceiver>,

@@ -147,7 +147,7 @@ describe("reading a capture", () => {
         fc.asyncProperty(mergers, async (drafts) => {
           const archive = create();
           // Crosses a full hour, where the next directory begins.
-          await writeSmall(archive, packs, hourMs + 3_570_000);
+          await writeSmall(archive, packs, hourMs + 3_570_000, 2_500);
           const reader = new CaptureReader(archive, "c", all);
           const sequences: number[] = [];
           for await (const { pack: whole, position } of reader) {
@@ -448,10 +448,10 @@ async function manySmall(count: number) {
   return { archive };
 }
 
-/** Writes `count` objects with one request each, one second apart. */
-async function writeSmall(archive: Archive, count: number, fromMs: number): Promise<void> {
+/** Writes `count` objects with one request each. */
+async function writeSmall(archive: Archive, count: number, fromMs: number, everyMs = 1_000): Promise<void> {
   for (let i = 0; i < count; i++) {
-    const whole = pack({ sequence: i, requests: [{ capturedAtMs: fromMs + i * 1_000, id: "" }] });
+    const whole = pack({ sequence: i, requests: [{ capturedAtMs: fromMs + i * everyMs, id: "" }] });
     await writeCapture(archive, "c", [{ pack: whole, requests: whole.requests }]);
   }
 }

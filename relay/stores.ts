@@ -11,7 +11,7 @@ import type { State } from "./state/port.ts";
 
 /** The open queues, state and archives of a configuration. */
 export interface Stores {
-  /** The dead letters of this queue are the packs that cannot be decoded. */
+  /** The dead letters of this queue are the packs that could not be fanned out. */
   readonly ingress: OpenQueue;
   /** By target name. If a target reads the ingress queue itself, this is the ingress queue. */
   readonly targets: ReadonlyMap<string, OpenQueue>;

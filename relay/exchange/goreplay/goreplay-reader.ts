@@ -2,7 +2,7 @@ import type { ByteStream } from "../byte-stream.ts";
 import { type ReadItem, toReadItem } from "../imported.ts";
 import { byteOrderMark, type SplitRecord, splitRecords } from "../record-splitter.ts";
 import { AnswerBook } from "./answer-book.ts";
-import { type GoreplayRecord, goreplayMark, parseRecord } from "./record-parser.ts";
+import { type GoreplayRecord, goreplayMark, parseRecord, unseparated } from "./record-parser.ts";
 
 /** The line that separates records can also be in a body. A body is looked for in at most this many pieces. */
 const maxJoined = 8;
@@ -107,15 +107,11 @@ async function join(
   return undefined;
 }
 
-// GoReplay was stopped within a record, and later continued the file. Only within a damaged record: the body of a whole
-// one can contain any line.
-const unseparated = /\n(?=[123] \S{1,256} \d{16,20}(?: -?\d{1,25})?[ \t]*\r?\n(?:[A-Z]{1,20} \S+ HTTP\/\d|HTTP\/\d))/g;
-
 /** Splits a damaged record before each first line of another record that is in it. */
 function splitUnseparated({ bytes, closed }: Piece): { bytes: Buffer; closed: boolean; at: number }[] {
   const parts: { bytes: Buffer; closed: boolean; at: number }[] = [];
   let at = 0;
-  for (const { index } of bytes.toString("latin1").matchAll(unseparated)) {
+  for (const { index } of bytes.toString("latin1").matchAll(new RegExp(unseparated, "g"))) {
     parts.push({ bytes: bytes.subarray(at, index), closed: false, at });
     at = index + 1;
   }

@@ -4,7 +4,7 @@ import { type ExportOptions, toExported } from "../exported.ts";
 import { findTextFlaw, formatHeaderLines, formatHttpText, isChunked, isInterim } from "../http-text.ts";
 import { toOriginForm } from "../imported.ts";
 import { findObstacle } from "../repeatable.ts";
-import { goreplayMark } from "./record-parser.ts";
+import { goreplayMark, unseparated } from "./record-parser.ts";
 
 const goreplaySeparator = Buffer.concat([goreplayMark, Buffer.from("\n")]);
 
@@ -39,6 +39,9 @@ function formatRecord(request: CapturedRequest): Buffer | string {
   // A client could otherwise add records of its own through a request body.
   if (record.indexOf(goreplayMark) < record.length - goreplaySeparator.length) {
     return "it contains the line that separates GoReplay records";
+  }
+  if (isBodyIncomplete(request) && unseparated.test(record.toString("latin1"))) {
+    return "its body is incomplete, and contains the first line of a GoReplay record";
   }
   return record;
 }

@@ -10,6 +10,13 @@ export const goreplayMark = Buffer.from("\n🐵🙈🙉");
 /** The first line of a record: kind, id, time in nanoseconds and, for responses, the latency in nanoseconds. */
 export const goreplayHeader = /^([123]) (\S{1,256}) (\d{1,25})(?: (-?\d{1,25}))?[ \t]*\r?$/;
 
+/**
+ * Before a record within another one: GoReplay was stopped, and later continued the file. This counts only within a damaged
+ * record, because the body of a whole one can contain any line.
+ */
+export const unseparated =
+  /\n(?=[123] \S{1,256} \d{16,20}(?: -?\d{1,25})?[ \t]*\r?\n(?:[A-Z]{1,20} \S+ HTTP\/\d|HTTP\/\d))/;
+
 /** The bytes of a record. */
 export interface RecordBytes {
   readonly bytes: Buffer;

@@ -23,6 +23,8 @@ const maxDelayMs = 900_000;
 // A longer wait is interrupted after this time to read whether the job has changed.
 const sliceMs = 1_000;
 const pausedPollMs = 200;
+// Clocks show whole microseconds: to sleep for less would end at once, without end.
+const tickMs = 0.001;
 
 /** Holds the requests of one message of a job until they are due. */
 export class JobGate {
@@ -66,7 +68,7 @@ export class JobGate {
         continue;
       }
       const leftMs = (this.dueAtMs(request) ?? nowMs) - nowMs;
-      if (leftMs <= 0) return due;
+      if (leftMs < tickMs) return due;
       if (leftMs > longestWaitMs) return { kind: "later", delayMs: Math.min(maxDelayMs, leftMs - leadMs) };
       await this.#clock.sleepUntil((nowMs + Math.min(leftMs, sliceMs)) * 1_000, signal);
     }

@@ -1,4 +1,5 @@
 import { setImmediate as turn } from "node:timers/promises";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Job } from "../../../relay/job/job.ts";
 import { JobGate, type Passage } from "../../../relay/job/job-gate.ts";
@@ -47,6 +48,27 @@ describe("a request of a job", () => {
 
     expect(early).toEqual([]);
     expect(await passing).toEqual({ kind: "due" });
+  });
+
+  it("never makes a worker spin, if it is due within the microsecond that the clock shows", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.double({ min: 0.05, max: 500, noNaN: true }), fc.nat(2_000_000), async (factor, atMs) => {
+        const replayed = job({ pace: { kind: "speed", factor } });
+        let nowUs = Math.floor((jobStartMs + atMs / factor) * 1_000);
+        const clock = {
+          nowUs: () => nowUs,
+          async sleepUntil(atUs: number) {
+            if (atUs <= nowUs) throw new Error("the clock does not advance");
+            nowUs = Math.ceil(atUs);
+          },
+        };
+        const gate = new JobGate(mark, new JobWatch({ read: async () => ({ job: replayed, version: 1 }) }), clock);
+        const request = { capturedAtMs: captureStartMs + atMs, index: 0 };
+
+        expect(await gate.pass(request, new AbortController().signal, true)).toEqual({ kind: "due" });
+      }),
+      { numRuns: 1_000 },
+    );
   });
 
   it("passes at once if its due time has passed or it has none", async () => {

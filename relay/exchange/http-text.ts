@@ -89,12 +89,15 @@ export interface AnswerHead {
   readonly whole: boolean;
 }
 
+// Each step looks through the rest: a hostile file could have millions of them in one record.
+const maxInterim = 16;
+
 /** Parses the head of a response. Skips interim answers (RFC 9110 15.2) before it: the status is one only if they are all. */
 export function parseAnswerHead(text: Buffer): AnswerHead {
   let bytes = text.subarray(leadingLineEnds(text));
   let head = findHead(bytes);
   let status = statusOf(bytes);
-  while (head && isInterim(status)) {
+  for (let skipped = 0; head && isInterim(status) && skipped < maxInterim; skipped++) {
     const rest = bytes.subarray(head.bodyAt);
     if (isBlank(rest)) break;
     bytes = rest.subarray(leadingLineEnds(rest));

@@ -229,6 +229,14 @@ describe("reading a GoReplay file", () => {
     ]);
   });
 
+  it("reads a record of a million interim answers, and takes none of them for the answer", async () => {
+    const interims = "HTTP/1.1 100 a\n\n".repeat(1_000_000);
+    const { requests, mistakes } = await importAll(`${record({ id: "a" })}2 a 5000000 5\n${interims}${separator}`);
+
+    expect(mistakes).toEqual([]);
+    expect(requests.map(({ primary }) => primary)).toEqual([undefined]);
+  });
+
   it("takes no answer for that of another request if one is missing in a connection", async () => {
     const exchange = (path: string, sentMs: number, status?: number) =>
       record({ id: "a", path, atMs: sentMs }) + (status === undefined ? "" : response("a", status, sentMs + 5));

@@ -18,7 +18,7 @@ import type { Parts } from "./wiring.ts";
  */
 export function prepareLane({ stores, metrics, log }: Parts, live: LiveTarget): () => Lane {
   const { config } = live;
-  const pacer = new Pacer(config.name, live, stores.state.leases);
+  const pacer = new Pacer(config.name, live, stores.state.rounds);
   const figures = new FigureBook(config.name, metrics?.over(stores.state.figures) ?? stores.state.figures);
   const credentials = TargetCredentials.of(config, log);
   return () => createLane({ live, transport: new Transport(config), pacer, figures, credentials });

@@ -9,22 +9,27 @@ const unlimitedWorkers = 10;
 const answerSeconds = 1;
 /** A function of 1,024 MB sends at least this many requests a second. */
 const requestsPerWorker = 500;
-// The rate can be raised at run time, and some workers may have only just started.
+// The rate can be raised at run time, some workers may have only just started, and between two batches a worker sends nothing.
 const headroom = 2;
 
 /**
- * How many replay functions run for a target at once. A request may take a second, and a function has `concurrency`
- * requests in flight, so it sends `concurrency` requests a second, and 500 at most:
+ * How many replay functions run for a target at once: twice as many as reach the rate, 2 to 1,000.
  *
- *     workers = 2 × rate / min(concurrency / 1 s, 500/s)        2 to 1,000
- *
- * The leases in the table keep the rate whatever this number is; too many functions would wait for slots, and waiting is
- * billed. It is set as MaximumConcurrency and not as reserved concurrency: Lambda then receives no more messages than it has
- * functions for, whereas throttled invocations raise the receive counts of their messages. Reserved concurrency would also
- * take away from the other functions of the account.
+ * The workers share the rate, whatever their number is; too many would wait for slots, and waiting is billed. The number is set
+ * as MaximumConcurrency and not as reserved concurrency: Lambda then receives no more messages than it has functions for,
+ * whereas throttled invocations raise the receive counts of their messages. Reserved concurrency would also take away from the
+ * other functions of the account.
  */
-export function workersFor({ ratePerSecond, concurrency }: TargetConfig): number {
+export function workersFor(target: TargetConfig): number {
+  const { ratePerSecond } = target;
   if (ratePerSecond === Number.POSITIVE_INFINITY) return unlimitedWorkers;
-  const perWorker = Math.min(concurrency / answerSeconds, requestsPerWorker);
-  return Math.min(mostWorkers, Math.max(leastWorkers, Math.ceil((headroom * ratePerSecond) / perWorker)));
+  return Math.min(mostWorkers, Math.max(leastWorkers, Math.ceil((headroom * ratePerSecond) / capacityOf(target, 1))));
+}
+
+/**
+ * Requests a second that the replay functions of a target send together, if its rate allows it and the shadow answers within a
+ * second: workers × min(concurrency / 1 s, 500/s).
+ */
+export function capacityOf({ concurrency }: Pick<TargetConfig, "concurrency">, workers: number): number {
+  return workers * Math.min(concurrency / answerSeconds, requestsPerWorker);
 }

@@ -5,9 +5,9 @@ export interface Clock {
   nowUs(): number;
   /**
    * Resolves at `atUs`, or later if the process is busy; earlier only if the clock is set back during the sleep. Rejects if
-   * the signal is aborted.
+   * the signal is aborted. Without a signal, the sleep does not keep the process alive.
    */
-  sleepUntil(atUs: number, signal: AbortSignal): Promise<void>;
+  sleepUntil(atUs: number, signal?: AbortSignal): Promise<void>;
 }
 
 export const systemClock: Clock = {
@@ -16,7 +16,7 @@ export const systemClock: Clock = {
     const firstUs = atUs - Date.now() * 1_000;
     // Ends as well if more time is left than at the start: the clock was set back, possibly by hours.
     for (let leftUs = firstUs; leftUs > 0 && leftUs <= firstUs; leftUs = atUs - Date.now() * 1_000) {
-      await sleep(Math.ceil(leftUs / 1_000), undefined, { signal });
+      await sleep(Math.ceil(leftUs / 1_000), undefined, signal ? { signal } : { ref: false });
     }
   },
 };

@@ -3,7 +3,8 @@ import { functionMetrics } from "../../relay/deployed/metrics.ts";
 import { toAlarms } from "../alarm-layout.ts";
 import type { FunctionLayout } from "../function-layout.ts";
 import type { Layout } from "../layout.ts";
-import { type Feed, toFeed, toFeedUnits, toUnits } from "./feed.ts";
+import { capacityOf } from "../worker-count.ts";
+import { type Feed, secondsARequest, toFeed, toFeedUnits, toUnits } from "./feed.ts";
 import { count, prices, usd } from "./prices.ts";
 import { batchesPerSecond, billedUnits, type Flow, packedBytes, requestBytes, toFlow, toShare } from "./traffic.ts";
 
@@ -37,11 +38,11 @@ const tableGb = 1;
 // Time of an invocation besides sending: calls to the table and to queues in other regions, and its share of cold starts.
 const overheadSeconds = 0.2;
 const fanOutSecondsAPack = 0.01;
-const answerSeconds = 0.05;
-const cpuSecondsARequest = 0.001;
 const scheduleSeconds = 1;
 const mergeSeconds = 5;
 const logBytesAnInvocation = 1_500;
+// Lambda's default quota for an account and region.
+const accountConcurrency = 1_000;
 
 /**
  * The cost of a month in which `ratePerSecond` requests a second are mirrored around the clock, at `prices`. How many requests
@@ -69,7 +70,12 @@ export function toEstimate(config: Config, layout: Layout, ratePerSecond: number
     lines,
     totalUsd: lines.reduce((sum, { usd }) => sum + usd, 0),
     requests: ingress.requestsPerSecond * monthSeconds,
-    notes: [...feeds.flatMap(toRateNote), ...(feeds.length > 0 ? [toInternetNote(feeds)] : [])],
+    notes: [
+      ...feeds.flatMap(toRateNote),
+      ...feeds.flatMap(toCapacityNote),
+      ...toAccountNotes(layout),
+      ...(feeds.length > 0 ? [toInternetNote(feeds)] : []),
+    ],
   };
 }
 
@@ -93,10 +99,10 @@ function toFanOutLine(fanOut: FunctionLayout, ingress: Flow): CostLine {
 }
 
 function toReplayLine({ target, replay, flow, sentPerSecond }: Feed): CostLine {
-  const { ratePerSecond, concurrency } = target;
+  const { ratePerSecond } = target;
   const batches = batchesPerSecond(flow);
   // A function that waits for slots is billed: a request takes at least 1 / rate seconds of one function.
-  const secondsEach = Math.max(1 / ratePerSecond, answerSeconds / concurrency, cpuSecondsARequest);
+  const secondsEach = Math.max(1 / ratePerSecond, secondsARequest(target));
   const busy = batches * overheadSeconds + sentPerSecond * secondsEach;
   const most = replay.reads?.maxConcurrency ?? 1;
   // If requests arrive faster than the rate, all functions wait for slots all of the time.
@@ -209,6 +215,32 @@ function toRateNote({ target: { name, ratePerSecond }, flow: { requestsPerSecond
   return [
     `targets.${name}: up to ${count(requestsPerSecond)} requests a second arrive for it, but its rate is ${count(ratePerSecond)}/s: its queue grows until SQS deletes packs after 7 days. Give it a sample or a higher rate.`,
   ];
+}
+
+function toCapacityNote({ target, replay }: Feed): readonly string[] {
+  const { name, ratePerSecond, concurrency } = target;
+  const workers = replay.reads?.maxConcurrency ?? 1;
+  const capacity = capacityOf(target, workers);
+  if (ratePerSecond === Number.POSITIVE_INFINITY || capacity >= ratePerSecond) return [];
+  return [
+    `targets.${name}: ${count(workers)} functions, the most that Lambda runs for a queue, send ${count(capacity)} requests a second if the shadow takes a second to answer, and its rate is ${count(ratePerSecond)}/s. Give it a concurrency above ${concurrency}.`,
+  ];
+}
+
+/** A note for each account and region whose functions may need more than Lambda runs at once. */
+function toAccountNotes({ stacks }: Layout): readonly string[] {
+  const places = Map.groupBy(
+    stacks.flatMap(({ functions }) => functions),
+    ({ account, region }) => `account ${account}, ${region}`,
+  );
+  return Array.from(places, ([place, functions]) => {
+    const atOnce = functions.reduce((sum, { reads }) => sum + (reads?.maxConcurrency ?? 1), 0);
+    return atOnce <= accountConcurrency
+      ? []
+      : [
+          `${place}: up to ${count(atOnce)} functions run at once, and Lambda runs ${count(accountConcurrency)} in an account and region unless its quota "Concurrent executions" is raised, all functions of the account together. With fewer, rates may not be reached.`,
+        ];
+  }).flat();
 }
 
 function toInternetNote(feeds: readonly Feed[]): string {

@@ -6,7 +6,10 @@ import { type Flow, toShare } from "./traffic.ts";
 // Measured by `npm run bench`: writes and reads of the ledger, pack numbers and figures for each pack of a target.
 const writesAPack = 3.48;
 const readsAPack = 2.17;
-const leasesPerSecond = 4;
+// Each function takes a seat in a round of slots, once a second; with more functions, rounds are longer.
+const mostSeatsPerSecond = 50;
+const answerSeconds = 0.05;
+const cpuSecondsARequest = 0.001;
 
 /** The traffic of one target. */
 export interface Feed {
@@ -24,6 +27,11 @@ export function toFeed(target: TargetConfig, { stacks }: Layout, ingress: Flow):
   return { target, replay, flow, sentPerSecond: Math.min(flow.requestsPerSecond, target.ratePerSecond) };
 }
 
+/** How long a request keeps a function busy, if the function always has others in flight. */
+export function secondsARequest({ concurrency }: TargetConfig): number {
+  return Math.max(answerSeconds / concurrency, cpuSecondsARequest);
+}
+
 /** The units that DynamoDB bills. */
 interface TableUnits {
   readonly writesPerSecond: number;
@@ -35,9 +43,11 @@ export function toUnits({ packsPerSecond }: Flow): TableUnits {
   return { writesPerSecond: packsPerSecond * writesAPack, readsPerSecond: packsPerSecond * readsAPack };
 }
 
-/** Adds the leases: while requests are sent, a worker leases slots for a quarter of a second at a time. */
-export function toFeedUnits({ target: { ratePerSecond }, flow, sentPerSecond }: Feed): TableUnits {
+/** Adds the rounds of slots: every function that sends takes part in them. */
+export function toFeedUnits({ target, flow, sentPerSecond }: Feed): TableUnits {
   const { writesPerSecond, readsPerSecond } = toUnits(flow);
-  const leases = Number.isFinite(ratePerSecond) ? (leasesPerSecond * sentPerSecond) / ratePerSecond : 0;
-  return { writesPerSecond: writesPerSecond + leases, readsPerSecond };
+  if (!Number.isFinite(target.ratePerSecond) || sentPerSecond === 0) return { writesPerSecond, readsPerSecond };
+  const seats = Math.min(mostSeatsPerSecond, Math.max(1, sentPerSecond * secondsARequest(target)));
+  // All but the one that closes the round read it once.
+  return { writesPerSecond: writesPerSecond + seats, readsPerSecond: readsPerSecond + seats - 1 };
 }

@@ -1,4 +1,4 @@
-import { maxLateUs } from "../state/slot-lease.ts";
+import { maxLateUs } from "../state/slot-round.ts";
 
 /** Tolerance for the time on the network, which neither the bound of sending nor the receiver's stall includes. */
 export const wayAllowance = 0.25;

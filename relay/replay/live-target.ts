@@ -94,11 +94,12 @@ export class LiveTarget {
   }
 
   /**
-   * Reads the live changes, at most once a second. Throws `StateError` if that fails and the last successful read is more
-   * than five seconds ago.
+   * Reads the live changes unless they were read within the last `maxAgeMs`, by default a second. Throws `StateError` if that
+   * fails and the last successful read is more than five seconds ago.
    */
-  async refresh(): Promise<void> {
-    if (this.#isFresh()) return;
+  async refresh(maxAgeMs = freshMs): Promise<void> {
+    const ageMs = this.#now() - this.#readAtMs;
+    if (ageMs < maxAgeMs && ageMs >= 0) return;
     try {
       await this.#read();
     } catch (error) {
@@ -164,11 +165,6 @@ export class LiveTarget {
   #countAnswer(): void {
     this.#failures = 0;
     this.#answeredAtMs = this.#now();
-  }
-
-  #isFresh(): boolean {
-    const ageMs = this.#now() - this.#readAtMs;
-    return ageMs < freshMs && ageMs >= 0;
   }
 
   async #noteAnswer(): Promise<void> {

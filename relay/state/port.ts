@@ -1,11 +1,29 @@
 import type { ForeignJob, Job } from "../job/job.ts";
-import type { SlotGrant, SlotRequest } from "./slot-lease.ts";
+import type { OpenRound, RoundTable, SlotRound } from "./slot-round.ts";
 import type { TargetControl } from "./target-control.ts";
 
-/** Leases the send slots of a target, so that its rate holds across all workers. */
-export interface SlotLeases {
-  /** Throws `StateError`; then nothing may be sent. */
-  take(target: string, request: SlotRequest): Promise<SlotGrant>;
+/** Deals out the send slots of a target to its workers, so that its rate holds across all of them. Throws `StateError`. */
+export interface SlotRounds {
+  /** Undefined if the target never had a round. */
+  read(target: string): Promise<RoundTable | undefined>;
+  /**
+   * Takes a seat in the round after the newest one: the seat is `entered - 1` of the returned table. Undefined if the
+   * target never had a round. If it throws, a seat may have been taken; its slots are then not used.
+   */
+  enter(target: string): Promise<RoundTable | undefined>;
+  /**
+   * Makes `next` the newest round if that is still `last`; otherwise another worker was first, and nothing is written. Its
+   * seats are those that workers have entered for, and one for the caller if `self` is set.
+   */
+  close(target: string, last: SlotRound, next: OpenRound, self: boolean): Promise<ClosedRound>;
+  /** The same, for a round whose only seat is the caller's. `last` is undefined if the target never had a round. */
+  open(target: string, last: SlotRound | undefined, next: SlotRound): Promise<ClosedRound>;
+}
+
+export interface ClosedRound {
+  /** True if the caller wrote the round. If it asked for a seat, it has the last one. */
+  readonly written: boolean;
+  readonly table: RoundTable;
 }
 
 /**
@@ -177,7 +195,7 @@ export interface VersionedJob {
 
 /** Everything that the workers of a deployment share. */
 export interface State {
-  readonly leases: SlotLeases;
+  readonly rounds: SlotRounds;
   readonly ledger: Ledger;
   readonly controls: Controls;
   readonly figures: Figures;

@@ -172,8 +172,8 @@ function fanOutOf(live: LiveTarget, ingress: OpenQueue, own: OpenQueue, { ledger
 
 function replayOf(live: LiveTarget, own: OpenQueue, state: State, transport: Transport, direct: boolean) {
   const { name } = live.config;
-  const { leases, ledger, figures, jobs } = state;
-  const pacer = new Pacer(name, live, leases);
+  const { rounds, ledger, figures, jobs } = state;
+  const pacer = new Pacer(name, live, rounds);
   const lane = createLane({ live, transport, pacer, figures: new FigureBook(name, figures) });
   return createReplay({ lane, queue: own.queue, deadLetters: own.deadLetters, ledger, jobs, direct, log });
 }

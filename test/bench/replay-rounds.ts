@@ -44,7 +44,7 @@ const run: Readonly<Record<string, () => Promise<Took>>> = {
     const state = EmbeddedState.open(directory);
     const live = new LiveTarget(config, state.controls);
     const transport = new Transport(config);
-    const pacer = new Pacer(config.name, live, state.leases);
+    const pacer = new Pacer(config.name, live, state.rounds);
     const lane = createLane({ live, transport, pacer, figures: new FigureBook(config.name, state.figures) });
     const app = createReplay({
       lane,

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { settledIndexes } from "../../relay/state/fate-sheet.ts";
-import type { FannedOutPack, Fate, Ledger, Settlement, SlotLeases } from "../../relay/state/port.ts";
-import { horizonUs, type SlotGrant } from "../../relay/state/slot-lease.ts";
+import type { FannedOutPack, Fate, Ledger, Settlement, SlotRounds } from "../../relay/state/port.ts";
+import { type SlotRound, toNextRound, toOpenedRound } from "../../relay/state/slot-round.ts";
 
 /** An empty state store. */
 export interface OpenedState {
-  readonly leases: SlotLeases;
+  readonly rounds: SlotRounds;
   readonly ledger: Ledger;
   readonly close: () => void | Promise<void>;
 }
@@ -21,97 +21,92 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     }
   };
 
-  describe(`${name}: slot leases`, () => {
+  describe(`${name}: slot rounds`, () => {
     it(
-      "start now if the target never had one",
-      on(async ({ leases }) => {
-        expect(await leases.take("a", { nowUs, slotUs: 10_000, slots: 25 })).toEqual({
-          granted: true,
-          startUs: nowUs,
-        });
+      "are none at first",
+      on(async ({ rounds }) => {
+        expect([await rounds.read("a"), await rounds.enter("a")]).toEqual([undefined, undefined]);
       }),
     );
 
     it(
-      "follow each other without a gap and without sharing a slot",
-      on(async ({ leases }) => {
-        const grants = [];
-        for (let i = 0; i < 4; i++)
-          grants.push(await leases.take("a", { nowUs: nowUs + i, slotUs: 10_000, slots: 25 }));
+      "are read as they were opened, to the last fraction",
+      on(async ({ rounds }) => {
+        const opened = await rounds.open("a", undefined, opening);
 
-        expect(grants.map(startUs)).toEqual([0, 250_000, 500_000, 750_000].map((us) => nowUs + us));
+        expect(opened).toEqual({ written: true, table: { round: opening, entered: 0 } });
+        expect(await rounds.read("a")).toEqual({ round: opening, entered: 0 });
       }),
     );
 
     it(
-      "never share a slot if many ask at once",
-      on(async ({ leases }) => {
-        const grants = await Promise.all(
-          Array.from({ length: 20 }, () => leases.take("a", { nowUs, slotUs: 1_000, slots: 50 })),
+      "give each of many workers that enter at once a seat of its own",
+      on(async ({ rounds }) => {
+        await rounds.open("a", undefined, opening);
+        const tables = await Promise.all(Array.from({ length: 20 }, () => rounds.enter("a")));
+
+        const seats = tables.map((table) => (table?.entered ?? 0) - 1).sort((a, b) => a - b);
+        expect(seats).toEqual(Array.from({ length: 20 }, (_, i) => i));
+        expect(tables.map((table) => table?.round)).toEqual(tables.map(() => opening));
+      }),
+    );
+
+    it(
+      "are closed with the seats that were taken, and one for the worker that closes if it asks",
+      on(async ({ rounds }) => {
+        await rounds.open("a", undefined, opening);
+        await rounds.enter("a");
+        await rounds.enter("a");
+        const next = toNextRound(opening, 50_000, 0);
+        const closed = await rounds.close("a", opening, next, true);
+        await rounds.enter("a");
+        const last = closed.table.round;
+        const afterwards = await rounds.close("a", last, toNextRound(last, 50_000, 0), false);
+
+        expect(closed).toEqual({ written: true, table: { round: { ...next, seats: 3 }, entered: 0 } });
+        expect(afterwards.table.round.seats).toBe(1);
+      }),
+    );
+
+    it(
+      "are closed and opened by one worker only, and tell the others of the newest round",
+      on(async ({ rounds }) => {
+        const opened = await Promise.all(
+          Array.from({ length: 5 }, (_, i) => rounds.open("a", undefined, { ...opening, endUs: opening.endUs + i })),
+        );
+        const [first] = opened.filter(({ written }) => written);
+        const { round } = first.table;
+        await rounds.enter("a");
+        const closed = await Promise.all(
+          Array.from({ length: 5 }, (_, i) => rounds.close("a", round, toNextRound(round, 10_000 + i, 0), true)),
         );
 
-        const starts = grants.map(startUs).sort((a, b) => a - b);
-        expect(starts).toEqual(Array.from({ length: 20 }, (_, i) => nowUs + i * 50_000));
+        for (const all of [opened, closed]) {
+          expect(all.filter(({ written }) => written).length).toBe(1);
+          expect(all.map(({ table }) => table.round)).toEqual(all.map(() => all[0].table.round));
+        }
+        expect(closed[0].table.round.seats).toBe(2);
+      }),
+    );
+
+    it(
+      "void the seats that were taken if a round is opened instead",
+      on(async ({ rounds }) => {
+        await rounds.open("a", undefined, opening);
+        await rounds.enter("a");
+        const next = toOpenedRound(opening, 50_000, opening.endUs + 5e6);
+        const opened = await rounds.open("a", opening, next);
+
+        expect(opened).toEqual({ written: true, table: { round: next, entered: 0 } });
       }),
     );
 
     it(
       "are separate for each target",
-      on(async ({ leases }) => {
-        await leases.take("a", { nowUs, slotUs: 10_000, slots: 25 });
+      on(async ({ rounds }) => {
+        await rounds.open("a", undefined, opening);
 
-        expect(startUs(await leases.take("b", { nowUs, slotUs: 10_000, slots: 25 }))).toBe(nowUs);
-      }),
-    );
-
-    it(
-      "start now after an idle time, whose slots are lost",
-      on(async ({ leases }) => {
-        await leases.take("a", { nowUs, slotUs: 10_000, slots: 25 });
-        const laterUs = nowUs + 60_000_000;
-
-        expect(startUs(await leases.take("a", { nowUs: laterUs, slotUs: 10_000, slots: 25 }))).toBe(laterUs);
-        expect(startUs(await leases.take("a", { nowUs: laterUs, slotUs: 10_000, slots: 25 }))).toBe(laterUs + 250_000);
-      }),
-    );
-
-    it(
-      "are refused beyond the horizon and granted at the given retry time",
-      on(async ({ leases }) => {
-        const ask = (atUs: number) => leases.take("a", { nowUs: atUs, slotUs: 10_000, slots: 100 });
-        let grant = await ask(nowUs);
-        let granted = 0;
-        for (; grant.granted && granted < 100; granted++) grant = await ask(nowUs);
-        if (grant.granted) throw new Error("no lease is ever refused");
-        const early = await ask(grant.retryAtUs - 1);
-        const inTime = await ask(grant.retryAtUs);
-
-        expect(granted).toBe(horizonUs / 1_000_000 + 1);
-        expect(early.granted).toBe(false);
-        expect(startUs(inTime)).toBe(nowUs + granted * 1_000_000);
-      }),
-    );
-
-    it(
-      "are granted to a target whose slots are further apart than the horizon",
-      on(async ({ leases }) => {
-        const ask = (atUs: number) => leases.take("a", { nowUs: atUs, slotUs: 60_000_000, slots: 1 });
-        const retryAtUs = nowUs + 60_000_000 - horizonUs;
-
-        expect(startUs(await ask(nowUs))).toBe(nowUs);
-        expect(await ask(nowUs)).toEqual({ granted: false, retryAtUs });
-        expect(startUs(await ask(retryAtUs))).toBe(nowUs + 60_000_000);
-      }),
-    );
-
-    it(
-      "apply a changed rate after the slots that are already granted",
-      on(async ({ leases }) => {
-        await leases.take("a", { nowUs, slotUs: 10_000, slots: 25 });
-        const first = await leases.take("a", { nowUs, slotUs: 1_000, slots: 250 });
-        const second = await leases.take("a", { nowUs, slotUs: 1_000, slots: 250 });
-
-        expect([startUs(first), startUs(second)]).toEqual([nowUs + 250_000, nowUs + 500_000]);
+        expect(await rounds.read("b")).toBe(undefined);
       }),
     );
   });
@@ -454,9 +449,12 @@ export async function totalsOf(ledger: Ledger, target: string): Promise<Readonly
   return { enqueued: totals.enqueued, ...Object.fromEntries(counted) };
 }
 
-const nowUs = 1_790_000_000_000_000;
-
-function startUs(grant: SlotGrant): number {
-  if (!grant.granted) throw new Error(`not granted until ${grant.retryAtUs}`);
-  return grant.startUs;
-}
+const opening: SlotRound = {
+  number: 2,
+  startUs: 1_790_000_000_000_000,
+  endUs: 1_790_000_001_000_000,
+  seats: 1,
+  slotUs: 1e6 / 3,
+  firstSlot: 17,
+  firstUs: 1_790_000_000_123_457,
+};

@@ -1,12 +1,11 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { createReplay, type ReplayDeps } from "../../functions/replay.ts";
-import type { Clock } from "../../relay/clock.ts";
 import { Pacer } from "../../relay/replay/pacer.ts";
-import { type SlotLeases, StateError } from "../../relay/state/port.ts";
+import { type SlotRounds, StateError } from "../../relay/state/port.ts";
 import { invoke, ReplayBench } from "../support/benches/replay-bench.ts";
 import { until } from "../support/clocks/until.ts";
-import { fixedRate, laneOf } from "../support/data/lanes.ts";
+import { failingRounds, fixedRate, laneOf } from "../support/data/lanes.ts";
 import { pack, packIn, packMessage, requests } from "../support/data/packs.ts";
 import { target } from "../support/data/targets.ts";
 import { freePorts } from "../support/servers/free-ports.ts";
@@ -217,12 +216,12 @@ describe("replay: a pack that cannot be finished", () => {
 });
 
 describe("replay: a state store that fails", () => {
-  it("sends nothing if no slots can be leased, and sends the pack back as a new message", async () => {
+  it("sends nothing if no slots can be had, and sends the pack back as a new message", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url, ratePerSecond: 10 });
     await bench.send(packMessage({ requests: requests(2) }));
     const deliveries = await bench.receive();
-    const app = appWithLeases(bench, shadow, failingLeases(0));
+    const app = appWithRounds(bench, shadow, failingRounds("at once"));
 
     expect(await invoke(app, deliveries)).toEqual([]);
     await bench.queue.delete([deliveries[0].receipt]);
@@ -236,7 +235,7 @@ describe("replay: a state store that fails", () => {
     const bench = new ReplayBench({ url: shadow.url, ratePerSecond: 10 });
     await bench.send(packMessage({ requests: requests(5) }));
     const deliveries = await bench.receive();
-    const failed = await invoke(appWithLeases(bench, shadow, failingLeases(1)), deliveries);
+    const failed = await invoke(appWithRounds(bench, shadow, failingRounds("after the first round")), deliveries);
     await bench.queue.delete(deliveries.map(({ receipt }) => receipt));
     const early = await bench.receive();
     const waiting = (await bench.waiting()).map((delivery) => {
@@ -455,34 +454,10 @@ class SlowSettle {
   };
 }
 
-/** Grants `granted` leases of slots that are due now, then fails. */
-function failingLeases(granted: number): SlotLeases {
-  let left = granted;
-  return {
-    take: async (_target, { nowUs }) => {
-      if (left-- <= 0) throw new StateError("the state is gone");
-      return { granted: true, startUs: nowUs };
-    },
-  };
-}
-
-/** A clock on which time passes only in `sleepUntil`: no slot is ever missed. */
-class SleeperClock implements Clock {
-  #nowUs = 1_000_000;
-
-  nowUs(): number {
-    return this.#nowUs;
-  }
-
-  async sleepUntil(atUs: number): Promise<void> {
-    this.#nowUs = Math.max(this.#nowUs, atUs);
-  }
-}
-
-function appWithLeases(bench: ReplayBench, shadow: ShadowServer, leases: SlotLeases) {
-  const config = target({ url: shadow.url, ratePerSecond: 10 });
+function appWithRounds(bench: ReplayBench, shadow: ShadowServer, rounds: SlotRounds) {
+  const config = target({ url: shadow.url, ratePerSecond: 3 });
   return createReplay({
-    lane: laneOf(config, bench.state, new Pacer(config.name, fixedRate(10), leases, new SleeperClock())),
+    lane: laneOf(config, bench.state, new Pacer(config.name, fixedRate(3), rounds)),
     queue: bench.queue,
     deadLetters: bench.queue.deadLetters,
     ledger: bench.state.ledger,

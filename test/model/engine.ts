@@ -69,7 +69,7 @@ export async function awsEngine(): Promise<Engine> {
       hidden.clear();
     },
     openState() {
-      const state = DynamoDbState.open({ ...table, tallyEveryMs: 1, leaseTimeoutMs: 15_000, callTimeoutMs: 15_000 });
+      const state = DynamoDbState.open({ ...table, tallyEveryMs: 1, roundTimeoutMs: 15_000, callTimeoutMs: 15_000 });
       states.push(state);
       return state;
     },

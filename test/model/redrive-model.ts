@@ -197,7 +197,7 @@ export class RedriveModel {
     const lane = createLane({
       live,
       transport,
-      pacer: new Pacer(name, live, state.leases),
+      pacer: new Pacer(name, live, state.rounds),
       figures: new FigureBook(name, state.figures),
     });
     const app = createReplay({ lane, queue: own, deadLetters: dead, ledger, jobs: state.jobs, log });

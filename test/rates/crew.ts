@@ -20,6 +20,10 @@ export interface CrewOptions {
   readonly engine: "aws" | "embedded";
   readonly workers: number;
   readonly ratePerSecond: number;
+  /** Requests in flight of each worker; 64 by default. */
+  readonly concurrency?: number;
+  /** How long the shadow takes to answer; 0 by default. */
+  readonly latencyMs?: number;
   /** By how much the clock of the first worker is ahead. */
   readonly firstClockAheadUs?: number;
   /** Requests in a pack; 100 by default. */
@@ -47,13 +51,14 @@ export class Crew {
 
   /** Starts all processes and enqueues `requests` requests with the paths `/0`, `/1`, …; the workers wait for `go`. */
   static async start(options: CrewOptions, requests: number): Promise<Crew> {
-    const { workers, ratePerSecond, firstClockAheadUs = 0 } = options;
-    const recorder = await startScript("../data/arrival-recorder.ts", []);
+    const { workers, ratePerSecond, concurrency = 64, latencyMs = 0, firstClockAheadUs = 0 } = options;
+    const recorder = await startScript("../data/arrival-recorder.ts", [String(latencyMs)]);
     const shadow = `http://127.0.0.1:${recorder.lines[0]}`;
     const { engine, queue, gate } = options.engine === "aws" ? await openAws() : openEmbedded();
     const works: ReplayWork[] = Array.from({ length: workers }, (_, i) => ({
       shadow,
       ratePerSecond,
+      concurrency,
       clockAheadUs: i === 0 ? firstClockAheadUs : 0,
       engine,
     }));

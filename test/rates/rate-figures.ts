@@ -1,4 +1,4 @@
-import { maxLateUs } from "../../relay/state/slot-lease.ts";
+import { maxLateUs } from "../../relay/state/slot-round.ts";
 
 /** The bound that a rate promises: no window of `windowUs` has more sends than this. */
 export function boundOf(

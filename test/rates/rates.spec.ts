@@ -1,18 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { horizonUs, maxLateUs } from "../../relay/state/slot-lease.ts";
+import { maxLateUs } from "../../relay/state/slot-round.ts";
 import type { ArrivalReport } from "../support/data/arrival-recorder.ts";
 import { Crew, type CrewOptions } from "./crew.ts";
 import { boundOf, meanRate, mostWithin } from "./rate-figures.ts";
 
 const seconds = Number(process.env.RELAY_TEST_RATE_SECONDS ?? 30);
-// Left out: the time of the first leases of all workers.
-const warmUpUs = 1_000_000;
+// Left out: the time until all workers have a seat.
+const warmUpUs = 3_000_000;
 const windowsUs = [1_000_000, 100_000];
 const rates = [200, 1_000];
-// The length of a lease.
-const leaseUs = 250_000;
-// Much longer than the slots that were leased before the outage.
+// The rest of a round, and the next one.
+const knownUs = 2_400_000;
+// Much longer than the slots that workers had before the outage.
 const awayMs = 6_000;
 
 /** The largest counts in any window of that length. */
@@ -81,7 +81,7 @@ describe("12 workers on SQS and DynamoDB during an outage of DynamoDB", () => {
     const fates = await crew.settled();
 
     const sentUs = arrivals.map(([, sentAtUs]) => sentAtUs);
-    const lastSlotUs = shutAtUs + horizonUs + leaseUs + maxLateUs;
+    const lastSlotUs = shutAtUs + knownUs + maxLateUs;
     expect(sentUs.filter((atUs) => atUs > lastSlotUs && atUs < openedAtUs)).toEqual([]);
     expect(sentUs.filter((atUs) => atUs > openedAtUs).length).toBeGreaterThan(requests / 3);
     expect(new Set(arrivals.map(([number]) => number)).size).toBe(requests);
@@ -94,12 +94,12 @@ describe("12 workers on SQS and DynamoDB during an outage of DynamoDB", () => {
 
 async function measure(options: CrewOptions, meanwhile = async (_: Crew): Promise<void> => {}): Promise<Measured> {
   const { ratePerSecond } = options;
-  const wanted = ratePerSecond * (seconds + 2);
+  const wanted = ratePerSecond * (seconds + 4);
   // More than is measured: the workers still hold some requests at the end.
   const crew = await Crew.start(options, wanted + ratePerSecond * 4 + options.workers * 400);
   await crew.go();
   await meanwhile(crew);
-  await crew.arrived(wanted, (seconds + 2) * 1_500 + 10_000);
+  await crew.arrived(wanted, (seconds + 4) * 1_500 + 10_000);
   const measured = toMeasured(await crew.report(), ratePerSecond);
   print(options, measured);
   return measured;

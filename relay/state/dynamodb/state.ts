@@ -2,9 +2,9 @@ import { type State, StateError } from "../port.ts";
 import { DynamoDbControls } from "./controls.ts";
 import { DynamoDbFigures } from "./figures.ts";
 import { DynamoDbJobs } from "./jobs.ts";
-import { DynamoDbLeases } from "./leases.ts";
 import { DynamoDbLedger } from "./ledger.ts";
 import { PackItems } from "./pack-items.ts";
+import { DynamoDbRounds } from "./rounds.ts";
 import { TableClient, type TableEndpoint } from "./table-client.ts";
 import { Tallies } from "./tallies.ts";
 import { WriterTally } from "./writer-tally.ts";
@@ -12,8 +12,8 @@ import { WriterTally } from "./writer-tally.ts";
 export interface DynamoDbStateOptions extends TableEndpoint {
   /** In milliseconds since 1970. */
   readonly now?: () => number;
-  /** How long each call for a lease may take; default 300 ms. */
-  readonly leaseTimeoutMs?: number;
+  /** How long each call for a round of slots may take; default 500 ms. */
+  readonly roundTimeoutMs?: number;
   /** How long any other call may take; default 3 s. */
   readonly callTimeoutMs?: number;
   /** Minimum interval between two writes of this process's sums, and how long an operation may wait for one; default 50 ms. */
@@ -25,7 +25,7 @@ export interface DynamoDbStateOptions extends TableEndpoint {
  * Credentials and the endpoint come from the usual places of the AWS SDK. All methods throw `StateError`.
  */
 export class DynamoDbState implements State {
-  readonly leases: DynamoDbLeases;
+  readonly rounds: DynamoDbRounds;
   readonly ledger: DynamoDbLedger;
   readonly controls: DynamoDbControls;
   readonly figures: DynamoDbFigures;
@@ -39,11 +39,11 @@ export class DynamoDbState implements State {
   }
 
   private constructor(options: DynamoDbStateOptions) {
-    const { now = Date.now, leaseTimeoutMs = 300, callTimeoutMs = 3_000, tallyEveryMs = 50, ...place } = options;
+    const { now = Date.now, roundTimeoutMs = 500, callTimeoutMs = 3_000, tallyEveryMs = 50, ...place } = options;
     const client = new TableClient({ ...place, callTimeoutMs });
     const packItems = new PackItems(client, now);
     this.#client = client;
-    this.leases = new DynamoDbLeases(client, leaseTimeoutMs, now);
+    this.rounds = new DynamoDbRounds(client, roundTimeoutMs);
     this.controls = new DynamoDbControls(client);
     this.figures = new DynamoDbFigures(client);
     this.jobs = new DynamoDbJobs(client, now);

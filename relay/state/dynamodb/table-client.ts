@@ -39,9 +39,11 @@ export interface Change {
   readonly condition: string;
   readonly names?: Record<string, string>;
   readonly values: Record<string, AttributeValue>;
+  /** Whether the whole item is returned and not only the attributes that were set. */
+  readonly returnAll?: true;
 }
 
-/** `item`: if something was written, the attributes that were set; otherwise the existing item, if there is one. */
+/** `item`: if something was written, the attributes that were set, or all; otherwise the existing item, if there is one. */
 export interface Changed {
   readonly written: boolean;
   readonly item: Item | undefined;
@@ -156,7 +158,7 @@ export class TableClient {
       ConditionExpression: change.condition,
       ...(change.names && { ExpressionAttributeNames: change.names }),
       ExpressionAttributeValues: change.values,
-      ReturnValues: "UPDATED_NEW",
+      ReturnValues: change.returnAll ? "ALL_NEW" : "UPDATED_NEW",
       ReturnValuesOnConditionCheckFailure: "ALL_OLD",
     });
     const { written, item } = await this.#call(

@@ -3,8 +3,9 @@ import type { SqliteFile } from "../../sqlite.ts";
 // The tables and statements of EmbeddedState.
 
 export const schema = `
-CREATE TABLE IF NOT EXISTS course (
-  target TEXT PRIMARY KEY, anchor_us INTEGER NOT NULL, slot_us REAL NOT NULL, slots INTEGER NOT NULL
+CREATE TABLE IF NOT EXISTS round (
+  target TEXT PRIMARY KEY, number INTEGER NOT NULL, start_us INTEGER NOT NULL, end_us INTEGER NOT NULL, seats INTEGER NOT NULL,
+  slot_us REAL NOT NULL, first_slot INTEGER NOT NULL, first_us INTEGER NOT NULL, entered INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS agent (
   agent TEXT PRIMARY KEY, packs INTEGER NOT NULL, requests INTEGER NOT NULL, last_sequence INTEGER NOT NULL
@@ -40,8 +41,10 @@ CREATE TABLE IF NOT EXISTS share (
 ) STRICT, WITHOUT ROWID`;
 
 export const sql = {
-  course: "SELECT anchor_us AS anchorUs, slot_us AS slotUs, slots FROM course WHERE target = ?",
-  steer: "INSERT OR REPLACE INTO course VALUES (?, ?, ?, ?)",
+  round: `SELECT number, start_us AS startUs, end_us AS endUs, seats, slot_us AS slotUs, first_slot AS firstSlot,
+    first_us AS firstUs, entered FROM round WHERE target = ?`,
+  enterRound: "UPDATE round SET entered = entered + 1 WHERE target = ?",
+  keepRound: "INSERT OR REPLACE INTO round VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
   addPack: "INSERT INTO pack (pack, prune_at_ms) VALUES (?, ?) ON CONFLICT DO NOTHING",
   packId: "SELECT id FROM pack WHERE pack = ?",
   notePackRequests: "UPDATE pack SET requests = ? WHERE id = ? AND requests IS NULL",

@@ -3,8 +3,8 @@ import { type State, StateError } from "../port.ts";
 import { EmbeddedControls } from "./controls.ts";
 import { EmbeddedFigures } from "./figures.ts";
 import { EmbeddedJobs } from "./jobs.ts";
-import { EmbeddedLeases } from "./leases.ts";
 import { EmbeddedLedger } from "./ledger.ts";
+import { EmbeddedRounds } from "./rounds.ts";
 import { type StateFile, schema, sql } from "./sql.ts";
 
 /**
@@ -12,7 +12,7 @@ import { type StateFile, schema, sql } from "./sql.ts";
  * transaction; what it recorded survives the death of any process. All methods throw `StateError`.
  */
 export class EmbeddedState implements State {
-  readonly leases: EmbeddedLeases;
+  readonly rounds: EmbeddedRounds;
   readonly ledger: EmbeddedLedger;
   readonly controls: EmbeddedControls;
   readonly figures: EmbeddedFigures;
@@ -37,7 +37,7 @@ export class EmbeddedState implements State {
   private constructor(file: StateFile, now: () => number) {
     const wholeNow = () => Math.floor(now());
     this.#file = file;
-    this.leases = new EmbeddedLeases(file, wholeNow);
+    this.rounds = new EmbeddedRounds(file);
     this.ledger = new EmbeddedLedger(file, wholeNow);
     this.controls = new EmbeddedControls(file);
     this.figures = new EmbeddedFigures(file, wholeNow);

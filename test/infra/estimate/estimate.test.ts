@@ -41,7 +41,7 @@ describe("the estimate", () => {
     const bill = estimate(1_000, "targets:", target("only", "rate: 1000/s"));
 
     const usdAMillion = (usdOf(bill, "DynamoDB") - prices.dynamoDbGbMonth) / (bill.requests / 1e6);
-    expect(usdAMillion).toBeCloseTo(0.0188, 3);
+    expect(usdAMillion).toBeCloseTo(0.0169, 3);
   });
 
   it("has the sum of its lines as total", () => {
@@ -83,6 +83,20 @@ describe("the estimate", () => {
 
     expect(bill.notes[0]).toContain("targets.slow: up to 300 requests a second arrive for it, but its rate is 200/s");
     expect(usdOf(bill, "Lambda, replay")).toBeGreaterThan(7 * monthSeconds * prices.lambdaGbSecond);
+  });
+
+  it("warns if the functions of a target, or of an account, cannot reach the rates", () => {
+    const single = estimate(100, "targets:", target("single", "rate: 10000/s, concurrency: 1"));
+    const fits = estimate(100, "targets:", target("fits", "rate: 10000/s"));
+    const names = ["a", "b", "c", "d"];
+    const many = estimate(100, "targets:", ...names.map((name) => target(name, "rate: 10000/s")));
+
+    expect(single.notes[0]).toContain(
+      "targets.single: 1,000 functions, the most that Lambda runs for a queue, send 1,000",
+    );
+    expect(single.notes[1]).toContain("functions run at once, and Lambda runs 1,000 in an account and region");
+    expect(fits.notes.length).toBe(1);
+    expect(many.notes[0]).toMatch(/^account \d{12}, us-east-1: up to 1,26\d functions run at once/);
   });
 
   it("bills traffic to a queue in another region, and none in the same region", () => {

@@ -1,22 +1,17 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
-import { afterAll, describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import type { Clock } from "../../../relay/clock.ts";
+import type { LiveRate } from "../../../relay/replay/live-rate.ts";
 import { LiveTarget } from "../../../relay/replay/live-target.ts";
-import { type LiveRate, Pacer } from "../../../relay/replay/pacer.ts";
-import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
-import { type SlotLeases, StateError } from "../../../relay/state/port.ts";
-import { maxLateUs } from "../../../relay/state/slot-lease.ts";
+import { Pacer } from "../../../relay/replay/pacer.ts";
+import { type SlotRounds, StateError } from "../../../relay/state/port.ts";
+import { maxLateUs } from "../../../relay/state/slot-round.ts";
+import { SimulatedRounds } from "../../simulation/simulated-rounds.ts";
 import { ManualClock } from "../../support/clocks/manual-clock.ts";
-import { fixedRate } from "../../support/data/lanes.ts";
+import { fixedRate, openState } from "../../support/data/lanes.ts";
 import { seededRandom } from "../../support/data/seeded-random.ts";
 import { target } from "../../support/data/targets.ts";
-
-const root = mkdtempSync(join(tmpdir(), "pacer-"));
-afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 const startUs = 1_790_000_000_000_000;
 const secondUs = 1_000_000;
@@ -24,11 +19,13 @@ const secondUs = 1_000_000;
 describe("Pacer", () => {
   it("gives out slots at the distance of the rate, counted from one anchor", async () => {
     const clock = new ManualClock(startUs);
-    const times = work(clock, [new Pacer("a", fixedRate(3), openState().leases, clock)]);
+    const times = work(clock, [new Pacer("a", fixedRate(3), openState().rounds, clock)]);
     await clock.runUntil(startUs + 4 * secondUs);
 
     const grid = Array.from({ length: 13 }, (_, i) => startUs + (i * secondUs) / 3);
-    expect(times).toEqual(grid.map((us) => expect.closeTo(us, -0.5)));
+    // Rounds start at whole microseconds, each rounded up.
+    expect(times.map((us, i) => us - grid[i]).every((late) => late >= 0 && late < 8)).toBe(true);
+    expect(times.length).toBe(13);
   });
 
   it.each([
@@ -37,62 +34,62 @@ describe("Pacer", () => {
     [1_000, 1],
     [200, 2],
     [1_000, 5],
-  ])("gives out %i slots a second over ten seconds to %i workers", async (rate, workers) => {
+    [50, 12],
+  ])("gives out %i slots a second to %i workers, shared alike", async (rate, workers) => {
     const clock = new ManualClock(startUs);
-    const state = openState();
-    const times = work(
-      clock,
-      Array.from({ length: workers }, () => new Pacer("a", fixedRate(rate), state.leases, clock)),
-    );
-    await clock.runUntil(startUs + 10 * secondUs - 1);
+    const { rounds } = openState();
+    const times = Array.from({ length: workers }, () => work(clock, [new Pacer("a", fixedRate(rate), rounds, clock)]));
+    await clock.runUntil(startUs + 3 * secondUs);
+    const before = times.map(({ length }) => length);
+    await clock.runUntil(startUs + 13 * secondUs);
 
-    expect(Math.abs(times.length - rate * 10)).toBeLessThanOrEqual(rate * 10 * 0.01);
+    const counts = times.map(({ length }, i) => length - before[i]);
+    const sum = counts.reduce((all, count) => all + count, 0);
+    expect(Math.abs(sum - rate * 10)).toBeLessThanOrEqual(rate * 10 * 0.01);
+    for (const count of counts) expect(Math.abs(count - sum / workers)).toBeLessThanOrEqual((0.2 * sum) / workers);
   });
 
   it("gives no slot early, nor more than 50 ms late, even if its sleep is inaccurate", async () => {
     const random = seededRandom(7);
     const clock = new ManualClock(startUs, () => Math.floor(random() * 120_000));
     const slotUs = secondUs / 50;
-    const times = work(clock, [new Pacer("a", fixedRate(50), openState().leases, clock)]);
+    const times = work(clock, [new Pacer("a", fixedRate(50), openState().rounds, clock)]);
     await clock.runUntil(startUs + 20 * secondUs);
 
-    const lateness = times.map((us) => (us - startUs) % slotUs);
     expect(times.length).toBeGreaterThan(100);
     expect(times.length).toBeLessThan(1_000);
-    expect(Math.max(...lateness)).toBeLessThanOrEqual(maxLateUs);
+    expect(Math.max(...times.map((us) => (us - startUs) % slotUs))).toBeLessThanOrEqual(maxLateUs);
     expect(worstExcess(times, 50)).toBeLessThanOrEqual(1);
   });
 
   it("gives up the slots of a stall instead of sending a burst", async () => {
     const clock = new ManualClock(startUs);
-    const pacer = new Pacer("a", fixedRate(100), openState().leases, clock);
-    const { signal } = new AbortController();
-    await pacer.acquire(signal);
+    const pacer = new Pacer("a", fixedRate(100), openState().rounds, clock);
+    const first = work(clock, [pacer], 1);
     await clock.runUntil(startUs + 10 * secondUs);
     const times = work(clock, [pacer]);
-    await clock.runUntil(startUs + 11 * secondUs);
+    await clock.runUntil(startUs + 11.5 * secondUs);
 
-    expect(times[0]).toBe(startUs + 10 * secondUs);
-    expect(times.length).toBe(101);
+    expect(first).toEqual([startUs]);
+    expect(times[0]).toBeLessThan(startUs + 10.2 * secondUs);
+    expect(worstExcess(times, 100)).toBeLessThanOrEqual(1);
+    expect(times.length).toBeGreaterThan(130);
   });
 
   it.each([1, 2, 5])("holds the rate in any window with %i workers whose sleep is inaccurate", async (workers) => {
     const random = seededRandom(workers);
     const clock = new ManualClock(startUs, () => Math.floor(random() ** 4 * 100_000));
-    const state = openState();
-    const times = work(
-      clock,
-      Array.from({ length: workers }, () => new Pacer("a", fixedRate(80), state.leases, clock)),
-    );
+    const { rounds } = openState();
+    const pacers = Array.from({ length: workers }, () => new Pacer("a", fixedRate(80), rounds, clock, random));
+    const times = work(clock, pacers);
     await clock.runUntil(startUs + 20 * secondUs);
 
-    expect(worstExcess(times, 80)).toBeLessThanOrEqual(1);
+    expect(worstExcess(times, 80)).toBeLessThanOrEqual(1.001);
     expect(times.length).toBeGreaterThan(80 * 20 * 0.7);
-    expect(times.length).toBeLessThanOrEqual(80 * 20 + 1);
   });
 
   it("holds any rate in any window, with any number of workers and any stalls", async () => {
-    const state = openState();
+    const { rounds } = openState();
     const rates = fc.oneof(fc.integer({ min: 5, max: 1_000 }), fc.double({ min: 0.2, max: 5, noNaN: true }));
     const stall = fc.oneof(
       { weight: 4, arbitrary: fc.integer({ min: 0, max: 20_000 }) },
@@ -105,17 +102,16 @@ describe("Pacer", () => {
         fc.integer({ min: 1, max: 4 }),
         fc.array(stall, { minLength: 1, maxLength: 50 }),
         async (rate, workers, stallsUs) => {
-          const target = `target-${++runs}`;
+          const name = `target-${++runs}`;
           let sleeps = 0;
           const clock = new ManualClock(startUs, () => stallsUs[sleeps++ % stallsUs.length]);
           const times = work(
             clock,
-            Array.from({ length: workers }, () => new Pacer(target, fixedRate(rate), state.leases, clock)),
+            Array.from({ length: workers }, () => new Pacer(name, fixedRate(rate), rounds, clock)),
           );
-          await clock.runUntil(startUs + Math.ceil((200 * secondUs) / rate));
+          await clock.runUntil(startUs + Math.ceil((200 * secondUs) / rate) + 10 * secondUs);
 
-          expect(times.length).toBeGreaterThan(0);
-          // The grid is stored in fractions of µs: rounding errors add up to less than 0.001 slots.
+          // Slots are at whole microseconds: rounding errors add up to less than 0.001 slots.
           expect(worstExcess(times, rate)).toBeLessThan(1.001);
         },
       ),
@@ -123,51 +119,100 @@ describe("Pacer", () => {
     );
   });
 
-  it("serves a target that is slower than one request per lease", async () => {
+  it("serves a target that has a slot only now and then, from one worker or several", async () => {
     const clock = new ManualClock(startUs);
-    const state = openState();
-    const times = work(clock, [
-      new Pacer("a", fixedRate(0.5), state.leases, clock),
-      new Pacer("a", fixedRate(0.5), state.leases, clock),
-    ]);
-    await clock.runUntil(startUs + 20 * secondUs);
+    const { rounds } = openState();
+    const pacers = Array.from({ length: 3 }, () => new Pacer("a", fixedRate(0.25), rounds, clock));
+    const times = work(clock, pacers);
+    await clock.runUntil(startUs + 40 * secondUs);
 
-    expect(times.map((us) => (us - startUs) / secondUs)).toEqual([0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20]);
-  });
-
-  it("leases once for all callers that wait at the same time, and gives each of them a slot", async () => {
-    const clock = new ManualClock(startUs);
-    const state = openState();
-    let leased = 0;
-    const counted: SlotLeases = {
-      take: (name, request) => {
-        leased++;
-        return state.leases.take(name, request);
-      },
-    };
-    const pacer = new Pacer("a", fixedRate(200), counted, clock);
-    const callers = Array.from({ length: 8 }, () => pacer);
-    const times = work(clock, callers);
-    await clock.runUntil(startUs + 10 * secondUs - 1);
-
-    expect(times.length).toBe(2_000);
-    // Leases of a quarter of a second each, and one more at the end.
-    expect(leased).toBe(41);
+    expect(times.map((us) => Math.round((us - startUs) / secondUs))).toEqual([0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40]);
   });
 
   it("serves a slow target from functions that live shorter than the distance of its slots", async () => {
     const clock = new ManualClock(startUs);
-    const state = openState();
+    const { rounds } = openState();
     const runs = [];
     for (let run = 0; run < 12; run++) {
       const end = new AbortController();
-      runs.push(work(clock, [new Pacer("a", fixedRate(10 / 3_600), state.leases, clock)], end));
+      runs.push(work(clock, [new Pacer("a", fixedRate(10 / 3_600), rounds, clock)], Infinity, end));
       await clock.runUntil(startUs + (run + 1) * 290 * secondUs);
       end.abort();
     }
 
     const times = runs.flat().map((us) => (us - startUs) / secondUs);
     expect(times).toEqual(Array.from({ length: 10 }, (_, i) => expect.closeTo(i * 360, 3)));
+  });
+
+  it("writes at most twice a second for a lone worker at any rate, and less than once a slot at a low one", async () => {
+    for (const rate of [0.01, 0.3, 1, 10, 1_000]) {
+      const clock = new ManualClock(startUs);
+      const store = new SimulatedRounds(clock, 6_000);
+      const times = work(clock, [new Pacer("a", fixedRate(rate), store.of(clock), clock)]);
+      await clock.runUntil(startUs + 300 * secondUs);
+
+      expect(times.length).toBeGreaterThanOrEqual(Math.floor(rate * 299));
+      expect(store.writesUs.length).toBeLessThanOrEqual(Math.min(301, 2 * times.length + 2));
+      expect(store.refusalsUs).toEqual([]);
+    }
+  });
+
+  it("stops writing soon after its last caller has gone", async () => {
+    const clock = new ManualClock(startUs);
+    const store = new SimulatedRounds(clock, 6_000);
+    const end = new AbortController();
+    work(clock, [new Pacer("a", fixedRate(100), store.of(clock), clock)], Infinity, end);
+    await clock.runUntil(startUs + 10 * secondUs);
+    end.abort();
+    await clock.runUntil(startUs + 60 * secondUs);
+
+    expect(Math.max(...store.writesUs)).toBeLessThan(startUs + 12.5 * secondUs);
+  });
+
+  it.each([0.1, 6, 90, 160])("loses no slot to a store that is %i ms away", async (roundTripMs) => {
+    const clock = new ManualClock(startUs);
+    const store = new SimulatedRounds(clock, roundTripMs * 1_000);
+    const pacers = Array.from({ length: 4 }, () => new Pacer("a", fixedRate(200), store.of(clock), clock));
+    const times = work(clock, pacers);
+    await clock.runUntil(startUs + 3 * secondUs);
+    const early = times.length;
+    await clock.runUntil(startUs + 13 * secondUs);
+
+    expect(times.length - early).toBeGreaterThanOrEqual(1_995);
+  });
+
+  it.each([
+    [100, 400],
+    [400, 100],
+    [1, 50],
+  ])("follows a rate that changes from %i/s to %i/s within two seconds", async (from, to) => {
+    const clock = new ManualClock(startUs);
+    const { rounds } = openState();
+    const rate = { ratePerSecond: from, refresh: async () => {} };
+    const times = work(
+      clock,
+      Array.from({ length: 3 }, () => new Pacer("a", rate, rounds, clock)),
+    );
+    await clock.runUntil(startUs + 5.3 * secondUs);
+    Object.assign(rate, { ratePerSecond: to });
+    await clock.runUntil(startUs + 12.3 * secondUs);
+
+    const after = times.filter((us) => us >= startUs + 7.3 * secondUs);
+    expect(Math.abs(after.length - 5 * to)).toBeLessThanOrEqual(0.01 * 5 * to + 1);
+    // A lower rate is kept at once: each worker uses fewer of its slots.
+    const between = times.filter((us) => us >= startUs + 5.4 * secondUs && us < startUs + 7.4 * secondUs);
+    expect(between.length).toBeLessThanOrEqual(2 * Math.max(from > to ? 0 : from, to) * 1.05 + 4);
+  });
+
+  it("stops waiting for a slot when the rate loses its limit", async () => {
+    const clock = new ManualClock(startUs);
+    const rate = { ratePerSecond: 0.001, refresh: async () => {} };
+    const times = work(clock, [new Pacer("a", rate, openState().rounds, clock)], 3);
+    await clock.runUntil(startUs + 5 * secondUs);
+    Object.assign(rate, { ratePerSecond: Number.POSITIVE_INFINITY });
+    await clock.runUntil(startUs + 7 * secondUs);
+
+    expect(times.length).toBe(3);
   });
 
   it.each([
@@ -184,12 +229,11 @@ describe("Pacer", () => {
     await clock.runUntil(wholeUs + 10 * secondUs);
     const late = times.filter((us) => us >= wholeUs + 5 * secondUs);
 
-    // The slots of a rate that doubles in these ten seconds. Leases keep the rate at which they were granted, up to two seconds
-    // ahead.
+    // The slots of a rate that doubles in these ten seconds. A round keeps the rate at which it was closed.
     const allowed = (200 / part) * (10 / Math.LN2);
     expect(early).toBeGreaterThan(allowed * 0.75);
     expect(early).toBeLessThanOrEqual(allowed + 1);
-    expect(late.length).toBeGreaterThan(998);
+    expect(late.length).toBeGreaterThan(990);
     expect(worstExcess(times, 200)).toBeLessThan(1.001);
   });
 
@@ -199,34 +243,7 @@ describe("Pacer", () => {
     await clock.runUntil(startUs + 120 * secondUs);
 
     expect(worstExcess(times, 0.5)).toBeLessThan(1.001);
-    // One in ten seconds at first, one in two seconds at the end.
-    expect(times.slice(0, 3).map((us) => (us - startUs) / secondUs)).toEqual([0, 10, 20]);
     expect(times.length).toBeGreaterThan(30);
-  });
-
-  it("retries a refused lease at the current rate, however often it was refused before", async () => {
-    const clock = new ManualClock(startUs);
-    const state = openState();
-    const asked: number[] = [];
-    const leases: SlotLeases = {
-      take: async (name, request) => {
-        asked.push(1_000_000 / request.slotUs);
-        if (asked.length < 5) return { granted: false, retryAtUs: request.nowUs + 0.5 * secondUs };
-        return state.leases.take(name, request);
-      },
-    };
-    let current = 10;
-    const rate: LiveRate = {
-      ratePerSecond: 10,
-      refresh: async () => void Object.assign(rate, { ratePerSecond: current }),
-    };
-    const times = work(clock, [new Pacer("a", rate, leases, clock, () => 0)]);
-    await clock.runUntil(startUs + 0.75 * secondUs);
-    current = 2;
-    await clock.runUntil(startUs + 3 * secondUs);
-
-    expect(asked.slice(0, 5)).toEqual([10, 10, 2, 2, 2]);
-    expect(times).toEqual([2, 2.5, 3].map((second) => startUs + second * secondUs));
   });
 
   it("continues at once if the clock is set back by an hour while it waits", async () => {
@@ -236,29 +253,67 @@ describe("Pacer", () => {
       nowUs: () => manual.nowUs() + aheadUs,
       sleepUntil: (atUs, signal) => manual.sleepUntil(atUs - aheadUs, signal),
     };
-    const times = work(manual, [new Pacer("a", fixedRate(10), openState().leases, clock)]);
+    const times = work(manual, [new Pacer("a", fixedRate(10), openState().rounds, clock)]);
     await manual.runUntil(startUs + secondUs);
     const before = times.length;
     aheadUs = -3_600 * secondUs;
     await manual.runUntil(startUs + 5 * secondUs);
 
     expect(before).toBe(11);
-    expect(times.length - before).toBeGreaterThanOrEqual(38);
-    expect(worstExcess(times, 10)).toBeLessThanOrEqual(1);
+    expect(times.length - before).toBeGreaterThanOrEqual(30);
+    expect(worstExcess(times, 10)).toBeLessThanOrEqual(1.001);
   });
 
-  it("rejects if no slot can be leased", async () => {
-    const broken: SlotLeases = { take: () => Promise.reject(new StateError("gone")) };
-    const { signal } = new AbortController();
+  it("goes on if the state has lost its rounds", async () => {
+    const clock = new ManualClock(startUs);
+    const stores = [new SimulatedRounds(clock, 6_000), new SimulatedRounds(clock, 6_000)];
+    const current = () => stores[0].of(clock);
+    const rounds: SlotRounds = {
+      read: (name) => current().read(name),
+      enter: (name) => current().enter(name),
+      close: (...args) => current().close(...args),
+      open: (...args) => current().open(...args),
+    };
+    const times = work(clock, [new Pacer("a", fixedRate(100), rounds, clock)]);
+    await clock.runUntil(startUs + 10 * secondUs);
+    stores.shift();
+    await clock.runUntil(startUs + 20 * secondUs);
 
-    await expect(new Pacer("a", fixedRate(10), broken, new ManualClock(startUs)).acquire(signal)).rejects.toThrow(
-      "gone",
+    expect(times.filter((us) => us > startUs + 13 * secondUs).length).toBeGreaterThan(650);
+    expect(worstExcess(times, 100)).toBeLessThanOrEqual(1.001);
+  });
+
+  it("uses the slots that it has while the state is away, then rejects", async () => {
+    const clock = new ManualClock(startUs);
+    const store = new SimulatedRounds(clock, 6_000);
+    const pacer = new Pacer("a", fixedRate(10), store.of(clock), clock);
+    const failures: unknown[] = [];
+    const times = work(clock, [pacer], Infinity, new AbortController(), (error) => failures.push(error));
+    await clock.runUntil(startUs + 4.2 * secondUs);
+    store.away = true;
+    await clock.runUntil(startUs + 30 * secondUs);
+
+    expect(times.at(-1)).toBeGreaterThan(startUs + 4.2 * secondUs);
+    expect(times.at(-1)).toBeLessThan(startUs + 6.5 * secondUs);
+    expect(failures).toEqual([expect.any(StateError)]);
+  });
+
+  it("rejects if no seat can be taken", async () => {
+    const clock = new ManualClock(startUs);
+    const store = new SimulatedRounds(clock, 0);
+    store.away = true;
+    const { signal } = new AbortController();
+    const rejected = expect(new Pacer("a", fixedRate(10), store.of(clock), clock).acquire(signal)).rejects.toThrow(
+      "does not answer",
     );
+    await clock.runUntil(startUs + secondUs);
+
+    await rejected;
   });
 
   it("stops waiting when the signal is aborted", async () => {
     const clock = new ManualClock(startUs);
-    const pacer = new Pacer("a", fixedRate(0.001), openState().leases, clock);
+    const pacer = new Pacer("a", fixedRate(0.001), openState().rounds, clock);
     const stop = new AbortController();
     await pacer.acquire(stop.signal);
     const waiting = expect(pacer.acquire(stop.signal)).rejects.toThrow("enough");
@@ -270,25 +325,30 @@ describe("Pacer", () => {
   });
 });
 
-function openState(): EmbeddedState {
-  const state = EmbeddedState.open(mkdtempSync(join(root, "s-")));
-  onTestFinished(() => state.close());
-  return state;
-}
-
-/** Starts workers that acquire one slot after the other. Returns the times of their slots, to which later slots are added. */
-function work(clock: ManualClock, pacers: readonly Pick<Pacer, "acquire">[], stop = new AbortController()): number[] {
+/**
+ * Starts workers that acquire one slot after the other, `most` in all. Returns the times of their slots, to which later slots
+ * are added. A worker ends with its first failure.
+ */
+function work(
+  clock: ManualClock,
+  pacers: readonly Pick<Pacer, "acquire">[],
+  most = Number.POSITIVE_INFINITY,
+  stop = new AbortController(),
+  onFailure: (error: unknown) => void = (error) => {
+    throw error;
+  },
+): number[] {
   const times: number[] = [];
   onTestFinished(() => stop.abort());
   for (const pacer of pacers) {
     const loop = async () => {
-      for (;;) {
+      while (times.length < most) {
         await pacer.acquire(stop.signal);
         times.push(clock.nowUs());
       }
     };
     loop().catch((error: unknown) => {
-      if (!stop.signal.aborted) throw error;
+      if (!stop.signal.aborted) onFailure(error);
     });
   }
   return times;
@@ -301,11 +361,14 @@ async function slowedWork(
 ): Promise<number[]> {
   const state = openState();
   await state.controls.write("staging", { slowdown: { factor: 1 / part, atMs: startUs / 1_000 } }, 0);
-  // With this seed workers are refused again and again.
   const random = seededRandom(30);
   const pacers = Array.from({ length: workers }, () => {
-    const live = new LiveTarget(target({ ratePerSecond }), state.controls, () => clock.nowUs() / 1_000);
-    const pacer = new Pacer("staging", live, state.leases, clock, random);
+    const live: LiveRate & LiveTarget = new LiveTarget(
+      target({ ratePerSecond }),
+      state.controls,
+      () => clock.nowUs() / 1_000,
+    );
+    const pacer = new Pacer("staging", live, state.rounds, clock, random);
     return {
       acquire: async (signal: AbortSignal) => {
         await live.refresh();

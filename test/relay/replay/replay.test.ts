@@ -7,10 +7,10 @@ import { LiveTarget } from "../../../relay/replay/live-target.ts";
 import { Pacer } from "../../../relay/replay/pacer.ts";
 import { replayPack } from "../../../relay/replay/replay.ts";
 import type { ReplayResult } from "../../../relay/replay/replay-result.ts";
-import { type Controls, type SlotLeases, StateError } from "../../../relay/state/port.ts";
+import type { Controls, SlotRounds } from "../../../relay/state/port.ts";
 import { openBreaker } from "../../../relay/state/target-control.ts";
 import { ManualClock } from "../../support/clocks/manual-clock.ts";
-import { fixedRate, laneOf, openState } from "../../support/data/lanes.ts";
+import { failingRounds, fixedRate, laneOf, openState } from "../../support/data/lanes.ts";
 import { pack, requests } from "../../support/data/packs.ts";
 import { target } from "../../support/data/targets.ts";
 import { type Answer, ShadowServer } from "../../support/servers/shadow-server.ts";
@@ -251,7 +251,7 @@ describe("replayPack: pacing and stopping", () => {
       times.push(clock.nowUs());
       return { status: 200 };
     });
-    const replaying = replay(laneTo(shadow, {}, pacerOf(endlessLeases(), clock)), pack({ requests: requests(5) }));
+    const replaying = replay(laneTo(shadow, {}, pacerOf(openState().rounds, clock)), pack({ requests: requests(5) }));
     for (let sent = 1; sent <= 5; sent++) {
       await clock.runUntil(startUs + (sent - 1) * slotUs);
       await shadow.arrived(sent);
@@ -263,8 +263,7 @@ describe("replayPack: pacing and stopping", () => {
 
   it("sends nothing without a slot, and says why", async () => {
     const shadow = await ShadowServer.start();
-    const broken: SlotLeases = { take: () => Promise.reject(new StateError("the state is gone")) };
-    const result = await replay(laneTo(shadow, {}, pacerOf(broken)), pack({ requests: requests(3) }));
+    const result = await replay(laneTo(shadow, {}, pacerOf(failingRounds("at once"))), pack({ requests: requests(3) }));
 
     expect(result.unsent.map(({ index }) => index)).toEqual([0, 1, 2]);
     expect(result.failure?.message).toBe("the state is gone");
@@ -275,8 +274,7 @@ describe("replayPack: pacing and stopping", () => {
     const shadow = await ShadowServer.start();
     const state = openState();
     await state.controls.write("staging", openBreaker({}, Date.now() - 5_000, 1_000, "refused"), 0);
-    const broken: SlotLeases = { take: () => Promise.reject(new StateError("the state is gone")) };
-    const lane = laneOf(target({ url: shadow.url }), state, pacerOf(broken));
+    const lane = laneOf(target({ url: shadow.url }), state, pacerOf(failingRounds("at once")));
     const { unsent, failure } = await replay(lane, pack({ requests: requests(1) }));
 
     expect((await state.controls.read("staging")).control.breaker?.probes).toBe(1);
@@ -290,7 +288,7 @@ describe("replayPack: pacing and stopping", () => {
     const state = openState();
     const config = target({ url: shadow.url, ratePerSecond: 0.2 });
     const live = new LiveTarget(config, state.controls, () => clock.nowUs() / 1_000);
-    const lane = { ...laneOf(config, state, new Pacer(config.name, live, state.leases, clock)), live };
+    const lane = { ...laneOf(config, state, new Pacer(config.name, live, state.rounds, clock)), live };
     const replaying = replay(lane, pack({ requests: requests(3) }));
     await shadow.arrived(1);
     await state.controls.write(config.name, { settings: { paused: true } }, 0);
@@ -301,20 +299,12 @@ describe("replayPack: pacing and stopping", () => {
     expect(shadow.paths).toEqual(["/0"]);
   });
 
-  it("keeps the outcomes of the requests that were sent before leasing failed", async () => {
+  it("keeps the outcomes of the requests that were sent before the state failed", async () => {
     const shadow = await ShadowServer.start(({ path }) => (path === "/1" ? "hang" : { status: 200 }));
-    const endless = endlessLeases();
-    let leases = 0;
-    const breaking: SlotLeases = {
-      take: async (name, request) => {
-        if (leases++ > 0) throw new StateError("the state is gone");
-        return endless.take(name, request);
-      },
-    };
     const clock = new ManualClock(startUs);
-    const lane = laneTo(shadow, { timeoutMs: hangTimeoutMs }, pacerOf(breaking, clock));
+    const lane = laneTo(shadow, { timeoutMs: hangTimeoutMs }, pacerOf(failingRounds("after the first round"), clock));
     const replaying = replay(lane, pack({ requests: requests(5, { method: "POST" }) }));
-    await clock.runUntil(startUs + 1_000_000);
+    await clock.runUntil(startUs + 3_000_000);
     const { settled, dead, unsent } = await replaying;
 
     expect([...settled.keys()].sort()).toEqual([0, 2]);
@@ -341,7 +331,7 @@ describe("replayPack: pacing and stopping", () => {
     const clock = new ManualClock(startUs);
     const shadow = await ShadowServer.start();
     const stop = new AbortController();
-    const lane = laneTo(shadow, {}, pacerOf(endlessLeases(), clock));
+    const lane = laneTo(shadow, {}, pacerOf(openState().rounds, clock));
     const replaying = replay(lane, pack({ requests: requests(4) }), stop.signal);
     await shadow.arrived(1);
     stop.abort();
@@ -470,22 +460,11 @@ describe("replayPack: its end", () => {
 const hangTimeoutMs = 1_500;
 
 const startUs = 1_790_000_000_000_000;
-// Three slots a lease.
-const slotUs = 100_000;
+// Three slots in a round.
+const slotUs = 400_000;
 
-function endlessLeases(): SlotLeases {
-  let tatUs = 0;
-  return {
-    take: async (_target, request) => {
-      const leaseStartUs = Math.max(tatUs, request.nowUs);
-      tatUs = leaseStartUs + request.slots * request.slotUs;
-      return { granted: true, startUs: leaseStartUs };
-    },
-  };
-}
-
-function pacerOf(leases: SlotLeases, clock = new ManualClock(startUs)): Pacer {
-  return new Pacer("staging", fixedRate(1_000_000 / slotUs), leases, clock);
+function pacerOf(rounds: SlotRounds, clock = new ManualClock(startUs)): Pacer {
+  return new Pacer("staging", fixedRate(1_000_000 / slotUs), rounds, clock);
 }
 
 /** Holds back an answer until the gate is open. */

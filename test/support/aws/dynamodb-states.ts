@@ -13,7 +13,7 @@ export async function startStates() {
   });
   const open = (options: Partial<DynamoDbStateOptions> = {}): DynamoDbState => {
     // The emulator is slow on a busy machine.
-    const inNoHurry = { tallyEveryMs: 5, leaseTimeoutMs: 15_000, callTimeoutMs: 15_000 };
+    const inNoHurry = { tallyEveryMs: 5, roundTimeoutMs: 15_000, callTimeoutMs: 15_000 };
     const state = DynamoDbState.open({ ...emulator, ...inNoHurry, ...options });
     states.push(state);
     return state;

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { preciseNowUs, sentAtHeader } from "../clocks/sent-at.ts";
 
-// A shadow in a process of its own that answers at once and records when each request arrived. Its own paths start with two
+// A shadow in a process of its own that answers after the given milliseconds, by default at once, and records when each request arrived. Its own paths start with two
 // slashes, unlike mirrored ones: `//count`, `//reset` and `//report`. Prints its port, and ends when standard input ends.
 
 /** The answer to `//report`; times are microseconds since 1970. */
@@ -15,6 +15,7 @@ export interface ArrivalReport {
   readonly longestStallUs: number;
 }
 
+const latencyMs = Number(process.argv[2] ?? 0);
 const stalls = monitorEventLoopDelay({ resolution: 1 });
 let arrivals: [number, number, number][] = [];
 
@@ -34,7 +35,8 @@ const server = createServer((request, response) => {
   } else {
     arrivals.push([Number(url.slice(1)), Number(headers[sentAtHeader]), atUs]);
     request.resume();
-    response.end();
+    if (latencyMs > 0) setTimeout(() => response.end(), latencyMs);
+    else response.end();
   }
 });
 server.keepAliveTimeout = 60_000;

@@ -24,6 +24,7 @@ import { target } from "../data/targets.ts";
 export interface ReplayWork {
   readonly shadow: string;
   readonly ratePerSecond: number;
+  readonly concurrency: number;
   /** By how much the worker's clock is ahead of the machine's clock. */
   readonly clockAheadUs: number;
   readonly engine:
@@ -47,13 +48,13 @@ class StampingTransport extends Transport {
   }
 }
 
-const { shadow, ratePerSecond, clockAheadUs, engine } = JSON.parse(process.argv[2]) as ReplayWork;
+const { shadow, ratePerSecond, concurrency, clockAheadUs, engine } = JSON.parse(process.argv[2]) as ReplayWork;
 const clock: Clock = {
   nowUs: () => systemClock.nowUs() + clockAheadUs,
   sleepUntil: (atUs, signal) => systemClock.sleepUntil(atUs - clockAheadUs, signal),
 };
 const log = createLogger("warn");
-const config = target({ url: new URL(shadow), ratePerSecond, concurrency: 64 });
+const config = target({ url: new URL(shadow), ratePerSecond, concurrency });
 const open = {
   embedded: ({ directory }: Extract<ReplayWork["engine"], { kind: "embedded" }>) =>
     [EmbeddedQueue.open({ directory, name: "replayed" }), EmbeddedState.open(directory)] as const,
@@ -63,7 +64,7 @@ const open = {
 const [{ queue, deadLetters, close }, state] = engine.kind === "aws" ? open.aws(engine) : open.embedded(engine);
 const live = new LiveTarget(config, state.controls);
 const transport = new StampingTransport(config);
-const pacer = new Pacer(config.name, live, state.leases, clock);
+const pacer = new Pacer(config.name, live, state.rounds, clock);
 const figures = new FigureBook(config.name, state.figures);
 const lane = createLane({ live, transport, pacer, figures });
 const app = createReplay({ lane, queue, deadLetters, ledger: state.ledger, jobs: state.jobs, log });

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { DynamoDbState } from "../../../../relay/state/dynamodb/state.ts";
-import { horizonUs } from "../../../../relay/state/slot-lease.ts";
+import { toNextRound, toOpenedRound } from "../../../../relay/state/slot-round.ts";
 import { describeJobs } from "../../../contract/job-contract.ts";
 import { describeSharedState } from "../../../contract/shared-state-contract.ts";
 import { describeState } from "../../../contract/state-contract.ts";
@@ -24,7 +24,7 @@ describeState("DynamoDbState", async () => {
     await state.close();
     await emulator.stop();
   };
-  return { leases: state.leases, ledger: state.ledger, close };
+  return { rounds: state.rounds, ledger: state.ledger, close };
 });
 
 describeSharedState("DynamoDbState", async () => {
@@ -76,32 +76,18 @@ describe("DynamoDbState: a lost answer", () => {
 });
 
 describe("DynamoDbState: a failed condition", () => {
-  const request = { nowUs: 1_790_000_000_000_000, slotUs: 1_000, slots: 10 };
-
   it("is resolved with the item in the answer, without reading it again", async () => {
-    const tatUs = request.nowUs + horizonUs + 5_000;
     const { state, proxy } = await (await startStates()).openThroughProxy();
-    proxy.decide = () => refusal(400, "ConditionalCheckFailedException", { Item: { tat: { N: `${tatUs}000000` } } });
+    const round = toOpenedRound(undefined, 1_000, 1_790_000_000_000_000);
+    const numbers = Object.entries({ ...round, entered: 3 }).map(([name, number]) => [name, { N: `${number}` }]);
+    const Item = { ...Object.fromEntries(numbers), closedBy: { S: "another worker" } };
+    proxy.decide = () => refusal(400, "ConditionalCheckFailedException", { Item });
 
-    const grant = await state.leases.take("a", request);
+    const closed = await state.rounds.close("a", round, toNextRound(round, 1_000, 0), true);
 
-    expect(grant).toEqual({ granted: false, retryAtUs: request.nowUs + 5_000 });
+    expect(closed).toEqual({ written: false, table: { round, entered: 3 } });
     expect(proxy.calls.map(({ action }) => action)).toEqual(["UpdateItem"]);
     expect(proxy.calls[0].body.ReturnValuesOnConditionCheckFailure).toBe("ALL_OLD");
-  });
-
-  it("is retried with the change that fits the time in the answer", async () => {
-    const { state, proxy } = await (await startStates()).openThroughProxy();
-    const answers: CallFate[] = [
-      refusal(400, "ConditionalCheckFailedException", { Item: { tat: { N: `${request.nowUs + 7_000}000000` } } }),
-      (response) => response.end(JSON.stringify({ Attributes: { tat: { N: `${request.nowUs + 27_000}000001` } } })),
-    ];
-    proxy.decide = () => answers.shift() as CallFate;
-
-    const grant = await state.leases.take("a", request);
-
-    expect(grant).toEqual({ granted: true, startUs: request.nowUs + 17_000 });
-    expect(proxy.calls.map(({ body }) => body.UpdateExpression)).toEqual(["SET tat = :new", "SET tat = tat + :inc"]);
   });
 });
 
@@ -153,7 +139,8 @@ describe("DynamoDbState: errors", () => {
     const [port] = await freePorts(1);
     const state = DynamoDbState.open({ table: "t", region: "us-east-1", endpoint: `http://127.0.0.1:${port}` });
     const asked = [
-      state.leases.take("a", { nowUs: 1_000, slotUs: 1, slots: 1 }),
+      state.rounds.read("a"),
+      state.rounds.enter("a"),
       state.ledger.settle("a", "p1", new Map([[0, "expired"]])),
       state.ledger.totals(),
       state.fold(),

@@ -1,11 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { EmbeddedState } from "../../../../relay/state/embedded/state.ts";
 import { settledIndexes } from "../../../../relay/state/fate-sheet.ts";
-import { slotsPerLease } from "../../../../relay/state/slot-lease.ts";
+import { maxLateUs, toOpenedRound } from "../../../../relay/state/slot-round.ts";
 import { describeJobs } from "../../../contract/job-contract.ts";
 import { describeSharedState } from "../../../contract/shared-state-contract.ts";
 import { describeState, fannedOut, settlement, totalsOf } from "../../../contract/state-contract.ts";
@@ -16,7 +15,7 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 describeState("EmbeddedState", async () => {
   const state = EmbeddedState.open(newDirectory());
-  return { leases: state.leases, ledger: state.ledger, close: () => state.close() };
+  return { rounds: state.rounds, ledger: state.ledger, close: () => state.close() };
 });
 
 describeSharedState("EmbeddedState", async () => {
@@ -49,73 +48,18 @@ describeJobs("EmbeddedState", async () => {
   };
 });
 
-describe("EmbeddedState: slot leases", () => {
-  // 333,333.3… µs cannot be stored in whole µs: a store that rounds each lease drifts and sends too fast.
-  it.each([
-    ["3/s", 3, 1],
-    ["7/s", 7, 1],
-    ["1000/s", 1_000, 1],
-    ["30/min", 30, 60],
-  ])("are on the exact grid of %s as long as the target is busy", { timeout: 20_000 }, async (_, count, seconds) => {
-    const sizes = fc.array(fc.integer({ min: 1, max: 2 * slotsPerLease((1e6 * seconds) / count) }), {
-      minLength: 500,
-      maxLength: 500,
-    });
-    const anchors = fc.integer({ min: 1_700_000_000_000_000, max: 1_900_000_000_000_000 });
-    await fc.assert(
-      fc.asyncProperty(anchors, sizes, async (anchorUs, leaseSizes) => {
-        const state = open();
-        // The reference: slot number n is due at the anchor plus n * seconds / count, in exact fractions.
-        let given = 0n;
-        for (const slots of leaseSizes) {
-          const dueUs = BigInt(anchorUs) + (given * 1_000_000n * BigInt(seconds)) / BigInt(count);
-          const request = { nowUs: Number(dueUs), slotUs: (1e6 * seconds) / count, slots };
-          const grant = await state.leases.take("a", request);
-          if (!grant.granted) throw new Error("refused");
-          if (Math.abs(grant.startUs - Number(dueUs)) > 1)
-            throw new Error(`slot ${given}: ${grant.startUs}, not ${dueUs}`);
-          given += BigInt(slots);
-        }
-        state.close();
-      }),
-      { numRuns: 4 },
-    );
-  });
-
-  it("never exceed the rate in any window, however many processes lease", async () => {
+describe("EmbeddedState: slot rounds", () => {
+  it("keep the rate in any window, and share it, however many processes take slots", async () => {
     const directory = newDirectory();
-    const slotUs = 1e6 / 700;
-    const args = [directory, "a", String(slotUs), "7", "50"];
-    const leasers = Array.from({ length: 6 }, () => new ChildScript("slot-leaser.ts", args));
-    for (const leaser of leasers) await leaser.printed(1);
-    for (const leaser of leasers) leaser.start();
-    for (const leaser of leasers) await leaser.exited();
+    const takers = Array.from({ length: 6 }, () => new ChildScript("slot-taker.ts", [directory, "a", "700", "4"]));
+    for (const taker of takers) await taker.printed(1);
+    for (const taker of takers) taker.start();
+    for (const taker of takers) await taker.exited();
 
-    const starts = leasers.map(({ lines }) => lines.slice(1).map(Number));
-    const slots = starts.flat().flatMap((startUs) => Array.from({ length: 7 }, (_, k) => startUs + k * slotUs));
-    slots.sort((a, b) => a - b);
-    expect(starts.map(({ length }) => length)).toEqual(leasers.map(() => 50));
-    expect(worstExcess(slots, slotUs)).toBeLessThanOrEqual(1);
-  });
-});
-
-describe("EmbeddedState: a lease that waited for the file", () => {
-  it("is refused to a request that waited so long that it would reset the newer leases of others", async () => {
-    const nowUs = 1_790_000_000_000_000;
-    const request = { nowUs, slotUs: 1_000, slots: 10 };
-    let nowMs = nowUs / 1_000;
-    let waitMs = 1_100;
-    const state = open(newDirectory(), () => {
-      nowMs += waitMs;
-      return nowMs;
-    });
-    await state.leases.take("a", { nowUs: nowUs + 1_100_000, slotUs: 1_000, slots: 2_100 });
-
-    const waited = await state.leases.take("a", request);
-    waitMs = 0;
-
-    expect(waited).toEqual({ granted: false, retryAtUs: nowUs });
-    expect(await state.leases.take("a", request)).toEqual({ granted: true, startUs: nowUs });
+    const times = takers.map(({ lines }) => lines.slice(1).map(Number));
+    const all = times.flat().sort((a, b) => a - b);
+    expect(worstExcess(all, 1e6 / 700)).toBeLessThanOrEqual(1);
+    for (const { length } of times) expect(length).toBeGreaterThan(all.length / 12);
   });
 });
 
@@ -125,7 +69,7 @@ describe("EmbeddedState: ledger", () => {
     const before = open(directory);
     await before.ledger.recordFanOut(fannedOut({ requests: 3 }));
     await before.ledger.settle("a", "p1", settlement({ 1: "answered.2xx" }));
-    await before.leases.take("a", { nowUs: 1_000, slotUs: 1e6 / 3, slots: 1 });
+    const { table } = await before.rounds.open("a", undefined, toOpenedRound(undefined, 1e6 / 3, 1_000));
     const totals = await before.ledger.totals();
     before.close();
 
@@ -133,10 +77,7 @@ describe("EmbeddedState: ledger", () => {
 
     expect(await after.ledger.totals()).toEqual(totals);
     expect(settledIndexes(await after.ledger.sheet("a", "p1"))).toEqual(new Set([1]));
-    expect(await after.leases.take("a", { nowUs: 1_000, slotUs: 1e6 / 3, slots: 1 })).toEqual({
-      granted: true,
-      startUs: 334_333,
-    });
+    expect(await after.rounds.read("a")).toEqual(table);
   });
 
   it("forgets a pack an hour after its last request was settled, and keeps the totals", async () => {
@@ -224,9 +165,7 @@ describe("EmbeddedState: the file", () => {
     state.close();
     state.close();
 
-    await expect(state.leases.take("a", { nowUs: 1, slotUs: 1, slots: 1 })).rejects.toMatchObject({
-      name: "StateError",
-    });
+    await expect(state.rounds.enter("a")).rejects.toMatchObject({ name: "StateError" });
     await expect(state.ledger.sheet("a", "p1")).rejects.toMatchObject({ name: "StateError" });
   });
 });
@@ -249,11 +188,13 @@ function openWithClock() {
 }
 
 /** The number of slots above rate * W in the fullest window W: 1 is allowed. The times of the slots are whole µs. */
-function worstExcess(slots: readonly number[], slotUs: number): number {
+function worstExcess(times: readonly number[], slotUs: number): number {
+  // The clock has whole milliseconds.
+  const lateUs = maxLateUs + 1_000;
   let worst = 0;
-  for (let from = 0; from < slots.length; from++) {
-    for (let to = from; to < slots.length; to++) {
-      worst = Math.max(worst, to - from + 1 - (slots[to] - slots[from] + 2) / slotUs);
+  for (let from = 0; from < times.length; from++) {
+    for (let to = from; to < times.length; to++) {
+      worst = Math.max(worst, to - from + 1 - (times[to] - times[from] + lateUs) / slotUs);
     }
   }
   return worst;

@@ -1,0 +1,133 @@
+/**
+ * A period in which the send slots of a target are dealt out in turn to the workers that have a seat. All workers see the same
+ * round: it never changes once it is in the state. Times are microseconds since 1970.
+ */
+export interface SlotRound {
+  /**
+   * One more than that of the round before, in which workers took the seats of this one; two more if nobody had closed that
+   * round in time, and the seats that workers took in it are void.
+   */
+  readonly number: number;
+  readonly startUs: number;
+  /** Not included. */
+  readonly endUs: number;
+  /** Slot n belongs to seat n modulo `seats`. */
+  readonly seats: number;
+  /** Distance between two slots: 1,000,000 / rate. */
+  readonly slotUs: number;
+  /** Number of the first slot. Numbers go on from round to round, so that the slots of a seat stay evenly spread. */
+  readonly firstSlot: number;
+  /** Time of the first slot. If it is not before `endUs`, the round has no slot. */
+  readonly firstUs: number;
+}
+
+/** What the state keeps of a target: its newest round, and how many workers have taken a seat in the round after that. */
+export interface RoundTable {
+  readonly round: SlotRound;
+  readonly entered: number;
+}
+
+/** One seat in one round. */
+export interface Seat {
+  readonly round: SlotRound;
+  /** 0 to `round.seats - 1`. */
+  readonly seat: number;
+}
+
+export interface Slot {
+  readonly slot: number;
+  readonly dueUs: number;
+}
+
+/** A slot may be used this late. Later it is given up, so that no burst follows a stall. */
+export const maxLateUs = 50_000;
+
+/** How far ahead of now the end of a round may be before it is implausible: a clock was wrong when the round was closed. */
+const clockToleranceUs = 1_000_000;
+
+const shortestRoundUs = 1_000_000;
+// Each worker takes its seat in the next round with one write: this many a second at most, however many workers there are.
+const seatsPerSecond = 50;
+// Time for a write, and for a read after it, to a table in a distant region before the next round starts.
+const leadUs = 400_000;
+
+/** A round before it is closed: nobody knows yet how many seats it has. */
+export type OpenRound = Omit<SlotRound, "seats">;
+
+/**
+ * The round after `last`. Its first slot is one distance after the last slot of the rounds before, or at its start if that
+ * is later: nothing is made up for.
+ *
+ * Why the rate holds: a slot is used by one worker at most, because rounds do not overlap, seats are counted by the state, and
+ * slot n belongs to one seat. A worker uses a slot at its due time or up to J = `maxLateUs` later, by its own clock, which is
+ * off by ε at most. So whatever is sent in a window W uses slots that are due within W + 2ε + J, and two slots are at least
+ * one distance apart: at most rate * (W + 2ε + J) + 1 of them. Workers that stop, freeze or die only leave slots unused.
+ */
+export function toNextRound(last: SlotRound, slotUs: number, nowUs: number): OpenRound {
+  const startUs = Math.max(last.endUs, Math.ceil(nowUs));
+  return {
+    number: last.number + 1,
+    startUs,
+    endUs: startUs + roundLengthUs(last.seats),
+    slotUs,
+    firstSlot: last.firstSlot + slotsOf(last),
+    firstUs: Math.max(startUs, nextSlotUs(last, slotUs)),
+  };
+}
+
+/** A round that starts now, after a pause: its only seat belongs to the worker that opens it. */
+export function toOpenedRound(last: SlotRound | undefined, slotUs: number, nowUs: number): SlotRound {
+  const lost = last !== undefined && isLost(last, nowUs);
+  const startUs = Math.ceil(last && !lost ? Math.max(nowUs, last.endUs) : nowUs);
+  const firstUs = last && !lost ? Math.max(startUs, nextSlotUs(last, slotUs)) : startUs;
+  return {
+    number: (last?.number ?? 0) + 2,
+    startUs,
+    endUs: Math.max(startUs, Math.min(firstUs, startUs + shortestRoundUs)) + shortestRoundUs,
+    seats: 1,
+    slotUs,
+    firstSlot: last ? last.firstSlot + slotsOf(last) : 0,
+    firstUs,
+  };
+}
+
+/** When the slot after the slots of a round is due if the rate changes to one slot in `slotUs`. */
+export function nextSlotUs(round: SlotRound, slotUs: number): number {
+  // Rounded up: rounding errors must not add up to a higher rate.
+  return Math.ceil(round.firstUs + (slotsOf(round) - 1) * round.slotUs + slotUs);
+}
+
+function slotsOf({ firstUs, endUs, slotUs }: SlotRound): number {
+  const slots = Math.max(0, Math.ceil((endUs - firstUs) / slotUs));
+  // The quotient may be rounded up past a whole number: the last slot is then due at the end, where `slotOf` has none.
+  return slots > 0 && firstUs + (slots - 1) * slotUs >= endUs ? slots - 1 : slots;
+}
+
+/** The first slot of a seat that is due at `fromUs` or later and comes after the slot `after`; undefined if there is none. */
+export function slotOf({ round, seat }: Seat, fromUs: number, after: number): Slot | undefined {
+  const { firstSlot, firstUs, slotUs, seats, endUs } = round;
+  const least = Math.max(firstSlot, after + 1, firstSlot + Math.ceil((fromUs - firstUs) / slotUs));
+  const slot = least + ((((seat - least) % seats) + seats) % seats);
+  const dueUs = firstUs + (slot - firstSlot) * slotUs;
+  return dueUs < endUs ? { slot, dueUs } : undefined;
+}
+
+function roundLengthUs(seats: number): number {
+  return Math.max(shortestRoundUs, Math.ceil((seats * 1_000_000) / seatsPerSecond));
+}
+
+/** When the round after this one is closed: later seats are for the round after that. */
+export function closingUs({ endUs }: SlotRound): number {
+  return endUs - leadUs;
+}
+
+/** When the worker with this seat should take its seat in the next round: workers keep their order, and writes are spread. */
+export function enteringUs({ round, seat }: Seat): number {
+  const { startUs, seats } = round;
+  return startUs + ((seat + 0.5) / seats) * (closingUs(round) - startUs - leadUs / 3);
+}
+
+/** Whether a round starts so far ahead that a clock must have been wrong. Waiting for it could take hours. */
+export function isLost({ startUs }: SlotRound, nowUs: number): boolean {
+  return startUs > nowUs + leadUs + clockToleranceUs;
+}

@@ -3,7 +3,8 @@ import type { Logger } from "../relay/log/log.ts";
 import type { Outage } from "../relay/log/outage.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { Pack } from "../relay/pack/pack.ts";
-import { forwardMessage, poisonMessage, readMessage, shareMessage } from "../relay/queue/message.ts";
+import { forwardMessage, readMessage, shareMessage } from "../relay/queue/message.ts";
+import { poisonMessage } from "../relay/queue/poison.ts";
 import type { Delivery, OutgoingMessage, QueueSender } from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
 import type { FigureBook } from "../relay/replay/figure-book.ts";
@@ -65,7 +66,7 @@ async function moveToDeadLetters(
     { event: "poison", message: delivery.messageId, reason: error.message },
     "a pack cannot be decoded: it is moved to the dead letters of the ingress queue",
   );
-  await sendAll(deadLetters, [poisonMessage(delivery, error.message)]);
+  await sendAll(deadLetters, [poisonMessage(delivery, error.message, deadLetters)]);
   return "done";
 }
 

@@ -8,7 +8,8 @@ import { type Logger, Throttle } from "../relay/log/log.ts";
 import type { Outage } from "../relay/log/outage.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { PackedRequest } from "../relay/pack/pack.ts";
-import { type MessagePack, poisonMessage, readMessage, shareMessage } from "../relay/queue/message.ts";
+import { type MessagePack, readMessage, shareMessage } from "../relay/queue/message.ts";
+import { poisonMessage } from "../relay/queue/poison.ts";
 import type { Delivery, QueueSender } from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
 import type { Lane } from "../relay/replay/lane.ts";
@@ -100,7 +101,7 @@ class PackRun {
     if (pack instanceof DecodeError) {
       const about = { target: this.#target, message: delivery.messageId, reason: pack.message };
       log.error({ event: "poison", ...about }, "a pack cannot be decoded: it is moved to the target's dead letters");
-      await sendAll(deadLetters, [poisonMessage(delivery, pack.message)]);
+      await sendAll(deadLetters, [poisonMessage(delivery, pack.message, deadLetters)]);
       return "done";
     }
     // Queues may deliver a pack twice: the second copy reads the ledger only after the first has written its fates.

@@ -8,15 +8,16 @@ export type DecodeErrorCode =
   | "BAD_COUNT"
   | "BAD_VALUE"
   | "UNKNOWN_TYPE"
-  | "TRAILING_BYTES";
+  | "TRAILING_BYTES"
+  | "NO_PACK";
 
-/** Bytes that violate their format. `offset` counts from the first byte of the decoder's input. */
+/** Bytes that violate their format. `offset` counts from the first byte of the decoder's input; undefined if there are no bytes. */
 export class DecodeError extends Error {
   readonly code: DecodeErrorCode;
-  readonly offset: number;
+  readonly offset: number | undefined;
 
-  constructor(code: DecodeErrorCode, offset: number, reason: string, options?: ErrorOptions) {
-    super(`${reason} at byte ${offset} (${code})`, options);
+  constructor(code: DecodeErrorCode, offset: number | undefined, reason: string, options?: ErrorOptions) {
+    super(`${reason}${offset === undefined ? "" : ` at byte ${offset}`} (${code})`, options);
     this.name = "DecodeError";
     this.code = code;
     this.offset = offset;

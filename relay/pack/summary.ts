@@ -4,7 +4,7 @@ import { z } from "zod";
  * Summary of a pack in the body of its queue message. People in the SQS console, event filters and the ledger can read
  * it without decompressing the pack.
  */
-export interface PackSummary {
+export interface PackSummary extends PackMarks {
   readonly v: 1;
   readonly pack: string;
   readonly agent: string;
@@ -16,6 +16,10 @@ export interface PackSummary {
   /** Capture time of the first and the last request, ISO 8601. */
   readonly first: string;
   readonly last: string;
+}
+
+/** What is noted about a pack outside it. Each part is optional. */
+export interface PackMarks {
   /** How often these requests were tried before. */
   readonly attempt?: number;
   /** Why they are dead letters. */
@@ -26,6 +30,13 @@ export interface PackSummary {
   readonly job?: { readonly id: string; readonly base?: number };
 }
 
+const marks = {
+  attempt: z.number().int().nonnegative().max(0xffff_ffff).exactOptional(),
+  reason: z.string().exactOptional(),
+  redrive: z.object({ count: z.number().int().positive().max(0xffff_ffff), at: z.iso.datetime() }).exactOptional(),
+  job: z.object({ id: z.string(), base: z.number().exactOptional() }).exactOptional(),
+};
+const marksSchema: z.ZodType<PackMarks> = z.object(marks);
 const schema: z.ZodType<PackSummary> = z.object({
   v: z.literal(1),
   pack: z.string(),
@@ -35,16 +46,22 @@ const schema: z.ZodType<PackSummary> = z.object({
   bytes: z.number(),
   first: z.string(),
   last: z.string(),
-  attempt: z.number().exactOptional(),
-  reason: z.string().exactOptional(),
-  redrive: z.object({ count: z.number().int().positive().max(0xffff_ffff), at: z.iso.datetime() }).exactOptional(),
-  job: z.object({ id: z.string(), base: z.number().exactOptional() }).exactOptional(),
+  ...marks,
 });
 
 /** Parses a message body; undefined if it is not a summary. */
 export function parseSummary(body: string): PackSummary | undefined {
+  return parse(schema, body);
+}
+
+/** The marks in a message body, which may have no summary; none if it is not ours. */
+export function parseMarks(body: string): PackMarks {
+  return parse(marksSchema, body) ?? {};
+}
+
+function parse<T>(shape: z.ZodType<T>, body: string): T | undefined {
   try {
-    return schema.parse(JSON.parse(body));
+    return shape.parse(JSON.parse(body));
   } catch {
     return undefined;
   }

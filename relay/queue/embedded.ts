@@ -1,8 +1,8 @@
+import { findMessageMistake } from "./message-mistake.ts";
 import {
   type BrowsableQueue,
   type DeadLetter,
   type Delivery,
-  maxDelayMs,
   maxMessageBytes,
   type OpenQueue,
   type OutgoingMessage,
@@ -196,14 +196,10 @@ export class EmbeddedQueue extends QueueLane implements OpenQueue {
 const maxVisibilityMs = 43_200_000;
 const pollMs = 25;
 
-function findMistake({ body, pack, requests, delayMs = 0 }: OutgoingMessage): QueueError | undefined {
-  const bytes = Buffer.byteLength(body) + pack.length;
-  if (bytes > maxMessageBytes) {
-    return new QueueError("TOO_BIG", `the message has ${bytes} bytes; at most ${maxMessageBytes} are allowed`);
-  }
-  if (!(delayMs >= 0 && delayMs <= maxDelayMs)) {
-    return new QueueError("BAD_ARGUMENT", `the delay is ${delayMs} ms; 0 to ${maxDelayMs} ms are allowed`);
-  }
+function findMistake(message: OutgoingMessage): QueueError | undefined {
+  const mistake = findMessageMistake(message, maxMessageBytes);
+  if (mistake) return mistake;
+  const { requests } = message;
   if (!Number.isSafeInteger(requests) || requests < 0) {
     return new QueueError("BAD_ARGUMENT", `the message has ${requests} requests; it must be a whole number, 0 or more`);
   }

@@ -3,9 +3,11 @@ import { openPack, sealPack } from "../pack/envelope.ts";
 import { decodePack, encodeShare, type Pack, type PackedRequest } from "../pack/pack.ts";
 import { type PackSummary, parseSummary } from "../pack/summary.ts";
 import type { JobMark } from "./job-mark.ts";
+import { shorten, toMessageText } from "./message-text.ts";
 import type { Delivery, OutgoingMessage } from "./port.ts";
 
-const maxReasonChars = 500;
+/** Most bytes of a reason in the body of a dead letter. */
+export const maxReasonBytes = 1_000;
 
 /** A pack as read from a message. */
 export interface MessagePack extends Pack {
@@ -28,6 +30,10 @@ export function readMessage({
   body = "",
   pack: sealed,
 }: Pick<Delivery, "pack"> & Partial<Pick<Delivery, "body">>): MessagePack | DecodeError {
+  if (sealed.length === 0) {
+    const reason = "the message has no Binary attribute named pack: it is probably from another program";
+    return new DecodeError("NO_PACK", undefined, reason);
+  }
   const content = openPack(sealed);
   const pack = content instanceof DecodeError ? content : decodePack(content);
   if (pack instanceof DecodeError || !(hasJobMark(body) || body.includes('"redrive":'))) return pack;
@@ -67,25 +73,15 @@ export function shareMessage(
     first: new Date(requests[0].capturedAtMs).toISOString(),
     last: new Date((requests.at(-1) as PackedRequest).capturedAtMs).toISOString(),
     ...(attempt > 0 && { attempt }),
-    ...(reason !== undefined && { reason: reason.slice(0, maxReasonChars) }),
+    ...(reason !== undefined && { reason: shorten(reason, maxReasonBytes) }),
     ...(pack.redrive && { redrive: { count: pack.redrive.count, at: new Date(pack.redrive.atMs).toISOString() } }),
     ...(pack.job && { job: toSummary(pack.job) }),
   };
   return {
-    body: JSON.stringify(summary),
+    body: toMessageText(summary),
     pack: sealPack(content),
     requests: requests.length,
     ...(delayMs !== undefined && { delayMs }),
-  };
-}
-
-/** A message that cannot be decoded, for the dead letters: its bytes are unchanged, and the reason is added to its body. */
-export function poisonMessage(delivery: Pick<Delivery, "body" | "pack">, reason: string): OutgoingMessage {
-  const summary = parseSummary(delivery.body);
-  return {
-    body: JSON.stringify(summary ? { ...summary, reason } : { reason, body: delivery.body.slice(0, 1_000) }),
-    pack: delivery.pack,
-    requests: summary?.count ?? 0,
   };
 }
 

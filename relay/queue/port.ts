@@ -1,7 +1,8 @@
 /** A message to send. */
 export interface OutgoingMessage {
-  /** The pack's summary as JSON, see `PackSummary`. */
+  /** The pack's summary as JSON, see `PackSummary`. Not empty, and only characters that SQS accepts, see `toMessageText`. */
   readonly body: string;
+  /** Empty only in a dead letter that another program sent: it has no pack. */
   readonly pack: Uint8Array;
   /** Number of requests in the pack, for queues that can count the requests in them. */
   readonly requests: number;

@@ -15,7 +15,10 @@ export function toEntry({ body, pack, delayMs = 0 }: OutgoingMessage, index: num
   return {
     Id: `${index}`,
     MessageBody: body,
-    MessageAttributes: { [attributeName]: { DataType: attributeType, BinaryValue: pack } },
+    // SQS refuses an attribute with an empty value.
+    ...(pack.length > 0 && {
+      MessageAttributes: { [attributeName]: { DataType: attributeType, BinaryValue: pack } },
+    }),
     ...(delayMs > 0 && { DelaySeconds: toSeconds(delayMs) }),
   };
 }

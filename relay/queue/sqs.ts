@@ -8,13 +8,13 @@ import {
   type SendMessageBatchRequestEntry,
   type SQSClient,
 } from "@aws-sdk/client-sqs";
+import { findMessageMistake } from "./message-mistake.ts";
 import { deadLetterUrl } from "./names.ts";
 import {
   type BrowsableQueue,
   type CountedDeadLetters,
   type DeadLetter,
   type Delivery,
-  maxDelayMs,
   maxMessageBytes,
   type OpenQueue,
   type OutgoingMessage,
@@ -111,7 +111,7 @@ export class SqsQueue implements BrowsableQueue {
    * are not tried.
    */
   async send(messages: readonly OutgoingMessage[]): Promise<readonly (QueueError | undefined)[]> {
-    const errors = messages.map((message) => this.#findMistake(message));
+    const errors = messages.map((message) => findMessageMistake(message, this.maxMessageBytes));
     const entries = messages.map(toEntry).filter((_, i) => errors[i] === undefined);
     let outage: QueueError | undefined;
     for (const batch of fillBatches(entries)) {
@@ -267,15 +267,6 @@ export class SqsQueue implements BrowsableQueue {
   #toError(entry: FailedEntry | undefined): QueueError {
     if (entry) return toEntryError(entry, this.#callOf("SendMessage"));
     return new QueueError("UNAVAILABLE", `${new URL(this.#url).host} did not confirm that it stored the message`);
-  }
-
-  #findMistake({ body, pack, delayMs = 0 }: OutgoingMessage): QueueError | undefined {
-    const bytes = Buffer.byteLength(body) + pack.length;
-    if (bytes > this.maxMessageBytes) {
-      return new QueueError("TOO_BIG", `the message has ${bytes} bytes; at most ${this.maxMessageBytes} are allowed`);
-    }
-    if (delayMs >= 0 && delayMs <= maxDelayMs) return undefined;
-    return new QueueError("BAD_ARGUMENT", `the delay is ${delayMs} ms; 0 to ${maxDelayMs} ms are allowed`);
   }
 
   // The SDK's own request timeout covers only the headers: a body that stops half-way would block the call forever.

@@ -103,6 +103,33 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
 
     it(
+      "delivers a message without a pack, of another program, with an empty pack",
+      on(async ({ queue }) => {
+        const mistakes = await queue.send([message({ body: "hello", pack: new Uint8Array() })]);
+        const [delivery] = await receiveAll(queue, 1);
+
+        expect(mistakes).toEqual([undefined]);
+        expect([delivery.body, delivery.pack.length]).toEqual(["hello", 0]);
+      }),
+    );
+
+    it(
+      "refuses a body that is empty or has a character that SQS does not accept, and stores the others of the call",
+      on(async ({ queue }) => {
+        const wrong = ["", "\0", "a\u001fb", "\ufffe", "x\uffff"];
+
+        const mistakes = await queue.send(["\t\n\r", ...wrong, "\u007f\ufffd"].map((body) => message({ body })));
+
+        expect(mistakes.map((mistake) => mistake?.code)).toEqual([
+          undefined,
+          ...wrong.map(() => "BAD_ARGUMENT"),
+          undefined,
+        ]);
+        expect(bodies(await receiveAll(queue, 2))).toEqual(["\t\n\r", "\u007f\ufffd"]);
+      }),
+    );
+
+    it(
       "refuses a message whose delay is too long and stores the others of the call",
       on(async ({ queue }) => {
         const mistakes = await queue.send([message({ delayMs: maxDelayMs + 1_000 }), message({ body: "b" })]);

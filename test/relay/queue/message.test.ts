@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
-import { forwardMessage, poisonMessage, readMessage, shareMessage } from "../../../relay/queue/message.ts";
+import { forwardMessage, readMessage, shareMessage } from "../../../relay/queue/message.ts";
 import { delivery, pack, packIn, packMessage, requests } from "../../support/data/packs.ts";
 
 describe("readMessage", () => {
@@ -66,23 +66,6 @@ describe("forwardMessage", () => {
 
     expect(forwarded).toEqual({ body: sent.body, pack: sent.pack, requests: 3 });
     expect(forwarded.pack).toBe(sent.pack);
-  });
-});
-
-describe("poisonMessage", () => {
-  it("keeps the bytes and the fields of the body, and adds the reason", () => {
-    const sent = { ...packMessage({ requests: requests(3) }), pack: Buffer.from("garbage") };
-    const poison = poisonMessage(delivery(sent), "no pack");
-
-    expect(poison).toMatchObject({ pack: sent.pack, requests: 3 });
-    expect(JSON.parse(poison.body)).toEqual({ ...JSON.parse(sent.body), reason: "no pack" });
-  });
-
-  it.each(["", "{", "[]", '{"v":1,"count":-1}', "x".repeat(5_000)])("keeps the beginning of the body %j", (body) => {
-    const poison = poisonMessage({ body, pack: Buffer.alloc(0) }, "no pack");
-
-    expect(poison.requests).toBe(0);
-    expect(JSON.parse(poison.body)).toEqual({ reason: "no pack", body: body.slice(0, 1_000) });
   });
 });
 

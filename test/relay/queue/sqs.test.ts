@@ -76,6 +76,14 @@ describe("SqsQueue: sending", () => {
     expect(batches()).toEqual([["x"]]);
   });
 
+  it("sends a message without a pack without the attribute, because SQS refuses an empty value", async () => {
+    const { queue, endpoint } = await openRecorded();
+
+    await queue.send([message({ body: "hello", pack: new Uint8Array() })]);
+
+    expect(endpoint.requests[0].body.Entries).toEqual([{ Id: "0", MessageBody: "hello" }]);
+  });
+
   it("rounds a delay up to whole seconds", async () => {
     const { queue, endpoint } = await openRecorded();
 

@@ -3,9 +3,10 @@ import type { Logger } from "../relay/log/log.ts";
 import type { Outage } from "../relay/log/outage.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { Pack } from "../relay/pack/pack.ts";
-import { forwardMessage, readMessage, shareMessage } from "../relay/queue/message.ts";
+import { fitShares } from "../relay/queue/fitting.ts";
+import { anew, forwardMessage, type MessagePack, readMessage, returnMessage } from "../relay/queue/message.ts";
 import { poisonMessage } from "../relay/queue/poison.ts";
-import type { Delivery, OutgoingMessage, QueueSender } from "../relay/queue/port.ts";
+import { type Delivery, type OutgoingMessage, QueueError, type QueueSender } from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
 import type { FigureBook } from "../relay/replay/figure-book.ts";
 import type { LiveTarget } from "../relay/replay/live-target.ts";
@@ -85,7 +86,7 @@ interface PackOnHand {
   readonly turns: Turns;
   readonly invocation: Required<Invocation>;
   readonly delivery: Delivery;
-  readonly pack: Pack;
+  readonly pack: MessagePack;
 }
 
 /** The work on one pack. */
@@ -95,7 +96,7 @@ class FanOutRun {
   readonly #turns: Turns;
   readonly #invocation: Required<Invocation>;
   readonly #delivery: Delivery;
-  readonly #pack: Pack;
+  readonly #pack: MessagePack;
 
   constructor(deps: FanOutDeps, { patience, turns, invocation, delivery, pack }: PackOnHand) {
     this.#deps = deps;
@@ -151,7 +152,7 @@ class FanOutRun {
   /** Sends the pack back as a new message: the limit of receives is for packs that fail, not for packs that wait. */
   async #postpone(): Promise<Handled> {
     if (this.#invocation.patient) return "again";
-    const message = { ...forwardMessage(this.#delivery, this.#pack), delayMs: afterFailureMs };
+    const message = { ...returnMessage(this.#delivery, this.#pack), delayMs: afterFailureMs };
     await sendAll(this.#deps.ingress, [message]);
     return "done";
   }
@@ -175,7 +176,7 @@ class FanOutRun {
   ): Promise<{ readonly delivered: readonly TargetShare[]; readonly failed: PromiseRejectedResult | undefined }> {
     const { queueOf } = this.#deps;
     const sent = await Promise.allSettled(
-      shares.map(({ name, share }) => sendAll(queueOf(name), this.#toMessages(share))),
+      shares.map(async ({ name, share }) => sendAll(queueOf(name), this.#toMessages(share, queueOf(name)))),
     );
     return {
       delivered: shares.filter((_, i) => sent[i].status === "fulfilled"),
@@ -183,11 +184,14 @@ class FanOutRun {
     };
   }
 
-  #toMessages({ requests }: Share): readonly OutgoingMessage[] {
+  #toMessages({ requests }: Share, queue: QueueSender): readonly OutgoingMessage[] {
     const pack = this.#pack;
     if (requests.length === 0) return [];
     if (requests.length === pack.requests.length) return [forwardMessage(this.#delivery, pack)];
-    return [shareMessage(pack, requests, { attempt: pack.attempt })];
+    const { shares, unfit } = fitShares(anew(pack), requests, { attempt: pack.attempt }, queue);
+    if (unfit.length > 0)
+      throw new QueueError("TOO_BIG", "a request does not fit into a message of the target's queue");
+    return shares.map(({ message }) => message);
   }
 
   async #capture(turns: Turns): Promise<Verdicts> {

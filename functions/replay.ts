@@ -8,9 +8,10 @@ import { type Logger, Throttle } from "../relay/log/log.ts";
 import type { Outage } from "../relay/log/outage.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { PackedRequest } from "../relay/pack/pack.ts";
-import { type MessagePack, readMessage, shareMessage } from "../relay/queue/message.ts";
+import { fitShares } from "../relay/queue/fitting.ts";
+import { anew, type MessagePack, readMessage, type ShareOptions } from "../relay/queue/message.ts";
 import { poisonMessage } from "../relay/queue/poison.ts";
-import type { Delivery, QueueSender } from "../relay/queue/port.ts";
+import { type Delivery, type OutgoingMessage, QueueError, type QueueSender } from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
 import type { Lane } from "../relay/replay/lane.ts";
 import { replayPack } from "../relay/replay/replay.ts";
@@ -217,8 +218,10 @@ class PackRun {
   async #tryAgain(pack: MessagePack, { again, behind, delayMs, reason }: ReplayResult): Promise<void> {
     if (again.length === 0) return;
     const attempt = pack.attempt + 1;
-    const messages = [shareMessage(pack, again, { attempt, delayMs })];
-    if (behind.length > 0) messages.push(shareMessage(pack, behind, { attempt: pack.attempt, delayMs }));
+    const messages = [
+      ...this.#toMessages(pack, again, { attempt, delayMs }),
+      ...this.#toMessages(pack, behind, { attempt: pack.attempt, delayMs }),
+    ];
     await sendAll(this.#deps.queue, messages);
     const about = { target: this.#target, requests: again.length, attempt, delayMs, reason };
     this.#deps.log.warn({ event: "undelivered", ...about }, "requests were not delivered: retrying after delayMs");
@@ -232,8 +235,19 @@ class PackRun {
     const { signal, patient } = this.#invocation;
     if (patient && signal.aborted && rest.length === pack.requests.length) return "again";
     const wait = patient && signal.aborted ? 0 : delayMs;
-    await sendAll(this.#deps.queue, [shareMessage(pack, rest, { attempt: pack.attempt, delayMs: wait })]);
+    await sendAll(this.#deps.queue, this.#toMessages(pack, rest, { attempt: pack.attempt, delayMs: wait }));
     return "done";
+  }
+
+  /** Throws `QueueError` if a request does not fit into a message: then the pack is delivered again, and at last given up. */
+  #toMessages(
+    pack: MessagePack,
+    requests: readonly PackedRequest[],
+    options: ShareOptions,
+  ): readonly OutgoingMessage[] {
+    const { shares, unfit } = fitShares(pack, requests, options, this.#deps.queue);
+    if (unfit.length > 0) throw new QueueError("TOO_BIG", "a request does not fit into a message that puts it back");
+    return shares.map(({ message }) => message);
   }
 
   /**
@@ -241,16 +255,28 @@ class PackRun {
    * a queue, and the dead-letter queue has at least the letters that the ledger counts.
    */
   async #sendToDeadLetters(pack: MessagePack, dead: ReadonlyMap<string, readonly PackedRequest[]>): Promise<void> {
-    const { lane, deadLetters, log } = this.#deps;
+    const { deadLetters, log } = this.#deps;
     for (const [reason, requests] of dead) {
-      if (requests.length === 0) continue;
-      await sendAll(deadLetters, [shareMessage(pack, requests, { attempt: pack.attempt + 1, reason })]);
-      lane.figures.count("deadLettered", requests.length);
-      const fates = new Map<number, Fate>(requests.map(({ index }) => [index, "deadLettered"]));
-      await this.#patience.run(this.#invocation, () => this.#settle(pack, fates));
-      const about = { target: this.#target, requests: requests.length, reason };
-      log.error({ event: "dead-letter", ...about }, "requests were moved to the target's dead letters");
+      const options = { attempt: pack.attempt + 1, reason };
+      const { shares, unfit } = fitShares(anew(pack), requests, options, deadLetters);
+      for (const { message, requests: part } of shares) {
+        await sendAll(deadLetters, [message]);
+        await this.#end(pack, part, "deadLettered");
+        const about = { target: this.#target, requests: part.length, reason };
+        log.error({ event: "dead-letter", ...about }, "requests were moved to the target's dead letters");
+      }
+      if (unfit.length === 0) continue;
+      // Delivered again, a request that the shadow may have acted on would be sent again.
+      await this.#end(pack, unfit, "discarded");
+      const about = { target: this.#target, requests: unfit.length, reason };
+      log.error({ event: "too-big", ...about }, "requests are too large for a dead letter: they are discarded");
     }
+  }
+
+  async #end(pack: MessagePack, requests: readonly PackedRequest[], fate: Fate): Promise<void> {
+    this.#deps.lane.figures.count(fate, requests.length);
+    const fates = new Map(requests.map(({ index }) => [index, fate]));
+    await this.#patience.run(this.#invocation, () => this.#settle(pack, fates));
   }
 
   async #settle(pack: MessagePack, settlement: Settlement): Promise<void> {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { sealPack } from "../../relay/pack/envelope.ts";
+import { leaveRoom } from "../../relay/queue/fitting.ts";
 import { type OutgoingMessage, QueueError, type QueueSender } from "../../relay/queue/port.ts";
 import type { DropReason } from "../ledger.ts";
 import type { Ticket } from "./journal.ts";
@@ -50,7 +51,7 @@ export class Shipping {
   #finishing = false;
 
   constructor(options: ShippingOptions) {
-    this.#options = options;
+    this.#options = { ...options, queue: leaveRoom(options.queue) };
     const { agent: run, journal: place, post } = options;
     this.#journal = place && new JournalKeeper({ run, place, post });
     this.#send();

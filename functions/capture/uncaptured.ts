@@ -1,7 +1,9 @@
 import { z } from "zod";
-import type { Pack, PackedRequest } from "../../relay/pack/pack.ts";
-import { forwardMessage, shareMessage } from "../../relay/queue/message.ts";
-import type { Delivery, OutgoingMessage } from "../../relay/queue/port.ts";
+import type { PackedRequest } from "../../relay/pack/pack.ts";
+import { messageBytes } from "../../relay/queue/fitting.ts";
+import { type MessagePack, returnMessage, shareMessage, toMarks } from "../../relay/queue/message.ts";
+import { toMessageText } from "../../relay/queue/message-text.ts";
+import { type Delivery, type OutgoingMessage, QueueError } from "../../relay/queue/port.ts";
 import { retryDelayMs } from "../retry-delay.ts";
 
 /** The captures that have not stored a pack yet. All targets already have it. */
@@ -23,25 +25,40 @@ export function parseUncaptured(body: string): Uncaptured | undefined {
 
 /**
  * Messages that return a pack's requests for captures alone, with a delay that doubles each time. The captures are named in
- * the body, so that the fan-out need not look them up in the state store for every pack.
+ * the body, so that the fan-out need not look them up in the state store for every pack. Throws `QueueError` for a request that
+ * does not fit into a message.
  */
 export function toUncaptured(
   delivery: Pick<Delivery, "body" | "pack">,
-  pack: Pack,
+  pack: MessagePack,
   requests: readonly PackedRequest[],
   uncaptured: Uncaptured,
   maxBytes: number,
 ): readonly OutgoingMessage[] {
   const whole = requests.length === pack.requests.length;
-  const message = whole ? forwardMessage(delivery, pack) : shareMessage(pack, requests, { attempt: pack.attempt });
-  const body = JSON.stringify({ ...readSummary(message.body), uncaptured });
-  if (Buffer.byteLength(body) + message.pack.length > maxBytes && requests.length > 1) {
-    // The pack was almost as large as a message can be, and its body has grown.
-    const half = Math.ceil(requests.length / 2);
-    const halves = [requests.slice(0, half), requests.slice(half)];
-    return halves.flatMap((part) => toUncaptured(delivery, pack, part, uncaptured, maxBytes));
+  const message = whole ? returnMessage(delivery, pack) : shareMessage(pack, requests, { attempt: pack.attempt });
+  const delayMs = retryDelayMs(uncaptured.tries);
+  const full = { ...message, body: toMessageText({ ...readSummary(message.body), uncaptured }), delayMs };
+  if (messageBytes(full) <= maxBytes) return [full];
+  // The pack was almost as large as a message can be, and its body has grown.
+  const { captures } = uncaptured;
+  if (requests.length > 1) {
+    return halve(requests).flatMap((part) => toUncaptured(delivery, pack, part, uncaptured, maxBytes));
   }
-  return [{ ...message, body, delayMs: retryDelayMs(uncaptured.tries) }];
+  if (captures.length > 1) {
+    return halve(captures).flatMap((part) =>
+      toUncaptured(delivery, pack, requests, { ...uncaptured, captures: part }, maxBytes),
+    );
+  }
+  // The summary repeats what is in the pack.
+  const lean = { ...full, body: toMessageText({ v: 1, ...toMarks(pack), uncaptured }) };
+  if (messageBytes(lean) <= maxBytes) return [lean];
+  throw new QueueError("TOO_BIG", `a request for capture ${captures[0]} does not fit into a message`);
+}
+
+function halve<T>(all: readonly T[]): readonly (readonly T[])[] {
+  const half = Math.ceil(all.length / 2);
+  return [all.slice(0, half), all.slice(half)];
 }
 
 const schema = z.object({

@@ -3,6 +3,7 @@ import { orAborted } from "../../relay/concurrency/or-aborted.ts";
 import { type Checkpoint, type Job, jobKey, toWhen } from "../../relay/job/job.ts";
 import { dueAtMs } from "../../relay/job/job-clock.ts";
 import { type JobStep, readJobPacks } from "../../relay/job/job-packs.ts";
+import { leaveRoom } from "../../relay/queue/fitting.ts";
 import { shareMessage } from "../../relay/queue/message.ts";
 import type { QueueSender } from "../../relay/queue/port.ts";
 import type { LiveTarget } from "../../relay/replay/live-target.ts";
@@ -162,7 +163,7 @@ export class JobFeed {
           dueMs === undefined ? Math.ceil((job.anchor?.atMs ?? 0) - now()) : Math.floor(dueMs - now() - leadMs);
         return shareMessage(pack, pack.requests, { attempt: 0, ...(delayMs > 0 && { delayMs }) });
       });
-      const refusals = await queue.send(messages);
+      const refusals = await leaveRoom(queue).send(messages);
       const refusal = refusals.find((error) => error && error.code !== "TOO_BIG");
       if (refusal) throw refusal;
       // Noted after sending: a pack that the ledger lists must not be missing in the queue.

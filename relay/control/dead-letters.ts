@@ -1,6 +1,7 @@
 import { printable } from "../pack/request-text.ts";
-import { parseSummary } from "../pack/summary.ts";
-import { forwardMessage, type MessagePack, shareMessage } from "../queue/message.ts";
+import { parseMarks, parseSummary } from "../pack/summary.ts";
+import { type Fitted, fitShares } from "../queue/fitting.ts";
+import { anew, changeBody, forwardMessage, type MessagePack } from "../queue/message.ts";
 import { type DeadLetter, type Delivery, type OutgoingMessage, QueueError, type QueueSender } from "../queue/port.ts";
 import type { Ledger } from "../state/port.ts";
 import type { DeadLetterSummary } from "./answers.ts";
@@ -33,7 +34,7 @@ export function describeDeadLetter({ messageId, body, sentAtMs, reason }: DeadLe
   return {
     id: messageId,
     ...(summary && { requests: summary.count }),
-    reason: printable(reason ?? summary?.reason ?? reasonOf(body) ?? "unknown"),
+    reason: printable(reason ?? parseMarks(body).reason ?? reasonOf(body) ?? "unknown"),
     ...(summary && { firstCapturedAt: printable(summary.first) }),
     sentAt: new Date(sentAtMs).toISOString(),
   };
@@ -58,10 +59,8 @@ async function sendAgain(
   const { queue, deadLetters } = options;
   const letters = await toLetters(options, deliveries);
   const copies = letters.filter(({ requests }) => requests.length > 0);
-  const refusals = await sendEach(
-    queue,
-    copies.map((copy) => toMessage(options, copy)),
-  );
+  const fitted = copies.map((copy) => toMessages(options, copy));
+  const refusals = await sendEach(queue, fitted);
   const sent = copies.filter((_, i) => refusals[i] === undefined);
   for (const copy of sent) await noteSent(options, copy);
   const obsolete = letters.filter(({ requests }) => requests.length === 0);
@@ -84,7 +83,17 @@ async function noteSent({ target, to, ledger }: RedriveOptions, { pack, requests
   else await ledger.move(target, to, pack.id, indexes, redrives);
 }
 
-async function sendEach(
+/** Sends the messages of each copy; returns for each copy why one of its messages was not stored, or undefined. */
+async function sendEach(queue: QueueSender, copies: readonly Fitted[]): Promise<readonly (QueueError | undefined)[]> {
+  const messages = copies.map(({ shares, unfit }) => (unfit.length > 0 ? [] : shares.map(({ message }) => message)));
+  const results = [...(await trySend(queue, messages.flat()))];
+  return copies.map(({ unfit }, i) => {
+    const errors = results.splice(0, messages[i].length);
+    return unfit.length > 0 ? tooBig() : errors.find((error) => error !== undefined);
+  });
+}
+
+async function trySend(
   queue: QueueSender,
   messages: readonly OutgoingMessage[],
 ): Promise<readonly (QueueError | undefined)[]> {
@@ -97,18 +106,25 @@ async function sendEach(
   }
 }
 
-function toMessage({ target, startedAtMs }: RedriveOptions, { delivery, pack, requests }: Copy): OutgoingMessage {
+function tooBig(): QueueError {
+  return new QueueError("TOO_BIG", "a dead letter does not fit into a message of the queue: it stays where it is");
+}
+
+function toMessages({ queue, target, startedAtMs }: RedriveOptions, { delivery, pack, requests }: Copy): Fitted {
   // The fan-out counts nothing as redriven: for it the pack is the same as before.
-  if (target === undefined) return forwardMessage(withoutReason(delivery), pack);
+  if (target === undefined)
+    return { shares: [{ message: forwardMessage(withoutReason(delivery), pack), requests }], unfit: [] };
   const redrive = { count: redrivesOf(pack) + 1, atMs: startedAtMs };
-  return shareMessage({ ...withoutTime(pack), redrive }, requests, { attempt: 0 });
+  return fitShares({ ...withoutTime(anew(pack)), redrive }, requests, { attempt: 0 }, queue);
 }
 
 /** The message as it was before it became a dead letter. */
 function withoutReason({ body, pack }: Delivery): Pick<Delivery, "body" | "pack"> {
-  if (!parseSummary(body)) return { body, pack };
-  const { reason: _, ...summary } = JSON.parse(body);
-  return { body: JSON.stringify(summary), pack };
+  const toOriginal = (summary: { readonly v?: unknown; readonly reason?: unknown }) => {
+    const { reason: _, ...original } = summary;
+    return summary.v === 1 ? original : summary;
+  };
+  return { body: changeBody(body, toOriginal), pack };
 }
 
 /** A job's pack without its due times, which have passed: it is sent again at the target's rate. */

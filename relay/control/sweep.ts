@@ -1,7 +1,7 @@
 import { jobKey } from "../job/job.ts";
 import { DecodeError } from "../pack/decode-error.ts";
 import type { PackedRequest } from "../pack/pack.ts";
-import { parseSummary } from "../pack/summary.ts";
+import { parseMarks } from "../pack/summary.ts";
 import { type MessagePack, readMessage } from "../queue/message.ts";
 import type { BrowsableQueue, Delivery, QueueReceiver } from "../queue/port.ts";
 import { outgrownIndexes } from "../state/fate-sheet.ts";
@@ -136,7 +136,7 @@ export function keyOf(target: string, { job }: MessagePack): string {
 
 /** Whether a dead letter is older than the redrive. One that this redrive sent before is not, whatever the clocks say. */
 function isOlder({ sentAtMs, body }: Delivery, { startedAtMs, deadLetters }: SweepOptions): boolean {
-  const { redrive: last } = parseSummary(body) ?? {};
+  const { redrive: last } = parseMarks(body);
   return sentAtMs <= startedAtMs + deadLetters.clockToleranceMs && !(last && Date.parse(last.at) >= startedAtMs);
 }
 

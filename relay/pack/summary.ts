@@ -20,8 +20,10 @@ export interface PackSummary extends PackMarks {
 
 /** What is noted about a pack outside it. Each part is optional. */
 export interface PackMarks {
-  /** How often these requests were tried before. */
+  /** How often these requests were tried before. It counts, if it differs from the number in the pack. */
   readonly attempt?: number;
+  /** When the requests first entered this queue, in milliseconds since 1970, if the message was put back into it since. */
+  readonly since?: number;
   /** Why they are dead letters. */
   readonly reason?: string;
   /** The last redrive of these requests, see `RedriveMark`. */
@@ -32,6 +34,7 @@ export interface PackMarks {
 
 const marks = {
   attempt: z.number().int().nonnegative().max(0xffff_ffff).exactOptional(),
+  since: z.number().int().positive().max(8.64e15).exactOptional(),
   reason: z.string().exactOptional(),
   redrive: z.object({ count: z.number().int().positive().max(0xffff_ffff), at: z.iso.datetime() }).exactOptional(),
   job: z.object({ id: z.string(), base: z.number().exactOptional() }).exactOptional(),

@@ -1,7 +1,7 @@
 import { DecodeError } from "../pack/decode-error.ts";
 import { openPack, sealPack } from "../pack/envelope.ts";
 import { decodePack, encodeShare, type Pack, type PackedRequest } from "../pack/pack.ts";
-import { type PackSummary, parseSummary } from "../pack/summary.ts";
+import { type PackMarks, type PackSummary, parseMarks } from "../pack/summary.ts";
 import type { JobMark } from "./job-mark.ts";
 import { shorten, toMessageText } from "./message-text.ts";
 import type { Delivery, OutgoingMessage } from "./port.ts";
@@ -15,6 +15,13 @@ export interface MessagePack extends Pack {
   readonly job?: JobMark;
   /** Undefined if its requests were never redriven. */
   readonly redrive?: RedriveMark;
+  /**
+   * When its requests first entered the queue that it was received from, in milliseconds since 1970. Undefined if the pack is
+   * not from a queue, or if the queue does not say when it was sent.
+   */
+  readonly queuedAtMs?: number;
+  /** Its bytes as received. */
+  readonly sealed?: Uint8Array;
 }
 
 /** Marks requests that were dead letters and were sent again. The copies of a request differ in it, and the newest counts. */
@@ -25,21 +32,33 @@ interface RedriveMark {
   readonly atMs: number;
 }
 
+export interface ShareOptions {
+  readonly attempt: number;
+  readonly delayMs?: number;
+  /** Why the requests are dead letters. */
+  readonly reason?: string;
+}
+
 /** Opens and decodes the pack of a delivery. */
 export function readMessage({
   body = "",
   pack: sealed,
-}: Pick<Delivery, "pack"> & Partial<Pick<Delivery, "body">>): MessagePack | DecodeError {
+  sentAtMs = 0,
+}: Pick<Delivery, "pack"> & Partial<Pick<Delivery, "body" | "sentAtMs">>): MessagePack | DecodeError {
   if (sealed.length === 0) {
     const reason = "the message has no Binary attribute named pack: it is probably from another program";
     return new DecodeError("NO_PACK", undefined, reason);
   }
   const content = openPack(sealed);
   const pack = content instanceof DecodeError ? content : decodePack(content);
-  if (pack instanceof DecodeError || !(hasJobMark(body) || body.includes('"redrive":'))) return pack;
-  const { job, redrive } = parseSummary(body) ?? {};
+  if (pack instanceof DecodeError) return pack;
+  const { attempt = pack.attempt, since, job, redrive } = marksIn.test(body) ? parseMarks(body) : {};
+  const queuedAtMs = since ?? (sentAtMs > 0 ? sentAtMs : undefined);
   return {
     ...pack,
+    attempt,
+    sealed,
+    ...(queuedAtMs !== undefined && { queuedAtMs }),
     ...(job && { job: { id: job.id, ...(job.base !== undefined && { baseMs: job.base }) } }),
     ...(redrive && { redrive: { count: redrive.count, atMs: Date.parse(redrive.at) } }),
   };
@@ -50,18 +69,30 @@ export function hasJobMark(body: string): boolean {
   return body.includes('"job":');
 }
 
-/** The unchanged message, for a queue that receives the whole pack. */
-export function forwardMessage(delivery: Pick<Delivery, "body" | "pack">, pack: Pack): OutgoingMessage {
-  return { body: delivery.body, pack: delivery.pack, requests: pack.requests.length };
+/** The whole pack, for another queue: the message is unchanged, but its time in that queue begins anew. */
+export function forwardMessage({ body, pack: sealed }: Pick<Delivery, "body" | "pack">, pack: Pack): OutgoingMessage {
+  return { body: body.includes('"since":') ? withoutSince(body) : body, pack: sealed, requests: pack.requests.length };
+}
+
+/** The whole pack, for the queue that it was received from: the message is unchanged but for the time when it entered the queue. */
+export function returnMessage(
+  { body, pack: sealed }: Pick<Delivery, "body" | "pack">,
+  pack: MessagePack,
+): OutgoingMessage {
+  const { queuedAtMs: since } = pack;
+  return {
+    body: since === undefined ? body : changeBody(body, (summary) => ({ ...summary, since })),
+    pack: sealed,
+    requests: pack.requests.length,
+  };
 }
 
 /** A message with some requests of a pack, at least one. They keep the pack's id and their indexes. */
 export function shareMessage(
   pack: MessagePack,
   requests: readonly PackedRequest[],
-  options: { readonly attempt: number; readonly delayMs?: number; readonly reason?: string },
+  { attempt, delayMs, reason }: ShareOptions,
 ): OutgoingMessage {
-  const { attempt, delayMs, reason } = options;
   const content = encodeShare(pack, requests, attempt);
   const summary: PackSummary = {
     v: 1,
@@ -74,8 +105,7 @@ export function shareMessage(
     last: new Date((requests.at(-1) as PackedRequest).capturedAtMs).toISOString(),
     ...(attempt > 0 && { attempt }),
     ...(reason !== undefined && { reason: shorten(reason, maxReasonBytes) }),
-    ...(pack.redrive && { redrive: { count: pack.redrive.count, at: new Date(pack.redrive.atMs).toISOString() } }),
-    ...(pack.job && { job: toSummary(pack.job) }),
+    ...toMarks(pack),
   };
   return {
     body: toMessageText(summary),
@@ -85,6 +115,38 @@ export function shareMessage(
   };
 }
 
-function toSummary({ id, baseMs }: JobMark): NonNullable<PackSummary["job"]> {
-  return { id, ...(baseMs !== undefined && { base: baseMs }) };
+/** The pack for another queue, or for the same after a person has put it back: its time in the queue begins anew. */
+export function anew({ queuedAtMs: _, ...pack }: MessagePack): MessagePack {
+  return pack;
 }
+
+/** The marks that all messages with requests of this pack have. */
+export function toMarks({ queuedAtMs, redrive, job }: MessagePack): PackMarks {
+  return {
+    ...(queuedAtMs !== undefined && { since: queuedAtMs }),
+    ...(redrive && { redrive: { count: redrive.count, at: new Date(redrive.atMs).toISOString() } }),
+    ...(job && { job: { id: job.id, ...(job.baseMs !== undefined && { base: job.baseMs }) } }),
+  };
+}
+
+/** The body of a message with changes to its summary; unchanged if it is not a JSON object. */
+export function changeBody(body: string, change: (summary: object) => object): string {
+  try {
+    const summary: unknown = JSON.parse(body);
+    return typeof summary === "object" && summary !== null && !Array.isArray(summary)
+      ? toMessageText(change(summary))
+      : body;
+  } catch {
+    return body;
+  }
+}
+
+function withoutSince(body: string): string {
+  return changeBody(body, (summary) => {
+    const { since: _, ...rest } = summary as { readonly since?: unknown };
+    return rest;
+  });
+}
+
+// A summary with none of them, as agents write it, need not be parsed.
+const marksIn = /"(?:attempt|since|job|redrive)":/;

@@ -123,5 +123,11 @@ export class QueueError extends Error {
 /** The limit of SQS for a message with its attributes; every queue here applies it. */
 export const maxMessageBytes = 1_048_576;
 
+/**
+ * What a message must leave free when its pack first enters a queue: a reason (`maxReasonBytes`) and all other marks are added
+ * to it later, and it must still be possible to make it a dead letter, to put it back or to move it.
+ */
+export const reservedBytes = 4_096;
+
 /** The longest delay of a message. */
 export const maxDelayMs = 900_000;

@@ -74,6 +74,7 @@ describe("the runbook", () => {
     const sources = [
       "functions/schedule/schedule.ts",
       "functions/fanout.ts",
+      "functions/replay.ts",
       "functions/batch.ts",
       "functions/capture/sink.ts",
       "functions/state-patience.ts",

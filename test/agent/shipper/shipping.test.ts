@@ -53,6 +53,26 @@ describe.each(["with a journal", "without a journal"])("shipping %s", (kind) => 
   });
 });
 
+describe("shipping", () => {
+  it("drops a pack that the queue would accept, but that would have no room for a reason as a dead letter", async () => {
+    const shipping = createShipping("without a journal");
+    const summary = { v: 1, pack: "0", agent, seq: 1, count: 1, bytes: 1e6, first: new Date(0), last: new Date(0) };
+    const envelopeBytes = 14;
+    const most = queue.maxMessageBytes - envelopeBytes - JSON.stringify(summary).length;
+    for (const bytes of [most, most - 4_095, most - 4_096]) add(shipping, randomBytes(bytes), 1);
+    await shipping.finish(30_000);
+    const { signal } = new AbortController();
+    const [delivery, ...others] = await queue.receive({ max: 10, waitMs: 0, visibilityMs: 1_000, signal });
+
+    expect(delivery.body.length + delivery.pack.length).toBe(queue.maxMessageBytes - 4_096);
+    expect(others).toEqual([]);
+    expect(posted.filter(({ kind }) => kind === "dropped")).toMatchObject([
+      { reason: "oversize", requests: 1, detail: expect.stringContaining("a reason can be added") },
+      { reason: "oversize", requests: 1 },
+    ]);
+  });
+});
+
 describe("shipping while the queue is away", () => {
   it("gives up packs without a journal at exit, and reports their requests", async () => {
     const shipping = createShipping("without a journal");

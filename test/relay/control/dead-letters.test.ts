@@ -119,7 +119,7 @@ describe("redrive", () => {
   it("keeps packs that the queue refuses as dead letters, in the ledger as well", async () => {
     const { bench, before } = await benchWithSettledDeadLetters();
     const refuses = (taken: number) => ({
-      maxMessageBytes: 1,
+      maxMessageBytes: 1_000_000,
       async send(messages: readonly OutgoingMessage[]) {
         const errors = await bench.queue.send(messages.slice(0, taken));
         return [...errors, ...messages.slice(taken).map(() => new QueueError("UNAVAILABLE", "away"))];
@@ -136,7 +136,7 @@ describe("redrive", () => {
 
   it("keeps all dead letters if the queue does not answer", async () => {
     const { bench, before } = await benchWithSettledDeadLetters();
-    const away = { maxMessageBytes: 1, send: () => Promise.reject(new QueueError("UNAVAILABLE", "away")) };
+    const away = { maxMessageBytes: 1_000_000, send: () => Promise.reject(new QueueError("UNAVAILABLE", "away")) };
 
     await expect(redriveFrom(bench, { queue: away })).rejects.toThrow("away");
 

@@ -6,7 +6,7 @@ export interface WireEntry {
   readonly MessageAttributes?: Readonly<Record<string, WireAttribute>>;
 }
 
-interface WireAttribute {
+export interface WireAttribute {
   readonly DataType?: string;
   readonly BinaryValue?: string;
   readonly StringValue?: string;

@@ -38,7 +38,7 @@ export function requests(count: number, changes: NonNullable<PackFields["request
 /** The first delivery of a message. */
 export function delivery(message: OutgoingMessage, changes: Partial<Delivery> = {}): Delivery {
   const { body, pack } = message;
-  return { messageId: "m1", receipt: "m1.1", body, pack, receiveCount: 1, sentAtMs: 1_790_000_000_000, ...changes };
+  return { messageId: "m1", receipt: "m1.1", body, pack, receiveCount: 1, sentAtMs: Date.now(), ...changes };
 }
 
 /** The pack in a message; throws if there is none. */

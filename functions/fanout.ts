@@ -5,8 +5,15 @@ import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { Pack } from "../relay/pack/pack.ts";
 import { fitShares } from "../relay/queue/fitting.ts";
 import { anew, forwardMessage, type MessagePack, readMessage, returnMessage } from "../relay/queue/message.ts";
+import { overdueAtMs } from "../relay/queue/overdue.ts";
 import { poisonMessage } from "../relay/queue/poison.ts";
-import { type Delivery, type OutgoingMessage, QueueError, type QueueSender } from "../relay/queue/port.ts";
+import {
+  type BrowsableQueue,
+  type Delivery,
+  type OutgoingMessage,
+  QueueError,
+  type QueueSender,
+} from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
 import type { FigureBook } from "../relay/replay/figure-book.ts";
 import type { LiveTarget } from "../relay/replay/live-target.ts";
@@ -23,7 +30,7 @@ export interface FanOutDeps {
   readonly queueOf: (target: string) => QueueSender;
   readonly captures: readonly CaptureSink[];
   /** Packs that cannot be fanned out or captured now are sent back here. */
-  readonly ingress: QueueSender;
+  readonly ingress: QueueSender & Pick<BrowsableQueue, "retention">;
   /** Packs that cannot be decoded are sent here. */
   readonly deadLetters: QueueSender;
   readonly ledger: Ledger;
@@ -228,12 +235,28 @@ class FanOutRun {
     const { ingress } = this.#deps;
     const left = [...verdicts].filter(([, { kept }]) => !kept);
     if (left.length === 0) return;
+    if (Date.now() >= overdueAtMs(this.#delivery, this.#pack, ingress.retention)) return this.#giveUp(left);
     const requests = this.#pack.requests.filter(({ index }) =>
       left.some(([, { settlement }]) => !settlement.has(index)),
     );
     const uncaptured = { captures: left.map(([name]) => name), tries };
     for (const message of toUncaptured(this.#delivery, this.#pack, requests, uncaptured, ingress.maxMessageBytes)) {
       await sendAll(ingress, [message]);
+    }
+  }
+
+  /** The requests have waited for their captures for longer than they may. */
+  async #giveUp(left: readonly (readonly [string, CaptureVerdict])[]): Promise<void> {
+    const { ledger, log } = this.#deps;
+    const { id, requests } = this.#pack;
+    for (const [name, { settlement }] of left) {
+      const late = requests.filter(({ index }) => !settlement.has(index));
+      const expired = new Map<number, Fate>(late.map(({ index }) => [index, "expired"]));
+      await this.#patience.run(this.#invocation, () => ledger.settle(captureKey(name), id, expired));
+      log.error(
+        { event: "capture-expired", capture: name, requests: late.length },
+        "requests have waited for a capture for longer than the ingress queue keeps them: they are given up",
+      );
     }
   }
 }

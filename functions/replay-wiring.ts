@@ -30,6 +30,7 @@ export function wireReplay({ stores, stateOutage, metrics, log }: Parts, lane: L
     lane,
     queue: own.queue,
     deadLetters: own.deadLetters,
+    retention: own.queue.retention,
     ledger: stores.state.ledger,
     jobs: stores.state.jobs,
     direct: own === stores.ingress,

@@ -4,14 +4,21 @@ import { KeyTurns } from "../relay/concurrency/key-turns.ts";
 import { jobKey } from "../relay/job/job.ts";
 import { JobGate } from "../relay/job/job-gate.ts";
 import { JobWatch } from "../relay/job/job-watch.ts";
-import { type Logger, Throttle } from "../relay/log/log.ts";
+import type { Logger } from "../relay/log/log.ts";
 import type { Outage } from "../relay/log/outage.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { PackedRequest } from "../relay/pack/pack.ts";
 import { fitShares } from "../relay/queue/fitting.ts";
 import { anew, type MessagePack, readMessage, type ShareOptions } from "../relay/queue/message.ts";
+import { isRemoved, overdueAtMs } from "../relay/queue/overdue.ts";
 import { poisonMessage } from "../relay/queue/poison.ts";
-import { type Delivery, type OutgoingMessage, QueueError, type QueueSender } from "../relay/queue/port.ts";
+import {
+  type Delivery,
+  type OutgoingMessage,
+  QueueError,
+  type QueueSender,
+  type Retention,
+} from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
 import type { Lane } from "../relay/replay/lane.ts";
 import { replayPack } from "../relay/replay/replay.ts";
@@ -22,6 +29,7 @@ import { type Fate, type Jobs, type Ledger, type Settlement, StateError } from "
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import { FateNotes } from "./fate-notes.ts";
 import type { MetricLine } from "./metric-line.ts";
+import { ReplayWarnings } from "./replay-warnings.ts";
 import { createStateOutage, StatePatience } from "./state-patience.ts";
 
 export interface ReplayDeps {
@@ -29,6 +37,8 @@ export interface ReplayDeps {
   /** The queue that the packs are received from: requests to be retried are sent back to it. */
   readonly queue: QueueSender;
   readonly deadLetters: QueueSender;
+  /** That of `queue`; without it, requests may wait for ever. */
+  readonly retention?: Retention;
   readonly ledger: Ledger;
   readonly jobs: Pick<Jobs, "read">;
   /** Whether the packs come straight from the agents: then no fan-out has recorded them and applied the target's sample. */
@@ -45,6 +55,7 @@ const maxReceives = 45;
 // Delay of the rest of a pack after the end of the invocation, and after a failure of the state store.
 const afterEndMs = 1_000;
 const afterFailureMs = 30_000;
+const forever: Retention = { ms: Number.POSITIVE_INFINITY, counted: false };
 // Interval at which a patient invocation retries.
 const patientRetryMs = 1_000;
 
@@ -53,10 +64,10 @@ export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   const patience = new StatePatience(deps.lane.live.config.name, deps.stateOutage ?? createStateOutage(deps.log));
   const turns = new KeyTurns();
   const watch = new JobWatch(deps.jobs);
-  const malformed = new Throttle();
+  const warnings = new ReplayWarnings(deps.lane.live.config.name, deps.log);
   return createBatchApp(
     deps.log,
-    (delivery, invocation) => new PackRun(deps, { patience, turns, watch, malformed }, invocation).run(delivery),
+    (delivery, invocation) => new PackRun(deps, { patience, turns, watch, warnings }, invocation).run(delivery),
     async (invocation) => {
       // The long-running host flushes on a timer; a Lambda function must flush before it is frozen.
       if (!invocation.patient) await deps.lane.figures.flush();
@@ -70,7 +81,7 @@ class PackRun {
   readonly #patience: StatePatience;
   readonly #turns: KeyTurns;
   readonly #watch: JobWatch;
-  readonly #malformed: Throttle;
+  readonly #warnings: ReplayWarnings;
   readonly #invocation: Required<Invocation>;
 
   constructor(
@@ -79,12 +90,12 @@ class PackRun {
       patience,
       turns,
       watch,
-      malformed,
+      warnings,
     }: {
       readonly patience: StatePatience;
       readonly turns: KeyTurns;
       readonly watch: JobWatch;
-      readonly malformed: Throttle;
+      readonly warnings: ReplayWarnings;
     },
     invocation: Required<Invocation>,
   ) {
@@ -92,7 +103,7 @@ class PackRun {
     this.#patience = patience;
     this.#turns = turns;
     this.#watch = watch;
-    this.#malformed = malformed;
+    this.#warnings = warnings;
     this.#invocation = invocation;
   }
 
@@ -117,7 +128,7 @@ class PackRun {
       requests = await this.#patience.run(this.#invocation, () => this.#open(pack));
     } catch (error) {
       if (!(error instanceof StateError)) throw error;
-      return this.#handBack(pack, pack.requests, afterFailureMs);
+      return this.#handBack(delivery, pack, pack.requests, afterFailureMs);
     }
     if (delivery.receiveCount > maxReceives) {
       await this.#sendToDeadLetters(
@@ -126,8 +137,8 @@ class PackRun {
       );
       return "done";
     }
-    const { rest, delayMs } = await this.#send(pack, requests);
-    return rest.length === 0 ? "done" : this.#handBack(pack, rest, delayMs);
+    const { rest, delayMs } = await this.#send(delivery, pack, requests);
+    return rest.length === 0 ? "done" : this.#handBack(delivery, pack, rest, delayMs);
   }
 
   get #target(): string {
@@ -175,11 +186,13 @@ class PackRun {
 
   /** Sends the requests that can be sent now; resolves with the rest, and the delay before its retry. */
   async #send(
+    delivery: Delivery,
     pack: MessagePack,
     requests: readonly PackedRequest[],
   ): Promise<{ readonly rest: readonly PackedRequest[]; readonly delayMs: number }> {
-    const { lane } = this.#deps;
+    const { lane, retention = forever } = this.#deps;
     const { signal, patient } = this.#invocation;
+    const timing = { signal, patient, overdueAtMs: overdueAtMs(delivery, pack, retention) };
     const gate = pack.job && new JobGate(pack.job, this.#watch);
     for (let rest = requests; ; ) {
       const fates = new FateNotes((settlement) => this.#settle(pack, settlement));
@@ -189,7 +202,7 @@ class PackRun {
       };
       let result: ReplayResult;
       try {
-        result = await replayPack(lane, pack, rest, { signal, patient, onSettled, ...(gate && { gate }) });
+        result = await replayPack(lane, pack, rest, { ...timing, onSettled, ...(gate && { gate }) });
       } finally {
         await this.#patience.run(this.#invocation, () => fates.flush());
       }
@@ -197,22 +210,12 @@ class PackRun {
       await this.#tryAgain(pack, result);
       rest = result.unsent;
       if (result.failure) this.#patience.report(result.failure);
-      if (result.malformed) this.#warnOfMalformed(result.malformed);
+      this.#warnings.note(result);
       if (rest.length === 0 || signal.aborted) return { rest, delayMs: afterEndMs };
       if (result.laterMs !== undefined) return { rest, delayMs: result.laterMs };
       if (!patient) return { rest, delayMs: result.failure ? afterFailureMs : lane.live.holdMs };
       await sleep(patientRetryMs, undefined, { signal }).catch(() => {});
     }
-  }
-
-  #warnOfMalformed({ method, path, reason }: NonNullable<ReplayResult["malformed"]>): void {
-    const about = { target: this.#target, method, path: path.split("?", 1)[0], reason };
-    this.#malformed.run(Date.now(), (heldBack) =>
-      this.#deps.log.warn(
-        { event: "malformed-answer", ...about, heldBack },
-        "the shadow answered with bytes that are not HTTP: counted as answered, not sent again",
-      ),
-    );
   }
 
   async #tryAgain(pack: MessagePack, { again, behind, delayMs, reason }: ReplayResult): Promise<void> {
@@ -231,8 +234,15 @@ class PackRun {
    * Sends the rest of a pack back as a new message, before the old one is deleted: the limit of receives is for packs that
    * fail, not for packs that wait. A whole pack that may be delivered again at once stays in its old message.
    */
-  async #handBack(pack: MessagePack, rest: readonly PackedRequest[], delayMs: number): Promise<Handled> {
+  async #handBack(
+    delivery: Delivery,
+    pack: MessagePack,
+    rest: readonly PackedRequest[],
+    delayMs: number,
+  ): Promise<Handled> {
     const { signal, patient } = this.#invocation;
+    // The queue itself has removed and counted the message, or will do so.
+    if (isRemoved(delivery, this.#deps.retention ?? forever, Date.now())) return "again";
     if (patient && signal.aborted && rest.length === pack.requests.length) return "again";
     const wait = patient && signal.aborted ? 0 : delayMs;
     await sendAll(this.#deps.queue, this.#toMessages(pack, rest, { attempt: pack.attempt, delayMs: wait }));

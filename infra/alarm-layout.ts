@@ -1,4 +1,4 @@
-import type { Config } from "../relay/config/config.ts";
+import type { Config, TargetConfig } from "../relay/config/config.ts";
 import { ingressQueue } from "../relay/queue/names.ts";
 import { type CostPart, toCostParts } from "./estimate/daily-cost.ts";
 import { pricedMonth, pricedRegion, usd } from "./estimate/prices.ts";
@@ -34,7 +34,7 @@ const daySeconds = 86_400;
 const ingressWaitSeconds = 15 * minuteSeconds;
 // For a target without windows: it is paused, or its rate is lower than its traffic.
 const targetWaitSeconds = hourSeconds;
-// For a target with windows or blackouts: two days before SQS deletes the packs.
+// For a target with windows or blackouts: two days before the requests expire.
 const windowWaitSeconds = 5 * daySeconds;
 /** CloudWatch allows ten metrics in an alarm. */
 const mostMetrics = 10;
@@ -90,7 +90,7 @@ function toPacksWait(queue: QueueLayout, layout: Layout, { targets }: Config): A
   return {
     id: `PacksWait-${queue.owner}`,
     section: "packsWait",
-    says: `Packs have waited in ${queue.name} for more than ${inWords(threshold)}: SQS deletes them after 7 days.`,
+    says: `Packs have waited in ${queue.name} for more than ${inWords(threshold)}: ${endOf(target)}.`,
     watches: ofQueue(queue, "ApproximateAgeOfOldestMessage", "Maximum"),
     periodSeconds: fiveMinutesSeconds,
     rings: "above",
@@ -98,6 +98,11 @@ function toPacksWait(queue: QueueLayout, layout: Layout, { targets }: Config): A
     times: twiceOfThree,
     silence: "good",
   };
+}
+
+/** What becomes of packs that wait for too long. */
+function endOf(target: TargetConfig | undefined): string {
+  return target ? "their requests expire after 7 days" : "SQS deletes them after 14 days";
 }
 
 function toAgentSilent(queue: QueueLayout, { deployment }: Config): AlarmLayout {
@@ -194,7 +199,7 @@ function toScheduled(
     ...ringsAboveZero,
     id: "CaptureWaits",
     section: "captureWaits",
-    says: "Requests wait for a capture whose bucket does not accept them: SQS deletes them after 7 days.",
+    says: "Requests wait for a capture whose bucket does not accept them: they are given up after 7 days.",
     watches: ofRelay(name, "waitingForCapture", "Maximum"),
   };
   return [stopped, ...breakers, ...(captures.length > 0 ? [waiting] : [])];

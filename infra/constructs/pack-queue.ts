@@ -2,7 +2,7 @@ import { Duration } from "aws-cdk-lib";
 import { Queue, QueueEncryption, RedrivePermission } from "aws-cdk-lib/aws-sqs";
 import { Construct } from "constructs";
 import { ingressQueue } from "../../relay/queue/names.ts";
-import { maxMessageBytes } from "../../relay/queue/port.ts";
+import { maxMessageBytes, sqsKeepMs } from "../../relay/queue/port.ts";
 import type { QueueLayout } from "../queue-layout.ts";
 import { removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { foreignStatements, toGrant } from "./statement.ts";
@@ -10,8 +10,9 @@ import { foreignStatements, toGrant } from "./statement.ts";
 // A failed pack is delivered again after 5 s to 5 min, so 50 deliveries take hours. The functions move packs that cannot be decoded
 // to the dead-letter queue at once, and any pack after 45 deliveries: SQS itself only moves packs that end their function.
 const maxReceiveCount = 50;
-// Survives a pause over a long weekend.
-const retention = Duration.days(7);
+// Twice as long as requests are kept, and the most that SQS allows: functions expire and count them, while SQS deletes messages
+// without telling anybody, also those of a target that is paused.
+const retention = Duration.millis(2 * sqsKeepMs);
 // For a message that SQS itself moves, the days count from when its pack was sent.
 const deadLetterRetention = Duration.days(14);
 

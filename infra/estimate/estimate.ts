@@ -213,7 +213,7 @@ function toKeyLines({ deployment: { key, alarms } }: Config, { stacks }: Layout)
 function toRateNote({ target: { name, ratePerSecond }, flow: { requestsPerSecond } }: Feed): readonly string[] {
   if (requestsPerSecond <= ratePerSecond) return [];
   return [
-    `targets.${name}: up to ${count(requestsPerSecond)} requests a second arrive for it, but its rate is ${count(ratePerSecond)}/s: its queue grows until SQS deletes packs after 7 days. Give it a sample or a higher rate.`,
+    `targets.${name}: up to ${count(requestsPerSecond)} requests a second arrive for it, but its rate is ${count(ratePerSecond)}/s: its queue grows until requests expire after 7 days. Give it a sample or a higher rate.`,
   ];
 }
 

@@ -75,7 +75,7 @@ export function explainUndelivered({ job, fates: counts, unreadable }: JobProgre
   const { target } = job;
   const parts = [
     [counts.deadLettered, `dead letter${counts.deadLettered === 1 ? "" : "s"} (spoa-relay dlq list ${target})`],
-    [counts.expired, `expired (maxAge of ${target})`],
+    [counts.expired, `expired (maxAge of ${target}, or too long in its queue)`],
     [unreadable, `in parts of the capture that cannot be read (spoa-relay jobs show ${job.id}, and the host's log)`],
   ] as const;
   const failed = parts.filter(([count]) => count > 0);

@@ -156,7 +156,9 @@ export const targetSchema = section({
     .default(20)
     .describe("Attempts to deliver a request before it becomes a dead letter"),
   maxAge: duration("1ms", "365d")
-    .describe("Age at which requests expire unsent, at most 365d; by default there is no limit")
+    .describe(
+      "Age at which requests expire unsent, at most 365d; without it they expire after four days in the queue, in SQS after seven",
+    )
     .optional(),
   host: z
     .string()

@@ -10,6 +10,7 @@ import {
   type QueueDepth,
   QueueError,
   type ReceiveOptions,
+  type Retention,
 } from "./port.ts";
 import { deadLane, type MessageRow, mainLane, QueueFile, type QueueFileOptions } from "./queue-file.ts";
 
@@ -22,6 +23,7 @@ export interface EmbeddedQueueOptions extends QueueFileOptions {
 class QueueLane implements BrowsableQueue {
   readonly maxMessageBytes = maxMessageBytes;
   readonly clockToleranceMs = 0;
+  readonly retention: Retention;
   readonly #file: QueueFile;
   readonly #lane: number;
   readonly #maxReceives: number;
@@ -30,6 +32,7 @@ class QueueLane implements BrowsableQueue {
     this.#file = file;
     this.#lane = lane;
     this.#maxReceives = maxReceives;
+    this.retention = { ms: file.retentionMs, counted: true };
   }
 
   /** Stores all valid messages in one transaction: either all of them are stored, or it throws. */

@@ -4,7 +4,7 @@ import type { BrowsableQueue, DeadLetter, Delivery, OpenQueue, ReceiveOptions } 
  * All that is left in the queue of a removed target: its dead letters, and then its messages, which nobody else receives. Cannot
  * be sent to.
  */
-export class LeftMessages implements Omit<BrowsableQueue, "send" | "maxMessageBytes"> {
+export class LeftMessages implements Omit<BrowsableQueue, "send" | "maxMessageBytes" | "retention"> {
   readonly #lanes: readonly BrowsableQueue[];
   // A receive waits at an empty queue: once per object is enough, because nothing is added.
   #firstLane = 0;

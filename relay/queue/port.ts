@@ -64,8 +64,17 @@ export interface DeadLetter {
 export interface BrowsableQueue extends QueueSender, QueueReceiver {
   /** How far the clock that sets `sentAtMs` may be ahead of the clock of this machine; 0 if it is the same clock. */
   readonly clockToleranceMs: number;
+  readonly retention: Retention;
   /** Returns up to `max` (1 to 1,000), roughly in the order of sending. They can still be received. Throws `QueueError`. */
   browse(max: number): Promise<readonly DeadLetter[]>;
+}
+
+/** How long requests may wait in a queue. */
+export interface Retention {
+  /** Counted from when they first entered the queue: putting them back into it does not prolong it. */
+  readonly ms: number;
+  /** Whether the queue itself counts the requests of messages that it removes because of their age. */
+  readonly counted: boolean;
 }
 
 /** Dead letters that can be counted; if the queue knows their requests, these are counted too. */
@@ -128,6 +137,9 @@ export const maxMessageBytes = 1_048_576;
  * to it later, and it must still be possible to make it a dead letter, to put it back or to move it.
  */
 export const reservedBytes = 4_096;
+
+/** How long requests may wait in a queue in SQS. Survives a pause over a long weekend. */
+export const sqsKeepMs = 604_800_000;
 
 /** The longest delay of a message. */
 export const maxDelayMs = 900_000;

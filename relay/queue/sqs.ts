@@ -20,6 +20,7 @@ import {
   type OutgoingMessage,
   QueueError,
   type ReceiveOptions,
+  sqsKeepMs,
 } from "./port.ts";
 import { leaseSqsClient } from "./sqs-client.ts";
 import { isOutage, isStaleReceipt, type SqsCall, toEntryError, toQueueError } from "./sqs-error.ts";
@@ -93,6 +94,7 @@ export function openSqsQueue(
 export class SqsQueue implements BrowsableQueue {
   readonly maxMessageBytes = maxMessageBytes - attributeBytes;
   readonly clockToleranceMs = 5_000;
+  readonly retention = { ms: sqsKeepMs, counted: false };
   readonly #url: string;
   readonly #client: SQSClient;
   readonly #release: () => void;

@@ -37,6 +37,7 @@ export class PackReplay {
   #delayMs: number;
   #reason: string | undefined;
   #laterMs: number | undefined;
+  #overdue = 0;
   #failure: Error | undefined;
   #malformed: ReplayResult["malformed"];
 
@@ -51,7 +52,7 @@ export class PackReplay {
   async awaitFirst(request: PackedRequest | undefined): Promise<void> {
     const { gate, signal, patient } = this.#options;
     // The result does not matter: `#awaitTime` asks again for each request.
-    if (request) await gate?.pass(request, signal, patient).catch(() => {});
+    if (request && !this.#isOverdue()) await gate?.pass(request, signal, patient).catch(() => {});
   }
 
   /** Sends requests one after the other, each at its slot, without waiting for answers. */
@@ -90,6 +91,7 @@ export class PackReplay {
       behind: this.#behind.sort(byIndex),
       dead: this.#dead,
       unsent: this.#unsent.sort(byIndex),
+      overdue: this.#overdue,
       ...(this.#reason !== undefined && { reason: this.#reason }),
       ...(this.#laterMs !== undefined && { laterMs: this.#laterMs }),
       ...(this.#failure && { failure: this.#failure }),
@@ -120,6 +122,8 @@ export class PackReplay {
     const { live, permits } = this.#lane;
     const { gate, onSettled, signal } = this.#options;
     if (signal.aborted) return undefined;
+    // Before the gate: the job of a request may be paused for weeks.
+    if (this.#isOverdue()) return this.#expire(request);
     const passage = gate ? await this.#awaitTime(request, gate) : "due";
     if (passage !== "due") return passage === "cancelled" ? { end: done } : undefined;
     if (whyUnreplayable(request) !== undefined || (live.config.truncated === "skip" && isBodyIncomplete(request))) {
@@ -144,8 +148,7 @@ export class PackReplay {
     }
     if (this.#isExpired(request)) {
       permits.release();
-      onSettled(request.index, "expired");
-      return { end: done };
+      return this.#expire(request);
     }
     const end = this.#send(request, prepared.request, admission).finally(() => permits.release());
     this.#own(end);
@@ -181,7 +184,18 @@ export class PackReplay {
     }
   }
 
+  #expire(request: PackedRequest): Started {
+    if (this.#isOverdue()) this.#overdue++;
+    this.#options.onSettled(request.index, "expired");
+    return { end: done };
+  }
+
+  #isOverdue(): boolean {
+    return Date.now() >= (this.#options.overdueAtMs ?? Number.POSITIVE_INFINITY);
+  }
+
   #isExpired(request: PackedRequest): boolean {
+    if (this.#isOverdue()) return true;
     const { maxAgeMs } = this.#lane.live.config;
     return maxAgeMs !== undefined && Date.now() - this.#bornAtMs(request) > maxAgeMs;
   }

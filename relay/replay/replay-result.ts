@@ -20,6 +20,8 @@ export interface ReplayResult {
   readonly unsent: readonly PackedRequest[];
   /** How long the requests of `unsent` should wait if they are not due yet. */
   readonly laterMs?: number;
+  /** How many requests have expired because they were overdue. They are settled. */
+  readonly overdue: number;
   /** Why no slots could be leased. */
   readonly failure?: Error;
   /** The first of the answers that were not HTTP. Its request is settled. */
@@ -32,6 +34,8 @@ export interface ReplayOptions {
   readonly signal: AbortSignal;
   /** True: wait while the target is held (paused, outside its window, breaker open). False: leave the rest unsent. */
   readonly patient: boolean;
+  /** When the requests expire because they have waited for too long, in milliseconds since 1970. By default they do not. */
+  readonly overdueAtMs?: number;
   readonly onSettled: (index: number, fate: Fate) => void;
   /** For a pack of a replay job: tells when its requests are due. */
   readonly gate?: JobGate;

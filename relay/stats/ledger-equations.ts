@@ -171,6 +171,7 @@ function captureEquation(name: string, { enqueued, fates }: CaptureStats, ingres
       ["filtered", fates.filtered],
       ["sampled out", fates.sampledOut],
       ["captured", fates.captured],
+      ...(fates.expired > 0 ? [["expired", fates.expired] as const] : []),
       ["skipped", fates.skipped],
       ["waiting", waiting],
     ],

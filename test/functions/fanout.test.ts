@@ -5,9 +5,10 @@ import type { TargetConfig } from "../../relay/config/config.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { openPack } from "../../relay/pack/envelope.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
-import { type OutgoingMessage, QueueError, type QueueSender } from "../../relay/queue/port.ts";
+import { type Delivery, type OutgoingMessage, QueueError, type QueueSender } from "../../relay/queue/port.ts";
 import { LiveTarget } from "../../relay/replay/live-target.ts";
 import { EmbeddedState } from "../../relay/state/embedded/state.ts";
+import { type Controls, StateError } from "../../relay/state/port.ts";
 import { invoke } from "../support/benches/replay-bench.ts";
 import { LogLines } from "../support/data/log-lines.ts";
 import { delivery, packIn, packMessage, requests } from "../support/data/packs.ts";
@@ -135,6 +136,25 @@ describe("fan-out", () => {
     expect(bench.log.events).toEqual(["poison", "poison", "poison", "poison"]);
   });
 
+  it("puts a pack back with the time when it first came if the state store is away, and leaves the time out at targets", async () => {
+    const bench = new FanOutBench([{ name: "a" }, { name: "some", when: { path: /1$/ } }]);
+    bench.stateDown = true;
+    const sent = packMessage({ requests: requests(2) });
+    const sinceMs = Date.now() - 86_400_000;
+    const failed = await bench.fanOutDelivery(delivery(sent, { sentAtMs: sinceMs }));
+    const [first] = await bench.returned();
+    await bench.fanOutDelivery(delivery({ ...sent, body: first.body }));
+    const [second] = await bench.returned();
+    bench.stateDown = false;
+    await bench.fanOutDelivery(delivery({ ...sent, body: second.body }));
+
+    expect(failed).toEqual([]);
+    for (const { body } of [first, second])
+      expect(JSON.parse(body)).toEqual({ ...JSON.parse(sent.body), since: sinceMs });
+    expect(JSON.parse((await bench.received("a"))[0].body)).toEqual(JSON.parse(sent.body));
+    expect(JSON.parse((await bench.received("some"))[0].body)).not.toHaveProperty("since");
+  });
+
   it("retries a pack only for the target whose queue refused it", async () => {
     const bench = new FanOutBench([{ name: "a" }, { name: "down" }]);
     bench.down.add("down");
@@ -172,20 +192,22 @@ class FanOutBench {
   readonly log = new LogLines();
   /** Names of targets whose queues refuse everything. */
   readonly down = new Set<string>();
+  stateDown = false;
   readonly state: EmbeddedState;
   readonly ingress: EmbeddedQueue;
+  #nowMs = Date.now();
   readonly #queues: ReadonlyMap<string, EmbeddedQueue>;
   readonly #app: ReturnType<typeof createFanOut>;
 
   constructor(targets: readonly Partial<TargetConfig>[]) {
     const directory = temporaryDirectory();
-    const open = (name: string) => EmbeddedQueue.open({ directory, name });
+    const open = (name: string) => EmbeddedQueue.open({ directory, name, now: () => this.#nowMs });
     const configs = targets.map(target);
     this.state = EmbeddedState.open(directory);
     this.ingress = open("ingress");
     this.#queues = new Map(configs.map(({ name }) => [name, open(name)]));
     this.#app = createFanOut({
-      targets: configs.map((config) => new LiveTarget(config, this.state.controls)),
+      targets: configs.map((config) => new LiveTarget(config, this.#controls())),
       queueOf: (name) => (this.down.has(name) ? broken : this.#queue(name)),
       captures: [],
       ingress: this.ingress,
@@ -204,6 +226,19 @@ class FanOutBench {
       this.#app,
       messages.map((message, i) => delivery(message, { messageId: `m${i + 1}` })),
     );
+  }
+
+  async fanOutDelivery(one: Delivery): Promise<readonly string[]> {
+    return invoke(this.#app, [one]);
+  }
+
+  /** Removes the messages that were put back into the ingress queue, whatever their delay. */
+  async returned(): Promise<readonly Delivery[]> {
+    this.#nowMs += 60_000;
+    const { signal } = new AbortController();
+    const deliveries = await this.ingress.receive({ max: 10, waitMs: 0, visibilityMs: 1_000, signal });
+    await this.ingress.delete(deliveries.map(({ receipt }) => receipt));
+    return deliveries;
   }
 
   async fanOutAgain(message: OutgoingMessage): Promise<readonly string[]> {
@@ -233,6 +268,17 @@ class FanOutBench {
         return [name, { enqueued, ...Object.fromEntries(counted.filter(([, count]) => count > 0)) }];
       }),
     );
+  }
+
+  #controls(): Controls {
+    const { controls } = this.state;
+    return {
+      read: async (name) => {
+        if (this.stateDown) throw new StateError("away");
+        return controls.read(name);
+      },
+      write: (...change) => controls.write(...change),
+    };
   }
 
   #queue(name: string): EmbeddedQueue {

@@ -77,6 +77,7 @@ describe("the runbook", () => {
       "functions/replay.ts",
       "functions/batch.ts",
       "functions/capture/sink.ts",
+      "functions/replay-warnings.ts",
       "functions/state-patience.ts",
     ];
     const text = sources.map((file) => readFileSync(join(root, file), "utf8")).join("");

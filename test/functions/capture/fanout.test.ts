@@ -1,4 +1,4 @@
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { CaptureSink } from "../../../functions/capture/sink.ts";
 import { createFanOut } from "../../../functions/fanout.ts";
 import { DirectoryArchive } from "../../../relay/archive/directory.ts";
@@ -159,6 +159,33 @@ describe("fan-out with captures", () => {
       new Set([0, 1, 2]),
     );
     expect(await later.waiting()).toEqual([]);
+  });
+
+  it("gives up requests once they have waited for a capture for longer than the queue keeps them, and counts them", async () => {
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
+    onTestFinished(() => void vi.useRealTimers());
+    const bench = new CaptureBench([captureConfig({ when: { path: /[02468]$/ } })]);
+    bench.archive.mood = "away";
+    await bench.ingress.send([packMessage({ requests: requests(10) })]);
+    const startMs = bench.nowMs;
+    let kept: string[] = [];
+    for (let left = 1; left > 0; left = bench.ingress.depth().messages) {
+      vi.setSystemTime(bench.nowMs);
+      const waiting = await bench.waiting(30_000);
+      kept = waiting.map(({ body }) => body);
+      bench.nowMs += 31_000;
+      await bench.fanOutWaiting();
+      bench.nowMs += 8 * 3_600_000;
+    }
+
+    expect((bench.nowMs - startMs) / 86_400_000).toBeCloseTo(4.3, 0);
+    expect(JSON.parse(kept[0])).toMatchObject({ since: startMs, uncaptured: { captures: ["all"] } });
+    expect(await bench.totals()).toEqual({
+      a: { enqueued: 10 },
+      "capture/all": { enqueued: 10, filtered: 5, expired: 5 },
+    });
+    expect(bench.log.lines.at(-1)).toMatchObject({ event: "capture-expired", capture: "all", requests: 5 });
+    expect(bench.ingress.expired().requests).toBe(0);
   });
 });
 

@@ -63,6 +63,8 @@ describe("a queue", () => {
       QueueName: "shop",
       VisibilityTimeout: 6 * 300,
       MaximumMessageSize: 1_048_576,
+      // Twice as long as requests are kept, so that functions expire and count them.
+      MessageRetentionPeriod: 14 * 86_400,
       RedrivePolicy: { maxReceiveCount: 50 },
     });
     shop.hasResourceProperties("AWS::SQS::Queue", {

@@ -51,7 +51,8 @@ const afterFailureMs = 30_000;
  * its archive. If an archive cannot store a share, a message for that capture alone retries it later.
  */
 export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
-  const patience = new StatePatience("fan-out", deps.stateOutage ?? createStateOutage(deps.log));
+  const count = () => deps.metrics?.count("fanOutStateDown", 1);
+  const patience = new StatePatience("fan-out", deps.stateOutage ?? createStateOutage(deps.log), count);
   return createBatchApp(deps.log, async (delivery, invocation) => {
     // Announced before any await: then the whole batch is announced before its first pack is written.
     const turns = new Map(deps.captures.map((sink) => [sink.name, sink.announce()]));

@@ -24,6 +24,7 @@ export class MetricLine {
   #relay = new Map<MetricId, number>();
   #targets = new Map<string, Map<MetricId, number>>();
   #times = new Map<string, Map<string, number>>();
+  #progress = new Map<string, boolean>();
 
   /** @param now milliseconds since 1970 */
   constructor(ingressQueueName: string, log: Logger, now: () => number = Date.now) {
@@ -41,11 +42,21 @@ export class MetricLine {
     increase(entryOf(this.#targets, target), id, count);
   }
 
-  /** Wraps `figures`: counts are also counted here once they have been added there. */
+  /** Notes that requests of a target were settled, or that they were put back; a settled one counts for the whole line. */
+  noteProgress(target: string, settled: boolean): void {
+    this.#progress.set(target, settled || this.#progress.get(target) === true);
+  }
+
+  /** Wraps `figures`: counts are also counted here once they have been added there. A failure counts as `stateDown`. */
   over(figures: Pick<Figures, "add">): Pick<Figures, "add"> {
     return {
       add: async (target, minuteMs, counts) => {
-        await figures.add(target, minuteMs, counts);
+        try {
+          await figures.add(target, minuteMs, counts);
+        } catch (error) {
+          this.countAt(target, "stateDown", 1);
+          throw error;
+        }
         this.#countFigures(target, counts);
       },
     };
@@ -54,11 +65,13 @@ export class MetricLine {
   /** Writes the counts since the last call. Writes no line if there are none. */
   write(): void {
     let relay = [...this.#relay].filter(isSome);
-    const targets = new Set([...this.#targets.keys(), ...this.#times.keys()]);
+    const targets = new Set([...this.#targets.keys(), ...this.#times.keys(), ...this.#progress.keys()]);
     for (const target of targets) {
       const values: [MetricId, number | readonly number[]][] = [...(this.#targets.get(target) ?? [])].filter(isSome);
       const ages = toTimes(this.#times.get(target) ?? new Map());
       if (ages.length > 0) values.push(["ageAtDelivery", ages]);
+      const progress = this.#progress.get(target);
+      if (progress !== undefined) values.push(["progress", progress ? 1 : 0]);
       if (values.length === 0) continue;
       this.#writeLine(relay, { target, values });
       relay = [];
@@ -67,6 +80,7 @@ export class MetricLine {
     this.#relay = new Map();
     this.#targets = new Map();
     this.#times = new Map();
+    this.#progress = new Map();
   }
 
   #countFigures(target: string, figures: ReadonlyMap<string, number>): void {

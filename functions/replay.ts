@@ -29,6 +29,7 @@ import { type Fate, type Jobs, type Ledger, type Settlement, StateError } from "
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import { FateNotes } from "./fate-notes.ts";
 import type { MetricLine } from "./metric-line.ts";
+import { ReplayProgress } from "./replay-progress.ts";
 import { ReplayWarnings } from "./replay-warnings.ts";
 import { createStateOutage, StatePatience } from "./state-patience.ts";
 
@@ -43,7 +44,7 @@ export interface ReplayDeps {
   readonly jobs: Pick<Jobs, "read">;
   /** Whether the packs come straight from the agents: then no fan-out has recorded them and applied the target's sample. */
   readonly direct?: boolean;
-  readonly metrics?: Pick<MetricLine, "count">;
+  readonly metrics?: Pick<MetricLine, "count" | "countAt" | "noteProgress">;
   /** Shared with the other parts of the process; by default one of its own. */
   readonly stateOutage?: Outage;
   readonly log: Logger;
@@ -61,13 +62,18 @@ const patientRetryMs = 1_000;
 
 /** Receives the packs of one target and sends their requests, each at its slot. */
 export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
-  const patience = new StatePatience(deps.lane.live.config.name, deps.stateOutage ?? createStateOutage(deps.log));
+  const { live } = deps.lane;
+  const { name } = live.config;
+  const count = () => deps.metrics?.countAt(name, "stateDown", 1);
+  const patience = new StatePatience(name, deps.stateOutage ?? createStateOutage(deps.log), count);
+  const progress = new ReplayProgress(live, deps.metrics);
   const turns = new KeyTurns();
   const watch = new JobWatch(deps.jobs);
-  const warnings = new ReplayWarnings(deps.lane.live.config.name, deps.log);
+  const warnings = new ReplayWarnings(name, deps.log);
   return createBatchApp(
     deps.log,
-    (delivery, invocation) => new PackRun(deps, { patience, turns, watch, warnings }, invocation).run(delivery),
+    (delivery, invocation) =>
+      new PackRun(deps, { patience, progress, turns, watch, warnings }, invocation).run(delivery),
     async (invocation) => {
       // The long-running host flushes on a timer; a Lambda function must flush before it is frozen.
       if (!invocation.patient) await deps.lane.figures.flush();
@@ -79,6 +85,7 @@ export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
 class PackRun {
   readonly #deps: ReplayDeps;
   readonly #patience: StatePatience;
+  readonly #progress: ReplayProgress;
   readonly #turns: KeyTurns;
   readonly #watch: JobWatch;
   readonly #warnings: ReplayWarnings;
@@ -88,11 +95,13 @@ class PackRun {
     deps: ReplayDeps,
     {
       patience,
+      progress,
       turns,
       watch,
       warnings,
     }: {
       readonly patience: StatePatience;
+      readonly progress: ReplayProgress;
       readonly turns: KeyTurns;
       readonly watch: JobWatch;
       readonly warnings: ReplayWarnings;
@@ -101,6 +110,7 @@ class PackRun {
   ) {
     this.#deps = deps;
     this.#patience = patience;
+    this.#progress = progress;
     this.#turns = turns;
     this.#watch = watch;
     this.#warnings = warnings;
@@ -119,7 +129,10 @@ class PackRun {
     // Queues may deliver a pack twice: the second copy reads the ledger only after the first has written its fates.
     const { promise, resolve, reject } = Promise.withResolvers<Handled>();
     await this.#turns.run(pack.id, () => this.#replay(delivery, pack).then(resolve, reject));
-    return promise;
+    return promise.catch((error: Error) => {
+      this.#progress.putBack(false);
+      throw error;
+    });
   }
 
   async #replay(delivery: Delivery, pack: MessagePack): Promise<Handled> {
@@ -128,6 +141,7 @@ class PackRun {
       requests = await this.#patience.run(this.#invocation, () => this.#open(pack));
     } catch (error) {
       if (!(error instanceof StateError)) throw error;
+      this.#progress.putBack(false);
       return this.#handBack(delivery, pack, pack.requests, afterFailureMs);
     }
     if (delivery.receiveCount > maxReceives) {
@@ -211,6 +225,9 @@ class PackRun {
       rest = result.unsent;
       if (result.failure) this.#patience.report(result.failure);
       this.#warnings.note(result);
+      if (result.again.length > 0 || (rest.length > 0 && result.laterMs === undefined)) {
+        this.#progress.putBack(signal.aborted && !result.failure && result.again.length === 0);
+      }
       if (rest.length === 0 || signal.aborted) return { rest, delayMs: afterEndMs };
       if (result.laterMs !== undefined) return { rest, delayMs: result.laterMs };
       if (!patient) return { rest, delayMs: result.failure ? afterFailureMs : lane.live.holdMs };
@@ -291,5 +308,6 @@ class PackRun {
 
   async #settle(pack: MessagePack, settlement: Settlement): Promise<void> {
     await this.#deps.ledger.settle(this.#keyOf(pack), pack.id, settlement, pack.redrive?.count);
+    this.#progress.settled();
   }
 }

@@ -18,11 +18,16 @@ export function createStateOutage(log: Logger): Outage {
 export class StatePatience {
   readonly #what: string;
   readonly #outage: Outage;
+  readonly #count: () => void;
 
-  /** @param what for the log: the part that waits, such as `fan-out` or a target's name */
-  constructor(what: string, outage: Outage) {
+  /**
+   * @param what for the log: the part that waits, such as `fan-out` or a target's name
+   * @param count called for each failure
+   */
+  constructor(what: string, outage: Outage, count: () => void = () => {}) {
     this.#what = what;
     this.#outage = outage;
+    this.#count = count;
   }
 
   /**
@@ -45,6 +50,7 @@ export class StatePatience {
   }
 
   report(error: Error): void {
+    this.#count();
     this.#outage.fail(error.message, { fields: { what: this.#what } });
   }
 }

@@ -1,33 +1,14 @@
 import type { Config, TargetConfig } from "../relay/config/config.ts";
 import { ingressQueue } from "../relay/queue/names.ts";
-import { type CostPart, toCostParts } from "./estimate/daily-cost.ts";
+import { type AlarmLayout, fiveMinutesSeconds, minuteSeconds, once, twiceOfThree } from "./alarm.ts";
+import { toCostParts } from "./estimate/daily-cost.ts";
 import { pricedMonth, pricedRegion, usd } from "./estimate/prices.ts";
 import type { FunctionLayout } from "./function-layout.ts";
 import type { Layout, StackLayout } from "./layout.ts";
 import type { QueueLayout } from "./queue-layout.ts";
-import type { RunbookSection } from "./runbook.ts";
-import { ofFunction, ofQueue, ofRelay, type WatchedMetric } from "./watched-metric.ts";
+import { toStateAlarms, toTableAlarms } from "./state-alarms.ts";
+import { ofFunction, ofQueue, ofRelay } from "./watched-metric.ts";
 
-/** An alarm in CloudWatch, as plain data. */
-export interface AlarmLayout {
-  /** Unique in its stack. */
-  readonly id: string;
-  readonly section: RunbookSection;
-  /** One sentence: what is wrong while the alarm rings, and what follows from it. */
-  readonly says: string;
-  /** One metric, or cost parts whose sum is compared with the threshold. */
-  readonly watches: WatchedMetric | readonly CostPart[];
-  readonly periodSeconds: number;
-  readonly rings: "above" | "below";
-  readonly threshold: number;
-  /** The alarm rings if `least` of the last `of` periods passed the threshold. */
-  readonly times: { readonly least: number; readonly of: number };
-  /** How a period without a value counts. */
-  readonly silence: "good" | "bad";
-}
-
-const minuteSeconds = 60;
-const fiveMinutesSeconds = 300;
 const hourSeconds = 3_600;
 const daySeconds = 86_400;
 // The fan-out has no rate and no window: packs wait for it only if something is broken.
@@ -39,15 +20,13 @@ const windowWaitSeconds = 5 * daySeconds;
 /** CloudWatch allows ten metrics in an alarm. */
 const mostMetrics = 10;
 
-const once = { least: 1, of: 1 } as const;
-const twiceOfThree = { least: 2, of: 3 } as const;
-
 /** The alarms of a stack: about its queues and functions, and about the metrics that its functions write. */
 export function toAlarms(stack: StackLayout, layout: Layout, config: Config): readonly AlarmLayout[] {
   return [
     ...stack.queues.flatMap((queue) => [toDeadLetters(queue, layout), toPacksWait(queue, layout, config)]),
     ...stack.queues.filter(({ owner }) => owner === ingressQueue).map((queue) => toAgentSilent(queue, config)),
-    ...stack.functions.flatMap((one) => [toErrors(one), toThrottled(one)]),
+    ...stack.functions.flatMap((one) => [toErrors(one), toThrottled(one), ...toStateAlarms(one, layout)]),
+    ...(stack.table ? toTableAlarms(stack.table) : []),
     ...stack.functions.filter(({ kind }) => kind === "schedule").flatMap((one) => toScheduled(one, layout, config)),
     ...toDailyCosts(stack, layout, config),
   ];

@@ -34,9 +34,13 @@ export function ofFunction(
   return { namespace: "AWS/Lambda", name: metric, dimensions: { FunctionName: name }, statistic };
 }
 
+/**
+ * A metric that DynamoDB writes about a table. `ReadThrottleEvents` counts every throttled read;
+ * `ReadKeyRangeThroughputThrottleEvents` only those that a partition is too busy for, though the table is not.
+ */
 export function ofTable(
   { name }: TableLayout,
-  metric: "ConsumedReadCapacityUnits" | "ConsumedWriteCapacityUnits",
+  metric: `Consumed${"Read" | "Write"}CapacityUnits` | `${"Read" | "Write"}${"" | "KeyRangeThroughput"}ThrottleEvents`,
 ): WatchedMetric {
   return { namespace: "AWS/DynamoDB", name: metric, dimensions: { TableName: name }, statistic: "Sum" };
 }

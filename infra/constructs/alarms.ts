@@ -3,7 +3,8 @@ import { Alarm, ComparisonOperator, type IMetric, MathExpression, TreatMissingDa
 import { SnsAction } from "aws-cdk-lib/aws-cloudwatch-actions";
 import type { IKey } from "aws-cdk-lib/aws-kms";
 import { Construct } from "constructs";
-import { type AlarmLayout, alarmName, toAlarms } from "../alarm-layout.ts";
+import type { AlarmLayout } from "../alarm.ts";
+import { alarmName, toAlarms } from "../alarm-layout.ts";
 import type { CostPart } from "../estimate/daily-cost.ts";
 import type { StackLayout } from "../layout.ts";
 import { runbookLink } from "../runbook.ts";

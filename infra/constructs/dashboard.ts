@@ -71,6 +71,7 @@ function ingressRow(queue: QueueLayout, functions: readonly FunctionLayout[], { 
       left: [
         graph(ofQueue(queue, "NumberOfMessagesSent", "Sum"), queue.region, "sent"),
         graph(ofRelay(name, "packs", "Sum"), queue.region, "fanned out"),
+        ...of("fanout", "fanOutStateDown", "Sum"),
       ],
     },
     waiting(`Packs waiting in ${queue.name}`, queue),
@@ -112,8 +113,9 @@ function targetRow(replay: FunctionLayout, functions: readonly FunctionLayout[],
         own("undelivered", "Sum", "failed attempts"),
         own("deadLettered", "Sum", "dead letters"),
         own("skipped", "Sum", "skipped"),
+        own("stateDown", "Sum", "state table fails"),
       ],
-      right: breaker,
+      right: [...breaker, own("progress", "Maximum", "progress: 1, or 0 if requests only go back")],
     },
     ...(reads ? [waiting(`${target}: packs waiting`, reads.queue)] : []),
     {

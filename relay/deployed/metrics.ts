@@ -1,7 +1,7 @@
 /**
  * The CloudWatch metrics of the functions in Lambda. `functions/` writes them; the alarms and the dashboard of `infra/`
  * read them. CloudWatch charges $0.30 a month per metric, and per target for metrics by target, but only for hours with
- * values: so a 0 is not written.
+ * values: so a 0 is not written, except for `progress`.
  */
 export const functionMetrics = {
   /** Packs received from the ingress queue; counted by `replay` if it reads that queue itself. */
@@ -20,6 +20,15 @@ export const functionMetrics = {
   deadLettered: { name: "DeadLettered", unit: "Count", by: "target", from: "replay" },
   /** Requests that were left out because they are too old or their body is incomplete. */
   skipped: { name: "Skipped", unit: "Count", by: "target", from: "replay" },
+  /** Failures of the state store, as the replay of a target sees them: its packs wait, or are sent again. */
+  stateDown: { name: "StateDown", unit: "Count", by: "target", from: "replay" },
+  /** The same, as the fan-out sees them. */
+  fanOutStateDown: { name: "FanOutStateDown", unit: "Count", by: "relay", from: "fanout" },
+  /**
+   * 1 if an invocation has settled a request. 0, which is written for this metric, if it put requests back and settled none
+   * although the target is not held.
+   */
+  progress: { name: "Progress", unit: "Count", by: "target", from: "replay" },
   /** Time from the capture of a request to its sending. */
   ageAtDelivery: { name: "AgeAtDelivery", unit: "Milliseconds", by: "target", from: "replay" },
   /** 1 each minute while the target's breaker is open. */

@@ -38,7 +38,10 @@ describe("functions in Lambda", () => {
     await until(() => functions.every(({ metrics }) => metrics.length > 0));
 
     const { "spoa-relay/packs AgeAtDelivery {Target=a}": ages, ...counts } = toCloudWatch(replay.metrics);
-    expect(counts).toEqual({ "spoa-relay/packs Answered2xx {Target=a}": 30 });
+    expect(counts).toEqual({
+      "spoa-relay/packs Answered2xx {Target=a}": 30,
+      "spoa-relay/packs Progress {Target=a}": 1,
+    });
     expect(ages).toHaveLength(20);
     expect(toCloudWatch(fanOut.metrics)).toEqual({ "spoa-relay/packs Packs": 3, "spoa-relay/packs Captured": 30 });
     expect(toCloudWatch(schedule.metrics)).toEqual({

@@ -87,6 +87,18 @@ describe("MetricLine", () => {
     expect(toCloudWatch(lines)).toEqual({ "spoa-relay/packs Packs": 3 });
   });
 
+  it("writes a progress of 0 if requests were put back and none was settled, and 1 if one was", () => {
+    const seen = [[false], [false, true], [true, false], []].map((notes) => {
+      const { metrics, lines } = open();
+      for (const settled of notes) metrics.noteProgress("a", settled);
+      metrics.write();
+      metrics.write();
+      return lines.map(() => toCloudWatch(lines)["spoa-relay/packs Progress {Target=a}"]);
+    });
+
+    expect(seen).toEqual([[0], [1], [1], []]);
+  });
+
   it("writes at any log level", () => {
     const lines: unknown[] = [];
     const log = createLogger("error", { write: (line) => lines.push(JSON.parse(line)) });
@@ -164,12 +176,12 @@ describe("MetricLine: figures", () => {
 
     await book.flush();
     metrics.write();
-    expect(lines).toEqual([]);
+    expect(toCloudWatch(lines)).toEqual({ "spoa-relay/packs StateDown {Target=a}": 1 });
     away = false;
     await book.flush();
     metrics.write();
 
-    expect(toCloudWatch(lines)).toEqual({ "spoa-relay/packs Answered2xx {Target=a}": 4 });
+    expect(toCloudWatch(lines)).toMatchObject({ "spoa-relay/packs Answered2xx {Target=a}": 4 });
   });
 });
 

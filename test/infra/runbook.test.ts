@@ -79,6 +79,7 @@ describe("the runbook", () => {
       "functions/capture/sink.ts",
       "functions/replay-warnings.ts",
       "functions/state-patience.ts",
+      "relay/credentials/target-credentials.ts",
     ];
     const text = sources.map((file) => readFileSync(join(root, file), "utf8")).join("");
     const events = named.filter((name) => !name.startsWith("spoa-relay") && !name.startsWith("aws-"));

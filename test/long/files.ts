@@ -25,6 +25,7 @@ export const long: readonly string[] = [
   "test/faults/crowds.test.ts",
   "test/faults/journal.test.ts",
   "test/faults/queue-failures.test.ts",
+  "test/functions/lambda/alarms.test.ts",
   "test/functions/schedule/replay-jobs.test.ts",
   "test/infra/constructs/alarms.test.ts",
   "test/infra/constructs/dashboard.test.ts",

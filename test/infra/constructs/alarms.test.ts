@@ -55,6 +55,53 @@ describe("the alarms of a deployment", () => {
     });
   });
 
+  it("ring if DynamoDB throttles the table, or only one of its keys", () => {
+    const template = templateOf("targets: { a: { url: 'https://a', rate: 1/s } }");
+    const metrics = ["TableThrottled", "HotKey"].flatMap((name) =>
+      ["Read", "Write"].map((kind) => alarmOf(template, `shop-${name}-${kind}`)),
+    );
+
+    expect(metrics.map((alarm) => alarm?.MetricName)).toEqual([
+      "ReadThrottleEvents",
+      "WriteThrottleEvents",
+      "ReadKeyRangeThroughputThrottleEvents",
+      "WriteKeyRangeThroughputThrottleEvents",
+    ]);
+    for (const alarm of metrics) {
+      expect(alarm).toMatchObject({
+        Namespace: "AWS/DynamoDB",
+        Dimensions: [{ Name: "TableName", Value: "shop" }],
+        Statistic: "Sum",
+        Threshold: 0,
+        ComparisonOperator: "GreaterThanThreshold",
+        TreatMissingData: "notBreaching",
+      });
+    }
+  });
+
+  it("watch the state and the progress of a replay in periods that are longer than its invocations", () => {
+    const template = templateOf(
+      "targets:",
+      "  quick: { url: 'https://a', rate: 1/s }",
+      "  slow: { url: 'https://a', rate: 1/s, timeout: 7m }",
+    );
+
+    for (const [target, Period] of [
+      ["quick", 300],
+      ["slow", 900],
+    ] as const) {
+      const shared = { Period, EvaluationPeriods: 3, Dimensions: [{ Name: "Target", Value: target }] };
+      expect(alarmOf(template, `shop-StateDown-replay-${target}`)).toMatchObject({ ...shared, DatapointsToAlarm: 2 });
+      expect(alarmOf(template, `shop-NoProgress-${target}`)).toMatchObject({
+        ...shared,
+        DatapointsToAlarm: 3,
+        Statistic: "Maximum",
+        ComparisonOperator: "LessThanThreshold",
+        Threshold: 1,
+      });
+    }
+  });
+
   it("ring if the schedule does not run, but not if its metrics are missing", () => {
     const template = templateOf("targets: { a: { url: 'https://a', rate: 1/s } }");
 

@@ -47,7 +47,7 @@ describe("the dashboard of a deployment", () => {
     );
 
     const shown = widgetsIn(templates.shop).flatMap(({ alarms }) => (alarms ? [alarms.length] : []));
-    expect(shown).toEqual([100, 10]);
+    expect(shown).toEqual([100, 55]);
   });
 
   it("exists once in each account", () => {

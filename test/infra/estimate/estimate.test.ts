@@ -131,6 +131,13 @@ describe("the estimate", () => {
     expect(costs).toBeGreaterThan(plain + 3 * prices.alarmMonth);
   });
 
+  it("bills the seven alarms of each further target", () => {
+    const bill = (...names: readonly string[]) =>
+      usdOf(estimate(0, "targets:", ...names.map((name) => target(name, "rate: 1/s"))), "CloudWatch, alarms");
+
+    expect(bill("a", "b", "c") - bill("a", "b")).toBeCloseTo(7 * prices.alarmMonth);
+  });
+
   it("bills one key for each stack if the stacks have keys of their own", () => {
     const lines = ["targets:", target("a", "rate: unlimited, region: eu-central-1")];
 

@@ -1,18 +1,8 @@
-import { figuresPartition, jobsPartition, packPartition, targetPartition } from "../relay/state/dynamodb/keys.ts";
-import { tallyPartition } from "../relay/state/dynamodb/writer-tally.ts";
 import type { FunctionLayout } from "./function-layout.ts";
 import type { Layout, StackLayout, TableLayout } from "./layout.ts";
-import { type Place, partitionOf, toArn } from "./place.ts";
-
-/** Actions that are allowed on resources. */
-export interface Permission {
-  readonly actions: readonly string[];
-  /** ARNs. */
-  readonly resources: readonly string[];
-  readonly conditions?: Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
-  /** The reason for wildcards in the ARNs: the checks at synthesis refuse wildcards without one. */
-  readonly wildcard?: string;
-}
+import type { Permission } from "./permission.ts";
+import { partitionOf, toArn } from "./place.ts";
+import { tablePermissions } from "./table-permissions.ts";
 
 /** The event source mapping polls with the function's role. The function itself changes the visibility of failed messages. */
 const receive = [
@@ -24,15 +14,6 @@ const receive = [
 const send = ["sqs:SendMessage"] as const;
 /** Reads the number of waiting messages for the ledger. */
 const look = ["sqs:GetQueueAttributes"] as const;
-/** The commands that relay/state uses. */
-const keepState = [
-  "dynamodb:GetItem",
-  "dynamodb:BatchGetItem",
-  "dynamodb:Query",
-  "dynamodb:UpdateItem",
-  "dynamodb:DeleteItem",
-] as const;
-
 /**
  * Needed even if nothing is listed: without it S3 answers 403 instead of 404 for an object that does not exist. A condition on
  * the prefix would have the same effect, so there is none.
@@ -43,7 +24,7 @@ const objectsOfCapture = "Objects of a capture are named by their time and conte
 /** Exactly what a function does with the queues, buckets, table and functions of the layout. */
 export function permissionsOf(one: FunctionLayout, layout: Layout): readonly Permission[] {
   const { table, queues, functions, captures, buckets } = contentsOf(layout);
-  const state = { actions: keepState, resources: [table.arn] };
+  const state = tablePermissions(one, table);
   const own = one.reads?.queue;
   const targetQueues = functions.flatMap(({ kind, reads }) => (kind === "replay" && reads ? [reads.queue] : []));
   switch (one.kind) {
@@ -51,7 +32,7 @@ export function permissionsOf(one: FunctionLayout, layout: Layout): readonly Per
       return [
         { actions: receive, resources: arnsOf(own) },
         { actions: send, resources: [...arnsOf(own), ...arnsOf(own?.deadLetters), ...targetQueues.flatMap(arnsOf)] },
-        state,
+        ...state,
         // It reads an object that already exists, to see whether the content is the same.
         {
           actions: ["s3:PutObject", "s3:GetObject"],
@@ -64,12 +45,12 @@ export function permissionsOf(one: FunctionLayout, layout: Layout): readonly Per
       return [
         { actions: receive, resources: arnsOf(own) },
         { actions: send, resources: [...arnsOf(own), ...arnsOf(own?.deadLetters)] },
-        ...stateOfTarget(`${one.target}`, table),
+        ...state,
       ];
     case "schedule":
       return [
         { actions: send, resources: targetQueues.flatMap(arnsOf) },
-        state,
+        ...state,
         {
           actions: ["s3:PutObject", "s3:GetObject", "s3:DeleteObject"],
           resources: captures.map(({ objects }) => objects),
@@ -83,7 +64,7 @@ export function permissionsOf(one: FunctionLayout, layout: Layout): readonly Per
         { actions: [...send, ...look], resources: queues.flatMap(arnsOf) },
         { actions: receive, resources: queues.flatMap(({ deadLetters }) => arnsOf(deadLetters)) },
         ...emptyRemoved(one, layout),
-        state,
+        ...state,
         ...switchMappings(one, functions),
       ];
   }
@@ -107,27 +88,6 @@ export function foreignUses(
       return resources.length > 0 ? [{ user, permission: { ...permission, resources } }] : [];
     }),
   );
-}
-
-/** The accounts and regions in which a function uses queues, buckets or the table, which may be encrypted. */
-export function placesUsedBy(one: FunctionLayout, layout: Layout): readonly Place[] {
-  const permitted = permissionsOf(one, layout).flatMap(({ resources }) => resources);
-  const uses = (arn: string) => permitted.some((used) => used === arn || used.startsWith(`${arn}/`));
-  return layout.stacks.filter((stack) =>
-    [...stack.queues, ...stack.buckets, ...(stack.table ? [stack.table] : [])].some(({ arn }) => uses(arn)),
-  );
-}
-
-/** A replay function may run in the account of its shadow, so it is not allowed to change other targets or jobs. */
-function stateOfTarget(target: string, { arn }: TableLayout): readonly Permission[] {
-  const within = (...partitions: readonly string[]) => ({
-    "ForAllValues:StringLike": { "dynamodb:LeadingKeys": partitions },
-  });
-  const own = [targetPartition(target), figuresPartition(target), packPartition("*"), tallyPartition];
-  return [
-    { actions: keepState, resources: [arn], conditions: within(...own) },
-    { actions: ["dynamodb:GetItem"], resources: [arn], conditions: within(jobsPartition) },
-  ];
 }
 
 function contentsOf({ stacks }: Layout) {

@@ -3,15 +3,12 @@ import { type IKey, Key } from "aws-cdk-lib/aws-kms";
 import { Construct } from "constructs";
 import { ConfigError } from "../../relay/config/text.ts";
 import type { FunctionLayout } from "../function-layout.ts";
+import { keyUsesOf, sendingUse } from "../key-uses.ts";
 import type { Layout, StackLayout } from "../layout.ts";
-import { type Permission, placesUsedBy } from "../permissions.ts";
+import type { Permission } from "../permission.ts";
 import { isSamePlace, type Place, toArn } from "../place.ts";
 import { type RelayContext, removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { toForeignStatement, toGrant } from "./statement.ts";
-
-/** SQS, S3 and DynamoDB do this with the key in the name of the role that reads and writes. */
-const useKey = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"] as const;
-const sendOnly = ["kms:Decrypt", "kms:GenerateDataKey"] as const;
 
 /** The key of a stack: a new key, or an existing one that `aws.key` names. */
 export class RelayKey extends Construct {
@@ -36,20 +33,20 @@ export class RelayKey extends Construct {
       removalPolicy: removalPolicyOf(config),
     });
     const all = layout.stacks.flatMap(({ functions }) => functions);
-    const strangers = all.filter(
-      (one) => one.account !== stack.account && placesUsedBy(one, layout).some((place) => isSamePlace(place, stack)),
-    );
-    for (const one of strangers)
-      own.addToResourcePolicy(toForeignStatement(one, { actions: useKey, resources: ["*"] }));
+    for (const one of all.filter(({ account }) => account !== stack.account)) {
+      for (const { actions } of keyUsesOf(one, layout).filter((use) => use.stack === stack)) {
+        own.addToResourcePolicy(toForeignStatement(one, { actions, resources: ["*"] }));
+      }
+    }
     if (agents.length > 0 && stack === layout.stacks[0]) {
-      own.addToResourcePolicy(toGrant(agents, { actions: sendOnly, resources: ["*"] }));
+      own.addToResourcePolicy(toGrant(agents, { actions: sendingUse, resources: ["*"] }));
     }
     this.key = own;
   }
 
   /** The permission that an agent needs to send to an encrypted queue. */
   get sending(): PolicyStatement {
-    return new PolicyStatement({ actions: [...sendOnly], resources: [this.key.keyArn] });
+    return new PolicyStatement({ actions: [...sendingUse], resources: [this.key.keyArn] });
   }
 }
 
@@ -59,23 +56,17 @@ export function keyPermissions(
   { config, layout, stack, key }: StackContext,
 ): readonly Permission[] {
   if (!key) return [];
-  const places = placesUsedBy(one, layout);
-  if (config.deployment.key !== "own") {
-    const arns = places.map((place) => toKeyArn(`${config.deployment.key}`, place, config.file));
-    return [{ actions: useKey, resources: [...new Set(arns)] }];
-  }
-  const elsewhere = places.filter((place) => !isSamePlace(place, stack));
-  const here = elsewhere.length < places.length ? [{ actions: useKey, resources: [key.keyArn] }] : [];
-  if (elsewhere.length === 0) return here;
-  return [
-    ...here,
-    {
-      actions: useKey,
-      resources: elsewhere.map((place) => toArn(place, "kms", "key/*")),
+  const { key: given } = config.deployment;
+  return keyUsesOf(one, layout).map(({ stack: used, actions }) => {
+    if (given !== "own") return { actions, resources: [toKeyArn(`${given}`, used, config.file)] };
+    if (isSamePlace(used, stack)) return { actions, resources: [key.keyArn] };
+    return {
+      actions,
+      resources: [toArn(used, "kms", "key/*")],
       conditions: { "ForAnyValue:StringEquals": { "kms:ResourceAliases": aliasOf(layout) } },
       wildcard: "KMS generates the id of another stack's key; the condition names its alias",
-    },
-  ];
+    };
+  });
 }
 
 function aliasOf({ name }: Layout): string {

@@ -1,7 +1,8 @@
 import { AccountPrincipal, ArnPrincipal, PolicyStatement } from "aws-cdk-lib/aws-iam";
 import type { FunctionLayout } from "../function-layout.ts";
 import type { Layout } from "../layout.ts";
-import { foreignUses, type Permission } from "../permissions.ts";
+import type { Permission } from "../permission.ts";
+import { foreignUses } from "../permissions.ts";
 
 export function toStatement({ actions, resources, conditions }: Permission): PolicyStatement {
   return new PolicyStatement({

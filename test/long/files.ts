@@ -34,6 +34,7 @@ export const long: readonly string[] = [
   "test/infra/deploy.test.ts",
   "test/infra/deployed.test.ts",
   "test/infra/from-zero.test.ts",
+  "test/infra/least-privilege.test.ts",
   "test/infra/runbook.test.ts",
   "test/relay/state/dynamodb/crash.test.ts",
 ];

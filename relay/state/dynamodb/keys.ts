@@ -16,3 +16,6 @@ export function packPartition(pack: string): string {
 }
 
 export const jobsPartition = "job";
+
+/** The sums of the tallies that were folded, see `Tallies`. */
+export const ledgerPartition = "ledger";

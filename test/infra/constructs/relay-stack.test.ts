@@ -258,7 +258,12 @@ describe("the table", () => {
       ResourcePolicy: {
         PolicyDocument: {
           Statement: [
-            { ...statement, Condition: allowing("target#tests", "minute#tests", "pack#*", "tally") },
+            {
+              ...statement,
+              Action: ["dynamodb:GetItem", "dynamodb:UpdateItem"],
+              Condition: allowing("target#tests", "pack#*", "tally"),
+            },
+            { ...statement, Action: "dynamodb:UpdateItem", Condition: allowing("minute#tests") },
             { ...statement, Action: "dynamodb:GetItem", Condition: allowing("job") },
           ],
         },

@@ -9,6 +9,7 @@ import { fetchAdmin } from "../../../relay/control/admin-client.ts";
 import { bundleFile, type FunctionName } from "../../../relay/deployed/functions.ts";
 import type { OutgoingMessage } from "../../../relay/queue/port.ts";
 import { SqsQueue } from "../../../relay/queue/sqs.ts";
+import { TableClient } from "../../../relay/state/dynamodb/table-client.ts";
 import { faketimeVariables } from "../clocks/faketime.ts";
 import { until } from "../clocks/until.ts";
 import { LambdaApi } from "../lambda/lambda-api.ts";
@@ -40,7 +41,10 @@ export class DeployedCloud {
   readonly layout: Layout;
   readonly gateway: AwsGateway;
   readonly lambdaApi: LambdaApi;
+  /** The table of the emulator, without a check of permissions. */
+  readonly table: { readonly table: string; readonly region: string; readonly endpoint: string };
   #control: Promise<LambdaProcess> | undefined;
+  #lastAnswer: Promise<unknown> = Promise.resolve();
   readonly #templates: readonly CloudTemplate[];
   readonly #emulators: ReadonlyMap<CloudTemplate, FauxqsServer>;
 
@@ -59,6 +63,11 @@ export class DeployedCloud {
     for (const template of templates) emulators.set(template, await startRegion(template));
     const withTable = templates.find(({ stack }) => stack.table) ?? templates[0];
     const tablePort = await startTables(withTable);
+    const table = {
+      table: withTable.stack.table?.name ?? "",
+      region: withTable.stack.region,
+      endpoint: `http://127.0.0.1:${tablePort}`,
+    };
     const principals = new Map(templates.flatMap((template) => [...principalsOf(template)]));
     const gateway = await AwsGateway.start({
       regions: [...new Set(layout.stacks.map(({ region }) => region))],
@@ -76,7 +85,7 @@ export class DeployedCloud {
       },
       functionUrl: (event) => cloud.#askControl(event),
     });
-    const cloud: DeployedCloud = new DeployedCloud({ config, layout, gateway, lambdaApi, templates, emulators });
+    const cloud: DeployedCloud = new DeployedCloud({ config, layout, gateway, lambdaApi, table, templates, emulators });
     return cloud;
   }
 
@@ -85,6 +94,7 @@ export class DeployedCloud {
     layout: Layout;
     gateway: AwsGateway;
     lambdaApi: LambdaApi;
+    table: DeployedCloud["table"];
     templates: readonly CloudTemplate[];
     emulators: ReadonlyMap<CloudTemplate, FauxqsServer>;
   }) {
@@ -92,6 +102,7 @@ export class DeployedCloud {
     this.layout = parts.layout;
     this.gateway = parts.gateway;
     this.lambdaApi = parts.lambdaApi;
+    this.table = parts.table;
     this.#templates = parts.templates;
     this.#emulators = parts.emulators;
   }
@@ -155,6 +166,13 @@ export class DeployedCloud {
     if (error) throw error;
   }
 
+  /** Deletes all items of a partition of the table. */
+  async deleteItems(partition: string): Promise<void> {
+    const client = new TableClient({ ...this.table, callTimeoutMs: 15_000 });
+    for (const { sk } of await client.query(partition)) await client.delete({ pk: partition, sk: String(sk.S) });
+    client.close();
+  }
+
   /** True if the policy for agents allows the action on a queue in the account and region of the ingress queue. */
   agentMay(action: string, queue: string): boolean {
     const [template] = this.#templates;
@@ -210,7 +228,11 @@ export class DeployedCloud {
       stack.functions.flatMap((one) => (one.kind === "control" ? [one.name] : [])),
     );
     this.#control ??= this.open(name);
-    return (await (await this.#control).invoke(event, this.timeoutMsOf(name))) as UrlAnswer;
+    const control = await this.#control;
+    // As in Lambda, a process handles one event at a time.
+    const answer = this.#lastAnswer.then(() => control.invoke(event, this.timeoutMsOf(name)));
+    this.#lastAnswer = answer.catch(() => {});
+    return (await answer) as UrlAnswer;
   }
 
   #find(functionName: string): { readonly template: CloudTemplate; readonly resource: CloudResource } {

@@ -1,0 +1,69 @@
+import {
+  figuresPartition,
+  jobsPartition,
+  ledgerPartition,
+  packPartition,
+  targetPartition,
+} from "../relay/state/dynamodb/keys.ts";
+import { tallyPartition } from "../relay/state/dynamodb/writer-tally.ts";
+import type { FunctionLayout } from "./function-layout.ts";
+import type { Permission } from "./permission.ts";
+
+/** What a function calls on which partitions of the table. */
+type Uses = readonly (readonly [actions: readonly TableAction[], partitions: readonly string[]])[];
+
+type TableAction = "GetItem" | "BatchGetItem" | "Query" | "UpdateItem" | "DeleteItem";
+
+// `*` in a condition stands for any text. A pack has one item for all targets.
+const packs = packPartition("*");
+const tallies = tallyPartition;
+const targets = targetPartition("*");
+const figures = figuresPartition("*");
+
+// A write with a condition also reads: if the condition fails, the item says why.
+const readAndWrite = ["GetItem", "UpdateItem"] as const;
+
+/** Whatever adds up the ledger reads all tallies, and the packs that they announce. */
+const addUpLedger: Uses = [
+  [["GetItem"], [ledgerPartition]],
+  [["Query"], [tallies]],
+  [["BatchGetItem"], [packs]],
+];
+
+/** Exactly the calls of a function to the state table, on the partitions that it uses. */
+export function tablePermissions(one: FunctionLayout, table: { readonly arn: string }): readonly Permission[] {
+  return usesOf(one).map(([actions, partitions]) => ({
+    actions: actions.map((action) => `dynamodb:${action}`),
+    resources: [table.arn],
+    conditions: { "ForAllValues:StringLike": { "dynamodb:LeadingKeys": partitions } },
+  }));
+}
+
+function usesOf({ kind, target }: FunctionLayout): Uses {
+  switch (kind) {
+    case "fanout":
+      return [
+        [readAndWrite, [packs, tallies]],
+        [["GetItem"], [targets]],
+        [["UpdateItem"], [figures]],
+      ];
+    // May run in the account of its shadow, so it is not allowed to change other targets or jobs, or to delete anything.
+    case "replay":
+      return [
+        [readAndWrite, [targetPartition(`${target}`), packs, tallies]],
+        [["UpdateItem"], [figuresPartition(`${target}`)]],
+        [["GetItem"], [jobsPartition]],
+      ];
+    case "schedule":
+      return [
+        ...addUpLedger,
+        // It folds tallies: it moves them into the ledger's base and deletes them.
+        [["UpdateItem"], [ledgerPartition]],
+        [[...readAndWrite, "BatchGetItem", "DeleteItem"], [tallies]],
+        [readAndWrite, [packs, targets]],
+        [["Query", ...readAndWrite], [jobsPartition]],
+      ];
+    case "control":
+      return [...addUpLedger, [readAndWrite, [packs, tallies, targets]], [["Query"], [figures, jobsPartition]]];
+  }
+}

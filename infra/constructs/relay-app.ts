@@ -28,5 +28,11 @@ export function addStacks(app: App, file: string, env: Environment, bundles: str
   // Other stacks first: a fan-out that knows a queue which does not exist yet would fail for every pack until it does.
   const [home, ...others] = stacks;
   for (const other of others) home.addStackDependency(other, "the fan-out sends to its queues");
+  // The table before the functions that use it. If it is in the first stack, the functions of the other stacks are deployed before
+  // it, but they are not invoked: nothing sends to their queues until the first stack has its table.
+  const withTable = stacks[layout.stacks.findIndex(({ table }) => table)];
+  for (const other of others) {
+    if (withTable !== home && other !== withTable) other.addStackDependency(withTable, "its functions use the table");
+  }
   return stacks;
 }

@@ -1,5 +1,6 @@
 import { type App, Stack, Tags } from "aws-cdk-lib";
-import type { StackLayout } from "../layout.ts";
+import { EventSourceMapping } from "aws-cdk-lib/aws-lambda";
+import type { StackLayout, TableLayout } from "../layout.ts";
 import { AgentPolicy } from "./agent-policy.ts";
 import { Alarms } from "./alarms.ts";
 import { CapturesBucket } from "./captures-bucket.ts";
@@ -7,7 +8,7 @@ import { ControlUrl } from "./control-url.ts";
 import { RelayDashboard } from "./dashboard.ts";
 import { MinuteSchedule } from "./minute-schedule.ts";
 import { PackQueue } from "./pack-queue.ts";
-import type { RelayContext } from "./relay-context.ts";
+import type { RelayContext, StackContext } from "./relay-context.ts";
 import { RelayFunction } from "./relay-function.ts";
 import { RelayKey } from "./relay-key.ts";
 import { StateTable } from "./state-table.ts";
@@ -36,9 +37,19 @@ export class RelayStack extends Stack {
     }
     new Alarms(this, layout, key, context);
     RelayDashboard.addTo(this, layout, context);
-    if (!layout.table) return;
-    // Last: it is protected against deletion, so a first deployment that fails after it could not be rolled back.
-    const others = this.node.children;
-    new StateTable(this, layout.table, here).node.addDependency(...others);
+    if (layout.table) this.#addTable(layout.table, here);
+  }
+
+  /**
+   * After everything but what invokes the functions: the table is protected against deletion, so a first deployment that fails
+   * after it cannot be rolled back. Functions that are invoked before it exists would put their packs back.
+   */
+  #addTable(layout: TableLayout, context: StackContext): void {
+    const { children } = this.node;
+    const parts = children.flatMap((child) => (child instanceof RelayFunction ? child.node.children : [child]));
+    const starters = parts.filter((part) => part instanceof EventSourceMapping || part instanceof MinuteSchedule);
+    const table = new StateTable(this, layout, context);
+    table.node.addDependency(...parts.filter((part) => !starters.includes(part)));
+    for (const starter of starters) starter.node.addDependency(table);
   }
 }

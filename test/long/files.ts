@@ -36,5 +36,6 @@ export const long: readonly string[] = [
   "test/infra/from-zero.test.ts",
   "test/infra/least-privilege.test.ts",
   "test/infra/runbook.test.ts",
+  "test/infra/start-order.test.ts",
   "test/relay/state/dynamodb/crash.test.ts",
 ];

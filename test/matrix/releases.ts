@@ -1,5 +1,5 @@
-import { homedir } from "node:os";
 import { join } from "node:path";
+import { cacheDirectory } from "../support/debian/unpacked-packages.ts";
 
 /** An HAProxy version of the matrix, and the Debian suite that has it. */
 export interface Release {
@@ -14,10 +14,9 @@ export const releases: readonly Release[] = [
   { version: "3.4", suite: "experimental" },
 ];
 
-/** The directory of a release's unpacked packages; outside the repository, so that clones share it. */
+/** The directory of a release's unpacked packages. */
 export function releaseDirectory({ version }: Release): string {
-  const cache = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
-  return join(cache, "spoa-relay", "haproxy", version);
+  return cacheDirectory("haproxy", version);
 }
 
 /** The program of a release: a script that runs HAProxy with its own loader and libraries. */

@@ -29,8 +29,8 @@ export default defineConfig({
         test: {
           name: "together",
           include: ["test/**/*.test.ts"],
-          // The matrix needs several HAProxys: npm run test:matrix.
-          exclude: ["test/matrix/**", ...long, ...alone, ...apart],
+          // The matrix needs several HAProxys: npm run test:matrix. moto has a run of its own, too: npm run test:moto.
+          exclude: ["test/matrix/**", "test/moto/**", ...long, ...alone, ...apart],
           // To start a process for each file takes a quarter of the time.
           isolate: false,
           setupFiles: ["test/support/processes/own-environment.ts"],

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, test as tested } from "vitest";
 import {
   type Delivery,
   maxDelayMs,
@@ -19,10 +19,12 @@ export interface OpenedQueue {
 /** The number of receives after which the queues under test must give up a message. */
 export const contractMaxReceives = 3;
 
-/** Limits of an emulator. The affected test runs with what the emulator can do. */
+/** Limits of an emulator. The affected test runs with what the emulator can do, or is skipped. */
 export interface ContractLimits {
   /** Set if bodies cannot have characters beyond U+FFFF: the reason. */
   readonly noAstralCharacters?: string;
+  /** The reasons why facts do not hold in the emulator, by the name of their test. */
+  readonly lacks?: Readonly<Record<string, string>>;
 }
 
 /** The contract of every queue. Visibility timeouts and delays are whole seconds, as in SQS; the order is not guaranteed. */
@@ -36,8 +38,18 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     }
   };
 
+  const { noAstralCharacters, lacks = {} } = limits;
+  const left = new Set(Object.keys(lacks));
+  const it = (fact: string, test: () => Promise<void>) => {
+    left.delete(fact);
+    if (fact in lacks) skipped(`${fact}: ${lacks[fact]}`, test);
+    else tested(fact, test);
+  };
+
   describe(name, { concurrent: true }, () => {
-    const { noAstralCharacters } = limits;
+    afterAll(() => {
+      if (left.size > 0) throw new Error(`the contract of queues has no test named: ${[...left].join("; ")}`);
+    });
 
     it(
       `delivers every byte that was sent${noAstralCharacters ? `; without 🐑: ${noAstralCharacters}` : ""}`,
@@ -289,6 +301,8 @@ export function describeQueue(name: string, open: () => Promise<OpenedQueue>, li
     );
   });
 }
+
+const skipped = tested.skip;
 
 /** A small message, with overrides. */
 export function message(overrides: Partial<OutgoingMessage> = {}): OutgoingMessage {

@@ -81,39 +81,24 @@ export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   );
 }
 
+/** What the runs of all packs of the target share. */
+interface Shared {
+  readonly patience: StatePatience;
+  readonly progress: ReplayProgress;
+  readonly turns: KeyTurns;
+  readonly watch: JobWatch;
+  readonly warnings: ReplayWarnings;
+}
+
 /** The work on one delivery. */
 class PackRun {
   readonly #deps: ReplayDeps;
-  readonly #patience: StatePatience;
-  readonly #progress: ReplayProgress;
-  readonly #turns: KeyTurns;
-  readonly #watch: JobWatch;
-  readonly #warnings: ReplayWarnings;
+  readonly #shared: Shared;
   readonly #invocation: Required<Invocation>;
 
-  constructor(
-    deps: ReplayDeps,
-    {
-      patience,
-      progress,
-      turns,
-      watch,
-      warnings,
-    }: {
-      readonly patience: StatePatience;
-      readonly progress: ReplayProgress;
-      readonly turns: KeyTurns;
-      readonly watch: JobWatch;
-      readonly warnings: ReplayWarnings;
-    },
-    invocation: Required<Invocation>,
-  ) {
+  constructor(deps: ReplayDeps, shared: Shared, invocation: Required<Invocation>) {
     this.#deps = deps;
-    this.#patience = patience;
-    this.#progress = progress;
-    this.#turns = turns;
-    this.#watch = watch;
-    this.#warnings = warnings;
+    this.#shared = shared;
     this.#invocation = invocation;
   }
 
@@ -128,9 +113,9 @@ class PackRun {
     }
     // Queues may deliver a pack twice: the second copy reads the ledger only after the first has written its fates.
     const { promise, resolve, reject } = Promise.withResolvers<Handled>();
-    await this.#turns.run(pack.id, () => this.#replay(delivery, pack).then(resolve, reject));
+    await this.#shared.turns.run(pack.id, () => this.#replay(delivery, pack).then(resolve, reject));
     return promise.catch((error: Error) => {
-      this.#progress.putBack(false);
+      this.#shared.progress.putBack(false);
       throw error;
     });
   }
@@ -138,10 +123,10 @@ class PackRun {
   async #replay(delivery: Delivery, pack: MessagePack): Promise<Handled> {
     let requests: readonly PackedRequest[];
     try {
-      requests = await this.#patience.run(this.#invocation, () => this.#open(pack));
+      requests = await this.#shared.patience.run(this.#invocation, () => this.#open(pack));
     } catch (error) {
       if (!(error instanceof StateError)) throw error;
-      this.#progress.putBack(false);
+      this.#shared.progress.putBack(false);
       return this.#handBack(delivery, pack, pack.requests, afterFailureMs);
     }
     if (delivery.receiveCount > maxReceives) {
@@ -207,7 +192,7 @@ class PackRun {
     const { lane, retention = forever } = this.#deps;
     const { signal, patient } = this.#invocation;
     const timing = { signal, patient, overdueAtMs: overdueAtMs(delivery, pack, retention) };
-    const gate = pack.job && new JobGate(pack.job, this.#watch);
+    const gate = pack.job && new JobGate(pack.job, this.#shared.watch);
     for (let rest = requests; ; ) {
       const fates = new FateNotes((settlement) => this.#settle(pack, settlement));
       const onSettled = (index: number, fate: Fate) => {
@@ -218,15 +203,15 @@ class PackRun {
       try {
         result = await replayPack(lane, pack, rest, { ...timing, onSettled, ...(gate && { gate }) });
       } finally {
-        await this.#patience.run(this.#invocation, () => fates.flush());
+        await this.#shared.patience.run(this.#invocation, () => fates.flush());
       }
       await this.#sendToDeadLetters(pack, result.dead);
       await this.#tryAgain(pack, result);
       rest = result.unsent;
-      if (result.failure) this.#patience.report(result.failure);
-      this.#warnings.note(result);
+      if (result.failure) this.#shared.patience.report(result.failure);
+      this.#shared.warnings.note(result);
       if (result.again.length > 0 || (rest.length > 0 && result.laterMs === undefined)) {
-        this.#progress.putBack(signal.aborted && !result.failure && result.again.length === 0);
+        this.#shared.progress.putBack(signal.aborted && !result.failure && result.again.length === 0);
       }
       if (rest.length === 0 || signal.aborted) return { rest, delayMs: afterEndMs };
       if (result.laterMs !== undefined) return { rest, delayMs: result.laterMs };
@@ -303,11 +288,11 @@ class PackRun {
   async #end(pack: MessagePack, requests: readonly PackedRequest[], fate: Fate): Promise<void> {
     this.#deps.lane.figures.count(fate, requests.length);
     const fates = new Map(requests.map(({ index }) => [index, fate]));
-    await this.#patience.run(this.#invocation, () => this.#settle(pack, fates));
+    await this.#shared.patience.run(this.#invocation, () => this.#settle(pack, fates));
   }
 
   async #settle(pack: MessagePack, settlement: Settlement): Promise<void> {
     await this.#deps.ledger.settle(this.#keyOf(pack), pack.id, settlement, pack.redrive?.count);
-    this.#progress.settled();
+    this.#shared.progress.settled();
   }
 }

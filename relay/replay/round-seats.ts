@@ -141,7 +141,7 @@ export class RoundSeats {
 
   #run(): void {
     this.#running = true;
-    this.#takeSeats().finally(() => {
+    void this.#takeSeats().finally(() => {
       this.#running = false;
       if (this.#waiters.size > 0) this.#run();
     });

@@ -29,7 +29,7 @@ describe("workers in processes of their own reach what the simulation says", () 
     const simulated = await simulate({ ratePerSecond, workers, concurrency, latencyMs, roundTripMs });
     const possible = Math.min(ratePerSecond, (workers * concurrency * 1_000) / latencyMs);
     const requests = Math.ceil(possible * (seconds + 5));
-    const crew = await Crew.start({ ...point, requestsOfPack: 25 }, requests + workers * 200);
+    const crew = await Crew.start({ ...point, requestsOfPack: 100 }, requests + workers * 1_000);
     await crew.go();
     await crew.arrived(requests, (seconds + 5) * 2_000 + 10_000);
     const { arrivals } = await crew.report();

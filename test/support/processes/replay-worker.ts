@@ -39,7 +39,8 @@ export interface ReplayWork {
 }
 
 const visibilityMs = 5_000;
-const inFlight = 4;
+// As many as a host.
+const inFlight = 8;
 
 /** Adds a header with the time of sending to each request. */
 class StampingTransport extends Transport {

@@ -9,7 +9,7 @@ const unlimitedWorkers = 10;
 const answerSeconds = 1;
 /** A function of 1,024 MB sends at least this many requests a second. */
 const requestsPerWorker = 500;
-// The rate can be raised at run time, some workers may have only just started, and between two batches a worker sends nothing.
+// The rate can be raised at run time, and some workers may have only just started.
 const headroom = 2;
 
 /**

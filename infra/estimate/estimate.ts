@@ -222,8 +222,12 @@ function toCapacityNote({ target, replay }: Feed): readonly string[] {
   const workers = replay.reads?.maxConcurrency ?? 1;
   const capacity = capacityOf(target, workers);
   if (ratePerSecond === Number.POSITIVE_INFINITY || capacity >= ratePerSecond) return [];
+  const advice =
+    capacityOf({ concurrency: concurrency + 1 }, workers) > capacity
+      ? `Give it a concurrency above ${concurrency}.`
+      : "Divide the requests among several targets.";
   return [
-    `targets.${name}: ${count(workers)} functions, the most that Lambda runs for a queue, send ${count(capacity)} requests a second if the shadow takes a second to answer, and its rate is ${count(ratePerSecond)}/s. Give it a concurrency above ${concurrency}.`,
+    `targets.${name}: ${count(workers)} functions, the most that Lambda runs for a queue, send ${count(capacity)} requests a second if the shadow takes a second to answer, and its rate is ${count(ratePerSecond)}/s. ${advice}`,
   ];
 }
 

@@ -17,6 +17,11 @@ export class Semaphore {
     this.#admit();
   }
 
+  /** True if no permit is free and others wait for one. */
+  get exhausted(): boolean {
+    return this.#free <= 0 && this.#waiting.size > 0;
+  }
+
   /** Acquires a permit if one is free; returns whether it did. */
   tryAcquire(): boolean {
     if (this.#free <= 0) return false;

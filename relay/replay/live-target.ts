@@ -66,7 +66,7 @@ export class LiveTarget {
   get ratePerSecond(): number {
     const { ratePerSecond = this.config.ratePerSecond } = this.#control.settings ?? {};
     if (ratePerSecond === "unlimited") return Number.POSITIVE_INFINITY;
-    // Slowed to one request in ten seconds at most: that rate does no harm, and leases further ahead would outlast the
+    // Slowed to one request in ten seconds at most: that rate does no harm, and a slot further ahead would outlast the
     // slowdown.
     const leastPerSecond = Math.min(ratePerSecond, slowestPerSecond);
     return Math.max(leastPerSecond, ratePerSecond * paceFactor(this.#control, this.#readAtMs));

@@ -2,7 +2,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import type { SlotRounds } from "../state/port.ts";
 import { maxLateUs } from "../state/slot-round.ts";
 import type { LiveRate } from "./live-rate.ts";
-import { RoundSeats } from "./round-seats.ts";
+import { type Load, RoundSeats } from "./round-seats.ts";
 
 // A caller that waits longer than this rereads the rate in between.
 const longestSleepUs = 1_000_000;
@@ -34,8 +34,10 @@ export class Pacer {
   /**
    * Resolves at the caller's slot, or at once if the rate has no limit. A slot that is too late is given up, so that no
    * burst follows a stall. Throws `StateError` if the state does not answer and this process has no slots left.
+   *
+   * @param load without it, the process wants no slots between two calls
    */
-  async acquire(signal: AbortSignal): Promise<void> {
+  async acquire(signal: AbortSignal, load?: Load): Promise<void> {
     if (this.unlimited) return;
     await this.#seats.during(async () => {
       while (!this.unlimited) {
@@ -44,7 +46,7 @@ export class Pacer {
         if (dueUs === undefined) await this.#seats.changed(signal);
         else if ((await this.#sleepUntil(dueUs, signal)) && this.#clock.nowUs() - dueUs <= maxLateUs) return;
       }
-    });
+    }, load);
   }
 
   /** False if the slot is given up: the rate has fallen meanwhile, or the clock was set back. */

@@ -14,7 +14,7 @@ export interface ReplayResult {
   /** For the dead-letter queue, by reason. */
   readonly dead: ReadonlyMap<string, readonly PackedRequest[]>;
   /**
-   * Without an outcome: the signal was aborted, the transport was closed, the target is held, no slots could be leased, or
+   * Without an outcome: the signal was aborted, the transport was closed, the target is held, no slots could be had, or
    * the requests are not due yet.
    */
   readonly unsent: readonly PackedRequest[];
@@ -22,7 +22,7 @@ export interface ReplayResult {
   readonly laterMs?: number;
   /** How many requests have expired because they were overdue. They are settled. */
   readonly overdue: number;
-  /** Why no slots could be leased. */
+  /** Why no slots could be had. */
   readonly failure?: Error;
   /** The first of the answers that were not HTTP. Its request is settled. */
   readonly malformed?: { readonly method: string; readonly path: string; readonly reason: string };

@@ -1,20 +1,19 @@
 import type { Clock } from "../clock.ts";
-import type { SlotRounds } from "../state/port.ts";
+import { type SlotRounds, StateError } from "../state/port.ts";
 import {
-  closingUs,
   enteringUs,
   isLost,
-  maxLateUs,
+  longestOpenUs,
   nextSlotUs,
   type RoundTable,
-  type Seat,
   type SlotRound,
-  slotOf,
   toNextRound,
   toOpenedRound,
 } from "../state/slot-round.ts";
-import { GapForecast } from "./gap-forecast.ts";
+import { DealtSlots } from "./dealt-slots.ts";
 import type { LiveRate } from "./live-rate.ts";
+import { TimedRounds } from "./timed-rounds.ts";
+import { Waiters } from "./waiters.ts";
 
 export interface RoundSeatsOptions {
   readonly target: string;
@@ -25,64 +24,60 @@ export interface RoundSeatsOptions {
   readonly random: () => number;
 }
 
-interface Waiter {
-  readonly resolve: () => void;
-  readonly reject: (reason: unknown) => void;
+/** Says whether requests wait although they have slots: then their process will soon want slots again. */
+export interface Load {
+  readonly exhausted: boolean;
 }
 
-// When workers look whether the round was closed; more than clocks differ. If it was not, they close it themselves, one after
-// the other.
-const lookAfterUs = 120_000;
-const standInAfterUs = 100_000;
-const standInStepUs = 20_000;
-const mostSteps = 10;
+// Workers look whether the last seat has closed a round, again and again for as long as clocks may differ. If it has not, they
+// close it, one after the other.
+const lookAgainUs = 40_000;
+const clocksDifferUs = 100_000;
+const stepUs = 20_000;
+const steps = 8;
 // After a pause, the first worker closes the round once others that came at the same moment have entered.
 const gatherUs = 60_000;
-// The rate of a round is read this long before the round is closed.
-const refreshBeforeUs = 200_000;
-const freshMs = 100;
 // Rounds follow each other if the next slot is due this soon. Otherwise a round is opened when the slot is due.
 const restUs = 1_000_000;
-// Workers that wait for such a slot look at different times.
-const spreadUs = 250_000;
+// A rate that changes is kept, or reached, within two seconds.
+const rateAgeMs = 600;
 const longestSleepUs = 1_000_000;
-const retryUs = 100_000;
-// While a rate rises after a slowdown, workers that read it at different times differ by less.
-const maxDifference = 1.15;
-
-/** Thrown where a step waits for a time of a round that the clock, which was set back, will reach only hours later. */
-const setBack = new Error("the clock was set back");
+// While the state does not answer: the pause before the next attempt, which doubles, and after which attempt callers learn of it.
+const firstRetryUs = 100_000;
+const longestRetryUs = 2_000_000;
+const attempts = 3;
+// Longer than from one request of a pack to the next, or from one pack to the next.
+const betweenUs = 50_000;
+// With so many slots that half of them pass unused, a seat is kept this long while all requests are in flight.
+const keepUs = 30_000_000;
 
 /** The seats of one process in the rounds of a target, and the slots that they bring. */
 export class RoundSeats {
   readonly #options: RoundSeatsOptions;
-  readonly #waiters = new Set<Waiter>();
-  /** Seats that may still have slots, in the order of their rounds. */
-  #seats: readonly Seat[] = [];
+  readonly #rounds: TimedRounds;
+  readonly #waiters = new Waiters();
+  readonly #slots = new DealtSlots();
   /** The newest known round, the own seat in it, and the own seat in the round after it. */
   #round: SlotRound | undefined;
   #seat: number | undefined;
   #nextSeat: number | undefined;
   #enteredUs = Number.NEGATIVE_INFINITY;
-  #lastSlot = -1;
-  /** The part of the next slot that may be used at the current rate, from slots that were not used. */
-  #part = 0;
-  /** How many own slots pass unused for each slot that is used: an average. */
-  #unused = 0;
   #callers = 0;
   #lastCallUs = Number.NEGATIVE_INFINITY;
-  /** From the end of a call to the next call. */
-  readonly #gaps = new GapForecast();
+  #load: Load | undefined;
+  #failures = 0;
+  #lost: { readonly number: number; readonly sinceUs: number } | undefined;
   #running = false;
 
   constructor(options: RoundSeatsOptions) {
     this.#options = options;
+    this.#rounds = new TimedRounds(options.target, options.rounds, options.clock);
   }
 
-  /** Keeps a seat while `work` runs, and afterwards as long as another call is likely. */
-  async during(work: () => Promise<void>): Promise<void> {
-    const gapUs = this.#nowUs - this.#lastCallUs;
-    if (this.#callers++ === 0 && Number.isFinite(gapUs)) this.#gaps.note(gapUs);
+  /** Keeps a seat while `work` runs, and afterwards as long as all requests of `load` are in flight and others wait. */
+  async during(work: () => Promise<void>, load: Load | undefined): Promise<void> {
+    this.#callers++;
+    this.#load = load;
     try {
       await work();
     } finally {
@@ -93,39 +88,12 @@ export class RoundSeats {
 
   /** The due time of the next slot of this process, which then belongs to the caller; undefined if none is known. */
   take(): number | undefined {
-    for (let [seat] = this.#seats; seat; [seat] = this.#seats) {
-      const { round } = seat;
-      const slot = isLost(round, this.#nowUs) ? undefined : slotOf(seat, this.#nowUs - maxLateUs, this.#lastSlot);
-      if (!slot) {
-        this.#seats = this.#seats.slice(1);
-        continue;
-      }
-      const passed =
-        Math.floor((slot.slot - Math.max(this.#lastSlot, round.firstSlot - round.seats)) / round.seats) - 1;
-      this.#lastSlot = slot.slot;
-      // Until the next round, a rate that has fallen is kept by using a part of the slots.
-      this.#part += this.#slotUs > round.slotUs * maxDifference ? round.slotUs / this.#slotUs : 1;
-      if (this.#part < 1) continue;
-      this.#part %= 1;
-      this.#unused += (passed - this.#unused) / 4;
-      return slot.dueUs;
-    }
-    return undefined;
+    return this.#slots.take(this.#nowUs, this.#slotUs);
   }
 
   /** Resolves when there may be new slots. Rejects if the state does not answer, or the signal is aborted. */
   async changed(signal: AbortSignal): Promise<void> {
-    const changed = new Promise<void>((resolve, reject) => {
-      const settle = (then: () => void) => {
-        this.#waiters.delete(waiter);
-        signal.removeEventListener("abort", stop);
-        then();
-      };
-      const waiter: Waiter = { resolve: () => settle(resolve), reject: (reason) => settle(() => reject(reason)) };
-      const stop = () => waiter.reject(signal.reason);
-      this.#waiters.add(waiter);
-      signal.addEventListener("abort", stop, { once: true });
-    });
+    const changed = this.#waiters.wait(signal);
     if (!this.#running) this.#run();
     await changed;
   }
@@ -149,29 +117,32 @@ export class RoundSeats {
 
   /** Takes seats until no call is expected. Never rejects. */
   async #takeSeats(): Promise<void> {
-    while (this.#expectedUs(this.#nowUs) !== undefined) {
+    this.#failures = 0;
+    while (this.#isWanted()) {
       try {
         await this.#step();
+        this.#failures = 0;
       } catch (error) {
         if (error === setBack) continue;
-        const hasSlots = this.#seats.some((seat) => slotOf(seat, this.#nowUs - maxLateUs, this.#lastSlot));
-        if (!hasSlots) {
-          for (const { reject } of this.#waiters) reject(error);
-          return;
-        }
-        await this.#sleep(this.#nowUs + retryUs);
+        this.#failures++;
+        // Not at the first failure: a call that began before the process was frozen fails when it thaws.
+        if (this.#failures >= attempts) this.#waiters.reject(error);
+        const pauseUs = Math.min(longestRetryUs, firstRetryUs * 2 ** (this.#failures - 1));
+        await this.#sleep(this.#nowUs + pauseUs * (0.5 + this.#options.random()));
       }
     }
   }
 
-  /** When the next call is likely, now if there is one or it is due; undefined if none is expected. */
-  #expectedUs(nowUs: number): number | undefined {
-    if (this.#callers > 0) return nowUs;
-    const idleUs = nowUs - this.#lastCallUs;
-    const gapUs = this.#gaps.after(idleUs);
-    if (gapUs !== undefined) return this.#lastCallUs + gapUs;
-    const overdue = idleUs > restUs && this.#gaps.after(idleUs - restUs) === undefined;
-    return overdue ? undefined : nowUs;
+  /** Whether there is a call, or one comes as soon as a request in flight is answered. */
+  #isWanted(): boolean {
+    if (this.#callers > 0) return true;
+    const idleUs = this.#nowUs - this.#lastCallUs;
+    if (idleUs >= 0 && idleUs < betweenUs) return true;
+    if (idleUs < 0 || !this.#load?.exhausted) return false;
+    // Who uses all of its slots leaves them to others when one has passed unused.
+    const round = this.#round;
+    const ownSlotUs = round ? round.seats * round.slotUs : 0;
+    return idleUs < (this.#slots.plenty ? keepUs : Math.max(restUs, ownSlotUs));
   }
 
   /** One step towards a seat in the next round. */
@@ -179,12 +150,9 @@ export class RoundSeats {
     const nowUs = this.#nowUs;
     const round = this.#round;
     if (this.#slotUs === 0) {
-      this.#wake();
-      return this.#sleep(nowUs + retryUs);
+      this.#waiters.resolve();
+      return this.#sleep(nowUs + firstRetryUs);
     }
-    // Who uses all of its slots leaves them to others until the next call. In pieces: the call may come earlier.
-    const aheadUs = restUs + 2 * (round ? round.endUs - round.startUs : 0);
-    if (this.#unused < 1 && (this.#expectedUs(nowUs) ?? nowUs) > nowUs + aheadUs) return this.#sleep(nowUs + retryUs);
     if (!round || isLost(round, nowUs)) return this.#open();
     const over = nowUs >= round.endUs;
     if (nextSlotUs(round, this.#slotUs) > Math.max(nowUs, round.endUs) + restUs) {
@@ -194,15 +162,15 @@ export class RoundSeats {
     if (over) {
       if (!(await this.#look(round))) await this.#enter();
     } else if (this.#seat === round.seats - 1) {
-      await this.#close(round, closingUs(round), true);
+      await this.#close(round, round.closeUs, true);
     } else {
-      if (this.#seat !== undefined) await this.#sleep(enteringUs({ round, seat: this.#seat }));
-      if (this.#expectedUs(this.#nowUs) !== undefined) await this.#enter();
+      if (this.#seat !== undefined) await this.#sleep(enteringUs({ round, seat: this.#seat }, this.#rounds.tripUs));
+      if (this.#isWanted()) await this.#enter();
     }
   }
 
   async #enter(): Promise<void> {
-    const table = await this.#options.rounds.enter(this.#options.target);
+    const table = await this.#rounds.enter();
     this.#learn(table);
     if (table) this.#nextSeat = table.entered - 1;
     this.#enteredUs = this.#nowUs;
@@ -210,55 +178,86 @@ export class RoundSeats {
 
   /** Waits until the next round is closed, or closes it. */
   async #follow(round: SlotRound, nextSeat: number): Promise<void> {
-    let closeUs = closingUs(round);
-    let place = this.#seat === undefined ? mostSteps * this.#options.random() : round.seats - 2 - this.#seat;
+    let { closeUs } = round;
+    let place = this.#seat === undefined ? steps : round.seats - 2 - this.#seat;
     if (this.#enteredUs > closeUs) {
       closeUs = this.#enteredUs + gatherUs;
       if (nextSeat === 0) return this.#close(round, closeUs, false);
       place = nextSeat;
     }
-    await this.#sleep(closeUs + lookAfterUs);
-    if (await this.#look(round)) return;
-    await this.#sleep(closeUs + lookAfterUs + standInAfterUs + Math.min(mostSteps, place) * standInStepUs);
+    const firstUs = closeUs + this.#rounds.tripUs;
+    for (let lookUs = firstUs; lookUs < firstUs + clocksDifferUs; lookUs += lookAgainUs) {
+      await this.#sleep(lookUs);
+      if (await this.#look(round)) return;
+    }
+    // Who is far behind comes later, and then at random: each looks before it closes, so few close at once.
+    const turn = place < steps ? place : steps * (1 + this.#options.random());
+    await this.#sleep(this.#nowUs + turn * Math.max(stepUs, 2 * this.#rounds.tripUs));
     if (!(await this.#look(round))) await this.#close(round, this.#nowUs, false);
   }
 
   /** Reads the newest round; true if it is another one. */
   async #look(round: SlotRound): Promise<boolean> {
-    const table = await this.#options.rounds.read(this.#options.target);
+    const table = await this.#rounds.read();
     this.#learn(table);
     return table?.round.number !== round.number;
   }
 
   async #close(round: SlotRound, atUs: number, self: boolean): Promise<void> {
-    const { rounds, target, rate } = this.#options;
-    await this.#sleep(atUs - refreshBeforeUs);
-    await rate.refresh(freshMs);
+    await this.#sleep(atUs - 2 * this.#rounds.tripUs - lookAgainUs);
+    await this.#options.rate.refresh(Math.max(0, rateAgeMs - (round.endUs - round.startUs) / 2_000));
     await this.#sleep(atUs);
     if (this.#slotUs === 0) return;
-    const { written, table } = await rounds.close(target, round, toNextRound(round, this.#slotUs, this.#nowUs), self);
-    if (written && self) this.#nextSeat = table.round.seats - 1;
+    const next = toNextRound(round, this.#slotUs, this.#nowUs, this.#rounds.tripUs);
+    const { written, table } = await this.#rounds.close(round, next, self);
+    if (table && written && self) this.#nextSeat = table.round.seats - 1;
     this.#learn(table);
   }
 
   /** Opens a round when the next slot is due, unless somebody else has. */
   async #open(): Promise<void> {
-    const { rounds, target, rate, random } = this.#options;
-    const table = await rounds.read(target);
+    const { rate, random } = this.#options;
+    await rate.refresh();
+    if (this.#slotUs === 0) return;
+    if (await this.#restsUntil(this.#round, longestOpenUs)) return;
+    const table = await this.#rounds.read();
     const last = table?.round;
     this.#learn(table);
-    await rate.refresh();
-    const nowUs = this.#nowUs;
-    if (this.#slotUs === 0) return;
-    if (last && !isLost(last, nowUs)) {
-      const dueUs = nextSlotUs(last, this.#slotUs);
-      if (nowUs < last.endUs || dueUs <= nowUs) return;
-      const openUs = dueUs - (0.2 + 0.8 * random()) * spreadUs;
-      if (openUs > nowUs) return this.#sleep(Math.min(openUs, nowUs + longestSleepUs));
+    if (last && isLost(last, this.#nowUs)) {
+      if (!(await this.#isAbandoned(last))) return;
+    } else if (last) {
+      if (this.#nowUs < last.endUs || nextSlotUs(last, this.#slotUs) <= this.#nowUs) return;
+      // At different times, so that one worker opens the round before the others do.
+      if (await this.#restsUntil(last, Math.min(longestOpenUs, this.#slotUs / 8) * random())) return;
     }
-    const opened = await rounds.open(target, last, toOpenedRound(last, this.#slotUs, nowUs));
-    this.#learn(opened.table);
-    if (opened.written) this.#sit(opened.table.round, 0);
+    const next = toOpenedRound(last, this.#slotUs, this.#nowUs, this.#rounds.tripUs);
+    const { written, table: newest } = await this.#rounds.open(last, next);
+    this.#learn(newest);
+    if (newest && written) this.#sit(newest.round, 0);
+  }
+
+  /** Sleeps for a while and returns true if the slot after the round is due later than `aheadUs` from now. */
+  async #restsUntil(round: SlotRound | undefined, aheadUs: number): Promise<boolean> {
+    const nowUs = this.#nowUs;
+    if (!round || isLost(round, nowUs)) return false;
+    const untilUs = nextSlotUs(round, this.#slotUs) - aheadUs;
+    if (untilUs <= nowUs) return false;
+    await this.#sleep(Math.min(untilUs, nowUs + longestSleepUs));
+    return true;
+  }
+
+  /** Whether a round that starts too far ahead was left behind: nobody has closed it for longer than a round takes. */
+  async #isAbandoned({ number, startUs, endUs }: SlotRound): Promise<boolean> {
+    const nowUs = this.#nowUs;
+    if (this.#lost && number !== this.#lost.number) {
+      const seconds = ((startUs - nowUs) / 1e6).toFixed(1);
+      const text = `another worker's clock is ${seconds} s ahead of this one: set the clocks of all machines`;
+      this.#waiters.reject(new StateError(text));
+    }
+    if (number !== this.#lost?.number) this.#lost = { number, sinceUs: nowUs };
+    if (nowUs - this.#lost.sinceUs >= endUs - startUs + longestSleepUs) return true;
+    await this.#sleep(nowUs + firstRetryUs);
+    return false;
   }
 
   /** Notes a newer round. The seat that was taken after the known round is in the round that follows it, and in no other. */
@@ -267,11 +266,7 @@ export class RoundSeats {
     const known = this.#round;
     if (round && round.number === known?.number) return;
     const seat = round && known && round.number === known.number + 1 ? this.#nextSeat : undefined;
-    if (known && (!round || round.firstSlot < known.firstSlot)) {
-      // The state was lost: its slots are numbered from 0 again.
-      this.#lastSlot = -1;
-      this.#seats = [];
-    }
+    if (known && (!round || round.firstSlot < known.firstSlot)) this.#slots.clear();
     this.#round = round;
     this.#seat = undefined;
     this.#nextSeat = undefined;
@@ -279,19 +274,21 @@ export class RoundSeats {
   }
 
   #sit(round: SlotRound, seat: number): void {
+    this.#lost = undefined;
     this.#seat = seat;
-    this.#seats = [...this.#seats, { round, seat }];
-    this.#wake();
+    this.#slots.add({ round, seat });
+    this.#waiters.resolve();
   }
 
-  #wake(): void {
-    for (const { resolve } of this.#waiters) resolve();
-  }
-
-  /** Throws `setBack` if that time is too far ahead. */
+  /** Throws `setBack` if that time is too far ahead. Keeps the process alive only for a caller. */
   async #sleep(untilUs: number): Promise<void> {
     const round = this.#round;
     if (round && isLost(round, this.#nowUs) && untilUs > this.#nowUs + longestSleepUs) throw setBack;
-    await this.#options.clock.sleepUntil(untilUs);
+    await this.#options.clock.sleepUntil(untilUs, this.#callers > 0 ? never : undefined);
   }
 }
+
+const never = new AbortController().signal;
+
+/** Thrown where a step waits for a time of a round that the clock, which was set back, will reach only hours later. */
+const setBack = new Error("the clock was set back");

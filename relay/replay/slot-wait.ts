@@ -8,10 +8,10 @@ const heldPollMs = 200;
 /**
  * Waits until the target of the lane may be sent one request: it is not held, it has fresh credentials if it needs any, and the
  * slot is due. Undefined if the target is held or has no credentials and `patient` is false. Rejects if the signal is
- * aborted or no slots can be leased.
+ * aborted or no slots can be had.
  */
 export async function waitForSlot(
-  { live, pacer, credentials }: Lane,
+  { live, pacer, credentials, permits }: Lane,
   signal: AbortSignal,
   patient: boolean,
 ): Promise<Admission | undefined> {
@@ -25,7 +25,7 @@ export async function waitForSlot(
       }
       if (credentials && !credentials.fresh && !(await credentials.ready(signal, patient))) return undefined;
       if (admission === "probe") {
-        await pacer.acquire(signal);
+        await pacer.acquire(signal, permits);
         return admission;
       }
       break;
@@ -35,7 +35,7 @@ export async function waitForSlot(
       // The target may be held by now.
       continue;
     }
-    if (!pacer.unlimited) await pacer.acquire(signal);
+    if (!pacer.unlimited) await pacer.acquire(signal, permits);
     // The target was paused while the request waited for its slot: the slot is given up.
     if (live.held !== undefined) continue;
     if (!credentials || credentials.fresh) return "send";

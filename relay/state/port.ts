@@ -23,7 +23,8 @@ export interface SlotRounds {
 export interface ClosedRound {
   /** True if the caller wrote the round. If it asked for a seat, it has the last one. */
   readonly written: boolean;
-  readonly table: RoundTable;
+  /** The newest round; undefined if the state has lost it, and nothing was written. */
+  readonly table: RoundTable | undefined;
 }
 
 /**

@@ -11,6 +11,8 @@ export interface SlotRound {
   readonly startUs: number;
   /** Not included. */
   readonly endUs: number;
+  /** When the next round is closed: later seats are for the round after that. */
+  readonly closeUs: number;
   /** Slot n belongs to seat n modulo `seats`. */
   readonly seats: number;
   /** Distance between two slots: 1,000,000 / rate. */
@@ -42,14 +44,19 @@ export interface Slot {
 /** A slot may be used this late. Later it is given up, so that no burst follows a stall. */
 export const maxLateUs = 50_000;
 
-/** How far ahead of now the end of a round may be before it is implausible: a clock was wrong when the round was closed. */
+/** How far ahead of now the start of a round may be, beyond the time before it that it is closed, before a clock must be wrong. */
 const clockToleranceUs = 1_000_000;
 
-const shortestRoundUs = 1_000_000;
+// Short, so that a worker soon gets slots, and soon leaves them to others; at a low rate as long as a slot.
+const shortestRoundUs = 400_000;
+const longestForSlotUs = 1_000_000;
 // Each worker takes its seat in the next round with one write: this many a second at most, however many workers there are.
 const seatsPerSecond = 50;
-// Time for a write, and for a read after it, to a table in a distant region before the next round starts.
-const leadUs = 400_000;
+// What clocks may differ before workers learn of a round only after it has begun.
+const clocksDifferUs = 100_000;
+const longestLeadUs = 1_000_000;
+/** A round is opened this long before its first slot at most. */
+export const longestOpenUs = 2_000_000;
 
 /** A round before it is closed: nobody knows yet how many seats it has. */
 export type OpenRound = Omit<SlotRound, "seats">;
@@ -63,12 +70,11 @@ export type OpenRound = Omit<SlotRound, "seats">;
  * off by ε at most. So whatever is sent in a window W uses slots that are due within W + 2ε + J, and two slots are at least
  * one distance apart: at most rate * (W + 2ε + J) + 1 of them. Workers that stop, freeze or die only leave slots unused.
  */
-export function toNextRound(last: SlotRound, slotUs: number, nowUs: number): OpenRound {
+export function toNextRound(last: SlotRound, slotUs: number, nowUs: number, tripUs: number): OpenRound {
   const startUs = Math.max(last.endUs, Math.ceil(nowUs));
   return {
     number: last.number + 1,
-    startUs,
-    endUs: startUs + roundLengthUs(last.seats),
+    ...toTimes(startUs, startUs, last.seats, slotUs, tripUs),
     slotUs,
     firstSlot: last.firstSlot + slotsOf(last),
     firstUs: Math.max(startUs, nextSlotUs(last, slotUs)),
@@ -76,14 +82,13 @@ export function toNextRound(last: SlotRound, slotUs: number, nowUs: number): Ope
 }
 
 /** A round that starts now, after a pause: its only seat belongs to the worker that opens it. */
-export function toOpenedRound(last: SlotRound | undefined, slotUs: number, nowUs: number): SlotRound {
+export function toOpenedRound(last: SlotRound | undefined, slotUs: number, nowUs: number, tripUs: number): SlotRound {
   const lost = last !== undefined && isLost(last, nowUs);
   const startUs = Math.ceil(last && !lost ? Math.max(nowUs, last.endUs) : nowUs);
   const firstUs = last && !lost ? Math.max(startUs, nextSlotUs(last, slotUs)) : startUs;
   return {
     number: (last?.number ?? 0) + 2,
-    startUs,
-    endUs: Math.max(startUs, Math.min(firstUs, startUs + shortestRoundUs)) + shortestRoundUs,
+    ...toTimes(startUs, Math.min(firstUs, startUs + longestOpenUs), 1, slotUs, tripUs),
     seats: 1,
     slotUs,
     firstSlot: last ? last.firstSlot + slotsOf(last) : 0,
@@ -112,22 +117,23 @@ export function slotOf({ round, seat }: Seat, fromUs: number, after: number): Sl
   return dueUs < endUs ? { slot, dueUs } : undefined;
 }
 
-function roundLengthUs(seats: number): number {
-  return Math.max(shortestRoundUs, Math.ceil((seats * 1_000_000) / seatsPerSecond));
-}
-
-/** When the round after this one is closed: later seats are for the round after that. */
-export function closingUs({ endUs }: SlotRound): number {
-  return endUs - leadUs;
+/** @param tripUs of a call to the state, as far as the worker knows */
+function toTimes(startUs: number, firstUs: number, seats: number, slotUs: number, tripUs: number) {
+  // Time for the write that closes the round, and for a read after it.
+  const leadUs = Math.min(longestLeadUs, clocksDifferUs + 20_000 + 2.5 * tripUs);
+  const forWritesUs = (seats * 1_000_000) / seatsPerSecond;
+  const lengthUs = Math.max(shortestRoundUs, 2.5 * leadUs, forWritesUs, Math.min(slotUs, longestForSlotUs));
+  const endUs = Math.ceil(firstUs + lengthUs);
+  return { startUs, endUs, closeUs: Math.ceil(endUs - leadUs) };
 }
 
 /** When the worker with this seat should take its seat in the next round: workers keep their order, and writes are spread. */
-export function enteringUs({ round, seat }: Seat): number {
-  const { startUs, seats } = round;
-  return startUs + ((seat + 0.5) / seats) * (closingUs(round) - startUs - leadUs / 3);
+export function enteringUs({ round, seat }: Seat, tripUs: number): number {
+  const { startUs, closeUs, seats } = round;
+  return startUs + ((seat + 0.5) / seats) * Math.max(0, closeUs - startUs - clocksDifferUs / 2 - tripUs);
 }
 
-/** Whether a round starts so far ahead that a clock must have been wrong. Waiting for it could take hours. */
+/** Whether a round starts so far ahead that clocks must differ, or this one was set back. Waiting for it could take hours. */
 export function isLost({ startUs }: SlotRound, nowUs: number): boolean {
-  return startUs > nowUs + leadUs + clockToleranceUs;
+  return startUs > nowUs + longestLeadUs + clockToleranceUs;
 }

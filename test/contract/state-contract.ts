@@ -57,14 +57,14 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
         await rounds.open("a", undefined, opening);
         await rounds.enter("a");
         await rounds.enter("a");
-        const next = toNextRound(opening, 50_000, 0);
+        const next = toNextRound(opening, 50_000, 0, 0);
         const closed = await rounds.close("a", opening, next, true);
         await rounds.enter("a");
-        const last = closed.table.round;
-        const afterwards = await rounds.close("a", last, toNextRound(last, 50_000, 0), false);
+        const last = { ...next, seats: 3 };
+        const afterwards = await rounds.close("a", last, toNextRound(last, 50_000, 0, 0), false);
 
         expect(closed).toEqual({ written: true, table: { round: { ...next, seats: 3 }, entered: 0 } });
-        expect(afterwards.table.round.seats).toBe(1);
+        expect(afterwards.table?.round.seats).toBe(1);
       }),
     );
 
@@ -72,20 +72,22 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
       "are closed and opened by one worker only, and tell the others of the newest round",
       on(async ({ rounds }) => {
         const opened = await Promise.all(
-          Array.from({ length: 5 }, (_, i) => rounds.open("a", undefined, { ...opening, endUs: opening.endUs + i })),
+          Array.from({ length: 5 }, (_, i) =>
+            rounds.open("a", undefined, { ...opening, closeUs: opening.closeUs + i }),
+          ),
         );
         const [first] = opened.filter(({ written }) => written);
-        const { round } = first.table;
+        const round = first.table?.round ?? opening;
         await rounds.enter("a");
         const closed = await Promise.all(
-          Array.from({ length: 5 }, (_, i) => rounds.close("a", round, toNextRound(round, 10_000 + i, 0), true)),
+          Array.from({ length: 5 }, (_, i) => rounds.close("a", round, toNextRound(round, 10_000 + i, 0, 0), true)),
         );
 
         for (const all of [opened, closed]) {
           expect(all.filter(({ written }) => written).length).toBe(1);
-          expect(all.map(({ table }) => table.round)).toEqual(all.map(() => all[0].table.round));
+          expect(all.map(({ table }) => table?.round)).toEqual(all.map(() => all[0].table?.round));
         }
-        expect(closed[0].table.round.seats).toBe(2);
+        expect(closed[0].table?.round.seats).toBe(2);
       }),
     );
 
@@ -94,10 +96,21 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
       on(async ({ rounds }) => {
         await rounds.open("a", undefined, opening);
         await rounds.enter("a");
-        const next = toOpenedRound(opening, 50_000, opening.endUs + 5e6);
+        const next = toOpenedRound(opening, 50_000, opening.endUs + 5e6, 0);
         const opened = await rounds.open("a", opening, next);
 
         expect(opened).toEqual({ written: true, table: { round: next, entered: 0 } });
+      }),
+    );
+
+    it(
+      "are not closed if the state has lost them",
+      on(async ({ rounds }) => {
+        const lost = { written: false, table: undefined };
+
+        expect(await rounds.close("a", opening, toNextRound(opening, 50_000, 0, 0), true)).toEqual(lost);
+        expect(await rounds.open("a", opening, opening)).toEqual(lost);
+        expect(await rounds.read("a")).toBe(undefined);
       }),
     );
 
@@ -453,6 +466,7 @@ const opening: SlotRound = {
   number: 2,
   startUs: 1_790_000_000_000_000,
   endUs: 1_790_000_001_000_000,
+  closeUs: 1_790_000_000_600_000,
   seats: 1,
   slotUs: 1e6 / 3,
   firstSlot: 17,

@@ -198,7 +198,7 @@ describe("the replay in Lambda", () => {
     const startMs = performance.now();
     const [again] = await rig.receive("packs-a", 1);
 
-    // A lease covers a quarter of a second.
+    // Two rounds of slots take less than a second.
     expect(shadow.received.length - before).toBeLessThan(50);
     expect([again.messageId, again.receiveCount]).toEqual([whole.messageId, 2]);
     expect(performance.now() - startMs).toBeLessThan(30_000);

@@ -455,9 +455,9 @@ class SlowSettle {
 }
 
 function appWithRounds(bench: ReplayBench, shadow: ShadowServer, rounds: SlotRounds) {
-  const config = target({ url: shadow.url, ratePerSecond: 3 });
+  const config = target({ url: shadow.url, ratePerSecond: 7 });
   return createReplay({
-    lane: laneOf(config, bench.state, new Pacer(config.name, fixedRate(3), rounds)),
+    lane: laneOf(config, bench.state, new Pacer(config.name, fixedRate(7), rounds)),
     queue: bench.queue,
     deadLetters: bench.queue.deadLetters,
     ledger: bench.state.ledger,

@@ -29,7 +29,11 @@ describe(`${functions} Lambda functions of a target with ${ratePerSecond}/s and 
     });
     const wanted = ratePerSecond * (seconds + 5);
     for (let first = 0, sequence = 1; first < wanted + functions * 10 * requestsOfPack; first += requestsOfPack) {
-      const parts = Array.from({ length: requestsOfPack }, (_, i) => ({ id: "", method: "GET", path: `/${first + i}` }));
+      const parts = Array.from({ length: requestsOfPack }, (_, i) => ({
+        id: "",
+        method: "GET",
+        path: `/${first + i}`,
+      }));
       await rig.send("packs", packMessage({ sequence: sequence++, requests: parts }));
     }
     const timeoutMs = 300_000;

@@ -105,7 +105,7 @@ export class SimulatedCrew {
     for (;;) {
       await permits.acquire(signal);
       try {
-        await pacer.acquire(signal);
+        await pacer.acquire(signal, permits);
       } catch {
         // The store is away: tried again like a pack that was handed back.
         signal.throwIfAborted();

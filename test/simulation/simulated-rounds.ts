@@ -52,7 +52,7 @@ export class SimulatedRounds {
     const table = this.#table;
     if (table?.round.number !== last?.number) {
       this.refusalsUs.push(this.#clock.nowUs());
-      return { written: false, table: table as RoundTable };
+      return { written: false, table };
     }
     this.#table = { round, entered: 0 };
     return { written: true, table: this.#table };

@@ -67,13 +67,11 @@ export class DynamoDbRounds implements SlotRounds {
       },
       this.#timeoutMs,
     );
-    const table = toTable(item);
-    if (!table) throw new Error(`DynamoDB returned no round of ${target}`);
-    return { written: written || item?.closedBy?.S === write, table };
+    return { written: written || item?.closedBy?.S === write, table: toTable(item) };
   }
 }
 
-const numbers = ["number", "startUs", "endUs", "slotUs", "firstSlot", "firstUs"] as const;
+const numbers = ["number", "startUs", "endUs", "closeUs", "slotUs", "firstSlot", "firstUs"] as const;
 
 function toKey(target: string) {
   return { pk: targetPartition(target), sk: "round" };
@@ -87,6 +85,7 @@ function toTable(item: Item | undefined): RoundTable | undefined {
       number: number("number"),
       startUs: number("startUs"),
       endUs: number("endUs"),
+      closeUs: number("closeUs"),
       seats: number("seats"),
       slotUs: number("slotUs"),
       firstSlot: number("firstSlot"),

@@ -50,7 +50,7 @@ export interface Changed {
 }
 
 const turnTimeoutMs = 10_000;
-// Fewer than the connections of the SDK (50): calls that wait for a connection would time out, and leases could not overtake.
+// Fewer than the connections of the SDK (50): calls that wait for a connection would time out, and slot rounds could not overtake.
 const callsAtOnce = 32;
 const { partitionKey, sortKey } = stateTable;
 const connectTimeoutMs = 1_000;

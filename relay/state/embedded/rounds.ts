@@ -32,10 +32,10 @@ export class EmbeddedRounds implements SlotRounds {
   #write(target: string, last: SlotRound | undefined, toRound: (entered: number) => SlotRound): ClosedRound {
     return this.#file.transaction(() => {
       const table = this.#read(target);
-      if (table && table.round.number !== last?.number) return { written: false, table };
+      if (table?.round.number !== last?.number) return { written: false, table };
       const round = toRound(table?.entered ?? 0);
-      const { number, startUs, endUs, seats, slotUs, firstSlot, firstUs } = round;
-      this.#file.statements.keepRound.run(target, number, startUs, endUs, seats, slotUs, firstSlot, firstUs);
+      const { number, startUs, endUs, closeUs, seats, slotUs, firstSlot, firstUs } = round;
+      this.#file.statements.keepRound.run(target, number, startUs, endUs, closeUs, seats, slotUs, firstSlot, firstUs);
       return { written: true, table: { round, entered: 0 } };
     });
   }

@@ -4,7 +4,7 @@ import type { SqliteFile } from "../../sqlite.ts";
 
 export const schema = `
 CREATE TABLE IF NOT EXISTS round (
-  target TEXT PRIMARY KEY, number INTEGER NOT NULL, start_us INTEGER NOT NULL, end_us INTEGER NOT NULL, seats INTEGER NOT NULL,
+  target TEXT PRIMARY KEY, number INTEGER NOT NULL, start_us INTEGER NOT NULL, end_us INTEGER NOT NULL, close_us INTEGER NOT NULL, seats INTEGER NOT NULL,
   slot_us REAL NOT NULL, first_slot INTEGER NOT NULL, first_us INTEGER NOT NULL, entered INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS agent (
@@ -41,10 +41,10 @@ CREATE TABLE IF NOT EXISTS share (
 ) STRICT, WITHOUT ROWID`;
 
 export const sql = {
-  round: `SELECT number, start_us AS startUs, end_us AS endUs, seats, slot_us AS slotUs, first_slot AS firstSlot,
+  round: `SELECT number, start_us AS startUs, end_us AS endUs, close_us AS closeUs, seats, slot_us AS slotUs, first_slot AS firstSlot,
     first_us AS firstUs, entered FROM round WHERE target = ?`,
   enterRound: "UPDATE round SET entered = entered + 1 WHERE target = ?",
-  keepRound: "INSERT OR REPLACE INTO round VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
+  keepRound: "INSERT OR REPLACE INTO round VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
   addPack: "INSERT INTO pack (pack, prune_at_ms) VALUES (?, ?) ON CONFLICT DO NOTHING",
   packId: "SELECT id FROM pack WHERE pack = ?",
   notePackRequests: "UPDATE pack SET requests = ? WHERE id = ? AND requests IS NULL",

@@ -20,11 +20,11 @@ describe("Pacer", () => {
   it("gives out slots at the distance of the rate, counted from one anchor", async () => {
     const clock = new ManualClock(startUs);
     const times = work(clock, [new Pacer("a", fixedRate(3), openState().rounds, clock)]);
-    await clock.runUntil(startUs + 4 * secondUs);
+    await clock.runUntil(startUs + 4 * secondUs + 100);
 
     const grid = Array.from({ length: 13 }, (_, i) => startUs + (i * secondUs) / 3);
     // Rounds start at whole microseconds, each rounded up.
-    expect(times.map((us, i) => us - grid[i]).every((late) => late >= 0 && late < 8)).toBe(true);
+    expect(times.map((us, i) => us - grid[i]).every((late) => late >= 0 && late < 20)).toBe(true);
     expect(times.length).toBe(13);
   });
 
@@ -144,7 +144,7 @@ describe("Pacer", () => {
     expect(times).toEqual(Array.from({ length: 10 }, (_, i) => expect.closeTo(i * 360, 3)));
   });
 
-  it("writes at most twice a second for a lone worker at any rate, and less than once a slot at a low one", async () => {
+  it("writes once a second for a lone worker at 1/s, less often at a lower rate, and at most 2.5 times at any", async () => {
     for (const rate of [0.01, 0.3, 1, 10, 1_000]) {
       const clock = new ManualClock(startUs);
       const store = new SimulatedRounds(clock, 6_000);
@@ -152,7 +152,8 @@ describe("Pacer", () => {
       await clock.runUntil(startUs + 300 * secondUs);
 
       expect(times.length).toBeGreaterThanOrEqual(Math.floor(rate * 299));
-      expect(store.writesUs.length).toBeLessThanOrEqual(Math.min(301, 2 * times.length + 2));
+      const perSecond = rate > 1 ? 2.5 : 1;
+      expect(store.writesUs.length).toBeLessThanOrEqual(Math.min(300 * perSecond + 1, 2 * times.length + 2));
       expect(store.refusalsUs).toEqual([]);
     }
   });
@@ -246,7 +247,7 @@ describe("Pacer", () => {
     expect(times.length).toBeGreaterThan(30);
   });
 
-  it("continues at once if the clock is set back by an hour while it waits", async () => {
+  it("continues after two seconds if the clock is set back by an hour while it waits", async () => {
     const manual = new ManualClock(startUs);
     let aheadUs = 0;
     const clock: Clock = {
@@ -260,7 +261,7 @@ describe("Pacer", () => {
     await manual.runUntil(startUs + 5 * secondUs);
 
     expect(before).toBe(11);
-    expect(times.length - before).toBeGreaterThanOrEqual(30);
+    expect(times.length - before).toBeGreaterThanOrEqual(20);
     expect(worstExcess(times, 10)).toBeLessThanOrEqual(1.001);
   });
 
@@ -296,6 +297,95 @@ describe("Pacer", () => {
     expect(times.at(-1)).toBeGreaterThan(startUs + 4.2 * secondUs);
     expect(times.at(-1)).toBeLessThan(startUs + 6.5 * secondUs);
     expect(failures).toEqual([expect.any(StateError)]);
+  });
+
+  it("leaves its slots to others while it has little to send", async () => {
+    const clock = new ManualClock(startUs);
+    const store = new SimulatedRounds(clock, 6_000);
+    const busy = work(clock, [new Pacer("a", fixedRate(100), store.of(clock), clock)]);
+    const { signal } = new AbortController();
+    let answered = 0;
+    const idle = async (pacer: Pacer) => {
+      for (let second = 1; second < 60; second += 5) {
+        await clock.sleepUntil(startUs + second * secondUs);
+        await pacer.acquire(signal);
+        answered++;
+      }
+    };
+    for (let i = 0; i < 4; i++) void idle(new Pacer("a", fixedRate(100), store.of(clock), clock));
+    await clock.runUntil(startUs + 60 * secondUs);
+
+    expect(answered).toBe(4 * 12);
+    expect(busy.length + answered).toBeGreaterThan(0.88 * 6_000);
+  });
+
+  it("keeps its slots while all of its requests are in flight", async () => {
+    const clock = new ManualClock(startUs);
+    const store = new SimulatedRounds(clock, 6_000);
+    const times: number[] = [];
+    const send = async (pacer: Pacer, end: AbortSignal) => {
+      for (;;) {
+        await pacer.acquire(end, { exhausted: true });
+        times.push(clock.nowUs());
+        await clock.sleepUntil(clock.nowUs() + 600_000);
+      }
+    };
+    const end = new AbortController();
+    onTestFinished(() => end.abort());
+    for (let i = 0; i < 8; i++)
+      void send(new Pacer("a", fixedRate(10), store.of(clock), clock), end.signal).catch(() => {});
+    await clock.runUntil(startUs + 3 * secondUs);
+    const early = times.length;
+    await clock.runUntil(startUs + 23 * secondUs);
+
+    expect(times.length - early).toBeGreaterThanOrEqual(196);
+  });
+
+  it("fails no caller because one call to the state has failed", async () => {
+    const clock = new ManualClock(startUs);
+    const store = new SimulatedRounds(clock, 6_000);
+    const random = seededRandom(3);
+    const rounds = store.of(clock);
+    const failing =
+      <Args extends unknown[], T>(call: (...args: Args) => Promise<T>) =>
+      async (...args: Args): Promise<T> => {
+        if (random() < 0.05) {
+          await clock.sleepUntil(clock.nowUs() + 500_000);
+          throw new StateError("no answer within 500 ms");
+        }
+        return call(...args);
+      };
+    const flaky: SlotRounds = {
+      read: failing(rounds.read),
+      enter: failing(rounds.enter),
+      close: failing(rounds.close),
+      open: failing(rounds.open),
+    };
+    const times = work(clock, [new Pacer("a", fixedRate(1), flaky, clock), new Pacer("a", fixedRate(1), flaky, clock)]);
+    await clock.runUntil(startUs + 200 * secondUs);
+
+    expect(times.length).toBeGreaterThan(150);
+    expect(worstExcess(times, 1)).toBeLessThanOrEqual(1.001);
+  });
+
+  it("sends nothing from a machine whose clock is seconds behind, and says so", async () => {
+    const clock = new ManualClock(startUs);
+    const store = new SimulatedRounds(clock, 6_000);
+    const behind: Clock = {
+      nowUs: () => clock.nowUs() - 5 * secondUs,
+      sleepUntil: (atUs, signal) => clock.sleepUntil(atUs + 5 * secondUs, signal),
+    };
+    const failures: unknown[] = [];
+    const right = work(clock, [new Pacer("a", fixedRate(50), store.of(clock), clock)]);
+    await clock.runUntil(startUs + 2 * secondUs);
+    const wrong = work(clock, [new Pacer("a", fixedRate(50), store.of(behind), behind)], Infinity, undefined, (error) =>
+      failures.push(error),
+    );
+    await clock.runUntil(startUs + 30 * secondUs);
+
+    expect(wrong).toEqual([]);
+    expect(failures).toEqual([expect.objectContaining({ message: expect.stringContaining("clock is 5") })]);
+    expect(right.length).toBeGreaterThan(1_450);
   });
 
   it("rejects if no seat can be taken", async () => {

@@ -1,5 +1,6 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
+import { type Clock, systemClock } from "../../../relay/clock.ts";
 import type { TargetConfig } from "../../../relay/config/config.ts";
 import type { Pack } from "../../../relay/pack/pack.ts";
 import type { Lane } from "../../../relay/replay/lane.ts";
@@ -263,7 +264,10 @@ describe("replayPack: pacing and stopping", () => {
 
   it("sends nothing without a slot, and says why", async () => {
     const shadow = await ShadowServer.start();
-    const result = await replay(laneTo(shadow, {}, pacerOf(failingRounds("at once"))), pack({ requests: requests(3) }));
+    const result = await replay(
+      laneTo(shadow, {}, pacerOf(failingRounds("at once"), systemClock)),
+      pack({ requests: requests(3) }),
+    );
 
     expect(result.unsent.map(({ index }) => index)).toEqual([0, 1, 2]);
     expect(result.failure?.message).toBe("the state is gone");
@@ -274,7 +278,7 @@ describe("replayPack: pacing and stopping", () => {
     const shadow = await ShadowServer.start();
     const state = openState();
     await state.controls.write("staging", openBreaker({}, Date.now() - 5_000, 1_000, "refused"), 0);
-    const lane = laneOf(target({ url: shadow.url }), state, pacerOf(failingRounds("at once")));
+    const lane = laneOf(target({ url: shadow.url }), state, pacerOf(failingRounds("at once"), systemClock));
     const { unsent, failure } = await replay(lane, pack({ requests: requests(1) }));
 
     expect((await state.controls.read("staging")).control.breaker?.probes).toBe(1);
@@ -461,9 +465,9 @@ const hangTimeoutMs = 1_500;
 
 const startUs = 1_790_000_000_000_000;
 // Three slots in a round.
-const slotUs = 400_000;
+const slotUs = 150_000;
 
-function pacerOf(rounds: SlotRounds, clock = new ManualClock(startUs)): Pacer {
+function pacerOf(rounds: SlotRounds, clock: Clock = new ManualClock(startUs)): Pacer {
   return new Pacer("staging", fixedRate(1_000_000 / slotUs), rounds, clock);
 }
 

@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
-  closingUs,
   enteringUs,
   isLost,
   nextSlotUs,
@@ -25,7 +24,7 @@ describe("slot rounds", () => {
   it("give each slot to one seat, and keep all slots one distance apart, whatever happens", () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 1, maxLength: 12 }), (steps) => {
-        let round: SlotRound = toOpenedRound(undefined, 1e6 / steps[0].ratePerSecond, startUs);
+        let round: SlotRound = toOpenedRound(undefined, 1e6 / steps[0].ratePerSecond, startUs, 0);
         let lastUs = Number.NEGATIVE_INFINITY;
         let lastSlot = -1;
         for (const { kind, lateUs, ratePerSecond, seats } of steps) {
@@ -42,11 +41,11 @@ describe("slot rounds", () => {
             lastUs = dueUs;
           }
           const slotUs = 1e6 / ratePerSecond;
-          const nowUs = round.endUs + (kind === "closed" ? -400_000 : lateUs);
+          const nowUs = round.endUs + (kind === "closed" ? -200_000 : lateUs);
           if (kind === "opened") {
-            round = toOpenedRound(round, slotUs, nowUs);
+            round = toOpenedRound(round, slotUs, nowUs, 0);
           } else {
-            round = { ...toNextRound(round, slotUs, nowUs), seats };
+            round = { ...toNextRound(round, slotUs, nowUs, 0), seats };
           }
           expect(round.startUs).toBeGreaterThanOrEqual(nowUs);
         }
@@ -58,10 +57,10 @@ describe("slot rounds", () => {
   it("lose no slot while workers close them in time at an unchanged rate", () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 3_000 }), fc.integer({ min: 1, max: 20 }), (rate, seats) => {
-        let round = toOpenedRound(undefined, 1e6 / rate, startUs);
+        let round = toOpenedRound(undefined, 1e6 / rate, startUs, 0);
         let slots = slotsOf(round, 0).length;
         for (let i = 0; i < 10; i++) {
-          round = { ...toNextRound(round, 1e6 / rate, 0), seats };
+          round = { ...toNextRound(round, 1e6 / rate, 0, 0), seats };
           for (let seat = 0; seat < seats; seat++) slots += slotsOf(round, seat).length;
         }
         expect(Math.abs(slots - ((round.endUs - startUs) * rate) / 1e6)).toBeLessThanOrEqual(1);
@@ -71,8 +70,8 @@ describe("slot rounds", () => {
   });
 
   it("spread the slots of a seat evenly, also from one round to the next", () => {
-    const first: SlotRound = { ...toNextRound(toOpenedRound(undefined, 100_000, startUs), 100_000, 0), seats: 7 };
-    const second: SlotRound = { ...toNextRound(first, 100_000, 0), seats: 7 };
+    const first: SlotRound = { ...toNextRound(toOpenedRound(undefined, 100_000, startUs, 0), 100_000, 0, 0), seats: 7 };
+    const second: SlotRound = { ...toNextRound(first, 100_000, 0, 0), seats: 7 };
 
     for (let seat = 0; seat < 7; seat++) {
       const due = [...slotsOf(first, seat), ...slotsOf(second, seat)].map(({ dueUs }) => dueUs);
@@ -81,38 +80,41 @@ describe("slot rounds", () => {
   });
 
   it("start after a pause without making up for it, and no earlier than a slow rate allows", () => {
-    const round = toOpenedRound(undefined, 100_000, startUs);
-    const later = toOpenedRound(round, 100_000, startUs + 60_000_000);
-    const slow = toOpenedRound(round, 90_000_000, startUs + 60_000_000);
+    const round = toOpenedRound(undefined, 100_000, startUs, 0);
+    const later = toOpenedRound(round, 100_000, startUs + 60_000_000, 0);
+    const slow = toOpenedRound(round, 90_000_000, startUs + 60_000_000, 0);
 
     expect(slotOf({ round: later, seat: 0 }, 0, -1)?.dueUs).toBe(startUs + 60_000_000);
-    expect(nextSlotUs(round, 90_000_000)).toBe(startUs + 900_000 + 90_000_000);
-    expect(slow.firstUs).toBe(startUs + 900_000 + 90_000_000);
+    expect(nextSlotUs(round, 90_000_000)).toBe(startUs + 300_000 + 90_000_000);
+    expect(slow.firstUs).toBe(startUs + 300_000 + 90_000_000);
   });
 
   it("void the seats taken in a round that nobody closed: numbers skip one", () => {
-    const round = toOpenedRound(undefined, 100_000, startUs);
+    const round = toOpenedRound(undefined, 100_000, startUs, 0);
 
-    expect(toNextRound(round, 100_000, 0).number).toBe(round.number + 1);
-    expect(toOpenedRound(round, 100_000, startUs + 5e6).number).toBe(round.number + 2);
+    expect(toNextRound(round, 100_000, 0, 0).number).toBe(round.number + 1);
+    expect(toOpenedRound(round, 100_000, startUs + 5e6, 0).number).toBe(round.number + 2);
   });
 
   it("are lost if they start further ahead than any worker closes them", () => {
-    const round = toOpenedRound(undefined, 100_000, startUs);
-    const next = { ...toNextRound(round, 100_000, 0), seats: 1 };
+    const round = toOpenedRound(undefined, 100_000, startUs, 0);
+    const next = { ...toNextRound(round, 100_000, 0, 0), seats: 1 };
 
-    expect(isLost(next, closingUs(round))).toBe(false);
+    expect(isLost(next, round.closeUs)).toBe(false);
     expect(isLost(next, startUs - 3_600_000_000)).toBe(true);
-    expect(toOpenedRound(next, 100_000, startUs - 3_600_000_000).startUs).toBe(startUs - 3_600_000_000);
+    expect(toOpenedRound(next, 100_000, startUs - 3_600_000_000, 0).startUs).toBe(startUs - 3_600_000_000);
   });
 
   it("are entered in the order of the seats, before they are closed", () => {
-    const round: SlotRound = { ...toNextRound(toOpenedRound(undefined, 100_000, startUs), 100_000, 0), seats: 40 };
-    const times = Array.from({ length: 39 }, (_, seat) => enteringUs({ round, seat }));
+    const round: SlotRound = {
+      ...toNextRound(toOpenedRound(undefined, 100_000, startUs, 0), 100_000, 0, 0),
+      seats: 40,
+    };
+    const times = Array.from({ length: 39 }, (_, seat) => enteringUs({ round, seat }, 6_000));
 
     expect(times).toEqual(times.toSorted((a, b) => a - b));
     expect(times[0]).toBeGreaterThan(round.startUs);
-    expect(times[38]).toBeLessThan(closingUs(round) - 100_000);
+    expect(times[38]).toBeLessThan(round.closeUs - 50_000);
   });
 });
 

@@ -3,8 +3,8 @@ import { toNextRound, toOpenedRound } from "../../../../relay/state/slot-round.t
 import type { CallFate } from "../../../support/aws/dynamodb-proxy.ts";
 import { startStates } from "../../../support/aws/dynamodb-states.ts";
 
-const round = toOpenedRound(undefined, 1_000, 1_790_000_000_000_000);
-const next = toNextRound(round, 1_000, 0);
+const round = toOpenedRound(undefined, 1_000, 1_790_000_000_000_000, 0);
+const next = toNextRound(round, 1_000, 0, 0);
 
 beforeEach(() => {
   vi.stubEnv("AWS_ACCESS_KEY_ID", "test");

@@ -10,7 +10,7 @@ import { startStates } from "../../../support/aws/dynamodb-states.ts";
 import { freePorts } from "../../../support/servers/free-ports.ts";
 
 // The emulator is slow on a busy machine.
-const generousTimeouts = { leaseTimeoutMs: 15_000, callTimeoutMs: 15_000 };
+const generousTimeouts = { roundTimeoutMs: 15_000, callTimeoutMs: 15_000 };
 
 beforeEach(() => {
   vi.stubEnv("AWS_ACCESS_KEY_ID", "test");
@@ -78,12 +78,12 @@ describe("DynamoDbState: a lost answer", () => {
 describe("DynamoDbState: a failed condition", () => {
   it("is resolved with the item in the answer, without reading it again", async () => {
     const { state, proxy } = await (await startStates()).openThroughProxy();
-    const round = toOpenedRound(undefined, 1_000, 1_790_000_000_000_000);
+    const round = toOpenedRound(undefined, 1_000, 1_790_000_000_000_000, 0);
     const numbers = Object.entries({ ...round, entered: 3 }).map(([name, number]) => [name, { N: `${number}` }]);
     const Item = { ...Object.fromEntries(numbers), closedBy: { S: "another worker" } };
     proxy.decide = () => refusal(400, "ConditionalCheckFailedException", { Item });
 
-    const closed = await state.rounds.close("a", round, toNextRound(round, 1_000, 0), true);
+    const closed = await state.rounds.close("a", round, toNextRound(round, 1_000, 0, 0), true);
 
     expect(closed).toEqual({ written: false, table: { round, entered: 3 } });
     expect(proxy.calls.map(({ action }) => action)).toEqual(["UpdateItem"]);

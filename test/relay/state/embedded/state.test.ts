@@ -69,7 +69,7 @@ describe("EmbeddedState: ledger", () => {
     const before = open(directory);
     await before.ledger.recordFanOut(fannedOut({ requests: 3 }));
     await before.ledger.settle("a", "p1", settlement({ 1: "answered.2xx" }));
-    const { table } = await before.rounds.open("a", undefined, toOpenedRound(undefined, 1e6 / 3, 1_000));
+    const { table } = await before.rounds.open("a", undefined, toOpenedRound(undefined, 1e6 / 3, 1_000, 0));
     const totals = await before.ledger.totals();
     before.close();
 

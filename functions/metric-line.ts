@@ -50,9 +50,9 @@ export class MetricLine {
   /** Wraps `figures`: counts are also counted here once they have been added there. A failure counts as `stateDown`. */
   over(figures: Pick<Figures, "add">): Pick<Figures, "add"> {
     return {
-      add: async (target, minuteMs, counts) => {
+      add: async (target, minuteMs, counts, part) => {
         try {
-          await figures.add(target, minuteMs, counts);
+          await figures.add(target, minuteMs, counts, part);
         } catch (error) {
           this.countAt(target, "stateDown", 1);
           throw error;

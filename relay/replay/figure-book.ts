@@ -1,4 +1,5 @@
-import type { Fate, Figures } from "../state/port.ts";
+import { randomBytes } from "node:crypto";
+import type { Fate, FigurePart, Figures } from "../state/port.ts";
 import { bucketOf } from "./latency-histogram.ts";
 import type { AnswerTimes } from "./outcome.ts";
 
@@ -13,7 +14,12 @@ export class FigureBook {
   readonly #target: string;
   readonly #figures: Pick<Figures, "add">;
   readonly #now: () => number;
+  readonly #writer = randomBytes(4).toString("base64url");
   readonly #minutes = new Map<number, Map<string, number>>();
+  /** The counters of a call that failed: it may have counted, so exactly these are added again. */
+  #failed: Addition | undefined;
+  #parts = 0;
+  #flushing: Promise<void> = Promise.resolve();
 
   /** @param now milliseconds since 1970 */
   constructor(target: string, figures: Pick<Figures, "add">, now: () => number = Date.now) {
@@ -41,21 +47,46 @@ export class FigureBook {
   }
 
   /** Adds the collected counters to the state. Never rejects: counters that the state refuses are kept for the next flush. */
-  async flush(): Promise<void> {
-    for (const [minute, counts] of [...this.#minutes]) {
-      this.#minutes.delete(minute);
-      try {
-        while (counts.size > 0) {
-          const some = new Map([...counts].slice(0, maxCountersAtOnce));
-          await this.#figures.add(this.#target, minute, some);
-          for (const name of some.keys()) counts.delete(name);
+  flush(): Promise<void> {
+    // One after the other: the parts must arrive in order.
+    this.#flushing = this.#flushing.then(() => this.#flushAll());
+    return this.#flushing;
+  }
+
+  async #flushAll(): Promise<void> {
+    try {
+      if (this.#failed) await this.#add(this.#failed);
+      for (const [minute, counts] of [...this.#minutes]) {
+        this.#minutes.delete(minute);
+        const all = [...counts];
+        for (let start = 0; start < all.length; start += maxCountersAtOnce) {
+          const part = { writer: this.#writer, number: ++this.#parts };
+          try {
+            await this.#add({ minute, counts: new Map(all.slice(start, start + maxCountersAtOnce)), part });
+          } catch (error) {
+            this.#keep(minute, all.slice(start + maxCountersAtOnce));
+            throw error;
+          }
         }
-      } catch {
-        for (const [name, count] of this.#minutes.get(minute) ?? []) increase(counts, name, count);
-        if (this.#minutes.size < maxMinutes) this.#minutes.set(minute, counts);
-        return;
+      }
+    } catch {
+      for (const oldest of this.#minutes.keys()) {
+        if (this.#minutes.size <= maxMinutes) break;
+        this.#minutes.delete(oldest);
       }
     }
+  }
+
+  async #add(addition: Addition): Promise<void> {
+    this.#failed = addition;
+    await this.#figures.add(this.#target, addition.minute, addition.counts, addition.part);
+    this.#failed = undefined;
+  }
+
+  #keep(minute: number, counts: readonly (readonly [string, number])[]): void {
+    const counted = this.#minutes.get(minute) ?? new Map<string, number>();
+    for (const [name, count] of counts) increase(counted, name, count);
+    if (counted.size > 0) this.#minutes.set(minute, counted);
   }
 
   #counts(): Map<string, number> {
@@ -67,6 +98,12 @@ export class FigureBook {
     }
     return counts;
   }
+}
+
+interface Addition {
+  readonly minute: number;
+  readonly counts: ReadonlyMap<string, number>;
+  readonly part: FigurePart;
 }
 
 function increase(counts: Map<string, number>, name: string, count: number): void {

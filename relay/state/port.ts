@@ -93,6 +93,8 @@ export interface FannedOutPack {
 
 /** The fate of every request. Whatever is recorded twice counts once. */
 export interface Ledger {
+  /** True if recording several packs at the same moment costs less than one after the other. */
+  readonly sharesWrites?: boolean;
   recordFanOut(pack: FannedOutPack): Promise<void>;
   /**
    * Notes final fates. A request that already has a fate keeps it. One call with `deadLettered` is one dead letter.
@@ -157,13 +159,25 @@ export interface VersionedControl {
 
 /**
  * Counters by target and minute, for people and dashboards, kept for 14 days. Unlike the ledger they are not exact: a crash
- * loses the counts of the last seconds, and a call that timed out may have counted.
+ * loses the counts of the last seconds.
  */
 export interface Figures {
-  /** @param minuteMs start of the minute, in milliseconds since 1970. Counter names are letters, digits and `.`. */
-  add(target: string, minuteMs: number, counts: ReadonlyMap<string, number>): Promise<void>;
+  /**
+   * A call that throws may have counted. If it is repeated with the same `part`, it counts once.
+   *
+   * @param minuteMs start of the minute, in milliseconds since 1970. Counter names are letters, digits and `.`.
+   */
+  add(target: string, minuteMs: number, counts: ReadonlyMap<string, number>, part?: FigurePart): Promise<void>;
   /** The minutes that have counters, in order; `untilMs` is not included. */
   read(target: string, fromMs: number, untilMs: number): Promise<readonly MinuteFigures[]>;
+}
+
+/** Identifies the counters of one call. */
+export interface FigurePart {
+  /** The process that counted. */
+  readonly writer: string;
+  /** Grows with each call of the writer: a call is made only after the one before it has succeeded. */
+  readonly number: number;
 }
 
 export interface MinuteFigures {

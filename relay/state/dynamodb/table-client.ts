@@ -64,7 +64,6 @@ export class TableClient {
   readonly #place: TableEndpoint;
   readonly #callTimeoutMs: number;
   readonly #client: DynamoDBClient;
-  readonly #onceClient: DynamoDBClient;
   readonly #turns = new Semaphore(callsAtOnce);
   #answered = false;
 
@@ -78,9 +77,6 @@ export class TableClient {
       maxAttempts,
       requestHandler: { connectionTimeout: connectTimeoutMs },
     });
-    const { requestHandler, credentials } = this.#client.config;
-    // Shares connections and credentials; makes the calls that must not be retried.
-    this.#onceClient = new DynamoDBClient({ ...shared, maxAttempts: 1, requestHandler, credentials });
   }
 
   close(): void {
@@ -189,18 +185,6 @@ export class TableClient {
       },
     });
     return written || item?.writtenBy?.S === write;
-  }
-
-  /** Writes without a condition, in a single attempt. If it throws, the write may or may not have been made. */
-  async updateOnce(key: ItemKey, change: Omit<Change, "condition">): Promise<void> {
-    const command = new UpdateItemCommand({
-      TableName: this.#place.table,
-      Key: toKey(key),
-      UpdateExpression: change.update,
-      ...(change.names && { ExpressionAttributeNames: change.names }),
-      ExpressionAttributeValues: change.values,
-    });
-    await this.#call("UpdateItem", (abortSignal) => this.#onceClient.send(command, { abortSignal }));
   }
 
   async delete(key: ItemKey): Promise<void> {

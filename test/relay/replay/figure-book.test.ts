@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FigureBook } from "../../../relay/replay/figure-book.ts";
 import { maxRelativeError, percentiles } from "../../../relay/replay/latency-histogram.ts";
@@ -47,5 +48,41 @@ describe("FigureBook", () => {
     expect(taken.length).toBeGreaterThan(1);
     expect(Math.max(...taken)).toBe(200);
     expect(taken.slice(0, -1).every((size) => size === 200)).toBe(true);
+  });
+
+  it("counts each request once, however often the state counts and then fails to answer", async () => {
+    const calls = fc.array(fc.constantFrom("answers", "refuses", "loses the answer"), { maxLength: 40 });
+    await fc.assert(
+      fc.asyncProperty(calls, fc.array(fc.integer({ min: 1, max: 500 }), { maxLength: 12 }), async (fates, batches) => {
+        const left = [...fates];
+        const made = new Map<string, number>();
+        const lastPart = new Map<number, number>();
+        const figures: Pick<Figures, "add"> = {
+          async add(_target, minute, counts, part = { writer: "", number: 0 }) {
+            const fate = left.shift() ?? "answers";
+            if (fate === "refuses") throw new StateError("away");
+            if (part.number > (lastPart.get(minute) ?? 0)) {
+              lastPart.set(minute, part.number);
+              for (const [name, count] of counts) made.set(name, (made.get(name) ?? 0) + count);
+            }
+            if (fate === "loses the answer") throw new StateError("away");
+          },
+        };
+        let nowMs = minuteMs;
+        const book = new FigureBook("staging", figures, () => nowMs);
+        const counted = new Map<string, number>();
+        for (const [i, batch] of batches.entries()) {
+          for (let name = 0; name < batch; name++) {
+            book.count(`f${name}` as "skipped", i + 1);
+            counted.set(`f${name}`, (counted.get(`f${name}`) ?? 0) + i + 1);
+          }
+          nowMs += 40_000;
+          await Promise.all([book.flush(), book.flush()]);
+        }
+        for (let i = 0; i < 41; i++) await book.flush();
+
+        expect(made).toEqual(counted);
+      }),
+    );
   });
 });

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentConfig, Config } from "../relay/config/config.ts";
 import { type Logger, Throttle } from "../relay/log/log.ts";
 import { Outage } from "../relay/log/outage.ts";
+import { createPackIds } from "../relay/pack/pack-id.ts";
 import { runService, type Service } from "../relay/process/service.ts";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { AckLatency } from "./ack-latency.ts";
@@ -104,7 +105,7 @@ class Agent implements Service {
       maxRequests: pack.requests,
       lingerMs: pack.lingerMs,
       ledger: this.#ledger,
-      createId: () => randomBytes(16),
+      createId: createPackIds(),
       hasRoom,
       ship: (closed) => this.#shipper.ship(closed),
     });

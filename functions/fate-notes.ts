@@ -1,38 +1,119 @@
 import type { Fate, Settlement } from "../relay/state/port.ts";
 
-// Interval at which the fates of a pack in progress are written: after a crash, at most the requests of the last interval
-// are sent again.
+// Interval at which the fates of packs in progress are written: after a crash, at most the requests of the last interval are
+// sent again.
 const noteEveryMs = 1_000;
 
-/** Collects the fates of a pack and writes them to the ledger each second. */
-export class FateNotes {
-  readonly #settle: (settlement: Settlement) => Promise<void>;
-  #fates = new Map<number, Fate>();
-  #timer: NodeJS.Timeout | undefined;
-  #noting: Promise<void> = Promise.resolve();
+/** Writes the fates of one pack to the ledger. */
+type Settle = (settlement: Settlement) => Promise<void>;
 
-  /** @param settle writes the fates to the ledger */
-  constructor(settle: (settlement: Settlement) => Promise<void>) {
+/**
+ * The fates of the packs that a process replays, written to the ledger each second and when a pack ends. If the ledger shares
+ * writes, a pack that has ended waits for others, but no longer than that second: then they cost one write.
+ */
+export class FateNotes {
+  readonly #sharesWrites: boolean;
+  readonly #packs = new Set<PackFates>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(sharesWrites: boolean) {
+    this.#sharesWrites = sharesWrites;
+  }
+
+  /**
+   * Opens the notes of a pack, which end with `PackFates.flush`.
+   *
+   * @param patient whether more packs may arrive before this one has ended
+   */
+  open(settle: Settle, patient: boolean): PackFates {
+    const fates: PackFates = new PackFates(settle, {
+      onAdd: () => this.#startTimer(),
+      onEnd: () => {
+        this.#packs.add(fates);
+        if (!this.#sharesWrites) fates.note();
+        else if (this.#areEnoughEnded(patient)) this.#note();
+        else this.#startTimer();
+      },
+      onNoted: () => {
+        this.#packs.delete(fates);
+        if (this.#sharesWrites && this.#areEnoughEnded(patient)) this.#note();
+      },
+    });
+    this.#packs.add(fates);
+    return fates;
+  }
+
+  #areEnoughEnded(patient: boolean): boolean {
+    const all = [...this.#packs];
+    const ended = all.filter((fates) => fates.ended).length;
+    // Nothing follows the packs of a function's invocation, so all of them may wait. On a host half of them keep the target
+    // busy; packs of jobs that wait for their time do not count.
+    return patient ? ended >= all.filter((fates) => fates.ended || fates.unwritten).length / 2 : ended === all.length;
+  }
+
+  #startTimer(): void {
+    this.#timer ??= setTimeout(() => this.#note(), noteEveryMs);
+  }
+
+  #note(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const fates of this.#packs) fates.note();
+  }
+}
+
+/** The fates of one pack that are not written yet. */
+export class PackFates {
+  readonly #settle: Settle;
+  readonly #on: { readonly onAdd: () => void; readonly onEnd: () => void; readonly onNoted: () => void };
+  #fates = new Map<number, Fate>();
+  #noting: Promise<void> = Promise.resolve();
+  #end: PromiseWithResolvers<void> | undefined;
+
+  constructor(
+    settle: Settle,
+    on: { readonly onAdd: () => void; readonly onEnd: () => void; readonly onNoted: () => void },
+  ) {
     this.#settle = settle;
+    this.#on = on;
+  }
+
+  get ended(): boolean {
+    return this.#end !== undefined;
+  }
+
+  get unwritten(): boolean {
+    return this.#fates.size > 0;
   }
 
   add(index: number, fate: Fate): void {
     this.#fates.set(index, fate);
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      // A failed write keeps its fates for the next one; the last is `flush`, which reports its failure.
-      this.#noting = this.#noting.then(() => this.#note()).catch(() => {});
-    }, noteEveryMs);
+    this.#on.onAdd();
   }
 
-  /** Writes the remaining fates. Rejects if that fails, so that the pack is delivered again. */
+  /** Ends the notes and resolves once they are written. Rejects if that fails, so that the pack is delivered again. */
   async flush(): Promise<void> {
-    clearTimeout(this.#timer);
-    await this.#noting;
-    await this.#note();
+    try {
+      if (!this.unwritten) await this.#noting;
+      // A write that was in progress may have failed.
+      if (!this.unwritten) return;
+      this.#end = Promise.withResolvers();
+      const { promise } = this.#end;
+      this.#on.onEnd();
+      await promise;
+    } finally {
+      this.#end = undefined;
+      this.#on.onNoted();
+    }
   }
 
-  async #note(): Promise<void> {
+  /** Begins to write the fates. A failed write keeps them for the next one, and rejects `flush`. */
+  note(): void {
+    const end = this.#end;
+    this.#noting = this.#noting.then(() => this.#write()).then(end?.resolve, (error) => end?.reject(error));
+  }
+
+  async #write(): Promise<void> {
     const fates = this.#fates;
     if (fates.size === 0) return;
     this.#fates = new Map();

@@ -70,10 +70,11 @@ export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   const turns = new KeyTurns();
   const watch = new JobWatch(deps.jobs);
   const warnings = new ReplayWarnings(name, deps.log);
+  const notes = new FateNotes(deps.ledger.sharesWrites === true);
   return createBatchApp(
     deps.log,
     (delivery, invocation) =>
-      new PackRun(deps, { patience, progress, turns, watch, warnings }, invocation).run(delivery),
+      new PackRun(deps, { patience, progress, turns, watch, warnings, notes }, invocation).run(delivery),
     async (invocation) => {
       // The long-running host flushes on a timer; a Lambda function must flush before it is frozen.
       if (!invocation.patient) await deps.lane.figures.flush();
@@ -88,6 +89,7 @@ interface Shared {
   readonly turns: KeyTurns;
   readonly watch: JobWatch;
   readonly warnings: ReplayWarnings;
+  readonly notes: FateNotes;
 }
 
 /** The work on one delivery. */
@@ -194,7 +196,7 @@ class PackRun {
     const timing = { signal, patient, overdueAtMs: overdueAtMs(delivery, pack, retention) };
     const gate = pack.job && new JobGate(pack.job, this.#shared.watch);
     for (let rest = requests; ; ) {
-      const fates = new FateNotes((settlement) => this.#settle(pack, settlement));
+      const fates = this.#shared.notes.open((settlement) => this.#settle(pack, settlement), patient);
       const onSettled = (index: number, fate: Fate) => {
         fates.add(index, fate);
         lane.figures.count(fate);

@@ -2,10 +2,12 @@ import {
   figuresPartition,
   jobsPartition,
   ledgerPartition,
+  oldLedgerPartition,
+  oldTallyPartition,
   packPartition,
+  tallyPartition,
   targetPartition,
 } from "../relay/state/dynamodb/keys.ts";
-import { tallyPartition } from "../relay/state/dynamodb/writer-tally.ts";
 import type { FunctionLayout } from "./function-layout.ts";
 import type { Permission } from "./permission.ts";
 
@@ -16,7 +18,9 @@ type TableAction = "GetItem" | "BatchGetItem" | "Query" | "UpdateItem" | "Delete
 
 // `*` in a condition stands for any text. A pack has one item for all targets.
 const packs = packPartition("*");
-const tallies = tallyPartition;
+// The old partitions: functions of the version before may still run when a role is changed, and their sums stay.
+const tallies = [tallyPartition("*"), oldTallyPartition];
+const bases = [ledgerPartition("*"), oldLedgerPartition];
 const targets = targetPartition("*");
 const figures = figuresPartition("*");
 
@@ -25,8 +29,8 @@ const readAndWrite = ["GetItem", "UpdateItem"] as const;
 
 /** Whatever adds up the ledger reads all tallies, and the packs that they announce. */
 const addUpLedger: Uses = [
-  [["GetItem"], [ledgerPartition]],
-  [["Query"], [tallies]],
+  [["GetItem"], bases],
+  [["Query"], tallies],
   [["BatchGetItem"], [packs]],
 ];
 
@@ -43,14 +47,14 @@ function usesOf({ kind, target }: FunctionLayout): Uses {
   switch (kind) {
     case "fanout":
       return [
-        [readAndWrite, [packs, tallies]],
+        [readAndWrite, [packs, ...tallies]],
         [["GetItem"], [targets]],
         [["UpdateItem"], [figures]],
       ];
     // May run in the account of its shadow, so it is not allowed to change other targets or jobs, or to delete anything.
     case "replay":
       return [
-        [readAndWrite, [targetPartition(`${target}`), packs, tallies]],
+        [readAndWrite, [targetPartition(`${target}`), packs, ...tallies]],
         [["UpdateItem"], [figuresPartition(`${target}`)]],
         [["GetItem"], [jobsPartition]],
       ];
@@ -58,12 +62,12 @@ function usesOf({ kind, target }: FunctionLayout): Uses {
       return [
         ...addUpLedger,
         // It folds tallies: it moves them into the ledger's base and deletes them.
-        [["UpdateItem"], [ledgerPartition]],
-        [[...readAndWrite, "BatchGetItem", "DeleteItem"], [tallies]],
+        [["UpdateItem"], bases],
+        [[...readAndWrite, "BatchGetItem", "DeleteItem"], tallies],
         [readAndWrite, [packs, targets]],
         [["Query", ...readAndWrite], [jobsPartition]],
       ];
     case "control":
-      return [...addUpLedger, [readAndWrite, [packs, tallies, targets]], [["Query"], [figures, jobsPartition]]];
+      return [...addUpLedger, [readAndWrite, [packs, ...tallies, targets]], [["Query"], [figures, jobsPartition]]];
   }
 }

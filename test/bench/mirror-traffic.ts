@@ -1,8 +1,8 @@
-import { randomBytes } from "node:crypto";
 import { Packer } from "../../agent/intake/packer.ts";
 import { createLedger } from "../../agent/ledger.ts";
 import { Shipper } from "../../agent/shipper/shipper.ts";
 import { createLogger } from "../../relay/log/log.ts";
+import { createPackIds } from "../../relay/pack/pack-id.ts";
 import { until } from "../support/clocks/until.ts";
 import { Traffic } from "../support/processes/traffic.ts";
 import { messageList } from "../support/spop/spop-frames.ts";
@@ -30,7 +30,7 @@ export async function mirrorTraffic(queueUrl: string, requests: number): Promise
     maxRequests: 1_000,
     lingerMs: 250,
     ledger,
-    createId: () => randomBytes(16),
+    createId: createPackIds(),
     hasRoom: () => true,
     ship: (pack) => {
       closed++;

@@ -1,3 +1,5 @@
+import type { ItemKey } from "./table-client.ts";
+
 // The partitions of the table. `infra/` uses them too: its policies name the partitions that a function may use.
 
 /** Settings, breaker and slots of a target. */
@@ -10,12 +12,30 @@ export function figuresPartition(target: string): string {
   return `minute#${target}`;
 }
 
-/** Fates of a pack's requests, at all targets; `*` for all packs. */
-export function packPartition(pack: string): string {
-  return `pack#${pack}`;
+/** Fates of requests at all targets, by page; `*` for all pages. */
+export function packPartition(page: string): string {
+  return `pack#${page}`;
 }
 
-export const jobsPartition = "job";
+/** A part of the tallies of all processes; `*` for all parts. */
+export function tallyPartition(part: number | "*"): string {
+  return `tally#${part}`;
+}
 
-/** The sums of the tallies that were folded, see `Tallies`. */
-export const ledgerPartition = "ledger";
+/** The partition that versions before used for all tallies. */
+export const oldTallyPartition = "tally";
+
+/** The sums of folded tallies, for a part of the names; `*` for all parts. */
+export function ledgerPartition(part: number | "*"): string {
+  return `ledger#${part}`;
+}
+
+export function baseKeyOf(part: number): ItemKey {
+  return { pk: ledgerPartition(part), sk: "base" };
+}
+
+/** The partition, and its item, in which versions before kept the sums of all folded tallies. */
+export const oldLedgerPartition = "ledger";
+export const oldBaseKey: ItemKey = { pk: oldLedgerPartition, sk: "base" };
+
+export const jobsPartition = "job";

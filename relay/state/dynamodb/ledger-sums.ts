@@ -57,6 +57,23 @@ export class Sums {
     }
   }
 
+  /** Parts of the sums, by the number that `partOf` gives each name. */
+  split(partOf: (name: string) => number): ReadonlyMap<number, Sums> {
+    const parts = new Map<number, Sums>();
+    const part = (name: string) => {
+      const found = parts.get(partOf(name)) ?? new Sums();
+      parts.set(partOf(name), found);
+      return found;
+    };
+    for (const [agent, sum] of this.#agents) part(agent).#addAgent(agent, sum);
+    for (const [target, { enqueued, counts }] of this.#targets) {
+      const of = part(target);
+      of.enqueue(target, enqueued);
+      for (const [what, count] of counts) of.count(target, what, count);
+    }
+    return parts;
+  }
+
   /** The names of all agents and targets. */
   names(): ReadonlySet<string> {
     return new Set([...this.#agents.keys(), ...this.#targets.keys()]);

@@ -7,26 +7,32 @@ import {
   type Settlement,
   StateError,
 } from "../port.ts";
-import { emptyPackItem, type PackItem, PackItemDraft } from "./pack-item.ts";
-import type { PackItems } from "./pack-items.ts";
+import { Sums } from "./ledger-sums.ts";
+import { emptyPage, type Page, sheetsOf, toPlace } from "./page.ts";
+import { PageDraft } from "./page-draft.ts";
+import type { Pages } from "./pages.ts";
 import type { Tallies } from "./tallies.ts";
 import type { WriterTally } from "./writer-tally.ts";
 
 export interface DynamoDbLedgerOptions {
-  readonly packItems: PackItems;
-  readonly tallies: Tallies;
+  readonly pages: Pages;
+  /** All tallies of the table; their sums add up to the ledger's. */
+  readonly tallies: readonly Tallies[];
   readonly createTally: () => WriterTally;
 }
 
 /**
- * Stores the ledger in one item per pack and one per process: one write for each pack, plus a few writes a second for all
- * packs together. The sums stay exact if a process dies at any point. All methods throw `StateError`; the operation may then
- * have been recorded, and repeating it does not count it twice.
+ * Stores the ledger in one item per group of packs and one per process: one write for the packs of a group that are recorded
+ * together, plus a few writes a second for all packs. The sums stay exact if a process dies at any point. All methods throw
+ * `StateError`; the operation may then have been recorded, and repeating it does not count it twice.
  */
 export class DynamoDbLedger implements Ledger {
+  readonly sharesWrites = true;
   readonly #options: DynamoDbLedgerOptions;
+  /** By page. */
   readonly #turns = new Map<string, Turn>();
   readonly #doubts = new Set<Doubt>();
+  readonly #retiring = new Set<Promise<void>>();
   #tally: WriterTally;
   #clearing: Promise<void> | undefined;
 
@@ -37,108 +43,135 @@ export class DynamoDbLedger implements Ledger {
 
   async recordFanOut(pack: FannedOutPack): Promise<void> {
     for (const settlement of pack.targets.values()) assertIndexes(settlement);
-    await this.#record(pack.pack, { fresh: true, draw: (draft) => draft.fanOut(pack) });
+    const attributes = pack.targets.size + 1;
+    await this.#record(pack.pack, { fresh: true, attributes, draw: (draft, slot) => draft.fanOut(slot, pack) });
   }
 
   async settle(target: string, pack: string, settlement: Settlement, redrives = 0): Promise<void> {
     assertIndexes(settlement);
-    await this.#record(pack, { fresh: false, draw: (draft) => draft.settle(target, settlement, redrives) });
+    const draw: Entry["draw"] = (draft, slot) => draft.settle(slot, target, settlement, redrives);
+    await this.#record(pack, { fresh: false, attributes: 1, draw });
   }
 
   async reopen(target: string, pack: string, indexes: readonly number[], redrives: number): Promise<void> {
-    await this.#record(pack, { fresh: false, draw: (draft) => draft.reopen(target, indexes, redrives) });
+    const draw: Entry["draw"] = (draft, slot) => draft.reopen(slot, target, indexes, redrives);
+    await this.#record(pack, { fresh: false, attributes: 1, draw });
   }
 
   async move(from: string, to: string, pack: string, indexes: readonly number[], redrives: number): Promise<void> {
-    await this.#record(pack, { fresh: false, draw: (draft) => draft.move(from, to, indexes, redrives) });
+    const draw: Entry["draw"] = (draft, slot) => draft.move(slot, from, to, indexes, redrives);
+    await this.#record(pack, { fresh: false, attributes: 2, draw });
   }
 
   async fannedOut(pack: string): Promise<ReadonlySet<string>> {
-    const { targets } = await this.#options.packItems.read(pack);
-    return new Set([...targets].filter(([, { fannedOut }]) => fannedOut).map(([target]) => target));
+    const { page, slot } = toPlace(pack);
+    const sheets = sheetsOf(await this.#options.pages.read(page), slot);
+    return new Set([...sheets].filter(([, { fannedOut }]) => fannedOut).map(([target]) => target));
   }
 
   async sheet(target: string, pack: string): Promise<FateSheet> {
-    const { targets } = await this.#options.packItems.read(pack);
-    return targets.get(target)?.sheet ?? new Uint8Array();
+    const { page, slot } = toPlace(pack);
+    return sheetsOf(await this.#options.pages.read(page), slot).get(target)?.sheet ?? new Uint8Array();
   }
 
   async totals(): Promise<LedgerTotals> {
-    return (await this.#options.tallies.sum()).toTotals();
+    const all = new Sums();
+    for (const sums of await Promise.all(this.#options.tallies.map((tallies) => tallies.sum()))) all.add(sums);
+    return all.toTotals();
   }
 
   /** Throws `StateError`; even then nothing is lost. */
   async close(): Promise<void> {
     await Promise.allSettled(Array.from(this.#turns.values(), ({ done }) => done));
     await this.#clearDoubts();
+    await Promise.all(this.#retiring);
     await this.#tally.close();
   }
 
-  /** Writes each pack once at a time; the entries that arrive during a write are written together after it. */
-  #record(pack: string, entry: Entry): Promise<void> {
-    const last = this.#turns.get(pack);
-    if (last && !last.begun) {
+  /** Writes each page once at a time; the entries that arrive before the write begins are written together. */
+  #record(pack: string, { fresh, attributes, draw }: Entry): Promise<void> {
+    const { page, slot } = toPlace(pack);
+    const entry = { fresh, attributes, draw: (draft: PageDraft) => draw(draft, slot) };
+    const last = this.#turns.get(page);
+    if (last && !last.begun && last.attributes + attributes <= attributesAtOnce) {
       last.entries.push(entry);
+      last.attributes += attributes;
       return last.done;
     }
-    const turn: Turn = { entries: [entry], begun: false, done: Promise.resolve() };
-    turn.done = this.#take(pack, turn, last);
-    this.#turns.set(pack, turn);
+    const turn: Turn = { entries: [entry], attributes, begun: false, done: Promise.resolve() };
+    turn.done = this.#take(page, turn, last);
+    this.#turns.set(page, turn);
     return turn.done;
   }
 
-  async #take(pack: string, turn: Turn, last: Turn | undefined): Promise<void> {
+  async #take(page: string, turn: Turn, last: Turn | undefined): Promise<void> {
     await Promise.allSettled([last?.done]);
-    turn.begun = true;
     try {
-      // A pack that is fanned out is nearly always new, so its item is not read first.
-      const fresh = !last && turn.entries.every((entry) => entry.fresh);
-      await this.#write(pack, turn.entries, fresh ? emptyPackItem : undefined);
+      await this.#write(page, turn);
     } finally {
-      if (this.#turns.get(pack) === turn) this.#turns.delete(pack);
+      turn.begun = true;
+      if (this.#turns.get(page) === turn) this.#turns.delete(page);
     }
   }
 
-  async #write(pack: string, entries: readonly Entry[], guess: PackItem | undefined): Promise<void> {
+  async #write(page: string, turn: Turn): Promise<void> {
     await this.#clearDoubts();
-    const { packItems, createTally } = this.#options;
-    let item = guess ?? (await packItems.read(pack));
+    const { pages } = this.#options;
+    // A pack that is fanned out is nearly always new, so its page is not read first.
+    let guess = pages.recall(page) ?? (turn.entries.every(({ fresh }) => fresh) ? emptyPage : undefined);
+    let found: Page | undefined;
     for (let tries = 0; tries < triesMost; tries++) {
-      const draft = new PackItemDraft(item);
-      for (const { draw } of entries) draw(draft);
-      if (!draft.changed) return;
-      // Operations in progress finish in the full tally, which is folded an hour later.
-      if (this.#tally.full) this.#tally = createTally();
-      const tally = this.#tally;
-      const operation = await tally.announce(pack, draft.sums);
-      if (operation === undefined) {
-        if (this.#tally === tally) this.#tally = createTally();
-        continue;
+      const seen: Page = guess ?? found ?? (await pages.read(page));
+      const certain = guess === undefined;
+      guess = undefined;
+      found = undefined;
+      let draft = new PageDraft(page, seen);
+      const tally = this.#currentTally();
+      const operation = await tally.announce(() => {
+        turn.begun = true;
+        draft = new PageDraft(page, seen);
+        for (const { draw } of turn.entries) draw(draft);
+        return draft.changed ? { page, sums: draft.sums } : undefined;
+      });
+      if (operation === "needless") {
+        if (certain) return;
+      } else if (operation === "folded") {
+        if (this.#tally === tally) this.#tally = this.#options.createTally();
+        found = seen;
+      } else {
+        found = await this.#make(page, draft, tally, operation);
+        if (!found) return;
       }
-      const other = await this.#make(pack, draft, tally, operation);
-      if (!other) return;
-      item = other;
     }
     throw new StateError(
-      `other processes changed the ledger of pack ${pack} first, ${triesMost} times; this is temporary`,
+      `other processes changed the ledger of page ${page} first, ${triesMost} times; this is temporary`,
     );
   }
 
-  /** Returns the item as it is now if another writer was first. */
-  async #make(
-    pack: string,
-    draft: PackItemDraft,
-    tally: WriterTally,
-    operation: number,
-  ): Promise<PackItem | undefined> {
+  /** Begins a new tally if the current one is full. */
+  #currentTally(): WriterTally {
+    if (this.#tally.full) {
+      const retiring = this.#tally
+        .retire()
+        // Nothing is lost: the tally is only folded an hour later.
+        .catch(() => {})
+        .finally(() => this.#retiring.delete(retiring));
+      this.#retiring.add(retiring);
+      this.#tally = this.#options.createTally();
+    }
+    return this.#tally;
+  }
+
+  /** Returns the page as it is now if another writer was first. */
+  async #make(page: string, draft: PageDraft, tally: WriterTally, operation: number): Promise<Page | undefined> {
     try {
-      const other = await this.#options.packItems.write(pack, draft, tally.writer, operation);
+      const other = await this.#options.pages.write(page, draft, tally.writer, operation);
       if (other) tally.drop(operation);
       else tally.count(operation);
       return other;
     } catch (error) {
       tally.setAside(operation);
-      this.#doubts.add({ pack, tally, operation });
+      this.#doubts.add({ page, tally, operation });
       throw error;
     }
   }
@@ -155,8 +188,8 @@ export class DynamoDbLedger implements Ledger {
 
   async #decideAll(): Promise<void> {
     for (const doubt of this.#doubts) {
-      const { pack, tally, operation } = doubt;
-      if (await this.#options.packItems.decide(pack, tally.writer, operation)) tally.count(operation);
+      const { page, tally, operation } = doubt;
+      if (await this.#options.pages.decide(page, tally.writer, operation)) tally.count(operation);
       else tally.drop(operation);
       this.#doubts.delete(doubt);
     }
@@ -165,21 +198,28 @@ export class DynamoDbLedger implements Ledger {
 
 // A failed attempt means that another writer has made progress.
 const triesMost = 50;
+// An expression of DynamoDB may have 4 KB. An operation of its own may need more: a fan-out to a hundred targets.
+const attributesAtOnce = 100;
 
 interface Entry {
   /** True if the pack probably has no item yet; a wrong guess does no harm. */
   readonly fresh: boolean;
-  readonly draw: (draft: PackItemDraft) => void;
+  /** The number of attributes that it may change. */
+  readonly attributes: number;
+  readonly draw: (draft: PageDraft, slot: string) => void;
 }
 
+/** Entries that are written together. */
 interface Turn {
-  readonly entries: Entry[];
+  readonly entries: { readonly fresh: boolean; readonly draw: (draft: PageDraft) => void }[];
+  attributes: number;
+  /** Whether the write has begun, so that no entry can be added. */
   begun: boolean;
   done: Promise<void>;
 }
 
 interface Doubt {
-  readonly pack: string;
+  readonly page: string;
   readonly tally: WriterTally;
   readonly operation: number;
 }

@@ -8,158 +8,124 @@ import {
   type SheetChange,
   widenSheet,
 } from "../fate-sheet.ts";
-import type { FannedOutPack, FateSheet, Settlement } from "../port.ts";
-import { packPartition } from "./keys.ts";
+import type { FannedOutPack, Settlement } from "../port.ts";
 import { Sums } from "./ledger-sums.ts";
-import type { Change, Item, ItemKey } from "./table-client.ts";
-
-/** The item of one pack, as read from the table. */
-export interface PackItem {
-  /** Whether the pack is counted for its agent. */
-  readonly arrived: boolean;
-  readonly targets: ReadonlyMap<string, TargetSheet>;
-  /** By writer: the numbers of its last operations on this pack; the number of a barred operation is negative. */
-  readonly marks: ReadonlyMap<string, readonly number[]>;
-}
-
-/** The fates of a pack at one target. */
-export interface TargetSheet {
-  readonly fannedOut: boolean;
-  /** Grows with each write, so that a sheet differs from every earlier one even if its fates are the same. */
-  readonly version: number;
-  readonly sheet: FateSheet;
-}
-
-/** What an item says about an operation. `open`: it may still be made. `forgotten`: the item no longer has its mark. */
-export type Verdict = "made" | "barred" | "open" | "forgotten";
-
-export const emptyPackItem: PackItem = { arrived: false, targets: new Map(), marks: new Map() };
-
-export function toPackKey(pack: string): ItemKey {
-  return { pk: packPartition(pack), sk: itemKey };
-}
-
-/** The pack that an item belongs to. */
-export function toPack(item: Item): string {
-  return String(item.pk.S).slice(packPartition("").length);
-}
-
-export function toPackItem(item: Item | undefined): PackItem {
-  if (!item) return emptyPackItem;
-  const attributes = Object.entries(item);
-  return {
-    arrived: item.arrived?.BOOL === true,
-    targets: new Map(
-      attributes.flatMap(([name, { B }]) =>
-        name.startsWith(targetPrefix) && B ? [[name.slice(targetPrefix.length), decodeTargetSheet(B)]] : [],
-      ),
-    ),
-    marks: new Map(
-      attributes.flatMap(([name, { S }]) =>
-        name.startsWith(marksPrefix) && S !== undefined
-          ? [[name.slice(marksPrefix.length), S.split(" ").map(Number)]]
-          : [],
-      ),
-    ),
-  };
-}
-
-/** Tells whether an operation that its writer announced was made. */
-export function judge(item: PackItem, writer: string, operation: number): Verdict {
-  const marks = item.marks.get(writer) ?? [];
-  if (marks.includes(operation)) return "made";
-  if (marks.includes(-operation)) return "barred";
-  return marks.length === marksKept && operation < Math.abs(marks[0]) ? "forgotten" : "open";
-}
+import {
+  marksKept,
+  type Page,
+  type TargetSheet,
+  toArrivedName,
+  toMarksName,
+  toSheetAttribute,
+  toSheetKey,
+} from "./page.ts";
+import type { Change } from "./table-client.ts";
 
 /** A change that makes an open operation impossible, even if its writer is just about to make it. */
-export function toBar(item: PackItem, writer: string, operation: number, expiresAt: number): Change {
-  return new PackItemDraft(item).toChange(writer, -operation, expiresAt);
+export function toBar(name: string, page: Page, writer: string, operation: number, expiresAt: number): Change {
+  return new PageDraft(name, page).toChange(writer, -operation, expiresAt);
 }
 
-/** The changes of an operation to the item of a pack, and its additions to the sums. */
-export class PackItemDraft {
+/** The changes of an operation to the item of a page, and its additions to the sums. */
+export class PageDraft {
   readonly sums = new Sums();
-  readonly #item: PackItem;
+  readonly #name: string;
+  readonly #page: Page;
   readonly #changed = new Map<string, TargetSheet>();
-  #arrives = false;
+  readonly #arrived = new Set<string>();
 
-  constructor(item: PackItem) {
-    this.#item = item;
+  constructor(name: string, page: Page) {
+    this.#name = name;
+    this.#page = page;
   }
 
   get changed(): boolean {
-    return this.#arrives || this.#changed.size > 0;
+    return this.#arrived.size + this.#changed.size > 0;
   }
 
-  fanOut({ agent, sequence, requests, targets }: FannedOutPack): void {
-    if (!this.#item.arrived && !this.#arrives) {
-      this.#arrives = true;
+  fanOut(slot: string, { agent, sequence, requests, targets }: FannedOutPack): void {
+    if (!this.#page.arrived.has(slot) && !this.#arrived.has(slot)) {
+      this.#arrived.add(slot);
       this.sums.arrive(agent, requests, sequence);
     }
     for (const [target, settlement] of targets) {
+      const key = toSheetKey(slot, target);
+      const before = this.#sheetAt(key);
       // A second attempt can add targets. For the other targets, the first attempt counts.
-      if (this.#targetSheet(target).fannedOut) continue;
-      const before = this.#targetSheet(target).sheet;
-      const sheet = widenSheet(before, requests);
-      this.#change(target, { fannedOut: true, sheet });
+      if (before.fannedOut) continue;
+      const sheet = widenSheet(before.sheet, requests);
+      this.#change(key, { fannedOut: true, sheet });
       if (isWaiting(sheet)) this.sums.count(target, "waitingPacks", 1);
       // Redriven requests were counted when they were redriven.
-      this.sums.enqueue(target, requests - countRedriven(before));
-      this.settle(target, settlement);
+      this.sums.enqueue(target, requests - countRedriven(before.sheet));
+      this.settle(slot, target, settlement);
     }
   }
 
-  settle(target: string, settlement: Settlement, redrives = 0): void {
-    this.#keep(target, noteFates(this.#targetSheet(target).sheet, settlement, redrives));
+  settle(slot: string, target: string, settlement: Settlement, redrives = 0): void {
+    this.#keep(slot, target, (sheet) => noteFates(sheet, settlement, redrives));
   }
 
-  reopen(target: string, indexes: readonly number[], redrives: number): void {
-    this.#keep(target, reopenRequests(this.#targetSheet(target).sheet, indexes, redrives));
+  reopen(slot: string, target: string, indexes: readonly number[], redrives: number): void {
+    this.#keep(slot, target, (sheet) => reopenRequests(sheet, indexes, redrives));
   }
 
-  move(from: string, to: string, indexes: readonly number[], redrives: number): void {
-    this.#keep(from, noteMoved(this.#targetSheet(from).sheet, indexes, redrives));
-    this.reopen(to, indexes, redrives);
+  move(slot: string, from: string, to: string, indexes: readonly number[], redrives: number): void {
+    this.#keep(slot, from, (sheet) => noteMoved(sheet, indexes, redrives));
+    this.reopen(slot, to, indexes, redrives);
   }
 
   /** The condition fails if another writer was first: the changed attributes and the writer's own marks must be as read. */
   toChange(writer: string, mark: number, expiresAt: number): Change {
-    const { targets, marks } = this.#item;
+    const { sheets, marks } = this.#page;
     const seenMarks = marks.get(writer);
     const sets = ["expiresAt = :expiresAt", "#marks = :marks"];
     const conditions = [seenMarks ? "#marks = :seenMarks" : "attribute_not_exists(#marks)"];
-    const names: Record<string, string> = { "#marks": marksPrefix + writer };
+    const names: Record<string, string> = { "#marks": toMarksName(this.#name, writer) };
     const values: Record<string, AttributeValue> = {
       ":expiresAt": { N: `${expiresAt}` },
-      ":marks": { S: [...(seenMarks ?? []), mark].slice(-marksKept).join(" ") },
+      ":marks": { S: withMark(seenMarks, mark).join(" ") },
       ...(seenMarks && { ":seenMarks": { S: seenMarks.join(" ") } }),
     };
-    if (this.#arrives) {
-      sets.push("arrived = :arrived");
-      conditions.push("attribute_not_exists(arrived)");
+    // Short placeholders: an expression may have 4 KB, which is enough for a hundred attributes.
+    Array.from(this.#arrived).forEach((slot, i) => {
+      names[`#a${i}`] = toArrivedName(slot);
+      sets.push(`#a${i} = :arrived`);
+      conditions.push(`attribute_not_exists(#a${i})`);
       values[":arrived"] = { BOOL: true };
-    }
-    Array.from(this.#changed).forEach(([target, sheet], i) => {
-      const seen = targets.get(target);
-      // Short placeholders: an expression may have 4 KB, which is enough for a hundred targets.
-      names[`#s${i}`] = targetPrefix + target;
+    });
+    Array.from(this.#changed).forEach(([key, sheet], i) => {
+      const seen = sheets.get(key);
+      const [name, value] = toSheetAttribute(key, sheet);
+      names[`#s${i}`] = name;
       sets.push(`#s${i} = :s${i}`);
-      values[`:s${i}`] = { B: encodeTargetSheet(sheet) };
+      values[`:s${i}`] = value;
       conditions.push(seen ? `#s${i} = :o${i}` : `attribute_not_exists(#s${i})`);
-      if (seen) values[`:o${i}`] = { B: encodeTargetSheet(seen) };
+      if (seen) values[`:o${i}`] = toSheetAttribute(key, seen)[1];
     });
     return { update: `SET ${sets.join(", ")}`, condition: conditions.join(" AND "), names, values };
   }
 
-  #targetSheet(target: string): TargetSheet {
-    return this.#changed.get(target) ?? this.#item.targets.get(target) ?? emptyTargetSheet;
+  /** The page after the operation was made with this mark. */
+  toPage(writer: string, mark: number): Page {
+    const { arrived, sheets, marks } = this.#page;
+    return {
+      arrived: new Set([...arrived, ...this.#arrived]),
+      sheets: new Map([...sheets, ...this.#changed]),
+      marks: new Map([...marks, [writer, withMark(marks.get(writer), mark)]]),
+    };
   }
 
-  #keep(target: string, { sheet, changed, counts }: SheetChange): void {
+  #sheetAt(key: string): TargetSheet {
+    return this.#changed.get(key) ?? this.#page.sheets.get(key) ?? emptySheet;
+  }
+
+  #keep(slot: string, target: string, edit: (sheet: Uint8Array) => SheetChange): void {
+    const key = toSheetKey(slot, target);
+    const before = this.#sheetAt(key);
+    const { sheet, changed, counts } = edit(before.sheet);
     if (!changed) return;
-    const before = this.#targetSheet(target);
-    this.#change(target, { sheet });
+    this.#change(key, { sheet });
     const packs = Number(isWaiting(sheet)) - Number(isWaiting(before.sheet));
     if (before.fannedOut && packs !== 0) this.sums.count(target, "waitingPacks", packs);
     // Of a pack that was not fanned out to this target, only the requests that were redriven to it count as enqueued.
@@ -167,34 +133,14 @@ export class PackItemDraft {
     for (const [what, count] of counts) this.sums.count(target, what, count);
   }
 
-  #change(target: string, change: Partial<TargetSheet>): void {
-    const version = (this.#item.targets.get(target)?.version ?? 0) + 1;
-    this.#changed.set(target, { ...this.#targetSheet(target), ...change, version });
+  #change(key: string, change: Partial<TargetSheet>): void {
+    const version = (this.#page.sheets.get(key)?.version ?? 0) + 1;
+    this.#changed.set(key, { ...this.#sheetAt(key), ...change, version });
   }
 }
 
-// Existing tables use these names: they must not change.
-const itemKey = "page";
-const targetPrefix = "share#";
-const marksPrefix = "marks#";
-// A writer starts the next operation on a pack only after it has counted the last one, so one mark would be enough for it.
-// Readers need more: they read the item after the sums, and some operations may have been made in between.
-const marksKept = 4;
-const emptyTargetSheet: TargetSheet = { fannedOut: false, version: 0, sheet: new Uint8Array() };
-const sheetHeaderBytes = 5;
+const emptySheet: TargetSheet = { fannedOut: false, version: 0, sheet: new Uint8Array() };
 
-function encodeTargetSheet({ fannedOut, version, sheet }: TargetSheet): Uint8Array {
-  const bytes = new Uint8Array(sheetHeaderBytes + sheet.length);
-  bytes[0] = fannedOut ? 1 : 0;
-  new DataView(bytes.buffer).setUint32(1, version);
-  bytes.set(sheet, sheetHeaderBytes);
-  return bytes;
-}
-
-function decodeTargetSheet(bytes: Uint8Array): TargetSheet {
-  return {
-    fannedOut: bytes[0] === 1,
-    version: new DataView(bytes.buffer, bytes.byteOffset).getUint32(1),
-    sheet: bytes.subarray(sheetHeaderBytes),
-  };
+function withMark(marks: readonly number[] | undefined, mark: number): readonly number[] {
+  return [...(marks ?? []), mark].slice(-marksKept);
 }

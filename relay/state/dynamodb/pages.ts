@@ -1,44 +1,84 @@
-import { judge, type PackItem, type PackItemDraft, toBar, toPack, toPackItem, toPackKey } from "./pack-item.ts";
+import { setImmediate as turn } from "node:timers/promises";
+import { judge, type Page, toPage, toPageKey, toPageName } from "./page.ts";
+import { type PageDraft, toBar } from "./page-draft.ts";
 import type { TableClient } from "./table-client.ts";
 
-/** Reads and writes the items of packs. All methods throw `StateError`. */
-export class PackItems {
+/** Reads and writes the items of pages. All methods throw `StateError`. */
+export class Pages {
   readonly #client: TableClient;
   readonly #now: () => number;
+  /** The pages that this process has read or written last, oldest first. They may have changed since. */
+  readonly #known = new Map<string, Page>();
+  #next: { readonly names: Set<string>; readonly items: Promise<ReadonlyMap<string, Page>> } | undefined;
 
   constructor(client: TableClient, now: () => number) {
     this.#client = client;
     this.#now = now;
   }
 
-  async read(pack: string): Promise<PackItem> {
-    return toPackItem(await this.#client.get(toPackKey(pack)));
+  /** Reads a page. All pages that are asked for in the same tick are read in one call, and each once. */
+  async read(name: string): Promise<Page> {
+    this.#next ??= this.#startRead();
+    this.#next.names.add(name);
+    const page = (await this.#next.items).get(name) ?? toPage(undefined);
+    this.#keep(name, page);
+    return page;
   }
 
-  /** The existing items, by pack. */
-  async readAll(packs: Iterable<string>): Promise<ReadonlyMap<string, PackItem>> {
-    const items = await this.#client.getAll([...new Set(packs)].map(toPackKey));
-    return new Map(items.map((item) => [toPack(item), toPackItem(item)]));
+  /** The existing pages, by name. */
+  async readAll(names: Iterable<string>): Promise<ReadonlyMap<string, Page>> {
+    const items = await this.#client.getAll([...new Set(names)].map(toPageKey));
+    return new Map(items.map((item) => [toPageName(item), toPage(item)]));
   }
 
-  /** Returns the current item if the operation was not made. Throws if it is unknown whether it was made. */
-  async write(pack: string, draft: PackItemDraft, writer: string, operation: number): Promise<PackItem | undefined> {
+  /** The page as this process last saw it; a guess that a write has to confirm. */
+  recall(name: string): Page | undefined {
+    return this.#known.get(name);
+  }
+
+  /** Returns the current page if the operation was not made. Throws if it is unknown whether it was made. */
+  async write(name: string, draft: PageDraft, writer: string, operation: number): Promise<Page | undefined> {
     const change = draft.toChange(writer, operation, this.#expiresAt());
-    const { written, item } = await this.#client.update(toPackKey(pack), change);
-    if (written) return undefined;
-    const found = toPackItem(item);
+    this.#known.delete(name);
+    const { written, item } = await this.#client.update(toPageKey(name), change);
+    const found = written ? undefined : toPage(item);
+    this.#keep(name, found ?? draft.toPage(writer, operation));
     // A first attempt may have made the operation, and only its answer was lost.
-    return judge(found, writer, operation) === "made" ? undefined : found;
+    return found && judge(found, writer, operation) !== "made" ? found : undefined;
   }
 
   /** Whether an operation was made. If it was not, it is barred: it can never be made later. */
-  async decide(pack: string, writer: string, operation: number): Promise<boolean> {
+  async decide(name: string, writer: string, operation: number): Promise<boolean> {
+    this.#known.delete(name);
     for (;;) {
-      const item = await this.read(pack);
-      const verdict = judge(item, writer, operation);
+      const page = toPage(await this.#client.get(toPageKey(name)));
+      const verdict = judge(page, writer, operation);
       if (verdict !== "open") return verdict === "made";
-      const bar = toBar(item, writer, operation, this.#expiresAt());
-      if ((await this.#client.update(toPackKey(pack), bar)).written) return false;
+      const bar = toBar(name, page, writer, operation, this.#expiresAt());
+      if ((await this.#client.update(toPageKey(name), bar)).written) return false;
+    }
+  }
+
+  #startRead() {
+    const names = new Set<string>();
+    const items = turn().then(() => {
+      this.#next = undefined;
+      return this.#readTogether([...names]);
+    });
+    return { names, items };
+  }
+
+  async #readTogether([first, ...others]: readonly string[]): Promise<ReadonlyMap<string, Page>> {
+    if (others.length > 0) return this.readAll([first, ...others]);
+    return new Map([[first, toPage(await this.#client.get(toPageKey(first)))]]);
+  }
+
+  #keep(name: string, page: Page): void {
+    this.#known.delete(name);
+    this.#known.set(name, page);
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= knownMost) break;
+      this.#known.delete(oldest);
     }
   }
 
@@ -47,5 +87,6 @@ export class PackItems {
   }
 }
 
+const knownMost = 256;
 // SQS keeps messages and dead letters for at most 14 days.
 const keptSeconds = 15 * 86_400;

@@ -3,10 +3,11 @@ import { DynamoDbControls } from "./controls.ts";
 import { DynamoDbFigures } from "./figures.ts";
 import { DynamoDbJobs } from "./jobs.ts";
 import { DynamoDbLedger } from "./ledger.ts";
-import { PackItems } from "./pack-items.ts";
+import { Pages } from "./pages.ts";
 import { DynamoDbRounds } from "./rounds.ts";
 import { TableClient, type TableEndpoint } from "./table-client.ts";
 import { Tallies } from "./tallies.ts";
+import { oldTallyLayout, tallyLayout } from "./tally-layout.ts";
 import { WriterTally } from "./writer-tally.ts";
 
 export interface DynamoDbStateOptions extends TableEndpoint {
@@ -31,7 +32,7 @@ export class DynamoDbState implements State {
   readonly figures: DynamoDbFigures;
   readonly jobs: DynamoDbJobs;
   readonly #client: TableClient;
-  readonly #tallies: Tallies;
+  readonly #tallies: readonly Tallies[];
 
   /** Makes no call before the first use. */
   static open(options: DynamoDbStateOptions): DynamoDbState {
@@ -41,26 +42,26 @@ export class DynamoDbState implements State {
   private constructor(options: DynamoDbStateOptions) {
     const { now = Date.now, roundTimeoutMs = 500, callTimeoutMs = 3_000, tallyEveryMs = 50, ...place } = options;
     const client = new TableClient({ ...place, callTimeoutMs });
-    const packItems = new PackItems(client, now);
+    const pages = new Pages(client, now);
     this.#client = client;
     this.rounds = new DynamoDbRounds(client, roundTimeoutMs);
     this.controls = new DynamoDbControls(client);
     this.figures = new DynamoDbFigures(client);
     this.jobs = new DynamoDbJobs(client, now);
-    this.#tallies = new Tallies(client, packItems, this.jobs, now);
+    this.#tallies = [tallyLayout, oldTallyLayout].map((layout) => new Tallies(client, pages, this.jobs, layout, now));
     this.ledger = new DynamoDbLedger({
-      packItems,
+      pages,
       tallies: this.#tallies,
       createTally: () => new WriterTally({ client, now, everyMs: tallyEveryMs }),
     });
   }
 
   /**
-   * Moves the sums of processes that ended, or were idle for an hour, into one item, so that `ledger.totals` stays fast.
+   * Moves the sums of processes that ended, or were idle for an hour, into a few items, so that `ledger.totals` stays fast.
    * Call it about once a minute; two calls at the same time do no harm.
    */
-  fold(): Promise<void> {
-    return this.#tallies.fold();
+  async fold(): Promise<void> {
+    for (const tallies of this.#tallies) await tallies.fold();
   }
 
   async close(): Promise<void> {

@@ -2,48 +2,8 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
 import { StateError } from "../port.ts";
 import { Sums } from "./ledger-sums.ts";
-import type { Change, Item, ItemKey, TableClient } from "./table-client.ts";
-
-/** The partition of all tallies; the sort key is the id of the writer. */
-export const tallyPartition = "tally";
-
-/** An operation that may have been made; the item of its pack tells whether it was. */
-interface Announcement {
-  readonly operation: number;
-  readonly pack: string;
-  readonly sums: Sums;
-}
-
-/** A tally as read from the table. */
-export interface StoredTally {
-  readonly writer: string;
-  /** Changes with each write. */
-  readonly generation: number;
-  readonly writtenAtMs: number;
-  /** Its writer has closed it. */
-  readonly ended: boolean;
-  /** It is being folded: its writer can no longer write it. */
-  readonly sealed: boolean;
-  readonly sums: Sums;
-  readonly announced: readonly Announcement[];
-}
-
-export function toTallyKey(writer: string): ItemKey {
-  return { pk: tallyPartition, sk: writer };
-}
-
-export function toStoredTally(item: Item): StoredTally {
-  const announced = JSON.parse(String(item.announced.S)) as [number, string, Parameters<typeof Sums.parse>[0]][];
-  return {
-    writer: String(item.sk.S),
-    generation: Number(item.generation.N),
-    writtenAtMs: Number(item.writtenAtMs.N),
-    ended: item.ended?.BOOL === true,
-    sealed: item.sealed?.BOOL === true,
-    sums: Sums.parse(JSON.parse(String(item.sums.S))),
-    announced: announced.map(([operation, pack, sums]) => ({ operation, pack, sums: Sums.parse(sums) })),
-  };
-}
+import type { Change, TableClient } from "./table-client.ts";
+import { tallyLayout } from "./tally-layout.ts";
 
 export interface WriterTallyOptions {
   readonly client: TableClient;
@@ -53,23 +13,34 @@ export interface WriterTallyOptions {
   readonly everyMs: number;
 }
 
+/** What an operation will change: the page, and the additions to the sums. */
+export interface Intent {
+  readonly page: string;
+  readonly sums: Sums;
+}
+
+/** The number of the operation, once it may be made; or why it is not to be made. */
+export type Announced = number | "needless" | "folded";
+
 /**
  * The part of the ledger that one process has added: the sums of the operations that were made, and the announced operations,
- * which may have been made. An operation is first announced here, then made on the item of its pack, then counted here with
+ * which may have been made. An operation is first announced here, then made on the item of its page, then counted here with
  * the next write. So the sums of all tallies are exact at any time, whichever process dies.
  */
 export class WriterTally {
   readonly writer = randomBytes(9).toString("base64url");
   readonly #options: WriterTallyOptions;
   readonly #sums = new Sums();
-  readonly #announced = new Map<number, Announced>();
+  readonly #announced = new Map<number, Announcement>();
   readonly #waiting: Pending[] = [];
+  readonly #drained = Promise.withResolvers<void>();
   #announcedBytes = 0;
   #sumsBytes = 0;
   #operations = 0;
   #generation = 0;
   #attempts = 0;
   #nextWriteMs = Number.NEGATIVE_INFINITY;
+  #retired = false;
   #gone = false;
   #running = false;
   #idle: Promise<void> = Promise.resolve();
@@ -78,20 +49,22 @@ export class WriterTally {
     this.#options = options;
   }
 
-  /** True if the sums have too many names. The process then begins a new tally, which has only the names in use. */
+  /**
+   * True if the sums have so many names that each write costs too much. The process then begins a new tally, which has only the
+   * names in use.
+   */
   get full(): boolean {
-    return this.#sumsBytes > sumsBytesMost;
+    return this.#sumsBytes > sumsBytesMost || (this.#sumsBytes > sumsBytesMuch && this.#attempts >= writesLeast);
   }
 
   /**
-   * Resolves to the number of the operation once it may be made, or to undefined if the tally was folded and a new one is
-   * needed. If this throws `StateError`, the operation must not be made.
+   * Announces an operation with the next write. `draw` is called just before that: whatever the operation can include by then
+   * shares its write. Undefined from `draw` means that nothing has to be changed. The result `folded` means that a new tally
+   * is needed. If this throws `StateError`, the operation must not be made.
    */
-  announce(pack: string, sums: Sums): Promise<number | undefined> {
-    const operation = ++this.#operations;
-    const text = JSON.stringify([operation, pack, sums]);
+  announce(draw: () => Intent | undefined): Promise<Announced> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ operation, sums, text, bytes: Buffer.byteLength(text), resolve, reject });
+      this.#waiting.push({ draw, sinceMs: performance.now(), resolve, reject });
       this.#start();
     });
   }
@@ -107,7 +80,7 @@ export class WriterTally {
   drop(operation: number): void {
     this.#announcedBytes -= this.#announced.get(operation)?.bytes ?? 0;
     this.#announced.delete(operation);
-    this.#start();
+    this.#continue();
   }
 
   /** Notes that it is unknown whether an operation was made. It stays announced, but frees its room for others. */
@@ -116,13 +89,26 @@ export class WriterTally {
     if (!announced) return;
     this.#announcedBytes -= announced.bytes;
     this.#announced.set(operation, { ...announced, bytes: 0 });
-    this.#start();
+    this.#continue();
+  }
+
+  /** Closes the tally as soon as all its operations are counted. No operation may be announced after this. */
+  async retire(): Promise<void> {
+    this.#retired = true;
+    this.#continue();
+    await this.#drained.promise;
+    await this.close();
   }
 
   /** Writes the tally for the last time, if it was ever written. Throws `StateError`; even then nothing is lost. */
   async close(): Promise<void> {
     await this.#idle;
     if (this.#attempts > 0 && !this.#gone) await this.#write({ ended: this.#announced.size === 0 });
+  }
+
+  #continue(): void {
+    if (this.#retired && this.#announced.size + this.#waiting.length === 0) this.#drained.resolve();
+    this.#start();
   }
 
   #start(): void {
@@ -134,36 +120,63 @@ export class WriterTally {
   async #run(): Promise<void> {
     // Operations that are announced in the same tick share the first write.
     await turn();
-    for (let batch = this.#take(); batch.length > 0; batch = this.#take()) {
-      const waitMs = this.#nextWriteMs - performance.now();
-      if (waitMs > 0) {
-        await sleep(waitMs);
-        batch.push(...this.#take());
-      }
-      this.#nextWriteMs = performance.now() + this.#options.everyMs;
-      try {
-        const written = await this.#write({ ended: false });
-        for (const { operation, resolve } of batch) resolve(written ? operation : undefined);
-      } catch (error) {
-        for (const { operation, reject } of batch) {
-          this.drop(operation);
-          reject(error);
-        }
-      }
-    }
+    while (await this.#writeNext());
     // Operations that did not fit wait until another one is counted.
     this.#running = false;
+    this.#continue();
+  }
+
+  /** False if there is nothing to announce, or no room for it. */
+  async #writeNext(): Promise<boolean> {
+    const [first] = this.#waiting;
+    if (!first || !this.#hasRoom) return false;
+    const { everyMs } = this.#options;
+    // The packs of a batch end a few milliseconds apart.
+    const atMs = Math.max(this.#nextWriteMs, first.sinceMs + Math.min(lingerMs, everyMs / 2));
+    const waitMs = atMs - performance.now();
+    if (waitMs > 0) await sleep(waitMs);
+    const batch = this.#take();
+    if (batch.length === 0) return this.#waiting.length > 0;
+    this.#nextWriteMs = performance.now() + everyMs;
+    try {
+      const written = await this.#write({ ended: false });
+      for (const { operation, resolve } of batch) resolve(written ? operation : "folded");
+    } catch (error) {
+      for (const { operation, reject } of batch) {
+        this.#announcedBytes -= this.#announced.get(operation)?.bytes ?? 0;
+        this.#announced.delete(operation);
+        reject(error);
+      }
+    }
+    return true;
+  }
+
+  get #hasRoom(): boolean {
+    return this.#announced.size === 0 || this.#announcedBytes < announcedBytesMost;
   }
 
   /** The waiting operations that still fit into the item; at least one if none is announced. */
-  #take(): Pending[] {
-    const batch: Pending[] = [];
-    for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
-      if (this.#announced.size > 0 && this.#announcedBytes + next.bytes > announcedBytesMost) break;
-      this.#waiting.shift();
-      this.#announced.set(next.operation, next);
-      this.#announcedBytes += next.bytes;
-      batch.push(next);
+  #take(): Ready[] {
+    const batch: Ready[] = [];
+    while (this.#waiting.length > 0 && this.#hasRoom) {
+      const { draw, resolve, reject } = this.#waiting.shift() as Pending;
+      let intent: Intent | undefined;
+      try {
+        intent = draw();
+      } catch (error) {
+        reject(error);
+        continue;
+      }
+      if (!intent) {
+        resolve("needless");
+        continue;
+      }
+      const operation = ++this.#operations;
+      const text = JSON.stringify([operation, intent.page, intent.sums]);
+      const bytes = Buffer.byteLength(text);
+      this.#announced.set(operation, { sums: intent.sums, text, bytes });
+      this.#announcedBytes += bytes;
+      batch.push({ operation, resolve, reject });
     }
     return batch;
   }
@@ -172,7 +185,8 @@ export class WriterTally {
   async #write({ ended }: { readonly ended: boolean }): Promise<boolean> {
     for (let tries = 0; tries < writeTriesMost && !this.#gone; tries++) {
       const generation = ++this.#attempts;
-      const { written, item } = await this.#options.client.update(toTallyKey(this.writer), this.#toChange(ended));
+      const key = tallyLayout.keyOf(this.writer);
+      const { written, item } = await this.#options.client.update(key, this.#toChange(ended));
       if (!written && (!item || item.sealed)) this.#gone = true;
       // An earlier write whose answer was lost may have arrived so late that the condition of this one failed.
       else this.#generation = written ? generation : Number(item?.generation?.N);
@@ -204,19 +218,30 @@ export class WriterTally {
   }
 }
 
+const lingerMs = 50;
 // DynamoDB allows items of 400 KB and bills every KB with each write.
 const announcedBytesMost = 64_000;
 const sumsBytesMost = 200_000;
+const sumsBytesMuch = 3_000;
+// With a hundred targets the names in use alone need more than `sumsBytesMuch`: a new tally for each write would cost more.
+const writesLeast = 16;
 const writeTriesMost = 5;
 
-interface Announced {
-  readonly operation: number;
+interface Announcement {
   readonly sums: Sums;
   readonly text: string;
   readonly bytes: number;
 }
 
-interface Pending extends Announced {
-  readonly resolve: (operation: number | undefined) => void;
+interface Pending {
+  readonly draw: () => Intent | undefined;
+  readonly sinceMs: number;
+  readonly resolve: (announced: Announced) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Ready {
+  readonly operation: number;
+  readonly resolve: (announced: Announced) => void;
   readonly reject: (error: unknown) => void;
 }

@@ -1,5 +1,7 @@
+import { type AttributeValue, DynamoDBClient, GetItemCommand, PutItemCommand } from "@aws-sdk/client-dynamodb";
 import { onTestFinished } from "vitest";
 import { DynamoDbState, type DynamoDbStateOptions } from "../../../relay/state/dynamodb/state.ts";
+import type { ItemKey } from "../../../relay/state/dynamodb/table-client.ts";
 import { startDynamoDb } from "./dynamodb.ts";
 import { DynamoDbProxy } from "./dynamodb-proxy.ts";
 
@@ -18,9 +20,19 @@ export async function startStates() {
     states.push(state);
     return state;
   };
+  const client = new DynamoDBClient({ ...emulator, credentials: { accessKeyId: "test", secretAccessKey: "test" } });
+  onTestFinished(() => client.destroy());
+  /** Writes an item as another version of spoa-relay has written it. */
+  const put = async (item: Record<string, AttributeValue>) => {
+    await client.send(new PutItemCommand({ TableName: emulator.table, Item: item }));
+  };
+  const get = async ({ pk, sk }: ItemKey) => {
+    const Key = { pk: { S: pk }, sk: { S: sk } };
+    return (await client.send(new GetItemCommand({ TableName: emulator.table, Key }))).Item;
+  };
   const openThroughProxy = async (options: Partial<DynamoDbStateOptions> = {}) => {
     const proxy = await DynamoDbProxy.start(emulator.endpoint);
     return { state: open({ ...options, endpoint: proxy.endpoint }), proxy };
   };
-  return { open, openThroughProxy };
+  return { open, openThroughProxy, table: { put, get } };
 }

@@ -1,9 +1,9 @@
-import { createHash } from "node:crypto";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
 import { decodePack, type Pack } from "../../../relay/pack/pack.ts";
 import { readMessage, shareMessage } from "../../../relay/queue/message.ts";
 import type { Delivery, OutgoingMessage } from "../../../relay/queue/port.ts";
 import { type PackFields, packContent } from "./captured-requests.ts";
+import { groupedId } from "./pack-groups.ts";
 
 export interface SentPackFields extends PackFields {
   /** The number of earlier attempts to send its requests. */
@@ -16,9 +16,8 @@ const idAt = 2;
 /** A decoded pack whose id follows from its agent and sequence number. */
 export function pack({ attempt = 0, ...fields }: SentPackFields = {}): Pack {
   const content = packContent(fields);
-  const name = `${fields.agent ?? ""}:${fields.sequence ?? 0}`;
   content[attemptAt] = attempt;
-  content.set(createHash("sha256").update(name).digest().subarray(0, 16), idAt);
+  content.set(groupedId(fields.agent ?? "", fields.sequence ?? 0), idAt);
   const decoded = decodePack(content);
   if (decoded instanceof DecodeError) throw decoded;
   return decoded;

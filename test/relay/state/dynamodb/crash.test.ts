@@ -4,6 +4,7 @@ import type { Settlement } from "../../../../relay/state/port.ts";
 import { fannedOut, settlement, totalsOf } from "../../../contract/state-contract.ts";
 import type { CallFate, DynamoDbCall } from "../../../support/aws/dynamodb-proxy.ts";
 import { startStates } from "../../../support/aws/dynamodb-states.ts";
+import { groupedId } from "../../../support/data/pack-groups.ts";
 
 const hourMs = 3_600_000;
 const twoTargets = new Map<string, Settlement>([
@@ -19,7 +20,7 @@ beforeEach(() => {
 });
 
 describe("DynamoDbState: a process that dies at any call", () => {
-  const operations: readonly {
+  const operations: {
     readonly name: string;
     readonly prepare?: (state: DynamoDbState) => Promise<void>;
     readonly work: (state: DynamoDbState) => Promise<void>;
@@ -48,6 +49,21 @@ describe("DynamoDbState: a process that dies at any call", () => {
       expected: { "a.enqueued": 1, "a.deadLettered": 1 },
     },
   ];
+  const grouped = (sequence: number) => groupedId("edge-1", sequence).toString("hex");
+  const group = Array.from({ length: 3 }, (_, i) => fannedOut({ pack: grouped(i), sequence: i + 1, requests: 10 }));
+  operations.push(
+    {
+      name: "a fan-out of packs of one group",
+      work: async ({ ledger }) => void (await Promise.all(group.map((pack) => ledger.recordFanOut(pack)))),
+      expected: { agents: 30, "a.enqueued": 30 },
+    },
+    {
+      name: "a settlement of packs of one group",
+      prepare: async ({ ledger }) => void (await Promise.all(group.map((pack) => ledger.recordFanOut(pack)))),
+      work: async ({ ledger }) => void (await Promise.all(group.map(({ pack }) => ledger.settle("a", pack, whole)))),
+      expected: { agents: 30, "a.enqueued": 30, "a.answered.2xx": 30 },
+    },
+  );
   const cases = operations.flatMap((operation) => deaths.map((death) => ({ ...operation, death })));
 
   it.each(cases)("counts $name once, if the call $death", { timeout: 60_000 }, async (operation) => {

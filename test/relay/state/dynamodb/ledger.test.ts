@@ -107,7 +107,7 @@ describe("DynamoDbState: ledger, shared by many processes", () => {
     const now = () => Date.now() + 2 * hourMs;
     await open().ledger.recordFanOut(fannedOut({ pack: "p1" }));
     const { state, proxy } = await openThroughProxy({ now });
-    const held = proxy.hold(({ body }) => body.Key?.pk?.S === "ledger");
+    const held = proxy.hold(({ body }) => String(body.Key?.pk?.S).startsWith("ledger#"));
     const folding = state.fold();
     await held.reached;
 
@@ -132,7 +132,8 @@ describe("DynamoDbState: ledger, shared by many processes", () => {
 
     const { state, proxy } = await openThroughProxy();
     expect(await totalsOf(state.ledger, "a")).toEqual({ enqueued: 20 });
-    expect(proxy.calls.find(({ action }) => action === "Query")?.answer.Count).toBe(1);
+    const tallies = proxy.calls.map(({ action, answer }) => (action === "Query" ? answer.Count : 0));
+    expect(tallies.reduce((sum, count) => sum + count, 0)).toBe(1);
   });
 });
 
@@ -146,7 +147,7 @@ describe("DynamoDbState: ledger, its writes", () => {
       packs.map((pack) => state.ledger.recordFanOut(fannedOut({ pack, requests: 150, targets: twoTargets }))),
     );
     const fanOutWrites = proxy.writes;
-    // Items are read first. All operations that are announced in the second before the next write of the sums share that write.
+    // All operations that are announced in the second before the next write of the sums share that write.
     await Promise.all(packs.map((pack) => state.ledger.settle("a", pack, whole)));
     await Promise.all(packs.map((pack) => state.ledger.settle("b", pack, whole)));
     const settleWrites = proxy.writes - fanOutWrites;
@@ -158,7 +159,8 @@ describe("DynamoDbState: ledger, its writes", () => {
     expect(settleWrites).toBeLessThanOrEqual(20 + 4);
     // Requests that are already settled are not written again.
     expect(proxy.writes).toBe(fanOutWrites + settleWrites);
-    expect(proxy.calls.filter(({ action }) => action === "GetItem").length).toBe(30);
+    // The process knows the items that it has written. Only before it believes that nothing is to be written, it reads them.
+    expect(proxy.calls.filter(({ action }) => /^(?:Batch)?GetItem$/.test(action)).length).toBe(1);
   });
 
   it("settle a pack at all targets of a process at once", async () => {

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { DynamoDbState } from "../../../../relay/state/dynamodb/state.ts";
+import type { Ledger } from "../../../../relay/state/port.ts";
 import { toNextRound, toOpenedRound } from "../../../../relay/state/slot-round.ts";
 import { describeJobs } from "../../../contract/job-contract.ts";
 import { describeSharedState } from "../../../contract/shared-state-contract.ts";
@@ -7,6 +8,7 @@ import { describeState } from "../../../contract/state-contract.ts";
 import { startDynamoDb } from "../../../support/aws/dynamodb.ts";
 import { type CallFate, DynamoDbProxy, refusal } from "../../../support/aws/dynamodb-proxy.ts";
 import { startStates } from "../../../support/aws/dynamodb-states.ts";
+import { inOneGroup } from "../../../support/data/pack-groups.ts";
 import { freePorts } from "../../../support/servers/free-ports.ts";
 
 // The emulator is slow on a busy machine.
@@ -17,14 +19,19 @@ beforeEach(() => {
   vi.stubEnv("AWS_SECRET_ACCESS_KEY", "test");
 });
 
-describeState("DynamoDbState", async () => {
-  const emulator = await startDynamoDb();
-  const state = DynamoDbState.open({ ...emulator, ...generousTimeouts });
-  const close = async () => {
-    await state.close();
-    await emulator.stop();
-  };
-  return { rounds: state.rounds, ledger: state.ledger, close };
+describe.each([
+  ["packs of their own", (ledger: Ledger) => ledger],
+  ["packs of one group", inOneGroup],
+])("with %s", (_, wrap) => {
+  describeState("DynamoDbState", async () => {
+    const emulator = await startDynamoDb();
+    const state = DynamoDbState.open({ ...emulator, ...generousTimeouts });
+    const close = async () => {
+      await state.close();
+      await emulator.stop();
+    };
+    return { rounds: state.rounds, ledger: wrap(state.ledger), close };
+  });
 });
 
 describeSharedState("DynamoDbState", async () => {
@@ -64,14 +71,37 @@ describe("DynamoDbState: a lost answer", () => {
     expect((await state.controls.read("a")).control).toEqual({ settings: { concurrency: 3 } });
   });
 
-  it("does not make figures count twice", async () => {
+  it("does not make figures count twice, whether the client or the caller repeats the call", async () => {
     const { state, proxy } = await (await startStates()).openThroughProxy();
-    const fates: CallFate[] = ["loses the answer"];
+    const fates: CallFate[] = ["loses the answer", "loses the answer"];
     proxy.decide = () => fates.shift() ?? "goes through";
+    const add = (number: number) => state.figures.add("a", 60_000, new Map([["sent", 5]]), { writer: "w", number });
 
-    await expect(state.figures.add("a", 60_000, new Map([["sent", 5]]))).rejects.toMatchObject({ name: "StateError" });
+    await expect(add(1)).rejects.toMatchObject({ name: "StateError" });
+    await add(1);
+    await add(2);
+    fates.push("loses the answer");
+    await add(3);
 
-    expect(await state.figures.read("a", 0, 120_000)).toEqual([{ minuteMs: 60_000, counts: new Map([["sent", 5]]) }]);
+    const counts = new Map([["sent", 15]]);
+    expect(await state.figures.read("a", 0, 120_000)).toEqual([{ minuteMs: 60_000, counts }]);
+  });
+});
+
+describe("DynamoDbState: figures", () => {
+  it("of all times are read as they were written, and those of an older version too", async () => {
+    const { open, table } = await startStates();
+    const names = ["l", "f", "c", "a"].flatMap((series) => Array.from({ length: 50 }, (_, i) => `${series}${i * 6}`));
+    const counts = new Map([...names, "a399", "l400", "l007", "pk", "w.x"].map((name, i) => [name, i + 1]));
+    const entries = [...counts];
+    await open().figures.add("a", 0, new Map(entries.slice(0, 150)));
+    await open().figures.add("a", 0, new Map(entries.slice(150)));
+    await table.put({ pk: { S: "minute#a" }, sk: { S: new Date(60_000).toISOString() }, "n.l42": { N: "7" } });
+
+    const [first, older] = await open().figures.read("a", 0, 120_000);
+
+    expect(new Map([...first.counts].sort())).toEqual(new Map(entries.sort()));
+    expect(older.counts).toEqual(new Map([["l42", 7]]));
   });
 });
 

@@ -104,7 +104,7 @@ export const ledgerSchema = z
         "Replay jobs by id: what was put into the queues of their targets; `forgotten` is the sum of jobs that are no longer kept",
       ),
     captures: z
-      .record(z.string(), z.object({ enqueued: z.int(), fates: fatesSchema }))
+      .record(z.string(), z.object({ enqueued: z.int(), fates: fatesSchema, waitingPacks: z.int().optional() }))
       .optional()
       .describe("Captures by name: the requests that were fanned out to them"),
   })

@@ -38,6 +38,8 @@ export interface CaptureStats {
   /** Requests fanned out while this capture was configured. */
   readonly enqueued: number;
   readonly fates: Readonly<Record<Fate, number>>;
+  /** Packs with a request that has no fate. A host of an older version omits them. */
+  readonly waitingPacks?: number;
 }
 
 export interface IngressStats {
@@ -140,7 +142,10 @@ export async function readHostStats(
   });
   const captures = [...ledger.targets]
     .filter(([name]) => name.startsWith(captureKeyPrefix))
-    .map(([name, { enqueued, fates }]) => [name.slice(captureKeyPrefix.length), { enqueued, fates }] as const);
+    .map(
+      ([name, { enqueued, fates, waitingPacks }]) =>
+        [name.slice(captureKeyPrefix.length), { enqueued, fates, waitingPacks }] as const,
+    );
   const {
     requests,
     deadRequests,

@@ -14,6 +14,11 @@ export interface Equation {
   readonly unaccounted: number;
   /** Where they are missing, if that is known. */
   readonly lacking?: readonly string[];
+  /**
+   * What only messages show, if it adds up: SQS does not count requests, and a pack may be in several messages. One of them may
+   * hide that another is lost.
+   */
+  readonly unproven?: readonly string[];
   /** Why the requests need attention although they add up. */
   readonly remark?: string;
 }
@@ -112,6 +117,10 @@ function ingressEquation(agent: AgentStats, arrivals: readonly AgentArrivals[], 
     ...equation,
     parts: [fannedOut, ["not fanned out", missing, `${inSqs}, undecodable: ${deadMessages ?? "?"}`]],
     unaccounted: missing === 0 || accountedFor ? 0 : Math.abs(missing),
+    unproven:
+      missing === 0
+        ? []
+        : [`at least ${missingPacks} of the agent's packs wait, the queue has ${messages ?? 0} messages of all agents`],
   };
 }
 
@@ -121,7 +130,7 @@ function targetEquation(name: string, stats: SettledStats): Equation {
   for (const [fate, count] of Object.entries(fates)) {
     if (fate.startsWith("answered.") && count > 0) answered[fate.slice("answered.".length)] = count;
   }
-  const { waiting, amongDead, unaccounted, lacking } = findShortfall(claimsOf(stats), stats);
+  const { waiting, amongDead, unaccounted, lacking, unproven } = findShortfall(claimsOf(stats), stats);
   return {
     title: `target ${name}`,
     whole: ["enqueued", enqueued],
@@ -138,6 +147,7 @@ function targetEquation(name: string, stats: SettledStats): Equation {
     ],
     unaccounted: unaccounted + Math.max(0, sum(fates) - enqueued),
     lacking,
+    unproven,
   };
 }
 
@@ -159,10 +169,13 @@ function byOperators({ moved, discarded }: Readonly<Record<"moved" | "discarded"
   return parts.filter(([, count]) => count > 0);
 }
 
-function captureEquation(name: string, { enqueued, fates }: CaptureStats, ingress: IngressStats): Equation {
+function captureEquation(name: string, stats: CaptureStats, ingress: IngressStats): Equation {
+  const { enqueued, fates, waitingPacks = 1 } = stats;
   const settled = sum(fates);
-  // Requests without a fate are in the ingress queue, which also holds other packs.
-  const inQueue = ingress.waiting ?? ((ingress.messages ?? 0) > 0 ? Number.POSITIVE_INFINITY : 0);
+  // Requests without a fate are in the ingress queue, which also holds other packs. SQS counts only messages: if there are fewer
+  // than waiting packs, nobody knows how many of the requests are lost.
+  const { messages = 0 } = ingress;
+  const inQueue = ingress.waiting ?? (messages >= Math.max(1, waitingPacks) ? Number.POSITIVE_INFINITY : 0);
   const waiting = Math.max(0, Math.min(enqueued - settled, inQueue));
   return {
     title: `capture ${name}`,
@@ -176,6 +189,10 @@ function captureEquation(name: string, { enqueued, fates }: CaptureStats, ingres
       ["waiting", waiting],
     ],
     unaccounted: Math.abs(enqueued - settled - waiting),
+    unproven:
+      waiting > 0 && ingress.waiting === undefined
+        ? [`at least ${waitingPacks} packs wait, the ingress queue has ${messages} messages, for captures and targets`]
+        : [],
   };
 }
 
@@ -196,7 +213,7 @@ function jobsEquation(jobs: readonly JobStats[], targets: readonly SettledStats[
   }));
   // They are in the queues of targets, beside the packs of agents.
   const contents = sumContents(targets.map((stats) => findShortfall(claimsOf(stats), stats).spare));
-  const { waiting, amongDead, unaccounted, lacking } = findShortfall(claims, contents);
+  const { waiting, amongDead, unaccounted, lacking, unproven } = findShortfall(claims, contents);
   return {
     title: "replay jobs",
     whole: ["fed", fed],
@@ -212,17 +229,22 @@ function jobsEquation(jobs: readonly JobStats[], targets: readonly SettledStats[
     ],
     unaccounted: unaccounted + Math.max(0, settled - fed),
     lacking,
+    unproven,
   };
 }
 
 function formatEquation(equation: Equation, stream: NodeJS.WriteStream): string {
-  const { title, whole, parts, unaccounted, lacking = [], remark } = equation;
+  const { title, whole, parts, unaccounted, lacking = [], unproven = [], remark } = equation;
   const paint = (format: Parameters<typeof styleText>[0], text: string) => styleText(format, text, { stream });
   const terms = parts.map(([name, count, more]) => {
     const term = `${name} ${count}${more ? ` (${more})` : ""}`;
     return count === 0 ? paint("dim", term) : term;
   });
-  const good = remark === undefined ? paint("green", "✓ adds up") : paint("yellow", "! adds up, but needs you");
+  const proven =
+    unproven.length === 0
+      ? paint("green", "✓ adds up")
+      : paint("yellow", `~ adds up as far as SQS tells: ${unproven.join("; ")}`);
+  const good = remark === undefined ? proven : paint("yellow", "! adds up, but needs you");
   const bad = [`✗ ${unaccounted} unaccounted for`, ...lacking].join("; ");
   const verdict = unaccounted === 0 ? good : paint("red", bad);
   const lines = [paint("bold", title), `${whole[0]} ${whole[1]} = ${terms.join(" + ")}`, verdict];

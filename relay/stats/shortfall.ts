@@ -26,6 +26,8 @@ export interface Shortfall {
   readonly amongDead: number;
   /** Which queue lacks how many. */
   readonly lacking: readonly string[];
+  /** What was compared in messages only, because SQS does not count the requests in them. */
+  readonly unproven: readonly string[];
   /** What the queues have in addition. */
   readonly spare: Contents;
 }
@@ -58,6 +60,18 @@ export function findShortfall(claims: Claims, contents: Contents): Shortfall {
       ...(dead.lacks > 0 ? [`the dead-letter queue lacks ${dead.lacks} of ${dead.claimed} ${dead.unit}`] : []),
       ...(lost > 0 ? [problem ?? `the queue lacks ${lacks} of ${queued.claimed} ${queued.unit} that wait`] : []),
     ],
+    unproven: [
+      ...(waitingPacks > 0 && inQueue === undefined
+        ? [
+            `${plural(waitingPacks, "pack")} ${waitingPacks === 1 ? "waits" : "wait"}, the queue has ${plural(messages, "message")}`,
+          ]
+        : []),
+      ...(claims.dead > 0 && inDeadLetters === undefined
+        ? [
+            `the ledger has ${plural(claims.letters, "dead letter")}, the dead-letter queue ${contents.deadMessages ?? "does not answer"}`,
+          ]
+        : []),
+    ],
     spare: {
       ...contents,
       messages: queued.unit === "messages" ? queued.spare : messages,
@@ -83,6 +97,10 @@ export function sumContents(queues: readonly Contents[]): Contents {
     expiredDeadLetters: sum("expiredDeadLetters"),
     ...(problem !== undefined && { problem }),
   };
+}
+
+function plural(count: number, unit: string): string {
+  return `${count} ${unit}${count === 1 ? "" : "s"}`;
 }
 
 function compare(unit: "requests" | "messages", claimed: number, found: number) {

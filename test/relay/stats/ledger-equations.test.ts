@@ -225,6 +225,18 @@ describe("the ledger of a capture", () => {
     ]);
   });
 
+  it("is short in SQS if the ingress queue has fewer messages than packs that wait", () => {
+    const capture = { enqueued: 6_501, fates, waitingPacks: 44 };
+    const inSqs = (messages: number) => ({
+      ...hostStats({}),
+      ingress: { messages, deadLettered: 0, deadMessages: 0 },
+      captures: { all: capture },
+    });
+
+    expect(addsUp(toEquations(undefined, inSqs(44)))).toBe(true);
+    expect(toEquations(undefined, inSqs(1)).at(-1)?.unaccounted).toBe(6_491);
+  });
+
   it("adds up while SQS, which does not count requests, has messages", () => {
     const ingress = { messages: 1, deadLettered: 0, deadMessages: 0 };
     const host = { ...hostStats({}), ingress, captures: { all: { enqueued: 99, fates } } };
@@ -326,6 +338,46 @@ describe("formatEquations", () => {
     expect(text(good)).toContain("enqueued 3 = filtered 0 + sampled out 0 + answered 3 (2xx 3) +");
     expect(text(good)).toContain("✓ adds up");
     expect(text(bad)).toContain("✗ 1 unaccounted for");
+  });
+});
+
+describe("formatEquations, with queues in SQS", () => {
+  const text = (host: HostStats, agent?: AgentStats) =>
+    stripVTControlCharacters(formatEquations(toEquations(agent, host), process.stderr));
+  const inSqs = { inQueue: undefined, inDeadLetters: undefined };
+
+  it("shows no tick for requests that wait, because SQS counts only messages", () => {
+    const target = { ...inSqs, enqueued: 6_500, fates: counted(["answered.2xx", 9]), waitingPacks: 44, messages: 45 };
+
+    expect(text(hostStats(target))).toContain(
+      "~ adds up as far as SQS tells: 44 packs wait, the queue has 45 messages",
+    );
+    expect(text(hostStats(target))).not.toContain("✓");
+  });
+
+  it("shows no tick for dead letters", () => {
+    const target = { ...inSqs, enqueued: 9, fates: counted(["deadLettered", 9]), letters: 3, deadMessages: 3 };
+
+    expect(text(hostStats(target))).toContain(
+      "~ adds up as far as SQS tells: the ledger has 3 dead letters, the dead-letter queue 3",
+    );
+  });
+
+  it("shows no tick for a capture or an agent whose packs wait in the ingress queue", () => {
+    const ingress = { messages: 2, deadMessages: 0 };
+    const captures = { all: { enqueued: 9, fates: counted(["captured", 1]), waitingPacks: 2 } };
+    const host = { ...hostStats({ ...inSqs, messages: 0 }, { requests: 6, packs: 1 }), ingress, captures };
+    const shown = text(host, agentStats({ packs: 3 }));
+
+    expect(shown).toContain("at least 2 of the agent's packs wait, the queue has 2 messages of all agents");
+    expect(shown).toContain("at least 2 packs wait, the ingress queue has 2 messages, for captures and targets");
+  });
+
+  it("shows the tick once every request has a fate, and a cross if messages are missing", () => {
+    const done = { ...inSqs, enqueued: 9, fates: counted(["answered.2xx", 9]), messages: 1, deadMessages: 0 };
+
+    expect(text(hostStats(done))).toContain("✓ adds up");
+    expect(text(hostStats({ ...done, enqueued: 10, waitingPacks: 2 }))).toContain("✗ 1 unaccounted for");
   });
 });
 

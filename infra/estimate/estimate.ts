@@ -4,7 +4,7 @@ import { toAlarms } from "../alarm-layout.ts";
 import type { FunctionLayout } from "../function-layout.ts";
 import type { Layout } from "../layout.ts";
 import { capacityOf } from "../worker-count.ts";
-import { type Feed, secondsARequest, toFeed, toFeedUnits, toUnits } from "./feed.ts";
+import { type Feed, secondsOfRequest, toFanOutUnits, toFeed, toFeedUnits } from "./feed.ts";
 import { count, prices, usd } from "./prices.ts";
 import { batchesPerSecond, billedUnits, type Flow, packedBytes, requestBytes, toFlow, toShare } from "./traffic.ts";
 
@@ -101,9 +101,7 @@ function toFanOutLine(fanOut: FunctionLayout, ingress: Flow): CostLine {
 function toReplayLine({ target, replay, flow, sentPerSecond }: Feed): CostLine {
   const { ratePerSecond } = target;
   const batches = batchesPerSecond(flow);
-  // A function that waits for slots is billed: a request takes at least 1 / rate seconds of one function.
-  const secondsEach = Math.max(1 / ratePerSecond, secondsARequest(target));
-  const busy = batches * overheadSeconds + sentPerSecond * secondsEach;
+  const busy = batches * overheadSeconds + sentPerSecond * secondsOfRequest(target);
   const most = replay.reads?.maxConcurrency ?? 1;
   // If requests arrive faster than the rate, all functions wait for slots all of the time.
   const overrun = flow.requestsPerSecond > ratePerSecond;
@@ -129,9 +127,9 @@ function toLambdaLine(what: string, { memoryMb }: { readonly memoryMb: number },
   };
 }
 
-function toTableLine({ captures }: Config, feeds: readonly Feed[], ingress: Flow): CostLine {
-  const kept = captures.map(({ sample }) => toUnits(toShare(ingress, sample.fraction)));
-  const units = [...kept, ...feeds.map(toFeedUnits)];
+function toTableLine({ captures, targets }: Config, feeds: readonly Feed[], ingress: Flow): CostLine {
+  const names = captures.length + targets.length;
+  const units = [toFanOutUnits(ingress, names), ...feeds.map((feed) => toFeedUnits(feed, names))];
   const writes = units.reduce((sum, { writesPerSecond }) => sum + writesPerSecond, 0) * monthSeconds;
   const reads = units.reduce((sum, { readsPerSecond }) => sum + readsPerSecond, 0) * monthSeconds;
   return {
@@ -154,7 +152,12 @@ function toCaptureLine({ name, keepMs }: Config["captures"][number], flow: Flow)
 }
 
 /** Traffic between regions: packs to queues and buckets in other regions, and calls to the table from functions there. */
-function toRegionsLine(feeds: readonly Feed[], { stacks }: Layout, { captures }: Config, ingress: Flow): CostLine {
+function toRegionsLine(
+  feeds: readonly Feed[],
+  { stacks }: Layout,
+  { captures, targets }: Config,
+  ingress: Flow,
+): CostLine {
   const [{ region: home }] = stacks;
   const tableRegion = stacks.find(({ table }) => table)?.region;
   const elsewhere = new Set(
@@ -167,7 +170,9 @@ function toRegionsLine(feeds: readonly Feed[], { stacks }: Layout, { captures }:
     ...feeds.filter(({ replay }) => replay.region !== home).map(({ flow }) => flow),
     ...captures.filter(({ name }) => names.has(name)).map(({ sample }) => toShare(ingress, sample.fraction)),
   ];
-  const units = feeds.filter(({ replay }) => replay.region !== tableRegion).map(toFeedUnits);
+  const units = feeds
+    .filter(({ replay }) => replay.region !== tableRegion)
+    .map((feed) => toFeedUnits(feed, captures.length + targets.length));
   const bytesPerSecond =
     packs.reduce((sum, flow) => sum + packedBytes(flow.requestsPerSecond), 0) +
     units.reduce((sum, { writesPerSecond }) => sum + writesPerSecond * writeBytes, 0);

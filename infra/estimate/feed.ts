@@ -1,13 +1,18 @@
 import type { TargetConfig } from "../../relay/config/config.ts";
 import type { FunctionLayout } from "../function-layout.ts";
 import type { Layout } from "../layout.ts";
-import { type Flow, toShare } from "./traffic.ts";
+import { batchesPerSecond, type Flow, toShare } from "./traffic.ts";
 
-// Measured by `npm run bench`: writes and reads of the ledger, pack numbers and figures for each pack of a target.
-const writesAPack = 3.48;
-const readsAPack = 2.17;
+// As `npm run bench` counts them, with one agent. With many agents and functions the packs of a group are written by several
+// functions at different times: `npm run simulate:store` shows three to six times as many writes.
+const packsOfGroup = 20;
 // Each function takes a seat in a round of slots, once a second; with more functions, rounds are longer.
 const mostSeatsPerSecond = 50;
+// Figures of a target: the item of a minute is a little above 1 KB for some shadows.
+const figureWrites = 1.3;
+// Size of a group's item in KB: keys and marks, and the fates of its packs at one target.
+const groupKb = 0.35;
+const targetKb = 0.28;
 const answerSeconds = 0.05;
 const cpuSecondsARequest = 0.001;
 
@@ -38,16 +43,52 @@ interface TableUnits {
   readonly readsPerSecond: number;
 }
 
-/** The units for the packs of a target or a capture. */
-export function toUnits({ packsPerSecond }: Flow): TableUnits {
-  return { writesPerSecond: packsPerSecond * writesAPack, readsPerSecond: packsPerSecond * readsAPack };
+/** Time of a function for a request: at least 1 / rate, since functions that wait for slots are billed. */
+export function secondsOfRequest({ ratePerSecond, concurrency }: TargetConfig): number {
+  return Math.max(1 / ratePerSecond, answerSeconds / concurrency, cpuSecondsARequest);
 }
 
-/** Adds the rounds of slots: every function that sends takes part in them. */
-export function toFeedUnits({ target, flow, sentPerSecond }: Feed): TableUnits {
-  const { writesPerSecond, readsPerSecond } = toUnits(flow);
-  if (!Number.isFinite(target.ratePerSecond) || sentPerSecond === 0) return { writesPerSecond, readsPerSecond };
-  const seats = Math.min(mostSeatsPerSecond, Math.max(1, sentPerSecond * secondsARequest(target)));
-  // All but the one that closes the round read it once.
-  return { writesPerSecond: writesPerSecond + seats, readsPerSecond: readsPerSecond + seats - 1 };
+/**
+ * The units for recording that packs were fanned out: for each batch a write of the function's sums, and one for each group of
+ * packs. A single target that takes everything records the same.
+ *
+ * @param names the number of targets and captures
+ */
+export function toFanOutUnits(ingress: Flow, names: number): TableUnits {
+  const batches = batchesPerSecond(ingress);
+  const groups = batches === 0 ? 0 : groupsOf(ingress.packsPerSecond / batches);
+  return { writesPerSecond: batches * (1 + groups * groupUnits(names)), readsPerSecond: batches };
+}
+
+/**
+ * The units of a replay. It reads each group of a batch, and its settings each second. A commit writes the fates of all packs
+ * since the last one, with the function's sums: one each second and one at the end of a batch, when half a second has passed on
+ * average. It adds figures after each batch, and takes part in the rounds of slots.
+ *
+ * @param names the number of targets and captures
+ */
+export function toFeedUnits({ target, flow, sentPerSecond }: Feed, names: number): TableUnits {
+  const { ratePerSecond } = target;
+  const batches = batchesPerSecond(flow);
+  const sending = sentPerSecond * secondsOfRequest(target);
+  const commits = Math.max(batches, sending + batches / 2);
+  const groups = commits === 0 ? 0 : groupsOf(flow.packsPerSecond / commits);
+  const limited = Number.isFinite(ratePerSecond) && sentPerSecond > 0;
+  const seats = limited ? Math.min(mostSeatsPerSecond, Math.max(1, sending)) : 0;
+  const groupReads = batches === 0 ? 0 : groupsOf(flow.packsPerSecond / batches) * Math.ceil(groupUnits(names) / 4);
+  return {
+    writesPerSecond: commits * (1 + groups * groupUnits(names)) + batches * figureWrites + seats,
+    // All functions but the one that closes a round read it.
+    readsPerSecond: batches * groupReads + Math.max(batches, sending) + Math.max(0, seats - 1),
+  };
+}
+
+/** The number of groups that this number of packs in a row belongs to, on average. */
+function groupsOf(packs: number): number {
+  return 1 + Math.max(0, packs - 1) / packsOfGroup;
+}
+
+/** Units for a write of a group's item: one for each KB. */
+function groupUnits(names: number): number {
+  return Math.ceil(groupKb + targetKb * names);
 }

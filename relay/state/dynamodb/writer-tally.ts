@@ -218,7 +218,7 @@ export class WriterTally {
   }
 }
 
-const lingerMs = 50;
+const lingerMs = 25;
 // DynamoDB allows items of 400 KB and bills every KB with each write.
 const announcedBytesMost = 64_000;
 const sumsBytesMost = 200_000;

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { Settlement } from "../../../../relay/state/port.ts";
 import { fannedOut, settlement, totalsOf } from "../../../contract/state-contract.ts";
 import { startStates } from "../../../support/aws/dynamodb-states.ts";
+import { groupedId } from "../../../support/data/pack-groups.ts";
 
 const hourMs = 3_600_000;
 const twoTargets = new Map<string, Settlement>([
@@ -161,6 +162,37 @@ describe("DynamoDbState: ledger, its writes", () => {
     expect(proxy.writes).toBe(fanOutWrites + settleWrites);
     // The process knows the items that it has written. Only before it believes that nothing is to be written, it reads them.
     expect(proxy.calls.filter(({ action }) => /^(?:Batch)?GetItem$/.test(action)).length).toBe(1);
+  });
+
+  it("are one for all packs of a group that are recorded at the same moment, and each pack is read once", async () => {
+    const { openThroughProxy } = await startStates();
+    const { state, proxy } = await openThroughProxy({ tallyEveryMs: 200 });
+    const packs = Array.from({ length: 20 }, (_, i) => groupedId("edge-1", i).toString("hex"));
+
+    await Promise.all(packs.map((pack, i) => state.ledger.recordFanOut(fannedOut({ pack, sequence: i + 1 }))));
+    const fanOutWrites = proxy.writes;
+    await Promise.all(packs.map((pack) => state.ledger.sheet("a", pack)));
+    await Promise.all(packs.map((pack) => state.ledger.settle("a", pack, whole)));
+
+    expect([fanOutWrites, proxy.writes]).toEqual([2, 4]);
+    expect(proxy.calls.filter(({ action }) => /^(?:Batch)?GetItem$/.test(action)).length).toBe(1);
+    expect(await totalsOf(state.ledger, "a")).toEqual({ enqueued: 200, "answered.2xx": 200 });
+  });
+
+  it("have expressions that DynamoDB accepts, even for a group with many targets", async () => {
+    const { openThroughProxy } = await startStates();
+    const { state, proxy } = await openThroughProxy();
+    const targets = new Map(Array.from({ length: 99 }, (_, i) => [`shadow-number-${i}`, new Map()]));
+    const packs = Array.from({ length: 4 }, (_, i) => groupedId("edge-1", i).toString("hex"));
+
+    await Promise.all(packs.map((pack) => state.ledger.recordFanOut(fannedOut({ pack, targets }))));
+    await Promise.all(
+      packs.flatMap((pack) => Array.from(targets.keys(), (target) => state.ledger.settle(target, pack, whole))),
+    );
+
+    const lengths = proxy.calls.map(({ body }) => body.ConditionExpression?.length ?? 0);
+    expect(Math.max(...lengths)).toBeLessThan(4_096);
+    expect(await totalsOf(state.ledger, "shadow-number-98")).toEqual({ enqueued: 40, "answered.2xx": 40 });
   });
 
   it("settle a pack at all targets of a process at once", async () => {

@@ -31,6 +31,7 @@ const lambdaBatch = 10;
 const sqsDollars = 0.4;
 const writeDollars = 0.625;
 const readDollars = 0.125;
+const dynamoDbGoalDollars = 0.006;
 // The requests for a message of its own: send, receive, delete.
 const actionsOfMessage = 3;
 // Lambda reads a queue with five long polls of 20 s at a time, even if nothing is mirrored.
@@ -93,7 +94,7 @@ function toRows({ direct, goalDollars }: Layout, { packs, bytesEach, ratio, sqs,
     })),
     {
       what: `DynamoDB at ${format(ratePerSecond)} requests/s`,
-      value: `${format(writes)} writes, ${format(reads)} reads  ${inDollars((writes * writeDollars + reads * readDollars) / 1e6)}`,
+      value: `${format(writes)} writes, ${format(reads)} reads  ${inDollars((writes * writeDollars + reads * readDollars) / 1e6)}; goal ≤ $${dynamoDbGoalDollars}`,
     },
   ];
 }

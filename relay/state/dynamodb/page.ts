@@ -61,9 +61,8 @@ export function toPage(item: Item | undefined): Page {
   const marks = new Map<string, readonly number[]>();
   for (const [name, { B, S, BOOL }] of Object.entries(item ?? {})) {
     if (B && name.startsWith(plainPrefix)) sheets.set(toSheetKey("", name.slice(plainPrefix.length)), decodePlain(B));
-    else if (B && slotted.test(name)) sheets.set(name, decodePacked(B));
-    else if (BOOL && name === plainArrived) arrived.add("");
-    else if (BOOL && slotAlone.test(name)) arrived.add(name);
+    else if (B) sheets.set(toSheetKey(...splitName(name)), decodePacked(B));
+    else if (BOOL) arrived.add(name === plainArrived ? "" : splitName(name)[0]);
     else if (S !== undefined && anyMarks.test(name))
       marks.set(name.slice(name.indexOf("#") + 1), S.split(" ").map(Number));
   }
@@ -92,13 +91,15 @@ export function judge(page: Page, writer: string, operation: number): Verdict {
 
 /** The attribute of a sheet: its name, and its value. */
 export function toSheetAttribute(key: string, sheet: TargetSheet): readonly [string, AttributeValue] {
-  const alone = key.startsWith("#");
-  return alone ? [plainPrefix + key.slice(1), { B: encodePlain(sheet) }] : [key, { B: encodePacked(sheet) }];
+  const [slot, target] = [key.slice(0, key.indexOf("#")), key.slice(key.indexOf("#") + 1)];
+  if (slot === "") return [plainPrefix + target, { B: encodePlain(sheet) }];
+  return [toArrivedName(slot) + target, { B: encodePacked(sheet) }];
 }
 
 /** The name of the attribute that says that a pack has arrived. */
 export function toArrivedName(slot: string): string {
-  return slot === "" ? plainArrived : slot;
+  if (slot === "") return plainArrived;
+  return digits[Number.parseInt(slot, 16)] ?? longSlot + slot;
 }
 
 /** The name of the attribute with a writer's marks. */
@@ -117,12 +118,19 @@ const plainPrefix = "share#";
 const plainArrived = "arrived";
 const plainMarksPrefix = "marks#";
 const marksPrefix = "m#";
-const slotted = /^[0-9a-f]{2}#/;
-const slotAlone = /^[0-9a-f]{2}$/;
+const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+// Before a slot that no digit stands for: agents do not use such slots.
+const longSlot = ".";
 const anyMarks = /^(?:marks|m)#/;
 // 11 bytes in base64url. The name of any other page is the id of its pack, which is longer.
 const groupLength = 15;
 const plainHeaderBytes = 5;
+
+/** The slot at the begin of an attribute's name, in hex, and the rest of the name. */
+function splitName(name: string): [slot: string, rest: string] {
+  if (name.startsWith(longSlot)) return [name.slice(1, 3), name.slice(3)];
+  return [digits.indexOf(name[0]).toString(16).padStart(2, "0"), name.slice(1)];
+}
 
 function encodePlain({ fannedOut, version, sheet }: TargetSheet): Uint8Array {
   const bytes = new Uint8Array(plainHeaderBytes + sheet.length);

@@ -28,7 +28,7 @@ export type Announced = number | "needless" | "folded";
  * the next write. So the sums of all tallies are exact at any time, whichever process dies.
  */
 export class WriterTally {
-  readonly writer = randomBytes(9).toString("base64url");
+  readonly writer = randomBytes(6).toString("base64url");
   readonly #options: WriterTallyOptions;
   readonly #sums = new Sums();
   readonly #announced = new Map<number, Announcement>();

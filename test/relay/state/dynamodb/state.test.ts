@@ -1,14 +1,15 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { DynamoDbState } from "../../../../relay/state/dynamodb/state.ts";
+import { settledIndexes } from "../../../../relay/state/fate-sheet.ts";
 import type { Ledger } from "../../../../relay/state/port.ts";
 import { toNextRound, toOpenedRound } from "../../../../relay/state/slot-round.ts";
 import { describeJobs } from "../../../contract/job-contract.ts";
 import { describeSharedState } from "../../../contract/shared-state-contract.ts";
-import { describeState } from "../../../contract/state-contract.ts";
+import { describeState, fannedOut, settlement } from "../../../contract/state-contract.ts";
 import { startDynamoDb } from "../../../support/aws/dynamodb.ts";
 import { type CallFate, DynamoDbProxy, refusal } from "../../../support/aws/dynamodb-proxy.ts";
 import { startStates } from "../../../support/aws/dynamodb-states.ts";
-import { inOneGroup } from "../../../support/data/pack-groups.ts";
+import { groupedId, inOneGroup } from "../../../support/data/pack-groups.ts";
 import { freePorts } from "../../../support/servers/free-ports.ts";
 
 // The emulator is slow on a busy machine.
@@ -85,6 +86,23 @@ describe("DynamoDbState: a lost answer", () => {
 
     const counts = new Map([["sent", 15]]);
     expect(await state.figures.read("a", 0, 120_000)).toEqual([{ minuteMs: 60_000, counts }]);
+  });
+});
+
+describe("DynamoDbState: packs of a group", () => {
+  it("have places of their own, even those that no agent uses", async () => {
+    const { open } = await startStates();
+    const { ledger } = open();
+    const [first] = [groupedId("edge-1", 0).toString("hex").slice(0, 30)];
+    const packs = ["00", "0a", "1a", "3f", "40", "ff"].map((slot) => first + slot);
+
+    await Promise.all(packs.map((pack, i) => ledger.recordFanOut(fannedOut({ pack, requests: i + 1 }))));
+    await ledger.settle("a", packs[5], settlement({ 5: "answered.2xx" }));
+
+    const sheets = await Promise.all(packs.map((pack) => open().ledger.sheet("a", pack)));
+    expect(sheets.map((sheet) => sheet.length)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(settledIndexes(sheets[5])).toEqual(new Set([5]));
+    expect(settledIndexes(sheets[0])).toEqual(new Set());
   });
 });
 

@@ -92,7 +92,7 @@ describe("DynamoDbState: a table that the version before wrote", () => {
     await ledger.settle("a", pack, settlement({ 1: "answered.2xx" }));
 
     const item = (await table.get({ pk: `pack#${pack}`, sk: "page" })) ?? {};
-    expect(Object.keys(item).map((name) => name.replace(/#.{12}$/, "#"))).toEqual(
+    expect(Object.keys(item).map((name) => name.replace(/^marks#.{8}$/, "marks#"))).toEqual(
       expect.arrayContaining(["arrived", "share#a", "marks#"]),
     );
     expect(Object.keys(item).length).toBe(Object.keys(oldPage).length);

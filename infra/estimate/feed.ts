@@ -32,11 +32,6 @@ export function toFeed(target: TargetConfig, { stacks }: Layout, ingress: Flow):
   return { target, replay, flow, sentPerSecond: Math.min(flow.requestsPerSecond, target.ratePerSecond) };
 }
 
-/** How long a request keeps a function busy, if the function always has others in flight. */
-export function secondsARequest({ concurrency }: TargetConfig): number {
-  return Math.max(answerSeconds / concurrency, cpuSecondsARequest);
-}
-
 /** The units that DynamoDB bills. */
 interface TableUnits {
   readonly writesPerSecond: number;

@@ -47,7 +47,7 @@ export async function measureStore(load: StoreLoad, seed = 1): Promise<ReadonlyM
       endpoint: endpoint.origin,
       tallyEveryMs: 5,
       callTimeoutMs: 60_000,
-      leaseTimeoutMs: 60_000,
+      roundTimeoutMs: 60_000,
     });
   try {
     const run = new LoadRun(load, open, meter, seededRandom(seed));

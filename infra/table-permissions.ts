@@ -18,7 +18,7 @@ type TableAction = "GetItem" | "BatchGetItem" | "Query" | "UpdateItem" | "Delete
 
 // `*` in a condition stands for any text. A pack has one item for all targets.
 const packs = packPartition("*");
-// The old partitions: functions of the version before may still run when a role is changed, and their sums stay.
+// With the old partitions: functions of the version before may still run when a role is changed, and their sums stay.
 const tallies = [tallyPartition("*"), oldTallyPartition];
 const bases = [ledgerPartition("*"), oldLedgerPartition];
 const targets = targetPartition("*");
@@ -27,11 +27,13 @@ const figures = figuresPartition("*");
 // A write with a condition also reads: if the condition fails, the item says why.
 const readAndWrite = ["GetItem", "UpdateItem"] as const;
 
-/** Whatever adds up the ledger reads all tallies, and the packs that they announce. */
+/** Pages that are needed at the same time are read in one call. */
+const usePacks: Uses[number] = [[...readAndWrite, "BatchGetItem"], [packs]];
+
+/** Whatever adds up the ledger reads all bases and tallies, and the packs that the tallies announce. */
 const addUpLedger: Uses = [
-  [["GetItem"], bases],
+  [["BatchGetItem"], bases],
   [["Query"], tallies],
-  [["BatchGetItem"], [packs]],
 ];
 
 /** Exactly the calls of a function to the state table, on the partitions that it uses. */
@@ -46,28 +48,32 @@ export function tablePermissions(one: FunctionLayout, table: { readonly arn: str
 function usesOf({ kind, target }: FunctionLayout): Uses {
   switch (kind) {
     case "fanout":
-      return [
-        [readAndWrite, [packs, ...tallies]],
-        [["GetItem"], [targets]],
-        [["UpdateItem"], [figures]],
-      ];
+      return [usePacks, [readAndWrite, tallies], [["GetItem"], [targets]], [["UpdateItem"], [figures]]];
     // May run in the account of its shadow, so it is not allowed to change other targets or jobs, or to delete anything.
     case "replay":
       return [
-        [readAndWrite, [targetPartition(`${target}`), packs, ...tallies]],
+        usePacks,
+        [readAndWrite, [targetPartition(`${target}`), ...tallies]],
         [["UpdateItem"], [figuresPartition(`${target}`)]],
         [["GetItem"], [jobsPartition]],
       ];
     case "schedule":
       return [
         ...addUpLedger,
-        // It folds tallies: it moves them into the ledger's base and deletes them.
-        [["UpdateItem"], bases],
+        usePacks,
+        // It folds tallies: it moves them into the ledger's bases and deletes them.
+        [readAndWrite, bases],
         [[...readAndWrite, "BatchGetItem", "DeleteItem"], tallies],
-        [readAndWrite, [packs, targets]],
+        [readAndWrite, [targets]],
         [["Query", ...readAndWrite], [jobsPartition]],
       ];
     case "control":
-      return [...addUpLedger, [readAndWrite, [packs, ...tallies, targets]], [["Query"], [figures, jobsPartition]]];
+      return [
+        ...addUpLedger,
+        usePacks,
+        [["GetItem"], [oldLedgerPartition]],
+        [readAndWrite, [...tallies, targets]],
+        [["Query"], [figures, jobsPartition]],
+      ];
   }
 }

@@ -264,8 +264,13 @@ describe("the table", () => {
           Statement: [
             {
               ...statement,
+              Action: ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"],
+              Condition: allowing("pack#*"),
+            },
+            {
+              ...statement,
               Action: ["dynamodb:GetItem", "dynamodb:UpdateItem"],
-              Condition: allowing("target#tests", "pack#*", "tally"),
+              Condition: allowing("target#tests", "tally#*", "tally"),
             },
             { ...statement, Action: "dynamodb:UpdateItem", Condition: allowing("minute#tests") },
             { ...statement, Action: "dynamodb:GetItem", Condition: allowing("job") },

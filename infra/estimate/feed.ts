@@ -4,7 +4,7 @@ import type { Layout } from "../layout.ts";
 import { batchesPerSecond, type Flow, toShare } from "./traffic.ts";
 
 // As `npm run bench` counts them, with one agent. With many agents and functions the packs of a group are written by several
-// functions at different times: `npm run simulate:store` shows four to eleven times as many writes.
+// functions at different times: `npm run simulate:store` shows four to nine times as many writes.
 const packsOfGroup = 20;
 // Each function takes a seat in a round of slots, once a second; with more functions, rounds are longer.
 const mostSeatsPerSecond = 50;

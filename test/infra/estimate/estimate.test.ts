@@ -41,7 +41,7 @@ describe("the estimate", () => {
     const bill = estimate(1_000, "targets:", target("only", "rate: 1000/s"));
 
     const usdAMillion = (usdOf(bill, "DynamoDB") - prices.dynamoDbGbMonth) / (bill.requests / 1e6);
-    expect(usdAMillion).toBeCloseTo(0.0039, 3);
+    expect(usdAMillion).toBeCloseTo(0.0045, 3);
   });
 
   it("has the sum of its lines as total", () => {

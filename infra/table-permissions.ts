@@ -16,7 +16,7 @@ type Uses = readonly (readonly [actions: readonly TableAction[], partitions: rea
 
 type TableAction = "GetItem" | "BatchGetItem" | "Query" | "UpdateItem" | "DeleteItem";
 
-// `*` in a condition stands for any text. A pack has one item for all targets.
+// `*` in a condition stands for any text. A group of packs has one item for all targets.
 const packs = packPartition("*");
 // With the old partitions: functions of the version before may still run when a role is changed, and their sums stay.
 const tallies = [tallyPartition("*"), oldTallyPartition];

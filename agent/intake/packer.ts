@@ -1,3 +1,4 @@
+import type { CreatePackId } from "../../relay/pack/pack-id.ts";
 import type { PackSummary } from "../../relay/pack/summary.ts";
 import { draftBytes, PackWriter, type RequestDraft } from "../../relay/pack/writer.ts";
 import { type AgentLedger, addTo } from "../ledger.ts";
@@ -17,7 +18,7 @@ export interface PackerOptions {
   readonly lingerMs: number;
   readonly ledger: AgentLedger;
   /** 16 bytes, never the same twice. */
-  readonly createId: () => Uint8Array;
+  readonly createId: CreatePackId;
   /** False while the bytes that wait for the queue have reached their limit. */
   readonly hasRoom: () => boolean;
   readonly ship: (pack: ClosedPack) => void;
@@ -37,6 +38,8 @@ export class Packer {
   readonly #spareBuffers: ArrayBuffer[] = [];
   #open: PackWriter | undefined;
   #sequence = 0;
+  /** Requests in the pack that was closed last. */
+  #lastCount = 0;
   #ratio = initialRatio;
 
   constructor(options: PackerOptions) {
@@ -70,6 +73,7 @@ export class Packer {
     const writer = this.#open;
     if (!writer) return;
     this.#open = undefined;
+    this.#lastCount = writer.count;
     const content = this.#fitting(writer.finish());
     const { agent, ship } = this.#options;
     const summary: PackSummary = {
@@ -117,7 +121,7 @@ export class Packer {
         ? new ArrayBuffer(needed)
         : (this.#spareBuffers.pop() ?? new ArrayBuffer(packBufferBytes));
     this.#sequence++;
-    const identity = { id: createId(), agent, sequence: this.#sequence };
+    const identity = { id: createId(this.#lastCount), agent, sequence: this.#sequence };
     return new PackWriter(Buffer.from(buffer, 0, Math.max(needed, aimed)), identity);
   }
 }

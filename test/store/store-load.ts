@@ -29,7 +29,7 @@ const processesAtOnce = 50;
  * Measures what the functions of a deployment do to each partition key of the table: fan-out functions record batches of packs of
  * all agents, each replay function reads its packs, and each second it records the fates of those that it has sent, and its
  * figures at the end of a batch. The code of the product runs on an emulator that reports capacity units. Only the time is
- * simulated: units are divided by the seconds that the work stands for. Slot leases are left out.
+ * simulated: units are divided by the seconds that the work stands for. Slot rounds are left out.
  *
  * @returns units a second by kind of key
  */
@@ -133,7 +133,7 @@ class LoadRun {
     const packs = Array.from({ length: count }, (_, i): FannedOutPack => {
       const { agent, createId } = runs[i % agents];
       return {
-        pack: Buffer.from(createId()).toString("hex"),
+        pack: Buffer.from(createId(requestsAPack)).toString("hex"),
         agent,
         sequence: Math.floor(i / agents) + 1,
         requests: requestsAPack,

@@ -33,6 +33,9 @@ function advise(refusal: AwsRefusal, { action, table, region }: DynamoDbCall): s
   if (isForbidden(refusal)) {
     return `these AWS credentials are not allowed to call dynamodb:${action} on table ${table}: allow it in their policy`;
   }
+  if (/ValidationException/.test(code) && /exceeded the maximum/.test(refusal.text)) {
+    return `an item of table ${table} would be larger than 400 KB: let agents make smaller packs (agent.pack.requests)`;
+  }
   if (/ValidationException/.test(code)) {
     return `table ${table} is not a spoa-relay table: its keys must be pk and sk, both strings`;
   }

@@ -2,7 +2,7 @@ import { ByteReader } from "../../pack/byte-reader.ts";
 import { maxVarintBytes, writeVarint } from "../../pack/varint.ts";
 import type { FateSheet } from "../port.ts";
 
-// Every kilobyte of an item is billed with each write, and one item has the sheets of up to 16 packs at all targets. Nearly all
+// Every kilobyte of an item is billed with each write, and one item has the sheets of up to 20 packs at all targets. Nearly all
 // sheets have a single fate or few fates, so they shrink from a byte a request to a few bytes.
 
 /** Encodes a sheet in one of three forms, the shortest. The same sheet always has the same encoding. */

@@ -126,7 +126,7 @@ const anyMarks = /^(?:marks|m)#/;
 const groupLength = 15;
 const plainHeaderBytes = 5;
 
-/** The slot at the begin of an attribute's name, in hex, and the rest of the name. */
+/** The slot at the beginning of an attribute's name, in hex, and the rest of the name. */
 function splitName(name: string): [slot: string, rest: string] {
   if (name.startsWith(longSlot)) return [name.slice(1, 3), name.slice(3)];
   return [digits.indexOf(name[0]).toString(16).padStart(2, "0"), name.slice(1)];

@@ -87,6 +87,7 @@ export class Pages {
   }
 }
 
-const knownMost = 256;
+// Each may have the fates of 4,000 requests at all targets.
+const knownMost = 64;
 // SQS keeps messages and dead letters for at most 14 days.
 const keptSeconds = 15 * 86_400;

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { createPackIds, packsOfGroup, toPackGroup } from "../../../relay/pack/pack-id.ts";
+import { createPackIds, packsOfGroup, requestsOfGroup, toPackGroup } from "../../../relay/pack/pack-id.ts";
 
 const ids = (count: number) => {
   const create = createPackIds();
-  return Array.from({ length: count }, () => Buffer.from(create()).toString("hex"));
+  return Array.from({ length: count }, () => Buffer.from(create(150)).toString("hex"));
 };
 
 describe("createPackIds", () => {
@@ -22,6 +22,21 @@ describe("createPackIds", () => {
     for (const packs of groups.values()) expect(new Set(packs.map((place) => place?.slot)).size).toBe(20);
   });
 
+  it("puts fewer packs with many requests into a group, whose fates share one item", () => {
+    const sizes = [1_000, 1_000, 3_500, 10_000, 1, 10_000, 2_000, 2_000];
+    const create = createPackIds();
+    const groups = new Map<string | undefined, number[]>();
+    sizes.forEach((size, i) => {
+      const place = toPackGroup(Buffer.from(create(sizes[i - 1] ?? 0)).toString("hex"));
+      groups.set(place?.group, [...(groups.get(place?.group) ?? []), size]);
+    });
+
+    // A group may exceed its limit only by its last pack.
+    const sums = Array.from(groups.values(), (packs) => packs.slice(0, -1).reduce((sum, size) => sum + size, 0));
+    expect(Math.max(...sums)).toBeLessThan(requestsOfGroup);
+    expect([...groups.values()]).toEqual([[1_000, 1_000, 3_500], [10_000], [1, 10_000], [2_000, 2_000]]);
+  });
+
   it("shares no group with another process", () => {
     const groups = [...ids(100), ...ids(100)].map((id) => toPackGroup(id)?.group);
 
@@ -35,7 +50,7 @@ describe("createPackIds", () => {
   });
 
   it("makes ids that later versions still have to recognise", () => {
-    const id = Buffer.from(createPackIds((bytes) => Buffer.alloc(bytes, 0xab))()).toString("hex");
+    const id = Buffer.from(createPackIds((bytes) => Buffer.alloc(bytes, 0xab))(0)).toString("hex");
 
     expect(id).toBe("70616765abababababababababababab".slice(0, 30).concat("00"));
     expect(toPackGroup(id)).toEqual({ group: "q6urq6urq6urq6s", slot: "00" });

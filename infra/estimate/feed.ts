@@ -6,7 +6,8 @@ import { batchesPerSecond, type Flow, toShare } from "./traffic.ts";
 // As `npm run bench` counts them, with one agent. With many agents and functions the packs of a group are written by several
 // functions at different times: `npm run simulate:store` shows four to nine times as many writes.
 const packsOfGroup = 20;
-// Each function takes a seat in a round of slots, once a second; with more functions, rounds are longer.
+// Each function takes a seat in a round of slots, every 0.6 s; with more functions, rounds are longer.
+const roundsPerSecond = 1.6;
 const mostSeatsPerSecond = 50;
 // Figures of a target: the item of a minute is a little above 1 KB for some shadows.
 const figureWrites = 1.3;
@@ -69,12 +70,12 @@ export function toFeedUnits({ target, flow, sentPerSecond }: Feed, names: number
   const commits = Math.max(batches, sending + batches / 2);
   const groups = commits === 0 ? 0 : groupsOf(flow.packsPerSecond / commits);
   const limited = Number.isFinite(ratePerSecond) && sentPerSecond > 0;
-  const seats = limited ? Math.min(mostSeatsPerSecond, Math.max(1, sending)) : 0;
+  const seats = limited ? Math.min(mostSeatsPerSecond, roundsPerSecond * Math.max(1, sending)) : 0;
   const groupReads = batches === 0 ? 0 : groupsOf(flow.packsPerSecond / batches) * Math.ceil(groupUnits(names) / 4);
   return {
     writesPerSecond: commits * (1 + groups * groupUnits(names)) + batches * figureWrites + seats,
     // All functions but the one that closes a round read it.
-    readsPerSecond: batches * groupReads + Math.max(batches, sending) + Math.max(0, seats - 1),
+    readsPerSecond: batches * groupReads + Math.max(batches, sending) + Math.max(0, seats - roundsPerSecond),
   };
 }
 

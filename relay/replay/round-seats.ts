@@ -128,7 +128,8 @@ export class RoundSeats {
         // Not at the first failure: a call that began before the process was frozen fails when it thaws.
         if (this.#failures >= attempts) this.#waiters.reject(error);
         const pauseUs = Math.min(longestRetryUs, firstRetryUs * 2 ** (this.#failures - 1));
-        await this.#sleep(this.#nowUs + pauseUs * (0.5 + this.#options.random()));
+        const untilUs = this.#nowUs + pauseUs * (0.5 + this.#options.random());
+        await this.#options.clock.sleepUntil(untilUs, this.#callers > 0 ? never : undefined);
       }
     }
   }
@@ -192,7 +193,7 @@ export class RoundSeats {
     }
     // Who is far behind comes later, and then at random: each looks before it closes, so few close at once.
     const turn = place < steps ? place : steps * (1 + this.#options.random());
-    await this.#sleep(this.#nowUs + turn * Math.max(stepUs, 2 * this.#rounds.tripUs));
+    await this.#sleep(this.#nowUs + Math.min(turn * Math.max(stepUs, 2 * this.#rounds.tripUs), longestSleepUs));
     if (!(await this.#look(round))) await this.#close(round, this.#nowUs, false);
   }
 
@@ -230,6 +231,8 @@ export class RoundSeats {
       // At different times, so that one worker opens the round before the others do.
       if (await this.#restsUntil(last, Math.min(longestOpenUs, this.#slotUs / 8) * random())) return;
     }
+    // The rate may have lost its limit meanwhile.
+    if (this.#slotUs === 0) return;
     const next = toOpenedRound(last, this.#slotUs, this.#nowUs, this.#rounds.tripUs);
     const { written, table: newest } = await this.#rounds.open(last, next);
     this.#learn(newest);
@@ -270,7 +273,7 @@ export class RoundSeats {
     this.#round = round;
     this.#seat = undefined;
     this.#nextSeat = undefined;
-    if (round && seat !== undefined) this.#sit(round, seat);
+    if (round && seat !== undefined && seat < round.seats) this.#sit(round, seat);
   }
 
   #sit(round: SlotRound, seat: number): void {

@@ -44,16 +44,18 @@ export interface Slot {
 /** A slot may be used this late. Later it is given up, so that no burst follows a stall. */
 export const maxLateUs = 50_000;
 
-/** How far ahead of now the start of a round may be, beyond the time before it that it is closed, before a clock must be wrong. */
-const clockToleranceUs = 1_000_000;
+// How far clocks may differ before a worker that is behind takes no part any more.
+const clockToleranceUs = 300_000;
 
 // Short, so that a worker soon gets slots, and soon leaves them to others; at a low rate as long as a slot.
-const shortestRoundUs = 400_000;
+const shortestRoundUs = 500_000;
 const longestForSlotUs = 1_000_000;
 // Each worker takes its seat in the next round with one write: this many a second at most, however many workers there are.
 const seatsPerSecond = 50;
 // What clocks may differ before workers learn of a round only after it has begun.
 const clocksDifferUs = 100_000;
+// So that a worker that is further away from the state than the one that closes the round learns of it in time.
+const shortestLeadUs = 250_000;
 const longestLeadUs = 1_000_000;
 /** A round is opened this long before its first slot at most. */
 export const longestOpenUs = 2_000_000;
@@ -111,6 +113,7 @@ function slotsOf({ firstUs, endUs, slotUs }: SlotRound): number {
 /** The first slot of a seat that is due at `fromUs` or later and comes after the slot `after`; undefined if there is none. */
 export function slotOf({ round, seat }: Seat, fromUs: number, after: number): Slot | undefined {
   const { firstSlot, firstUs, slotUs, seats, endUs } = round;
+  if (firstUs >= endUs) return undefined;
   const least = Math.max(firstSlot, after + 1, firstSlot + Math.ceil((fromUs - firstUs) / slotUs));
   const slot = least + ((((seat - least) % seats) + seats) % seats);
   const dueUs = firstUs + (slot - firstSlot) * slotUs;
@@ -120,7 +123,7 @@ export function slotOf({ round, seat }: Seat, fromUs: number, after: number): Sl
 /** @param tripUs of a call to the state, as far as the worker knows */
 function toTimes(startUs: number, firstUs: number, seats: number, slotUs: number, tripUs: number) {
   // Time for the write that closes the round, and for a read after it.
-  const leadUs = Math.min(longestLeadUs, clocksDifferUs + 20_000 + 2.5 * tripUs);
+  const leadUs = Math.min(longestLeadUs, Math.max(shortestLeadUs, clocksDifferUs + 20_000 + 2.5 * tripUs));
   const forWritesUs = (seats * 1_000_000) / seatsPerSecond;
   const lengthUs = Math.max(shortestRoundUs, 2.5 * leadUs, forWritesUs, Math.min(slotUs, longestForSlotUs));
   const endUs = Math.ceil(firstUs + lengthUs);
@@ -134,6 +137,7 @@ export function enteringUs({ round, seat }: Seat, tripUs: number): number {
 }
 
 /** Whether a round starts so far ahead that clocks must differ, or this one was set back. Waiting for it could take hours. */
-export function isLost({ startUs }: SlotRound, nowUs: number): boolean {
-  return startUs > nowUs + longestLeadUs + clockToleranceUs;
+export function isLost({ startUs, endUs, closeUs }: SlotRound, nowUs: number): boolean {
+  // A round is closed about as long before its start as the next one is before its end.
+  return startUs > nowUs + 1.5 * (endUs - closeUs) + clockToleranceUs;
 }

@@ -1,9 +1,11 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { createReplay, type ReplayDeps } from "../../functions/replay.ts";
+import { type Clock, systemClock } from "../../relay/clock.ts";
 import { Pacer } from "../../relay/replay/pacer.ts";
 import { type SlotRounds, StateError } from "../../relay/state/port.ts";
 import { invoke, ReplayBench } from "../support/benches/replay-bench.ts";
+import { ManualClock } from "../support/clocks/manual-clock.ts";
 import { until } from "../support/clocks/until.ts";
 import { failingRounds, fixedRate, laneOf } from "../support/data/lanes.ts";
 import { pack, packIn, packMessage, requests } from "../support/data/packs.ts";
@@ -235,7 +237,11 @@ describe("replay: a state store that fails", () => {
     const bench = new ReplayBench({ url: shadow.url, ratePerSecond: 10 });
     await bench.send(packMessage({ requests: requests(5) }));
     const deliveries = await bench.receive();
-    const failed = await invoke(appWithRounds(bench, shadow, failingRounds("after the first round")), deliveries);
+    const clock = new ManualClock(1_790_000_000_000_000);
+    const invoking = invoke(appWithRounds(bench, shadow, failingRounds("after the first round"), clock), deliveries);
+    // The first round has three slots.
+    const ticks = setInterval(() => void clock.runUntil(clock.nowUs() + 20_000), 1);
+    const failed = await invoking.finally(() => clearInterval(ticks));
     await bench.queue.delete(deliveries.map(({ receipt }) => receipt));
     const early = await bench.receive();
     const waiting = (await bench.waiting()).map((delivery) => {
@@ -454,10 +460,10 @@ class SlowSettle {
   };
 }
 
-function appWithRounds(bench: ReplayBench, shadow: ShadowServer, rounds: SlotRounds) {
-  const config = target({ url: shadow.url, ratePerSecond: 7 });
+function appWithRounds(bench: ReplayBench, shadow: ShadowServer, rounds: SlotRounds, clock: Clock = systemClock) {
+  const config = target({ url: shadow.url, ratePerSecond: 4 });
   return createReplay({
-    lane: laneOf(config, bench.state, new Pacer(config.name, fixedRate(7), rounds)),
+    lane: laneOf(config, bench.state, new Pacer(config.name, fixedRate(4), rounds, clock)),
     queue: bench.queue,
     deadLetters: bench.queue.deadLetters,
     ledger: bench.state.ledger,

@@ -144,7 +144,7 @@ describe("Pacer", () => {
     expect(times).toEqual(Array.from({ length: 10 }, (_, i) => expect.closeTo(i * 360, 3)));
   });
 
-  it("writes once a second for a lone worker at 1/s, less often at a lower rate, and at most 2.5 times at any", async () => {
+  it("writes once a second for a lone worker at 1/s, less often at a lower rate, and at most 1.6 times at any", async () => {
     for (const rate of [0.01, 0.3, 1, 10, 1_000]) {
       const clock = new ManualClock(startUs);
       const store = new SimulatedRounds(clock, 6_000);
@@ -152,7 +152,7 @@ describe("Pacer", () => {
       await clock.runUntil(startUs + 300 * secondUs);
 
       expect(times.length).toBeGreaterThanOrEqual(Math.floor(rate * 299));
-      const perSecond = rate > 1 ? 2.5 : 1;
+      const perSecond = rate > 1 ? 1.61 : 1;
       expect(store.writesUs.length).toBeLessThanOrEqual(Math.min(300 * perSecond + 1, 2 * times.length + 2));
       expect(store.refusalsUs).toEqual([]);
     }
@@ -232,7 +232,7 @@ describe("Pacer", () => {
 
     // The slots of a rate that doubles in these ten seconds. A round keeps the rate at which it was closed.
     const allowed = (200 / part) * (10 / Math.LN2);
-    expect(early).toBeGreaterThan(allowed * 0.75);
+    expect(early).toBeGreaterThan(allowed * 0.7);
     expect(early).toBeLessThanOrEqual(allowed + 1);
     expect(late.length).toBeGreaterThan(990);
     expect(worstExcess(times, 200)).toBeLessThan(1.001);
@@ -261,7 +261,7 @@ describe("Pacer", () => {
     await manual.runUntil(startUs + 5 * secondUs);
 
     expect(before).toBe(11);
-    expect(times.length - before).toBeGreaterThanOrEqual(20);
+    expect(times.length - before).toBeGreaterThanOrEqual(15);
     expect(worstExcess(times, 10)).toBeLessThanOrEqual(1.001);
   });
 
@@ -316,7 +316,7 @@ describe("Pacer", () => {
     await clock.runUntil(startUs + 60 * secondUs);
 
     expect(answered).toBe(4 * 12);
-    expect(busy.length + answered).toBeGreaterThan(0.88 * 6_000);
+    expect(busy.length + answered).toBeGreaterThan(0.82 * 6_000);
   });
 
   it("keeps its slots while all of its requests are in flight", async () => {
@@ -386,6 +386,61 @@ describe("Pacer", () => {
     expect(wrong).toEqual([]);
     expect(failures).toEqual([expect.objectContaining({ message: expect.stringContaining("clock is 5") })]);
     expect(right.length).toBeGreaterThan(1_450);
+  });
+
+  it("survives an outage of the state during which the clock is set back", async () => {
+    const manual = new ManualClock(startUs);
+    let aheadUs = 0;
+    const clock: Clock = {
+      nowUs: () => manual.nowUs() + aheadUs,
+      sleepUntil: (atUs, signal) => manual.sleepUntil(atUs - aheadUs, signal),
+    };
+    const store = new SimulatedRounds(manual, 6_000);
+    const pacer = new Pacer("a", fixedRate(10), store.of(clock), clock);
+    const failures: unknown[] = [];
+    const retry = async (signal: AbortSignal) => {
+      for (;;) {
+        const failed = await pacer.acquire(signal).catch((error: unknown) => error);
+        if (!failed) return;
+        failures.push(failed);
+        signal.throwIfAborted();
+        await manual.sleepUntil(manual.nowUs() + secondUs, signal);
+      }
+    };
+    const times = work(manual, [{ acquire: retry }]);
+    await manual.runUntil(startUs + 3 * secondUs);
+    store.away = true;
+    aheadUs = -10 * secondUs;
+    await manual.runUntil(startUs + 30 * secondUs);
+    store.away = false;
+    const before = times.length;
+    await manual.runUntil(startUs + 50 * secondUs);
+
+    expect(failures.length).toBeGreaterThan(1);
+    expect(times.length - before).toBeGreaterThan(120);
+  });
+
+  it("keeps a limit that was gone while its first round was opened", async () => {
+    const clock = new ManualClock(startUs);
+    const store = new SimulatedRounds(clock, 100_000);
+    const rate = { ratePerSecond: 10, refresh: async () => {} };
+    const pacer = new Pacer("a", rate, store.of(clock), clock);
+    const unhurried = {
+      acquire: async (signal: AbortSignal) => {
+        await clock.sleepUntil(clock.nowUs() + 1_000, signal);
+        await pacer.acquire(signal);
+      },
+    };
+    const times = work(clock, [unhurried]);
+    await clock.runUntil(startUs + 0.05 * secondUs);
+    Object.assign(rate, { ratePerSecond: Number.POSITIVE_INFINITY });
+    await clock.runUntil(startUs + 0.13 * secondUs);
+    Object.assign(rate, { ratePerSecond: 10 });
+    await clock.runUntil(startUs + 8 * secondUs);
+
+    const after = times.filter((us) => us > startUs + 2 * secondUs);
+    expect(after.length).toBeGreaterThanOrEqual(59);
+    expect(worstExcess(after, 10)).toBeLessThanOrEqual(1.001);
   });
 
   it("rejects if no seat can be taken", async () => {

@@ -465,7 +465,7 @@ const hangTimeoutMs = 1_500;
 
 const startUs = 1_790_000_000_000_000;
 // Three slots in a round.
-const slotUs = 150_000;
+const slotUs = 250_000;
 
 function pacerOf(rounds: SlotRounds, clock: Clock = new ManualClock(startUs)): Pacer {
   return new Pacer("staging", fixedRate(1_000_000 / slotUs), rounds, clock);

@@ -85,8 +85,8 @@ describe("slot rounds", () => {
     const slow = toOpenedRound(round, 90_000_000, startUs + 60_000_000, 0);
 
     expect(slotOf({ round: later, seat: 0 }, 0, -1)?.dueUs).toBe(startUs + 60_000_000);
-    expect(nextSlotUs(round, 90_000_000)).toBe(startUs + 300_000 + 90_000_000);
-    expect(slow.firstUs).toBe(startUs + 300_000 + 90_000_000);
+    expect(nextSlotUs(round, 90_000_000)).toBe(startUs + 600_000 + 90_000_000);
+    expect(slow.firstUs).toBe(startUs + 600_000 + 90_000_000);
   });
 
   it("void the seats taken in a round that nobody closed: numbers skip one", () => {

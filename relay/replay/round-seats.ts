@@ -140,7 +140,7 @@ export class RoundSeats {
     const idleUs = this.#nowUs - this.#lastCallUs;
     if (idleUs >= 0 && idleUs < betweenUs) return true;
     if (idleUs < 0 || !this.#load?.exhausted) return false;
-    // Who uses all of its slots leaves them to others when one has passed unused.
+    // A worker that used all of its slots so far gives up its seat once a slot has passed unused: others then get the slots.
     const round = this.#round;
     const ownSlotUs = round ? round.seats * round.slotUs : 0;
     return idleUs < (this.#slots.plenty ? keepUs : Math.max(restUs, ownSlotUs));
@@ -191,7 +191,8 @@ export class RoundSeats {
       await this.#sleep(lookUs);
       if (await this.#look(round)) return;
     }
-    // Who is far behind comes later, and then at random: each looks before it closes, so few close at once.
+    // Workers far behind the last seat wait longer, for a random time. Each reads the round once more before it closes it, so
+    // that few of them close it at the same moment.
     const turn = place < steps ? place : steps * (1 + this.#options.random());
     await this.#sleep(this.#nowUs + Math.min(turn * Math.max(stepUs, 2 * this.#rounds.tripUs), longestSleepUs));
     if (!(await this.#look(round))) await this.#close(round, this.#nowUs, false);

@@ -4,10 +4,10 @@ import { Crew, type CrewOptions } from "./crew.ts";
 import { boundOf, meanRate, mostWithin } from "./rate-figures.ts";
 
 const seconds = 20;
-// A rate is reached within three seconds.
-const warmUpUs = 3_000_000;
-// What a busy machine and the way to the shadow may cost; twelve workers and two emulators share its cores.
-const tolerance = { embedded: 0.02, aws: 0.2 };
+// A rate is reached within three seconds, and the processes need the cores for two more before they are warm.
+const warmUpUs = 5_000_000;
+// What the way to the shadow may cost.
+const tolerance = 0.02;
 
 interface Point extends CrewOptions {
   readonly concurrency: number;
@@ -28,10 +28,10 @@ describe("workers in processes of their own reach what the simulation says", () 
     const { engine, workers, ratePerSecond, concurrency, latencyMs, roundTripMs } = point;
     const simulated = await simulate({ ratePerSecond, workers, concurrency, latencyMs, roundTripMs });
     const possible = Math.min(ratePerSecond, (workers * concurrency * 1_000) / latencyMs);
-    const requests = Math.ceil(possible * (seconds + 5));
+    const requests = Math.ceil(possible * (seconds + 7));
     const crew = await Crew.start({ ...point, requestsOfPack: 100 }, requests + workers * 1_000);
     await crew.go();
-    await crew.arrived(requests, (seconds + 5) * 2_000 + 10_000);
+    await crew.arrived(requests, (seconds + 7) * 2_000 + 10_000);
     const { arrivals } = await crew.report();
 
     // By the shadow's own clock.
@@ -42,8 +42,8 @@ describe("workers in processes of their own reach what the simulation says", () 
       `${workers} × ${engine}, ${ratePerSecond}/s, ${concurrency} in flight, ${latencyMs} ms: ${achieved.toFixed(1)}/s arrived of ${possible}/s possible; simulated ${(simulated.achieved * possible).toFixed(1)}/s; at most ${mostWithin(sentUs, 1e6)} sent in a second`,
     );
     expect(simulated.achieved).toBeGreaterThanOrEqual(0.99);
-    expect(achieved / possible).toBeGreaterThanOrEqual(1 - tolerance[engine]);
-    expect(achieved / possible).toBeLessThanOrEqual(simulated.achieved + 0.02);
+    expect(achieved / possible).toBeGreaterThanOrEqual(1 - tolerance);
+    expect(achieved / possible).toBeLessThanOrEqual(simulated.achieved + tolerance);
     for (const windowUs of [1e6, 1e5]) {
       expect(mostWithin(sentUs, windowUs)).toBeLessThanOrEqual(boundOf(ratePerSecond, windowUs));
     }

@@ -1,19 +1,25 @@
 import { AttributeType, BillingMode, Table, TableEncryption } from "aws-cdk-lib/aws-dynamodb";
-import { PolicyDocument } from "aws-cdk-lib/aws-iam";
+import { PolicyDocument, type PolicyStatement } from "aws-cdk-lib/aws-iam";
 import { Construct } from "constructs";
+import { ConfigError } from "../../relay/config/text.ts";
 import { stateTable } from "../../relay/state/dynamodb/table-shape.ts";
 import type { TableLayout } from "../layout.ts";
 import { removalPolicyOf, type StackContext } from "./relay-context.ts";
 import { foreignStatements } from "./statement.ts";
 
+// DynamoDB: the most that a policy of a table may have.
+const maxPolicyBytes = 20_480;
+
 /** The table with rates, settings, figures, jobs and the ledger. */
 export class StateTable extends Construct {
   readonly table: Table;
 
+  /** Throws `ConfigError` if functions of so many other accounts use the table that its policy becomes too large. */
   constructor(scope: Construct, layout: TableLayout, context: StackContext) {
     super(scope, "State");
     const { config, key } = context;
     const statements = [...foreignStatements(layout, context.layout)];
+    assertPolicyFits(statements, config.file);
     this.table = new Table(this, "Table", {
       tableName: layout.name,
       partitionKey: { name: stateTable.partitionKey, type: AttributeType.STRING },
@@ -27,4 +33,12 @@ export class StateTable extends Construct {
       ...(statements.length > 0 && { resourcePolicy: new PolicyDocument({ statements }) }),
     });
   }
+}
+
+function assertPolicyFits(statements: readonly PolicyStatement[], file: string): void {
+  const bytes = JSON.stringify(statements).length;
+  if (bytes <= maxPolicyBytes) return;
+  throw new ConfigError([
+    `${file}: targets: too many are in other accounts than the table: its policy would have ${bytes} bytes, and DynamoDB allows ${maxPolicyBytes}: deploy some of them with a queue and a table of their own`,
+  ]);
 }

@@ -1,8 +1,9 @@
-import { AccountPrincipal, ArnPrincipal, PolicyStatement } from "aws-cdk-lib/aws-iam";
+import { ArnPrincipal, PolicyStatement } from "aws-cdk-lib/aws-iam";
 import type { FunctionLayout } from "../function-layout.ts";
 import type { Layout } from "../layout.ts";
 import type { Permission } from "../permission.ts";
 import { foreignUses } from "../permissions.ts";
+import { partitionOf } from "../place.ts";
 
 export function toStatement({ actions, resources, conditions }: Permission): PolicyStatement {
   return new PolicyStatement({
@@ -16,10 +17,10 @@ export function toStatement({ actions, resources, conditions }: Permission): Pol
  * Allows a role of another account to use a resource. The principal is the account, and the role is a condition: AWS refuses a
  * policy whose principal does not exist yet, and the stacks may be deployed in any order.
  */
-export function toForeignStatement({ account, role }: FunctionLayout, permission: Permission): PolicyStatement {
+export function toForeignStatement({ account, region, role }: FunctionLayout, permission: Permission): PolicyStatement {
   const { actions, resources, conditions } = permission;
   return new PolicyStatement({
-    principals: [new AccountPrincipal(account)],
+    principals: [new ArnPrincipal(`arn:${partitionOf(region)}:iam::${account}:root`)],
     actions: [...actions],
     resources: [...resources],
     conditions: { ...conditions, ArnEquals: { "aws:PrincipalArn": role.arn } },

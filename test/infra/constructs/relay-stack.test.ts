@@ -301,6 +301,32 @@ describe("the bucket of captures", () => {
   });
 });
 
+describe("targets in other accounts than the table", () => {
+  const inOthers = (count: number) =>
+    synthesise(
+      configFile(
+        "queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop",
+        "state: dynamodb:arn:aws:dynamodb:eu-central-1:111122223333:table/shop",
+        "targets:",
+        ...Array.from(
+          { length: count },
+          (_, i) =>
+            `  t${i}: { url: https://t, rate: 1/s, queue: https://sqs.eu-central-1.amazonaws.com/44445555666${i % 10}/t${i} }`,
+        ),
+      ),
+    ).templates.shop;
+
+  it("are accepted as long as DynamoDB accepts the table's policy", () => {
+    const [table] = Object.values(inOthers(10).findResources("AWS::DynamoDB::Table"));
+
+    expect(JSON.stringify(table.Properties.ResourcePolicy.PolicyDocument).length).toBeLessThanOrEqual(20_480);
+  });
+
+  it("are refused if the policy would be too large", () => {
+    expect(() => inOthers(20)).toThrow(/targets: too many are in other accounts .* \d{5} bytes/);
+  });
+});
+
 describe("captures and a table in two accounts", () => {
   it("are merged by the schedule in the account of the table, which the bucket allows", () => {
     const { templates } = synthesise(

@@ -7,12 +7,19 @@ export class DealtSlots {
   #lastSlot = -1;
   /** The part of the next slot that may be used at the current rate, from slots that were not used. */
   #part = 0;
-  /** How many slots pass unused for each slot that is used: an average. */
-  #unused = 0;
+  /** How many slots of the last seconds were used, and how many passed unused, until `#countedUs`. */
+  #used = 0;
+  #passed = 0;
+  #countedUs = 0;
 
-  /** Whether at least half of the slots pass unused. */
-  get plenty(): boolean {
-    return this.#unused >= 1;
+  /**
+   * Whether at least a third of the slots of the last seconds passed unused.
+   *
+   * @param sinceThen how many passed after the last one that was used
+   */
+  hasPlenty(nowUs: number, sinceThen: number): boolean {
+    const share = fade(nowUs - this.#countedUs);
+    return 2 * (this.#passed * share + sinceThen) >= this.#used * share;
   }
 
   add(seat: Seat): void {
@@ -38,19 +45,33 @@ export class DealtSlots {
         this.#seats = this.#seats.slice(1);
         continue;
       }
-      const passed =
-        Math.floor((slot.slot - Math.max(this.#lastSlot, round.firstSlot - round.seats)) / round.seats) - 1;
       this.#lastSlot = slot.slot;
       // Until the next round, a rate that has fallen is kept by using a part of the slots.
       this.#part += slotUs > round.slotUs * maxDifference ? round.slotUs / slotUs : 1;
       if (this.#part < 1) continue;
       this.#part %= 1;
-      this.#unused += (passed - this.#unused) / 4;
+      this.#count(slot.dueUs, round.seats * round.slotUs);
       return slot.dueUs;
     }
     return undefined;
   }
+
+  /** Without a seat, slots pass as well: those that the process would have had. */
+  #count(dueUs: number, ownSlotUs: number): void {
+    const sinceUs = dueUs - this.#countedUs;
+    const share = fade(sinceUs);
+    this.#used = this.#used * share + 1;
+    this.#passed = this.#passed * share + Math.max(0, Math.min(sinceUs, memoryUs) / ownSlotUs - 1);
+    this.#countedUs = dueUs;
+  }
 }
 
+/** How much of a count is left after a time. */
+function fade(us: number): number {
+  return Math.exp(-Math.max(0, us) / memoryUs);
+}
+
+// About as long as the slowest answers take.
+const memoryUs = 10_000_000;
 // While a rate rises after a slowdown, workers that read it at different times differ by less.
 const maxDifference = 1.15;

@@ -48,7 +48,7 @@ const longestRetryUs = 2_000_000;
 const attempts = 3;
 // Longer than from one request of a pack to the next, or from one pack to the next.
 const betweenUs = 50_000;
-// With so many slots that half of them pass unused, a seat is kept this long while all requests are in flight.
+// With so many slots that a third of them pass unused, a seat is kept this long while all requests are in flight.
 const keepUs = 30_000_000;
 
 /** The seats of one process in the rounds of a target, and the slots that they bring. */
@@ -140,10 +140,11 @@ export class RoundSeats {
     const idleUs = this.#nowUs - this.#lastCallUs;
     if (idleUs >= 0 && idleUs < betweenUs) return true;
     if (idleUs < 0 || !this.#load?.exhausted) return false;
-    // A worker that used all of its slots so far gives up its seat once a slot has passed unused: others then get the slots.
+    // A worker that used most of its slots so far gives up its seat soon: others then get the slots.
     const round = this.#round;
     const ownSlotUs = round ? round.seats * round.slotUs : 0;
-    return idleUs < (this.#slots.plenty ? keepUs : Math.max(restUs, ownSlotUs));
+    const plenty = ownSlotUs > 0 && this.#slots.hasPlenty(this.#nowUs, idleUs / ownSlotUs);
+    return idleUs < (plenty ? keepUs : Math.max(restUs, ownSlotUs));
   }
 
   /** One step towards a seat in the next round. */

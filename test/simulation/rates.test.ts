@@ -16,6 +16,9 @@ const points: readonly RatePoint[] = [
   { ratePerSecond: 400, workers: 6, concurrency: 8, latencyMs: 100, roundTripMs: 0.1 },
   { ratePerSecond: 500, workers: 12, concurrency: 64, latencyMs: 1_000, roundTripMs: 6 },
   { ratePerSecond: 1_000, workers: 16, concurrency: 64, latencyMs: 1_000, roundTripMs: 160 },
+  { ratePerSecond: 100, workers: 4, concurrency: 64, latencyMs: 10_000, roundTripMs: 160 },
+  { ratePerSecond: 1_000, workers: 16, concurrency: 64, latencyMs: 10_000, roundTripMs: 6 },
+  { ratePerSecond: 10_000, workers: 16, concurrency: 8, latencyMs: 10_000, roundTripMs: 90 },
   { ratePerSecond: 1_000, workers: 1, concurrency: 1, latencyMs: 1, roundTripMs: 6 },
   { ratePerSecond: 1_000, workers: 64, concurrency: 8, latencyMs: 50, roundTripMs: 6 },
 ];

@@ -1,5 +1,6 @@
+import { Stack } from "aws-cdk-lib";
 import { AttributeType, BillingMode, Table, TableEncryption } from "aws-cdk-lib/aws-dynamodb";
-import { PolicyDocument, type PolicyStatement } from "aws-cdk-lib/aws-iam";
+import { PolicyDocument } from "aws-cdk-lib/aws-iam";
 import { Construct } from "constructs";
 import { ConfigError } from "../../relay/config/text.ts";
 import { stateTable } from "../../relay/state/dynamodb/table-shape.ts";
@@ -18,8 +19,8 @@ export class StateTable extends Construct {
   constructor(scope: Construct, layout: TableLayout, context: StackContext) {
     super(scope, "State");
     const { config, key } = context;
-    const statements = [...foreignStatements(layout, context.layout)];
-    assertPolicyFits(statements, config.file);
+    const resourcePolicy = new PolicyDocument({ statements: [...foreignStatements(layout, context.layout)] });
+    assertFits(JSON.stringify(Stack.of(this).resolve(resourcePolicy) ?? ""), config.file);
     this.table = new Table(this, "Table", {
       tableName: layout.name,
       partitionKey: { name: stateTable.partitionKey, type: AttributeType.STRING },
@@ -30,13 +31,13 @@ export class StateTable extends Construct {
       deletionProtection: config.deployment.keepData,
       removalPolicy: removalPolicyOf(config),
       ...(key && { encryption: TableEncryption.CUSTOMER_MANAGED, encryptionKey: key }),
-      ...(statements.length > 0 && { resourcePolicy: new PolicyDocument({ statements }) }),
+      ...(!resourcePolicy.isEmpty && { resourcePolicy }),
     });
   }
 }
 
-function assertPolicyFits(statements: readonly PolicyStatement[], file: string): void {
-  const bytes = JSON.stringify(statements).length;
+function assertFits(policy: string, file: string): void {
+  const bytes = Buffer.byteLength(policy);
   if (bytes <= maxPolicyBytes) return;
   throw new ConfigError([
     `${file}: targets: too many are in other accounts than the table: its policy would have ${bytes} bytes, and DynamoDB allows ${maxPolicyBytes}: deploy some of them with a queue and a table of their own`,

@@ -7,19 +7,17 @@ export class DealtSlots {
   #lastSlot = -1;
   /** The part of the next slot that may be used at the current rate, from slots that were not used. */
   #part = 0;
-  /** How many slots of the last seconds were used, and how many passed unused, until `#countedUs`. */
+  /** How many of the own slots were used, and how many passed unused, until `#countedUs`: older ones count less. */
   #used = 0;
   #passed = 0;
-  #countedUs = 0;
+  #countedUs: number | undefined;
+  #ownSlotUs = 0;
 
-  /**
-   * Whether at least a third of the slots of the last seconds passed unused.
-   *
-   * @param sinceThen how many passed after the last one that was used
-   */
-  hasPlenty(nowUs: number, sinceThen: number): boolean {
+  /** Whether at least a third of the own slots of about the last ten seconds passed unused. */
+  hasPlenty(nowUs: number): boolean {
+    if (this.#countedUs === undefined) return false;
     const share = fade(nowUs - this.#countedUs);
-    return 2 * (this.#passed * share + sinceThen) >= this.#used * share;
+    return 2 * (this.#passed * share + this.#passedUntil(nowUs, this.#ownSlotUs)) >= this.#used * share;
   }
 
   add(seat: Seat): void {
@@ -50,19 +48,26 @@ export class DealtSlots {
       this.#part += slotUs > round.slotUs * maxDifference ? round.slotUs / slotUs : 1;
       if (this.#part < 1) continue;
       this.#part %= 1;
-      this.#count(slot.dueUs, round.seats * round.slotUs);
+      this.#count(slot.dueUs, round.seats * Math.max(round.slotUs, slotUs));
       return slot.dueUs;
     }
     return undefined;
   }
 
-  /** Without a seat, slots pass as well: those that the process would have had. */
   #count(dueUs: number, ownSlotUs: number): void {
-    const sinceUs = dueUs - this.#countedUs;
-    const share = fade(sinceUs);
+    const share = fade(dueUs - (this.#countedUs ?? dueUs));
+    // If the rate has risen meanwhile, fewer slots have passed than at the new rate.
+    const passed = this.#passedUntil(dueUs, Math.max(ownSlotUs, this.#ownSlotUs));
     this.#used = this.#used * share + 1;
-    this.#passed = this.#passed * share + Math.max(0, Math.min(sinceUs, memoryUs) / ownSlotUs - 1);
+    this.#passed = this.#passed * share + passed;
     this.#countedUs = dueUs;
+    this.#ownSlotUs = ownSlotUs;
+  }
+
+  /** How many slots passed since the last used one. Without a seat, slots pass as well: those that the process would have had. */
+  #passedUntil(atUs: number, ownSlotUs: number): number {
+    const sinceUs = Math.min(atUs - (this.#countedUs ?? atUs), memoryUs);
+    return ownSlotUs > 0 ? Math.max(0, sinceUs / ownSlotUs - 1) : 0;
   }
 }
 
@@ -71,7 +76,7 @@ function fade(us: number): number {
   return Math.exp(-Math.max(0, us) / memoryUs);
 }
 
-// About as long as the slowest answers take.
+// About as long as most slow answers take.
 const memoryUs = 10_000_000;
 // While a rate rises after a slowdown, workers that read it at different times differ by less.
 const maxDifference = 1.15;

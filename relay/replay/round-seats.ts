@@ -48,8 +48,9 @@ const longestRetryUs = 2_000_000;
 const attempts = 3;
 // Longer than from one request of a pack to the next, or from one pack to the next.
 const betweenUs = 50_000;
-// With so many slots that a third of them pass unused, a seat is kept this long while all requests are in flight.
-const keepUs = 30_000_000;
+// With so many slots that a third of them pass unused, a seat is kept this long while all requests are in flight: longer than the
+// usual time-out of a request.
+const keepUs = 12_000_000;
 
 /** The seats of one process in the rounds of a target, and the slots that they bring. */
 export class RoundSeats {
@@ -74,7 +75,7 @@ export class RoundSeats {
     this.#rounds = new TimedRounds(options.target, options.rounds, options.clock);
   }
 
-  /** Keeps a seat while `work` runs, and afterwards as long as all requests of `load` are in flight and others wait. */
+  /** Keeps a seat while `work` runs, and afterwards for a while if all requests of `load` are in flight and others wait. */
   async during(work: () => Promise<void>, load: Load | undefined): Promise<void> {
     this.#callers++;
     this.#load = load;
@@ -140,11 +141,10 @@ export class RoundSeats {
     const idleUs = this.#nowUs - this.#lastCallUs;
     if (idleUs >= 0 && idleUs < betweenUs) return true;
     if (idleUs < 0 || !this.#load?.exhausted) return false;
-    // A worker that used most of its slots so far gives up its seat soon: others then get the slots.
+    // A worker that used more than two thirds of its slots so far gives up its seat soon: others then get the slots.
     const round = this.#round;
     const ownSlotUs = round ? round.seats * round.slotUs : 0;
-    const plenty = ownSlotUs > 0 && this.#slots.hasPlenty(this.#nowUs, idleUs / ownSlotUs);
-    return idleUs < (plenty ? keepUs : Math.max(restUs, ownSlotUs));
+    return idleUs < (this.#slots.hasPlenty(this.#nowUs) ? keepUs : Math.max(restUs, ownSlotUs));
   }
 
   /** One step towards a seat in the next round. */

@@ -149,7 +149,8 @@ class FanOutRun {
   async #refreshTargets(): Promise<boolean> {
     const { targets } = this.#deps;
     try {
-      await this.#patience.run(this.#invocation, () => Promise.all(targets.map((target) => target.refresh())));
+      const refresh = async () => (await Promise.all(targets.map((target) => target.refresh()))).includes(true);
+      await this.#patience.run(this.#invocation, refresh);
       return true;
     } catch (error) {
       if (!(error instanceof StateError)) throw error;

@@ -91,16 +91,20 @@ export class PackFates {
     this.#on.onAdd();
   }
 
-  /** Ends the notes and resolves once they are written. Rejects if that fails, so that the pack is delivered again. */
-  async flush(): Promise<void> {
+  /**
+   * Ends the notes and resolves once they are written: with false if they were written before. Rejects if writing fails, so that
+   * the pack is delivered again.
+   */
+  async flush(): Promise<boolean> {
     try {
       if (!this.unwritten) await this.#noting;
       // A write that was in progress may have failed.
-      if (!this.unwritten) return;
+      if (!this.unwritten) return false;
       this.#end = Promise.withResolvers();
       const { promise } = this.#end;
       this.#on.onEnd();
       await promise;
+      return true;
     } finally {
       this.#end = undefined;
       this.#on.onNoted();

@@ -31,14 +31,15 @@ export class StatePatience {
   }
 
   /**
-   * Runs `work`, which uses the state store. While the store does not answer, a patient invocation repeats it each second.
-   * Rejects with `StateError` if the invocation is not patient or its signal is aborted.
+   * Runs `work`, which uses the state store, or resolves with false if it did not have to. While the store does not answer, a
+   * patient invocation repeats it each second. Rejects with `StateError` if the invocation is not patient or its signal is
+   * aborted.
    */
   async run<T>(invocation: Required<Invocation>, work: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
         const result = await work();
-        this.#outage.recover();
+        if (result !== false) this.#outage.recover();
         return result;
       } catch (error) {
         if (!(error instanceof StateError)) throw error;

@@ -80,8 +80,8 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   const refreshTimer = setInterval(() => {
     for (const lane of lanes)
       lane.live.refresh().then(
-        () => {
-          stateOutage.recover();
+        (read) => {
+          if (read) stateOutage.recover();
           resizeLane(lane);
         },
         (error: Error) => stateOutage.fail(error.message, { fields: { what: lane.live.config.name } }),

@@ -94,16 +94,18 @@ export class LiveTarget {
   }
 
   /**
-   * Reads the live changes unless they were read within the last `maxAgeMs`, by default a second. Throws `StateError` if that
-   * fails and the last successful read is more than five seconds ago.
+   * Reads the live changes unless they were read within the last `maxAgeMs`, by default a second; true if it has read them.
+   * Throws `StateError` if that fails and the last successful read is more than five seconds ago.
    */
-  async refresh(maxAgeMs = freshMs): Promise<void> {
+  async refresh(maxAgeMs = freshMs): Promise<boolean> {
     const ageMs = this.#now() - this.#readAtMs;
-    if (ageMs < maxAgeMs && ageMs >= 0) return;
+    if (ageMs < maxAgeMs && ageMs >= 0) return false;
     try {
       await this.#read();
+      return true;
     } catch (error) {
       if (!(error instanceof StateError) || this.#now() - this.#readAtMs > staleMs) throw error;
+      return false;
     }
   }
 

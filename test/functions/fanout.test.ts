@@ -8,7 +8,7 @@ import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { type Delivery, type OutgoingMessage, QueueError, type QueueSender } from "../../relay/queue/port.ts";
 import { LiveTarget } from "../../relay/replay/live-target.ts";
 import { EmbeddedState } from "../../relay/state/embedded/state.ts";
-import { type Controls, StateError } from "../../relay/state/port.ts";
+import { type Controls, type Ledger, StateError } from "../../relay/state/port.ts";
 import { invoke } from "../support/benches/replay-bench.ts";
 import { LogLines } from "../support/data/log-lines.ts";
 import { delivery, packIn, packMessage, requests } from "../support/data/packs.ts";
@@ -155,6 +155,21 @@ describe("fan-out", () => {
     expect(JSON.parse((await bench.received("some"))[0].body)).not.toHaveProperty("since");
   });
 
+  it("logs an outage of the state store once, although it still knows its targets", async () => {
+    const bench = new FanOutBench([{ name: "a" }]);
+    const [first, second, third] = [1, 2, 3].map((sequence) => packMessage({ sequence, requests: requests(1) }));
+    await bench.fanOut(first);
+    bench.stateDown = true;
+    const failed = [await bench.fanOut(second), await bench.fanOut(third)];
+    const events = [...bench.log.events];
+    bench.stateDown = false;
+    await bench.fanOut(second);
+
+    expect(failed).toEqual([["m1"], ["m1"]]);
+    expect(events).toEqual(["state-down"]);
+    expect(bench.log.events).toEqual(["state-down", "state-up"]);
+  });
+
   it("retries a pack only for the target whose queue refused it", async () => {
     const bench = new FanOutBench([{ name: "a" }, { name: "down" }]);
     bench.down.add("down");
@@ -212,7 +227,7 @@ class FanOutBench {
       captures: [],
       ingress: this.ingress,
       deadLetters: this.ingress.deadLetters,
-      ledger: this.state.ledger,
+      ledger: this.#ledger(),
       log: this.log.log,
     });
     onTestFinished(() => {
@@ -268,6 +283,22 @@ class FanOutBench {
         return [name, { enqueued, ...Object.fromEntries(counted.filter(([, count]) => count > 0)) }];
       }),
     );
+  }
+
+  #ledger(): Ledger {
+    const { ledger } = this.state;
+    return {
+      recordFanOut: async (pack) => {
+        if (this.stateDown) throw new StateError("away");
+        return ledger.recordFanOut(pack);
+      },
+      settle: (...change) => ledger.settle(...change),
+      reopen: (...change) => ledger.reopen(...change),
+      move: (...change) => ledger.move(...change),
+      fannedOut: (pack) => ledger.fannedOut(pack),
+      sheet: (...pack) => ledger.sheet(...pack),
+      totals: () => ledger.totals(),
+    };
   }
 
   #controls(): Controls {

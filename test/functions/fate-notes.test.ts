@@ -116,4 +116,14 @@ describe("FateNotes", () => {
     a.add(0, "answered.2xx");
     await Promise.all([a.flush(), b.flush()]);
   });
+
+  it("tell whether the end of a pack wrote anything", async () => {
+    const { open } = openNotes();
+    const [pack, empty] = [open("a"), open("b")];
+    pack.add(1, "answered.2xx");
+    const wrote = pack.flush();
+    await vi.advanceTimersByTimeAsync(noteEveryMs);
+
+    expect([await wrote, await pack.flush(), await empty.flush()]).toEqual([true, false, false]);
+  });
 });

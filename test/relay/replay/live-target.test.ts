@@ -35,6 +35,14 @@ describe("LiveTarget: settings", () => {
     expect(bench.settings()).toEqual([5, 2, 1]);
   });
 
+  it("are read again after a second: only then has the state answered", async () => {
+    const bench = new LiveBench();
+    const reads = [await bench.live.refresh(), await bench.live.refresh()];
+    bench.nowMs += 1_000;
+
+    expect([...reads, await bench.live.refresh()]).toEqual([true, false, true]);
+  });
+
   it("hold the target while it is paused", async () => {
     const bench = new LiveBench();
     await bench.change({ paused: true });

@@ -95,7 +95,7 @@ export class Crew {
     return JSON.parse(await this.#ask("report")) as ArrivalReport;
   }
 
-  /** The log lines of each worker so far: warnings and errors. */
+  /** The log lines of each worker so far. */
   get logs(): readonly (readonly LogLine[])[] {
     return this.workers.map(({ lines }) => lines.slice(1).map((line) => JSON.parse(line) as LogLine));
   }

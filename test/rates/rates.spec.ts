@@ -6,8 +6,9 @@ import { Crew, type CrewOptions } from "./crew.ts";
 import { boundOf, meanRate, mostWithin } from "./rate-figures.ts";
 
 const seconds = Number(process.env.RELAY_TEST_RATE_SECONDS ?? 30);
-// Left out: the time until all workers have a seat.
-const warmUpUs = 3_000_000;
+// Left out: the time until twelve new processes and the emulators, which share the cores, have compiled their code. How soon
+// workers with cores of their own reach a rate is shown by the simulation.
+const warmUpUs = 10_000_000;
 const windowsUs = [1_000_000, 100_000];
 const rates = [200, 1_000];
 // The rest of a round, and the next one.
@@ -87,19 +88,22 @@ describe("12 workers on SQS and DynamoDB during an outage of DynamoDB", () => {
     expect(new Set(arrivals.map(([number]) => number)).size).toBe(requests);
     expect(fates).toEqual({ "answered.2xx": requests });
     expect(deadMessages).toBe(0);
-    for (const lines of crew.logs) expect(lines.map(({ event }) => event)).toEqual(["state-down", "state-up"]);
-    expect(crew.logs[0][0].reason).toContain("DynamoDB");
+    const logged = crew.logs.map((lines) => lines.filter(({ event }) => event.startsWith("state-")));
+    // A call that began in the outage may fail after another one was answered: then its end is logged twice.
+    for (const lines of logged)
+      expect(lines.map(({ event }) => event).join()).toMatch(/^state-down(,state-up,state-down)?,state-up$/);
+    expect(logged[0][0].reason).toContain("DynamoDB");
   });
 });
 
 async function measure(options: CrewOptions, meanwhile = async (_: Crew): Promise<void> => {}): Promise<Measured> {
   const { ratePerSecond } = options;
-  const wanted = ratePerSecond * (seconds + 4);
+  const wanted = ratePerSecond * (seconds + warmUpUs / 1e6 + 1);
   // More than is measured: the workers still hold some requests at the end.
   const crew = await Crew.start(options, wanted + ratePerSecond * 4 + options.workers * 400);
   await crew.go();
   await meanwhile(crew);
-  await crew.arrived(wanted, (seconds + 4) * 1_500 + 10_000);
+  await crew.arrived(wanted, (seconds + warmUpUs / 1e6) * 1_500 + 10_000);
   const measured = toMeasured(await crew.report(), ratePerSecond);
   print(options, measured);
   return measured;

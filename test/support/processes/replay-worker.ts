@@ -54,7 +54,7 @@ const clock: Clock = {
   nowUs: () => systemClock.nowUs() + clockAheadUs,
   sleepUntil: (atUs, signal) => systemClock.sleepUntil(atUs - clockAheadUs, signal),
 };
-const log = createLogger("warn");
+const log = createLogger("info");
 const config = target({ url: new URL(shadow), ratePerSecond, concurrency });
 const open = {
   embedded: ({ directory }: Extract<ReplayWork["engine"], { kind: "embedded" }>) =>

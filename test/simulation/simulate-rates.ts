@@ -6,8 +6,8 @@ import { type RatePoint, type RateResult, simulate } from "./rate-point.ts";
 const usage = `Usage: npm run simulate:rates -- [options]
 
 Simulates workers that share the rate of a target: the product's code on a simulated clock and store. Prints a line for each
-point: what they sent of min(rate, workers × concurrency / latency), and their calls to the store. Takes about 20 minutes;
-with --quick, two.
+point: what they sent of min(rate, workers × concurrency / latency), and their calls to the store. Takes about an hour;
+with --quick, two minutes.
 
   --quick            one round trip, 6 ms, and no more than 64 workers
   --rates LIST       requests a second (1,10,100,1000,10000)

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { bounds } from "./config/bounds.ts";
 
 /** The wall clock in microseconds. Processes share slots, so all of them must use the same clock. */
 export interface Clock {
@@ -16,7 +17,11 @@ export const systemClock: Clock = {
     const firstUs = atUs - Date.now() * 1_000;
     // Ends as well if more time is left than at the start: the clock was set back, possibly by hours.
     for (let leftUs = firstUs; leftUs > 0 && leftUs <= firstUs; leftUs = atUs - Date.now() * 1_000) {
-      await sleep(Math.ceil(leftUs / 1_000), undefined, signal ? { signal } : { ref: false });
+      await sleep(
+        Math.min(Math.ceil(leftUs / 1_000), bounds.timerMs.most),
+        undefined,
+        signal ? { signal } : { ref: false },
+      );
     }
   },
 };

@@ -1,4 +1,5 @@
 import { z } from "@hono/zod-openapi";
+import { bounds } from "../../relay/config/bounds.ts";
 import { explainRate, explainShare, parseFraction, parseRatePerSecond } from "../../relay/config/units.ts";
 import type { TargetSettings } from "../../relay/state/target-control.ts";
 import { strict } from "./schema.ts";
@@ -19,6 +20,8 @@ function written(explain: (text: string) => string | undefined, form: string, ex
     .meta({ examples });
 }
 
+const { concurrency } = bounds;
+
 const settings = {
   rate: written(explainRate, "a rate", ["200/s", "30/min", "unlimited"])
     .nullable()
@@ -26,8 +29,8 @@ const settings = {
     .describe("Highest rate at which requests are sent; null for the configured one"),
   concurrency: z
     .int({ error: "must be a whole number, or null" })
-    .min(1, { error: "must be from 1 to 10000" })
-    .max(10_000, { error: "must be from 1 to 10000" })
+    .min(concurrency.least, { error: `must be from ${concurrency.least} to ${concurrency.most}` })
+    .max(concurrency.most, { error: `must be from ${concurrency.least} to ${concurrency.most}` })
     .nullable()
     .optional()
     .describe("Concurrent requests of each replay process; null for the configured number"),

@@ -23,6 +23,8 @@ export class Feeder {
   readonly #stopping = new AbortController();
   /** By job; the empty name is for the list of jobs. */
   readonly #outages = new Map<string, Outage>();
+  /** The jobs whose repairs were logged. */
+  readonly #repaired = new Set<string>();
   #idleUntilMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
@@ -90,8 +92,10 @@ export class Feeder {
       totals ??= this.#options.ledger.totals();
       return countWaiting(await totals, job);
     };
+    for (const id of this.#repaired) if (!ids.has(id)) this.#repaired.delete(id);
     for (const found of living) {
       const { id } = found.job;
+      this.#tellRepairs(found);
       if (busy.has(id)) continue;
       const done = this.#advance(found, waitingOf, signal).finally(() => this.#busy.delete(id));
       this.#busy.set(id, done);
@@ -162,6 +166,15 @@ export class Feeder {
     } catch {
       // The state store may be the part that fails.
     }
+  }
+
+  #tellRepairs({ job, repairs = [] }: VersionedJob): void {
+    if (repairs.length === 0 || this.#repaired.has(job.id)) return;
+    this.#repaired.add(job.id);
+    this.#options.log.warn(
+      { event: "job-repaired", job: job.id, target: job.target, reason: repairs.join("; ") },
+      "the state holds numbers of a replay job that are not allowed",
+    );
   }
 
   /** @param job empty if the list of jobs could not be read */

@@ -5,7 +5,7 @@ import { dueAtMs } from "../../relay/job/job-clock.ts";
 import { type JobStep, readJobPacks } from "../../relay/job/job-packs.ts";
 import { leaveRoom } from "../../relay/queue/fitting.ts";
 import { shareMessage } from "../../relay/queue/message.ts";
-import type { QueueSender } from "../../relay/queue/port.ts";
+import { maxDelayMs, type QueueSender } from "../../relay/queue/port.ts";
 import type { LiveTarget } from "../../relay/replay/live-target.ts";
 import { matches } from "../../relay/rules/when.ts";
 import type { Fate, VersionedJob } from "../../relay/state/port.ts";
@@ -161,7 +161,8 @@ export class JobFeed {
         // A pack without a due time is held back only by the queue's delay, until the job begins.
         const delayMs =
           dueMs === undefined ? Math.ceil((job.anchor?.atMs ?? 0) - now()) : Math.floor(dueMs - now() - leadMs);
-        return shareMessage(pack, pack.requests, { attempt: 0, ...(delayMs > 0 && { delayMs }) });
+        const delay = delayMs > 0 && { delayMs: Math.min(delayMs, maxDelayMs) };
+        return shareMessage(pack, pack.requests, { attempt: 0, ...delay });
       });
       const refusals = await leaveRoom(queue).send(messages);
       const refusal = refusals.find((error) => error && error.code !== "TOO_BIG");

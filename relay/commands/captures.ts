@@ -2,8 +2,10 @@ import { once } from "node:events";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type Archive, ArchiveError } from "../archive/port.ts";
 import { type CaptureRange, type CaptureTotals, listCapture, sumCapture } from "../capture/capture-index.ts";
+import { bounds } from "../config/bounds.ts";
 import type { CaptureConfig } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
+import { parseCount } from "../config/units.ts";
 import { type LineOptions, toHttpText, toJsonLine } from "../pack/request-line.ts";
 import {
   openToRead,
@@ -136,6 +138,7 @@ async function catCapture(
 }
 
 function parseLimit(text: string): number {
-  if (/^\d{1,15}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("It must be a number of requests.");
+  const limit = parseCount(text, bounds.printed);
+  if (limit !== undefined) return limit;
+  throw new InvalidArgumentError(`It must be a number of requests, at most ${bounds.printed.most}.`);
 }

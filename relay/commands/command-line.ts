@@ -1,5 +1,7 @@
 import { styleText } from "node:util";
 import { type Command, InvalidArgumentError } from "commander";
+import { bounds } from "../config/bounds.ts";
+import { parseCount } from "../config/units.ts";
 
 // Flags and output that the commands share.
 
@@ -13,9 +15,9 @@ export function withConfig(command: Command, description: string): Command {
 
 /** A port of 65,500 at most, since the commands also use the ports after it. */
 export function parsePort(text: string): number {
-  const port = Number(text);
-  if (Number.isInteger(port) && port > 0 && port <= 65_500) return port;
-  throw new InvalidArgumentError("It must be a port from 1 to 65500.");
+  const port = parseCount(text, bounds.firstPort);
+  if (port !== undefined) return port;
+  throw new InvalidArgumentError(`It must be a port from ${bounds.firstPort.least} to ${bounds.firstPort.most}.`);
 }
 
 /** The failure of a command; only its message is printed. */

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from "commander";
+import { bounds, isWithinBounds } from "../config/bounds.ts";
 import { address } from "../config/forms.ts";
 import { parsePort } from "./command-line.ts";
 import { assertAgrees, directoryOf, parseRuntimeMs, reportOlder, writeMirrorConfig } from "./mirror-config.ts";
@@ -73,8 +74,7 @@ function parseUrl(text: string): URL {
 
 function parseRuntime(text: string): number {
   const runtimeMs = parseRuntimeMs(text);
-  // A longer timer would fire at once.
-  if (runtimeMs !== undefined && runtimeMs < 2 ** 31) return runtimeMs;
+  if (runtimeMs !== undefined && isWithinBounds(runtimeMs, bounds.timerMs)) return runtimeMs;
   throw new InvalidArgumentError(
     "It must be a number of milliseconds or a duration such as 5m, at most 24d; 0 runs until it is stopped.",
   );

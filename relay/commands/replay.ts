@@ -1,11 +1,12 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { bounds, isWithinBounds } from "../config/bounds.ts";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
-import { explainDuration, explainRate, parseDurationMs, parseRatePerSecond } from "../config/units.ts";
+import { explainDuration, explainRate, parseCount, parseDurationMs, parseRatePerSecond } from "../config/units.ts";
 import { type Forecast, forecastJob } from "../job/forecast.ts";
 import { hasEnded, type Job, type Pace, type Where } from "../job/job.ts";
 import type { JobProgress } from "../job/job-progress.ts";
-import { type JobRequest, leastFactor, maxLoops, startJob } from "../job/job-request.ts";
+import { type JobRequest, startJob } from "../job/job-request.ts";
 import { watchStopSignals } from "../process/stop-signals.ts";
 import type { When } from "../rules/when.ts";
 import {
@@ -236,8 +237,9 @@ function toWhere({ methods, path, headers }: When): Where {
 function parseSpeed(text: string): number {
   const match = /^(\d+(?:\.\d+)?)x?$/.exec(text);
   const factor = match ? Number(match[1]) : 0;
-  if (factor >= leastFactor && Number.isFinite(factor)) return factor;
-  throw new InvalidArgumentError(`It must be a factor of at least ${leastFactor}, such as 2x or 0.1x.`);
+  const { least, most } = bounds.speed;
+  if (isWithinBounds(factor, bounds.speed)) return factor;
+  throw new InvalidArgumentError(`It must be a factor of at least ${least} and at most ${most}, such as 2x or 0.1x.`);
 }
 
 function parseRate(text: string): number {
@@ -249,13 +251,16 @@ function parseRate(text: string): number {
 }
 
 function parseLoops(text: string): number {
-  if (/^[1-9]\d{0,6}$/.test(text) && Number(text) <= maxLoops) return Number(text);
-  throw new InvalidArgumentError(`It must be a whole number of times, from 1 to ${maxLoops}.`);
+  const loops = parseCount(text, bounds.loops);
+  if (loops !== undefined) return loops;
+  throw new InvalidArgumentError(
+    `It must be a whole number of times, from ${bounds.loops.least} to ${bounds.loops.most}.`,
+  );
 }
 
 function parseGap(text: string): number {
   const ms = parseDurationMs(text);
-  if (ms) return ms;
+  if (ms !== undefined && isWithinBounds(ms, bounds.gapMs)) return ms;
   const mistake = ms === undefined ? explainDuration(text) : undefined;
-  throw new InvalidArgumentError(`${mistake ?? "It must be a duration above 0, such as 500ms or 5s"}.`);
+  throw new InvalidArgumentError(`${mistake ?? "It must be a duration from 1ms to 365d, such as 500ms or 5s"}.`);
 }

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { explainRate, explainShare } from "../config/units.ts";
+import { bounds } from "../config/bounds.ts";
+import { explainRate, explainShare, parseCount } from "../config/units.ts";
 import type { Amount, LiveSetting, TargetAnswer } from "../control/answers.ts";
 import { type ControlClient, ControlError, type SettingsChange } from "../control/client.ts";
 import { explainUnknown } from "../job/job-request.ts";
@@ -98,7 +99,8 @@ function findMistakes(flags: SettingFlags): readonly string[] {
 
 function explainConcurrency(text: string): string | undefined {
   if (!/^\d+$/.test(text)) return "must be a whole number, or configured";
-  return Number(text) >= 1 && Number(text) <= 10_000 ? undefined : "must be from 1 to 10000";
+  const { least, most } = bounds.concurrency;
+  return parseCount(text, bounds.concurrency) === undefined ? `must be from ${least} to ${most}` : undefined;
 }
 
 function toChange({ rate, concurrency, sample }: SettingFlags): SettingsChange {

@@ -3,7 +3,7 @@ import { address, addressRange, duration, headerName, percentage, section, size,
 
 const journal = section({
   directory: z.string().min(1).default("./journal").describe("Directory of the journal, relative to this file"),
-  maxBytes: size
+  maxBytes: size("64KiB", "16384GiB")
     .prefault("1GiB")
     .describe("Largest size of the journal on disk; packs wait in it until the queue has them"),
   whenFull: z
@@ -22,7 +22,10 @@ const listenerTls = section({
     .optional(),
 });
 
-const account = z.union([z.string().min(1), z.int().min(0)], { error: "must be a name or a number" });
+// The highest id is reserved: chown takes it for no change.
+const account = z.union([z.string().min(1), z.int().min(0).max(4_294_967_294)], {
+  error: "must be a name, or a number from 0 to 4294967294",
+});
 
 const socketFile = section({
   mode: z
@@ -75,14 +78,14 @@ export const agentSchema = section({
   redact: section({ headers: z.array(headerName).default([]).describe("Names of the headers") })
     .default({ headers: [] })
     .describe("Headers whose values are replaced by `redacted` before the agent stores or sends a request"),
-  maxFrame: size
-    .refine((bytes) => bytes >= 256 && bytes <= 48 * 1024 * 1024, {
-      error: "must be from 256B, the smallest frame of HAProxy, to 48MiB, the most that a pack can hold",
-    })
+  // From the smallest frame of HAProxy to the most that a pack can hold.
+  maxFrame: size("256B", "48MiB")
     .prefault("16MiB")
     .describe("Largest SPOP frame, and largest message sent in several frames, that the agent accepts"),
   pack: section({
-    bytes: size.prefault("60KiB").describe("Compressed size at which a pack is closed; SQS bills each 64 KiB"),
+    bytes: size("1KiB", "1MiB")
+      .prefault("60KiB")
+      .describe("Compressed size at which a pack is closed; SQS bills each 64 KiB"),
     requests: z.int().min(1).max(10_000).default(1_000).describe("Number of requests at which a pack is closed"),
     // One hour is far below the longest timer and far above any useful linger time.
     linger: duration("0s", "1h")
@@ -91,7 +94,7 @@ export const agentSchema = section({
   })
     .prefault({})
     .describe("When a pack of requests is closed and sent: at a size, a number of requests or an age"),
-  buffer: size
+  buffer: size("1KiB", "64GiB")
     .prefault("32MiB")
     .describe("Memory for packs that wait to be sent; when it is full, new requests are dropped and counted"),
   journal: journal

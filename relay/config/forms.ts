@@ -65,7 +65,15 @@ export function duration(least: string, most: string) {
   return anyDuration.refine((ms) => ms >= leastMs && ms <= mostMs, { error: `must be from ${least} to ${most}` });
 }
 
-export const size = written(parseSizeBytes, "a size", ["48KiB", "64MiB"], explainSize);
+const anySize = written(parseSizeBytes, "a size", ["48KiB", "64MiB"], explainSize);
+
+/** A size, both bounds included. */
+export function size(least: string, most: string) {
+  const [leastBytes, mostBytes] = [parseSizeBytes(least) ?? Number.NaN, parseSizeBytes(most) ?? Number.NaN];
+  return anySize.refine((bytes) => bytes >= leastBytes && bytes <= mostBytes, {
+    error: `must be from ${least} to ${most}`,
+  });
+}
 
 export const rate = written(parseRatePerSecond, "a rate", ["200/s", "30/min", "unlimited"], explainRate);
 

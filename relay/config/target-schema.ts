@@ -2,6 +2,7 @@ import { z } from "zod";
 import { isReservedHeader } from "../pack/reserved-headers.ts";
 import { namedRegionOf } from "../queue/sqs-url.ts";
 import { policiesSchema, vpcSchema } from "./aws-schema.ts";
+import { bounds } from "./bounds.ts";
 import {
   duration,
   headerName,
@@ -143,11 +144,18 @@ export const targetSchema = section({
     .describe(
       "What the shadow speaks: http1, h2 (HTTP/2 over TLS), h2c (HTTP/2 without TLS), or auto: the shadow chooses when TLS begins",
     ),
-  rate: rate.describe("Highest rate at which the shadow receives requests, such as 200/s, 30/min, 10/h or unlimited"),
+  rate: rate.describe(
+    "Highest rate at which the shadow receives requests, such as 200/s, 30/min, 10/h, at most 1000000/s, or unlimited",
+  ),
   sample: percentage.prefault("100%").describe("Share of the mirrored requests that is replayed to this target"),
   stickyBy: stickyBy.describe("Sample by a key: all requests with the same key are replayed, or none").optional(),
   when: when.describe("Replay only requests that match all conditions").optional(),
-  concurrency: z.int().min(1).max(10_000).default(64).describe("Concurrent requests of each replay process"),
+  concurrency: z
+    .int()
+    .min(bounds.concurrency.least)
+    .max(bounds.concurrency.most)
+    .default(64)
+    .describe("Concurrent requests of each replay process"),
   timeout: duration("1ms", "15m").prefault("10s").describe("Time within which the shadow must answer, at most 15m"),
   attempts: z
     .int()

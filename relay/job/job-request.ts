@@ -7,8 +7,8 @@ import {
   shareWithin,
   sumCapture,
 } from "../capture/capture-index.ts";
+import { bounds, isWithinBounds } from "../config/bounds.ts";
 import type { TargetConfig } from "../config/config.ts";
-import { leastPerHour } from "../config/units.ts";
 import type { Jobs } from "../state/port.ts";
 import { firstCheckpoint, type Job, type Pace, toWhen, type Where } from "./job.ts";
 import { JobError } from "./job-error.ts";
@@ -38,11 +38,6 @@ export interface JobPlace {
   readonly captures: ReadonlyMap<string, Archive>;
 }
 
-/** The most repetitions of a capture in one job. */
-export const maxLoops = 1_000_000;
-/** The lowest speed: a minute of the capture takes 17 hours. At a far lower one a job would never end. */
-export const leastFactor = 0.001;
-const minGapMs = 1;
 // Ids created in the same second differ only in three random letters, so they can collide.
 const idAttempts = 5;
 
@@ -172,15 +167,26 @@ function assertPace(pace: Pace): void {
   const value = pace.kind === "speed" ? pace.factor : pace.kind === "rate" ? pace.perSecond : 1;
   if (!(value > 0 && Number.isFinite(value)))
     throw new JobError("BAD_ARGUMENT", `the ${pace.kind} must be a finite number above 0, not ${value}`);
-  if (pace.kind === "rate" && pace.perSecond * 3_600 < leastPerHour)
-    throw new JobError("BAD_ARGUMENT", `the lowest rate is ${leastPerHour}/h, not ${pace.perSecond * 3_600}/h`);
-  if (pace.kind === "speed" && pace.factor < leastFactor)
-    throw new JobError("BAD_ARGUMENT", `the lowest speed is ${leastFactor}x, not ${pace.factor}x`);
+  if (pace.kind === "rate") {
+    const { least, most } = bounds.ratePerSecond;
+    if (pace.perSecond < least)
+      throw new JobError("BAD_ARGUMENT", `the lowest rate is ${least * 3_600}/h, not ${pace.perSecond * 3_600}/h`);
+    if (pace.perSecond > most)
+      throw new JobError("BAD_ARGUMENT", `the highest rate is ${most}/s, not ${pace.perSecond}/s`);
+  } else if (pace.kind === "speed") {
+    const { least, most } = bounds.speed;
+    if (pace.factor < least) throw new JobError("BAD_ARGUMENT", `the lowest speed is ${least}x, not ${pace.factor}x`);
+    if (pace.factor > most) throw new JobError("BAD_ARGUMENT", `the highest speed is ${most}x, not ${pace.factor}x`);
+  }
 }
 
 function assertLoops(loops: number): void {
-  if (Number.isInteger(loops) && loops >= 1 && loops <= maxLoops) return;
-  throw new JobError("BAD_ARGUMENT", `the number of loops must be a whole number from 1 to ${maxLoops}, not ${loops}`);
+  if (Number.isInteger(loops) && isWithinBounds(loops, bounds.loops)) return;
+  const { least, most } = bounds.loops;
+  throw new JobError(
+    "BAD_ARGUMENT",
+    `the number of loops must be a whole number from ${least} to ${most}, not ${loops}`,
+  );
 }
 
 function assertMaxGap(maxGapMs: number | undefined, { kind }: Pace): void {
@@ -191,9 +197,10 @@ function assertMaxGap(maxGapMs: number | undefined, { kind }: Pace): void {
       "the longest gap works only with a speed, not with a rate or as fast as possible",
     );
   }
-  if (!(maxGapMs >= minGapMs && Number.isFinite(maxGapMs))) {
-    throw new JobError("BAD_ARGUMENT", `the longest gap must be at least ${minGapMs} ms, not ${maxGapMs} ms`);
-  }
+  if (isWithinBounds(maxGapMs, bounds.gapMs)) return;
+  const { least, most } = bounds.gapMs;
+  const bound = maxGapMs > most ? `at most ${most}` : `at least ${least}`;
+  throw new JobError("BAD_ARGUMENT", `the longest gap must be ${bound} ms, not ${maxGapMs} ms`);
 }
 
 function assertWhere(where: Where | undefined): void {

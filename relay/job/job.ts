@@ -1,5 +1,7 @@
 import { z } from "zod";
+import { bounds } from "../config/bounds.ts";
 import type { When } from "../rules/when.ts";
+import { findRepairs, stored, storedCount } from "../state/repairs.ts";
 
 /**
  * An object of a job's record that keeps the fields it does not know: a newer version of spoa-relay wrote them, and this one
@@ -9,10 +11,18 @@ function record<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z
   return z.looseObject(shape) as unknown as z.ZodObject<Shape, z.core.$strip>;
 }
 
+const time = stored(bounds.timeMs);
+const count = storedCount({ least: 0, most: Number.MAX_SAFE_INTEGER });
+const amount = stored({ least: 0, most: Number.MAX_SAFE_INTEGER });
+// A million loops over a hundred years.
+const longestOffsetMs = 1_000_000 * bounds.durationMs.most;
+const offset = stored({ least: -longestOffsetMs, most: longestOffsetMs });
+const span = stored({ least: 0, most: longestOffsetMs });
+
 /** Pace of a job: `speed` times the captured speed, a constant rate, or as fast as the target accepts. */
 const paceSchema = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("speed"), factor: z.number().positive() }),
-  z.strictObject({ kind: z.literal("rate"), perSecond: z.number().positive() }),
+  z.strictObject({ kind: z.literal("speed"), factor: stored(bounds.speed) }),
+  z.strictObject({ kind: z.literal("rate"), perSecond: stored(bounds.ratePerSecond) }),
   z.strictObject({ kind: z.literal("asap") }),
 ]);
 
@@ -29,7 +39,7 @@ const statusSchema = z.enum(["scheduled", "running", "paused", "fed", "done", "c
 
 const checkpointSchema = record({
   /** Number of finished loops. */
-  loop: z.int().nonnegative(),
+  loop: count,
   /** Position of the last request that was read in this loop. */
   position: z
     .strictObject({ capturedAtMs: z.number(), sequence: z.number(), packId: z.string(), index: z.number() })
@@ -38,24 +48,24 @@ const checkpointSchema = record({
    * Captured time of the last request that was put into a pack, and its offset in the time of the job. At the start of a
    * loop: the start of the range, and the offset at which the loop begins.
    */
-  mark: record({ capturedAtMs: z.number(), offsetMs: z.number() }),
+  mark: record({ capturedAtMs: time, offsetMs: offset }),
   /** Requests and packs that were put into the target's queue. */
-  requests: z.int().nonnegative(),
-  packs: z.int().nonnegative(),
+  requests: count,
+  packs: count,
   /** Requests that `where` or the target's `when` left out. */
-  filtered: z.int().nonnegative(),
+  filtered: count,
   /** Objects, or packs in them, that could not be read, and the number of requests in them. */
-  skippedParts: z.int().nonnegative(),
-  skippedRequests: z.int().nonnegative(),
+  skippedParts: count,
+  skippedRequests: count,
   /** Whether everything has been fed. */
   complete: z.boolean(),
 });
 
 const planSchema = record({
-  requests: z.int().nonnegative(),
+  requests: count,
   /** Length of a loop, and the offset of its last request, both in the time of the job. */
-  loopMs: z.number().nonnegative(),
-  lastOffsetMs: z.number().nonnegative(),
+  loopMs: span,
+  lastOffsetMs: span,
   /** False if the numbers come from object names: then there may be fewer requests, and the times may be shorter. */
   exact: z.boolean(),
 });
@@ -65,17 +75,17 @@ const jobSchema = record({
   capture: z.string(),
   target: z.string(),
   /** Range of the capture, `toMs` excluded. */
-  fromMs: z.number(),
-  toMs: z.number(),
+  fromMs: time,
+  toMs: time,
   pace: paceSchema,
-  loops: z.int().min(1),
+  loops: storedCount(bounds.loops),
   /** Longer silences of the capture are shortened to this. */
-  maxGapMs: z.number().positive().exactOptional(),
+  maxGapMs: stored(bounds.gapMs).exactOptional(),
   where: whereSchema.exactOptional(),
-  startAtMs: z.number().exactOptional(),
-  createdAtMs: z.number(),
+  startAtMs: time.exactOptional(),
+  createdAtMs: time,
   /** What one loop reads, estimated from object names at the start. Bytes are compressed. */
-  total: record({ requests: z.number(), bytes: z.number() }),
+  total: record({ requests: amount, bytes: amount }),
   /** What one loop sends, as known at the start. Absent in jobs of older versions. */
   plan: planSchema.exactOptional(),
   /**
@@ -86,12 +96,12 @@ const jobSchema = record({
   /** Why it has failed or cannot continue. */
   reason: z.string().exactOptional(),
   /** All due times are computed from this real time and job offset. A job that has not begun has no anchor. */
-  anchor: record({ atMs: z.number(), offsetMs: z.number() }).exactOptional(),
-  pausedAtMs: z.number().exactOptional(),
+  anchor: record({ atMs: time, offsetMs: offset }).exactOptional(),
+  pausedAtMs: time.exactOptional(),
   checkpoint: checkpointSchema,
   /** The process that feeds the job, and until when no other process may. */
-  lease: record({ owner: z.string(), untilMs: z.number() }).exactOptional(),
-  endedAtMs: z.number().exactOptional(),
+  lease: record({ owner: z.string(), untilMs: time }).exactOptional(),
+  endedAtMs: time.exactOptional(),
 });
 
 export type Pace = z.output<typeof paceSchema>;
@@ -125,14 +135,20 @@ export function toRecord({ plan, ...job }: Job): JobRecord {
   return { job: JSON.stringify(job), ...(plan && { plan: JSON.stringify(plan) }) };
 }
 
-/** Parses the record of a job, which is JSON. */
-export function parseJob(id: string, { job: json, plan }: JobRecord): Job | { readonly foreign: ForeignJob } {
+/** Parses the record of a job, which is JSON. Reads a number out of bounds as the nearest one that is allowed; `repairs` names it. */
+export function parseJob(
+  id: string,
+  { job: json, plan }: JobRecord,
+): { readonly job: Job; readonly repairs?: readonly string[] } | { readonly foreign: ForeignJob } {
   const value: Readonly<Record<string, unknown>> = {
     ...toObject(json),
     ...(plan !== undefined && { plan: toObject(plan) }),
   };
   const parsed = jobSchema.safeParse(value);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    const repairs = findRepairs(value, parsed.data);
+    return { job: parsed.data, ...(repairs.length > 0 && { repairs }) };
+  }
   const texts = (["capture", "target", "status"] as const).flatMap((name) =>
     typeof value[name] === "string" ? [[name, value[name]]] : [],
   );

@@ -1,4 +1,4 @@
-import { isLost, maxLateUs, type Seat, slotOf } from "../state/slot-round.ts";
+import { isLost, laterSlot, maxLateUs, type Seat, type Slot, slotOf, slotsFrom } from "../state/slot-round.ts";
 
 /** The slots of the seats that a process has. */
 export class DealtSlots {
@@ -31,27 +31,36 @@ export class DealtSlots {
   }
 
   /**
-   * The due time of the next slot, which is then used; undefined if none is known.
+   * The due time of the next slot, which is then used; undefined if none is known. Takes as many steps as the process has seats,
+   * however many slots it passes over: a round can have millions.
    *
    * @param slotUs at the current rate, which may have changed since the round was closed
    */
   take(nowUs: number, slotUs: number): number | undefined {
     for (let [seat] = this.#seats; seat; [seat] = this.#seats) {
       const { round } = seat;
-      const slot = isLost(round, nowUs) ? undefined : slotOf(seat, nowUs - maxLateUs, this.#lastSlot);
-      if (!slot) {
-        this.#seats = this.#seats.slice(1);
-        continue;
+      const next = isLost(round, nowUs) ? undefined : slotOf(seat, nowUs - maxLateUs, this.#lastSlot);
+      const slot = next && this.#choose(seat, next, slotUs);
+      if (slot) {
+        this.#count(slot.dueUs, round.seats * Math.max(round.slotUs, slotUs));
+        return slot.dueUs;
       }
-      this.#lastSlot = slot.slot;
-      // Until the next round, a rate that has fallen is kept by using a part of the slots.
-      this.#part += slotUs > round.slotUs * maxDifference ? round.slotUs / slotUs : 1;
-      if (this.#part < 1) continue;
-      this.#part %= 1;
-      this.#count(slot.dueUs, round.seats * Math.max(round.slotUs, slotUs));
-      return slot.dueUs;
+      this.#seats = this.#seats.slice(1);
     }
     return undefined;
+  }
+
+  /** The slot to use of those that the seat has from `next` on; undefined if it has too few. */
+  #choose(seat: Seat, next: Slot, slotUs: number): Slot | undefined {
+    const { round } = seat;
+    // Until the next round, a rate that has fallen is kept by using a part of the slots.
+    const share = slotUs > round.slotUs * maxDifference ? round.slotUs / slotUs : 1;
+    const needed = Math.max(1, Math.ceil((1 - this.#part) / share));
+    const slot = laterSlot(seat, next, needed - 1);
+    const passed = slot ? needed : slotsFrom(seat, next);
+    this.#lastSlot = slot?.slot ?? next.slot + (passed - 1) * round.seats;
+    this.#part = Math.max(0, this.#part + passed * share - (slot ? 1 : 0));
+    return slot;
   }
 
   #count(dueUs: number, ownSlotUs: number): void {

@@ -203,11 +203,12 @@ export class LiveTarget {
   #read(): Promise<void> {
     this.#reading ??= this.#controls
       .read(this.config.name)
-      .then(({ control, version }) => {
+      .then(({ control, version, repairs = [] }) => {
         this.#control = control;
         this.#version = version;
         this.#readAtMs = this.#now();
         this.#held = whyHeld(this.config, control, this.#readAtMs);
+        this.#log?.repaired(repairs);
         this.#log?.read(control, whyClosed(this.config, control, this.#readAtMs), this.#readAtMs);
       })
       .finally(() => {

@@ -259,7 +259,8 @@ export class RoundSeats {
       const text = `another worker's clock is ${seconds} s ahead of this one: set the clocks of all machines`;
       this.#waiters.reject(new StateError(text));
     }
-    if (number !== this.#lost?.number) this.#lost = { number, sinceUs: nowUs };
+    // The clock may have been set back once more.
+    if (number !== this.#lost?.number || nowUs < this.#lost.sinceUs) this.#lost = { number, sinceUs: nowUs };
     if (nowUs - this.#lost.sinceUs >= endUs - startUs + longestSleepUs) return true;
     await this.#sleep(nowUs + firstRetryUs);
     return false;

@@ -51,6 +51,7 @@ export class TargetLog {
   readonly #probes = new Throttle(60_000, probesPerMinute);
   #control: TargetControl = {};
   #held: string | undefined;
+  #repaired = "";
 
   constructor(options: TargetLogOptions) {
     const { target, log } = options;
@@ -89,6 +90,18 @@ export class TargetLog {
     if (this.#slow.problem !== undefined && paceFactor(control, nowMs) === 1) this.#slow.recover({ nowMs });
     if (held !== this.#held && this.#options.everyChange) this.#tellPlan(held);
     this.#held = held;
+  }
+
+  /** Learns what the state holds out of bounds, see `VersionedControl`: one line each time it is something else. */
+  repaired(repairs: readonly string[]): void {
+    const text = repairs.join("; ");
+    if (text !== "" && text !== this.#repaired) {
+      this.#options.log.warn(
+        { event: "setting-repaired", ...this.#about, reason: text },
+        "the state holds a setting of the target that is not allowed: set it again with targets set",
+      );
+    }
+    this.#repaired = text;
   }
 
   #compare(control: TargetControl, nowMs: number, tell: boolean): void {

@@ -155,6 +155,8 @@ export interface Controls {
 export interface VersionedControl {
   readonly control: TargetControl;
   readonly version: number;
+  /** What was stored out of bounds and is read in another way, in words. */
+  readonly repairs?: readonly string[];
 }
 
 /**
@@ -206,6 +208,8 @@ export interface Jobs {
 export interface VersionedJob {
   readonly job: Job;
   readonly version: number;
+  /** What was stored out of bounds and is read in another way, in words. */
+  readonly repairs?: readonly string[];
 }
 
 /** Everything that the workers of a deployment share. */

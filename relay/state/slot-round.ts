@@ -120,6 +120,22 @@ export function slotOf({ round, seat }: Seat, fromUs: number, after: number): Sl
   return dueUs < endUs ? { slot, dueUs } : undefined;
 }
 
+/** The slot that comes `count` slots of the same seat after this one; undefined if it is not in the round. */
+export function laterSlot({ round }: Seat, { slot: before }: Slot, count: number): Slot | undefined {
+  const { firstSlot, firstUs, slotUs, seats, endUs } = round;
+  const slot = before + count * seats;
+  const dueUs = firstUs + (slot - firstSlot) * slotUs;
+  return dueUs < endUs ? { slot, dueUs } : undefined;
+}
+
+/** How many slots the seat has from one of its slots on, with that one. */
+export function slotsFrom(seat: Seat, from: Slot): number {
+  const { endUs, seats, slotUs } = seat.round;
+  const count = Math.max(1, Math.ceil((endUs - from.dueUs) / (seats * slotUs)));
+  // The quotient may be rounded up past a whole number.
+  return count > 1 && !laterSlot(seat, from, count - 1) ? count - 1 : count;
+}
+
 /** @param tripUs of a call to the state, as far as the worker knows */
 function toTimes(startUs: number, firstUs: number, seats: number, slotUs: number, tripUs: number) {
   // Time for the write that closes the round, and for a read after it.

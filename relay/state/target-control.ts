@@ -1,37 +1,76 @@
 import { z } from "zod";
+import { bounds } from "../config/bounds.ts";
+import { findRepairs, stored, storedCount } from "./repairs.ts";
+
+// The rate is never reduced below this share, however often the shadow asks for less.
+const leastFactor = 1 / 64;
+// Far more than a breaker sends in a year.
+const mostProbes = 100_000_000;
 
 /** Live settings of a target. Each setting overrides the configuration until it is removed. */
-const targetSettingsSchema = z.strictObject({
+const targetSettingsSchema = z.object({
   /** Requests a second; `"unlimited"` if there is no limit. */
-  ratePerSecond: z.union([z.number().positive(), z.literal("unlimited")]).optional(),
-  concurrency: z.int().min(1).max(10_000).optional(),
+  ratePerSecond: z
+    .union([stored(bounds.ratePerSecond), z.literal("unlimited")])
+    .optional()
+    .catch(undefined),
+  concurrency: storedCount(bounds.concurrency).optional().catch(undefined),
   /** 0 to 1. */
-  sample: z.number().min(0).max(1).optional(),
-  paused: z.literal(true).optional(),
+  sample: stored(bounds.fraction).optional().catch(undefined),
+  paused: z.literal(true).optional().catch(undefined),
 });
 
 const controlSchema = z.object({
-  settings: targetSettingsSchema.optional(),
+  settings: targetSettingsSchema.optional().catch(undefined),
   /** The breaker is open while this is set: nothing is sent but one request at `probeAtMs`. */
   breaker: z
-    .object({ openedAtMs: z.number(), probeAtMs: z.number(), probes: z.number(), reason: z.string() })
-    .optional(),
+    .object({
+      openedAtMs: stored(bounds.timeMs),
+      probeAtMs: stored(bounds.timeMs),
+      probes: storedCount({ least: 0, most: mostProbes }),
+      reason: z.string(),
+    })
+    .optional()
+    .catch(undefined),
   /** The share of its rate that the target received when its shadow last asked for less, and the time of that answer. */
-  slowdown: z.object({ factor: z.number(), atMs: z.number() }).optional(),
+  slowdown: z
+    .object({ factor: stored({ least: leastFactor, most: 1 }), atMs: stored(bounds.timeMs) })
+    .optional()
+    .catch(undefined),
   /** URL of its queue in SQS: if the target is removed from the configuration, nothing else tells where its requests wait. */
-  queue: z.string().optional(),
+  queue: z.string().optional().catch(undefined),
 });
 
 export type TargetSettings = z.output<typeof targetSettingsSchema>;
 export type TargetControl = z.output<typeof controlSchema>;
 
-/** Parses a control written by `JSON.stringify`. Throws if the text is not a control. */
-export function parseControl(json: string): TargetControl {
-  return controlSchema.parse(JSON.parse(json));
+/**
+ * Parses a control written by `JSON.stringify`. A number out of bounds is read as the nearest one that is allowed, anything else
+ * that is wrong as if it were not there; `repairs` names each.
+ */
+export function parseControl(json: string): { readonly control: TargetControl; readonly repairs?: readonly string[] } {
+  const value = parseJson(json);
+  const parsed = controlSchema.safeParse(value);
+  const control = parsed.success ? withoutUnset(parsed.data) : {};
+  const repairs = parsed.success ? findRepairs(value, control) : findRepairs(value, undefined);
+  return { control, ...(repairs.length > 0 && { repairs }) };
 }
 
-// The rate is never reduced below this share, however often the shadow asks for less.
-const leastFactor = 1 / 64;
+function parseJson(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return json;
+  }
+}
+
+/** Without the keys that were ignored. */
+function withoutUnset({ settings, ...rest }: TargetControl): TargetControl {
+  const set = <T extends object>(object: T) =>
+    Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T;
+  return set({ ...rest, ...(settings && { settings: set(settings) }) });
+}
+
 // An overloaded shadow asks for less with every answer; only the first answer in this interval counts.
 const slowAtMostEveryMs = 1_000;
 // After the shadow last asked for less, the rate doubles in each interval of this length.

@@ -38,4 +38,5 @@ export const long: readonly string[] = [
   "test/infra/runbook.test.ts",
   "test/infra/start-order.test.ts",
   "test/relay/state/dynamodb/crash.test.ts",
+  "test/relay/state/dynamodb/stored-numbers.test.ts",
 ];

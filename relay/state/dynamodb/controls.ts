@@ -14,7 +14,7 @@ export class DynamoDbControls implements Controls {
   async read(target: string): Promise<VersionedControl> {
     const item = await this.#client.get(toKey(target));
     if (!item) return { control: {}, version: 0 };
-    return { control: parseControl(String(item.control?.S)), version: Number(item.version?.N) };
+    return { ...parseControl(String(item.control?.S)), version: Number(item.version?.N) };
   }
 
   async write(target: string, control: TargetControl, version: number): Promise<boolean> {

@@ -47,8 +47,8 @@ export class DynamoDbJobs implements Jobs {
     // DynamoDB may delete an expired item days later.
     if (Number(item.expiresAt?.N ?? Number.POSITIVE_INFINITY) * 1_000 <= this.#now()) return undefined;
     const plan = item.loopPlan?.S;
-    const job = parseJob(String(item.sk?.S), { job: item.job.S, ...(plan !== undefined && { plan }) });
-    return "foreign" in job ? job : { job, version: Number(item.version?.N) };
+    const parsed = parseJob(String(item.sk?.S), { job: item.job.S, ...(plan !== undefined && { plan }) });
+    return "foreign" in parsed ? parsed : { ...parsed, version: Number(item.version?.N) };
   }
 }
 

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { ClosedRound, SlotRounds } from "../port.ts";
 import type { OpenRound, RoundTable, SlotRound } from "../slot-round.ts";
+import { mostRounds, readStoredRound } from "../stored-round.ts";
 import { targetPartition } from "./keys.ts";
 import type { Item, TableClient } from "./table-client.ts";
 
@@ -54,14 +55,15 @@ export class DynamoDbRounds implements SlotRounds {
       toKey(target),
       {
         update: `SET ${sets}, seats = ${seats.update}, entered = :zero, closedBy = :write`,
-        condition: last ? "#number = :last" : "attribute_not_exists(#number)",
+        // Without `last` there is no round, or only one whose number `readStoredRound` refuses.
+        condition: last ? "#number = :last" : "attribute_not_exists(#number) OR NOT #number BETWEEN :zero AND :most",
         names: Object.fromEntries(numbers.map((name) => [`#${name}`, name])),
         values: {
           ...Object.fromEntries(numbers.map((name) => [`:${name}`, { N: String(next[name]) }])),
           ":self": { N: String(seats.self) },
           ":zero": { N: "0" },
           ":write": { S: write },
-          ...(last && { ":last": { N: String(last.number) } }),
+          ...(last ? { ":last": { N: String(last.number) } } : { ":most": { N: String(mostRounds) } }),
         },
         returnAll: true,
       },
@@ -79,18 +81,5 @@ function toKey(target: string) {
 
 function toTable(item: Item | undefined): RoundTable | undefined {
   if (item?.startUs === undefined) return undefined;
-  const number = (name: string) => Number(item[name]?.N);
-  return {
-    round: {
-      number: number("number"),
-      startUs: number("startUs"),
-      endUs: number("endUs"),
-      closeUs: number("closeUs"),
-      seats: number("seats"),
-      slotUs: number("slotUs"),
-      firstSlot: number("firstSlot"),
-      firstUs: number("firstUs"),
-    },
-    entered: number("entered"),
-  };
+  return readStoredRound((name) => Number(item[name]?.N));
 }

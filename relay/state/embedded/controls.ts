@@ -13,7 +13,7 @@ export class EmbeddedControls implements Controls {
   async read(target: string): Promise<VersionedControl> {
     const row = this.#file.guard(() => this.#file.statements.control.get(target));
     if (!row) return { control: {}, version: 0 };
-    return { control: parseControl(String(row.control)), version: Number(row.version) };
+    return { ...parseControl(String(row.control)), version: Number(row.version) };
   }
 
   async write(target: string, control: TargetControl, version: number): Promise<boolean> {

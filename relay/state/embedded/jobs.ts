@@ -24,19 +24,19 @@ export class EmbeddedJobs implements Jobs {
   }
 
   async list(): Promise<readonly VersionedJob[]> {
-    return this.#rows().flatMap(({ job, version }) => ("foreign" in job ? [] : [{ job, version }]));
+    return this.#rows().flatMap((found) => ("foreign" in found ? [] : [found]));
   }
 
   async foreign(): Promise<readonly ForeignJob[]> {
-    return this.#rows().flatMap(({ job }) => ("foreign" in job ? [job.foreign] : []));
+    return this.#rows().flatMap((found) => ("foreign" in found ? [found.foreign] : []));
   }
 
   async read(id: string): Promise<VersionedJob | undefined> {
     const row = this.#file.guard(() => this.#file.statements.job.get(id, this.#now()));
     if (!row) return undefined;
-    const { job, version } = toStoredJob(row);
-    if ("foreign" in job) throw new JobError("FOREIGN_JOB", explainForeign(job.foreign));
-    return { job, version };
+    const found = toStoredJob(row);
+    if ("foreign" in found) throw new JobError("FOREIGN_JOB", explainForeign(found.foreign));
+    return found;
   }
 
   async write(job: Job, version: number): Promise<boolean> {
@@ -74,5 +74,5 @@ export class EmbeddedJobs implements Jobs {
 
 function toStoredJob({ id, job, plan, version }: Record<string, SQLOutputValue>) {
   const record = { job: String(job), ...(typeof plan === "string" && { plan }) };
-  return { job: parseJob(String(id), record), version: Number(version) };
+  return { ...parseJob(String(id), record), version: Number(version) };
 }

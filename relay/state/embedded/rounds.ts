@@ -1,5 +1,6 @@
 import type { ClosedRound, SlotRounds } from "../port.ts";
 import type { OpenRound, RoundTable, SlotRound } from "../slot-round.ts";
+import { readStoredRound } from "../stored-round.ts";
 import type { StateFile } from "./sql.ts";
 
 /** Stores the newest round of each target in one row. */
@@ -8,6 +9,8 @@ export class EmbeddedRounds implements SlotRounds {
 
   constructor(file: StateFile) {
     this.#file = file;
+    // An integer that a double cannot hold would throw.
+    file.statements.round.setReadBigInts(true);
   }
 
   async read(target: string): Promise<RoundTable | undefined> {
@@ -41,9 +44,7 @@ export class EmbeddedRounds implements SlotRounds {
   }
 
   #read(target: string): RoundTable | undefined {
-    const row = this.#file.statements.round.get(target) as unknown as (SlotRound & { entered: number }) | undefined;
-    if (!row) return undefined;
-    const { entered, ...round } = row;
-    return { round, entered };
+    const row = this.#file.statements.round.get(target);
+    return row && readStoredRound((name) => Number(row[name]));
   }
 }

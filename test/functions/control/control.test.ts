@@ -155,6 +155,16 @@ describe("PATCH /v1/targets/{target}", () => {
     ],
     ["a rate of 0", { rate: "0/s" }, [`body.rate: "0/s" is not a rate`]],
     ["a rate below the lowest one", { rate: "0.001/h" }, [`body.rate: "0.001/h" is below 0.01/h, the lowest rate`]],
+    [
+      "a rate above the highest one",
+      { rate: "1000000000/s" },
+      [`body.rate: "1000000000/s" is above 1000000/s, the highest rate; use unlimited for more`],
+    ],
+    [
+      "a concurrency that is no memory",
+      { concurrency: 1e300 },
+      ["body.concurrency: must be ", "body.concurrency: must be from 1 to 10000"],
+    ],
     ["a rate that is a number", { rate: 5 }, [`body.rate: "5" has no unit: write 5/s, 5/min or 5/h`]],
     [
       "a rate that is a list",

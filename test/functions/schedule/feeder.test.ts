@@ -43,6 +43,23 @@ describe("Feeder", () => {
     expect(await bench.job()).toMatchObject({ status: "fed", checkpoint: { requests: 600, complete: true } });
   });
 
+  it("feeds a job whose numbers an older version left out of bounds, and warns once", async () => {
+    const bench = await Bench.open({ timesMs: everyMs(10, 100) });
+    const absurd = { pace: { kind: "rate", perSecond: 1e300 }, createdAtMs: 1e300, loops: 2.5 } as const;
+    await bench.start(newJob(absurd));
+    for (let round = 0; round < 5; round++) await bench.feed(round * 1_000);
+
+    expect(bench.sentPaths().length).toBe(20);
+    expect(bench.log.lines.filter(({ event }) => event === "job-repaired")).toMatchObject([
+      {
+        level: "warn",
+        job: newJob().id,
+        target: "staging",
+        reason: expect.stringContaining("pace.perSecond is 1e+300, read as 1000000"),
+      },
+    ]);
+  });
+
   it.each([
     [1, 20_000],
     [10, 2_000],

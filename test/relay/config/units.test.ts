@@ -89,6 +89,47 @@ describe("any text", () => {
       }),
     );
   });
+
+  it("with any digits and a unit is refused or parsed as a number that dates, databases and timers can hold", () => {
+    const unit = fc.constantFrom(
+      "ms",
+      "s",
+      "m",
+      "h",
+      "d",
+      "B",
+      "KB",
+      "MB",
+      "GB",
+      "KiB",
+      "MiB",
+      "GiB",
+      "/s",
+      "/min",
+      "/h",
+    );
+    fc.assert(
+      fc.property(fc.stringMatching(/^\d{1,330}(?:\.\d{1,30})?$/), unit, (digits, text) => {
+        const ms = parseDurationMs(digits + text) ?? 0;
+        const bytes = parseSizeBytes(digits + text) ?? 0;
+        const rate = parseRatePerSecond(digits + text) ?? 1;
+        expect(Number.isSafeInteger(ms) && Number.isFinite(new Date(Date.UTC(2100) + ms).getTime())).toBe(true);
+        expect(Number.isSafeInteger(bytes)).toBe(true);
+        expect(rate >= 0.01 / 3_600 && rate <= 1_000_000).toBe(true);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it("at a bound is parsed, and right above it is refused", () => {
+    expect([parseRatePerSecond("1000000/s"), parseRatePerSecond("60000000/min")]).toEqual([1e6, 1e6]);
+    expect(parseRatePerSecond("3600000000/h")).toBe(1e6);
+    expect(parseRatePerSecond("0.01/h")).toBe(0.01 / 3_600);
+    expect([parseRatePerSecond("1000000.1/s"), parseRatePerSecond("0.0099/h")]).toEqual([undefined, undefined]);
+    expect([parseDurationMs("36525d"), parseDurationMs("36526d")]).toEqual([36_525 * 86_400_000, undefined]);
+    expect([parseSizeBytes("1048576GiB"), parseSizeBytes("1048577GiB")]).toEqual([2 ** 50, undefined]);
+    expect([parseDurationMs("1.0005s"), parseDurationMs("0.1ms")]).toEqual([1_001, 0]);
+  });
 });
 
 describe("explainRate", () => {
@@ -105,6 +146,9 @@ describe("explainRate", () => {
     ["0.0 rps", '"0.0 rps" is not a rate above 0: to send nothing, pause the target'],
     ["0/s", '"0/s" is not a rate above 0: to send nothing, pause the target'],
     ["0.001/h", '"0.001/h" is below 0.01/h, the lowest rate'],
+    ["1000001/s", '"1000001/s" is above 1000000/s, the highest rate; use unlimited for more'],
+    ["1000000000rps", '"1000000000rps" is above 1000000/s, the highest rate; use unlimited for more'],
+    ["2000000", '"2000000" has no unit: write 2000000/min or 2000000/h'],
     ["fast", '"fast" is not a rate, such as 200/s, 30/min, 10/h or unlimited'],
     ["0", '"0" is not a rate above 0: to send nothing, pause the target'],
     ["0.001", '"0.001" has no unit: write 0.001/s or 0.001/min'],

@@ -101,6 +101,19 @@ describe("starting a job", () => {
       "BAD_ARGUMENT",
       /the lowest speed is 0.001x/,
     ],
+    [
+      "a rate that is faster than its clock",
+      { pace: { kind: "rate", perSecond: 1e6 + 1 } },
+      "BAD_ARGUMENT",
+      /the highest rate is 1000000\/s, not 1000001\/s/,
+    ],
+    [
+      "a speed without end",
+      { pace: { kind: "speed", factor: 1e300 } },
+      "BAD_ARGUMENT",
+      /the highest speed is 1000000x/,
+    ],
+    ["a longest gap of ages", { maxGapMs: 1e12 }, "BAD_ARGUMENT", /at most 31536000000 ms, not 1000000000000 ms/],
     ["half a loop", { loops: 0.5 }, "BAD_ARGUMENT", /from 1 to 1000000, not 0.5/],
     ["a longest gap without gaps", { pace: { kind: "asap" }, maxGapMs: 5 }, "BAD_ARGUMENT", /works only with a speed/],
     ["a longest gap of 0", { maxGapMs: 0 }, "BAD_ARGUMENT", /at least 1 ms, not 0 ms/],
@@ -202,7 +215,7 @@ describe("a job", () => {
       "id capture target fromMs toMs pace loops maxGapMs where startAtMs createdAtMs total status reason anchor pausedAtMs checkpoint lease endedAtMs";
 
     expect(known.split(" ")).toEqual(expect.arrayContaining(Object.keys(JSON.parse(record.job))));
-    expect(parseJob(own.id, record)).toEqual(own);
+    expect(parseJob(own.id, record)).toEqual({ job: own });
   });
 
   it("reports its progress and its end", async () => {
@@ -261,7 +274,7 @@ describe("a job", () => {
   });
 
   it("reports no end beyond the calendar", async () => {
-    const { state, id } = await started(job({ pace: { kind: "speed", factor: 1e-12 } }));
+    const { state, id } = await started(job({ pace: { kind: "speed", factor: 0.001 }, loops: 1_000_000, fromMs: 0 }));
 
     expect((await readProgress(state, id)).endsAtMs).toBeUndefined();
   });

@@ -265,6 +265,24 @@ describe("Pacer", () => {
     expect(worstExcess(times, 10)).toBeLessThanOrEqual(1.001);
   });
 
+  it("continues after seconds if the clock is set back twice, the second time by an hour", async () => {
+    const manual = new ManualClock(startUs);
+    let aheadUs = 0;
+    const clock: Clock = {
+      nowUs: () => manual.nowUs() + aheadUs,
+      sleepUntil: (atUs, signal) => manual.sleepUntil(atUs - aheadUs, signal),
+    };
+    const times = work(manual, [new Pacer("a", fixedRate(10), openState().rounds, clock)]);
+    await manual.runUntil(startUs + secondUs);
+    aheadUs = -10 * secondUs;
+    await manual.runUntil(startUs + 2.4 * secondUs);
+    aheadUs = -3_600 * secondUs;
+    await manual.runUntil(startUs + 10 * secondUs);
+
+    expect(times.length).toBeGreaterThanOrEqual(50);
+    expect(worstExcess(times, 10)).toBeLessThanOrEqual(1.001);
+  });
+
   it("goes on if the state has lost its rounds", async () => {
     const clock = new ManualClock(startUs);
     const stores = [new SimulatedRounds(clock, 6_000), new SimulatedRounds(clock, 6_000)];

@@ -57,6 +57,26 @@ describe("the log of a target", () => {
     expect(host.log.lines.findLast(({ event }) => event === "shadow-failing")).toHaveProperty("heldBack");
   });
 
+  it("has one warning of a setting that an older version left out of bounds, until it is set again", async () => {
+    const world = new World();
+    const host = world.host();
+    for (const ratePerSecond of [1e300, 1e300, 50, 1e9]) {
+      await world.change({ ratePerSecond });
+      world.nowMs += 2_000;
+      await host.send(answered);
+    }
+
+    expect(host.live.ratePerSecond).toBe(1_000_000);
+    expect(host.log.lines).toMatchObject(
+      ["1e+300", "1000000000"].map((number) => ({
+        level: "warn",
+        event: "setting-repaired",
+        target: "staging",
+        reason: `settings.ratePerSecond is ${number}, read as 1000000`,
+      })),
+    );
+  });
+
   it("has a slowdown when it begins and when the rate is full again", async () => {
     const world = new World();
     const host = world.host();

@@ -25,7 +25,7 @@ describe("changeSettings", () => {
   it("returns settings that survive JSON", () => {
     const control = changeSettings({}, { ratePerSecond: "unlimited", sample: 0.5 });
 
-    expect(parseControl(JSON.stringify(control))).toEqual(control);
+    expect(parseControl(JSON.stringify(control))).toEqual({ control });
   });
 });
 

@@ -50,7 +50,15 @@ const roles: Readonly<Record<string, ArgumentRole>> = {
   res_digest: "responseDigest",
 };
 
+const rolesByLength = new Map<number, readonly (readonly [name: Uint8Array, role: ArgumentRole])[]>();
+for (const [name, role] of Object.entries(roles)) {
+  const others = rolesByLength.get(name.length) ?? [];
+  rolesByLength.set(name.length, [...others, [Buffer.from(name, "latin1"), role]]);
+}
+
 const rememberedPositions = 32;
+// Names come from the peer: without a limit, a hostile peer could fill the memory.
+const maxReported = 100;
 // Longer than every known name. Of a longer name, only the first 64 bytes are reported, and nothing is remembered.
 const maxNameBytes = 64;
 
@@ -64,7 +72,7 @@ export class ArgumentNames {
   readonly #onUnknown: (name: string) => void;
   readonly #reported = new Set<string>();
 
-  /** @param onUnknown receives each unknown name once, at most 100 names. */
+  /** @param onUnknown receives each unknown name once, at most 100 names */
   constructor(onUnknown: (name: string) => void) {
     this.#onUnknown = onUnknown;
   }
@@ -73,13 +81,15 @@ export class ArgumentNames {
     const slot = position % rememberedPositions;
     const known = this.#names[slot];
     if (known !== undefined && sameBytes(known, bytes, start, end)) return this.#roles[slot];
+    const role = findRole(bytes, start, end);
+    // Nothing is left to report, and nothing worth an allocation.
+    if (role === undefined && this.#reported.size >= maxReported) return undefined;
     if (end - start > maxNameBytes) {
       this.#report(Buffer.from(bytes.subarray(start, start + maxNameBytes)).toString("latin1"));
       return undefined;
     }
     const name = Buffer.from(bytes.subarray(start, end));
     const text = name.toString("latin1");
-    const role = Object.hasOwn(roles, text) ? roles[text] : undefined;
     if (role === undefined) this.#report(text);
     this.#names[slot] = name;
     this.#roles[slot] = role;
@@ -87,11 +97,17 @@ export class ArgumentNames {
   }
 
   #report(name: string): void {
-    // Names come from the peer: without a limit, a hostile peer could fill the memory.
-    if (this.#reported.has(name) || this.#reported.size >= 100) return;
+    if (this.#reported.has(name) || this.#reported.size >= maxReported) return;
     this.#reported.add(name);
     this.#onUnknown(name);
   }
+}
+
+function findRole(bytes: Uint8Array, start: number, end: number): ArgumentRole | undefined {
+  const candidates = rolesByLength.get(end - start);
+  if (candidates === undefined) return undefined;
+  for (const [name, role] of candidates) if (sameBytes(name, bytes, start, end)) return role;
+  return undefined;
 }
 
 function sameBytes(known: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {

@@ -100,7 +100,8 @@ export class HeaderScan {
       if (lineEnd === lineAt) break;
       if (++lines > this.left) throw tooManyHeaders(start + lineAt);
       const colonAt = text.indexOf(colon, lineAt);
-      if (colonAt <= lineAt || colonAt >= lineEnd) throw new DecodeError("BAD_VALUE", start + lineAt, "a header has no name");
+      if (colonAt <= lineAt || colonAt >= lineEnd)
+        throw new DecodeError("BAD_VALUE", start + lineAt, "a header has no name");
       let valueAt = colonAt + 1;
       if (valueAt < lineEnd && text[valueAt] === space) valueAt++;
       at = copyString(scratch, at, text, lineAt, colonAt);

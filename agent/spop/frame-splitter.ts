@@ -124,7 +124,6 @@ export class FrameSplitter {
   }
 }
 
-
 function readLength(bytes: Uint8Array, at: number): number {
   return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0;
 }

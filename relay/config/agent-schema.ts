@@ -81,6 +81,11 @@ export const agentSchema = section({
     })
     .prefault("16MiB")
     .describe("Largest SPOP frame, and largest message sent in several frames, that the agent accepts"),
+  connectionBuffer: size
+    .prefault("64MiB")
+    .describe(
+      "Memory for what all connections hold: half-received messages, and ACKs that peers do not read. When it is full, the connection that holds most is closed",
+    ),
   pack: section({
     bytes: size.prefault("60KiB").describe("Compressed size at which a pack is closed; SQS bills each 64 KiB"),
     requests: z.int().min(1).max(10_000).default(1_000).describe("Number of requests at which a pack is closed"),

@@ -184,7 +184,8 @@ export class HeaderScan {
 
   #reserve(bytes: number): Buffer {
     if (this.#scratch.length >= bytes) return this.#scratch;
-    const scratch = Buffer.alloc(bytes);
+    // Without zeros: the system provides only what is written.
+    const scratch = Buffer.allocUnsafeSlow(bytes);
     if (bytes <= keptScratchBytes) this.#scratch = scratch;
     return scratch;
   }
@@ -200,10 +201,17 @@ function isOfInterest(nameBytes: number): boolean {
   return nameBytes < 32 && (lengths & (1 << nameBytes)) !== 0;
 }
 
+// Up to this size, a loop is faster than a view of the bytes.
+const loopedBytes = 48;
+
 function copyString(target: Buffer, offset: number, bytes: Uint8Array, start: number, end: number): number {
-  const at = writeVarint(target, offset, end - start);
-  target.set(bytes.subarray(start, end), at);
-  return at + end - start;
+  let at = writeVarint(target, offset, end - start);
+  if (end - start > loopedBytes) {
+    target.set(bytes.subarray(start, end), at);
+    return at + end - start;
+  }
+  for (let i = start; i < end; i++) target[at++] = bytes[i];
+  return at;
 }
 
 function tooManyHeaders(at: number): DecodeError {

@@ -79,7 +79,9 @@ export class Listener {
     const { onNotify, onOversize, onAnswered, log } = options;
     this.#options = options;
     this.#peerLog = new PeerLog(log);
-    this.#heldBytes = new HeldBytes(Math.max(options.maxHeldBytes ?? defaultHeldBytes, maxFrameBytes + frameMarginBytes));
+    this.#heldBytes = new HeldBytes(
+      Math.max(options.maxHeldBytes ?? defaultHeldBytes, maxFrameBytes + frameMarginBytes),
+    );
     const crowd = new Crowd(options.maxConnections ?? connectionLimit());
     this.#admission = new Admission(crowd, this.#peerLog);
     this.#connectionOptions = {

@@ -12,11 +12,11 @@ export interface MessageVisitor {
 
 // One for each message of an event in spoe.cfg. With more, a frame of 16 MiB could have eight million empty ones, and reading
 // them would delay the ACKs of other connections by seconds.
-const maxMessages = 256;
+const maxMessages = 64;
 
 /**
  * Visits the list of messages of a NOTIFY (SPOE.txt 3.2.6). Throws `DecodeError` at the first byte that does not follow
- * the format, and at the 257th message, after it has visited the messages before that byte completely.
+ * the format, and at the 65th message, after it has visited the messages before that byte completely.
  */
 export function visitMessages(reader: ByteReader, value: TypedValue, visitor: MessageVisitor): void {
   for (let messages = 1; !reader.done; messages++) {

@@ -1,0 +1,144 @@
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { bin, frame, hello, notify, plain, str, uint32 } from "../../support/spop/spop-frames.ts";
+import type { Attack } from "../attack.ts";
+
+const MiB = 1024 * 1024;
+// HAProxy waits for 50 ms at most (`timeout processing`), and clients notice a few.
+const mostMs = 5;
+// A busy machine delays some answers. A frame that blocks the agent delays one in every round.
+const rounds = 4;
+// Nothing on a busy machine takes longer than this.
+const blockedMs = 500;
+const maxMs = 40_000;
+
+const repeated = (bytes: Buffer, total: number) => Buffer.alloc(Math.floor(total / bytes.length) * bytes.length, bytes);
+const request = Buffer.concat([Buffer.of(0, 2), plain("method"), str("G"), plain("path"), str("/")]);
+const withHeaders = (list: Buffer) =>
+  Buffer.concat([Buffer.of(0, 3), plain("method"), str("G"), plain("path"), str("/"), plain("hdrs"), list]);
+
+/** Payloads of one NOTIFY with as much to read as a frame can hold, for frames of a size. */
+const shapes: Readonly<Record<string, (bytes: number) => Buffer>> = {
+  "empty messages": (bytes) => repeated(Buffer.of(0, 0), bytes),
+  "unknown arguments": (bytes) => {
+    const names = Array.from({ length: 255 }, (_, i) => Buffer.of(2, 97 + (i % 26), 65 + ((i * 7) % 26), 0));
+    return repeated(Buffer.concat([Buffer.of(1, 109, 255), ...names]), bytes);
+  },
+  requests: (bytes) => repeated(request, bytes),
+  headers: (bytes) => withHeaders(bin(repeated(Buffer.of(1, 97, 0), bytes - 100))),
+  "header lines": (bytes) => withHeaders(str(repeated(Buffer.from("a:\n"), bytes - 100))),
+  "lists without a line end": (bytes) => repeated(withHeaders(str("a:")), bytes),
+};
+
+interface Order {
+  readonly port: number;
+  readonly shape: string;
+  readonly connections: number;
+  readonly bytes: number;
+}
+
+/** In a thread of its own, so that it does not delay the requests whose answers are timed. */
+async function flood({ port, shape, connections, bytes }: Order): Promise<void> {
+  const bad = frame({ type: 3, streamId: 7, frameId: 1, payload: shapes[shape](bytes) });
+  const greeting = hello({ "max-frame-size": uint32(16 * MiB) });
+  const sockets: Socket[] = [];
+  for (let i = 0; i < connections; i++) {
+    const socket = connect(port, "127.0.0.1").on("error", () => {});
+    socket.on("data", () => {});
+    await new Promise((resolve) => socket.write(greeting, resolve));
+    // All but the last byte, so that the frames of all connections end at the same time.
+    await new Promise((resolve) => socket.write(bad.subarray(0, bad.length - 1), resolve));
+    sockets.push(socket);
+  }
+  for (const socket of sockets) socket.write(bad.subarray(bad.length - 1));
+  await sleep(300);
+  for (const socket of sockets) socket.destroy();
+}
+
+/** HAProxy on a connection of its own: one request each millisecond. */
+class Clock {
+  readonly #socket: Socket;
+
+  constructor(port: number) {
+    this.#socket = connect({ port, host: "127.0.0.1", noDelay: true }).on("error", () => {});
+  }
+
+  /** Sends one frame and waits for its answer. */
+  async ask(bytes: Buffer): Promise<void> {
+    this.#socket.write(bytes);
+    await once(this.#socket, "data");
+  }
+
+  /** The longest time to an ACK until `done` resolves. */
+  async longestMs(done: Promise<unknown>): Promise<number> {
+    let over = false;
+    void done.finally(() => {
+      over = true;
+    });
+    const request = notify({ messages: [] });
+    let longest = 0;
+    while (!over) {
+      const startMs = performance.now();
+      await this.ask(request);
+      longest = Math.max(longest, performance.now() - startMs);
+      await sleep(1);
+    }
+    return longest;
+  }
+
+  end(): void {
+    this.#socket.destroy();
+  }
+}
+
+async function orderFlood(order: Order): Promise<void> {
+  const worker = new Worker(new URL(import.meta.url), { workerData: order });
+  await new Promise((resolve) => worker.once("exit", resolve));
+}
+
+export const attack: Attack = {
+  name: "frame-of-empty-messages",
+  promise: "no frame delays the ACKs of other connections by more than a few milliseconds",
+  async run(ground) {
+    const [port, admin] = await ground.ports(2);
+    const file = join(ground.directory, "spoa-relay.yaml");
+    writeFileSync(
+      file,
+      `agent: { listen: "127.0.0.1:${port}", admin: "127.0.0.1:${admin}" }\nqueue: embedded:./data\ntargets:\n  t: { url: "http://127.0.0.1:9", rate: 1/s }\n`,
+    );
+    const agent = ground.start(["agent", "--config", file], { MALLOC_ARENA_MAX: "2" });
+    for (let tries = 0; tries < 300 && !agent.output.includes('"listening"'); tries++) await sleep(100);
+    const endMs = performance.now() + maxMs;
+    const timed = async (work: () => Promise<unknown>): Promise<number> => {
+      let least = Number.POSITIVE_INFINITY;
+      for (let round = 0; round < rounds && least > mostMs; round++) {
+        if (round > 0 && (least > blockedMs || performance.now() > endMs)) break;
+        const clock = new Clock(port);
+        await clock.ask(hello());
+        least = Math.min(least, await clock.longestMs(work()));
+        clock.end();
+      }
+      return least;
+    };
+    await timed(() => sleep(2_000));
+    const idleMs = await timed(() => sleep(1_000));
+    const figures: [string, number][] = [];
+    for (const shape of Object.keys(shapes)) {
+      if (performance.now() > endMs) break;
+      figures.push([shape, await timed(() => orderFlood({ port, shape, connections: 1, bytes: 15.9 * MiB }))]);
+    }
+    for (const shape of ["empty messages", "unknown arguments"]) {
+      const order: Order = { port, shape, connections: 200, bytes: 60 * 1024 };
+      figures.push([`200 × ${shape}`, await timed(() => orderFlood(order))]);
+    }
+    const longestMs = Math.max(...figures.map(([, ms]) => ms));
+    const seen = `idle ${idleMs.toFixed(1)} ms; ${figures.map(([name, ms]) => `${name} ${ms.toFixed(1)}`).join(", ")}`;
+    return { held: longestMs <= mostMs, peakMiB: agent.peakMiB, longestMs, seen };
+  },
+};
+
+if (!isMainThread && parentPort && (workerData as Order | null)?.shape !== undefined) await flood(workerData as Order);

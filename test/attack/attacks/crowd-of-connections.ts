@@ -28,10 +28,10 @@ export const attack: Attack = {
     const haproxy = new SpopPeer({ port, host: "127.0.0.1" }).read();
     await haproxy.send(hello(), notify());
     await haproxy.frames(2);
-    // Half of them say HELLO, as HAProxy does.
     const crowd = Array.from({ length: crowdSize }, () => new SpopPeer({ port, host: "127.0.0.1" }).read());
     await Promise.all(crowd.map(({ socket }) => Promise.race([once(socket, "connect"), once(socket, "close")])));
-    for (const [i, peer] of crowd.entries()) if (i % 2 === 0) peer.socket.write(hello());
+    // As HAProxy does: without a HELLO they would be closed after 5 s.
+    for (const { socket } of crowd) socket.write(hello());
     await sleep(500);
 
     await haproxy.send(notify({ streamId: 3, messages: [get("/old")] }));

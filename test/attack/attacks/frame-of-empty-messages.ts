@@ -22,12 +22,14 @@ const withHeaders = (list: Buffer) =>
   Buffer.concat([Buffer.of(0, 3), plain("method"), str("G"), plain("path"), str("/"), plain("hdrs"), list]);
 
 /** Payloads of one NOTIFY with as much to read as a frame can hold, for frames of a size. */
+const control = "one argument";
 const shapes: Readonly<Record<string, (bytes: number) => Buffer>> = {
   "empty messages": (bytes) => repeated(Buffer.of(0, 0), bytes),
   "unknown arguments": (bytes) => {
     const names = Array.from({ length: 255 }, (_, i) => Buffer.of(2, 97 + (i % 26), 65 + ((i * 7) % 26), 0));
     return repeated(Buffer.concat([Buffer.of(1, 109, 255), ...names]), bytes);
   },
+  [control]: (bytes) => Buffer.concat([Buffer.of(0, 1), plain("x"), bin(Buffer.alloc(bytes - 100))]),
   requests: (bytes) => repeated(request, bytes),
   headers: (bytes) => withHeaders(bin(repeated(Buffer.of(1, 97, 0), bytes - 100))),
   "header lines": (bytes) => withHeaders(str(repeated(Buffer.from("a:\n"), bytes - 100))),
@@ -124,20 +126,25 @@ export const attack: Attack = {
       }
       return least;
     };
-    await timed(() => sleep(2_000));
+    const ofOne = (shape: string): Order => ({ port, shape, connections: 1, bytes: 15.9 * MiB });
+    const ofMany = (shape: string): Order => ({ port, shape, connections: 200, bytes: 60 * 1024 });
     const idleMs = await timed(() => sleep(1_000));
+    // The same number of bytes with nothing to read in them: what they cost on this machine is not the agent's fault.
+    const plainMs = Math.max(
+      await timed(() => orderFlood(ofOne(control))),
+      await timed(() => orderFlood(ofMany(control))),
+    );
     const figures: [string, number][] = [];
-    for (const shape of Object.keys(shapes)) {
-      if (performance.now() > endMs) break;
-      figures.push([shape, await timed(() => orderFlood({ port, shape, connections: 1, bytes: 15.9 * MiB }))]);
+    for (const shape of Object.keys(shapes).filter((name) => name !== control)) {
+      if (performance.now() < endMs) figures.push([shape, await timed(() => orderFlood(ofOne(shape)))]);
     }
     for (const shape of ["empty messages", "unknown arguments"]) {
-      const order: Order = { port, shape, connections: 200, bytes: 60 * 1024 };
-      figures.push([`200 × ${shape}`, await timed(() => orderFlood(order))]);
+      if (performance.now() < endMs) figures.push([`200 × ${shape}`, await timed(() => orderFlood(ofMany(shape)))]);
     }
     const longestMs = Math.max(...figures.map(([, ms]) => ms));
-    const seen = `idle ${idleMs.toFixed(1)} ms; ${figures.map(([name, ms]) => `${name} ${ms.toFixed(1)}`).join(", ")}`;
-    return { held: longestMs <= mostMs, peakMiB: agent.peakMiB, longestMs, seen };
+    const shown = figures.map(([name, ms]) => `${name} ${ms.toFixed(1)}`).join(", ");
+    const seen = `idle ${idleMs.toFixed(1)} ms, as many plain bytes ${plainMs.toFixed(1)} ms; ${shown}`;
+    return { held: longestMs <= Math.max(mostMs, 2 * plainMs), peakMiB: agent.peakMiB, longestMs, seen };
   },
 };
 

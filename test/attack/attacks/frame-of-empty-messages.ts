@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,6 +12,8 @@ const MiB = 1024 * 1024;
 const mostMs = 5;
 // A busy machine delays some answers. A frame that blocks the agent delays one in every round.
 const rounds = 4;
+// More than the garbage collections of one round differ from another's, and far less than eight million messages cost.
+const mostExtraMs = 60;
 // Nothing on a busy machine takes longer than this.
 const blockedMs = 500;
 const maxMs = 40_000;
@@ -97,6 +99,20 @@ class Clock {
   }
 }
 
+interface Timed {
+  readonly longestMs: number;
+  readonly busyMs: number;
+}
+
+function format({ longestMs, busyMs }: Timed): string {
+  return `${longestMs.toFixed(1)} ms (${busyMs.toFixed(0)} ms of CPU)`;
+}
+
+/** The time that the main thread of a process has computed. Unlike other times, it is not longer on a busy machine. */
+function busyMs(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "utf8").split(" ")[0]) / 1e6;
+}
+
 async function orderFlood(order: Order): Promise<void> {
   const worker = new Worker(new URL(import.meta.url), { workerData: order });
   await new Promise((resolve) => worker.once("exit", resolve));
@@ -115,36 +131,38 @@ export const attack: Attack = {
     const agent = ground.start(["agent", "--config", file], { MALLOC_ARENA_MAX: "2" });
     for (let tries = 0; tries < 300 && !agent.output.includes('"listening"'); tries++) await sleep(100);
     const endMs = performance.now() + maxMs;
-    const timed = async (work: () => Promise<unknown>): Promise<number> => {
-      let least = Number.POSITIVE_INFINITY;
-      for (let round = 0; round < rounds && least > mostMs; round++) {
-        if (round > 0 && (least > blockedMs || performance.now() > endMs)) break;
+    /** The least of several rounds: of the longest time to an ACK, and of the time that the agent's main thread computed. */
+    const timed = async (work: () => Promise<unknown>): Promise<Timed> => {
+      const least = { longestMs: Number.POSITIVE_INFINITY, busyMs: Number.POSITIVE_INFINITY };
+      for (let round = 0; round < rounds && least.longestMs > mostMs; round++) {
+        if (round > 0 && (least.busyMs > blockedMs || performance.now() > endMs)) break;
         const clock = new Clock(port);
         await clock.ask(hello());
-        least = Math.min(least, await clock.longestMs(work()));
+        const before = busyMs(agent.pid);
+        least.longestMs = Math.min(least.longestMs, await clock.longestMs(work()));
+        least.busyMs = Math.min(least.busyMs, busyMs(agent.pid) - before);
         clock.end();
       }
       return least;
     };
     const ofOne = (shape: string): Order => ({ port, shape, connections: 1, bytes: 15.9 * MiB });
     const ofMany = (shape: string): Order => ({ port, shape, connections: 200, bytes: 60 * 1024 });
-    const idleMs = await timed(() => sleep(1_000));
-    // The same number of bytes with nothing to read in them: what they cost on this machine is not the agent's fault.
-    const plainMs = Math.max(
-      await timed(() => orderFlood(ofOne(control))),
-      await timed(() => orderFlood(ofMany(control))),
-    );
-    const figures: [string, number][] = [];
+    const idle = await timed(() => sleep(1_000));
+    // The same number of bytes with nothing to read in them: what they cost is the price of receiving them.
+    const plainOfMany = await timed(() => orderFlood(ofMany(control)));
+    const plainOfOne = await timed(() => orderFlood(ofOne(control)));
+    const figures: [string, Timed][] = [];
     for (const shape of Object.keys(shapes).filter((name) => name !== control)) {
       if (performance.now() < endMs) figures.push([shape, await timed(() => orderFlood(ofOne(shape)))]);
     }
-    for (const shape of ["empty messages", "unknown arguments"]) {
-      if (performance.now() < endMs) figures.push([`200 × ${shape}`, await timed(() => orderFlood(ofMany(shape)))]);
-    }
-    const longestMs = Math.max(...figures.map(([, ms]) => ms));
-    const shown = figures.map(([name, ms]) => `${name} ${ms.toFixed(1)}`).join(", ");
-    const seen = `idle ${idleMs.toFixed(1)} ms, as many plain bytes ${plainMs.toFixed(1)} ms; ${shown}`;
-    return { held: longestMs <= Math.max(mostMs, 2 * plainMs), peakMiB: agent.peakMiB, longestMs, seen };
+    // A frame blocks for no longer than the time that it costs.
+    const blocks = figures.filter(([, { busyMs }]) => busyMs - plainOfOne.busyMs > mostExtraMs);
+    const many = await timed(() => orderFlood(ofMany("empty messages")));
+    const longestMs = Math.max(many.longestMs, ...figures.map(([, figure]) => figure.longestMs));
+    const held = longestMs <= mostMs || (blocks.length === 0 && many.longestMs <= 2 * plainOfMany.longestMs);
+    const shown = [...figures, ["200 connections", many] as const].map(([name, figure]) => `${name} ${format(figure)}`);
+    const seen = `idle ${format(idle)}, as many plain bytes ${format(plainOfOne)} and ${format(plainOfMany)}; ${shown.join(", ")}`;
+    return { held, peakMiB: agent.peakMiB, longestMs, seen };
   },
 };
 

@@ -435,38 +435,42 @@ describe("what is half received", () => {
 
   it("is counted with at least its bytes and at most twice of them, and is nothing once all is complete", () => {
     fc.assert(
-      fc.property(fc.array(anyFrame, { maxLength: 12 }), fc.array(fc.nat(300_000), { maxLength: 6 }), (frames, cuts) => {
-        const session = new Session(MiB);
-        session.receive(hello({ "max-frame-size": uint32(MiB) }));
-        const begun = new Map<number, number>();
-        let at = 0;
-        const ends: number[] = [];
-        const stream = Buffer.concat(frames.map(frame));
-        for (const fields of frames) ends.push((at += frame(fields).length));
-        let received = 0;
-        let next = 0;
-        for (const chunk of cutAt(stream, cuts)) {
-          session.receive(chunk);
-          session.takeNotifies(() => {});
-          received += chunk.length;
-          if (session.end) break;
-          // The oracle: bytes of messages that have begun, and of the frame that has.
-          for (; next < frames.length && ends[next] <= received; next++) {
-            const { type, flags, streamId, payload } = frames[next];
-            if (type === 50) continue;
-            if (flags === 0) begun.set(streamId, (begun.get(streamId) ?? 0) + payload.length);
-            else if (type === 0) begun.delete(streamId);
+      fc.property(
+        fc.array(anyFrame, { maxLength: 12 }),
+        fc.array(fc.nat(300_000), { maxLength: 6 }),
+        (frames, cuts) => {
+          const session = new Session(MiB);
+          session.receive(hello({ "max-frame-size": uint32(MiB) }));
+          const begun = new Map<number, number>();
+          let at = 0;
+          const ends: number[] = [];
+          const stream = Buffer.concat(frames.map(frame));
+          for (const fields of frames) ends.push((at += frame(fields).length));
+          let received = 0;
+          let next = 0;
+          for (const chunk of cutAt(stream, cuts)) {
+            session.receive(chunk);
+            session.takeNotifies(() => {});
+            received += chunk.length;
+            if (session.end) break;
+            // The oracle: bytes of messages that have begun, and of the frame that has.
+            for (; next < frames.length && ends[next] <= received; next++) {
+              const { type, flags, streamId, payload } = frames[next];
+              if (type === 50) continue;
+              if (flags === 0) begun.set(streamId, (begun.get(streamId) ?? 0) + payload.length);
+              else if (type === 0) begun.delete(streamId);
+            }
+            const partial = received - (next === 0 ? 0 : ends[next - 1]);
+            const bytes = [...begun.values()].reduce((all, one) => all + one, partial);
+            const things = begun.size + Number(partial > 0);
+            expect(session.heldBytes).toBeGreaterThanOrEqual(bytes);
+            expect(session.heldBytes).toBeLessThanOrEqual(2 * bytes + things * 20_000);
+            expect(session.idle).toBe(things === 0);
+            if (things === 0) expect(session.heldBytes).toBe(0);
           }
-          const partial = received - (next === 0 ? 0 : ends[next - 1]);
-          const bytes = [...begun.values()].reduce((all, one) => all + one, partial);
-          const things = begun.size + Number(partial > 0);
-          expect(session.heldBytes).toBeGreaterThanOrEqual(bytes);
-          expect(session.heldBytes).toBeLessThanOrEqual(2 * bytes + things * 20_000);
-          expect(session.idle).toBe(things === 0);
-          if (things === 0) expect(session.heldBytes).toBe(0);
-        }
-        if (session.end) expect(session.heldBytes).toBe(0);
-      }),
+          if (session.end) expect(session.heldBytes).toBe(0);
+        },
+      ),
       { numRuns: 50 },
     );
   });

@@ -155,11 +155,11 @@ export const attack: Attack = {
     for (const shape of Object.keys(shapes).filter((name) => name !== control)) {
       if (performance.now() < endMs) figures.push([shape, await timed(() => orderFlood(ofOne(shape)))]);
     }
-    // A frame blocks for no longer than the time that it costs.
-    const blocks = figures.filter(([, { busyMs }]) => busyMs - plainOfOne.busyMs > mostExtraMs);
     const many = await timed(() => orderFlood(ofMany("empty messages")));
+    // On a busy machine the times to an ACK say little. But a frame blocks for no longer than the CPU time that it costs.
+    const extraMs = [...figures.map(([, { busyMs }]) => busyMs - plainOfOne.busyMs), many.busyMs - plainOfMany.busyMs];
     const longestMs = Math.max(many.longestMs, ...figures.map(([, figure]) => figure.longestMs));
-    const held = longestMs <= mostMs || (blocks.length === 0 && many.longestMs <= 2 * plainOfMany.longestMs);
+    const held = longestMs <= mostMs || Math.max(...extraMs) <= mostExtraMs;
     const shown = [...figures, ["200 connections", many] as const].map(([name, figure]) => `${name} ${format(figure)}`);
     const seen = `idle ${format(idle)}, as many plain bytes ${format(plainOfOne)} and ${format(plainOfMany)}; ${shown.join(", ")}`;
     return { held, peakMiB: agent.peakMiB, longestMs, seen };

@@ -30,7 +30,7 @@ export interface ConnectionOptions {
   readonly log: PeerLog;
 }
 
-// A chunk, or the messages that it completes, of at most this size is read at once: that takes less than 0.2 ms. More takes its turn.
+// A chunk or messages of at most this size are read at once, in less than 0.2 ms. Larger ones take their turn.
 const smallBytes = 4096;
 // Memory of an unsent answer besides its bytes.
 const answerCostBytes = 512;
@@ -57,7 +57,7 @@ export class Connection implements Holder, Member {
   #writtenBytes = 0;
   /** Answers that may not have been sent yet. */
   #unsentAnswers = 0;
-  /** Bytes of the chunk and the messages that wait for their turn. */
+  /** Bytes that wait for their turn: the chunk, and its messages. */
   #waitingBytes = 0;
   /** What it last said to `HeldBytes`. */
   #heldBytes = 0;
@@ -98,7 +98,7 @@ export class Connection implements Holder, Member {
   checkProgress(): void {
     // The peer cannot continue before its turn.
     if (this.#waitingBytes > 0) return;
-    const { completed } = this.#session;
+    const { completed } = this;
     const unreadBytes = this.#socket.writableLength;
     const readBytes = this.#writtenBytes - unreadBytes;
     const nowMs = performance.now();
@@ -145,14 +145,14 @@ export class Connection implements Holder, Member {
   #receive(chunk: Buffer): void {
     const session = this.#session;
     // Bytes after the end are ignored, so that the end is reported only once.
-    if (session.end !== undefined) return;
+    if (this.#session.end) return;
     const { turns, onAnswered, isHealthy } = this.#options;
     const arrivedMs = performance.now();
     const framesBefore = session.frames;
     this.#trace?.received(chunk);
     // Answer first, in one write: HAProxy holds the clients' requests until it has the answer.
     const reply = session.receive(chunk);
-    if (this.#isHealthCheck && !isHealthy()) return void this.#socket.destroy();
+    if (session.end?.kind === "health-check" && !isHealthy()) return void this.#socket.destroy();
     if (reply.length > 0) {
       this.#write(reply);
       onAnswered?.(performance.now() - arrivedMs, session.frames - framesBefore);
@@ -165,10 +165,6 @@ export class Connection implements Holder, Member {
     this.#socket.pause();
     turns.wait(this.#takeMessages);
     this.#account();
-  }
-
-  get #isHealthCheck(): boolean {
-    return this.#session.end?.kind === "health-check";
   }
 
   /** Passes on the messages of the last chunk, whose ACKs have been sent. */
@@ -248,10 +244,9 @@ export class Connection implements Holder, Member {
 
   /** Ends the session with a DISCONNECT, and frees what the connection holds. */
   #endWith(reason: string): void {
-    const { turns } = this.#options;
     if (this.#waitingBytes > 0) {
       // These messages have been acknowledged.
-      turns.forget(this.#takeMessages);
+      this.#options.turns.forget(this.#takeMessages);
       this.#takeMessages();
     }
     const unread = this.#socket.writableLength > 0;
@@ -281,10 +276,8 @@ export class Connection implements Holder, Member {
     if (this.#session.greeted) return;
     const { log, helloDeadlineMs } = this.#options;
     const reason = `no HAPROXY-HELLO within ${helloDeadlineMs / 1_000} s`;
-    log.warn(
-      { event: "no-hello", peer: this.#peer, reason },
-      "connection closed: the peer is not HAProxy's filter spoe",
-    );
+    const text = "connection closed: the peer is not HAProxy's filter spoe";
+    log.warn({ event: "no-hello", peer: this.#peer, reason }, text);
     this.#socket.destroy();
   }
 

@@ -445,7 +445,10 @@ describe("what is half received", () => {
           let at = 0;
           const ends: number[] = [];
           const stream = Buffer.concat(frames.map(frame));
-          for (const fields of frames) ends.push((at += frame(fields).length));
+          for (const fields of frames) {
+            at += frame(fields).length;
+            ends.push(at);
+          }
           let received = 0;
           let next = 0;
           for (const chunk of cutAt(stream, cuts)) {

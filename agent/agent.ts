@@ -156,13 +156,14 @@ class Agent implements Service {
   }
 
   #createListener(intake: Intake): Listener {
-    const { listen, tls, allow, socket, maxFrameBytes } = this.#options;
+    const { listen, tls, allow, socket, maxFrameBytes, connectionBufferBytes, workers } = this.#options;
     return new Listener({
       address: listen,
       ...(tls && { tls }),
       ...(allow && { allow }),
       ...(socket && { socket }),
       maxFrameBytes,
+      maxHeldBytes: connectionBufferBytes / workers,
       onNotify: (bytes, start, end, peerFrameBytes) => intake.take(bytes, start, end, peerFrameBytes),
       onOversize: (count) => {
         this.#ledger.seen += count;
@@ -246,6 +247,7 @@ class Agent implements Service {
       accepted: this.#listener.accepted,
       refused: this.#listener.refusals,
       frames: this.#frames,
+      heldBytes: this.#listener.heldBytes,
       queueUp: problems.queue === undefined,
       queueErrors,
       ...(journal && { journal: { up: problems.journal === undefined, maxBytes: journal.maxBytes } }),

@@ -13,6 +13,8 @@ export interface AgentVitals {
   /** Connections that the agent ended because of the peer, by the event in the log. */
   readonly refused: ReadonlyMap<string, number>;
   readonly frames: number;
+  /** What the connections hold: half-received messages, and ACKs that peers have not read. */
+  readonly heldBytes: number;
   readonly queueUp: boolean;
   /** Failed attempts to send packs, by code. */
   readonly queueErrors: ReadonlyMap<string, number>;
@@ -52,6 +54,11 @@ export function createAgentMetrics(sources: AgentMetricsSources): Registry {
     "SPOP connections that the agent refused or closed because of the peer, by the event in the log",
     () => byLabel("event", vitals().refused),
     ["event"],
+  );
+  metrics.gauge(
+    "connection_buffer_bytes",
+    "Bytes of half-received messages, and of ACKs that peers have not read (agent.connectionBuffer limits them)",
+    () => single(vitals().heldBytes),
   );
   metrics.counter("frames_total", "SPOP frames received and answered", () => single(vitals().frames));
   metrics.registry.registerMetric(

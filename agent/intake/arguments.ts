@@ -50,48 +50,74 @@ const roles: Readonly<Record<string, ArgumentRole>> = {
   res_digest: "responseDigest",
 };
 
+/** Names by their length: they are compared byte by byte, without a string for each. */
+type NamesByLength<Value> = Map<number, (readonly [name: Uint8Array, value: Value])[]>;
+
+const known: NamesByLength<ArgumentRole> = new Map();
+for (const [name, role] of Object.entries(roles)) addName(known, Buffer.from(name, "latin1"), role);
+
 const rememberedPositions = 32;
-// Longer than every known name. Of a longer name, only the first 64 bytes are reported, and nothing is remembered.
+// Names come from the peer: without a limit, a hostile peer could fill the memory.
+const maxUnknown = 100;
+// Longer than every known name. Of a longer name, only the first 64 bytes are compared and reported.
 const maxNameBytes = 64;
 
 /**
  * Finds the role of an argument by the bytes of its name. HAProxy sends a message's arguments in the same order every
- * time, so the last name at a position is compared first, byte by byte and without allocation.
+ * time, so the last name at a position is compared first. Only names that come for the first time need an allocation.
  */
 export class ArgumentNames {
   readonly #names: (Uint8Array | undefined)[] = new Array(rememberedPositions).fill(undefined);
   readonly #roles: (ArgumentRole | undefined)[] = new Array(rememberedPositions).fill(undefined);
   readonly #onUnknown: (name: string) => void;
-  readonly #reported = new Set<string>();
+  readonly #unknown: NamesByLength<undefined> = new Map();
+  #unknownCount = 0;
 
-  /** @param onUnknown receives each unknown name once, at most 100 names. */
+  /** @param onUnknown receives each unknown name once, at most 100 names */
   constructor(onUnknown: (name: string) => void) {
     this.#onUnknown = onUnknown;
   }
 
   roleAt(position: number, bytes: Uint8Array, start: number, end: number): ArgumentRole | undefined {
     const slot = position % rememberedPositions;
-    const known = this.#names[slot];
-    if (known !== undefined && sameBytes(known, bytes, start, end)) return this.#roles[slot];
-    if (end - start > maxNameBytes) {
-      this.#report(Buffer.from(bytes.subarray(start, start + maxNameBytes)).toString("latin1"));
-      return undefined;
-    }
-    const name = Buffer.from(bytes.subarray(start, end));
-    const text = name.toString("latin1");
-    const role = Object.hasOwn(roles, text) ? roles[text] : undefined;
-    if (role === undefined) this.#report(text);
-    this.#names[slot] = name;
-    this.#roles[slot] = role;
-    return role;
+    const last = this.#names[slot];
+    if (last !== undefined && sameBytes(last, bytes, start, end)) return this.#roles[slot];
+    const entry = findName(known, bytes, start, end) ?? this.#findUnknown(bytes, start, end);
+    if (entry === undefined) return undefined;
+    this.#names[slot] = entry[0];
+    this.#roles[slot] = entry[1];
+    return entry[1];
   }
 
-  #report(name: string): void {
-    // Names come from the peer: without a limit, a hostile peer could fill the memory.
-    if (this.#reported.has(name) || this.#reported.size >= 100) return;
-    this.#reported.add(name);
-    this.#onUnknown(name);
+  /** Reports the name if it is new. Undefined if there are too many unknown names to remember one more. */
+  #findUnknown(bytes: Uint8Array, start: number, end: number): readonly [Uint8Array, undefined] | undefined {
+    const nameEnd = Math.min(end, start + maxNameBytes);
+    const found = findName(this.#unknown, bytes, start, nameEnd);
+    if (found !== undefined) return found;
+    if (this.#unknownCount >= maxUnknown) return undefined;
+    this.#unknownCount++;
+    const name = Buffer.from(bytes.subarray(start, nameEnd));
+    this.#onUnknown(name.toString("latin1"));
+    return addName(this.#unknown, name, undefined);
   }
+}
+
+function addName<Value>(names: NamesByLength<Value>, name: Uint8Array, value: Value): readonly [Uint8Array, Value] {
+  const entry = [name, value] as const;
+  names.set(name.length, [...(names.get(name.length) ?? []), entry]);
+  return entry;
+}
+
+function findName<Value>(
+  names: NamesByLength<Value>,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): readonly [Uint8Array, Value] | undefined {
+  const candidates = names.get(end - start);
+  if (candidates === undefined) return undefined;
+  for (let i = 0; i < candidates.length; i++) if (sameBytes(candidates[i][0], bytes, start, end)) return candidates[i];
+  return undefined;
 }
 
 function sameBytes(known: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {

@@ -16,6 +16,12 @@ const space = 0x20;
 const carriageReturn = 0x0d;
 const lineFeed = 0x0a;
 
+// A larger buffer, for one large message, is not kept for the next.
+const keptScratchBytes = 1024 * 1024;
+
+/** HAProxy's own limit of headers (`tune.http.maxhdr`): it never sends more of one request. */
+export const maxHeaders = 32_767;
+
 /**
  * Reads the headers of a message without creating strings. Encodes them as a header block in which the values of
  * redacted headers are replaced, and finds what the agent needs to know. One instance is reused for every request.
@@ -35,6 +41,8 @@ export class HeaderScan {
   /** The number of headers, and the bytes of their names and values. */
   count = 0;
   bytes = 0;
+  /** The most headers that the next scans may find together; each takes its own away. */
+  left = maxHeaders;
   /** True if the request comes from a replay: it has the header X-Mirror-Id. */
   looped = false;
 
@@ -47,7 +55,7 @@ export class HeaderScan {
     this.#redact = redactHeaders.map((name) => Buffer.from(name, "latin1"));
   }
 
-  /** Scans `req.hdrs_bin`. Throws `DecodeError`. */
+  /** Scans `req.hdrs_bin`. Throws `DecodeError`, with the code `BAD_COUNT` if there are more headers than `left`. */
   scanBinary(bytes: Uint8Array, start: number, end: number): void {
     this.#clear();
     let count = 0;
@@ -65,6 +73,7 @@ export class HeaderScan {
         if (valueBytes === 0) return this.#found(bytes, start, at, secrets, count, partBytes);
         throw new DecodeError("BAD_VALUE", at, "a header has no name");
       }
+      if (--this.left < 0) throw tooManyHeaders(at);
       count++;
       partBytes += nameBytes + valueBytes;
       if (isOfInterest(nameBytes)) this.#note(bytes, nameAt, nameBytes, valueAt, valueAt + valueBytes);
@@ -79,19 +88,24 @@ export class HeaderScan {
     // longer lengths: at most one more byte per 240 bytes. The last line may have no line feed.
     const scratch = this.#reserve(end - start + ((end - start) >>> 7) + maxVarintBytes);
     let at = 0;
-    let lineAt = start;
-    while (lineAt < end) {
-      const feed = bytes.indexOf(lineFeed, lineAt);
-      const nextAt = feed < 0 || feed >= end ? end : feed + 1;
-      let lineEnd = nextAt === end && (feed < 0 || feed >= end) ? end : feed;
-      if (lineEnd > lineAt && bytes[lineEnd - 1] === carriageReturn) lineEnd--;
+    let lineAt = 0;
+    let lines = 0;
+    // Only the headers: a search must not go on through the rest of a large frame for each message in it.
+    const text = bytes.subarray(start, end);
+    while (lineAt < text.length) {
+      const feed = text.indexOf(lineFeed, lineAt);
+      const nextAt = feed < 0 ? text.length : feed + 1;
+      let lineEnd = feed < 0 ? text.length : feed;
+      if (lineEnd > lineAt && text[lineEnd - 1] === carriageReturn) lineEnd--;
       if (lineEnd === lineAt) break;
-      const colonAt = bytes.indexOf(colon, lineAt);
-      if (colonAt <= lineAt || colonAt >= lineEnd) throw new DecodeError("BAD_VALUE", lineAt, "a header has no name");
+      if (++lines > this.left) throw tooManyHeaders(start + lineAt);
+      const colonAt = text.indexOf(colon, lineAt);
+      if (colonAt <= lineAt || colonAt >= lineEnd)
+        throw new DecodeError("BAD_VALUE", start + lineAt, "a header has no name");
       let valueAt = colonAt + 1;
-      if (valueAt < lineEnd && bytes[valueAt] === space) valueAt++;
-      at = copyString(scratch, at, bytes, lineAt, colonAt);
-      at = copyString(scratch, at, bytes, valueAt, lineEnd);
+      if (valueAt < lineEnd && text[valueAt] === space) valueAt++;
+      at = copyString(scratch, at, text, lineAt, colonAt);
+      at = copyString(scratch, at, text, valueAt, lineEnd);
       lineAt = nextAt;
     }
     // Redaction writes to the scratch buffer as well: it reads a copy, so that it does not overwrite its input.
@@ -169,8 +183,11 @@ export class HeaderScan {
   }
 
   #reserve(bytes: number): Buffer {
-    if (this.#scratch.length < bytes) this.#scratch = Buffer.alloc(bytes);
-    return this.#scratch;
+    if (this.#scratch.length >= bytes) return this.#scratch;
+    // Without zeros: the system provides only what is written.
+    const scratch = Buffer.allocUnsafeSlow(bytes);
+    if (bytes <= keptScratchBytes) this.#scratch = scratch;
+    return scratch;
   }
 }
 
@@ -184,10 +201,21 @@ function isOfInterest(nameBytes: number): boolean {
   return nameBytes < 32 && (lengths & (1 << nameBytes)) !== 0;
 }
 
+// Up to this size, a loop is faster than a view of the bytes.
+const loopedBytes = 48;
+
 function copyString(target: Buffer, offset: number, bytes: Uint8Array, start: number, end: number): number {
-  const at = writeVarint(target, offset, end - start);
-  target.set(bytes.subarray(start, end), at);
-  return at + end - start;
+  let at = writeVarint(target, offset, end - start);
+  if (end - start > loopedBytes) {
+    target.set(bytes.subarray(start, end), at);
+    return at + end - start;
+  }
+  for (let i = start; i < end; i++) target[at++] = bytes[i];
+  return at;
+}
+
+function tooManyHeaders(at: number): DecodeError {
+  return new DecodeError("BAD_COUNT", at, `a NOTIFY has more than ${maxHeaders} headers`);
 }
 
 function equalsName(bytes: Uint8Array, at: number, lowerCaseName: string): boolean {

@@ -11,7 +11,7 @@ import { type MessageVisitor, visitMessages } from "../spop/notify.ts";
 import { dataType, type TypedValue } from "../spop/typed-data.ts";
 import { ArgumentNames, type ArgumentRole } from "./arguments.ts";
 import { RequestBody } from "./body.ts";
-import { HeaderScan } from "./header-scan.ts";
+import { HeaderScan, maxHeaders } from "./header-scan.ts";
 import type { Packer } from "./packer.ts";
 import { RequestPath } from "./path.ts";
 import type { WholeFlaw } from "./whole-flaw.ts";
@@ -73,6 +73,8 @@ export class Intake implements MessageVisitor {
    */
   take(bytes: Uint8Array, start: number, end: number, peerFrameBytes: number): void {
     this.#peerFrameBytes = peerFrameBytes;
+    this.#headerScan.left = maxHeaders;
+    this.#responseScan.left = maxHeaders;
     try {
       visitMessages(this.#reader.reset(bytes, start, end), this.#value, this);
     } catch (error) {
@@ -204,7 +206,8 @@ export class Intake implements MessageVisitor {
         draft.hasPrimaryHeaders = true;
       }
     } catch (error) {
-      if (error instanceof DecodeError) return "malformed headers";
+      // Too many: the other messages are not read.
+      if (error instanceof DecodeError && error.code !== "BAD_COUNT") return "malformed headers";
       throw error;
     }
     copySpan(draft.headers, this.#headerScan.block);

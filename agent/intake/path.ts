@@ -3,6 +3,8 @@ import { clearSpan, copySpan, emptySpan, isEmpty, type Span } from "../../relay/
 const slash = 0x2f;
 const colon = 0x3a;
 const questionMark = 0x3f;
+// A larger buffer, for one large message, is not kept for the next.
+const keptScratchBytes = 1024 * 1024;
 const root: Span = { bytes: Buffer.from("/"), start: 0, end: 1 };
 
 /** Builds path and query from the different arguments: a path with or without its query, or an absolute URL. */
@@ -69,7 +71,7 @@ export class RequestPath {
     scratch.set(target.bytes.subarray(target.start, target.end), 0);
     scratch[pathBytes] = questionMark;
     scratch.set(query.subarray(queryStart, queryEnd), pathBytes + 1);
-    this.#scratch = scratch;
+    if (bytes <= keptScratchBytes) this.#scratch = scratch;
     target.bytes = scratch;
     target.start = 0;
     target.end = bytes;

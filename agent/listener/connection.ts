@@ -1,13 +1,24 @@
 import type { Duplex } from "node:stream";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
+import { statusCode } from "../spop/frame.ts";
+import { Refusal } from "../spop/refusal.ts";
 import { type NotifyVisitor, Session, type SessionEnd } from "../spop/session.ts";
+import type { Crowd, Member } from "./crowd.ts";
 import { FrameTrace } from "./frame-trace.ts";
+import type { HeldBytes, Holder } from "./held-bytes.ts";
 import type { PeerLog } from "./peer-log.ts";
+import type { Turns } from "./turns.ts";
 
 export interface ConnectionOptions {
   readonly maxFrameBytes: number;
   /** HAProxy sends its HELLO at once; a peer that has sent none after this time is not HAProxy. */
   readonly helloDeadlineMs: number;
+  /** A connection on which no message has arrived for this time is closed. */
+  readonly idleMs: number;
+  /** What all connections of the process hold. */
+  readonly heldBytes: HeldBytes;
+  readonly turns: Turns;
+  readonly crowd: Crowd;
   /** Receives the payload of a NOTIFY that has been acknowledged. May throw `DecodeError`. */
   readonly onNotify: NotifyVisitor;
   /** Receives the number of messages that were acknowledged and discarded because of their size. */
@@ -19,6 +30,10 @@ export interface ConnectionOptions {
   readonly log: PeerLog;
 }
 
+// A chunk or messages of at most this size are read at once, in less than 0.2 ms. Larger ones take their turn.
+const smallBytes = 4096;
+// Memory of an unsent answer besides its bytes.
+const answerCostBytes = 512;
 // HAProxy reads its ACKs. A peer that does not read them must not fill our memory.
 const maxUnreadBytes = 1024 * 1024;
 // How long a draining connection waits for the rest of a frame before it is closed anyway.
@@ -27,20 +42,30 @@ const drainFrameMs = 1_000;
 const closeMs = 1_000;
 
 /** Moves bytes between a peer and its session. Owns the socket, and catches errors of the session and the intake. */
-export class Connection {
+export class Connection implements Holder, Member {
   readonly #socket: Duplex;
   readonly #session: Session;
   readonly #options: ConnectionOptions;
   readonly #peer: string;
   readonly #trace: FrameTrace | undefined;
   readonly #closed: Promise<unknown>;
+  readonly #helloDeadline: NodeJS.Timeout;
+  #stage: "silent" | "greeted" | "active" = "silent";
   #oversizeNotifies = 0;
   #malformed: DecodeError | undefined;
   #leaving = false;
   #writtenBytes = 0;
+  /** Answers that may not have been sent yet. */
+  #unsentAnswers = 0;
+  /** Bytes that wait for their turn: the chunk, and its messages. */
+  #waitingBytes = 0;
+  /** What it last said to `HeldBytes`. */
+  #heldBytes = 0;
+  #evicted = false;
   // The values at the last `checkProgress`.
-  #lastFrames = 0;
   #lastReadBytes = 0;
+  #lastCompleted = 0;
+  #lastMessageAtMs = performance.now();
 
   constructor(socket: Duplex, peer: string, options: ConnectionOptions) {
     this.#socket = socket;
@@ -49,28 +74,40 @@ export class Connection {
     this.#peer = peer;
     this.#trace = FrameTrace.create(peer);
     this.#closed = new Promise((resolve) => socket.once("close", resolve));
-    const deadline = setTimeout(() => this.#helloMissing(), options.helloDeadlineMs);
-    socket.once("close", () => clearTimeout(deadline));
+    this.#helloDeadline = setTimeout(() => this.#helloMissing(), options.helloDeadlineMs);
+    socket.once("close", () => this.#forget());
     // A reset or an end without DISCONNECT is normal: HAProxy 3.1 and newer close idle connections this way.
     socket.on("error", (error) => options.log.debug({ event: "socket", peer, reason: error.message }));
-    socket.on("data", (chunk) => {
-      this.#receive(chunk);
-      if (this.#session.greeted) clearTimeout(deadline);
-    });
+    socket.on("data", (chunk) => this.#receive(chunk));
+  }
+
+  get completed(): number {
+    return this.#session.completed;
+  }
+
+  get heldBytes(): number {
+    const unsentBytes = this.#socket.writableLength;
+    const unsent = unsentBytes === 0 ? 0 : unsentBytes + this.#unsentAnswers * answerCostBytes;
+    return this.#session.heldBytes + this.#waitingBytes + unsent;
   }
 
   /**
-   * Ends the connection if it has made no progress since the last call: a frame is half received, or the peer does not
-   * read its ACKs. An idle connection is left alone; HAProxy may keep it for hours.
+   * Ends the connection if a frame or a message that was unfinished at the last call still is, or if the peer has read no ACK since,
+   * or if no message has arrived for `idleMs`. HAProxy may keep an idle connection for hours, and replaces one that is closed.
    */
   checkProgress(): void {
-    const { frames, idle } = this.#session;
+    // The peer cannot continue before its turn.
+    if (this.#waitingBytes > 0) return;
+    const { completed } = this;
     const unreadBytes = this.#socket.writableLength;
     const readBytes = this.#writtenBytes - unreadBytes;
-    if (!idle && frames === this.#lastFrames) this.#giveUp("the peer stopped in the middle of a frame");
+    const nowMs = performance.now();
+    if (completed !== this.#lastCompleted) this.#lastMessageAtMs = nowMs;
+    if (this.#session.checkUnfinished()) this.#giveUp("the peer stopped in the middle of a frame");
     else if (unreadBytes > 0 && readBytes === this.#lastReadBytes) this.#giveUp("the peer does not read its ACKs");
-    // A frame that began since the last call has a whole interval to arrive.
-    this.#lastFrames = idle ? -1 : frames;
+    else if (nowMs - this.#lastMessageAtMs >= this.#options.idleMs) this.#expire();
+    else this.#account();
+    this.#lastCompleted = completed;
     this.#lastReadBytes = unreadBytes === 0 ? -1 : readBytes;
   }
 
@@ -90,34 +127,98 @@ export class Connection {
     this.#socket.destroy();
   }
 
+  /** Ends the connection because all of them together hold too much, and this one most. */
+  evict(heldBytes: number): void {
+    this.#evicted = true;
+    const { log, heldBytes: all } = this.#options;
+    const reason = `the connections hold more than ${all.limitBytes} bytes (agent.connectionBuffer), and this one most`;
+    log.warn({ event: "evicted", peer: this.#peer, reason, heldBytes }, "connection closed: it holds too much memory");
+    this.#endWith(reason);
+  }
+
+  /** Ends the connection because the agent has no descriptor for another one. */
+  leave(): void {
+    this.#endWith("the agent needs the descriptor of this connection for another one");
+    this.#socket.destroy();
+  }
+
   #receive(chunk: Buffer): void {
     const session = this.#session;
     // Bytes after the end are ignored, so that the end is reported only once.
     if (this.#session.end) return;
+    const { turns, onAnswered, isHealthy } = this.#options;
     const arrivedMs = performance.now();
     const framesBefore = session.frames;
     this.#trace?.received(chunk);
     // Answer first, in one write: HAProxy holds the clients' requests until it has the answer.
     const reply = session.receive(chunk);
-    if (session.end?.kind === "health-check" && !this.#options.isHealthy()) return void this.#socket.destroy();
+    if (session.end?.kind === "health-check" && !isHealthy()) return void this.#socket.destroy();
     if (reply.length > 0) {
       this.#write(reply);
-      this.#options.onAnswered?.(performance.now() - arrivedMs, session.frames - framesBefore);
+      onAnswered?.(performance.now() - arrivedMs, session.frames - framesBefore);
     }
+    if (this.#stage !== "active") this.#rise();
+    const bytes = Math.max(chunk.length, session.untakenBytes);
+    if (bytes <= smallBytes) return this.#takeMessages();
+    if (!turns.taken) return turns.spend(this.#takeMessages, arrivedMs);
+    this.#waitingBytes = chunk.length + session.untakenBytes;
+    this.#socket.pause();
+    turns.wait(this.#takeMessages);
+    this.#account();
+  }
+
+  /** Passes on the messages of the last chunk, whose ACKs have been sent. */
+  readonly #takeMessages = (): void => {
+    const session = this.#session;
     session.takeNotifies(this.#take);
     if (this.#malformed && !session.end) this.#write(session.reject(this.#malformed));
     if (session.oversizeNotifies !== this.#oversizeNotifies) {
       this.#options.onOversize(session.oversizeNotifies - this.#oversizeNotifies);
       this.#oversizeNotifies = session.oversizeNotifies;
     }
+    if (this.#waitingBytes > 0) {
+      this.#waitingBytes = 0;
+      this.#socket.resume();
+    }
     if (session.end) this.#ended(session.end);
     else if (this.#socket.writableLength > maxUnreadBytes) this.#giveUp("the peer does not read its ACKs");
     if (this.#leaving) this.#leaveIfIdle();
+    this.#account();
+  };
+
+  /** Tells the crowd that a HELLO or a first NOTIFY has arrived. */
+  #rise(): void {
+    const { greeted, completed } = this.#session;
+    const { crowd } = this.#options;
+    if (!greeted) return;
+    clearTimeout(this.#helloDeadline);
+    if (completed > 0) {
+      this.#stage = "active";
+      crowd.activate(this);
+    } else if (this.#stage === "silent") {
+      this.#stage = "greeted";
+      crowd.greet(this);
+    }
+  }
+
+  #account(): void {
+    const bytes = this.#socket.destroyed || this.#evicted ? this.#waitingBytes : this.heldBytes;
+    if (bytes === this.#heldBytes) return;
+    this.#heldBytes = bytes;
+    this.#options.heldBytes.hold(this, bytes);
+  }
+
+  #forget(): void {
+    clearTimeout(this.#helloDeadline);
+    this.#options.crowd.remove(this);
+    this.#account();
   }
 
   #write(reply: Buffer): void {
     this.#trace?.sent(reply);
     this.#writtenBytes += reply.length;
+    if (this.#socket.writableLength === 0) this.#unsentAnswers = 0;
+    this.#unsentAnswers++;
     this.#socket.write(reply);
   }
 
@@ -138,20 +239,45 @@ export class Connection {
     if (end.kind === "refused") log.warn(fields, "the agent refused the connection");
     else if (end.kind === "haproxy-disconnect" && end.code > 2) log.warn(fields, "HAProxy disconnected with an error");
     else log.debug(fields);
+    this.#close();
+  }
+
+  /** Ends the session with a DISCONNECT, and frees what the connection holds. */
+  #endWith(reason: string): void {
+    if (this.#waitingBytes > 0) {
+      // These messages have been acknowledged.
+      this.#options.turns.forget(this.#takeMessages);
+      this.#takeMessages();
+    }
+    const unread = this.#socket.writableLength > 0;
+    const goodbye = this.#session.end ? undefined : this.#session.reject(new Refusal(statusCode.resource, reason));
+    // A peer that does not read gets no DISCONNECT: its answers would stay in memory.
+    if (unread || goodbye === undefined) return void this.#socket.destroy();
+    this.#write(goodbye);
+    this.#close();
+  }
+
+  #close(): void {
     this.#socket.end();
     // Do not wait for a peer that does not close.
     const timer = setTimeout(() => this.#socket.destroy(), closeMs);
     this.#socket.once("close", () => clearTimeout(timer));
   }
 
+  #expire(): void {
+    const { idleMs, log } = this.#options;
+    const reason = `no message for ${idleMs / 1_000} s`;
+    log.debug({ event: "idle", peer: this.#peer, reason });
+    this.#write(this.#session.disconnect(reason));
+    this.#close();
+  }
+
   #helloMissing(): void {
     if (this.#session.greeted) return;
     const { log, helloDeadlineMs } = this.#options;
     const reason = `no HAPROXY-HELLO within ${helloDeadlineMs / 1_000} s`;
-    log.warn(
-      { event: "no-hello", peer: this.#peer, reason },
-      "connection closed: the peer is not HAProxy's filter spoe",
-    );
+    const text = "connection closed: the peer is not HAProxy's filter spoe";
+    log.warn({ event: "no-hello", peer: this.#peer, reason }, text);
     this.#socket.destroy();
   }
 

@@ -8,10 +8,16 @@ import type { ListenerTls, SocketFile } from "../../relay/config/config.ts";
 import type { ListenAddress } from "../../relay/config/forms.ts";
 import { type Logger, Throttle } from "../../relay/log/log.ts";
 import { Outage } from "../../relay/log/outage.ts";
+import { Admission } from "./admission.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
+import { connectionLimit } from "./connection-limit.ts";
+import { Crowd } from "./crowd.ts";
+import { HeldBytes } from "./held-bytes.ts";
+import { listenError } from "./listen-error.ts";
 import { PeerLog } from "./peer-log.ts";
 import { applySocketFile, removeSocketFile } from "./socket-file.ts";
 import { handshakeMistake } from "./tls-handshake.ts";
+import { Turns } from "./turns.ts";
 
 type OfConnections = "maxFrameBytes" | "onNotify" | "onOversize" | "onAnswered";
 
@@ -22,12 +28,26 @@ export interface ListenerOptions extends Pick<ConnectionOptions, OfConnections> 
   readonly allow?: readonly AddressRange[];
   readonly socket?: SocketFile;
   readonly helloDeadlineMs?: number;
-  /** How long a half-received frame, or unread ACKs, may make no progress; twice as long in the worst case. */
+  /** How long a frame or a message may take to arrive, and ACKs may stay unread; twice as long in the worst case. */
   readonly stallMs?: number;
+  /** How long a connection may stay open without a message. */
+  readonly idleMs?: number;
+  /**
+   * The most that all connections may hold: half-received messages, and ACKs that peers have not read. It is raised to the size
+   * of one frame if it is smaller.
+   */
+  readonly maxHeldBytes?: number;
+  /** The most connections; by default what the limit of open files allows. */
+  readonly maxConnections?: number;
   readonly log: Logger;
 }
 
 const keepAliveMs = 30_000;
+// Ten times `timeout idle` of agent/haproxy/spoe.cfg: HAProxy closes its idle connections before.
+const defaultIdleMs = 300_000;
+const defaultHeldBytes = 64 * 1024 * 1024;
+// A chunk with the end of the largest frame and the beginning of another.
+const frameMarginBytes = 256 * 1024;
 const backlog = 4_096;
 
 /** Accepts connections from HAProxy, with or without TLS, and creates a `Connection` for each. */
@@ -39,6 +59,9 @@ export class Listener {
   readonly #accepting: Outage;
   readonly #allowed: BlockList | undefined;
   readonly #connections = new Set<Connection>();
+  readonly #heldBytes: HeldBytes;
+  readonly #admission: Admission;
+  readonly #turns = new Turns();
   /** Sockets of the connections, and sockets whose TLS handshake has not finished. */
   readonly #sockets = new Set<Socket>();
   readonly #server: Server;
@@ -52,12 +75,22 @@ export class Listener {
 
   /** Throws `ConfigError` if the certificates cannot be used. */
   constructor(options: ListenerOptions) {
-    const { maxFrameBytes, helloDeadlineMs = 5_000, stallMs = 30_000, onNotify, onOversize, onAnswered, log } = options;
+    const { maxFrameBytes, helloDeadlineMs = 5_000, stallMs = 30_000, idleMs = defaultIdleMs } = options;
+    const { onNotify, onOversize, onAnswered, log } = options;
     this.#options = options;
     this.#peerLog = new PeerLog(log);
+    this.#heldBytes = new HeldBytes(
+      Math.max(options.maxHeldBytes ?? defaultHeldBytes, maxFrameBytes + frameMarginBytes),
+    );
+    const crowd = new Crowd(options.maxConnections ?? connectionLimit());
+    this.#admission = new Admission(crowd, this.#peerLog);
     this.#connectionOptions = {
       maxFrameBytes,
       helloDeadlineMs,
+      idleMs,
+      heldBytes: this.#heldBytes,
+      turns: this.#turns,
+      crowd,
       onNotify,
       onOversize,
       ...(onAnswered && { onAnswered }),
@@ -82,9 +115,14 @@ export class Listener {
     return this.#connections.size;
   }
 
+  /** Bytes of half-received messages, and of ACKs that peers have not read. */
+  get heldBytes(): number {
+    return this.#heldBytes.total;
+  }
+
   /** Connections that the agent ended because of the peer, by the event in the log. */
   get refusals(): ReadonlyMap<string, number> {
-    return new Map([["not-allowed", this.refused], ...this.#peerLog.counts]);
+    return new Map([["not-allowed", this.refused], ["evicted", 0], ["crowded", 0], ...this.#peerLog.counts]);
   }
 
   /** Resolves with the address as text once connections are accepted. Rejects with an error that says what to do. */
@@ -135,6 +173,7 @@ export class Listener {
   async disconnect(): Promise<void> {
     this.stopAccepting();
     await Promise.all([...this.#connections].map((connection) => connection.disconnect()));
+    this.#turns.finish();
     this.destroy();
   }
 
@@ -150,14 +189,16 @@ export class Listener {
     this.accepted++;
     this.#sockets.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
-    if (this.#tlsServer) this.#tlsServer.emit("connection", socket);
-    else this.#serve(socket);
+    if (!this.#tlsServer) return this.#serve(socket);
+    if (this.#admission.admitHandshake(socket, peerOf(socket))) this.#tlsServer.emit("connection", socket);
   }
 
   #serve(socket: Socket): void {
-    const connection = new Connection(socket, peerOf(socket), this.#connectionOptions);
+    const peer = peerOf(socket);
+    const connection = new Connection(socket, peer, this.#connectionOptions);
     this.#connections.add(connection);
     socket.once("close", () => this.#connections.delete(connection));
+    if (!this.#admission.admit(connection, peer)) connection.destroy();
   }
 
   #isAllowed({ remoteAddress, destroyed }: Socket): boolean {
@@ -197,7 +238,10 @@ export class Listener {
       rejectUnauthorized: clientCertificates,
       handshakeTimeout: this.#connectionOptions.helloDeadlineMs,
     });
-    server.on("secureConnection", (socket) => this.#serve(socket));
+    server.on("secureConnection", (socket) => {
+      this.#admission.endHandshake(peerOf(socket));
+      this.#serve(socket);
+    });
     server.on("tlsClientError", (error: NodeJS.ErrnoException, socket) => {
       const peer = peerOf(socket);
       const reason = handshakeMistake(error, socket.authorizationError);
@@ -248,21 +292,4 @@ export async function removeStaleSocket(path: string, key = "agent.listen"): Pro
   probe.destroy();
   if (alive) throw new Error(`${key}: another process listens on unix:${path}; stop it, or choose another ${key}`);
   removeSocketFile(path);
-}
-
-function listenError(address: ListenAddress, error: NodeJS.ErrnoException): Error {
-  const place = address.kind === "unix" ? `unix:${address.path}` : `${address.host}:${address.port}`;
-  const advice: Record<string, string> = {
-    EADDRINUSE:
-      address.kind === "unix"
-        ? "a file that is not a socket is in its place; remove it, or choose another agent.listen"
-        : "another process listens there; stop it, or choose another agent.listen",
-    EADDRNOTAVAIL: "this machine has no such address; correct agent.listen",
-    EACCES: "not permitted; use a port above 1023, or a directory that the agent may write to",
-    ENOTFOUND: "the host name is unknown; correct agent.listen",
-    ENOENT: "the directory of the socket does not exist; create it, or correct agent.listen",
-  };
-  return new Error(`agent.listen: cannot listen on ${place}: ${advice[error.code ?? ""] ?? error.message}`, {
-    cause: error,
-  });
 }

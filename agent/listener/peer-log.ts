@@ -17,7 +17,10 @@ export class PeerLog {
     this.#log = log;
   }
 
-  warn(fields: { readonly event: string; readonly peer: string; readonly reason: string }, message: string): void {
+  warn(
+    fields: { readonly event: string; readonly peer: string; readonly reason: string; readonly heldBytes?: number },
+    message: string,
+  ): void {
     this.counts.set(fields.event, (this.counts.get(fields.event) ?? 0) + 1);
     const kind = `${fields.event} ${fields.reason}`;
     const key = this.#throttles.has(kind) || this.#throttles.size < maxReasons ? kind : "others";

@@ -1,13 +1,17 @@
 import type { ByteReader } from "../../relay/pack/byte-reader.ts";
+import { growBuffer, retainedBytes } from "./grown-buffer.ts";
 
-interface Parts {
-  readonly buffers: Buffer[];
-  /** Bytes that count against the limit; -1 once the message has exceeded it. */
+interface Message {
+  /** Larger than that of every message that began before it. */
+  readonly number: number;
+  buffer: Buffer;
   bytes: number;
+  exceeded: boolean;
 }
 
-// Memory of a fragment besides its bytes: without it, empty fragments could fill the memory and never reach the limit.
-const fragmentCostBytes = 128;
+const nothing = Buffer.alloc(0);
+// Memory of an unfinished message besides its bytes: without it, empty messages could fill the memory and never reach the limit.
+const messageCostBytes = 512;
 
 /**
  * Joins the fragments of NOTIFYs (HAProxy 2.0 to 3.0 only). The unfinished messages of a connection share one limit. A
@@ -16,8 +20,10 @@ const fragmentCostBytes = 128;
  */
 export class Fragments {
   readonly #limitBytes: number;
-  readonly #messages = new Map<string, Parts>();
-  #heldBytes = 0;
+  readonly #messages = new Map<string, Message>();
+  #contentBytes = 0;
+  #bufferBytes = 0;
+  #begun = 0;
 
   constructor(limitBytes: number) {
     this.#limitBytes = limitBytes;
@@ -27,6 +33,18 @@ export class Fragments {
     return this.#messages.size;
   }
 
+  /** The memory of all unfinished messages. */
+  get heldBytes(): number {
+    return this.#bufferBytes + this.#messages.size * messageCostBytes;
+  }
+
+  /** The number of the message that is unfinished for the longest time; 0 if there is none. */
+  get oldest(): number {
+    // A map keeps the order of insertion.
+    for (const { number } of this.#messages.values()) return number;
+    return 0;
+  }
+
   has(key: string): boolean {
     return this.#messages.has(key);
   }
@@ -34,48 +52,61 @@ export class Fragments {
   /** Starts a message with the rest of `reader`. Returns false if a message with this key has already begun. */
   begin(key: string, reader: ByteReader): boolean {
     if (this.#messages.has(key)) return false;
-    this.#messages.set(key, { buffers: [], bytes: 0 });
+    this.#messages.set(key, { number: ++this.#begun, buffer: nothing, bytes: 0, exceeded: false });
     this.add(key, reader);
     return true;
   }
 
   add(key: string, reader: ByteReader): void {
-    const parts = this.#messages.get(key);
-    if (!parts) return;
-    const bytes = reader.end - reader.offset + fragmentCostBytes;
-    const exceeded = parts.bytes < 0 || this.#heldBytes + bytes > this.#limitBytes;
-    if (exceeded) {
-      this.#release(parts);
-      parts.bytes = -1;
+    const message = this.#messages.get(key);
+    if (!message || message.exceeded) return;
+    const bytes = reader.end - reader.offset;
+    if (this.#contentBytes + bytes > this.#limitBytes) {
+      this.#release(message);
+      message.exceeded = true;
       return;
     }
+    if (bytes === 0) return;
     // A copy: the fragment is in a socket chunk, which is not valid after this tick.
-    parts.buffers.push(Buffer.from(reader.bytes.subarray(reader.offset, reader.end)));
-    parts.bytes += bytes;
-    this.#heldBytes += bytes;
+    const needed = message.bytes + bytes;
+    this.#bufferBytes -= memoryOf(message);
+    if (needed > message.buffer.length) {
+      message.buffer = growBuffer(message.buffer, message.bytes, needed, this.#limitBytes);
+    }
+    message.buffer.set(reader.bytes.subarray(reader.offset, reader.end), message.bytes);
+    message.bytes = needed;
+    this.#contentBytes += bytes;
+    this.#bufferBytes += memoryOf(message);
   }
 
   /** Returns the whole message, or undefined if it exceeded the limit. */
   finish(key: string): Buffer | undefined {
-    const parts = this.#messages.get(key);
-    const whole = parts && parts.bytes >= 0 ? Buffer.concat(parts.buffers) : undefined;
+    const message = this.#messages.get(key);
+    const whole = message && !message.exceeded ? message.buffer.subarray(0, message.bytes) : undefined;
     this.drop(key);
     return whole;
   }
 
   drop(key: string): void {
-    const parts = this.#messages.get(key);
-    if (parts) this.#release(parts);
+    const message = this.#messages.get(key);
+    if (message) this.#release(message);
     this.#messages.delete(key);
   }
 
   clear(): void {
     this.#messages.clear();
-    this.#heldBytes = 0;
+    this.#contentBytes = 0;
+    this.#bufferBytes = 0;
   }
 
-  #release(parts: Parts): void {
-    if (parts.bytes > 0) this.#heldBytes -= parts.bytes;
-    parts.buffers.length = 0;
+  #release(message: Message): void {
+    this.#contentBytes -= message.bytes;
+    this.#bufferBytes -= memoryOf(message);
+    message.buffer = nothing;
+    message.bytes = 0;
   }
+}
+
+function memoryOf({ buffer, bytes }: Message): number {
+  return bytes === 0 ? 0 : retainedBytes(buffer, bytes);
 }

@@ -1,4 +1,7 @@
 import { lengthBytes } from "./frame.ts";
+import { growBuffer, retainedBytes } from "./grown-buffer.ts";
+
+const nothing = Buffer.alloc(0);
 
 /** A frame announces more bytes than the limit. */
 export class FrameTooBig extends Error {
@@ -19,29 +22,49 @@ export class FrameTooBig extends Error {
  */
 export class FrameSplitter {
   /** The frame that `next` found, without its length: `bytes` from `start` to `end`. Valid until the tick ends. */
-  bytes: Uint8Array = new Uint8Array();
+  bytes: Uint8Array = nothing;
   start = 0;
   end = 0;
 
-  #chunk: Uint8Array = new Uint8Array();
+  #chunk: Uint8Array = nothing;
   #offset = 0;
   #partial: Buffer | undefined;
   #partialBytes = 0;
+  #partials = 0;
 
   push(chunk: Uint8Array): void {
     this.#chunk = chunk;
     this.#offset = 0;
   }
 
-  /** True while the beginning of an unfinished frame is kept. */
-  get midFrame(): boolean {
-    return this.#partial !== undefined;
+  /** The number of the unfinished frame whose beginning is kept, counted over all such frames; 0 if there is none. */
+  get unfinished(): number {
+    return this.#partial === undefined ? 0 : this.#partials;
+  }
+
+  /** The memory of the unfinished frame. */
+  get heldBytes(): number {
+    return this.#partial === undefined ? 0 : retainedBytes(this.#partial, this.#partialBytes);
+  }
+
+  /** Forgets everything that it has not returned. */
+  clear(): void {
+    this.#partial = undefined;
+    this.#partialBytes = 0;
+    this.#forgetChunk();
   }
 
   /**
    * Moves to the next whole frame; false if more bytes are needed. Throws `FrameTooBig` before it buffers the frame.
    */
   next(limitBytes: number): boolean {
+    if (this.#find(limitBytes)) return true;
+    // An idle connection would otherwise keep its last chunk, of up to 64 KiB, or its last frame.
+    this.#forgetChunk();
+    return false;
+  }
+
+  #find(limitBytes: number): boolean {
     if (this.#partial) return this.#nextPartial(this.#partial, limitBytes);
     const available = this.#chunk.length - this.#offset;
     if (available === 0) return false;
@@ -73,8 +96,15 @@ export class FrameSplitter {
     return true;
   }
 
+  #forgetChunk(): void {
+    this.bytes = nothing;
+    this.#chunk = nothing;
+    this.#offset = 0;
+  }
+
   #keep(wantedBytes: number): false {
-    this.#partial = Buffer.allocUnsafe(Math.min(wantedBytes, minKeptBytes));
+    this.#partials++;
+    this.#partial = nothing;
     this.#partialBytes = 0;
     this.#fill(wantedBytes);
     return false;
@@ -85,18 +115,14 @@ export class FrameSplitter {
     let partial = this.#partial as Buffer;
     const needed = this.#partialBytes + bytes;
     if (needed > partial.length) {
-      const grown = Buffer.allocUnsafe(Math.min(wantedBytes, Math.max(needed, partial.length * 2)));
-      partial.copy(grown, 0, 0, this.#partialBytes);
-      partial = grown;
-      this.#partial = grown;
+      partial = growBuffer(partial, this.#partialBytes, needed, wantedBytes);
+      this.#partial = partial;
     }
     partial.set(this.#chunk.subarray(this.#offset, this.#offset + bytes), this.#partialBytes);
     this.#partialBytes = needed;
     this.#offset += bytes;
   }
 }
-
-const minKeptBytes = 16 * 1024;
 
 function readLength(bytes: Uint8Array, at: number): number {
   return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0;

@@ -1,4 +1,5 @@
 import type { ByteReader } from "../../relay/pack/byte-reader.ts";
+import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { readTypedData, type TypedValue } from "./typed-data.ts";
 
 /** Receives the content of a NOTIFY in order. Offsets refer to the reader's bytes. */
@@ -9,12 +10,19 @@ export interface MessageVisitor {
   endMessage(): void;
 }
 
+// One for each message of an event in spoe.cfg. With more, a frame of 16 MiB could have eight million empty ones, and reading
+// them would delay the ACKs of other connections by seconds.
+const maxMessages = 64;
+
 /**
  * Visits the list of messages of a NOTIFY (SPOE.txt 3.2.6). Throws `DecodeError` at the first byte that does not follow
- * the format, after it has visited the messages before that byte completely.
+ * the format, and at the 65th message, after it has visited the messages before that byte completely.
  */
 export function visitMessages(reader: ByteReader, value: TypedValue, visitor: MessageVisitor): void {
-  while (!reader.done) {
+  for (let messages = 1; !reader.done; messages++) {
+    if (messages > maxMessages) {
+      throw new DecodeError("BAD_COUNT", reader.offset, `a NOTIFY has more than ${maxMessages} messages`);
+    }
     const messageNameBytes = reader.varint();
     const messageNameAt = reader.skip(messageNameBytes);
     const argumentCount = reader.u8();

@@ -1,18 +1,11 @@
 import { ByteReader } from "../../relay/pack/byte-reader.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { Fragments } from "./fragments.ts";
-import {
-  ackBytes,
-  encodeAgentDisconnect,
-  encodeAgentHello,
-  frameFlag,
-  frameType,
-  minFrameBytes,
-  statusCode,
-  writeAck,
-} from "./frame.ts";
-import { FrameSplitter, FrameTooBig } from "./frame-splitter.ts";
-import { decodeHaproxyDisconnect, decodeHaproxyHello, helloMistake } from "./handshake.ts";
+import { encodeAgentDisconnect, encodeAgentHello, frameFlag, frameType, minFrameBytes, statusCode } from "./frame.ts";
+import { FrameSplitter } from "./frame-splitter.ts";
+import { decodeHaproxyDisconnect, decodeHaproxyHello } from "./handshake.ts";
+import { Refusal, toRefusal } from "./refusal.ts";
+import { Reply } from "./reply.ts";
 
 /** Why a session is over. `code` is the status of the DISCONNECT that was sent or received. */
 export interface SessionEnd {
@@ -22,7 +15,7 @@ export interface SessionEnd {
 }
 
 /**
- * Receives the list of messages of one NOTIFY: `bytes` from `start` to `end`, valid until the tick ends. `peerFrameBytes`
+ * Receives the list of messages of one NOTIFY: `bytes` from `start` to `end`, valid during the call. `peerFrameBytes`
  * is the `max-frame-size` that HAProxy announced.
  */
 export type NotifyVisitor = (bytes: Uint8Array, start: number, end: number, peerFrameBytes: number) => void;
@@ -34,6 +27,8 @@ const toleratedFrameBytes = 16 * 1024 * 1024;
 // HAProxy has at most 20 unanswered frames on a connection, unless `max-waiting-frames` is set.
 const maxUnfinishedNotifies = 1024;
 const nothing = Buffer.alloc(0);
+// One is enough for all sessions: each answer is copied before the next one begins.
+const reply = new Reply();
 
 /**
  * One SPOP connection as a pure state machine: bytes in, bytes out, requests out. It uses no socket and no clock.
@@ -48,15 +43,20 @@ export class Session {
   #state: "hello" | "open" | "draining" | "closed" = "hello";
   #frameLimitBytes = maxHelloBytes;
   #peerFrameBytes = 0;
-  #reply = Buffer.allocUnsafe(1024);
-  #replyBytes = 0;
   #notifies: Uint8Array[] = [];
   #notifyBounds: number[] = [];
   #end: SessionEnd | undefined;
+  // The values at the last `checkUnfinished`.
+  #lastFrame = 0;
+  #lastMessage = 0;
   /** Messages that were acknowledged and discarded because their fragments exceeded the size limit. */
   oversizeNotifies = 0;
   /** Frames received so far. */
   frames = 0;
+  /** NOTIFYs received completely so far. */
+  completed = 0;
+  /** Bytes of the messages that `takeNotifies` has not passed on yet. */
+  untakenBytes = 0;
 
   /** @param maxFrameBytes largest frame to agree to; also the limit of fragmented messages, if it is above 16 MiB. */
   constructor(maxFrameBytes: number) {
@@ -71,7 +71,22 @@ export class Session {
 
   /** True while no frame and no fragmented message is half received. */
   get idle(): boolean {
-    return !this.#splitter.midFrame && this.#fragments.count === 0;
+    return this.#splitter.unfinished === 0 && this.#fragments.count === 0;
+  }
+
+  /** The memory of half-received frames and messages. */
+  get heldBytes(): number {
+    return this.#splitter.heldBytes + this.#fragments.heldBytes;
+  }
+
+  /** True if a frame or a fragmented message that was unfinished at the last call still is, whatever arrived since. */
+  checkUnfinished(): boolean {
+    const frame = this.#splitter.unfinished;
+    const message = this.#fragments.oldest;
+    const stuck = (frame > 0 && frame === this.#lastFrame) || (message > 0 && message === this.#lastMessage);
+    this.#lastFrame = frame;
+    this.#lastMessage = message;
+    return stuck;
   }
 
   /** True once HAProxy's HELLO has been answered. */
@@ -84,18 +99,19 @@ export class Session {
    */
   receive(chunk: Uint8Array): Buffer {
     if (this.#state === "closed") return nothing;
-    this.#replyBytes = 0;
+    reply.begin();
     this.#splitter.push(chunk);
     try {
       while (this.#next()) this.#frame();
     } catch (error) {
       this.#refuse(error);
     }
-    // A copy: the socket may keep the bytes until HAProxy reads again, and the next chunk overwrites `#reply`.
-    return this.#replyBytes === 0 ? nothing : Buffer.from(this.#reply.subarray(0, this.#replyBytes));
+    // An idle connection would otherwise keep its last chunk.
+    this.#reader.reset(nothing, 0, 0);
+    return reply.copy();
   }
 
-  /** Passes the payloads of the NOTIFYs that the last chunk completed to `visit`. */
+  /** Passes the payloads of the acknowledged NOTIFYs to `visit`. The chunk that they came in has to be unchanged. */
   takeNotifies(visit: NotifyVisitor): void {
     const payloads = this.#notifies;
     if (payloads.length === 0) return;
@@ -104,13 +120,17 @@ export class Session {
     }
     payloads.length = 0;
     this.#notifyBounds.length = 0;
+    this.untakenBytes = 0;
   }
 
-  /** Ends the session because the content of a NOTIFY is malformed. Returns the DISCONNECT to write. */
-  reject(error: DecodeError): Buffer {
-    this.#replyBytes = 0;
+  /**
+   * Ends the session because the content of a NOTIFY is malformed, or for another reason of the agent's own. Returns the
+   * DISCONNECT to write.
+   */
+  reject(error: DecodeError | Refusal): Buffer {
+    reply.begin();
     this.#refuse(error);
-    return Buffer.from(this.#reply.subarray(0, this.#replyBytes));
+    return reply.copy();
   }
 
   /**
@@ -167,7 +187,7 @@ export class Session {
   #hello(reader: ByteReader): void {
     const hello = decodeHaproxyHello(reader);
     if (hello.kind === "refused") throw new Refusal(hello.code, hello.text);
-    this.#append(encodeAgentHello(Math.min(hello.maxFrameBytes, this.#ownMaxFrameBytes)));
+    reply.append(encodeAgentHello(Math.min(hello.maxFrameBytes, this.#ownMaxFrameBytes)));
     if (hello.healthCheck) {
       // SPOE.txt 3.2.4: send only the HELLO. HAProxy 3.1 and newer fail the check if anything follows it.
       this.#close({ kind: "health-check", code: statusCode.normal, text: "" });
@@ -193,9 +213,9 @@ export class Session {
       return;
     }
     if ((flags & frameFlag.abort) !== 0) return;
+    this.completed++;
     this.#acknowledge(reader.bytes, idStart, reader.offset);
-    this.#notifies.push(reader.bytes);
-    this.#notifyBounds.push(reader.offset, reader.end);
+    this.#keepNotify(reader.bytes, reader.offset, reader.end);
   }
 
   #fragment(reader: ByteReader, idStart: number, flags: number): void {
@@ -209,44 +229,36 @@ export class Session {
     }
     this.#fragments.add(key, reader);
     if ((flags & frameFlag.fin) === 0) return;
+    this.completed++;
     this.#acknowledge(reader.bytes, idStart, reader.offset);
     const payload = this.#fragments.finish(key);
     if (payload === undefined) {
       this.oversizeNotifies++;
       return;
     }
-    this.#notifies.push(payload);
-    this.#notifyBounds.push(0, payload.length);
+    this.#keepNotify(payload, 0, payload.length);
+  }
+
+  #keepNotify(bytes: Uint8Array, start: number, end: number): void {
+    this.#notifies.push(bytes);
+    this.#notifyBounds.push(start, end);
+    this.untakenBytes += end - start;
   }
 
   #haproxyDisconnect(reader: ByteReader): void {
     const { code, text } = decodeHaproxyDisconnect(reader);
-    if (this.#state !== "draining") this.#append(encodeAgentDisconnect(statusCode.normal, "bye"));
+    if (this.#state !== "draining") reply.append(encodeAgentDisconnect(statusCode.normal, "bye"));
     this.#close({ kind: "haproxy-disconnect", code, text });
   }
 
   #acknowledge(source: Uint8Array, idStart: number, idEnd: number): void {
     if (this.#state === "draining") return;
-    this.#reserve(ackBytes(idEnd - idStart));
-    this.#replyBytes = writeAck(this.#reply, this.#replyBytes, source, idStart, idEnd);
-  }
-
-  #append(frame: Buffer): void {
-    this.#reserve(frame.length);
-    this.#replyBytes += frame.copy(this.#reply, this.#replyBytes);
-  }
-
-  #reserve(bytes: number): void {
-    const needed = this.#replyBytes + bytes;
-    if (needed <= this.#reply.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(needed, this.#reply.length * 2));
-    this.#reply.copy(grown, 0, 0, this.#replyBytes);
-    this.#reply = grown;
+    reply.acknowledge(source, idStart, idEnd);
   }
 
   #refuse(error: unknown): void {
     const refusal = toRefusal(error, this.greeted);
-    if (this.#state !== "draining") this.#append(encodeAgentDisconnect(refusal.status, refusal.message));
+    if (this.#state !== "draining") reply.append(encodeAgentDisconnect(refusal.status, refusal.message));
     this.#close({ kind: "refused", code: refusal.status, text: refusal.message });
   }
 
@@ -254,37 +266,8 @@ export class Session {
     this.#state = "closed";
     this.#end = end;
     this.#fragments.clear();
+    this.#splitter.clear();
   }
-}
-
-class Refusal extends Error {
-  readonly status: number;
-
-  constructor(status: number, text: string) {
-    super(text);
-    this.name = "Refusal";
-    this.status = status;
-  }
-}
-
-const onlyHaproxy = "only HAProxy's filter spoe may connect to this port";
-
-function toRefusal(error: unknown, greeted: boolean): Refusal {
-  if (error instanceof Refusal) return error;
-  if (error instanceof FrameTooBig && !greeted) {
-    return new Refusal(
-      statusCode.invalidFrame,
-      helloMistake(error.announcedBytes) ?? `these bytes are not a HAPROXY-HELLO: ${onlyHaproxy}`,
-    );
-  }
-  if (error instanceof FrameTooBig) {
-    return new Refusal(statusCode.tooBig, `${error.message}: check max-frame-size in spoe-agent and tune.bufsize`);
-  }
-  // The offset is left out: it counts from the start of a chunk, which means nothing to the operator.
-  if (error instanceof DecodeError) {
-    return new Refusal(statusCode.invalidFrame, `malformed frame (${error.code}): ${onlyHaproxy}`);
-  }
-  throw error;
 }
 
 function idKey(reader: ByteReader, idStart: number): string {

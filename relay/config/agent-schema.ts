@@ -82,6 +82,11 @@ export const agentSchema = section({
   maxFrame: size("256B", "48MiB")
     .prefault("16MiB")
     .describe("Largest SPOP frame, and largest message sent in several frames, that the agent accepts"),
+  connectionBuffer: size
+    .prefault("64MiB")
+    .describe(
+      "Memory for what all connections hold: half-received messages, and ACKs that peers do not read. When it is full, the connection that holds most is closed",
+    ),
   pack: section({
     bytes: size("1KiB", "1MiB")
       .prefault("60KiB")

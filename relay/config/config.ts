@@ -36,6 +36,7 @@ export interface AgentConfig {
   readonly when?: When;
   readonly redactHeaders: readonly string[];
   readonly maxFrameBytes: number;
+  readonly connectionBufferBytes: number;
   readonly pack: { readonly bytes: number; readonly requests: number; readonly lingerMs: number };
   readonly bufferBytes: number;
   readonly journal?: {

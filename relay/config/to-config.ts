@@ -146,6 +146,7 @@ function toAgent(agent: ParsedConfig["agent"], directory: string, journalByDefau
     ...(agent.when && { when: toWhen(agent.when) }),
     redactHeaders: agent.redact.headers,
     maxFrameBytes: agent.maxFrame,
+    connectionBufferBytes: agent.connectionBuffer,
     pack: { bytes: agent.pack.bytes, requests: agent.pack.requests, lingerMs: agent.pack.linger },
     bufferBytes: agent.buffer,
     ...(journal && { journal: { ...journal, directory: resolve(directory, journal.directory) } }),

@@ -34,6 +34,7 @@ const journalPacks = agent("spoa_relay_agent_journal_packs");
 const journalBytes = agent("spoa_relay_agent_journal_bytes");
 const journalMaxBytes = agent("spoa_relay_agent_journal_max_bytes");
 const queueErrors = agent("spoa_relay_agent_queue_errors_total", ',code="DENIED"');
+const refused = (event: string) => agent("spoa_relay_agent_connections_refused_total", `,event="${event}"`);
 const ackBucket = (le: string) => agent("spoa_relay_agent_ack_seconds_bucket", `,le="${le}"`);
 const loopDelay = agent("spoa_relay_agent_event_loop_delay_max_seconds");
 const ready = agent("spoa_relay_agent_ready");
@@ -96,6 +97,14 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
     },
     over: { "the queue has recovered": { [queueErrors]: "0+12x50 600x10" } },
     quiet: { "one attempt failed": { [queueErrors]: "0x56 1x4" } },
+  },
+  SpoaRelayAgentClosingPeers: {
+    firing: {
+      "a peer holds too much": { [refused("evicted")]: "0x56 1x4" },
+      "too many connections": { [refused("crowded")]: "0x56 90x4" },
+    },
+    over: { "it was long ago": { [refused("evicted")]: "0x20 500x40" } },
+    quiet: { "health checks of a scanner are refused": { [refused("session-end")]: "0+9x60" } },
   },
   SpoaRelayAckLatencyHigh: {
     firing: {

@@ -108,6 +108,7 @@ async function scrape({ ledger = createLedger(), vitals = {}, latency = new AckL
     accepted: 9,
     refused: new Map([["no-hello", 1]]),
     frames: 7,
+    heldBytes: 11,
     queueUp: false,
     queueErrors: new Map([
       ["UNAVAILABLE", 2],

@@ -18,6 +18,7 @@ export default defineConfig({
         name: `HAProxy ${release.version}`,
         include: [
           "test/matrix/*.test.ts",
+          "test/faults/idle-haproxy.test.ts",
           "test/e2e/{demo,document-examples,fidelity,response,restart}.test.ts",
           "test/e2e/intake/*.test.ts",
         ],

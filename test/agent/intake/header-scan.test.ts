@@ -283,3 +283,17 @@ describe("headers as binary", () => {
     expect(scan.block.bytes).toBe(bytes);
   });
 });
+
+describe("too many headers", () => {
+  const one = { text: Buffer.from("a:\n"), binary: Buffer.of(1, 97, 0) };
+
+  it.each(forms)("are refused beyond the 32,767 of HAProxy, over all messages of a NOTIFY, as %s", (form) => {
+    const scan = new HeaderScan([]);
+    const list = (count: number) => Buffer.alloc(3 * count, one[form]);
+
+    expect(scanBytes(scan, form, list(32_767)).headers).toHaveLength(2 * 32_767);
+    expect(() => scanBytes(scan, form, list(1))).toThrow("a NOTIFY has more than 32767 headers");
+    scan.left = 1;
+    expect(scanBytes(scan, form, list(1)).headers).toEqual(["a", ""]);
+  });
+});

@@ -124,3 +124,12 @@ describe("visitMessages", () => {
     );
   });
 });
+
+describe("a NOTIFY", () => {
+  it("may have 64 messages, and no more", () => {
+    const empty = (count: number) => Buffer.alloc(2 * count);
+
+    expect(visit(empty(64))).toMatchObject({ messages: { length: 64 }, error: undefined });
+    expect(visit(empty(8_000_000))).toMatchObject({ messages: { length: 64 }, error: { code: "BAD_COUNT" } });
+  });
+});

@@ -299,6 +299,24 @@ describe("a fragmented NOTIFY", () => {
     expect(run.end).toMatchObject({ kind: "refused", code: 13 });
   });
 
+  it("gives back its part of the limit if it is aborted", () => {
+    const session = openSession(4 * MiB);
+    const piece = Buffer.alloc(16_000);
+    for (let round = 0; round < 5; round++) {
+      runChunks(session, [frame({ type: 3, flags: 0, streamId: 1, frameId: 1, payload: piece })]);
+      for (let i = 0; i < 600; i++) {
+        runChunks(session, [frame({ type: 0, flags: 0, streamId: 1, frameId: 1, payload: piece })]);
+      }
+      runChunks(session, [frame({ type: 0, flags: finAbort, streamId: 1, frameId: 1 })]);
+      expect(session.heldBytes).toBe(0);
+    }
+
+    const run = runChunks(session, fragmentedNotify({ messages, pieceBytes: 300 }));
+
+    expect(run.payloads).toEqual([whole]);
+    expect(run.oversize).toBe(0);
+  });
+
   it("ends the session if it begins twice", () => {
     const [one] = fragmentedNotify({ messages, pieceBytes: 100 });
 
@@ -403,6 +421,78 @@ describe("frames that are skipped", () => {
 
     expect(run.frames).toMatchObject([{ type: "ack", streamId: 2n }]);
     expect(run.end).toBeUndefined();
+  });
+});
+
+describe("what is half received", () => {
+  const anyFrame = fc.record({
+    type: fc.constantFrom(0, 3, 50),
+    flags: fc.constantFrom(0, 1, 3),
+    streamId: fc.nat(3),
+    frameId: fc.constant(1),
+    payload: fc.nat(40_000).map((bytes) => Buffer.alloc(bytes, 65)),
+  });
+
+  it("is counted with at least its bytes and at most twice of them, and is nothing once all is complete", () => {
+    fc.assert(
+      fc.property(
+        fc.array(anyFrame, { maxLength: 12 }),
+        fc.array(fc.nat(300_000), { maxLength: 6 }),
+        (frames, cuts) => {
+          const session = new Session(MiB);
+          session.receive(hello({ "max-frame-size": uint32(MiB) }));
+          const begun = new Map<number, number>();
+          let at = 0;
+          const ends: number[] = [];
+          const stream = Buffer.concat(frames.map(frame));
+          for (const fields of frames) {
+            at += frame(fields).length;
+            ends.push(at);
+          }
+          let received = 0;
+          let next = 0;
+          for (const chunk of cutAt(stream, cuts)) {
+            session.receive(chunk);
+            session.takeNotifies(() => {});
+            received += chunk.length;
+            if (session.end) break;
+            // The oracle: bytes of messages that have begun, and of the frame that has.
+            for (; next < frames.length && ends[next] <= received; next++) {
+              const { type, flags, streamId, payload } = frames[next];
+              if (type === 50) continue;
+              if (flags === 0) begun.set(streamId, (begun.get(streamId) ?? 0) + payload.length);
+              else if (type === 0) begun.delete(streamId);
+            }
+            const partial = received - (next === 0 ? 0 : ends[next - 1]);
+            const bytes = [...begun.values()].reduce((all, one) => all + one, partial);
+            const things = begun.size + Number(partial > 0);
+            expect(session.heldBytes).toBeGreaterThanOrEqual(bytes);
+            expect(session.heldBytes).toBeLessThanOrEqual(2 * bytes + things * 20_000);
+            expect(session.idle).toBe(things === 0);
+            if (things === 0) expect(session.heldBytes).toBe(0);
+          }
+          if (session.end) expect(session.heldBytes).toBe(0);
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+
+  it("is overdue if it is still unfinished at the next look, whatever else has arrived", () => {
+    const session = openSession();
+    const begin = frame({ type: 3, flags: 0, streamId: 1, frameId: 1 });
+    const more = frame({ type: 0, flags: 0, streamId: 1, frameId: 1 });
+    const rest = [notify({ streamId: 3 }), frame({ type: 50 }), more];
+    expect(session.checkUnfinished()).toBe(false);
+    runChunks(session, [Buffer.concat([begin, ...rest])]);
+    expect(session.checkUnfinished()).toBe(false);
+    runChunks(session, [Buffer.concat(rest)]);
+    expect(session.checkUnfinished()).toBe(true);
+
+    runChunks(session, [frame({ type: 0, streamId: 1, frameId: 1 }), begin]);
+
+    expect(session.checkUnfinished()).toBe(false);
+    expect(session.checkUnfinished()).toBe(true);
   });
 });
 

@@ -36,6 +36,7 @@ const example = `agent:
     header: {X-Env: ^prod$}
   redact: {headers: [Authorization, X-Token]}
   maxFrame: 1MiB
+  connectionBuffer: 32MiB
   pack: {bytes: 48KiB, requests: 200, linger: 100ms}
   buffer: 128MiB
   drain: 5s
@@ -106,6 +107,7 @@ describe("loadConfig", () => {
       sample: { fraction: 1 },
       redactHeaders: [],
       maxFrameBytes: 16_777_216,
+      connectionBufferBytes: 67_108_864,
       pack: { bytes: 61_440, requests: 1_000, lingerMs: 250 },
       bufferBytes: 33_554_432,
       drainMs: 3_000,
@@ -146,6 +148,7 @@ describe("loadConfig", () => {
       when: { methods: ["GET", "POST"], path: /^\/api\//, headers: { "x-env": /^prod$/ } },
       redactHeaders: ["authorization", "x-token"],
       maxFrameBytes: 1_048_576,
+      connectionBufferBytes: 33_554_432,
       pack: { bytes: 49_152, requests: 200, lingerMs: 100 },
       bufferBytes: 134_217_728,
       drainMs: 5_000,

@@ -1,0 +1,20 @@
+const firstBytes = 16 * 1024;
+const doubledBytes = 256 * 1024;
+const overheadBytes = 256;
+
+/**
+ * Makes room for `neededBytes` and returns a buffer with the first `usedBytes` of `buffer`. It grows with the bytes that
+ * arrive and not with the announced ones, and is never copied once it has more than 256 KiB: `mostBytes` is allocated then, of
+ * which the system provides only what is written. Not from Node's pool: a few bytes would keep 64 KiB of it.
+ */
+export function growBuffer(buffer: Buffer, usedBytes: number, neededBytes: number, mostBytes: number): Buffer {
+  const wanted = neededBytes > doubledBytes ? mostBytes : Math.max(neededBytes, buffer.length * 2, firstBytes);
+  const grown = Buffer.allocUnsafeSlow(Math.min(mostBytes, wanted));
+  buffer.copy(grown, 0, 0, usedBytes);
+  return grown;
+}
+
+/** The memory that a grown buffer keeps, with what Node needs for it. */
+export function retainedBytes(buffer: Buffer, usedBytes: number): number {
+  return overheadBytes + (buffer.length <= doubledBytes ? buffer.length : Math.max(doubledBytes, usedBytes));
+}

@@ -122,7 +122,7 @@ function badValue(name: string): string {
 function rewritePath(target: TargetConfig, path: string): string {
   if (!target.path || !path.startsWith("/")) return path;
   if ("prefix" in target.path) return target.path.prefix.replace(/\/+$/, "") + path;
-  return path.replace(target.path.match, target.path.replace);
+  return target.path.match.replace(path, target.path.replace);
 }
 
 function hostHeader(target: TargetConfig, request: CapturedRequest): string {

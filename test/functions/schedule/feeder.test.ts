@@ -334,6 +334,16 @@ describe("Feeder", () => {
     });
   });
 
+  it("fails a job with a regular expression that an older version allowed, and feeds the others", async () => {
+    const bench = await Bench.open({ timesMs: [0] });
+    await bench.start(newJob({ where: { path: "(a)\\1" } }));
+    await bench.start(newJob({ id: "20261122-180000-two" }));
+    await bench.feed(2_000);
+
+    expect(await bench.job()).toMatchObject({ status: "failed", reason: expect.stringContaining("back-reference") });
+    expect((await bench.job("20261122-180000-two")).status).toBe("fed");
+  });
+
   it("counts a request that is too big for the queue as skipped, and continues", async () => {
     const big = randomBytes(300_000);
     const bench = await Bench.open({

@@ -87,7 +87,7 @@ export class FuzzTarget {
   }
 }
 
-function createHalf(sample: Sample, redactHeaders: readonly string[], when?: When): Half {
+export function createHalf(sample: Sample, redactHeaders: readonly string[], when?: When): Half {
   const ledger = createLedger();
   const packer: Packer = new Packer({
     agent: "fuzz",

@@ -80,16 +80,17 @@ export class HeaderScan {
     const scratch = this.#reserve(end - start + ((end - start) >>> 7) + maxVarintBytes);
     let at = 0;
     let lineAt = start;
-    // Ends with the headers: a search would otherwise go on through all messages of the frame.
-    const lines = bytes.subarray(0, end);
+    // The search for a line feed must end with the headers, and not go on through all messages of the frame.
+    const lines = end > start && bytes[end - 1] === lineFeed ? bytes : bytes.subarray(0, end);
     while (lineAt < end) {
       const feed = lines.indexOf(lineFeed, lineAt);
       const nextAt = feed < 0 ? end : feed + 1;
       let lineEnd = feed < 0 ? end : feed;
       if (lineEnd > lineAt && bytes[lineEnd - 1] === carriageReturn) lineEnd--;
       if (lineEnd === lineAt) break;
-      const colonAt = lines.indexOf(colon, lineAt);
-      if (colonAt <= lineAt || colonAt >= lineEnd) throw new DecodeError("BAD_VALUE", lineAt, "a header has no name");
+      let colonAt = lineAt;
+      while (colonAt < lineEnd && bytes[colonAt] !== colon) colonAt++;
+      if (colonAt === lineAt || colonAt === lineEnd) throw new DecodeError("BAD_VALUE", lineAt, "a header has no name");
       let valueAt = colonAt + 1;
       if (valueAt < lineEnd && bytes[valueAt] === space) valueAt++;
       at = copyString(scratch, at, bytes, lineAt, colonAt);

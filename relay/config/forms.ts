@@ -74,7 +74,7 @@ export const rate = written(parseRatePerSecond, "a rate", ["200/s", "30/min", "u
 export const percentage = written(parseFraction, "a percentage from 0% to 100%", ["50%", "0.5%"], explainPercentage);
 
 /** A regular expression that says whether a request matches. */
-export const regex = compiled((text) => new Pattern(text));
+const regex = compiled((text) => new Pattern(text));
 
 /** A regular expression for what to replace. */
 export const rewritten = compiled((text) => new Rewrite(text));

@@ -3,6 +3,7 @@ import { hasEnded, type Job, jobKey } from "../../relay/job/job.ts";
 import { changeJob, toEnded } from "../../relay/job/job-control.ts";
 import { Outage } from "../../relay/log/outage.ts";
 import type { LiveTarget } from "../../relay/replay/live-target.ts";
+import { PatternError } from "../../relay/rules/pattern-error.ts";
 import type { LedgerTotals, VersionedJob } from "../../relay/state/port.ts";
 import type { FeederOptions } from "./feeder-options.ts";
 import { JobFeed } from "./job-feed.ts";
@@ -107,14 +108,13 @@ export class Feeder {
     try {
       if (job.status === "fed") {
         if ((await waitingOf(job)) === 0) await this.#end(job);
-        else if (!this.#findTarget(job)) await this.#fail(job, `target ${job.target}`);
+        else if (!this.#findTarget(job)) await this.#fail(job, withoutConfig(`target ${job.target}`));
       } else if (job.status === "running" || isTime(job, this.#now() + this.#options.lookAheadMs)) {
         await this.#feed(found, await waitingOf(job), signal);
       }
       this.#outages.get(job.id)?.recover({ nowMs: this.#now() });
     } catch (error) {
-      this.#report(error as Error, job.id);
-      await this.#note(job.id, (error as Error).message);
+      await this.#noteFailure(job, error as Error);
     }
     const feed = this.#feeds.get(job.id);
     if (feed?.closed) this.#feeds.delete(job.id);
@@ -126,7 +126,8 @@ export class Feeder {
     const { archives, queueOf, ...options } = this.#options;
     const live = this.#findTarget(job);
     const archive = archives.get(job.capture);
-    if (!live || !archive) return this.#fail(job, live ? `capture ${job.capture}` : `target ${job.target}`);
+    if (!live || !archive)
+      return this.#fail(job, withoutConfig(live ? `capture ${job.capture}` : `target ${job.target}`));
     let feed = this.#feeds.get(job.id);
     if (!feed) {
       feed = new JobFeed({ ...options, owner: this.#owner, now: this.#now, live, archive, queue: queueOf(job.target) });
@@ -146,15 +147,23 @@ export class Feeder {
     return this.#options.targets.find(({ config }) => config.name === target);
   }
 
-  async #fail(job: Job, missing: string): Promise<void> {
+  async #fail(job: Job, reason: string): Promise<void> {
     const { lease } = job;
     // Another process, whose configuration may have the target and the capture, feeds the job.
     if (lease && lease.owner !== this.#owner && lease.untilMs > this.#now()) return;
-    const reason = `there is no ${missing} in the configuration any more`;
     await changeJob(this.#options.jobs, job.id, (now) =>
       hasEnded(now) ? now : { ...toEnded(now, "failed", this.#now()), reason },
     );
     this.#options.log.error({ event: "job-failed", job: job.id, reason }, "a replay job has failed");
+  }
+
+  /** Never rejects. */
+  async #noteFailure(job: Job, error: Error): Promise<void> {
+    // A version that allowed more expressions wrote the job.
+    if (error instanceof PatternError)
+      return this.#fail(job, error.message).catch((failed: Error) => this.#report(failed, job.id));
+    this.#report(error, job.id);
+    await this.#note(job.id, error.message);
   }
 
   /** Stores in the job why it cannot continue, for its readers. The reason is removed when the job continues. */
@@ -195,6 +204,10 @@ export class Feeder {
     feed.close();
     this.#feeds.delete(id);
   }
+}
+
+function withoutConfig(missing: string): string {
+  return `there is no ${missing} in the configuration any more`;
 }
 
 /** Whether a scheduled job starts by `untilMs`. */

@@ -7,6 +7,8 @@ import { type CaptureEntry, CaptureReader } from "../capture/capture-reader.ts";
 import type { CaptureConfig } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { explainMoment, parseMoment } from "../config/moment.ts";
+import { Pattern } from "../rules/pattern.ts";
+import { PatternError } from "../rules/pattern-error.ts";
 import { matches, type When } from "../rules/when.ts";
 import { Failure, plural } from "./command-line.ts";
 
@@ -123,10 +125,11 @@ function addCondition(text: string, before: When = {}): When {
   return { ...before, headers: { ...before.headers, [header.toLowerCase()]: regex } };
 }
 
-function compile(text: string): RegExp {
+function compile(text: string): Pattern {
   try {
-    return new RegExp(text);
+    return new Pattern(text);
   } catch (error) {
-    throw new InvalidArgumentError(`It is not a regular expression: ${(error as Error).message}.`);
+    if (!(error instanceof PatternError)) throw error;
+    throw new InvalidArgumentError(`It is not a regular expression that can be used: ${error.reason}.`);
   }
 }

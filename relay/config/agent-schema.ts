@@ -82,7 +82,7 @@ export const agentSchema = section({
   maxFrame: size("256B", "48MiB")
     .prefault("16MiB")
     .describe("Largest SPOP frame, and largest message sent in several frames, that the agent accepts"),
-  connectionBuffer: size
+  connectionBuffer: size("1MiB", "64GiB")
     .prefault("64MiB")
     .describe(
       "Memory for what all connections hold: half-received messages, and ACKs that peers do not read. When it is full, the connection that holds most is closed",

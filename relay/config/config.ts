@@ -1,5 +1,6 @@
 import type { ArchivePlace } from "../archive/archive-place.ts";
 import type { IngressPlace } from "../queue/ingress.ts";
+import type { Rewrite } from "../rules/pattern.ts";
 import type { RequestKey } from "../rules/request-key.ts";
 import type { Sample } from "../rules/sample.ts";
 import type { When } from "../rules/when.ts";
@@ -86,7 +87,7 @@ export interface SignConfig {
   readonly profile?: string;
 }
 
-type PathRewrite = { readonly prefix: string } | { readonly match: RegExp; readonly replace: string };
+type PathRewrite = { readonly prefix: string } | { readonly match: Rewrite; readonly replace: string };
 
 /** The value of a header that a target sets: a text, or the client's address as it was captured. */
 export type SetHeader = string | { readonly src: true };

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import type { Pattern } from "../rules/pattern.ts";
 import { isLoopback, type ListenAddress } from "./forms.ts";
 
 /** Two keys of the configuration that exclude each other: the mistake is reported at `path`. */
@@ -22,7 +23,7 @@ interface KeySource {
 interface Recipient {
   readonly stickyBy?: KeySource | undefined;
   readonly key?: KeySource | undefined;
-  readonly when?: { readonly header?: Readonly<Record<string, RegExp>> | undefined } | undefined;
+  readonly when?: { readonly header?: Readonly<Record<string, Pattern>> | undefined } | undefined;
 }
 
 type Recipients = Readonly<Record<string, Recipient>>;

@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { findQueueUrlMistake } from "../queue/sqs-url.ts";
+import { Pattern, Rewrite } from "../rules/pattern.ts";
+import { PatternError } from "../rules/pattern-error.ts";
 import { parseAddressRange } from "./address-range.ts";
 import {
   explainDuration,
@@ -79,7 +81,11 @@ export const rate = written(parseRatePerSecond, "a rate", ["200/s", "30/min", "u
 
 export const percentage = written(parseFraction, "a percentage from 0% to 100%", ["50%", "0.5%"], explainPercentage);
 
-export const regex = written(compileRegex, "a regular expression", ["^/api/"]);
+/** A regular expression that says whether a request matches. */
+const regex = compiled((text) => new Pattern(text));
+
+/** A regular expression for what to replace. */
+export const rewritten = compiled((text) => new Rewrite(text));
 
 export const address = written(parseAddress, "an address", [
   "127.0.0.1:12345",
@@ -167,10 +173,17 @@ export function parseOrigin(text: string): URL | undefined {
   return url.pathname === "/" && !url.search && !url.hash && !url.username && !url.password ? url : undefined;
 }
 
-function compileRegex(text: string): RegExp | undefined {
-  try {
-    return new RegExp(text);
-  } catch {
-    return undefined;
-  }
+function compiled<T>(compile: (text: string) => T) {
+  return z
+    .string({ error: "must be a regular expression, such as ^/api/" })
+    .transform((text, context) => {
+      try {
+        return compile(text);
+      } catch (error) {
+        if (!(error instanceof PatternError)) throw error;
+        context.addIssue({ code: "custom", message: error.message });
+        return z.NEVER;
+      }
+    })
+    .meta({ examples: ["^/api/"] });
 }

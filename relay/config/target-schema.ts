@@ -11,9 +11,9 @@ import {
   parseOrigin,
   percentage,
   rate,
-  regex,
   region,
   requestKey,
+  rewritten,
   section,
   sqsUrl,
   stickyBy,
@@ -183,14 +183,18 @@ export const targetSchema = section({
             .describe("Text to put before the path, such as /v2"),
         }),
         section({
-          match: regex.describe("Regular expression for the part of path and query to replace"),
+          match: rewritten.describe("Regular expression for the part of path and query to replace"),
           replace: z
             .string()
             .regex(/^[!-~]*$/, { error: "must be printable ASCII characters without spaces" })
             .describe("Replacement, in which $1 is the first group of match"),
         }),
       ],
-      { error: "must have either the key prefix, or the keys match and replace" },
+      {
+        error: ({ errors }) =>
+          errors?.flat().find(({ code }) => code === "custom")?.message ??
+          "must have either the key prefix, or the keys match and replace",
+      },
     )
     .describe("Rewrites the path: either prefix, or match and replace")
     .optional(),

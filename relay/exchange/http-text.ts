@@ -50,7 +50,8 @@ export function formatHttpText(request: CapturedRequest): Buffer {
   const whole = !isBodyIncomplete(request);
   // The captured length is wrong for a body that was redacted after the capture.
   const isLength = (i: number) => whole && i % 2 === 1 && headers[i - 1].toLowerCase() === "content-length";
-  lines.push(...formatHeaderLines(headers.map((part, i) => (isLength(i) ? String(body.length) : part))));
+  for (const line of formatHeaderLines(headers.map((part, i) => (isLength(i) ? String(body.length) : part))))
+    lines.push(line);
   const chunked = isChunked(headers);
   if (!chunked && body.length > 0 && headerOf(headers, "content-length") === undefined) {
     lines.push(`Content-Length: ${body.length}`);
@@ -203,6 +204,14 @@ function isBlank(rest: Buffer): boolean {
   return rest.toString("latin1").trim() === "";
 }
 
+// Not a regular expression: at each space within the value, it would look for the end of the value again.
 function trim(value: string): string {
-  return value.replace(/^[ \t]+|[ \t]+$/g, "");
+  let [start, end] = [0, value.length];
+  while (start < end && isSpace(value.charCodeAt(start))) start++;
+  while (start < end && isSpace(value.charCodeAt(end - 1))) end--;
+  return value.slice(start, end);
+}
+
+function isSpace(code: number): boolean {
+  return code === 0x20 || code === 0x09;
 }

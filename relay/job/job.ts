@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { bounds } from "../config/bounds.ts";
+import { Pattern } from "../rules/pattern.ts";
 import type { When } from "../rules/when.ts";
 import { findRepairs, stored, storedCount } from "../state/repairs.ts";
 
@@ -207,13 +208,15 @@ export function firstCheckpoint(fromMs: number): Checkpoint {
   };
 }
 
-/** Throws `SyntaxError` if a regular expression is invalid. */
+/** Throws `PatternError` for a regular expression that cannot be used. */
 export function toWhen({ method, path, header }: Where): When {
   return {
     ...(method && { methods: method }),
-    ...(path !== undefined && { path: new RegExp(path) }),
+    ...(path !== undefined && { path: new Pattern(path) }),
     ...(header && {
-      headers: Object.fromEntries(Object.entries(header).map(([name, text]) => [name.toLowerCase(), new RegExp(text)])),
+      headers: Object.fromEntries(
+        Object.entries(header).map(([name, text]) => [name.toLowerCase(), new Pattern(text)]),
+      ),
     }),
   };
 }

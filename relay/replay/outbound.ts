@@ -56,7 +56,7 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
   for (let i = 0; i + 1 < request.headers.length; i += 2) {
     const name = request.headers[i];
     const { lowerCase, reserved, valid } = lookUpName(name);
-    if (reserved || nominated.includes(lowerCase)) continue;
+    if (reserved || nominated.has(lowerCase)) continue;
     if (remove.includes(lowerCase) || Object.hasOwn(set, lowerCase)) continue;
     if (!valid) return { kind: "unsendable", reason: "a header name has a character that HTTP does not allow" };
     const value = request.headers[i + 1];
@@ -122,7 +122,7 @@ function badValue(name: string): string {
 function rewritePath(target: TargetConfig, path: string): string {
   if (!target.path || !path.startsWith("/")) return path;
   if ("prefix" in target.path) return target.path.prefix.replace(/\/+$/, "") + path;
-  return path.replace(target.path.match, target.path.replace);
+  return target.path.match.replace(path, target.path.replace);
 }
 
 function hostHeader(target: TargetConfig, request: CapturedRequest): string {
@@ -144,19 +144,14 @@ function hasTrailers({ headers }: CapturedRequest): boolean {
   return /(?:^|,)\s*trailers\s*(?:$|[,;])/i.test(headerOf(headers, "te") ?? "");
 }
 
-function connectionNominated(headers: readonly string[]): readonly string[] {
-  let names: string[] | undefined;
+function connectionNominated(headers: readonly string[]): ReadonlySet<string> {
+  let names: Set<string> | undefined;
   for (let i = 0; i + 1 < headers.length; i += 2) {
     if (lookUpName(headers[i]).lowerCase !== "connection") continue;
-    names ??= [];
-    names.push(
-      ...headers[i + 1]
-        .toLowerCase()
-        .split(",")
-        .map((name) => name.trim()),
-    );
+    names ??= new Set();
+    for (const name of headers[i + 1].toLowerCase().split(",")) names.add(name.trim());
   }
   return names ?? none;
 }
 
-const none: readonly string[] = [];
+const none: ReadonlySet<string> = new Set();

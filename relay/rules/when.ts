@@ -1,12 +1,13 @@
 import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
+import type { Pattern } from "./pattern.ts";
 
 /** A condition on a request: every given part must match. */
 export interface When {
   readonly methods?: readonly string[];
   /** Matched against path and query. */
-  readonly path?: RegExp;
+  readonly path?: Pattern;
   /** Keyed by lower-case name. A missing header does not match. */
-  readonly headers?: Readonly<Record<string, RegExp>>;
+  readonly headers?: Readonly<Record<string, Pattern>>;
 }
 
 export function matches(when: When, request: Pick<CapturedRequest, "method" | "path" | "headers">): boolean {

@@ -7,6 +7,7 @@ import { openPack } from "../../relay/pack/envelope.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import { type Delivery, type OutgoingMessage, QueueError, type QueueSender } from "../../relay/queue/port.ts";
 import { LiveTarget } from "../../relay/replay/live-target.ts";
+import { Pattern } from "../../relay/rules/pattern.ts";
 import { EmbeddedState } from "../../relay/state/embedded/state.ts";
 import { type Controls, type Ledger, StateError } from "../../relay/state/port.ts";
 import { invoke } from "../support/benches/replay-bench.ts";
@@ -36,7 +37,7 @@ describe("fan-out", () => {
     const bench = new FanOutBench([
       { name: "all" },
       { name: "posts", when: { methods: ["POST"] } },
-      { name: "api", when: { path: /^\/api\// } },
+      { name: "api", when: { path: new Pattern("^/api/") } },
       { name: "none", when: { methods: ["PUT"] } },
       { name: "off", sample: { fraction: 0 } },
     ]);
@@ -86,7 +87,7 @@ describe("fan-out", () => {
   });
 
   it("keeps the attempt, id and indexes of a share", async () => {
-    const bench = new FanOutBench([{ name: "a", when: { path: /[13]$/ } }]);
+    const bench = new FanOutBench([{ name: "a", when: { path: new Pattern("[13]$") } }]);
     const sent = packMessage({ agent: "edge~1", sequence: 9, requests: requests(5) });
     await bench.fanOut(sent);
     const [received] = await bench.received("a");
@@ -96,7 +97,7 @@ describe("fan-out", () => {
   });
 
   it("counts a pack once if it is delivered twice", async () => {
-    const bench = new FanOutBench([{ name: "a", when: { path: /^\/[12]$/ } }]);
+    const bench = new FanOutBench([{ name: "a", when: { path: new Pattern("^/[12]$") } }]);
     const sent = packMessage({ agent: "edge~1", requests: requests(4) });
     await bench.fanOut(sent);
     await bench.fanOut(sent);
@@ -137,7 +138,7 @@ describe("fan-out", () => {
   });
 
   it("puts a pack back with the time when it first came if the state store is away, and leaves the time out at targets", async () => {
-    const bench = new FanOutBench([{ name: "a" }, { name: "some", when: { path: /1$/ } }]);
+    const bench = new FanOutBench([{ name: "a" }, { name: "some", when: { path: new Pattern("1$") } }]);
     bench.stateDown = true;
     const sent = packMessage({ requests: requests(2) });
     const sinceMs = Date.now() - 86_400_000;

@@ -4,6 +4,7 @@ import { type AgentLedger, createLedger } from "../../agent/ledger.ts";
 import { Session } from "../../agent/spop/session.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { decodePack } from "../../relay/pack/pack.ts";
+import { Pattern } from "../../relay/rules/pattern.ts";
 import type { Sample } from "../../relay/rules/sample.ts";
 import type { When } from "../../relay/rules/when.ts";
 import { completeNotifies, isPayloadOf, readAnswers } from "./ack-oracle.ts";
@@ -21,7 +22,7 @@ export class FuzzTarget {
     createHalf({ fraction: 1 }, []),
     createHalf({ fraction: 0.5, stickyBy: { by: "src", missing: "in" } }, ["cookie", "host"], {
       methods: ["GET", "POST"],
-      path: /^\/api/,
+      path: new Pattern("^/api"),
     }),
   ];
   frames = 0;
@@ -86,7 +87,7 @@ export class FuzzTarget {
   }
 }
 
-function createHalf(sample: Sample, redactHeaders: readonly string[], when?: When): Half {
+export function createHalf(sample: Sample, redactHeaders: readonly string[], when?: When): Half {
   const ledger = createLedger();
   const packer: Packer = new Packer({
     agent: "fuzz",

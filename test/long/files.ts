@@ -27,6 +27,7 @@ export const long: readonly string[] = [
   "test/faults/queue-failures.test.ts",
   "test/functions/lambda/alarms.test.ts",
   "test/functions/schedule/replay-jobs.test.ts",
+  "test/fuzz/all-growths.test.ts",
   "test/infra/constructs/alarms.test.ts",
   "test/infra/constructs/dashboard.test.ts",
   "test/infra/constructs/relay-app.test.ts",

@@ -6,6 +6,7 @@ import { type AgentLedger, createLedger } from "../../../agent/ledger.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
 import { decodePack } from "../../../relay/pack/pack.ts";
+import { Pattern } from "../../../relay/rules/pattern.ts";
 import type { StickyBy } from "../../../relay/rules/sample.ts";
 import { comparable } from "../../support/data/captured-requests.ts";
 import { seededRandom } from "../../support/data/seeded-random.ts";
@@ -639,10 +640,10 @@ describe("the filter", () => {
   it.each<[string, IntakeOptions["when"] & object, boolean]>([
     ["a method", { methods: ["POST"] }, true],
     ["another method", { methods: ["GET", "post"] }, false],
-    ["a path with its query", { path: /^\/a\?b=c$/ }, true],
-    ["another path", { path: /^\/z/ }, false],
-    ["a header", { headers: { "x-tag": /^a$/ } }, true],
-    ["a header that is missing", { headers: { "x-none": /.*/ } }, false],
+    ["a path with its query", { path: new Pattern("^/a\\?b=c$") }, true],
+    ["another path", { path: new Pattern("^/z") }, false],
+    ["a header", { headers: { "x-tag": new Pattern("^a$") } }, true],
+    ["a header that is missing", { headers: { "x-none": new Pattern(".*") } }, false],
   ])("by %s", (_, when, expected) => {
     const intake = createIntake({ when });
 
@@ -653,7 +654,7 @@ describe("the filter", () => {
   });
 
   it("judges a redacted header by the value that the client sent", () => {
-    const when = { headers: { "x-tag": /^a$/ } };
+    const when = { headers: { "x-tag": new Pattern("^a$") } };
 
     expect(capture(args(), { when, redactHeaders: ["x-tag"] }).headers.slice(2, 6)).toEqual([
       ...["x-tag", "redacted", "x-tag", "redacted"],
@@ -701,7 +702,7 @@ describe("any message", () => {
     const intake = createIntake({
       sample: { fraction: 0.7 },
       random: seededRandom(5),
-      when: { headers: { "x-tag": /^a$/ } },
+      when: { headers: { "x-tag": new Pattern("^a$") } },
       redactHeaders: ["x-tag"],
     });
     let taken = 0;

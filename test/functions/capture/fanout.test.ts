@@ -7,6 +7,7 @@ import type { CaptureConfig } from "../../../relay/config/config.ts";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import type { OutgoingMessage } from "../../../relay/queue/port.ts";
 import { LiveTarget } from "../../../relay/replay/live-target.ts";
+import { Pattern } from "../../../relay/rules/pattern.ts";
 import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import { settledIndexes } from "../../../relay/state/fate-sheet.ts";
 import { invoke } from "../../support/benches/replay-bench.ts";
@@ -58,7 +59,7 @@ describe("fan-out with captures", () => {
   });
 
   it("sends targets their share while the archive is away, and later stores the capture's share once", async () => {
-    const bench = new CaptureBench([captureConfig({ when: { path: /[02468]$/ } })]);
+    const bench = new CaptureBench([captureConfig({ when: { path: new Pattern("[02468]$") } })]);
     bench.archive.mood = "away";
     const failed = await bench.fanOut(packMessage({ requests: requests(10) }));
     const meanwhile = await bench.totals();
@@ -164,7 +165,7 @@ describe("fan-out with captures", () => {
   it("gives up requests once they have waited for a capture for longer than the queue keeps them, and counts them", async () => {
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
     onTestFinished(() => void vi.useRealTimers());
-    const bench = new CaptureBench([captureConfig({ when: { path: /[02468]$/ } })]);
+    const bench = new CaptureBench([captureConfig({ when: { path: new Pattern("[02468]$") } })]);
     bench.archive.mood = "away";
     await bench.ingress.send([packMessage({ requests: requests(10) })]);
     const startMs = bench.nowMs;

@@ -16,6 +16,7 @@ import { offsetOf } from "../../../relay/queue/job-mark.ts";
 import { type MessagePack, readMessage } from "../../../relay/queue/message.ts";
 import { QueueError } from "../../../relay/queue/port.ts";
 import { LiveTarget } from "../../../relay/replay/live-target.ts";
+import { Pattern } from "../../../relay/rules/pattern.ts";
 import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import { until } from "../../support/clocks/until.ts";
 import { captureOf, captureStartMs, everyMs, job, jobStartMs, newJob } from "../../support/data/jobs.ts";
@@ -104,7 +105,7 @@ describe("Feeder", () => {
   });
 
   it("feeds the requests that match `where` and the target's `when`, and ignores the target's sample", async () => {
-    const config = { when: { path: /[0-4]$/ }, sample: { fraction: 0 } };
+    const config = { when: { path: new Pattern("[0-4]$") }, sample: { fraction: 0 } };
     const bench = await Bench.open({ timesMs: everyMs(30, 10), config });
     await bench.start(newJob({ where: { path: "^/1" } }));
     await bench.feed(2_000);
@@ -348,6 +349,16 @@ describe("Feeder", () => {
       status: "failed",
       reason: expect.stringContaining("capture lost"),
     });
+  });
+
+  it("fails a job with a regular expression that an older version allowed, and feeds the others", async () => {
+    const bench = await Bench.open({ timesMs: [0] });
+    await bench.start(newJob({ where: { path: "(a)\\1" } }));
+    await bench.start(newJob({ id: "20261122-180000-two" }));
+    await bench.feed(2_000);
+
+    expect(await bench.job()).toMatchObject({ status: "failed", reason: expect.stringContaining("back-reference") });
+    expect((await bench.job("20261122-180000-two")).status).toBe("fed");
   });
 
   it("counts a request that is too big for the queue as skipped, and continues", async () => {

@@ -14,6 +14,7 @@ import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import { offsetOf } from "../../../relay/queue/job-mark.ts";
 import { type MessagePack, readMessage } from "../../../relay/queue/message.ts";
 import { LiveTarget } from "../../../relay/replay/live-target.ts";
+import { Pattern } from "../../../relay/rules/pattern.ts";
 import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import type { Fate } from "../../../relay/state/port.ts";
 import { captureOf, captureStartMs, jobStartMs } from "../../support/data/jobs.ts";
@@ -356,7 +357,7 @@ class Bench {
   }
 
   get #target() {
-    return target(this.#scenario.when ? { when: { path: /when$/ } } : {});
+    return target(this.#scenario.when ? { when: { path: new Pattern("when$") } } : {});
   }
 
   get #place() {

@@ -2,6 +2,7 @@ import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Config } from "../../../relay/config/config.ts";
 import { loadConfig } from "../../../relay/config/load.ts";
+import { Pattern } from "../../../relay/rules/pattern.ts";
 import { configFile } from "../../support/lambda/lambda-config.ts";
 
 const target = 'staging: {url: "http://127.0.0.1:8082", rate: unlimited}';
@@ -34,7 +35,7 @@ describe("captures", () => {
       name: "all",
       store: { kind: "directory", directory: "/kept" },
       sample: { fraction: 0.1, stickyBy: { by: "cookie", name: "sid", missing: "out" } },
-      when: { methods: ["POST"], path: /^\/api/ },
+      when: { methods: ["POST"], path: new Pattern("^/api") },
       keepMs: 90 * 86_400_000,
     });
   });

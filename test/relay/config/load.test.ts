@@ -7,6 +7,7 @@ import type { Config } from "../../../relay/config/config.ts";
 import { configJsonSchema, loadConfig } from "../../../relay/config/load.ts";
 import { assertReplayable } from "../../../relay/config/replayable.ts";
 import { ConfigError } from "../../../relay/config/text.ts";
+import { Pattern, Rewrite } from "../../../relay/rules/pattern.ts";
 import { schemaMistakes } from "../../support/data/json-schema-check.ts";
 import { caFile } from "../../support/servers/shadow-server.ts";
 
@@ -145,7 +146,7 @@ describe("loadConfig", () => {
       name: "edge-1",
       workers: 2,
       sample: { fraction: 0.5, stickyBy: { by: "cookie", name: "sid", missing: "in" } },
-      when: { methods: ["GET", "POST"], path: /^\/api\//, headers: { "x-env": /^prod$/ } },
+      when: { methods: ["GET", "POST"], path: new Pattern("^/api/"), headers: { "x-env": new Pattern("^prod$") } },
       redactHeaders: ["authorization", "x-token"],
       maxFrameBytes: 1_048_576,
       connectionBufferBytes: 33_554_432,
@@ -168,7 +169,7 @@ describe("loadConfig", () => {
       attempts: 3,
       maxAgeMs: 3_600_000,
       host: "original",
-      path: { match: /^\/api/, replace: "/v2" },
+      path: { match: new Rewrite("^/api"), replace: "/v2" },
       headers: { set: { "x-env": "shadow", "x-forwarded-for": { src: true } }, remove: ["authorization"] },
       truncated: "send",
       tls: { ca: join(directory, "ca.pem"), verify: true, serverName: "shop.example" },
@@ -367,6 +368,16 @@ describe("a mistake in the file", () => {
       "a regular expression",
       target("when:\n  path: '('"),
       '7: targets.staging.when.path: "(" is not a regular expression',
+    ],
+    [
+      "a regular expression that RE2 does not have",
+      target("when:\n  header:\n    x-a: '(a)\\1'"),
+      '8: targets.staging.when.header.x-a: "(a)\\1" is not a regular expression that can be used: it has the back-reference',
+    ],
+    [
+      "a regular expression of a rewrite",
+      target("path: { match: '[ab]*a[ab]{20}', replace: x }"),
+      '6: targets.staging.path: "[ab]*a[ab]{20}" is not a regular expression that can be used: it would need too much',
     ],
     ["a method", target("when:\n  method: 3"), "7: targets.staging.when.method: must be a method or a list of methods"],
     [

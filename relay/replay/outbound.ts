@@ -50,13 +50,13 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
   if (!fieldValue.test(host)) return { kind: "unsendable", reason: badValue("host") };
   const headers = ["host", host];
   const { set, remove } = target.headers;
-  const nominated = connectionNominated(request.headers);
   // Names are in lower case in HTTP/2.
   const http2 = target.protocol !== "http1";
   for (let i = 0; i + 1 < request.headers.length; i += 2) {
     const name = request.headers[i];
     const { lowerCase, reserved, valid } = lookUpName(name);
-    if (reserved || nominated.includes(lowerCase)) continue;
+    // Only what belongs to a hop in itself: HAProxy also passes on to the primary what a Connection header names.
+    if (reserved) continue;
     if (remove.includes(lowerCase) || Object.hasOwn(set, lowerCase)) continue;
     if (!valid) return { kind: "unsendable", reason: "a header name has a character that HTTP does not allow" };
     const value = request.headers[i + 1];
@@ -143,20 +143,3 @@ function toForwardedFor(src: string): string {
 function hasTrailers({ headers }: CapturedRequest): boolean {
   return /(?:^|,)\s*trailers\s*(?:$|[,;])/i.test(headerOf(headers, "te") ?? "");
 }
-
-function connectionNominated(headers: readonly string[]): readonly string[] {
-  let names: string[] | undefined;
-  for (let i = 0; i + 1 < headers.length; i += 2) {
-    if (lookUpName(headers[i]).lowerCase !== "connection") continue;
-    names ??= [];
-    names.push(
-      ...headers[i + 1]
-        .toLowerCase()
-        .split(",")
-        .map((name) => name.trim()),
-    );
-  }
-  return names ?? none;
-}
-
-const none: readonly string[] = [];

@@ -109,6 +109,8 @@ export interface TargetConfig {
   readonly headers: { readonly set: Readonly<Record<string, SetHeader>>; readonly remove: readonly string[] };
   readonly token?: TokenConfig;
   readonly sign?: SignConfig;
+  /** The requests that get `token` and `sign`: those that were captured with credentials, or all. Set with one of the two. */
+  readonly credentialsFor?: "captured" | "all";
   readonly truncated: "skip" | "send";
   readonly tls: { readonly ca?: string; readonly verify: boolean; readonly serverName?: string };
   /** Requests are sent only within these times; at any time if the list is empty. */

@@ -30,6 +30,7 @@ export function toTarget(name: string, target: ParsedTarget, directory: string, 
     },
     ...(target.token && { token: toToken([...path, "token"], target.token, secrets) }),
     ...(target.sign && { sign: toSign(target.sign, target.region) }),
+    ...((target.token || target.sign) && { credentialsFor: target.credentials?.for ?? "captured" }),
     truncated: target.truncated,
     tls: {
       verify: target.tls.verify,

@@ -22,6 +22,7 @@ import { captureKey, type Fate, type Ledger, type Settlement, StateError } from 
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import type { CaptureSink, CaptureTurn, CaptureVerdict } from "./capture/sink.ts";
 import { parseUncaptured, toUncaptured, type Uncaptured } from "./capture/uncaptured.ts";
+import { ignoreForged } from "./forged-marks.ts";
 import type { MetricLine } from "./metric-line.ts";
 import { createStateOutage, StatePatience } from "./state-patience.ts";
 
@@ -53,7 +54,9 @@ const afterFailureMs = 30_000;
 export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
   const count = () => deps.metrics?.count("fanOutStateDown", 1);
   const patience = new StatePatience("fan-out", deps.stateOutage ?? createStateOutage(deps.log), count);
-  return createBatchApp(deps.log, async (delivery, invocation) => {
+  const accept = ignoreForged(["job", "redrive"], deps.log);
+  return createBatchApp(deps.log, async (received, invocation) => {
+    const delivery = accept(received);
     // Announced before any await: then the whole batch is announced before its first pack is written.
     const turns = new Map(deps.captures.map((sink) => [sink.name, sink.announce()]));
     try {

@@ -69,6 +69,18 @@ export function hasJobMark(body: string): boolean {
   return body.includes('"job":');
 }
 
+/** The delivery without some of the marks that `readMessage` would find; the delivery itself if it has none of them. */
+export function withoutMarks(delivery: Delivery, names: readonly ("job" | "redrive")[]): Delivery {
+  if (!marksIn.test(delivery.body)) return delivery;
+  let marked = false;
+  const body = changeBody(delivery.body, (summary) => {
+    const kept = Object.entries(summary).filter(([name]) => !(names as readonly string[]).includes(name));
+    marked = kept.length < Object.keys(summary).length;
+    return Object.fromEntries(kept);
+  });
+  return marked ? { ...delivery, body } : delivery;
+}
+
 /** The whole pack, for another queue: the message is unchanged, but its time in that queue begins anew. */
 export function forwardMessage({ body, pack: sealed }: Pick<Delivery, "body" | "pack">, pack: Pack): OutgoingMessage {
   return { body: body.includes('"since":') ? withoutSince(body) : body, pack: sealed, requests: pack.requests.length };

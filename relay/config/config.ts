@@ -1,5 +1,6 @@
 import type { ArchivePlace } from "../archive/archive-place.ts";
 import type { IngressPlace } from "../queue/ingress.ts";
+import type { LoopGuard } from "../rules/loop-mark.ts";
 import type { RequestKey } from "../rules/request-key.ts";
 import type { Sample } from "../rules/sample.ts";
 import type { When } from "../rules/when.ts";
@@ -112,6 +113,8 @@ export interface TargetConfig {
   /** The requests that get `token` and `sign`: those that were captured with credentials, or all. Set with one of the two. */
   readonly credentialsFor?: "captured" | "all";
   readonly truncated: "skip" | "send";
+  /** That of the whole configuration. */
+  readonly loopGuard: LoopGuard;
   readonly tls: { readonly ca?: string; readonly verify: boolean; readonly serverName?: string };
   /** Requests are sent only within these times; at any time if the list is empty. */
   readonly windows: readonly Times[];
@@ -155,6 +158,7 @@ export interface Config {
   readonly file: string;
   readonly agent: AgentConfig;
   readonly host: HostConfig;
+  readonly loopGuard: LoopGuard;
   /** The queue between agents and host. */
   readonly ingress: IngressPlace;
   /** Directory of the embedded queues and of the state, on the machine of the host. Unused if `aws` is set. */

@@ -22,7 +22,7 @@ import {
 import { explainTimes, parseTimes } from "./time-windows.ts";
 
 // The variable is not looked up here: an agent on another machine may share the file without having the variables of the replay.
-const fromEnvironment = section({
+export const fromEnvironment = section({
   env: z
     .string()
     .regex(/^[A-Za-z_]\w*$/, { error: "is not the name of an environment variable" })

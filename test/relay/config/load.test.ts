@@ -115,6 +115,7 @@ describe("loadConfig", () => {
     expect(config.targets).toEqual([
       {
         name: "staging",
+        loopGuard: { header: "x-mirror-id", keys: [] },
         url: new URL("http://127.0.0.1:8082"),
         protocol: "http1",
         ratePerSecond: 200,
@@ -155,6 +156,7 @@ describe("loadConfig", () => {
     expect([queueDirectory, log]).toEqual(["/var/lib/spoa-relay", "debug"]);
     expect(targets[0]).toEqual({
       name: "staging",
+      loopGuard: { header: "x-mirror-id", keys: [] },
       url: new URL("https://staging.example"),
       protocol: "auto",
       ratePerSecond: 0.5,
@@ -574,7 +576,7 @@ describe("a mistake in the file", () => {
     [
       "at the top",
       `${smallest}target: {}\n`,
-      /^spoa-relay\.yaml:6: unknown key target; allowed here: agent, host, queue, state, control, targets, captures, log, aws$/,
+      /^spoa-relay\.yaml:6: unknown key target; allowed here: agent, host, queue, state, loopKey, loopHeader, control, targets, captures, log, aws$/,
     ],
     [
       "in a target",

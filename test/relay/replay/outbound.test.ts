@@ -65,6 +65,22 @@ describe("prepareOutbound: headers", () => {
     );
   });
 
+  it("signs the mark of a replay if there is a key", () => {
+    const loopGuard = { header: "x-mirror-id", keys: ["0123456789abcdef", "fedcba9876543210"] };
+    const mark = added(prepare({ id: "4b1d-1" }, { loopGuard }).headers)["x-mirror-id"];
+
+    expect(mark).toMatch(/^4b1d-1\.[\w-]{22}$/);
+    expect(added(prepare({ id: "4b1d-1" }, { loopGuard }, 2).headers)["x-mirror-id"]).toBe(mark);
+  });
+
+  it("sends the mark of a replay in the header of its name, once, and the bare id as well", () => {
+    const loopGuard = { header: "x-replayed", keys: ["0123456789abcdef"] };
+    const { headers } = prepare({ id: "4b1d-1", headers: ["X-Replayed", "forged", "a", "1"] }, { loopGuard });
+
+    expect(captured({ headers } as OutboundRequest)).toEqual(["a", "1"]);
+    expect(added(headers)).toMatchObject({ "x-mirror-id": "4b1d-1", "x-replayed": expect.stringMatching(/^4b1d-1\./) });
+  });
+
   it("keeps headers that only look like connection headers", () => {
     const headers = ["Upgrade-Insecure-Requests", "1", "X-Expect", "a", "Via", "1.1 edge", "X-Mirror", "b"];
 

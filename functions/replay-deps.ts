@@ -1,3 +1,4 @@
+import type { ByteAccount } from "../relay/concurrency/byte-budget.ts";
 import type { Logger } from "../relay/log/log.ts";
 import type { Outage } from "../relay/log/outage.ts";
 import type { QueueSender, Retention } from "../relay/queue/port.ts";
@@ -20,5 +21,7 @@ export interface ReplayDeps {
   readonly metrics?: Pick<MetricLine, "count" | "countAt" | "noteProgress">;
   /** Shared with the other parts of the process; by default one of its own. */
   readonly stateOutage?: Outage;
+  /** Room for decoded packs; without it there is always some. */
+  readonly room?: ByteAccount;
   readonly log: Logger;
 }

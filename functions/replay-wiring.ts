@@ -30,7 +30,10 @@ export function prepareLane({ stores, metrics, log }: Parts, live: LiveTarget): 
   return () => createLane({ live, transport: new Transport(config), pacer, figures, credentials });
 }
 
-export function wireReplay({ stores, stateOutage, metrics, log }: Parts, lane: Lane): Hono<{ Bindings: Invocation }> {
+export function wireReplay(
+  { stores, stateOutage, budget, metrics, log }: Parts,
+  lane: Lane,
+): Hono<{ Bindings: Invocation }> {
   const own = stores.queueOf(lane.live.config.name);
   return createReplay({
     lane,
@@ -41,6 +44,7 @@ export function wireReplay({ stores, stateOutage, metrics, log }: Parts, lane: L
     jobs: stores.state.jobs,
     direct: own === stores.ingress,
     stateOutage,
+    room: budget.accountOf(lane.live.config.name),
     ...(metrics && { metrics }),
     log,
   });

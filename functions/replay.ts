@@ -7,7 +7,7 @@ import { JobWatch } from "../relay/job/job-watch.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { PackedRequest } from "../relay/pack/pack.ts";
 import { fitShares } from "../relay/queue/fitting.ts";
-import { anew, type MessagePack, readMessage, type ShareOptions } from "../relay/queue/message.ts";
+import { anew, type MessagePack, readMessage, returnUnread, type ShareOptions } from "../relay/queue/message.ts";
 import { isRemoved, overdueAtMs } from "../relay/queue/overdue.ts";
 import { poisonMessage } from "../relay/queue/poison.ts";
 import { type Delivery, type OutgoingMessage, QueueError, type Retention } from "../relay/queue/port.ts";
@@ -19,6 +19,7 @@ import { settledIndexes } from "../relay/state/fate-sheet.ts";
 import { type Fate, type Settlement, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import { FateNotes } from "./fate-notes.ts";
+import { withRoom } from "./decode-room.ts";
 import { ignoreForged } from "./forged-marks.ts";
 import type { ReplayDeps } from "./replay-deps.ts";
 import { ReplayProgress } from "./replay-progress.ts";
@@ -49,8 +50,12 @@ export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   const accept = deps.direct ? ignoreForged(["job"], deps.log) : (delivery: Delivery) => delivery;
   return createBatchApp(
     deps.log,
-    (delivery, invocation) =>
-      new PackRun(deps, { patience, progress, turns, watch, warnings, notes }, invocation).run(accept(delivery)),
+    async (received, invocation) => {
+      const delivery = accept(received);
+      const run = new PackRun(deps, { patience, progress, turns, watch, warnings, notes }, invocation);
+      const handled = await withRoom(deps.room, delivery, invocation.signal, () => run.run(delivery));
+      return handled ?? (await run.returnUnread(delivery));
+    },
     async (invocation) => {
       // The long-running host flushes on a timer; a Lambda function must flush before it is frozen.
       if (!invocation.patient) await deps.lane.figures.flush();
@@ -96,6 +101,15 @@ class PackRun {
       this.#shared.progress.putBack(false);
       throw error;
     });
+  }
+
+  /** Sends a pack back that the invocation had no time and no room for. As `#handBack`: it waited and did not fail. */
+  async returnUnread(delivery: Delivery): Promise<Handled> {
+    const { queue, retention = forever } = this.#deps;
+    this.#shared.progress.putBack(true);
+    if (this.#invocation.patient || isRemoved(delivery, retention, Date.now())) return "again";
+    await sendAll(queue, [{ ...returnUnread(delivery), delayMs: afterEndMs }]);
+    return "done";
   }
 
   async #replay(delivery: Delivery, pack: MessagePack): Promise<Handled> {

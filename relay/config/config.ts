@@ -53,6 +53,8 @@ interface HostConfig {
   readonly token?: string;
   readonly visibilityMs: number;
   readonly inFlight: number;
+  /** Bytes of decoded packs in flight, of all targets together. */
+  readonly bufferBytes: number;
 }
 
 /** The source of a target's token, and the header that carries it. */

@@ -17,6 +17,7 @@ import {
   percentage,
   region,
   section,
+  size,
   sqsExample,
   stickyBy,
   when,
@@ -135,6 +136,12 @@ const host = section({
       "Time after which a pack is delivered again if its process died, 1s to 12h; a running process extends it",
     ),
   inFlight: z.int().min(1).max(64).default(8).describe("Packs of each target that are replayed at once"),
+  buffer: size
+    .refine((bytes) => bytes >= 1024 * 1024 && bytes <= 64 * 1024 ** 3, { error: "must be from 1MiB to 64GiB" })
+    .prefault("128MiB")
+    .describe(
+      "Memory for decoded packs in flight; beyond it each target has one at a time, and others wait, 1MiB to 64GiB",
+    ),
   data: z
     .string()
     .min(1)

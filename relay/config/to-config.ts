@@ -67,6 +67,7 @@ export function toConfig(parsed: ParsedConfig, file: string, env: Environment): 
       ...(parsed.host.token !== undefined && { token: parsed.host.token }),
       visibilityMs: parsed.host.visibility,
       inFlight: parsed.host.inFlight,
+      bufferBytes: parsed.host.buffer,
     },
     loopGuard,
     ingress,

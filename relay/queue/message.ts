@@ -1,7 +1,7 @@
 import { DecodeError } from "../pack/decode-error.ts";
 import { openPack, sealPack } from "../pack/envelope.ts";
 import { decodePack, encodeShare, type Pack, type PackedRequest } from "../pack/pack.ts";
-import { type PackMarks, type PackSummary, parseMarks } from "../pack/summary.ts";
+import { type PackMarks, type PackSummary, parseMarks, parseSummary } from "../pack/summary.ts";
 import type { JobMark } from "./job-mark.ts";
 import { shorten, toMessageText } from "./message-text.ts";
 import type { Delivery, OutgoingMessage } from "./port.ts";
@@ -96,6 +96,20 @@ export function returnMessage(
     body: since === undefined ? body : changeBody(body, (summary) => ({ ...summary, since })),
     pack: sealed,
     requests: pack.requests.length,
+  };
+}
+
+/** The same for a message that was not opened. */
+export function returnUnread({
+  body,
+  pack: sealed,
+  sentAtMs,
+}: Pick<Delivery, "body" | "pack" | "sentAtMs">): OutgoingMessage {
+  const { since = sentAtMs } = parseMarks(body);
+  return {
+    body: since > 0 ? changeBody(body, (summary) => ({ ...summary, since })) : body,
+    pack: sealed,
+    requests: parseSummary(body)?.count ?? 0,
   };
 }
 

@@ -22,7 +22,9 @@ describe("without room for more than one decoded pack", () => {
     const directory = temporaryDirectory();
     const state = openState();
     const queues = ["ingress", "a"].map((name) => EmbeddedQueue.open({ directory, name }));
-    onTestFinished(() => queues.forEach((queue) => queue.close()));
+    onTestFinished(() => {
+      for (const queue of queues) queue.close();
+    });
     const [ingress, own] = queues;
     const store = { kind: "directory", directory } as const;
     const capture: CaptureConfig = { name: "shop", store, sample: { fraction: 1 }, keepMs: 3_600_000 };

@@ -42,6 +42,7 @@ const example = `agent:
 host:
   visibility: 1m
   inFlight: 8
+  buffer: 64MiB
   token: 0123456789abcdef
 control: https://abc.lambda-url.eu-central-1.on.aws
 queue: embedded:/var/lib/spoa-relay
@@ -151,7 +152,12 @@ describe("loadConfig", () => {
       bufferBytes: 134_217_728,
       drainMs: 5_000,
     });
-    expect(host).toMatchObject({ visibilityMs: 60_000, inFlight: 8, token: "0123456789abcdef" });
+    expect(host).toMatchObject({
+      visibilityMs: 60_000,
+      inFlight: 8,
+      bufferBytes: 67_108_864,
+      token: "0123456789abcdef",
+    });
     expect(control?.host).toBe("abc.lambda-url.eu-central-1.on.aws");
     expect([queueDirectory, log]).toEqual(["/var/lib/spoa-relay", "debug"]);
     expect(targets[0]).toEqual({

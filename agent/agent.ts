@@ -5,10 +5,12 @@ import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentConfig, Config } from "../relay/config/config.ts";
-import { type Logger, Throttle } from "../relay/log/log.ts";
+import { assertLoopKey } from "../relay/config/replayable.ts";
+import type { Logger } from "../relay/log/log.ts";
 import { Outage } from "../relay/log/outage.ts";
 import { createPackIds } from "../relay/pack/pack-id.ts";
 import { runService, type Service } from "../relay/process/service.ts";
+import type { LoopGuard } from "../relay/rules/loop-mark.ts";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { AckLatency } from "./ack-latency.ts";
 import { serveAdmin } from "./admin.ts";
@@ -16,8 +18,8 @@ import { CurrentWarnings } from "./current-warnings.ts";
 import { EventLoopDelay } from "./event-loop-delay.ts";
 import { Dump, type PackSink } from "./intake/dump.ts";
 import { Intake } from "./intake/intake.ts";
+import { createIntakeLog, logUnsignedMarks } from "./intake/intake-log.ts";
 import { Packer } from "./intake/packer.ts";
-import { describeWholeFlaw } from "./intake/whole-flaw.ts";
 import { addTo, createLedger } from "./ledger.ts";
 import { Listener } from "./listener/listener.ts";
 import { type AgentVitals, createAgentMetrics } from "./metrics.ts";
@@ -45,6 +47,7 @@ const overdueMs = cluster.isWorker ? 11_000 : 12_000;
 export function runAgent(configFile: string, dump: boolean): Promise<number> {
   return runService(configFile, {
     start: (config, log) => {
+      assertLoopKey(config);
       if (dump) return startAgent(config, log, process.stdout);
       return config.agent.workers > 1 && cluster.isPrimary ? startWorkers(config, log) : startAgent(config, log);
     },
@@ -64,6 +67,7 @@ async function startAgent(config: Config, log: Logger, dumpTo?: Writable): Promi
 
 class Agent implements Service {
   readonly #options: AgentConfig;
+  readonly #loopGuard: LoopGuard;
   readonly #name: string;
   readonly #since = new Date().toISOString();
   readonly #log: Logger;
@@ -81,6 +85,7 @@ class Agent implements Service {
 
   constructor(config: Config, log: Logger, dumpTo?: Writable) {
     this.#options = config.agent;
+    this.#loopGuard = config.loopGuard;
     this.#name = `${config.agent.name}~${randomBytes(4).toString("hex")}`;
     this.#log = log;
     this.#packer = this.#createPacker();
@@ -126,32 +131,16 @@ class Agent implements Service {
 
   #createIntake(): Intake {
     const { sample, when, redactHeaders } = this.#options;
-    const log = this.#log;
-    const unusableLog = new Throttle();
     return new Intake({
       sample,
       ...(when && { when }),
       redactHeaders,
+      loopGuard: this.#loopGuard,
       ledger: this.#ledger,
       packer: this.#packer,
       nowMs: Date.now,
       random: Math.random,
-      onUnknownArgument: (argument) =>
-        log.warn(
-          { event: "unknown-argument", argument },
-          "spoe-message has an argument that the agent does not know: it is ignored",
-        ),
-      onUnknownWhole: (flaw, onResponse) => {
-        const warning = describeWholeFlaw(flaw, onResponse);
-        if (this.#warnings.note(warning, Date.now())) log.warn({ event: "whole-unknown", flaw }, warning);
-      },
-      onUnusable: (reason) =>
-        unusableLog.run(Date.now(), (heldBack) =>
-          log.warn(
-            { event: "unusable", reason, heldBack },
-            "a message is not a request that can be mirrored; if all are like this, check the args of spoe-message",
-          ),
-        ),
+      ...createIntakeLog(this.#log, this.#warnings, this.#loopGuard),
     });
   }
 
@@ -192,6 +181,7 @@ class Agent implements Service {
     const { lingerMs } = this.#options.pack;
     this.#lingerTimer = setInterval(() => this.#packer.closeIfDue(Date.now()), Math.max(5, lingerMs / 5));
     this.#log.info({ event: "listening", address, agent: this.#name }, "the agent is listening for HAProxy");
+    logUnsignedMarks(this.#log, this.#loopGuard);
   }
 
   /** Serves figures and health. A worker sends them to the first process instead, which serves them for all workers. */

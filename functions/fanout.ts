@@ -1,4 +1,5 @@
 import type { Hono } from "hono";
+import type { ByteAccount } from "../relay/concurrency/byte-budget.ts";
 import type { Logger } from "../relay/log/log.ts";
 import type { Outage } from "../relay/log/outage.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
@@ -22,6 +23,8 @@ import { captureKey, type Fate, type Ledger, type Settlement, StateError } from 
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import type { CaptureSink, CaptureTurn, CaptureVerdict } from "./capture/sink.ts";
 import { parseUncaptured, toUncaptured, type Uncaptured } from "./capture/uncaptured.ts";
+import { withRoom } from "./decode-room.ts";
+import { ignoreForged } from "./forged-marks.ts";
 import type { MetricLine } from "./metric-line.ts";
 import { createStateOutage, StatePatience } from "./state-patience.ts";
 
@@ -37,6 +40,8 @@ export interface FanOutDeps {
   /** By target name: counts the requests that its queue does not receive. */
   readonly figures?: ReadonlyMap<string, FigureBook>;
   readonly metrics?: Pick<MetricLine, "count">;
+  /** Room for decoded packs; without it there is always some. */
+  readonly room?: ByteAccount;
   /** Shared with the other parts of the process; by default one of its own. */
   readonly stateOutage?: Outage;
   readonly log: Logger;
@@ -53,8 +58,9 @@ const afterFailureMs = 30_000;
 export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
   const count = () => deps.metrics?.count("fanOutStateDown", 1);
   const patience = new StatePatience("fan-out", deps.stateOutage ?? createStateOutage(deps.log), count);
-  return createBatchApp(deps.log, async (delivery, invocation) => {
-    // Announced before any await: then the whole batch is announced before its first pack is written.
+  const accept = ignoreForged(["job", "redrive"], deps.log);
+  const handle = async (delivery: Delivery, invocation: Required<Invocation>): Promise<Handled> => {
+    // Announced before any await, if there is room: then the whole batch is announced before its first pack is written.
     const turns = new Map(deps.captures.map((sink) => [sink.name, sink.announce()]));
     try {
       const pack = readMessage(delivery);
@@ -63,6 +69,10 @@ export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
     } finally {
       for (const turn of turns.values()) turn.leave();
     }
+  };
+  return createBatchApp(deps.log, async (received, invocation) => {
+    const work = () => handle(accept(received), invocation);
+    return (await withRoom(deps.room, received, invocation.signal, work)) ?? "again";
   });
 }
 

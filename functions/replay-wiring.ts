@@ -1,4 +1,5 @@
 import type { Hono } from "hono";
+import { describeCredentials } from "../relay/credentials/captured-credentials.ts";
 import { TargetCredentials } from "../relay/credentials/target-credentials.ts";
 import { FigureBook } from "../relay/replay/figure-book.ts";
 import { createLane, type Lane } from "../relay/replay/lane.ts";
@@ -21,10 +22,18 @@ export function prepareLane({ stores, metrics, log }: Parts, live: LiveTarget): 
   const pacer = new Pacer(config.name, live, stores.state.rounds);
   const figures = new FigureBook(config.name, metrics?.over(stores.state.figures) ?? stores.state.figures);
   const credentials = TargetCredentials.of(config, log);
+  const description = describeCredentials(config);
+  if (description !== undefined) {
+    const level = config.credentialsFor === "all" ? "warn" : "info";
+    log[level]({ event: "credentials", target: config.name, for: config.credentialsFor }, description);
+  }
   return () => createLane({ live, transport: new Transport(config), pacer, figures, credentials });
 }
 
-export function wireReplay({ stores, stateOutage, metrics, log }: Parts, lane: Lane): Hono<{ Bindings: Invocation }> {
+export function wireReplay(
+  { stores, stateOutage, budget, metrics, log }: Parts,
+  lane: Lane,
+): Hono<{ Bindings: Invocation }> {
   const own = stores.queueOf(lane.live.config.name);
   return createReplay({
     lane,
@@ -35,6 +44,7 @@ export function wireReplay({ stores, stateOutage, metrics, log }: Parts, lane: L
     jobs: stores.state.jobs,
     direct: own === stores.ingress,
     stateOutage,
+    room: budget.accountOf(lane.live.config.name),
     ...(metrics && { metrics }),
     log,
   });

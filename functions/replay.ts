@@ -4,51 +4,27 @@ import { KeyTurns } from "../relay/concurrency/key-turns.ts";
 import { jobKey } from "../relay/job/job.ts";
 import { JobGate } from "../relay/job/job-gate.ts";
 import { JobWatch } from "../relay/job/job-watch.ts";
-import type { Logger } from "../relay/log/log.ts";
-import type { Outage } from "../relay/log/outage.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { PackedRequest } from "../relay/pack/pack.ts";
 import { fitShares } from "../relay/queue/fitting.ts";
-import { anew, type MessagePack, readMessage, type ShareOptions } from "../relay/queue/message.ts";
+import { anew, type MessagePack, readMessage, returnUnread, type ShareOptions } from "../relay/queue/message.ts";
 import { isRemoved, overdueAtMs } from "../relay/queue/overdue.ts";
 import { poisonMessage } from "../relay/queue/poison.ts";
-import {
-  type Delivery,
-  type OutgoingMessage,
-  QueueError,
-  type QueueSender,
-  type Retention,
-} from "../relay/queue/port.ts";
+import { type Delivery, type OutgoingMessage, QueueError, type Retention } from "../relay/queue/port.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
-import type { Lane } from "../relay/replay/lane.ts";
 import { replayPack } from "../relay/replay/replay.ts";
 import type { ReplayResult } from "../relay/replay/replay-result.ts";
 import { shareOf } from "../relay/replay/share.ts";
 import { settledIndexes } from "../relay/state/fate-sheet.ts";
-import { type Fate, type Jobs, type Ledger, type Settlement, StateError } from "../relay/state/port.ts";
+import { type Fate, type Settlement, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
+import { withRoom } from "./decode-room.ts";
 import { FateNotes } from "./fate-notes.ts";
-import type { MetricLine } from "./metric-line.ts";
+import { ignoreForged } from "./forged-marks.ts";
+import type { ReplayDeps } from "./replay-deps.ts";
 import { ReplayProgress } from "./replay-progress.ts";
 import { ReplayWarnings } from "./replay-warnings.ts";
 import { createStateOutage, StatePatience } from "./state-patience.ts";
-
-export interface ReplayDeps {
-  readonly lane: Lane;
-  /** The queue that the packs are received from: requests to be retried are sent back to it. */
-  readonly queue: QueueSender;
-  readonly deadLetters: QueueSender;
-  /** That of `queue`; without it, requests may wait for ever. */
-  readonly retention?: Retention;
-  readonly ledger: Ledger;
-  readonly jobs: Pick<Jobs, "read">;
-  /** Whether the packs come straight from the agents: then no fan-out has recorded them and applied the target's sample. */
-  readonly direct?: boolean;
-  readonly metrics?: Pick<MetricLine, "count" | "countAt" | "noteProgress">;
-  /** Shared with the other parts of the process; by default one of its own. */
-  readonly stateOutage?: Outage;
-  readonly log: Logger;
-}
 
 // A pack that was received 45 times and never finished probably kills its worker. This code moves it to the dead letters before
 // the queue reaches its own receive limit, because SQS would move it without a reason.
@@ -71,10 +47,15 @@ export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   const watch = new JobWatch(deps.jobs);
   const warnings = new ReplayWarnings(name, deps.log);
   const notes = new FateNotes(deps.ledger.sharesWrites === true);
+  const accept = deps.direct ? ignoreForged(["job"], deps.log) : (delivery: Delivery) => delivery;
   return createBatchApp(
     deps.log,
-    (delivery, invocation) =>
-      new PackRun(deps, { patience, progress, turns, watch, warnings, notes }, invocation).run(delivery),
+    async (received, invocation) => {
+      const delivery = accept(received);
+      const run = new PackRun(deps, { patience, progress, turns, watch, warnings, notes }, invocation);
+      const handled = await withRoom(deps.room, delivery, invocation.signal, () => run.run(delivery));
+      return handled ?? (await run.returnUnread(delivery));
+    },
     async (invocation) => {
       // The long-running host flushes on a timer; a Lambda function must flush before it is frozen.
       if (!invocation.patient) await deps.lane.figures.flush();
@@ -120,6 +101,15 @@ class PackRun {
       this.#shared.progress.putBack(false);
       throw error;
     });
+  }
+
+  /** Sends a pack back that the invocation had no time and no room for. As `#handBack`: it waited and did not fail. */
+  async returnUnread(delivery: Delivery): Promise<Handled> {
+    const { queue, retention = forever } = this.#deps;
+    this.#shared.progress.putBack(true);
+    if (this.#invocation.patient || isRemoved(delivery, retention, Date.now())) return "again";
+    await sendAll(queue, [{ ...returnUnread(delivery), delayMs: afterEndMs }]);
+    return "done";
   }
 
   async #replay(delivery: Delivery, pack: MessagePack): Promise<Handled> {

@@ -1,7 +1,9 @@
 import type { Hono } from "hono";
+import { ByteBudget } from "../relay/concurrency/byte-budget.ts";
 import type { Config } from "../relay/config/config.ts";
 import type { Logger } from "../relay/log/log.ts";
 import type { Outage } from "../relay/log/outage.ts";
+import { ingressQueue } from "../relay/queue/names.ts";
 import type { FigureBook } from "../relay/replay/figure-book.ts";
 import { LiveTarget } from "../relay/replay/live-target.ts";
 import { TargetLog } from "../relay/replay/target-log.ts";
@@ -22,6 +24,8 @@ export interface Parts {
   readonly targets: readonly LiveTarget[];
   /** Whether the state store answers, for all parts of the process. */
   readonly stateOutage: Outage;
+  /** Room for decoded packs; each target and the fan-out have an account. */
+  readonly budget: ByteBudget;
   /** Only in Lambda. */
   readonly metrics?: MetricLine;
   readonly log: Logger;
@@ -41,13 +45,14 @@ export async function openParts(config: Config, log: Logger, everyChange = false
     stores,
     targets: config.targets.map((target) => new LiveTarget(target, controls, Date.now, logOf(target.name))),
     stateOutage: createStateOutage(log),
+    budget: new ByteBudget(config.host.bufferBytes),
     log,
   };
 }
 
 /** @param figures by target name */
 export function wireFanOut(
-  { config, stores, targets, stateOutage, metrics, log }: Parts,
+  { config, stores, targets, stateOutage, budget, metrics, log }: Parts,
   figures: ReadonlyMap<string, FigureBook>,
 ): Hono<{ Bindings: Invocation }> {
   return createFanOut({
@@ -59,6 +64,7 @@ export function wireFanOut(
     ledger: stores.state.ledger,
     figures,
     stateOutage,
+    room: budget.accountOf(ingressQueue),
     ...(metrics && { metrics }),
     log,
   });

@@ -32,6 +32,7 @@ export function toDeployedFiles(
 ): ReadonlyMap<string, string> {
   const written = readConfigValue(readFileSync(file, "utf8"), file, env) as Written & Record<string, unknown>;
   for (const section of sectionsOfOthers) delete written[section];
+  if (replayed === undefined) delete written.loopKey;
   if (replayed !== undefined) keepOnly(replayed, written, aws?.targetQueues.get(replayed));
   const files = new Map<string, string>();
   const sections = written.targets ?? {};

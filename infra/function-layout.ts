@@ -82,7 +82,9 @@ export function toReplay(
       `${path}.sign.profile: Lambda has no profiles; leave it out, and requests are signed with the role of the function`,
     ]);
   }
-  const names = variables.flatMap(({ path: [, owner], name }) => (owner === target.name ? [name] : []));
+  const names = variables.flatMap(({ path: [section, owner], name }) =>
+    section === "loopKey" || owner === target.name ? [name] : [],
+  );
   const secrets = Object.fromEntries(names.map((name) => [name, deployment.secrets[name]]));
   const unknown = names.find((name) => secrets[name] === undefined);
   if (unknown !== undefined) {

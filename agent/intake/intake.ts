@@ -3,6 +3,7 @@ import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { decodeHeaderBlock } from "../../relay/pack/header-block.ts";
 import { clearSpan, copySpan, emptySpan, isEmpty, type Span, spanText } from "../../relay/pack/span.ts";
 import type { RequestDraft } from "../../relay/pack/writer.ts";
+import type { LoopGuard } from "../../relay/rules/loop-mark.ts";
 import { isSampled, type Sample } from "../../relay/rules/sample.ts";
 import { type Unreplayable, whyUnreplayable } from "../../relay/rules/unreplayable.ts";
 import { matches, type When } from "../../relay/rules/when.ts";
@@ -21,6 +22,8 @@ export interface IntakeOptions {
   readonly when?: When;
   /** Lower-case names. */
   readonly redactHeaders: readonly string[];
+  /** How replayed requests are recognised; by default by the header X-Mirror-Id, whoever wrote it. */
+  readonly loopGuard?: LoopGuard;
   readonly ledger: AgentLedger;
   readonly packer: Packer;
   readonly nowMs: () => number;
@@ -28,6 +31,8 @@ export interface IntakeOptions {
   readonly random: () => number;
   readonly onUnknownArgument: (name: string) => void;
   readonly onUnusable: (reason: string) => void;
+  /** Called for a request with a mark that no replay of ours has made: it is mirrored. */
+  readonly onForeignMark?: () => void;
   /** Called for messages that have a body and no usable argument `whole`, at most once a minute for each flaw. */
   readonly onUnknownWhole: (flaw: WholeFlaw, onResponse: boolean) => void;
 }
@@ -60,7 +65,7 @@ export class Intake implements MessageVisitor {
   constructor(options: IntakeOptions) {
     this.#options = options;
     this.#names = new ArgumentNames(options.onUnknownArgument);
-    this.#headerScan = new HeaderScan(options.redactHeaders);
+    this.#headerScan = new HeaderScan(options.redactHeaders, options.loopGuard);
     this.#body = new RequestBody(options.onUnknownWhole, options.nowMs);
     this.#responseScan = new HeaderScan(options.redactHeaders);
   }
@@ -124,6 +129,7 @@ export class Intake implements MessageVisitor {
     } else if (this.#headerScan.looped) {
       ledger.looped++;
     } else {
+      if (this.#headerScan.claimsLoop) this.#options.onForeignMark?.();
       const why = this.#whyUnreplayable();
       if (why === "upgrade") ledger.upgrade++;
       else if (why !== undefined) addTo(ledger.unreplayable, why);

@@ -54,6 +54,7 @@ function toCounts(counts: ReadonlyMap<string, number>): MinuteCounts {
       number
     >),
     expiredCredentials: counts.get("answered.expired") ?? 0,
+    withoutCredentials: counts.get("answered.anonymous") ?? 0,
     ...toTimes("latencyMs", "latency", counts),
     ...toTimes("shadowMs", "firstByte", counts),
     ...toTimes("networkMs", "connect", counts),
@@ -97,6 +98,9 @@ const counted = {
   expiredCredentials: z
     .int()
     .describe("Among the 4xx: answers 401 or 403 to requests that were sent with their captured credentials"),
+  withoutCredentials: z
+    .int()
+    .describe("Among the answers: to requests without the target's token and signature, captured without credentials"),
   latencyMs: times("Of answers, from the moment the request could be sent to the end of the answer"),
   shadowMs: times("Of answers, from the moment the request was written to the headers of the answer"),
   networkMs: times("Time that it took to open connections"),

@@ -96,6 +96,7 @@ function toAnswer(target: TargetConfig, stats: TargetStats): TargetAnswer {
       },
     }),
     pace: live.paceFactor,
+    ...(target.credentialsFor && { credentialsFor: target.credentialsFor }),
     waiting: toAmount(messages, inQueue),
     deadLetters: toAmount(deadMessages, inDeadLetters),
     ...(problem !== undefined && { problem }),
@@ -127,6 +128,10 @@ const targetSchema = z
     pace: z
       .number()
       .describe("Share of the rate at which requests are sent, 1/64 to 1: below 1 if the shadow asked to slow down"),
+    credentialsFor: z
+      .enum(["captured", "all"])
+      .optional()
+      .describe("Which requests get the target's token and signature; absent if it has neither"),
     waiting: amountSchema,
     deadLetters: amountSchema,
     problem: z.string().optional().describe("Why the queue does not answer"),

@@ -128,7 +128,9 @@ function startPollers(parts: Parts, lanes: readonly Lane[]): Poller[] {
     const { name } = lane.live.config;
     const { queue } = stores.queueOf(name);
     const app = wireReplay(parts, lane);
-    return new Poller({ name, queue, app, batch: 1, inFlight, waits: hasJobMark, visibilityMs, log });
+    // Packs of jobs are in the queues of targets alone.
+    const waits = stores.queueOf(name) === ingress ? {} : { waits: hasJobMark };
+    return new Poller({ name, queue, app, batch: 1, inFlight, ...waits, visibilityMs, log });
   });
   if (lanes.some(({ live }) => stores.queueOf(live.config.name) === ingress)) return pollers;
   const app = wireFanOut(parts, new Map(lanes.map(({ live, figures }) => [live.config.name, figures])));

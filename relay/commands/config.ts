@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { configJsonSchema, loadConfig } from "../config/load.ts";
 import { assertRunnable } from "../config/replayable.ts";
+import { describeCredentials } from "../credentials/captured-credentials.ts";
 import { type ConfigFlag, plural, print, withConfig } from "./command-line.ts";
 
 export function addConfig(program: Command): void {
@@ -15,6 +16,10 @@ export function addConfig(program: Command): void {
       assertRunnable(checked, process.env.PATH ?? "", Date.now());
       const { targets, captures, warnings } = checked;
       for (const warning of warnings) print(`warning: ${warning}`);
+      for (const target of targets) {
+        const credentials = describeCredentials(target);
+        if (credentials !== undefined) print(`targets.${target.name}.${credentials}`);
+      }
       print(`${file} is valid: ${describe("target", targets)}, ${describe("capture", captures)}`);
     });
   config

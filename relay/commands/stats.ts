@@ -84,7 +84,7 @@ async function describeTargets(client: ControlClient): Promise<string> {
     "state",
   ];
   const table = formatTable([names, ...targets.map((target, i) => toRow(target, figures[i]))], process.stdout);
-  return [table, ...figures.flatMap(describeExpired)].join("\n");
+  return [table, ...figures.flatMap(describeExpired), ...figures.flatMap(describeAnonymous)].join("\n");
 }
 
 function toRow(target: TargetAnswer, { from, until, total }: FiguresAnswer): readonly string[] {
@@ -106,6 +106,12 @@ function describeExpired({ target, total: { expiredCredentials, answered } }: Fi
   if (expiredCredentials === 0) return [];
   const share = `${expiredCredentials} of ${answered["4xx"]} answers with 4xx`;
   return [`${target}: ${share} are 401 or 403 for captured credentials; set token, sign or headers.set of the target`];
+}
+
+function describeAnonymous({ target, total: { withoutCredentials = 0 } }: FiguresAnswer): readonly string[] {
+  if (withoutCredentials === 0) return [];
+  const sent = `${withoutCredentials} answered requests were sent without its credentials, because they were captured without any`;
+  return [`${target}: ${sent}; credentials: { for: all } gives them to every request`];
 }
 
 function formatTimes(times: Percentiles | undefined): string {

@@ -123,7 +123,13 @@ function formatTargets(targets: readonly TargetAnswer[]): string {
     formatAmount(target.deadLetters),
     describeState(target),
   ]);
-  return formatTable([names, ...rows], process.stdout);
+  return [formatTable([names, ...rows], process.stdout), ...targets.flatMap(describeCredentials)].join("\n");
+}
+
+function describeCredentials({ name, credentialsFor }: TargetAnswer): readonly string[] {
+  if (!credentialsFor) return [];
+  const which = credentialsFor === "all" ? "every request" : "requests that were captured with credentials";
+  return [`${name}: its token or signature is for ${which}`];
 }
 
 function formatAmount({ requests, messages }: Amount): string {

@@ -1,5 +1,6 @@
 import type { ArchivePlace } from "../archive/archive-place.ts";
 import type { IngressPlace } from "../queue/ingress.ts";
+import type { LoopGuard } from "../rules/loop-mark.ts";
 import type { Rewrite } from "../rules/pattern.ts";
 import type { RequestKey } from "../rules/request-key.ts";
 import type { Sample } from "../rules/sample.ts";
@@ -54,6 +55,8 @@ interface HostConfig {
   readonly token?: string;
   readonly visibilityMs: number;
   readonly inFlight: number;
+  /** Bytes of decoded packs in flight, of all targets together. */
+  readonly bufferBytes: number;
 }
 
 /** The source of a target's token, and the header that carries it. */
@@ -111,7 +114,11 @@ export interface TargetConfig {
   readonly headers: { readonly set: Readonly<Record<string, SetHeader>>; readonly remove: readonly string[] };
   readonly token?: TokenConfig;
   readonly sign?: SignConfig;
+  /** The requests that get `token` and `sign`: those that were captured with credentials, or all. Set with one of the two. */
+  readonly credentialsFor?: "captured" | "all";
   readonly truncated: "skip" | "send";
+  /** That of the whole configuration. */
+  readonly loopGuard: LoopGuard;
   readonly tls: { readonly ca?: string; readonly verify: boolean; readonly serverName?: string };
   /** Requests are sent only within these times; at any time if the list is empty. */
   readonly windows: readonly Times[];
@@ -155,6 +162,7 @@ export interface Config {
   readonly file: string;
   readonly agent: AgentConfig;
   readonly host: HostConfig;
+  readonly loopGuard: LoopGuard;
   /** The queue between agents and host. */
   readonly ingress: IngressPlace;
   /** Directory of the embedded queues and of the state, on the machine of the host. Unused if `aws` is set. */

@@ -28,6 +28,14 @@ export function assertRunnable(config: Config, path: string, nowMs: number): voi
   ]);
 }
 
+/** Throws `ConfigError` if `loopKey` names an environment variable that is missing or too short: agents need it as well. */
+export function assertLoopKey(config: Config): void {
+  assertNone(
+    config,
+    config.missing.filter(({ path: [section] }) => section === "loopKey"),
+  );
+}
+
 function assertNone({ file }: Config, mistakes: readonly Conflict[]): void {
   if (mistakes.length === 0) return;
   const text = readFileSync(file, "utf8");
@@ -42,7 +50,9 @@ function findReplayMistakes({ file, targets, missing }: Config, only?: string): 
     const mistake = ca === undefined ? undefined : findAuthorityMistake(ca, asWritten(file, path, ca));
     return mistake === undefined ? [] : [{ path, mistake }];
   });
-  return [...missing, ...authorities].filter(({ path: [, name] }) => only === undefined || name === only);
+  return [...missing, ...authorities].filter(
+    ({ path: [section, name] }) => only === undefined || section === "loopKey" || name === only,
+  );
 }
 
 function findListenerMistakes({ file, agent: { tls } }: Config, nowMs: number): readonly Conflict[] {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { parseBucketUrl } from "../archive/archive-url.ts";
+import { isReservedHeader } from "../pack/reserved-headers.ts";
 import { ingressQueue } from "../queue/names.ts";
 import { parseTablePlace } from "../state/dynamodb/table-place.ts";
 import { agentSchema } from "./agent-schema.ts";
@@ -9,18 +10,20 @@ import {
   address,
   demand,
   duration,
+  headerName,
   isLoopback,
   parseOrigin,
   parseQueueUrl,
   percentage,
   region,
   section,
+  size,
   sqsExample,
   stickyBy,
   when,
   written,
 } from "./forms.ts";
-import { targetSchema } from "./target-schema.ts";
+import { fromEnvironment, targetSchema } from "./target-schema.ts";
 
 const queueForms = `embedded:DIRECTORY or the URL of an SQS queue, such as ${sqsExample}`;
 
@@ -47,6 +50,39 @@ const state = z
   .describe(
     "With a queue in SQS: dynamodb:TABLE in the queue's region, dynamodb:REGION/TABLE or dynamodb:ARN; the targets' queues are then in SQS as well. By default the host keeps state and targets' queues on disk",
   );
+
+const loopText = z
+  .string()
+  .regex(/^[!-~]{16,}$/, { error: "must be at least 16 printable characters, without spaces, or { env: NAME }" });
+
+const loopKey = z
+  .union(
+    [
+      loopText,
+      fromEnvironment,
+      z
+        .array(z.union([loopText, fromEnvironment]))
+        .min(1)
+        .max(4),
+    ],
+    {
+      error: "must be at least 16 printable characters, without spaces, { env: NAME }, or a list of at most 4 of them",
+    },
+  )
+  .transform((keys) => (Array.isArray(keys) ? keys : [keys]))
+  .describe(
+    "Secret that agents and replays share: replays sign loopHeader, and agents leave out only signed requests. A list for changing it: the first key signs, all verify",
+  );
+
+const loopHeader = headerName
+  .refine((name) => name.length < 32 && (name.startsWith("x-mirror-") || !isReservedHeader(name)), {
+    error: "must have less than 32 characters and be no header of the connection",
+  })
+  .refine((name) => !otherMirrorHeaders.includes(name), {
+    error: "is a header that spoa-relay writes itself: use another",
+  });
+
+const otherMirrorHeaders = ["x-mirror-captured-at", "x-mirror-target", "x-mirror-attempt", "x-mirror-truncated"];
 
 const storeForms = "s3://BUCKET/PREFIX or a directory";
 
@@ -100,6 +136,11 @@ const host = section({
       "Time after which a pack is delivered again if its process died, 1s to 12h; a running process extends it",
     ),
   inFlight: z.int().min(1).max(64).default(8).describe("Packs of each target that are replayed at once"),
+  buffer: size("1MiB", "64GiB")
+    .prefault("128MiB")
+    .describe(
+      "Memory for decoded packs in flight; beyond it each target has one at a time, and others wait, 1MiB to 64GiB",
+    ),
   data: z
     .string()
     .min(1)
@@ -118,6 +159,10 @@ export const configSchema = section({
   host: host.prefault({}).describe("The host, which receives requests from the queue and replays them"),
   queue,
   state: state.optional(),
+  loopKey: loopKey.optional(),
+  loopHeader: loopHeader
+    .prefault("x-mirror-id")
+    .describe("Header that marks replayed requests, so that agents do not mirror them again"),
   control: written(parseOrigin, "an origin without a path", ["https://ID.lambda-url.eu-central-1.on.aws"])
     .describe("Origin at which the command line calls the control API, such as its function URL; by default host.admin")
     .optional(),
@@ -159,8 +204,12 @@ export const configSchema = section({
       context.addIssue({ code: "custom", path: [...path], message: mistake });
     }
   })
-  .superRefine(({ queue: { kind }, state, host: { data }, targets, captures }, context) => {
+  .superRefine(({ queue: { kind }, state, loopHeader: mark, host: { data }, targets, captures }, context) => {
     const mistake = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
+    for (const [name, { headers, token }] of Object.entries(targets)) {
+      if (mark in headers.set) mistake(["targets", name, "headers", "set"], `cannot set ${mark}, which is loopHeader`);
+      if (token?.header === mark) mistake(["targets", name, "token", "header"], `is ${mark}, which is loopHeader`);
+    }
     if (Object.keys(targets).length + Object.keys(captures).length === 0) {
       mistake(["targets"], "needs at least one target, as NAME: {url: …, rate: …}, unless there are captures");
     }

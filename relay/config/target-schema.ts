@@ -23,7 +23,7 @@ import {
 import { explainTimes, parseTimes } from "./time-windows.ts";
 
 // The variable is not looked up here: an agent on another machine may share the file without having the variables of the replay.
-const fromEnvironment = section({
+export const fromEnvironment = section({
   env: z
     .string()
     .regex(/^[A-Za-z_]\w*$/, { error: "is not the name of an environment variable" })
@@ -134,6 +134,12 @@ const sign = section({
     .optional(),
 });
 
+const credentials = section({
+  for: z
+    .enum(["captured", "all"])
+    .describe("captured: only requests that were captured with credentials of their own; all: every request"),
+});
+
 export const targetSchema = section({
   url: written(parseOrigin, "an origin without a path", ["http://127.0.0.1:8082", "https://staging.example"]).describe(
     "Origin of the shadow; requests are sent to no other origin",
@@ -215,6 +221,7 @@ export const targetSchema = section({
     ),
   token: token.describe("Sends a fresh token in place of captured credentials").optional(),
   sign: sign.describe("Signs requests with AWS Signature Version 4, after all other changes").optional(),
+  credentials: credentials.describe("Which requests get token and sign; by default { for: captured }").optional(),
   truncated: z
     .enum(["skip", "send"])
     .default("skip")
@@ -246,7 +253,7 @@ export const targetSchema = section({
   policies: policiesSchema
     .describe("For the deployment to AWS: ARNs of managed policies that allow the replay function the calls it signs")
     .optional(),
-}).superRefine(({ url, protocol, order, key, headers: { set }, token, sign, region, queue }, context) => {
+}).superRefine(({ url, protocol, order, key, headers: { set }, token, sign, credentials, region, queue }, context) => {
   const mistake = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
   if (protocol === "h2" && url.protocol === "http:")
     mistake(["protocol"], "h2 needs an https: url; use h2c without TLS");
@@ -257,6 +264,7 @@ export const targetSchema = section({
   }
   if (order && !key) mistake(["order"], "needs a key, such as key: { cookie: session }");
   if (key && !order) mistake(["key"], "has no effect without order: byKey");
+  if (credentials && !token && !sign) mistake(["credentials"], "has no effect without token or sign");
   if (token && token.header in set)
     mistake(["token", "header"], `${token.header} is also in headers.set: remove it there`);
   if (sign && token?.header === "authorization") {

@@ -20,7 +20,11 @@ import { toTarget } from "./to-target.ts";
 export function toConfig(parsed: ParsedConfig, file: string, env: Environment): Config {
   const directory = dirname(resolve(file));
   const secrets = new Secrets(env);
-  const targets = Object.entries(parsed.targets).map(([name, target]) => toTarget(name, target, directory, secrets));
+  const loopGuard = { header: parsed.loopHeader, keys: toLoopKeys(parsed.loopKey, secrets) };
+  const targets = Object.entries(parsed.targets).map(([name, target]) => ({
+    ...toTarget(name, target, directory, secrets),
+    loopGuard,
+  }));
   const warnings = targets
     .filter((target) => target.sample.fraction === 0)
     .map((target) => `targets.${target.name}.sample is 0%: this target receives no requests`);
@@ -63,7 +67,9 @@ export function toConfig(parsed: ParsedConfig, file: string, env: Environment): 
       ...(parsed.host.token !== undefined && { token: parsed.host.token }),
       visibilityMs: parsed.host.visibility,
       inFlight: parsed.host.inFlight,
+      bufferBytes: parsed.host.buffer,
     },
+    loopGuard,
     ingress,
     queueDirectory,
     ...(parsed.state && queue.kind === "sqs" && { aws: toAwsPlaces(parsed, queue.url, file) }),
@@ -76,6 +82,12 @@ export function toConfig(parsed: ParsedConfig, file: string, env: Environment): 
     missing: secrets.missing,
     variables: secrets.variables,
   });
+}
+
+function toLoopKeys(keys: ParsedConfig["loopKey"] = [], secrets: Secrets): readonly string[] {
+  const named = Object.fromEntries(keys.map((key, i) => [keys.length > 1 ? `${i}` : "loopKey", key]));
+  const isStrong = (key: string) => (/^[!-~]{16,}$/.test(key) ? undefined : "is not at least 16 printable characters");
+  return Object.values(secrets.toTexts(keys.length > 1 ? ["loopKey"] : [], named, isStrong));
 }
 
 function toAwsPlaces({ state, targets, captures }: ParsedConfig, ingress: URL, file: string): AwsPlaces {

@@ -7,7 +7,12 @@ import { toRequestKey, toSample, toWhen } from "./to-rules.ts";
 type ParsedTarget = ParsedConfig["targets"][string];
 
 /** @param directory directory that paths in the file are relative to */
-export function toTarget(name: string, target: ParsedTarget, directory: string, secrets: Secrets): TargetConfig {
+export function toTarget(
+  name: string,
+  target: ParsedTarget,
+  directory: string,
+  secrets: Secrets,
+): Omit<TargetConfig, "loopGuard"> {
   const { ca, serverName } = target.tls;
   const path = ["targets", name];
   return {
@@ -30,6 +35,7 @@ export function toTarget(name: string, target: ParsedTarget, directory: string, 
     },
     ...(target.token && { token: toToken([...path, "token"], target.token, secrets) }),
     ...(target.sign && { sign: toSign(target.sign, target.region) }),
+    ...((target.token || target.sign) && { credentialsFor: target.credentials?.for ?? "captured" }),
     truncated: target.truncated,
     tls: {
       verify: target.tls.verify,

@@ -24,6 +24,8 @@ export interface TargetAnswer {
   };
   /** Share of the rate at which requests are sent, 1/64 to 1: below 1 if the shadow asked to slow down. */
   readonly pace: number;
+  /** Which requests get the target's token and signature; absent if it has neither. */
+  readonly credentialsFor?: "captured" | "all";
   readonly waiting: Amount;
   readonly deadLetters: Amount;
   /** Why the queue does not answer. */
@@ -70,6 +72,8 @@ export interface MinuteCounts {
   readonly sampledOut: number;
   /** Among the `4xx`: answers 401 or 403 to requests that were sent with their captured credentials. */
   readonly expiredCredentials: number;
+  /** Among the answers: those to requests that were sent without the target's `token` and `sign`. */
+  readonly withoutCredentials: number;
   /** From the moment a request could be sent to the end of its answer; absent if there were no answers. */
   readonly latencyMs?: Percentiles;
   /** From the moment a request was written to the headers of its answer. */

@@ -2,16 +2,18 @@ import type { AwsCredentials } from "../aws/signature.ts";
 import type { TargetConfig, TokenConfig } from "../config/config.ts";
 import type { Logger } from "../log/log.ts";
 import { Outage } from "../log/outage.ts";
+import type { CapturedRequest } from "../pack/captured-request.ts";
 import type { OutboundRequest, Prepared } from "../replay/outbound.ts";
 import { createAwsSource } from "./aws-source.ts";
+import { carriesCredentials } from "./captured-credentials.ts";
 import { runTokenCommand } from "./command-token.ts";
 import { FreshValue, type Obtained } from "./fresh-value.ts";
 import { RequestSigner } from "./request-signer.ts";
 import { parseTokenAnswer } from "./token-answer.ts";
 import { askTokenEndpoint } from "./token-endpoint.ts";
 
-/** A request with its credentials, and the token in it. */
-export type Equipped = Prepared & { readonly token?: string };
+/** A request with its credentials, and the token in it. `anonymous`: it was captured without any, and gets none. */
+export type Equipped = Prepared & { readonly token?: string; readonly anonymous?: true };
 
 /**
  * A target's own credentials, which replace captured ones: a token, a signature, or both. They are obtained on first
@@ -26,13 +28,14 @@ export class TargetCredentials {
   readonly #token: FreshValue<string> | undefined;
   readonly #aws: FreshValue<AwsCredentials> | undefined;
   readonly #signer: RequestSigner | undefined;
+  readonly #forAll: boolean;
 
   /** Undefined if the target has neither a token nor a signature. */
   static of(target: TargetConfig, log?: Logger): TargetCredentials | undefined {
     return target.token || target.sign ? new TargetCredentials(target, log) : undefined;
   }
 
-  private constructor({ name, token, sign, headers }: TargetConfig, log: Logger | undefined) {
+  private constructor({ name, token, sign, headers, credentialsFor }: TargetConfig, log: Logger | undefined) {
     this.#target = name;
     this.#log = log;
     this.#header = token?.header;
@@ -40,6 +43,7 @@ export class TargetCredentials {
     this.#token = token && this.#keep("token", () => obtainToken(token));
     this.#aws = sign && this.#keep("AWS credentials", createAwsSource(sign));
     this.#signer = sign && new RequestSigner(sign, headers);
+    this.#forAll = credentialsFor === "all";
   }
 
   /** Whether a request can be sent now. */
@@ -58,8 +62,12 @@ export class TargetCredentials {
     return true;
   }
 
-  /** Adds the credentials to a request; undefined if there are none now. */
-  async equip(request: OutboundRequest): Promise<Equipped | undefined> {
+  /**
+   * Adds the credentials to a request; undefined if there are none now. By default a request that was captured without
+   * credentials is sent as it came: otherwise any client would act with the rights of the relay.
+   */
+  async equip(request: OutboundRequest, captured: CapturedRequest): Promise<Equipped | undefined> {
+    if (!this.#forAll && !carriesCredentials(captured, this.#header)) return { kind: "send", request, anonymous: true };
     const token = this.#token?.current;
     const aws = this.#aws?.current;
     if ((this.#token && token === undefined) || (this.#aws && !aws)) return undefined;

@@ -29,6 +29,13 @@ export function sealPack(content: Uint8Array): Buffer {
   return sealed;
 }
 
+/** The bytes that an envelope says it will have when it is opened, at least 1; if it cannot be opened, its own. */
+export function announcedBytes(sealed: Uint8Array): number {
+  if (sealed.length < headerBytes) return Math.max(1, sealed.length);
+  const bytes = new DataView(sealed.buffer, sealed.byteOffset, headerBytes).getUint32(6);
+  return Math.max(1, bytes > maxPackContentBytes ? sealed.length : bytes);
+}
+
 /** Checks and decompresses an envelope of `sealPack`. Never throws: returns a `DecodeError` for any other bytes. */
 export function openPack(sealed: Uint8Array): Uint8Array | DecodeError {
   try {
@@ -68,8 +75,9 @@ function decompress(kind: number, payload: Uint8Array, contentBytes: number): Ui
   if (kind === compression.none) return payload;
   if (kind !== compression.zstd) throw new DecodeError("BAD_COMPRESSION", 5, `compression ${kind} is unknown`);
   try {
-    // At least 1: zlib rejects a limit of 0.
-    return zlib.zstdDecompressSync(payload, { maxOutputLength: Math.max(1, contentBytes) });
+    // At least 1: zlib rejects a limit of 0. One chunk that is never full: zlib would join many small ones into a copy.
+    const chunkSize = Math.max(zlib.constants.Z_MIN_CHUNK, contentBytes + 1);
+    return zlib.zstdDecompressSync(payload, { maxOutputLength: Math.max(1, contentBytes), chunkSize });
   } catch (cause) {
     throw new DecodeError("BAD_COMPRESSION", headerBytes, "the pack cannot be decompressed", { cause });
   }

@@ -5,6 +5,9 @@ import { varintBytes, writeVarint } from "./varint.ts";
 // A header block is HAProxy's req.hdrs_bin without its terminator: (varint length, name)(varint length, value)
 // repeated.
 
+// HAProxy accepts 32,767 headers at most. A part of three bytes takes ten times its size in memory.
+const maxParts = 200_000;
+
 /** Decodes a header block into name, value, name, value, … Throws `DecodeError`. */
 export function decodeHeaderBlock(block: Uint8Array): string[] {
   // All parts are slices of one string: one native call per part would take most of the time of reading a pack.
@@ -15,6 +18,9 @@ export function decodeHeaderBlock(block: Uint8Array): string[] {
     const name = part(reader, text);
     if (name === "") throw new DecodeError("BAD_VALUE", reader.offset, "a header has no name");
     headers.push(name, part(reader, text));
+    if (headers.length > maxParts) {
+      throw new DecodeError("BAD_COUNT", reader.offset, `a request has more than ${maxParts / 2} headers`);
+    }
   }
   return headers;
 }

@@ -29,6 +29,9 @@ export interface PackedRequest extends CapturedRequest {
 /** Maximum number of requests that the decoder accepts in a pack. */
 export const maxPackRequests = 100_000;
 
+// Packs of agents have far fewer: they close at 256 KiB before compression, unless they hold a single request.
+const maxPackHeaders = 1_000_000;
+
 // A record has at least its flags, index, time and seven lengths.
 const minRecordBytes = 10;
 
@@ -91,10 +94,16 @@ function readPack(reader: ByteReader): Pack {
   const agent = reader.latin1();
   const origin = bytes.subarray(originAt, reader.offset);
   const requests: PackedRequest[] = [];
+  let parts = 0;
   for (let i = 0; i < count; i++) {
     const length = reader.varint();
     const start = reader.skip(length);
-    requests.push(readRequest(bytes, start, start + length, id, firstCapturedAtMs));
+    const request = readRequest(bytes, start, start + length, id, firstCapturedAtMs);
+    parts += request.headers.length + (request.primary?.headers?.length ?? 0);
+    if (parts > 2 * maxPackHeaders) {
+      throw new DecodeError("BAD_COUNT", start, `the pack has more than ${maxPackHeaders} headers`);
+    }
+    requests.push(request);
   }
   if (!reader.done) throw new DecodeError("TRAILING_BYTES", reader.offset, "bytes follow the last record");
   return { id, agent, sequence, attempt, requests, head, origin };

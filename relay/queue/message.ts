@@ -1,7 +1,7 @@
 import { DecodeError } from "../pack/decode-error.ts";
 import { openPack, sealPack } from "../pack/envelope.ts";
 import { decodePack, encodeShare, type Pack, type PackedRequest } from "../pack/pack.ts";
-import { type PackMarks, type PackSummary, parseMarks } from "../pack/summary.ts";
+import { type PackMarks, type PackSummary, parseMarks, parseSummary } from "../pack/summary.ts";
 import type { JobMark } from "./job-mark.ts";
 import { shorten, toMessageText } from "./message-text.ts";
 import type { Delivery, OutgoingMessage } from "./port.ts";
@@ -69,6 +69,18 @@ export function hasJobMark(body: string): boolean {
   return body.includes('"job":');
 }
 
+/** The delivery without some of the marks that `readMessage` would find; the delivery itself if it has none of them. */
+export function withoutMarks(delivery: Delivery, names: readonly ("job" | "redrive")[]): Delivery {
+  if (!marksIn.test(delivery.body)) return delivery;
+  let marked = false;
+  const body = changeBody(delivery.body, (summary) => {
+    const kept = Object.entries(summary).filter(([name]) => !(names as readonly string[]).includes(name));
+    marked = kept.length < Object.keys(summary).length;
+    return Object.fromEntries(kept);
+  });
+  return marked ? { ...delivery, body } : delivery;
+}
+
 /** The whole pack, for another queue: the message is unchanged, but its time in that queue begins anew. */
 export function forwardMessage({ body, pack: sealed }: Pick<Delivery, "body" | "pack">, pack: Pack): OutgoingMessage {
   return { body: body.includes('"since":') ? withoutSince(body) : body, pack: sealed, requests: pack.requests.length };
@@ -84,6 +96,20 @@ export function returnMessage(
     body: since === undefined ? body : changeBody(body, (summary) => ({ ...summary, since })),
     pack: sealed,
     requests: pack.requests.length,
+  };
+}
+
+/** The same for a message that was not opened. */
+export function returnUnread({
+  body,
+  pack: sealed,
+  sentAtMs,
+}: Pick<Delivery, "body" | "pack" | "sentAtMs">): OutgoingMessage {
+  const { since = sentAtMs } = parseMarks(body);
+  return {
+    body: since > 0 ? changeBody(body, (summary) => ({ ...summary, since })) : body,
+    pack: sealed,
+    requests: parseSummary(body)?.count ?? 0,
   };
 }
 

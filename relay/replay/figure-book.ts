@@ -30,9 +30,13 @@ export class FigureBook {
 
   /**
    * Counts requests by their outcome. `answered.expired` counts requests that were sent with their captured credentials and
-   * answered with 401 or 403; they also count as `answered.4xx`.
+   * answered with 401 or 403; they also count as `answered.4xx`. `answered.anonymous` counts requests that were sent without the
+   * credentials of their target and answered; they also count as another `answered`.
    */
-  count(outcome: Fate | "undelivered" | "closed" | "timedOut" | "answered.expired", requests = 1): void {
+  count(
+    outcome: Fate | "undelivered" | "closed" | "timedOut" | "answered.expired" | "answered.anonymous",
+    requests = 1,
+  ): void {
     increase(this.#counts(), outcome, requests);
   }
 

@@ -1,6 +1,7 @@
 import type { TargetConfig } from "../config/config.ts";
 import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
 import { isReservedHeader } from "../pack/reserved-headers.ts";
+import { createLoopMark, idHeader } from "../rules/loop-mark.ts";
 
 /** A request as it is sent to a shadow. */
 export interface OutboundRequest {
@@ -49,14 +50,15 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
   const host = hostHeader(target, request);
   if (!fieldValue.test(host)) return { kind: "unsendable", reason: badValue("host") };
   const headers = ["host", host];
+  const { loopGuard } = target;
   const { set, remove } = target.headers;
-  const nominated = connectionNominated(request.headers);
   // Names are in lower case in HTTP/2.
   const http2 = target.protocol !== "http1";
   for (let i = 0; i + 1 < request.headers.length; i += 2) {
     const name = request.headers[i];
     const { lowerCase, reserved, valid } = lookUpName(name);
-    if (reserved || nominated.has(lowerCase)) continue;
+    // Only what belongs to a hop in itself: HAProxy also passes on to the primary what a Connection header names.
+    if (reserved || lowerCase === loopGuard.header) continue;
     if (remove.includes(lowerCase) || Object.hasOwn(set, lowerCase)) continue;
     if (!valid) return { kind: "unsendable", reason: "a header name has a character that HTTP does not allow" };
     const value = request.headers[i + 1];
@@ -65,16 +67,17 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
   }
   // RFC 9113 8.2.2. gRPC servers refuse requests without it.
   if (http2 && hasTrailers(request)) headers.push("te", "trailers");
-  if (!fieldValue.test(request.id)) return { kind: "unsendable", reason: badValue("x-mirror-id") };
+  if (!fieldValue.test(request.id)) return { kind: "unsendable", reason: badValue(idHeader) };
   for (const name of Object.keys(set)) {
     const value = set[name];
     if (typeof value === "string") headers.push(name, value);
     else if (!fieldValue.test(request.src)) return { kind: "unsendable", reason: badValue(name) };
     else if (request.src !== "") headers.push(name, toForwardedFor(request.src));
   }
+  const mark = createLoopMark(loopGuard, request.id);
   headers.push(
-    "x-mirror-id",
-    request.id,
+    idHeader,
+    loopGuard.header === idHeader ? mark : request.id,
     "x-mirror-captured-at",
     new Date(request.capturedAtMs).toISOString(),
     "x-mirror-target",
@@ -82,6 +85,7 @@ export function prepareOutbound(target: TargetConfig, request: CapturedRequest, 
     "x-mirror-attempt",
     String(attempt),
   );
+  if (loopGuard.header !== idHeader) headers.push(loopGuard.header, mark);
   if (isBodyIncomplete(request)) headers.push("x-mirror-truncated", "true");
   return { kind: "send", request: { method: request.method, path, headers, body: request.body } };
 }
@@ -143,15 +147,3 @@ function toForwardedFor(src: string): string {
 function hasTrailers({ headers }: CapturedRequest): boolean {
   return /(?:^|,)\s*trailers\s*(?:$|[,;])/i.test(headerOf(headers, "te") ?? "");
 }
-
-function connectionNominated(headers: readonly string[]): ReadonlySet<string> {
-  let names: Set<string> | undefined;
-  for (let i = 0; i + 1 < headers.length; i += 2) {
-    if (lookUpName(headers[i]).lowerCase !== "connection") continue;
-    names ??= new Set();
-    for (const name of headers[i + 1].toLowerCase().split(",")) names.add(name.trim());
-  }
-  return names ?? none;
-}
-
-const none: ReadonlySet<string> = new Set();

@@ -3,8 +3,7 @@ import type { JobGate } from "../job/job-gate.ts";
 import type { Pack, PackedRequest } from "../pack/pack.ts";
 import { keyOf, type RequestKey } from "../rules/request-key.ts";
 import { whyUnreplayable } from "../rules/unreplayable.ts";
-import type { Lane } from "./lane.ts";
-import { resizeLane } from "./lane.ts";
+import { type Lane, resizeLane } from "./lane.ts";
 import type { Admission } from "./live-target.ts";
 import { isBodyIncomplete, type OutboundRequest, prepareOutbound } from "./outbound.ts";
 import { answeredFate, isIdempotent, mayHaveActed, type Outcome } from "./outcome.ts";
@@ -210,10 +209,11 @@ export class PackReplay {
     const { credentials } = this.#lane;
     if (!credentials) return this.#take(request, await this.#deliver(request, outbound, admission));
     for (let renewed = false; ; renewed = true) {
-      const equipped = await credentials.equip(outbound);
+      const equipped = await credentials.equip(outbound, request);
       if (!equipped) return this.#leave(request);
       if (equipped.kind === "unsendable") return this.#giveUp(request, equipped.reason);
       const outcome = await this.#deliver(request, equipped.request, admission);
+      if (equipped.anonymous && outcome.kind === "answered") this.#lane.figures.count("answered.anonymous");
       const refused = outcome.kind === "answered" && outcome.status === 401;
       // At most once: if the shadow also refuses the new token, its 401 is the answer.
       if (!refused || renewed || !credentials.refuse(equipped)) return this.#take(request, outcome);

@@ -30,11 +30,12 @@ describe("credentials of a running host", () => {
         stale: url,
       },
     });
-    await host.ingress.send([packMessage({ requests: requests(30, { headers: captured }) })]);
+    const anonymous = requests(5, { headers: ["accept", "*/*"] });
+    await host.ingress.send([packMessage({ requests: [...requests(30, { headers: captured }), ...anonymous] })]);
     let stats = "";
     await until(async () => {
       ({ stdout: stats } = await host.command("stats"));
-      return /^fresh .* 30 \(/m.test(stats) && /^stale .* 30 \(/m.test(stats);
+      return /^fresh .* 35 \(/m.test(stats) && /^stale .* 35 \(/m.test(stats);
     });
     const shown = await Promise.all(
       ["/stats", "/metrics", "/v1/targets", "/v1/targets/fresh/figures"].map(async (path) =>
@@ -42,8 +43,14 @@ describe("credentials of a running host", () => {
       ),
     );
 
-    expect(stats).toMatch(/^stale: 30 of 30 answers with 4xx are 401 or 403 for captured credentials; /m);
-    expect(stats).not.toMatch(/^fresh: /m);
+    expect(stats).toMatch(/^stale: 30 of 35 answers with 4xx are 401 or 403 for captured credentials; /m);
+    expect(stats).toMatch(/^fresh: 5 answered requests were sent without its credentials, /m);
+    expect(stats).not.toMatch(/^fresh: .* captured credentials/m);
+    expect(shadow.received.filter(({ headers }) => headers.authorization === undefined)).toHaveLength(10);
+    expect(host.output).toContain(
+      '"for":"captured","msg":"token: only on requests that carried credentials of their own; ',
+    );
+    expect((await host.command("targets", "list")).stdout).toContain("fresh: its token or signature is for requests");
     expect(login.received).toHaveLength(1);
     for (const text of [stats, ...shown, host.output]) {
       expect(text).not.toContain(secret);

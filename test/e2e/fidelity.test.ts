@@ -1,4 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { Client, Pool } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Received } from "../../relay/demo/json-server.ts";
@@ -96,6 +98,26 @@ describe("a mirrored request", () => {
       pairs(rawHeaders).filter(([name]) => /^x-(tag|other|empty|latin)$/.test(name));
     expect(own(shadow)).toEqual(pairs(sent));
     expect(own(shadow)).toEqual(own(primary));
+  });
+
+  it("keeps the headers that its Connection header names, as the primary receives them", async () => {
+    const port = Number(new URL(rig.frontend).port);
+    const head = [
+      "GET /api/v1/named HTTP/1.1",
+      "Host: a",
+      "Connection: close, x-named, cookie",
+      "X-Named: 1",
+      "Cookie: a=b",
+    ];
+    const socket = connect(port, "127.0.0.1")
+      .end(`${head.join("\r\n")}\r\n\r\n`)
+      .resume();
+    await once(socket, "close");
+    const named = ({ path }: Received) => path === "/api/v1/named";
+    await until(() => rig.shadows.shadow.received.some(named));
+    for (const { received } of [rig.primary, rig.shadows.shadow]) {
+      expect(received.find(named)?.headers).toMatchObject({ "x-named": "1", cookie: "a=b" });
+    }
   });
 
   it("keeps all of 300 headers", async () => {

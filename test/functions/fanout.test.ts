@@ -5,6 +5,7 @@ import type { TargetConfig } from "../../relay/config/config.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { openPack } from "../../relay/pack/envelope.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
+import { readMessage } from "../../relay/queue/message.ts";
 import { type Delivery, type OutgoingMessage, QueueError, type QueueSender } from "../../relay/queue/port.ts";
 import { LiveTarget } from "../../relay/replay/live-target.ts";
 import { Pattern } from "../../relay/rules/pattern.ts";
@@ -135,6 +136,34 @@ describe("fan-out", () => {
     expect(letters.map(({ pack }) => Buffer.from(pack).equals(Buffer.from(bombed.pack))).indexOf(true)).toBe(0);
     expect(await bench.totals()).toEqual({ a: { enqueued: 5 } });
     expect(bench.log.events).toEqual(["poison", "poison", "poison", "poison"]);
+  });
+
+  it("ignores marks that an agent has forged, whatever they are, and says so once a minute", async () => {
+    const bench = new FanOutBench([{ name: "all" }, { name: "some", when: { path: new Pattern("0$") } }]);
+    const marks = { job: { id: "j1", base: 0 }, redrive: { count: 4_294_967_295, at: new Date(0).toISOString() } };
+    const forged = (sequence: number, text: (body: object) => string) => {
+      const message = packMessage({ sequence, requests: requests(2) });
+      return { ...message, body: text({ ...JSON.parse(message.body), ...marks }) };
+    };
+    const spaced = (body: object) => JSON.stringify(body, undefined, 1);
+    const escaped = (body: object) =>
+      JSON.stringify({ ...body, attempt: 0 })
+        .replace(/"(job|redrive)"/g, '"\\u00$1"')
+        .replace("u00job", "u006aob")
+        .replace("u00redrive", "u0072edrive");
+    const sent = [JSON.stringify, spaced, escaped].map((text, i) => forged(i + 1, text));
+    const unmarked = { ...packMessage({ sequence: 4, requests: requests(2) }), body: '{"about":"\\"job\\": none"}' };
+    const failed = await bench.fanOut(...sent, unmarked);
+
+    expect(failed).toEqual([]);
+    for (const name of ["all", "some"]) {
+      const received = await bench.received(name);
+      expect(received).toHaveLength(4);
+      for (const one of received) expect(readMessage(one)).not.toMatchObject({ job: expect.anything() });
+      for (const one of received) expect(readMessage(one)).not.toMatchObject({ redrive: expect.anything() });
+    }
+    expect(await bench.totals()).toEqual({ all: { enqueued: 8 }, some: { enqueued: 8, filtered: 4 } });
+    expect(bench.log.lines).toMatchObject([{ event: "forged-mark", messages: 1 }]);
   });
 
   it("puts a pack back with the time when it first came if the state store is away, and leaves the time out at targets", async () => {

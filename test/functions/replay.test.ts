@@ -1,6 +1,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { createReplay, type ReplayDeps } from "../../functions/replay.ts";
+import { createReplay } from "../../functions/replay.ts";
+import type { ReplayDeps } from "../../functions/replay-deps.ts";
 import { type Clock, systemClock } from "../../relay/clock.ts";
 import { Pacer } from "../../relay/replay/pacer.ts";
 import { type SlotRounds, StateError } from "../../relay/state/port.ts";
@@ -393,6 +394,17 @@ describe("replay: packs straight from the agents", () => {
     expect(targets.get("staging")).toMatchObject({ enqueued: 200, fates: { "answered.2xx": 200 - sampledOut } });
     expect(Math.abs(sampledOut - 100)).toBeLessThan(50);
     expect(shadow.received.length).toBe(200 - sampledOut);
+  });
+
+  it("are those of no replay job, whatever their messages claim", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url }, { direct: true });
+    const message = packMessage({ requests: requests(3) });
+    await bench.send({ ...message, body: JSON.stringify({ ...JSON.parse(message.body), job: { id: "j1", base: 0 } }) });
+    await bench.replayAll();
+
+    expect(await bench.fates()).toEqual({ "answered.2xx": 3 });
+    expect(bench.log.events).toEqual(["forged-mark"]);
   });
 
   it("have a fate for each request, even if the sample was lowered before a retry", async () => {

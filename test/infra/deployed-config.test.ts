@@ -38,6 +38,7 @@ describe("the configuration that is deployed with a function", () => {
         "# the old token was 0000000000000000",
         "agent: { tls: { cert: c.pem, key: k.pem } }",
         "host: { token: 0123456789abcdef }",
+        "loopKey: [{ env: KEY }, 0123456789abcdef]",
         "control: https://abc.lambda-url.eu-central-1.on.aws",
         "targets: { a: { url: https://a, rate: 1/s, headers: { set: { x-key: { env: KEY } } } } }",
         "aws: { secrets: { KEY: shop } }",

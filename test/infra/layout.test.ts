@@ -224,6 +224,11 @@ describe("a configuration that cannot be deployed", () => {
       /targets\.a: \{ env: KEY \}: .* aws: \{ secrets: \{ KEY: NAME#FIELD \} \}/,
     ],
     [
+      "does not say where the loopKey is",
+      [queue, state, "loopKey: { env: KEY }", "targets:", target],
+      /targets\.\w+: \{ env: KEY \}: .* aws: \{ secrets: \{ KEY: NAME#FIELD \} \}/,
+    ],
+    [
       "names a table of another account without its ARN",
       [
         queue,

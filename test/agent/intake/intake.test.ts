@@ -6,6 +6,7 @@ import { type AgentLedger, createLedger } from "../../../agent/ledger.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
 import { decodePack } from "../../../relay/pack/pack.ts";
+import { createLoopMark } from "../../../relay/rules/loop-mark.ts";
 import { Pattern } from "../../../relay/rules/pattern.ts";
 import type { StickyBy } from "../../../relay/rules/sample.ts";
 import { comparable } from "../../support/data/captured-requests.ts";
@@ -482,6 +483,26 @@ describe("the loop guard", () => {
     intake.take(args({ hdrs }), args());
 
     expect(intake.ledger).toMatchObject({ seen: 2, looped: 1, pending: 1 });
+    expectSumsToMatch(intake);
+  });
+});
+
+describe("the loop guard with a key", () => {
+  const loopGuard = { header: "x-mirror-id", keys: ["0123456789abcdef"] };
+  const mark = createLoopMark(loopGuard, "4b1d-1");
+
+  it.each<[string, string, boolean]>([
+    ["a replay has signed", mark, true],
+    ["nobody has signed", "4b1d-1", false],
+    ["was signed for another id", mark.replace("4b1d-1", "4b1d-2"), false],
+  ])("leaves out only what a replay has signed: a mark that %s", (_case, value, looped) => {
+    let foreign = 0;
+    const intake = createIntake({ loopGuard, redactHeaders: ["x-mirror-id"], onForeignMark: () => foreign++ });
+
+    intake.take(args({ hdrs: bin(headersBinary(["host", "a", "X-Mirror-Id", value])) }), args());
+
+    expect(intake.ledger).toMatchObject({ seen: 2, looped: looped ? 1 : 0, pending: looped ? 1 : 2 });
+    expect(foreign).toBe(looped ? 0 : 1);
     expectSumsToMatch(intake);
   });
 });

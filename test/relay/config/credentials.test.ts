@@ -7,6 +7,25 @@ import { assertReplayable } from "../../../relay/config/replayable.ts";
 import { ConfigError } from "../../../relay/config/text.ts";
 import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
+describe("credentials", () => {
+  const token = "token: {command: [a]}";
+
+  it.each([
+    ["nothing", token, "captured"],
+    ["for: captured", `${token}\n    credentials: {for: captured}`, "captured"],
+    ["for: all", `sign: {service: lambda, region: eu-west-1}\n    credentials: {for: all}`, "all"],
+  ])("are for the requests that the target names: %s", (_, text, expected) => {
+    expect(load(text).targets[0].credentialsFor).toBe(expected);
+  });
+
+  it.each([
+    ["without token and sign", "credentials: {for: all}", /credentials: has no effect without token or sign/],
+    ["for something else", `${token}\n    credentials: {for: some}`, /credentials\.for: /],
+  ])("are refused %s", (_, text, mistake) => {
+    expect(mistakeOf(() => load(text))).toMatch(mistake);
+  });
+});
+
 describe("a header from the environment", () => {
   const file = `headers: {set: {X-Key: {env: KEY}, x-plain: "1"}}`;
 

@@ -44,6 +44,7 @@ const example = `agent:
 host:
   visibility: 1m
   inFlight: 8
+  buffer: 64MiB
   token: 0123456789abcdef
 control: https://abc.lambda-url.eu-central-1.on.aws
 queue: embedded:/var/lib/spoa-relay
@@ -118,6 +119,7 @@ describe("loadConfig", () => {
     expect(config.targets).toEqual([
       {
         name: "staging",
+        loopGuard: { header: "x-mirror-id", keys: [] },
         url: new URL("http://127.0.0.1:8082"),
         protocol: "http1",
         ratePerSecond: 200,
@@ -154,11 +156,17 @@ describe("loadConfig", () => {
       bufferBytes: 134_217_728,
       drainMs: 5_000,
     });
-    expect(host).toMatchObject({ visibilityMs: 60_000, inFlight: 8, token: "0123456789abcdef" });
+    expect(host).toMatchObject({
+      visibilityMs: 60_000,
+      inFlight: 8,
+      bufferBytes: 67_108_864,
+      token: "0123456789abcdef",
+    });
     expect(control?.host).toBe("abc.lambda-url.eu-central-1.on.aws");
     expect([queueDirectory, log]).toEqual(["/var/lib/spoa-relay", "debug"]);
     expect(targets[0]).toEqual({
       name: "staging",
+      loopGuard: { header: "x-mirror-id", keys: [] },
       url: new URL("https://staging.example"),
       protocol: "auto",
       ratePerSecond: 0.5,
@@ -588,7 +596,7 @@ describe("a mistake in the file", () => {
     [
       "at the top",
       `${smallest}target: {}\n`,
-      /^spoa-relay\.yaml:6: unknown key target; allowed here: agent, host, queue, state, control, targets, captures, log, aws$/,
+      /^spoa-relay\.yaml:6: unknown key target; allowed here: agent, host, queue, state, loopKey, loopHeader, control, targets, captures, log, aws$/,
     ],
     [
       "in a target",

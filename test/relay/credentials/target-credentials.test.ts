@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { TargetConfig, TokenConfig } from "../../../relay/config/config.ts";
+import { carriesCredentials } from "../../../relay/credentials/captured-credentials.ts";
 import { TargetCredentials } from "../../../relay/credentials/target-credentials.ts";
 import type { Lane } from "../../../relay/replay/lane.ts";
 import { createLane } from "../../../relay/replay/lane.ts";
@@ -7,6 +8,7 @@ import { replayPack } from "../../../relay/replay/replay.ts";
 import type { ReplayResult } from "../../../relay/replay/replay-result.ts";
 import type { Fate } from "../../../relay/state/port.ts";
 import { findSignatureMistake } from "../../support/aws/signature-check.ts";
+import { expectedRequest, type RequestParts } from "../../support/data/captured-requests.ts";
 import { laneOf, openState } from "../../support/data/lanes.ts";
 import { LogLines } from "../../support/data/log-lines.ts";
 import { pack, requests } from "../../support/data/packs.ts";
@@ -161,6 +163,59 @@ describe("a signature", () => {
   });
 });
 
+describe("a request that was captured without credentials", () => {
+  const path = "/orders?page=2&keys=1";
+
+  it.each<[string, Partial<RequestParts>, boolean]>([
+    ["nothing", { headers: ["accept", "*/*"] }, false],
+    ["an empty header", { headers: ["Authorization", ""] }, false],
+    ["an ordinary query", { path }, false],
+    ["a parameter without a value", { path: "/?token=&access_token" }, false],
+    ["a name of a credential in the path", { path: "/token=1" }, false],
+    ["Authorization", { headers: ["AUTHORIZATION", "Basic x"] }, true],
+    ["a masked header", { headers: ["authorization", "redacted"] }, true],
+    ["a cookie", { headers: ["cookie", "session=1"] }, true],
+    ["the key of an API", { headers: ["X-Api-Key", "1"] }, true],
+    ["the header that the token replaces", { headers: ["X-Tenant", "7"] }, true],
+    ["a signed URL", { path: "/a?X-Amz-Date=1&X-Amz-Signature=2" }, true],
+    ["a token in the query", { path: "/a?b&access_token=t" }, true],
+    ["credentials that the primary accepted", { headers: captured, primary: { status: 404 } }, true],
+    ["credentials that the primary refused", { headers: captured, primary: { status: 401 } }, false],
+    ["credentials that the primary forbade", { headers: captured, primary: { status: 403 } }, false],
+  ])("goes out without those of the target, unless it had %s", (_case, parts, expected) => {
+    expect(carriesCredentials(expectedRequest({ headers: [], ...parts }, 0), "x-tenant")).toBe(expected);
+  });
+
+  it("goes out as it came, is counted, and its 401 renews no token", async () => {
+    const { shadow, endpoint, counted, replay } = await Bench.start({}, {}, () => ({ status: 401 }));
+    const { settled } = await replay(3, false, ["x-a", "1"]);
+
+    expect(settled).toEqual({ "answered.4xx": 3 });
+    expect(shadow.received.map(authorizationsOf)).toEqual([[], [], []]);
+    expect(shadow.received.map(({ headers }) => headers["x-a"])).toEqual(["1", "1", "1"]);
+    expect(endpoint.received).toHaveLength(1);
+    expect((await counted())["answered.anonymous"]).toBe(3);
+  });
+
+  it("is not signed, and keeps its path as it was written", async () => {
+    stubAws({ id: "AKIDEXAMPLE", secret: "secret-key" });
+    const changes = { sign: { service: "lambda", region: "eu-central-1" }, path: { prefix: "/a+b%c3" } };
+    const { shadow, replay } = await Bench.start(undefined, changes);
+    await replay(1, false, []);
+
+    expect(shadow.paths).toEqual(["/a+b%c3/0"]);
+    expect(authorizationsOf(shadow.received[0])).toEqual([]);
+  });
+
+  it("gets those of the target if they are for all", async () => {
+    const { shadow, counted, replay } = await Bench.start({}, { credentialsFor: "all" });
+    await replay(2, false, []);
+
+    expect(shadow.received.map(authorizationsOf)).toEqual([["Bearer t1"], ["Bearer t1"]]);
+    expect(await counted()).not.toHaveProperty("answered.anonymous");
+  });
+});
+
 describe("captured credentials", () => {
   it.each([
     ["sent, 401", 401, {}, 3],
@@ -238,11 +293,16 @@ class Bench {
     });
   }
 
-  readonly replay = (count: number, patient = false): Promise<Replayed> =>
-    this.replayUntil(new AbortController().signal, count, patient);
+  readonly replay = (count: number, patient = false, headers: readonly string[] = captured): Promise<Replayed> =>
+    this.replayUntil(new AbortController().signal, count, patient, headers);
 
-  readonly replayUntil = async (signal: AbortSignal, count: number, patient: boolean): Promise<Replayed> => {
-    const whole = pack({ requests: requests(count, { headers: captured }) });
+  readonly replayUntil = async (
+    signal: AbortSignal,
+    count: number,
+    patient: boolean,
+    headers: readonly string[] = captured,
+  ): Promise<Replayed> => {
+    const whole = pack({ requests: requests(count, { headers: [...headers] }) });
     const settled: Partial<Record<Fate, number>> = {};
     const onSettled = (_: number, fate: Fate) => {
       settled[fate] = (settled[fate] ?? 0) + 1;

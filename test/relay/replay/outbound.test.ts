@@ -42,10 +42,44 @@ describe("prepareOutbound: headers", () => {
     expect(captured(prepare({ headers: ["a", "1", name, "x", "b", "2"] }))).toEqual(["a", "1", "b", "2"]);
   });
 
-  it("leaves out all headers that a Connection header names", () => {
-    const headers = ["Connection", "close, X-One", "connection", "x-two", "X-One", "1", "X-TWO", "2", "X-Three", "3"];
+  it.each(["http1", "h2"] as const)(
+    "keeps the headers that a Connection header names, as HAProxy does (%s)",
+    (protocol) => {
+      const headers = ["Connection", "close, x-one, Authorization, host", "connection", "x-mirror-id", "x-one", "1"];
+      const kept = captured(prepare({ headers: [...headers, "authorization", "b", "x-three", "3"] }, { protocol }));
 
-    expect(captured(prepare({ headers }))).toEqual(["X-Three", "3"]);
+      expect(kept).toEqual(["x-one", "1", "authorization", "b", "x-three", "3"]);
+    },
+  );
+
+  it("sends no header of the connection in HTTP/2, whatever the request had", () => {
+    // RFC 9113 8.2.2. The only exception is `te: trailers`.
+    const forbidden = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"];
+    const name = fc.constantFrom(...forbidden, "x-a").chain((text) => fc.mixedCase(fc.constant(text)));
+    const header = fc.tuple(name, fc.constantFrom("close", "trailers", "x-a", "h2c", "gzip;q=1, trailers", ""));
+    fc.assert(
+      fc.property(fc.array(header), fc.constantFrom("h2", "h2c", "auto"), (headers, protocol) => {
+        const sent = pairsOf(prepare({ headers: headers.flat() }, { protocol }).headers);
+        const ofConnection = sent.filter(([sentName]) => forbidden.includes(sentName.toLowerCase()));
+        expect(ofConnection.filter(([sentName, value]) => sentName !== "te" || value !== "trailers")).toEqual([]);
+      }),
+    );
+  });
+
+  it("signs the mark of a replay if there is a key", () => {
+    const loopGuard = { header: "x-mirror-id", keys: ["0123456789abcdef", "fedcba9876543210"] };
+    const mark = added(prepare({ id: "4b1d-1" }, { loopGuard }).headers)["x-mirror-id"];
+
+    expect(mark).toMatch(/^4b1d-1\.[\w-]{22}$/);
+    expect(added(prepare({ id: "4b1d-1" }, { loopGuard }, 2).headers)["x-mirror-id"]).toBe(mark);
+  });
+
+  it("sends the mark of a replay in the header of its name, once, and the bare id as well", () => {
+    const loopGuard = { header: "x-replayed", keys: ["0123456789abcdef"] };
+    const { headers } = prepare({ id: "4b1d-1", headers: ["X-Replayed", "forged", "a", "1"] }, { loopGuard });
+
+    expect(captured({ headers } as OutboundRequest)).toEqual(["a", "1"]);
+    expect(added(headers)).toMatchObject({ "x-mirror-id": "4b1d-1", "x-replayed": expect.stringMatching(/^4b1d-1\./) });
   });
 
   it("removes a hundred thousand headers that Connection names, out of as many", () => {
@@ -250,6 +284,9 @@ function captured({ headers }: OutboundRequest): readonly string[] {
 }
 
 function added(headers: readonly string[]): Record<string, string> {
-  const own = headers.slice(headers.indexOf("x-mirror-id"));
-  return Object.fromEntries(own.flatMap((name, i) => (i % 2 === 0 ? [[name, own[i + 1]]] : [])));
+  return Object.fromEntries(pairsOf(headers.slice(headers.indexOf("x-mirror-id"))));
+}
+
+function pairsOf(flat: readonly string[]): [string, string][] {
+  return Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
 }

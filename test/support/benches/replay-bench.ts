@@ -1,7 +1,8 @@
 import type { Hono } from "hono";
 import { onTestFinished } from "vitest";
 import type { Invocation } from "../../../functions/batch.ts";
-import { createReplay, type ReplayDeps } from "../../../functions/replay.ts";
+import { createReplay } from "../../../functions/replay.ts";
+import type { ReplayDeps } from "../../../functions/replay-deps.ts";
 import { type SqsBatchResponse, toSqsEvent } from "../../../functions/sqs-event.ts";
 import type { TargetConfig } from "../../../relay/config/config.ts";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";

@@ -1,4 +1,5 @@
 import type { TargetConfig } from "../../../relay/config/config.ts";
+import { unsignedGuard } from "../../../relay/rules/loop-mark.ts";
 
 /** A target that receives everything, without a rate. */
 export function target(changes: Partial<TargetConfig> = {}): TargetConfig {
@@ -14,6 +15,7 @@ export function target(changes: Partial<TargetConfig> = {}): TargetConfig {
     host: "target",
     headers: { set: {}, remove: [] },
     truncated: "skip",
+    loopGuard: unsignedGuard,
     tls: { verify: true },
     windows: [],
     blackouts: [],

@@ -50,6 +50,8 @@ interface HostConfig {
   readonly admin: ListenAddress;
   /** Bearer token that callers of the control API must send. */
   readonly token?: string;
+  /** Absolute path of the file that holds the token; undefined if the configuration has it, or if `admin` is a unix socket. */
+  readonly tokenFile?: string;
   readonly visibilityMs: number;
   readonly inFlight: number;
 }

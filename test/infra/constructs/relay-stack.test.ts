@@ -223,8 +223,8 @@ describe("a replay", () => {
     const layout = layoutOf([
       "queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop",
       "state: dynamodb:shop",
-      "targets: { a: { url: https://a, rate: 1/s, headers: { set: { x-a: { env: A }, x-b: { env: B } } } } }",
-      `aws: { secrets: { A: "${arn}#a", B: "${arn}#b" } }`,
+      "targets: { a: { url: https://a, rate: 1/s, headers: { set: { x-a: { env: KEY }, x-b: { env: TOKEN } } } } }",
+      `aws: { secrets: { KEY: "${arn}#a", TOKEN: "${arn}#b" } }`,
     ]);
     const replay = layout.stacks[0].functions.find(({ kind }) => kind === "replay");
 

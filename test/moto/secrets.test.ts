@@ -7,7 +7,10 @@ const endpoint = inject("motoUrl");
 const place = { region, endpoint };
 
 it("a secret is read from Secrets Manager by its name or its ARN, whole or by a field, and again after a change", async () => {
-  const { ARN: id } = await call("CreateSecret", { Name: "shop/staging", SecretString: '{"key":"first","user":"relay"}' });
+  const { ARN: id } = await call("CreateSecret", {
+    Name: "shop/staging",
+    SecretString: '{"key":"first","user":"relay"}',
+  });
 
   expect(await readSecret({ id: "shop/staging", field: "key" }, place)).toBe("first");
   expect(await readSecret({ id, field: "user" }, place)).toBe("relay");

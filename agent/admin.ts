@@ -1,7 +1,9 @@
 import { once } from "node:events";
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AggregatorRegistry, PrometheusContentType, Registry } from "prom-client";
-import type { ListenAddress } from "../relay/config/forms.ts";
+import { isLoopback, type ListenAddress } from "../relay/config/forms.ts";
+import { adminServerOptions, limitConnections } from "../relay/control/admin-connections.ts";
+import { isForeignPage, namesThisMachine } from "../relay/control/web-page.ts";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { removeStaleSocket } from "./listener/listener.ts";
 
@@ -12,14 +14,21 @@ export interface AdminOptions {
   readonly unready: () => readonly string[] | Promise<readonly string[]>;
 }
 
-/** Serves /stats, /metrics, /healthz and /readyz. Rejects with an error that says what to do if it cannot listen. */
+/**
+ * Serves /stats, /metrics, /healthz and /readyz. Figures are not served to web pages of other origins. Rejects with an error that
+ * says what to do if it cannot listen.
+ */
 export async function serveAdmin(address: ListenAddress, options: AdminOptions): Promise<Server> {
-  const server = createServer((request, response) => {
-    answer((request.url ?? "").split("?")[0], options)
+  const isLocal = address.kind === "tcp" && isLoopback(address.host);
+  const server = createServer(adminServerOptions, ({ url = "", headers }, response) => {
+    const path = url.split("?")[0];
+    const mistake = findForeignCaller(path, headers, isLocal);
+    (mistake === undefined ? answer(path, options) : Promise.resolve({ status: 403, type: text, body: `${mistake}\n` }))
       .catch((error: Error): Answer => ({ status: 503, type: text, body: `${error.message}\n` }))
       .then(({ status, type, body }) => response.writeHead(status, { "content-type": type }).end(body))
       .catch(() => response.destroy());
   });
+  limitConnections(server);
   if (address.kind === "unix") await removeStaleSocket(address.path, "agent.admin");
   const listening = once(server, "listening");
   if (address.kind === "unix") server.listen(address.path);
@@ -42,6 +51,21 @@ interface Answer {
 }
 
 const text = "text/plain";
+
+// Load balancers and service managers call these by any name, and they say nothing about the traffic.
+const healthPaths: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
+
+/** Why a call that a web page may have sent is refused; undefined for all other calls. */
+function findForeignCaller(
+  path: string,
+  { host = "", origin }: IncomingHttpHeaders,
+  isLocal: boolean,
+): string | undefined {
+  if (healthPaths.has(path)) return undefined;
+  if (isForeignPage(origin, host)) return `web pages of ${origin} are not allowed to read these figures`;
+  if (!isLocal || namesThisMachine(host)) return undefined;
+  return `agent.admin is a loopback address, so it can only be called as localhost, not as ${host}`;
+}
 
 async function answer(path: string, { stats, metrics, unready }: AdminOptions): Promise<Answer> {
   switch (path) {

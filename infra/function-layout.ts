@@ -23,7 +23,7 @@ export interface FunctionLayout extends Place {
   /** ARNs of managed policies that the configuration adds to the role. */
   readonly policies: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
-  /** By the name of the environment variable. */
+  /** What the function reads when it starts, by the NAME of `{ env: NAME }`. */
   readonly secrets: Readonly<Record<string, SecretPlace>>;
 }
 
@@ -100,7 +100,10 @@ export function toReplay(
     target: target.name,
     ...(target.vpc && { vpc: target.vpc }),
     policies: target.policies ?? [],
-    environment: toEnvironment("replay", { target: target.name }),
+    environment: toEnvironment("replay", {
+      target: target.name,
+      ...(names.length > 0 && { secrets: JSON.stringify(secrets) }),
+    }),
     secrets,
   };
 }

@@ -46,7 +46,8 @@ export function permissionsOf(one: FunctionLayout, layout: Layout): readonly Per
         { actions: receive, resources: arnsOf(own) },
         { actions: send, resources: [...arnsOf(own), ...arnsOf(own?.deadLetters)] },
         ...state,
-      ];
+        { actions: ["secretsmanager:GetSecretValue"], resources: secretArns(one) },
+      ].filter(({ resources }) => resources.length > 0);
     case "schedule":
       return [
         { actions: send, resources: targetQueues.flatMap(arnsOf) },
@@ -103,6 +104,16 @@ function contentsOf({ stacks }: Layout) {
 
 function arnsOf(queue: { readonly arn: string } | undefined): readonly string[] {
   return queue ? [queue.arn] : [];
+}
+
+/** Secrets Manager appends a hyphen and six characters to the name of a secret; an ARN may be written with or without them. */
+function secretArns({ account, region, secrets }: FunctionLayout): readonly string[] {
+  const arns = Object.values(secrets).flatMap(({ id }) =>
+    id.startsWith("arn:")
+      ? [id, `${id}-??????`]
+      : [toArn({ account, region }, "secretsmanager", `secret:${id}-??????`)],
+  );
+  return [...new Set(arns)];
 }
 
 /**

@@ -238,9 +238,7 @@ function guard<T>(work: () => T): T {
     if (error instanceof JournalError) throw error;
     const { code, syscall, message } = error as NodeJS.ErrnoException;
     if (error instanceof DirectoryInUseError) {
-      throw new JournalError(`agent.journal.directory: ${message}; stop that agent, or choose another directory`, {
-        cause: error,
-      });
+      throw new JournalError(`agent.journal.directory: ${message}`, { cause: error });
     }
     if (syscall === undefined && code !== "ERR_SQLITE_ERROR") throw error;
     throw new JournalError(`agent.journal: ${message}`, { cause: error });

@@ -1,26 +1,48 @@
-import { createHash, timingSafeEqual } from "node:crypto";
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import type { Context, MiddlewareHandler } from "hono";
 import type { Config } from "../../relay/config/config.ts";
 import { isLoopback } from "../../relay/config/forms.ts";
+import { TokenFileError, takeTokenFile } from "../../relay/control/token-file.ts";
+import { isForeignPage, namesThisMachine } from "../../relay/control/web-page.ts";
 import { answerProblem } from "./problem.ts";
 
 /** Which calls the control API accepts. */
 export type Access =
   /** Calls with the token. */
   | { readonly kind: "token"; readonly token: string }
-  /** Calls from this machine, except those of web pages in a browser there. */
-  | { readonly kind: "loopback" }
+  /** Calls from this machine, except those of web pages in a browser there: with the token, or for figures only. */
+  | { readonly kind: "local"; readonly token: string }
   /** All calls: a unix socket, or IAM on AWS, has checked them. */
   | { readonly kind: "checked" };
 
-/** The access that follows from the configuration, which needs a token if other machines can reach the address. */
-export function toAccess({ token, admin }: Pick<Config["host"], "token" | "admin">): Access {
+/**
+ * The access that follows from the configuration. Creates a missing token file. If its token cannot be used, nobody has the token
+ * and `onClosed` receives the reason: that is no reason to stop a host that replays.
+ */
+export function toAccess(
+  { token, tokenFile, admin }: Pick<Config["host"], "token" | "tokenFile" | "admin">,
+  onClosed: (reason: string) => void,
+): Access {
   if (token !== undefined) return { kind: "token", token };
-  return { kind: admin.kind === "unix" ? "checked" : "loopback" };
+  if (tokenFile === undefined) return { kind: "checked" };
+  const kind = admin.kind === "tcp" && isLoopback(admin.host) ? "local" : "token";
+  try {
+    return { kind, token: takeTokenFile(tokenFile) };
+  } catch (error) {
+    if (!(error instanceof TokenFileError)) throw error;
+    onClosed(error.message);
+    return { kind, token: randomBytes(32).toString("base64url") };
+  }
 }
 
 // Load balancers and service managers call these, and have no token.
 const openPaths: ReadonlySet<string> = new Set(["/healthz", "/readyz", "/v1/health"]);
+
+// They say how many requests there are, and nothing that is in a request. Any local program may read them, like Prometheus.
+const figures: readonly RegExp[] = [
+  /^\/(?:stats|metrics|warnings|openapi\.json)$/,
+  /^\/v1\/(?:ledger|targets(?:\/[^/]+(?:\/figures)?)?)$/,
+];
 
 /** Passes on calls that have access, and answers all others with 401 or 403. */
 export function guard(access: Access): MiddlewareHandler {
@@ -30,25 +52,23 @@ export function guard(access: Access): MiddlewareHandler {
 function refuse(context: Context, access: Access): Response | undefined {
   const host = context.req.header("host") ?? new URL(context.req.url).host;
   const origin = context.req.header("origin");
-  // A browser sends the requests of any page to any address, and names the page's origin.
-  if (origin !== undefined && URL.parse(origin)?.host !== host) {
+  if (isForeignPage(origin, host)) {
     return answerProblem(context, 403, `web pages of ${origin} are not allowed to call this API`);
   }
-  // DNS rebinding: a page can resolve its own name to this machine. Origin and host are then equal, but not localhost.
-  if (access.kind === "loopback" && !isLoopback(hostnameOf(host))) {
+  if (access.kind === "local" && !namesThisMachine(host)) {
     return answerProblem(context, 403, `without host.token this API can only be called as localhost, not as ${host}`);
   }
-  if (access.kind === "token" && !showsToken(context, access.token)) {
-    const detail = "the token is missing or wrong: send host.token of the configuration as Authorization: Bearer TOKEN";
+  if (access.kind === "local" && isForFigures(context)) return undefined;
+  if (access.kind !== "checked" && !showsToken(context, access.token)) {
+    const detail =
+      "the token is missing or wrong: send the token of the configuration, host.token or the content of host.tokenFile, as Authorization: Bearer TOKEN";
     return answerProblem(context, 401, detail, undefined, { "www-authenticate": 'Bearer realm="spoa-relay"' });
   }
   return undefined;
 }
 
-function hostnameOf(host: string): string {
-  const hostname = (URL.parse(`http://${host}`)?.hostname ?? "").replace(/^\[|\]$/g, "");
-  // URL writes ::ffff:127.0.0.1 as ::ffff:7f00:1.
-  return /^::ffff:7f[0-9a-f]{2}:[0-9a-f]{1,4}$/.test(hostname) ? "127.0.0.1" : hostname;
+function isForFigures({ req: { method, path } }: Context): boolean {
+  return (method === "GET" || method === "HEAD") && figures.some((pattern) => pattern.test(path));
 }
 
 function showsToken(context: Context, token: string): boolean {

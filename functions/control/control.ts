@@ -50,7 +50,8 @@ export function createControl(deps: ControlDeps): OpenAPIHono {
   app.openAPIRegistry.registerComponent("securitySchemes", "token", {
     type: "http",
     scheme: "bearer",
-    description: "host.token of the configuration, if it is set. On AWS, calls are signed instead (IAM)",
+    description:
+      "host.token of the configuration, or the content of host.tokenFile. On AWS, calls are signed instead (IAM)",
   });
   app.doc31("/openapi.json", {
     openapi: "3.1.0",
@@ -60,7 +61,7 @@ export function createControl(deps: ControlDeps): OpenAPIHono {
       description: "Targets, ledger, figures and dead letters of a running spoa-relay.",
       license: { name: "Apache-2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" },
     },
-    // Without host.token in the configuration, no token is needed.
+    // Over a unix socket no token is needed, and none for figures on a loopback address.
     security: [{ token: [] }, {}],
   });
   const methodsOf = toMethods(app);

@@ -1,5 +1,6 @@
 import { once } from "node:events";
-import { lstatSync, unlinkSync } from "node:fs";
+import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import type { Server } from "node:http";
 import { connect } from "node:net";
 import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import type { OpenAPIHono } from "@hono/zod-openapi";
@@ -7,6 +8,7 @@ import { orAborted } from "../../relay/concurrency/or-aborted.ts";
 import type { Config } from "../../relay/config/config.ts";
 import type { ListenAddress } from "../../relay/config/forms.ts";
 import { assertReplayable } from "../../relay/config/replayable.ts";
+import { adminServerOptions, limitConnections } from "../../relay/control/admin-connections.ts";
 import type { Logger } from "../../relay/log/log.ts";
 import { hasJobMark } from "../../relay/queue/message.ts";
 import { rememberQueues } from "../../relay/removed-queues.ts";
@@ -60,10 +62,15 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   const parts = await openParts(config, log, true);
   const { stores, stateOutage } = parts;
   const lanes = parts.targets.map((target) => prepareLane(parts, target)());
+  const closeControl = (reason: string) =>
+    log.error(
+      { event: "control-closed", reason },
+      "the host replays, but its control API has no token: it serves figures and refuses all other calls",
+    );
   let admin: ServerType;
   try {
     admin = await listen(
-      createControl({ targets: config.targets, stores, log, access: toAccess(config.host) }),
+      createControl({ targets: config.targets, stores, log, access: toAccess(config.host, closeControl) }),
       config.host.admin,
     );
   } catch (error) {
@@ -160,7 +167,8 @@ async function startFeeder(parts: Parts): Promise<Feeder> {
 }
 
 async function listen(app: OpenAPIHono, address: ListenAddress): Promise<ServerType> {
-  const server = createAdaptorServer(app);
+  const server = createAdaptorServer({ fetch: app.fetch, serverOptions: adminServerOptions });
+  limitConnections(server as Server);
   const listening = once(server, "listening");
   if (address.kind === "unix") {
     await removeDeadSocket(address.path);
@@ -168,6 +176,8 @@ async function listen(app: OpenAPIHono, address: ListenAddress): Promise<ServerT
   }
   if (address.kind === "tcp") server.listen(address.port, address.host);
   await listening;
+  // Only owner and group may connect, whatever the umask says.
+  if (address.kind === "unix") chmodSync(address.path, lstatSync(address.path).mode & 0o770);
   return server;
 }
 

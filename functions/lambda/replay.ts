@@ -1,8 +1,10 @@
 import { assertReplayable } from "../../relay/config/replayable.ts";
 import { ConfigError } from "../../relay/config/text.ts";
 import { functionVariables, readEnvironment } from "../../relay/deployed/functions.ts";
+import type { Logger } from "../../relay/log/log.ts";
 import type { Invocation } from "../batch.ts";
 import { prepareLane, wireReplay } from "../replay-wiring.ts";
+import { FunctionSecrets, parseSecretPlaces, readSecrets, secretReader } from "./function-secrets.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
 import { type Environment, openLambdaPlace } from "./place.ts";
 
@@ -11,13 +13,57 @@ import { type Environment, openLambdaPlace } from "./place.ts";
 const freshMs = 500;
 
 /**
- * The replay of one target in Lambda, for the event source mapping of the target's queue. Throws as `openLambdaPlace`, and if
- * there is no such target, its certificate authority cannot be used or an environment variable is missing.
+ * The replay of one target in Lambda, for the event source mapping of the target's queue. Reads the target's secrets first, and
+ * starts anew with changed ones. Throws as `openLambdaPlace`, if a secret cannot be read, and if there is no such target, its
+ * certificate authority cannot be used or an environment variable is missing.
+ *
+ * @param nowMs see `FunctionSecretsOptions`
  */
-export async function openReplay(env: Environment): Promise<LambdaHandler> {
+export async function openReplay(env: Environment, nowMs?: () => number): Promise<LambdaHandler> {
   const settings = readEnvironment("replay", env);
-  const place = await openLambdaPlace(env, settings.config);
-  const { config, stores, targets, metrics, log } = place;
+  const places = parseSecretPlaces(settings.secrets);
+  const read = secretReader(env);
+  let values = await readSecrets(places, read);
+  let lane = await openLane(env, values);
+  const secrets = new FunctionSecrets({ places, read, values, log: lane.place.log, ...(nowMs && { nowMs }) });
+  let idleSinceMs = Date.now();
+  const useNewSecrets = async (): Promise<void> => {
+    const current = await secrets.current();
+    if (current === values) return;
+    values = current;
+    const { log } = lane.place;
+    const old = lane;
+    try {
+      lane = await openLane(env, current, log);
+    } catch (error) {
+      // For example a line break in a value that is a header.
+      const text = "new values of the secrets cannot be used: the function continues with the old ones";
+      log.error({ event: "secrets-unusable", reason: (error as Error).message }, text);
+      return;
+    }
+    await old.close();
+    log.info({ event: "secrets-changed" }, "the function uses new values of its secrets");
+  };
+  const fetch = async (request: Request, invocation: Invocation): Promise<Response> => {
+    await useNewSecrets();
+    if (Date.now() - idleSinceMs > freshMs) await lane.reconnect();
+    try {
+      return await lane.app.fetch(request, invocation);
+    } finally {
+      lane.place.metrics.write();
+      idleSinceMs = Date.now();
+    }
+  };
+  const { place, queue, timeoutMs } = lane;
+  const extend: typeof queue.extend = (...args) => lane.queue.extend(...args);
+  return toLambdaHandler({ fetch }, { log: place.log, queue: { extend }, answerWithinMs: timeoutMs });
+}
+
+/** The way of requests to the target, with the given values of its secrets. */
+async function openLane(env: Environment, secrets: Environment, log?: Logger) {
+  const settings = readEnvironment("replay", env);
+  const place = await openLambdaPlace({ ...env, ...secrets }, settings.config, log);
+  const { config, stores, targets } = place;
   assertReplayable(config, settings.target);
   const live = targets.find((target) => target.config.name === settings.target);
   if (!live) {
@@ -25,26 +71,26 @@ export async function openReplay(env: Environment): Promise<LambdaHandler> {
     const mistake = settings.target === undefined ? "must name a target" : `there is no target ${settings.target}`;
     throw new ConfigError([`${functionVariables.target}: ${mistake}; the configuration has: ${names}`]);
   }
-  const { name, timeoutMs } = live.config;
-  const { queue } = stores.queueOf(name);
-  const openLane = prepareLane(place, live);
-  const connect = () => {
-    const lane = openLane();
+  const connect = prepareLane(place, live);
+  const wire = () => {
+    const lane = connect();
     return { app: wireReplay(place, lane), transport: lane.transport };
   };
-  let connected = connect();
-  let idleSinceMs = Date.now();
-  const fetch = async (request: Request, invocation: Invocation): Promise<Response> => {
-    if (Date.now() - idleSinceMs > freshMs) {
+  let connected = wire();
+  return {
+    place,
+    queue: stores.queueOf(live.config.name).queue,
+    timeoutMs: live.config.timeoutMs,
+    get app() {
+      return connected.app;
+    },
+    async reconnect() {
       await connected.transport.close();
-      connected = connect();
-    }
-    try {
-      return await connected.app.fetch(request, invocation);
-    } finally {
-      metrics.write();
-      idleSinceMs = Date.now();
-    }
+      connected = wire();
+    },
+    async close() {
+      await connected.transport.close();
+      await stores.close();
+    },
   };
-  return toLambdaHandler({ fetch }, { log, queue, answerWithinMs: timeoutMs });
 }

@@ -1,4 +1,4 @@
-import { Duration, RemovalPolicy, SecretValue, Validations } from "aws-cdk-lib";
+import { Duration, RemovalPolicy, Validations } from "aws-cdk-lib";
 import { ManagedPolicy, PolicyDocument, PolicyStatement, Role, ServicePrincipal } from "aws-cdk-lib/aws-iam";
 import {
   Architecture,
@@ -55,7 +55,7 @@ export class RelayFunction extends Construct {
           logGroup,
           timeout: Duration.seconds(layout.timeoutSeconds),
           memorySize: layout.memoryMb,
-          environment: { ...layout.environment, ...resolveSecrets(layout) },
+          environment: { ...layout.environment },
           // Packs that wait or are retried are sent back to their queue as new messages. For Lambda that is a recursive loop,
           // which it would stop after sixteen rounds.
           ...(reads && { recursiveLoop: RecursiveLoop.ALLOW }),
@@ -123,16 +123,6 @@ function describe({ kind, target }: FunctionLayout): string {
     case "control":
       return "The control API";
   }
-}
-
-/** Dynamic references that CloudFormation resolves: the template never has the values. */
-function resolveSecrets({ secrets }: FunctionLayout): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(secrets).map(([variable, { id, field }]) => [
-      variable,
-      SecretValue.secretsManager(id, field === undefined ? {} : { jsonField: field }).unsafeUnwrap(),
-    ]),
-  );
 }
 
 const joinNetwork: Permission = {

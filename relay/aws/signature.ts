@@ -17,8 +17,12 @@ export function functionUrlRegion({ hostname }: URL): string | undefined {
  * Returns the headers of a request, including its signature (Signature Version 4). Finds credentials like every AWS
  * SDK: environment, profile, role. Rejects if there are none.
  */
-export async function signRequest(request: SignableRequest, region: string): Promise<Record<string, string>> {
-  const signer = await createSigner({ service: "lambda", region, credentials: await createCredentialChain() });
+export async function signRequest(
+  request: SignableRequest,
+  region: string,
+  service = "lambda",
+): Promise<Record<string, string>> {
+  const signer = await createSigner({ service, region, credentials: await createCredentialChain() });
   const { method, url, headers, body } = request;
   const signed = await signer.sign({
     method,

@@ -72,7 +72,7 @@ export const awsSchema = section({
     .record(secretVariable, secret)
     .default({})
     .describe(
-      "For each { env: VARIABLE } of a target: the name or ARN of the secret in Secrets Manager, with #FIELD if the secret is JSON",
+      "For each { env: VARIABLE } of a target: the name or ARN of the secret in Secrets Manager, with #FIELD if the secret is JSON; the replay reads it at its start and every five minutes",
     ),
 });
 

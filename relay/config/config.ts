@@ -53,6 +53,8 @@ interface HostConfig {
   readonly admin: ListenAddress;
   /** Bearer token that callers of the control API must send. */
   readonly token?: string;
+  /** Absolute path of the file that holds the token; undefined if the configuration has it, or if `admin` is a unix socket. */
+  readonly tokenFile?: string;
   readonly visibilityMs: number;
   readonly inFlight: number;
   /** Bytes of decoded packs in flight, of all targets together. */

@@ -127,7 +127,14 @@ const host = section({
   token: z
     .string()
     .regex(/^[!-~]{16,}$/, { error: "must be at least 16 printable characters, without spaces" })
-    .describe("Bearer token that callers of the control API must send; needed if admin is not a loopback address")
+    .describe("Bearer token that callers of the control API must send, also for figures; or see tokenFile")
+    .optional(),
+  tokenFile: z
+    .string()
+    .min(1)
+    .describe(
+      "File with the token, relative to this file, by default control-token in the data directory; the host creates it with mode 600. On a loopback address, figures need no token",
+    )
     .optional(),
   // Below 1 s, packs would be delivered again while they are replayed; SQS allows 12 hours at most.
   visibility: duration("1s", "12h")
@@ -148,10 +155,16 @@ const host = section({
       "Directory for the targets' queues, dead letters and state if queue is in SQS and state is not in DynamoDB; relative to this file, by default ./data",
     )
     .optional(),
-}).superRefine(({ admin, token }, context) => {
-  if (admin.kind === "unix" || isLoopback(admin.host) || token !== undefined) return;
-  const message = `${admin.host} can be reached from other machines: set host.token, or listen on 127.0.0.1`;
-  context.addIssue({ code: "custom", path: ["admin"], message });
+}).superRefine(({ admin, token, tokenFile }, context) => {
+  const mistake = (key: string, message: string) => context.addIssue({ code: "custom", path: [key], message });
+  if (token !== undefined && tokenFile !== undefined) mistake("tokenFile", "is in place of token: remove one of them");
+  if (admin.kind === "unix") {
+    if (tokenFile !== undefined) {
+      mistake("tokenFile", "is for a TCP address; the permissions of a unix socket decide who may connect: remove it");
+    }
+  } else if (!isLoopback(admin.host) && token === undefined && tokenFile === undefined) {
+    mistake("admin", `${admin.host} can be reached from other machines: set host.token, or listen on 127.0.0.1`);
+  }
 });
 
 export const configSchema = section({
@@ -203,6 +216,12 @@ export const configSchema = section({
     for (const { path, mistake } of [...equal, ...findRedactedUses(agent.redact.headers, { targets, captures })]) {
       context.addIssue({ code: "custom", path: [...path], message: mistake });
     }
+  })
+  .superRefine(({ control, host: { token } }, context) => {
+    if (control?.protocol !== "http:" || token === undefined) return;
+    if (isLoopback(control.hostname.replace(/^\[|\]$/g, ""))) return;
+    const message = `${control.origin} would get host.token unencrypted: use https, or a tunnel that begins on 127.0.0.1`;
+    context.addIssue({ code: "custom", path: ["control"], message });
   })
   .superRefine(({ queue: { kind }, state, loopHeader: mark, host: { data }, targets, captures }, context) => {
     const mistake = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });

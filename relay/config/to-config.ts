@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { IngressPlace } from "../queue/ingress.ts";
 import { deadLetterUrl } from "../queue/names.ts";
 import { inRegion, isPrivate, regionOf } from "../queue/sqs-url.ts";
@@ -46,6 +46,18 @@ export function toConfig(parsed: ParsedConfig, file: string, env: Environment): 
       `agent.listen is ${listen.host}:${listen.port}, without TLS or a list of peers: any host that reaches it can inject requests; set agent.allow, or agent.tls with clientCa`,
     );
   }
+  const { admin } = parsed.agent;
+  if (admin.kind === "tcp" && !isLoopback(admin.host)) {
+    warnings.push(
+      `agent.admin is ${admin.host}:${admin.port}: any host that reaches it can read the figures and keep the agent busy; let only your monitoring reach it`,
+    );
+  }
+  const { admin: hostAdmin } = parsed.host;
+  if (hostAdmin.kind === "tcp" && !isLoopback(hostAdmin.host)) {
+    warnings.push(
+      `host.admin is ${hostAdmin.host}:${hostAdmin.port}, which serves HTTP without TLS: anyone on the network path can read the token; listen on 127.0.0.1 behind a proxy with TLS, or keep it in a network that you trust`,
+    );
+  }
   const { queue } = parsed;
   const queueDirectory = resolve(
     directory,
@@ -64,7 +76,7 @@ export function toConfig(parsed: ParsedConfig, file: string, env: Environment): 
     agent,
     host: {
       admin: parsed.host.admin,
-      ...(parsed.host.token !== undefined && { token: parsed.host.token }),
+      ...toToken(parsed.host, directory, queueDirectory),
       visibilityMs: parsed.host.visibility,
       inFlight: parsed.host.inFlight,
       bufferBytes: parsed.host.buffer,
@@ -88,6 +100,12 @@ function toLoopKeys(keys: ParsedConfig["loopKey"] = [], secrets: Secrets): reado
   const named = Object.fromEntries(keys.map((key, i) => [keys.length > 1 ? `${i}` : "loopKey", key]));
   const isStrong = (key: string) => (/^[!-~]{16,}$/.test(key) ? undefined : "is not at least 16 printable characters");
   return Object.values(secrets.toTexts(keys.length > 1 ? ["loopKey"] : [], named, isStrong));
+}
+
+function toToken({ admin, token, tokenFile }: ParsedConfig["host"], directory: string, dataDirectory: string) {
+  if (token !== undefined) return { token };
+  if (admin.kind === "unix") return {};
+  return { tokenFile: tokenFile === undefined ? join(dataDirectory, "control-token") : resolve(directory, tokenFile) };
 }
 
 function toAwsPlaces({ state, targets, captures }: ParsedConfig, ingress: URL, file: string): AwsPlaces {

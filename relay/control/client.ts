@@ -12,6 +12,7 @@ import type {
   SweepAnswer,
   TargetAnswer,
 } from "./answers.ts";
+import { readTokenFile, TokenFileError } from "./token-file.ts";
 
 /** A change of a target's settings, in the units of the configuration; null returns to the configured value. */
 export interface SettingsChange {
@@ -52,7 +53,7 @@ export class ControlError extends Error {
 }
 
 export type ControlPlace = Pick<Config, "file" | "control" | "aws"> & {
-  readonly host: Pick<Config["host"], "admin" | "token">;
+  readonly host: Pick<Config["host"], "admin" | "token" | "tokenFile">;
 };
 
 const connectTimeoutMs = 3_000;
@@ -60,8 +61,8 @@ const connectTimeoutMs = 3_000;
 const answerTimeoutMs = 30_000;
 
 /**
- * Client of the control API at `control`, if the configuration has it, else at `host.admin`. Sends `host.token`, and signs
- * calls to a function URL. All methods throw `ControlError`, whose message is meant for the operator.
+ * Client of the control API at `control`, if the configuration has it, else at `host.admin`. Sends `host.token` (to
+ * `host.admin`, also the content of `host.tokenFile`), and signs calls to a function URL. All methods throw `ControlError`, whose message is meant for the operator.
  */
 export class ControlClient {
   readonly #place: ControlPlace;
@@ -161,8 +162,21 @@ export class ControlClient {
     throw this.#toError(status, json, awsCode);
   }
 
+  /** The token of a host of this machine may be in a file, which never leaves the machine. */
+  #token(): { readonly token?: string | undefined; readonly problem?: string } {
+    const { control, host } = this.#place;
+    if (host.token !== undefined || host.tokenFile === undefined || control) return { token: host.token };
+    try {
+      return { token: readTokenFile(host.tokenFile) };
+    } catch (error) {
+      if (!(error instanceof TokenFileError)) throw error;
+      // Figures need no token.
+      return { problem: error.message };
+    }
+  }
+
   async #headers(method: string, url: URL, body: string | undefined): Promise<Record<string, string>> {
-    const { token } = this.#place.host;
+    const { token } = this.#token();
     const headers = {
       accept: "application/json",
       ...(body !== undefined && { "content-type": "application/json" }),
@@ -196,6 +210,8 @@ export class ControlClient {
   }
 
   #toError(status: number, answer: unknown, awsCode: string): ControlError {
+    const { problem } = status === 401 ? this.#token() : {};
+    if (problem !== undefined) return new ControlError("FAILED", problem);
     const { detail, errors: mistakes = [] } = (answer ?? {}) as Partial<ProblemAnswer>;
     if (typeof detail === "string") {
       return new ControlError(status === 400 || status === 404 ? "BAD_REQUEST" : "FAILED", detail, { mistakes });

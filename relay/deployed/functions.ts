@@ -13,6 +13,8 @@ export const functionVariables = {
   target: "RELAY_TARGET",
   /** JSON: ARNs of the `replay` functions whose event source mappings may be switched on and off, by target name. */
   mappings: "RELAY_MAPPINGS",
+  /** JSON: the secret in Secrets Manager for each `{ env: NAME }` of the target, by NAME. */
+  secrets: "RELAY_SECRETS",
 } as const;
 
 type Setting = keyof typeof functionVariables;
@@ -20,7 +22,7 @@ type Setting = keyof typeof functionVariables;
 /** All settings that each function reads. */
 export const functionSettings = {
   fanout: ["config"],
-  replay: ["config", "target"],
+  replay: ["config", "target", "secrets"],
   schedule: ["config", "mappings"],
   control: ["config", "mappings"],
 } as const satisfies Readonly<Record<FunctionName, readonly Setting[]>>;

@@ -1,14 +1,17 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { request } from "node:http";
+import { request, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { Registry } from "prom-client";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { serveAdmin } from "../../agent/admin.ts";
 import { createLedger } from "../../agent/ledger.ts";
 import { toAgentStats } from "../../agent/stats.ts";
+import type { ListenAddress } from "../../relay/config/forms.ts";
 
 let directory: string;
 let path: string;
@@ -38,10 +41,78 @@ it("leaves the socket to a process that listens on it", async () => {
   server.close();
 });
 
-function serve() {
+describe("the figures of an agent", () => {
+  const local = { kind: "tcp", host: "127.0.0.1", port: 0 } as const;
+  const call = async (server: Server, path: string, headers: Readonly<Record<string, string>>) => {
+    const sent = request({ port: (server.address() as AddressInfo).port, path, headers, agent: false }).end();
+    const [response] = await once(sent, "response");
+    return { status: response.statusCode, text: await text(response) };
+  };
+
+  it.each(["localhost:12346", "127.0.0.1:12346", "[::1]:12346"])(
+    "are served to calls of this machine: %s",
+    async (host) => {
+      const server = await served(local);
+
+      expect((await call(server, "/stats", { host })).status).toBe(200);
+      expect((await call(server, "/metrics", { host, origin: `http://${host}` })).status).toBe(200);
+    },
+  );
+
+  it.each(["evil.example:12346", "127.0.0.1.evil.example", "10.0.0.5"])(
+    "are not served on a loopback address to a name that may be rebound to it: %s",
+    async (host) => {
+      const server = await served(local);
+
+      expect(await call(server, "/stats", { host })).toEqual({
+        status: 403,
+        text: `agent.admin is a loopback address, so it can only be called as localhost, not as ${host}\n`,
+      });
+      expect((await call(server, "/metrics", { host })).status).toBe(403);
+      expect((await call(server, "/healthz", { host })).status).toBe(200);
+      expect((await call(server, "/readyz", { host })).status).toBe(200);
+    },
+  );
+
+  it.each([local, { kind: "tcp", host: "0.0.0.0", port: 0 } as const])(
+    "are not served to web pages of another origin, on any address",
+    async (address) => {
+      const server = await served(address);
+      const headers = { host: "127.0.0.1:1", origin: "http://evil.example" };
+
+      expect(await call(server, "/stats", headers)).toEqual({
+        status: 403,
+        text: "web pages of http://evil.example are not allowed to read these figures\n",
+      });
+    },
+  );
+
+  it("are served under any name if other machines can reach the address", async () => {
+    const server = await served({ kind: "tcp", host: "0.0.0.0", port: 0 });
+
+    expect((await call(server, "/stats", { host: "relay.example" })).status).toBe(200);
+  });
+
+  it("have the time-outs of an admin address", async () => {
+    const { headersTimeout, requestTimeout } = await served(local);
+
+    expect({ headersTimeout, requestTimeout }).toEqual({ headersTimeout: 5_000, requestTimeout: 10_000 });
+  });
+});
+
+async function served(address: ListenAddress): Promise<Server> {
+  const server = await serve(address);
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return server;
+}
+
+function serve(address: ListenAddress = { kind: "unix", path }) {
   const gauges = { packs: 0, packBytes: 0, connections: 0, waitingBytes: 0, journalBytes: 0, journalPacks: 0 };
   const stats = () => toAgentStats("edge~1", "2026-01-02T03:04:05.678Z", createLedger(), gauges);
-  return serveAdmin({ kind: "unix", path }, { stats, metrics: new Registry(), unready: () => [] });
+  return serveAdmin(address, { stats, metrics: new Registry(), unready: () => [] });
 }
 
 async function statusOf(url: string): Promise<number | undefined> {

@@ -26,6 +26,14 @@ describe.skipIf(missing).for(["spoa-relay-agent.service", "spoa-relay-host.servi
     expect(code).toBe(0);
   });
 
+  it("writes no memory to a disk: neither core dumps nor swapped pages", () => {
+    const settings = readFileSync(join(units, unit), "utf8");
+
+    expect(settings).toMatch(/^LimitCORE=0$/m);
+    expect(settings).toMatch(/^MemorySwapMax=0$/m);
+    expect(settings).toMatch(/^MemoryMax=\d+[MG]$/m);
+  });
+
   it("lets V8 execute memory that it has written", () => {
     const settings = readFileSync(join(units, unit), "utf8").replace(/^#.*$/gm, "");
 

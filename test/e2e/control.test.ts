@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { statSync, writeFileSync } from "node:fs";
 import { createServer, type RequestOptions, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -156,15 +156,54 @@ describe("the admin address of a host", () => {
     expect((await host.command("targets", "list")).stdout).toMatch(/\nstaging +1\/s +64 +100% +0 +0 +sends\n$/);
   }, 30_000);
 
+  it("creates a token for itself, without which nobody sees requests or changes anything", async () => {
+    const targets = { staging: "url: http://127.0.0.1:1, rate: 1/s" };
+    const host = await HostProcess.start({ targets });
+    const { authorization } = host;
+    const statuses = async (headers: Readonly<Record<string, string>>) => [
+      (await host.fetch("/v1/targets/staging/pause", { method: "POST", headers })).status,
+      (await host.fetch("/v1/queues/staging/dead-letters", { headers })).status,
+    ];
+    const figures = ["/stats", "/metrics", "/warnings", "/v1/targets", "/v1/ledger"];
+
+    expect(await statuses({})).toEqual([401, 401]);
+    expect((await host.command("targets", "list")).stdout).toMatch(/ sends\n$/);
+    expect(await Promise.all(figures.map(async (path) => (await host.fetch(path)).status))).toEqual(
+      figures.map(() => 200),
+    );
+    expect((await host.command("targets", "pause", "staging")).stdout).toMatch(/ paused\n$/);
+    expect((await host.command("dlq", "list", "staging")).code).toBe(0);
+    await host.restart({ targets });
+    expect(await statuses({ authorization })).toEqual([200, 200]);
+    expect(host.output).not.toContain(authorization.slice("Bearer ".length));
+  }, 60_000);
+
+  it("replays without a control API if others may read the token, and says so", async () => {
+    const shadow = await ShadowServer.start();
+    const file = join(temporaryDirectory(), "token");
+    writeFileSync(file, "correct-horse-battery", { mode: 0o644 });
+    const targets = { staging: `url: "${shadow.url.origin}", rate: unlimited` };
+    const host = await HostProcess.start({ targets, host: `tokenFile: "${file}"` });
+    await host.ingress.send([packMessage({ requests: requests(2) })]);
+    await shadow.arrived(2);
+    const { code, stderr } = await host.command("targets", "pause", "staging");
+
+    expect(host.output).toContain('"event":"control-closed"');
+    expect(host.output).toContain(`chmod o= ${file}`);
+    expect([code, stderr]).toEqual([1, expect.stringContaining("the token is missing or wrong")]);
+  }, 30_000);
+
   it("refuses web pages, by their origin and by the host name they use", async () => {
     const host = await HostProcess.start({ targets: { staging: "url: http://127.0.0.1:1, rate: 1/s" } });
     const pause = (headers: Readonly<Record<string, string>>) =>
       statusOf({ port: Number(host.admin.split(":")[1]), path: "/v1/targets/staging/pause", method: "POST", headers });
 
-    expect(await pause({ host: host.admin, origin: "http://evil.example" })).toBe(403);
-    expect(await pause({ host: "evil.example" })).toBe(403);
+    const { authorization } = host;
+
+    expect(await pause({ authorization, host: host.admin, origin: "http://evil.example" })).toBe(403);
+    expect(await pause({ authorization, host: "evil.example" })).toBe(403);
     expect((await host.command("targets", "list")).stdout).toMatch(/ sends\n$/);
-    expect(await pause({ host: host.admin })).toBe(200);
+    expect(await pause({ authorization, host: host.admin })).toBe(200);
   }, 30_000);
 
   it("may be a unix socket", async () => {
@@ -176,6 +215,7 @@ describe("the admin address of a host", () => {
 
     expect([code, stdout]).toEqual([0, expect.stringMatching(/ paused\n$/)]);
     expect(await statusOf({ socketPath: join(host.directory, "admin.sock"), path: "/openapi.json" })).toBe(200);
+    expect(statSync(join(host.directory, "admin.sock")).mode & 0o007).toBe(0);
     expect((await host.command("stats")).stdout).toMatch(/^staging .* paused$/m);
   }, 30_000);
 });

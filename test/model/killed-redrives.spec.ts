@@ -1,8 +1,9 @@
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startFauxqs } from "fauxqs";
 import { beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { readTokenFile } from "../../relay/control/token-file.ts";
 import { EmbeddedQueue } from "../../relay/queue/embedded.ts";
 import type { OpenQueue } from "../../relay/queue/port.ts";
 import { openSqsQueue } from "../../relay/queue/sqs.ts";
@@ -141,7 +142,10 @@ targets:
 
   async redrive(): Promise<void> {
     const url = `http://${this.#admin}/v1/queues/staging/dead-letters/redrive`;
-    await (await fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body: "{}" })).text();
+    // The host creates the file beside its data.
+    const token = readTokenFile(join(dirname(this.#file), "data", "control-token"));
+    const headers = { "content-type": "application/json", authorization: `Bearer ${token}` };
+    await (await fetch(url, { method: "POST", headers, body: "{}" })).text();
   }
 
   async stats(): Promise<HostStats> {

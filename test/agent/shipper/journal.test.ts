@@ -194,7 +194,7 @@ describe("a journal in use", () => {
     expect(() => open()).toThrow(
       `agent.journal.directory: ${directory} is in use by process ${other.process.pid} (spoa-relay agent, since `,
     );
-    expect(() => open()).toThrow("stop that agent, or choose another directory");
+    expect(() => open()).toThrow(/Z\): stop that agent, or choose another directory$/);
   });
 
   it("is opened once the process that locked it is killed", async () => {

@@ -1,6 +1,10 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { toAccess } from "../../../functions/control/access.ts";
 import { ControlBench } from "../../support/benches/control-bench.ts";
+import { packMessage, requests } from "../../support/data/packs.ts";
+import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
 const token = "correct-horse-battery";
 const paths = ["/v1/targets", "/v1/ledger", "/stats", "/metrics", "/openapi.json", "/nothing/here"];
@@ -54,11 +58,69 @@ describe("the control API with a token", () => {
   });
 });
 
+describe("the control API on a loopback address, with a token in a file", () => {
+  const host = "127.0.0.1:12347";
+  const authorization = `Bearer ${token}`;
+  const local = () => new ControlBench({ access: { kind: "local", token } });
+  const open = [
+    "/v1/targets",
+    "/v1/targets/staging",
+    "/v1/targets/staging/figures",
+    "/v1/ledger",
+    "/stats",
+    "/metrics",
+  ];
+
+  it.each([...open, "/warnings", "/openapi.json", "/healthz", "/readyz", "/v1/health"])(
+    "shows figures to every local program, in both methods that read: %s",
+    async (path) => {
+      const bench = local();
+
+      expect((await bench.get(path, { host })).status).toBe(200);
+      expect((await bench.app.request(path, { method: "HEAD", headers: { host } })).status).toBe(200);
+    },
+  );
+
+  it("shows no request without the token, and changes nothing", async () => {
+    const bench = local();
+    await bench.queue.deadLetters.send([packMessage({ requests: requests(1) })]);
+    const routes = bench.app.routes.filter(({ method, path }) => method !== "ALL" && !isOpen(method, path));
+    const refused = routes.map(async ({ method, path }) => {
+      const filled = path.replace(":target", "staging").replace(":queue", "staging").replace(":id", "1");
+      const call = (headers: Readonly<Record<string, string>>) =>
+        bench.app.request(filled, { method, headers: { host, ...headers } });
+      return [method, path, (await call({})).status, (await call({ authorization: `Bearer ${token}x` })).status];
+    });
+
+    expect(routes.map(({ path }) => path)).toContain("/v1/queues/:queue/dead-letters/:id");
+    expect(await Promise.all(refused)).toEqual(routes.map(({ method, path }) => [method, path, 401, 401]));
+    expect((await bench.state.controls.read("staging")).version).toBe(0);
+    expect((await bench.get("/v1/queues/staging/dead-letters", { host, authorization })).status).toBe(200);
+  });
+
+  it.each([
+    "/v1/targets/",
+    "/V1/targets",
+    "//v1/targets",
+    "/v1/targets/staging/pause",
+    "/v1/queues/metrics",
+    "/nothing/here",
+  ])("asks for the token on every other path: %s", async (path) => {
+    expect((await local().get(path, { host })).status).toBe(401);
+  });
+
+  function isOpen(method: string, path: string): boolean {
+    return method === "GET" && !path.startsWith("/v1/queues/");
+  }
+});
+
 describe("the control API without a token", () => {
   it.each(["localhost:12347", "127.0.0.1:12347", "[::1]:12347", "127.0.0.1", "LOCALHOST"])(
     "answers calls to this machine: %s",
     async (host) => {
-      expect((await new ControlBench().get("/v1/targets", { host })).status).toBe(200);
+      expect((await new ControlBench({ access: { kind: "local", token } }).get("/v1/targets", { host })).status).toBe(
+        200,
+      );
     },
   );
 
@@ -71,7 +133,7 @@ describe("the control API without a token", () => {
     "",
     "@localhost:x",
   ])("refuses calls to another host name: %s", async (host) => {
-    const { status, json } = await new ControlBench().get("/v1/targets", { host });
+    const { status, json } = await new ControlBench({ access: { kind: "local", token } }).get("/v1/targets", { host });
 
     expect([status, json.detail]).toEqual([
       403,
@@ -80,7 +142,9 @@ describe("the control API without a token", () => {
   });
 
   it("answers health checks under any host name", async () => {
-    expect((await new ControlBench().get("/readyz", { host: "10.0.0.5" })).status).toBe(200);
+    expect(
+      (await new ControlBench({ access: { kind: "local", token } }).get("/readyz", { host: "10.0.0.5" })).status,
+    ).toBe(200);
   });
 });
 
@@ -90,7 +154,10 @@ describe("the control API and web pages", () => {
   it.each(["http://evil.example", "http://127.0.0.1:8080", "null", "http://localhost:12347", "file://"])(
     "refuses pages of another origin: %s",
     async (origin) => {
-      const { status, type, json } = await new ControlBench().get("/v1/targets", { host, origin });
+      const { status, type, json } = await new ControlBench({ access: { kind: "local", token } }).get("/v1/targets", {
+        host,
+        origin,
+      });
 
       expect([status, type]).toEqual([403, "application/problem+json"]);
       expect(json.detail).toBe(`web pages of ${origin} are not allowed to call this API`);
@@ -98,7 +165,14 @@ describe("the control API and web pages", () => {
   );
 
   it("answers pages of its own origin", async () => {
-    expect((await new ControlBench().get("/v1/targets", { host, origin: `http://${host}` })).status).toBe(200);
+    expect(
+      (
+        await new ControlBench({ access: { kind: "local", token } }).get("/v1/targets", {
+          host,
+          origin: `http://${host}`,
+        })
+      ).status,
+    ).toBe(200);
   });
 
   it("refuses pages of another origin even with the token", async () => {
@@ -116,10 +190,33 @@ describe("toAccess", () => {
   it.each([
     ["the token if there is one", { admin: tcp, token }, { kind: "token", token }],
     ["the token on a unix socket as well", { admin: unix, token }, { kind: "token", token }],
-    ["a call from this machine without a token", { admin: tcp }, { kind: "loopback" }],
     ["no more than the right to open a unix socket", { admin: unix }, { kind: "checked" }],
   ])("asks for %s", (_, host, access) => {
-    expect(toAccess(host)).toEqual(access);
+    expect(toAccess(host, expect.unreachable)).toEqual(access);
+  });
+
+  it.each([
+    ["local", tcp],
+    ["token", { kind: "tcp", host: "0.0.0.0", port: 1 } as const],
+  ])("asks for the token in a file that it creates: %s", (kind, admin) => {
+    const tokenFile = join(temporaryDirectory(), "data", "control-token");
+    const access = toAccess({ admin, tokenFile }, expect.unreachable);
+
+    expect(access).toEqual({ kind, token: readFileSync(tokenFile, "utf8").trim() });
+    expect(toAccess({ admin, tokenFile }, expect.unreachable)).toEqual(access);
+  });
+
+  it("asks for a token that nobody has if the file cannot be used", () => {
+    const tokenFile = join(temporaryDirectory(), "control-token");
+    writeFileSync(tokenFile, token, { mode: 0o644 });
+    const reasons: string[] = [];
+    const accesses = [1, 2].map(() => toAccess({ admin: tcp, tokenFile }, (reason) => reasons.push(reason)));
+
+    expect(reasons[0]).toBe(
+      `other users of this machine may use ${tokenFile}: take this away with chmod o= ${tokenFile}`,
+    );
+    expect(accesses.map(({ kind }) => kind)).toEqual(["local", "local"]);
+    expect(new Set([token, ...accesses.map((access) => "token" in access && access.token)]).size).toBe(3);
   });
 
   it("allows any host name over a unix socket", async () => {

@@ -1,11 +1,18 @@
 import { Match, type Template } from "aws-cdk-lib/assertions";
 import { describe, expect, it } from "vitest";
+import { permissionsOf } from "../../../infra/permissions.ts";
 import { synthesise, templatesOf } from "../../support/aws/synthesis.ts";
-import { exampleNames } from "../../support/data/layouts.ts";
+import { exampleNames, layoutOf } from "../../support/data/layouts.ts";
 import { configFile } from "../../support/lambda/lambda-config.ts";
 
 const multiRegionKey = "mrk-0123456789abcdef0123456789abcdef";
 const target = "  a: { url: https://a, rate: 1/s }";
+
+interface Policy {
+  readonly PolicyDocument: {
+    readonly Statement: readonly { readonly Action: string | readonly string[]; readonly Resource: unknown }[];
+  };
+}
 
 /** The template of a stack with these lines in its configuration. */
 function stackOf(...lines: readonly string[]): Template {
@@ -177,7 +184,7 @@ describe("a mapping", () => {
 });
 
 describe("a replay", () => {
-  it("has the secrets of its own target from Secrets Manager, and no others", () => {
+  it("may read the secrets of its own target in Secrets Manager, and no others", () => {
     const { shop, "shop-us-east-1": virginia } = templatesOf("two-regions");
 
     shop.hasResourceProperties("AWS::Lambda::Function", {
@@ -185,12 +192,45 @@ describe("a replay", () => {
       Environment: {
         Variables: {
           RELAY_TARGET: "staging",
-          STAGING_KEY: "{{resolve:secretsmanager:shop/staging:SecretString:key::}}",
+          RELAY_SECRETS: '{"STAGING_KEY":{"id":"shop/staging","field":"key"}}',
+          STAGING_KEY: Match.absent(),
         },
       },
     });
     virginia.hasResourceProperties("AWS::Lambda::Function", {
       Environment: { Variables: Match.objectEquals({ RELAY_TARGET: "virginia" }) },
+    });
+    const readers = (template: Template) =>
+      Object.values(template.findResources("AWS::IAM::Role")).flatMap(({ Properties: { RoleName, Policies = [] } }) =>
+        Policies.flatMap(({ PolicyDocument: { Statement } }: Policy) =>
+          Statement.filter(({ Action }) => [Action].flat().some((action) => action.startsWith("secretsmanager:"))).map(
+            ({ Action, Resource }) => [RoleName, Action, Resource],
+          ),
+        ),
+      );
+    expect(readers(shop)).toEqual([
+      [
+        "shop-replay-staging-eu-central-1",
+        "secretsmanager:GetSecretValue",
+        "arn:aws:secretsmanager:eu-central-1:111122223333:secret:shop/staging-??????",
+      ],
+    ]);
+    expect(readers(virginia)).toEqual([]);
+  });
+
+  it("may read a secret whose ARN is written with or without its last six characters", () => {
+    const arn = "arn:aws:secretsmanager:eu-central-1:444455556666:secret:key";
+    const layout = layoutOf([
+      "queue: https://sqs.eu-central-1.amazonaws.com/111122223333/shop",
+      "state: dynamodb:shop",
+      "targets: { a: { url: https://a, rate: 1/s, headers: { set: { x-a: { env: KEY }, x-b: { env: TOKEN } } } } }",
+      `aws: { secrets: { KEY: "${arn}#a", TOKEN: "${arn}#b" } }`,
+    ]);
+    const replay = layout.stacks[0].functions.find(({ kind }) => kind === "replay");
+
+    expect(replay && permissionsOf(replay, layout)).toContainEqual({
+      actions: ["secretsmanager:GetSecretValue"],
+      resources: [arn, `${arn}-??????`],
     });
   });
 

@@ -515,6 +515,21 @@ describe("a mistake in the file", () => {
       "2: host.admin: 0.0.0.0 can be reached from other machines: set host.token",
     ],
     [
+      "two tokens of the control API",
+      `host: {token: 0123456789abcdef, tokenFile: ./token}\n${smallest}`,
+      "1: host.tokenFile: is in place of token: remove one of them",
+    ],
+    [
+      "a token for a unix socket in a file",
+      `host: {admin: "unix:/run/x.sock", tokenFile: ./token}\n${smallest}`,
+      "1: host.tokenFile: is for a TCP address; the permissions of a unix socket decide who may connect: remove it",
+    ],
+    [
+      "a control API that gets the token unencrypted",
+      `control: http://10.0.0.7:12347\nhost: {token: 0123456789abcdef}\n${smallest}`,
+      "1: control: http://10.0.0.7:12347 would get host.token unencrypted: use https, or a tunnel that begins on 127.0.0.1",
+    ],
+    [
       "a token that can be guessed",
       `host:\n  token: secret\n${smallest}`,
       "2: host.token: must be at least 16 printable characters",

@@ -1,7 +1,8 @@
 import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createAdaptorServer } from "@hono/node-server";
 import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import type { Access } from "../../../functions/control/access.ts";
@@ -49,6 +50,44 @@ describe("the client of the control API", () => {
     const { client } = await served({ kind: "token", token }, undefined, { token });
 
     expect(await client.targets()).toHaveLength(1);
+  });
+
+  it("sends the token in the file of a host on this machine, even if the host creates it later", async () => {
+    const tokenFile = join(temporaryDirectory(), "data", "control-token");
+    const { bench, url } = await served({ kind: "local", token });
+    const client = clientWith({
+      host: { admin: { kind: "tcp", host: "127.0.0.1", port: Number(url.port) }, tokenFile },
+    });
+    expect(await client.targets()).toHaveLength(1);
+    await expect(client.pauseTarget("staging")).rejects.toThrow("host.tokenFile");
+    mkdirSync(dirname(tokenFile));
+    writeFileSync(tokenFile, `${token}\n`);
+    await client.pauseTarget("staging");
+
+    expect((await bench.state.controls.read("staging")).control.settings?.paused).toBe(true);
+  });
+
+  it("says why the token of the host cannot be read, but shows figures", async () => {
+    const tokenFile = temporaryDirectory();
+    const { url } = await served({ kind: "local", token });
+    const client = clientWith({
+      host: { admin: { kind: "tcp", host: "127.0.0.1", port: Number(url.port) }, tokenFile },
+    });
+
+    expect(await client.targets()).toHaveLength(1);
+    await expect(client.pauseTarget("staging")).rejects.toThrow(`the token in ${tokenFile} cannot be read: EISDIR`);
+  });
+
+  it("sends no token of a file to another address than host.admin", async () => {
+    const tokenFile = join(temporaryDirectory(), "control-token");
+    writeFileSync(tokenFile, token);
+    const { url } = await served({ kind: "local", token });
+    const client = clientWith({
+      control: url,
+      host: { admin: { kind: "tcp", host: "127.0.0.1", port: 1 }, tokenFile },
+    });
+
+    await expect(client.pauseTarget("staging")).rejects.toThrow("the token is missing or wrong");
   });
 
   it("says which token is missing", async () => {
@@ -214,9 +253,15 @@ describe("calls of a function URL", () => {
   }
 });
 
+function clientWith(place: Omit<ControlPlace, "file">): ControlClient {
+  const client = new ControlClient({ file, ...place });
+  onTestFinished(() => client.close());
+  return client;
+}
+
 /** The API on a real address, and a client for it. */
 async function served(
-  access: Access = { kind: "loopback" },
+  access: Access = { kind: "checked" },
   listen: (server: Server) => void = (server) => server.listen(0, "127.0.0.1"),
   { host, token: shown }: { readonly host?: ControlPlace["host"]; readonly token?: string } = {},
 ) {

@@ -1,9 +1,14 @@
+import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { DirectoryInUseError, DirectoryLock } from "../../../relay/process/directory-lock.ts";
 import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 import { ChildScript } from "../../support/processes/child-script.ts";
+
+/** Starts a program as process 1 of its own, on the same file system, as in a container. */
+const container = ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"];
+const canIsolate = spawnSync(container[0], [...container.slice(1), "true"]).status === 0;
 
 describe("the lock of a directory", () => {
   it("is refused to others, with the directory, the process and its kind", async () => {
@@ -24,6 +29,22 @@ describe("the lock of a directory", () => {
     writeFileSync(join(directory, "lock.holder"), JSON.stringify({ pid: process.pid, holder: "first" }));
 
     expect((await hold(directory, "second")).lines).toEqual(["locked"]);
+  });
+
+  it.skipIf(!canIsolate)("holds between containers that share the directory, in which both are process 1", async () => {
+    const directory = temporaryDirectory();
+    const first = start(directory, "spoa-relay agent", container);
+    await first.printed(1);
+    const refused = start(directory, "spoa-relay agent", container);
+    await refused.printed(1);
+    // Kills the launcher, and with it process 1 of the container.
+    await first.kill();
+    const next = start(directory, "spoa-relay agent", container);
+    await next.printed(1);
+
+    expect(first.lines).toEqual(["locked"]);
+    expect(refused.lines[0]).toContain(`${directory} is in use by process 1 `);
+    expect(next.lines).toEqual(["locked"]);
   });
 
   it("is taken by exactly one of many processes that start together", async () => {
@@ -94,8 +115,8 @@ async function hold(directory: string, holder: string): Promise<ChildScript> {
   return child;
 }
 
-function start(directory: string, holder: string): ChildScript {
-  const child = new ChildScript("lock-holder.ts", [directory, holder]);
+function start(directory: string, holder: string, launcher: readonly string[] = []): ChildScript {
+  const child = new ChildScript("lock-holder.ts", [directory, holder], undefined, launcher);
   onTestFinished(() => child.kill());
   return child;
 }

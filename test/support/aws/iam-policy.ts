@@ -81,7 +81,7 @@ function isMeant({ Principal }: Statement, principalArn: string): boolean {
 
 function matches(patterns: string | readonly string[], text: string): boolean {
   return [patterns].flat().some((pattern) => {
-    const parts = pattern.split("*").map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+    const parts = pattern.split("*").map((part) => part.replaceAll(/[.*+^${}()|[\]\\]/g, "\\$&").replaceAll("?", "."));
     return new RegExp(`^${parts.join(".*")}$`).test(text);
   });
 }

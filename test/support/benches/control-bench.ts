@@ -51,7 +51,7 @@ export class ControlBench {
   readonly app: OpenAPIHono;
 
   constructor(options: ControlBenchOptions = {}) {
-    const { targets = [{}], access = { kind: "loopback" }, direct, faultyState, faultyQueue } = options;
+    const { targets = [{}], access = { kind: "checked" }, direct, faultyState, faultyQueue } = options;
     const gone = options.removed ?? [];
     const directory = temporaryDirectory();
     const now = () => this.nowMs;

@@ -11,9 +11,10 @@ export class ChildScript {
   /**
    * @param script its path, relative to this directory
    * @param maxFileBlocks the largest size of a file that it writes, in blocks of 1 KiB: simulates a full disk
+   * @param launcher a program and its arguments that start the script, such as those of `container`
    */
-  constructor(script: string, args: readonly string[], maxFileBlocks?: number) {
-    const command = [process.execPath, fileURLToPath(new URL(script, import.meta.url)), ...args];
+  constructor(script: string, args: readonly string[], maxFileBlocks?: number, launcher: readonly string[] = []) {
+    const command = [...launcher, process.execPath, fileURLToPath(new URL(script, import.meta.url)), ...args];
     const limited = ["bash", "-c", `ulimit -f ${maxFileBlocks}; exec "$@"`, "bash", ...command];
     const [file, ...rest] = maxFileBlocks === undefined ? command : limited;
     this.process = spawn(file, rest, { stdio: ["pipe", "pipe", "inherit"] });

@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import { readTokenFile } from "../../../relay/control/token-file.ts";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
 import { ingressQueue } from "../../../relay/queue/names.ts";
 import { temporaryDirectory } from "../data/temporary-directory.ts";
@@ -51,6 +52,11 @@ export class HostProcess {
   /** The output of the host so far. */
   get output(): string {
     return this.#child?.output ?? "";
+  }
+
+  /** The header with the token that the host has created. */
+  get authorization(): string {
+    return `Bearer ${readTokenFile(join(this.directory, "data", "control-token"))}`;
   }
 
   /** Runs a command of the command line with the host's configuration. */

@@ -143,10 +143,10 @@ class Agent implements Service {
         ),
       onUnknownWhole: (flaw, onResponse) => {
         const warning = describeWholeFlaw(flaw, onResponse);
-        if (this.#warnings.note(warning, Date.now())) log.warn({ event: "whole-unknown", flaw }, warning);
+        if (this.#warnings.note(warning, performance.now())) log.warn({ event: "whole-unknown", flaw }, warning);
       },
       onUnusable: (reason) =>
-        unusableLog.run(Date.now(), (heldBack) =>
+        unusableLog.run(performance.now(), (heldBack) =>
           log.warn(
             { event: "unusable", reason, heldBack },
             "a message is not a request that can be mirrored; if all are like this, check the args of spoe-message",
@@ -217,7 +217,7 @@ class Agent implements Service {
 
   #stats(): AgentStats {
     const { packs, sealedBytes, waitingBytes, journal } = this.#shipper;
-    const warnings = this.#warnings.at(Date.now());
+    const warnings = this.#warnings.at(performance.now());
     return toAgentStats(this.#name, this.#since, this.#ledger, {
       packs,
       packBytes: sealedBytes,
@@ -259,12 +259,12 @@ class Agent implements Service {
 
   /** Drains and resolves with the number of requests that could not be saved. */
   async stop(): Promise<number> {
-    const startedAtMs = Date.now();
+    const startedAtMs = performance.now();
     this.#draining = true;
     await this.#disconnect();
     clearInterval(this.#lingerTimer);
     this.#packer.close();
-    await this.#shipper.stop(Math.max(1_000, stopWithinMs - 1_500 - (Date.now() - startedAtMs)));
+    await this.#shipper.stop(Math.max(1_000, stopWithinMs - 1_500 - (performance.now() - startedAtMs)));
     this.#admin?.close();
     this.#eventLoopDelay.stop();
     const givenUp = this.#ledger.dropped.get("given up at exit") ?? 0;

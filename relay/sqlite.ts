@@ -99,8 +99,19 @@ export class SqliteFile<Name extends string> {
     });
   }
 
+  /** Notes the time in the file if no transaction has done so for a minute. */
+  noteTime(): void {
+    this.guard(() => this.#clock.note());
+  }
+
   close(): void {
-    if (!this.closed) this.#database.close();
+    if (this.closed) return;
+    try {
+      this.#clock.note(0);
+    } catch {
+      // The disk is full, for example: the next run of the machine continues at an earlier time.
+    }
+    this.#database.close();
   }
 }
 

@@ -5,7 +5,7 @@ import { Outage } from "../../relay/log/outage.ts";
 import type { LiveTarget } from "../../relay/replay/live-target.ts";
 import type { LedgerTotals, VersionedJob } from "../../relay/state/port.ts";
 import type { FeederOptions } from "./feeder-options.ts";
-import { JobFeed } from "./job-feed.ts";
+import { isFedByOther, JobFeed } from "./job-feed.ts";
 
 const roundMs = 1_000;
 
@@ -143,9 +143,8 @@ export class Feeder {
   }
 
   async #fail(job: Job, missing: string): Promise<void> {
-    const { lease } = job;
     // Another process, whose configuration may have the target and the capture, feeds the job.
-    if (lease && lease.owner !== this.#owner && lease.untilMs > this.#now()) return;
+    if (isFedByOther(job, this.#owner, this.#now())) return;
     const reason = `there is no ${missing} in the configuration any more`;
     await changeJob(this.#options.jobs, job.id, (now) =>
       hasEnded(now) ? now : { ...toEnded(now, "failed", this.#now()), reason },

@@ -33,10 +33,10 @@ export class FileClock {
     return Math.floor(this.#machine.uptimeMs() + this.#offsetMs);
   }
 
-  /** Writes the time into the file, at most once a minute: the next run of the machine continues there. */
-  note(): void {
+  /** Writes the time into the file, by default at most once a minute: the next run of the machine continues there. */
+  note(everyMs = noteEveryMs): void {
     const nowMs = this.nowMs();
-    if (nowMs - this.#notedMs < noteEveryMs) return;
+    if (nowMs - this.#notedMs < everyMs) return;
     this.#keep.run(this.#machine.boot, this.#offsetMs, nowMs, toWhole(this.#machine.wallMs()));
     this.#notedMs = nowMs;
   }

@@ -16,6 +16,21 @@ export const machineClock: MachineClock = {
   boot: readBoot(),
 };
 
+/**
+ * A clock that advances with the wall clock or the uptime, whichever advances more, and is never set back: for what may not be
+ * used for too long. The uptime stops while the machine sleeps, and the wall clock may be set back.
+ */
+export function createForwardClock(machine: MachineClock = machineClock): () => number {
+  let [wallMs, uptimeMs] = [machine.wallMs(), machine.uptimeMs()];
+  let nowMs = wallMs;
+  return () => {
+    const [beforeWallMs, beforeUptimeMs] = [wallMs, uptimeMs];
+    [wallMs, uptimeMs] = [machine.wallMs(), machine.uptimeMs()];
+    nowMs += Math.max(wallMs - beforeWallMs, uptimeMs - beforeUptimeMs);
+    return nowMs;
+  };
+}
+
 /** A machine with one clock, which nobody sets. */
 export function simulatedMachine(now: () => number): MachineClock {
   return { wallMs: now, uptimeMs: now, boot: "simulated" };

@@ -101,8 +101,9 @@ export class QueueFile {
     this.statements.noteExpired.run(removed.length, requests, lane);
   }
 
-  /** Returns about 1.5 MiB of free pages to the disk if there are many. The file shrinks at the next checkpoint. */
+  /** For idle moments: returns about 1.5 MiB of free pages to the disk if there are many. The file shrinks at the next checkpoint. */
   giveBackSpace(): void {
+    this.#file.noteTime();
     this.#file.guard(() => {
       const { freePages, allPages, vacuum, checkpoint } = this.statements;
       const free = Number(freePages.get()?.freelist_count);

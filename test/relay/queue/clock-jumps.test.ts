@@ -83,7 +83,7 @@ describe("EmbeddedQueue: when the wall clock is set", () => {
           model.queue.close();
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 15 },
     );
   });
 });

@@ -107,7 +107,7 @@ export class SqliteFile<Name extends string> {
   close(): void {
     if (this.closed) return;
     try {
-      this.#clock.note(0);
+      this.#clock.note(atCloseMs);
     } catch {
       // The disk is full, for example: the next run of the machine continues at an earlier time.
     }
@@ -130,6 +130,8 @@ function untilFree(work: () => void): void {
 }
 
 const sqliteBusy = 5;
+// A process that opens the file for a moment writes nothing.
+const atCloseMs = 1_000;
 const pauseMs = 10;
 const pause = new Int32Array(new SharedArrayBuffer(4));
 

@@ -24,7 +24,7 @@ export class FileClock {
     this.#machine = machine;
     this.#keep = database.prepare(keep);
     this.#offsetMs = toOffset(noted, machine);
-    this.#notedMs = Number.NEGATIVE_INFINITY;
+    this.#notedMs = noted?.offsetMs === this.#offsetMs ? noted.atMs : Number.NEGATIVE_INFINITY;
     this.note();
   }
 

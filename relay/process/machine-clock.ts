@@ -38,7 +38,10 @@ export function simulatedMachine(now: () => number): MachineClock {
 
 /** The same in all processes that share an uptime. Containers may have one of their own, in a namespace of their own. */
 function readBoot(): string {
-  return [() => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim(), () => readlinkSync("/proc/self/ns/time")]
+  return [
+    () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim(),
+    () => readlinkSync("/proc/self/ns/time"),
+  ]
     .map((read) => {
       try {
         return read();

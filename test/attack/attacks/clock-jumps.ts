@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,6 +16,7 @@ export const attack: Attack = {
   name: "clock-jumps",
   promise: "setting the clock deletes nothing and holds nothing back for more than seconds",
   async run(ground) {
+    if (!existsSync(library)) throw new Error(`${library} is missing: install the package faketime`);
     const scene = await Scene.create(ground);
     const lost: string[] = [];
     let longestMs = 0;
@@ -48,7 +49,8 @@ export const attack: Attack = {
     await await_("waited while it was 5 days ahead", "waiting");
     await scene.closeShadow();
     const peakMiB = agent.peakMiB;
-    const seen = lost.length === 0 ? `all ${3 * each} requests arrived` : lost.join("; ");
+    const told = agent.output.split('"event":"clock-set"').length - 1;
+    const seen = `${lost.join("; ") || `all ${3 * each} requests arrived`}; the agent logged ${told} of 4 jumps`;
     return { held: lost.length === 0, peakMiB, longestMs, lost: 3 * each - scene.paths.size, seen };
   },
 };

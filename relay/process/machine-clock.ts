@@ -11,7 +11,7 @@ export interface MachineClock {
 }
 
 export const machineClock: MachineClock = {
-  wallMs: Date.now,
+  wallMs: () => Date.now(),
   uptimeMs: () => Number(process.hrtime.bigint() / 1_000n) / 1_000,
   boot: readBoot(),
 };

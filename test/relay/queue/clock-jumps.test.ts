@@ -12,8 +12,12 @@ const hourMs = 60 * minuteMs;
 const dayMs = 24 * hourMs;
 const retentionMs = 4 * dayMs;
 
+const machineNow = Date.now;
+let setByMs = 0;
+
 afterEach(() => {
-  vi.useRealTimers();
+  setByMs = 0;
+  vi.restoreAllMocks();
 });
 
 describe("EmbeddedQueue: when the wall clock is set", () => {
@@ -264,6 +268,7 @@ class QueueModel {
 }
 
 function openOnThisMachine(): EmbeddedQueue {
+  vi.spyOn(Date, "now").mockImplementation(() => machineNow() + setByMs);
   const queue = EmbeddedQueue.open({ directory: temporaryDirectory(), name: "q" });
   onTestFinished(() => queue.close());
   return queue;
@@ -271,7 +276,5 @@ function openOnThisMachine(): EmbeddedQueue {
 
 /** Sets the wall clock of this process; its monotonic clock goes on. */
 function setWallClock(byMs: number): void {
-  const nowMs = Date.now();
-  if (!vi.isFakeTimers()) vi.useFakeTimers({ toFake: ["Date"], now: nowMs });
-  vi.setSystemTime(nowMs + byMs);
+  setByMs += byMs;
 }

@@ -208,7 +208,7 @@ class Agent implements Service {
 
   #stats(): AgentStats {
     const { packs, sealedBytes, waitingBytes, journal } = this.#shipper;
-    const warnings = this.#warnings.at(Date.now());
+    const warnings = this.#warnings.at(performance.now());
     return toAgentStats(this.#name, this.#since, this.#ledger, {
       packs,
       packBytes: sealedBytes,
@@ -251,12 +251,12 @@ class Agent implements Service {
 
   /** Drains and resolves with the number of requests that could not be saved. */
   async stop(): Promise<number> {
-    const startedAtMs = Date.now();
+    const startedAtMs = performance.now();
     this.#draining = true;
     await this.#disconnect();
     clearInterval(this.#lingerTimer);
     this.#packer.close();
-    await this.#shipper.stop(Math.max(1_000, stopWithinMs - 1_500 - (Date.now() - startedAtMs)));
+    await this.#shipper.stop(Math.max(1_000, stopWithinMs - 1_500 - (performance.now() - startedAtMs)));
     this.#admin?.close();
     this.#eventLoopDelay.stop();
     const givenUp = this.#ledger.dropped.get("given up at exit") ?? 0;

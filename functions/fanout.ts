@@ -247,7 +247,8 @@ class FanOutRun {
     const { ingress } = this.#deps;
     const left = [...verdicts].filter(([, { kept }]) => !kept);
     if (left.length === 0) return;
-    if (Date.now() >= overdueAtMs(this.#delivery, this.#pack, ingress.retention)) return this.#giveUp(left);
+    const { retention } = ingress;
+    if (retention.nowMs() >= overdueAtMs(this.#delivery, this.#pack, retention)) return this.#giveUp(left);
     const requests = this.#pack.requests.filter(({ index }) =>
       left.some(([, { settlement }]) => !settlement.has(index)),
     );

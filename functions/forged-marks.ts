@@ -12,7 +12,7 @@ export function ignoreForged(marks: readonly ("job" | "redrive")[], log: Logger)
   return (delivery) => {
     const kept = withoutMarks(delivery, marks);
     if (kept !== delivery) {
-      throttle.run(Date.now(), (heldBack) =>
+      throttle.run(performance.now(), (heldBack) =>
         log.warn(
           { event: "forged-mark", message: delivery.messageId, messages: heldBack + 1 },
           "a message of the ingress queue has a mark that agents do not write: it is ignored, and the requests count as those of agents",

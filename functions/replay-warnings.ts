@@ -20,7 +20,7 @@ export class ReplayWarnings {
 
   #warnOfMalformed({ method, path, reason }: NonNullable<ReplayResult["malformed"]>): void {
     const about = { target: this.#target, method, path: path.split("?", 1)[0], reason };
-    this.#malformed.run(Date.now(), (heldBack) =>
+    this.#malformed.run(performance.now(), (heldBack) =>
       this.#log.warn(
         { event: "malformed-answer", ...about, heldBack },
         "the shadow answered with bytes that are not HTTP: counted as answered, not sent again",
@@ -29,7 +29,7 @@ export class ReplayWarnings {
   }
 
   #warnOfOverdue(requests: number): void {
-    this.#overdue.run(Date.now(), (heldBack) =>
+    this.#overdue.run(performance.now(), (heldBack) =>
       this.#log.warn(
         { event: "overdue", target: this.#target, requests, heldBack },
         "requests have waited for longer than the target's queue keeps them: they have expired",

@@ -32,7 +32,7 @@ const maxReceives = 45;
 // Delay of the rest of a pack after the end of the invocation, and after a failure of the state store.
 const afterEndMs = 1_000;
 const afterFailureMs = 30_000;
-const forever: Retention = { ms: Number.POSITIVE_INFINITY, counted: false };
+const forever: Retention = { ms: Number.POSITIVE_INFINITY, counted: false, nowMs: () => Date.now() };
 // Interval at which a patient invocation retries.
 const patientRetryMs = 1_000;
 
@@ -107,7 +107,7 @@ class PackRun {
   async returnUnread(delivery: Delivery): Promise<Handled> {
     const { queue, retention = forever } = this.#deps;
     this.#shared.progress.putBack(true);
-    if (this.#invocation.patient || isRemoved(delivery, retention, Date.now())) return "again";
+    if (this.#invocation.patient || isRemoved(delivery, retention)) return "again";
     await sendAll(queue, [{ ...returnUnread(delivery), delayMs: afterEndMs }]);
     return "done";
   }
@@ -183,7 +183,7 @@ class PackRun {
   ): Promise<{ readonly rest: readonly PackedRequest[]; readonly delayMs: number }> {
     const { lane, retention = forever } = this.#deps;
     const { signal, patient } = this.#invocation;
-    const timing = { signal, patient, overdueAtMs: overdueAtMs(delivery, pack, retention) };
+    const timing = { signal, patient, isOverdue: () => retention.nowMs() >= overdueAtMs(delivery, pack, retention) };
     const gate = pack.job && new JobGate(pack.job, this.#shared.watch);
     for (let rest = requests; ; ) {
       const fates = this.#shared.notes.open((settlement) => this.#settle(pack, settlement), patient);
@@ -236,7 +236,7 @@ class PackRun {
   ): Promise<Handled> {
     const { signal, patient } = this.#invocation;
     // The queue itself has removed and counted the message, or will do so.
-    if (isRemoved(delivery, this.#deps.retention ?? forever, Date.now())) return "again";
+    if (isRemoved(delivery, this.#deps.retention ?? forever)) return "again";
     if (patient && signal.aborted && rest.length === pack.requests.length) return "again";
     const wait = patient && signal.aborted ? 0 : delayMs;
     await sendAll(this.#deps.queue, this.#toMessages(pack, rest, { attempt: pack.attempt, delayMs: wait }));

@@ -22,14 +22,14 @@ type Targets = readonly Pick<TargetConfig, "name">[];
 /**
  * Finds the queues in a directory: their files tell the targets.
  *
- * @param now milliseconds since 1970
+ * @param now see `QueueFileOptions`
  */
-export function removedInDirectory(directory: string, targets: Targets, now: () => number = Date.now): RemovedQueues {
+export function removedInDirectory(directory: string, targets: Targets, now?: () => number): RemovedQueues {
   const configured = namesOf(targets);
   const open = new Map<string, EmbeddedQueue>();
   const tryOpen = (name: string): EmbeddedQueue | QueueError => {
     try {
-      const queue = open.get(name) ?? EmbeddedQueue.open({ directory, name: targetQueue(name), now });
+      const queue = open.get(name) ?? EmbeddedQueue.open({ directory, name: targetQueue(name), ...(now && { now }) });
       open.set(name, queue);
       return queue;
     } catch (error) {

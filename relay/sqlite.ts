@@ -2,6 +2,8 @@ import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { createDirectory } from "./process/directory.ts";
+import { FileClock } from "./process/file-clock.ts";
+import { type MachineClock, machineClock } from "./process/machine-clock.ts";
 
 // An import would fail on an older Node before node-version.ts can report it.
 const sqlite = process.getBuiltinModule("node:sqlite");
@@ -19,6 +21,8 @@ export interface SqliteOptions<Name extends string> {
   readonly sql: Readonly<Record<Name, string>>;
   /** Converts an error of SQLite or the file system into the port's error. */
   readonly toError: (message: string, options: ErrorOptions) => Error;
+  /** Default: that of this machine. */
+  readonly machine?: MachineClock;
 }
 
 // How long a process waits for another process that is writing.
@@ -31,10 +35,11 @@ export class SqliteFile<Name extends string> {
   readonly #database: DatabaseSync;
   readonly #begin: StatementSync;
   readonly #commit: StatementSync;
+  readonly #clock: FileClock;
 
-  constructor({ directory, file, pragmas, schema, sql, toError }: SqliteOptions<Name>) {
+  constructor({ directory, file, pragmas, schema, sql, toError, machine = machineClock }: SqliteOptions<Name>) {
     this.#toError = toError;
-    const database = this.guard(() => {
+    const { database, clock } = this.guard(() => {
       createDirectory(directory);
       const path = join(directory, file);
       createPrivately(path);
@@ -42,12 +47,15 @@ export class SqliteFile<Name extends string> {
       // NORMAL: commits survive the death of the process; a power failure can lose the last ones.
       untilFree(() => opened.exec(`${pragmas}; PRAGMA journal_mode = WAL`));
       opened.exec("PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 8388608");
-      opened.exec(`BEGIN IMMEDIATE; ${schema}; COMMIT`);
-      return opened;
+      opened.exec(`BEGIN IMMEDIATE; ${schema}`);
+      const clock = new FileClock(opened, machine);
+      opened.exec("COMMIT");
+      return { database: opened, clock };
     });
     const names = Object.keys(sql) as Name[];
     const prepare = (text: string) => this.guard(() => database.prepare(text));
     this.#database = database;
+    this.#clock = clock;
     // IMMEDIATE takes the write lock at once: taking it later, at the first write, would fail instead of waiting.
     this.#begin = prepare("BEGIN IMMEDIATE");
     this.#commit = prepare("COMMIT");
@@ -56,6 +64,11 @@ export class SqliteFile<Name extends string> {
 
   get closed(): boolean {
     return !this.#database.isOpen;
+  }
+
+  /** The time by the file's own clock, see `FileClock`. */
+  nowMs(): number {
+    return this.#clock.nowMs();
   }
 
   /** Runs `work`; if it fails because of the file, throws the port's error. */
@@ -75,6 +88,7 @@ export class SqliteFile<Name extends string> {
       this.#begin.run();
       try {
         const result = work();
+        this.#clock.note();
         this.#commit.run();
         return result;
       } catch (error) {
@@ -85,8 +99,19 @@ export class SqliteFile<Name extends string> {
     });
   }
 
+  /** Notes the time in the file if no transaction has done so for a minute. */
+  noteTime(): void {
+    this.guard(() => this.#clock.note());
+  }
+
   close(): void {
-    if (!this.closed) this.#database.close();
+    if (this.closed) return;
+    try {
+      this.#clock.note(atCloseMs);
+    } catch {
+      // The disk is full, for example: the next run of the machine continues at an earlier time.
+    }
+    this.#database.close();
   }
 }
 
@@ -105,6 +130,8 @@ function untilFree(work: () => void): void {
 }
 
 const sqliteBusy = 5;
+// A process that opens the file for a moment writes nothing.
+const atCloseMs = 1_000;
 const pauseMs = 10;
 const pause = new Int32Array(new SharedArrayBuffer(4));
 

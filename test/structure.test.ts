@@ -37,6 +37,46 @@ describe("the tree", () => {
   });
 });
 
+// A jump of the wall clock must not remove anything, nor hold it back for longer than seconds.
+const readsTheWallClock: Readonly<Record<string, string>> = {
+  "agent/agent.ts":
+    "when requests were captured, and the start, for people; the linger allows for a clock that is set back",
+  "agent/listener/listener.ts": "the validity of certificates",
+  "functions/capture/upkeep.ts": "the names of objects; a SettledClock decides what has expired",
+  "functions/control/figures.ts": "which minutes are asked for",
+  "functions/lambda/replay.ts": "in Lambda: an environment may be frozen",
+  "functions/metric-line.ts": "the time of figures",
+  "functions/replay.ts": "no queue tells the time",
+  "functions/schedule/feeder.ts": "the times of jobs; leases have a bound",
+  "functions/schedule/schedule.ts": "the hours of targets",
+  "functions/wiring.ts": "the hours of targets; breakers and slowdowns have bounds",
+  "relay/archive/directory.ts": "the age of unfinished files, which are written again",
+  "relay/clock.ts": "slots, which all workers share: a clock that is set back loses rounds, not requests",
+  "relay/commands/capture-flags.ts": "what people write: 2h ago",
+  "relay/commands/config.ts": "the validity of certificates",
+  "relay/commands/import.ts": "how long a capture keeps what is imported",
+  "relay/commands/job-follower.ts": "the times of jobs",
+  "relay/commands/job-hold.ts": "the hours of targets",
+  "relay/commands/jobs.ts": "the times of jobs",
+  "relay/commands/replay.ts": "the times of jobs",
+  "relay/credentials/aws-source.ts": "the expiry of AWS credentials, which is a date",
+  "relay/exchange/k6-writer.ts": "in the script that it writes",
+  "relay/process/machine-clock.ts": "the wall clock itself",
+  "relay/replay/exchange.ts": "a Retry-After that is a date; 15 minutes at most",
+  "relay/replay/figure-book.ts": "the time of figures",
+  "relay/replay/live-target.ts": "the hours of targets; breakers and slowdowns have bounds",
+  "relay/replay/pack-replay.ts": "maxAge, from the time of capture on",
+  "relay/stats/host-stats.ts": "the hours of targets",
+};
+
+describe("the wall clock", () => {
+  it("is read only where a moment is meant: durations are measured by clocks that nobody sets", () => {
+    const found = sourceFiles().filter((file) => /\bDate\.now\b/.test(read(file)));
+
+    expect(found.sort()).toEqual(Object.keys(readsTheWallClock).sort());
+  });
+});
+
 describe("findCircles", () => {
   it("names the files of a circle in the order of their imports", () => {
     const imports = new Map([

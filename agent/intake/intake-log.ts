@@ -18,17 +18,17 @@ export function createIntakeLog(log: Logger, warnings: CurrentWarnings, { header
       ),
     onUnknownWhole: (flaw, onResponse) => {
       const warning = describeWholeFlaw(flaw, onResponse);
-      if (warnings.note(warning, Date.now())) log.warn({ event: "whole-unknown", flaw }, warning);
+      if (warnings.note(warning, performance.now())) log.warn({ event: "whole-unknown", flaw }, warning);
     },
     onUnusable: (reason) =>
-      unusableLog.run(Date.now(), (heldBack) =>
+      unusableLog.run(performance.now(), (heldBack) =>
         log.warn(
           { event: "unusable", reason, heldBack },
           "a message is not a request that can be mirrored; if all are like this, check the args of spoe-message",
         ),
       ),
     onForeignMark: () =>
-      markLog.run(Date.now(), (heldBack) =>
+      markLog.run(performance.now(), (heldBack) =>
         log.warn(
           { event: "foreign-mark", header, requests: heldBack + 1 },
           "requests have a mark of replays that loopKey did not sign: they are mirrored; if replays sent them, their loopKey differs",

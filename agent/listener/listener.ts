@@ -213,7 +213,7 @@ export class Listener {
     const peer = peerOf(socket);
     socket.destroy();
     this.refused++;
-    this.#refusedLog.run(Date.now(), (heldBack) =>
+    this.#refusedLog.run(performance.now(), (heldBack) =>
       this.#options.log.warn(
         { event: "not-allowed", peer, heldBack },
         "the agent refused the connection: the peer's address is not in agent.allow",

@@ -26,7 +26,9 @@ export class PeerLog {
     const key = this.#throttles.has(kind) || this.#throttles.size < maxReasons ? kind : "others";
     const throttle = this.#throttles.get(key) ?? new Throttle();
     this.#throttles.set(key, throttle);
-    throttle.run(Date.now(), (heldBack) => this.#log.warn({ ...fields, ...(heldBack > 0 && { heldBack }) }, message));
+    throttle.run(performance.now(), (heldBack) =>
+      this.#log.warn({ ...fields, ...(heldBack > 0 && { heldBack }) }, message),
+    );
   }
 
   debug(fields: object): void {

@@ -33,7 +33,7 @@ export class JournalKeeper {
 
   /** Writes a pack. Without a ticket it is in memory only; `lost` is true if a full journal gave it up. */
   write(message: OutgoingMessage): { readonly lost: boolean; readonly ticket: Ticket | undefined } {
-    if (this.#problem !== undefined && Date.now() < this.#nextTryMs) return { lost: false, ticket: undefined };
+    if (this.#problem !== undefined && performance.now() < this.#nextTryMs) return { lost: false, ticket: undefined };
     if (!this.#journal) this.#open();
     let lost = false;
     const ticket = this.#attempt((journal) => {
@@ -115,6 +115,6 @@ export class JournalKeeper {
     if (!(error instanceof JournalError)) throw error;
     if (this.#problem === undefined) this.#options.post({ kind: "journalDown", message: error.message });
     this.#problem = error.message;
-    this.#nextTryMs = Date.now() + retryMs;
+    this.#nextTryMs = performance.now() + retryMs;
   }
 }

@@ -227,7 +227,7 @@ export class Shipper {
     this.#volatileRequests -= volatileRequests;
     if (!recovered) this.#lose(reason, requests);
     this.#heldBackRequests += requests;
-    this.#dropLog.run(Date.now(), () => {
+    this.#dropLog.run(performance.now(), () => {
       const fields = { event: "dropped", reason, requests: this.#heldBackRequests, recovered, detail };
       this.#options.log.warn(fields, "requests were dropped and will not be replayed");
       this.#heldBackRequests = 0;

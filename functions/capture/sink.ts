@@ -16,7 +16,7 @@ export interface CaptureSinkOptions {
   readonly log: Logger;
   /** How long the packs of a batch wait for their write before it counts as failed, in milliseconds. */
   readonly giveUpMs?: number;
-  /** Milliseconds since 1970. */
+  /** Milliseconds of a clock that nobody sets. */
   readonly now?: () => number;
 }
 
@@ -56,7 +56,7 @@ export class CaptureSink {
 
   constructor(options: CaptureSinkOptions) {
     this.#options = options;
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? (() => performance.now());
     this.#outage = new Outage(options.log, {
       down: [
         "capture-away",

@@ -3,6 +3,7 @@ import { LazyArchive } from "../../relay/archive/lazy-archive.ts";
 import type { CaptureConfig, Config } from "../../relay/config/config.ts";
 import { createLogger, type Logger } from "../../relay/log/log.ts";
 import { Outage } from "../../relay/log/outage.ts";
+import { SettledClock } from "../../relay/process/settled-clock.ts";
 import { CaptureUpkeep } from "./upkeep.ts";
 
 interface UpkeepThreadOptions {
@@ -64,7 +65,8 @@ export class CaptureUpkeepThread {
 
 function runUpkeep({ captures, log }: UpkeepThreadOptions): void {
   const archives = new Map(captures.map(({ name, store }) => [name, new LazyArchive(store)]));
-  new CaptureUpkeep({ captures, archives, log: createLogger(log) }).start();
+  const settled = new SettledClock();
+  new CaptureUpkeep({ captures, archives, expiryNow: () => settled.nowMs(), log: createLogger(log) }).start();
 }
 
 if (!isMainThread && parentPort && workerData?.role === role) runUpkeep(workerData.options);

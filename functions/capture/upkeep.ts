@@ -12,6 +12,8 @@ export interface CaptureUpkeepOptions {
   readonly log: Logger;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
+  /** The clock that tells which objects have expired, by default `now`; undefined if it does not know yet. */
+  readonly expiryNow?: () => number | undefined;
 }
 
 const minuteMs = 60_000;
@@ -91,8 +93,12 @@ export class CaptureUpkeep {
     const nowMs = this.#now();
     const onSkip = (part: SkippedPart) => this.#reportBroken(name, part);
     const oldestMs = nowMs - keepMs;
+    const { expiryNow = this.#now } = this.#options;
+    const expiryMs = expiryNow();
     // In a bucket a lifecycle rule deletes expired objects, at no cost.
-    if (store.kind === "directory") await expireCapture(archive, name, { beforeMs: oldestMs, maxObjects: maxExpired });
+    if (store.kind === "directory" && expiryMs !== undefined) {
+      await expireCapture(archive, name, { beforeMs: Math.min(nowMs, expiryMs) - keepMs, maxObjects: maxExpired });
+    }
     const shared = { settled: this.#settled, signal, onSkip };
     const recent = { fromMs: Math.max(oldestMs, nowMs - recentMs), toMs: nowMs - settledMs };
     await compactCapture(archive, name, { ...recent, ...shared });

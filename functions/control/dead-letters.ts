@@ -31,7 +31,7 @@ import { Mistake } from "./problem.ts";
  * longer in the configuration they include the packs that wait in its queue.
  */
 export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
-  const { stores, log, now = Date.now } = deps;
+  const { stores, log } = deps;
   app.openapi(listDeadLetters, async (context) => {
     const { queue: name } = context.req.valid("param");
     const found = await findQueue(deps, name);
@@ -50,8 +50,8 @@ export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
   });
   app.openapi(redriveDeadLetters, async (context) => {
     const { queue: name } = context.req.valid("param");
-    const { id, to, startedAt = new Date(now()).toISOString() } = context.req.valid("json");
     const found = await findQueue(deps, name);
+    const { id, to, startedAt = startOf(found) } = context.req.valid("json");
     const swept = await redrive({
       ...toDestination(deps, name, found, to),
       deadLetters: found.letters,
@@ -68,8 +68,8 @@ export function addDeadLetterRoutes(app: OpenAPIHono, deps: ControlDeps): void {
   });
   app.openapi(discardDeadLetters, async (context) => {
     const { queue: name } = context.req.valid("param");
-    const { id, startedAt = new Date(now()).toISOString() } = context.req.valid("json");
     const found = await findQueue(deps, name);
+    const { id, startedAt = startOf(found) } = context.req.valid("json");
     if (found.target === undefined) {
       throw new Mistake("path.queue", `the packs of ${name} have reached no target yet: redrive them instead`);
     }
@@ -94,7 +94,7 @@ const sweepBounds = { maxMessages: 500, maxMs: 5_000, waitMs: 1_000 };
 interface NamedQueue {
   readonly queue: OpenQueue;
   /** Its dead letters; for a removed target, also the packs that wait in its queue. */
-  readonly letters: Pick<BrowsableQueue, "browse" | "clockToleranceMs"> & QueueReceiver;
+  readonly letters: Pick<BrowsableQueue, "browse" | "clockToleranceMs" | "retention"> & QueueReceiver;
   /** Name of the target whose ledger counts the dead letters. */
   readonly target?: string;
   /** The target is no longer in the configuration. */
@@ -136,6 +136,11 @@ function toDestination(
   const other = stores.targets.get(to);
   if (other) return { queue: other.queue, to };
   throw new Mistake("body.to", `there is no target ${to}; the configuration has: ${names}`);
+}
+
+/** Now, by the clock of the queue: it tells which dead letters are older. */
+function startOf({ letters }: NamedQueue): string {
+  return new Date(letters.retention.nowMs()).toISOString();
 }
 
 async function countLeft({ queue, removed }: NamedQueue): Promise<number> {

@@ -118,7 +118,7 @@ export class Poller {
       await work();
     } catch (error) {
       if (signal.aborted) return;
-      this.#errorLog.run(Date.now(), (heldBack) =>
+      this.#errorLog.run(performance.now(), (heldBack) =>
         log.error(
           { event: "poll-failed", queue: name, reason: (error as Error).message, heldBack },
           "handling the messages of a queue failed: retrying",

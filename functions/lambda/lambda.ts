@@ -59,7 +59,7 @@ export function toLambdaHandler(app: App, { log, queue, answerWithinMs = 0 }: La
   return async (event, context) => {
     const leftMs = context.getRemainingTimeInMillis();
     if (reserveMs > leftMs / 2) {
-      throttle.run(Date.now(), () =>
+      throttle.run(performance.now(), () =>
         log.warn(
           { event: "short-time", timeoutMs: leftMs, neededMs: 2 * reserveMs },
           "the function's timeout is too short, so requests may be sent twice: raise it to neededMs, or lower the target's timeout",

@@ -6,7 +6,7 @@ import type { LiveTarget } from "../../relay/replay/live-target.ts";
 import { PatternError } from "../../relay/rules/pattern-error.ts";
 import type { LedgerTotals, VersionedJob } from "../../relay/state/port.ts";
 import type { FeederOptions } from "./feeder-options.ts";
-import { JobFeed } from "./job-feed.ts";
+import { isFedByOther, JobFeed } from "./job-feed.ts";
 
 const roundMs = 1_000;
 
@@ -148,9 +148,8 @@ export class Feeder {
   }
 
   async #fail(job: Job, reason: string): Promise<void> {
-    const { lease } = job;
     // Another process, whose configuration may have the target and the capture, feeds the job.
-    if (lease && lease.owner !== this.#owner && lease.untilMs > this.#now()) return;
+    if (isFedByOther(job, this.#owner, this.#now())) return;
     await changeJob(this.#options.jobs, job.id, (now) =>
       hasEnded(now) ? now : { ...toEnded(now, "failed", this.#now()), reason },
     );

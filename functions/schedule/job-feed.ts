@@ -34,6 +34,14 @@ const leastWaiting = 300;
 // A job that nobody fed for a while, and whose next pack is later than this, continues from now instead of catching up.
 const lateMs = 1_000;
 const writeAttempts = 10;
+// Longer than any process takes a lease for. One that ends later was taken before the clock was set back.
+const longestLeaseMs = 60_000;
+
+/** Whether another process feeds the job now. */
+export function isFedByOther({ lease }: Job, owner: string, nowMs: number): boolean {
+  if (!lease || lease.owner === owner) return false;
+  return lease.untilMs > nowMs && lease.untilMs <= nowMs + longestLeaseMs;
+}
 
 /** Feeds one job in one process. Keeps its place in the capture from round to round. */
 export class JobFeed {
@@ -197,7 +205,7 @@ export class JobFeed {
     const { owner, now, leaseMs, lookAheadMs } = this.#options;
     const nowMs = now();
     const { lease } = job;
-    if (lease && lease.owner !== owner && lease.untilMs > nowMs) return false;
+    if (isFedByOther(job, owner, nowMs)) return false;
     this.#job = job;
     this.#version = version;
     if (this.#place && !isSamePlace(job.checkpoint, this.#place)) this.close();

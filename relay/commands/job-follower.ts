@@ -54,18 +54,18 @@ export class JobFollower {
   /** Resolves with the last progress when the job ends or the signal is aborted. Throws `JobError` and `StateError`. */
   async follow(signal: AbortSignal): Promise<JobProgress | undefined> {
     let progress: JobProgress | undefined;
-    let readAtMs = Date.now();
+    let readAtMs = performance.now();
     try {
       while (!signal.aborted) {
         try {
           progress = await readProgress(this.#state, this.#id);
           const hold = await readJobHold(this.#state.controls, this.#options.targets, progress.job);
           await this.#readTarget(progress.job);
-          readAtMs = Date.now();
+          readAtMs = performance.now();
           this.#show(progress, hold);
           if (hasEnded(progress.job)) break;
         } catch (error) {
-          if (!(error instanceof StateError) || Date.now() - readAtMs > patienceMs) throw error;
+          if (!(error instanceof StateError) || performance.now() - readAtMs > patienceMs) throw error;
           this.#note(`${error.message}; trying again`);
         }
         // The signal ends the sleep early, and then the loop.

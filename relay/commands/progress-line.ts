@@ -6,8 +6,8 @@ export class ProgressLine {
 
   /** Shows the text, at most every 200 ms. */
   show(text: () => string): void {
-    if (!process.stderr.isTTY || Date.now() < this.#nextAtMs) return;
-    this.#nextAtMs = Date.now() + this.#everyMs;
+    if (!process.stderr.isTTY || performance.now() < this.#nextAtMs) return;
+    this.#nextAtMs = performance.now() + this.#everyMs;
     this.#shown = true;
     process.stderr.write(`\r\x1b[2K${text()}`);
   }

@@ -12,7 +12,7 @@ export interface SweepOptions {
   /** Only the dead letter with this id, whatever its age. */
   readonly messageId?: string;
   /**
-   * When the redrive, or the discarding, started, in milliseconds since 1970, by the clock of this machine. Newer dead letters
+   * When the redrive, or the discarding, started, in milliseconds since 1970, by the clock of the queue. Newer dead letters
    * stay: a request that dies again is not redriven twice, and the redrive ends even if more requests die meanwhile.
    */
   readonly startedAtMs: number;

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { orAborted } from "../concurrency/or-aborted.ts";
+import { createForwardClock } from "../process/machine-clock.ts";
 
 /** A value and its lifetime; Infinity if it does not expire. */
 export interface Obtained<T> {
@@ -14,7 +15,7 @@ export interface FreshValueOptions<T> {
   readonly onFailure: (error: Error) => void;
   /** Called after the first success that follows failures. */
   readonly onRecovery: () => void;
-  /** Milliseconds since 1970. A monotonic clock would stop while the machine is suspended. */
+  /** In milliseconds. Default: a clock that is never set back, and goes on while the machine is suspended. */
   readonly now?: () => number;
 }
 
@@ -42,7 +43,7 @@ export class FreshValue<T> {
 
   constructor(options: FreshValueOptions<T>) {
     this.#options = options;
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? createForwardClock();
   }
 
   /** The value; undefined if there is none or it has expired. Starts a renewal if one is due. */

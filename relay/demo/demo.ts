@@ -148,7 +148,7 @@ async function sendMany(count: number, send: (i: number) => Promise<Response>): 
 
 /** Waits for a fact for up to 30 s; the check that follows decides whether it holds. */
 async function until(holds: () => boolean): Promise<void> {
-  for (const untilMs = Date.now() + waitMs; !holds() && Date.now() < untilMs; ) {
+  for (const untilMs = performance.now() + waitMs; !holds() && performance.now() < untilMs; ) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

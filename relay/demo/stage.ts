@@ -116,7 +116,7 @@ export class Stage {
   /** The ledger once no request is pending or waiting, at the latest after `withinMs`. */
   async ledger(withinMs: number): Promise<Equation[]> {
     const { ports } = this.#options;
-    const untilMs = Date.now() + withinMs;
+    const untilMs = performance.now() + withinMs;
     for (;;) {
       const agent = await this.#getJson<AgentStats>(`http://127.0.0.1:${ports.agentAdmin}/stats`);
       const host = await this.#getJson<HostStats>(`http://127.0.0.1:${ports.hostAdmin}/stats`);
@@ -124,7 +124,7 @@ export class Stage {
         (total, { messages = 0 }) => total + messages,
         host.ingress.messages ?? 0,
       );
-      if ((waiting === 0 && agent.pending === 0) || Date.now() > untilMs) return toEquations(agent, host);
+      if ((waiting === 0 && agent.pending === 0) || performance.now() > untilMs) return toEquations(agent, host);
       await sleep(50);
     }
   }
@@ -158,13 +158,13 @@ export class Stage {
   }
 
   async #ready(url: string): Promise<void> {
-    for (const untilMs = Date.now() + 30_000; ; await sleep(50)) {
+    for (const untilMs = performance.now() + 30_000; ; await sleep(50)) {
       const response = await fetch(url).catch(() => undefined);
       await response?.body?.cancel();
       if (this.#stopping) throw new Error("the demo is stopping");
       if (response?.ok) return;
       const exited = this.#relay?.exitCode;
-      if (Date.now() > untilMs || (exited !== null && exited !== undefined)) {
+      if (performance.now() > untilMs || (exited !== null && exited !== undefined)) {
         throw new Error(`${url} does not answer${this.#lastLines("spoa-relay.log")}${this.#lastLines("haproxy.log")}`);
       }
     }

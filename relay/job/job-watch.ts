@@ -19,8 +19,8 @@ export class JobWatch {
   readonly #now: () => number;
   readonly #known = new Map<string, Known>();
 
-  /** @param now milliseconds since 1970 */
-  constructor(jobs: Pick<Jobs, "read">, now: () => number = Date.now) {
+  /** @param now milliseconds of a clock that nobody sets */
+  constructor(jobs: Pick<Jobs, "read">, now: () => number = () => performance.now()) {
     this.#jobs = jobs;
     this.#now = now;
   }

@@ -50,8 +50,8 @@ export class LogOutput {
    */
   flushSync(): void {
     let left = this.#takeNext(this.#writing ? Buffer.alloc(0) : this.#current);
-    const endMs = Date.now() + flushWithinMs;
-    while (left.length > 0 && Date.now() < endMs) {
+    const endMs = performance.now() + flushWithinMs;
+    while (left.length > 0 && performance.now() < endMs) {
       try {
         left = left.subarray(writeSync(this.#fd, left));
       } catch (error) {

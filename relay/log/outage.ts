@@ -59,7 +59,7 @@ export class Outage<Code extends string = "FAILED"> {
     {
       code,
       fields,
-      nowMs = Date.now(),
+      nowMs = performance.now(),
     }: { readonly code?: Code; readonly fields?: object; readonly nowMs?: number } = {},
   ): void {
     if (this.#problem === undefined) {
@@ -92,7 +92,7 @@ export class Outage<Code extends string = "FAILED"> {
   }
 
   /** @param fields further fields of the log line */
-  recover({ fields, nowMs = Date.now() }: { readonly fields?: object; readonly nowMs?: number } = {}): void {
+  recover({ fields, nowMs = performance.now() }: { readonly fields?: object; readonly nowMs?: number } = {}): void {
     this.forget();
     const logged = [...this.#kinds.values()].filter(({ loggedAtMs }) => loggedAtMs !== undefined);
     if (logged.length === 0) return;

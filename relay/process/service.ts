@@ -1,6 +1,7 @@
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { createLogger, type Logger } from "../log/log.ts";
+import { watchClock } from "./clock-watch.ts";
 import { aborted, watchStopSignals } from "./stop-signals.ts";
 
 /**
@@ -37,6 +38,7 @@ export async function runService(
 ): Promise<number> {
   const config = loadConfig(configFile, process.env);
   const log = createLogger(config.log, logTo);
+  watchClock(log);
   for (const warning of config.warnings) log.warn({ event: "config" }, warning);
   const { stop, force } = watchStopSignals(signals);
   let service: Service | undefined;

@@ -84,7 +84,7 @@ class Supervision {
     const { name } = this.#part;
     const { stop } = this.#signals;
     for (let first = true; ; first = false) {
-      const startedAtMs = Date.now();
+      const startedAtMs = performance.now();
       const settled = setTimeout(() => this.#outage.recover(), this.#timeouts.startMs);
       const ending = await this.#runOnce();
       clearTimeout(settled);
@@ -95,7 +95,7 @@ class Supervision {
           this.#log.error({ event: "part-failed", part: name, ...ending }, `${name} ${toText(ending)}`);
         return code;
       }
-      if (first && Date.now() - startedAtMs < this.#timeouts.startMs) {
+      if (first && performance.now() - startedAtMs < this.#timeouts.startMs) {
         const text = `${name} ${toText(ending)} before it was up: stopping`;
         this.#log.error({ event: "part-failed", part: name, ...ending }, text);
         fail();

@@ -32,7 +32,7 @@ class QueueLane implements BrowsableQueue {
     this.#file = file;
     this.#lane = lane;
     this.#maxReceives = maxReceives;
-    this.retention = { ms: file.retentionMs, counted: true };
+    this.retention = { ms: file.retentionMs, counted: true, nowMs: () => file.nowMs() };
   }
 
   /** Stores all valid messages in one transaction: either all of them are stored, or it throws. */
@@ -44,7 +44,7 @@ class QueueLane implements BrowsableQueue {
       this.#file.transaction((nowMs) => {
         for (const { body, pack, requests, delayMs = 0 } of taken) {
           const hiddenUntilMs = delayMs > 0 ? Math.ceil(nowMs + delayMs) : null;
-          const { lastInsertRowid } = add.run(this.#lane, requests, nowMs, nowMs, hiddenUntilMs);
+          const { lastInsertRowid } = add.run(this.#lane, requests, this.#file.wallMs(), nowMs, hiddenUntilMs);
           addPayload.run(lastInsertRowid, body, pack);
         }
       });
@@ -214,7 +214,7 @@ function assertWithin(name: string, value: number, least: number, most: number):
   throw new QueueError("BAD_ARGUMENT", `${name} is ${value}; it must be from ${least} to ${most}`);
 }
 
-function toDelivery({ id, receives, body, pack, sentAtMs }: MessageRow): Delivery {
+function toDelivery({ id, receives, body, pack, enteredAtMs: sentAtMs }: MessageRow): Delivery {
   const receiveCount = receives + 1;
   return { messageId: String(id), receipt: `${id}.${receiveCount}`, body, pack, receiveCount, sentAtMs };
 }

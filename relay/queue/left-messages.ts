@@ -1,16 +1,21 @@
-import type { BrowsableQueue, DeadLetter, Delivery, OpenQueue, ReceiveOptions } from "./port.ts";
+import type { BrowsableQueue, DeadLetter, Delivery, OpenQueue, ReceiveOptions, Retention } from "./port.ts";
 
 /**
  * All that is left in the queue of a removed target: its dead letters, and then its messages, which nobody else receives. Cannot
  * be sent to.
  */
-export class LeftMessages implements Omit<BrowsableQueue, "send" | "maxMessageBytes" | "retention"> {
+export class LeftMessages implements Omit<BrowsableQueue, "send" | "maxMessageBytes"> {
   readonly #lanes: readonly BrowsableQueue[];
   // A receive waits at an empty queue: once per object is enough, because nothing is added.
   #firstLane = 0;
 
   constructor({ deadLetters, queue }: Pick<OpenQueue, "queue" | "deadLetters">) {
     this.#lanes = [deadLetters, queue];
+  }
+
+  /** Its two lanes have the same clock. */
+  get retention(): Retention {
+    return this.#lanes[0].retention;
   }
 
   get clockToleranceMs(): number {

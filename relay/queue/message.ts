@@ -16,7 +16,7 @@ export interface MessagePack extends Pack {
   /** Undefined if its requests were never redriven. */
   readonly redrive?: RedriveMark;
   /**
-   * When its requests first entered the queue that it was received from, in milliseconds since 1970. Undefined if the pack is
+   * When its requests first entered the queue that it was received from, by the clock of the queue. Undefined if the pack is
    * not from a queue, or if the queue does not say when it was sent.
    */
   readonly queuedAtMs?: number;

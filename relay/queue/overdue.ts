@@ -2,13 +2,13 @@ import type { MessagePack } from "./message.ts";
 import type { Delivery, Retention } from "./port.ts";
 
 /**
- * When the requests of a pack have waited for as long as its queue keeps them, in milliseconds since 1970; infinite if the queue
+ * When the requests of a pack have waited for as long as its queue keeps them, by the clock of the queue; infinite if the queue
  * itself removes and counts them. A queue counts from the last put-back on, so this is counted from the first time.
  */
 export function overdueAtMs(
   { sentAtMs }: Pick<Delivery, "sentAtMs">,
   { queuedAtMs = Number.POSITIVE_INFINITY }: MessagePack,
-  { ms, counted }: Retention,
+  { ms, counted }: Pick<Retention, "ms" | "counted">,
 ): number {
   // The queue has counted them already if it removed the message while this process had it.
   if (counted && queuedAtMs === sentAtMs) return Number.POSITIVE_INFINITY;
@@ -16,10 +16,6 @@ export function overdueAtMs(
 }
 
 /** Whether a queue that removes and counts old messages itself has done so with this one, or will do so when it looks next. */
-export function isRemoved(
-  { sentAtMs }: Pick<Delivery, "sentAtMs">,
-  { ms, counted }: Retention,
-  nowMs: number,
-): boolean {
-  return counted && nowMs - sentAtMs >= ms;
+export function isRemoved({ sentAtMs }: Pick<Delivery, "sentAtMs">, { ms, counted, nowMs }: Retention): boolean {
+  return counted && nowMs() - sentAtMs >= ms;
 }

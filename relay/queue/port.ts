@@ -20,6 +20,7 @@ export interface Delivery {
   readonly pack: Uint8Array;
   /** How often the message was received, including this time. */
   readonly receiveCount: number;
+  /** When it entered the queue, in milliseconds since 1970 by the clock of the queue, see `Retention`. */
   readonly sentAtMs: number;
 }
 
@@ -55,6 +56,7 @@ export interface DeadLetter {
   readonly messageId: string;
   readonly body: string;
   readonly pack: Uint8Array;
+  /** For people, by the wall clock. */
   readonly sentAtMs: number;
   /** Why it was given up; undefined if its body contains the reason, or if it was put there by hand. */
   readonly reason?: string;
@@ -62,7 +64,7 @@ export interface DeadLetter {
 
 /** A queue whose messages can be looked at, above all that of the dead letters. */
 export interface BrowsableQueue extends QueueSender, QueueReceiver {
-  /** How far the clock that sets `sentAtMs` may be ahead of the clock of this machine; 0 if it is the same clock. */
+  /** How far the clock of the queue may be ahead of `retention.nowMs`; 0 if it is the same clock. */
   readonly clockToleranceMs: number;
   readonly retention: Retention;
   /** Returns up to `max` (1 to 1,000), roughly in the order of sending. They can still be received. Throws `QueueError`. */
@@ -75,6 +77,8 @@ export interface Retention {
   readonly ms: number;
   /** Whether the queue itself counts the requests of messages that it removes because of their age. */
   readonly counted: boolean;
+  /** The clock of the queue in milliseconds since 1970. It does not follow the clock of this machine if that is set. */
+  nowMs(): number;
 }
 
 /** Dead letters that can be counted; if the queue knows their requests, these are counted too. */

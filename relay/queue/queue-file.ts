@@ -1,3 +1,4 @@
+import { type MachineClock, machineClock, simulatedMachine } from "../process/machine-clock.ts";
 import { SqliteFile } from "../sqlite.ts";
 import { queueFile } from "./names.ts";
 import { QueueError } from "./port.ts";
@@ -9,8 +10,10 @@ export interface QueueFileOptions {
   readonly name: string;
   /** Default 4 days. Older messages are removed, even if never received. A dead letter ages from when it was given up. */
   readonly retentionMs?: number;
-  /** Milliseconds since 1970. */
+  /** For tests and simulations: stands for both clocks of the machine, in milliseconds since 1970. */
   readonly now?: () => number;
+  /** Default: that of this machine. */
+  readonly machine?: MachineClock;
 }
 
 /** A message belongs to the lane of the queue itself or to that of its dead letters. */
@@ -20,7 +23,9 @@ export const deadLane = 1;
 export interface MessageRow {
   readonly id: number;
   readonly requests: number;
+  /** By the wall clock: for people. */
   readonly sentAtMs: number;
+  /** By the clock of the file, like all times but `sentAtMs`. */
   readonly enteredAtMs: number;
   readonly receives: number;
   readonly reason: string | null;
@@ -38,11 +43,11 @@ const keptFreeShare = 0.5;
 /** The open file of a queue: its statements, and the receivers that wait for a change. */
 export class QueueFile {
   readonly retentionMs: number;
-  readonly #now: () => number;
+  readonly #machine: MachineClock;
   readonly #file: SqliteFile<keyof typeof sql>;
   readonly #waiting = new Set<() => void>();
 
-  constructor({ directory, name, retentionMs = fourDaysMs, now = Date.now }: QueueFileOptions) {
+  constructor({ directory, name, retentionMs = fourDaysMs, now, machine }: QueueFileOptions) {
     if (!/^[\w-]{1,80}$/.test(name)) {
       throw new QueueError(
         "BAD_ARGUMENT",
@@ -50,8 +55,9 @@ export class QueueFile {
       );
     }
     this.retentionMs = retentionMs;
-    this.#now = () => Math.floor(now());
+    this.#machine = machine ?? (now ? simulatedMachine(now) : machineClock);
     this.#file = new SqliteFile({
+      machine: this.#machine,
       directory,
       file: queueFile(name),
       pragmas: `PRAGMA page_size = ${pageBytes}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA wal_autocheckpoint = 256`,
@@ -69,12 +75,22 @@ export class QueueFile {
     return this.#file.closed;
   }
 
+  /** By the clock of the file. */
+  nowMs(): number {
+    return this.#file.nowMs();
+  }
+
+  /** By the wall clock. */
+  wallMs(): number {
+    return Math.floor(this.#machine.wallMs());
+  }
+
   read<T>(look: (statements: Statements, nowMs: number) => T): T {
-    return this.#file.guard(() => look(this.statements, this.#now()));
+    return this.#file.guard(() => look(this.statements, this.nowMs()));
   }
 
   transaction(work: (nowMs: number) => void): void {
-    this.#file.transaction(() => work(this.#now()));
+    this.#file.transaction(() => work(this.nowMs()));
   }
 
   /** Removes some of the messages that are too old. Call it within a transaction. */
@@ -85,8 +101,9 @@ export class QueueFile {
     this.statements.noteExpired.run(removed.length, requests, lane);
   }
 
-  /** Returns about 1.5 MiB of free pages to the disk if there are many. The file shrinks at the next checkpoint. */
+  /** For idle moments: returns about 1.5 MiB of free pages to the disk if there are many. The file shrinks at the next checkpoint. */
   giveBackSpace(): void {
+    this.#file.noteTime();
     this.#file.guard(() => {
       const { freePages, allPages, vacuum, checkpoint } = this.statements;
       const free = Number(freePages.get()?.freelist_count);

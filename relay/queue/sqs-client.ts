@@ -1,4 +1,5 @@
 import { SQSClient } from "@aws-sdk/client-sqs";
+import { ServerClock } from "../aws/server-clock.ts";
 import { regionOf } from "./sqs-url.ts";
 
 const connectTimeoutMs = 2_000;
@@ -8,18 +9,23 @@ const maxSockets = 1_000;
 
 interface SharedClient {
   readonly client: SQSClient;
+  readonly clock: ServerClock;
   users: number;
 }
 
 const shared = new Map<string, SharedClient>();
 
+export interface SqsLease extends Pick<SharedClient, "client" | "clock"> {
+  readonly release: () => void;
+}
+
 /**
  * Leases the client that a process shares between all queues of an endpoint and region, with its connections and credentials.
  * The client closes its connections after the last release; a second release of the same lease does nothing.
  */
-export function leaseSqsClient(queueUrl: URL): { readonly client: SQSClient; readonly release: () => void } {
+export function leaseSqsClient(queueUrl: URL): SqsLease {
   const key = `${queueUrl.origin} ${regionOf(queueUrl)}`;
-  const entry = shared.get(key) ?? { client: createClient(queueUrl), users: 0 };
+  const entry = shared.get(key) ?? createClient(queueUrl);
   shared.set(key, entry);
   entry.users++;
   let released = false;
@@ -30,11 +36,11 @@ export function leaseSqsClient(queueUrl: URL): { readonly client: SQSClient; rea
     shared.delete(key);
     entry.client.destroy();
   };
-  return { client: entry.client, release };
+  return { client: entry.client, clock: entry.clock, release };
 }
 
-function createClient(queueUrl: URL): SQSClient {
-  return new SQSClient({
+function createClient(queueUrl: URL): SharedClient {
+  const client = new SQSClient({
     region: regionOf(queueUrl),
     // The endpoint of the URL: it may be a FIPS, dual-stack or VPC endpoint, or an emulator.
     endpoint: queueUrl.origin,
@@ -44,4 +50,5 @@ function createClient(queueUrl: URL): SQSClient {
     maxAttempts,
     requestHandler: { connectionTimeout: connectTimeoutMs, httpAgent: { maxSockets }, httpsAgent: { maxSockets } },
   });
+  return { client, clock: new ServerClock(client), users: 0 };
 }

@@ -20,6 +20,7 @@ import {
   type OutgoingMessage,
   QueueError,
   type ReceiveOptions,
+  type Retention,
   sqsKeepMs,
 } from "./port.ts";
 import { leaseSqsClient } from "./sqs-client.ts";
@@ -94,7 +95,7 @@ export function openSqsQueue(
 export class SqsQueue implements BrowsableQueue {
   readonly maxMessageBytes = maxMessageBytes - attributeBytes;
   readonly clockToleranceMs = 5_000;
-  readonly retention = { ms: sqsKeepMs, counted: false };
+  readonly retention: Retention;
   readonly #url: string;
   readonly #client: SQSClient;
   readonly #release: () => void;
@@ -103,9 +104,10 @@ export class SqsQueue implements BrowsableQueue {
   constructor({ url, callTimeoutMs = 10_000 }: SqsQueueOptions) {
     this.#url = url;
     this.#callTimeoutMs = callTimeoutMs;
-    const { client, release } = leaseSqsClient(new URL(url));
+    const { client, clock, release } = leaseSqsClient(new URL(url));
     this.#client = client;
     this.#release = release;
+    this.retention = { ms: sqsKeepMs, counted: false, nowMs: () => clock.nowMs() };
   }
 
   /**

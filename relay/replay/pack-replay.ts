@@ -190,7 +190,7 @@ export class PackReplay {
   }
 
   #isOverdue(): boolean {
-    return Date.now() >= (this.#options.overdueAtMs ?? Number.POSITIVE_INFINITY);
+    return this.#options.isOverdue?.() ?? false;
   }
 
   #isExpired(request: PackedRequest): boolean {

@@ -34,8 +34,8 @@ export interface ReplayOptions {
   readonly signal: AbortSignal;
   /** True: wait while the target is held (paused, outside its window, breaker open). False: leave the rest unsent. */
   readonly patient: boolean;
-  /** When the requests expire because they have waited for too long, in milliseconds since 1970. By default they do not. */
-  readonly overdueAtMs?: number;
+  /** Whether the requests expire because they have waited for too long. By default they never do. */
+  readonly isOverdue?: () => boolean;
   readonly onSettled: (index: number, fate: Fate) => void;
   /** For a pack of a replay job: tells when its requests are due. */
   readonly gate?: JobGate;

@@ -205,6 +205,23 @@ describe("replay: a pack that cannot be finished", () => {
     expect(shadow.received).toEqual([]);
   });
 
+  it("is replayed 45 times before that", async () => {
+    const shadow = await ShadowServer.start();
+    for (const [receiveCount, sent] of [
+      [45, 1],
+      [46, 0],
+    ]) {
+      const bench = new ReplayBench({ url: shadow.url });
+      await bench.send(packMessage({ requests: requests(1) }));
+      const [delivery] = await bench.receive();
+      const before = shadow.received.length;
+      await bench.invoke([{ ...delivery, receiveCount }]);
+
+      expect([receiveCount, shadow.received.length - before]).toEqual([receiveCount, sent]);
+      expect(await bench.fates()).toEqual(sent === 1 ? { "answered.2xx": 1 } : { deadLettered: 1 });
+    }
+  });
+
   it("is only deleted if all its requests have a fate", async () => {
     const bench = new ReplayBench({});
     const whole = pack({ requests: requests(1) });
@@ -268,6 +285,23 @@ describe("replay: a state store that fails", () => {
     const deliveries = await bench.receive();
 
     expect(await bench.invoke(deliveries)).toEqual([deliveries[0].messageId]);
+  });
+
+  it("has noted what was answered if the replay breaks off, before the pack is delivered again", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url });
+    const { transport } = bench.lane;
+    const send = transport.send.bind(transport);
+    transport.send = async (outbound) => {
+      if (outbound.path === "/1") throw new Error("out of memory");
+      return send(outbound);
+    };
+    await bench.send(packMessage({ requests: requests(3) }));
+    const deliveries = await bench.receive();
+    const failed = await bench.invoke(deliveries);
+
+    expect(failed).toEqual([deliveries[0].messageId]);
+    expect(await bench.fates()).toEqual({ "answered.2xx": 2 });
   });
 
   it("waits for a write of fates in progress, and repeats one that failed", async () => {

@@ -11,7 +11,7 @@ import { ShadowServer } from "../support/servers/shadow-server.ts";
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
 // As in SQS: the queue counts nothing, and starts again with each put-back.
-const sqs = { retention: { ms: 7 * dayMs, counted: false } };
+const sqs = { retention: { ms: 7 * dayMs, counted: false, nowMs: () => Date.now() } };
 
 afterEach(() => {
   vi.useRealTimers();
@@ -114,7 +114,7 @@ describe("requests to a target that is held for days", () => {
 });
 
 describe("requests in an embedded queue, which removes and counts old messages itself", () => {
-  const embedded = { retention: { ms: 4 * dayMs, counted: true } };
+  const embedded = { retention: { ms: 4 * dayMs, counted: true, nowMs: () => Date.now() } };
 
   it("expire four days after they first entered it if they were put back, and count once", async () => {
     const shadow = await ShadowServer.start();

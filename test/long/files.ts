@@ -16,6 +16,7 @@ export const long: readonly string[] = [
   "test/e2e/lambda-metrics.test.ts",
   "test/e2e/lambda.test.ts",
   "test/e2e/package.test.ts",
+  "test/e2e/processes/clock-jumps.test.ts",
   "test/e2e/processes/demo-stop.test.ts",
   "test/e2e/processes/mirror.test.ts",
   "test/e2e/processes/signals.test.ts",

@@ -29,7 +29,7 @@ export class DynamoDbJobs implements Jobs {
   }
 
   async write(job: Job, version: number): Promise<boolean> {
-    const expiresAt = job.endedAtMs !== undefined && Math.ceil((job.endedAtMs + endedKeptMs) / 1_000);
+    const expiresAt = job.endedAtMs !== undefined && Math.ceil((this.#now() + endedKeptMs) / 1_000);
     const { job: text, plan } = toRecord(job);
     return this.#client.updateVersion(toKey(job.id), version, {
       job: { S: text },

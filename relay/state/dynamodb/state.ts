@@ -11,7 +11,7 @@ import { oldTallyLayout, tallyLayout } from "./tally-layout.ts";
 import { WriterTally } from "./writer-tally.ts";
 
 export interface DynamoDbStateOptions extends TableEndpoint {
-  /** In milliseconds since 1970. */
+  /** In milliseconds since 1970; default: the clock of DynamoDB. */
   readonly now?: () => number;
   /** How long each call for a round of slots may take; default 500 ms. */
   readonly roundTimeoutMs?: number;
@@ -40,19 +40,20 @@ export class DynamoDbState implements State {
   }
 
   private constructor(options: DynamoDbStateOptions) {
-    const { now = Date.now, roundTimeoutMs = 500, callTimeoutMs = 3_000, tallyEveryMs = 50, ...place } = options;
+    const { now, roundTimeoutMs = 500, callTimeoutMs = 3_000, tallyEveryMs = 50, ...place } = options;
     const client = new TableClient({ ...place, callTimeoutMs });
-    const pages = new Pages(client, now);
+    const nowOf = now ?? (() => client.clock.nowMs());
+    const pages = new Pages(client, nowOf);
     this.#client = client;
     this.rounds = new DynamoDbRounds(client, roundTimeoutMs);
     this.controls = new DynamoDbControls(client);
     this.figures = new DynamoDbFigures(client);
-    this.jobs = new DynamoDbJobs(client, now);
-    this.#tallies = [tallyLayout, oldTallyLayout].map((layout) => new Tallies(client, pages, this.jobs, layout, now));
+    this.jobs = new DynamoDbJobs(client, nowOf);
+    this.#tallies = [tallyLayout, oldTallyLayout].map((layout) => new Tallies(client, pages, this.jobs, layout, nowOf));
     this.ledger = new DynamoDbLedger({
       pages,
       tallies: this.#tallies,
-      createTally: () => new WriterTally({ client, now, everyMs: tallyEveryMs }),
+      createTally: () => new WriterTally({ client, now: nowOf, everyMs: tallyEveryMs }),
     });
   }
 

@@ -9,6 +9,7 @@ import {
   QueryCommand,
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
+import { ServerClock } from "../../aws/server-clock.ts";
 import { Semaphore } from "../../concurrency/semaphore.ts";
 import { StateError } from "../port.ts";
 import { toStateError } from "./error.ts";
@@ -63,6 +64,8 @@ const batchRetries = 6;
 export class TableClient {
   readonly #place: TableEndpoint;
   readonly #callTimeoutMs: number;
+  /** The clock of DynamoDB. */
+  readonly clock: ServerClock;
   readonly #client: DynamoDBClient;
   readonly #turns = new Semaphore(callsAtOnce);
   #answered = false;
@@ -77,6 +80,7 @@ export class TableClient {
       maxAttempts,
       requestHandler: { connectionTimeout: connectTimeoutMs },
     });
+    this.clock = new ServerClock(this.#client);
   }
 
   close(): void {

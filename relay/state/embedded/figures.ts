@@ -1,20 +1,22 @@
+import type { MachineClock } from "../../process/machine-clock.ts";
 import type { Figures, MinuteFigures } from "../port.ts";
 import type { StateFile } from "./sql.ts";
 
 /** Stores each counter of a target and minute in one row. */
 export class EmbeddedFigures implements Figures {
   readonly #file: StateFile;
-  readonly #now: () => number;
+  readonly #machine: Pick<MachineClock, "wallMs">;
 
-  constructor(file: StateFile, now: () => number) {
+  constructor(file: StateFile, machine: Pick<MachineClock, "wallMs">) {
     this.#file = file;
-    this.#now = now;
+    this.#machine = machine;
   }
 
   async add(target: string, minuteMs: number, counts: ReadonlyMap<string, number>): Promise<void> {
     const { statements } = this.#file;
     this.#file.transaction(() => {
-      statements.pruneFigures.run(this.#now() - keptMs);
+      // Minutes are by the wall clock. If that is ahead of the file's for a while, it deletes nothing.
+      statements.pruneFigures.run(Math.floor(Math.min(this.#machine.wallMs(), this.#file.nowMs())) - keptMs);
       for (const [name, count] of counts) statements.addToMinute.run(target, minuteMs, name, count);
     });
   }

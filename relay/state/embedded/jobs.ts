@@ -16,11 +16,9 @@ import type { StateFile } from "./sql.ts";
 /** Stores each job in one row with a version. */
 export class EmbeddedJobs implements Jobs {
   readonly #file: StateFile;
-  readonly #now: () => number;
 
-  constructor(file: StateFile, now: () => number) {
+  constructor(file: StateFile) {
     this.#file = file;
-    this.#now = now;
   }
 
   async list(): Promise<readonly VersionedJob[]> {
@@ -32,7 +30,7 @@ export class EmbeddedJobs implements Jobs {
   }
 
   async read(id: string): Promise<VersionedJob | undefined> {
-    const row = this.#file.guard(() => this.#file.statements.job.get(id, this.#now()));
+    const row = this.#file.guard(() => this.#file.statements.job.get(id, this.#file.nowMs()));
     if (!row) return undefined;
     const found = toStoredJob(row);
     if ("foreign" in found) throw new JobError("FOREIGN_JOB", explainForeign(found.foreign));
@@ -43,9 +41,10 @@ export class EmbeddedJobs implements Jobs {
     const { statements } = this.#file;
     return this.#file.transaction(() => {
       this.#prune();
-      const seen = Number(statements.job.get(job.id, this.#now())?.version ?? 0);
+      const seen = Number(statements.job.get(job.id, this.#file.nowMs())?.version ?? 0);
       if (seen !== version) return false;
-      const pruneAtMs = job.endedAtMs === undefined ? null : job.endedAtMs + endedKeptMs;
+      // Not from `endedAtMs` on, which is by a wall clock.
+      const pruneAtMs = job.endedAtMs === undefined ? null : this.#file.nowMs() + endedKeptMs;
       const { job: text, plan } = toRecord(job);
       statements.keepJob.run(job.id, version + 1, pruneAtMs, text);
       if (plan !== undefined) statements.keepPlan.run(job.id, plan);
@@ -54,13 +53,13 @@ export class EmbeddedJobs implements Jobs {
   }
 
   #rows() {
-    return this.#file.guard(() => this.#file.statements.jobs.all(this.#now())).map(toStoredJob);
+    return this.#file.guard(() => this.#file.statements.jobs.all(this.#file.nowMs())).map(toStoredJob);
   }
 
   /** Deletes old jobs; the ledger keeps their sums under one common name. */
   #prune(): void {
     const { statements } = this.#file;
-    for (const { id } of statements.oldJobs.all(this.#now())) {
+    for (const { id } of statements.oldJobs.all(this.#file.nowMs())) {
       const key = jobKey(String(id));
       for (const table of ["Agent", "Target", "Fates"] as const) {
         statements[`move${table}`].run(key, forgottenJobsKey);
@@ -68,7 +67,7 @@ export class EmbeddedJobs implements Jobs {
       }
     }
     // Each write of a job calls this, and most delete nothing.
-    if (statements.pruneJobs.run(this.#now()).changes > 0) statements.prunePlans.run();
+    if (statements.pruneJobs.run(this.#file.nowMs()).changes > 0) statements.prunePlans.run();
   }
 }
 

@@ -22,17 +22,15 @@ import type { StateFile } from "./sql.ts";
 /** Stores a sheet of fates for each pack and target, deleted when it is no longer needed, and sums, which are kept. */
 export class EmbeddedLedger implements Ledger {
   readonly #file: StateFile;
-  readonly #now: () => number;
 
-  constructor(file: StateFile, now: () => number) {
+  constructor(file: StateFile) {
     this.#file = file;
-    this.#now = now;
   }
 
   async recordFanOut({ pack, agent, sequence, requests, targets }: FannedOutPack): Promise<void> {
     const { statements } = this.#file;
     this.#file.transaction(() => {
-      statements.prune.run(this.#now());
+      statements.prune.run(this.#file.nowMs());
       const id = this.#packId(pack);
       const { changes } = statements.notePackRequests.run(requests, id);
       if (changes > 0) statements.addToAgent.run(agent, requests, sequence);
@@ -130,12 +128,12 @@ export class EmbeddedLedger implements Ledger {
 
   #packId(pack: string): number {
     const { addPack, packId } = this.#file.statements;
-    addPack.run(pack, this.#now() + unfinishedKeptMs);
+    addPack.run(pack, this.#file.nowMs() + unfinishedKeptMs);
     return Number(packId.get(pack)?.id);
   }
 
   #schedulePruning(packId: number): void {
-    const nowMs = this.#now();
+    const nowMs = this.#file.nowMs();
     this.#file.statements.schedulePruning.run(nowMs + unfinishedKeptMs, nowMs + finishedKeptMs, packId);
   }
 }

@@ -1,3 +1,4 @@
+import { type MachineClock, machineClock, simulatedMachine } from "../../process/machine-clock.ts";
 import { SqliteFile } from "../../sqlite.ts";
 import { type State, StateError } from "../port.ts";
 import { EmbeddedControls } from "./controls.ts";
@@ -19,10 +20,16 @@ export class EmbeddedState implements State {
   readonly jobs: EmbeddedJobs;
   readonly #file: StateFile;
 
-  /** Opens `state.db` in the directory; creates both if they are missing. `now` is in milliseconds since 1970. */
-  static open(directory: string, now: () => number = Date.now): EmbeddedState {
+  /**
+   * Opens `state.db` in the directory; creates both if they are missing.
+   *
+   * @param clock a function stands for both clocks of the machine, in milliseconds since 1970: for tests and simulations
+   */
+  static open(directory: string, clock: MachineClock | (() => number) = machineClock): EmbeddedState {
+    const machine = typeof clock === "function" ? simulatedMachine(clock) : clock;
     return new EmbeddedState(
       new SqliteFile({
+        machine,
         directory,
         file: "state.db",
         pragmas: "",
@@ -30,18 +37,17 @@ export class EmbeddedState implements State {
         sql,
         toError: (message, options) => new StateError(`state in ${directory}: ${message}`, options),
       }),
-      now,
+      machine,
     );
   }
 
-  private constructor(file: StateFile, now: () => number) {
-    const wholeNow = () => Math.floor(now());
+  private constructor(file: StateFile, machine: MachineClock) {
     this.#file = file;
     this.rounds = new EmbeddedRounds(file);
-    this.ledger = new EmbeddedLedger(file, wholeNow);
+    this.ledger = new EmbeddedLedger(file);
     this.controls = new EmbeddedControls(file);
-    this.figures = new EmbeddedFigures(file, wholeNow);
-    this.jobs = new EmbeddedJobs(file, wholeNow);
+    this.figures = new EmbeddedFigures(file, machine);
+    this.jobs = new EmbeddedJobs(file);
   }
 
   close(): void {

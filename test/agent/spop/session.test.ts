@@ -277,6 +277,24 @@ describe("a fragmented NOTIFY", () => {
     expect(run.oversize).toBe(1);
   });
 
+  it("leaves no trace in the limit once it is finished, aborted or too large", () => {
+    const session = new Session(4 * MiB);
+    session.receive(hello({ "max-frame-size": uint32(4 * MiB) }));
+    const sized = (streamId: number, bytes: number) =>
+      fragmentedNotify({
+        streamId,
+        messages: [{ args: [["body", bin(Buffer.alloc(bytes))]] }],
+        pieceBytes: 4 * MiB - 100,
+      });
+    const abortion = (streamId: number) => frame({ type: 0, flags: finAbort, streamId, frameId: 1 });
+    // If any of them left its bytes there, the last one would exceed the limit of 16 MiB.
+    const aborted = [...sized(2, 7 * MiB).slice(0, -1), abortion(2)];
+    const run = runChunks(session, [...sized(1, 2 * MiB), ...aborted, ...sized(3, 17 * MiB), ...sized(4, 15 * MiB)]);
+
+    expect(run.payloads.map(({ length }) => Math.floor(length / 2 / MiB))).toEqual([2, 15]);
+    expect(run.oversize).toBe(1);
+  });
+
   it("counts the memory of its fragments against the limit, not only their bytes", () => {
     const session = openSession();
     const begin = frame({ type: 3, flags: 0, streamId: 1, frameId: 1 });

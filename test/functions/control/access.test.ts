@@ -42,6 +42,15 @@ describe("the control API with a token", () => {
     },
   );
 
+  it("refuses each part of the token, and whatever is longer", async () => {
+    const { get } = bound(bench());
+    const parts = Array.from(token, (_, i) => token.slice(0, i)).slice(1);
+    const ends = parts.map((part) => token.slice(part.length));
+    for (const shown of [...parts, ...ends, `${token}${token}`, `x${token}`, token.toUpperCase()]) {
+      expect([shown, (await get("/v1/targets", { authorization: `Bearer ${shown}` })).status]).toEqual([shown, 401]);
+    }
+  });
+
   it.each(["/healthz", "/readyz", "/v1/health"])("needs no token for health checks: %s", async (path) => {
     expect((await bench().get(path)).status).toBe(200);
   });

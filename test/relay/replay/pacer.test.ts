@@ -486,6 +486,18 @@ describe("Pacer", () => {
     await waiting;
     await expect(pacer.acquire(stop.signal)).rejects.toThrow("enough");
   });
+
+  it("gives no slot to a caller whose signal is aborted, even if one is due", async () => {
+    const clock = new ManualClock(startUs);
+    const pacer = new Pacer("a", fixedRate(1_000), openState().rounds, clock);
+    await pacer.acquire(new AbortController().signal);
+    const next = pacer.acquire(new AbortController().signal);
+    // The slot after the next one is due, too.
+    await clock.runUntil(startUs + 2_500);
+    await next;
+
+    await expect(pacer.acquire(AbortSignal.abort(new Error("enough")))).rejects.toThrow("enough");
+  });
 });
 
 /**

@@ -1,13 +1,14 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, it, onTestFinished } from "vitest";
+import { afterAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { EmbeddedState } from "../../../../relay/state/embedded/state.ts";
 import { settledIndexes } from "../../../../relay/state/fate-sheet.ts";
 import { maxLateUs, toOpenedRound } from "../../../../relay/state/slot-round.ts";
 import { describeJobs } from "../../../contract/job-contract.ts";
 import { describeSharedState } from "../../../contract/shared-state-contract.ts";
 import { describeState, fannedOut, settlement, totalsOf } from "../../../contract/state-contract.ts";
+import { job } from "../../../support/data/jobs.ts";
 import { ChildScript } from "../../../support/processes/child-script.ts";
 
 const root = mkdtempSync(join(tmpdir(), "embedded-state-"));
@@ -167,6 +168,27 @@ describe("EmbeddedState: the file", () => {
 
     await expect(state.rounds.enter("a")).rejects.toMatchObject({ name: "StateError" });
     await expect(state.ledger.sheet("a", "p1")).rejects.toMatchObject({ name: "StateError" });
+  });
+});
+
+describe("EmbeddedState: when the wall clock is set ahead for a moment", () => {
+  it("forgets no fate of a pack that may be delivered again, no job and no figure", async () => {
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
+    onTestFinished(() => void vi.useRealTimers());
+    const { ledger, jobs, figures } = open();
+    const minuteMs = Math.floor(Date.now() / 60_000) * 60_000;
+    const one = fannedOut({ requests: 1, targets: new Map([["a", new Map([[0, "skipped"]])]]) });
+    await ledger.recordFanOut(one);
+    await jobs.write(job({ status: "done", endedAtMs: Date.now() }), 0);
+    await figures.add("a", minuteMs, new Map([["skipped", 1]]));
+    vi.setSystemTime(Date.now() + 40 * 24 * hourMs);
+    await ledger.recordFanOut(fannedOut({ pack: "later" }));
+    await jobs.write(job({ id: "later" }), 0);
+    await figures.add("a", minuteMs + 60_000, new Map([["skipped", 1]]));
+
+    expect([...settledIndexes(await ledger.sheet("a", one.pack))]).toEqual([0]);
+    expect(await jobs.list()).toHaveLength(2);
+    expect(await figures.read("a", minuteMs, minuteMs + 60_000)).toHaveLength(1);
   });
 });
 

@@ -35,13 +35,12 @@ class QueueLane implements BrowsableQueue {
     this.retention = { ms: file.retentionMs, counted: true };
   }
 
-  /** Stores all valid messages in one transaction: either all of them are stored, or it throws. */
+  /** Stores all valid messages in one transaction: either all of them are stored, and survive a power failure, or it rejects. */
   async send(messages: readonly OutgoingMessage[]): Promise<readonly (QueueError | undefined)[]> {
     const mistakes = messages.map(findMistake);
     const taken = messages.filter((_, i) => mistakes[i] === undefined);
     if (taken.length > 0) {
-      const { add, addPayload } = this.#file.statements;
-      this.#file.transaction((nowMs) => {
+      this.#file.transaction(({ add, addPayload }, nowMs) => {
         for (const { body, pack, requests, delayMs = 0 } of taken) {
           const hiddenUntilMs = delayMs > 0 ? Math.ceil(nowMs + delayMs) : null;
           const { lastInsertRowid } = add.run(this.#lane, requests, nowMs, nowMs, hiddenUntilMs);
@@ -49,6 +48,7 @@ class QueueLane implements BrowsableQueue {
         }
       });
       this.#file.wake();
+      await this.#file.sync();
     }
     return mistakes;
   }
@@ -73,18 +73,19 @@ class QueueLane implements BrowsableQueue {
 
   async delete(receipts: readonly string[]): Promise<void> {
     const named = receipts.map(parseReceipt);
-    this.#file.transaction(() => {
-      for (const { id, receives } of named) this.#file.statements.remove.run(id, this.#lane, receives);
+    this.#file.transaction(({ remove }) => {
+      for (const { id, receives } of named) remove.run(id, this.#lane, receives);
     });
+    this.#file.scrubSoon();
     this.#file.giveBackSpace();
   }
 
   async extend(receipt: string, visibilityMs: number): Promise<void> {
     assertWithin("visibilityMs", visibilityMs, 0, maxVisibilityMs);
     const { id, receives } = parseReceipt(receipt);
-    this.#file.transaction((nowMs) => {
+    this.#file.transaction(({ hide }, nowMs) => {
       const hiddenUntilMs = visibilityMs > 0 ? Math.ceil(nowMs + visibilityMs) : null;
-      this.#file.statements.hide.run(hiddenUntilMs, id, this.#lane, receives);
+      hide.run(hiddenUntilMs, id, this.#lane, receives);
     });
     if (visibilityMs === 0) this.#file.wake();
   }
@@ -126,9 +127,9 @@ class QueueLane implements BrowsableQueue {
   #take(max: number, visibilityMs: number): Delivery[] {
     const deliveries: Delivery[] = [];
     let givenUp = 0;
-    this.#file.transaction((nowMs) => {
-      const { showDue, oldest, handOut, giveUp } = this.#file.statements;
-      this.#file.expire(this.#lane, nowMs);
+    this.#file.transaction((statements, nowMs) => {
+      const { showDue, oldest, handOut, giveUp } = statements;
+      this.#file.expire(statements, this.#lane, nowMs);
       showDue.run(this.#lane, nowMs);
       for (;;) {
         const rows = oldest.all(this.#lane, max - deliveries.length) as unknown as MessageRow[];
@@ -151,15 +152,15 @@ class QueueLane implements BrowsableQueue {
   #removeExpired(): void {
     const oldMs = (nowMs: number) => nowMs - this.#file.retentionMs;
     while (this.#file.read(({ aged }, nowMs) => aged.get(this.#lane, oldMs(nowMs))) !== undefined) {
-      this.#file.transaction((nowMs) => this.#file.expire(this.#lane, nowMs));
+      this.#file.transaction((statements, nowMs) => this.#file.expire(statements, this.#lane, nowMs));
     }
   }
 }
 
 /**
  * A queue for one machine, with the semantics of SQS: one SQLite file, including the dead letters, that any number of
- * processes and threads may open. Messages that `send` has stored survive the death of any process; a power failure can lose
- * the last ones. All methods throw `QueueError`.
+ * processes and threads may open. Messages that `send` has stored survive the death of any process and a power failure. After a
+ * power failure some messages may be delivered again that were deleted before. All methods throw `QueueError`.
  */
 export class EmbeddedQueue extends QueueLane implements OpenQueue {
   readonly queue = this;

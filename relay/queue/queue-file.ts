@@ -1,4 +1,5 @@
 import { SqliteFile } from "../sqlite.ts";
+import { DamagedFileGuard, type OnDamaged } from "./damaged-file.ts";
 import { queueFile } from "./names.ts";
 import { QueueError } from "./port.ts";
 
@@ -11,6 +12,8 @@ export interface QueueFileOptions {
   readonly retentionMs?: number;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
+  /** Called after a damaged file was set aside; an empty one has taken its place. Without it, a damaged file is only an error. */
+  readonly onDamaged?: OnDamaged;
 }
 
 /** A message belongs to the lane of the queue itself or to that of its dead letters. */
@@ -35,14 +38,21 @@ const pageBytes = 16_384;
 const keptFreePages = 256;
 const keptFreeShare = 0.5;
 
+// A message that was deleted is in no file after this time, unless other processes keep the WAL in use.
+const scrubMs = 2_000;
+const scrubRetryMs = 500;
+// A file of an older version with at most this much in it is rewritten when it is opened.
+const maxRewrittenBytes = 64 * 1024 * 1024;
+
 /** The open file of a queue: its statements, and the receivers that wait for a change. */
 export class QueueFile {
   readonly retentionMs: number;
   readonly #now: () => number;
-  readonly #file: SqliteFile<keyof typeof sql>;
+  readonly #guard: DamagedFileGuard<File>;
   readonly #waiting = new Set<() => void>();
+  #scrubbing: NodeJS.Timeout | undefined;
 
-  constructor({ directory, name, retentionMs = fourDaysMs, now = Date.now }: QueueFileOptions) {
+  constructor({ directory, name, retentionMs = fourDaysMs, now = Date.now, onDamaged }: QueueFileOptions) {
     if (!/^[\w-]{1,80}$/.test(name)) {
       throw new QueueError(
         "BAD_ARGUMENT",
@@ -51,49 +61,97 @@ export class QueueFile {
     }
     this.retentionMs = retentionMs;
     this.#now = () => Math.floor(now());
-    this.#file = new SqliteFile({
-      directory,
-      file: queueFile(name),
-      pragmas: `PRAGMA page_size = ${pageBytes}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA wal_autocheckpoint = 256`,
-      schema,
-      sql,
-      toError: (message, options) => new QueueError("UNAVAILABLE", `queue ${name}: ${message}`, options),
-    });
-  }
-
-  get statements(): Statements {
-    return this.#file.statements;
+    const open = () =>
+      new SqliteFile({
+        directory,
+        file: queueFile(name),
+        pragmas: `PRAGMA page_size = ${pageBytes}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA wal_autocheckpoint = 256; PRAGMA secure_delete = ON`,
+        schema,
+        sql,
+        toError: (message, options) => new QueueError("UNAVAILABLE", `queue ${name}: ${message}`, options),
+      });
+    this.#guard = new DamagedFileGuard({ directory, queue: name, file: queueFile(name), open, onDamaged });
+    this.#eraseOldRemains();
+    // The WAL of a process that was killed may hold messages that it had deleted.
+    this.scrubSoon();
   }
 
   get closed(): boolean {
-    return this.#file.closed;
+    return this.#guard.closed;
   }
 
   read<T>(look: (statements: Statements, nowMs: number) => T): T {
-    return this.#file.guard(() => look(this.statements, this.#now()));
+    return this.#guard.use((file) => file.guard(() => look(file.statements, this.#now())));
   }
 
-  transaction(work: (nowMs: number) => void): void {
-    this.#file.transaction(() => work(this.#now()));
+  transaction(work: (statements: Statements, nowMs: number) => void): void {
+    this.#guard.use((file) => file.transaction(() => work(file.statements, this.#now())));
+    this.#guard.assertInPlace();
+  }
+
+  /** Resolves when all earlier transactions of this object survive a power failure. Rejects with `QueueError`. */
+  sync(): Promise<void> {
+    return this.#guard.file.sync();
   }
 
   /** Removes some of the messages that are too old. Call it within a transaction. */
-  expire(lane: number, nowMs: number): void {
-    const removed = this.statements.expire.all(lane, nowMs - this.retentionMs);
+  expire({ expire, noteExpired }: Statements, lane: number, nowMs: number): void {
+    const removed = expire.all(lane, nowMs - this.retentionMs);
     if (removed.length === 0) return;
     const requests = removed.reduce((sum, row) => sum + Number(row.requests), 0);
-    this.statements.noteExpired.run(removed.length, requests, lane);
+    noteExpired.run(removed.length, requests, lane);
+    this.scrubSoon();
   }
 
-  /** Returns about 1.5 MiB of free pages to the disk if there are many. The file shrinks at the next checkpoint. */
+  /**
+   * Call it after messages were deleted, and while nothing happens: returns about 1.5 MiB of free pages to the disk if there are
+   * many. The file shrinks at the next checkpoint.
+   */
   giveBackSpace(): void {
-    this.#file.guard(() => {
-      const { freePages, allPages, vacuum, checkpoint } = this.statements;
+    this.read(({ freePages, allPages, vacuum }) => {
       const free = Number(freePages.get()?.freelist_count);
       if (free <= keptFreePages || free < Number(allPages.get()?.page_count) * keptFreeShare) return;
       vacuum.all();
-      if (free <= 2 * keptFreePages) checkpoint.get();
+      this.scrubSoon();
     });
+  }
+
+  /**
+   * Call it after messages were deleted. SQLite overwrites them in the file (`secure_delete`), but until the WAL is emptied, they
+   * are still there.
+   */
+  scrubSoon(ms = scrubMs): void {
+    this.#scrubbing ??= setTimeout(() => {
+      this.#scrubbing = undefined;
+      if (!this.closed && !this.#scrub()) this.scrubSoon(scrubRetryMs);
+    }, ms).unref();
+  }
+
+  #scrub(): boolean {
+    try {
+      return this.#guard.use((file) => file.emptyWal());
+    } catch (error) {
+      if (!(error instanceof QueueError)) throw error;
+      // The next call of a method reports it.
+      return false;
+    }
+  }
+
+  /** Versions that did not overwrite deleted messages have left them in free pages, and between the messages of other pages. */
+  #eraseOldRemains(): void {
+    try {
+      this.read(({ version, allPages, freePages, vacuumAll, rewrite, noteVersion }) => {
+        if (version.get()?.user_version !== 0) return;
+        const live = Number(allPages.get()?.page_count) - Number(freePages.get()?.freelist_count);
+        // Rewriting takes as long as copying the messages. In a larger file, those between other messages stay until these go.
+        if (live * pageBytes <= maxRewrittenBytes) rewrite.run();
+        else vacuumAll.all();
+        noteVersion.run();
+      });
+    } catch (error) {
+      // Another process uses the file: whoever opens it next tries again.
+      if (!(error instanceof QueueError)) throw error;
+    }
   }
 
   /** Resolves at a change made through this object, when the signal is aborted, or after `ms` at the latest. */
@@ -116,7 +174,9 @@ export class QueueFile {
   }
 
   close(): void {
-    this.#file.close();
+    if (this.#scrubbing !== undefined && !this.closed) this.#scrub();
+    clearTimeout(this.#scrubbing);
+    this.#guard.close();
     this.wake();
   }
 }
@@ -133,7 +193,8 @@ CREATE TABLE IF NOT EXISTS lane (
 ) STRICT;
 INSERT OR IGNORE INTO lane (lane) VALUES (${mainLane}), (${deadLane});
 
--- AUTOINCREMENT: ids are never reused; otherwise old receipts would match new messages.
+-- AUTOINCREMENT: ids are never reused; otherwise old receipts would match new messages. They begin at the present time, so that
+-- this also holds if this file takes the place of a damaged one.
 CREATE TABLE IF NOT EXISTS message (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   lane INTEGER NOT NULL,
@@ -144,6 +205,8 @@ CREATE TABLE IF NOT EXISTS message (
   receives INTEGER NOT NULL DEFAULT 0,
   reason TEXT
 ) STRICT;
+INSERT INTO sqlite_sequence (name, seq) SELECT 'message', unixepoch() * 1000
+  WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'message');
 CREATE INDEX IF NOT EXISTS message_ready ON message (lane, id) WHERE hidden_until_ms IS NULL;
 CREATE INDEX IF NOT EXISTS message_hidden ON message (lane, hidden_until_ms) WHERE hidden_until_ms IS NOT NULL;
 CREATE INDEX IF NOT EXISTS message_age ON message (lane, entered_at_ms);
@@ -196,8 +259,12 @@ const sql = {
   freePages: "PRAGMA freelist_count",
   allPages: "PRAGMA page_count",
   vacuum: "PRAGMA incremental_vacuum(96)",
-  // PASSIVE: does not wait for readers or writers.
-  checkpoint: "PRAGMA wal_checkpoint(PASSIVE)",
+  // The version of what is in the file: 1 since deleted messages are overwritten.
+  version: "PRAGMA user_version",
+  noteVersion: "PRAGMA user_version = 1",
+  vacuumAll: "PRAGMA incremental_vacuum",
+  rewrite: "VACUUM",
 } as const;
 
-type Statements = SqliteFile<keyof typeof sql>["statements"];
+type File = SqliteFile<keyof typeof sql>;
+type Statements = File["statements"];

@@ -2,6 +2,7 @@ import type { Hono } from "hono";
 import type { Config } from "../relay/config/config.ts";
 import type { Logger } from "../relay/log/log.ts";
 import type { Outage } from "../relay/log/outage.ts";
+import { damagedText } from "../relay/queue/damaged-file.ts";
 import type { FigureBook } from "../relay/replay/figure-book.ts";
 import { LiveTarget } from "../relay/replay/live-target.ts";
 import { TargetLog } from "../relay/replay/target-log.ts";
@@ -33,7 +34,7 @@ export interface Parts {
  * @param everyChange see `TargetLogOptions`
  */
 export async function openParts(config: Config, log: Logger, everyChange = false): Promise<Parts> {
-  const stores = await openStores(config);
+  const stores = await openStores(config, (damaged) => log.error({ event: "queue-damaged", ...damaged }, damagedText));
   const { controls } = stores.state;
   const logOf = (target: string) => new TargetLog({ target, log, everyChange });
   return {

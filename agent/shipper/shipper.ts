@@ -1,6 +1,7 @@
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { type Logger, Throttle } from "../../relay/log/log.ts";
 import { Outage } from "../../relay/log/outage.ts";
+import { damagedText } from "../../relay/queue/damaged-file.ts";
 import type { QueueErrorCode } from "../../relay/queue/port.ts";
 import type { ClosedPack } from "../intake/packer.ts";
 import { type AgentLedger, addTo, type DropReason } from "../ledger.ts";
@@ -175,6 +176,9 @@ export class Shipper {
       case "present":
         this.#silent = undefined;
         this.#hang.recover();
+        break;
+      case "queueDamaged":
+        log.error({ event: "queue-damaged", ...message.damaged }, damagedText);
         break;
       case "queueFailed":
         this.#queue.fail(message.message, { code: message.code });

@@ -10,7 +10,9 @@ import { Shipping } from "./shipping.ts";
  */
 export async function runShipperWorker(port: MessagePort, options: WorkerOptions): Promise<void> {
   yieldToOthers();
-  const ingress = await openIngress(options.ingress);
+  const ingress = await openIngress(options.ingress, (damaged) =>
+    port.postMessage({ kind: "queueDamaged", damaged } satisfies FromWorker),
+  );
   const shipping = new Shipping({
     agent: options.agent,
     queue: ingress.queue,

@@ -140,6 +140,13 @@ const hostMetrics: readonly HostMetric[] = [
   },
   {
     kind: "gauge",
+    name: "damaged_queue_files",
+    help: "Files of a queue that were damaged and set aside, and that nobody has deleted; their requests are not delivered",
+    labels: ["queue"],
+    samples: damagedFiles,
+  },
+  {
+    kind: "gauge",
     name: "target_removed",
     help: "1 for a target that is no longer in the configuration, but has requests that nobody delivers",
     labels: ["target"],
@@ -215,6 +222,13 @@ function removedTargets({ removed = {} }: HostStats): readonly Sample[] {
   return byLabel(
     "target",
     Object.keys(removed).map((name) => [name, 1]),
+  );
+}
+
+function damagedFiles({ ingress, targets, removed }: HostStats): readonly Sample[] {
+  return byLabel(
+    "queue",
+    Object.entries({ ingress, ...targets, ...removed }).map(([name, { damaged = [] }]) => [name, damaged.length]),
   );
 }
 

@@ -26,7 +26,10 @@ export class WalSync {
   async sync(): Promise<void> {
     const wanted = this.#commits;
     while (this.#synced < wanted && !this.#closed) {
-      this.#syncing ??= this.#run();
+      this.#syncing ??= this.#run().finally(() => {
+        this.#syncing = undefined;
+        if (this.#closed) closeSync(this.#fd);
+      });
       await this.#syncing;
     }
   }
@@ -39,12 +42,7 @@ export class WalSync {
 
   async #run(): Promise<void> {
     const upTo = this.#commits;
-    try {
-      await syncData(this.#fd);
-      this.#synced = upTo;
-    } finally {
-      this.#syncing = undefined;
-      if (this.#closed) closeSync(this.#fd);
-    }
+    await syncData(this.#fd);
+    this.#synced = upTo;
   }
 }

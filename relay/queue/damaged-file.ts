@@ -1,11 +1,12 @@
-import { existsSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { syncDirectory } from "../process/directory.ts";
 import { DirectoryInUseError, DirectoryLock } from "../process/directory-lock.ts";
 import { isDamage, type SqliteFile } from "../sqlite.ts";
+import { queueFile } from "./names.ts";
 import { QueueError } from "./port.ts";
 
-/** A damaged file that was set aside. */
+/** A damaged file that was set aside. Can be posted to a thread. */
 export interface DamagedFile {
   /** The queue whose messages were in it. */
   readonly queue: string;
@@ -17,6 +18,18 @@ export interface DamagedFile {
 
 export type OnDamaged = (damaged: DamagedFile) => void;
 
+/** The log line for a damaged file. */
+export const damagedText =
+  "the file of a queue is damaged: it was set aside, and an empty one takes its place; the requests in it are not delivered. " +
+  "spoa-relay stats says how many the ledger misses, and sqlite3 FILE .recover reads what is left of it; then delete it: it holds requests";
+
+/** The damaged files of a queue that were set aside in a directory and are still there. */
+export function damagedFilesOf(directory: string, queue: string): readonly string[] {
+  const start = `${queueFile(queue)}${asideMark}`;
+  const names = readdirSync(directory).filter((name) => name.startsWith(start) && !name.endsWith("-wal"));
+  return names.sort().map((name) => join(directory, name));
+}
+
 export interface DamagedFileGuardOptions<File> {
   readonly directory: string;
   readonly queue: string;
@@ -27,6 +40,7 @@ export interface DamagedFileGuardOptions<File> {
   readonly onDamaged: OnDamaged | undefined;
 }
 
+const asideMark = ".damaged-";
 // So short that the calls of one process never wait for the lock of another for long.
 const lockTries = 100;
 const pauseMs = 10;
@@ -103,7 +117,7 @@ export class DamagedFileGuard<File extends Pick<SqliteFile<string>, "path" | "mo
   #setAside(inode: bigint | undefined, { message }: Error): boolean {
     const { queue, onDamaged } = this.#options;
     if (!onDamaged) return false;
-    const aside = `${this.#path}.damaged-${new Date().toISOString().replaceAll(":", "-")}`;
+    const aside = `${this.#path}${asideMark}${new Date().toISOString().replaceAll(":", "-")}`;
     const done = this.#locked(() => {
       // Another process has been faster.
       if (inode === undefined || inodeOf(this.#path) !== inode) return false;

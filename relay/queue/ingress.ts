@@ -1,3 +1,4 @@
+import type { OnDamaged } from "./damaged-file.ts";
 import { EmbeddedQueue } from "./embedded.ts";
 import { ingressQueue } from "./names.ts";
 import type { CountedDeadLetters, OpenQueue } from "./port.ts";
@@ -8,12 +9,13 @@ export type IngressPlace =
   | { readonly kind: "sqs"; readonly url: string };
 
 /** Opens the queue between agents and host; creates a missing directory. Makes no call to SQS before the first use. */
-export async function openIngress(place: IngressPlace): Promise<OpenQueue> {
-  return place.kind === "sqs" ? openSqs(place.url) : openEmbeddedIngress(place.directory);
+export async function openIngress(place: IngressPlace, onDamaged?: OnDamaged): Promise<OpenQueue> {
+  return place.kind === "sqs" ? openSqs(place.url) : openEmbeddedIngress(place.directory, onDamaged);
 }
 
-export function openEmbeddedIngress(directory: string): EmbeddedQueue {
-  return EmbeddedQueue.open({ directory, name: ingressQueue });
+/** @param onDamaged see `QueueFileOptions` */
+export function openEmbeddedIngress(directory: string, onDamaged?: OnDamaged): EmbeddedQueue {
+  return EmbeddedQueue.open({ directory, name: ingressQueue, ...(onDamaged && { onDamaged }) });
 }
 
 /** Opens an SQS queue. Its dead letters are in the SQS queue of the same name with `-dlq`, unless `deadLetters` is given. */

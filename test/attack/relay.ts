@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -49,9 +49,11 @@ ${lines.join("")}`,
 
   private constructor(ground: Ground) {
     this.#ground = ground;
-    this.data = join(ground.directory, "data");
-    this.#config = join(ground.directory, "spoa-relay.yaml");
-    this.#socket = join(ground.directory, "spop.sock");
+    // Another one for each relay of an attack.
+    const directory = mkdtempSync(join(ground.directory, "relay-"));
+    this.data = join(directory, "data");
+    this.#config = join(directory, "spoa-relay.yaml");
+    this.#socket = join(directory, "spop.sock");
   }
 
   /** All that agent and host have printed since the last start. */

@@ -1,4 +1,5 @@
-import { SqliteFile } from "../../sqlite.ts";
+import { join } from "node:path";
+import { isDamage, SqliteFile } from "../../sqlite.ts";
 import { type State, StateError } from "../port.ts";
 import { EmbeddedControls } from "./controls.ts";
 import { EmbeddedFigures } from "./figures.ts";
@@ -24,11 +25,15 @@ export class EmbeddedState implements State {
     return new EmbeddedState(
       new SqliteFile({
         directory,
-        file: "state.db",
+        file: stateFile,
         pragmas: "",
         schema,
         sql,
-        toError: (message, options) => new StateError(`state in ${directory}: ${message}`, options),
+        toError: (message, options) =>
+          new StateError(
+            `state in ${directory}: ${message}${isDamage(options.cause) ? explainDamage(join(directory, stateFile)) : ""}`,
+            options,
+          ),
       }),
       now,
     );
@@ -47,4 +52,18 @@ export class EmbeddedState implements State {
   close(): void {
     this.#file.close();
   }
+}
+
+const stateFile = "state.db";
+
+/**
+ * Unlike a queue, a damaged state is not replaced: without its settings, the host would send at the configured rates to targets
+ * that an operator has paused or slowed down.
+ */
+function explainDamage(path: string): string {
+  return (
+    `; ${path} has the ledger, pauses, changed rates and jobs. Nothing is sent, and requests wait in the queues. Restore the file ` +
+    `from a backup, or start without it: stop the host, and then: mkdir ${path}.damaged && mv ${path}* ${path}.damaged/ ` +
+    "(targets then have their configured rates, and what is in their queues is sent once more)"
+  );
 }

@@ -41,7 +41,7 @@ export class EmbeddedJobs implements Jobs {
 
   async write(job: Job, version: number): Promise<boolean> {
     const { statements } = this.#file;
-    return this.#file.transaction(() => {
+    const written = this.#file.transaction(() => {
       this.#prune();
       const seen = Number(statements.job.get(job.id, this.#now())?.version ?? 0);
       if (seen !== version) return false;
@@ -51,6 +51,8 @@ export class EmbeddedJobs implements Jobs {
       if (plan !== undefined) statements.keepPlan.run(job.id, plan);
       return true;
     });
+    await this.#file.sync();
+    return written;
   }
 
   #rows() {

@@ -10,7 +10,8 @@ import { type StateFile, schema, sql } from "./sql.ts";
 
 /**
  * The state for one machine, in one SQLite file that any number of processes may open. Each method of its ports is one
- * transaction; what it recorded survives the death of any process. All methods throw `StateError`.
+ * transaction. What it recorded survives the death of any process, and if it belongs to the ledger, the controls or the jobs, also
+ * a power failure: queues forget a request only after the ledger knows its fate. All methods throw `StateError`.
  */
 export class EmbeddedState implements State {
   readonly rounds: EmbeddedRounds;

@@ -50,6 +50,7 @@ static void put(const void *bytes, size_t length) {
 }
 
 static void record(char kind, uint64_t a, uint64_t b, const void *bytes, uint32_t length) {
+  int saved = errno;
   char head[25];
   uint32_t thread = (uint32_t)syscall(SYS_gettid);
   head[0] = kind;
@@ -59,6 +60,7 @@ static void record(char kind, uint64_t a, uint64_t b, const void *bytes, uint32_
   memcpy(head + 21, &length, 4);
   put(head, sizeof head);
   put(bytes, length);
+  errno = saved;
 }
 
 static int below(const char *path) {
@@ -67,7 +69,7 @@ static int below(const char *path) {
 
 #define REAL(type, name, ...) static type (*real)(__VA_ARGS__); if (!real) real = (type (*)(__VA_ARGS__))dlsym(RTLD_NEXT, name)
 #define TRACKED(fd) (out >= 0 && (fd) >= 0 && (fd) < MAX_FDS && tracked[fd] == 1)
-#define LOCKED(what) do { int saved = errno; pthread_mutex_lock(&lock); what; pthread_mutex_unlock(&lock); errno = saved; } while (0)
+#define LOCKED(what) do { pthread_mutex_lock(&lock); what; pthread_mutex_unlock(&lock); } while (0)
 
 static int opened(int fd, const char *path, int flags, int fresh) {
   if (fd < 0 || fd >= MAX_FDS) return fd;

@@ -1,6 +1,6 @@
 import type { Hono } from "hono";
 import type { Logger } from "../relay/log/log.ts";
-import type { Outage } from "../relay/log/outage.ts";
+import { Outage } from "../relay/log/outage.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { Pack } from "../relay/pack/pack.ts";
 import { fitShares } from "../relay/queue/fitting.ts";
@@ -42,6 +42,13 @@ export interface FanOutDeps {
   readonly log: Logger;
 }
 
+const fullTexts = {
+  down: [
+    "queue-full",
+    "the queue of a target is full: its newest requests are dropped, and counted in the ledger; other targets receive theirs",
+  ],
+  up: ["queue-free", "the queue of a target takes requests again"],
+} as const;
 const none: ReadonlySet<string> = new Set();
 // Delay before the fan-out retries a pack if the state store does not answer.
 const afterFailureMs = 30_000;
@@ -53,13 +60,16 @@ const afterFailureMs = 30_000;
 export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
   const count = () => deps.metrics?.count("fanOutStateDown", 1);
   const patience = new StatePatience("fan-out", deps.stateOutage ?? createStateOutage(deps.log), count);
+  const fullQueues = new Map(
+    deps.targets.map(({ config: { name } }) => [name, new Outage(deps.log, { ...fullTexts, about: { target: name } })]),
+  );
   return createBatchApp(deps.log, async (delivery, invocation) => {
     // Announced before any await: then the whole batch is announced before its first pack is written.
     const turns = new Map(deps.captures.map((sink) => [sink.name, sink.announce()]));
     try {
       const pack = readMessage(delivery);
       if (pack instanceof DecodeError) return await moveToDeadLetters(deps, delivery, pack);
-      return await new FanOutRun(deps, { patience, turns, invocation, delivery, pack }).run();
+      return await new FanOutRun(deps, { patience, fullQueues, turns, invocation, delivery, pack }).run();
     } finally {
       for (const turn of turns.values()) turn.leave();
     }
@@ -88,8 +98,12 @@ interface TargetShare {
   readonly share: Share;
 }
 
+/** By target: the times in which its queue is full. */
+type FullQueues = ReadonlyMap<string, Outage>;
+
 interface PackOnHand {
   readonly patience: StatePatience;
+  readonly fullQueues: FullQueues;
   /** By capture name. */
   readonly turns: Turns;
   readonly invocation: Required<Invocation>;
@@ -105,9 +119,11 @@ class FanOutRun {
   readonly #invocation: Required<Invocation>;
   readonly #delivery: Delivery;
   readonly #pack: MessagePack;
+  readonly #fullQueues: FullQueues;
 
-  constructor(deps: FanOutDeps, { patience, turns, invocation, delivery, pack }: PackOnHand) {
+  constructor(deps: FanOutDeps, { patience, fullQueues, turns, invocation, delivery, pack }: PackOnHand) {
     this.#deps = deps;
+    this.#fullQueues = fullQueues;
     this.#patience = patience;
     this.#turns = turns;
     this.#invocation = invocation;
@@ -179,18 +195,35 @@ class FanOutRun {
       .map(({ config, sampleFraction }) => ({ name: config.name, share: shareOf(config, sampleFraction, this.#pack) }));
   }
 
-  /** Resolves with the shares that are in their queues, and the first failure if there is one. */
+  /** Resolves with the shares that are in their queues or dropped, and the first failure if there is one. */
   async #send(
     shares: readonly TargetShare[],
   ): Promise<{ readonly delivered: readonly TargetShare[]; readonly failed: PromiseRejectedResult | undefined }> {
     const { queueOf } = this.#deps;
     const sent = await Promise.allSettled(
-      shares.map(async ({ name, share }) => sendAll(queueOf(name), this.#toMessages(share, queueOf(name)))),
+      shares.map(async (each) => {
+        const { name, share } = each;
+        try {
+          await sendAll(queueOf(name), this.#toMessages(share, queueOf(name)));
+          if (share.requests.length > 0) this.#fullQueues.get(name)?.recover();
+          return each;
+        } catch (error) {
+          if (!(error instanceof QueueError && error.code === "FULL")) throw error;
+          return { name, share: this.#drop(name, share, error) };
+        }
+      }),
     );
     return {
-      delivered: shares.filter((_, i) => sent[i].status === "fulfilled"),
+      delivered: sent.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])),
       failed: sent.find((result) => result.status === "rejected"),
     };
+  }
+
+  /** Otherwise the packs would fill the ingress queue, and the other targets would receive nothing more. */
+  #drop(target: string, { requests, settlement }: Share, { message }: QueueError): Share {
+    const dropped = new Map<number, Fate>(requests.map(({ index }) => [index, "dropped"]));
+    this.#fullQueues.get(target)?.fail(message, { fields: { requests: requests.length } });
+    return { requests: [], settlement: new Map([...settlement, ...dropped]) };
   }
 
   #toMessages({ requests }: Share, queue: QueueSender): readonly OutgoingMessage[] {

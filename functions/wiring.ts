@@ -53,7 +53,7 @@ export function wireFanOut(
 ): Hono<{ Bindings: Invocation }> {
   return createFanOut({
     targets,
-    queueOf: (target) => stores.queueOf(target).queue,
+    queueOf: (target) => stores.queueOf(target).entrance,
     captures: createSinks(config.captures, stores.archives, log),
     ingress: stores.ingress.queue,
     deadLetters: stores.ingress.deadLetters,
@@ -73,7 +73,7 @@ export function wireFeeder(
     jobs: stores.state.jobs,
     ledger: stores.state.ledger,
     targets,
-    queueOf: (target) => stores.queueOf(target).queue,
+    queueOf: (target) => stores.queueOf(target).entrance,
     archives: stores.archives,
     ...times,
     ...(metrics && { metrics }),

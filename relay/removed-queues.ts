@@ -37,7 +37,9 @@ export function removedInDirectory(
   const open = new Map<string, EmbeddedQueue>();
   const tryOpen = (name: string): EmbeddedQueue | QueueError => {
     try {
-      const queue = open.get(name) ?? EmbeddedQueue.open({ directory, name: targetQueue(name), now, ...(onDamaged && { onDamaged }) });
+      const queue =
+        open.get(name) ??
+        EmbeddedQueue.open({ directory, name: targetQueue(name), now, ...(onDamaged && { onDamaged }) });
       open.set(name, queue);
       return queue;
     } catch (error) {

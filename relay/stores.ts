@@ -46,11 +46,11 @@ export async function openStores(config: Config, onDamaged?: OnDamaged): Promise
 }
 
 async function openLocalStores(config: Config, onDamaged: OnDamaged | undefined): Promise<Stores> {
-  const { queueDirectory: directory, ingress: place, targets, captures } = config;
-  const local = openEmbeddedIngress(directory, onDamaged);
+  const { queueDirectory: directory, queueShareBytes: maxBytes, ingress: place, targets, captures } = config;
+  const local = openEmbeddedIngress({ directory, maxBytes }, onDamaged);
   // The host keeps everything on this machine, including the dead letters of an ingress queue in SQS.
   const remote = place.kind === "sqs" ? await openSqs(place.url, local.deadLetters) : undefined;
-  const open = (name: string) => EmbeddedQueue.open({ directory, name, ...(onDamaged && { onDamaged }) });
+  const open = (name: string) => EmbeddedQueue.open({ directory, name, maxBytes, ...(onDamaged && { onDamaged }) });
   const queues = new Map(targets.map(({ name }) => [name, open(targetQueue(name))]));
   const removed = removedInDirectory(directory, targets, { onDamaged });
   const state = EmbeddedState.open(directory);

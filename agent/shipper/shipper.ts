@@ -19,7 +19,7 @@ export interface ShipperOptions {
 const restartMs = 1_000;
 const youngGenerationMb = 8;
 // A pack that fails with another code is dropped, not retried.
-const retriedCodes = ["UNAVAILABLE", "DENIED"] as const satisfies readonly QueueErrorCode[];
+const retriedCodes = ["UNAVAILABLE", "DENIED", "FULL"] as const satisfies readonly QueueErrorCode[];
 const queueTexts = {
   down: ["queue-down", "the agent cannot send packs to the queue; it retries until it can"],
   up: ["queue-up", "the agent sends packs to the queue again"],

@@ -15,7 +15,7 @@ export async function runShipperWorker(port: MessagePort, options: WorkerOptions
   );
   const shipping = new Shipping({
     agent: options.agent,
-    queue: ingress.queue,
+    queue: ingress.entrance,
     ...(options.journal && { journal: options.journal }),
     post: (message, transfer) => port.postMessage(message, transfer),
   });

@@ -38,6 +38,10 @@ const damagedSchema = z
   .readonly()
   .optional()
   .describe("Files of the queue that were damaged and set aside, with an unknown number of requests");
+const occupied = {
+  bytes: z.int().optional().describe("What the queue and its dead letters occupy on disk; absent in SQS"),
+  maxBytes: z.int().optional().describe("The most that they may: beyond it, new requests are dropped; absent in SQS"),
+};
 
 const settled = {
   enqueued: z.int().describe("Requests fanned out while this target was configured"),
@@ -57,6 +61,7 @@ const settled = {
     .describe("Requests in dead letters that the queue's retention removed; absent if there are none, and in SQS"),
   problem: problemSchema,
   damaged: damagedSchema,
+  ...occupied,
 };
 
 const targetStatsSchema = z.object({
@@ -83,6 +88,7 @@ export const ledgerSchema = z
       expired: z.int().optional().describe("Requests that the queue's retention removed; absent in SQS"),
       problem: problemSchema,
       damaged: damagedSchema,
+      ...occupied,
     }),
     agents: z
       .array(z.object({ agent: z.string(), requests: z.int(), packs: z.int(), missingPacks: z.int() }))

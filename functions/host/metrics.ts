@@ -140,10 +140,24 @@ const hostMetrics: readonly HostMetric[] = [
   },
   {
     kind: "gauge",
+    name: "queue_bytes",
+    help: "What a queue and its dead letters occupy on disk; absent in SQS",
+    labels: ["queue"],
+    samples: ofQueues(({ bytes }) => bytes),
+  },
+  {
+    kind: "gauge",
+    name: "queue_max_bytes",
+    help: "The most that they may: beyond it, new requests are dropped; absent in SQS",
+    labels: ["queue"],
+    samples: ofQueues(({ maxBytes }) => maxBytes),
+  },
+  {
+    kind: "gauge",
     name: "damaged_queue_files",
     help: "Files of a queue that were damaged and set aside, and that nobody has deleted; their requests are not delivered",
     labels: ["queue"],
-    samples: damagedFiles,
+    samples: ofQueues(({ damaged = [] }) => damaged.length),
   },
   {
     kind: "gauge",
@@ -209,13 +223,14 @@ function ofAllTargets(figure: (target: SettledStats) => number | undefined): Hos
 function toSamples<Stats>(
   targets: Readonly<Record<string, Stats>>,
   figure: (target: Stats) => number | undefined,
+  label = "target",
 ): readonly Sample[] {
   const known: [string, number][] = [];
   for (const [name, target] of Object.entries(targets)) {
     const value = figure(target);
     if (value !== undefined) known.push([name, value]);
   }
-  return byLabel("target", known);
+  return byLabel(label, known);
 }
 
 function removedTargets({ removed = {} }: HostStats): readonly Sample[] {
@@ -225,11 +240,10 @@ function removedTargets({ removed = {} }: HostStats): readonly Sample[] {
   );
 }
 
-function damagedFiles({ ingress, targets, removed }: HostStats): readonly Sample[] {
-  return byLabel(
-    "queue",
-    Object.entries({ ingress, ...targets, ...removed }).map(([name, { damaged = [] }]) => [name, damaged.length]),
-  );
+function ofQueues(
+  figure: (queue: Pick<SettledStats, "bytes" | "maxBytes" | "damaged">) => number | undefined,
+): HostMetric["samples"] {
+  return ({ ingress, targets, removed }) => toSamples({ ingress, ...targets, ...removed }, figure, "queue");
 }
 
 function ofCaptures(figure: (capture: CaptureStats) => number): HostMetric["samples"] {

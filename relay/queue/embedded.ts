@@ -1,3 +1,4 @@
+import { messageBytes } from "./fitting.ts";
 import { findMessageMistake } from "./message-mistake.ts";
 import {
   type BrowsableQueue,
@@ -9,6 +10,7 @@ import {
   type QueueBacklog,
   type QueueDepth,
   QueueError,
+  type QueueSender,
   type ReceiveOptions,
   type Retention,
 } from "./port.ts";
@@ -164,6 +166,7 @@ class QueueLane implements BrowsableQueue {
  */
 export class EmbeddedQueue extends QueueLane implements OpenQueue {
   readonly queue = this;
+  readonly entrance: QueueSender;
   /** They stay, however often they are received. */
   readonly deadLetters: QueueLane;
   readonly #file: QueueFile;
@@ -175,6 +178,14 @@ export class EmbeddedQueue extends QueueLane implements OpenQueue {
   private constructor(file: QueueFile, maxReceives: number) {
     super(file, mainLane, maxReceives);
     this.#file = file;
+    this.entrance = {
+      maxMessageBytes,
+      send: async (messages) => {
+        const excess = file.findExcess(messages.reduce((sum, message) => sum + messageBytes(message), 0));
+        if (excess !== undefined) throw new QueueError("FULL", `queue ${file.name} ${excess}`);
+        return this.send(messages);
+      },
+    };
     this.deadLetters = new QueueLane(file, deadLane, Number.POSITIVE_INFINITY);
   }
 
@@ -188,6 +199,8 @@ export class EmbeddedQueue extends QueueLane implements OpenQueue {
       deadMessages: dead.messages,
       deadRequests: dead.requests,
       expiredDeadRequests: this.deadLetters.expired().requests,
+      bytes: this.#file.usedBytes(),
+      ...(this.#file.maxBytes < Number.POSITIVE_INFINITY && { maxBytes: this.#file.maxBytes }),
     };
   }
 

@@ -1,3 +1,4 @@
+import { statfsSync, statSync } from "node:fs";
 import { SqliteFile } from "../sqlite.ts";
 import { DamagedFileGuard, type OnDamaged } from "./damaged-file.ts";
 import { queueFile } from "./names.ts";
@@ -10,6 +11,8 @@ export interface QueueFileOptions {
   readonly name: string;
   /** Default 4 days. Older messages are removed, even if never received. A dead letter ages from when it was given up. */
   readonly retentionMs?: number;
+  /** The most that the file and its WAL may have for messages to enter the queue; by default only the disk is a limit. */
+  readonly maxBytes?: number;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   /** Called after a damaged file was set aside; an empty one has taken its place. Without it, a damaged file is only an error. */
@@ -43,23 +46,39 @@ const scrubMs = 2_000;
 const scrubRetryMs = 500;
 // A file of an older version with at most this much in it is rewritten when it is opened.
 const maxRewrittenBytes = 64 * 1024 * 1024;
+// What queues leave to the other programs of a machine: above all HAProxy and its logs.
+const reserveShare = 0.05;
+const maxReserveBytes = 1024 * 1024 * 1024;
 
 /** The open file of a queue: its statements, and the receivers that wait for a change. */
 export class QueueFile {
+  readonly name: string;
   readonly retentionMs: number;
+  readonly maxBytes: number;
+  readonly #directory: string;
   readonly #now: () => number;
   readonly #guard: DamagedFileGuard<File>;
   readonly #waiting = new Set<() => void>();
   #scrubbing: NodeJS.Timeout | undefined;
 
-  constructor({ directory, name, retentionMs = fourDaysMs, now = Date.now, onDamaged }: QueueFileOptions) {
+  constructor({
+    directory,
+    name,
+    retentionMs = fourDaysMs,
+    maxBytes = Number.POSITIVE_INFINITY,
+    now = Date.now,
+    onDamaged,
+  }: QueueFileOptions) {
     if (!/^[\w-]{1,80}$/.test(name)) {
       throw new QueueError(
         "BAD_ARGUMENT",
         `queue name "${name}" is not valid: use 1 to 80 letters, digits, "-" and "_"`,
       );
     }
+    this.name = name;
     this.retentionMs = retentionMs;
+    this.maxBytes = maxBytes;
+    this.#directory = directory;
     this.#now = () => Math.floor(now());
     const open = () =>
       new SqliteFile({
@@ -87,6 +106,28 @@ export class QueueFile {
   transaction(work: (statements: Statements, nowMs: number) => void): void {
     this.#guard.use((file) => file.transaction(() => work(file.statements, this.#now())));
     this.#guard.assertInPlace();
+  }
+
+  /** What the file and its WAL occupy, without the pages that the next messages will use. */
+  usedBytes(): number {
+    const { path } = this.#guard.file;
+    const free = this.read(({ freePages }) => Number(freePages.get()?.freelist_count)) * pageBytes;
+    const sizes = [path, `${path}-wal`].map((file) => statSync(file, { throwIfNoEntry: false })?.size ?? 0);
+    return Math.max(0, sizes[0] + sizes[1] - free);
+  }
+
+  /** Why messages of this size may not enter the queue; undefined if they may. */
+  findExcess(bytes: number): string | undefined {
+    const used = this.usedBytes();
+    if (used + bytes > this.maxBytes) {
+      return `is full: it has ${toMiB(used)}, and its share of queue.maxBytes is ${toMiB(this.maxBytes)}; requests are dropped until some in it are done. If they wait because a target is paused or away, resume it, or raise queue.maxBytes`;
+    }
+    const { blocks, bsize, bavail } = statfsSync(this.#directory);
+    const reserve = Math.min(maxReserveBytes, blocks * bsize * reserveShare);
+    if (bavail * bsize - bytes < reserve) {
+      return `may not use the last ${toMiB(reserve)} of the disk: requests are dropped until there is more room in ${this.#directory}`;
+    }
+    return undefined;
   }
 
   /** Resolves when all earlier transactions of this object survive a power failure. Rejects with `QueueError`. */
@@ -179,6 +220,10 @@ export class QueueFile {
     this.#guard.close();
     this.wake();
   }
+}
+
+function toMiB(bytes: number): string {
+  return `${Math.round(bytes / (1024 * 1024))} MiB`;
 }
 
 // `hidden_until_ms` is NULL once a message can be received. So an index holds only the ready messages, in the order of

@@ -56,6 +56,9 @@ export interface IngressStats {
   readonly problem?: string;
   /** Files of the queue that were damaged and set aside, with an unknown number of requests. Absent if there are none. */
   readonly damaged?: readonly string[];
+  /** What the queue and its dead letters occupy on disk, and the most that they may. Undefined in SQS. */
+  readonly bytes?: number;
+  readonly maxBytes?: number;
 }
 
 export interface AgentArrivals {
@@ -88,6 +91,8 @@ export interface SettledStats {
   readonly problem?: string;
   /** As in `IngressStats`. */
   readonly damaged?: readonly string[];
+  readonly bytes?: number;
+  readonly maxBytes?: number;
 }
 
 export interface TargetStats extends SettledStats {
@@ -269,4 +274,5 @@ const noFates: Readonly<Record<Fate, number>> = {
   cancelled: 0,
   moved: 0,
   discarded: 0,
+  dropped: 0,
 };

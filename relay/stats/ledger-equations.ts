@@ -144,6 +144,7 @@ function targetEquation(name: string, stats: SettledStats): Equation {
       ["dead-lettered", fates.deadLettered],
       ...givenUp(amongDead),
       ...byOperators(fates),
+      ...((fates.dropped ?? 0) > 0 ? [["dropped, because its queue was full", fates.dropped] as const] : []),
       ["waiting", waiting],
     ],
     unaccounted: unaccounted + Math.max(0, sum(fates) - enqueued),

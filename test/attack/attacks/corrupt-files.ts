@@ -14,14 +14,22 @@ interface Damage {
 }
 
 const damages: readonly Damage[] = [
-  { name: "a target's header is 0", file: "target-a.queue.db", make: (path) => overwrite(path, Buffer.alloc(16_384), 0) },
+  {
+    name: "a target's header is 0",
+    file: "target-a.queue.db",
+    make: (path) => overwrite(path, Buffer.alloc(16_384), 0),
+  },
   {
     name: "a target's pages are random",
     file: "target-a.queue.db",
     make: (path) => overwrite(path, randomBytes(64 * 16_384), 16_384),
   },
   { name: "a target's file is cut", file: "target-a.queue.db", make: (path) => truncateSync(path, 20_000) },
-  { name: "the ingress queue is random", file: "ingress.queue.db", make: (path) => overwrite(path, randomBytes(32_768), 0) },
+  {
+    name: "the ingress queue is random",
+    file: "ingress.queue.db",
+    make: (path) => overwrite(path, randomBytes(32_768), 0),
+  },
 ];
 
 export const attack: Attack = {

@@ -1,6 +1,6 @@
 import type { Hono } from "hono";
 import type { Logger } from "../relay/log/log.ts";
-import { Outage } from "../relay/log/outage.ts";
+import type { Outage } from "../relay/log/outage.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { Pack } from "../relay/pack/pack.ts";
 import { fitShares } from "../relay/queue/fitting.ts";
@@ -22,6 +22,7 @@ import { captureKey, type Fate, type Ledger, type Settlement, StateError } from 
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import type { CaptureSink, CaptureTurn, CaptureVerdict } from "./capture/sink.ts";
 import { parseUncaptured, toUncaptured, type Uncaptured } from "./capture/uncaptured.ts";
+import { FullQueues } from "./full-queues.ts";
 import type { MetricLine } from "./metric-line.ts";
 import { createStateOutage, StatePatience } from "./state-patience.ts";
 
@@ -42,13 +43,6 @@ export interface FanOutDeps {
   readonly log: Logger;
 }
 
-const fullTexts = {
-  down: [
-    "queue-full",
-    "the queue of a target is full: its newest requests are dropped, and counted in the ledger; other targets receive theirs",
-  ],
-  up: ["queue-free", "the queue of a target takes requests again"],
-} as const;
 const none: ReadonlySet<string> = new Set();
 // Delay before the fan-out retries a pack if the state store does not answer.
 const afterFailureMs = 30_000;
@@ -60,8 +54,9 @@ const afterFailureMs = 30_000;
 export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
   const count = () => deps.metrics?.count("fanOutStateDown", 1);
   const patience = new StatePatience("fan-out", deps.stateOutage ?? createStateOutage(deps.log), count);
-  const fullQueues = new Map(
-    deps.targets.map(({ config: { name } }) => [name, new Outage(deps.log, { ...fullTexts, about: { target: name } })]),
+  const fullQueues = new FullQueues(
+    deps.targets.map(({ config }) => config.name),
+    deps.log,
   );
   return createBatchApp(deps.log, async (delivery, invocation) => {
     // Announced before any await: then the whole batch is announced before its first pack is written.
@@ -97,9 +92,6 @@ interface TargetShare {
   readonly name: string;
   readonly share: Share;
 }
-
-/** By target: the times in which its queue is full. */
-type FullQueues = ReadonlyMap<string, Outage>;
 
 interface PackOnHand {
   readonly patience: StatePatience;
@@ -201,29 +193,16 @@ class FanOutRun {
   ): Promise<{ readonly delivered: readonly TargetShare[]; readonly failed: PromiseRejectedResult | undefined }> {
     const { queueOf } = this.#deps;
     const sent = await Promise.allSettled(
-      shares.map(async (each) => {
-        const { name, share } = each;
-        try {
-          await sendAll(queueOf(name), this.#toMessages(share, queueOf(name)));
-          if (share.requests.length > 0) this.#fullQueues.get(name)?.recover();
-          return each;
-        } catch (error) {
-          if (!(error instanceof QueueError && error.code === "FULL")) throw error;
-          return { name, share: this.#drop(name, share, error) };
-        }
+      shares.map(async ({ name, share }) => {
+        const queue = queueOf(name);
+        const send = async () => sendAll(queue, this.#toMessages(share, queue));
+        return { name, share: await this.#fullQueues.send(name, share, send) };
       }),
     );
     return {
       delivered: sent.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])),
       failed: sent.find((result) => result.status === "rejected"),
     };
-  }
-
-  /** Otherwise the packs would fill the ingress queue, and the other targets would receive nothing more. */
-  #drop(target: string, { requests, settlement }: Share, { message }: QueueError): Share {
-    const dropped = new Map<number, Fate>(requests.map(({ index }) => [index, "dropped"]));
-    this.#fullQueues.get(target)?.fail(message, { fields: { requests: requests.length } });
-    return { requests: [], settlement: new Map([...settlement, ...dropped]) };
   }
 
   #toMessages({ requests }: Share, queue: QueueSender): readonly OutgoingMessage[] {

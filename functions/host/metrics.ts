@@ -2,6 +2,7 @@ import type { Registry } from "prom-client";
 import { byLabel, MetricSet, type Sample, single } from "../../relay/log/metric-set.ts";
 import { type Fate, fates } from "../../relay/state/port.ts";
 import type { CaptureStats, HostStats, SettledStats, TargetStats } from "../../relay/stats/host-stats.ts";
+import { shareReading } from "./shared-reading.ts";
 
 /** All metrics of a host for Prometheus, read at each scrape. Counts of requests come from the ledger and survive restarts. */
 export function createHostMetrics(readStats: () => Promise<HostStats>): Registry {
@@ -299,17 +300,4 @@ function missingPacks({ agents }: HostStats): readonly Sample[] {
     missing.set(name, (missing.get(name) ?? 0) + packs);
   }
   return byLabel("agent", missing);
-}
-
-/** Shares one reading among all metrics of a scrape, because each reads every queue and calls SQS. Undefined if it fails. */
-function shareReading(readStats: () => Promise<HostStats>): () => Promise<HostStats | undefined> {
-  let reading: Promise<HostStats | undefined> | undefined;
-  return () => {
-    reading ??= readStats()
-      .catch(() => undefined)
-      .finally(() => {
-        reading = undefined;
-      });
-    return reading;
-  };
 }

@@ -14,7 +14,8 @@ import {
   type ReceiveOptions,
   type Retention,
 } from "./port.ts";
-import { deadLane, type MessageRow, mainLane, QueueFile, type QueueFileOptions } from "./queue-file.ts";
+import { type MessageRow, QueueFile, type QueueFileOptions } from "./queue-file.ts";
+import { deadLane, mainLane } from "./queue-sql.ts";
 
 export interface EmbeddedQueueOptions extends QueueFileOptions {
   /** A message that was received this many times and never deleted becomes a dead letter; default 100. */

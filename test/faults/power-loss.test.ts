@@ -22,7 +22,7 @@ let recorder: string;
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "spoa-relay-power-"));
   recorder = join(directory, "recorder.so");
-  execFileSync("cc", ["-shared", "-fPIC", "-O1", "-o", recorder, support("recorder.c"), "-ldl", "-lpthread"]);
+  execFileSync("gcc", ["-shared", "-fPIC", "-O1", "-o", recorder, support("recorder.c"), "-ldl", "-lpthread"]);
 });
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 

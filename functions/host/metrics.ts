@@ -1,7 +1,7 @@
 import type { Registry } from "prom-client";
 import { byLabel, MetricSet, type Sample, single } from "../../relay/log/metric-set.ts";
-import { type Fate, fates } from "../../relay/state/port.ts";
 import type { CaptureStats, HostStats, SettledStats, TargetStats } from "../../relay/stats/host-stats.ts";
+import { capturedRequests, replayedRequests, settledRequests } from "./ledger-samples.ts";
 import { shareReading } from "./shared-reading.ts";
 
 /** All metrics of a host for Prometheus, read at each scrape. Counts of requests come from the ledger and survive restarts. */
@@ -253,39 +253,6 @@ function ofCaptures(figure: (capture: CaptureStats) => number): HostMetric["samp
       "capture",
       Object.entries(captures).map(([name, capture]) => [name, figure(capture)]),
     );
-}
-
-function settledRequests({ targets, removed }: HostStats): readonly Sample[] {
-  return Object.entries({ ...targets, ...removed }).flatMap(([target, { fates }]) =>
-    Object.entries(fates)
-      .filter(([fate]) => fate !== "deadLettered" && fate !== "captured" && fate !== "cancelled")
-      .map(([name, value]) => {
-        const [fate, statusClass = ""] = name.split(".");
-        return { labels: { target, fate: fate === "sampledOut" ? "sampled_out" : fate, class: statusClass }, value };
-      }),
-  );
-}
-
-/** All jobs together: with a series each, every job would leave one behind forever. */
-function replayedRequests({ jobs = {} }: HostStats): readonly Sample[] {
-  return fates
-    .filter((fate) => fate !== "deadLettered" && !notOfJobs.includes(fate))
-    .map((name) => {
-      const [fate, statusClass = ""] = name.split(".");
-      const value = Object.values(jobs).reduce((total, job) => total + job.fates[name], 0);
-      return { labels: { fate, class: statusClass }, value };
-    });
-}
-
-const notOfJobs: readonly Fate[] = ["filtered", "sampledOut", "captured", "moved"];
-
-function capturedRequests({ captures = {} }: HostStats): readonly Sample[] {
-  return Object.entries(captures).flatMap(([capture, { fates }]) => [
-    { labels: { capture, fate: "captured" }, value: fates.captured },
-    { labels: { capture, fate: "filtered" }, value: fates.filtered },
-    { labels: { capture, fate: "sampled_out" }, value: fates.sampledOut },
-    { labels: { capture, fate: "skipped" }, value: fates.skipped },
-  ]);
 }
 
 function sumOf(counts: Readonly<Record<string, number>>): number {

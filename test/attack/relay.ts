@@ -74,7 +74,7 @@ ${lines.join("")}`,
     this.#process = this.#ground.start([command, "--config", this.#config]);
     const events = { up: ["listening", "replaying"], agent: ["listening"], host: ["replaying"] }[command] ?? [];
     const isUp = () => events.every((event) => this.output.includes(`"event":"${event}"`));
-    await wait(() => isUp() || this.ended, 20_000);
+    await wait(() => isUp() || this.ended, 40_000);
   }
 
   async stop(): Promise<void> {

@@ -191,10 +191,15 @@ describe("fan-out", () => {
 describe("fan-out to a full queue", () => {
   it("drops and counts what does not fit, and other targets receive everything", async () => {
     const bench = new FanOutBench([{ name: "a" }, { name: "full", when: { methods: ["GET"] } }], { full: 4_000_000 });
-    const parts = requests(10).map((part, i) => ({ ...part, method: i < 8 ? "GET" : "POST", body: randomBytes(8_000) }));
+    const parts = requests(10).map((part, i) => ({
+      ...part,
+      method: i < 8 ? "GET" : "POST",
+      body: randomBytes(8_000),
+    }));
     const failed: string[] = [];
     // Twice as much as fits.
-    for (let i = 0; i < 100; i++) failed.push(...(await bench.fanOut(packMessage({ sequence: i + 1, requests: parts }))));
+    for (let i = 0; i < 100; i++)
+      failed.push(...(await bench.fanOut(packMessage({ sequence: i + 1, requests: parts }))));
     const { a, full } = await bench.totals();
 
     expect(failed).toEqual([]);

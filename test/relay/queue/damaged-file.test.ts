@@ -15,7 +15,10 @@ describe("a damaged file of a queue", () => {
     ["a header of zeros", (path: string) => overwrite(path, 0, Buffer.alloc(100))],
     ["a text", (path: string) => overwrite(path, 0, Buffer.from("this is not a database".repeat(5_000)))],
     ["a missing end", (path: string) => truncateSync(path, 20_000)],
-    ["noise in all pages but the first", (path: string) => overwrite(path, pageBytes, Buffer.alloc(statSync(path).size, 0xa5))],
+    [
+      "noise in all pages but the first",
+      (path: string) => overwrite(path, pageBytes, Buffer.alloc(statSync(path).size, 0xa5)),
+    ],
   ])("with %s is set aside, and the queue goes on with an empty one", async (_, damage) => {
     const directory = await filled();
     damage(join(directory, file));

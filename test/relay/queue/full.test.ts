@@ -37,7 +37,9 @@ it("says what to do", async () => {
 
   await expect(queue.entrance.send([message({ pack })])).rejects.toMatchObject({
     code: "FULL",
-    message: expect.stringMatching(/^queue q is full: it has 1[56] MiB, and its share of queue.maxBytes is 16 MiB;.*resume/),
+    message: expect.stringMatching(
+      /^queue q is full: it has 1[56] MiB, and its share of queue.maxBytes is 16 MiB;.*resume/,
+    ),
   });
 });
 

@@ -32,7 +32,7 @@ describe("queue: in the configuration", () => {
 
   it.each([
     ["{ place: redis:./data }", /queue.place: must be embedded:DIRECTORY/],
-    ["{ place: embedded:./data, maxBytes: 5 }", /queue.maxBytes: /],
+    ["{ place: embedded:./data, maxBytes: 5 }", /queue: maxBytes: "5" has no unit/],
     ["{ place: embedded:./data, max: 5GiB }", /queue: unknown key max; allowed here: place, maxBytes/],
     ["{ maxBytes: 5GiB }", /queue: place: is missing; it must be embedded:DIRECTORY/],
     ["7", /queue: must be embedded:DIRECTORY/],

@@ -123,11 +123,13 @@ export class SqliteFile<Name extends string> {
 
   /**
    * Copies all transactions into the file and empties the WAL, which holds pages as they were before. Returns false if other
-   * processes use the file at this moment. Does not wait for them.
+   * processes use the file at this moment.
+   *
+   * @param waitMs how long to wait for them, which blocks the event loop
    */
-  emptyWal(): boolean {
+  emptyWal(waitMs = 0): boolean {
     return this.guard(() => {
-      this.#database.exec("PRAGMA busy_timeout = 0");
+      this.#database.exec(`PRAGMA busy_timeout = ${waitMs}`);
       try {
         return this.#database.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()?.busy === 0;
       } finally {

@@ -41,6 +41,8 @@ const keptFreeShare = 0.5;
 // A message that was deleted is in no file after this time, unless other processes keep the WAL in use.
 const scrubMs = 2_000;
 const scrubRetryMs = 500;
+// How long a queue that is closed waits for others: nobody may do it afterwards.
+const lastScrubMs = 500;
 // A file of an older version with at most this much in it is rewritten when it is opened.
 const maxRewrittenBytes = 64 * 1024 * 1024;
 // What queues leave to the other programs of a machine: above all HAProxy and its logs.
@@ -81,7 +83,7 @@ export class QueueFile {
       new SqliteFile({
         directory,
         file: queueFile(name),
-        pragmas: `PRAGMA page_size = ${pageBytes}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA wal_autocheckpoint = 256; PRAGMA secure_delete = ON`,
+        pragmas: `PRAGMA page_size = ${pageBytes}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA wal_autocheckpoint = 256; PRAGMA secure_delete = FAST`,
         schema,
         sql,
         toError: (message, options) => new QueueError("UNAVAILABLE", `queue ${name}: ${message}`, options),
@@ -157,19 +159,28 @@ export class QueueFile {
   }
 
   /**
-   * Call it after messages were deleted. SQLite overwrites them in the file (`secure_delete`), but until the WAL is emptied, they
-   * are still there.
+   * Call it after messages were deleted. SQLite overwrites what is left of them in pages that others use (`secure_delete`). The
+   * pages that only they used are free: to overwrite these at once would cost half of the throughput, and most are soon used
+   * again. The others leave the file now, and old pages leave the WAL.
    */
   scrubSoon(ms = scrubMs): void {
     this.#scrubbing ??= setTimeout(() => {
       this.#scrubbing = undefined;
-      if (!this.closed && !this.#scrub()) this.scrubSoon(scrubRetryMs);
+      if (!this.closed && !this.#scrub("some")) this.scrubSoon(scrubRetryMs);
     }, ms).unref();
   }
 
-  #scrub(): boolean {
+  /** Returns false if there is more to do. */
+  #scrub(pages: "some" | "all", waitMs = 0): boolean {
     try {
-      return this.#guard.use((file) => file.emptyWal());
+      return this.#guard.use((file) => {
+        const { vacuumSome, vacuumAll, freePages } = file.statements;
+        const left = file.guard(() => {
+          (pages === "all" ? vacuumAll : vacuumSome).all();
+          return Number(freePages.get()?.freelist_count);
+        });
+        return file.emptyWal(waitMs) && left === 0;
+      });
     } catch (error) {
       if (!(error instanceof QueueError)) throw error;
       // The next call of a method reports it.
@@ -214,7 +225,7 @@ export class QueueFile {
   }
 
   close(): void {
-    if (this.#scrubbing !== undefined && !this.closed) this.#scrub();
+    if (this.#scrubbing !== undefined && !this.closed) this.#scrub("all", lastScrubMs);
     clearTimeout(this.#scrubbing);
     this.#guard.close();
     this.wake();

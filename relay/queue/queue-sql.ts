@@ -86,5 +86,7 @@ export const sql = {
   version: "PRAGMA user_version",
   noteVersion: "PRAGMA user_version = 1",
   vacuumAll: "PRAGMA incremental_vacuum",
+  // 8 MiB: takes some milliseconds.
+  vacuumSome: "PRAGMA incremental_vacuum(512)",
   rewrite: "VACUUM",
 } as const;

@@ -4,6 +4,7 @@ export const dropReasons = [
   "buffer full",
   "oversize",
   "refused by the queue",
+  "queue full",
   "journal full",
   "journal damaged",
   "shipper failed",

@@ -25,6 +25,7 @@ import type { CaptureSink, CaptureTurn, CaptureVerdict } from "./capture/sink.ts
 import { parseUncaptured, toUncaptured, type Uncaptured } from "./capture/uncaptured.ts";
 import { withRoom } from "./decode-room.ts";
 import { ignoreForged } from "./forged-marks.ts";
+import { FullQueues } from "./full-queues.ts";
 import type { MetricLine } from "./metric-line.ts";
 import { createStateOutage, StatePatience } from "./state-patience.ts";
 
@@ -59,13 +60,17 @@ export function createFanOut(deps: FanOutDeps): Hono<{ Bindings: Invocation }> {
   const count = () => deps.metrics?.count("fanOutStateDown", 1);
   const patience = new StatePatience("fan-out", deps.stateOutage ?? createStateOutage(deps.log), count);
   const accept = ignoreForged(["job", "redrive"], deps.log);
+  const fullQueues = new FullQueues(
+    deps.targets.map(({ config }) => config.name),
+    deps.log,
+  );
   const handle = async (delivery: Delivery, invocation: Required<Invocation>): Promise<Handled> => {
     // Announced before any await, if there is room: then the whole batch is announced before its first pack is written.
     const turns = new Map(deps.captures.map((sink) => [sink.name, sink.announce()]));
     try {
       const pack = readMessage(delivery);
       if (pack instanceof DecodeError) return await moveToDeadLetters(deps, delivery, pack);
-      return await new FanOutRun(deps, { patience, turns, invocation, delivery, pack }).run();
+      return await new FanOutRun(deps, { patience, fullQueues, turns, invocation, delivery, pack }).run();
     } finally {
       for (const turn of turns.values()) turn.leave();
     }
@@ -100,6 +105,7 @@ interface TargetShare {
 
 interface PackOnHand {
   readonly patience: StatePatience;
+  readonly fullQueues: FullQueues;
   /** By capture name. */
   readonly turns: Turns;
   readonly invocation: Required<Invocation>;
@@ -115,9 +121,11 @@ class FanOutRun {
   readonly #invocation: Required<Invocation>;
   readonly #delivery: Delivery;
   readonly #pack: MessagePack;
+  readonly #fullQueues: FullQueues;
 
-  constructor(deps: FanOutDeps, { patience, turns, invocation, delivery, pack }: PackOnHand) {
+  constructor(deps: FanOutDeps, { patience, fullQueues, turns, invocation, delivery, pack }: PackOnHand) {
     this.#deps = deps;
+    this.#fullQueues = fullQueues;
     this.#patience = patience;
     this.#turns = turns;
     this.#invocation = invocation;
@@ -189,16 +197,20 @@ class FanOutRun {
       .map(({ config, sampleFraction }) => ({ name: config.name, share: shareOf(config, sampleFraction, this.#pack) }));
   }
 
-  /** Resolves with the shares that are in their queues, and the first failure if there is one. */
+  /** Resolves with the shares that are in their queues or dropped, and the first failure if there is one. */
   async #send(
     shares: readonly TargetShare[],
   ): Promise<{ readonly delivered: readonly TargetShare[]; readonly failed: PromiseRejectedResult | undefined }> {
     const { queueOf } = this.#deps;
     const sent = await Promise.allSettled(
-      shares.map(async ({ name, share }) => sendAll(queueOf(name), this.#toMessages(share, queueOf(name)))),
+      shares.map(async ({ name, share }) => {
+        const queue = queueOf(name);
+        const send = async () => sendAll(queue, this.#toMessages(share, queue));
+        return { name, share: await this.#fullQueues.send(name, share, send) };
+      }),
     );
     return {
-      delivered: shares.filter((_, i) => sent[i].status === "fulfilled"),
+      delivered: sent.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])),
       failed: sent.find((result) => result.status === "rejected"),
     };
   }

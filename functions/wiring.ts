@@ -3,6 +3,7 @@ import { ByteBudget } from "../relay/concurrency/byte-budget.ts";
 import type { Config } from "../relay/config/config.ts";
 import type { Logger } from "../relay/log/log.ts";
 import type { Outage } from "../relay/log/outage.ts";
+import { damagedText } from "../relay/queue/damaged-file.ts";
 import { ingressQueue } from "../relay/queue/names.ts";
 import type { FigureBook } from "../relay/replay/figure-book.ts";
 import { LiveTarget } from "../relay/replay/live-target.ts";
@@ -37,7 +38,7 @@ export interface Parts {
  * @param everyChange see `TargetLogOptions`
  */
 export async function openParts(config: Config, log: Logger, everyChange = false): Promise<Parts> {
-  const stores = await openStores(config);
+  const stores = await openStores(config, (damaged) => log.error({ event: "queue-damaged", ...damaged }, damagedText));
   const { controls } = stores.state;
   const logOf = (target: string) => new TargetLog({ target, log, everyChange });
   return {
@@ -57,7 +58,7 @@ export function wireFanOut(
 ): Hono<{ Bindings: Invocation }> {
   return createFanOut({
     targets,
-    queueOf: (target) => stores.queueOf(target).queue,
+    queueOf: (target) => stores.queueOf(target).entrance,
     captures: createSinks(config.captures, stores.archives, log),
     ingress: stores.ingress.queue,
     deadLetters: stores.ingress.deadLetters,
@@ -78,7 +79,7 @@ export function wireFeeder(
     jobs: stores.state.jobs,
     ledger: stores.state.ledger,
     targets,
-    queueOf: (target) => stores.queueOf(target).queue,
+    queueOf: (target) => stores.queueOf(target).entrance,
     archives: stores.archives,
     ...times,
     ...(metrics && { metrics }),

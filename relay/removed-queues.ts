@@ -1,6 +1,7 @@
 import { readdirSync } from "node:fs";
 import type { AwsPlaces, TargetConfig } from "./config/config.ts";
 import { jobIdOf } from "./job/job.ts";
+import type { OnDamaged } from "./queue/damaged-file.ts";
 import { EmbeddedQueue } from "./queue/embedded.ts";
 import { openSqs } from "./queue/ingress.ts";
 import { targetOfQueue, targetQueue } from "./queue/names.ts";
@@ -19,17 +20,31 @@ export interface RemovedQueues {
 
 type Targets = readonly Pick<TargetConfig, "name">[];
 
-/**
- * Finds the queues in a directory: their files tell the targets.
- *
- * @param now see `QueueFileOptions`
- */
-export function removedInDirectory(directory: string, targets: Targets, now?: () => number): RemovedQueues {
+export interface RemovedInDirectoryOptions {
+  /** See `QueueFileOptions`. */
+  readonly now?: (() => number) | undefined;
+  /** See `QueueFileOptions`. */
+  readonly onDamaged?: OnDamaged | undefined;
+}
+
+/** Finds the queues in a directory: their files tell the targets. */
+export function removedInDirectory(
+  directory: string,
+  targets: Targets,
+  { now, onDamaged }: RemovedInDirectoryOptions = {},
+): RemovedQueues {
   const configured = namesOf(targets);
   const open = new Map<string, EmbeddedQueue>();
   const tryOpen = (name: string): EmbeddedQueue | QueueError => {
     try {
-      const queue = open.get(name) ?? EmbeddedQueue.open({ directory, name: targetQueue(name), ...(now && { now }) });
+      const queue =
+        open.get(name) ??
+        EmbeddedQueue.open({
+          directory,
+          name: targetQueue(name),
+          ...(now && { now }),
+          ...(onDamaged && { onDamaged }),
+        });
       open.set(name, queue);
       return queue;
     } catch (error) {

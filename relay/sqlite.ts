@@ -1,9 +1,10 @@
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { createDirectory } from "./process/directory.ts";
+import { createDirectory, syncDirectory } from "./process/directory.ts";
 import { FileClock } from "./process/file-clock.ts";
 import { type MachineClock, machineClock } from "./process/machine-clock.ts";
+import { WalSync } from "./process/wal-sync.ts";
 
 // An import would fail on an older Node before node-version.ts can report it.
 const sqlite = process.getBuiltinModule("node:sqlite");
@@ -28,30 +29,48 @@ export interface SqliteOptions<Name extends string> {
 // How long a process waits for another process that is writing.
 const busyMs = 5_000;
 
-/** A SQLite file in WAL mode that any number of processes may open at the same time. */
+/**
+ * A SQLite file in WAL mode that any number of processes may open at the same time. A transaction survives the death of the
+ * process when it is committed, and a power failure once `sync` has resolved after it. Whatever a power failure leaves is a state
+ * that the file had: all transactions up to one of them.
+ */
 export class SqliteFile<Name extends string> {
+  readonly path: string;
   readonly statements: Readonly<Record<Name, StatementSync>>;
   readonly #toError: SqliteOptions<Name>["toError"];
   readonly #database: DatabaseSync;
+  readonly #inode: bigint;
+  readonly #wal: WalSync;
   readonly #begin: StatementSync;
   readonly #commit: StatementSync;
   readonly #clock: FileClock;
 
   constructor({ directory, file, pragmas, schema, sql, toError, machine = machineClock }: SqliteOptions<Name>) {
     this.#toError = toError;
-    const { database, clock } = this.guard(() => {
+    this.path = join(directory, file);
+    const { path } = this;
+    const { database, clock, wal } = this.guard(() => {
       createDirectory(directory);
-      const path = join(directory, file);
       createPrivately(path);
       const opened = new sqlite.DatabaseSync(path, { timeout: busyMs });
-      // NORMAL: commits survive the death of the process; a power failure can lose the last ones.
-      untilFree(() => opened.exec(`${pragmas}; PRAGMA journal_mode = WAL`));
-      opened.exec("PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 8388608");
-      opened.exec(`BEGIN IMMEDIATE; ${schema}`);
-      const clock = new FileClock(opened, machine);
-      opened.exec("COMMIT");
-      return { database: opened, clock };
+      try {
+        untilFree(() => opened.exec(`${pragmas}; PRAGMA journal_mode = WAL`));
+        // NORMAL: syncs the WAL before pages are copied from it, and not in each commit: that would block the event loop.
+        opened.exec("PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 8388608");
+        opened.exec(`BEGIN IMMEDIATE; ${schema}`);
+        const clock = new FileClock(opened, machine);
+        opened.exec("COMMIT");
+        const opening = new WalSync(`${path}-wal`);
+        // The entries of both files.
+        syncDirectory(directory);
+        return { database: opened, clock, wal: opening };
+      } catch (error) {
+        opened.close();
+        throw error;
+      }
     });
+    this.#inode = inodeOf(path) ?? 0n;
+    this.#wal = wal;
     const names = Object.keys(sql) as Name[];
     const prepare = (text: string) => this.guard(() => database.prepare(text));
     this.#database = database;
@@ -69,6 +88,11 @@ export class SqliteFile<Name extends string> {
   /** The time by the file's own clock, see `FileClock`. */
   nowMs(): number {
     return this.#clock.nowMs();
+  }
+
+  /** Whether the file at `path` is no longer this one: somebody moved or deleted it. */
+  get moved(): boolean {
+    return inodeOf(this.path) !== this.#inode;
   }
 
   /** Runs `work`; if it fails because of the file, throws the port's error. */
@@ -90,6 +114,7 @@ export class SqliteFile<Name extends string> {
         const result = work();
         this.#clock.note();
         this.#commit.run();
+        this.#wal.noteCommit();
         return result;
       } catch (error) {
         // SQLite rolls back by itself if the disk is full.
@@ -104,6 +129,34 @@ export class SqliteFile<Name extends string> {
     this.guard(() => this.#clock.note());
   }
 
+  /** Resolves when all earlier transactions of this object survive a power failure; calls at the same time share one write. */
+  async sync(): Promise<void> {
+    try {
+      await this.#wal.sync();
+    } catch (error) {
+      this.guard(() => {
+        throw error;
+      });
+    }
+  }
+
+  /**
+   * Copies all transactions into the file and empties the WAL, which holds pages as they were before. Returns false if other
+   * processes use the file at this moment.
+   *
+   * @param waitMs how long to wait for them, which blocks the event loop
+   */
+  emptyWal(waitMs = 0): boolean {
+    return this.guard(() => {
+      this.#database.exec(`PRAGMA busy_timeout = ${waitMs}`);
+      try {
+        return this.#database.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()?.busy === 0;
+      } finally {
+        this.#database.exec(`PRAGMA busy_timeout = ${busyMs}`);
+      }
+    });
+  }
+
   close(): void {
     if (this.closed) return;
     try {
@@ -112,7 +165,23 @@ export class SqliteFile<Name extends string> {
       // The disk is full, for example: the next run of the machine continues at an earlier time.
     }
     this.#database.close();
+    this.#wal.close();
   }
+}
+
+/** Whether an error, or its cause, says that the content of a file is not what SQLite wrote. */
+export function isDamage(error: unknown): boolean {
+  const { errcode, cause } = error as { readonly errcode?: number; readonly cause?: unknown };
+  // The lowest byte is the kind of error, the others say more.
+  if (errcode !== undefined) return [sqliteCorrupt, sqliteNotADatabase].includes(errcode & 0xff);
+  return cause !== undefined && isDamage(cause);
+}
+
+const sqliteCorrupt = 11;
+const sqliteNotADatabase = 26;
+
+function inodeOf(path: string): bigint | undefined {
+  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
 }
 
 /**

@@ -1,9 +1,10 @@
 import { LazyArchive } from "./archive/lazy-archive.ts";
 import type { OpenArchive } from "./archive/port.ts";
 import type { AwsPlaces, CaptureConfig, Config } from "./config/config.ts";
+import { damagedFilesOf, type OnDamaged } from "./queue/damaged-file.ts";
 import { EmbeddedQueue } from "./queue/embedded.ts";
 import { openEmbeddedIngress, openIngress, openSqs } from "./queue/ingress.ts";
-import { targetQueue } from "./queue/names.ts";
+import { ingressQueue, targetQueue } from "./queue/names.ts";
 import type { OpenQueue, QueueBacklog } from "./queue/port.ts";
 import { type RemovedQueues, removedInDirectory, removedInSqs } from "./removed-queues.ts";
 import { EmbeddedState } from "./state/embedded/state.ts";
@@ -27,21 +28,31 @@ export interface Stores {
    * more. Otherwise undefined.
    */
   leftBehind(): Promise<QueueBacklog | undefined>;
+  /**
+   * The files of a target's queue, or without a target of the ingress queue, that were damaged and set aside. Absent if the queues
+   * are not on this machine.
+   */
+  damagedFilesOf?(target?: string): readonly string[];
   close(): Promise<void>;
 }
 
-/** Opens queues, state and archives; creates a missing directory. */
-export async function openStores(config: Config): Promise<Stores> {
-  return config.aws ? openAwsStores(config, config.aws) : openLocalStores(config);
+/**
+ * Opens queues, state and archives; creates a missing directory.
+ *
+ * @param onDamaged see `QueueFileOptions`
+ */
+export async function openStores(config: Config, onDamaged?: OnDamaged): Promise<Stores> {
+  return config.aws ? openAwsStores(config, config.aws) : openLocalStores(config, onDamaged);
 }
 
-async function openLocalStores(config: Config): Promise<Stores> {
-  const { queueDirectory: directory, ingress: place, targets, captures } = config;
-  const local = openEmbeddedIngress(directory);
+async function openLocalStores(config: Config, onDamaged: OnDamaged | undefined): Promise<Stores> {
+  const { queueDirectory: directory, queueShareBytes: maxBytes, ingress: place, targets, captures } = config;
+  const local = openEmbeddedIngress({ directory, maxBytes }, onDamaged);
   // The host keeps everything on this machine, including the dead letters of an ingress queue in SQS.
   const remote = place.kind === "sqs" ? await openSqs(place.url, local.deadLetters) : undefined;
-  const queues = new Map(targets.map(({ name }) => [name, EmbeddedQueue.open({ directory, name: targetQueue(name) })]));
-  const removed = removedInDirectory(directory, targets);
+  const open = (name: string) => EmbeddedQueue.open({ directory, name, maxBytes, ...(onDamaged && { onDamaged }) });
+  const queues = new Map(targets.map(({ name }) => [name, open(targetQueue(name))]));
+  const removed = removedInDirectory(directory, targets, { onDamaged });
   const state = EmbeddedState.open(directory);
   const archives = openArchives(captures);
   return {
@@ -51,6 +62,7 @@ async function openLocalStores(config: Config): Promise<Stores> {
     removed,
     state,
     archives,
+    damagedFilesOf: (target) => damagedFilesOf(directory, target === undefined ? ingressQueue : targetQueue(target)),
     leftBehind: async () => (remote ? local.backlog() : undefined),
     async close() {
       for (const queue of [local, ...queues.values()]) queue.close();

@@ -1,13 +1,25 @@
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fdatasync,
+  fdatasyncSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { promisify } from "node:util";
 import zlib from "node:zlib";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
 
 // A segment: "SRJ1", length of the run (2), run, then records. A record: length and CRC-32 of the rest (4 + 4), then
-// requests (4), length of the body (4), body, pack. The first bit of a record is set once it is done.
+// requests (4), length of the body (4), body, pack. Once a record is done, its first bit is set, and all but its length is 0.
 const magic = Buffer.from("SRJ1");
 const headBytes = 8;
 const fixedBytes = 8;
-const doneMark = Buffer.of(0x80);
+const doneBit = 0x8000_0000;
+const syncData = promisify(fdatasync);
 
 /** Largest plausible record; a longer length means damage. */
 const maxRecordBytes = 64 * 1024 * 1024;
@@ -24,6 +36,7 @@ export class JournalSegment {
   readonly #path: string;
   readonly #fd: number;
   readonly #offsets: number[] = [];
+  readonly #lengths: number[] = [];
   readonly #requests: number[] = [];
   readonly #states: RecordState[] = [];
   #firstRecordAt = 0;
@@ -33,6 +46,9 @@ export class JournalSegment {
   // No record before this index is waiting.
   #firstWaiting = 0;
   #removed = false;
+  #unsynced = false;
+  #syncing = false;
+  #closed = false;
 
   static create(path: string, run: string): JournalSegment {
     const segment = new JournalSegment(path, openSync(path, "wx+", 0o600), false, run);
@@ -98,8 +114,9 @@ export class JournalSegment {
       ftruncateSync(this.#fd, this.#bytes);
       throw error;
     }
-    const index = this.#note(this.#bytes, requests, "held");
+    const index = this.#note(this.#bytes, record.length, requests, "held");
     this.#bytes += record.length;
+    this.#unsynced = true;
     return index;
   }
 
@@ -122,13 +139,33 @@ export class JournalSegment {
     return { index, requests: this.#requests[index], message };
   }
 
-  /** Marks a held record as done. */
+  /** Marks a held record as done, and erases it. */
   done(index: number): void {
     if (this.#states[index] !== "held") return;
     this.#states[index] = "done";
     this.#open--;
-    // On disk as well: it must not be sent again after a crash.
-    if (!this.#removed) writeSync(this.#fd, doneMark, 0, 1, this.#offsets[index]);
+    if (this.#removed) return;
+    // On disk as well: it must not be sent again after a crash, and the queue has it now, so nobody needs it here.
+    const erased = Buffer.alloc(this.#lengths[index]);
+    erased.writeUInt32BE((doneBit | (erased.length - headBytes)) >>> 0);
+    writeWhole(this.#fd, erased, this.#offsets[index]);
+  }
+
+  /** Resolves when the records that were appended before survive a power failure. Returns false if nothing was to be done. */
+  async sync(): Promise<boolean> {
+    if (!this.#unsynced || this.#syncing || this.#closed) return false;
+    this.#unsynced = false;
+    this.#syncing = true;
+    try {
+      await syncData(this.#fd);
+      return true;
+    } catch (error) {
+      this.#unsynced = true;
+      throw error;
+    } finally {
+      this.#syncing = false;
+      if (this.#closed) closeSync(this.#fd);
+    }
   }
 
   /** Truncates a segment that has no open records, so that it can be filled again. */
@@ -136,23 +173,29 @@ export class JournalSegment {
     ftruncateSync(this.#fd, this.#firstRecordAt);
     this.#bytes = this.#firstRecordAt;
     this.#offsets.length = 0;
+    this.#lengths.length = 0;
     this.#requests.length = 0;
     this.#states.length = 0;
     this.#firstWaiting = 0;
   }
 
   close(): void {
-    closeSync(this.#fd);
+    // A machine may be switched off just after its agent has stopped.
+    if (this.#unsynced && !this.#removed) fdatasyncSync(this.#fd);
+    this.#closed = true;
+    // Otherwise another file could have the descriptor while it is synced.
+    if (!this.#syncing) closeSync(this.#fd);
   }
 
   remove(): void {
     this.#removed = true;
-    closeSync(this.#fd);
+    this.close();
     rmSync(this.#path, { force: true });
   }
 
-  #note(offset: number, requests: number, state: RecordState): number {
+  #note(offset: number, length: number, requests: number, state: RecordState): number {
     this.#offsets.push(offset);
+    this.#lengths.push(length);
     this.#requests.push(requests);
     this.#open++;
     if (state === "waiting") this.#waiting++;
@@ -172,15 +215,16 @@ export class JournalSegment {
     for (let at = this.#bytes; at < size; ) {
       const head = Buffer.alloc(headBytes);
       const first = readSync(this.#fd, head, 0, headBytes, at) === headBytes ? head.readUInt32BE(0) : Number.NaN;
-      const done = first >= 0x8000_0000;
-      const length = done ? first - 0x8000_0000 : first;
+      const done = first >= doneBit;
+      const length = done ? first - doneBit : first;
       // Incomplete: no record can follow it.
       if (!(length >= fixedBytes && length <= maxRecordBytes && at + headBytes + length <= size)) return damaged + 1;
       if (!done) {
         const content = Buffer.alloc(length);
         readSync(this.#fd, content, 0, length, at + headBytes);
-        if (zlib.crc32(content) === head.readUInt32BE(4)) this.#note(at, content.readUInt32BE(0), "waiting");
-        else damaged++;
+        if (zlib.crc32(content) === head.readUInt32BE(4)) {
+          this.#note(at, headBytes + length, content.readUInt32BE(0), "waiting");
+        } else damaged++;
       }
       at += headBytes + length;
       this.#bytes = at;

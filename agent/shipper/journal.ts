@@ -1,5 +1,6 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { syncDirectory } from "../../relay/process/directory.ts";
 import { DirectoryInUseError, DirectoryLock } from "../../relay/process/directory-lock.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import { encodeJournalRecord, JournalSegment } from "./journal-segment.ts";
@@ -44,11 +45,13 @@ export class JournalError extends Error {
 
 // Small, so that disk space is freed soon, and few packs are sent twice after a crash.
 const segmentBytes = 4 * 1024 * 1024;
+// A power failure loses the packs of this time, and of the sync that follows it.
+const syncEveryMs = 1_000;
 
 /**
  * Keeps packs on disk until the queue has accepted them, in segment files that are deleted when all of their packs are
- * done. Appended packs survive a crash of the process. A power failure may lose the newest ones: nothing waits for the
- * disk.
+ * done. Packs that are done are erased at once. Appended packs survive a crash of the process. A power failure may lose those of
+ * the last second: nothing waits for the disk.
  *
  * Methods throw `JournalError`.
  */
@@ -57,6 +60,7 @@ export class Journal {
   readonly #options: JournalOptions;
   readonly #lock: DirectoryLock;
   readonly #segments: JournalSegment[] = [];
+  readonly #syncTimer: NodeJS.Timeout;
   #nextNumber = 1;
   #bytes = 0;
 
@@ -82,6 +86,7 @@ export class Journal {
       this.#lock.release();
       throw error;
     }
+    this.#syncTimer = setInterval(() => void this.sync(), syncEveryMs).unref();
   }
 
   /** Size of the segments on disk. */
@@ -153,7 +158,14 @@ export class Journal {
     return segment.run !== this.#options.run;
   }
 
+  /** Resolves when the packs that were appended before survive a power failure, as far as the disk allows it. */
+  async sync(): Promise<void> {
+    // A disk that fails to sync also fails to write, and that is reported.
+    await Promise.allSettled(this.#segments.map((segment) => segment.sync()));
+  }
+
   close(): void {
+    clearInterval(this.#syncTimer);
     for (const segment of this.#segments.splice(0)) {
       if (segment.open === 0) segment.remove();
       else segment.close();
@@ -173,6 +185,8 @@ export class Journal {
     const segment = JournalSegment.create(join(this.#options.directory, name), this.#options.run);
     this.#nextNumber++;
     this.#keep(segment);
+    // Its entry; its content follows with the next sync. Once in 4 MiB, and not on the thread that acknowledges.
+    syncDirectory(this.#options.directory);
     return segment;
   }
 

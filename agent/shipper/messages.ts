@@ -1,4 +1,5 @@
 import type { PackSummary } from "../../relay/pack/summary.ts";
+import type { DamagedFile } from "../../relay/queue/damaged-file.ts";
 import type { IngressPlace } from "../../relay/queue/ingress.ts";
 import type { QueueErrorCode } from "../../relay/queue/port.ts";
 import type { DropReason } from "../ledger.ts";
@@ -33,6 +34,7 @@ export type FromWorker =
   | DroppedMessage
   | QueueFailedMessage
   | { readonly kind: "queueUp" }
+  | { readonly kind: "queueDamaged"; readonly damaged: DamagedFile }
   | { readonly kind: "journalDown"; readonly message: string }
   | { readonly kind: "journalUp" }
   /** The journal removed requests to make room: they are now in memory only. */

@@ -1,6 +1,7 @@
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { type Logger, Throttle } from "../../relay/log/log.ts";
 import { Outage } from "../../relay/log/outage.ts";
+import { damagedText } from "../../relay/queue/damaged-file.ts";
 import type { QueueErrorCode } from "../../relay/queue/port.ts";
 import type { ClosedPack } from "../intake/packer.ts";
 import { type AgentLedger, addTo, type DropReason } from "../ledger.ts";
@@ -18,7 +19,7 @@ export interface ShipperOptions {
 const restartMs = 1_000;
 const youngGenerationMb = 8;
 // A pack that fails with another code is dropped, not retried.
-const retriedCodes = ["UNAVAILABLE", "DENIED"] as const satisfies readonly QueueErrorCode[];
+const retriedCodes = ["UNAVAILABLE", "DENIED", "FULL"] as const satisfies readonly QueueErrorCode[];
 const queueTexts = {
   down: ["queue-down", "the agent cannot send packs to the queue; it retries until it can"],
   up: ["queue-up", "the agent sends packs to the queue again"],
@@ -175,6 +176,9 @@ export class Shipper {
       case "present":
         this.#silent = undefined;
         this.#hang.recover();
+        break;
+      case "queueDamaged":
+        log.error({ event: "queue-damaged", ...message.damaged }, damagedText);
         break;
       case "queueFailed":
         this.#queue.fail(message.message, { code: message.code });

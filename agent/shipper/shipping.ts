@@ -194,13 +194,16 @@ export class Shipping {
       if (!(error instanceof QueueError)) throw error;
       results = batch.map(() => error);
     }
-    const toRetry = batch.filter((_parcel, i) => results[i] && !isFinal(results[i]));
+    // Without a journal, memory would fill up within seconds, and then newer packs would be dropped in place of these.
+    const isLost = (error: QueueError) => isFinal(error) || (error.code === "FULL" && !this.#journal);
+    const toRetry = batch.filter((_parcel, i) => results[i] && !isLost(results[i]));
     const shipped: Parcel[] = [];
     batch.forEach((parcel, i) => {
       const error = results[i];
       if (error === undefined) shipped.push(parcel);
       else if (error.code === "TOO_BIG") this.#drop(parcel, "oversize", error.message);
       else if (isFinal(error)) this.#drop(parcel, "refused by the queue", error.message);
+      else if (isLost(error)) this.#drop(parcel, "queue full", error.message);
     });
     this.#requeue(toRetry);
     this.#shipped(shipped);

@@ -10,10 +10,12 @@ import { Shipping } from "./shipping.ts";
  */
 export async function runShipperWorker(port: MessagePort, options: WorkerOptions): Promise<void> {
   yieldToOthers();
-  const ingress = await openIngress(options.ingress);
+  const ingress = await openIngress(options.ingress, (damaged) =>
+    port.postMessage({ kind: "queueDamaged", damaged } satisfies FromWorker),
+  );
   const shipping = new Shipping({
     agent: options.agent,
-    queue: ingress.queue,
+    queue: ingress.entrance,
     ...(options.journal && { journal: options.journal }),
     post: (message, transfer) => port.postMessage(message, transfer),
   });

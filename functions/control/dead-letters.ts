@@ -134,7 +134,7 @@ function toDestination(
     throw new Mistake("body.to", `the packs of ${name} are fanned out to all targets: leave it out`);
   }
   const other = stores.targets.get(to);
-  if (other) return { queue: other.queue, to };
+  if (other) return { queue: other.entrance, to };
   throw new Mistake("body.to", `there is no target ${to}; the configuration has: ${names}`);
 }
 

@@ -33,6 +33,15 @@ const controlSchema = z
   .describe("Changed settings, breaker and slowdown");
 
 const problemSchema = z.string().optional().describe("Why the queue does not answer");
+const damagedSchema = z
+  .array(z.string())
+  .readonly()
+  .optional()
+  .describe("Files of the queue that were damaged and set aside, with an unknown number of requests");
+const occupied = {
+  bytes: z.int().optional().describe("What the queue and its dead letters occupy on disk; absent in SQS"),
+  maxBytes: z.int().optional().describe("The most that they may: beyond it, new requests are dropped; absent in SQS"),
+};
 
 const settled = {
   enqueued: z.int().describe("Requests fanned out while this target was configured"),
@@ -51,6 +60,8 @@ const settled = {
     .optional()
     .describe("Requests in dead letters that the queue's retention removed; absent if there are none, and in SQS"),
   problem: problemSchema,
+  damaged: damagedSchema,
+  ...occupied,
 };
 
 const targetStatsSchema = z.object({
@@ -76,6 +87,8 @@ export const ledgerSchema = z
       deadLettered: z.int().optional().describe("Requests in them, according to their summaries"),
       expired: z.int().optional().describe("Requests that the queue's retention removed; absent in SQS"),
       problem: problemSchema,
+      damaged: damagedSchema,
+      ...occupied,
     }),
     agents: z
       .array(z.object({ agent: z.string(), requests: z.int(), packs: z.int(), missingPacks: z.int() }))

@@ -1,7 +1,8 @@
 import type { Registry } from "prom-client";
 import { byLabel, MetricSet, type Sample, single } from "../../relay/log/metric-set.ts";
-import { type Fate, fates } from "../../relay/state/port.ts";
 import type { CaptureStats, HostStats, SettledStats, TargetStats } from "../../relay/stats/host-stats.ts";
+import { capturedRequests, replayedRequests, settledRequests } from "./ledger-samples.ts";
+import { shareReading } from "./shared-reading.ts";
 
 /** All metrics of a host for Prometheus, read at each scrape. Counts of requests come from the ledger and survive restarts. */
 export function createHostMetrics(readStats: () => Promise<HostStats>): Registry {
@@ -140,6 +141,27 @@ const hostMetrics: readonly HostMetric[] = [
   },
   {
     kind: "gauge",
+    name: "queue_bytes",
+    help: "What a queue and its dead letters occupy on disk; absent in SQS",
+    labels: ["queue"],
+    samples: ofQueues(({ bytes }) => bytes),
+  },
+  {
+    kind: "gauge",
+    name: "queue_max_bytes",
+    help: "The most that they may: beyond it, new requests are dropped; absent in SQS",
+    labels: ["queue"],
+    samples: ofQueues(({ maxBytes }) => maxBytes),
+  },
+  {
+    kind: "gauge",
+    name: "damaged_queue_files",
+    help: "Files of a queue that were damaged and set aside, and that nobody has deleted; their requests are not delivered",
+    labels: ["queue"],
+    samples: ofQueues(({ damaged = [] }) => damaged.length),
+  },
+  {
+    kind: "gauge",
     name: "target_removed",
     help: "1 for a target that is no longer in the configuration, but has requests that nobody delivers",
     labels: ["target"],
@@ -202,13 +224,14 @@ function ofAllTargets(figure: (target: SettledStats) => number | undefined): Hos
 function toSamples<Stats>(
   targets: Readonly<Record<string, Stats>>,
   figure: (target: Stats) => number | undefined,
+  label = "target",
 ): readonly Sample[] {
   const known: [string, number][] = [];
   for (const [name, target] of Object.entries(targets)) {
     const value = figure(target);
     if (value !== undefined) known.push([name, value]);
   }
-  return byLabel("target", known);
+  return byLabel(label, known);
 }
 
 function removedTargets({ removed = {} }: HostStats): readonly Sample[] {
@@ -218,45 +241,18 @@ function removedTargets({ removed = {} }: HostStats): readonly Sample[] {
   );
 }
 
+function ofQueues(
+  figure: (queue: Pick<SettledStats, "bytes" | "maxBytes" | "damaged">) => number | undefined,
+): HostMetric["samples"] {
+  return ({ ingress, targets, removed }) => toSamples({ ingress, ...targets, ...removed }, figure, "queue");
+}
+
 function ofCaptures(figure: (capture: CaptureStats) => number): HostMetric["samples"] {
   return ({ captures = {} }) =>
     byLabel(
       "capture",
       Object.entries(captures).map(([name, capture]) => [name, figure(capture)]),
     );
-}
-
-function settledRequests({ targets, removed }: HostStats): readonly Sample[] {
-  return Object.entries({ ...targets, ...removed }).flatMap(([target, { fates }]) =>
-    Object.entries(fates)
-      .filter(([fate]) => fate !== "deadLettered" && fate !== "captured" && fate !== "cancelled")
-      .map(([name, value]) => {
-        const [fate, statusClass = ""] = name.split(".");
-        return { labels: { target, fate: fate === "sampledOut" ? "sampled_out" : fate, class: statusClass }, value };
-      }),
-  );
-}
-
-/** All jobs together: with a series each, every job would leave one behind forever. */
-function replayedRequests({ jobs = {} }: HostStats): readonly Sample[] {
-  return fates
-    .filter((fate) => fate !== "deadLettered" && !notOfJobs.includes(fate))
-    .map((name) => {
-      const [fate, statusClass = ""] = name.split(".");
-      const value = Object.values(jobs).reduce((total, job) => total + job.fates[name], 0);
-      return { labels: { fate, class: statusClass }, value };
-    });
-}
-
-const notOfJobs: readonly Fate[] = ["filtered", "sampledOut", "captured", "moved"];
-
-function capturedRequests({ captures = {} }: HostStats): readonly Sample[] {
-  return Object.entries(captures).flatMap(([capture, { fates }]) => [
-    { labels: { capture, fate: "captured" }, value: fates.captured },
-    { labels: { capture, fate: "filtered" }, value: fates.filtered },
-    { labels: { capture, fate: "sampled_out" }, value: fates.sampledOut },
-    { labels: { capture, fate: "skipped" }, value: fates.skipped },
-  ]);
 }
 
 function sumOf(counts: Readonly<Record<string, number>>): number {
@@ -271,17 +267,4 @@ function missingPacks({ agents }: HostStats): readonly Sample[] {
     missing.set(name, (missing.get(name) ?? 0) + packs);
   }
   return byLabel("agent", missing);
-}
-
-/** Shares one reading among all metrics of a scrape, because each reads every queue and calls SQS. Undefined if it fails. */
-function shareReading(readStats: () => Promise<HostStats>): () => Promise<HostStats | undefined> {
-  let reading: Promise<HostStats | undefined> | undefined;
-  return () => {
-    reading ??= readStats()
-      .catch(() => undefined)
-      .finally(() => {
-        reading = undefined;
-      });
-    return reading;
-  };
 }

@@ -169,6 +169,8 @@ export interface Config {
   readonly ingress: IngressPlace;
   /** Directory of the embedded queues and of the state, on the machine of the host. Unused if `aws` is set. */
   readonly queueDirectory: string;
+  /** The most that one embedded queue may have: the ingress queue and those of the targets have equal shares of `queue.maxBytes`. */
+  readonly queueShareBytes: number;
   /** Set if state and target queues are in AWS. */
   readonly aws?: AwsPlaces;
   /** Origin of the control API; if it is undefined, the API is at `host.admin`. */

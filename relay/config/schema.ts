@@ -24,10 +24,13 @@ import {
   written,
 } from "./forms.ts";
 import { fromEnvironment, targetSchema } from "./target-schema.ts";
+import { parseSizeBytes } from "./units.ts";
 
+// Enough for hours, and far less than most disks.
+const defaultMaxBytes = "10GiB";
 const queueForms = `embedded:DIRECTORY or the URL of an SQS queue, such as ${sqsExample}`;
 
-const queue = z
+const queuePlace = z
   .string({ error: ({ input }) => demand(input, queueForms) })
   .regex(/^(?:embedded:.+|https?:\/\/.+)$/, { error: `must be ${queueForms}` })
   .transform((text, context) => {
@@ -37,6 +40,30 @@ const queue = z
   })
   .describe(
     "Queue between agents and host: embedded:DIRECTORY, relative to this file, or the URL of a standard SQS queue",
+  );
+
+const queueSection = section({
+  place: queuePlace,
+  maxBytes: size("1MiB", "1048576GiB")
+    .prefault(defaultMaxBytes)
+    .describe(
+      "The most that embedded queues may have on disk, in equal shares for the ingress queue and each target; then the newest requests are dropped and counted",
+    ),
+});
+
+/** The text alone, or a section with it. */
+const queue = z
+  .union([queuePlace, queueSection], {
+    error: ({ input }) => {
+      const one = typeof input === "object" && input !== null ? queueSection : queuePlace;
+      const issues = one.safeParse(input).error?.issues ?? [];
+      return issues.map(({ path, message }) => [...path, message].join(": ")).join("; ");
+    },
+  })
+  .transform((parsed) =>
+    "place" in parsed
+      ? { ...parsed.place, maxBytes: parsed.maxBytes }
+      : { ...parsed, maxBytes: parseSizeBytes(defaultMaxBytes) ?? 0 },
   );
 
 const state = z

@@ -63,8 +63,12 @@ export function toConfig(parsed: ParsedConfig, file: string, env: Environment): 
     directory,
     queue.kind === "embedded" ? queue.directory : (parsed.host.data ?? "./data"),
   );
+  // Equal shares: one target that is away cannot take the place of the others.
+  const queueShareBytes = Math.floor(queue.maxBytes / (targets.length + 1));
   const ingress: IngressPlace =
-    queue.kind === "embedded" ? { kind: "embedded", directory: queueDirectory } : { kind: "sqs", url: queue.url.href };
+    queue.kind === "embedded"
+      ? { kind: "embedded", directory: queueDirectory, maxBytes: queueShareBytes }
+      : { kind: "sqs", url: queue.url.href };
   if (queue.kind === "sqs") {
     const { agent, host, control } = parsed;
     for (const { path, mistake } of findEqualAddresses({ agent, host, ...(control && { control }) }).onOneMachine)
@@ -84,6 +88,7 @@ export function toConfig(parsed: ParsedConfig, file: string, env: Environment): 
     loopGuard,
     ingress,
     queueDirectory,
+    queueShareBytes,
     ...(parsed.state && queue.kind === "sqs" && { aws: toAwsPlaces(parsed, queue.url, file) }),
     ...(parsed.control && { control: parsed.control }),
     targets,

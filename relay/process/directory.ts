@@ -1,4 +1,4 @@
-import { mkdirSync, statSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 
 /**
@@ -29,8 +29,23 @@ function createWithParents(directory: string): void {
 function create(directory: string): void {
   try {
     mkdirSync(directory, { mode: 0o700 });
+    // Otherwise a power failure could lose the directory with everything that was synced in it.
+    syncDirectory(dirname(directory));
   } catch (error) {
     // Other errors than EEXIST, too: an existing directory on a read-only disk is EROFS.
     if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) throw error;
+  }
+}
+
+/** Makes new, renamed and removed entries of a directory survive a power failure. */
+export function syncDirectory(directory: string): void {
+  const fd = openSync(directory, "r");
+  try {
+    fsyncSync(fd);
+  } catch (error) {
+    // Some network file systems cannot sync a directory.
+    if (!["EINVAL", "ENOTSUP"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+  } finally {
+    closeSync(fd);
   }
 }

@@ -1,3 +1,4 @@
+import { messageBytes } from "./fitting.ts";
 import { findMessageMistake } from "./message-mistake.ts";
 import {
   type BrowsableQueue,
@@ -9,10 +10,12 @@ import {
   type QueueBacklog,
   type QueueDepth,
   QueueError,
+  type QueueSender,
   type ReceiveOptions,
   type Retention,
 } from "./port.ts";
-import { deadLane, type MessageRow, mainLane, QueueFile, type QueueFileOptions } from "./queue-file.ts";
+import { type MessageRow, QueueFile, type QueueFileOptions } from "./queue-file.ts";
+import { deadLane, mainLane } from "./queue-sql.ts";
 
 export interface EmbeddedQueueOptions extends QueueFileOptions {
   /** A message that was received this many times and never deleted becomes a dead letter; default 100. */
@@ -35,13 +38,12 @@ class QueueLane implements BrowsableQueue {
     this.retention = { ms: file.retentionMs, counted: true, nowMs: () => file.nowMs() };
   }
 
-  /** Stores all valid messages in one transaction: either all of them are stored, or it throws. */
+  /** Stores all valid messages in one transaction: either all of them are stored, and survive a power failure, or it rejects. */
   async send(messages: readonly OutgoingMessage[]): Promise<readonly (QueueError | undefined)[]> {
     const mistakes = messages.map(findMistake);
     const taken = messages.filter((_, i) => mistakes[i] === undefined);
     if (taken.length > 0) {
-      const { add, addPayload } = this.#file.statements;
-      this.#file.transaction((nowMs) => {
+      this.#file.transaction(({ add, addPayload }, nowMs) => {
         for (const { body, pack, requests, delayMs = 0 } of taken) {
           const hiddenUntilMs = delayMs > 0 ? Math.ceil(nowMs + delayMs) : null;
           const { lastInsertRowid } = add.run(this.#lane, requests, this.#file.wallMs(), nowMs, hiddenUntilMs);
@@ -49,6 +51,7 @@ class QueueLane implements BrowsableQueue {
         }
       });
       this.#file.wake();
+      await this.#file.sync();
     }
     return mistakes;
   }
@@ -73,18 +76,19 @@ class QueueLane implements BrowsableQueue {
 
   async delete(receipts: readonly string[]): Promise<void> {
     const named = receipts.map(parseReceipt);
-    this.#file.transaction(() => {
-      for (const { id, receives } of named) this.#file.statements.remove.run(id, this.#lane, receives);
+    this.#file.transaction(({ remove }) => {
+      for (const { id, receives } of named) remove.run(id, this.#lane, receives);
     });
+    this.#file.scrubSoon();
     this.#file.giveBackSpace();
   }
 
   async extend(receipt: string, visibilityMs: number): Promise<void> {
     assertWithin("visibilityMs", visibilityMs, 0, maxVisibilityMs);
     const { id, receives } = parseReceipt(receipt);
-    this.#file.transaction((nowMs) => {
+    this.#file.transaction(({ hide }, nowMs) => {
       const hiddenUntilMs = visibilityMs > 0 ? Math.ceil(nowMs + visibilityMs) : null;
-      this.#file.statements.hide.run(hiddenUntilMs, id, this.#lane, receives);
+      hide.run(hiddenUntilMs, id, this.#lane, receives);
     });
     if (visibilityMs === 0) this.#file.wake();
   }
@@ -126,9 +130,9 @@ class QueueLane implements BrowsableQueue {
   #take(max: number, visibilityMs: number): Delivery[] {
     const deliveries: Delivery[] = [];
     let givenUp = 0;
-    this.#file.transaction((nowMs) => {
-      const { showDue, oldest, handOut, giveUp } = this.#file.statements;
-      this.#file.expire(this.#lane, nowMs);
+    this.#file.transaction((statements, nowMs) => {
+      const { showDue, oldest, handOut, giveUp } = statements;
+      this.#file.expire(statements, this.#lane, nowMs);
       showDue.run(this.#lane, nowMs);
       for (;;) {
         const rows = oldest.all(this.#lane, max - deliveries.length) as unknown as MessageRow[];
@@ -151,18 +155,19 @@ class QueueLane implements BrowsableQueue {
   #removeExpired(): void {
     const oldMs = (nowMs: number) => nowMs - this.#file.retentionMs;
     while (this.#file.read(({ aged }, nowMs) => aged.get(this.#lane, oldMs(nowMs))) !== undefined) {
-      this.#file.transaction((nowMs) => this.#file.expire(this.#lane, nowMs));
+      this.#file.transaction((statements, nowMs) => this.#file.expire(statements, this.#lane, nowMs));
     }
   }
 }
 
 /**
  * A queue for one machine, with the semantics of SQS: one SQLite file, including the dead letters, that any number of
- * processes and threads may open. Messages that `send` has stored survive the death of any process; a power failure can lose
- * the last ones. All methods throw `QueueError`.
+ * processes and threads may open. Messages that `send` has stored survive the death of any process and a power failure. After a
+ * power failure some messages may be delivered again that were deleted before. All methods throw `QueueError`.
  */
 export class EmbeddedQueue extends QueueLane implements OpenQueue {
   readonly queue = this;
+  readonly entrance: QueueSender;
   /** They stay, however often they are received. */
   readonly deadLetters: QueueLane;
   readonly #file: QueueFile;
@@ -174,6 +179,14 @@ export class EmbeddedQueue extends QueueLane implements OpenQueue {
   private constructor(file: QueueFile, maxReceives: number) {
     super(file, mainLane, maxReceives);
     this.#file = file;
+    this.entrance = {
+      maxMessageBytes,
+      send: async (messages) => {
+        const excess = file.findExcess(messages.reduce((sum, message) => sum + messageBytes(message), 0));
+        if (excess !== undefined) throw new QueueError("FULL", `queue ${file.name} ${excess}`);
+        return this.send(messages);
+      },
+    };
     this.deadLetters = new QueueLane(file, deadLane, Number.POSITIVE_INFINITY);
   }
 
@@ -187,6 +200,8 @@ export class EmbeddedQueue extends QueueLane implements OpenQueue {
       deadMessages: dead.messages,
       deadRequests: dead.requests,
       expiredDeadRequests: this.deadLetters.expired().requests,
+      bytes: this.#file.usedBytes(),
+      ...(this.#file.maxBytes < Number.POSITIVE_INFINITY && { maxBytes: this.#file.maxBytes }),
     };
   }
 

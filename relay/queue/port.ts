@@ -94,6 +94,11 @@ interface Depth {
 /** An open queue with its dead letters. */
 export interface OpenQueue {
   readonly queue: BrowsableQueue;
+  /**
+   * Sends packs that enter the queue for the first time. Throws `FULL` if the queue has as much as it may have; `queue.send` then
+   * still stores what is put back, because there would be no other place for it.
+   */
+  readonly entrance: QueueSender;
   readonly deadLetters: BrowsableQueue;
   /** Throws `QueueError`. */
   backlog(): Promise<QueueBacklog>;
@@ -113,6 +118,9 @@ export interface QueueBacklog {
   readonly deadRequests?: number;
   /** Requests in dead letters that retention has removed. Undefined for SQS, which does not report them. */
   readonly expiredDeadRequests?: number;
+  /** What the queue and its dead letters occupy on disk, and the most that they may. Undefined for SQS. */
+  readonly bytes?: number;
+  readonly maxBytes?: number;
 }
 
 /** What is in a queue, visible or not. */
@@ -121,7 +129,8 @@ export interface QueueDepth {
   readonly requests: number;
 }
 
-export type QueueErrorCode = "TOO_BIG" | "UNAVAILABLE" | "DENIED" | "BAD_ARGUMENT";
+/** `FULL`: the queue takes nothing more until some of its messages are done. */
+export type QueueErrorCode = "TOO_BIG" | "FULL" | "UNAVAILABLE" | "DENIED" | "BAD_ARGUMENT";
 
 export class QueueError extends Error {
   readonly code: QueueErrorCode;

@@ -1,7 +1,10 @@
+import { statfsSync, statSync } from "node:fs";
 import { type MachineClock, machineClock, simulatedMachine } from "../process/machine-clock.ts";
 import { SqliteFile } from "../sqlite.ts";
+import { DamagedFileGuard, type OnDamaged } from "./damaged-file.ts";
 import { queueFile } from "./names.ts";
 import { QueueError } from "./port.ts";
+import { schema, sql } from "./queue-sql.ts";
 
 export interface QueueFileOptions {
   /** Created if it is missing, readable by its owner only. */
@@ -10,15 +13,15 @@ export interface QueueFileOptions {
   readonly name: string;
   /** Default 4 days. Older messages are removed, even if never received. A dead letter ages from when it was given up. */
   readonly retentionMs?: number;
+  /** The most that the file and its WAL may have for messages to enter the queue; by default only the disk is a limit. */
+  readonly maxBytes?: number;
   /** For tests and simulations: stands for both clocks of the machine, in milliseconds since 1970. */
   readonly now?: () => number;
   /** Default: that of this machine. */
   readonly machine?: MachineClock;
+  /** Called after a damaged file was set aside; an empty one has taken its place. Without it, a damaged file is only an error. */
+  readonly onDamaged?: OnDamaged;
 }
-
-/** A message belongs to the lane of the queue itself or to that of its dead letters. */
-export const mainLane = 0;
-export const deadLane = 1;
 
 export interface MessageRow {
   readonly id: number;
@@ -40,44 +43,71 @@ const pageBytes = 16_384;
 const keptFreePages = 256;
 const keptFreeShare = 0.5;
 
+// A message that was deleted is in no file after this time, unless other processes keep the WAL in use.
+const scrubMs = 2_000;
+const scrubRetryMs = 500;
+// How long a queue that is closed waits for others: nobody may do it afterwards.
+const lastScrubMs = 500;
+// A file of an older version with at most this much in it is rewritten when it is opened.
+const maxRewrittenBytes = 64 * 1024 * 1024;
+// What queues leave to the other programs of a machine: above all HAProxy and its logs.
+const reserveShare = 0.05;
+const maxReserveBytes = 1024 * 1024 * 1024;
+
 /** The open file of a queue: its statements, and the receivers that wait for a change. */
 export class QueueFile {
+  readonly name: string;
   readonly retentionMs: number;
+  readonly maxBytes: number;
+  readonly #directory: string;
   readonly #machine: MachineClock;
-  readonly #file: SqliteFile<keyof typeof sql>;
+  readonly #guard: DamagedFileGuard<File>;
   readonly #waiting = new Set<() => void>();
+  #scrubbing: NodeJS.Timeout | undefined;
 
-  constructor({ directory, name, retentionMs = fourDaysMs, now, machine }: QueueFileOptions) {
+  constructor({
+    directory,
+    name,
+    retentionMs = fourDaysMs,
+    maxBytes = Number.POSITIVE_INFINITY,
+    now,
+    machine = now ? simulatedMachine(now) : machineClock,
+    onDamaged,
+  }: QueueFileOptions) {
     if (!/^[\w-]{1,80}$/.test(name)) {
       throw new QueueError(
         "BAD_ARGUMENT",
         `queue name "${name}" is not valid: use 1 to 80 letters, digits, "-" and "_"`,
       );
     }
+    this.name = name;
     this.retentionMs = retentionMs;
-    this.#machine = machine ?? (now ? simulatedMachine(now) : machineClock);
-    this.#file = new SqliteFile({
-      machine: this.#machine,
-      directory,
-      file: queueFile(name),
-      pragmas: `PRAGMA page_size = ${pageBytes}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA wal_autocheckpoint = 256`,
-      schema,
-      sql,
-      toError: (message, options) => new QueueError("UNAVAILABLE", `queue ${name}: ${message}`, options),
-    });
-  }
-
-  get statements(): Statements {
-    return this.#file.statements;
+    this.maxBytes = maxBytes;
+    this.#directory = directory;
+    this.#machine = machine;
+    const open = () =>
+      new SqliteFile({
+        machine,
+        directory,
+        file: queueFile(name),
+        pragmas: `PRAGMA page_size = ${pageBytes}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA wal_autocheckpoint = 256; PRAGMA secure_delete = FAST`,
+        schema,
+        sql,
+        toError: (message, options) => new QueueError("UNAVAILABLE", `queue ${name}: ${message}`, options),
+      });
+    this.#guard = new DamagedFileGuard({ directory, queue: name, file: queueFile(name), open, onDamaged });
+    this.#eraseOldRemains();
+    // The WAL of a process that was killed may hold messages that it had deleted.
+    this.scrubSoon();
   }
 
   get closed(): boolean {
-    return this.#file.closed;
+    return this.#guard.closed;
   }
 
   /** By the clock of the file. */
   nowMs(): number {
-    return this.#file.nowMs();
+    return this.#guard.file.nowMs();
   }
 
   /** By the wall clock. */
@@ -86,31 +116,111 @@ export class QueueFile {
   }
 
   read<T>(look: (statements: Statements, nowMs: number) => T): T {
-    return this.#file.guard(() => look(this.statements, this.nowMs()));
+    return this.#guard.use((file) => file.guard(() => look(file.statements, file.nowMs())));
   }
 
-  transaction(work: (nowMs: number) => void): void {
-    this.#file.transaction(() => work(this.nowMs()));
+  transaction(work: (statements: Statements, nowMs: number) => void): void {
+    this.#guard.use((file) => file.transaction(() => work(file.statements, file.nowMs())));
+    this.#guard.assertInPlace();
+  }
+
+  /** What the file and its WAL occupy, without the pages that the next messages will use. */
+  usedBytes(): number {
+    // With the pages that are only in the WAL yet: the next checkpoint copies them, and the WAL keeps its size.
+    const pages = this.read(({ allPages, freePages }) => {
+      return Number(allPages.get()?.page_count) - Number(freePages.get()?.freelist_count);
+    });
+    const wal = statSync(`${this.#guard.file.path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+    return pages * pageBytes + wal;
+  }
+
+  /** Why messages of this size may not enter the queue; undefined if they may. */
+  findExcess(bytes: number): string | undefined {
+    const used = this.usedBytes();
+    if (used + bytes > this.maxBytes) {
+      return `is full: it has ${toMiB(used)}, and its share of queue.maxBytes is ${toMiB(this.maxBytes)}; requests are dropped until some in it are done. If they wait because a target is paused or away, resume it, or raise queue.maxBytes`;
+    }
+    const { blocks, bsize, bavail } = statfsSync(this.#directory);
+    const reserve = Math.min(maxReserveBytes, blocks * bsize * reserveShare);
+    if (bavail * bsize - bytes < reserve) {
+      return `may not use the last ${toMiB(reserve)} of the disk: requests are dropped until there is more room in ${this.#directory}`;
+    }
+    return undefined;
+  }
+
+  /** Resolves when all earlier transactions of this object survive a power failure. Rejects with `QueueError`. */
+  sync(): Promise<void> {
+    return this.#guard.file.sync();
   }
 
   /** Removes some of the messages that are too old. Call it within a transaction. */
-  expire(lane: number, nowMs: number): void {
-    const removed = this.statements.expire.all(lane, nowMs - this.retentionMs);
+  expire({ expire, noteExpired }: Statements, lane: number, nowMs: number): void {
+    const removed = expire.all(lane, nowMs - this.retentionMs);
     if (removed.length === 0) return;
     const requests = removed.reduce((sum, row) => sum + Number(row.requests), 0);
-    this.statements.noteExpired.run(removed.length, requests, lane);
+    noteExpired.run(removed.length, requests, lane);
+    this.scrubSoon();
   }
 
-  /** For idle moments: returns about 1.5 MiB of free pages to the disk if there are many. The file shrinks at the next checkpoint. */
+  /**
+   * Call it after messages were deleted, and while nothing happens: returns about 1.5 MiB of free pages to the disk if there are
+   * many. The file shrinks at the next checkpoint.
+   */
   giveBackSpace(): void {
-    this.#file.noteTime();
-    this.#file.guard(() => {
-      const { freePages, allPages, vacuum, checkpoint } = this.statements;
+    this.#guard.use((file) => file.noteTime());
+    this.read(({ freePages, allPages, vacuum }) => {
       const free = Number(freePages.get()?.freelist_count);
       if (free <= keptFreePages || free < Number(allPages.get()?.page_count) * keptFreeShare) return;
       vacuum.all();
-      if (free <= 2 * keptFreePages) checkpoint.get();
+      this.scrubSoon();
     });
+  }
+
+  /**
+   * Call it after messages were deleted. SQLite overwrites what is left of them in pages that others use (`secure_delete`). The
+   * pages that only they used are free: to overwrite these at once would cost half of the throughput, and most are soon used
+   * again. The others leave the file now, and old pages leave the WAL.
+   */
+  scrubSoon(ms = scrubMs): void {
+    this.#scrubbing ??= setTimeout(() => {
+      this.#scrubbing = undefined;
+      if (!this.closed && !this.#scrub("some")) this.scrubSoon(scrubRetryMs);
+    }, ms).unref();
+  }
+
+  /** Returns false if there is more to do. */
+  #scrub(pages: "some" | "all", waitMs = 0): boolean {
+    try {
+      return this.#guard.use((file) => {
+        const { vacuumSome, vacuumAll, freePages } = file.statements;
+        const left = file.guard(() => {
+          (pages === "all" ? vacuumAll : vacuumSome).all();
+          return Number(freePages.get()?.freelist_count);
+        });
+        return file.emptyWal(waitMs) && left === 0;
+      });
+    } catch (error) {
+      if (!(error instanceof QueueError)) throw error;
+      // The next call of a method reports it.
+      return false;
+    }
+  }
+
+  /** Versions that did not overwrite deleted messages have left them in free pages, and between the messages of other pages. */
+  #eraseOldRemains(): void {
+    try {
+      this.read(({ version, allPages, freePages, vacuumAll, rewrite, noteVersion }) => {
+        if (version.get()?.user_version !== 0) return;
+        const live = Number(allPages.get()?.page_count) - Number(freePages.get()?.freelist_count);
+        // Rewriting takes as long as copying the messages. In a larger file, those between other messages stay until these go.
+        if (live * pageBytes <= maxRewrittenBytes) rewrite.run();
+        else vacuumAll.all();
+        noteVersion.run();
+      });
+    } catch (error) {
+      // Another process uses the file: whoever opens it next tries again.
+      if (!(error instanceof QueueError)) throw error;
+    }
   }
 
   /** Resolves at a change made through this object, when the signal is aborted, or after `ms` at the latest. */
@@ -133,88 +243,16 @@ export class QueueFile {
   }
 
   close(): void {
-    this.#file.close();
+    if (this.#scrubbing !== undefined && !this.closed) this.#scrub("all", lastScrubMs);
+    clearTimeout(this.#scrubbing);
+    this.#guard.close();
     this.wake();
   }
 }
 
-// `hidden_until_ms` is NULL once a message can be received. So an index holds only the ready messages, in the order of
-// sending, and receiving stays fast even if the queue is full of delayed messages or messages in flight.
-const schema = `
-CREATE TABLE IF NOT EXISTS lane (
-  lane INTEGER PRIMARY KEY,
-  messages INTEGER NOT NULL DEFAULT 0,
-  requests INTEGER NOT NULL DEFAULT 0,
-  expired_messages INTEGER NOT NULL DEFAULT 0,
-  expired_requests INTEGER NOT NULL DEFAULT 0
-) STRICT;
-INSERT OR IGNORE INTO lane (lane) VALUES (${mainLane}), (${deadLane});
+function toMiB(bytes: number): string {
+  return `${Math.round(bytes / (1024 * 1024))} MiB`;
+}
 
--- AUTOINCREMENT: ids are never reused; otherwise old receipts would match new messages.
-CREATE TABLE IF NOT EXISTS message (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  lane INTEGER NOT NULL,
-  requests INTEGER NOT NULL,
-  sent_at_ms INTEGER NOT NULL,
-  entered_at_ms INTEGER NOT NULL,
-  hidden_until_ms INTEGER,
-  receives INTEGER NOT NULL DEFAULT 0,
-  reason TEXT
-) STRICT;
-CREATE INDEX IF NOT EXISTS message_ready ON message (lane, id) WHERE hidden_until_ms IS NULL;
-CREATE INDEX IF NOT EXISTS message_hidden ON message (lane, hidden_until_ms) WHERE hidden_until_ms IS NOT NULL;
-CREATE INDEX IF NOT EXISTS message_age ON message (lane, entered_at_ms);
-CREATE INDEX IF NOT EXISTS message_dead ON message (id) WHERE lane = ${deadLane};
-
--- In a table of its own: otherwise every receive would rewrite the pack.
-CREATE TABLE IF NOT EXISTS payload (id INTEGER PRIMARY KEY, body TEXT NOT NULL, pack BLOB NOT NULL) STRICT;
-
-CREATE TRIGGER IF NOT EXISTS message_added AFTER INSERT ON message BEGIN
-  UPDATE lane SET messages = messages + 1, requests = requests + new.requests WHERE lane = new.lane;
-END;
-CREATE TRIGGER IF NOT EXISTS message_moved AFTER UPDATE OF lane ON message BEGIN
-  UPDATE lane SET messages = messages - 1, requests = requests - old.requests WHERE lane = old.lane;
-  UPDATE lane SET messages = messages + 1, requests = requests + new.requests WHERE lane = new.lane;
-END;
-CREATE TRIGGER IF NOT EXISTS message_removed AFTER DELETE ON message BEGIN
-  UPDATE lane SET messages = messages - 1, requests = requests - old.requests WHERE lane = old.lane;
-  DELETE FROM payload WHERE id = old.id;
-END`;
-
-const columns = "id, requests, sent_at_ms AS sentAtMs, entered_at_ms AS enteredAtMs, receives, reason, body, pack";
-
-// The LIMITs keep each transaction short; the next one does the rest. Without INDEXED BY, SQLite would use `message_age` and
-// read every hidden message.
-const sql = {
-  add: "INSERT INTO message (lane, requests, sent_at_ms, entered_at_ms, hidden_until_ms) VALUES (?, ?, ?, ?, ?)",
-  addPayload: "INSERT INTO payload VALUES (?, ?, ?)",
-  due: `SELECT EXISTS (SELECT 1 FROM message INDEXED BY message_ready WHERE lane = ? AND hidden_until_ms IS NULL)
-    OR EXISTS (SELECT 1 FROM message INDEXED BY message_hidden WHERE lane = ? AND hidden_until_ms <= ?)
-    OR EXISTS (SELECT 1 FROM message WHERE lane = ? AND entered_at_ms <= ?) AS due`,
-  showDue: `UPDATE message SET hidden_until_ms = NULL WHERE id IN
-    (SELECT id FROM message WHERE lane = ? AND hidden_until_ms <= ? ORDER BY hidden_until_ms LIMIT 1000)`,
-  oldest: `SELECT ${columns} FROM message INDEXED BY message_ready JOIN payload USING (id)
-    WHERE lane = ? AND hidden_until_ms IS NULL ORDER BY id LIMIT ?`,
-  handOut: "UPDATE message SET receives = receives + 1, hidden_until_ms = ? WHERE id = ?",
-  giveUp: "UPDATE message SET lane = ?, entered_at_ms = ?, reason = ?, receives = 0 WHERE id = ?",
-  remove: "DELETE FROM message WHERE id = ? AND lane = ? AND receives = ?",
-  hide: "UPDATE message SET hidden_until_ms = ? WHERE id = ? AND lane = ? AND receives = ?",
-  aged: "SELECT 1 FROM message WHERE lane = ? AND entered_at_ms <= ? LIMIT 1",
-  expire: `DELETE FROM message WHERE id IN
-    (SELECT id FROM message WHERE lane = ? AND entered_at_ms <= ? LIMIT 500) RETURNING requests`,
-  noteExpired:
-    "UPDATE lane SET expired_messages = expired_messages + ?, expired_requests = expired_requests + ? WHERE lane = ?",
-  count: "SELECT messages, requests FROM lane WHERE lane = ?",
-  countExpired: "SELECT expired_messages AS messages, expired_requests AS requests FROM lane WHERE lane = ?",
-  // NOT INDEXED: in the order of the ids, without sorting all messages of the lane.
-  list: `SELECT ${columns} FROM message NOT INDEXED JOIN payload USING (id) WHERE lane = ${mainLane} ORDER BY id LIMIT ?`,
-  listDead: `SELECT ${columns} FROM message INDEXED BY message_dead JOIN payload USING (id)
-    WHERE lane = ${deadLane} ORDER BY id LIMIT ?`,
-  freePages: "PRAGMA freelist_count",
-  allPages: "PRAGMA page_count",
-  vacuum: "PRAGMA incremental_vacuum(96)",
-  // PASSIVE: does not wait for readers or writers.
-  checkpoint: "PRAGMA wal_checkpoint(PASSIVE)",
-} as const;
-
-type Statements = SqliteFile<keyof typeof sql>["statements"];
+type File = SqliteFile<keyof typeof sql>;
+type Statements = File["statements"];

@@ -71,6 +71,7 @@ export function openSqsQueue(
   const queue = new SqsQueue({ url });
   return {
     queue,
+    entrance: queue,
     deadLetters,
     async backlog() {
       const [{ messages }, dead] = await Promise.all([queue.depth(), deadLetters.depth()]);

@@ -203,6 +203,7 @@ const codes: Readonly<Record<Fate, number>> = {
   moved: 14,
   discarded: 15,
   "answered.malformed": 16,
+  dropped: 17,
 };
 /** `deadLettered`, for one request of each dead letter. Sheets of older versions have none. */
 const deadLetterHead = 13;

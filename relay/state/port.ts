@@ -30,7 +30,7 @@ export interface ClosedRound {
 /**
  * The final outcome of a request at a target. `answered.2xx` is a class of statuses, `answered.malformed` an answer
  * that is not HTTP. `captured` is the outcome at a capture, see `captureKey`. `moved`: an operator sent it to another target
- * instead; `discarded`: an operator gave it up.
+ * instead; `discarded`: an operator gave it up; `dropped`: its target's queue was full.
  */
 export type Fate =
   | "filtered"
@@ -42,6 +42,7 @@ export type Fate =
   | "cancelled"
   | "moved"
   | "discarded"
+  | "dropped"
   | "answered.1xx"
   | "answered.2xx"
   | "answered.3xx"
@@ -65,6 +66,7 @@ export const fates: readonly Fate[] = [
   "cancelled",
   "moved",
   "discarded",
+  "dropped",
 ];
 
 /** The name of a capture in the ledger, which lists captures among the targets. */

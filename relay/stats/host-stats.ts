@@ -54,6 +54,11 @@ export interface IngressStats {
   readonly expired?: number;
   /** Why the queue does not answer. */
   readonly problem?: string;
+  /** Files of the queue that were damaged and set aside, with an unknown number of requests. Absent if there are none. */
+  readonly damaged?: readonly string[];
+  /** What the queue and its dead letters occupy on disk, and the most that they may. Undefined in SQS. */
+  readonly bytes?: number;
+  readonly maxBytes?: number;
 }
 
 export interface AgentArrivals {
@@ -84,6 +89,10 @@ export interface SettledStats {
   readonly expiredDeadLetters?: number;
   /** Why the queue does not answer. */
   readonly problem?: string;
+  /** As in `IngressStats`. */
+  readonly damaged?: readonly string[];
+  readonly bytes?: number;
+  readonly maxBytes?: number;
 }
 
 export interface TargetStats extends SettledStats {
@@ -106,7 +115,7 @@ interface LiveSettings {
 
 /** Reads ledger, controls and queues. Throws `StateError`; a queue that does not answer has a `problem` in place of its counts. */
 export async function readHostStats(
-  stores: Pick<Stores, "ingress" | "targets" | "queueOf" | "removed" | "state">,
+  stores: Pick<Stores, "ingress" | "targets" | "queueOf" | "removed" | "state" | "damagedFilesOf">,
   targets: readonly TargetConfig[],
   nowMs = Date.now(),
 ): Promise<HostStats> {
@@ -127,6 +136,7 @@ export async function readHostStats(
         target.name,
         {
           ...settled,
+          ...damagedOf(stores, target.name),
           control,
           live: toLiveSettings(target, control, nowMs),
           ...(held !== undefined && { held }),
@@ -156,6 +166,7 @@ export async function readHostStats(
   return {
     ingress: {
       ...ingress,
+      ...damagedOf(stores),
       ...(requests !== undefined && { waiting: requests }),
       ...(deadRequests !== undefined && { deadLettered: deadRequests }),
       ...(expiredRequests !== undefined && { expired: expiredRequests }),
@@ -189,16 +200,17 @@ function toLiveSettings(target: TargetConfig, control: TargetControl, nowMs: num
  * queue is gone, if the ledger misses any of their requests.
  */
 async function readRemoved(
-  { targets, removed }: Pick<Stores, "targets" | "removed">,
+  stores: Pick<Stores, "targets" | "removed" | "damagedFilesOf">,
   ledger: LedgerTotals,
 ): Promise<readonly [string, SettledStats][]> {
+  const { targets, removed } = stores;
   const known = targetsIn(ledger).filter((name) => !targets.has(name));
   const queues = await removed.find(ledger);
   const all = await Promise.all(
     [...new Set([...queues.keys(), ...known])].sort().map(async (name): Promise<[string, SettledStats]> => {
       const queue = queues.get(name);
       const counts = queue === undefined ? noMessages : await readQueue(queue, noMessages);
-      return [name, toSettled(ledger.targets.get(name), counts)];
+      return [name, { ...toSettled(ledger.targets.get(name), counts), ...damagedOf(stores, name) }];
     }),
   );
   return all.filter(([, { enqueued, fates, messages = 0, deadMessages = 0, expiredDeadLetters = 0 }]) => {
@@ -207,6 +219,11 @@ async function readRemoved(
     const left = enqueued - ended;
     return messages + deadMessages > 0 || left < 0 || left > expiredDeadLetters;
   });
+}
+
+function damagedOf(stores: Pick<Stores, "damagedFilesOf">, target?: string): Pick<SettledStats, "damaged"> {
+  const damaged = stores.damagedFilesOf?.(target) ?? [];
+  return damaged.length > 0 ? { damaged } : {};
 }
 
 type QueueCounts = Partial<QueueBacklog> & { readonly problem?: string };
@@ -257,4 +274,5 @@ const noFates: Readonly<Record<Fate, number>> = {
   cancelled: 0,
   moved: 0,
   discarded: 0,
+  dropped: 0,
 };

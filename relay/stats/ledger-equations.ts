@@ -101,6 +101,7 @@ function ingressEquation(agent: AgentStats, arrivals: readonly AgentArrivals[], 
   const { messages, waiting, expired, deadLettered, deadMessages, problem } = ingress;
   if (waiting !== undefined) {
     return {
+      lacking: setAside(ingress),
       ...equation,
       parts: [fannedOut, ["waiting, expired or undecodable", missing]],
       unaccounted: Math.abs(missing - Math.max(0, Math.min(missing, waiting + (deadLettered ?? 0) + (expired ?? 0)))),
@@ -143,12 +144,17 @@ function targetEquation(name: string, stats: SettledStats): Equation {
       ["dead-lettered", fates.deadLettered],
       ...givenUp(amongDead),
       ...byOperators(fates),
+      ...((fates.dropped ?? 0) > 0 ? [["dropped, because its queue was full", fates.dropped] as const] : []),
       ["waiting", waiting],
     ],
     unaccounted: unaccounted + Math.max(0, sum(fates) - enqueued),
-    lacking,
+    lacking: [...lacking, ...setAside(stats)],
     unproven,
   };
+}
+
+function setAside({ damaged = [] }: Pick<SettledStats, "damaged">): readonly string[] {
+  return damaged.map((file) => `they may be in ${file}, which was damaged and set aside`);
 }
 
 function claimsOf({ enqueued, fates, letters = 0, waitingPacks = 0 }: SettledStats | JobStats): Claims {

@@ -44,6 +44,9 @@ const accepted = agent("spoa_relay_agent_connections_accepted_total");
 const waiting = host("spoa_relay_target_waiting_packs", ',target="staging"');
 const fate = (name: string) => host("spoa_relay_target_requests_total", `,target="staging",fate="${name}",class=""`);
 const deadLetters = host("spoa_relay_target_dead_letter_packs", ',target="staging"');
+const queueBytes = host("spoa_relay_queue_bytes", ',queue="staging"');
+const queueMaxBytes = host("spoa_relay_queue_max_bytes", ',queue="staging"');
+const damagedFiles = host("spoa_relay_damaged_queue_files", ',queue="staging"');
 const held = host("spoa_relay_target_held", ',target="staging"');
 const breaker = host("spoa_relay_target_breaker_open", ',target="staging"');
 const removed = host("spoa_relay_target_removed", ',target="old"');
@@ -154,6 +157,16 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
       "the queue fails": { [host("spoa_relay_ingress_up")]: "1x50 0x10", [host("spoa_relay_host_state_up")]: "1x60" },
     },
     quiet: { "both work": { [host("spoa_relay_ingress_up")]: "1x60", [host("spoa_relay_host_state_up")]: "1x60" } },
+  },
+  SpoaRelayQueueNearlyFull: {
+    firing: { "a target is away": { [queueBytes]: "0+100x60", [queueMaxBytes]: "5000x60" } },
+    over: { "it came back": { [queueBytes]: "4500x40 100x20", [queueMaxBytes]: "5000x60" } },
+    quiet: { "it is half full": { [queueBytes]: "2500x60", [queueMaxBytes]: "5000x60" } },
+  },
+  SpoaRelayQueueDamaged: {
+    firing: { "a file was set aside": { [damagedFiles]: "0x50 1x10" } },
+    over: { "somebody has deleted it": { [damagedFiles]: "1x50 0x10" } },
+    quiet: { "there is none": { [damagedFiles]: "0x60" } },
   },
   SpoaRelayDeadLetters: {
     firing: { "there are dead letters": { [deadLetters]: "0x50 3x10" } },

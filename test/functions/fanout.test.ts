@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { crc32, zstdCompressSync } from "node:zlib";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { createFanOut } from "../../functions/fanout.ts";
@@ -217,6 +218,30 @@ describe("fan-out", () => {
   });
 });
 
+describe("fan-out to a full queue", () => {
+  it("drops and counts what does not fit, and other targets receive everything", async () => {
+    const bench = new FanOutBench([{ name: "a" }, { name: "full", when: { methods: ["GET"] } }], { full: 4_000_000 });
+    const parts = requests(10).map((part, i) => ({
+      ...part,
+      method: i < 8 ? "GET" : "POST",
+      body: randomBytes(8_000),
+    }));
+    const failed: string[] = [];
+    // Twice as much as fits.
+    for (let i = 0; i < 100; i++)
+      failed.push(...(await bench.fanOut(packMessage({ sequence: i + 1, requests: parts }))));
+    const { a, full } = await bench.totals();
+
+    expect(failed).toEqual([]);
+    expect(a).toEqual({ enqueued: 1_000 });
+    expect(full).toEqual({ enqueued: 1_000, filtered: 200, dropped: expect.any(Number) });
+    expect(full.dropped).toBe(800 - (await bench.requestsIn("full")));
+    expect(full.dropped).toBeGreaterThan(300);
+    expect(await bench.requestsIn("a")).toBe(1_000);
+    expect(bench.log.events).toEqual(["queue-full"]);
+  });
+});
+
 /** A pack of zeros whose header announces `announcedBytes`. */
 function bomb(bytes: number, announcedBytes = bytes): Buffer {
   return envelope(1, zstdCompressSync(Buffer.alloc(bytes)), announcedBytes);
@@ -244,16 +269,18 @@ class FanOutBench {
   readonly #queues: ReadonlyMap<string, EmbeddedQueue>;
   readonly #app: ReturnType<typeof createFanOut>;
 
-  constructor(targets: readonly Partial<TargetConfig>[]) {
+  /** @param maxBytes of the queues of some targets */
+  constructor(targets: readonly Partial<TargetConfig>[], maxBytes: Readonly<Record<string, number>> = {}) {
     const directory = temporaryDirectory();
-    const open = (name: string) => EmbeddedQueue.open({ directory, name, now: () => this.#nowMs });
+    const open = (name: string) =>
+      EmbeddedQueue.open({ directory, name, now: () => this.#nowMs, maxBytes: maxBytes[name] ?? 1e12 });
     const configs = targets.map(target);
     this.state = EmbeddedState.open(directory);
     this.ingress = open("ingress");
     this.#queues = new Map(configs.map(({ name }) => [name, open(name)]));
     this.#app = createFanOut({
       targets: configs.map((config) => new LiveTarget(config, this.#controls())),
-      queueOf: (name) => (this.down.has(name) ? broken : this.#queue(name)),
+      queueOf: (name) => (this.down.has(name) ? broken : this.#queue(name).entrance),
       captures: [],
       ingress: this.ingress,
       deadLetters: this.ingress.deadLetters,
@@ -288,6 +315,10 @@ class FanOutBench {
 
   async fanOutAgain(message: OutgoingMessage): Promise<readonly string[]> {
     return invoke(this.#app, [delivery(message, { receiveCount: 2 })]);
+  }
+
+  async requestsIn(name: string): Promise<number> {
+    return (await this.#queue(name).backlog()).requests ?? 0;
   }
 
   async received(name: string) {

@@ -25,6 +25,7 @@ export const long: readonly string[] = [
   "test/e2e/workers.test.ts",
   "test/faults/crowds.test.ts",
   "test/faults/journal.test.ts",
+  "test/faults/power-loss.test.ts",
   "test/faults/queue-failures.test.ts",
   "test/functions/lambda/alarms.test.ts",
   "test/functions/schedule/replay-jobs.test.ts",

@@ -18,11 +18,13 @@ export class EmbeddedControls implements Controls {
 
   async write(target: string, control: TargetControl, version: number): Promise<boolean> {
     const { statements } = this.#file;
-    return this.#file.transaction(() => {
+    const written = this.#file.transaction(() => {
       const seen = Number(statements.control.get(target)?.version ?? 0);
       if (seen !== version) return false;
       statements.keepControl.run(target, version + 1, JSON.stringify(control));
       return true;
     });
+    await this.#file.sync();
+    return written;
   }
 }

@@ -39,7 +39,7 @@ export class EmbeddedJobs implements Jobs {
 
   async write(job: Job, version: number): Promise<boolean> {
     const { statements } = this.#file;
-    return this.#file.transaction(() => {
+    const written = this.#file.transaction(() => {
       this.#prune();
       const seen = Number(statements.job.get(job.id, this.#file.nowMs())?.version ?? 0);
       if (seen !== version) return false;
@@ -50,6 +50,8 @@ export class EmbeddedJobs implements Jobs {
       if (plan !== undefined) statements.keepPlan.run(job.id, plan);
       return true;
     });
+    await this.#file.sync();
+    return written;
   }
 
   #rows() {

@@ -48,6 +48,7 @@ export class EmbeddedLedger implements Ledger {
       }
       this.#schedulePruning(id);
     });
+    await this.#file.sync();
   }
 
   async settle(target: string, pack: string, settlement: Settlement, redrives = 0): Promise<void> {
@@ -57,6 +58,7 @@ export class EmbeddedLedger implements Ledger {
       this.#file.statements.addToTarget.run(target, 0);
       if (this.#keep(id, target, share, noteFates(share.sheet, settlement, redrives))) this.#schedulePruning(id);
     });
+    await this.#file.sync();
   }
 
   async reopen(target: string, pack: string, indexes: readonly number[], redrives: number): Promise<void> {
@@ -65,6 +67,7 @@ export class EmbeddedLedger implements Ledger {
       const share = this.#share(id, target);
       if (this.#keep(id, target, share, reopenRequests(share.sheet, indexes, redrives))) this.#schedulePruning(id);
     });
+    await this.#file.sync();
   }
 
   async move(from: string, to: string, pack: string, indexes: readonly number[], redrives: number): Promise<void> {
@@ -75,6 +78,7 @@ export class EmbeddedLedger implements Ledger {
       this.#keep(id, to, entered, reopenRequests(entered.sheet, indexes, redrives));
       this.#schedulePruning(id);
     });
+    await this.#file.sync();
   }
 
   async fannedOut(pack: string): Promise<ReadonlySet<string>> {

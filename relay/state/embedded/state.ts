@@ -1,5 +1,6 @@
+import { join } from "node:path";
 import { type MachineClock, machineClock, simulatedMachine } from "../../process/machine-clock.ts";
-import { SqliteFile } from "../../sqlite.ts";
+import { isDamage, SqliteFile } from "../../sqlite.ts";
 import { type State, StateError } from "../port.ts";
 import { EmbeddedControls } from "./controls.ts";
 import { EmbeddedFigures } from "./figures.ts";
@@ -10,7 +11,8 @@ import { type StateFile, schema, sql } from "./sql.ts";
 
 /**
  * The state for one machine, in one SQLite file that any number of processes may open. Each method of its ports is one
- * transaction; what it recorded survives the death of any process. All methods throw `StateError`.
+ * transaction. What it recorded survives the death of any process, and if it belongs to the ledger, the controls or the jobs, also
+ * a power failure: queues forget a request only after the ledger knows its fate. All methods throw `StateError`.
  */
 export class EmbeddedState implements State {
   readonly rounds: EmbeddedRounds;
@@ -31,11 +33,15 @@ export class EmbeddedState implements State {
       new SqliteFile({
         machine,
         directory,
-        file: "state.db",
+        file: stateFile,
         pragmas: "",
         schema,
         sql,
-        toError: (message, options) => new StateError(`state in ${directory}: ${message}`, options),
+        toError: (message, options) =>
+          new StateError(
+            `state in ${directory}: ${message}${isDamage(options.cause) ? explainDamage(join(directory, stateFile)) : ""}`,
+            options,
+          ),
       }),
       machine,
     );
@@ -53,4 +59,18 @@ export class EmbeddedState implements State {
   close(): void {
     this.#file.close();
   }
+}
+
+const stateFile = "state.db";
+
+/**
+ * Unlike a queue, a damaged state is not replaced: without its settings, the host would send at the configured rates to targets
+ * that an operator has paused or slowed down.
+ */
+function explainDamage(path: string): string {
+  return (
+    `; ${path} has the ledger, pauses, changed rates and jobs. Nothing is sent, and requests wait in the queues. Restore the file ` +
+    `from a backup, or start without it: stop the host, and then: mkdir ${path}.damaged && mv ${path}* ${path}.damaged/ ` +
+    "(targets then have their configured rates, and what is in their queues is sent once more)"
+  );
 }

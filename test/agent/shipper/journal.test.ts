@@ -66,6 +66,18 @@ describe("the journal", () => {
     expect(journal.bytes).toBeLessThan(5 * mebibyte);
   });
 
+  it("erases a pack that is done, although others of its segment are not", () => {
+    const journal = open();
+    const packs = [1, 2, 3].map((i) => Buffer.alloc(20_000, `secret ${i} `));
+    const tickets = packs.map((pack) => journal.append({ ...message(1), pack }) as Ticket);
+    journal.done(tickets[0]);
+    journal.done(tickets[2]);
+    const content = Buffer.concat(segments().map((path) => readFileSync(path)));
+
+    expect(packs.map((_, i) => content.includes(`secret ${i + 1}`))).toEqual([false, true, false]);
+    expect(reopen().recovery).toMatchObject({ packs: 1, damaged: 0 });
+  });
+
   it("leaves no segment after it is closed without open packs", () => {
     const journal = open();
     journal.done(journal.append(message(1)) as Ticket);

@@ -103,6 +103,36 @@ describe("shipping while the queue is away", () => {
   });
 });
 
+describe("shipping to a full queue", () => {
+  const full: QueueSender = {
+    maxMessageBytes: 1_000_000,
+    send: () => Promise.reject(new QueueError("FULL", "the queue is full")),
+  };
+
+  it("drops packs and counts them if there is no journal", async () => {
+    const shipping = createShipping("without a journal", agent, { queue: full });
+    for (let sequence = 1; sequence <= 15; sequence++) add(shipping, packContent({ sequence }), 2);
+    await until(() => sum("dropped", "requests") === 30);
+    await shipping.finish(1_000);
+
+    expect(posted).toContainEqual(expect.objectContaining({ kind: "dropped", reason: "queue full" }));
+    expect(posted).toContainEqual(expect.objectContaining({ kind: "queueFailed", code: "FULL" }));
+    expect(sum("dropped", "heldBytes")).toBe(sum("sealed", "heldBytes"));
+  });
+
+  it("keeps packs in the journal", async () => {
+    const shipping = createShipping("with a journal", agent, { queue: full });
+    for (let sequence = 1; sequence <= 15; sequence++) add(shipping, packContent({ sequence }), 2);
+    await until(() => posted.some(({ kind }) => kind === "queueFailed"));
+    await shipping.finish(1_000);
+    const next = createShipping("with a journal", "edge-1~2");
+    await next.finish(30_000);
+
+    expect(sum("dropped", "requests")).toBe(0);
+    expect(queue.depth()).toEqual({ messages: 15, requests: 30 });
+  });
+});
+
 describe("shipping with several senders at once", () => {
   it("retries after all of them have failed together", async () => {
     const first = createShipping("with a journal");

@@ -264,7 +264,7 @@ describe("EmbeddedQueue: the file", () => {
     await open({ directory }).send([message()]);
     const modes = readdirSync(directory).map((file) => (statSync(join(directory, file)).mode & 0o777).toString(8));
 
-    expect(modes).toEqual(["600", "600", "600"]);
+    expect(modes).toEqual(["600", "600", "600", "600", "600"]);
   });
 
   it("is refused if it is not a database", () => {

@@ -19,8 +19,25 @@ describe("queue: in the configuration", () => {
   it("may be a directory, which holds everything", () => {
     const { ingress, queueDirectory, warnings } = load("queue: embedded:./here");
 
-    expect(ingress).toEqual({ kind: "embedded", directory: join(root, "here") });
+    expect(ingress).toEqual({ kind: "embedded", directory: join(root, "here"), maxBytes: 5 * 1024 ** 3 });
     expect([queueDirectory, warnings]).toEqual([join(root, "here"), []]);
+  });
+
+  it("may be a section, and its size is shared equally by the ingress queue and the targets", () => {
+    const { ingress, queueShareBytes } = load("queue: { place: embedded:./here, maxBytes: 3GiB }");
+
+    expect(ingress).toMatchObject({ kind: "embedded", directory: join(root, "here") });
+    expect(queueShareBytes).toBe(1.5 * 1024 ** 3);
+  });
+
+  it.each([
+    ["{ place: redis:./data }", /queue.place: must be embedded:DIRECTORY/],
+    ["{ place: embedded:./data, maxBytes: 5 }", /queue: maxBytes: "5" has no unit/],
+    ["{ place: embedded:./data, max: 5GiB }", /queue: unknown key max; allowed here: place, maxBytes/],
+    ["{ maxBytes: 5GiB }", /queue: place: is missing; it must be embedded:DIRECTORY/],
+    ["7", /queue: must be embedded:DIRECTORY/],
+  ])("refuses %s", (queue, text) => {
+    expect(() => load(`queue: ${queue}`)).toThrow(text);
   });
 
   it("may be an SQS queue; the host keeps everything else in ./data", () => {
@@ -58,8 +75,8 @@ describe("queue: in the configuration", () => {
   });
 
   it("accepts both forms in the JSON Schema", () => {
-    const { properties } = configJsonSchema() as { properties: { queue: { pattern: string } } };
-    const pattern = new RegExp(properties.queue.pattern);
+    const { properties } = configJsonSchema() as { properties: { queue: { anyOf: [{ pattern: string }] } } };
+    const pattern = new RegExp(properties.queue.anyOf[0].pattern);
 
     expect(["embedded:./data", sqs, "redis:x", "embedded:"].map((text) => pattern.test(text))).toEqual([
       true,

@@ -11,14 +11,14 @@ describe("the ledger of a target", () => {
     const others: readonly Fate[] = ["captured", "cancelled", "moved", "discarded"];
     const ofTargets = fates.filter((fate) => !others.includes(fate));
     const host = hostStats({
-      enqueued: 78,
+      enqueued: 90,
       fates: counted(...ofTargets.map((fate, i) => [fate, i + 1] as const)),
       inQueue: 12,
       inDeadLetters: 11,
     });
     const [equation] = toEquations(undefined, host);
 
-    expect(equation).toMatchObject({ title: "target staging", whole: ["enqueued", 78], unaccounted: 0 });
+    expect(equation).toMatchObject({ title: "target staging", whole: ["enqueued", 90], unaccounted: 0 });
     expect(equation.parts).toEqual([
       ["filtered", 1],
       ["sampled out", 2],
@@ -26,6 +26,7 @@ describe("the ledger of a target", () => {
       ["expired", 9],
       ["skipped", 10],
       ["dead-lettered", 11],
+      ["dropped, because its queue was full", 12],
       ["waiting", 12],
     ]);
   });

@@ -63,7 +63,7 @@ export class ControlBench {
     this.queues = new Map(configs.map(({ name }) => [name, open(name)]));
     this.removed = new Map(gone.map((name) => [name, EmbeddedQueue.open({ directory, name: `target-${name}`, now })]));
     const queues = new Map(Array.from(this.queues, ([name, queue]) => [name, withFaults(queue, faultyQueue?.(queue))]));
-    const removed = removedInDirectory(directory, configs, now);
+    const removed = removedInDirectory(directory, configs, { now });
     this.app = createControl({
       targets: configs,
       stores: {

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { get, hello, notify, readAgentFrames } from "../spop/spop-frames.ts";
+import { bin, get, hello, notify, readAgentFrames } from "../spop/spop-frames.ts";
 
 /** Acts as HAProxy on one connection: sends a request to mirror, waits for its ACK, and records the latency. */
 export class AckClient {
@@ -20,9 +20,11 @@ export class AckClient {
     this.#socket = socket;
   }
 
-  async mirror(pathq: string): Promise<void> {
+  async mirror(pathq: string, body?: Uint8Array): Promise<void> {
+    const { args } = get(pathq);
+    const message = { args: body ? [...args, ["body", bin(body)] as const] : args };
     const sentAtMs = performance.now();
-    await this.#exchange(notify({ streamId: this.latenciesMs.length, messages: [get(pathq)] }), "ack");
+    await this.#exchange(notify({ streamId: this.latenciesMs.length, messages: [message] }), "ack");
     this.latenciesMs.push(performance.now() - sentAtMs);
   }
 

@@ -151,7 +151,7 @@ class PackRun {
       await ledger.reopen(this.#keyOf(pack), pack.id, indexes, redrives);
     }
     // A redriven pack was recorded before, at this target or at the one that it was moved from.
-    if (!direct || pack.job || redrives > 0) {
+    if (!direct || redrives > 0) {
       const settled = await this.#settled(pack);
       return pack.requests.filter(({ index }) => !settled.has(index));
     }

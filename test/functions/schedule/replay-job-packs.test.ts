@@ -136,18 +136,6 @@ describe("replay: a pack of a job", () => {
     expect(await fatesOf(late)).toEqual({ expired: 1 });
   });
 
-  it("is not recorded or sampled as a pack of an agent if the target has no fan-out", async () => {
-    const shadow = await ShadowServer.start();
-    const bench = new ReplayBench({ url: shadow.url, sample: { fraction: 0 } }, { direct: true });
-    await begin(bench);
-    await bench.send(jobMessage(3));
-    await bench.invoke(await bench.receive());
-
-    expect(shadow.received.length).toBe(3);
-    expect((await bench.state.ledger.totals()).agents).toEqual([]);
-    expect(await fatesOf(bench)).toEqual({ "answered.2xx": 3 });
-  });
-
   it("keeps the order of each key while it waits", async () => {
     const shadow = await ShadowServer.start();
     const bench = new ReplayBench({ url: shadow.url, orderBy: { by: "header", name: "x-tag" } });

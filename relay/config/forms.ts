@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { findQueueUrlMistake } from "../queue/sqs-url.ts";
+import { showUrl } from "../redaction/url-passwords.ts";
 import { parseAddressRange } from "./address-range.ts";
 import {
   explainDuration,
@@ -45,7 +46,7 @@ export function written<T>(
         const mistake = explain(text);
         const value = parse(text);
         if (value !== undefined && mistake === undefined) return value;
-        context.addIssue({ code: "custom", message: mistake ?? `"${text}" is not ${expected}` });
+        context.addIssue({ code: "custom", message: mistake ?? `"${showUrl(text)}" is not ${expected}` });
         return z.NEVER;
       })
       .meta({ examples })

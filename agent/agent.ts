@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentConfig, Config } from "../relay/config/config.ts";
+import { assertRedactable } from "../relay/config/replayable.ts";
 import { type Logger, Throttle } from "../relay/log/log.ts";
 import { Outage } from "../relay/log/outage.ts";
 import { createPackIds } from "../relay/pack/pack-id.ts";
@@ -17,6 +18,7 @@ import { EventLoopDelay } from "./event-loop-delay.ts";
 import { Dump, type PackSink } from "./intake/dump.ts";
 import { Intake } from "./intake/intake.ts";
 import { Packer } from "./intake/packer.ts";
+import { createRedactor } from "./intake/redactor.ts";
 import { describeWholeFlaw } from "./intake/whole-flaw.ts";
 import { addTo, createLedger } from "./ledger.ts";
 import { Listener } from "./listener/listener.ts";
@@ -45,6 +47,7 @@ const overdueMs = cluster.isWorker ? 11_000 : 12_000;
 export function runAgent(configFile: string, dump: boolean): Promise<number> {
   return runService(configFile, {
     start: (config, log) => {
+      assertRedactable(config);
       if (dump) return startAgent(config, log, process.stdout);
       return config.agent.workers > 1 && cluster.isPrimary ? startWorkers(config, log) : startAgent(config, log);
     },
@@ -125,13 +128,13 @@ class Agent implements Service {
   }
 
   #createIntake(): Intake {
-    const { sample, when, redactHeaders } = this.#options;
+    const { sample, when, redact } = this.#options;
     const log = this.#log;
     const unusableLog = new Throttle();
     return new Intake({
       sample,
       ...(when && { when }),
-      redactHeaders,
+      redactor: createRedactor(redact, this.#ledger, log),
       ledger: this.#ledger,
       packer: this.#packer,
       nowMs: Date.now,

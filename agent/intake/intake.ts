@@ -14,13 +14,14 @@ import { RequestBody } from "./body.ts";
 import { HeaderScan } from "./header-scan.ts";
 import type { Packer } from "./packer.ts";
 import { RequestPath } from "./path.ts";
+import type { Redactor } from "./redactor.ts";
 import type { WholeFlaw } from "./whole-flaw.ts";
 
 export interface IntakeOptions {
   readonly sample: Sample;
   readonly when?: When;
-  /** Lower-case names. */
-  readonly redactHeaders: readonly string[];
+  /** Undefined if nothing is redacted. */
+  readonly redactor: Redactor | undefined;
   readonly ledger: AgentLedger;
   readonly packer: Packer;
   readonly nowMs: () => number;
@@ -44,14 +45,14 @@ const letterO = 0x4f;
 export class Intake implements MessageVisitor {
   readonly #options: IntakeOptions;
   readonly #names: ArgumentNames;
-  readonly #headerScan: HeaderScan;
+  readonly #headerScan = new HeaderScan();
   readonly #reader = new ByteReader(new Uint8Array());
   readonly #value: TypedValue = { type: 0, start: 0, end: 0, number: 0 };
   readonly #draft = createDraft();
   readonly #path = new RequestPath();
   readonly #headers = emptySpan();
   readonly #responseHeaders = emptySpan();
-  readonly #responseScan: HeaderScan;
+  readonly #responseScan = new HeaderScan();
   readonly #body: RequestBody;
   #headersAreText = false;
   #responseHeadersAreText = false;
@@ -60,9 +61,7 @@ export class Intake implements MessageVisitor {
   constructor(options: IntakeOptions) {
     this.#options = options;
     this.#names = new ArgumentNames(options.onUnknownArgument);
-    this.#headerScan = new HeaderScan(options.redactHeaders);
     this.#body = new RequestBody(options.onUnknownWhole, options.nowMs);
-    this.#responseScan = new HeaderScan(options.redactHeaders);
   }
 
   /**
@@ -130,8 +129,10 @@ export class Intake implements MessageVisitor {
   }
 
   #append(): void {
-    this.#draft.capturedAtMs = this.#options.nowMs();
-    this.#options.packer.append(this.#draft);
+    const { nowMs, redactor, packer } = this.#options;
+    this.#draft.capturedAtMs = nowMs();
+    redactor?.redact(this.#draft, this.#headerScan);
+    packer.append(this.#draft);
   }
 
   #assign(role: ArgumentRole, bytes: Uint8Array, value: TypedValue): void {
@@ -253,7 +254,7 @@ export class Intake implements MessageVisitor {
   }
 
   #headerStrings(): string[] {
-    const { bytes, start, end } = this.#headerScan.received;
+    const { bytes, start, end } = this.#headerScan.block;
     return decodeHeaderBlock(bytes.subarray(start, end));
   }
 }

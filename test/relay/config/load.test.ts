@@ -8,6 +8,7 @@ import { configJsonSchema, loadConfig } from "../../../relay/config/load.ts";
 import { assertReplayable } from "../../../relay/config/replayable.ts";
 import { ConfigError } from "../../../relay/config/text.ts";
 import { schemaMistakes } from "../../support/data/json-schema-check.ts";
+import { noRedaction } from "../../support/data/redact-configs.ts";
 import { caFile } from "../../support/servers/shadow-server.ts";
 
 let directory: string;
@@ -34,7 +35,14 @@ const example = `agent:
     method: [GET, POST]
     path: ^/api/
     header: {X-Env: ^prod$}
-  redact: {headers: [Authorization, X-Token]}
+  redact:
+    headers: [Authorization, X-*-Token]
+    cookies: [sid]
+    query: [token]
+    form: [password, "*pin*"]
+    json: [$.user.password, "**.token"]
+    dropBodies: [{path: /login*}, {type: image/*}]
+    key: {env: REDACT_KEY}
   maxFrame: 1MiB
   pack: {bytes: 48KiB, requests: 200, linger: 100ms}
   buffer: 128MiB
@@ -104,7 +112,7 @@ describe("loadConfig", () => {
     expect(config.agent).toMatchObject({
       listen: { kind: "tcp", host: "127.0.0.1", port: 12_345 },
       sample: { fraction: 1 },
-      redactHeaders: [],
+      redact: noRedaction,
       maxFrameBytes: 16_777_216,
       pack: { bytes: 61_440, requests: 1_000, lingerMs: 250 },
       bufferBytes: 33_554_432,
@@ -144,7 +152,18 @@ describe("loadConfig", () => {
       workers: 2,
       sample: { fraction: 0.5, stickyBy: { by: "cookie", name: "sid", missing: "in" } },
       when: { methods: ["GET", "POST"], path: /^\/api\//, headers: { "x-env": /^prod$/ } },
-      redactHeaders: ["authorization", "x-token"],
+      redact: {
+        headers: ["authorization", "x-*-token"],
+        cookies: ["sid"],
+        query: ["token"],
+        form: ["password", "*pin*"],
+        json: [
+          ["user", "password"],
+          ["**", "token"],
+        ],
+        dropBodies: [{ path: "/login*" }, { type: "image/*" }],
+        key: { env: "REDACT_KEY", value: undefined },
+      },
       maxFrameBytes: 1_048_576,
       pack: { bytes: 49_152, requests: 200, lingerMs: 100 },
       bufferBytes: 134_217_728,

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentConfig, Config } from "../relay/config/config.ts";
-import { assertLoopKey } from "../relay/config/replayable.ts";
+import { assertLoopKey, assertRedactable } from "../relay/config/replayable.ts";
 import type { Logger } from "../relay/log/log.ts";
 import { Outage } from "../relay/log/outage.ts";
 import { createPackIds } from "../relay/pack/pack-id.ts";
@@ -20,6 +20,7 @@ import { Dump, type PackSink } from "./intake/dump.ts";
 import { Intake } from "./intake/intake.ts";
 import { createIntakeLog, logUnsignedMarks } from "./intake/intake-log.ts";
 import { Packer } from "./intake/packer.ts";
+import { createRedactor } from "./intake/redactor.ts";
 import { addTo, createLedger } from "./ledger.ts";
 import { Listener } from "./listener/listener.ts";
 import { type AgentVitals, createAgentMetrics } from "./metrics.ts";
@@ -48,6 +49,7 @@ export function runAgent(configFile: string, dump: boolean): Promise<number> {
   return runService(configFile, {
     start: (config, log) => {
       assertLoopKey(config);
+      assertRedactable(config);
       if (dump) return startAgent(config, log, process.stdout);
       return config.agent.workers > 1 && cluster.isPrimary ? startWorkers(config, log) : startAgent(config, log);
     },
@@ -130,11 +132,11 @@ class Agent implements Service {
   }
 
   #createIntake(): Intake {
-    const { sample, when, redactHeaders } = this.#options;
+    const { sample, when, redact } = this.#options;
     return new Intake({
       sample,
       ...(when && { when }),
-      redactHeaders,
+      redactor: createRedactor(redact, this.#ledger, this.#log),
       loopGuard: this.#loopGuard,
       ledger: this.#ledger,
       packer: this.#packer,

@@ -1,3 +1,4 @@
+import { unreadableReasons } from "../relay/redaction/body-mask.ts";
 import type { Unreplayable } from "../relay/rules/unreplayable.ts";
 
 export const dropReasons = [
@@ -19,6 +20,11 @@ export const unreplayableReasons = ["CONNECT", "OPTIONS *"] as const satisfies r
 
 type UnreplayableReason = (typeof unreplayableReasons)[number];
 
+export const omitReasons = ["rule", ...unreadableReasons] as const;
+
+/** Why redaction left out a body: a rule of `dropBodies`, or a body that cannot be read although rules for bodies apply to it. */
+export type OmitReason = (typeof omitReasons)[number];
+
 /** The agent's ledger of one run: every request in `seen` is in exactly one other count, and none in `recovered`. */
 export interface AgentLedger {
   seen: number;
@@ -37,6 +43,8 @@ export interface AgentLedger {
   enqueued: number;
   /** Requests of earlier runs that this run found in the journal and enqueued; not in `seen`. */
   recovered: number;
+  /** Bodies that redaction left out, by reason. Their requests are in the counts above. */
+  readonly omittedBodies: Map<OmitReason, number>;
 }
 
 export function createLedger(): AgentLedger {
@@ -52,6 +60,7 @@ export function createLedger(): AgentLedger {
     pending: 0,
     enqueued: 0,
     recovered: 0,
+    omittedBodies: new Map(),
   };
 }
 

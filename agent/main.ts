@@ -2,6 +2,7 @@ import "../relay/process/node-version.ts";
 import { parseArgs } from "node:util";
 import { isMainThread } from "node:worker_threads";
 import { ConfigError } from "../relay/config/text.ts";
+import { hideUrlPasswords } from "../relay/redaction/url-passwords.ts";
 import { runAgent } from "./agent.ts";
 
 // The standalone agent, bundled into one file: `node agent.js --config spoa-relay.yaml`.
@@ -11,7 +12,8 @@ const help = `Usage: agent --config FILE [--dump]
 Receives requests from HAProxy's SPOE filter and enqueues them in packs.
 
   --config FILE   configuration (default: spoa-relay.yaml)
-  --dump          print the requests instead of enqueueing them; the log is written to standard error
+  --dump          print the requests, without what looks like a secret, instead of enqueueing them; the log is
+                  written to standard error
   --help          print this text
 
 Example: agent --config /etc/spoa-relay/spoa-relay.yaml
@@ -41,7 +43,7 @@ async function main(): Promise<number> {
   try {
     return await runAgent(config, dump);
   } catch (error) {
-    process.stderr.write(`${(error as Error).message}\n`);
+    process.stderr.write(`${hideUrlPasswords((error as Error).message)}\n`);
     return error instanceof ConfigError ? 2 : 1;
   }
 }

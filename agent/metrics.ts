@@ -3,7 +3,7 @@ import { byLabel, MetricSet, type Sample, single } from "../relay/log/metric-set
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
 import { type AckLatency, ackBoundsMs } from "./ack-latency.ts";
 import type { EventLoopDelay } from "./event-loop-delay.ts";
-import { dropReasons, unreplayableReasons } from "./ledger.ts";
+import { dropReasons, omitReasons, unreplayableReasons } from "./ledger.ts";
 
 /** The values of metrics that are not in the stats. */
 export interface AgentVitals {
@@ -79,6 +79,12 @@ export function createAgentMetrics(sources: AgentMetricsSources): Registry {
     "Requests by fate: sampled_out, filtered, looped, upgrade, unreplayable, unusable, dropped or enqueued; the three before enqueued with a reason",
     () => requestsByFate(stats()),
     ["fate", "reason"],
+  );
+  metrics.counter(
+    "omitted_bodies_total",
+    "Bodies that agent.redact left out, by reason: rule, or why a body could not be read",
+    () => byLabel("reason", Object.entries({ ...zeros(omitReasons), ...stats().omittedBodies })),
+    ["reason"],
   );
   metrics.gauge("pending_requests", "Requests in packs that the queue has not accepted yet", () =>
     single(stats().pending),

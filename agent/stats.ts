@@ -23,6 +23,7 @@ export function toAgentStats(agent: string, since: string, ledger: AgentLedger, 
     pending,
     enqueued,
     recovered,
+    ...(ledger.omittedBodies.size > 0 && { omittedBodies: Object.fromEntries(ledger.omittedBodies) }),
     ...gauges,
   };
 }
@@ -37,6 +38,7 @@ export function addStats(agent: string, since: string, all: readonly AgentStats[
     }
     return total;
   };
+  const omittedBodies = sums((stats) => stats.omittedBodies ?? {});
   const warnings = new Set(all.flatMap((stats) => stats.warnings ?? []));
   return {
     agent,
@@ -53,6 +55,7 @@ export function addStats(agent: string, since: string, all: readonly AgentStats[
     pending: sum((stats) => stats.pending),
     enqueued: sum((stats) => stats.enqueued),
     recovered: sum((stats) => stats.recovered),
+    ...(Object.keys(omittedBodies).length > 0 && { omittedBodies }),
     ...addDied(all.flatMap(({ died }) => died ?? [])),
     packs: sum((stats) => stats.packs),
     packBytes: sum((stats) => stats.packBytes),

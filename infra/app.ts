@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { ConfigError } from "../relay/config/text.ts";
 import { configFileName } from "../relay/deployed/functions.ts";
+import { hideUrlPasswords } from "../relay/redaction/url-passwords.ts";
 import { addStacks, createApp } from "./constructs/relay-app.ts";
 
 // The program that `cdk` runs: `npm run synth -- -c config=FILE`, or SPOA_RELAY_CONFIG.
@@ -11,6 +12,6 @@ try {
   app.synth();
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error;
-  process.stderr.write(`${error.message}\n`);
+  process.stderr.write(`${hideUrlPasswords(error.message)}\n`);
   process.exitCode = 2;
 }

@@ -6,6 +6,7 @@ import { loadConfig } from "../relay/config/load.ts";
 import { ConfigError } from "../relay/config/text.ts";
 import { explainRate, parseRatePerSecond } from "../relay/config/units.ts";
 import { configFileName } from "../relay/deployed/functions.ts";
+import { hideUrlPasswords } from "../relay/redaction/url-passwords.ts";
 import { toEstimate } from "./estimate/estimate.ts";
 import { toEstimateText, toPlanText } from "./estimate/plan-text.ts";
 import { toLayout } from "./layout.ts";
@@ -98,7 +99,7 @@ try {
   await createProgram().parseAsync();
 } catch (error) {
   // commander has already printed its own errors.
-  if (!(error instanceof CommanderError)) process.stderr.write(`${(error as Error).message}\n`);
+  if (!(error instanceof CommanderError)) process.stderr.write(`${hideUrlPasswords((error as Error).message)}\n`);
   process.exitCode = toExitCode(error);
 }
 

@@ -19,6 +19,7 @@ import { addTargets } from "./commands/targets.ts";
 import { ConfigError } from "./config/text.ts";
 import { ControlError } from "./control/client.ts";
 import { JobError } from "./job/job-error.ts";
+import { hideUrlPasswords, showUrl } from "./redaction/url-passwords.ts";
 
 // The command line: the only file of relay/ that imports agent/ and functions/.
 
@@ -34,6 +35,7 @@ function createProgram(): Command {
     .addHelpText("after", `\nExample: spoa-relay up --config spoa-relay.yaml${exitCodes}`)
     .version(packageJson.version)
     .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(hideArgument(text)) })
     .showHelpAfterError("(--help lists commands and flags)");
   addServices(program, {
     runAgent: async (...args) => (await import("../agent/agent.ts")).runAgent(...args),
@@ -53,10 +55,15 @@ function createProgram(): Command {
   return program;
 }
 
+/** The text of a mistake in the arguments, which quotes them: a URL may hold a password. */
+function hideArgument(text: string): string {
+  return hideUrlPasswords(text.replace(/(?<=argument ').*(?=' is invalid)/s, showUrl));
+}
+
 function toExitCode(error: unknown): number {
   // commander has printed the mistake, for which it has code 1 and we have 2. Its code for help and version is 0.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  process.stderr.write(`${(error as Error).message}\n`);
+  process.stderr.write(`${hideUrlPasswords((error as Error).message)}\n`);
   return error instanceof ConfigError || isWrongArgument(error) ? 2 : 1;
 }
 

@@ -1,6 +1,6 @@
 import { ByteReader } from "../../relay/pack/byte-reader.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
-import { copySpan, emptySpan, type Span } from "../../relay/pack/span.ts";
+import { emptySpan, type Span } from "../../relay/pack/span.ts";
 import { maxVarintBytes, writeVarint } from "../../relay/pack/varint.ts";
 import { isLoopMark, type LoopGuard, unsignedGuard } from "../../relay/rules/loop-mark.ts";
 
@@ -8,7 +8,6 @@ const hostHeader = "host";
 const contentLengthHeader = "content-length";
 const transferEncodingHeader = "transfer-encoding";
 const upgradeHeader = "upgrade";
-const redactedValue = Buffer.from("redacted");
 const colon = 0x3a;
 const comma = 0x2c;
 const tab = 0x09;
@@ -23,14 +22,12 @@ const keptScratchBytes = 1024 * 1024;
 export const maxHeaders = 32_767;
 
 /**
- * Reads the headers of a message without creating strings. Encodes them as a header block in which the values of
- * redacted headers are replaced, and finds what the agent needs to know. One instance is reused for every request.
+ * Reads the headers of a message without creating strings. Encodes them as a header block, and finds what the agent needs to know.
+ * One instance is reused for every request.
  */
 export class HeaderScan {
   /** The headers as a header block, valid until the next scan: a view of the scanned bytes or of a scratch buffer. */
   readonly block: Span = emptySpan();
-  /** The header block before redaction, for samples and conditions. Valid as long as the scanned bytes. */
-  readonly received: Span = emptySpan();
   /** The largest number in the Content-Length headers; -1 if there is none. */
   contentLength = -1;
   /** True if there is a Transfer-Encoding. */
@@ -41,10 +38,10 @@ export class HeaderScan {
   /** The number of headers, and the bytes of their names and values. */
   count = 0;
   bytes = 0;
-  readonly #redact: readonly Uint8Array[];
-  readonly #guard: LoopGuard;
   /** The most headers that the next scans may find together; each takes its own away. */
   left = maxHeaders;
+
+  readonly #guard: LoopGuard;
   /** Lengths of the names that matter, one bit each. */
   readonly #lengths: number;
   // The value of the first header with a mark: a request of hundreds of them costs no more.
@@ -53,14 +50,10 @@ export class HeaderScan {
   readonly #reader = new ByteReader(new Uint8Array());
   #scratch = Buffer.alloc(4096);
 
-  /**
-   * @param redactHeaders lower-case names
-   * @param guard its header has less than 32 characters
-   */
-  constructor(redactHeaders: readonly string[], guard: LoopGuard = unsignedGuard) {
+  /** @param guard its header has less than 32 characters */
+  constructor(guard: LoopGuard = unsignedGuard) {
     this.#guard = guard;
     this.#lengths = lengths | (1 << guard.header.length);
-    this.#redact = redactHeaders.map((name) => Buffer.from(name, "latin1"));
   }
 
   /** True if the request claims to come from a replay. */
@@ -70,7 +63,7 @@ export class HeaderScan {
 
   /** True if the request comes from a replay. Verifies its signature if the guard has keys: a few microseconds. */
   get looped(): boolean {
-    return this.#markAt >= 0 && isLoopMark(this.#guard, this.received.bytes, this.#markAt, this.#markEnd);
+    return this.#markAt >= 0 && isLoopMark(this.#guard, this.block.bytes, this.#markAt, this.#markEnd);
   }
 
   /** Scans `req.hdrs_bin`. Throws `DecodeError`, with the code `BAD_COUNT` if there are more headers than `left`. */
@@ -78,7 +71,6 @@ export class HeaderScan {
     this.#clear();
     let count = 0;
     let partBytes = 0;
-    let secrets = 0;
     const reader = this.#reader.reset(bytes, start, end);
     while (!reader.done) {
       const at = reader.offset;
@@ -88,7 +80,7 @@ export class HeaderScan {
       const valueAt = reader.skip(valueBytes);
       if (nameBytes === 0) {
         // Two empty strings end the list; an empty value alone is legal.
-        if (valueBytes === 0) return this.#found(bytes, start, at, secrets, count, partBytes);
+        if (valueBytes === 0) return this.#found(bytes, start, at, count, partBytes);
         throw new DecodeError("BAD_VALUE", at, "a header has no name");
       }
       if (--this.left < 0) throw tooManyHeaders(at);
@@ -96,9 +88,8 @@ export class HeaderScan {
       partBytes += nameBytes + valueBytes;
       if (nameBytes < 32 && (this.#lengths & (1 << nameBytes)) !== 0)
         this.#note(bytes, nameAt, nameBytes, valueAt, valueAt + valueBytes);
-      if (this.#isSecret(bytes, nameAt, nameBytes)) secrets++;
     }
-    this.#found(bytes, start, end, secrets, count, partBytes);
+    this.#found(bytes, start, end, count, partBytes);
   }
 
   /** Scans `req.hdrs`: lines of `name: value`, ended by an empty line. Throws `DecodeError`. */
@@ -127,9 +118,7 @@ export class HeaderScan {
       at = copyString(scratch, at, text, valueAt, lineEnd);
       lineAt = nextAt;
     }
-    // Redaction writes to the scratch buffer as well: it reads a copy, so that it does not overwrite its input.
-    const block = this.#redact.length > 0 ? Buffer.from(scratch.subarray(0, at)) : scratch;
-    this.scanBinary(block, 0, at);
+    this.scanBinary(scratch, 0, at);
   }
 
   #clear(): void {
@@ -165,43 +154,12 @@ export class HeaderScan {
     }
   }
 
-  #found(bytes: Uint8Array, start: number, end: number, secrets: number, count: number, partBytes: number): void {
+  #found(bytes: Uint8Array, start: number, end: number, count: number, partBytes: number): void {
     this.count = count;
     this.bytes = partBytes;
-    this.received.bytes = bytes;
-    this.received.start = start;
-    this.received.end = end;
-    copySpan(this.block, this.received);
-    if (secrets > 0) this.#redactInto(bytes, start, end, secrets);
-  }
-
-  #redactInto(bytes: Uint8Array, start: number, end: number, secrets: number): void {
-    const scratch = this.#reserve(end - start + secrets * redactedValue.length);
-    const reader = this.#reader.reset(bytes, start, end);
-    let at = 0;
-    while (!reader.done) {
-      const nameBytes = reader.varint();
-      const nameAt = reader.skip(nameBytes);
-      const valueBytes = reader.varint();
-      const valueAt = reader.skip(valueBytes);
-      at = copyString(scratch, at, bytes, nameAt, nameAt + nameBytes);
-      at = this.#isSecret(bytes, nameAt, nameBytes)
-        ? copyString(scratch, at, redactedValue, 0, redactedValue.length)
-        : copyString(scratch, at, bytes, valueAt, valueAt + valueBytes);
-    }
-    this.block.bytes = scratch;
-    this.block.start = 0;
-    this.block.end = at;
-  }
-
-  #isSecret(bytes: Uint8Array, nameAt: number, nameBytes: number): boolean {
-    for (const secret of this.#redact) {
-      if (secret.length !== nameBytes) continue;
-      let same = true;
-      for (let i = 0; i < nameBytes && same; i++) same = lowerCase(bytes[nameAt + i]) === secret[i];
-      if (same) return true;
-    }
-    return false;
+    this.block.bytes = bytes;
+    this.block.start = start;
+    this.block.end = end;
   }
 
   #reserve(bytes: number): Buffer {

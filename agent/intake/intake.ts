@@ -2,7 +2,6 @@ import { ByteReader } from "../../relay/pack/byte-reader.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { decodeHeaderBlock } from "../../relay/pack/header-block.ts";
 import { clearSpan, copySpan, emptySpan, isEmpty, type Span, spanText } from "../../relay/pack/span.ts";
-import type { RequestDraft } from "../../relay/pack/writer.ts";
 import type { LoopGuard } from "../../relay/rules/loop-mark.ts";
 import { isSampled, type Sample } from "../../relay/rules/sample.ts";
 import { type Unreplayable, whyUnreplayable } from "../../relay/rules/unreplayable.ts";
@@ -12,16 +11,18 @@ import { type MessageVisitor, visitMessages } from "../spop/notify.ts";
 import { dataType, type TypedValue } from "../spop/typed-data.ts";
 import { ArgumentNames, type ArgumentRole } from "./arguments.ts";
 import { RequestBody } from "./body.ts";
+import { createDraft } from "./draft.ts";
 import { HeaderScan, maxHeaders } from "./header-scan.ts";
 import type { Packer } from "./packer.ts";
 import { RequestPath } from "./path.ts";
+import type { Redactor } from "./redactor.ts";
 import type { WholeFlaw } from "./whole-flaw.ts";
 
 export interface IntakeOptions {
   readonly sample: Sample;
   readonly when?: When;
-  /** Lower-case names. */
-  readonly redactHeaders: readonly string[];
+  /** Undefined if nothing is redacted. */
+  readonly redactor: Redactor | undefined;
   /** How replayed requests are recognised; by default by the header X-Mirror-Id, whoever wrote it. */
   readonly loopGuard?: LoopGuard;
   readonly ledger: AgentLedger;
@@ -49,14 +50,14 @@ const letterO = 0x4f;
 export class Intake implements MessageVisitor {
   readonly #options: IntakeOptions;
   readonly #names: ArgumentNames;
-  readonly #headerScan: HeaderScan;
+  readonly #headerScan = new HeaderScan();
   readonly #reader = new ByteReader(new Uint8Array());
   readonly #value: TypedValue = { type: 0, start: 0, end: 0, number: 0 };
   readonly #draft = createDraft();
   readonly #path = new RequestPath();
   readonly #headers = emptySpan();
   readonly #responseHeaders = emptySpan();
-  readonly #responseScan: HeaderScan;
+  readonly #responseScan = new HeaderScan();
   readonly #body: RequestBody;
   #headersAreText = false;
   #responseHeadersAreText = false;
@@ -65,9 +66,8 @@ export class Intake implements MessageVisitor {
   constructor(options: IntakeOptions) {
     this.#options = options;
     this.#names = new ArgumentNames(options.onUnknownArgument);
-    this.#headerScan = new HeaderScan(options.redactHeaders, options.loopGuard);
+    this.#headerScan = new HeaderScan(options.loopGuard);
     this.#body = new RequestBody(options.onUnknownWhole, options.nowMs);
-    this.#responseScan = new HeaderScan(options.redactHeaders);
   }
 
   /**
@@ -138,8 +138,10 @@ export class Intake implements MessageVisitor {
   }
 
   #append(): void {
-    this.#draft.capturedAtMs = this.#options.nowMs();
-    this.#options.packer.append(this.#draft);
+    const { nowMs, redactor, packer } = this.#options;
+    this.#draft.capturedAtMs = nowMs();
+    redactor?.redact(this.#draft, this.#headerScan);
+    packer.append(this.#draft);
   }
 
   #assign(role: ArgumentRole, bytes: Uint8Array, value: TypedValue): void {
@@ -262,31 +264,9 @@ export class Intake implements MessageVisitor {
   }
 
   #headerStrings(): string[] {
-    const { bytes, start, end } = this.#headerScan.received;
+    const { bytes, start, end } = this.#headerScan.block;
     return decodeHeaderBlock(bytes.subarray(start, end));
   }
-}
-
-function createDraft(): RequestDraft {
-  return {
-    capturedAtMs: 0,
-    bodyState: "complete",
-    id: emptySpan(),
-    method: emptySpan(),
-    path: emptySpan(),
-    version: emptySpan(),
-    src: emptySpan(),
-    srcIsAddress: false,
-    headers: emptySpan(),
-    body: emptySpan(),
-    hasPrimary: false,
-    primaryStatus: -1,
-    primaryTimeMs: -1,
-    primaryBytes: -1,
-    primaryDigest: emptySpan(),
-    hasPrimaryHeaders: false,
-    primaryHeaders: emptySpan(),
-  };
 }
 
 function point(span: Span, bytes: Uint8Array, value: TypedValue): void {

@@ -1,6 +1,8 @@
 import { ByteReader } from "../../relay/pack/byte-reader.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
-import { isSecret, printable } from "../../relay/pack/request-text.ts";
+import { printable, secretMark } from "../../relay/pack/request-text.ts";
+import { isSecretName } from "../../relay/redaction/secret-names.ts";
+import { maskNamed, maskShownPath } from "../../relay/redaction/shown-request.ts";
 import { frameFlag, frameType } from "./frame.ts";
 import { type DecodedValue, dataType, decodeTypedData } from "./typed-data.ts";
 
@@ -61,7 +63,7 @@ function formatItem(reader: ByteReader): string {
   const type = reader.u8() & 0x0f;
   reader.offset--;
   const value = decodeTypedData(reader);
-  return `${shorten(name)}=${isSecret(name) ? "…" : formatValue(name, type, value)}`;
+  return `${shorten(name)}=${isSecretName(name) ? secretMark : formatValue(name, type, value)}`;
 }
 
 function formatValue(name: string, type: number, value: DecodedValue): string {
@@ -69,7 +71,7 @@ function formatValue(name: string, type: number, value: DecodedValue): string {
     if (typeof value === "string") return formatHeaders(headersOfText(value));
     if (value instanceof Uint8Array) return formatHeaders(headersOfBlock(value));
   }
-  if (typeof value === "string") return `"${shorten(value)}"`;
+  if (typeof value === "string") return `"${shorten(maskArgument(name, value))}"`;
   if (!(value instanceof Uint8Array)) return String(value);
   if (type === dataType.ipv4) return value.join(".");
   if (type === dataType.ipv6)
@@ -79,8 +81,14 @@ function formatValue(name: string, type: number, value: DecodedValue): string {
   return `<${value.length} B>`;
 }
 
+function maskArgument(name: string, value: string): string {
+  // A query or a form, without a question mark of its own.
+  if (/^[^\s{["'</]+=/.test(value)) return maskShownPath(`?${value}`, secretMark).slice(1);
+  return /^(?:\/|[a-z]+:\/\/)/.test(value) ? maskShownPath(value, secretMark) : maskNamed(name, value, secretMark);
+}
+
 function formatHeaders(headers: Iterable<readonly [string, string]>): string {
-  const shown = [...headers].map(([name, value]) => `${shorten(name)}: ${isSecret(name) ? "…" : shorten(value)}`);
+  const shown = [...headers].map(([name, value]) => `${shorten(name)}: ${shorten(maskNamed(name, value, secretMark))}`);
   return `[${shown.join(", ")}]`;
 }
 

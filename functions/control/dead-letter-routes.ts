@@ -48,8 +48,9 @@ const shownRequest = z
     bodyState: z.enum(["complete", "truncated", "omitted"]).describe("How much of the body was captured"),
     bodyBytes: z.int().describe("Size of the captured body"),
     body: z.string().describe("The first 2,000 bytes, as UTF-8"),
+    hiddenBody: z.string().optional().describe("Why the body is not shown; absent if it is"),
   })
-  .describe("A captured request; values of headers that hold credentials are replaced by …")
+  .describe("A captured request; what looks like a secret is replaced by …")
   .openapi("ShownRequest");
 
 export const listDeadLetters = createRoute({

@@ -39,7 +39,7 @@ export function addCaptures(program: Command): void {
         .choices(["http", "json"])
         .default("http"),
     )
-    .option("--secrets", "print credentials as well, such as Authorization and Cookie headers")
+    .option("--secrets", "print what looks like a secret as well, in headers, paths and bodies")
     .addHelpText("after", `\nExample: spoa-relay captures cat shop --from -2h --where 'path=^/api/' --limit 10`)
     .action(async (name: string, flags: CatFlags, command: Command) => {
       const range = toRange(flags, command);

@@ -19,7 +19,7 @@ export function addDeadLetters(program: Command): void {
     .action(async (target: string | undefined, { config }: ConfigFlag) =>
       withControl(config, (client) => listDeadLetters(client, target)),
     );
-  withConfig(dlq.command("show"), "print the requests of a dead letter, with their credentials left out")
+  withConfig(dlq.command("show"), "print the requests of a dead letter, without what looks like a secret")
     .argument("<target>", "a target, or ingress")
     .argument("<message>", "the id that dlq list prints")
     .addHelpText("after", "\nExample: spoa-relay dlq show staging 42")

@@ -30,7 +30,7 @@ export function addExport(program: Command): void {
       "origin that the requests are addressed to, in Host headers, URLs of a HAR file and scripts",
       parseTarget,
     )
-    .option("--redact", "replace the values of headers that hold credentials")
+    .option("--redact", "replace what looks like a secret in headers, paths and bodies")
     .option("-o, --output <file>", "write to this file instead of standard output")
     .addHelpText(
       "after",

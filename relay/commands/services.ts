@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
-import { assertReplayable } from "../config/replayable.ts";
+import { assertRedactable, assertReplayable } from "../config/replayable.ts";
 import { createLogger, type Logger } from "../log/log.ts";
 import { DirectoryLock } from "../process/directory-lock.ts";
 import { agentNodeFlags, runService, type Service } from "../process/service.ts";
@@ -21,7 +21,10 @@ const hostOverdueMs = 20_000;
 export function addServices(program: Command, { runAgent, startHost }: Services): void {
   withConfig(program.command("agent"), "receive requests from HAProxy and enqueue them")
     .addHelpText("after", "\nExample: spoa-relay agent --config /etc/spoa-relay.yaml")
-    .option("--dump", "print the requests instead of enqueueing them; the log is written to standard error")
+    .option(
+      "--dump",
+      "print the requests, without what looks like a secret, instead of enqueueing them; the log is written to standard error",
+    )
     .action(async ({ config, dump }: ConfigFlag & { dump?: boolean }) => {
       process.exitCode = await runAgent(config, dump === true);
     });
@@ -53,6 +56,7 @@ export interface UpOptions {
 export async function runUp(configFile: string, { command, end, prepare }: UpOptions): Promise<number> {
   const config = loadConfig(configFile, process.env);
   assertReplayable(config);
+  assertRedactable(config);
   const log = createLogger(config.log);
   const { stop, force } = watchStopSignals();
   const lock = lockData(config, command);

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { address, addressRange, duration, headerName, percentage, section, size, stickyBy, when } from "./forms.ts";
+import { address, addressRange, duration, percentage, section, size, stickyBy, when } from "./forms.ts";
+import { redactSchema } from "./redact-schema.ts";
 
 const journal = section({
   directory: z.string().min(1).default("./journal").describe("Directory of the journal, relative to this file"),
@@ -75,9 +76,11 @@ export const agentSchema = section({
     .describe("Share of the requests that is mirrored, to all targets and captures together"),
   stickyBy: stickyBy.describe("Sample by a key: all requests with the same key are mirrored, or none").optional(),
   when: when.describe("Mirror only requests that match all conditions").optional(),
-  redact: section({ headers: z.array(headerName).default([]).describe("Names of the headers") })
-    .default({ headers: [] })
-    .describe("Headers whose values are replaced by `redacted` before the agent stores or sends a request"),
+  redact: redactSchema
+    .prefault({})
+    .describe(
+      "Secrets that are masked before the agent stores or sends a request. In names, * stands for any characters, and case does not matter",
+    ),
   // From the smallest frame of HAProxy to the most that a pack can hold.
   maxFrame: size("256B", "48MiB")
     .prefault("16MiB")

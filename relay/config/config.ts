@@ -1,5 +1,6 @@
 import type { ArchivePlace } from "../archive/archive-place.ts";
 import type { IngressPlace } from "../queue/ingress.ts";
+import type { DropRule } from "../redaction/drop-rules.ts";
 import type { LoopGuard } from "../rules/loop-mark.ts";
 import type { Rewrite } from "../rules/pattern.ts";
 import type { RequestKey } from "../rules/request-key.ts";
@@ -25,6 +26,20 @@ export interface SocketFile {
   readonly group?: string | number;
 }
 
+/** What the agent masks before it stores a request: patterns of names, in which `*` stands for any characters. */
+export interface RedactConfig {
+  readonly headers: readonly string[];
+  readonly cookies: readonly string[];
+  readonly query: readonly string[];
+  /** Fields of forms. */
+  readonly form: readonly string[];
+  /** The steps of each path, from `parseJsonPath`. */
+  readonly json: readonly (readonly string[])[];
+  readonly dropBodies: readonly DropRule[];
+  /** With a key, equal values have equal masks. `value` is undefined if the variable is not set: the agent needs it, the host does not. */
+  readonly key?: { readonly env: string; readonly value: string | undefined };
+}
+
 export interface AgentConfig {
   readonly listen: ListenAddress;
   readonly tls?: ListenerTls;
@@ -36,7 +51,7 @@ export interface AgentConfig {
   readonly workers: number;
   readonly sample: Sample;
   readonly when?: When;
-  readonly redactHeaders: readonly string[];
+  readonly redact: RedactConfig;
   readonly maxFrameBytes: number;
   readonly connectionBufferBytes: number;
   readonly pack: { readonly bytes: number; readonly requests: number; readonly lingerMs: number };

@@ -1,6 +1,9 @@
 import { resolve } from "node:path";
+import { createNameTest, type NameTest } from "../redaction/name-patterns.ts";
+import { createMask, redacted } from "../redaction/value-mask.ts";
 import type { Pattern } from "../rules/pattern.ts";
 import { isLoopback, type ListenAddress } from "./forms.ts";
+import type { ParsedRedact } from "./redact-schema.ts";
 
 /** Two keys of the configuration that exclude each other: the mistake is reported at `path`. */
 export interface Conflict {
@@ -94,34 +97,53 @@ function textOf(address: ListenAddress): string {
   return `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`;
 }
 
-/** The text in place of the value of a redacted header. */
-const redacted = "redacted";
-
 /**
- * Keys and conditions of targets and captures on headers that the agent redacts: they see the same value in all requests. The
- * agent's own `sample` and `when` see the received one.
+ * Keys and conditions of targets and captures on headers and cookies that the agent masks: without `redact.key` they see the same
+ * value in all requests. The agent's own `sample` and `when` see the received one.
  */
 export function findRedactedUses(
-  redact: readonly string[],
+  redact: ParsedRedact,
   places: Readonly<Record<string, Recipients>>,
 ): readonly Conflict[] {
+  const masks: Masks = {
+    headers: createNameTest(redact.headers),
+    cookies: createNameTest(redact.cookies),
+    differ: redact.key !== undefined,
+  };
   return Object.entries(places).flatMap(([place, recipients]) =>
-    Object.entries(recipients).flatMap(([name, recipient]) => findRedactedIn([place, name], recipient, redact)),
+    Object.entries(recipients).flatMap(([name, recipient]) => findRedactedIn([place, name], recipient, masks)),
   );
 }
 
-function findRedactedIn(path: readonly string[], { stickyBy, key, when }: Recipient, redact: readonly string[]) {
+interface Masks {
+  readonly headers: NameTest;
+  readonly cookies: NameTest;
+  /** Whether equal values have equal masks, and others do not. */
+  readonly differ: boolean;
+}
+
+function findRedactedIn(path: readonly string[], { stickyBy, key, when }: Recipient, masks: Masks) {
   const keys = Object.entries({ stickyBy, key }).flatMap(([name, source]): Conflict[] => {
-    const part = source?.cookie === undefined ? "header" : "cookie";
-    const header = part === "cookie" ? "cookie" : (source?.header ?? "");
-    const mistake = `agent.redact replaces the header ${header}, so all requests have the same key: choose another key, or do not redact it`;
-    return redact.includes(header) ? [{ path: [...path, name, part], mistake }] : [];
+    const mistake = source && findMaskedKey(source, masks);
+    return mistake === undefined ? [] : [{ path: [...path, name, source?.header ? "header" : "cookie"], mistake }];
   });
+  const mask = createMask(masks.differ ? "any key" : undefined)("any value");
   const conditions = Object.entries(when?.header ?? {}).flatMap(([header, regex]): Conflict[] => {
-    const mistake = `agent.redact replaces the header ${header} by "${redacted}", which this does not match: no request would be taken`;
-    return redact.includes(header) && !regex.test(redacted)
-      ? [{ path: [...path, "when", "header", header], mistake }]
-      : [];
+    const mistake = `agent.redact replaces the header ${header} by "${masks.differ ? `${redacted}-…` : redacted}", which this does not match: no request would be taken`;
+    return masks.headers(header) && !regex.test(mask) ? [{ path: [...path, "when", "header", header], mistake }] : [];
   });
   return [...keys, ...conditions];
+}
+
+function findMaskedKey({ header, cookie }: KeySource, { headers, cookies, differ }: Masks): string | undefined {
+  const same = "so all requests have the same key";
+  const advice = "set agent.redact.key, choose another key, or do not redact it";
+  if (header !== undefined) {
+    return headers(header) && !differ ? `agent.redact replaces the header ${header}, ${same}: ${advice}` : undefined;
+  }
+  if (cookie === undefined) return undefined;
+  if (headers("cookie")) {
+    return `agent.redact replaces the header cookie, so no request has this key: choose another key, or mask single cookies (agent.redact.cookies)`;
+  }
+  return cookies(cookie) && !differ ? `agent.redact replaces the cookie ${cookie}, ${same}: ${advice}` : undefined;
 }

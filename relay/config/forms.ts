@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { findQueueUrlMistake } from "../queue/sqs-url.ts";
+import { showUrl } from "../redaction/url-passwords.ts";
 import { Pattern, Rewrite } from "../rules/pattern.ts";
 import { PatternError } from "../rules/pattern-error.ts";
 import { parseAddressRange } from "./address-range.ts";
@@ -47,7 +48,7 @@ export function written<T>(
         const mistake = explain(text);
         const value = parse(text);
         if (value !== undefined && mistake === undefined) return value;
-        context.addIssue({ code: "custom", message: mistake ?? `"${text}" is not ${expected}` });
+        context.addIssue({ code: "custom", message: mistake ?? `"${showUrl(text)}" is not ${expected}` });
         return z.NEVER;
       })
       .meta({ examples })

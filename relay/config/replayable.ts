@@ -23,6 +23,7 @@ export function assertReplayable(config: Config, only?: string): void {
 export function assertRunnable(config: Config, path: string, nowMs: number): void {
   assertNone(config, [
     ...findReplayMistakes(config),
+    ...findRedactMistakes(config),
     ...findListenerMistakes(config, nowMs),
     ...findProgramMistakes(config, path),
   ]);
@@ -35,6 +36,23 @@ export function assertLoopKey(config: Config): void {
     config.missing.filter(({ path: [section] }) => section === "loopKey"),
   );
 }
+
+/**
+ * Throws `ConfigError` if the key of `agent.redact` is missing or too short to be one. Only the agent calls this: a host on another
+ * machine may share the file without having the key.
+ */
+export function assertRedactable(config: Config): void {
+  assertNone(config, findRedactMistakes(config));
+}
+
+function findRedactMistakes({ agent }: Config): readonly Conflict[] {
+  const { key } = agent.redact;
+  if (!key || (key.value ?? "").length >= leastKeyChars) return [];
+  const mistake = key.value === undefined ? "is not set" : `has fewer than ${leastKeyChars} characters`;
+  return [{ path: ["agent", "redact", "key"], mistake: `the environment variable ${key.env} ${mistake}` }];
+}
+
+const leastKeyChars = 16;
 
 function assertNone({ file }: Config, mistakes: readonly Conflict[]): void {
   if (mistakes.length === 0) return;

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { parseBucketUrl } from "../archive/archive-url.ts";
 import { isReservedHeader } from "../pack/reserved-headers.ts";
 import { ingressQueue } from "../queue/names.ts";
+import { showUrl } from "../redaction/url-passwords.ts";
 import { parseTablePlace } from "../state/dynamodb/table-place.ts";
 import { agentSchema } from "./agent-schema.ts";
 import { awsSchema } from "./aws-schema.ts";
@@ -124,7 +125,7 @@ const store = z
     const advice = text.startsWith("s3://")
       ? "; a bucket's name has 3 to 63 lower-case letters, digits, dots or hyphens, and a prefix has no spaces"
       : "";
-    const message = `"${text}" is not ${storeForms}, such as s3://our-captures/shop or ./captures${advice}`;
+    const message = `"${showUrl(text)}" is not ${storeForms}, such as s3://our-captures/shop or ./captures${advice}`;
     context.addIssue({ code: "custom", message });
     return z.NEVER;
   })
@@ -240,7 +241,7 @@ export const configSchema = section({
     const addresses = findEqualAddresses({ agent, host, ...(control && { control }) });
     // With a queue in SQS they may be on different machines: then it is only a warning.
     const equal = [...addresses.always, ...(queue.kind === "embedded" ? addresses.onOneMachine : [])];
-    for (const { path, mistake } of [...equal, ...findRedactedUses(agent.redact.headers, { targets, captures })]) {
+    for (const { path, mistake } of [...equal, ...findRedactedUses(agent.redact, { targets, captures })]) {
       context.addIssue({ code: "custom", path: [...path], message: mistake });
     }
   })

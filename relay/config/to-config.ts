@@ -4,7 +4,16 @@ import type { IngressPlace } from "../queue/ingress.ts";
 import { deadLetterUrl } from "../queue/names.ts";
 import { inRegion, isPrivate, regionOf } from "../queue/sqs-url.ts";
 import { defaultJournal } from "./agent-schema.ts";
-import type { AgentConfig, AwsPlaces, CaptureConfig, Config, Environment, ListenerTls, SocketFile } from "./config.ts";
+import type {
+  AgentConfig,
+  AwsPlaces,
+  CaptureConfig,
+  Config,
+  Environment,
+  ListenerTls,
+  RedactConfig,
+  SocketFile,
+} from "./config.ts";
 import { findEqualAddresses } from "./conflicts.ts";
 import type { Deployment } from "./deployment.ts";
 import { isLoopback } from "./forms.ts";
@@ -74,7 +83,7 @@ export function toConfig(parsed: ParsedConfig, file: string, env: Environment): 
     for (const { path, mistake } of findEqualAddresses({ agent, host, ...(control && { control }) }).onOneMachine)
       warnings.push(`${path.join(".")} ${mistake}, if agent and host run on one machine`);
   }
-  const agent = toAgent(parsed.agent, directory, queue.kind === "sqs");
+  const agent = toAgent(parsed.agent, directory, queue.kind === "sqs", env);
   return Object.freeze({
     file,
     agent,
@@ -166,7 +175,12 @@ function assertOwnQueues(targetQueues: ReadonlyMap<string, string>, ingress: URL
   if (mistakes.length > 0) throw new ConfigError(mistakes);
 }
 
-function toAgent(agent: ParsedConfig["agent"], directory: string, journalByDefault: boolean): AgentConfig {
+function toAgent(
+  agent: ParsedConfig["agent"],
+  directory: string,
+  journalByDefault: boolean,
+  env: Environment,
+): AgentConfig {
   const journal = agent.journal ?? (journalByDefault ? defaultJournal : undefined);
   const { tls, allow, socket } = agent;
   return {
@@ -179,13 +193,24 @@ function toAgent(agent: ParsedConfig["agent"], directory: string, journalByDefau
     workers: agent.workers,
     sample: toSample(agent.sample, agent.stickyBy),
     ...(agent.when && { when: toWhen(agent.when) }),
-    redactHeaders: agent.redact.headers,
+    redact: toRedact(agent.redact, env),
     maxFrameBytes: agent.maxFrame,
     connectionBufferBytes: agent.connectionBuffer,
     pack: { bytes: agent.pack.bytes, requests: agent.pack.requests, lingerMs: agent.pack.linger },
     bufferBytes: agent.buffer,
     ...(journal && { journal: { ...journal, directory: resolve(directory, journal.directory) } }),
     drainMs: agent.drain,
+  };
+}
+
+function toRedact({ key, dropBodies, ...names }: ParsedConfig["agent"]["redact"], env: Environment): RedactConfig {
+  return {
+    ...names,
+    dropBodies: dropBodies.map(({ path, type }) => ({
+      ...(path !== undefined && { path }),
+      ...(type !== undefined && { type }),
+    })),
+    ...(key && { key: { env: key.env, value: env[key.env] } }),
   };
 }
 

@@ -19,8 +19,9 @@ export async function* writeCurl(
 ): AsyncGenerator<Buffer> {
   yield Buffer.from(preamble(options));
   for await (const captured of requests) {
-    const flaw = findFlaw(captured);
-    if (flaw === undefined) yield formatCommand(toExported(captured, options));
+    const request = toExported(captured, options);
+    const flaw = findFlaw(request);
+    if (flaw === undefined) yield formatCommand(request);
     else options.onSkipped?.(captured, flaw);
   }
 }

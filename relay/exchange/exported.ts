@@ -1,12 +1,14 @@
 import type { CapturedRequest } from "../pack/captured-request.ts";
-import { isSecret } from "../pack/request-text.ts";
+import { withBodyBytes } from "../redaction/body-headers.ts";
+import { maskRequest } from "../redaction/shown-request.ts";
+import { redacted } from "../redaction/value-mask.ts";
 
 export type ExportFormat = "goreplay" | "har" | "k6" | "curl";
 
 export const exportFormats: readonly ExportFormat[] = ["goreplay", "har", "k6", "curl"];
 
 export interface ExportOptions {
-  /** Writes `redacted` as the value of each header whose name says that it holds credentials. */
+  /** Writes `redacted` in place of what looks like a secret. */
   readonly redact?: boolean;
   /** The default origin that a script sends to, and the origin of the URLs in a HAR. */
   readonly target?: URL;
@@ -16,24 +18,21 @@ export interface ExportOptions {
   readonly onLost?: (part: string) => void;
 }
 
-/** The request to write: the captured one, or a copy with redacted headers. */
-export function toExported(request: CapturedRequest, { redact = false }: ExportOptions): CapturedRequest {
+/** The request to write: the captured one, or a copy without its secrets. A body that cannot be read is left out of the copy. */
+export function toExported(request: CapturedRequest, { redact = false, onLost }: ExportOptions): CapturedRequest {
   if (!redact) return request;
-  const { headers, primary } = request;
-  return {
-    ...request,
-    headers: redactHeaders(headers),
-    ...(primary?.headers && { primary: { ...primary, headers: redactHeaders(primary.headers) } }),
-  };
+  const { hiddenBody, ...masked } = maskRequest(request, redacted);
+  if (hiddenBody === undefined) {
+    const same = masked.body.length === request.body.length || request.bodyState !== "complete";
+    return same ? masked : { ...masked, headers: withBodyBytes(masked.headers, masked.body.length) };
+  }
+  onLost?.(`its body, in which secrets cannot be found: ${hiddenBody}`);
+  return { ...masked, bodyState: "omitted" };
 }
 
 /** A sentence for the top of a file about the credentials in it. */
 export function credentialsNote({ redact = false }: ExportOptions): string {
   return redact
-    ? "Headers that hold credentials are redacted; paths and bodies are not."
+    ? "What looks like a secret is redacted, in headers, paths and bodies. Look at it before you share it."
     : "Contains requests as they were captured, credentials included: protect this file as you protect credentials.";
-}
-
-function redactHeaders(headers: readonly string[]): string[] {
-  return headers.map((part, i) => (i % 2 === 1 && isSecret(headers[i - 1]) ? "redacted" : part));
 }

@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, pino } from "pino";
+import { hideUrlPasswords } from "../redaction/url-passwords.ts";
 import { LogOutput } from "./log-output.ts";
 
 export type { Logger } from "pino";
@@ -10,6 +11,8 @@ export function createLogger(level: string, to: 1 | 2 | DestinationStream = 1): 
       level,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
+      // Whatever a library puts into the message of an error.
+      hooks: { streamWrite: (line) => hideUrlPasswords(line) },
       formatters: { level: (label) => ({ level: label }) },
     },
     typeof to === "number" ? new LogOutput(to) : to,

@@ -21,6 +21,8 @@ export interface AgentStats {
   readonly enqueued: number;
   /** Requests of earlier runs that were found in the journal and enqueued; not included in `seen`. */
   readonly recovered: number;
+  /** Bodies that `agent.redact` left out, by reason; absent if there are none. Their requests are in the counts above. */
+  readonly omittedBodies?: Readonly<Record<string, number>>;
   /** Figures of workers that died, from their last report, which is up to 1 s old. Absent if none died. */
   readonly died?: DiedStats;
   readonly packs: number;

@@ -6,7 +6,7 @@ import type { AgentLedger } from "../../agent/ledger.ts";
 export function takeEverything(ledger: AgentLedger, packer: Packer): Intake {
   return new Intake({
     sample: { fraction: 1 },
-    redactHeaders: [],
+    redactor: undefined,
     ledger,
     packer,
     nowMs: Date.now,

@@ -103,6 +103,17 @@ describe("the command line", () => {
     expect(code).toBe(2);
   });
 
+  it.each([
+    ["mirror", "-u", "http://user:hunter2@127.0.0.1:1"],
+    ["mirror", "-u", "http://user:hunter2/x y@127.0.0.1:1"],
+    ["export", "a", "--format", "har", "--target", "http://user:hunter2 x@127.0.0.1:1/a"],
+  ])("does not repeat the password of a URL in a mistake: %s %s %s", async (...command) => {
+    const { code, stdout, stderr } = await spoaRelay(...command);
+    expect(stderr).toMatch(/argument 'http:\/\/…@127\.0\.0\.1:1(?:\/a)?' is invalid/);
+    expect(stdout + stderr).not.toContain("hunter2");
+    expect(code).toBe(2);
+  });
+
   it("prints its version", async () => {
     expect(await spoaRelay("--version")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
   });

@@ -263,6 +263,7 @@ describe("the configurations in the documents", () => {
       "agent/README.md: # the same tenth of the sessions for both targets, and of that a part for each",
       "infra/README.md: # captured in eu-central-1, replayed in us-east-1",
       "relay/README.md: # credentials of each target's own, from the environment, a token endpoint, AWS and a program",
+      "relay/README.md: # secrets that are masked before a request is stored",
       "relay/README.md: queue: embedded:./data",
     ]);
   });
@@ -276,7 +277,7 @@ describe("the configurations in the documents", () => {
     copyFileSync(caFile, join(directory, "staging-ca.pem"));
     const authority = new CertificateAuthority(directory, "haproxy-ca");
     renameSync(authority.issue("agent").cert, join(directory, "agent.pem"));
-    for (const name of ["STAGING_KEY", "STAGING_SECRET"]) vi.stubEnv(name, "a-secret");
+    for (const name of ["STAGING_KEY", "STAGING_SECRET", "REDACT_KEY"]) vi.stubEnv(name, "a-secret-of-a-test");
     onTestFinished(() => void vi.unstubAllEnvs());
     const { code, stdout, stderr } = await spoaRelay("config", "check", "--config", file);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });

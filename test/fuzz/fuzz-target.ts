@@ -1,12 +1,15 @@
 import { Intake } from "../../agent/intake/intake.ts";
 import { Packer } from "../../agent/intake/packer.ts";
+import { createRedactor } from "../../agent/intake/redactor.ts";
 import { type AgentLedger, createLedger } from "../../agent/ledger.ts";
 import { Session } from "../../agent/spop/session.ts";
+import type { RedactConfig } from "../../relay/config/config.ts";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { decodePack } from "../../relay/pack/pack.ts";
 import { Pattern } from "../../relay/rules/pattern.ts";
 import type { Sample } from "../../relay/rules/sample.ts";
 import type { When } from "../../relay/rules/when.ts";
+import { noRedaction } from "../support/data/redact-configs.ts";
 import { completeNotifies, isPayloadOf, readAnswers } from "./ack-oracle.ts";
 
 interface Half {
@@ -14,13 +17,22 @@ interface Half {
   readonly ledger: AgentLedger;
 }
 
+const everyRule: Partial<RedactConfig> = {
+  headers: ["cookie", "h*t"],
+  query: ["*"],
+  form: ["a*"],
+  json: [["**", "a*"]],
+  dropBodies: [{ type: "image/*" }],
+  key: { env: "KEY", value: "a key of the fuzz test" },
+};
+
 const maxFrameBytes = 1024 * 1024;
 
 /** Session, intake and packer, wired as in the agent, with checks. */
 export class FuzzTarget {
   readonly #halves: readonly Half[] = [
-    createHalf({ fraction: 1 }, []),
-    createHalf({ fraction: 0.5, stickyBy: { by: "src", missing: "in" } }, ["cookie", "host"], {
+    createHalf({ fraction: 1 }, {}),
+    createHalf({ fraction: 0.5, stickyBy: { by: "src", missing: "in" } }, everyRule, {
       methods: ["GET", "POST"],
       path: new Pattern("^/api"),
     }),
@@ -87,7 +99,7 @@ export class FuzzTarget {
   }
 }
 
-export function createHalf(sample: Sample, redactHeaders: readonly string[], when?: When): Half {
+export function createHalf(sample: Sample, redact: Partial<RedactConfig>, when?: When): Half {
   const ledger = createLedger();
   const packer: Packer = new Packer({
     agent: "fuzz",
@@ -110,7 +122,7 @@ export function createHalf(sample: Sample, redactHeaders: readonly string[], whe
   const intake = new Intake({
     sample,
     ...(when && { when }),
-    redactHeaders,
+    redactor: createRedactor({ ...noRedaction, ...redact }, ledger, { warn: () => {} }),
     ledger,
     packer,
     nowMs: () => 1_700_000_000_000,

@@ -173,7 +173,7 @@ function message(args: Readonly<Record<string, Buffer>>) {
 function take(payload: Buffer): void {
   const { intake } = createHalf(
     { fraction: 0.5, stickyBy: { by: "cookie", name: "sid", missing: "in" } },
-    ["cookie", "a"],
+    { headers: ["cookie", "a"] },
     {
       path: pathPattern,
       headers: { a: pathPattern },

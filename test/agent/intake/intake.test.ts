@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Intake, type IntakeOptions } from "../../../agent/intake/intake.ts";
 import { Packer } from "../../../agent/intake/packer.ts";
+import { createRedactor, type Redactor } from "../../../agent/intake/redactor.ts";
 import { type AgentLedger, createLedger } from "../../../agent/ledger.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
@@ -10,6 +11,7 @@ import { createLoopMark } from "../../../relay/rules/loop-mark.ts";
 import { Pattern } from "../../../relay/rules/pattern.ts";
 import type { StickyBy } from "../../../relay/rules/sample.ts";
 import { comparable } from "../../support/data/captured-requests.ts";
+import { noRedaction } from "../../support/data/redact-configs.ts";
 import { seededRandom } from "../../support/data/seeded-random.ts";
 import { goldenFiles } from "../../support/spop/golden-frames.ts";
 import {
@@ -67,7 +69,7 @@ function createIntake(changes: Partial<IntakeOptions> = {}): TestIntake {
   });
   const intake = new Intake({
     sample: { fraction: 1 },
-    redactHeaders: [],
+    redactor: undefined,
     ledger,
     packer,
     nowMs: () => nowMs,
@@ -98,6 +100,10 @@ function createIntake(changes: Partial<IntakeOptions> = {}): TestIntake {
       return requests;
     },
   };
+}
+
+function masking(headers: readonly string[]): Redactor | undefined {
+  return createRedactor({ ...noRedaction, headers }, createLedger(), { warn: () => {} });
 }
 
 const headers = ["host", "shop.example", "x-tag", "a", "x-tag", "b", "content-length", "3"];
@@ -497,7 +503,7 @@ describe("the loop guard with a key", () => {
     ["was signed for another id", mark.replace("4b1d-1", "4b1d-2"), false],
   ])("leaves out only what a replay has signed: a mark that %s", (_case, value, looped) => {
     let foreign = 0;
-    const intake = createIntake({ loopGuard, redactHeaders: ["x-mirror-id"], onForeignMark: () => foreign++ });
+    const intake = createIntake({ loopGuard, redactor: masking(["x-mirror-id"]), onForeignMark: () => foreign++ });
 
     intake.take(args({ hdrs: bin(headersBinary(["host", "a", "X-Mirror-Id", value])) }), args());
 
@@ -514,7 +520,7 @@ describe("a request that cannot be replayed", () => {
     ["text", str(headersText(webSocket))],
     ["binary", bin(headersBinary(webSocket))],
   ])("is counted as an upgrade and not packed: headers as %s", (_form, hdrs) => {
-    const intake = createIntake({ redactHeaders: ["connection", "upgrade"] });
+    const intake = createIntake({ redactor: masking(["connection", "upgrade"]) });
 
     intake.take(args({ hdrs }), args());
 
@@ -647,7 +653,7 @@ describe("the sample", () => {
 
   it("sticky by a redacted header still distinguishes its values", () => {
     const stickyBy = { by: "header", name: "authorization", missing: "out" } as const;
-    const intake = createIntake({ sample: { fraction: 0.5, stickyBy }, redactHeaders: ["authorization"] });
+    const intake = createIntake({ sample: { fraction: 0.5, stickyBy }, redactor: masking(["authorization"]) });
 
     for (let i = 0; i < 100; i++) intake.take(args({ hdrs: bin(headersBinary(["Authorization", `user ${i}`])) }));
 
@@ -677,7 +683,7 @@ describe("the filter", () => {
   it("judges a redacted header by the value that the client sent", () => {
     const when = { headers: { "x-tag": new Pattern("^a$") } };
 
-    expect(capture(args(), { when, redactHeaders: ["x-tag"] }).headers.slice(2, 6)).toEqual([
+    expect(capture(args(), { when, redactor: masking(["x-tag"]) }).headers.slice(2, 6)).toEqual([
       ...["x-tag", "redacted", "x-tag", "redacted"],
     ]);
   });
@@ -688,7 +694,7 @@ describe("redaction", () => {
     ["text", str(headersText(["Cookie", "a=b", "X-Tag", "cookie", "cookie", ""]))],
     ["binary", bin(headersBinary(["Cookie", "a=b", "X-Tag", "cookie", "cookie", ""]))],
   ])("replaces only the values of the configured headers, in headers as %s", (_form, hdrs) => {
-    expect(capture(args({ hdrs }), { redactHeaders: ["cookie"] }).headers).toEqual([
+    expect(capture(args({ hdrs }), { redactor: masking(["cookie"]) }).headers).toEqual([
       ...["Cookie", "redacted", "X-Tag", "cookie", "cookie", "redacted"],
     ]);
   });
@@ -696,13 +702,13 @@ describe("redaction", () => {
   it("covers the headers of the response", () => {
     const res_hdrs = bin(headersBinary(["Set-Cookie", "sid=secret", "a", "b"]));
 
-    expect(capture(args({ res_hdrs }), { redactHeaders: ["set-cookie"] }).primary?.headers).toEqual([
+    expect(capture(args({ res_hdrs }), { redactor: masking(["set-cookie"]) }).primary?.headers).toEqual([
       ...["Set-Cookie", "redacted", "a", "b"],
     ]);
   });
 
   it("still detects a truncated body if Content-Length is redacted", () => {
-    expect(capture(args({ body: bin("ab") }), { redactHeaders: ["content-length"] }).bodyState).toBe("truncated");
+    expect(capture(args({ body: bin("ab") }), { redactor: masking(["content-length"]) }).bodyState).toBe("truncated");
   });
 });
 
@@ -724,7 +730,7 @@ describe("any message", () => {
       sample: { fraction: 0.7 },
       random: seededRandom(5),
       when: { headers: { "x-tag": new Pattern("^a$") } },
-      redactHeaders: ["x-tag"],
+      redactor: masking(["x-tag"]),
     });
     let taken = 0;
     fc.assert(
@@ -740,7 +746,7 @@ describe("any message", () => {
   });
 
   it("of any bytes throws nothing but a DecodeError", () => {
-    const intake = createIntake({ redactHeaders: ["x-tag"] });
+    const intake = createIntake({ redactor: masking(["x-tag"]) });
     const real = messageList([{ args: args() }]);
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), fc.nat(real.length), (bytes, keep) => {

@@ -19,7 +19,7 @@ function check(text: string, directory = temporaryDirectory()): readonly string[
   }`;
   writeFileSync(file, whole);
   try {
-    const config = loadConfig(file, {});
+    const config = loadConfig(file, { KEY: "0123456789abcdef", SHORT: "0123456789abcde" });
     assertRunnable(config, "/usr/bin:/bin", Date.UTC(2026, 0, 1));
     return config.warnings.filter((warning) => warning.includes("is the address"));
   } catch (error) {
@@ -155,6 +155,50 @@ it.each([
       expect.stringContaining(`captures.c.${path}`),
     ]);
   expect(check(own)).toEqual([]);
+});
+
+it.each([
+  ["stickyBy: { header: x-user }", "headers: [X-*]"],
+  ["stickyBy: { cookie: sid }", "cookies: [S*]"],
+  ["order: byKey, key: { cookie: sid }", "cookies: [sid]"],
+])("lets a target use a masked key only if equal values have equal masks: %s", (keys, rule) => {
+  const targets = `targets: { a: { url: http://127.0.0.1:1, rate: 1/s, ${keys} } }`;
+
+  expect(check(`agent: { redact: { ${rule} } }\n${targets}`)).toEqual([
+    expect.stringMatching(/: agent\.redact replaces the .*so all requests have the same key: set agent\.redact\.key/),
+  ]);
+  expect(check(`agent: { redact: { ${rule}, key: { env: KEY } } }\n${targets}`)).toEqual([]);
+});
+
+it("refuses a cookie as a key if the whole header is masked, also with a key", () => {
+  const targets = "targets: { a: { url: http://127.0.0.1:1, rate: 1/s, stickyBy: { cookie: sid } } }";
+
+  expect(check(`agent: { redact: { headers: [cookie], key: { env: KEY } } }\n${targets}`)).toEqual([
+    expect.stringContaining("no request has this key"),
+  ]);
+});
+
+it.each([
+  ["NONE", "is not set"],
+  ["SHORT", "has fewer than 16 characters"],
+])("needs the key of the masks, which %s is not", (name, mistake) => {
+  expect(check(`agent: { redact: { cookies: [a], key: { env: ${name} } } }`)).toEqual([
+    `1: agent.redact.key: the environment variable ${name} ${mistake}`,
+  ]);
+});
+
+it.each([
+  ["json: [password]", 'json.0: "password" is not a path of keys, such as $.user.password or **.token'],
+  ["json: [$]", 'json.0: "$" is not a path of keys'],
+  ["json: [$.a.**]", 'json.0: "$.a.**" is not a path of keys'],
+  ["json: ['$.a[0].b']", 'json.0: "$.a[0].b" is not a path of keys'],
+  ["dropBodies: [{}]", "dropBodies.0: needs path or type, or both"],
+  ["headers: ['a b']", "headers.0: is not a valid header name"],
+  ["cookies: ['']", "cookies.0: must be a name"],
+  ["key: { env: a-b }", "key.env: is not the name of an environment variable"],
+  [`query: [${"a,".repeat(64)}a]`, "query: must not be longer than 64"],
+])("refuses a rule of redaction that would match nothing: %s", (rule, mistake) => {
+  expect(check(`agent: { redact: { ${rule} } }`)).toEqual([expect.stringContaining(`1: agent.redact.${mistake}`)]);
 });
 
 it("lets a condition ask whether a redacted header is there", () => {

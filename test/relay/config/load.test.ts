@@ -9,6 +9,7 @@ import { assertReplayable } from "../../../relay/config/replayable.ts";
 import { ConfigError } from "../../../relay/config/text.ts";
 import { Pattern, Rewrite } from "../../../relay/rules/pattern.ts";
 import { schemaMistakes } from "../../support/data/json-schema-check.ts";
+import { noRedaction } from "../../support/data/redact-configs.ts";
 import { caFile } from "../../support/servers/shadow-server.ts";
 
 let directory: string;
@@ -35,7 +36,14 @@ const example = `agent:
     method: [GET, POST]
     path: ^/api/
     header: {X-Env: ^prod$}
-  redact: {headers: [Authorization, X-Token]}
+  redact:
+    headers: [Authorization, X-*-Token]
+    cookies: [sid]
+    query: [token]
+    form: [password, "*pin*"]
+    json: [$.user.password, "**.token"]
+    dropBodies: [{path: /login*}, {type: image/*}]
+    key: {env: REDACT_KEY}
   maxFrame: 1MiB
   connectionBuffer: 32MiB
   pack: {bytes: 48KiB, requests: 200, linger: 100ms}
@@ -107,7 +115,7 @@ describe("loadConfig", () => {
     expect(config.agent).toMatchObject({
       listen: { kind: "tcp", host: "127.0.0.1", port: 12_345 },
       sample: { fraction: 1 },
-      redactHeaders: [],
+      redact: noRedaction,
       maxFrameBytes: 16_777_216,
       connectionBufferBytes: 67_108_864,
       pack: { bytes: 61_440, requests: 1_000, lingerMs: 250 },
@@ -149,7 +157,18 @@ describe("loadConfig", () => {
       workers: 2,
       sample: { fraction: 0.5, stickyBy: { by: "cookie", name: "sid", missing: "in" } },
       when: { methods: ["GET", "POST"], path: new Pattern("^/api/"), headers: { "x-env": new Pattern("^prod$") } },
-      redactHeaders: ["authorization", "x-token"],
+      redact: {
+        headers: ["authorization", "x-*-token"],
+        cookies: ["sid"],
+        query: ["token"],
+        form: ["password", "*pin*"],
+        json: [
+          ["user", "password"],
+          ["**", "token"],
+        ],
+        dropBodies: [{ path: "/login*" }, { type: "image/*" }],
+        key: { env: "REDACT_KEY", value: undefined },
+      },
       maxFrameBytes: 1_048_576,
       connectionBufferBytes: 33_554_432,
       pack: { bytes: 49_152, requests: 200, lingerMs: 100 },

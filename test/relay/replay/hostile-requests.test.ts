@@ -140,7 +140,7 @@ function capture(cases: readonly Case[]): Pack {
   });
   const intake = new Intake({
     sample: { fraction: 1 },
-    redactHeaders: [],
+    redactor: undefined,
     ledger,
     packer,
     nowMs: Date.now,

@@ -53,7 +53,7 @@ describe("the mark of a replay", () => {
   });
 
   it("counts only in the first header of its name", () => {
-    const scan = new HeaderScan([], guard);
+    const scan = new HeaderScan(guard);
     const mark = createLoopMark(guard, "1");
     scanAll(scan, ["x-mirror-id", "1", "X-Mirror-Id", mark]);
     expect([scan.claimsLoop, scan.looped]).toEqual([true, false]);
@@ -65,7 +65,7 @@ describe("the mark of a replay", () => {
 
   it("is in the configured header only, whatever the length of its name", () => {
     for (const header of ["x", "host-1", "content-lengtx", "x".repeat(31)]) {
-      const scan = new HeaderScan([], { header, keys: [] });
+      const scan = new HeaderScan({ header, keys: [] });
       scanAll(scan, ["x-mirror-id", "1", "content-length", "3"]);
       expect([scan.looped, scan.contentLength]).toEqual([false, 3]);
       scanAll(scan, [header.toUpperCase(), "1", "content-length", "3"]);
@@ -87,7 +87,7 @@ describe("isLoopMark", () => {
 
 /** Whether the agent takes a request with this mark for a replayed one: in the two forms of HAProxy's header lists. */
 function arrivals(at: LoopGuard, mark: string): boolean[] {
-  const scan = new HeaderScan([], at);
+  const scan = new HeaderScan(at);
   // HAProxy drops the blanks around a value.
   const headers = ["host", "a", at.header, withoutBlanks(mark)];
   scanAll(scan, headers);

@@ -1,0 +1,112 @@
+import type { NameTest } from "./name-patterns.ts";
+import { decodePercent, encodePercent } from "./percent-encoding.ts";
+
+/** Which values are masked, and how. All texts have one character per byte. */
+export interface ValueRules {
+  readonly names: NameTest;
+  readonly mask: (value: string) => string;
+  /** Masks secrets inside of a value whose name does not give it away. */
+  readonly within?: (value: string) => string;
+}
+
+// Servers disagree whether `;` separates parameters. `?` and `#` begin the parameters of a URL that is a value.
+const separators = codesOf("&;?#\r\n");
+const formEnds = codesOf("&");
+// In a header, a URL may be one part of the value.
+const separatorsInHeader = codesOf("&;?#\r\n \t\"'<>,");
+const endsInHeader = codesOf("& \t\"'<>");
+const equalsSign = 0x3d;
+// A URL in a parameter of a URL in a parameter …
+const maxDepth = 4;
+
+/**
+ * Masks values in a query or a form. A name may be percent-encoded, and may be a part in brackets, as in `user[password]`. A masked
+ * value ends at the next `&`, because a value may contain the other characters that separate parameters.
+ */
+export function maskParameters(text: string, rules: ValueRules): string {
+  return maskAll(text, rules, separators, formEnds, 0);
+}
+
+/** Masks parameters of the URLs in the value of a header. */
+export function maskUrlsInHeader(value: string, rules: ValueRules): string {
+  if (!value.includes("?") && !value.includes("#")) return value;
+  return maskAll(value, rules, separatorsInHeader, endsInHeader, 0);
+}
+
+/** Masks parameters of the query of a request target, and those of its path: `/a;token=b/c?token=d`. */
+export function maskTarget(target: string, rules: ValueRules): string {
+  const mark = target.search(/[?#]/);
+  const path = mark < 0 ? target : target.slice(0, mark);
+  const masksPath = rules.within !== undefined || path.includes(";");
+  const maskedPath = masksPath
+    ? path
+        .split("/")
+        .map((part) => maskPathPart(part, rules))
+        .join("/")
+    : path;
+  return mark < 0 ? maskedPath : maskedPath + maskParameters(target.slice(mark), rules);
+}
+
+/** Whether the name, or a part of it in brackets, is to be masked. */
+export function isMaskedName(name: string, names: NameTest): boolean {
+  if (names(name)) return true;
+  return name.includes("[") && name.split(/[[\]]/).some((part) => part !== "" && names(part));
+}
+
+function maskPathPart(part: string, rules: ValueRules): string {
+  const [first, ...parameters] = part.split(";");
+  const name = rules.within ? maskInside(first, rules, 0) : first;
+  return [name, ...parameters.map((each) => maskParameters(each, rules))].join(";");
+}
+
+function maskAll(
+  text: string,
+  rules: ValueRules,
+  separating: readonly boolean[],
+  ending: readonly boolean[],
+  depth: number,
+): string {
+  const pieces: string[] = [];
+  let copied = 0;
+  const replace = (start: number, end: number, value: string) => {
+    pieces.push(text.slice(copied, start), value);
+    copied = end;
+  };
+  for (let at = 0; at < text.length; ) {
+    let end = at;
+    let equals = -1;
+    for (; end < text.length; end++) {
+      const code = text.charCodeAt(end);
+      if (separating[code]) break;
+      if (code === equalsSign && equals < 0) equals = end;
+    }
+    if (equals >= 0 && isMaskedName(decodePercent(text.slice(at, equals)).trim(), rules.names)) {
+      for (end = equals + 1; end < text.length && !ending[text.charCodeAt(end)]; ) end++;
+      replace(equals + 1, end, rules.mask(decodePercent(text.slice(equals + 1, end))));
+    } else {
+      const value = text.slice(equals < 0 ? at : equals + 1, end);
+      const masked = maskInside(value, rules, depth);
+      if (masked !== value) replace(end - value.length, end, masked);
+    }
+    at = end + 1;
+  }
+  return copied === 0 ? text : pieces.join("") + text.slice(copied);
+}
+
+/** A value may be a URL with parameters of its own, as in `?next=%2Fcallback%3Ftoken%3Dabc`. */
+function maskInside(value: string, rules: ValueRules, depth: number): string {
+  const decoded = decodePercent(value);
+  const nested = decoded.includes("=") || (decoded !== value && decoded.includes("%"));
+  let masked = decoded;
+  // Nobody encodes a URL that often, unless it is to hide something.
+  if (nested && depth === maxDepth) masked = decoded === value ? decoded : rules.mask(decoded);
+  else if (nested) masked = maskAll(decoded, rules, separators, formEnds, depth + 1);
+  if (rules.within) masked = rules.within(masked);
+  return masked === decoded ? value : encodePercent(masked);
+}
+
+function codesOf(characters: string): readonly boolean[] {
+  const codes = new Array<boolean>(256).fill(false);
+  for (const character of characters) codes[character.charCodeAt(0)] = true;
+  return codes;
+}

@@ -1,0 +1,108 @@
+import { maskCardNumbers } from "./card-numbers.ts";
+import { isSecretName } from "./secret-names.ts";
+import { hideUrlPasswords } from "./url-passwords.ts";
+
+// Forms of well-known tokens. Each begins where no letter is before it, so that a long word is looked at once.
+const tokens =
+  /(?<![\w-])(?:eyJ[\w-]{6,}\.[\w-]{2,}(?:\.[\w-]*)*|(?:AKIA|ASIA)[0-9A-Z]{16}|gh[oprsu]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|[rs]k_(?:live|test)_\w{8,}|xox[a-z]-[\w-]{10,}|AIza[\w-]{30,})/g;
+const privateKey = /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)/gs;
+const scheme = /(?<![\w-])(Bearer|Basic|Negotiate|Digest)([ \t]{1,10})([\w.~+/=-]{4,})/gi;
+// How far a name is from the sign behind it, in quotes, escapes and blanks.
+const maxNameChars = 80;
+const maxGapChars = 8;
+const gap = /[\s"'\\]/;
+const nameChar = /[\w.$%\-[\]\\]/;
+const plainEnd = /[\s&;,"'<>\\)}\]]/;
+
+/**
+ * Masks what looks like a secret in text of any kind: what follows a name that suggests one, tokens by their form, card numbers and
+ * passwords in URLs. It is a guess, for a text that a person looks at. Takes time in proportion to the length.
+ */
+export function maskSecretText(text: string, mask: string): string {
+  const toMask = () => mask;
+  const known = text
+    .replace(tokens, toMask)
+    .replace(scheme, (whole, name: string, blank: string, value: string) =>
+      /^[a-z]+$/.test(value) ? whole : `${name}${blank}${mask}`,
+    );
+  const unlocked = known.includes("-----BEGIN ") ? known.replace(privateKey, toMask) : known;
+  return maskCardNumbers(maskNamedValues(hideUrlPasswords(unlocked, mask), mask), toMask);
+}
+
+/** Masks the values in `name=value`, `name: value`, `"name": "value"`, and `<name>value</name>`. */
+function maskNamedValues(text: string, mask: string): string {
+  const pieces: string[] = [];
+  let copied = 0;
+  for (let at = 0; at < text.length; at++) {
+    const sign = text[at];
+    if (sign !== "=" && sign !== ":" && sign !== "<") continue;
+    const value = sign === "<" ? contentOf(text, at) : namedValueOf(text, at);
+    if (!value || value.end <= value.start) continue;
+    pieces.push(text.slice(copied, value.start), mask);
+    copied = value.end;
+    at = copied - 1;
+  }
+  return copied === 0 ? text : pieces.join("") + text.slice(copied);
+}
+
+interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The value behind `=` or `:`, if the name before it suggests a secret. */
+function namedValueOf(text: string, signAt: number): Range | undefined {
+  let nameEnd = signAt;
+  while (nameEnd > 0 && signAt - nameEnd < maxGapChars && gap.test(text[nameEnd - 1])) nameEnd--;
+  let nameStart = nameEnd;
+  while (nameStart > 0 && nameEnd - nameStart < maxNameChars && nameChar.test(text[nameStart - 1])) nameStart--;
+  if (nameStart === nameEnd || !isSecretName(toPlainName(text.slice(nameStart, nameEnd)))) return undefined;
+  let start = signAt + 1;
+  while (start - signAt <= maxGapChars && start < text.length && gap.test(text[start])) start++;
+  const opened = text[start - 1];
+  // A list or an object, whose end is not looked for.
+  if (/[[{]/.test(text[start] ?? "")) return { start, end: endOfLine(text, start) };
+  if (opened !== '"' && opened !== "'") return { start, end: endOfPlain(text, start) };
+  const escapes = text[start - 2] === "\\" ? "\\" : "";
+  const end = endOfQuoted(text, start, escapes + opened);
+  return { start, end };
+}
+
+/** A name without the escapes of JSON and of URLs. */
+function toPlainName(name: string): string {
+  if (!/[%\\]/.test(name)) return name;
+  return name.replace(/(?:\\u00|%)([0-9A-Fa-f]{2})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 16)),
+  );
+}
+
+/** The content of `<name …>content</name>`. */
+function contentOf(text: string, tagAt: number): Range | undefined {
+  const name = /^<(?:[\w.-]{1,40}:)?([\w.-]{1,80})(?=[\s>])/.exec(text.slice(tagAt, tagAt + 130))?.[1];
+  if (name === undefined || !isSecretName(name)) return undefined;
+  const open = text.indexOf(">", tagAt);
+  if (open < 0) return { start: tagAt + 1, end: text.length };
+  const close = text.indexOf("</", open);
+  return { start: open + 1, end: close < 0 ? text.length : close };
+}
+
+function endOfLine(text: string, start: number): number {
+  const end = text.indexOf("\n", start);
+  return end < 0 ? text.length : end;
+}
+
+function endOfPlain(text: string, start: number): number {
+  let end = start;
+  while (end < text.length && !plainEnd.test(text[end])) end++;
+  return end;
+}
+
+/** Where the closing quote is. In text that is itself in quotes, it is an escaped one. */
+function endOfQuoted(text: string, start: number, closing: string): number {
+  for (let at = text.indexOf(closing, start); at >= 0; at = text.indexOf(closing, at + 1)) {
+    let slashes = 0;
+    while (at - slashes > start && text[at - slashes - 1] === "\\") slashes++;
+    if (slashes % 2 === 0) return at;
+  }
+  return text.length;
+}

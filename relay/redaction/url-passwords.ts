@@ -1,0 +1,48 @@
+const hidden = "…";
+// What ends a URL in a sentence, in JSON and in a header.
+const tokenEnd = /[\s"'<>`\\]/;
+const authorityEnd = /[\s"'<>`\\/?#]/;
+
+/**
+ * A text that should be a URL, for an error or a log: without user and password. It may be written wrongly, so everything before the
+ * last @ counts as user and password.
+ */
+export function showUrl(url: string | URL): string {
+  const text = typeof url === "string" ? url : url.href;
+  const at = text.lastIndexOf("@");
+  if (at < 0) return text;
+  if (!text.slice(0, at).includes(":")) return text;
+  const scheme = /^\s*[a-z][a-z0-9+.-]*:[/\\]*/i.exec(text.slice(0, at))?.[0] ?? "";
+  // A path may contain an @ as well.
+  if (text.includes("//") && URL.canParse(text)) {
+    const { username, password } = new URL(text);
+    if (username === "" && password === "") return text;
+  }
+  return `${/[/\\]$/.test(scheme) ? scheme : ""}${hidden}${text.slice(at)}`;
+}
+
+/** Leaves user and password out of every URL in a text, such as the message of an error. */
+export function hideUrlPasswords(text: string, mask: string = hidden): string {
+  if (!text.includes("//") || !text.includes("@")) return text;
+  let shown = "";
+  let copied = 0;
+  for (let at = text.indexOf("//"); at >= 0; at = text.indexOf("//", at)) {
+    at += 2;
+    let end = endOf(text, at, authorityEnd);
+    // No port behind the colon: it is a password, in which a slash has ended the authority too early.
+    if (/^[^[@:]*:[^@]*[^0-9@][^@]*$/.test(text.slice(at, end))) end = endOf(text, end, tokenEnd);
+    const userEnd = text.slice(at, end).lastIndexOf("@");
+    if (userEnd >= 0) {
+      shown += text.slice(copied, at) + mask;
+      copied = at + userEnd;
+    }
+    at = end;
+  }
+  return shown + text.slice(copied);
+}
+
+function endOf(text: string, start: number, ends: RegExp): number {
+  let end = start;
+  while (end < text.length && !ends.test(text[end])) end++;
+  return end;
+}

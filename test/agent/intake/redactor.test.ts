@@ -1,0 +1,501 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { createRedactor } from "../../../agent/intake/redactor.ts";
+import { createLedger } from "../../../agent/ledger.ts";
+import type { RedactConfig } from "../../../relay/config/config.ts";
+import { type CapturedRequest, headerOf } from "../../../relay/pack/captured-request.ts";
+import { DecodeError } from "../../../relay/pack/decode-error.ts";
+import { decodePack } from "../../../relay/pack/pack.ts";
+import { PackWriter } from "../../../relay/pack/writer.ts";
+import { parseJsonPath } from "../../../relay/redaction/json-keys.ts";
+import { isBodyIncomplete } from "../../../relay/replay/outbound.ts";
+import { type RequestParts, requestDraft } from "../../support/data/captured-requests.ts";
+import { noRedaction } from "../../support/data/redact-configs.ts";
+
+const secret = "hunter2SECRET";
+
+interface Rules extends Partial<Omit<RedactConfig, "json">> {
+  readonly json?: readonly string[];
+}
+
+interface Redacted extends CapturedRequest {
+  readonly omitted: Record<string, number>;
+  readonly logged: number;
+  /** Everything that is stored, one character per byte. */
+  readonly stored: string;
+}
+
+function redact(rules: Rules, parts: Partial<RequestParts>): Redacted {
+  const json = (rules.json ?? []).map((path) => parseJsonPath(path) ?? []);
+  const ledger = createLedger();
+  let logged = 0;
+  const log = {
+    warn: () => {
+      logged++;
+    },
+  };
+  const redactor = createRedactor({ ...noRedaction, ...rules, json }, ledger, log);
+  const draft = requestDraft(parts);
+  const headers = parts.headers ?? [];
+  redactor?.redact(draft, {
+    contentLength: Number(headerOf(headers, "content-length") ?? -1),
+    transferEncoding: headerOf(headers, "transfer-encoding") !== undefined,
+  });
+  const writer = new PackWriter(Buffer.alloc(4_000_000), { id: Buffer.alloc(16), agent: "a", sequence: 1 });
+  expect(writer.append(draft)).toBe(true);
+  const content = writer.finish();
+  const pack = decodePack(content);
+  if (pack instanceof DecodeError) throw pack;
+  const omitted = Object.fromEntries(ledger.omittedBodies);
+  return { ...pack.requests[0], omitted, logged, stored: content.toString("latin1") };
+}
+
+function textOf({ body }: CapturedRequest): string {
+  return Buffer.from(body).toString();
+}
+
+describe("query parameters", () => {
+  it.each([
+    ["/a?token=§&b=c", "/a?token=redacted&b=c"],
+    ["/a?b=c;token=§", "/a?b=c;token=redacted"],
+    ["/a?token=§;T&b=c", "/a?token=redacted&b=c"],
+    ["/a?TOKEN=§&token=§&Token=", "/a?TOKEN=redacted&token=redacted&Token=redacted"],
+    ["/a?t%6fken=§&to%6Ben=§", "/a?t%6fken=redacted&to%6Ben=redacted"],
+    ["/a?user[token]=§&token[]=§", "/a?user[token]=redacted&token[]=redacted"],
+    ["/a?user%5Btoken%5D=§", "/a?user%5Btoken%5D=redacted"],
+    ["/a;token=§/b;c=d?e", "/a;token=redacted/b;c=d?e"],
+    ["/a?next=/b?token=§", "/a?next=/b?token=redacted"],
+    ["/a?next=%2Fb%3Ftoken%3DS%26c%3Dd", "/a?next=/b%3Ftoken%3Dredacted%26c%3Dd"],
+    ["/a?n=%252Fb%253Ftoken%253DS", "/a?n=/b%253Ftoken%253Dredacted"],
+    ["/a?%74oken%3DS", "/a?token%3Dredacted"],
+    ["/a?+token+=§", "/a?+token+=redacted"],
+    ["/a#token=§", "/a#token=redacted"],
+    ["/token/b?tokens=x&btoken=y&token", "/token/b?tokens=x&btoken=y&token"],
+    ["/?x-my-key=§&my-key=z", "/?x-my-key=redacted&my-key=z"],
+  ])("of %s are masked by name", (path, expected) => {
+    const { path: masked, stored } = redact({ query: ["token", "x-*-key"] }, { path: path.replaceAll("§", secret) });
+
+    expect(decodeURIComponent(masked)).toBe(decodeURIComponent(expected));
+    expect(stored).not.toContain(secret);
+  });
+
+  it("of a URL that is encoded again and again are masked", () => {
+    let value = `/?token=${secret}`;
+    for (let i = 0; i < 10; i++) {
+      value = `/?next=${encodeURIComponent(value)}`;
+      let { path } = redact({ query: ["token"] }, { path: value });
+      for (let j = 0; j < 12; j++) path = decodeURIComponent(path);
+      expect(path).not.toContain(secret);
+    }
+  });
+
+  it("are masked in URLs in headers, of the request and of the response", () => {
+    const headers = [
+      ...["Referer", `https://shop.example/a?b=c&token=${secret}#d`, "X-Original-URL", `/a?token=${secret}`],
+      ...["Link", `<https://x/?token=${secret}>; rel=next, </y?token=${secret}>`, "Accept", "text/*;q=0.5"],
+    ];
+    const answer = [
+      "Location",
+      `https://app.example/cb#token=${secret}&state=1`,
+      "Refresh",
+      `0; url=/?token=${secret}`,
+    ];
+
+    const masked = redact({ query: ["token"] }, { headers, primary: { status: 302, headers: answer } });
+
+    expect(masked.headers).toEqual([
+      ...["Referer", "https://shop.example/a?b=c&token=redacted", "X-Original-URL", "/a?token=redacted"],
+      ...["Link", "<https://x/?token=redacted>; rel=next, </y?token=redacted>", "Accept", "text/*;q=0.5"],
+    ]);
+    expect(masked.primary?.headers).toEqual([
+      ...["Location", "https://app.example/cb#token=redacted&state=1", "Refresh", "0; url=/?token=redacted"],
+    ]);
+  });
+});
+
+describe("headers and cookies", () => {
+  it("are masked by name or pattern, in request and response", () => {
+    const headers = ["X-Shop-Token", secret, "x-token", "b", "Host", "h", "authorization", ` ${secret}`];
+    const masked = redact({ headers: ["x-*-token", "Authorization"] }, { headers, primary: { headers } });
+
+    expect(masked.headers).toEqual([
+      ...["X-Shop-Token", "redacted", "x-token", "b", "Host", "h", "authorization", "redacted"],
+    ]);
+    expect(masked.primary?.headers).toEqual(masked.headers);
+  });
+
+  it.each([
+    ["a=1; sid=§; b=2", "a=1; sid=redacted; b=2"],
+    ["SID=§;sid=§,x; sid2=c", "SID=redacted;sid=redacted; sid2=c"],
+    ['a=1; sid="§; §"; b=2', "a=1; sid=redacted; b=2"],
+    ["a=1, sid=§; b=2", "a=1, sid=redacted; b=2"],
+    ['a="x; sid=§"', 'a="x; sid=redacted'],
+    ["s%69d=§", "s%69d=redacted"],
+    ["sid =§", "sid =redacted"],
+    ["sid= §", "sid= redacted"],
+    ['sid="§; b=2', "sid=redacted; b=2"],
+    ["sid", "sid"],
+  ])("masks single cookies in %s", (cookie, expected) => {
+    const { headers, stored } = redact({ cookies: ["sid"] }, { headers: ["Cookie", cookie.replaceAll("§", secret)] });
+
+    expect(headers[1]).toBe(expected);
+    expect(stored).not.toContain(secret);
+  });
+
+  it("masks single cookies that the response sets, and keeps their attributes", () => {
+    const headers = [
+      ...["Set-Cookie", `path=${secret}; Path=/; Expires=Wed, 21 Oct 2026 07:28:00 GMT`],
+      ...["set-cookie", `a=b; Path=/, path=${secret}; HttpOnly`],
+    ];
+
+    expect(redact({ cookies: ["p*"] }, { primary: { headers } }).primary?.headers).toEqual([
+      ...["Set-Cookie", "path=redacted; Path=/; Expires=Wed, 21 Oct 2026 07:28:00 GMT"],
+      // The second may be an attribute: it is kept.
+      ...["set-cookie", `a=b; Path=/, path=${secret}; HttpOnly`],
+    ]);
+  });
+
+  it.each([5_000, 1])("fit if masks are longer than %s values", (count) => {
+    const headers = Array.from({ length: count }, () => ["a", ""]).flat();
+
+    expect(redact({ headers: ["a"] }, { headers }).headers).toEqual(headers.map((part) => part || "redacted"));
+  });
+});
+
+describe("forms", () => {
+  const type = ["Content-Type", "application/x-www-form-urlencoded"];
+
+  it.each([
+    ["user=a&password=§&b=1", "user=a&password=redacted&b=1"],
+    ["pa%73sword=§", "pa%73sword=redacted"],
+    ["password=§;T#U?V+W&b=1", "password=redacted&b=1"],
+    ["password=a&PASSWORD=§&user[password]=§", "password=redacted&PASSWORD=redacted&user[password]=redacted"],
+    ["passw%C3%B6rt=§", "passw%C3%B6rt=redacted"],
+    ["a=1", "a=1"],
+  ])("have the fields of %s masked", (body, expected) => {
+    const parts = { headers: [...type, "Content-Length", "999"], body: Buffer.from(body.replaceAll("§", secret)) };
+    const masked = redact({ form: ["password", "passwört"] }, parts);
+
+    expect(textOf(masked)).toBe(expected);
+    expect(masked.bodyState).toBe("complete");
+    if (expected !== body) expect(headerOf(masked.headers, "content-length")).toBe(`${expected.length}`);
+    expect(masked.stored).not.toContain(secret);
+  });
+
+  it("have their parts masked if they are multipart", () => {
+    const part = (head: string, content: string) =>
+      `--b1\r\nContent-Disposition: form-data; ${head}\r\n\r\n${content}\r\n`;
+    const toBody = (...values: string[]) =>
+      Buffer.from(
+        `${part('name="user"', "a")}${part('name="password"', values[0])}${part('name="f"; filename="x.json"', values[1])}--b1--\r\n`,
+      );
+    const headers = ["content-type", 'multipart/form-data; boundary="b1"'];
+
+    const masked = redact(
+      { form: ["password"], json: ["**.token"] },
+      { headers, body: toBody(secret, `{"token":"${secret}"}`) },
+    );
+
+    expect(textOf(masked)).toBe(toBody("redacted", '{"token":"redacted"}').toString());
+  });
+
+  it.each([
+    ["no end", '--b1\r\nContent-Disposition: form-data; name="password"\r\n\r\nS\r\n'],
+    ["line feeds alone", '--b1\nContent-Disposition: form-data; name="password"\n\nS\n--b1--'],
+    ["another boundary", '--b2\r\nContent-Disposition: form-data; name="password"\r\n\r\nS\r\n--b2--\r\n'],
+    ["an encoded name", "--b1\r\nContent-Disposition: form-data; name*=utf-8''p%61ssword\r\n\r\nS\r\n--b1--\r\n"],
+    ["two names", '--b1\r\nContent-Disposition: form-data; name="a"; name="password"\r\n\r\nS\r\n--b1--\r\n'],
+    ["a folded line", '--b1\r\nContent-Disposition: form-data;\r\n name="password"\r\n\r\nS\r\n--b1--\r\n'],
+    [
+      "a part that hides in another",
+      '--b1\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\n--b1\nContent-Disposition: form-data; name="password"\n\nS\r\n--b1--\r\n',
+    ],
+    [
+      "an encoded part",
+      '--b1\r\nContent-Disposition: form-data; name="x"\r\nContent-Transfer-Encoding: base64\r\n\r\nS\r\n--b1--\r\n',
+    ],
+  ])("are left out if they are multipart with %s", (_, body) => {
+    const headers = ["content-type", "multipart/form-data; boundary=b1", "content-length", "99"];
+    const masked = redact({ form: ["password"] }, { headers, body: Buffer.from(body.replace("§", secret)) });
+
+    expect(masked).toMatchObject({ bodyState: "omitted", omitted: { damaged: 1 }, logged: 1 });
+    expect(masked.stored).not.toContain(secret);
+  });
+});
+
+// A document as a tree, so that it can have equal keys, and its text with escapes and blanks.
+type Tree =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly Tree[]
+  | { readonly entries: readonly (readonly [string, Tree])[] };
+
+const keys = fc.constantFrom("user", "password", "Password", "token", "a", "x-key", "é", 'q"\\', "");
+const { tree } = fc.letrec<{ tree: Tree }>((tie) => ({
+  tree: fc.oneof(
+    { maxDepth: 5, withCrossShrink: true },
+    fc.oneof(
+      fc.string({ unit: "grapheme" }),
+      fc.double({ noNaN: true, noDefaultInfinity: true }),
+      fc.boolean(),
+      fc.constant(null),
+    ),
+    fc.array(tie("tree"), { maxLength: 3 }),
+    fc.array(fc.tuple(keys, tie("tree")), { maxLength: 4 }).map((entries) => ({ entries })),
+  ),
+}));
+
+function writeTree(value: Tree, next: () => number): string {
+  const blank = () => ["", "", " ", "\n\t "][next() % 4];
+  const text = (each: string) =>
+    `"${[...each].map((character) => (next() % 3 === 0 ? escapeAll(character) : JSON.stringify(character).slice(1, -1))).join("")}"`;
+  const write = (each: Tree): string => {
+    if (typeof each === "string") return text(each);
+    if (each === null || typeof each !== "object") return JSON.stringify(each);
+    if (Array.isArray(each)) return `[${blank()}${each.map((item) => write(item) + blank()).join(`,${blank()}`)}]`;
+    const { entries } = each as { readonly entries: readonly (readonly [string, Tree])[] };
+    return `{${blank()}${entries.map(([key, item]) => `${text(key)}${blank()}:${blank()}${write(item)}`).join(`${blank()},${blank()}`)}${blank()}}`;
+  };
+  return `${blank()}${write(value)}${blank()}`;
+}
+
+function escapeAll(character: string): string {
+  return Array.from(
+    { length: character.length },
+    (_, i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, "0")}`,
+  ).join("");
+}
+
+const paths = ["$.user.password", "**.token", "$.*.a", "**.user.**.x-*", "$.é"];
+
+/** The model: regular expressions over the whole path of a value, while the agent walks along with all paths at once. */
+const models = [
+  /^\/user\/password$/i,
+  /^(?:\/[^/]*)*\/token$/i,
+  /^\/[^/]*\/a$/i,
+  /^(?:\/[^/]*)*\/user(?:\/[^/]*)*\/x-[^/]*$/i,
+  /^\/é$/,
+];
+
+function maskTree(value: Tree, path = ""): unknown {
+  if (value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map((item) => maskTree(item, path));
+  const { entries } = value as { readonly entries: readonly (readonly [string, Tree])[] };
+  return {
+    entries: entries.map(([key, item]) => {
+      const place = `${path}/${key}`;
+      return [key, models.some((model) => model.test(place)) ? "redacted" : maskTree(item, place)];
+    }),
+  };
+}
+
+describe("JSON", () => {
+  const headers = ["content-type", "application/json"];
+
+  it("has exactly the values at the paths masked, whatever its escapes, blanks, lists and repeated keys", () => {
+    const seeds = fc.array(fc.nat(1_000), { minLength: 20, maxLength: 20 });
+    fc.assert(
+      fc.property(tree, seeds, (document, seed) => {
+        let at = 0;
+        const next = () => seed[at++ % seed.length];
+        const body = Buffer.from(writeTree(document, next));
+        const masked = redact({ json: paths }, { headers, body });
+
+        expect(masked.omitted).toEqual({});
+        expect(readTree(textOf(masked))).toEqual(normal(maskTree(document)));
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it("is left out if it is damaged or cut off anywhere", () => {
+    const whole = `{"a":[1,{"b":"x\\"y"}],"user":{"password":"${secret}"},"token":{"c":["${secret}"]},"d":null}`;
+    for (let bytes = 1; bytes < whole.length; bytes++) {
+      const lengths = ["content-length", "99"];
+      const cut = { headers: [...headers, ...lengths], body: Buffer.from(whole.slice(0, bytes)) };
+      expect(redact({ json: paths }, cut)).toMatchObject({ bodyState: "omitted", omitted: { damaged: 1 } });
+      expect(redact({ json: paths }, { ...cut, bodyState: "truncated" })).toMatchObject({ omitted: { truncated: 1 } });
+      const damaged = Buffer.from(whole);
+      damaged[bytes] ^= 0x15;
+      expect(redact({ json: ["**.password", "**.token"] }, { headers, body: damaged }).stored).not.toMatch(
+        /"(?:password|token)":.{0,9}hunter2/,
+      );
+    }
+  });
+
+  it.each([
+    ["comments", '{"token":/**/"S"}'],
+    ["single quotes", "{'token':'S'}"],
+    ["keys without quotes", '{token:"S"}'],
+    ["a comma at the end", '{"token":"S",}'],
+    ["a control character in a string", '{"a":"\n","token":"S"}'],
+    ["a wrong escape", '{"a":"\\x","token":"S"}'],
+    ["a number of JavaScript", '{"a":0x10,"token":"S"}'],
+    ["NaN", '{"a":NaN,"token":"S"}'],
+    ["UTF-16", Buffer.from('{"token":"S"}', "utf16le").toString("latin1")],
+    ["a prefix", ')]}\',\n{"token":"S"}'],
+    ["words", "S"],
+  ])("is left out if it has %s", (_, body) => {
+    const parts = { headers, body: Buffer.from(body.replaceAll("S", secret), "latin1") };
+    const masked = redact({ json: ["**.token"] }, parts);
+
+    // Without a length, `omitted` would mean that there may have been none.
+    expect(masked).toMatchObject({ bodyState: "truncated", omitted: { damaged: 1 } });
+    expect(masked.body).toHaveLength(0);
+    expect(masked.stored).not.toContain(secret);
+  });
+
+  it.each([
+    ["no type", []],
+    ["the type of a form", ["content-type", "application/x-www-form-urlencoded"]],
+    ["a type of text", ["content-type", "text/plain; charset=UTF-8"]],
+    ["a type of its own", ["content-type", "application/vnd.shop+json"]],
+    ["the type of an image", ["content-type", "image/png"]],
+  ])("is recognised with %s", (_, typed) => {
+    const body = Buffer.from(`\r\n {"token":"${secret}"}`);
+
+    expect(textOf(redact({ json: ["**.token"] }, { headers: typed, body }))).toBe('\r\n {"token":"redacted"}');
+  });
+
+  it("may be several documents, as in NDJSON, and begin with a byte order mark", () => {
+    const body = Buffer.from(`\ufeff{"token":"${secret}"}\n{"token":1}\n[{"token":null}]\n`);
+    const expected = '\ufeff{"token":"redacted"}\n{"token":"redacted"}\n[{"token":"redacted"}]\n';
+
+    expect(textOf(redact({ json: ["**.token"] }, { headers: ["content-type", "application/x-ndjson"], body }))).toBe(
+      expected,
+    );
+  });
+
+  it.each([
+    ["100,000 lists", "[".repeat(100_000) + "]".repeat(100_000)],
+    ["100,000 objects", `${'{"a":'.repeat(100_000)}1${"}".repeat(100_000)}`],
+    ["100,000 lists that do not end", "[".repeat(100_000)],
+    ["200,000 keys", `{${'"token":1,'.repeat(90_000)}"a":1}`],
+    ["a string of quotes", `"${'\\"'.repeat(400_000)}"`],
+  ])("of %s takes little time", (_, text) => {
+    const startMs = performance.now();
+
+    redact({ json: [...paths, "$.**.b.**.c"] }, { headers, body: Buffer.from(text) });
+
+    expect(performance.now() - startMs).toBeLessThan(3_000);
+  });
+});
+
+describe("a body that cannot be read", () => {
+  const body = Buffer.from(`token=${secret}`);
+  const rules = { json: ["**.token"], form: ["token"] };
+
+  it.each([
+    ["encoded", ["content-encoding", "gzip", "content-length", "5"], {}],
+    ["encoded", ["content-encoding", "identity, br", "content-length", "5"], {}],
+    ["encoded", ["transfer-encoding", "gzip, chunked"], {}],
+    ["encoded", ["content-type", "text/plain; charset=utf-16", "content-length", "5"], {}],
+    ["ambiguous", ["content-type", "text/plain", "Content-Type", "image/png", "content-length", "5"], {}],
+    ["truncated", ["content-length", "5"], { bodyState: "truncated" } as const],
+    ["large", ["transfer-encoding", "chunked"], { body: Buffer.alloc(1024 * 1024 + 1, "a") }],
+  ])("because it is %s is left out: %j", (reason, headers, parts) => {
+    const masked = redact(rules, { body, headers, ...parts });
+
+    expect(masked).toMatchObject({ bodyState: "omitted", omitted: { [reason]: 1 }, logged: 1 });
+    expect(masked.body).toHaveLength(0);
+    expect(masked.headers).toEqual(headers);
+    expect(isBodyIncomplete(masked)).toBe(true);
+  });
+
+  it("is kept if no rule is for bodies, or if it is no form and no JSON", () => {
+    const gzip = { body, headers: ["content-encoding", "gzip"] };
+    const xml = { body: Buffer.from("<token>x</token>"), headers: ["content-type", "application/xml"] };
+
+    expect(redact({ query: ["token"] }, gzip)).toMatchObject({ bodyState: "complete", omitted: {} });
+    expect(textOf(redact(rules, xml))).toBe("<token>x</token>");
+  });
+});
+
+describe("dropBodies", () => {
+  const dropBodies = [{ path: "/login*" }, { path: "/up/*", type: "image/*" }];
+
+  it.each([
+    ["/login", "", true],
+    ["/LOGIN?a=b", "", true],
+    ["/%6cogin", "", true],
+    ["//x/../login", "", true],
+    ["/./login;a=b", "", true],
+    ["/api/login", "", false],
+    ["/up/1", "image/png; q=1", true],
+    ["/up/1", "IMAGE/PNG", true],
+    ["/up/1", "text/plain", false],
+    ["/x", "image/png", false],
+  ])("for %s of type %j", (path, type, dropped) => {
+    const headers = ["content-length", "6", "Content-MD5", "x", ...(type ? ["content-type", type] : [])];
+    const masked = redact({ dropBodies }, { path, headers, body: Buffer.from("secret") });
+
+    expect(masked.bodyState).toBe(dropped ? "omitted" : "complete");
+    expect(masked.omitted).toEqual(dropped ? { rule: 1 } : {});
+    expect(masked.headers.includes("Content-MD5")).toBe(!dropped);
+    expect([masked.body.length, masked.logged, isBodyIncomplete(masked)]).toEqual([dropped ? 0 : 6, 0, dropped]);
+  });
+
+  it("does not call a request without a body incomplete", () => {
+    expect(redact({ dropBodies }, { path: "/login", body: Buffer.alloc(0) })).toMatchObject({ bodyState: "complete" });
+  });
+});
+
+describe("masks with a key", () => {
+  const rules: Rules = {
+    headers: ["x-token"],
+    cookies: ["sid"],
+    query: ["token"],
+    form: ["token"],
+    json: ["**.token"],
+    key: { env: "KEY", value: "0123456789abcdef" },
+  };
+
+  it("are equal for equal values, wherever they are and however they are written", () => {
+    const form = ["content-type", "application/x-www-form-urlencoded"];
+    const masked = [
+      redact(rules, { headers: ["X-Token", "a b/é"].map(latin1) }).headers[1],
+      redact(rules, { headers: ["cookie", latin1('sid="a b/é"')] }).headers[1].slice(4),
+      redact(rules, { path: "/?token=a+b%2F%c3%a9" }).path.slice(8),
+      textOf(redact(rules, { headers: form, body: Buffer.from("token=a%20b/é") })).slice(6),
+      textOf(redact(rules, { body: Buffer.from('{"token":"a b\\/\\u00e9"}') })).slice(10, -2),
+    ];
+
+    expect(new Set(masked).size).toBe(1);
+    expect(masked[0]).toMatch(/^redacted-[\w-]{16}$/);
+  });
+
+  it("differ for other values and other keys", () => {
+    const maskOf = (value: string, key = "0123456789abcdef") =>
+      redact({ ...rules, key: { env: "KEY", value: key } }, { headers: ["x-token", value] }).headers[1];
+
+    expect(new Set([maskOf("a"), maskOf("b"), maskOf(""), maskOf("a", "0123456789abcdeF")]).size).toBe(4);
+    expect(maskOf("a")).toBe(maskOf("a"));
+  });
+});
+
+function latin1(text: string): string {
+  return Buffer.from(text).toString("latin1");
+}
+
+/** Reads JSON into a tree that keeps repeated keys: the reviver of JSON.parse would lose them. */
+function readTree(text: string): unknown {
+  const marked = text.replace(
+    /"(?:[^"\\]|\\.)*"\s*:/g,
+    (key) => `${key.slice(0, -1).trimEnd().slice(0, -1)}\\u0000${counter++}":`,
+  );
+  const toTree = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(toTree);
+    if (value === null || typeof value !== "object") return value;
+    return { entries: Object.entries(value).map(([key, item]) => [key.replace(/\0.*$/s, ""), toTree(item)]) };
+  };
+  return toTree(JSON.parse(marked));
+}
+
+let counter = 0;
+
+/** -0 is 0 in JSON. */
+function normal(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value));
+}

@@ -1,6 +1,8 @@
 import type { TargetConfig } from "../config/config.ts";
 import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
-import { isSecretName } from "../redaction/secret-names.ts";
+
+// Less than what is hidden from people: a name that is only perhaps a secret, such as `key` or `x-amz-cf-id`, says nothing about the client.
+const credentialName = /authorization|cookie|token|secret|passw|api-?_?key|session|signature/i;
 
 const credentialHeaders = ["authorization", "cookie"] as const;
 
@@ -25,7 +27,7 @@ export function sendsCapturedCredentials({ headers, sign }: TargetConfig, reques
 export function carriesCredentials({ headers, path, primary }: CapturedRequest, tokenHeader?: string): boolean {
   if (primary?.status === 401 || primary?.status === 403) return false;
   for (let i = 0; i + 1 < headers.length; i += 2) {
-    if (headers[i + 1] !== "" && (isSecretName(headers[i]) || headers[i].toLowerCase() === tokenHeader)) return true;
+    if (headers[i + 1] !== "" && (isCredential(headers[i]) || headers[i].toLowerCase() === tokenHeader)) return true;
   }
   const mark = path.indexOf("?");
   return (
@@ -39,7 +41,11 @@ export function carriesCredentials({ headers, path, primary }: CapturedRequest, 
 
 function isSecretParameter(pair: string): boolean {
   const equals = pair.indexOf("=");
-  return equals > 0 && equals + 1 < pair.length && isSecretName(pair.slice(0, equals));
+  return equals > 0 && equals + 1 < pair.length && isCredential(pair.slice(0, equals));
+}
+
+function isCredential(name: string): boolean {
+  return credentialName.test(name);
 }
 
 /** Says which requests get the credentials of a target, for people; undefined if the target has none. */

@@ -214,7 +214,7 @@ targets:
   shadow:
     url: http://127.0.0.1:${ports.shadow}
     rate: unlimited
-    when: { path: ^/api/(?!v1/burst) }
+    when: { path: ^(?!/api/v1/burst)/api/ }
   paced:
     url: http://127.0.0.1:${ports.paced}
     rate: ${pacedRate}/s

@@ -40,7 +40,7 @@ const damagedSchema = z
   .describe("Files of the queue that were damaged and set aside, with an unknown number of requests");
 const occupied = {
   bytes: z.int().optional().describe("What the queue and its dead letters occupy on disk; absent in SQS"),
-  maxBytes: z.int().optional().describe("The most that they may: beyond it, new requests are dropped; absent in SQS"),
+  maxBytes: z.int().optional().describe("Limit of bytes: beyond it, new requests are dropped; absent in SQS"),
 };
 
 const settled = {

@@ -149,7 +149,7 @@ const hostMetrics: readonly HostMetric[] = [
   {
     kind: "gauge",
     name: "queue_max_bytes",
-    help: "The most that they may: beyond it, new requests are dropped; absent in SQS",
+    help: "Limit of bytes: beyond it, new requests are dropped; absent in SQS",
     labels: ["queue"],
     samples: ofQueues(({ maxBytes }) => maxBytes),
   },

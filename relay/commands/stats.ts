@@ -110,8 +110,10 @@ function describeExpired({ target, total: { expiredCredentials, answered } }: Fi
 
 function describeAnonymous({ target, total: { withoutCredentials = 0 } }: FiguresAnswer): readonly string[] {
   if (withoutCredentials === 0) return [];
-  const sent = `${withoutCredentials} answered requests were sent without its credentials, because they were captured without any`;
-  return [`${target}: ${sent}; credentials: { for: all } gives them to every request`];
+  const sent = `${withoutCredentials} answered requests were sent without its credentials, because the client had none or the primary refused them`;
+  return [
+    `${target}: ${sent}; credentials: { for: all } gives them to every request, and clients without credentials then act as the relay on the shadow`,
+  ];
 }
 
 function formatTimes(times: Percentiles | undefined): string {

@@ -8,7 +8,6 @@ import { agentSchema } from "./agent-schema.ts";
 import { awsSchema } from "./aws-schema.ts";
 import { findEqualAddresses, findRedactedUses } from "./conflicts.ts";
 import {
-  address,
   demand,
   duration,
   headerName,
@@ -24,6 +23,7 @@ import {
   when,
   written,
 } from "./forms.ts";
+import { hostSchema } from "./host-schema.ts";
 import { fromEnvironment, targetSchema } from "./target-schema.ts";
 import { parseSizeBytes } from "./units.ts";
 
@@ -42,6 +42,9 @@ const queuePlace = z
   .describe(
     "Queue between agents and host: embedded:DIRECTORY, relative to this file, or the URL of a standard SQS queue",
   );
+
+// An empty queue has half a megabyte, and a message up to 1 MiB.
+const leastShareBytes = 8 * 1024 ** 2;
 
 const queueSection = section({
   place: queuePlace,
@@ -106,6 +109,10 @@ const loopHeader = headerName
   .refine((name) => name.length < 32 && (name.startsWith("x-mirror-") || !isReservedHeader(name)), {
     error: "must have less than 32 characters and be no header of the connection",
   })
+  // Every browser sends cookie, user-agent and the like: with such a header, nothing would be mirrored.
+  .refine((name) => name.startsWith("x-") && !name.startsWith("x-forwarded-"), {
+    error: "must begin with x-, and not with x-forwarded-: clients must not send it by themselves",
+  })
   .refine((name) => !otherMirrorHeaders.includes(name), {
     error: "is a header that spoa-relay writes itself: use another",
   });
@@ -148,56 +155,9 @@ const capture = section({
   context.addIssue({ code: "custom", path: ["region"], message });
 });
 
-const host = section({
-  admin: address
-    .prefault("127.0.0.1:12347")
-    .describe("Address of the host's control API, /stats, /metrics, /healthz and /readyz"),
-  token: z
-    .string()
-    .regex(/^[!-~]{16,}$/, { error: "must be at least 16 printable characters, without spaces" })
-    .describe("Bearer token that callers of the control API must send, also for figures; or see tokenFile")
-    .optional(),
-  tokenFile: z
-    .string()
-    .min(1)
-    .describe(
-      "File with the token, relative to this file, by default control-token in the data directory; the host creates it with mode 600. On a loopback address, figures need no token",
-    )
-    .optional(),
-  // Below 1 s, packs would be delivered again while they are replayed; SQS allows 12 hours at most.
-  visibility: duration("1s", "12h")
-    .prefault("30s")
-    .describe(
-      "Time after which a pack is delivered again if its process died, 1s to 12h; a running process extends it",
-    ),
-  inFlight: z.int().min(1).max(64).default(8).describe("Packs of each target that are replayed at once"),
-  buffer: size("1MiB", "64GiB")
-    .prefault("128MiB")
-    .describe(
-      "Memory for decoded packs in flight; beyond it each target has one at a time, and others wait, 1MiB to 64GiB",
-    ),
-  data: z
-    .string()
-    .min(1)
-    .describe(
-      "Directory for the targets' queues, dead letters and state if queue is in SQS and state is not in DynamoDB; relative to this file, by default ./data",
-    )
-    .optional(),
-}).superRefine(({ admin, token, tokenFile }, context) => {
-  const mistake = (key: string, message: string) => context.addIssue({ code: "custom", path: [key], message });
-  if (token !== undefined && tokenFile !== undefined) mistake("tokenFile", "is in place of token: remove one of them");
-  if (admin.kind === "unix") {
-    if (tokenFile !== undefined) {
-      mistake("tokenFile", "is for a TCP address; the permissions of a unix socket decide who may connect: remove it");
-    }
-  } else if (!isLoopback(admin.host) && token === undefined && tokenFile === undefined) {
-    mistake("admin", `${admin.host} can be reached from other machines: set host.token, or listen on 127.0.0.1`);
-  }
-});
-
 export const configSchema = section({
   agent: agentSchema.prefault({}).describe("The agent beside HAProxy, which puts requests into the queue"),
-  host: host.prefault({}).describe("The host, which receives requests from the queue and replays them"),
+  host: hostSchema.prefault({}).describe("The host, which receives requests from the queue and replays them"),
   queue,
   state: state.optional(),
   loopKey: loopKey.optional(),
@@ -244,6 +204,12 @@ export const configSchema = section({
     for (const { path, mistake } of [...equal, ...findRedactedUses(agent.redact, { targets, captures })]) {
       context.addIssue({ code: "custom", path: [...path], message: mistake });
     }
+  })
+  .superRefine(({ queue: { maxBytes }, targets }, context) => {
+    const least = leastShareBytes * (Object.keys(targets).length + 1);
+    if (maxBytes >= least) return;
+    const message = `must be at least ${least / 1024 ** 2}MiB: the ingress queue and each target have an equal share, of ${leastShareBytes / 1024 ** 2}MiB or more`;
+    context.addIssue({ code: "custom", path: ["queue", "maxBytes"], message });
   })
   .superRefine(({ control, host: { token } }, context) => {
     if (control?.protocol !== "http:" || token === undefined) return;

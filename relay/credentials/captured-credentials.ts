@@ -1,8 +1,10 @@
 import type { TargetConfig } from "../config/config.ts";
 import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
 
-// Less than what is hidden from people: a name that is only perhaps a secret, such as `key` or `x-amz-cf-id`, says nothing about the client.
-const credentialName = /authorization|cookie|token|secret|passw|api-?_?key|session|signature/i;
+// Fewer than the names that are hidden from people: `key` or `x-amz-cf-id` says nothing about the client. Nor does the token of a
+// page, or that somebody has answered a banner.
+const credentialName = /authorization|token|secret|passw|(?:api|access)[-_]?key|session|signature/i;
+const otherToken = /(?:page|next|continuation)[-_]?token|tokeni[sz]/i;
 
 const credentialHeaders = ["authorization", "cookie"] as const;
 
@@ -45,7 +47,7 @@ function isSecretParameter(pair: string): boolean {
 }
 
 function isCredential(name: string): boolean {
-  return credentialName.test(name);
+  return name.toLowerCase() === "cookie" || (credentialName.test(name) && !otherToken.test(name));
 }
 
 /** Says which requests get the credentials of a target, for people; undefined if the target has none. */

@@ -28,6 +28,8 @@ describe("loopKey and loopHeader", () => {
     ["loopHeader: Host", /:3: loopHeader: must have less than 32 characters and be no header of the connection/],
     [`loopHeader: x-${"y".repeat(30)}`, /:3: loopHeader: must have less than 32 characters/],
     ["loopHeader: x-mirror-attempt", /:3: loopHeader: is a header that spoa-relay writes itself/],
+    ["loopHeader: user-agent", /:3: loopHeader: must begin with x-, and not with x-forwarded-/],
+    ["loopHeader: x-forwarded-for", /:3: loopHeader: must begin with x-, and not with x-forwarded-/],
     ["loopHeader: a b", /:3: loopHeader: is not a valid header name/],
     ["loopHeader: x-set", /targets\.t\.headers\.set: cannot set x-set, which is loopHeader/],
     ["loopHeader: x-token", /targets\.t\.token\.header: is x-token, which is loopHeader/],

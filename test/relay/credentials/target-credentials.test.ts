@@ -170,6 +170,12 @@ describe("a request that was captured without credentials", () => {
     ["nothing", { headers: ["accept", "*/*"] }, false],
     ["an empty header", { headers: ["Authorization", ""] }, false],
     ["an ordinary query", { path }, false],
+    [
+      "the token of a page",
+      { path: "/?pageToken=x&next_token=1&tokenize=1", headers: ["x-cookie-consent", "1"] },
+      false,
+    ],
+    ["a name that is only hidden from people", { path: "/?key=1", headers: ["X-Amz-Cf-Id", "1"] }, false],
     ["a parameter without a value", { path: "/?token=&access_token" }, false],
     ["a name of a credential in the path", { path: "/token=1" }, false],
     ["Authorization", { headers: ["AUTHORIZATION", "Basic x"] }, true],

@@ -33,6 +33,10 @@ describe("queue: in the configuration", () => {
   it.each([
     ["{ place: redis:./data }", /queue.place: must be embedded:DIRECTORY/],
     ["{ place: embedded:./data, maxBytes: 5 }", /queue: maxBytes: "5" has no unit/],
+    [
+      "{ place: embedded:./data, maxBytes: 15MiB }",
+      /queue\.maxBytes: must be at least 16MiB: the ingress queue and each/,
+    ],
     ["{ place: embedded:./data, max: 5GiB }", /queue: unknown key max; allowed here: place, maxBytes/],
     ["{ maxBytes: 5GiB }", /queue: place: is missing; it must be embedded:DIRECTORY/],
     ["7", /queue: must be embedded:DIRECTORY/],

@@ -77,6 +77,8 @@ describe("the runbook", () => {
       "functions/replay.ts",
       "functions/batch.ts",
       "functions/capture/sink.ts",
+      "functions/lambda/function-secrets.ts",
+      "functions/lambda/replay.ts",
       "functions/replay-warnings.ts",
       "functions/state-patience.ts",
       "relay/credentials/target-credentials.ts",

@@ -1,4 +1,6 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Stack } from "aws-cdk-lib";
@@ -65,6 +67,7 @@ describe("the functions of a deployment", () => {
 
   it.each(exampleNames)("start with their deployed code and environment: %s", async (name) => {
     const { directory } = synthesise(exampleFile(name), {}, bundles);
+    const secretsManager = await startSecretsManager();
     for (const stack of exampleLayout(name).stacks) {
       const template = new CloudTemplate(directory, stack);
       for (const one of template.ofType("AWS::Lambda::Function")) {
@@ -77,6 +80,9 @@ describe("the functions of a deployment", () => {
         const lambda = await LambdaProcess.start(join(code, bundle), {
           LAMBDA_TASK_ROOT: code,
           AWS_REGION: stack.region,
+          AWS_ACCESS_KEY_ID: "AKIDEXAMPLE",
+          AWS_SECRET_ACCESS_KEY: "secret-key",
+          AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsManager,
           ...environment?.Variables,
         });
         onTestFinished(() => lambda.kill());
@@ -84,3 +90,13 @@ describe("the functions of a deployment", () => {
     }
   });
 });
+
+/** Answers each GetSecretValue with a secret that has the field `key`. */
+async function startSecretsManager(): Promise<string> {
+  const server = createServer((_request, response) => {
+    response.end(JSON.stringify({ SecretString: JSON.stringify({ key: "staging-key" }) }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}

@@ -2,6 +2,7 @@ import { assertReplayable } from "../../relay/config/replayable.ts";
 import { ConfigError } from "../../relay/config/text.ts";
 import { functionVariables, readEnvironment } from "../../relay/deployed/functions.ts";
 import type { Logger } from "../../relay/log/log.ts";
+import type { MachineClock } from "../../relay/process/machine-clock.ts";
 import type { Invocation } from "../batch.ts";
 import { prepareLane, wireReplay } from "../replay-wiring.ts";
 import { FunctionSecrets, parseSecretPlaces, readSecrets, secretReader } from "./function-secrets.ts";
@@ -17,15 +18,15 @@ const freshMs = 500;
  * starts anew with changed ones. Throws as `openLambdaPlace`, if a secret cannot be read, and if there is no such target, its
  * certificate authority cannot be used or an environment variable is missing.
  *
- * @param nowMs see `FunctionSecretsOptions`
+ * @param machine by default this one
  */
-export async function openReplay(env: Environment, nowMs?: () => number): Promise<LambdaHandler> {
+export async function openReplay(env: Environment, machine?: MachineClock): Promise<LambdaHandler> {
   const settings = readEnvironment("replay", env);
   const places = parseSecretPlaces(settings.secrets);
   const read = secretReader(env);
   let values = await readSecrets(places, read);
   let lane = await openLane(env, values);
-  const secrets = new FunctionSecrets({ places, read, values, log: lane.place.log, ...(nowMs && { nowMs }) });
+  const secrets = new FunctionSecrets({ places, read, values, log: lane.place.log, ...(machine && { machine }) });
   let idleSinceMs = Date.now();
   const useNewSecrets = async (): Promise<void> => {
     const current = await secrets.current();

@@ -7,7 +7,7 @@ import type { Invocation } from "../batch.ts";
 import { prepareLane, wireReplay } from "../replay-wiring.ts";
 import { FunctionSecrets, parseSecretPlaces, readSecrets, secretReader } from "./function-secrets.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
-import { type Environment, openLambdaPlace } from "./place.ts";
+import { type Environment, type LambdaPlace, openLambdaPlace } from "./place.ts";
 
 // A process that was idle for longer than 500 ms was probably frozen. Its connections may be dead without a sign: a request
 // sent over one receives no answer, and a POST without an answer must not be repeated.
@@ -64,12 +64,21 @@ export async function openReplay(env: Environment, machine?: MachineClock): Prom
 async function openLane(env: Environment, secrets: Environment, log?: Logger) {
   const settings = readEnvironment("replay", env);
   const place = await openLambdaPlace({ ...env, ...secrets }, settings.config, log);
+  try {
+    return wireLane(place, settings.target);
+  } catch (error) {
+    await place.stores.close();
+    throw error;
+  }
+}
+
+function wireLane(place: LambdaPlace, target: string | undefined) {
   const { config, stores, targets } = place;
-  assertReplayable(config, settings.target);
-  const live = targets.find((target) => target.config.name === settings.target);
+  assertReplayable(config, target);
+  const live = targets.find(({ config: { name } }) => name === target);
   if (!live) {
-    const names = targets.map((target) => target.config.name).join(", ");
-    const mistake = settings.target === undefined ? "must name a target" : `there is no target ${settings.target}`;
+    const names = targets.map(({ config: { name } }) => name).join(", ");
+    const mistake = target === undefined ? "must name a target" : `there is no target ${target}`;
     throw new ConfigError([`${functionVariables.target}: ${mistake}; the configuration has: ${names}`]);
   }
   const connect = prepareLane(place, live);

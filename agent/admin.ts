@@ -5,6 +5,7 @@ import { isLoopback, type ListenAddress } from "../relay/config/forms.ts";
 import { adminServerOptions, limitConnections } from "../relay/control/admin-connections.ts";
 import { isForeignPage, namesThisMachine } from "../relay/control/web-page.ts";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
+import { mostAdminConnections } from "./listener/connection-limit.ts";
 import { removeStaleSocket } from "./listener/listener.ts";
 
 export interface AdminOptions {
@@ -28,11 +29,13 @@ export async function serveAdmin(address: ListenAddress, options: AdminOptions):
       .then(({ status, type, body }) => response.writeHead(status, { "content-type": type }).end(body))
       .catch(() => response.destroy());
   });
-  limitConnections(server);
+  limitConnections(server, mostAdminConnections);
   if (address.kind === "unix") await removeStaleSocket(address.path, "agent.admin");
   const listening = once(server, "listening");
-  if (address.kind === "unix") server.listen(address.path);
-  else server.listen(address.port, address.host);
+  // No more wait to be accepted than can be connected: see `limitConnections`.
+  const backlog = mostAdminConnections - 1;
+  if (address.kind === "unix") server.listen({ path: address.path, backlog });
+  else server.listen({ port: address.port, host: address.host, backlog });
   try {
     await listening;
   } catch (error) {

@@ -2,8 +2,10 @@ import { readdirSync, readFileSync } from "node:fs";
 
 // A connection needs about 6 KB of memory besides what HeldBytes counts, and HAProxy at most one for each of its own.
 const mostConnections = 16_384;
-// Descriptors for the queue, the journal, the admin address, and a new connection while an old one is being closed.
-const reserve = 64;
+/** The most connections to `agent.admin`: a few scrapers and health checks need no more. */
+export const mostAdminConnections = 32;
+// Descriptors for the queue, the journal, the listener of the admin address, and a new connection while an old one is being closed.
+const reserve = 64 + mostAdminConnections;
 
 /**
  * The connections that this process can have: as many as its limit of open files allows (`LimitNOFILE`, `ulimit -n`), less a

@@ -2,16 +2,19 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { request, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { promisify } from "node:util";
 import { Registry } from "prom-client";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { serveAdmin } from "../../agent/admin.ts";
 import { createLedger } from "../../agent/ledger.ts";
+import { mostAdminConnections } from "../../agent/listener/connection-limit.ts";
 import { toAgentStats } from "../../agent/stats.ts";
 import type { ListenAddress } from "../../relay/config/forms.ts";
+import { until } from "../support/clocks/until.ts";
 
 let directory: string;
 let path: string;
@@ -106,6 +109,27 @@ async function served(address: ListenAddress): Promise<Server> {
     server.close();
     server.closeAllConnections();
   });
+  it("are served whatever connections others hold open, of which the agent keeps as many as its reserve has room for", async () => {
+    const server = await served(local);
+    const { port } = server.address() as AddressInfo;
+    const sockets = Array.from({ length: 4 * mostAdminConnections }, () => connect(port, "127.0.0.1"));
+    onTestFinished(() => {
+      for (const socket of sockets) socket.destroy();
+    });
+    await Promise.all(
+      sockets.map((socket) =>
+        once(
+          socket.on("error", () => {}),
+          "connect",
+        ),
+      ),
+    );
+    const { status } = await call(server, "/stats", { host: "localhost" });
+    await until(async () => (await promisify(server.getConnections.bind(server))()) <= mostAdminConnections);
+
+    expect(status).toBe(200);
+  });
+
   return server;
 }
 

@@ -23,9 +23,7 @@ export async function serveAdmin(address: ListenAddress, options: AdminOptions):
   const isLocal = address.kind === "tcp" && isLoopback(address.host);
   const server = createServer(adminServerOptions, ({ url = "", headers }, response) => {
     const path = url.split("?")[0];
-    const mistake = findForeignCaller(path, headers, isLocal);
-    (mistake === undefined ? answer(path, options) : Promise.resolve({ status: 403, type: text, body: `${mistake}\n` }))
-      .catch((error: Error): Answer => ({ status: 503, type: text, body: `${error.message}\n` }))
+    answerTo(findForeignCaller(headers, isLocal), path, options)
       .then(({ status, type, body }) => response.writeHead(status, { "content-type": type }).end(body))
       .catch(() => response.destroy());
   });
@@ -55,19 +53,23 @@ interface Answer {
 
 const text = "text/plain";
 
-// Load balancers and service managers call these by any name, and they say nothing about the traffic.
+// Load balancers and service managers call these by any name, and they say nothing about the traffic. Only the reasons why the
+// agent is not ready, with names and addresses, are not for web pages.
 const healthPaths: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
 
 /** Why a call that a web page may have sent is refused; undefined for all other calls. */
-function findForeignCaller(
-  path: string,
-  { host = "", origin }: IncomingHttpHeaders,
-  isLocal: boolean,
-): string | undefined {
-  if (healthPaths.has(path)) return undefined;
+function findForeignCaller({ host = "", origin }: IncomingHttpHeaders, isLocal: boolean): string | undefined {
   if (isForeignPage(origin, host)) return `web pages of ${origin} are not allowed to read these figures`;
   if (!isLocal || namesThisMachine(host)) return undefined;
   return `agent.admin is a loopback address, so it can only be called as localhost, not as ${host}`;
+}
+
+/** @param foreign see `findForeignCaller` */
+async function answerTo(foreign: string | undefined, path: string, options: AdminOptions): Promise<Answer> {
+  if (foreign !== undefined && !healthPaths.has(path)) return { status: 403, type: text, body: `${foreign}\n` };
+  const failed = (error: Error): Answer => ({ status: 503, type: text, body: `${error.message}\n` });
+  const given = await answer(path, options).catch(failed);
+  return foreign === undefined || given.status === 200 ? given : { ...given, body: "not ready\n" };
 }
 
 async function answer(path: string, { stats, metrics, unready }: AdminOptions): Promise<Answer> {

@@ -77,6 +77,19 @@ describe("the figures of an agent", () => {
     },
   );
 
+  it.each([{ host: "evil.example" }, { host: "localhost", origin: "http://evil.example" }])(
+    "have no reasons in them for a web page that asks whether the agent is ready: %j",
+    async (headers) => {
+      const server = await served(local, ["the queue edge-7 does not answer"]);
+
+      expect(await call(server, "/readyz", headers)).toEqual({ status: 503, text: "not ready\n" });
+      expect(await call(server, "/readyz", { host: "localhost" })).toEqual({
+        status: 503,
+        text: "the queue edge-7 does not answer\n",
+      });
+    },
+  );
+
   it.each([local, { kind: "tcp", host: "0.0.0.0", port: 0 } as const])(
     "are not served to web pages of another origin, on any address",
     async (address) => {
@@ -96,19 +109,6 @@ describe("the figures of an agent", () => {
     expect((await call(server, "/stats", { host: "relay.example" })).status).toBe(200);
   });
 
-  it("have the time-outs of an admin address", async () => {
-    const { headersTimeout, requestTimeout } = await served(local);
-
-    expect({ headersTimeout, requestTimeout }).toEqual({ headersTimeout: 5_000, requestTimeout: 10_000 });
-  });
-});
-
-async function served(address: ListenAddress): Promise<Server> {
-  const server = await serve(address);
-  onTestFinished(() => {
-    server.close();
-    server.closeAllConnections();
-  });
   it("are served whatever connections others hold open, of which the agent keeps as many as its reserve has room for", async () => {
     const server = await served(local);
     const { port } = server.address() as AddressInfo;
@@ -130,13 +130,26 @@ async function served(address: ListenAddress): Promise<Server> {
     expect(status).toBe(200);
   });
 
+  it("have the time-outs of an admin address", async () => {
+    const { headersTimeout, requestTimeout } = await served(local);
+
+    expect({ headersTimeout, requestTimeout }).toEqual({ headersTimeout: 5_000, requestTimeout: 10_000 });
+  });
+});
+
+async function served(address: ListenAddress, reasons: readonly string[] = []): Promise<Server> {
+  const server = await serve(address, reasons);
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
   return server;
 }
 
-function serve(address: ListenAddress = { kind: "unix", path }) {
+function serve(address: ListenAddress = { kind: "unix", path }, reasons: readonly string[] = []) {
   const gauges = { packs: 0, packBytes: 0, connections: 0, waitingBytes: 0, journalBytes: 0, journalPacks: 0 };
   const stats = () => toAgentStats("edge~1", "2026-01-02T03:04:05.678Z", createLedger(), gauges);
-  return serveAdmin(address, { stats, metrics: new Registry(), unready: () => [] });
+  return serveAdmin(address, { stats, metrics: new Registry(), unready: () => reasons });
 }
 
 async function statusOf(url: string): Promise<number | undefined> {

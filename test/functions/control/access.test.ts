@@ -1,7 +1,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { toAccess } from "../../../functions/control/access.ts";
+import { type Access, toAccess } from "../../../functions/control/access.ts";
+import { QueueError } from "../../../relay/queue/port.ts";
 import { ControlBench } from "../../support/benches/control-bench.ts";
 import { packMessage, requests } from "../../support/data/packs.ts";
 import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
@@ -189,6 +190,45 @@ describe("the control API and web pages", () => {
     const headers = { host, origin: "http://evil.example", authorization: `Bearer ${token}` };
 
     expect((await bench.get("/v1/targets", headers)).status).toBe(403);
+  });
+});
+
+describe("health checks of web pages", () => {
+  const hostOnly = "127.0.0.1:12347";
+  const failing = (access: Access) =>
+    new ControlBench({
+      access,
+      faultyQueue: () => ({ backlog: () => Promise.reject(new QueueError("UNAVAILABLE", "no queue relay-7")) }),
+    });
+
+  it.each([
+    ["/readyz", "not ready\n"],
+    ["/v1/health", '{"ready":false}'],
+  ])("say that the host is not ready, without the reason: %s", async (path, body) => {
+    const { app } = failing({ kind: "local", token });
+    const call = async (headers: Readonly<Record<string, string>>) => {
+      const response = await app.request(path, { headers });
+      return [response.status, await response.text()];
+    };
+
+    expect(await call({ host: hostOnly })).toEqual([503, expect.stringContaining("no queue relay-7")]);
+    expect(await call({ host: hostOnly, origin: "http://evil.example" })).toEqual([503, body]);
+    expect(await call({ host: "evil.example:12347" })).toEqual([503, body]);
+  });
+
+  it("have the reason under any host name if the host has its own token, but not for other origins", async () => {
+    const { app } = failing({ kind: "token", token });
+    const reasonOf = async (headers: Readonly<Record<string, string>>) =>
+      (await app.request("/readyz", { headers })).text();
+
+    expect(await reasonOf({ host: "relay.example" })).toContain("no queue relay-7");
+    expect(await reasonOf({ host: "relay.example", origin: "http://evil.example" })).toBe("not ready\n");
+  });
+
+  it("are still told which methods there are", async () => {
+    const { app } = failing({ kind: "local", token });
+
+    expect((await app.request("/readyz", { method: "POST", headers: { host: "evil.example" } })).status).toBe(405);
   });
 });
 

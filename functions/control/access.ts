@@ -16,12 +16,12 @@ export type Access =
   | { readonly kind: "checked" };
 
 /**
- * The access that follows from the configuration. Creates a missing token file. If its token cannot be used, nobody has the token
- * and `onClosed` receives the reason: that is no reason to stop a host that replays.
+ * The access that follows from the configuration. Creates a missing token file. If its token cannot be used, nobody has the token:
+ * that is no reason to stop a host that replays. `onClosed` receives the reason, and what the API still answers.
  */
 export function toAccess(
   { token, tokenFile, admin }: Pick<Config["host"], "token" | "tokenFile" | "admin">,
-  onClosed: (reason: string) => void,
+  onClosed: (reason: string, answered: string) => void,
 ): Access {
   if (token !== undefined) return { kind: "token", token };
   if (tokenFile === undefined) return { kind: "checked" };
@@ -30,7 +30,7 @@ export function toAccess(
     return { kind, token: takeTokenFile(tokenFile) };
   } catch (error) {
     if (!(error instanceof TokenFileError)) throw error;
-    onClosed(error.message);
+    onClosed(error.message, kind === "local" ? "figures and health checks" : "health checks");
     return { kind, token: randomBytes(32).toString("base64url") };
   }
 }

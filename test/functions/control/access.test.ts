@@ -259,13 +259,20 @@ describe("toAccess", () => {
     const tokenFile = join(temporaryDirectory(), "control-token");
     writeFileSync(tokenFile, token, { mode: 0o644 });
     const reasons: string[] = [];
-    const accesses = [1, 2].map(() => toAccess({ admin: tcp, tokenFile }, (reason) => reasons.push(reason)));
+    const allAnswered: string[] = [];
+    const accesses = [tcp, tcp, { ...tcp, host: "10.0.0.5" }].map((admin) =>
+      toAccess({ admin, tokenFile }, (reason, answered) => {
+        reasons.push(reason);
+        allAnswered.push(answered);
+      }),
+    );
 
     expect(reasons[0]).toBe(
       `other users of this machine may use ${tokenFile}: take this away with chmod o= ${tokenFile}`,
     );
-    expect(accesses.map(({ kind }) => kind)).toEqual(["local", "local"]);
-    expect(new Set([token, ...accesses.map((access) => "token" in access && access.token)]).size).toBe(3);
+    expect(accesses.map(({ kind }) => kind)).toEqual(["local", "local", "token"]);
+    expect(allAnswered).toEqual(["figures and health checks", "figures and health checks", "health checks"]);
+    expect(new Set([token, ...accesses.map((access) => "token" in access && access.token)]).size).toBe(4);
   });
 
   it("allows any host name over a unix socket", async () => {

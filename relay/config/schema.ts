@@ -245,12 +245,6 @@ export const configSchema = section({
       context.addIssue({ code: "custom", path: [...path], message: mistake });
     }
   })
-  .superRefine(({ control, host: { token } }, context) => {
-    if (control?.protocol !== "http:" || token === undefined) return;
-    if (isLoopback(control.hostname.replace(/^\[|\]$/g, ""))) return;
-    const message = `${control.origin} would get host.token unencrypted: use https, or a tunnel that begins on 127.0.0.1`;
-    context.addIssue({ code: "custom", path: ["control"], message });
-  })
   .superRefine(({ queue: { kind }, state, loopHeader: mark, host: { data }, targets, captures }, context) => {
     const mistake = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
     for (const [name, { headers, token }] of Object.entries(targets)) {

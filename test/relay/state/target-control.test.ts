@@ -30,7 +30,7 @@ describe("changeSettings", () => {
 });
 
 describe("a stored pause", () => {
-  it.each([1, 0, "true", "yes", "false", "", null, {}, [], 1.5])(
+  it.each([[1], [0], ["true"], ["yes"], ["false"], [""], [null], [{}], [[]], [1.5]])(
     "is one in whatever form somebody wrote it: %j",
     (paused) => {
       expect(parseControl(JSON.stringify({ settings: { paused, concurrency: 2 } }))).toEqual({

@@ -5,7 +5,7 @@ import { isLoopback, type ListenAddress } from "../relay/config/forms.ts";
 import { adminServerOptions, limitConnections } from "../relay/control/admin-connections.ts";
 import { isForeignPage, namesThisMachine } from "../relay/control/web-page.ts";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
-import { mostAdminConnections } from "./listener/connection-limit.ts";
+import { adminConnectionLimit } from "./listener/connection-limit.ts";
 import { removeStaleSocket } from "./listener/listener.ts";
 
 export interface AdminOptions {
@@ -27,11 +27,12 @@ export async function serveAdmin(address: ListenAddress, options: AdminOptions):
       .then(({ status, type, body }) => response.writeHead(status, { "content-type": type }).end(body))
       .catch(() => response.destroy());
   });
-  limitConnections(server, mostAdminConnections);
+  const most = adminConnectionLimit();
+  limitConnections(server, most);
   if (address.kind === "unix") await removeStaleSocket(address.path, "agent.admin");
   const listening = once(server, "listening");
   // No more wait to be accepted than can be connected: see `limitConnections`.
-  const backlog = mostAdminConnections - 1;
+  const backlog = most - 1;
   if (address.kind === "unix") server.listen({ path: address.path, backlog });
   else server.listen({ port: address.port, host: address.host, backlog });
   try {

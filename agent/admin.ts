@@ -5,6 +5,7 @@ import { isLoopback, type ListenAddress } from "../relay/config/forms.ts";
 import { adminServerOptions, limitConnections } from "../relay/control/admin-connections.ts";
 import { isForeignPage, namesThisMachine } from "../relay/control/web-page.ts";
 import type { AgentStats } from "../relay/stats/agent-stats.ts";
+import { adminConnectionLimit } from "./listener/connection-limit.ts";
 import { removeStaleSocket } from "./listener/listener.ts";
 
 export interface AdminOptions {
@@ -22,17 +23,18 @@ export async function serveAdmin(address: ListenAddress, options: AdminOptions):
   const isLocal = address.kind === "tcp" && isLoopback(address.host);
   const server = createServer(adminServerOptions, ({ url = "", headers }, response) => {
     const path = url.split("?")[0];
-    const mistake = findForeignCaller(path, headers, isLocal);
-    (mistake === undefined ? answer(path, options) : Promise.resolve({ status: 403, type: text, body: `${mistake}\n` }))
-      .catch((error: Error): Answer => ({ status: 503, type: text, body: `${error.message}\n` }))
+    answerTo(findForeignCaller(headers, isLocal), path, options)
       .then(({ status, type, body }) => response.writeHead(status, { "content-type": type }).end(body))
       .catch(() => response.destroy());
   });
-  limitConnections(server);
+  const most = adminConnectionLimit();
+  limitConnections(server, most);
   if (address.kind === "unix") await removeStaleSocket(address.path, "agent.admin");
   const listening = once(server, "listening");
-  if (address.kind === "unix") server.listen(address.path);
-  else server.listen(address.port, address.host);
+  // No more wait to be accepted than can be connected: see `limitConnections`.
+  const backlog = most - 1;
+  if (address.kind === "unix") server.listen({ path: address.path, backlog });
+  else server.listen({ port: address.port, host: address.host, backlog });
   try {
     await listening;
   } catch (error) {
@@ -52,19 +54,23 @@ interface Answer {
 
 const text = "text/plain";
 
-// Load balancers and service managers call these by any name, and they say nothing about the traffic.
+// Load balancers and service managers call these by any name, and they say nothing about the traffic. Only the reasons why the
+// agent is not ready, with names and addresses, are not for web pages.
 const healthPaths: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
 
 /** Why a call that a web page may have sent is refused; undefined for all other calls. */
-function findForeignCaller(
-  path: string,
-  { host = "", origin }: IncomingHttpHeaders,
-  isLocal: boolean,
-): string | undefined {
-  if (healthPaths.has(path)) return undefined;
+function findForeignCaller({ host = "", origin }: IncomingHttpHeaders, isLocal: boolean): string | undefined {
   if (isForeignPage(origin, host)) return `web pages of ${origin} are not allowed to read these figures`;
   if (!isLocal || namesThisMachine(host)) return undefined;
   return `agent.admin is a loopback address, so it can only be called as localhost, not as ${host}`;
+}
+
+/** @param foreign see `findForeignCaller` */
+async function answerTo(foreign: string | undefined, path: string, options: AdminOptions): Promise<Answer> {
+  if (foreign !== undefined && !healthPaths.has(path)) return { status: 403, type: text, body: `${foreign}\n` };
+  const failed = (error: Error): Answer => ({ status: 503, type: text, body: `${error.message}\n` });
+  const given = await answer(path, options).catch(failed);
+  return foreign === undefined || given.status === 200 ? given : { ...given, body: "not ready\n" };
 }
 
 async function answer(path: string, { stats, metrics, unready }: AdminOptions): Promise<Answer> {

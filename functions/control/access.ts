@@ -16,12 +16,12 @@ export type Access =
   | { readonly kind: "checked" };
 
 /**
- * The access that follows from the configuration. Creates a missing token file. If its token cannot be used, nobody has the token
- * and `onClosed` receives the reason: that is no reason to stop a host that replays.
+ * The access that follows from the configuration. Creates a missing token file. If its token cannot be used, nobody has the token:
+ * that is no reason to stop a host that replays. `onClosed` receives the reason, and what the API still answers.
  */
 export function toAccess(
   { token, tokenFile, admin }: Pick<Config["host"], "token" | "tokenFile" | "admin">,
-  onClosed: (reason: string) => void,
+  onClosed: (reason: string, answered: string) => void,
 ): Access {
   if (token !== undefined) return { kind: "token", token };
   if (tokenFile === undefined) return { kind: "checked" };
@@ -30,13 +30,17 @@ export function toAccess(
     return { kind, token: takeTokenFile(tokenFile) };
   } catch (error) {
     if (!(error instanceof TokenFileError)) throw error;
-    onClosed(error.message);
+    onClosed(error.message, kind === "local" ? "figures and health checks" : "health checks");
     return { kind, token: randomBytes(32).toString("base64url") };
   }
 }
 
-// Load balancers and service managers call these, and have no token.
-const openPaths: ReadonlySet<string> = new Set(["/healthz", "/readyz", "/v1/health"]);
+// Load balancers and service managers call these, and have no token. Their answers if a web page may ask: without a reason.
+const openPaths: ReadonlyMap<string, (context: Context) => Response> = new Map<string, (context: Context) => Response>([
+  ["/healthz", (context) => context.text("not ready\n", 503)],
+  ["/readyz", (context) => context.text("not ready\n", 503)],
+  ["/v1/health", (context) => context.json({ ready: false }, 503)],
+]);
 
 // They say how many requests there are, and nothing that is in a request. Any local program may read them, like Prometheus.
 const figures: readonly RegExp[] = [
@@ -46,18 +50,29 @@ const figures: readonly RegExp[] = [
 
 /** Passes on calls that have access, and answers all others with 401 or 403. */
 export function guard(access: Access): MiddlewareHandler {
-  return async (context, next) => (openPaths.has(context.req.path) ? next() : (refuse(context, access) ?? next()));
+  return async (context, next) => {
+    const withoutReason = openPaths.get(context.req.path);
+    if (!withoutReason) return refuse(context, access) ?? next();
+    await next();
+    if (context.res.status === 503 && findForeignCaller(context, access) !== undefined) {
+      context.res = withoutReason(context);
+    }
+    return undefined;
+  };
+}
+
+/** Why a call that a web page may have sent is refused; undefined for all other calls. */
+function findForeignCaller(context: Context, access: Access): string | undefined {
+  const host = context.req.header("host") ?? new URL(context.req.url).host;
+  const origin = context.req.header("origin");
+  if (isForeignPage(origin, host)) return `web pages of ${origin} are not allowed to call this API`;
+  if (access.kind !== "local" || namesThisMachine(host)) return undefined;
+  return `without host.token this API can only be called as localhost, not as ${host}`;
 }
 
 function refuse(context: Context, access: Access): Response | undefined {
-  const host = context.req.header("host") ?? new URL(context.req.url).host;
-  const origin = context.req.header("origin");
-  if (isForeignPage(origin, host)) {
-    return answerProblem(context, 403, `web pages of ${origin} are not allowed to call this API`);
-  }
-  if (access.kind === "local" && !namesThisMachine(host)) {
-    return answerProblem(context, 403, `without host.token this API can only be called as localhost, not as ${host}`);
-  }
+  const foreign = findForeignCaller(context, access);
+  if (foreign !== undefined) return answerProblem(context, 403, foreign);
   if (access.kind === "local" && isForFigures(context)) return undefined;
   if (access.kind !== "checked" && !showsToken(context, access.token)) {
     const detail =

@@ -62,10 +62,10 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
   const parts = await openParts(config, log, true);
   const { stores, stateOutage } = parts;
   const lanes = parts.targets.map((target) => prepareLane(parts, target)());
-  const closeControl = (reason: string) =>
+  const closeControl = (reason: string, answered: string) =>
     log.error(
       { event: "control-closed", reason },
-      "the host replays, but its control API has no token: it serves figures and refuses all other calls",
+      `the host replays, but its control API has no token: it answers ${answered}, and refuses all other calls`,
     );
   let admin: ServerType;
   try {

@@ -3,6 +3,7 @@ import type { SecretPlace } from "../../relay/config/deployment.ts";
 import { functionVariables } from "../../relay/deployed/functions.ts";
 import type { Logger } from "../../relay/log/log.ts";
 import { Outage } from "../../relay/log/outage.ts";
+import { createForwardClock, type MachineClock } from "../../relay/process/machine-clock.ts";
 
 type Values = Readonly<Record<string, string>>;
 
@@ -17,8 +18,7 @@ export interface FunctionSecretsOptions {
   /** The values that the process started with. */
   readonly values: Values;
   readonly log: Logger;
-  /** Milliseconds that never jump. */
-  readonly nowMs?: () => number;
+  readonly machine?: MachineClock;
 }
 
 const freshMs = 300_000;
@@ -44,7 +44,8 @@ export class FunctionSecrets {
 
   constructor(options: FunctionSecretsOptions) {
     this.#options = options;
-    this.#nowMs = options.nowMs ?? (() => performance.now());
+    // The uptime may stop while the function is frozen.
+    this.#nowMs = createForwardClock(options.machine);
     this.#values = options.values;
     this.#readAgainMs = this.#nowMs() + freshMs;
     this.#outage = new Outage(options.log, {

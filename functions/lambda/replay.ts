@@ -2,11 +2,12 @@ import { assertReplayable } from "../../relay/config/replayable.ts";
 import { ConfigError } from "../../relay/config/text.ts";
 import { functionVariables, readEnvironment } from "../../relay/deployed/functions.ts";
 import type { Logger } from "../../relay/log/log.ts";
+import type { MachineClock } from "../../relay/process/machine-clock.ts";
 import type { Invocation } from "../batch.ts";
 import { prepareLane, wireReplay } from "../replay-wiring.ts";
 import { FunctionSecrets, parseSecretPlaces, readSecrets, secretReader } from "./function-secrets.ts";
 import { type LambdaHandler, toLambdaHandler } from "./lambda.ts";
-import { type Environment, openLambdaPlace } from "./place.ts";
+import { type Environment, type LambdaPlace, openLambdaPlace } from "./place.ts";
 
 // A process that was idle for longer than 500 ms was probably frozen. Its connections may be dead without a sign: a request
 // sent over one receives no answer, and a POST without an answer must not be repeated.
@@ -17,15 +18,15 @@ const freshMs = 500;
  * starts anew with changed ones. Throws as `openLambdaPlace`, if a secret cannot be read, and if there is no such target, its
  * certificate authority cannot be used or an environment variable is missing.
  *
- * @param nowMs see `FunctionSecretsOptions`
+ * @param machine by default this one
  */
-export async function openReplay(env: Environment, nowMs?: () => number): Promise<LambdaHandler> {
+export async function openReplay(env: Environment, machine?: MachineClock): Promise<LambdaHandler> {
   const settings = readEnvironment("replay", env);
   const places = parseSecretPlaces(settings.secrets);
   const read = secretReader(env);
   let values = await readSecrets(places, read);
   let lane = await openLane(env, values);
-  const secrets = new FunctionSecrets({ places, read, values, log: lane.place.log, ...(nowMs && { nowMs }) });
+  const secrets = new FunctionSecrets({ places, read, values, log: lane.place.log, ...(machine && { machine }) });
   let idleSinceMs = Date.now();
   const useNewSecrets = async (): Promise<void> => {
     const current = await secrets.current();
@@ -63,12 +64,21 @@ export async function openReplay(env: Environment, nowMs?: () => number): Promis
 async function openLane(env: Environment, secrets: Environment, log?: Logger) {
   const settings = readEnvironment("replay", env);
   const place = await openLambdaPlace({ ...env, ...secrets }, settings.config, log);
+  try {
+    return wireLane(place, settings.target);
+  } catch (error) {
+    await place.stores.close();
+    throw error;
+  }
+}
+
+function wireLane(place: LambdaPlace, target: string | undefined) {
   const { config, stores, targets } = place;
-  assertReplayable(config, settings.target);
-  const live = targets.find((target) => target.config.name === settings.target);
+  assertReplayable(config, target);
+  const live = targets.find(({ config: { name } }) => name === target);
   if (!live) {
-    const names = targets.map((target) => target.config.name).join(", ");
-    const mistake = settings.target === undefined ? "must name a target" : `there is no target ${settings.target}`;
+    const names = targets.map(({ config: { name } }) => name).join(", ");
+    const mistake = target === undefined ? "must name a target" : `there is no target ${target}`;
     throw new ConfigError([`${functionVariables.target}: ${mistake}; the configuration has: ${names}`]);
   }
   const connect = prepareLane(place, live);

@@ -17,6 +17,11 @@ interface Addresses {
   readonly control?: URL;
 }
 
+interface ControlledBy {
+  readonly control?: URL | undefined;
+  readonly host: { readonly token?: string | undefined };
+}
+
 interface KeySource {
   readonly header?: string | undefined;
   readonly cookie?: string | undefined;
@@ -66,6 +71,14 @@ export function findEqualAddresses({ agent, host, control }: Addresses): {
 function calledHere({ hostname, port, protocol }: URL): ListenAddress | undefined {
   const host = plainHost(hostname.replace(/^\[|\]$/g, ""));
   return isLoopback(host) ? { kind: "tcp", host, port: Number(port) || (protocol === "https:" ? 443 : 80) } : undefined;
+}
+
+/** A `control` that commands would send `host.token` to without encryption. Agents and hosts do not use `control`. */
+export function findClearControl({ control, host: { token } }: ControlledBy): readonly Conflict[] {
+  if (control?.protocol !== "http:" || token === undefined) return [];
+  if (isLoopback(control.hostname.replace(/^\[|\]$/g, ""))) return [];
+  const mistake = `${control.origin} would get host.token unencrypted: use https, or a tunnel that begins on 127.0.0.1`;
+  return [{ path: ["control"], mistake }];
 }
 
 function overlap(a: ListenAddress, b: ListenAddress): boolean {

@@ -2,7 +2,7 @@ import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { CertificateError, findAuthorityMistake, readCertificates } from "./certificates.ts";
 import type { Config } from "./config.ts";
-import type { Conflict } from "./conflicts.ts";
+import { type Conflict, findClearControl } from "./conflicts.ts";
 import { ConfigError, findLine, findText } from "./text.ts";
 
 /**
@@ -18,10 +18,11 @@ export function assertReplayable(config: Config, only?: string): void {
 
 /**
  * Like `assertReplayable`, and checks what else the machine must have to run both agent and host: the files of `agent.tls` and
- * the programs of `token.command`. `path` is the search path for programs.
+ * the programs of `token.command`. Refuses a `control` that commands refuse to call. `path` is the search path for programs.
  */
 export function assertRunnable(config: Config, path: string, nowMs: number): void {
   assertNone(config, [
+    ...findClearControl(config),
     ...findReplayMistakes(config),
     ...findRedactMistakes(config),
     ...findListenerMistakes(config, nowMs),

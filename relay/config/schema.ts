@@ -211,12 +211,6 @@ export const configSchema = section({
     const message = `must be at least ${least / 1024 ** 2}MiB: the ingress queue and each target have an equal share, of ${leastShareBytes / 1024 ** 2}MiB or more`;
     context.addIssue({ code: "custom", path: ["queue", "maxBytes"], message });
   })
-  .superRefine(({ control, host: { token } }, context) => {
-    if (control?.protocol !== "http:" || token === undefined) return;
-    if (isLoopback(control.hostname.replace(/^\[|\]$/g, ""))) return;
-    const message = `${control.origin} would get host.token unencrypted: use https, or a tunnel that begins on 127.0.0.1`;
-    context.addIssue({ code: "custom", path: ["control"], message });
-  })
   .superRefine(({ queue: { kind }, state, loopHeader: mark, host: { data }, targets, captures }, context) => {
     const mistake = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
     for (const [name, { headers, token }] of Object.entries(targets)) {

@@ -14,7 +14,7 @@ import type {
   RedactConfig,
   SocketFile,
 } from "./config.ts";
-import { findEqualAddresses } from "./conflicts.ts";
+import { findClearControl, findEqualAddresses } from "./conflicts.ts";
 import type { Deployment } from "./deployment.ts";
 import { isLoopback } from "./forms.ts";
 import type { ParsedConfig } from "./schema.ts";
@@ -66,6 +66,9 @@ export function toConfig(parsed: ParsedConfig, file: string, env: Environment): 
     warnings.push(
       `host.admin is ${hostAdmin.host}:${hostAdmin.port}, which serves HTTP without TLS: anyone on the network path can read the token; listen on 127.0.0.1 behind a proxy with TLS, or keep it in a network that you trust`,
     );
+  }
+  for (const { path, mistake } of findClearControl(parsed)) {
+    warnings.push(`${path.join(".")}: ${mistake}; until then, commands refuse to call it`);
   }
   const { queue } = parsed;
   const queueDirectory = resolve(

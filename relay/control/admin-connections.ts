@@ -13,7 +13,7 @@ export const adminServerOptions: ServerOptions = {
 };
 
 // As many as Node lets wait to be accepted, and one more: whoever connects cannot lose its place before its request is read,
-// unless 512 others connect meanwhile.
+// unless 512 others connect meanwhile. A server with another limit needs a backlog to match.
 const mostConnections = 512;
 // Longer than the longest answer, a redrive, takes to begin.
 const silentMs = 60_000;

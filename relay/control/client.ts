@@ -2,6 +2,7 @@ import type { Agent, Dispatcher } from "undici";
 import { credentialsAdvice, explainRefusal, toRefusal } from "../aws/refusal.ts";
 import { functionUrlRegion, signRequest } from "../aws/signature.ts";
 import type { Config } from "../config/config.ts";
+import { findClearControl } from "../config/conflicts.ts";
 import type { HostStats } from "../stats/host-stats.ts";
 import { formatAddress } from "./admin-client.ts";
 import type {
@@ -12,6 +13,7 @@ import type {
   SweepAnswer,
   TargetAnswer,
 } from "./answers.ts";
+import { isOwnAddress } from "./own-address.ts";
 import { readTokenFile, TokenFileError } from "./token-file.ts";
 
 /** A change of a target's settings, in the units of the configuration; null returns to the configured value. */
@@ -62,7 +64,8 @@ const answerTimeoutMs = 30_000;
 
 /**
  * Client of the control API at `control`, if the configuration has it, else at `host.admin`. Sends `host.token` (to
- * `host.admin`, also the content of `host.tokenFile`), and signs calls to a function URL. All methods throw `ControlError`, whose message is meant for the operator.
+ * `host.admin`, also the content of `host.tokenFile`), but never unencrypted to another machine, and signs calls to a function
+ * URL. All methods throw `ControlError`, whose message is meant for the operator.
  */
 export class ControlClient {
   readonly #place: ControlPlace;
@@ -163,11 +166,11 @@ export class ControlClient {
   }
 
   /** The token of a host of this machine may be in a file, which never leaves the machine. */
-  #token(): { readonly token?: string | undefined; readonly problem?: string } {
+  #token(): { readonly token?: string | undefined; readonly file?: string; readonly problem?: string } {
     const { control, host } = this.#place;
     if (host.token !== undefined || host.tokenFile === undefined || control) return { token: host.token };
     try {
-      return { token: readTokenFile(host.tokenFile) };
+      return { token: readTokenFile(host.tokenFile), file: host.tokenFile };
     } catch (error) {
       if (!(error instanceof TokenFileError)) throw error;
       // Figures need no token.
@@ -182,7 +185,11 @@ export class ControlClient {
       ...(body !== undefined && { "content-type": "application/json" }),
     };
     const region = this.#place.control && functionUrlRegion(this.#place.control);
-    if (region === undefined) return { ...headers, ...(token !== undefined && { authorization: `Bearer ${token}` }) };
+    if (region === undefined) {
+      if (token === undefined) return headers;
+      await this.#assertNobodyReads();
+      return { ...headers, authorization: `Bearer ${token}` };
+    }
     try {
       return await signRequest({ method, url, headers, ...(body !== undefined && { body }) }, region);
     } catch (error) {
@@ -190,6 +197,22 @@ export class ControlClient {
       const advice = credentialsAdvice(refusal) ?? "the call to the control API cannot be signed";
       throw new ControlError("FAILED", explainRefusal(advice, refusal), { cause: error });
     }
+  }
+
+  /** Throws if the token would go to another machine unencrypted. */
+  async #assertNobodyReads(): Promise<void> {
+    const { control, file, host } = this.#place;
+    const [clear] = findClearControl(this.#place);
+    if (clear) throw new ControlError("BAD_REQUEST", `${file}: control: ${clear.mistake}`);
+    if (control || host.admin.kind === "unix") return;
+    const isOwn = await isOwnAddress(host.admin.host).catch((error: Error) => {
+      throw new ControlError("UNREACHABLE", this.#explainSilence(error), { cause: error });
+    });
+    if (isOwn) return;
+    const mistake = `${formatAddress(host.admin)} is another machine, and would get the token of the host unencrypted`;
+    const advice =
+      "run this on the host's machine, or set control: to an https origin or to a tunnel that begins on 127.0.0.1";
+    throw new ControlError("BAD_REQUEST", `${file}: host.admin: ${mistake}: ${advice}`);
   }
 
   #explainSilence(error: Error & { readonly code?: string }): string {
@@ -210,8 +233,9 @@ export class ControlClient {
   }
 
   #toError(status: number, answer: unknown, awsCode: string): ControlError {
-    const { problem } = status === 401 ? this.#token() : {};
+    const { problem, token, file: tokenFile } = status === 401 ? this.#token() : {};
     if (problem !== undefined) return new ControlError("FAILED", problem);
+    if (tokenFile !== undefined) return new ControlError("FAILED", explainToken(tokenFile, token !== undefined));
     const { detail, errors: mistakes = [] } = (answer ?? {}) as Partial<ProblemAnswer>;
     if (typeof detail === "string") {
       return new ControlError(status === 400 || status === 404 ? "BAD_REQUEST" : "FAILED", detail, { mistakes });
@@ -231,6 +255,13 @@ export class ControlClient {
       `${address} answers ${status} and is not a control API; check ${control ? "control" : "host.admin"} in ${file}`,
     );
   }
+}
+
+function explainToken(tokenFile: string, exists: boolean): string {
+  const what = exists
+    ? `${tokenFile} has another token than the host`
+    : `there is no file ${tokenFile} (host.tokenFile)`;
+  return `the token is missing or wrong: ${what}; run this on the host's machine with its configuration, and look for control-closed in the host's log`;
 }
 
 function hostOf({ host, port }: { readonly host: string; readonly port: number }): string {

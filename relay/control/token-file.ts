@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import {
   closeSync,
+  constants,
   fstatSync,
   fsyncSync,
   linkSync,
@@ -56,8 +57,10 @@ export function takeTokenFile(path: string): string {
 function read(path: string, check: (path: string, file: number) => void): string | undefined {
   let text: string;
   try {
-    const file = openSync(path, "r");
+    // Opening a FIFO without a writer would wait for ever.
+    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
+      if (!fstatSync(file).isFile()) throw new Error("it is not a regular file");
       check(path, file);
       text = fstatSync(file).size > mostBytes ? "" : readFileSync(file, "utf8").trim();
     } finally {

@@ -17,7 +17,10 @@ const targetSettingsSchema = z.object({
   concurrency: storedCount(bounds.concurrency).optional().catch(undefined),
   /** 0 to 1. */
   sample: stored(bounds.fraction).optional().catch(undefined),
-  paused: z.literal(true).optional().catch(undefined),
+  /** Anything but `false` is read as `true`: a target that somebody wanted to pause should receive nothing. */
+  paused: z
+    .preprocess((value) => (value === false || value === undefined ? undefined : true), z.literal(true).optional())
+    .optional(),
 });
 
 const controlSchema = z.object({
@@ -45,8 +48,8 @@ export type TargetSettings = z.output<typeof targetSettingsSchema>;
 export type TargetControl = z.output<typeof controlSchema>;
 
 /**
- * Parses a control written by `JSON.stringify`. A number out of bounds is read as the nearest one that is allowed, anything else
- * that is wrong as if it were not there; `repairs` names each.
+ * Parses a control written by `JSON.stringify`. A number out of bounds is read as the nearest one that is allowed, `paused`
+ * as true, and anything else that is wrong as if it were not there; `repairs` names each.
  */
 export function parseControl(json: string): { readonly control: TargetControl; readonly repairs?: readonly string[] } {
   const value = parseJson(json);

@@ -74,6 +74,19 @@ describe("the figures of an agent", () => {
     },
   );
 
+  it.each([{ host: "evil.example" }, { host: "localhost", origin: "http://evil.example" }])(
+    "have no reasons in them for a web page that asks whether the agent is ready: %j",
+    async (headers) => {
+      const server = await served(local, ["the queue edge-7 does not answer"]);
+
+      expect(await call(server, "/readyz", headers)).toEqual({ status: 503, text: "not ready\n" });
+      expect(await call(server, "/readyz", { host: "localhost" })).toEqual({
+        status: 503,
+        text: "the queue edge-7 does not answer\n",
+      });
+    },
+  );
+
   it.each([local, { kind: "tcp", host: "0.0.0.0", port: 0 } as const])(
     "are not served to web pages of another origin, on any address",
     async (address) => {
@@ -100,8 +113,8 @@ describe("the figures of an agent", () => {
   });
 });
 
-async function served(address: ListenAddress): Promise<Server> {
-  const server = await serve(address);
+async function served(address: ListenAddress, reasons: readonly string[] = []): Promise<Server> {
+  const server = await serve(address, reasons);
   onTestFinished(() => {
     server.close();
     server.closeAllConnections();
@@ -109,10 +122,10 @@ async function served(address: ListenAddress): Promise<Server> {
   return server;
 }
 
-function serve(address: ListenAddress = { kind: "unix", path }) {
+function serve(address: ListenAddress = { kind: "unix", path }, reasons: readonly string[] = []) {
   const gauges = { packs: 0, packBytes: 0, connections: 0, waitingBytes: 0, journalBytes: 0, journalPacks: 0 };
   const stats = () => toAgentStats("edge~1", "2026-01-02T03:04:05.678Z", createLedger(), gauges);
-  return serveAdmin(address, { stats, metrics: new Registry(), unready: () => [] });
+  return serveAdmin(address, { stats, metrics: new Registry(), unready: () => reasons });
 }
 
 async function statusOf(url: string): Promise<number | undefined> {

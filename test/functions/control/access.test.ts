@@ -1,7 +1,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { toAccess } from "../../../functions/control/access.ts";
+import { type Access, toAccess } from "../../../functions/control/access.ts";
+import { QueueError } from "../../../relay/queue/port.ts";
 import { ControlBench } from "../../support/benches/control-bench.ts";
 import { packMessage, requests } from "../../support/data/packs.ts";
 import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
@@ -192,6 +193,45 @@ describe("the control API and web pages", () => {
   });
 });
 
+describe("health checks of web pages", () => {
+  const hostOnly = "127.0.0.1:12347";
+  const failing = (access: Access) =>
+    new ControlBench({
+      access,
+      faultyQueue: () => ({ backlog: () => Promise.reject(new QueueError("UNAVAILABLE", "no queue relay-7")) }),
+    });
+
+  it.each([
+    ["/readyz", "not ready\n"],
+    ["/v1/health", '{"ready":false}'],
+  ])("say that the host is not ready, without the reason: %s", async (path, body) => {
+    const { app } = failing({ kind: "local", token });
+    const call = async (headers: Readonly<Record<string, string>>) => {
+      const response = await app.request(path, { headers });
+      return [response.status, await response.text()];
+    };
+
+    expect(await call({ host: hostOnly })).toEqual([503, expect.stringContaining("no queue relay-7")]);
+    expect(await call({ host: hostOnly, origin: "http://evil.example" })).toEqual([503, body]);
+    expect(await call({ host: "evil.example:12347" })).toEqual([503, body]);
+  });
+
+  it("have the reason under any host name if the host has its own token, but not for other origins", async () => {
+    const { app } = failing({ kind: "token", token });
+    const reasonOf = async (headers: Readonly<Record<string, string>>) =>
+      (await app.request("/readyz", { headers })).text();
+
+    expect(await reasonOf({ host: "relay.example" })).toContain("no queue relay-7");
+    expect(await reasonOf({ host: "relay.example", origin: "http://evil.example" })).toBe("not ready\n");
+  });
+
+  it("are still told which methods there are", async () => {
+    const { app } = failing({ kind: "local", token });
+
+    expect((await app.request("/readyz", { method: "POST", headers: { host: "evil.example" } })).status).toBe(405);
+  });
+});
+
 describe("toAccess", () => {
   const tcp = { kind: "tcp", host: "127.0.0.1", port: 1 } as const;
   const unix = { kind: "unix", path: "/run/x.sock" } as const;
@@ -219,13 +259,20 @@ describe("toAccess", () => {
     const tokenFile = join(temporaryDirectory(), "control-token");
     writeFileSync(tokenFile, token, { mode: 0o644 });
     const reasons: string[] = [];
-    const accesses = [1, 2].map(() => toAccess({ admin: tcp, tokenFile }, (reason) => reasons.push(reason)));
+    const allAnswered: string[] = [];
+    const accesses = [tcp, tcp, { ...tcp, host: "10.0.0.5" }].map((admin) =>
+      toAccess({ admin, tokenFile }, (reason, answered) => {
+        reasons.push(reason);
+        allAnswered.push(answered);
+      }),
+    );
 
     expect(reasons[0]).toBe(
       `other users of this machine may use ${tokenFile}: take this away with chmod o= ${tokenFile}`,
     );
-    expect(accesses.map(({ kind }) => kind)).toEqual(["local", "local"]);
-    expect(new Set([token, ...accesses.map((access) => "token" in access && access.token)]).size).toBe(3);
+    expect(accesses.map(({ kind }) => kind)).toEqual(["local", "local", "token"]);
+    expect(allAnswered).toEqual(["figures and health checks", "figures and health checks", "health checks"]);
+    expect(new Set([token, ...accesses.map((access) => "token" in access && access.token)]).size).toBe(4);
   });
 
   it("allows any host name over a unix socket", async () => {

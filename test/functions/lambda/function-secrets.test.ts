@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { FunctionSecrets, parseSecretPlaces, readSecrets } from "../../../functions/lambda/function-secrets.ts";
 import { openReplay } from "../../../functions/lambda/replay.ts";
+import { simulatedMachine } from "../../../relay/process/machine-clock.ts";
 import { LogLines } from "../../support/data/log-lines.ts";
 import { packMessage, requests } from "../../support/data/packs.ts";
 import { toLambdaEvent } from "../../support/lambda/lambda-mapping.ts";
@@ -40,6 +41,18 @@ describe("the secrets of a function", () => {
 
     expect(await bench.secrets.current()).toEqual({ KEY: "a", TOKEN: "new" });
     expect(first).toEqual({ KEY: "a", TOKEN: "b" });
+  });
+
+  it("are read again after five minutes in which the uptime stopped, or the clock was set back", async () => {
+    const bench = new Bench();
+    bench.stored["shop/token"] = "new";
+    bench.wallMs += 5 * minute;
+    expect(await bench.secrets.current()).toEqual({ KEY: "a", TOKEN: "new" });
+    bench.stored["shop/token"] = "newer";
+    bench.wallMs -= 60 * minute;
+    bench.nowMs += 5 * minute;
+
+    expect(await bench.secrets.current()).toEqual({ KEY: "a", TOKEN: "newer" });
   });
 
   it("keep their last value while they cannot be read, with a warning and a try each 30 s", async () => {
@@ -85,7 +98,10 @@ describe("the replay of a target with a secret", () => {
       RELAY_TARGET: "staging",
       RELAY_SECRETS: '{"KEY":{"id":"shop/key"}}',
     };
-    const handler = await openReplay(env, () => nowMs);
+    const handler = await openReplay(
+      env,
+      simulatedMachine(() => nowMs),
+    );
     const replay = async (sequence: number) => {
       await rig.send("packs", packMessage({ sequence, requests: requests(1) }));
       const event = toLambdaEvent(await rig.receive("packs", 1));
@@ -126,7 +142,9 @@ describe("the replay of a target with a secret", () => {
 });
 
 class Bench {
+  /** The uptime. */
   nowMs = 1_000;
+  wallMs = 5_000;
   reads = 0;
   readonly log = new LogLines();
   readonly stored: Record<string, string | undefined> = { "shop/staging": "a", "shop/token": "b" };
@@ -140,6 +158,6 @@ class Bench {
     },
     values: { KEY: "a", TOKEN: "b" },
     log: this.log.log,
-    nowMs: () => this.nowMs,
+    machine: { boot: "one", wallMs: () => this.wallMs, uptimeMs: () => this.nowMs },
   });
 }

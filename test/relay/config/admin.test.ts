@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Config } from "../../../relay/config/config.ts";
 import { loadConfig } from "../../../relay/config/load.ts";
+import { assertReplayable, assertRunnable } from "../../../relay/config/replayable.ts";
 import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
 describe("the token of the control API", () => {
@@ -24,12 +25,17 @@ describe("the token of the control API", () => {
   );
 
   it.each(["http://10.0.0.7:12347", "http://relay.example", "http://0.0.0.0:12347", "http://localhost.example"])(
-    "may not be sent over the network unencrypted: %s",
+    "may not be sent over the network unencrypted, which only commands would do: %s",
     (control) => {
-      expect(() => load(`control: "${control}"\nhost: { token: 0123456789abcdef }`)).toThrow(
-        `control: ${control} would get host.token unencrypted: use https, or a tunnel that begins on 127.0.0.1`,
-      );
-      expect(() => load(`control: "${control}"`)).not.toThrow();
+      const config = load(`control: "${control}"\nhost: { token: 0123456789abcdef }`);
+      const without = load(`control: "${control}"`);
+      const mistake = `control: ${control} would get host.token unencrypted: use https, or a tunnel that begins on 127.0.0.1`;
+
+      expect(config.warnings).toEqual([`${mistake}; until then, commands refuse to call it`]);
+      expect(() => assertReplayable(config)).not.toThrow();
+      expect(() => assertRunnable(config, "", 0)).toThrow(`${config.file}:1: ${mistake}`);
+      expect(without.warnings).toEqual([]);
+      expect(() => assertRunnable(without, "", 0)).not.toThrow();
     },
   );
 });

@@ -544,11 +544,6 @@ describe("a mistake in the file", () => {
       "1: host.tokenFile: is for a TCP address; the permissions of a unix socket decide who may connect: remove it",
     ],
     [
-      "a control API that gets the token unencrypted",
-      `control: http://10.0.0.7:12347\nhost: {token: 0123456789abcdef}\n${smallest}`,
-      "1: control: http://10.0.0.7:12347 would get host.token unencrypted: use https, or a tunnel that begins on 127.0.0.1",
-    ],
-    [
       "a token that can be guessed",
       `host:\n  token: secret\n${smallest}`,
       "2: host.token: must be at least 16 printable characters",

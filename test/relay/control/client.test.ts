@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { networkInterfaces } from "node:os";
 import { dirname, join } from "node:path";
 import { createAdaptorServer } from "@hono/node-server";
 import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
@@ -75,7 +76,9 @@ describe("the client of the control API", () => {
     });
 
     expect(await client.targets()).toHaveLength(1);
-    await expect(client.pauseTarget("staging")).rejects.toThrow(`the token in ${tokenFile} cannot be read: EISDIR`);
+    await expect(client.pauseTarget("staging")).rejects.toThrow(
+      `the token in ${tokenFile} cannot be read: it is not a regular file`,
+    );
   });
 
   it("sends no token of a file to another address than host.admin", async () => {
@@ -88,6 +91,55 @@ describe("the client of the control API", () => {
     });
 
     await expect(client.pauseTarget("staging")).rejects.toThrow("the token is missing or wrong");
+  });
+
+  it.each<[string, string, Omit<ControlPlace, "file">]>([
+    [
+      "control",
+      "http://192.0.2.1:9 would get host.token unencrypted: use https",
+      { control: new URL("http://192.0.2.1:9"), host: { admin: { kind: "unix", path: "/nowhere" }, token } },
+    ],
+    [
+      "host.admin",
+      "192.0.2.1:9 is another machine, and would get the token of the host unencrypted: run this on the host's machine",
+      { host: { admin: { kind: "tcp", host: "192.0.2.1", port: 9 }, token } },
+    ],
+    [
+      "host.admin",
+      "2001:db8::1:9 is another machine",
+      { host: { admin: { kind: "tcp", host: "2001:db8::1", port: 9 }, token } },
+    ],
+  ])("sends no token unencrypted to another machine: %s", async (key, message, place) => {
+    await expect(clientWith(place).targets()).rejects.toMatchObject({
+      code: "BAD_REQUEST",
+      message: expect.stringContaining(`${file}: ${key}: ${message}`),
+    });
+  });
+
+  it("sends the token to any address of this machine", async () => {
+    const { url } = await served({ kind: "token", token }, (server) => server.listen(0, "0.0.0.0"));
+    const own = Object.values(networkInterfaces()).flatMap((of = []) => of.filter(({ family }) => family === "IPv4"));
+    for (const host of ["0.0.0.0", "127.9.9.9", "localhost", ...own.map(({ address }) => address)]) {
+      const client = clientWith({ host: { admin: { kind: "tcp", host, port: Number(url.port) }, token } });
+      expect([host, (await client.targets()).length]).toEqual([host, 1]);
+    }
+  });
+
+  it("says what is wrong with the token of a file that the host refuses", async () => {
+    const missing = join(temporaryDirectory(), "control-token");
+    const { url } = await served({ kind: "token", token });
+    const admin = { kind: "tcp", host: "127.0.0.1", port: Number(url.port) } as const;
+
+    for (const [tokenFile, what] of [
+      [missing, `there is no file ${missing} (host.tokenFile)`],
+      [tokenInFile("another-horse-battery"), "control-token has another token than the host"],
+    ]) {
+      await expect(clientWith({ host: { admin, tokenFile } }).targets()).rejects.toMatchObject({
+        code: "FAILED",
+        message: expect.stringMatching(/^the token is missing or wrong: .* look for control-closed in the host's log$/),
+      });
+      await expect(clientWith({ host: { admin, tokenFile } }).targets()).rejects.toThrow(what);
+    }
   });
 
   it("says which token is missing", async () => {
@@ -287,6 +339,12 @@ async function listening(
   });
   const address = server.address();
   return typeof address === "string" ? 1 : (address as AddressInfo).port;
+}
+
+function tokenInFile(text = token): string {
+  const path = join(temporaryDirectory(), "control-token");
+  writeFileSync(path, text);
+  return path;
 }
 
 async function closedPort(): Promise<number> {

@@ -1,5 +1,16 @@
-import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { readTokenFile, TokenFileError, takeTokenFile } from "../../../relay/control/token-file.ts";
 import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
@@ -73,6 +84,19 @@ describe("the file with the token of the control API", () => {
         `${path} does not hold a token (at least 16 printable characters, without spaces)`,
       );
     }
+  });
+
+  it.each(["FIFO", "directory", "device"])("is refused at once if it is a %s", async (kind) => {
+    const path = place();
+    mkdirSync(kind === "directory" ? path : dirname(path), { recursive: true });
+    if (kind === "FIFO") execFileSync("mkfifo", ["-m", "600", path]);
+    if (kind === "device") symlinkSync("/dev/zero", path);
+    // In a process of its own: a blocked one does not answer.
+    const script = fileURLToPath(new URL("../../support/processes/token-taker.ts", import.meta.url));
+    const { stderr } = spawnSync(process.execPath, [script, path], { input: "go\n", timeout: 5_000, encoding: "utf8" });
+
+    expect(stderr).toContain(`the token in ${path} cannot be read: it is not a regular file`);
+    expect(() => readTokenFile(path)).toThrow("it is not a regular file");
   });
 
   it("names a directory that cannot be created", () => {

@@ -29,6 +29,24 @@ describe("changeSettings", () => {
   });
 });
 
+describe("a stored pause", () => {
+  it.each([[1], [0], ["true"], ["yes"], ["false"], [""], [null], [{}], [[]], [1.5]])(
+    "is one in whatever form somebody wrote it: %j",
+    (paused) => {
+      expect(parseControl(JSON.stringify({ settings: { paused, concurrency: 2 } }))).toEqual({
+        control: { settings: { paused: true, concurrency: 2 } },
+        repairs: [`settings.paused is ${JSON.stringify(paused)}, read as true`],
+      });
+    },
+  );
+
+  it("is none if it is false or missing", () => {
+    expect(parseControl('{"settings":{}}')).toEqual({ control: { settings: {} } });
+    expect(parseControl('{"settings":{"paused":false}}').control).toEqual({ settings: {} });
+    expect(parseControl('{"settings":{"paused":true}}')).toEqual({ control: { settings: { paused: true } } });
+  });
+});
+
 describe("the pace", () => {
   it("is halved at most once a second, down to 1/64", () => {
     let control: TargetControl = {};

@@ -1,4 +1,8 @@
 import { PatternError } from "./pattern-error.ts";
+import { tokensOf } from "./pattern-tokens.ts";
+
+// The table of each one is looked up for every character of a text.
+const maxLookAheads = 8;
 
 /** What a text has to match, or not to match, from its beginning. */
 export interface LookAhead {
@@ -21,6 +25,12 @@ export function splitLookAheads(source: string): { readonly lookAheads: readonly
     assertPlain(source, pattern);
     lookAheads.push({ pattern, wanted: source[start + 2] === "=" });
     start = end;
+  }
+  if (lookAheads.length > maxLookAheads) {
+    throw new PatternError(
+      source,
+      `it has ${lookAheads.length} look-aheads, and may have ${maxLookAheads}: write (?!A|B) for (?!A)(?!B)`,
+    );
   }
   const rest = source.slice(start);
   assertPlain(source, rest);
@@ -62,16 +72,4 @@ function findEndOfGroup(source: string, start: number): number | undefined {
     else if (text === ")" && --depth === 0) return at + 1;
   }
   return undefined;
-}
-
-/** The characters of a pattern outside of [classes]; an escape is one. */
-function* tokensOf(pattern: string, start = 0): Generator<{ readonly text: string; readonly at: number }> {
-  let inClass = false;
-  for (let at = start; at < pattern.length; at++) {
-    const text = pattern[at] === "\\" ? pattern.slice(at, at + 2) : pattern[at];
-    if (text === "[") inClass = true;
-    if (!inClass) yield { text, at };
-    if (text === "]") inClass = false;
-    at += text.length - 1;
-  }
 }

@@ -1,10 +1,10 @@
 import type { RE2JS } from "re2js";
 
-// Limits of one table: 4 MiB, and a third of a second to make it.
-const maxStates = 10_000;
-const maxEntries = 1_000_000;
-// Instructions of the pattern that are looked at in all states together.
-const maxWork = 2_000_000;
+// Instructions of the pattern that are looked at for all entries of its tables. 100 ns each: 40 ms to make the tables. An entry
+// has two at least, so that the tables have 0.8 MiB at most.
+const maxWork = 400_000;
+// Ranges of characters that are sorted into classes in the time of one instruction.
+const rangesPerWork = 10;
 
 // How re2js writes these. It does not export the constants.
 const unanchored = 0;
@@ -12,7 +12,17 @@ const atBeginning = 1 | 4;
 const endOfText = -1;
 
 const largestCode = 0xffff;
-const latin1Codes = 256;
+
+/** What the tables of one pattern may cost together. */
+export class TableBudget {
+  #left = maxWork;
+
+  /** False if that is more than is left. */
+  take(work: number): boolean {
+    this.#left -= work;
+    return this.#left >= 0;
+  }
+}
 
 /**
  * A regular expression as a table of states: the next state for each state and each class of characters. It says whether a
@@ -27,20 +37,25 @@ export class PatternTable {
   /** Entries in a row. The last one is for the end of the text. */
   readonly #width: number;
   readonly #start: number;
-  readonly #latin1: Uint16Array;
-  readonly #bounds: Int32Array;
+  /** The class of each character below the last bound. All characters from there on are of one class. */
+  readonly #classes: Uint16Array;
+  readonly #lastClass: number;
 
   /** @param start place of the row to begin with */
-  private constructor(rows: Uint32Array, width: number, start: number, latin1: Uint16Array, bounds: Int32Array) {
+  private constructor(rows: Uint32Array, width: number, start: number, classes: Uint16Array, lastClass: number) {
     this.#rows = rows;
     this.#width = width;
     this.#start = start;
-    this.#latin1 = latin1;
-    this.#bounds = bounds;
+    this.#classes = classes;
+    this.#lastClass = lastClass;
   }
 
-  /** Undefined if the table would be too large. */
-  static of(expression: RE2JS): PatternTable | undefined {
+  /** Undefined if the table would cost more than is left of the budget. */
+  static of(expression: RE2JS, budget: TableBudget): PatternTable | undefined {
+    const { prog } = expression.re2();
+    let ranges = 0;
+    for (const { runes } of prog.inst) ranges += (runes?.length ?? 0) / 2;
+    if (!budget.take(ranges / rangesPerWork)) return undefined;
     const { dfa } = expression.re2();
     const width = dfa.numClasses + 1;
     const first = dfa.makeState([dfa.prog.start], atBeginning, []);
@@ -51,14 +66,11 @@ export class PatternTable {
     const places = new Map<unknown, number>([[first, 2 * width]]);
     const states = [first];
     const rows: number[] = new Array(2 * width).fill(0).fill(width, width);
-    let work = 0;
     for (const state of states) {
-      work += (state.nfaStates.length + 1) * classes.length;
-      if (states.length > maxStates || states.length * width > maxEntries || work > maxWork) return undefined;
       const row: number[] = new Array(width).fill(0);
       for (const [index, code] of classes) {
         const next = dfa.step(state, index, code, unanchored);
-        if (!next) return undefined;
+        if (!next || !budget.take(1 + state.nfaStates.length + next.nfaStates.length)) return undefined;
         if (next.isMatch) {
           row[index] = width;
         } else if (code !== endOfText) {
@@ -71,31 +83,27 @@ export class PatternTable {
       }
       for (const place of row) rows.push(place);
     }
-    const latin1 = Uint16Array.from({ length: latin1Codes }, (_, code) => dfa.runeClass(code));
-    return new PatternTable(Uint32Array.from(rows), width, 2 * width, latin1, dfa.classBounds);
+    const bounds = dfa.classBounds.filter((bound) => bound <= largestCode);
+    return new PatternTable(Uint32Array.from(rows), width, 2 * width, classesBelow(bounds), bounds.length);
   }
 
   /** Whether the text, or a part of it, matches. */
   matches(text: string): boolean {
     const rows = this.#rows;
-    const latin1 = this.#latin1;
+    const classes = this.#classes;
     const width = this.#width;
     let row = this.#start;
     for (let i = 0; i < text.length; i++) {
       const code = text.charCodeAt(i);
-      row = rows[row + (code < latin1Codes ? latin1[code] : this.#classOf(code))];
+      row = rows[row + (code < classes.length ? classes[code] : this.#lastClass)];
       if (row <= width) return row === width;
     }
     return rows[row + width - 1] === width;
   }
+}
 
-  #classOf(code: number): number {
-    let [low, high] = [0, this.#bounds.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.#bounds[middle] <= code) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
+function classesBelow(bounds: Int32Array): Uint16Array {
+  const classes = new Uint16Array(bounds.at(-1) ?? 0);
+  for (const [index, bound] of bounds.entries()) classes.fill(index + 1, bound);
+  return classes;
 }

@@ -11,7 +11,6 @@ import {
   demand,
   duration,
   headerName,
-  isLoopback,
   parseOrigin,
   parseQueueUrl,
   percentage,

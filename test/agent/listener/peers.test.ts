@@ -180,7 +180,7 @@ describe("TLS", () => {
   it.each(["greeted", "in half a handshake"])(
     "limits connections by memory, not only by descriptors: %s",
     async (how) => {
-      const { port, warnings, listener } = await start({ tls: tls() });
+      const { port, warnings, listener } = await start({ tls: tls(), helloDeadlineMs: 60_000 });
       // 1.25 MiB: the room for one frame.
       const most = 40;
 

@@ -5,12 +5,15 @@ import type { PeerLog } from "./peer-log.ts";
 /** Takes connections into the crowd, and unfinished TLS handshakes before them; logs if there are too many. */
 export class Admission {
   readonly #crowd: Crowd;
+  readonly #limitedBy: string;
   readonly #log: PeerLog;
   /** By the address of the peer. */
   readonly #handshakes = new Map<string, Member>();
 
-  constructor(crowd: Crowd, log: PeerLog) {
+  /** @param limitedBy what allows no more connections, for the log. */
+  constructor(crowd: Crowd, limitedBy: string, log: PeerLog) {
     this.#crowd = crowd;
+    this.#limitedBy = limitedBy;
     this.#log = log;
   }
 
@@ -19,7 +22,7 @@ export class Admission {
     const full = this.#crowd.size >= this.#crowd.limit;
     const admitted = this.#crowd.add(member);
     if (full) {
-      const reason = `the agent has all ${this.#crowd.limit} connections that its limit of open files allows`;
+      const reason = `the agent has all ${this.#crowd.limit} connections that ${this.#limitedBy}`;
       const text =
         "too many connections: each new one takes the place of one without traffic, or is closed if all have traffic";
       this.#log.warn({ event: "crowded", peer, reason }, text);

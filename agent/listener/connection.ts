@@ -1,13 +1,17 @@
 import type { Duplex } from "node:stream";
 import { DecodeError } from "../../relay/pack/decode-error.ts";
 import { statusCode } from "../spop/frame.ts";
+import type { NotifyVisitor } from "../spop/notify-queue.ts";
 import { Refusal } from "../spop/refusal.ts";
-import { type NotifyVisitor, Session, type SessionEnd } from "../spop/session.ts";
+import { Session, type SessionEnd } from "../spop/session.ts";
+import { Answers } from "./answers.ts";
 import type { Crowd, Member } from "./crowd.ts";
 import { FrameTrace } from "./frame-trace.ts";
 import type { HeldBytes, Holder } from "./held-bytes.ts";
 import type { PeerLog } from "./peer-log.ts";
-import type { Turns } from "./turns.ts";
+import { Progress } from "./progress.ts";
+import { ReadAhead } from "./read-ahead.ts";
+import type { Task, Turns } from "./turns.ts";
 
 export interface ConnectionOptions {
   readonly maxFrameBytes: number;
@@ -19,7 +23,7 @@ export interface ConnectionOptions {
   readonly heldBytes: HeldBytes;
   readonly turns: Turns;
   readonly crowd: Crowd;
-  /** Receives the payload of a NOTIFY that has been acknowledged. May throw `DecodeError`. */
+  /** Receives the payload of a NOTIFY that has been acknowledged. It may be called later than the ACK, and throw `DecodeError`. */
   readonly onNotify: NotifyVisitor;
   /** Receives the number of messages that were acknowledged and discarded because of their size. */
   readonly onOversize: (count: number) => void;
@@ -32,8 +36,6 @@ export interface ConnectionOptions {
 
 // A chunk or messages of at most this size are read at once, in less than 0.2 ms. Larger ones take their turn.
 const smallBytes = 4096;
-// Memory of an unsent answer besides its bytes.
-const answerCostBytes = 512;
 // HAProxy reads its ACKs. A peer that does not read them must not fill our memory.
 const maxUnreadBytes = 1024 * 1024;
 // How long a draining connection waits for the rest of a frame before it is closed anyway.
@@ -54,24 +56,22 @@ export class Connection implements Holder, Member {
   #oversizeNotifies = 0;
   #malformed: DecodeError | undefined;
   #leaving = false;
-  #writtenBytes = 0;
-  /** Answers that may not have been sent yet. */
-  #unsentAnswers = 0;
-  /** Bytes that wait for their turn: the chunk, and its messages. */
-  #waitingBytes = 0;
-  /** What it last said to `HeldBytes`. */
-  #heldBytes = 0;
+  readonly #answers: Answers;
+  readonly #progress: Progress;
+  readonly #readAhead = new ReadAhead();
+  readonly #task: Task;
+  #ended = false;
   #evicted = false;
-  // The values at the last `checkProgress`.
-  #lastReadBytes = 0;
-  #lastCompleted = 0;
-  #lastMessageAtMs = performance.now();
 
   constructor(socket: Duplex, peer: string, options: ConnectionOptions) {
     this.#socket = socket;
     this.#options = options;
     this.#session = new Session(options.maxFrameBytes);
+    this.#answers = new Answers(socket);
     this.#peer = peer;
+    this.#progress = new Progress(options.idleMs, performance.now());
+    // All ports of an address take turns together.
+    this.#task = { owner: peer.replace(/:\d+$/, ""), work: (hasTime) => this.#takeTurn(hasTime) };
     this.#trace = FrameTrace.create(peer);
     this.#closed = new Promise((resolve) => socket.once("close", resolve));
     this.#helloDeadline = setTimeout(() => this.#helloMissing(), options.helloDeadlineMs);
@@ -86,9 +86,7 @@ export class Connection implements Holder, Member {
   }
 
   get heldBytes(): number {
-    const unsentBytes = this.#socket.writableLength;
-    const unsent = unsentBytes === 0 ? 0 : unsentBytes + this.#unsentAnswers * answerCostBytes;
-    return this.#session.heldBytes + this.#waitingBytes + unsent;
+    return this.#session.heldBytes + this.#session.untakenBytes + this.#answers.heldBytes;
   }
 
   /**
@@ -97,18 +95,15 @@ export class Connection implements Holder, Member {
    */
   checkProgress(): void {
     // The peer cannot continue before its turn.
-    if (this.#waitingBytes > 0) return;
-    const { completed } = this;
-    const unreadBytes = this.#socket.writableLength;
-    const readBytes = this.#writtenBytes - unreadBytes;
-    const nowMs = performance.now();
-    if (completed !== this.#lastCompleted) this.#lastMessageAtMs = nowMs;
-    if (this.#session.checkUnfinished()) this.#giveUp("the peer stopped in the middle of a frame");
-    else if (unreadBytes > 0 && readBytes === this.#lastReadBytes) this.#giveUp("the peer does not read its ACKs");
-    else if (nowMs - this.#lastMessageAtMs >= this.#options.idleMs) this.#expire();
-    else this.#account();
-    this.#lastCompleted = completed;
-    this.#lastReadBytes = unreadBytes === 0 ? -1 : readBytes;
+    if (this.#socket.isPaused()) return;
+    const session = this.#session;
+    const { completed, idle } = session;
+    const { writtenBytes, unreadBytes } = this.#answers;
+    const figures = { completed, stuck: session.checkUnfinished(), idle, writtenBytes, unreadBytes };
+    const found = this.#progress.look(figures, performance.now());
+    if (found === undefined) this.#account();
+    else if (found === "expired") this.#expire();
+    else this.#giveUp(found.stalled);
   }
 
   /** Sends DISCONNECT as soon as no frame is half received. Resolves when the connection is closed. */
@@ -149,6 +144,8 @@ export class Connection implements Holder, Member {
     const { turns, onAnswered, isHealthy } = this.#options;
     const arrivedMs = performance.now();
     const framesBefore = session.frames;
+    // Those that wait for their turn come first.
+    const behind = session.untaken > 0;
     this.#trace?.received(chunk);
     // Answer first, in one write: HAProxy holds the clients' requests until it has the answer.
     const reply = session.receive(chunk);
@@ -158,33 +155,40 @@ export class Connection implements Holder, Member {
       onAnswered?.(performance.now() - arrivedMs, session.frames - framesBefore);
     }
     if (this.#stage !== "active") this.#rise();
-    const bytes = Math.max(chunk.length, session.untakenBytes);
-    if (bytes <= smallBytes) return this.#takeMessages();
-    if (!turns.taken) return turns.spend(this.#takeMessages, arrivedMs);
-    this.#waitingBytes = chunk.length + session.untakenBytes;
-    this.#socket.pause();
-    turns.wait(this.#takeMessages);
-    this.#account();
-  }
-
-  /** Passes on the messages of the last chunk, whose ACKs have been sent. */
-  readonly #takeMessages = (): void => {
-    const session = this.#session;
-    session.takeNotifies(this.#take);
-    if (this.#malformed && !session.end) this.#write(session.reject(this.#malformed));
     if (session.oversizeNotifies !== this.#oversizeNotifies) {
       this.#options.onOversize(session.oversizeNotifies - this.#oversizeNotifies);
       this.#oversizeNotifies = session.oversizeNotifies;
     }
-    if (this.#waitingBytes > 0) {
-      this.#waitingBytes = 0;
-      this.#socket.resume();
-    }
-    if (session.end) this.#ended(session.end);
-    else if (this.#socket.writableLength > maxUnreadBytes) this.#giveUp("the peer does not read its ACKs");
+    if (behind || Math.max(chunk.length, session.untakenBytes) > smallBytes) {
+      this.#readAhead.add(chunk.length, session.frames - framesBefore);
+      turns.begin(this.#task, arrivedMs);
+      if (this.#readAhead.full) this.#socket.pause();
+    } else this.#takeNotifies();
+    this.#settle();
+  }
+
+  /** Passes on NOTIFYs that have been acknowledged while there is time. Returns true if some are left. */
+  #takeTurn(hasTime: () => boolean): boolean {
+    const session = this.#session;
+    this.#takeNotifies(hasTime);
+    this.#readAhead.restart(session.untakenBytes, session.untaken);
+    if (!this.#readAhead.full) this.#socket.resume();
+    this.#settle();
+    return session.untaken > 0;
+  }
+
+  #takeNotifies(hasTime?: () => boolean): void {
+    this.#session.takeNotifies(this.#take, hasTime);
+    if (this.#malformed && !this.#session.end) this.#write(this.#session.reject(this.#malformed));
+  }
+
+  #settle(): void {
+    const { end } = this.#session;
+    if (end) this.#report(end);
+    else if (this.#answers.unreadBytes > maxUnreadBytes) this.#giveUp("the peer does not read its ACKs");
     if (this.#leaving) this.#leaveIfIdle();
     this.#account();
-  };
+  }
 
   /** Tells the crowd that a HELLO or a first NOTIFY has arrived. */
   #rise(): void {
@@ -202,10 +206,8 @@ export class Connection implements Holder, Member {
   }
 
   #account(): void {
-    const bytes = this.#socket.destroyed || this.#evicted ? this.#waitingBytes : this.heldBytes;
-    if (bytes === this.#heldBytes) return;
-    this.#heldBytes = bytes;
-    this.#options.heldBytes.hold(this, bytes);
+    const gone = this.#socket.destroyed || this.#evicted;
+    this.#options.heldBytes.hold(this, gone ? this.#session.untakenBytes : this.heldBytes);
   }
 
   #forget(): void {
@@ -216,10 +218,7 @@ export class Connection implements Holder, Member {
 
   #write(reply: Buffer): void {
     this.#trace?.sent(reply);
-    this.#writtenBytes += reply.length;
-    if (this.#socket.writableLength === 0) this.#unsentAnswers = 0;
-    this.#unsentAnswers++;
-    this.#socket.write(reply);
+    this.#answers.write(reply);
   }
 
   // A malformed NOTIFY must not cost the others in its chunk.
@@ -232,7 +231,9 @@ export class Connection implements Holder, Member {
     }
   };
 
-  #ended(end: SessionEnd): void {
+  #report(end: SessionEnd): void {
+    if (this.#ended) return;
+    this.#ended = true;
     const { log } = this.#options;
     const fields = { event: "session-end", peer: this.#peer, kind: end.kind, status: end.code, reason: end.text };
     // Statuses 0 to 2 are normal: a soft stop, a broken client connection, and `timeout idle`.
@@ -244,12 +245,11 @@ export class Connection implements Holder, Member {
 
   /** Ends the session with a DISCONNECT, and frees what the connection holds. */
   #endWith(reason: string): void {
-    if (this.#waitingBytes > 0) {
-      // These messages have been acknowledged.
-      this.#options.turns.forget(this.#takeMessages);
-      this.#takeMessages();
-    }
-    const unread = this.#socket.writableLength > 0;
+    // These NOTIFYs have been acknowledged.
+    this.#options.turns.forget(this.#task);
+    this.#takeNotifies(() => true);
+    this.#ended = true;
+    const unread = this.#answers.unreadBytes > 0;
     const goodbye = this.#session.end ? undefined : this.#session.reject(new Refusal(statusCode.resource, reason));
     // A peer that does not read gets no DISCONNECT: its answers would stay in memory.
     if (unread || goodbye === undefined) return void this.#socket.destroy();

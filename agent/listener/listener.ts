@@ -16,6 +16,7 @@ import { HeldBytes } from "./held-bytes.ts";
 import { listenError } from "./listen-error.ts";
 import { PeerLog } from "./peer-log.ts";
 import { applySocketFile, removeSocketFile } from "./socket-file.ts";
+import { tlsConnectionLimit } from "./tls-connection-limit.ts";
 import { handshakeMistake } from "./tls-handshake.ts";
 import { Turns } from "./turns.ts";
 
@@ -82,8 +83,11 @@ export class Listener {
     this.#heldBytes = new HeldBytes(
       Math.max(options.maxHeldBytes ?? defaultHeldBytes, maxFrameBytes + frameMarginBytes),
     );
-    const crowd = new Crowd(options.maxConnections ?? connectionLimit());
-    this.#admission = new Admission(crowd, this.#peerLog);
+    const limit = options.maxConnections ?? connectionLimit();
+    const tlsLimit = options.tls ? tlsConnectionLimit(this.#heldBytes.limitBytes) : limit;
+    const crowd = new Crowd(Math.min(limit, tlsLimit));
+    const limitedBy = tlsLimit < limit ? "agent.connectionBuffer allows with TLS" : "its limit of open files allows";
+    this.#admission = new Admission(crowd, limitedBy, this.#peerLog);
     this.#connectionOptions = {
       maxFrameBytes,
       helloDeadlineMs,

@@ -1,43 +1,66 @@
 // Time for large chunks in one round of the event loop, before other connections are looked at.
 const roundMs = 1;
 
+/** Work that can be done piece by piece. */
+export interface Task {
+  /** Tasks of the same owner share its turns. */
+  readonly owner: string;
+  /** Does pieces of the work, one at least, while `hasTime` returns true. Returns true if some are left. */
+  work(hasTime: () => boolean): boolean;
+}
+
 /**
  * Lets connections with much to do take turns, so that the event loop soon comes back to those with little. In each round of the
- * event loop, work of about one millisecond is done; the rest waits for the next rounds, in order.
+ * event loop, work of about one millisecond is done; the rest waits for the next rounds. Owners take turns, and each owner's
+ * tasks among themselves: a peer with many connections gets no more turns than another with one.
  */
 export class Turns {
-  readonly #waiting = new Set<() => void>();
+  /** The tasks that wait, by their owners, both in the order of their turns. */
+  readonly #waiting = new Map<string, Set<Task>>();
   #spentMs = 0;
   #roundEnds = false;
 
-  /** True if this round has no time left, or others wait already: then call `wait`. */
-  get taken(): boolean {
-    return this.#waiting.size > 0 || this.#spentMs >= roundMs;
-  }
-
-  /** Does the work at once, and counts its time, beginning with `startMs`. */
-  spend(work: () => void, startMs = performance.now()): void {
+  /** Does the task at once if this round has time, counted from `startMs`, and nobody waits. Otherwise it waits for its turn. */
+  begin(task: Task, startMs = performance.now()): void {
+    if (this.#waiting.get(task.owner)?.has(task)) return;
     this.#endRound();
-    work();
-    this.#spentMs += performance.now() - startMs;
+    if (this.#waiting.size > 0 || this.#spentMs >= roundMs || this.#do(task, startMs)) this.#wait(task);
   }
 
-  /** Calls `work` in its turn, unless `forget` is called with it before. */
-  wait(work: () => void): void {
-    this.#waiting.add(work);
-    this.#endRound();
-  }
-
-  forget(work: () => void): void {
-    this.#waiting.delete(work);
+  forget(task: Task): void {
+    const tasks = this.#waiting.get(task.owner);
+    if (!tasks?.delete(task)) return;
+    if (tasks.size === 0) this.#waiting.delete(task.owner);
   }
 
   /** Does all work that waits. */
   finish(): void {
-    for (const work of this.#waiting) {
-      this.#waiting.delete(work);
-      work();
+    for (let task = this.#first(); task; task = this.#first()) {
+      this.forget(task);
+      task.work(() => true);
     }
+  }
+
+  #first(): Task | undefined {
+    for (const tasks of this.#waiting.values()) for (const task of tasks) return task;
+    return undefined;
+  }
+
+  /** Places the task last among those of its owner. */
+  #wait(task: Task): void {
+    const tasks = this.#waiting.get(task.owner) ?? new Set();
+    tasks.delete(task);
+    tasks.add(task);
+    this.#waiting.set(task.owner, tasks);
+    this.#endRound();
+  }
+
+  /** Returns true if some of the work is left. */
+  #do(task: Task, startMs: number): boolean {
+    const endMs = startMs + roundMs - this.#spentMs;
+    const left = task.work(() => performance.now() < endMs);
+    this.#spentMs += performance.now() - startMs;
+    return left;
   }
 
   #endRound(): void {
@@ -46,12 +69,21 @@ export class Turns {
     setImmediate(() => {
       this.#roundEnds = false;
       this.#spentMs = 0;
-      for (const work of this.#waiting) {
-        if (this.#spentMs >= roundMs) break;
-        this.#waiting.delete(work);
-        this.spend(work);
-      }
+      while (this.#waiting.size > 0 && this.#spentMs < roundMs) this.#turn();
       if (this.#waiting.size > 0) this.#endRound();
     });
+  }
+
+  /** The turn of the first task of the first owner. Both are last after it, if they have more to do. */
+  #turn(): void {
+    const task = this.#first() as Task;
+    const { owner } = task;
+    this.forget(task);
+    const others = this.#waiting.get(owner);
+    if (others) {
+      this.#waiting.delete(owner);
+      this.#waiting.set(owner, others);
+    }
+    if (this.#do(task, performance.now())) this.#wait(task);
   }
 }

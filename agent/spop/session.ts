@@ -4,6 +4,7 @@ import { Fragments } from "./fragments.ts";
 import { encodeAgentDisconnect, encodeAgentHello, frameFlag, frameType, minFrameBytes, statusCode } from "./frame.ts";
 import { FrameSplitter } from "./frame-splitter.ts";
 import { decodeHaproxyDisconnect, decodeHaproxyHello } from "./handshake.ts";
+import { NotifyQueue, type NotifyVisitor } from "./notify-queue.ts";
 import { Refusal, toRefusal } from "./refusal.ts";
 import { Reply } from "./reply.ts";
 
@@ -14,12 +15,6 @@ export interface SessionEnd {
   readonly text: string;
 }
 
-/**
- * Receives the list of messages of one NOTIFY: `bytes` from `start` to `end`, valid during the call. `peerFrameBytes`
- * is the `max-frame-size` that HAProxy announced.
- */
-export type NotifyVisitor = (bytes: Uint8Array, start: number, end: number, peerFrameBytes: number) => void;
-
 // A real HELLO has about 130 bytes. The first frame of a peer may not exceed this limit.
 const maxHelloBytes = 4096;
 // HAProxy 3.1.0 sends frames of the size that it announced, even if the agent answered with a smaller one.
@@ -27,13 +22,14 @@ const toleratedFrameBytes = 16 * 1024 * 1024;
 // HAProxy has at most 20 unanswered frames on a connection, unless `max-waiting-frames` is set.
 const maxUnfinishedNotifies = 1024;
 const nothing = Buffer.alloc(0);
+const always = () => true;
 // One is enough for all sessions: each answer is copied before the next one begins.
 const reply = new Reply();
 
 /**
  * One SPOP connection as a pure state machine: bytes in, bytes out, requests out. It uses no socket and no clock.
  *
- * For each chunk, the owner calls `receive`, sends the answer in one write, calls `takeNotifies`, then checks `end`.
+ * For each chunk, the owner calls `receive`, sends the answer in one write, then checks `end`. It calls `takeNotifies` then or later.
  */
 export class Session {
   readonly #ownMaxFrameBytes: number;
@@ -43,8 +39,7 @@ export class Session {
   #state: "hello" | "open" | "draining" | "closed" = "hello";
   #frameLimitBytes = maxHelloBytes;
   #peerFrameBytes = 0;
-  #notifies: Uint8Array[] = [];
-  #notifyBounds: number[] = [];
+  readonly #notifies = new NotifyQueue();
   #end: SessionEnd | undefined;
   // The values at the last `checkUnfinished`.
   #lastFrame = 0;
@@ -55,8 +50,6 @@ export class Session {
   frames = 0;
   /** NOTIFYs received completely so far. */
   completed = 0;
-  /** Bytes of the messages that `takeNotifies` has not passed on yet. */
-  untakenBytes = 0;
 
   /** @param maxFrameBytes largest frame to agree to; also the limit of fragmented messages, if it is above 16 MiB. */
   constructor(maxFrameBytes: number) {
@@ -111,16 +104,22 @@ export class Session {
     return reply.copy();
   }
 
-  /** Passes the payloads of the acknowledged NOTIFYs to `visit`. The chunk that they came in has to be unchanged. */
-  takeNotifies(visit: NotifyVisitor): void {
-    const payloads = this.#notifies;
-    if (payloads.length === 0) return;
-    for (let i = 0; i < payloads.length; i++) {
-      visit(payloads[i], this.#notifyBounds[2 * i], this.#notifyBounds[2 * i + 1], this.#peerFrameBytes);
-    }
-    payloads.length = 0;
-    this.#notifyBounds.length = 0;
-    this.untakenBytes = 0;
+  /** Acknowledged NOTIFYs that `takeNotifies` has not passed on yet. */
+  get untaken(): number {
+    return this.#notifies.length;
+  }
+
+  /** The memory that the untaken NOTIFYs keep. */
+  get untakenBytes(): number {
+    return this.#notifies.heldBytes;
+  }
+
+  /**
+   * Passes the payloads of the acknowledged NOTIFYs to `visit`, in order, also after the end: one at least, and more while `hasTime`
+   * returns true. The chunks that they came in have to be unchanged.
+   */
+  takeNotifies(visit: NotifyVisitor, hasTime: () => boolean = always): void {
+    if (this.#notifies.length > 0) this.#notifies.take(visit, this.#peerFrameBytes, hasTime);
   }
 
   /**
@@ -215,7 +214,7 @@ export class Session {
     if ((flags & frameFlag.abort) !== 0) return;
     this.completed++;
     this.#acknowledge(reader.bytes, idStart, reader.offset);
-    this.#keepNotify(reader.bytes, reader.offset, reader.end);
+    this.#notifies.push(reader.bytes, reader.offset, reader.end);
   }
 
   #fragment(reader: ByteReader, idStart: number, flags: number): void {
@@ -236,13 +235,7 @@ export class Session {
       this.oversizeNotifies++;
       return;
     }
-    this.#keepNotify(payload, 0, payload.length);
-  }
-
-  #keepNotify(bytes: Uint8Array, start: number, end: number): void {
-    this.#notifies.push(bytes);
-    this.#notifyBounds.push(start, end);
-    this.untakenBytes += end - start;
+    this.#notifies.push(payload, 0, payload.length);
   }
 
   #haproxyDisconnect(reader: ByteReader): void {

@@ -6,6 +6,7 @@ import { fragmentedNotify, frame, get, hello, notify, uint32 } from "../../suppo
 import { SpopPeer } from "../../support/spop/spop-peer.ts";
 
 const MiB = 1024 * 1024;
+const letterF = 0x46;
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -35,8 +36,8 @@ async function serve(changes: Partial<ListenerOptions> = {}): Promise<Served> {
   return { listener, logged, taken, port: Number(address.split(":").at(-1)) };
 }
 
-async function greeted({ port }: Served, maxFrameBytes = 16_380): Promise<SpopPeer> {
-  const peer = new SpopPeer({ port, host: "127.0.0.1" }).read();
+async function greeted({ port }: Served, maxFrameBytes = 16_380, localAddress?: string): Promise<SpopPeer> {
+  const peer = new SpopPeer({ port, host: "127.0.0.1", ...(localAddress && { localAddress }) }).read();
   cleanups.push(() => peer.socket.destroy());
   await peer.send(hello({ "max-frame-size": uint32(maxFrameBytes) }));
   await peer.frames(1);
@@ -225,6 +226,83 @@ describe("large frames", () => {
 
     expect(seen).toEqual(peers.map(() => 50_000));
     expect(served.listener.heldBytes).toBe(0);
+  });
+
+  it("of many peers do not delay the ACKs of HAProxy, and its messages are soon passed on", async () => {
+    const served = await serve({
+      onNotify: (bytes, start, end) => {
+        served.taken.push(end - start);
+        const endMs = performance.now() + 5;
+        while (bytes[start] === letterF && performance.now() < endMs);
+      },
+    });
+    const flood = Buffer.alloc(50_000, letterF);
+    const peers = await Promise.all(Array.from({ length: 40 }, () => greeted(served, MiB, "127.0.0.2")));
+    const haproxy = await greeted(served, MiB);
+
+    await Promise.all(peers.map((peer) => peer.send(frame({ type: 3, streamId: 1, frameId: 1, payload: flood }))));
+    await Promise.all(peers.map((peer) => peer.frames(2)));
+    for (let i = 0; i < 8; i++) {
+      await haproxy.send(frame({ type: 3, streamId: i, frameId: 1, payload: Buffer.alloc(12_000) }));
+      await haproxy.frames(i + 2);
+    }
+    const acknowledged = served.taken.length;
+    await until(() => served.taken.filter((bytes) => bytes === 12_000).length === 8);
+    const passedOn = served.taken.length;
+    await until(() => served.taken.length === peers.length + 8);
+
+    // Of 40 messages that take 200 ms in all. While HAProxy's ACKs waited for them, there were none left.
+    expect(acknowledged).toBeLessThan(40);
+    expect(passedOn).toBeLessThan(48);
+  });
+
+  it("of a peer that sends faster than they are passed on are read up to a limit", async () => {
+    const served = await serve({
+      onNotify: (_bytes, start, end) => {
+        served.taken.push(end - start);
+        const endMs = performance.now() + 2;
+        while (performance.now() < endMs);
+      },
+    });
+    const peer = await greeted(served, MiB);
+    const sizes = Array.from({ length: 200 }, (_, i) => 10_000 + i);
+    let mostHeldBytes = 0;
+
+    const sent = peer.send(
+      ...sizes.map((bytes, i) => frame({ type: 3, streamId: i, frameId: 1, payload: Buffer.alloc(bytes) })),
+    );
+    await until(() => {
+      mostHeldBytes = Math.max(mostHeldBytes, served.listener.heldBytes);
+      return served.taken.length === sizes.length;
+    });
+    await sent;
+
+    expect(mostHeldBytes).toBeGreaterThan(100_000);
+    expect(mostHeldBytes).toBeLessThan(450_000);
+    expect(served.taken).toEqual(sizes);
+    expect((await peer.frames(201)).slice(1).map(({ streamId }) => Number(streamId))).toEqual(sizes.map((_, i) => i));
+    expect(served.listener.heldBytes).toBe(0);
+  });
+
+  it("are all passed on before a stop ends, if they have been acknowledged", async () => {
+    const served = await serve({
+      onNotify: (_bytes, start, end) => {
+        served.taken.push(end - start);
+        const endMs = performance.now() + 2;
+        while (performance.now() < endMs);
+      },
+    });
+    const peers = await Promise.all(Array.from({ length: 5 }, () => greeted(served, MiB)));
+    const frames = Array.from({ length: 20 }, (_, i) =>
+      frame({ type: 3, streamId: i, frameId: 1, payload: Buffer.alloc(9_000) }),
+    );
+
+    await Promise.all(peers.map((peer) => peer.send(...frames)));
+    await Promise.all(peers.map((peer) => peer.frames(21)));
+    expect(served.taken.length).toBeLessThan(100);
+    await served.listener.disconnect();
+
+    expect(served.taken).toHaveLength(100);
   });
 
   it("keep the order of a connection", async () => {

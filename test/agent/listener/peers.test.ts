@@ -47,6 +47,7 @@ function createListener(changes: Partial<ListenerOptions>): [Listener, Record<st
   const listener = new Listener({
     address: anyPort,
     maxFrameBytes: 1024 * 1024,
+    maxHeldBytes: 1024 * 1024,
     onNotify: () => {},
     onOversize: () => {},
     log: createLogger("debug", { write: (line) => lines.push(JSON.parse(line)) }),
@@ -175,6 +176,26 @@ describe("TLS", () => {
 
     await ended(peer);
   });
+
+  it.each(["greeted", "in half a handshake"])(
+    "limits connections by memory, not only by descriptors: %s",
+    async (how) => {
+      const { port, warnings, listener } = await start({ tls: tls(), helloDeadlineMs: 60_000 });
+      // 1.25 MiB: the room for one frame.
+      const most = 40;
+
+      const peers = Array.from({ length: 60 }, () => (how === "greeted" ? tlsPeer(port) : plainPeer(port)));
+      const halfHello = Buffer.concat([Buffer.from("16030140000100", "hex"), Buffer.alloc(8_000)]);
+      for (const peer of peers) peer.write(how === "greeted" ? hello() : halfHello);
+      await until(() => listener.accepted === 60 && peers.filter(({ closed }) => closed).length >= 20);
+
+      expect(peers.filter(({ closed }) => !closed)).toHaveLength(most);
+      const reason = "the agent has all 40 connections that agent.connectionBuffer allows with TLS";
+      expect(warnings()).toMatchObject([{ event: "crowded", reason }]);
+      const late = tlsPeer(port);
+      expect(await isServed(late)).toBe(true);
+    },
+  );
 
   it("uses reloaded certificates for new connections, and keeps the old ones if the new ones are unusable", async () => {
     const files = authority.issue("renewed");

@@ -19,10 +19,11 @@ export function maskSetCookie(value: string, rules: ValueRules): string {
   return maskPairs(value, rules, true);
 }
 
-function maskPairs(text: string, { names, mask }: ValueRules, keepsAttributes: boolean): string {
+function maskPairs(text: string, { names, mask, limit }: ValueRules, keepsAttributes: boolean): string {
   const pieces: string[] = [];
   let copied = 0;
   for (let at = 0; at < text.length; ) {
+    if (limit?.isSpent) return pieces.join("") + text.slice(copied, at) + mask(text.slice(at));
     let end = at;
     let equals = -1;
     for (; end < text.length && text[end] !== ";" && text[end] !== ","; end++) {
@@ -32,7 +33,7 @@ function maskPairs(text: string, { names, mask }: ValueRules, keepsAttributes: b
     const name = equals < 0 ? "" : text.slice(at, equals).trim();
     const isAttribute =
       keepsAttributes && at > 0 && attributes.has((equals < 0 ? text.slice(at, end) : name).trim().toLowerCase());
-    if (!isAttribute && (names(name) || names(decodePercent(name))) && text.slice(at, end).trim() !== "") {
+    if (!isAttribute && (names(name) || (name.includes("%") && names(decodePercent(name)))) && text.slice(at, end).trim() !== "") {
       const start = firstVisible(text, equals < 0 ? at : equals + 1);
       end = endOf(text, start);
       pieces.push(text.slice(copied, start), mask(unquoted(text.slice(start, end).trim())));

@@ -20,6 +20,7 @@ export function maskMultipart(text: string, boundary: string, rules: MultipartRu
   if (boundary === "" || parts.length < 2 || parts[0] !== "" || !/^--(?:\r\n)?$/.test(parts[last])) return undefined;
   const masked: string[] = [""];
   for (const part of parts.slice(1, last)) {
+    if (rules.limit?.isSpent) return undefined;
     // Every delimiter has a line of its own: others would not end a part for everybody.
     const headEnd = part.indexOf(lineEnd + lineEnd);
     if (!part.startsWith(lineEnd) || !part.endsWith(lineEnd) || headEnd < 0 || headEnd > maxHeadBytes) return undefined;

@@ -1,3 +1,4 @@
+import type { LimitedMask } from "./limited-mask.ts";
 import type { NameTest } from "./name-patterns.ts";
 import { decodePercent, encodePercent } from "./percent-encoding.ts";
 
@@ -7,6 +8,8 @@ export interface ValueRules {
   readonly mask: (value: string) => string;
   /** Masks secrets inside of a value whose name does not give it away. */
   readonly within?: (value: string) => string;
+  /** Without it, any number of values is masked. Once it is spent, the rest of a text is masked as one value. */
+  readonly limit?: Pick<LimitedMask, "isSpent">;
 }
 
 // Servers disagree whether `;` separates parameters. `?` and `#` begin the parameters of a URL that is a value.
@@ -27,9 +30,13 @@ export function maskParameters(text: string, rules: ValueRules): string {
   return maskAll(text, rules, separators, formEnds, 0);
 }
 
+/** Whether the value of a header can have a URL with parameters. */
+export function mayHaveParameters(value: string): boolean {
+  return value.includes("?") || value.includes("#");
+}
+
 /** Masks parameters of the URLs in the value of a header. */
 export function maskUrlsInHeader(value: string, rules: ValueRules): string {
-  if (!value.includes("?") && !value.includes("#")) return value;
   return maskAll(value, rules, separatorsInHeader, endsInHeader, 0);
 }
 
@@ -38,12 +45,7 @@ export function maskTarget(target: string, rules: ValueRules): string {
   const mark = target.search(/[?#]/);
   const path = mark < 0 ? target : target.slice(0, mark);
   const masksPath = rules.within !== undefined || path.includes(";");
-  const maskedPath = masksPath
-    ? path
-        .split("/")
-        .map((part) => maskPathPart(part, rules))
-        .join("/")
-    : path;
+  const maskedPath = masksPath ? mapParts(path, "/", rules, (part) => maskPathPart(part, rules)) : path;
   return mark < 0 ? maskedPath : maskedPath + maskParameters(target.slice(mark), rules);
 }
 
@@ -54,9 +56,28 @@ export function isMaskedName(name: string, names: NameTest): boolean {
 }
 
 function maskPathPart(part: string, rules: ValueRules): string {
-  const [first, ...parameters] = part.split(";");
-  const name = rules.within ? maskInside(first, rules, 0) : first;
-  return [name, ...parameters.map((each) => maskParameters(each, rules))].join(";");
+  return mapParts(part, ";", rules, (each, i) => {
+    if (i > 0) return maskParameters(each, rules);
+    return rules.within ? maskInside(each, rules, 0) : each;
+  });
+}
+
+function mapParts(
+  text: string,
+  separator: string,
+  { limit, mask }: ValueRules,
+  change: (part: string, index: number) => string,
+): string {
+  const parts = text.split(separator);
+  const masked: string[] = [];
+  for (const [i, part] of parts.entries()) {
+    if (limit?.isSpent) {
+      masked.push(mask(parts.slice(i).join(separator)));
+      break;
+    }
+    masked.push(change(part, i));
+  }
+  return masked.join(separator);
 }
 
 function maskAll(
@@ -73,6 +94,10 @@ function maskAll(
     copied = end;
   };
   for (let at = 0; at < text.length; ) {
+    if (rules.limit?.isSpent) {
+      replace(at, text.length, rules.mask(text.slice(at)));
+      break;
+    }
     let end = at;
     let equals = -1;
     for (; end < text.length; end++) {

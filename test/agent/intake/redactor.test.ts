@@ -442,6 +442,95 @@ describe("dropBodies", () => {
   });
 });
 
+describe("a request with thousands of values", () => {
+  const key = { env: "KEY", value: "0123456789abcdef" };
+  const rules: Rules = { headers: ["x"], cookies: ["s"], query: ["s"], form: ["s"], json: ["**.s"], key };
+  const form = ["content-type", "application/x-www-form-urlencoded"];
+  const multipart = ["content-type", "multipart/form-data; boundary=b"];
+  const json = ["content-type", "application/json"];
+  const heads: [where: string, (times: number) => Partial<RequestParts>][] = [
+    ["a Cookie header", (times) => ({ headers: ["Cookie", `${"s=;".repeat(times)}s=${secret}`] })],
+    ["many Cookie headers", (times) => ({ headers: repeated(times, ["Cookie", `s=${secret}`]) })],
+    ["Set-Cookie", (times) => ({ primary: { headers: repeated(times, ["Set-Cookie", `s=${secret}`]) } })],
+    ["headers", (times) => ({ headers: repeated(times, ["x", secret]) })],
+    ["a URL in a header", (times) => ({ headers: ["Referer", `/?${"s=&".repeat(times)}s=${secret}`] })],
+    ["the query", (times) => ({ path: `/?${"s=&".repeat(times)}s=${secret}` })],
+    ["parameters of the path", (times) => ({ path: `/a${";s=".repeat(times)};s=${secret}` })],
+    ["segments of the path", (times) => ({ path: `/a${"/;s=".repeat(times)};s=${secret}` })],
+    ["URLs in the query", (times) => ({ path: `/?${"a=s%3D&".repeat(times)}a=s%3D${secret}` })],
+    ["URLs in URLs in the query", (times) => ({ path: `/?a=${"b=s%3D%26".repeat(times)}b=s%3D${secret}` })],
+  ];
+  const bodies: [where: string, (times: number) => Partial<RequestParts>][] = [
+    ["a form", (times) => ({ headers: form, body: Buffer.from(`${"s=&".repeat(times)}s=${secret}`) })],
+    ["JSON", (times) => ({ headers: json, body: Buffer.from(`[${'{"s":1},'.repeat(times)}{"s":"${secret}"}]`) })],
+    [
+      "a multipart form",
+      (times) => ({ headers: multipart, body: parts(repeated(times, [`name=s\r\n\r\n${secret}`])) }),
+    ],
+    ["JSON in parts", (times) => ({ headers: multipart, body: parts(repeated(times, [`name=a\r\n\r\n{"s":1}`])) })],
+  ];
+
+  const mostHeaders = 32_767;
+
+  function repeated<T>(times: number, items: readonly T[]): T[] {
+    return Array.from({ length: Math.min(times, mostHeaders) }, () => items).flat();
+  }
+
+  function parts(contents: readonly string[]): Buffer {
+    return Buffer.from(
+      `${contents.map((each) => `--b\r\nContent-Disposition: form-data; ${each}\r\n`).join("")}--b--\r\n`,
+    );
+  }
+
+  it.each([...heads, ...bodies])("in %s gets a mask with the key for each of the first 200", (_, toParts) => {
+    const { stored } = redact(rules, toParts(200));
+
+    expect(stored.match(/redacted-[\w-]{16}/g)?.length).toBeGreaterThanOrEqual(200);
+    expect(stored).not.toContain(secret);
+  });
+
+  it.each(heads)("in %s gets one mask for the rest of them, and stays small", (_, toParts) => {
+    const { stored } = redact(rules, toParts(5_000));
+
+    expect(stored.match(/redacted-[\w-]{16}/g)).toHaveLength(256);
+    expect(stored).not.toContain(secret);
+    expect(stored.length).toBeLessThan(200_000);
+  });
+
+  it.each(heads)("in %s takes little time, whatever its length", (_, toParts) => {
+    const startMs = performance.now();
+    const { stored } = redact(rules, toParts(200_000));
+
+    expect(stored).not.toContain(secret);
+    expect(performance.now() - startMs).toBeLessThan(3_000);
+  });
+
+  it.each(bodies)("in %s loses its body", (_, toParts) => {
+    const { omitted, body } = redact(rules, toParts(5_000));
+
+    expect(omitted).toEqual({ large: 1 });
+    expect(body).toHaveLength(0);
+  });
+
+  it("loses a body that masks would make larger than 1 MiB", () => {
+    const body = Buffer.from(`a=s%3D%26${"=".repeat(1_000_000)}`);
+
+    expect(redact(rules, { headers: form, body })).toMatchObject({ omitted: { large: 1 } });
+  });
+
+  it.each(["Cookie", "Referer", "X-Any"])("has %s masked as a whole if it is longer than 64 KiB", (name) => {
+    const masked = redact(rules, { headers: [name, `${"?".repeat(70_000)}&s=${secret}`] });
+
+    expect(masked.headers[1]).toMatch(/^redacted-[\w-]{16}$/);
+  });
+
+  it("has its query masked as a whole if the path is longer than 64 KiB", () => {
+    const { path } = redact(rules, { path: `/a/${"b".repeat(70_000)}?s=${secret}` });
+
+    expect(path).toMatch(/^\/a\/b{70000}\?redacted-[\w-]{16}$/);
+  });
+});
+
 describe("masks with a key", () => {
   const rules: Rules = {
     headers: ["x-token"],

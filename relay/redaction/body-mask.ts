@@ -25,7 +25,7 @@ const maxReadBytes = 1024 * 1024;
 /** Most values that are masked in a body: with a key, each takes about 2 µs. */
 const maxValues = 1_024;
 
-const beginsAsJson = /^[ \t\r\n]{0,1000}[[{]/;
+const noName: NameTest = () => false;
 
 /**
  * The body with its secrets masked, the same text if it has none, or the reason why that is not known. Bodies that are neither JSON
@@ -37,39 +37,45 @@ export function maskBody<Place>(
   facts: ContentFacts,
   rules: BodyRules<Place>,
 ): { readonly text: string } | { readonly unreadable: Unreadable } {
-  const { fields, limit } = rules;
+  const { limit } = rules;
   const kind = contentKindOf(body, facts);
   if (kind === "other") return { text: body };
   if (kind === "encoded" || kind === "ambiguous") return { unreadable: kind };
-  if (kind === "form" && !fields) return { text: body };
   if (!whole) return { unreadable: "truncated" };
   if (body.length > maxReadBytes) return { unreadable: "large" };
   limit.begin({ values: maxValues, chars: body.length });
-  const text = toMasked(body, kind, facts, rules);
+  const text = kind === "multipart" ? maskParts(body, facts.types[0], rules) : maskText(body, kind, rules);
   // Encoding a value again may make it longer.
   if (limit.isSpent || (text !== undefined && text.length > maxReadBytes)) return { unreadable: "large" };
   return text === undefined ? { unreadable: "damaged" } : { text };
 }
 
-/** Undefined if the text is not what its kind says. */
-function toMasked<Place>(
-  body: string,
-  kind: "json" | "form" | "multipart",
-  facts: ContentFacts,
-  { fields, keys, limit }: BodyRules<Place>,
-): string | undefined {
-  const { mask } = limit;
-  if (kind === "multipart") {
-    return maskMultipart(body, boundaryOf(facts.types[0]), {
-      names: fields ?? (() => false),
-      mask,
-      limit,
-      content: (content) => (keys && beginsAsJson.test(content) ? toMaskedJson(content, keys, limit) : content),
-    });
-  }
+/** Undefined if the form is damaged, or if a part of it cannot be read. */
+function maskParts<Place>(body: string, type: string, rules: BodyRules<Place>): string | undefined {
+  const { fields = noName, limit } = rules;
+  return maskMultipart(body, boundaryOf(type), {
+    names: fields,
+    mask: limit.mask,
+    limit,
+    content: (content, facts) => {
+      const kind = contentKindOf(content, facts);
+      if (kind === "other") return content;
+      return kind === "json" || kind === "form" ? maskText(content, kind, rules) : undefined;
+    },
+  });
+}
+
+/** Undefined if the text is not the JSON that it should be. */
+function maskText<Place>(text: string, kind: "json" | "form", rules: BodyRules<Place>): string | undefined {
+  const { fields, keys, limit } = rules;
   // A body with a form's Content-Type may be JSON all the same, and the other way round.
-  if (kind === "form" || !keys) return fields ? maskParameters(body, { names: fields, mask, limit }) : body;
-  return toMaskedJson(body, keys, limit);
+  if (kind === "json" && keys) return toMaskedJson(text, keys, limit);
+  return maskParameters(text, {
+    names: fields ?? noName,
+    mask: limit.mask,
+    limit,
+    ...(keys && { json: (value) => toMaskedJson(value, keys, limit) ?? limit.mask(value) }),
+  });
 }
 
 /** Undefined if the text is no JSON. */

@@ -33,7 +33,7 @@ function maskPairs(text: string, { names, mask, limit }: ValueRules, keepsAttrib
     const name = equals < 0 ? "" : text.slice(at, equals).trim();
     const isAttribute =
       keepsAttributes && at > 0 && attributes.has((equals < 0 ? text.slice(at, end) : name).trim().toLowerCase());
-    if (!isAttribute && (names(name) || (name.includes("%") && names(decodePercent(name)))) && text.slice(at, end).trim() !== "") {
+    if (!isAttribute && (names(name) || (/[%+]/.test(name) && names(decodePercent(name)))) && text.slice(at, end).trim() !== "") {
       const start = firstVisible(text, equals < 0 ? at : equals + 1);
       end = endOf(text, start);
       pieces.push(text.slice(copied, start), mask(unquoted(text.slice(start, end).trim())));
@@ -55,10 +55,19 @@ function endOf(text: string, start: number): number {
   const plain = semicolon < 0 ? text.length : semicolon;
   if (text[start] !== '"') return plain;
   // RFC 2109: a quoted value may contain semicolons.
-  const quote = text.indexOf('"', start + 1);
+  const quote = closingQuote(text, start);
   if (quote < plain) return plain;
   const after = text.indexOf(";", quote);
   return after < 0 ? text.length : after;
+}
+
+/** -1 if there is none. A backslash escapes the character behind it. */
+function closingQuote(text: string, start: number): number {
+  for (let at = start + 1; at < text.length; at++) {
+    if (text[at] === '"') return at;
+    if (text[at] === "\\") at++;
+  }
+  return -1;
 }
 
 function unquoted(value: string): string {

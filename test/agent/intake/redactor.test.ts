@@ -113,6 +113,24 @@ describe("query parameters", () => {
   });
 });
 
+describe("a URL in a header", () => {
+  it.each([
+    ["https://x/?token=a'§&b=1", "https://x/?token=redacted&b=1"],
+    ['https://x/?token=a"§&b=1', "https://x/?token=redacted&b=1"],
+    ["https://x/?token=a<§>§&b=1", "https://x/?token=redacted&b=1"],
+    ["https://x/o'hara?token=a'§", "https://x/o'hara?token=redacted"],
+    ["https://x/?a='1&token=a'§", "https://x/?a='1&token=redacted"],
+    ["it's <https://x/?token=a'§>; b", "it's <https://x/?token=redacted>; b"],
+    ["0; url='https://x/?token=§'; b", "0; url='https://x/?token=redacted'; b"],
+    ['{"a":"/?token=§","b":"/?token=§","c":1}', '{"a":"/?token=redacted","b":"/?token=redacted","c":1}'],
+    ["a?b 'c' /?token=§ d", "a?b 'c' /?token=redacted d"],
+  ])("has %s masked up to what ends it", (value, expected) => {
+    const masked = redact({ query: ["token"] }, { headers: ["X-Url", value.replaceAll("§", secret)] });
+
+    expect(masked.headers[1]).toBe(expected);
+  });
+});
+
 describe("headers and cookies", () => {
   it("are masked by name or pattern, in request and response", () => {
     const headers = ["X-Shop-Token", secret, "x-token", "b", "Host", "h", "authorization", ` ${secret}`];
@@ -135,6 +153,8 @@ describe("headers and cookies", () => {
     ["sid= §", "sid= redacted"],
     ['sid="§; b=2', "sid=redacted; b=2"],
     ["sid", "sid"],
+    [String.raw`sid="a\"b;§"; b=2`, "sid=redacted; b=2"],
+    [String.raw`sid="a\\"; b=2`, "sid=redacted; b=2"],
   ])("masks single cookies in %s", (cookie, expected) => {
     const { headers, stored } = redact({ cookies: ["sid"] }, { headers: ["Cookie", cookie.replaceAll("§", secret)] });
 
@@ -197,6 +217,69 @@ describe("forms", () => {
     );
 
     expect(textOf(masked)).toBe(toBody("redacted", '{"token":"redacted"}').toString());
+  });
+
+  it.each([
+    ["a byte order mark", "", '\ufeff{"token":"§","a":1}', '\ufeff{"token":"redacted","a":1}'],
+    ["blanks", "", `${" ".repeat(2_000)}{"token":"§"}`, `${" ".repeat(2_000)}{"token":"redacted"}`],
+    ["NDJSON", "", '1\n"a"\r\n{"token":"§"}', '1\n"a"\r\n{"token":"redacted"}'],
+    ["a form", "\r\nContent-Type: application/x-www-form-urlencoded", "a=1&password=§", "a=1&password=redacted"],
+    ["a form without a type", "", "password=§&a=1", "password=redacted&a=1"],
+    ["JSON in a form", "", 'a={"token":"§"}', "a=%7B%22token%22:%22redacted%22%7D"],
+    ["bytes", "\r\ncontent-type: image/png", "password=x", "password=x"],
+  ])("have %s in a part masked", (_, head, content, expected) => {
+    const toBody = (value: string) => `--b\r\nContent-Disposition: form-data; name=a${head}\r\n\r\n${value}\r\n--b--\r\n`;
+    const parts = {
+      headers: ["content-type", "multipart/form-data; boundary=b"],
+      body: Buffer.from(toBody(content.replace("§", secret))),
+    };
+
+    expect(textOf(redact({ form: ["password"], json: ["**.token"] }, parts))).toBe(toBody(expected));
+  });
+
+  it.each([
+    ["compressed", "Content-Encoding: gzip"],
+    ["in UTF-16", "Content-Type: text/plain; charset=utf-16"],
+    ["multipart", "Content-Type: multipart/mixed; boundary=c"],
+    ["of two types", "Content-Type: text/plain\r\nContent-Type: image/png"],
+    ["said to be JSON", "Content-Type: application/json"],
+  ])("are left out if a part is %s", (_, head) => {
+    const body = Buffer.from(`--b\r\nContent-Disposition: form-data; name=a\r\n${head}\r\n\r\n${secret}\r\n--b--\r\n`);
+    const masked = redact(
+      { form: ["password"], json: ["**.token"] },
+      { headers: ["content-type", "multipart/form-data; boundary=b"], body },
+    );
+
+    expect(masked).toMatchObject({ omitted: { damaged: 1 } });
+    expect(masked.stored).not.toContain(secret);
+  });
+
+  it.each(["boundary=b; boundary=c", 'boundary="b"; BOUNDARY = c', "boundary=b; boundary*0=c", 'a="; boundary=c"; boundary=b'])(
+    "are left out if they have %s",
+    (parameters) => {
+      const body = `--b\r\nContent-Disposition: form-data; name=a\r\n\r\n--c\r\nContent-Disposition: form-data; name=password\r\n\r\n${secret}\r\n--c--\r\n--b--\r\n`;
+      const parts = { headers: ["content-type", `multipart/form-data; ${parameters}`], body: Buffer.from(body) };
+
+      expect(redact({ form: ["password"] }, parts)).toMatchObject({ omitted: { damaged: 1 } });
+    },
+  );
+
+  it.each([
+    ['payload={"password":"§","a":"b"}&c=d', '{"password":"redacted","a":"b"}'],
+    ["payload=%7B%22password%22%3A%22§%22%7D&c=d", '{"password":"redacted"}'],
+    ["payload=%5B1,%7B%22password%22:%22§%22%7D%5D&c=d", '[1,{"password":"redacted"}]'],
+    ['payload={"password":"§&c=d', "redacted"],
+    ["payload=[§]&c=d", "redacted"],
+    ["payload=[1]&c=d", "[1]"],
+  ])("have the JSON in %s masked", (body, expected) => {
+    const parts = { headers: type, body: Buffer.from(body.replaceAll("§", secret)) };
+    const masked = redact({ json: ["**.password"] }, parts);
+
+    const fields = new URLSearchParams(textOf(masked));
+    expect([...fields]).toEqual([
+      ["payload", expected],
+      ["c", "d"],
+    ]);
   });
 
   it.each([
@@ -334,7 +417,6 @@ describe("JSON", () => {
     ["a wrong escape", '{"a":"\\x","token":"S"}'],
     ["a number of JavaScript", '{"a":0x10,"token":"S"}'],
     ["NaN", '{"a":NaN,"token":"S"}'],
-    ["UTF-16", Buffer.from('{"token":"S"}', "utf16le").toString("latin1")],
     ["a prefix", ')]}\',\n{"token":"S"}'],
     ["words", "S"],
   ])("is left out if it has %s", (_, body) => {
@@ -386,12 +468,20 @@ describe("JSON", () => {
 describe("a body that cannot be read", () => {
   const body = Buffer.from(`token=${secret}`);
   const rules = { json: ["**.token"], form: ["token"] };
+  const form = "application/x-www-form-urlencoded";
 
   it.each([
     ["encoded", ["content-encoding", "gzip", "content-length", "5"], {}],
     ["encoded", ["content-encoding", "identity, br", "content-length", "5"], {}],
     ["encoded", ["transfer-encoding", "gzip, chunked"], {}],
     ["encoded", ["content-type", "text/plain; charset=utf-16", "content-length", "5"], {}],
+    ["encoded", ["content-type", "application/json", "content-length", "5"], { body: Buffer.from(`{"token":"${secret}"}`, "utf16le") }],
+    ["encoded", ["content-type", "text/plain; charset=utf-8; charset=utf-16", "content-length", "5"], {}],
+    ["ambiguous", ["content-type", `${form}, ${form}`, "content-length", "5"], {}],
+    ["ambiguous", ["content-type", `"${form}"`, "content-length", "5"], {}],
+    ["ambiguous", ["content-type", "*/*", "content-length", "5"], {}],
+    ["ambiguous", ["content-type", "x-www-form-urlencoded", "content-length", "5"], {}],
+    ["ambiguous", ["content-type", `${form};${" ".repeat(1_000)}charset=utf-16`, "content-length", "5"], {}],
     ["ambiguous", ["content-type", "text/plain", "Content-Type", "image/png", "content-length", "5"], {}],
     ["truncated", ["content-length", "5"], { bodyState: "truncated" } as const],
     ["large", ["transfer-encoding", "chunked"], { body: Buffer.alloc(1024 * 1024 + 1, "a") }],

@@ -22,6 +22,8 @@ export function maskSetCookie(value: string, rules: ValueRules): string {
 function maskPairs(text: string, { names, mask, limit }: ValueRules, keepsAttributes: boolean): string {
   const pieces: string[] = [];
   let copied = 0;
+  // A date has a comma: `Wed, 21 Oct 2026 07:28:00 GMT`.
+  let afterExpires = false;
   for (let at = 0; at < text.length; ) {
     if (limit?.isSpent) return pieces.join("") + text.slice(copied, at) + mask(text.slice(at));
     let end = at;
@@ -33,7 +35,10 @@ function maskPairs(text: string, { names, mask, limit }: ValueRules, keepsAttrib
     const name = equals < 0 ? "" : text.slice(at, equals).trim();
     const isAttribute =
       keepsAttributes && at > 0 && attributes.has((equals < 0 ? text.slice(at, end) : name).trim().toLowerCase());
-    if (!isAttribute && (names(name) || (/[%+]/.test(name) && names(decodePercent(name)))) && text.slice(at, end).trim() !== "") {
+    const isDate = keepsAttributes && equals < 0 && afterExpires;
+    afterExpires = isAttribute && name.toLowerCase() === "expires" && text[end] === ",";
+    const isNamed = names(name) || (/[%+]/.test(name) && names(decodePercent(name)));
+    if (isNamed && !isAttribute && !isDate && text.slice(at, end).trim() !== "") {
       const start = firstVisible(text, equals < 0 ? at : equals + 1);
       end = endOf(text, start);
       pieces.push(text.slice(copied, start), mask(unquoted(text.slice(start, end).trim())));

@@ -1,11 +1,14 @@
 import { maskCookies, maskSetCookie } from "./cookies.ts";
 import type { LimitedMask } from "./limited-mask.ts";
-import type { NameTest } from "./name-patterns.ts";
+import { createNameTest, type NameTest } from "./name-patterns.ts";
 import { maskTarget, maskUrlsInHeader, mayHaveParameters } from "./parameters.ts";
+
+/** Headers without which nobody can tell where a request goes, where it ends, and what its body is. */
+export const isFraming = createNameTest(["host", "content-type", "content-length", "transfer-encoding"]);
 
 /** What is masked in the head of a request or response. Texts have one character per byte. */
 export interface HeadRules {
-  /** Headers whose whole value is masked. */
+  /** Headers whose whole value is masked, apart from Host, Content-Type, Content-Length and Transfer-Encoding. */
   readonly headers?: NameTest;
   readonly cookies?: NameTest;
   /** Parameters of the path, and of URLs in headers. */
@@ -41,7 +44,7 @@ export function maskPath(path: string, { query, mask, within, limit }: HeadRules
 
 function maskValue(name: string, value: string, rules: HeadRules): string {
   const { headers, cookies, query, mask, within, limit } = rules;
-  if (headers?.(name)) return mask(value.trim());
+  if (headers?.(name) && !isFraming(name)) return mask(value.trim());
   const hasCookies = cookies && (isNamed(name, "cookie") || isNamed(name, "set-cookie"));
   const hasParameters = query && mayHaveParameters(value);
   let masked = value;

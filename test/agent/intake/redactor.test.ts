@@ -175,6 +175,24 @@ describe("headers and cookies", () => {
     ]);
   });
 
+  it.each(["Expires=Wed, 21 Oct 2026 07:28:00 GMT; Path=/", "Path=/; expires=Wed, 21-Oct-26 07:28:00 GMT"])(
+    "keeps the date in %s if every cookie is masked",
+    (attributes) => {
+      const headers = ["Set-Cookie", `a=${secret}; ${attributes}, b=${secret}`, "Set-Cookie", `a=b; Expires=0, c=${secret}`];
+
+      expect(redact({ cookies: ["*"] }, { primary: { headers } }).primary?.headers).toEqual([
+        ...["Set-Cookie", `a=redacted; ${attributes}, b=redacted`, "Set-Cookie", "a=redacted; Expires=0, c=redacted"],
+      ]);
+    },
+  );
+
+  it("that frame the request are kept, whatever the pattern", () => {
+    const framing = ["Host", "h", "content-type", "a/b", "Content-Length", "0", "TRANSFER-ENCODING", "chunked"];
+    const masked = redact({ headers: ["*", "host", "content-*"] }, { headers: [...framing, "Content-Language", "de"] });
+
+    expect(masked.headers).toEqual([...framing, "Content-Language", "redacted"]);
+  });
+
   it.each([5_000, 1])("fit if masks are longer than %s values", (count) => {
     const headers = Array.from({ length: count }, () => ["a", ""]).flat();
 
@@ -200,6 +218,18 @@ describe("forms", () => {
     expect(masked.bodyState).toBe("complete");
     if (expected !== body) expect(headerOf(masked.headers, "content-length")).toBe(`${expected.length}`);
     expect(masked.stored).not.toContain(secret);
+  });
+
+  it.each([
+    ["Content-MD5", "Digest", "content-digest", "Repr-Digest", "X-Amz-Content-Sha256", "x-amz-checksum-sha256"],
+    ["x-ms-content-sha256", "x-ms-content-crc64", "X-Goog-Hash", "X-Checksum-Sha1", "x-amz-checksum-crc32c"],
+  ])("lose the digest %s if they are changed", (...digests) => {
+    const headers = [...type, ...digests.flatMap((name) => [name, "abc"]), "X-Trace", "1"];
+    const changed = redact({ form: ["password"] }, { headers, body: Buffer.from("password=12345678") });
+    const kept = redact({ form: ["password"] }, { headers, body: Buffer.from("user=a") });
+
+    expect(changed.headers).toEqual([...type, "X-Trace", "1"]);
+    expect(kept.headers).toEqual(headers);
   });
 
   it("have their parts masked if they are multipart", () => {

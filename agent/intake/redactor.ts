@@ -5,7 +5,7 @@ import { type Span, spanText } from "../../relay/pack/span.ts";
 import type { RequestDraft } from "../../relay/pack/writer.ts";
 import { withBodyBytes, withoutDigests } from "../../relay/redaction/body-headers.ts";
 import { type BodyRules, maskBody } from "../../relay/redaction/body-mask.ts";
-import { valuesOf } from "../../relay/redaction/content-kind.ts";
+import { encodingsOf, valuesOf } from "../../relay/redaction/content-kind.ts";
 import { createDropTest, type DropTest } from "../../relay/redaction/drop-rules.ts";
 import { type HeadRules, maskHeaders, maskPath } from "../../relay/redaction/header-mask.ts";
 import { createJsonPaths, type PathPlace } from "../../relay/redaction/json-keys.ts";
@@ -143,11 +143,4 @@ function point(span: Span, bytes: Uint8Array): void {
 
 function isContentType(name: string): boolean {
   return name.length === 12 && name.toLowerCase() === "content-type";
-}
-
-/** HAProxy removes `chunked`, and no other transfer coding. */
-function encodingsOf(headers: readonly string[]): readonly string[] {
-  const transfer = valuesOf(headers, (name) => name.toLowerCase() === "transfer-encoding");
-  const codings = transfer.flatMap((value) => value.split(",")).filter((coding) => !/^\s*chunked\s*$/i.test(coding));
-  return [...valuesOf(headers, (name) => name.toLowerCase() === "content-encoding"), ...codings];
 }

@@ -54,6 +54,13 @@ export function beginsAsJson(text: string): boolean {
   return containerStart.test(text);
 }
 
+/** The codings of a body, apart from `chunked`, which HAProxy removes as the only transfer coding. */
+export function encodingsOf(headers: readonly string[]): readonly string[] {
+  const transfer = valuesOf(headers, (name) => name.toLowerCase() === "transfer-encoding");
+  const codings = transfer.flatMap((value) => value.split(",")).filter((coding) => !/^\s*chunked\s*$/i.test(coding));
+  return [...valuesOf(headers, (name) => name.toLowerCase() === "content-encoding"), ...codings];
+}
+
 /** The type without its parameters, in lower case. */
 export function mediaTypeOf(contentType: string): string {
   return contentType.split(";", 1)[0].trim().toLowerCase();

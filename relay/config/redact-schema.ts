@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { parseJsonPath } from "../redaction/json-keys.ts";
 import { isFraming } from "../redaction/header-mask.ts";
+import { parseJsonPath } from "../redaction/json-keys.ts";
 import { headerName, section, written } from "./forms.ts";
 
 // Each rule is compared with each name of a request while HAProxy's next frames wait.
@@ -23,7 +23,10 @@ const dropRule = section({
 }).refine(({ path, type }) => path !== undefined || type !== undefined, { error: "needs path or type, or both" });
 
 export const redactSchema = section({
-  headers: names("Headers whose values are masked, apart from Host, Content-Type, Content-Length and Transfer-Encoding", maskedHeader),
+  headers: names(
+    "Headers whose values are masked, apart from Host, Content-Type, Content-Length and Transfer-Encoding",
+    maskedHeader,
+  ),
   cookies: names("Cookies whose values are masked, in Cookie and Set-Cookie"),
   query: names("Query parameters whose values are masked, in the path and in URLs in headers"),
   form: names("Form fields whose values are masked, in urlencoded and multipart bodies"),

@@ -25,7 +25,10 @@ export function toExported(request: CapturedRequest, { redact = false, onLost }:
   if (hiddenBody === undefined) {
     if (Buffer.compare(masked.body, request.body) === 0) return masked;
     const { headers, body, bodyState } = masked;
-    return { ...masked, headers: [...(bodyState === "complete" ? withBodyBytes(headers, body.length) : withoutDigests(headers))] };
+    return {
+      ...masked,
+      headers: [...(bodyState === "complete" ? withBodyBytes(headers, body.length) : withoutDigests(headers))],
+    };
   }
   onLost?.(`its body, in which secrets cannot be found: ${hiddenBody}`);
   return { ...masked, headers: [...withoutDigests(masked.headers)], bodyState: "omitted" };

@@ -55,7 +55,10 @@ export function maskBrokenMultipart(text: string, boundary: string, rules: Multi
         name === undefined || isMaskedName(name, rules.names) || isMaskedName(decodePercent(name), rules.names);
       const content = part.slice(head.length);
       return (
-        head + (isSecret && content !== "" ? rules.mask(content) : (rules.content(content, factsOf(head)) ?? rules.mask(content)))
+        head +
+        (isSecret && content !== ""
+          ? rules.mask(content)
+          : (rules.content(content, factsOf(head)) ?? rules.mask(content)))
       );
     })
     .join(delimiter);

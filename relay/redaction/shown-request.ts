@@ -75,8 +75,7 @@ function maskText(text: string, { types, encodings }: ContentFacts, mask: string
   if (kind === "json") return maskJsonText(text, mask);
   const within = (value: string) => maskSecretText(value, mask);
   const json = (value: string) => maskJsonText(value, mask);
-  const isForm =
-    types.some((type) => /form-?url-?encoded/i.test(type)) || (kind === "form" && !/[\r\n ]/.test(text));
+  const isForm = types.some((type) => /form-?url-?encoded/i.test(type)) || (kind === "form" && !/[\r\n ]/.test(text));
   return isForm ? maskParameters(text, { names: isSecretName, mask: () => mask, within, json }) : within(text);
 }
 

@@ -21,7 +21,8 @@ export class UrlQuotes {
     } else if (marks[code]) this.#inUrl = true;
     else if (this.#inUrl) return;
     else if (code === openAngle) this.#closing = closeAngle;
-    else if (quotes[code] && this.#closing === 0 && !/[\w/.~%-]/.test(String.fromCharCode(before))) this.#closing = code;
+    else if (quotes[code] && this.#closing === 0 && !/[\w/.~%-]/.test(String.fromCharCode(before)))
+      this.#closing = code;
   }
 
   isEnd(code: number): boolean {

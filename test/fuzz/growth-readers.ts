@@ -21,7 +21,17 @@ import { expectedRequest, packContent, type RequestParts } from "../support/data
 import { importAll } from "../support/data/imports.ts";
 import { target } from "../support/data/targets.ts";
 import { openSession, runChunks } from "../support/spop/session-run.ts";
-import { bin, bool, headersBinary, hello, type Items, messageList, notify, plain, str } from "../support/spop/spop-frames.ts";
+import {
+  bin,
+  bool,
+  headersBinary,
+  hello,
+  type Items,
+  messageList,
+  notify,
+  plain,
+  str,
+} from "../support/spop/spop-frames.ts";
 import { createHalf } from "./fuzz-target.ts";
 import type { Reader } from "./growth.ts";
 
@@ -52,7 +62,13 @@ const ofAgent: Readonly<Record<string, Read>> = {
       messageList(
         ["cookie", "set-cookie", "referer"].map((name) => {
           const headers = headersBinary([name, latin1(text), `a${latin1(text)}`, "?a=b"]);
-          return { args: [["method", str("GET")], ["path", str(`/?${latin1(text)}`)], ["hdrs", bin(headers)]] };
+          return {
+            args: [
+              ["method", str("GET")],
+              ["path", str(`/?${latin1(text)}`)],
+              ["hdrs", bin(headers)],
+            ],
+          };
         }),
       ),
     ),
@@ -61,7 +77,11 @@ const ofAgent: Readonly<Record<string, Read>> = {
       messageList(
         redactedBodies(latin1(text)).map(([type, body]) => {
           const headers = headersBinary(["content-type", type, "content-length", `${body.length}`]);
-          const args: Items = [["method", str("POST")], ["path", str("/")], ["hdrs", bin(headers)]];
+          const args: Items = [
+            ["method", str("POST")],
+            ["path", str("/")],
+            ["hdrs", bin(headers)],
+          ];
           return { args: [...args, ["body", bin(Buffer.from(body, "latin1"))], ["whole", bool(true)]] };
         }),
       ),

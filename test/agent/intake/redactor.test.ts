@@ -178,7 +178,12 @@ describe("headers and cookies", () => {
   it.each(["Expires=Wed, 21 Oct 2026 07:28:00 GMT; Path=/", "Path=/; expires=Wed, 21-Oct-26 07:28:00 GMT"])(
     "keeps the date in %s if every cookie is masked",
     (attributes) => {
-      const headers = ["Set-Cookie", `a=${secret}; ${attributes}, b=${secret}`, "Set-Cookie", `a=b; Expires=0, c=${secret}`];
+      const headers = [
+        "Set-Cookie",
+        `a=${secret}; ${attributes}, b=${secret}`,
+        "Set-Cookie",
+        `a=b; Expires=0, c=${secret}`,
+      ];
 
       expect(redact({ cookies: ["*"] }, { primary: { headers } }).primary?.headers).toEqual([
         ...["Set-Cookie", `a=redacted; ${attributes}, b=redacted`, "Set-Cookie", "a=redacted; Expires=0, c=redacted"],
@@ -258,7 +263,8 @@ describe("forms", () => {
     ["JSON in a form", "", 'a={"token":"§"}', "a=%7B%22token%22:%22redacted%22%7D"],
     ["bytes", "\r\ncontent-type: image/png", "password=x", "password=x"],
   ])("have %s in a part masked", (_, head, content, expected) => {
-    const toBody = (value: string) => `--b\r\nContent-Disposition: form-data; name=a${head}\r\n\r\n${value}\r\n--b--\r\n`;
+    const toBody = (value: string) =>
+      `--b\r\nContent-Disposition: form-data; name=a${head}\r\n\r\n${value}\r\n--b--\r\n`;
     const parts = {
       headers: ["content-type", "multipart/form-data; boundary=b"],
       body: Buffer.from(toBody(content.replace("§", secret))),
@@ -284,15 +290,17 @@ describe("forms", () => {
     expect(masked.stored).not.toContain(secret);
   });
 
-  it.each(["boundary=b; boundary=c", 'boundary="b"; BOUNDARY = c', "boundary=b; boundary*0=c", 'a="; boundary=c"; boundary=b'])(
-    "are left out if they have %s",
-    (parameters) => {
-      const body = `--b\r\nContent-Disposition: form-data; name=a\r\n\r\n--c\r\nContent-Disposition: form-data; name=password\r\n\r\n${secret}\r\n--c--\r\n--b--\r\n`;
-      const parts = { headers: ["content-type", `multipart/form-data; ${parameters}`], body: Buffer.from(body) };
+  it.each([
+    "boundary=b; boundary=c",
+    'boundary="b"; BOUNDARY = c',
+    "boundary=b; boundary*0=c",
+    'a="; boundary=c"; boundary=b',
+  ])("are left out if they have %s", (parameters) => {
+    const body = `--b\r\nContent-Disposition: form-data; name=a\r\n\r\n--c\r\nContent-Disposition: form-data; name=password\r\n\r\n${secret}\r\n--c--\r\n--b--\r\n`;
+    const parts = { headers: ["content-type", `multipart/form-data; ${parameters}`], body: Buffer.from(body) };
 
-      expect(redact({ form: ["password"] }, parts)).toMatchObject({ omitted: { damaged: 1 } });
-    },
-  );
+    expect(redact({ form: ["password"] }, parts)).toMatchObject({ omitted: { damaged: 1 } });
+  });
 
   it.each([
     ['payload={"password":"§","a":"b"}&c=d', '{"password":"redacted","a":"b"}'],
@@ -505,7 +513,11 @@ describe("a body that cannot be read", () => {
     ["encoded", ["content-encoding", "identity, br", "content-length", "5"], {}],
     ["encoded", ["transfer-encoding", "gzip, chunked"], {}],
     ["encoded", ["content-type", "text/plain; charset=utf-16", "content-length", "5"], {}],
-    ["encoded", ["content-type", "application/json", "content-length", "5"], { body: Buffer.from(`{"token":"${secret}"}`, "utf16le") }],
+    [
+      "encoded",
+      ["content-type", "application/json", "content-length", "5"],
+      { body: Buffer.from(`{"token":"${secret}"}`, "utf16le") },
+    ],
     ["encoded", ["content-type", "text/plain; charset=utf-8; charset=utf-16", "content-length", "5"], {}],
     ["ambiguous", ["content-type", `${form}, ${form}`, "content-length", "5"], {}],
     ["ambiguous", ["content-type", `"${form}"`, "content-length", "5"], {}],

@@ -127,7 +127,12 @@ const bodies: [what: string, type: string, body: string | Buffer, shown?: string
     '{"a":1,,"token": [\n"]Hidden§",\n{"b":"Hidden§"}],\n"secret":{\n"c":"Hidden§"},\n"d":"visible","e":"{\\"pin\\":[\\"]\\",\\"Hidden§\\"]}"}',
     "visible",
   ],
-  ["YAML", "text/yaml", "password: >-\n  Hidden§\n\n  Hidden§\ntoken:\n  - Hidden§\n- Hidden§\nlast: visible", "visible"],
+  [
+    "YAML",
+    "text/yaml",
+    "password: >-\n  Hidden§\n\n  Hidden§\ntoken:\n  - Hidden§\n- Hidden§\nlast: visible",
+    "visible",
+  ],
   [
     "a multipart form with a form in it",
     "multipart/form-data; boundary=b",

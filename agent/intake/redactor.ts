@@ -5,10 +5,11 @@ import { type Span, spanText } from "../../relay/pack/span.ts";
 import type { RequestDraft } from "../../relay/pack/writer.ts";
 import { withBodyBytes, withoutDigests } from "../../relay/redaction/body-headers.ts";
 import { type BodyRules, maskBody } from "../../relay/redaction/body-mask.ts";
-import { valuesOf } from "../../relay/redaction/content-kind.ts";
+import { encodingsOf, valuesOf } from "../../relay/redaction/content-kind.ts";
 import { createDropTest, type DropTest } from "../../relay/redaction/drop-rules.ts";
 import { type HeadRules, maskHeaders, maskPath } from "../../relay/redaction/header-mask.ts";
 import { createJsonPaths, type PathPlace } from "../../relay/redaction/json-keys.ts";
+import { LimitedMask } from "../../relay/redaction/limited-mask.ts";
 import { createNameTest } from "../../relay/redaction/name-patterns.ts";
 import { createMask } from "../../relay/redaction/value-mask.ts";
 import { type AgentLedger, addTo, type OmitReason } from "../ledger.ts";
@@ -18,6 +19,9 @@ export interface BodyLengths {
   readonly contentLength: number;
   readonly transferEncoding: boolean;
 }
+
+// Heads of HAProxy have 16 KiB and 101 headers, unless its settings were raised. With a key, each value takes about 2 µs.
+const headLimits = { values: 256, chars: 64 * 1024 };
 
 /** Undefined if there are no rules. Counts the bodies that it leaves out, and logs those that cannot be read, once a minute. */
 export function createRedactor(
@@ -42,6 +46,7 @@ export function createRedactor(
 
 /** Masks the secrets of a request before it is stored, by the rules of `agent.redact`. */
 export class Redactor {
+  readonly #limit: LimitedMask;
   readonly #head: HeadRules;
   readonly #bodies: BodyRules<PathPlace> | undefined;
   readonly #isDropped: DropTest | undefined;
@@ -49,18 +54,20 @@ export class Redactor {
 
   constructor(config: RedactConfig, onOmitted: (reason: OmitReason) => void) {
     const { headers, cookies, query, form, json, dropBodies, key } = config;
-    const mask = createMask(key?.value);
+    const limit = new LimitedMask(createMask(key?.value));
+    this.#limit = limit;
     this.#head = {
       ...(headers.length > 0 && { headers: createNameTest(headers) }),
       ...(cookies.length > 0 && { cookies: createNameTest(cookies) }),
       ...(query.length > 0 && { query: createNameTest(query) }),
-      mask,
+      mask: limit.mask,
+      limit,
     };
     if (form.length + json.length > 0) {
       this.#bodies = {
         ...(form.length > 0 && { fields: createNameTest(form) }),
         ...(json.length > 0 && { keys: createJsonPaths(json) }),
-        mask,
+        limit,
       };
     }
     if (dropBodies.length > 0) this.#isDropped = createDropTest(dropBodies);
@@ -70,18 +77,24 @@ export class Redactor {
   /** Points the spans of the draft to masked copies, unless they have nothing to mask. */
   redact(draft: RequestDraft, lengths: BodyLengths): void {
     const received = decodeHeaders(draft.headers);
-    let headers = maskHeaders(received, this.#head);
+    let headers = this.#maskHeaders(received);
     if (draft.body.end > draft.body.start) headers = this.#redactBody(draft, lengths, received, headers);
     if (headers !== received) point(draft.headers, encodeHeaderBlock(headers));
     if (this.#head.query) {
       const path = spanText(draft.path);
+      this.#limit.begin(headLimits);
       const masked = maskPath(path, this.#head);
       if (masked !== path) point(draft.path, Buffer.from(masked, "latin1"));
     }
     if (!draft.hasPrimaryHeaders) return;
     const answer = decodeHeaders(draft.primaryHeaders);
-    const masked = maskHeaders(answer, this.#head);
+    const masked = this.#maskHeaders(answer);
     if (masked !== answer) point(draft.primaryHeaders, encodeHeaderBlock(masked));
+  }
+
+  #maskHeaders(headers: readonly string[]): readonly string[] {
+    this.#limit.begin(headLimits);
+    return maskHeaders(headers, this.#head);
   }
 
   /** Returns the headers that fit the body. */
@@ -130,11 +143,4 @@ function point(span: Span, bytes: Uint8Array): void {
 
 function isContentType(name: string): boolean {
   return name.length === 12 && name.toLowerCase() === "content-type";
-}
-
-/** HAProxy removes `chunked`, and no other transfer coding. */
-function encodingsOf(headers: readonly string[]): readonly string[] {
-  const transfer = valuesOf(headers, (name) => name.toLowerCase() === "transfer-encoding");
-  const codings = transfer.flatMap((value) => value.split(",")).filter((coding) => !/^\s*chunked\s*$/i.test(coding));
-  return [...valuesOf(headers, (name) => name.toLowerCase() === "content-encoding"), ...codings];
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isFraming } from "../redaction/header-mask.ts";
 import { parseJsonPath } from "../redaction/json-keys.ts";
 import { headerName, section, written } from "./forms.ts";
 
@@ -6,6 +7,10 @@ import { headerName, section, written } from "./forms.ts";
 const mostRules = 64;
 
 const pattern = z.string({ error: "must be a name, with quotes if it begins with *" }).min(1).max(200);
+
+const maskedHeader = headerName.refine((name) => !isFraming(name), {
+  error: "is never masked: it says where a request goes or how its body is read",
+});
 
 const names = (what: string, name: z.ZodType<string, string> = pattern) =>
   z.array(name).max(mostRules).default([]).describe(what);
@@ -18,7 +23,10 @@ const dropRule = section({
 }).refine(({ path, type }) => path !== undefined || type !== undefined, { error: "needs path or type, or both" });
 
 export const redactSchema = section({
-  headers: names("Headers whose values are masked", headerName),
+  headers: names(
+    "Headers whose values are masked, apart from Host, Content-Type, Content-Length and Transfer-Encoding",
+    maskedHeader,
+  ),
   cookies: names("Cookies whose values are masked, in Cookie and Set-Cookie"),
   query: names("Query parameters whose values are masked, in the path and in URLs in headers"),
   form: names("Form fields whose values are masked, in urlencoded and multipart bodies"),

@@ -1,5 +1,5 @@
 import type { CapturedRequest } from "../pack/captured-request.ts";
-import { withBodyBytes } from "../redaction/body-headers.ts";
+import { withBodyBytes, withoutDigests } from "../redaction/body-headers.ts";
 import { maskRequest } from "../redaction/shown-request.ts";
 import { redacted } from "../redaction/value-mask.ts";
 
@@ -23,11 +23,15 @@ export function toExported(request: CapturedRequest, { redact = false, onLost }:
   if (!redact) return request;
   const { hiddenBody, ...masked } = maskRequest(request, redacted);
   if (hiddenBody === undefined) {
-    const same = masked.body.length === request.body.length || request.bodyState !== "complete";
-    return same ? masked : { ...masked, headers: withBodyBytes(masked.headers, masked.body.length) };
+    if (Buffer.compare(masked.body, request.body) === 0) return masked;
+    const { headers, body, bodyState } = masked;
+    return {
+      ...masked,
+      headers: [...(bodyState === "complete" ? withBodyBytes(headers, body.length) : withoutDigests(headers))],
+    };
   }
   onLost?.(`its body, in which secrets cannot be found: ${hiddenBody}`);
-  return { ...masked, bodyState: "omitted" };
+  return { ...masked, headers: [...withoutDigests(masked.headers)], bodyState: "omitted" };
 }
 
 /** A sentence for the top of a file about the credentials in it. */

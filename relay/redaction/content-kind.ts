@@ -11,28 +11,54 @@ export interface ContentFacts {
 
 const plainEncoding = /^(?:identity)?$/i;
 const readableCharset = /^"?(?:utf-?8|us-ascii|ascii|iso-8859-1|latin1|windows-1252)"?$/i;
+const mediaType = /^[\w!#$&.^+-]+\/[\w!#$&.^+-]+$/;
+const quotedText = /"(?:[^"\\]|\\.)*"/gs;
+const longestType = 1_000;
+// UTF-16 and UTF-32, with or without a byte order mark.
+const wideText = /^(?:\xff\xfe|\xfe\xff|\0|.\0)/s;
+const byteOrderMark = "\xef\xbb\xbf";
+// Sticky, so that each looks at one line only.
+const scalarLine = /[ \t]*(?:(?:"[^\r\n]*"|-?[0-9][0-9.eE+-]*|true|false|null)[ \t]*)?[\r\n]+/y;
+const containerStart = /[ \t]*[[{]/y;
 
 /**
  * How to read a body. Programs differ in whether they believe the Content-Type, so what looks like JSON is read as JSON, and text of
  * no or of any textual type as a form.
  *
  * - `encoded`: compressed, or in characters that are not ASCII's, such as UTF-16.
- * - `ambiguous`: it has two types, and programs may choose either.
+ * - `ambiguous`: it has two types, or one that is none: programs may choose any.
  */
 export function contentKindOf(body: string, { types, encodings }: ContentFacts): ContentKind {
   if (!encodings.every((encoding) => plainEncoding.test(encoding.trim()))) return "encoded";
-  if (types.length > 1) return "ambiguous";
   const [type = ""] = types;
-  const charset = /;\s*charset=([^\s;]*)/i.exec(type.slice(0, 1_000))?.[1];
-  if (charset !== undefined && !readableCharset.test(charset)) return "encoded";
+  // Some programs join several headers with a comma.
+  if (types.length > 1 || type.length > longestType || type.replace(quotedText, "").includes(",")) return "ambiguous";
+  const charsets = [...type.matchAll(/;\s*charset\s*=\s*([^\s;]*)/gi)];
+  if (charsets.some(([, charset]) => !readableCharset.test(charset))) return "encoded";
   const media = mediaTypeOf(type);
   if (media.startsWith("multipart/")) return "multipart";
-  if (/[/+]json\b|[/-](?:ndjson|jsonl|jsonlines)$/.test(media)) return "json";
-  // UTF-16 and UTF-32, with or without a byte order mark.
-  if (/^(?:\xff\xfe|\xfe\xff|\0|.\0)/s.test(body))
-    return media === "" || media.startsWith("text/") ? "encoded" : "other";
-  if (/^(?:\xef\xbb\xbf)?[ \t\r\n]{0,1000}[[{]/.test(body)) return "json";
-  return media === "" || media.startsWith("text/") || media === "application/x-www-form-urlencoded" ? "form" : "other";
+  const isJson = /[/+]json\b|[/-](?:ndjson|jsonl|jsonlines)$/.test(media);
+  const isText = media === "" || media.startsWith("text/") || media === "application/x-www-form-urlencoded";
+  if (wideText.test(body)) return isJson || isText ? "encoded" : "other";
+  if (isJson || beginsAsJson(body)) return "json";
+  if (isText) return "form";
+  return mediaType.test(media) ? "other" : "ambiguous";
+}
+
+/** Whether a text begins with a list or an object in JSON, also behind lines with other values, as in NDJSON. */
+export function beginsAsJson(text: string): boolean {
+  scalarLine.lastIndex = text.startsWith(byteOrderMark) ? byteOrderMark.length : 0;
+  let at = scalarLine.lastIndex;
+  while (scalarLine.test(text)) at = scalarLine.lastIndex;
+  containerStart.lastIndex = at;
+  return containerStart.test(text);
+}
+
+/** The codings of a body, apart from `chunked`, which HAProxy removes as the only transfer coding. */
+export function encodingsOf(headers: readonly string[]): readonly string[] {
+  const transfer = valuesOf(headers, (name) => name.toLowerCase() === "transfer-encoding");
+  const codings = transfer.flatMap((value) => value.split(",")).filter((coding) => !/^\s*chunked\s*$/i.test(coding));
+  return [...valuesOf(headers, (name) => name.toLowerCase() === "content-encoding"), ...codings];
 }
 
 /** The type without its parameters, in lower case. */

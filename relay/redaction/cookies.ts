@@ -19,10 +19,13 @@ export function maskSetCookie(value: string, rules: ValueRules): string {
   return maskPairs(value, rules, true);
 }
 
-function maskPairs(text: string, { names, mask }: ValueRules, keepsAttributes: boolean): string {
+function maskPairs(text: string, { names, mask, limit }: ValueRules, keepsAttributes: boolean): string {
   const pieces: string[] = [];
   let copied = 0;
+  // A date has a comma: `Wed, 21 Oct 2026 07:28:00 GMT`.
+  let afterExpires = false;
   for (let at = 0; at < text.length; ) {
+    if (limit?.isSpent) return pieces.join("") + text.slice(copied, at) + mask(text.slice(at));
     let end = at;
     let equals = -1;
     for (; end < text.length && text[end] !== ";" && text[end] !== ","; end++) {
@@ -32,7 +35,10 @@ function maskPairs(text: string, { names, mask }: ValueRules, keepsAttributes: b
     const name = equals < 0 ? "" : text.slice(at, equals).trim();
     const isAttribute =
       keepsAttributes && at > 0 && attributes.has((equals < 0 ? text.slice(at, end) : name).trim().toLowerCase());
-    if (!isAttribute && (names(name) || names(decodePercent(name))) && text.slice(at, end).trim() !== "") {
+    const isDate = keepsAttributes && equals < 0 && afterExpires;
+    afterExpires = isAttribute && name.toLowerCase() === "expires" && text[end] === ",";
+    const isNamed = names(name) || (/[%+]/.test(name) && names(decodePercent(name)));
+    if (isNamed && !isAttribute && !isDate && text.slice(at, end).trim() !== "") {
       const start = firstVisible(text, equals < 0 ? at : equals + 1);
       end = endOf(text, start);
       pieces.push(text.slice(copied, start), mask(unquoted(text.slice(start, end).trim())));
@@ -54,10 +60,19 @@ function endOf(text: string, start: number): number {
   const plain = semicolon < 0 ? text.length : semicolon;
   if (text[start] !== '"') return plain;
   // RFC 2109: a quoted value may contain semicolons.
-  const quote = text.indexOf('"', start + 1);
+  const quote = closingQuote(text, start);
   if (quote < plain) return plain;
   const after = text.indexOf(";", quote);
   return after < 0 ? text.length : after;
+}
+
+/** -1 if there is none. A backslash escapes the character behind it. */
+function closingQuote(text: string, start: number): number {
+  for (let at = start + 1; at < text.length; at++) {
+    if (text[at] === '"') return at;
+    if (text[at] === "\\") at++;
+  }
+  return -1;
 }
 
 function unquoted(value: string): string {

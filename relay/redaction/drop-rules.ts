@@ -17,17 +17,18 @@ export function createDropTest(rules: readonly DropRule[]): DropTest {
     path: path === undefined ? undefined : createNameTest([path]),
     type: type === undefined ? undefined : createNameTest([type]),
   }));
-  return (path, types) => tests.some((test) => matchesPath(test.path, path) && matchesType(test.type, types));
+  const readsPath = tests.some(({ path }) => path);
+  return (target, types) => {
+    // Once for all rules: a path can be long.
+    const [path] = readsPath ? target.split(/[?#]/, 1) : [""];
+    const paths = readsPath ? [path, plainPath(path)] : [];
+    const media = types.map(mediaTypeOf);
+    return tests.some((test) => matchesAny(test.path, paths) && matchesAny(test.type, media));
+  };
 }
 
-function matchesPath(test: NameTest | undefined, target: string): boolean {
-  if (!test) return true;
-  const [path] = target.split(/[?#]/, 1);
-  return test(path) || test(plainPath(path));
-}
-
-function matchesType(test: NameTest | undefined, types: readonly string[]): boolean {
-  return !test || types.some((type) => test(mediaTypeOf(type)));
+function matchesAny(test: NameTest | undefined, names: readonly string[]): boolean {
+  return !test || names.some(test);
 }
 
 /** One spelling for each path: no escapes, empty or dotted segments, or parameters behind a semicolon. */

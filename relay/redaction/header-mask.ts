@@ -1,10 +1,14 @@
 import { maskCookies, maskSetCookie } from "./cookies.ts";
-import type { NameTest } from "./name-patterns.ts";
-import { maskTarget, maskUrlsInHeader } from "./parameters.ts";
+import type { LimitedMask } from "./limited-mask.ts";
+import { createNameTest, type NameTest } from "./name-patterns.ts";
+import { maskTarget, maskUrlsInHeader, mayHaveParameters } from "./parameters.ts";
+
+/** Headers without which nobody can tell where a request goes, where it ends, and what its body is. */
+export const isFraming = createNameTest(["host", "content-type", "content-length", "transfer-encoding"]);
 
 /** What is masked in the head of a request or response. Texts have one character per byte. */
 export interface HeadRules {
-  /** Headers whose whole value is masked. */
+  /** Headers whose whole value is masked, apart from Host, Content-Type, Content-Length and Transfer-Encoding. */
   readonly headers?: NameTest;
   readonly cookies?: NameTest;
   /** Parameters of the path, and of URLs in headers. */
@@ -12,6 +16,8 @@ export interface HeadRules {
   readonly mask: (value: string) => string;
   /** Masks secrets inside of a value whose name does not give it away. */
   readonly within?: (value: string) => string;
+  /** Without it, everything is read, and masked value by value. */
+  readonly limit?: LimitedMask;
 }
 
 /** Masks values in name, value, name, value, …; returns the same list if there are none. */
@@ -27,18 +33,30 @@ export function maskHeaders(headers: readonly string[], rules: HeadRules): reado
 }
 
 /** Masks values in path and query. */
-export function maskPath(path: string, { query, mask, within }: HeadRules): string {
-  return query ? maskTarget(path, { names: query, mask, ...(within && { within }) }) : path;
+export function maskPath(path: string, { query, mask, within, limit }: HeadRules): string {
+  if (!query) return path;
+  if (limit?.mayRead(path.length) !== false) {
+    return maskTarget(path, { names: query, mask, ...(within && { within }), ...(limit && { limit }) });
+  }
+  const end = path.search(/[;?#]/);
+  return end < 0 ? path : path.slice(0, end + 1) + mask(path.slice(end + 1));
 }
 
-function maskValue(name: string, value: string, { headers, cookies, query, mask, within }: HeadRules): string {
-  if (headers?.(name)) return mask(value.trim());
+function maskValue(name: string, value: string, rules: HeadRules): string {
+  const { headers, cookies, query, mask, within, limit } = rules;
+  if (headers?.(name) && !isFraming(name)) return mask(value.trim());
+  const hasCookies = cookies && (isNamed(name, "cookie") || isNamed(name, "set-cookie"));
+  const hasParameters = query && mayHaveParameters(value);
   let masked = value;
-  if (cookies) {
-    if (isNamed(name, "cookie")) masked = maskCookies(masked, { names: cookies, mask });
-    else if (isNamed(name, "set-cookie")) masked = maskSetCookie(masked, { names: cookies, mask });
+  if (hasCookies || hasParameters) {
+    if (limit?.mayRead(value.length) === false) return mask(value);
+    const limited = { mask, ...(limit && { limit }) };
+    if (hasCookies) {
+      const maskPairs = isNamed(name, "cookie") ? maskCookies : maskSetCookie;
+      masked = maskPairs(masked, { ...limited, names: cookies });
+    }
+    if (hasParameters) masked = maskUrlsInHeader(masked, { ...limited, names: query, ...(within && { within }) });
   }
-  if (query) masked = maskUrlsInHeader(masked, { names: query, mask, ...(within && { within }) });
   return within ? within(masked) : masked;
 }
 

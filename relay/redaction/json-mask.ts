@@ -1,4 +1,5 @@
 import type { JsonKeys } from "./json-keys.ts";
+import type { LimitedMask } from "./limited-mask.ts";
 
 export interface JsonRules<Place> {
   readonly keys: JsonKeys<Place>;
@@ -6,6 +7,8 @@ export interface JsonRules<Place> {
   readonly mask: (value: string) => string;
   /** Masks secrets inside of a string or a number whose key does not give it away. */
   readonly within?: (value: string) => string;
+  /** Without it, any number of values is masked. Once it is spent, the text counts as broken. */
+  readonly limit?: Pick<LimitedMask, "isSpent">;
 }
 
 export interface MaskedJson {
@@ -69,6 +72,7 @@ class JsonReader<Place> {
     for (;;) {
       this.#skipSpace();
       const depth = this.#places.length;
+      if (this.#rules.limit?.isSpent) return this.#broken(this.#at);
       if (this.#at === text.length) return depth === 0 ? this.#whole() : this.#broken(this.#at);
       const start = this.#at;
       const code = text.charCodeAt(start);

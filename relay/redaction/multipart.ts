@@ -1,9 +1,10 @@
+import { type ContentFacts, valuesOf } from "./content-kind.ts";
 import { isMaskedName, type ValueRules } from "./parameters.ts";
 import { decodePercent } from "./percent-encoding.ts";
 
 export interface MultipartRules extends ValueRules {
   /** Masks secrets in the content of a part whose name does not give it away; undefined if it cannot be read. */
-  readonly content: (content: string) => string | undefined;
+  readonly content: (content: string, facts: ContentFacts) => string | undefined;
 }
 
 const lineEnd = "\r\n";
@@ -20,6 +21,7 @@ export function maskMultipart(text: string, boundary: string, rules: MultipartRu
   if (boundary === "" || parts.length < 2 || parts[0] !== "" || !/^--(?:\r\n)?$/.test(parts[last])) return undefined;
   const masked: string[] = [""];
   for (const part of parts.slice(1, last)) {
+    if (rules.limit?.isSpent) return undefined;
     // Every delimiter has a line of its own: others would not end a part for everybody.
     const headEnd = part.indexOf(lineEnd + lineEnd);
     if (!part.startsWith(lineEnd) || !part.endsWith(lineEnd) || headEnd < 0 || headEnd > maxHeadBytes) return undefined;
@@ -29,7 +31,7 @@ export function maskMultipart(text: string, boundary: string, rules: MultipartRu
     const name = readName(head);
     if (name === undefined || start + lineEnd.length > part.length) return undefined;
     const isSecret = isMaskedName(name, rules.names) || isMaskedName(decodePercent(name), rules.names);
-    const replaced = isSecret ? rules.mask(content) : rules.content(content);
+    const replaced = isSecret ? rules.mask(content) : rules.content(content, factsOf(head));
     if (replaced === undefined) return undefined;
     masked.push(part.slice(0, start) + replaced + lineEnd);
   }
@@ -53,17 +55,32 @@ export function maskBrokenMultipart(text: string, boundary: string, rules: Multi
         name === undefined || isMaskedName(name, rules.names) || isMaskedName(decodePercent(name), rules.names);
       const content = part.slice(head.length);
       return (
-        head + (isSecret && content !== "" ? rules.mask(content) : (rules.content(content) ?? rules.mask(content)))
+        head +
+        (isSecret && content !== ""
+          ? rules.mask(content)
+          : (rules.content(content, factsOf(head)) ?? rules.mask(content)))
       );
     })
     .join(delimiter);
 }
 
-/** The boundary in a Content-Type; empty if it has none. */
+/** The boundary in a Content-Type; empty if it has none, or several of which programs may take any. */
 export function boundaryOf(contentType: string): string {
-  const [, quoted, plain] =
-    /;\s*boundary=(?:"([^"\\]{1,200})"|([^\s";]{1,200}))/i.exec(contentType.slice(0, 1_000)) ?? [];
+  const [first, ...others] = contentType.split(/;\s*boundary(?=[\s=*])/i).slice(1);
+  if (first === undefined || others.length > 0) return "";
+  const [, quoted, plain] = /^\s*=\s*(?:"([^"\\]{1,200})"|([^\s";]{1,200}))/.exec(first) ?? [];
   return quoted ?? plain ?? "";
+}
+
+function factsOf(head: string): ContentFacts {
+  const headers = head.split(/\r\n|\r|\n/).flatMap((line) => {
+    const colon = line.indexOf(":");
+    return colon < 0 ? [] : [line.slice(0, colon).trim().toLowerCase(), line.slice(colon + 1).trim()];
+  });
+  return {
+    types: valuesOf(headers, (name) => name === "content-type"),
+    encodings: valuesOf(headers, (name) => name === "content-encoding"),
+  };
 }
 
 /** The name in the Content-Disposition of a part. */

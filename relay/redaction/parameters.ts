@@ -1,5 +1,8 @@
+import { beginsAsJson } from "./content-kind.ts";
+import type { LimitedMask } from "./limited-mask.ts";
 import type { NameTest } from "./name-patterns.ts";
 import { decodePercent, encodePercent } from "./percent-encoding.ts";
+import { UrlQuotes } from "./url-quotes.ts";
 
 /** Which values are masked, and how. All texts have one character per byte. */
 export interface ValueRules {
@@ -7,14 +10,17 @@ export interface ValueRules {
   readonly mask: (value: string) => string;
   /** Masks secrets inside of a value whose name does not give it away. */
   readonly within?: (value: string) => string;
+  /** Masks secrets inside of a value that begins as JSON. */
+  readonly json?: (value: string) => string;
+  /** Without it, any number of values is masked. Once it is spent, the rest of a text is masked as one value. */
+  readonly limit?: Pick<LimitedMask, "isSpent">;
 }
 
 // Servers disagree whether `;` separates parameters. `?` and `#` begin the parameters of a URL that is a value.
 const separators = codesOf("&;?#\r\n");
-const formEnds = codesOf("&");
 // In a header, a URL may be one part of the value.
 const separatorsInHeader = codesOf("&;?#\r\n \t\"'<>,");
-const endsInHeader = codesOf("& \t\"'<>");
+const ampersand = 0x26;
 const equalsSign = 0x3d;
 // A URL in a parameter of a URL in a parameter …
 const maxDepth = 4;
@@ -24,13 +30,17 @@ const maxDepth = 4;
  * value ends at the next `&`, because a value may contain the other characters that separate parameters.
  */
 export function maskParameters(text: string, rules: ValueRules): string {
-  return maskAll(text, rules, separators, formEnds, 0);
+  return maskAll(text, rules, separators, 0);
+}
+
+/** Whether the value of a header can have a URL with parameters. */
+export function mayHaveParameters(value: string): boolean {
+  return value.includes("?") || value.includes("#");
 }
 
 /** Masks parameters of the URLs in the value of a header. */
 export function maskUrlsInHeader(value: string, rules: ValueRules): string {
-  if (!value.includes("?") && !value.includes("#")) return value;
-  return maskAll(value, rules, separatorsInHeader, endsInHeader, 0);
+  return maskAll(value, rules, separatorsInHeader, 0, new UrlQuotes());
 }
 
 /** Masks parameters of the query of a request target, and those of its path: `/a;token=b/c?token=d`. */
@@ -38,12 +48,7 @@ export function maskTarget(target: string, rules: ValueRules): string {
   const mark = target.search(/[?#]/);
   const path = mark < 0 ? target : target.slice(0, mark);
   const masksPath = rules.within !== undefined || path.includes(";");
-  const maskedPath = masksPath
-    ? path
-        .split("/")
-        .map((part) => maskPathPart(part, rules))
-        .join("/")
-    : path;
+  const maskedPath = masksPath ? mapParts(path, "/", rules, (part) => maskPathPart(part, rules)) : path;
   return mark < 0 ? maskedPath : maskedPath + maskParameters(target.slice(mark), rules);
 }
 
@@ -54,17 +59,36 @@ export function isMaskedName(name: string, names: NameTest): boolean {
 }
 
 function maskPathPart(part: string, rules: ValueRules): string {
-  const [first, ...parameters] = part.split(";");
-  const name = rules.within ? maskInside(first, rules, 0) : first;
-  return [name, ...parameters.map((each) => maskParameters(each, rules))].join(";");
+  return mapParts(part, ";", rules, (each, i) => {
+    if (i > 0) return maskParameters(each, rules);
+    return rules.within ? maskInside(each, rules, 0) : each;
+  });
+}
+
+function mapParts(
+  text: string,
+  separator: string,
+  { limit, mask }: ValueRules,
+  change: (part: string, index: number) => string,
+): string {
+  const parts = text.split(separator);
+  const masked: string[] = [];
+  for (const [i, part] of parts.entries()) {
+    if (limit?.isSpent) {
+      masked.push(mask(parts.slice(i).join(separator)));
+      break;
+    }
+    masked.push(change(part, i));
+  }
+  return masked.join(separator);
 }
 
 function maskAll(
   text: string,
   rules: ValueRules,
   separating: readonly boolean[],
-  ending: readonly boolean[],
   depth: number,
+  quotes?: UrlQuotes,
 ): string {
   const pieces: string[] = [];
   let copied = 0;
@@ -73,6 +97,10 @@ function maskAll(
     copied = end;
   };
   for (let at = 0; at < text.length; ) {
+    if (rules.limit?.isSpent) {
+      replace(at, text.length, rules.mask(text.slice(at)));
+      break;
+    }
     let end = at;
     let equals = -1;
     for (; end < text.length; end++) {
@@ -81,13 +109,17 @@ function maskAll(
       if (code === equalsSign && equals < 0) equals = end;
     }
     if (equals >= 0 && isMaskedName(decodePercent(text.slice(at, equals)).trim(), rules.names)) {
-      for (end = equals + 1; end < text.length && !ending[text.charCodeAt(end)]; ) end++;
+      for (end = equals + 1; end < text.length; end++) {
+        const code = text.charCodeAt(end);
+        if (code === ampersand || quotes?.isEnd(code)) break;
+      }
       replace(equals + 1, end, rules.mask(decodePercent(text.slice(equals + 1, end))));
     } else {
       const value = text.slice(equals < 0 ? at : equals + 1, end);
       const masked = maskInside(value, rules, depth);
       if (masked !== value) replace(end - value.length, end, masked);
     }
+    quotes?.pass(text.charCodeAt(end), text.charCodeAt(end - 1));
     at = end + 1;
   }
   return copied === 0 ? text : pieces.join("") + text.slice(copied);
@@ -96,11 +128,15 @@ function maskAll(
 /** A value may be a URL with parameters of its own, as in `?next=%2Fcallback%3Ftoken%3Dabc`. */
 function maskInside(value: string, rules: ValueRules, depth: number): string {
   const decoded = decodePercent(value);
+  if (rules.json && beginsAsJson(decoded)) {
+    const masked = rules.json(decoded);
+    return masked === decoded ? value : encodePercent(masked);
+  }
   const nested = decoded.includes("=") || (decoded !== value && decoded.includes("%"));
   let masked = decoded;
   // Nobody encodes a URL that often, unless it is to hide something.
   if (nested && depth === maxDepth) masked = decoded === value ? decoded : rules.mask(decoded);
-  else if (nested) masked = maskAll(decoded, rules, separators, formEnds, depth + 1);
+  else if (nested) masked = maskAll(decoded, rules, separators, depth + 1);
   if (rules.within) masked = rules.within(masked);
   return masked === decoded ? value : encodePercent(masked);
 }

@@ -7,9 +7,8 @@ const tokens =
   /(?<![\w-])(?:eyJ[\w-]{6,}\.[\w-]{2,}(?:\.[\w-]*)*|(?:AKIA|ASIA)[0-9A-Z]{16}|gh[oprsu]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|[rs]k_(?:live|test)_\w{8,}|xox[a-z]-[\w-]{10,}|AIza[\w-]{30,})/g;
 const privateKey = /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)/gs;
 const scheme = /(?<![\w-])(Bearer|Basic|Negotiate|Digest)([ \t]{1,10})([\w.~+/=-]{4,})/gi;
-// How far a name is from the sign behind it, in quotes, escapes and blanks.
 const maxNameChars = 80;
-const maxGapChars = 8;
+// Between a name, its sign and its value. A sign is none of them, so each is looked at once in each direction.
 const gap = /[\s"'\\]/;
 const nameChar = /[\w.$%\-[\]\\]/;
 const plainEnd = /[\s&;,"'<>\\)}\]]/;
@@ -53,15 +52,15 @@ interface Range {
 /** The value behind `=` or `:`, if the name before it suggests a secret. */
 function namedValueOf(text: string, signAt: number): Range | undefined {
   let nameEnd = signAt;
-  while (nameEnd > 0 && signAt - nameEnd < maxGapChars && gap.test(text[nameEnd - 1])) nameEnd--;
+  while (nameEnd > 0 && gap.test(text[nameEnd - 1])) nameEnd--;
   let nameStart = nameEnd;
   while (nameStart > 0 && nameEnd - nameStart < maxNameChars && nameChar.test(text[nameStart - 1])) nameStart--;
   if (nameStart === nameEnd || !isSecretName(toPlainName(text.slice(nameStart, nameEnd)))) return undefined;
   let start = signAt + 1;
-  while (start - signAt <= maxGapChars && start < text.length && gap.test(text[start])) start++;
+  while (start < text.length && gap.test(text[start])) start++;
   const opened = text[start - 1];
-  // A list or an object, whose end is not looked for.
-  if (/[[{]/.test(text[start] ?? "")) return { start, end: endOfLine(text, start) };
+  if (/[[{]/.test(text[start] ?? "")) return { start, end: endOfContainer(text, start) };
+  if (/^(?:[|>][-+0-9]{0,2}\s|- )/.test(text.slice(start, start + 4))) return { start, end: endOfBlock(text, start) };
   if (opened !== '"' && opened !== "'") return { start, end: endOfPlain(text, start) };
   const escapes = text[start - 2] === "\\" ? "\\" : "";
   const end = endOfQuoted(text, start, escapes + opened);
@@ -86,9 +85,26 @@ function contentOf(text: string, tagAt: number): Range | undefined {
   return { start: open + 1, end: close < 0 ? text.length : close };
 }
 
-function endOfLine(text: string, start: number): number {
-  const end = text.indexOf("\n", start);
-  return end < 0 ? text.length : end;
+/** Behind the list or object; the end of the text if it does not end. */
+function endOfContainer(text: string, start: number): number {
+  let depth = 0;
+  for (let at = start; at < text.length; at++) {
+    const character = text[at];
+    if (character === '"') {
+      const closing = text[at - 1] === "\\" ? '\\"' : '"';
+      at = endOfQuoted(text, at + 1, closing) + closing.length - 1;
+    }
+    if (character === "[" || character === "{") depth++;
+    else if ((character === "]" || character === "}") && --depth === 0) return at + 1;
+  }
+  return text.length;
+}
+
+/** Behind a text or list of YAML over several lines: before the next line that is neither indented nor an item. */
+function endOfBlock(text: string, start: number): number {
+  const next = /\n(?=[^\s-])/g;
+  next.lastIndex = start;
+  return next.exec(text)?.index ?? text.length;
 }
 
 function endOfPlain(text: string, start: number): number {

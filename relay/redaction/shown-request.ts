@@ -1,5 +1,5 @@
 import type { CapturedRequest } from "../pack/captured-request.ts";
-import { contentKindOf, valuesOf } from "./content-kind.ts";
+import { type ContentFacts, contentKindOf, encodingsOf, valuesOf } from "./content-kind.ts";
 import { maskHeaders, maskPath } from "./header-mask.ts";
 import { createJsonNames } from "./json-keys.ts";
 import { maskJson } from "./json-mask.ts";
@@ -56,19 +56,27 @@ export function maskShownPath(path: string, mask: string): string {
 function maskBody(body: string, headers: readonly string[], mask: string): string | undefined {
   if (body === "") return body;
   const types = valuesOf(headers, (name) => name.toLowerCase() === "content-type");
-  const encodings = valuesOf(headers, (name) => name.toLowerCase() === "content-encoding");
-  const kind = contentKindOf(body, { types: types.slice(0, 1), encodings });
-  const toMask = () => mask;
-  const within = (text: string) => maskSecretText(text, mask);
-  const fields = { names: isSecretName, mask: toMask, within };
+  const facts = { types, encodings: encodingsOf(headers) };
+  if (contentKindOf(body, { ...facts, types: types.slice(0, 1) }) !== "multipart") return maskText(body, facts, mask);
+  const rules = {
+    names: isSecretName,
+    mask: () => mask,
+    // A form in a part is text.
+    content: (text: string, of: ContentFacts) => maskText(text, of, mask),
+  };
+  const boundary = boundaryOf(types[0]);
+  return maskMultipart(body, boundary, rules) ?? maskBrokenMultipart(body, boundary, rules);
+}
+
+/** A body, or a part of one. Undefined if it cannot be judged. */
+function maskText(text: string, { types, encodings }: ContentFacts, mask: string): string | undefined {
+  const kind = contentKindOf(text, { types: types.slice(0, 1), encodings });
   if (kind === "encoded") return undefined;
-  if (kind === "json") return maskJsonText(body, mask);
-  if (kind === "multipart") {
-    const content = (text: string) => (/^\s{0,1000}[[{]/.test(text) ? maskJsonText(text, mask) : within(text));
-    const rules = { ...fields, content };
-    return maskMultipart(body, boundaryOf(types[0]), rules) ?? maskBrokenMultipart(body, boundaryOf(types[0]), rules);
-  }
-  return kind === "form" && !/[\r\n ]/.test(body) ? maskParameters(body, fields) : within(body);
+  if (kind === "json") return maskJsonText(text, mask);
+  const within = (value: string) => maskSecretText(value, mask);
+  const json = (value: string) => maskJsonText(value, mask);
+  const isForm = types.some((type) => /form-?url-?encoded/i.test(type)) || (kind === "form" && !/[\r\n ]/.test(text));
+  return isForm ? maskParameters(text, { names: isSecretName, mask: () => mask, within, json }) : within(text);
 }
 
 /** The text may be cut off or damaged. */

@@ -21,7 +21,17 @@ import { expectedRequest, packContent, type RequestParts } from "../support/data
 import { importAll } from "../support/data/imports.ts";
 import { target } from "../support/data/targets.ts";
 import { openSession, runChunks } from "../support/spop/session-run.ts";
-import { hello, type Items, messageList, notify, plain, str } from "../support/spop/spop-frames.ts";
+import {
+  bin,
+  bool,
+  headersBinary,
+  hello,
+  type Items,
+  messageList,
+  notify,
+  plain,
+  str,
+} from "../support/spop/spop-frames.ts";
 import { createHalf } from "./fuzz-target.ts";
 import type { Reader } from "./growth.ts";
 
@@ -47,6 +57,35 @@ const ofAgent: Readonly<Record<string, Read>> = {
   "header text of many messages": (text) => take(messageList(inPieces(text).map((hdrs) => message({ hdrs })))),
   "binary headers": (text) =>
     take(messageList([message({ hdrs: Buffer.concat([...pairs(text).map(plain), Buffer.from([0, 0])]) })])),
+  "redacted head": (text) =>
+    take(
+      messageList(
+        ["cookie", "set-cookie", "referer"].map((name) => {
+          const headers = headersBinary([name, latin1(text)]);
+          return {
+            args: [
+              ["method", str("GET")],
+              ["path", str(`/?${latin1(text)}`)],
+              ["hdrs", bin(headers)],
+            ],
+          };
+        }),
+      ),
+    ),
+  "redacted body": (text) =>
+    take(
+      messageList(
+        redactedBodies(latin1(text)).map(([type, body]) => {
+          const headers = headersBinary(["content-type", type, "content-length", `${body.length}`]);
+          const args: Items = [
+            ["method", str("POST")],
+            ["path", str("/")],
+            ["hdrs", bin(headers)],
+          ];
+          return { args: [...args, ["body", bin(Buffer.from(body, "latin1"))], ["whole", bool(true)]] };
+        }),
+      ),
+    ),
   arguments: (text) =>
     take(
       messageList([message({ path: text, url: text, query: text, id: text, ver: text, body: text, unknown: text })]),
@@ -173,7 +212,15 @@ function message(args: Readonly<Record<string, Buffer>>) {
 function take(payload: Buffer): void {
   const { intake } = createHalf(
     { fraction: 0.5, stickyBy: { by: "cookie", name: "sid", missing: "in" } },
-    { headers: ["cookie", "a"] },
+    {
+      headers: ["x-h*t"],
+      cookies: ["s*d", "a"],
+      query: ["a", "t*n"],
+      form: ["a", "p*d"],
+      json: [["a"], ["**", "a*"]],
+      dropBodies: [{ path: "/*a*b" }, { path: "/x", type: "image/*" }],
+      key: { env: "KEY", value: "a key of the growth test" },
+    },
     {
       path: pathPattern,
       headers: { a: pathPattern },
@@ -184,6 +231,23 @@ function take(payload: Buffer): void {
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error;
   }
+}
+
+/** Types and bodies with the text in each place that is read. */
+function redactedBodies(text: string): (readonly [type: string, body: string])[] {
+  const multipart = "multipart/form-data; boundary=b";
+  return [
+    ["application/json", text],
+    ["application/json", `{"a":${JSON.stringify(text)},${JSON.stringify(text)}:[${text}]}`],
+    ["application/x-www-form-urlencoded", text],
+    ["application/x-www-form-urlencoded", `b={"a":"${text}"}&b=[${text}`],
+    ["text/plain", text],
+    [text, text],
+    [multipart, `--b\r\nContent-Disposition: form-data; name=b\r\n\r\n${text}\r\n--b--\r\n`],
+    [multipart, `--b\r\nContent-Disposition: form-data; name="${text}"\r\n\r\n${text}\r\n--b--\r\n`],
+    [multipart, `--b\r\n${text}\r\n\r\n--b--\r\n`],
+    [`multipart/form-data; boundary=${text}`, `--${text}\r\n`],
+  ];
 }
 
 /** Names and values in turn. */

@@ -113,6 +113,24 @@ describe("query parameters", () => {
   });
 });
 
+describe("a URL in a header", () => {
+  it.each([
+    ["https://x/?token=a'§&b=1", "https://x/?token=redacted&b=1"],
+    ['https://x/?token=a"§&b=1', "https://x/?token=redacted&b=1"],
+    ["https://x/?token=a<§>§&b=1", "https://x/?token=redacted&b=1"],
+    ["https://x/o'hara?token=a'§", "https://x/o'hara?token=redacted"],
+    ["https://x/?a='1&token=a'§", "https://x/?a='1&token=redacted"],
+    ["it's <https://x/?token=a'§>; b", "it's <https://x/?token=redacted>; b"],
+    ["0; url='https://x/?token=§'; b", "0; url='https://x/?token=redacted'; b"],
+    ['{"a":"/?token=§","b":"/?token=§","c":1}', '{"a":"/?token=redacted","b":"/?token=redacted","c":1}'],
+    ["a?b 'c' /?token=§ d", "a?b 'c' /?token=redacted d"],
+  ])("has %s masked up to what ends it", (value, expected) => {
+    const masked = redact({ query: ["token"] }, { headers: ["X-Url", value.replaceAll("§", secret)] });
+
+    expect(masked.headers[1]).toBe(expected);
+  });
+});
+
 describe("headers and cookies", () => {
   it("are masked by name or pattern, in request and response", () => {
     const headers = ["X-Shop-Token", secret, "x-token", "b", "Host", "h", "authorization", ` ${secret}`];
@@ -135,6 +153,8 @@ describe("headers and cookies", () => {
     ["sid= §", "sid= redacted"],
     ['sid="§; b=2', "sid=redacted; b=2"],
     ["sid", "sid"],
+    [String.raw`sid="a\"b;§"; b=2`, "sid=redacted; b=2"],
+    [String.raw`sid="a\\"; b=2`, "sid=redacted; b=2"],
   ])("masks single cookies in %s", (cookie, expected) => {
     const { headers, stored } = redact({ cookies: ["sid"] }, { headers: ["Cookie", cookie.replaceAll("§", secret)] });
 
@@ -153,6 +173,29 @@ describe("headers and cookies", () => {
       // The second may be an attribute: it is kept.
       ...["set-cookie", `a=b; Path=/, path=${secret}; HttpOnly`],
     ]);
+  });
+
+  it.each(["Expires=Wed, 21 Oct 2026 07:28:00 GMT; Path=/", "Path=/; expires=Wed, 21-Oct-26 07:28:00 GMT"])(
+    "keeps the date in %s if every cookie is masked",
+    (attributes) => {
+      const headers = [
+        "Set-Cookie",
+        `a=${secret}; ${attributes}, b=${secret}`,
+        "Set-Cookie",
+        `a=b; Expires=0, c=${secret}`,
+      ];
+
+      expect(redact({ cookies: ["*"] }, { primary: { headers } }).primary?.headers).toEqual([
+        ...["Set-Cookie", `a=redacted; ${attributes}, b=redacted`, "Set-Cookie", "a=redacted; Expires=0, c=redacted"],
+      ]);
+    },
+  );
+
+  it("that frame the request are kept, whatever the pattern", () => {
+    const framing = ["Host", "h", "content-type", "a/b", "Content-Length", "0", "TRANSFER-ENCODING", "chunked"];
+    const masked = redact({ headers: ["*", "host", "content-*"] }, { headers: [...framing, "Content-Language", "de"] });
+
+    expect(masked.headers).toEqual([...framing, "Content-Language", "redacted"]);
   });
 
   it.each([5_000, 1])("fit if masks are longer than %s values", (count) => {
@@ -182,6 +225,18 @@ describe("forms", () => {
     expect(masked.stored).not.toContain(secret);
   });
 
+  it.each([
+    ["Content-MD5", "Digest", "content-digest", "Repr-Digest", "X-Amz-Content-Sha256", "x-amz-checksum-sha256"],
+    ["x-ms-content-sha256", "x-ms-content-crc64", "X-Goog-Hash", "X-Checksum-Sha1", "x-amz-checksum-crc32c"],
+  ])("lose the digest %s if they are changed", (...digests) => {
+    const headers = [...type, ...digests.flatMap((name) => [name, "abc"]), "X-Trace", "1"];
+    const changed = redact({ form: ["password"] }, { headers, body: Buffer.from("password=12345678") });
+    const kept = redact({ form: ["password"] }, { headers, body: Buffer.from("user=a") });
+
+    expect(changed.headers).toEqual([...type, "X-Trace", "1"]);
+    expect(kept.headers).toEqual(headers);
+  });
+
   it("have their parts masked if they are multipart", () => {
     const part = (head: string, content: string) =>
       `--b1\r\nContent-Disposition: form-data; ${head}\r\n\r\n${content}\r\n`;
@@ -197,6 +252,72 @@ describe("forms", () => {
     );
 
     expect(textOf(masked)).toBe(toBody("redacted", '{"token":"redacted"}').toString());
+  });
+
+  it.each([
+    ["a byte order mark", "", '\ufeff{"token":"§","a":1}', '\ufeff{"token":"redacted","a":1}'],
+    ["blanks", "", `${" ".repeat(2_000)}{"token":"§"}`, `${" ".repeat(2_000)}{"token":"redacted"}`],
+    ["NDJSON", "", '1\n"a"\r\n{"token":"§"}', '1\n"a"\r\n{"token":"redacted"}'],
+    ["a form", "\r\nContent-Type: application/x-www-form-urlencoded", "a=1&password=§", "a=1&password=redacted"],
+    ["a form without a type", "", "password=§&a=1", "password=redacted&a=1"],
+    ["JSON in a form", "", 'a={"token":"§"}', "a=%7B%22token%22:%22redacted%22%7D"],
+    ["bytes", "\r\ncontent-type: image/png", "password=x", "password=x"],
+  ])("have %s in a part masked", (_, head, content, expected) => {
+    const toBody = (value: string) =>
+      `--b\r\nContent-Disposition: form-data; name=a${head}\r\n\r\n${value}\r\n--b--\r\n`;
+    const parts = {
+      headers: ["content-type", "multipart/form-data; boundary=b"],
+      body: Buffer.from(toBody(content.replace("§", secret))),
+    };
+
+    expect(textOf(redact({ form: ["password"], json: ["**.token"] }, parts))).toBe(toBody(expected));
+  });
+
+  it.each([
+    ["compressed", "Content-Encoding: gzip"],
+    ["in UTF-16", "Content-Type: text/plain; charset=utf-16"],
+    ["multipart", "Content-Type: multipart/mixed; boundary=c"],
+    ["of two types", "Content-Type: text/plain\r\nContent-Type: image/png"],
+    ["said to be JSON", "Content-Type: application/json"],
+  ])("are left out if a part is %s", (_, head) => {
+    const body = Buffer.from(`--b\r\nContent-Disposition: form-data; name=a\r\n${head}\r\n\r\n${secret}\r\n--b--\r\n`);
+    const masked = redact(
+      { form: ["password"], json: ["**.token"] },
+      { headers: ["content-type", "multipart/form-data; boundary=b"], body },
+    );
+
+    expect(masked).toMatchObject({ omitted: { damaged: 1 } });
+    expect(masked.stored).not.toContain(secret);
+  });
+
+  it.each([
+    "boundary=b; boundary=c",
+    'boundary="b"; BOUNDARY = c',
+    "boundary=b; boundary*0=c",
+    'a="; boundary=c"; boundary=b',
+  ])("are left out if they have %s", (parameters) => {
+    const body = `--b\r\nContent-Disposition: form-data; name=a\r\n\r\n--c\r\nContent-Disposition: form-data; name=password\r\n\r\n${secret}\r\n--c--\r\n--b--\r\n`;
+    const parts = { headers: ["content-type", `multipart/form-data; ${parameters}`], body: Buffer.from(body) };
+
+    expect(redact({ form: ["password"] }, parts)).toMatchObject({ omitted: { damaged: 1 } });
+  });
+
+  it.each([
+    ['payload={"password":"§","a":"b"}&c=d', '{"password":"redacted","a":"b"}'],
+    ["payload=%7B%22password%22%3A%22§%22%7D&c=d", '{"password":"redacted"}'],
+    ["payload=%5B1,%7B%22password%22:%22§%22%7D%5D&c=d", '[1,{"password":"redacted"}]'],
+    ['payload={"password":"§&c=d', "redacted"],
+    ["payload=[§]&c=d", "redacted"],
+    ["payload=[1]&c=d", "[1]"],
+  ])("have the JSON in %s masked", (body, expected) => {
+    const parts = { headers: type, body: Buffer.from(body.replaceAll("§", secret)) };
+    const masked = redact({ json: ["**.password"] }, parts);
+
+    const fields = new URLSearchParams(textOf(masked));
+    expect([...fields]).toEqual([
+      ["payload", expected],
+      ["c", "d"],
+    ]);
   });
 
   it.each([
@@ -334,7 +455,6 @@ describe("JSON", () => {
     ["a wrong escape", '{"a":"\\x","token":"S"}'],
     ["a number of JavaScript", '{"a":0x10,"token":"S"}'],
     ["NaN", '{"a":NaN,"token":"S"}'],
-    ["UTF-16", Buffer.from('{"token":"S"}', "utf16le").toString("latin1")],
     ["a prefix", ')]}\',\n{"token":"S"}'],
     ["words", "S"],
   ])("is left out if it has %s", (_, body) => {
@@ -386,12 +506,24 @@ describe("JSON", () => {
 describe("a body that cannot be read", () => {
   const body = Buffer.from(`token=${secret}`);
   const rules = { json: ["**.token"], form: ["token"] };
+  const form = "application/x-www-form-urlencoded";
 
   it.each([
     ["encoded", ["content-encoding", "gzip", "content-length", "5"], {}],
     ["encoded", ["content-encoding", "identity, br", "content-length", "5"], {}],
     ["encoded", ["transfer-encoding", "gzip, chunked"], {}],
     ["encoded", ["content-type", "text/plain; charset=utf-16", "content-length", "5"], {}],
+    [
+      "encoded",
+      ["content-type", "application/json", "content-length", "5"],
+      { body: Buffer.from(`{"token":"${secret}"}`, "utf16le") },
+    ],
+    ["encoded", ["content-type", "text/plain; charset=utf-8; charset=utf-16", "content-length", "5"], {}],
+    ["ambiguous", ["content-type", `${form}, ${form}`, "content-length", "5"], {}],
+    ["ambiguous", ["content-type", `"${form}"`, "content-length", "5"], {}],
+    ["ambiguous", ["content-type", "*/*", "content-length", "5"], {}],
+    ["ambiguous", ["content-type", "x-www-form-urlencoded", "content-length", "5"], {}],
+    ["ambiguous", ["content-type", `${form};${" ".repeat(1_000)}charset=utf-16`, "content-length", "5"], {}],
     ["ambiguous", ["content-type", "text/plain", "Content-Type", "image/png", "content-length", "5"], {}],
     ["truncated", ["content-length", "5"], { bodyState: "truncated" } as const],
     ["large", ["transfer-encoding", "chunked"], { body: Buffer.alloc(1024 * 1024 + 1, "a") }],
@@ -437,8 +569,111 @@ describe("dropBodies", () => {
     expect([masked.body.length, masked.logged, isBodyIncomplete(masked)]).toEqual([dropped ? 0 : 6, 0, dropped]);
   });
 
+  it("costs a long path little more with 64 rules than with one", () => {
+    const path = `/${"a/".repeat(200_000)}`;
+    const rules = Array.from({ length: 64 }, (_, i) => ({ path: `/login${i}*` }));
+    const timeOf = (count: number) => {
+      const startMs = performance.now();
+      redact({ dropBodies: rules.slice(0, count) }, { path, body: Buffer.from("x") });
+      return performance.now() - startMs;
+    };
+    const best = (count: number) => Math.min(timeOf(count), timeOf(count), timeOf(count));
+    best(1);
+
+    expect(best(64)).toBeLessThan(8 * best(1));
+  });
+
   it("does not call a request without a body incomplete", () => {
     expect(redact({ dropBodies }, { path: "/login", body: Buffer.alloc(0) })).toMatchObject({ bodyState: "complete" });
+  });
+});
+
+describe("a request with thousands of values", () => {
+  const key = { env: "KEY", value: "0123456789abcdef" };
+  const rules: Rules = { headers: ["x"], cookies: ["s"], query: ["s"], form: ["s"], json: ["**.s"], key };
+  const form = ["content-type", "application/x-www-form-urlencoded"];
+  const multipart = ["content-type", "multipart/form-data; boundary=b"];
+  const json = ["content-type", "application/json"];
+  const heads: [where: string, (times: number) => Partial<RequestParts>][] = [
+    ["a Cookie header", (times) => ({ headers: ["Cookie", `${"s=;".repeat(times)}s=${secret}`] })],
+    ["many Cookie headers", (times) => ({ headers: repeated(times, ["Cookie", `s=${secret}`]) })],
+    ["Set-Cookie", (times) => ({ primary: { headers: repeated(times, ["Set-Cookie", `s=${secret}`]) } })],
+    ["headers", (times) => ({ headers: repeated(times, ["x", secret]) })],
+    ["a URL in a header", (times) => ({ headers: ["Referer", `/?${"s=&".repeat(times)}s=${secret}`] })],
+    ["the query", (times) => ({ path: `/?${"s=&".repeat(times)}s=${secret}` })],
+    ["parameters of the path", (times) => ({ path: `/a${";s=".repeat(times)};s=${secret}` })],
+    ["segments of the path", (times) => ({ path: `/a${"/;s=".repeat(times)};s=${secret}` })],
+    ["URLs in the query", (times) => ({ path: `/?${"a=s%3D&".repeat(times)}a=s%3D${secret}` })],
+    ["URLs in URLs in the query", (times) => ({ path: `/?a=${"b=s%3D%26".repeat(times)}b=s%3D${secret}` })],
+  ];
+  const bodies: [where: string, (times: number) => Partial<RequestParts>][] = [
+    ["a form", (times) => ({ headers: form, body: Buffer.from(`${"s=&".repeat(times)}s=${secret}`) })],
+    ["JSON", (times) => ({ headers: json, body: Buffer.from(`[${'{"s":1},'.repeat(times)}{"s":"${secret}"}]`) })],
+    [
+      "a multipart form",
+      (times) => ({ headers: multipart, body: parts(repeated(times, [`name=s\r\n\r\n${secret}`])) }),
+    ],
+    ["JSON in parts", (times) => ({ headers: multipart, body: parts(repeated(times, [`name=a\r\n\r\n{"s":1}`])) })],
+  ];
+
+  const mostHeaders = 32_767;
+
+  function repeated<T>(times: number, items: readonly T[]): T[] {
+    return Array.from({ length: Math.min(times, mostHeaders) }, () => items).flat();
+  }
+
+  function parts(contents: readonly string[]): Buffer {
+    return Buffer.from(
+      `${contents.map((each) => `--b\r\nContent-Disposition: form-data; ${each}\r\n`).join("")}--b--\r\n`,
+    );
+  }
+
+  it.each([...heads, ...bodies])("in %s gets a mask with the key for each of the first 200", (_, toParts) => {
+    const { stored } = redact(rules, toParts(200));
+
+    expect(stored.match(/redacted-[\w-]{16}/g)?.length).toBeGreaterThanOrEqual(200);
+    expect(stored).not.toContain(secret);
+  });
+
+  it.each(heads)("in %s gets one mask for the rest of them, and stays small", (_, toParts) => {
+    const { stored } = redact(rules, toParts(5_000));
+
+    expect(stored.match(/redacted-[\w-]{16}/g)).toHaveLength(256);
+    expect(stored).not.toContain(secret);
+    expect(stored.length).toBeLessThan(200_000);
+  });
+
+  it.each(heads)("in %s takes little time, whatever its length", (_, toParts) => {
+    const startMs = performance.now();
+    const { stored } = redact(rules, toParts(200_000));
+
+    expect(stored).not.toContain(secret);
+    expect(performance.now() - startMs).toBeLessThan(3_000);
+  });
+
+  it.each(bodies)("in %s loses its body", (_, toParts) => {
+    const { omitted, body } = redact(rules, toParts(5_000));
+
+    expect(omitted).toEqual({ large: 1 });
+    expect(body).toHaveLength(0);
+  });
+
+  it("loses a body that masks would make larger than 1 MiB", () => {
+    const body = Buffer.from(`a=s%3D%26${"=".repeat(1_000_000)}`);
+
+    expect(redact(rules, { headers: form, body })).toMatchObject({ omitted: { large: 1 } });
+  });
+
+  it.each(["Cookie", "Referer", "X-Any"])("has %s masked as a whole if it is longer than 64 KiB", (name) => {
+    const masked = redact(rules, { headers: [name, `${"?".repeat(70_000)}&s=${secret}`] });
+
+    expect(masked.headers[1]).toMatch(/^redacted-[\w-]{16}$/);
+  });
+
+  it("has its query masked as a whole if the path is longer than 64 KiB", () => {
+    const { path } = redact(rules, { path: `/a/${"b".repeat(70_000)}?s=${secret}` });
+
+    expect(path).toMatch(/^\/a\/b{70000}\?redacted-[\w-]{16}$/);
   });
 });
 

@@ -197,6 +197,8 @@ it.each([
   ["cookies: ['']", "cookies.0: must be a name"],
   ["key: { env: a-b }", "key.env: is not the name of an environment variable"],
   [`query: [${"a,".repeat(64)}a]`, "query: must not be longer than 64"],
+  ["headers: [a, Host]", "headers.1: is never masked"],
+  ["headers: [Content-Length]", "headers.0: is never masked"],
 ])("refuses a rule of redaction that would match nothing: %s", (rule, mistake) => {
   expect(check(`agent: { redact: { ${rule} } }`)).toEqual([expect.stringContaining(`1: agent.redact.${mistake}`)]);
 });

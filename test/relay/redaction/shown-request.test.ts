@@ -102,6 +102,42 @@ const bodies: [what: string, type: string, body: string | Buffer, shown?: string
     "payload=%7B%22token%22%3A%22Hidden§%22%7D&last=visible",
     "visible",
   ],
+  [
+    "a form with blanks",
+    "application/x-www-form-urlencoded",
+    "note=hello world&password=Hidden§,Hidden§\r\n;Hidden§&user%5Bpin%5D=Hidden§ Hidden§&last=visible",
+    "visible",
+  ],
+  [
+    "a form with JSON in it, unencoded",
+    "application/x-www-form-urlencoded, application/x-www-form-urlencoded",
+    'payload={"token":"Hidden§, Hidden§"}&last=visible',
+    "visible",
+  ],
+  ["JSON in UTF-16", "application/json", Buffer.from('{"password":"Hidden10"}', "utf16le")],
+  [
+    "damaged JSON with many blanks",
+    "application/json",
+    `{"a":1,,"password"${" ".repeat(20)}:${"\n".repeat(20)}"Hidden§","b":"visible"}`,
+    "visible",
+  ],
+  [
+    "damaged JSON with values over several lines",
+    "application/json",
+    '{"a":1,,"token": [\n"]Hidden§",\n{"b":"Hidden§"}],\n"secret":{\n"c":"Hidden§"},\n"d":"visible","e":"{\\"pin\\":[\\"]\\",\\"Hidden§\\"]}"}',
+    "visible",
+  ],
+  [
+    "YAML",
+    "text/yaml",
+    "password: >-\n  Hidden§\n\n  Hidden§\ntoken:\n  - Hidden§\n- Hidden§\nlast: visible",
+    "visible",
+  ],
+  [
+    "a multipart form with a form in it",
+    "multipart/form-data; boundary=b",
+    "--b\r\nContent-Disposition: form-data; name=a\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\na=b c&password=Hidden§,Hidden§\r\n--b--\r\n",
+  ],
   ["a multipart form", "multipart/form-data; boundary=b", multipart, "visible"],
   ["a multipart form that is cut off", "multipart/form-data; boundary=b", multipart.slice(0, -20), "tolkien"],
   ["XML", "application/xml", xml, "visible"],
@@ -170,6 +206,14 @@ describe("a request in all forms that people look at", () => {
     expect(toHttpText(request, { secrets: false })).toMatch(/\n\n\(body of \d+ bytes not shown: .*\)\n$/);
     expect(JSON.parse(toJsonLine(request, { secrets: false }))).toMatchObject({ hiddenBody: expect.any(String) });
   });
+});
+
+it("shows no body with a transfer coding but chunked", () => {
+  const body = gzipSync('{"a":"visible"}');
+  const shown = (coding: string) => formatRequest(expectedRequest({ headers: ["transfer-encoding", coding], body }, 0));
+
+  expect(shown("gzip, chunked")).toContain("bytes not shown");
+  expect(shown("chunked")).not.toContain("bytes not shown");
 });
 
 describe("text of any kind", () => {
@@ -288,5 +332,6 @@ function readings(output: string): string[] {
   const base64 = [...output.matchAll(/[A-Za-z0-9+/]{12,}={0,2}/g)].map(([text]) =>
     Buffer.from(text, "base64").toString("latin1"),
   );
-  return [output, decoded, twice, unescaped, unescaped.replaceAll("\\", ""), ...base64];
+  const narrow = [output, unescaped, ...base64].map((text) => text.replaceAll("\0", ""));
+  return [output, decoded, twice, unescaped, unescaped.replaceAll("\\", ""), ...base64, ...narrow];
 }

@@ -130,7 +130,8 @@ export class QueueFile {
     const pages = this.read(({ allPages, freePages }) => {
       return Number(allPages.get()?.page_count) - Number(freePages.get()?.freelist_count);
     });
-    const wal = statSync(`${this.#guard.file.path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+    const { file } = this.#guard;
+    const wal = file.guard(() => statSync(`${file.path}-wal`, { throwIfNoEntry: false })?.size ?? 0);
     return pages * pageBytes + wal;
   }
 
@@ -140,7 +141,7 @@ export class QueueFile {
     if (used + bytes > this.maxBytes) {
       return `is full: it has ${toMiB(used)}, and its share of queue.maxBytes is ${toMiB(this.maxBytes)}; requests are dropped until some in it are done. If they wait because a target is paused or away, resume it, or raise queue.maxBytes`;
     }
-    const { blocks, bsize, bavail } = statfsSync(this.#directory);
+    const { blocks, bsize, bavail } = this.#guard.file.guard(() => statfsSync(this.#directory));
     const reserve = Math.min(maxReserveBytes, blocks * bsize * reserveShare);
     if (bavail * bsize - bytes < reserve) {
       return `may not use the last ${toMiB(reserve)} of the disk: requests are dropped until there is more room in ${this.#directory}`;
@@ -199,9 +200,8 @@ export class QueueFile {
         });
         return file.emptyWal(waitMs) && left === 0;
       });
-    } catch (error) {
-      if (!(error instanceof QueueError)) throw error;
-      // The next call of a method reports it.
+    } catch {
+      // The next call of a method reports it; a timer that throws would end the process.
       return false;
     }
   }

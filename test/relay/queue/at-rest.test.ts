@@ -76,7 +76,7 @@ describe("EmbeddedQueue: a deleted message", () => {
     const old = new DatabaseSync(join(directory, "q.queue.db"));
     const add = old.prepare("INSERT INTO payload VALUES (?, '', zeroblob(?))");
     const MiB = 1024 * 1024;
-    [24 * MiB, 33 * MiB, 33 * MiB].forEach((bytes, id) => add.run(id, bytes));
+    for (const [id, bytes] of [24 * MiB, 33 * MiB, 33 * MiB].entries()) add.run(id, bytes);
     old.exec("PRAGMA secure_delete = OFF; DELETE FROM payload WHERE id = 0; PRAGMA user_version = 0");
     old.close();
     const before = countFreePages(directory);

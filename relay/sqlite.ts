@@ -49,9 +49,11 @@ export class SqliteFile<Name extends string> {
     this.#toError = toError;
     this.path = join(directory, file);
     const { path } = this;
-    const { database, clock, wal } = this.guard(() => {
+    const { database, clock, wal, inode } = this.guard(() => {
       createDirectory(directory);
       createPrivately(path);
+      // Before it is opened: if it is replaced meanwhile, it counts as moved.
+      const inode = inodeOf(path) ?? 0n;
       const opened = new sqlite.DatabaseSync(path, { timeout: busyMs });
       try {
         untilFree(() => opened.exec(`${pragmas}; PRAGMA journal_mode = WAL`));
@@ -63,13 +65,13 @@ export class SqliteFile<Name extends string> {
         const opening = new WalSync(`${path}-wal`);
         // The entries of both files.
         syncDirectory(directory);
-        return { database: opened, clock, wal: opening };
+        return { database: opened, clock, wal: opening, inode };
       } catch (error) {
         opened.close();
         throw error;
       }
     });
-    this.#inode = inodeOf(path) ?? 0n;
+    this.#inode = inode;
     this.#wal = wal;
     const names = Object.keys(sql) as Name[];
     const prepare = (text: string) => this.guard(() => database.prepare(text));
@@ -92,7 +94,7 @@ export class SqliteFile<Name extends string> {
 
   /** Whether the file at `path` is no longer this one: somebody moved or deleted it. */
   get moved(): boolean {
-    return inodeOf(this.path) !== this.#inode;
+    return this.guard(() => inodeOf(this.path)) !== this.#inode;
   }
 
   /** Runs `work`; if it fails because of the file, throws the port's error. */

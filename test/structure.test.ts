@@ -62,6 +62,7 @@ const readsTheWallClock: Readonly<Record<string, string>> = {
   "relay/credentials/aws-source.ts": "the expiry of AWS credentials, which is a date",
   "relay/exchange/k6-writer.ts": "in the script that it writes",
   "relay/process/machine-clock.ts": "the wall clock itself",
+  "relay/queue/damaged-file.ts": "for people: names of damaged files, and how many have a name of the last hour",
   "relay/replay/exchange.ts": "a Retry-After that is a date; 15 minutes at most",
   "relay/replay/figure-book.ts": "the time of figures",
   "relay/replay/live-target.ts": "the hours of targets; breakers and slowdowns have bounds",

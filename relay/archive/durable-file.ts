@@ -1,4 +1,5 @@
 import { type FileHandle, link, open, rename } from "node:fs/promises";
+import { cannotSync } from "../process/directory.ts";
 import { isMissing } from "./directory-error.ts";
 
 /** Creates a file, readable by its owner only, that survives a power failure once its directory is synced. */
@@ -29,7 +30,7 @@ export async function linkOrRename(from: string, to: string): Promise<boolean> {
   return true;
 }
 
-/** Makes new entries of a directory durable. */
+/** Makes new entries of a directory durable, without blocking the event loop. */
 export async function syncDirectory(path: string): Promise<void> {
   let file: FileHandle | undefined;
   try {
@@ -37,7 +38,7 @@ export async function syncDirectory(path: string): Promise<void> {
     await file.sync();
   } catch (error) {
     // Another process deleted the objects in the directory and removed it as empty.
-    if (!isMissing(error)) throw error;
+    if (!isMissing(error) && !cannotSync(error)) throw error;
   } finally {
     await file?.close();
   }

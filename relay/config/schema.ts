@@ -42,8 +42,8 @@ const queuePlace = z
     "Queue between agents and host: embedded:DIRECTORY, relative to this file, or the URL of a standard SQS queue",
   );
 
-// An empty queue has half a megabyte, and a message up to 1 MiB.
-const leastShareBytes = 8 * 1024 ** 2;
+// An empty queue has half a megabyte, a message up to 1 MiB, and the WAL, up to 8 MiB, holds pages a second time.
+const leastShareBytes = 16 * 1024 ** 2;
 
 const queueSection = section({
   place: queuePlace,

@@ -43,9 +43,13 @@ export function syncDirectory(directory: string): void {
   try {
     fsyncSync(fd);
   } catch (error) {
-    // Some network file systems cannot sync a directory.
-    if (!["EINVAL", "ENOTSUP"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    if (!cannotSync(error)) throw error;
   } finally {
     closeSync(fd);
   }
+}
+
+/** Whether an error of syncing a directory says that its file system, like some of networks, offers no such call. */
+export function cannotSync(error: unknown): boolean {
+  return ["EINVAL", "ENOTSUP"].includes((error as NodeJS.ErrnoException).code ?? "");
 }

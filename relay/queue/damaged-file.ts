@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { syncDirectory } from "../process/directory.ts";
 import { DirectoryInUseError, DirectoryLock } from "../process/directory-lock.ts";
@@ -42,23 +42,29 @@ export interface DamagedFileGuardOptions<File> {
 
 const asideMark = ".damaged-";
 // So short that the calls of one process never wait for the lock of another for long.
-const lockTries = 100;
+const callTries = 100;
+// A process that opens a file waits for another that is writing to it, and has the lock meanwhile.
+const openTries = 600;
 const pauseMs = 10;
 const pause = new Int32Array(new SharedArrayBuffer(4));
+// A disk that damages whatever is written would fill the directory: each file is replaced when it is damaged.
+const maxAside = 5;
+const asideWindowMs = 3_600_000;
 
 /**
  * Keeps the file of a queue usable: sets it aside if it is damaged, and opens its successor if another process has set it aside.
- * A damaged file is renamed, never deleted: `NAME.damaged-TIME`.
+ * A damaged file is renamed, never deleted: `NAME.damaged-TIME`. After 5 within an hour, the next one stays where it is.
  */
 export class DamagedFileGuard<File extends Pick<SqliteFile<string>, "path" | "moved" | "closed" | "close">> {
   readonly #options: DamagedFileGuardOptions<File>;
   readonly #path: string;
   #file: File;
 
+  /** Throws `QueueError`, like all methods. */
   constructor(options: DamagedFileGuardOptions<File>) {
     this.#options = options;
     this.#path = join(options.directory, options.file);
-    this.#file = this.#open();
+    this.#file = this.#locked(() => this.#open(), openTries);
   }
 
   get file(): File {
@@ -72,13 +78,17 @@ export class DamagedFileGuard<File extends Pick<SqliteFile<string>, "path" | "mo
   /** Runs `work`. If the file turns out to be damaged, sets it aside and throws `QueueError`: the next call uses the new file. */
   use<T>(work: (file: File) => T): T {
     if (!this.closed && this.#file.moved) this.#follow();
-    const inode = inodeOf(this.#path);
     try {
       return work(this.#file);
     } catch (error) {
-      if (!isDamage(error) || !this.#setAside(inode, error as Error)) throw error;
+      const { onDamaged } = this.#options;
+      if (!isDamage(error) || !onDamaged) throw error;
       const damaged = this.#file;
-      this.#file = this.#open();
+      this.#file = this.#locked(() => {
+        // Another process may have been faster: its successor stays.
+        if (!damaged.moved) this.#setAside(error as Error, onDamaged);
+        return this.#open();
+      });
       damaged.close();
       throw error;
     }
@@ -94,46 +104,55 @@ export class DamagedFileGuard<File extends Pick<SqliteFile<string>, "path" | "mo
   }
 
   #follow(): void {
-    // Nobody sets a file aside without a successor: somebody deletes the directory.
-    if (!existsSync(this.#path)) {
-      throw this.#toError(`${this.#path} was deleted while it was used: stop agent and host before you delete it`);
-    }
     const old = this.#file;
-    this.#file = this.#open();
+    this.#file = this.#locked(() => {
+      const { directory, queue } = this.#options;
+      // Whoever sets a file aside may have failed to create its successor. Otherwise, somebody deletes the directory.
+      if (!existsSync(this.#path) && (!existsSync(directory) || damagedFilesOf(directory, queue).length === 0)) {
+        throw this.#toError(`${this.#path} was deleted while it was used: stop agent and host before you delete it`);
+      }
+      return this.#open();
+    });
     old.close();
   }
 
+  /** Call it under the lock. */
   #open(): File {
-    const inode = inodeOf(this.#path);
     try {
-      return inode === undefined ? this.#locked(() => this.#options.open()) : this.#options.open();
+      return this.#options.open();
     } catch (error) {
-      if (!isDamage(error) || !this.#setAside(inode, error as Error)) throw error;
-      return this.#locked(() => this.#options.open());
+      const { onDamaged } = this.#options;
+      if (!isDamage(error) || !onDamaged) throw error;
+      this.#setAside(error as Error, onDamaged);
+      return this.#options.open();
     }
   }
 
-  /** Returns false if damaged files stay where they are. */
-  #setAside(inode: bigint | undefined, { message }: Error): boolean {
-    const { queue, onDamaged } = this.#options;
-    if (!onDamaged) return false;
-    const aside = `${this.#path}${asideMark}${new Date().toISOString().replaceAll(":", "-")}`;
-    const done = this.#locked(() => {
-      // Another process has been faster.
-      if (inode === undefined || inodeOf(this.#path) !== inode) return false;
-      // Never a file with the WAL of another: first this one, and the successor's are created only under the lock.
-      renameIfThere(`${this.#path}-wal`, `${aside}-wal`);
-      renameSync(this.#path, aside);
-      for (const end of ["-wal", "-shm"]) rmSync(this.#path + end, { force: true });
-      syncDirectory(this.#options.directory);
-      return true;
-    });
-    if (done) onDamaged({ queue, file: aside, reason: message });
-    return true;
+  /** Call it under the lock, and create the successor under the same one. */
+  #setAside({ message }: Error, onDamaged: OnDamaged): void {
+    const { directory, queue } = this.#options;
+    const nowMs = Date.now();
+    const asideAt = (ms: number) => `${this.#path}${asideMark}${toStamp(ms)}`;
+    const [oldest, aside] = [asideAt(nowMs - asideWindowMs), asideAt(nowMs)];
+    if (damagedFilesOf(directory, queue).filter((each) => each > oldest && each <= aside).length >= maxAside) {
+      throw new QueueError(
+        "UNAVAILABLE",
+        `${message}; ${maxAside} files of it were set aside within an hour, so this one stays: check the disk of ${directory}`,
+      );
+    }
+    // Never a file with the WAL of another: first this one.
+    renameIfThere(`${this.#path}-wal`, `${aside}-wal`);
+    renameSync(this.#path, aside);
+    onDamaged({ queue, file: aside, reason: message });
+    for (const end of ["-wal", "-shm"]) rmSync(this.#path + end, { force: true });
+    syncDirectory(directory);
   }
 
-  /** Runs `work` while no other process creates or sets aside a file of the directory. */
-  #locked<T>(work: () => T): T {
+  /**
+   * Runs `work` while no other process opens or sets aside a file of the directory: SQLite opens the WAL by the name of its file,
+   * so an opener that is overtaken would write to the WAL of the successor.
+   */
+  #locked<T>(work: () => T, maxTries = callTries): T {
     for (let tries = 1; ; tries++) {
       let lock: DirectoryLock;
       try {
@@ -142,12 +161,16 @@ export class DamagedFileGuard<File extends Pick<SqliteFile<string>, "path" | "mo
         if (!(error instanceof DirectoryInUseError)) {
           throw this.#toError((error as Error).message, { cause: error });
         }
-        if (tries === lockTries) throw this.#toError(error.message, { cause: error });
+        if (tries === maxTries) throw this.#toError(error.message, { cause: error });
         Atomics.wait(pause, 0, 0, pauseMs);
         continue;
       }
       try {
         return work();
+      } catch (error) {
+        // The disk is read-only or fails, for example.
+        const { syscall, message } = error as NodeJS.ErrnoException;
+        throw syscall === undefined ? error : this.#toError(message, { cause: error });
       } finally {
         lock.release();
       }
@@ -163,6 +186,7 @@ function renameIfThere(from: string, to: string): void {
   if (existsSync(from)) renameSync(from, to);
 }
 
-function inodeOf(path: string): bigint | undefined {
-  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+/** In the order of time when they are sorted. */
+function toStamp(ms: number): string {
+  return new Date(ms).toISOString().replaceAll(":", "-");
 }

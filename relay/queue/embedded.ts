@@ -65,7 +65,7 @@ class QueueLane implements BrowsableQueue {
       // Reads before it takes the write lock, so that waiting receivers do not block senders.
       const deliveries = this.#somethingIsDue() ? this.#take(max, visibilityMs) : [];
       if (deliveries.length > 0) return deliveries;
-      this.#file.giveBackSpace();
+      this.#file.noteTime();
       const leftMs = endMs - performance.now();
       if (leftMs <= 0) break;
       await this.#file.change(Math.min(leftMs, pollMs), signal);
@@ -80,7 +80,6 @@ class QueueLane implements BrowsableQueue {
       for (const { id, receives } of named) remove.run(id, this.#lane, receives);
     });
     this.#file.scrubSoon();
-    this.#file.giveBackSpace();
   }
 
   async extend(receipt: string, visibilityMs: number): Promise<void> {

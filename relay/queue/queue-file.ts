@@ -39,14 +39,12 @@ export interface MessageRow {
 const fourDaysMs = 345_600_000;
 // 16 KiB pages: a pack of 64 KB is a chain of 5 pages instead of 16, which makes sending and deleting twice as fast.
 const pageBytes = 16_384;
-// This many free pages are kept for the next messages: shrinking the file and growing it again would cost more.
-const keptFreePages = 256;
-const keptFreeShare = 0.5;
 
-// A message that was deleted is in no file after this time, unless other processes keep the WAL in use.
+// A message that was deleted is in no file after this time, unless other processes keep the WAL in use, or more is deleted
+// than leaves the file in the meantime: 8 MiB each time.
 const scrubMs = 2_000;
 const scrubRetryMs = 500;
-// How long a queue that is closed waits for others: nobody may do it afterwards.
+// How long closing may take: systemd ends what does not end, and senders wait meanwhile. The next process does the rest.
 const lastScrubMs = 500;
 // A file of an older version with at most this much in it is rewritten when it is opened.
 const maxRewrittenBytes = 64 * 1024 * 1024;
@@ -64,6 +62,8 @@ export class QueueFile {
   readonly #guard: DamagedFileGuard<File>;
   readonly #waiting = new Set<() => void>();
   #scrubbing: NodeJS.Timeout | undefined;
+  /** Whether this object has left deleted messages in the file. */
+  #unclean = false;
 
   constructor({
     directory,
@@ -97,8 +97,8 @@ export class QueueFile {
       });
     this.#guard = new DamagedFileGuard({ directory, queue: name, file: queueFile(name), open, onDamaged });
     this.#eraseOldRemains();
-    // The WAL of a process that was killed may hold messages that it had deleted.
-    this.scrubSoon();
+    // A process that was killed, or had to end soon, may have left messages that it had deleted.
+    this.#scrubIn(scrubMs);
   }
 
   get closed(): boolean {
@@ -130,7 +130,8 @@ export class QueueFile {
     const pages = this.read(({ allPages, freePages }) => {
       return Number(allPages.get()?.page_count) - Number(freePages.get()?.freelist_count);
     });
-    const wal = statSync(`${this.#guard.file.path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+    const { file } = this.#guard;
+    const wal = file.guard(() => statSync(`${file.path}-wal`, { throwIfNoEntry: false })?.size ?? 0);
     return pages * pageBytes + wal;
   }
 
@@ -140,7 +141,7 @@ export class QueueFile {
     if (used + bytes > this.maxBytes) {
       return `is full: it has ${toMiB(used)}, and its share of queue.maxBytes is ${toMiB(this.maxBytes)}; requests are dropped until some in it are done. If they wait because a target is paused or away, resume it, or raise queue.maxBytes`;
     }
-    const { blocks, bsize, bavail } = statfsSync(this.#directory);
+    const { blocks, bsize, bavail } = this.#guard.file.guard(() => statfsSync(this.#directory));
     const reserve = Math.min(maxReserveBytes, blocks * bsize * reserveShare);
     if (bavail * bsize - bytes < reserve) {
       return `may not use the last ${toMiB(reserve)} of the disk: requests are dropped until there is more room in ${this.#directory}`;
@@ -162,46 +163,52 @@ export class QueueFile {
     this.scrubSoon();
   }
 
-  /**
-   * Call it after messages were deleted, and while nothing happens: returns about 1.5 MiB of free pages to the disk if there are
-   * many. The file shrinks at the next checkpoint.
-   */
-  giveBackSpace(): void {
+  /** Call it while nothing happens: otherwise the clock of the file does not go on. */
+  noteTime(): void {
     this.#guard.use((file) => file.noteTime());
-    this.read(({ freePages, allPages, vacuum }) => {
-      const free = Number(freePages.get()?.freelist_count);
-      if (free <= keptFreePages || free < Number(allPages.get()?.page_count) * keptFreeShare) return;
-      vacuum.all();
-      this.scrubSoon();
-    });
   }
 
   /**
    * Call it after messages were deleted. SQLite overwrites what is left of them in pages that others use (`secure_delete`). The
-   * pages that only they used are free: to overwrite these at once would cost half of the throughput, and most are soon used
-   * again. The others leave the file now, and old pages leave the WAL.
+   * pages that only they used are free: to overwrite these at once would cost half of the throughput, and the next messages use
+   * most of them at a steady load. The others leave the file within seconds, and old pages leave the WAL.
    */
-  scrubSoon(ms = scrubMs): void {
+  scrubSoon(): void {
+    this.#unclean = true;
+    this.#scrubIn(scrubMs);
+  }
+
+  #scrubIn(ms: number): void {
     this.#scrubbing ??= setTimeout(() => {
       this.#scrubbing = undefined;
-      if (!this.closed && !this.#scrub("some")) this.scrubSoon(scrubRetryMs);
+      if (!this.closed && !this.#scrub()) this.#scrubIn(scrubRetryMs);
     }, ms).unref();
   }
 
-  /** Returns false if there is more to do. */
-  #scrub(pages: "some" | "all", waitMs = 0): boolean {
+  /**
+   * Returns false if there is more to do.
+   *
+   * @param ms how long to go on, and to wait for others, which blocks the event loop; by default only for one piece
+   */
+  #scrub(ms = 0): boolean {
+    const endMs = performance.now() + ms;
     try {
       return this.#guard.use((file) => {
-        const { vacuumSome, vacuumAll, freePages } = file.statements;
-        const left = file.guard(() => {
-          (pages === "all" ? vacuumAll : vacuumSome).all();
-          return Number(freePages.get()?.freelist_count);
-        });
-        return file.emptyWal(waitMs) && left === 0;
+        const { vacuumSome, freePages } = file.statements;
+        // Each piece in a transaction of its own: others may write in between.
+        const freeSome = () =>
+          file.guard(() => {
+            vacuumSome.all();
+            return Number(freePages.get()?.freelist_count);
+          });
+        let left = freeSome();
+        while (left > 0 && performance.now() < endMs) left = freeSome();
+        const clean = file.emptyWal(Math.max(0, Math.round(endMs - performance.now()))) && left === 0;
+        if (clean) this.#unclean = false;
+        return clean;
       });
-    } catch (error) {
-      if (!(error instanceof QueueError)) throw error;
-      // The next call of a method reports it.
+    } catch {
+      // The next call of a method reports it; a timer that throws would end the process.
       return false;
     }
   }
@@ -209,13 +216,14 @@ export class QueueFile {
   /** Versions that did not overwrite deleted messages have left them in free pages, and between the messages of other pages. */
   #eraseOldRemains(): void {
     try {
-      this.read(({ version, allPages, freePages, vacuumAll, rewrite, noteVersion }) => {
+      this.read(({ version, allPages, freePages, rewrite, noteVersion }) => {
         if (version.get()?.user_version !== 0) return;
         const live = Number(allPages.get()?.page_count) - Number(freePages.get()?.freelist_count);
         // Rewriting takes as long as copying the messages. In a larger file, those between other messages stay until these go.
+        // Its free pages leave it like those of new messages.
         if (live * pageBytes <= maxRewrittenBytes) rewrite.run();
-        else vacuumAll.all();
         noteVersion.run();
+        this.#unclean = true;
       });
     } catch (error) {
       // Another process uses the file: whoever opens it next tries again.
@@ -243,7 +251,8 @@ export class QueueFile {
   }
 
   close(): void {
-    if (this.#scrubbing !== undefined && !this.closed) this.#scrub("all", lastScrubMs);
+    // A command that has only looked leaves this to the host: it would make senders wait.
+    if (this.#unclean && !this.closed) this.#scrub(lastScrubMs);
     clearTimeout(this.#scrubbing);
     this.#guard.close();
     this.wake();

@@ -81,11 +81,9 @@ export const sql = {
     WHERE lane = ${deadLane} ORDER BY id LIMIT ?`,
   freePages: "PRAGMA freelist_count",
   allPages: "PRAGMA page_count",
-  vacuum: "PRAGMA incremental_vacuum(96)",
   // The version of what is in the file: 1 since deleted messages are overwritten.
   version: "PRAGMA user_version",
   noteVersion: "PRAGMA user_version = 1",
-  vacuumAll: "PRAGMA incremental_vacuum",
   // 8 MiB: takes some milliseconds.
   vacuumSome: "PRAGMA incremental_vacuum(512)",
   rewrite: "VACUUM",

@@ -1,7 +1,8 @@
 import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { createDirectory } from "../../../relay/process/directory.ts";
+import { syncDirectory as syncArchive } from "../../../relay/archive/durable-file.ts";
+import { createDirectory, syncDirectory } from "../../../relay/process/directory.ts";
 import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
 it("creates a directory with its parents, readable by the owner only", () => {
@@ -32,4 +33,12 @@ it("throws if there is a file of that name", () => {
   writeFileSync(file, "");
 
   expect(() => createDirectory(file)).toThrow(`the directory ${file} cannot be created: EEXIST`);
+});
+
+it.each([
+  ["queues and journal", async (directory: string) => syncDirectory(directory)],
+  ["archives", syncArchive],
+])("%s do without syncing a directory if its file system has no such call", async (_, sync) => {
+  // It answers EINVAL, as some network file systems do.
+  await expect(sync("/proc/self")).resolves.toBeUndefined();
 });

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { copyFileSync, readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -58,6 +58,34 @@ describe("EmbeddedQueue: a deleted message", () => {
     expect(countLeft(directory)).toBe(2);
   });
 
+  it("is left to the process that has deleted it by one that only looks", async () => {
+    const { directory, queue } = openNew();
+    await fillAndEmpty(queue);
+    const before = countFreePages(directory);
+    const looking = open(directory);
+    looking.depth();
+    looking.close();
+
+    expect(before).toBeGreaterThan(10);
+    expect(countFreePages(directory)).toBe(before);
+  });
+
+  it("of a large file of an older version is not erased in one long write", () => {
+    const { directory, queue } = openNew();
+    queue.close();
+    const old = new DatabaseSync(join(directory, "q.queue.db"));
+    const add = old.prepare("INSERT INTO payload VALUES (?, '', zeroblob(?))");
+    const MiB = 1024 * 1024;
+    for (const [id, bytes] of [24 * MiB, 33 * MiB, 33 * MiB].entries()) add.run(id, bytes);
+    old.exec("PRAGMA secure_delete = OFF; DELETE FROM payload WHERE id = 0; PRAGMA user_version = 0");
+    old.close();
+    const before = countFreePages(directory);
+    open(directory);
+
+    expect(before).toBeGreaterThan(1_500);
+    expect(statSync(join(directory, "q.queue.db-wal")).size).toBeLessThan(MiB);
+  });
+
   it("of a process that was killed is erased by the next one", async () => {
     const [{ directory, queue }, next] = [openNew(), temporaryDirectory()];
     await fillAndEmpty(queue);
@@ -88,6 +116,15 @@ async function fillAndEmpty(queue: BrowsableQueue): Promise<void> {
     const deliveries = await receive(queue);
     await queue.delete(deliveries.map(({ receipt }) => receipt));
     left -= deliveries.length;
+  }
+}
+
+function countFreePages(directory: string): number {
+  const database = new DatabaseSync(join(directory, "q.queue.db"));
+  try {
+    return Number(database.prepare("PRAGMA freelist_count").get()?.freelist_count);
+  } finally {
+    database.close();
   }
 }
 

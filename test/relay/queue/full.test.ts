@@ -1,5 +1,7 @@
+import { statfsSync } from "node:fs";
 import { expect, it, onTestFinished } from "vitest";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
+import { QueueFile } from "../../../relay/queue/queue-file.ts";
 import { message, receive } from "../../contract/queue-contract.ts";
 import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
@@ -41,6 +43,20 @@ it("says what to do", async () => {
       /^queue q is full: it has 1[56] MiB, and its share of queue.maxBytes is 16 MiB;.*resume/,
     ),
   });
+});
+
+it("leaves the last 5 % of the disk, 1 GiB at most, to other programs", () => {
+  const directory = temporaryDirectory();
+  const file = new QueueFile({ directory, name: "q" });
+  onTestFinished(() => file.close());
+  const { blocks, bsize, bavail } = statfsSync(directory);
+  const room = bavail * bsize - Math.min(0.05 * blocks * bsize, 1024 ** 3);
+  // Others write to this disk, too.
+  const margin = 64 * 1024 ** 2;
+
+  expect(room).toBeGreaterThan(margin);
+  expect(file.findExcess(room - margin)).toBeUndefined();
+  expect(file.findExcess(room + margin)).toMatch(/^may not use the last \d+ MiB of the disk: requests are dropped/);
 });
 
 const directoryOf = new Map<EmbeddedQueue, string>();

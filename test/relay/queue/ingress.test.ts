@@ -34,8 +34,8 @@ describe("queue: in the configuration", () => {
     ["{ place: redis:./data }", /queue.place: must be embedded:DIRECTORY/],
     ["{ place: embedded:./data, maxBytes: 5 }", /queue: maxBytes: "5" has no unit/],
     [
-      "{ place: embedded:./data, maxBytes: 15MiB }",
-      /queue\.maxBytes: must be at least 16MiB: the ingress queue and each/,
+      "{ place: embedded:./data, maxBytes: 31MiB }",
+      /queue\.maxBytes: must be at least 32MiB: the ingress queue and each/,
     ],
     ["{ place: embedded:./data, max: 5GiB }", /queue: unknown key max; allowed here: place, maxBytes/],
     ["{ maxBytes: 5GiB }", /queue: place: is missing; it must be embedded:DIRECTORY/],

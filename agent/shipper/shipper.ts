@@ -21,7 +21,10 @@ const youngGenerationMb = 8;
 // A pack that fails with another code is dropped, not retried.
 const retriedCodes = ["UNAVAILABLE", "DENIED", "FULL"] as const satisfies readonly QueueErrorCode[];
 const queueTexts = {
-  down: ["queue-down", "the agent cannot send packs to the queue; it retries until it can"],
+  down: [
+    "queue-down",
+    "the agent cannot send packs to the queue; it retries until it can, but without a journal it drops requests while the queue is full",
+  ],
   up: ["queue-up", "the agent sends packs to the queue again"],
 } as const;
 const journalTexts = {

@@ -30,7 +30,7 @@ const queueTexts = {
 const journalTexts = {
   down: [
     "journal-down",
-    "the agent cannot write packs to its journal: a crash would lose the packs in memory; fix the cause in reason",
+    "the agent cannot write packs to its journal, or its disk does not sync them: a crash or a power failure would lose packs; fix the cause in reason",
   ],
   up: ["journal-up", "the agent writes packs to its journal again"],
 } as const;

@@ -38,8 +38,7 @@ const writeAttempts = 10;
 const halfFull =
   "the target's queue has more than half of what it may have (queue.maxBytes): the job continues when requests or dead letters in it are done";
 // Longer than any process takes a lease for. One that ends later was taken before the clock was set back.
-// So clocks of several processes may differ by 30 s: further apart, they take the lease from each other, and packs are sent twice,
-// which the ledger notices.
+// Processes whose clocks differ by more than the lifetime of a lease take it from each other.
 const longestLeaseMs = 60_000;
 
 /** Whether another process feeds the job now. */

@@ -20,7 +20,7 @@ import { type Fate, type Settlement, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import { withRoom } from "./decode-room.ts";
 import { FateNotes } from "./fate-notes.ts";
-import { ignoreForged } from "./forged-marks.ts";
+import { ignoreForged, ignoreForgedRedrives } from "./forged-marks.ts";
 import type { ReplayDeps } from "./replay-deps.ts";
 import { ReplayProgress } from "./replay-progress.ts";
 import { ReplayWarnings } from "./replay-warnings.ts";
@@ -47,12 +47,13 @@ export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   const watch = new JobWatch(deps.jobs);
   const warnings = new ReplayWarnings(name, deps.log);
   const notes = new FateNotes(deps.ledger.sharesWrites === true);
+  const acceptRedrive = ignoreForgedRedrives(deps.ledger, deps.log);
   const accept = deps.direct ? ignoreForged(["job"], deps.log) : (delivery: Delivery) => delivery;
   return createBatchApp(
     deps.log,
     async (received, invocation) => {
       const delivery = accept(received);
-      const run = new PackRun(deps, { patience, progress, turns, watch, warnings, notes }, invocation);
+      const run = new PackRun(deps, { patience, progress, turns, watch, warnings, notes, acceptRedrive }, invocation);
       const handled = await withRoom(deps.room, delivery, invocation.signal, () => run.run(delivery));
       return handled ?? (await run.returnUnread(delivery));
     },
@@ -71,6 +72,7 @@ interface Shared {
   readonly watch: JobWatch;
   readonly warnings: ReplayWarnings;
   readonly notes: FateNotes;
+  readonly acceptRedrive: ReturnType<typeof ignoreForgedRedrives>;
 }
 
 /** The work on one delivery. */
@@ -112,10 +114,14 @@ class PackRun {
     return "done";
   }
 
-  async #replay(delivery: Delivery, pack: MessagePack): Promise<Handled> {
+  async #replay(delivery: Delivery, received: MessagePack): Promise<Handled> {
+    let pack = received;
     let requests: readonly PackedRequest[];
     try {
-      requests = await this.#shared.patience.run(this.#invocation, () => this.#open(pack));
+      requests = await this.#shared.patience.run(this.#invocation, async () => {
+        if (this.#deps.direct) pack = await this.#shared.acceptRedrive(received, delivery.messageId);
+        return this.#open(pack);
+      });
     } catch (error) {
       if (!(error instanceof StateError)) throw error;
       this.#shared.progress.putBack(false);

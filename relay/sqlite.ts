@@ -20,6 +20,8 @@ export interface SqliteOptions<Name extends string> {
   readonly schema: string;
   /** The statements by name; each is prepared once. */
   readonly sql: Readonly<Record<Name, string>>;
+  /** See `FileClock`; run after the schema. */
+  readonly adopt?: string;
   /** Converts an error of SQLite or the file system into the port's error. */
   readonly toError: (message: string, options: ErrorOptions) => Error;
   /** Default: that of this machine. */
@@ -45,7 +47,7 @@ export class SqliteFile<Name extends string> {
   readonly #commit: StatementSync;
   readonly #clock: FileClock;
 
-  constructor({ directory, file, pragmas, schema, sql, toError, machine = machineClock }: SqliteOptions<Name>) {
+  constructor({ directory, file, pragmas, schema, sql, adopt, toError, machine = machineClock }: SqliteOptions<Name>) {
     this.#toError = toError;
     this.path = join(directory, file);
     const { path } = this;
@@ -60,7 +62,7 @@ export class SqliteFile<Name extends string> {
         // NORMAL: syncs the WAL before pages are copied from it, and not in each commit: that would block the event loop.
         opened.exec("PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 8388608");
         opened.exec(`BEGIN IMMEDIATE; ${schema}`);
-        const clock = new FileClock(opened, machine);
+        const clock = new FileClock(opened, machine, adopt);
         opened.exec("COMMIT");
         const opening = new WalSync(`${path}-wal`);
         // The entries of both files.

@@ -41,7 +41,7 @@ export class JournalKeeper {
       lost = appended === undefined;
       return appended;
     });
-    if (ticket && this.#problem !== undefined) {
+    if (ticket && this.#problem !== undefined && this.#journal?.syncs) {
       this.#problem = undefined;
       this.#options.post({ kind: "journalUp" });
     }
@@ -90,6 +90,7 @@ export class JournalKeeper {
         ...place,
         run,
         onExposed: (requests) => post({ kind: "exposed", requests }),
+        onUnsynced: (reason) => this.#tell(reason),
         onLost: (reason, requests, recovered) =>
           post({ kind: "dropped", reason, requests, volatileRequests: 0, heldBytes: 0, recovered }),
       });
@@ -113,8 +114,12 @@ export class JournalKeeper {
 
   #failed(error: unknown): void {
     if (!(error instanceof JournalError)) throw error;
-    if (this.#problem === undefined) this.#options.post({ kind: "journalDown", message: error.message });
-    this.#problem = error.message;
+    this.#tell(error.message);
     this.#nextTryMs = performance.now() + retryMs;
+  }
+
+  #tell(reason: string): void {
+    if (this.#problem === undefined) this.#options.post({ kind: "journalDown", message: reason });
+    this.#problem = reason;
   }
 }

@@ -16,6 +16,8 @@ export interface JournalOptions {
   readonly whenFull: "drop-oldest" | "drop-newest";
   /** Receives the number of held requests whose segment was removed to make room: they are now in memory only. */
   readonly onExposed: (requests: number) => void;
+  /** Receives why a sync has failed: packs are still written, and survive a crash of the process. */
+  readonly onUnsynced?: (reason: string) => void;
   /** Receives the number of requests lost to a full or damaged journal; `recovered` if another run wrote them. */
   readonly onLost: (reason: "journal full" | "journal damaged", requests: number, recovered: boolean) => void;
 }
@@ -62,6 +64,7 @@ export class Journal {
   readonly #segments: JournalSegment[] = [];
   readonly #syncTimer: NodeJS.Timeout;
   #nextNumber = 1;
+  #syncs = true;
   #bytes = 0;
 
   /** Opens the directory and recovers the packs that an earlier process left in it. */
@@ -87,6 +90,11 @@ export class Journal {
       throw error;
     }
     this.#syncTimer = setInterval(() => void this.sync(), syncEveryMs).unref();
+  }
+
+  /** False if the last sync has failed: a power failure would lose the packs since. */
+  get syncs(): boolean {
+    return this.#syncs;
   }
 
   /** Size of the segments on disk. */
@@ -160,8 +168,10 @@ export class Journal {
 
   /** Resolves when the packs that were appended before survive a power failure, as far as the disk allows it. */
   async sync(): Promise<void> {
-    // A disk that fails to sync also fails to write, and that is reported.
-    await Promise.allSettled(this.#segments.map((segment) => segment.sync()));
+    const results = await Promise.allSettled(this.#segments.map((segment) => segment.sync()));
+    const failed = results.find((result) => result.status === "rejected");
+    this.#syncs = failed === undefined;
+    if (failed) this.#options.onUnsynced?.(`agent.journal: ${(failed.reason as Error).message}`);
   }
 
   close(): void {

@@ -21,13 +21,16 @@ const youngGenerationMb = 8;
 // A pack that fails with another code is dropped, not retried.
 const retriedCodes = ["UNAVAILABLE", "DENIED", "FULL"] as const satisfies readonly QueueErrorCode[];
 const queueTexts = {
-  down: ["queue-down", "the agent cannot send packs to the queue; it retries until it can"],
+  down: [
+    "queue-down",
+    "the agent cannot send packs to the queue; it retries until it can, but without a journal it drops requests while the queue is full",
+  ],
   up: ["queue-up", "the agent sends packs to the queue again"],
 } as const;
 const journalTexts = {
   down: [
     "journal-down",
-    "the agent cannot write packs to its journal: a crash would lose the packs in memory; fix the cause in reason",
+    "the agent cannot write packs to its journal, or its disk does not sync them: a crash or a power failure would lose packs; fix the cause in reason",
   ],
   up: ["journal-up", "the agent writes packs to its journal again"],
 } as const;

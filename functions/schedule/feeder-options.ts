@@ -1,6 +1,6 @@
 import type { Archive } from "../../relay/archive/port.ts";
 import type { Logger } from "../../relay/log/log.ts";
-import type { QueueSender } from "../../relay/queue/port.ts";
+import type { QueueEntrance } from "../../relay/queue/port.ts";
 import type { LiveTarget } from "../../relay/replay/live-target.ts";
 import type { Jobs, Ledger } from "../../relay/state/port.ts";
 import type { MetricLine } from "../metric-line.ts";
@@ -10,7 +10,7 @@ export interface FeederOptions {
   readonly jobs: Pick<Jobs, "list" | "read" | "write">;
   readonly ledger: Pick<Ledger, "recordFanOut" | "totals">;
   readonly targets: readonly LiveTarget[];
-  readonly queueOf: (target: string) => QueueSender;
+  readonly queueOf: (target: string) => QueueEntrance;
   /** By capture name. */
   readonly archives: ReadonlyMap<string, Archive>;
   /** How long before it is due a pack is put into the queue. */

@@ -5,7 +5,7 @@ import { dueAtMs } from "../../relay/job/job-clock.ts";
 import { type JobStep, readJobPacks } from "../../relay/job/job-packs.ts";
 import { leaveRoom } from "../../relay/queue/fitting.ts";
 import { shareMessage } from "../../relay/queue/message.ts";
-import { maxDelayMs, type QueueSender } from "../../relay/queue/port.ts";
+import { maxDelayMs, type QueueEntrance } from "../../relay/queue/port.ts";
 import type { LiveTarget } from "../../relay/replay/live-target.ts";
 import { matches } from "../../relay/rules/when.ts";
 import type { Fate, VersionedJob } from "../../relay/state/port.ts";
@@ -20,7 +20,7 @@ export interface JobFeedOptions
   readonly now: () => number;
   readonly live: LiveTarget;
   readonly archive: Archive;
-  readonly queue: QueueSender;
+  readonly queue: QueueEntrance;
 }
 
 type PackStep = Extract<JobStep, { kind: "pack" }>;
@@ -34,7 +34,11 @@ const leastWaiting = 300;
 // A job that nobody fed for a while, and whose next pack is later than this, continues from now instead of catching up.
 const lateMs = 1_000;
 const writeAttempts = 10;
+// The other half is for the requests of agents: if the queue is full, they are dropped.
+const halfFull =
+  "the target's queue has more than half of what it may have (queue.maxBytes): the job continues when requests or dead letters in it are done";
 // Longer than any process takes a lease for. One that ends later was taken before the clock was set back.
+// Processes whose clocks differ by more than the lifetime of a lease take it from each other.
 const longestLeaseMs = 60_000;
 
 /** Whether another process feeds the job now. */
@@ -102,6 +106,7 @@ export class JobFeed {
       const step = await this.#peek(signal);
       if (!step || (step.kind === "pack" && !(await this.#isTime(step, waiting)))) break;
       if (step.kind === "pack") {
+        if (batch.length === 0 && this.#options.queue.isHalfFull?.()) return this.#wait(halfFull);
         const { length } = step.pack.requests;
         // If nothing waits, one pack may be sent that is larger than all the room: otherwise it would wait forever.
         if (length > left && !(waiting === 0 && batch.length === 0 && left > 0)) break;
@@ -117,6 +122,11 @@ export class JobFeed {
     if (last && this.#job) await this.#send(batch, last.after);
     // The job can continue: without this write its old reason would remain until its next pack, which may be hours away.
     else if (this.#job?.reason !== undefined) await this.#write(({ reason: _, ...current }) => current);
+  }
+
+  /** Stores why the job cannot continue at this moment, for its readers. */
+  async #wait(reason: string): Promise<void> {
+    if (this.#job?.reason !== reason) await this.#write((current) => ({ ...current, reason }));
   }
 
   #isRunning(): boolean {

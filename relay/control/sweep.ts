@@ -134,10 +134,13 @@ export function keyOf(target: string, { job }: MessagePack): string {
   return job ? jobKey(job.id) : target;
 }
 
-/** Whether a dead letter is older than the redrive. One that this redrive sent before is not, whatever the clocks say. */
+/**
+ * Whether a dead letter is older than the redrive. One that this redrive sent before is not, whatever the clocks say. A redrive
+ * from another queue has left a time by the clock of that queue, which says nothing here.
+ */
 function isOlder({ sentAtMs, body }: Delivery, { startedAtMs, deadLetters }: SweepOptions): boolean {
   const { redrive: last } = parseMarks(body);
-  return sentAtMs <= startedAtMs + deadLetters.clockToleranceMs && !(last && Date.parse(last.at) >= startedAtMs);
+  return sentAtMs <= startedAtMs + deadLetters.clockToleranceMs && !(last && Date.parse(last.at) === startedAtMs);
 }
 
 function toPack(delivery: Delivery): DeliveredPack[] {

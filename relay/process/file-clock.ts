@@ -17,8 +17,13 @@ export class FileClock {
   readonly #offsetMs: number;
   #notedMs: number;
 
-  /** Call it within a transaction. */
-  constructor(database: DatabaseSync, machine: MachineClock) {
+  /**
+   * Call it within a transaction.
+   *
+   * @param adopt a statement that is run when the file gets its clock, with the time as its parameter: times that a version without
+   *   such a clock wrote are by a wall clock, which may have been far ahead
+   */
+  constructor(database: DatabaseSync, machine: MachineClock, adopt?: string) {
     database.exec(schema);
     const noted = database.prepare(read).get() as unknown as Noted | undefined;
     this.#machine = machine;
@@ -26,6 +31,7 @@ export class FileClock {
     this.#offsetMs = toOffset(noted, machine);
     this.#notedMs = noted?.offsetMs === this.#offsetMs ? noted.atMs : Number.NEGATIVE_INFINITY;
     this.note();
+    if (!noted && adopt !== undefined) database.prepare(adopt).run(this.nowMs());
   }
 
   /** In milliseconds since 1970, if the wall clock was right when the file was made. Whole, and never less than before. */

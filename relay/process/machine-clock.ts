@@ -36,7 +36,10 @@ export function simulatedMachine(now: () => number): MachineClock {
   return { wallMs: now, uptimeMs: now, boot: "simulated" };
 }
 
-/** The same in all processes that share an uptime. Containers may have one of their own, in a namespace of their own. */
+/**
+ * The same in all processes that share an uptime. Containers may have one of their own, in a namespace of their own. With
+ * systemd's `ProcSubset=pid` the first is missing, and the second is the same after each start of the machine.
+ */
 function readBoot(): string {
   return [
     () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim(),

@@ -9,8 +9,8 @@ import {
   type OutgoingMessage,
   type QueueBacklog,
   type QueueDepth,
+  type QueueEntrance,
   QueueError,
-  type QueueSender,
   type ReceiveOptions,
   type Retention,
 } from "./port.ts";
@@ -166,7 +166,7 @@ class QueueLane implements BrowsableQueue {
  */
 export class EmbeddedQueue extends QueueLane implements OpenQueue {
   readonly queue = this;
-  readonly entrance: QueueSender;
+  readonly entrance: QueueEntrance;
   /** They stay, however often they are received. */
   readonly deadLetters: QueueLane;
   readonly #file: QueueFile;
@@ -185,6 +185,7 @@ export class EmbeddedQueue extends QueueLane implements OpenQueue {
         if (excess !== undefined) throw new QueueError("FULL", `queue ${file.name} ${excess}`);
         return this.send(messages);
       },
+      isHalfFull: () => file.usedBytes() > file.maxBytes / 2,
     };
     this.deadLetters = new QueueLane(file, deadLane, Number.POSITIVE_INFINITY);
   }

@@ -91,6 +91,12 @@ interface Depth {
   readonly requests?: number;
 }
 
+/** Where packs enter a queue for the first time. */
+export interface QueueEntrance extends QueueSender {
+  /** Whether the queue has more than half of what it may have. A queue without a limit has no such method. Throws `QueueError`. */
+  isHalfFull?(): boolean;
+}
+
 /** An open queue with its dead letters. */
 export interface OpenQueue {
   readonly queue: BrowsableQueue;
@@ -98,7 +104,7 @@ export interface OpenQueue {
    * Sends packs that enter the queue for the first time. Throws `FULL` if the queue has as much as it may have; `queue.send` then
    * still stores what is put back, because there would be no other place for it.
    */
-  readonly entrance: QueueSender;
+  readonly entrance: QueueEntrance;
   readonly deadLetters: BrowsableQueue;
   /** Throws `QueueError`. */
   backlog(): Promise<QueueBacklog>;

@@ -4,7 +4,7 @@ import { SqliteFile } from "../sqlite.ts";
 import { DamagedFileGuard, type OnDamaged } from "./damaged-file.ts";
 import { queueFile } from "./names.ts";
 import { QueueError } from "./port.ts";
-import { schema, sql } from "./queue-sql.ts";
+import { adopt, schema, sql } from "./queue-sql.ts";
 
 export interface QueueFileOptions {
   /** Created if it is missing, readable by its owner only. */
@@ -93,6 +93,7 @@ export class QueueFile {
         pragmas: `PRAGMA page_size = ${pageBytes}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA wal_autocheckpoint = 256; PRAGMA secure_delete = FAST`,
         schema,
         sql,
+        adopt,
         toError: (message, options) => new QueueError("UNAVAILABLE", `queue ${name}: ${message}`, options),
       });
     this.#guard = new DamagedFileGuard({ directory, queue: name, file: queueFile(name), open, onDamaged });

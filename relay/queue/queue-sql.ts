@@ -1,3 +1,5 @@
+import { maxDelayMs } from "./port.ts";
+
 // The tables and statements of QueueFile.
 
 /** A message belongs to the lane of the queue itself or to that of its dead letters. */
@@ -49,6 +51,14 @@ CREATE TRIGGER IF NOT EXISTS message_removed AFTER DELETE ON message BEGIN
   UPDATE lane SET messages = messages - 1, requests = requests - old.requests WHERE lane = old.lane;
   DELETE FROM payload WHERE id = old.id;
 END`;
+
+/**
+ * For a file of a version that wrote all times by the wall clock. If that was ahead of the file's clock, the messages would be
+ * hidden and kept for the difference. None is hidden for longer than the longest delay.
+ */
+export const adopt = `UPDATE message
+  SET entered_at_ms = min(entered_at_ms, ?1), hidden_until_ms = min(hidden_until_ms, ?1 + ${maxDelayMs})
+  WHERE entered_at_ms > ?1 OR hidden_until_ms > ?1 + ${maxDelayMs}`;
 
 const columns = "id, requests, sent_at_ms AS sentAtMs, entered_at_ms AS enteredAtMs, receives, reason, body, pack";
 

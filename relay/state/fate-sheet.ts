@@ -59,6 +59,11 @@ export function isWaiting(sheet: FateSheet): boolean {
   return Array.from(decodeSheet(sheet).codes).includes(0);
 }
 
+/** The requests that the sheet has, with or without a fate. */
+export function knownIndexes(sheet: FateSheet): ReadonlySet<number> {
+  return new Set(Array.from(decodeSheet(sheet).codes).keys());
+}
+
 /** The requests that a copy with this number of redrives need not send: they have a fate, or a newer copy was sent. */
 export function settledIndexes(sheet: FateSheet, redrives = 0): ReadonlySet<number> {
   const draft = new SheetDraft(sheet, []);

@@ -163,6 +163,11 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
     over: { "it came back": { [queueBytes]: "4500x40 100x20", [queueMaxBytes]: "5000x60" } },
     quiet: { "it is half full": { [queueBytes]: "2500x60", [queueMaxBytes]: "5000x60" } },
   },
+  SpoaRelayTargetDropping: {
+    firing: { "its queue is full": { [fate("dropped")]: "0x56 5x4" } },
+    over: { "there is room again": { [fate("dropped")]: "0x20 500x40" } },
+    quiet: { "it gets everything": { [fate("dropped")]: "7x60", [fate("answered")]: "0+9x60" } },
+  },
   SpoaRelayQueueDamaged: {
     firing: { "a file was set aside": { [damagedFiles]: "0x50 1x10" } },
     over: { "somebody has deleted it": { [damagedFiles]: "1x50 0x10" } },

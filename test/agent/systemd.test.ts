@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { machineClock } from "../../relay/process/machine-clock.ts";
 import { run } from "../support/processes/command-line.ts";
 
 const units = resolve(import.meta.dirname, "../../agent/systemd");
@@ -32,6 +33,11 @@ describe.skipIf(missing).for(["spoa-relay-agent.service", "spoa-relay-host.servi
     expect(settings).toMatch(/^LimitCORE=0$/m);
     expect(settings).toMatch(/^MemorySwapMax=0$/m);
     expect(settings).toMatch(/^MemoryMax=\d+[MG]$/m);
+  });
+
+  it("lets the process see when the machine was started again", () => {
+    expect(machineClock.boot).toContain(readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim());
+    expect(readFileSync(join(units, unit), "utf8")).not.toMatch(/^ProcSubset=pid/m);
   });
 
   it("lets V8 execute memory that it has written", () => {

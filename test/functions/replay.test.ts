@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { createReplay } from "../../functions/replay.ts";
 import type { ReplayDeps } from "../../functions/replay-deps.ts";
 import { type Clock, systemClock } from "../../relay/clock.ts";
+import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import { Pacer } from "../../relay/replay/pacer.ts";
 import { type SlotRounds, StateError } from "../../relay/state/port.ts";
 import { invoke, ReplayBench } from "../support/benches/replay-bench.ts";
@@ -441,6 +442,48 @@ describe("replay: packs straight from the agents", () => {
     expect(bench.log.events).toEqual(["forged-mark"]);
   });
 
+  it("are sampled and recorded, even if their messages claim to be redriven", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url }, { direct: true });
+    await bench.state.controls.write("staging", { settings: { sample: 0.1 } }, 0);
+    // The second message has the id of the first, which has fewer requests than it.
+    const forged = [requests(3), requests(200)].map((some, i) => claimRedrive(packMessage({ requests: some }), i + 1));
+    for (const message of forged) {
+      await bench.send(message);
+      await bench.replayAll();
+    }
+    const { agents, targets } = await bench.state.ledger.totals();
+    const { "answered.2xx": answered, sampledOut } = targets.get("staging")?.fates ?? {};
+
+    expect(agents).toMatchObject([{ packs: 1, requests: 3 }]);
+    expect(answered).toBe(shadow.received.length);
+    expect(shadow.received.length).toBeLessThan(60);
+    expect(sampledOut).toBe(200 - shadow.received.length);
+    expect(bench.log.events).toContain("forged-mark");
+  });
+
+  it("are sent again without a new sample if they were redriven, here or to here", async () => {
+    const shadow = await ShadowServer.start();
+    const bench = new ReplayBench({ url: shadow.url }, { direct: true });
+    const { ledger, controls } = bench.state;
+    await controls.write("staging", { settings: { sample: 0 } }, 0);
+    const [own, moved] = [1, 2].map((sequence) => ({ sequence, requests: requests(5) }));
+    const dead = new Map(own.requests.map((_, index) => [index, "deadLettered"] as const));
+    const record = (fields: typeof own, name: string) => {
+      const { id, agent, sequence } = pack(fields);
+      return ledger.recordFanOut({ pack: id, agent, sequence, requests: 5, targets: new Map([[name, dead]]) });
+    };
+    await record(own, "staging");
+    await record(moved, "old");
+    // The copy of a redrive is stored before the ledger knows of it.
+    await bench.send(...[own, moved].map((some) => claimRedrive(packMessage(some), 1)));
+    await bench.replayAll();
+
+    expect(await bench.fates()).toEqual({ "answered.2xx": 10 });
+    expect(shadow.received.length).toBe(10);
+    expect(bench.log.events).not.toContain("forged-mark");
+  });
+
   it("have a fate for each request, even if the sample was lowered before a retry", async () => {
     const shadow = await ShadowServer.start(() => "reset");
     const bench = new ReplayBench({ url: shadow.url }, { direct: true });
@@ -466,6 +509,12 @@ describe("replay: packs straight from the agents", () => {
     expect(Math.abs(sampledOut - 90)).toBeLessThanOrEqual(10);
   });
 });
+
+/** The message as a redrive would have sent it. */
+function claimRedrive(message: OutgoingMessage, count: number): OutgoingMessage {
+  const redrive = { count, at: "2026-01-01T00:00:00.000Z" };
+  return { ...message, body: JSON.stringify({ ...JSON.parse(message.body), redrive }) };
+}
 
 class Gate {
   open: () => void = () => {};

@@ -1,22 +1,26 @@
 import type { MachineClock } from "../../process/machine-clock.ts";
+import { SettledClock } from "../../process/settled-clock.ts";
 import type { Figures, MinuteFigures } from "../port.ts";
 import type { StateFile } from "./sql.ts";
 
 /** Stores each counter of a target and minute in one row. */
 export class EmbeddedFigures implements Figures {
   readonly #file: StateFile;
-  readonly #machine: Pick<MachineClock, "wallMs">;
+  readonly #machine: MachineClock;
+  readonly #settled: SettledClock;
+  #settledMs: number | undefined;
+  #lookedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(file: StateFile, machine: Pick<MachineClock, "wallMs">) {
+  constructor(file: StateFile, machine: MachineClock) {
     this.#file = file;
     this.#machine = machine;
+    this.#settled = new SettledClock(machine);
   }
 
   async add(target: string, minuteMs: number, counts: ReadonlyMap<string, number>): Promise<void> {
     const { statements } = this.#file;
     this.#file.transaction(() => {
-      // Minutes are by the wall clock. If that is ahead of the file's for a while, it deletes nothing.
-      statements.pruneFigures.run(Math.floor(Math.min(this.#machine.wallMs(), this.#file.nowMs())) - keptMs);
+      statements.pruneFigures.run(Math.floor(this.#nowMs()) - keptMs);
       for (const [name, count] of counts) statements.addToMinute.run(target, minuteMs, name, count);
     });
   }
@@ -31,6 +35,20 @@ export class EmbeddedFigures implements Figures {
       }),
     );
   }
+
+  /**
+   * Minutes are by the wall clock. If that is set ahead, nothing is deleted within the next hour. Before the wall clock was
+   * watched for an hour, the clock of the file counts too: it may be behind for ever.
+   */
+  #nowMs(): number {
+    const uptimeMs = this.#machine.uptimeMs();
+    if (uptimeMs - this.#lookedMs >= lookEveryMs) {
+      this.#settledMs = this.#settled.nowMs();
+      this.#lookedMs = uptimeMs;
+    }
+    return this.#settledMs ?? Math.min(this.#machine.wallMs(), this.#file.nowMs());
+  }
 }
 
+const lookEveryMs = 60_000;
 const keptMs = 14 * 86_400_000;

@@ -21,6 +21,7 @@ import { EmbeddedState } from "../../../relay/state/embedded/state.ts";
 import { until } from "../../support/clocks/until.ts";
 import { captureOf, captureStartMs, everyMs, job, jobStartMs, newJob } from "../../support/data/jobs.ts";
 import { LogLines } from "../../support/data/log-lines.ts";
+import { packMessage } from "../../support/data/packs.ts";
 import { target } from "../../support/data/targets.ts";
 import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
 
@@ -247,6 +248,28 @@ describe("Feeder", () => {
     expect((await bench.job()).reason).toBeUndefined();
   });
 
+  it("leaves half of the target's queue to the requests of agents, and says so", async () => {
+    const queueBytes = 32 * 1024 * 1024;
+    const bodyOf = () => randomBytes(200_000);
+    const bench = await Bench.open({ timesMs: everyMs(140, 1), perPack: 1, bodyOf, queueBytes });
+    await bench.start(newJob({ pace: { kind: "asap" } }));
+    await bench.feed(5_000);
+    const { bytes = 0 } = await bench.queue.backlog();
+    const held = await bench.job();
+    await bench.queue.entrance.send([packMessage()]);
+    await bench.drain();
+    await bench.feed(10_000);
+
+    expect(bytes).toBeGreaterThan(0.5 * queueBytes);
+    expect(bytes).toBeLessThan(0.8 * queueBytes);
+    expect(held).toMatchObject({
+      status: "running",
+      reason: expect.stringMatching(/^the target's queue has more than half/),
+    });
+    expect(bench.log.events).not.toContain("feed-failed");
+    expect(new Set(bench.sentPaths()).size).toBeGreaterThan(100);
+  });
+
   it("logs no job if the list of jobs cannot be read", async () => {
     const bench = await Bench.open({ timesMs: [0] });
     bench.killAt = 0;
@@ -468,10 +491,10 @@ class Bench {
     return new Bench(archive, options);
   }
 
-  private constructor(archive: Archive, { config = {}, maxBytes = 1_000_000 }: BenchOptions) {
+  private constructor(archive: Archive, { config = {}, maxBytes = 1_000_000, queueBytes = 1e12 }: BenchOptions) {
     const directory = temporaryDirectory();
     this.state = EmbeddedState.open(directory, () => this.nowMs);
-    this.queue = EmbeddedQueue.open({ directory, name: "q", now: () => this.nowMs });
+    this.queue = EmbeddedQueue.open({ directory, name: "q", maxBytes: queueBytes, now: () => this.nowMs });
     this.#archive = archive;
     this.targets = [target(config)];
     this.#maxBytes = maxBytes;
@@ -506,6 +529,7 @@ class Bench {
       targets: this.targets.map((config) => new LiveTarget(config, state.controls, () => this.nowMs)),
       queueOf: () => ({
         maxMessageBytes: this.queue.maxMessageBytes,
+        isHalfFull: () => this.queue.entrance.isHalfFull?.() === true,
         send: (messages) =>
           call(async () => {
             const refusals = await this.queue.send(messages);
@@ -641,6 +665,15 @@ class Bench {
     }
   }
 
+  /** Receives and deletes everything that is visible. */
+  async drain(): Promise<void> {
+    for (;;) {
+      const deliveries = await this.queue.receive({ max: 10, waitMs: 0, visibilityMs: 30_000, signal });
+      if (deliveries.length === 0) return;
+      await this.queue.delete(deliveries.map(({ receipt }) => receipt));
+    }
+  }
+
   async totals() {
     return (await this.state.ledger.totals()).targets.get(jobKey(job().id));
   }
@@ -666,4 +699,6 @@ interface BenchOptions {
   readonly config?: Partial<TargetConfig>;
   readonly bodyOf?: (i: number) => Uint8Array | undefined;
   readonly maxBytes?: number;
+  /** What the queue and its file may have. */
+  readonly queueBytes?: number;
 }

@@ -116,6 +116,19 @@ describe("redrive", () => {
     expect(bench.queue.deadLetters.depth().messages).toBe(2);
   });
 
+  it.each([
+    ["again what a queue moved whose clock is three days ahead", 3 * 86_400_000, 1],
+    ["again what a queue moved whose clock is three days behind", -3 * 86_400_000, 1],
+    ["not again what this redrive has sent before", 0, 0],
+  ])("sends %s", async (_, aheadMs, messages) => {
+    const bench = new ReplayBench({});
+    const whole = pack({ requests: requests(1) });
+    const moved = { ...whole, redrive: { count: 1, atMs: bench.nowMs + aheadMs } };
+    await bench.queue.deadLetters.send([shareMessage(moved, whole.requests, { attempt: 1, reason: "refused" })]);
+
+    expect(await redriveFrom(bench)).toMatchObject({ messages, newer: 1 - messages, done: true });
+  });
+
   it("keeps packs that the queue refuses as dead letters, in the ledger as well", async () => {
     const { bench, before } = await benchWithSettledDeadLetters();
     const refuses = (taken: number) => ({

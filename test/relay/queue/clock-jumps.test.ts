@@ -1,7 +1,10 @@
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import fc from "fast-check";
 import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import type { MachineClock } from "../../../relay/process/machine-clock.ts";
 import { EmbeddedQueue } from "../../../relay/queue/embedded.ts";
+import { queueFile } from "../../../relay/queue/names.ts";
 import type { Delivery } from "../../../relay/queue/port.ts";
 import { message, receive } from "../../contract/queue-contract.ts";
 import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
@@ -89,6 +92,48 @@ describe("EmbeddedQueue: when the wall clock is set", () => {
       }),
       { numRuns: 15 },
     );
+  });
+});
+
+describe("EmbeddedQueue: the file of a version without a clock", () => {
+  it.each([
+    ["right", 0],
+    ["three days behind", -3 * dayMs],
+    ["in 1970", -Date.now() + minuteMs],
+  ])("delivers and removes each message in its time if the wall clock is %s at the first start", async (_, errorMs) => {
+    const directory = temporaryDirectory();
+    const nowMs = Date.now();
+    let [uptimeMs, wallMs] = [minuteMs, nowMs];
+    const machine: MachineClock = { wallMs: () => wallMs, uptimeMs: () => uptimeMs, boot: "boot" };
+    const open = () => EmbeddedQueue.open({ directory, name: "q", retentionMs, machine });
+    const old = open();
+    await old.send([message({ body: "in flight" })]);
+    await receive(old);
+    await old.send([message({ body: "delayed", delayMs: 10 * minuteMs }), message({ body: "waiting" })]);
+    await old.deadLetters.send([message()]);
+    old.close();
+    const file = new DatabaseSync(join(directory, queueFile("q")));
+    file.exec("DROP TABLE clock");
+    file.close();
+
+    wallMs = nowMs + errorMs;
+    const queue = open();
+    onTestFinished(() => queue.close());
+    // NTP sets the clock.
+    wallMs = nowMs;
+    const atOnce = await receive(queue, { visibilityMs: hourMs });
+    uptimeMs += 15 * minuteMs;
+    const later = await receive(queue, { visibilityMs: hourMs });
+    uptimeMs += retentionMs - hourMs;
+    const before = queue.depth().messages + queue.deadLetters.depth().messages;
+    uptimeMs += hourMs;
+    await receive(queue);
+    await receive(queue.deadLetters);
+
+    expect(atOnce.map(({ body }) => body)).toEqual(["waiting"]);
+    expect(later.map(({ body }) => body)).toEqual(["in flight", "delayed"]);
+    expect(before).toBe(4);
+    expect([queue.expired().messages, queue.deadLetters.expired().messages]).toEqual([3, 1]);
   });
 });
 

@@ -192,6 +192,48 @@ describe("EmbeddedState: when the wall clock is set ahead for a moment", () => {
   });
 });
 
+describe("EmbeddedState: figures", () => {
+  it.each([
+    ["right", 0],
+    ["two months behind", -60 * 24 * hourMs],
+    ["two months ahead", 60 * 24 * hourMs],
+  ])("are kept for 14 days if the clock was %s when the file was made", async (_, errorMs) => {
+    const startMs = Date.UTC(2026, 11);
+    let [uptimeMs, setByMs] = [0, errorMs];
+    const machine = { wallMs: () => startMs + setByMs + uptimeMs, uptimeMs: () => uptimeMs, boot: "boot" };
+    const { figures } = EmbeddedState.open(newDirectory(), machine);
+    const add = () => figures.add("a", Math.floor(machine.wallMs() / hourMs) * hourMs, new Map([["skipped", 1]]));
+    await add();
+    setByMs = 0;
+    for (let hour = 1; hour <= 20 * 24; hour++) {
+      uptimeMs += hourMs;
+      await add();
+    }
+    const kept = await figures.read("a", 0, machine.wallMs() + hourMs);
+
+    expect(kept.length).toBeGreaterThanOrEqual(14 * 24);
+    expect(kept.length).toBeLessThanOrEqual(14 * 24 + 3);
+  });
+
+  it("are not removed by a clock that was set ahead for less than an hour", async () => {
+    let [uptimeMs, setByMs] = [0, 0];
+    const machine = {
+      wallMs: () => Date.UTC(2026, 11) + setByMs + uptimeMs,
+      uptimeMs: () => uptimeMs,
+      boot: "boot",
+    };
+    const { figures } = EmbeddedState.open(newDirectory(), machine);
+    const add = () => figures.add("a", machine.wallMs(), new Map([["skipped", 1]]));
+    for (let minute = 0; minute < 180; minute++) {
+      await add();
+      uptimeMs += 60_000;
+      setByMs = minute >= 100 && minute < 155 ? 40 * 24 * hourMs : 0;
+    }
+
+    expect(await figures.read("a", 0, Number.MAX_SAFE_INTEGER)).toHaveLength(180);
+  });
+});
+
 const hourMs = 3_600_000;
 
 function newDirectory(): string {

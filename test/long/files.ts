@@ -27,6 +27,8 @@ export const long: readonly string[] = [
   "test/faults/journal.test.ts",
   "test/faults/power-loss.test.ts",
   "test/faults/queue-failures.test.ts",
+  "test/functions/control/removed-targets.test.ts",
+  "test/functions/host/host.test.ts",
   "test/functions/lambda/alarms.test.ts",
   "test/functions/schedule/replay-jobs.test.ts",
   "test/fuzz/all-growths.test.ts",
@@ -40,6 +42,8 @@ export const long: readonly string[] = [
   "test/infra/least-privilege.test.ts",
   "test/infra/runbook.test.ts",
   "test/infra/start-order.test.ts",
+  "test/relay/archive/s3.test.ts",
   "test/relay/state/dynamodb/crash.test.ts",
+  "test/relay/state/dynamodb/state.test.ts",
   "test/relay/state/dynamodb/stored-numbers.test.ts",
 ];

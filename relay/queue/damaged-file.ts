@@ -104,16 +104,21 @@ export class DamagedFileGuard<File extends Pick<SqliteFile<string>, "path" | "mo
   }
 
   #follow(): void {
+    // Also before the lock is taken: that would create the directory again.
+    this.#assertNotDeleted();
     const old = this.#file;
     this.#file = this.#locked(() => {
-      const { directory, queue } = this.#options;
-      // Whoever sets a file aside may have failed to create its successor. Otherwise, somebody deletes the directory.
-      if (!existsSync(this.#path) && (!existsSync(directory) || damagedFilesOf(directory, queue).length === 0)) {
-        throw this.#toError(`${this.#path} was deleted while it was used: stop agent and host before you delete it`);
-      }
+      this.#assertNotDeleted();
       return this.#open();
     });
     old.close();
+  }
+
+  #assertNotDeleted(): void {
+    const { directory, queue } = this.#options;
+    // Whoever sets a file aside may have failed to create its successor. Otherwise, somebody deletes the directory.
+    if (existsSync(this.#path) || (existsSync(directory) && damagedFilesOf(directory, queue).length > 0)) return;
+    throw this.#toError(`${this.#path} was deleted while it was used: stop agent and host before you delete it`);
   }
 
   /** Call it under the lock. */

@@ -2,9 +2,11 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  existsSync,
   openSync,
   readdirSync,
   renameSync,
+  rmSync,
   statSync,
   truncateSync,
   writeSync,
@@ -170,6 +172,16 @@ describe("DamagedFileGuard", () => {
 
     state.disk = "there";
     for (const guard of [one, other]) guard.use((each) => expect(each.moved).toBe(false));
+  });
+
+  it("is not created again in a directory that somebody has deleted", async () => {
+    const directory = join(temporaryDirectory(), "data");
+    const queue = EmbeddedQueue.open({ directory, name: "q", onDamaged: () => {} });
+    onTestFinished(() => queue.close());
+    rmSync(directory, { recursive: true });
+
+    await expect(queue.send([message("a")])).rejects.toThrow("was deleted while it was used");
+    expect(existsSync(directory)).toBe(false);
   });
 
   it("opens a file under the lock, so that nobody sets it aside meanwhile", () => {

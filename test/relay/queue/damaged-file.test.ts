@@ -180,7 +180,7 @@ describe("DamagedFileGuard", () => {
     onTestFinished(() => queue.close());
     rmSync(directory, { recursive: true });
 
-    await expect(queue.send([message("a")])).rejects.toThrow("was deleted while it was used");
+    await expect(queue.send([message({})])).rejects.toThrow("was deleted while it was used");
     expect(existsSync(directory)).toBe(false);
   });
 

@@ -1,10 +1,9 @@
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { get, hello, notify } from "../../support/spop/spop-frames.ts";
 import { SpopPeer } from "../../support/spop/spop-peer.ts";
+import { startAgent } from "../agent-and-host.ts";
 import type { Attack } from "../attack.ts";
 
 const maxFiles = 1_024;
@@ -17,16 +16,7 @@ export const attack: Attack = {
   name: "crowd-at-both-addresses",
   promise: "crowds at agent.listen and agent.admin together leave descriptors for HAProxy and for the queue",
   async run(ground) {
-    const [port, admin] = await ground.ports(2);
-    const file = join(ground.directory, "spoa-relay.yaml");
-    writeFileSync(
-      file,
-      `agent: { listen: "127.0.0.1:${port}", admin: "127.0.0.1:${admin}" }\nqueue: embedded:./data\ntargets:\n  t: { url: "http://127.0.0.1:9", rate: 1/s }\n`,
-    );
-    const command = [process.execPath, join(ground.tree, "relay/main.ts"), "agent", "--config", file];
-    const limited = ["-c", `ulimit -n ${maxFiles}; exec "$@"`, "bash", ...command];
-    const agent = ground.own("bash", limited, { cwd: ground.directory });
-    await agent.printed('"listening"');
+    const { agent, port, admin } = await startAgent(ground, { maxFiles });
 
     const crowd = Array.from({ length: peers }, () => new SpopPeer({ port, host: "127.0.0.1" }).read());
     await Promise.all(crowd.map(({ socket }) => settled(socket)));

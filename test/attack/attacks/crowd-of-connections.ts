@@ -1,9 +1,8 @@
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { get, hello, notify } from "../../support/spop/spop-frames.ts";
 import { SpopPeer } from "../../support/spop/spop-peer.ts";
+import { startAgent } from "../agent-and-host.ts";
 import type { Attack } from "../attack.ts";
 
 const maxFiles = 256;
@@ -14,16 +13,7 @@ export const attack: Attack = {
   name: "crowd-of-connections",
   promise: "a crowd of idle connections does not lock HAProxy out, and is logged",
   async run(ground) {
-    const [port, admin] = await ground.ports(2);
-    const file = join(ground.directory, "spoa-relay.yaml");
-    writeFileSync(
-      file,
-      `agent: { listen: "127.0.0.1:${port}", admin: "127.0.0.1:${admin}" }\nqueue: embedded:./data\ntargets:\n  t: { url: "http://127.0.0.1:9", rate: 1/s }\n`,
-    );
-    const command = [process.execPath, join(ground.tree, "relay/main.ts"), "agent", "--config", file];
-    const limited = ["-c", `ulimit -n ${maxFiles}; exec "$@"`, "bash", ...command];
-    const agent = ground.own("bash", limited, { cwd: ground.directory });
-    for (let tries = 0; tries < 300 && !agent.output.includes('"listening"'); tries++) await sleep(100);
+    const { agent, port, admin } = await startAgent(ground, { maxFiles });
 
     const haproxy = new SpopPeer({ port, host: "127.0.0.1" }).read();
     await haproxy.send(hello(), notify());

@@ -1,8 +1,7 @@
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { frame, hello, notify, uint32 } from "../../support/spop/spop-frames.ts";
 import { SpopPeer } from "../../support/spop/spop-peer.ts";
+import { startAgent } from "../agent-and-host.ts";
 import type { Attack } from "../attack.ts";
 
 const frameBytes = 16 * 1024 * 1024;
@@ -21,14 +20,7 @@ export const attack: Attack = {
   name: "half-received-messages",
   promise: "what SPOP peers have half sent has a size, and HAProxy is served",
   async run(ground) {
-    const [port, admin] = await ground.ports(2);
-    const file = join(ground.directory, "spoa-relay.yaml");
-    writeFileSync(
-      file,
-      `agent: { listen: "127.0.0.1:${port}", admin: "127.0.0.1:${admin}" }\nqueue: embedded:./data\ntargets:\n  t: { url: "http://127.0.0.1:9", rate: 1/s }\n`,
-    );
-    const agent = ground.start(["agent", "--config", file], { MALLOC_ARENA_MAX: "2" });
-    for (let tries = 0; tries < 300 && !agent.output.includes('"listening"'); tries++) await sleep(100);
+    const { agent, port } = await startAgent(ground, { env: { MALLOC_ARENA_MAX: "2" } });
     const haproxy = new SpopPeer({ port, host: "127.0.0.1" }).read();
     await haproxy.send(hello());
     let asked = 0;

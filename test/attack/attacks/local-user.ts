@@ -1,8 +1,8 @@
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { bin, bool, get, hello, notify } from "../../support/spop/spop-frames.ts";
 import { SpopPeer } from "../../support/spop/spop-peer.ts";
+import { startAgentAndHost } from "../agent-and-host.ts";
 import type { Attack } from "../attack.ts";
 import type { Ground } from "../ground.ts";
 
@@ -14,21 +14,10 @@ export const attack: Attack = {
   name: "local-user",
   promise: "another user of the machine sees no request and changes nothing",
   async run(ground) {
-    const [spop, agentAdmin, hostAdmin, shadow] = await ground.ports(4);
-    const file = join(ground.directory, "spoa-relay.yaml");
-    writeFileSync(
-      file,
-      `agent: { listen: "127.0.0.1:${spop}", admin: "127.0.0.1:${agentAdmin}" }
-host: { admin: "127.0.0.1:${hostAdmin}" }
-queue: embedded:./data
-targets:
-  t: { url: "http://127.0.0.1:${shadow}", rate: 10/s, attempts: 1 }
-`,
-    );
-    const host = ground.start(["host", "--config", file]);
-    const agent = ground.start(["agent", "--config", file]);
-    await holds(() => host.output.includes('"replaying"') && agent.output.includes('"listening"'));
-    const peer = new SpopPeer({ port: spop, host: "127.0.0.1" }).read();
+    const [shadow] = await ground.ports(1);
+    const target = `url: "http://127.0.0.1:${shadow}", rate: 10/s, attempts: 1`;
+    const { port, host, hostAdmin, configFile } = await startAgentAndHost(ground, target);
+    const peer = new SpopPeer({ port, host: "127.0.0.1" }).read();
     await peer.send(hello());
     await peer.frames(1);
     const args = [...get("/orders").args, ["body", bin(secret)], ["whole", bool(true)]] as const;
@@ -38,7 +27,7 @@ targets:
 
     const api = `http://127.0.0.1:${hostAdmin}`;
     const seen = await asOtherUser(ground, api, join(ground.directory, "data"));
-    const list = ground.start(["targets", "list", "--config", file]);
+    const list = ground.start(["targets", "list", "--config", configFile]);
     await list.exited();
     const changed = list.output.includes("77/s");
     const shown = seen.includes(secret);

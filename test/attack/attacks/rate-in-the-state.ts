@@ -1,7 +1,8 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
+import { startAgentAndHost } from "../agent-and-host.ts";
 import type { Attack } from "../attack.ts";
 import { CountingShadow, longestAnswerMs, mirrorRequests } from "../requests.ts";
 
@@ -13,26 +14,14 @@ export const attack: Attack = {
   name: "rate-in-the-state",
   promise: "no number that an older version left stops a start",
   async run(ground) {
-    const [agentPort, agentAdmin, admin, shadowPort] = await ground.ports(4);
-    const file = join(ground.directory, "spoa-relay.yaml");
-    writeFileSync(
-      file,
-      `agent: { listen: "127.0.0.1:${agentPort}", admin: "127.0.0.1:${agentAdmin}" }
-host: { admin: "127.0.0.1:${admin}" }
-queue: embedded:./data
-targets:
-  t: { url: "http://127.0.0.1:${shadowPort}", rate: 100/s }
-`,
-    );
+    const [shadowPort] = await ground.ports(1);
     writeState(join(ground.directory, "data"));
     const shadow = await CountingShadow.listen(shadowPort);
     try {
-      const agent = ground.start(["agent", "--config", file]);
-      await agent.printed('"event":"listening"');
-      const host = ground.start(["host", "--config", file]);
-      await host.printed('"event":"replaying"');
-      await mirrorRequests(agentPort, requests);
-      const longestMs = await longestAnswerMs(admin, 3_000);
+      const target = `url: "http://127.0.0.1:${shadowPort}", rate: 100/s`;
+      const { host, port, hostAdmin } = await startAgentAndHost(ground, target);
+      await mirrorRequests(port, requests);
+      const longestMs = await longestAnswerMs(hostAdmin, 3_000);
       for (const endMs = performance.now() + withinMs; shadow.received < requests && performance.now() < endMs; ) {
         await sleep(100);
       }

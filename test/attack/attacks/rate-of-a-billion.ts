@@ -1,6 +1,5 @@
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { startAgentAndHost } from "../agent-and-host.ts";
 import type { Attack } from "../attack.ts";
 import { CountingShadow, longestAnswerMs, mirrorRequests } from "../requests.ts";
 
@@ -13,26 +12,14 @@ export const attack: Attack = {
   name: "rate-of-a-billion",
   promise: "no number stops the host",
   async run(ground) {
-    const [agentPort, agentAdmin, admin, shadowPort] = await ground.ports(4);
-    const file = join(ground.directory, "spoa-relay.yaml");
-    writeFileSync(
-      file,
-      `agent: { listen: "127.0.0.1:${agentPort}", admin: "127.0.0.1:${agentAdmin}" }
-host: { admin: "127.0.0.1:${admin}" }
-queue: embedded:./data
-targets:
-  t: { url: "http://127.0.0.1:${shadowPort}", rate: 10/s }
-`,
-    );
+    const [shadowPort] = await ground.ports(1);
     const shadow = await CountingShadow.listen(shadowPort, answerAfterMs);
     try {
-      const agent = ground.start(["agent", "--config", file]);
-      await agent.printed('"event":"listening"');
-      const host = ground.start(["host", "--config", file]);
-      await host.printed('"event":"replaying"');
-      await mirrorRequests(agentPort, requests);
+      const target = `url: "http://127.0.0.1:${shadowPort}", rate: 10/s`;
+      const { host, port, hostAdmin, configFile } = await startAgentAndHost(ground, target);
+      await mirrorRequests(port, requests);
       const set = async (rate: string) => {
-        const command = ground.start(["targets", "set", "t", "--rate", rate, "--config", file]);
+        const command = ground.start(["targets", "set", "t", "--rate", rate, "--config", configFile]);
         await Promise.race([command.exited(), sleep(10_000)]);
         return command.exitCode;
       };
@@ -40,7 +27,7 @@ targets:
       await sleep(2_000);
       await set("10/s");
       const before = shadow.received;
-      const longestMs = await longestAnswerMs(admin, 6_000);
+      const longestMs = await longestAnswerMs(hostAdmin, 6_000);
       const sent = shadow.received - before;
       const seen = `a rate of 10⁹/s was ${code === 0 ? "taken" : "refused"}; at 10/s then ${sent} requests in 6 s`;
       return { held: longestMs < calmMs && sent >= 30 && sent < 200, peakMiB: host.peakMiB, longestMs, seen };

@@ -1,7 +1,6 @@
-import { writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { startAgentAndHost } from "../agent-and-host.ts";
 import type { Attack } from "../attack.ts";
 
 const connections = 1_000;
@@ -14,26 +13,8 @@ export const attack: Attack = {
   name: "slow-headers",
   promise: "slow clients of the admin addresses keep nobody out, and do not stay",
   async run(ground) {
-    const [spop, agentAdmin, hostAdmin] = await ground.ports(3);
-    const file = join(ground.directory, "spoa-relay.yaml");
-    writeFileSync(
-      file,
-      `agent: { listen: "127.0.0.1:${spop}", admin: "127.0.0.1:${agentAdmin}" }
-host: { admin: "127.0.0.1:${hostAdmin}" }
-queue: embedded:./data
-targets:
-  t: { url: "http://127.0.0.1:1", rate: 10/s }
-`,
-    );
-    const host = ground.start(["host", "--config", file]);
-    const agent = ground.start(["agent", "--config", file]);
-    for (
-      let tries = 0;
-      tries < 300 && !(host.output.includes('"replaying"') && agent.output.includes('"listening"'));
-      tries++
-    ) {
-      await sleep(100);
-    }
+    const started = await startAgentAndHost(ground, 'url: "http://127.0.0.1:1", rate: 10/s');
+    const { agent, admin: agentAdmin, host, hostAdmin, configFile } = started;
     const slow = [agentAdmin, hostAdmin].map((port) => Array.from({ length: connections }, () => slowClient(port)));
     let longestMs = 0;
     let answers = 0;
@@ -54,7 +35,7 @@ targets:
       }
       for (const socket of slow.flat()) if (!socket.destroyed) socket.write("x");
     }
-    const list = ground.start(["targets", "list", "--config", file]);
+    const list = ground.start(["targets", "list", "--config", configFile]);
     await list.exited();
     const kept = slow.map((sockets) => sockets.filter(({ destroyed }) => !destroyed).length);
     for (const socket of slow.flat()) socket.destroy();

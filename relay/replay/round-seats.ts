@@ -124,7 +124,10 @@ export class RoundSeats {
         await this.#step();
         this.#failures = 0;
       } catch (error) {
-        if (error === setBack) continue;
+        if (error === setBack) {
+          this.#enteredUs = Math.min(this.#enteredUs, this.#nowUs);
+          continue;
+        }
         this.#failures++;
         // Not at the first failure: a call that began before the process was frozen fails when it thaws.
         if (this.#failures >= attempts) this.#waiters.reject(error);
@@ -192,8 +195,7 @@ export class RoundSeats {
       await this.#sleep(lookUs);
       if (await this.#look(round)) return;
     }
-    // Workers far behind the last seat wait longer, for a random time. Each reads the round once more before it closes it, so
-    // that few of them close it at the same moment.
+    // Workers far behind the last seat wait longer, for a random time, and read once more: few close it at the same moment.
     const turn = place < steps ? place : steps * (1 + this.#options.random());
     await this.#sleep(this.#nowUs + Math.min(turn * Math.max(stepUs, 2 * this.#rounds.tripUs), longestSleepUs));
     if (!(await this.#look(round))) await this.#close(round, this.#nowUs, false);
@@ -201,9 +203,8 @@ export class RoundSeats {
 
   /** Reads the newest round; true if it is another one. */
   async #look(round: SlotRound): Promise<boolean> {
-    const table = await this.#rounds.read();
-    this.#learn(table);
-    return table?.round.number !== round.number;
+    this.#learn(await this.#rounds.read());
+    return this.#round?.number !== round.number;
   }
 
   async #close(round: SlotRound, atUs: number, self: boolean): Promise<void> {
@@ -223,9 +224,8 @@ export class RoundSeats {
     await rate.refresh();
     if (this.#slotUs === 0) return;
     if (await this.#restsUntil(this.#round, longestOpenUs)) return;
-    const table = await this.#rounds.read();
-    const last = table?.round;
-    this.#learn(table);
+    this.#learn(await this.#rounds.read());
+    const last = this.#round;
     if (last && isLost(last, this.#nowUs)) {
       if (!(await this.#isAbandoned(last))) return;
     } else if (last) {
@@ -286,15 +286,15 @@ export class RoundSeats {
     this.#waiters.resolve();
   }
 
-  /** Throws `setBack` if that time is too far ahead. Keeps the process alive only for a caller. */
+  /** Throws `setBack` if no step waits that long. Keeps the process alive only for a caller. */
   async #sleep(untilUs: number): Promise<void> {
-    const round = this.#round;
-    if (round && isLost(round, this.#nowUs) && untilUs > this.#nowUs + longestSleepUs) throw setBack;
+    const endUs = this.#round && !isLost(this.#round, this.#nowUs) ? this.#round.endUs : 0;
+    if (untilUs > Math.max(this.#nowUs, endUs) + longestSleepUs) throw setBack;
     await this.#options.clock.sleepUntil(untilUs, this.#callers > 0 ? never : undefined);
   }
 }
 
 const never = new AbortController().signal;
 
-/** Thrown where a step waits for a time of a round that the clock, which was set back, will reach only hours later. */
+/** Thrown where a step waits for a time that the clock, which was set back, may reach only hours later. */
 const setBack = new Error("the clock was set back");

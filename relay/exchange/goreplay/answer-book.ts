@@ -27,7 +27,8 @@ interface Waiting {
 /** The requests of an id, oldest first. */
 interface Connection {
   readonly unanswered: Waiting[];
-  readonly doubtful: Waiting[];
+  /** Answered ones that still wait, whose answers count once no answer is missing. */
+  readonly doubtful: Set<Waiting>;
 }
 
 // A response follows its request, with other records in between. At most this many requests, and bytes of them, are held
@@ -54,7 +55,7 @@ export class AnswerBook {
     this.#waitingBytes += entry.bytes;
     const connection = this.#connections.get(id);
     if (connection) connection.unanswered.push(entry);
-    else this.#connections.set(id, { unanswered: [entry], doubtful: [] });
+    else this.#connections.set(id, { unanswered: [entry], doubtful: new Set() });
   }
 
   /** Adds the answer to the oldest request of its id that has none. */
@@ -65,7 +66,7 @@ export class AnswerBook {
     entry.withAnswer = withAnswer(entry.item, answer);
     if (next && !isBefore(answer, next.item)) {
       entry.doubtful = true;
-      connection.doubtful.push(entry);
+      connection.doubtful.add(entry);
     }
     if (!next) for (const doubtful of connection.doubtful) doubtful.doubtful = false;
     this.#settle(entry);
@@ -82,7 +83,10 @@ export class AnswerBook {
     if (count === 0) return [];
     const taken = this.#waiting.splice(0, count);
     this.#waitingBytes = atEnd ? 0 : bytes;
-    for (const entry of taken) this.#settle(entry);
+    for (const entry of taken) {
+      this.#connections.get(entry.id)?.doubtful.delete(entry);
+      this.#settle(entry);
+    }
     return taken.map(({ item, withAnswer = item, doubtful }) => (doubtful ? item : withAnswer));
   }
 

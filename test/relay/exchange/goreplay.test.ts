@@ -1,14 +1,19 @@
 import { readFileSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { writeGoreplay } from "../../../relay/exchange/goreplay/goreplay-writer.ts";
+import { importRequests } from "../../../relay/exchange/import.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 import { collect, streamOf } from "../../support/data/byte-chunks.ts";
 import { expectedRequest, type RequestParts } from "../../support/data/captured-requests.ts";
 import { importAll } from "../../support/data/imports.ts";
 
 const sample = readFileSync(new URL("../../fixtures/sample.gor", import.meta.url));
+setFlagsFromString("--expose-gc");
+const collectGarbage: () => void = runInNewContext("gc");
 const separator = "\n🐵🙈🙉\n";
 
 describe("reading a GoReplay file", () => {
@@ -256,6 +261,29 @@ describe("reading a GoReplay file", () => {
       ["/1", 201],
       ["/2", undefined],
     ]);
+  });
+
+  it("holds no more of a connection in which an answer is missing than of others", async () => {
+    const path = `/${"a".repeat(10_000)}`;
+    const file = async function* () {
+      yield Buffer.from(record({ id: "a", path, atMs: 1 }));
+      for (let atMs = 2; atMs <= 10_000; atMs++) {
+        yield Buffer.from(record({ id: "a", path, atMs }) + response("a", 200, atMs));
+      }
+    };
+    const usedBytes = () => {
+      collectGarbage();
+      const { heapUsed, external } = process.memoryUsage();
+      return heapUsed + external;
+    };
+    const before = usedBytes();
+    let [count, held] = [0, 0];
+    for await (const item of importRequests(file(), { name: "long.gor" })) {
+      if (item.kind === "request" && ++count === 8_000) held = usedBytes() - before;
+    }
+
+    expect(count).toBe(10_000);
+    expect(held).toBeLessThan(40 * 1024 * 1024);
   });
 
   it("takes the time to the answer, although GoReplay writes how long it took to arrive", async () => {

@@ -19,7 +19,10 @@ const root = resolve(import.meta.dirname, "../../..");
 export interface RigOptions {
   /** By name: the target's keys besides `url`, in YAML flow style, such as `rate: 50/s, sample: 50%`. */
   readonly targets: Readonly<Record<string, string>>;
-  /** Further lines under `agent:` and `host:`. */
+  /** The targets are HAProxy itself: whatever is replayed comes back to it. */
+  readonly loop?: boolean;
+  /** Further lines at the top level, under `agent:` and under `host:`. */
+  readonly top?: string;
   readonly agent?: string;
   readonly host?: string;
   /** The value of `queue:`; an embedded one by default. */
@@ -220,8 +223,10 @@ export class Rig {
   }
 
   #config(hostAdmin: number, agent = 0): string {
+    const { frontend, shadows } = this.#ports;
     const targets = Object.entries(this.#options.targets).map(
-      ([name, keys], i) => `  ${name}: { url: "http://127.0.0.1:${this.#ports.shadows[i]}", ${keys} }\n`,
+      ([name, keys], i) =>
+        `  ${name}: { url: "http://127.0.0.1:${this.#options.loop ? frontend : shadows[i]}", ${keys} }\n`,
     );
     const captures = Object.entries(this.#options.captures ?? {}).map(([name, keys]) => `  ${name}: { ${keys} }\n`);
     return `agent:
@@ -231,6 +236,7 @@ ${this.#options.agent ?? ""}
 host:
   admin: 127.0.0.1:${hostAdmin}
 ${this.#options.host ?? ""}
+${this.#options.top ?? ""}
 queue: ${this.#options.queue ?? "embedded:./data"}
 targets:
 ${targets.join("")}${captures.length > 0 ? `captures:\n${captures.join("")}` : ""}`;

@@ -13,6 +13,7 @@ const apart = [
   "test/agent/intake/header-scan.test.ts",
   "test/agent/spop/{frame-splitter,session}.test.ts",
   "test/relay/pack/envelope.test.ts",
+  "test/relay/exchange/goreplay.test.ts",
 ];
 
 // Queues and state wait for the disk, and one test may do so thousands of times: in memory that takes no time.

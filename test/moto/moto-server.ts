@@ -6,6 +6,20 @@ import { unpackedCommand } from "../support/debian/unpacked-packages.ts";
 import { freePorts } from "../support/servers/free-ports.ts";
 import { moto, motoRoot } from "./moto-release.ts";
 
+// moto answers each request in a thread, and another one may change an item between a condition and its update. DynamoDB applies
+// the updates of an item one after the other.
+const oneAfterTheOther = `
+import sys, threading
+from moto.dynamodb.responses import DynamoHandler
+from moto.server import main
+lock, answer = threading.Lock(), DynamoHandler.call_action
+def answer_alone(handler):
+    with lock:
+        return answer(handler)
+DynamoHandler.call_action = answer_alone
+main(sys.argv[1:])
+`;
+
 /** A running moto: all services of AWS at one address, in all regions. */
 export class MotoServer {
   readonly url: string;
@@ -16,7 +30,7 @@ export class MotoServer {
     const [port] = await freePorts(1);
     const [program, ...args] = unpackedCommand(moto);
     const usr = join(motoRoot, "usr");
-    const server = [join(usr, "bin/python3"), join(usr, "bin/moto_server"), "-H", "127.0.0.1", "-p", `${port}`];
+    const server = [join(usr, "bin/python3"), "-c", oneAfterTheOther, "-H", "127.0.0.1", "-p", `${port}`];
     const env = {
       ...process.env,
       PYTHONHOME: usr,

@@ -22,6 +22,9 @@ const separators = codesOf("&;?#\r\n");
 const separatorsInHeader = codesOf("&;?#\r\n \t\"'<>,");
 const ampersand = 0x26;
 const equalsSign = 0x3d;
+const slash = 0x2f;
+const colon = 0x3a;
+const semicolon = 0x3b;
 // A URL in a parameter of a URL in a parameter …
 const maxDepth = 4;
 
@@ -33,9 +36,27 @@ export function maskParameters(text: string, rules: ValueRules): string {
   return maskAll(text, rules, separators, 0);
 }
 
-/** Whether the value of a header can have a URL with parameters. */
+/** Whether the value of a header can have a URL with parameters, also percent-encoded, as in `%2Fcallback%3Ftoken%3Dabc`. */
 export function mayHaveParameters(value: string): boolean {
-  return value.includes("?") || value.includes("#");
+  return /[?#]|%(?:25)*(?:3f|23)/i.test(value);
+}
+
+/** Whether a URL in the value of a header has parameters in its path: `https://shop.example/cart;jsessionid=abc`. */
+export function hasPathParameters(value: string): boolean {
+  if (!value.includes(";") || !value.includes("/")) return false;
+  let start = 0;
+  let inUrl = false;
+  for (let at = 0; at < value.length; at++) {
+    const code = value.charCodeAt(at);
+    if (code === slash) inUrl ||= at === start || value.charCodeAt(at - 1) === colon;
+    else if (code === semicolon && inUrl) return true;
+    // A URL may be the value of a parameter, as in `url=/cart`.
+    else if (separatorsInHeader[code] || (code === equalsSign && !inUrl)) {
+      start = at + 1;
+      inUrl = false;
+    }
+  }
+  return false;
 }
 
 /** Masks parameters of the URLs in the value of a header. */

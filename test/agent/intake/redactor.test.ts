@@ -131,7 +131,55 @@ describe("a URL in a header", () => {
   });
 });
 
+describe("a parameter of a URL in a header", () => {
+  it.each([
+    ["Location", "http://shop.example/cart;jsessionid=§", "http://shop.example/cart;jsessionid=redacted"],
+    ["Location", "/cart;v=1;jsessionid=§", "/cart;v=1;jsessionid=redacted"],
+    ["Refresh", "0;url=/cart;jsessionid=§", "0;url=/cart;jsessionid=redacted"],
+    ["Link", "</a>; rel=next, </b;jsessionid=§>", "</a>; rel=next, </b;jsessionid=redacted>"],
+    ["X-Url", "%2Fcb%3ftoken%3D§", "/cb%3Ftoken%3Dredacted"],
+    ["X-Url", "%2Fcb%23token%3D§", "/cb%23token%3Dredacted"],
+    ["Cookie", "a=1; next=%252Fcb%253Ftoken%253D§; b=2", "a=1; next=/cb%253Ftoken%253Dredacted; b=2"],
+  ])("is masked in %s: %s", (name, value, expected) => {
+    const rules = { query: ["token", "jsessionid"] };
+    const headers = [name, value.replaceAll("§", secret)];
+    const { primary, ...request } = redact(rules, { headers, primary: { status: 302, headers } });
+
+    expect(request.stored).not.toContain(secret);
+    expect(request.headers[1]).toBe(expected);
+    expect(primary?.headers?.[1]).toBe(expected);
+  });
+
+  it.each([
+    ["Accept", "text/html;q=0.9, */*;q=0.8"],
+    ["Accept", "text/html ;q=0.9"],
+    ["User-Agent", "a/1.0 (b; q=1)"],
+    ["Cookie", "next=/a; q=1"],
+    ["Set-Cookie", "a=1; Path=/; q=1"],
+    ["Content-Type", "multipart/form-data; boundary=a?q=1"],
+    ["Content-Type", "multipart/form-data; boundary=/a;q=1"],
+  ])("is none of the parameters of %s: %s", (name, value) => {
+    expect(redact({ query: ["q"] }, { headers: [name, value] }).headers).toEqual([name, value]);
+  });
+
+  it("is looked for in time that grows with the header only", () => {
+    const startMs = performance.now();
+    for (const part of ["=/", ":/", "%25", "/=;", "?;"]) {
+      redact({ query: ["token"] }, { headers: ["X-Url", `${part.repeat(300_000)} ;`] });
+    }
+
+    expect(performance.now() - startMs).toBeLessThan(3_000);
+  });
+});
+
 describe("headers and cookies", () => {
+  it("are masked if the name of a cookie is a part in brackets, as PHP reads it", () => {
+    const cookie = "session[a]=§; b%5Bsession%5D=§; c=1".replaceAll("§", secret);
+    const { headers } = redact({ cookies: ["session"] }, { headers: ["Cookie", cookie] });
+
+    expect(headers[1]).toBe("session[a]=redacted; b%5Bsession%5D=redacted; c=1");
+  });
+
   it("are masked by name or pattern, in request and response", () => {
     const headers = ["X-Shop-Token", secret, "x-token", "b", "Host", "h", "authorization", ` ${secret}`];
     const masked = redact({ headers: ["x-*-token", "Authorization"] }, { headers, primary: { headers } });

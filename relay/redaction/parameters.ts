@@ -10,8 +10,8 @@ export interface ValueRules {
   readonly mask: (value: string) => string;
   /** Masks secrets inside of a value whose name does not give it away. */
   readonly within?: (value: string) => string;
-  /** Masks secrets inside of a value that begins as JSON. */
-  readonly json?: (value: string) => string;
+  /** Masks secrets inside of a value that begins as JSON; undefined if it is none. */
+  readonly json?: (value: string) => string | undefined;
   /** Without it, any number of values is masked. Once it is spent, the rest of a text is masked as one value. */
   readonly limit?: Pick<LimitedMask, "isSpent">;
 }
@@ -25,6 +25,7 @@ const equalsSign = 0x3d;
 const slash = 0x2f;
 const colon = 0x3a;
 const semicolon = 0x3b;
+const parameterStart = /&(?=[\w.%+[\]-]*=)/g;
 // A URL in a parameter of a URL in a parameter …
 const maxDepth = 4;
 
@@ -136,9 +137,16 @@ function maskAll(
       }
       replace(equals + 1, end, rules.mask(decodePercent(text.slice(equals + 1, end))));
     } else {
-      const value = text.slice(equals < 0 ? at : equals + 1, end);
-      const masked = maskInside(value, rules, depth);
-      if (masked !== value) replace(end - value.length, end, masked);
+      const start = equals < 0 ? at : equals + 1;
+      const value = text.slice(start, end);
+      if (rules.json && beginsAsJson(decodePercent(value))) {
+        const json = maskJsonValue(text, start, end, rules);
+        end = json.end;
+        replace(start, end, json.masked);
+      } else {
+        const masked = maskInside(value, rules, depth);
+        if (masked !== value) replace(start, end, masked);
+      }
     }
     quotes?.pass(text.charCodeAt(end), text.charCodeAt(end - 1));
     at = end + 1;
@@ -146,13 +154,23 @@ function maskAll(
   return copied === 0 ? text : pieces.join("") + text.slice(copied);
 }
 
+/** A value that begins as JSON ends at the next `&`: programs that write it without escapes leave the other separators in it. */
+function maskJsonValue(text: string, start: number, separatorAt: number, { json, mask }: ValueRules) {
+  let end = text.indexOf("&", separatorAt);
+  if (end < 0) end = text.length;
+  const value = text.slice(start, end);
+  const decoded = decodePercent(value);
+  const masked = json?.(decoded);
+  if (masked !== undefined) return { end, masked: masked === decoded ? value : encodePercent(masked) };
+  // The `&` may be one in a string of the JSON: the value goes on if no other parameter begins there.
+  parameterStart.lastIndex = end;
+  end = parameterStart.exec(text)?.index ?? text.length;
+  return { end, masked: mask(decodePercent(text.slice(start, end))) };
+}
+
 /** A value may be a URL with parameters of its own, as in `?next=%2Fcallback%3Ftoken%3Dabc`. */
 function maskInside(value: string, rules: ValueRules, depth: number): string {
   const decoded = decodePercent(value);
-  if (rules.json && beginsAsJson(decoded)) {
-    const masked = rules.json(decoded);
-    return masked === decoded ? value : encodePercent(masked);
-  }
   const nested = decoded.includes("=") || (decoded !== value && decoded.includes("%"));
   let masked = decoded;
   // Nobody encodes a URL that often, unless it is to hide something.

@@ -368,6 +368,35 @@ describe("forms", () => {
     ]);
   });
 
+  it.each(["a;b", "a?b", "a#b", "a;?#b"])("have unencoded JSON masked if it has a string such as %j", (text) => {
+    const body = (token: string) => `a=1&payload={"text":"${text}","token":"${token}"}&c=d`;
+    const parts = { headers: type, body: Buffer.from(body(secret)) };
+    const masked = textOf(redact({ form: ["password"], json: ["**.token"] }, parts));
+
+    expect([...new URLSearchParams(masked)]).toEqual([...new URLSearchParams(body("redacted"))]);
+  });
+
+  it("have JSON with an unencoded & masked up to the next parameter", () => {
+    const body = `payload={"text":"a & b&c","token":"${secret}==&"}&c[d]=e&f=[1,`;
+    const masked = redact({ json: ["**.token"] }, { headers: type, body: Buffer.from(body) });
+
+    expect(textOf(masked)).toBe("payload=redacted&c[d]=e&f=redacted");
+  });
+
+  it("keep JSON without secrets as it is written", () => {
+    const body = 'a={"b":"c;d?e"}&f=%5b1%5d&g=[1]\r\n&h=2';
+    const masked = redact({ json: ["**.token"] }, { headers: type, body: Buffer.from(body) });
+
+    expect(textOf(masked)).toBe(body);
+  });
+
+  it.each(["a={", "a={&", "[", "{;", "a={&b", "a=[1;"])("take time in proportion to their length: %s", (part) => {
+    const startMs = performance.now();
+    redact({ json: ["**.token"] }, { headers: type, body: Buffer.from(part.repeat(300_000 / part.length)) });
+
+    expect(performance.now() - startMs).toBeLessThan(3_000);
+  });
+
   it.each([
     ["no end", '--b1\r\nContent-Disposition: form-data; name="password"\r\n\r\nS\r\n'],
     ["line feeds alone", '--b1\nContent-Disposition: form-data; name="password"\n\nS\n--b1--'],

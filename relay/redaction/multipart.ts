@@ -92,6 +92,7 @@ function readName(head: string): string | undefined {
   if (odd || dispositions.length !== 1 || /[; \t]name\*/i.test(dispositions[0])) return undefined;
   const names = dispositions[0].split(/[; \t]name=/i);
   if (names.length !== 2) return undefined;
-  const [, quoted, plain] = /^(?:"((?:[^"\\]|\\.)*)"|([^";\s]+))/.exec(names[1]) ?? [];
+  // PHP takes off single quotes, too. What follows the closing quote could belong to the name.
+  const [, quoted, plain] = /^(?:"((?:[^"\\]|\\.)*)"|([^"';\s][^";\s]*))[ \t]*(?:;|$)/.exec(names[1]) ?? [];
   return quoted?.replace(/\\(.)/g, "$1") ?? plain;
 }

@@ -75,7 +75,9 @@ export function maskTarget(target: string, rules: ValueRules): string {
 }
 
 /** Whether the name, or a part of it in brackets, is to be masked. */
-export function isMaskedName(name: string, names: NameTest): boolean {
+export function isMaskedName(text: string, names: NameTest): boolean {
+  // PHP and others ignore blanks around a name.
+  const name = text.trim();
   if (names(name)) return true;
   return name.includes("[") && name.split(/[[\]]/).some((part) => part !== "" && names(part));
 }
@@ -130,7 +132,7 @@ function maskAll(
       if (separating[code]) break;
       if (code === equalsSign && equals < 0) equals = end;
     }
-    if (equals >= 0 && isMaskedName(decodePercent(text.slice(at, equals)).trim(), rules.names)) {
+    if (equals >= 0 && isMaskedName(decodePercent(text.slice(at, equals)), rules.names)) {
       for (end = equals + 1; end < text.length; end++) {
         const code = text.charCodeAt(end);
         if (code === ampersand || quotes?.isEnd(code)) break;

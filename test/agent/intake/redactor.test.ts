@@ -1,3 +1,4 @@
+import { deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createRedactor } from "../../../agent/intake/redactor.ts";
@@ -404,6 +405,12 @@ describe("forms", () => {
     ["an encoded name", "--b1\r\nContent-Disposition: form-data; name*=utf-8''p%61ssword\r\n\r\nS\r\n--b1--\r\n"],
     ["two names", '--b1\r\nContent-Disposition: form-data; name="a"; name="password"\r\n\r\nS\r\n--b1--\r\n'],
     ["a folded line", '--b1\r\nContent-Disposition: form-data;\r\n name="password"\r\n\r\nS\r\n--b1--\r\n'],
+    ["single quotes", "--b1\r\nContent-Disposition: form-data; name='password'\r\n\r\nS\r\n--b1--\r\n"],
+    ["text behind a name", '--b1\r\nContent-Disposition: form-data; name="pass"word\r\n\r\nS\r\n--b1--\r\n'],
+    [
+      "multipart in a part",
+      '--b1\r\nContent-Disposition: form-data; name=a\r\n\r\n--c\r\nContent-Disposition: form-data; name="password"\r\n\r\nS\r\n--c--\r\n--b1--\r\n',
+    ],
     [
       "a part that hides in another",
       '--b1\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\n--b1\nContent-Disposition: form-data; name="password"\n\nS\r\n--b1--\r\n',
@@ -612,6 +619,40 @@ describe("a body that cannot be read", () => {
     expect(masked.headers).toEqual(headers);
     expect(isBodyIncomplete(masked)).toBe(true);
   });
+
+  it.each(["", "text/plain", form, "application/octet-stream", "application/xml"])(
+    "because it is multipart, but has the type %j, is left out",
+    (type) => {
+      const part = `--b\r\nX-Any: 1\r\ncontent-disposition: form-data; name="token"\r\n\r\n${secret}\r\n--b--\r\n`;
+      const headers = ["content-length", "5", ...(type ? ["content-type", type] : [])];
+      const masked = redact(rules, { body: Buffer.from(part), headers });
+
+      expect(masked).toMatchObject({ bodyState: "omitted", omitted: { ambiguous: 1 } });
+      expect(masked.stored).not.toContain(secret);
+    },
+  );
+
+  it.each([
+    ["gzip", gzipSync(body)],
+    ["zlib", deflateSync(body)],
+    ["zstd", zstdCompressSync(body)],
+  ])("because it is compressed with %s, though no header says so, is left out", (_, compressed) => {
+    const form = ["content-type", "application/x-www-form-urlencoded", "content-length", "5"];
+    const archive = ["content-type", "application/gzip"];
+
+    expect(redact(rules, { body: compressed, headers: form })).toMatchObject({ omitted: { encoded: 1 } });
+    expect(redact(rules, { body: compressed, headers: ["content-length", "5"] })).toMatchObject({
+      omitted: { encoded: 1 },
+    });
+    expect(redact(rules, { body: compressed, headers: archive })).toMatchObject({ omitted: {}, body: compressed });
+  });
+
+  it.each(["--b\r\ntoken=1", "--\r\ncontent-type: a", "x\r\n--b\r\ncontent-type: a", "x\xc3\x9a"])(
+    "is not one that begins with %j",
+    (text) => {
+      expect(redact(rules, { body: Buffer.from(text, "latin1") })).toMatchObject({ omitted: {} });
+    },
+  );
 
   it("is kept if no rule is for bodies, or if it is no form and no JSON", () => {
     const gzip = { body, headers: ["content-encoding", "gzip"] };

@@ -63,6 +63,14 @@ export function beginsAsJson(text: string): boolean {
   return containerStart.test(text);
 }
 
+/** Whether a body that is not said to be text is in UTF-16 or UTF-32 all the same. Binary formats often begin with single zeros. */
+export function isWide(body: string): boolean {
+  const zeros = [...body.slice(0, 8)].map((byte) => byte === "\0");
+  const isAt = (pattern: string) =>
+    zeros.length >= pattern.length && [...pattern].every((is, i) => zeros[i] === (is === "0"));
+  return /^(?:\xff\xfe|\xfe\xff)/.test(body) || ["0a0a", "a0a0", "000a000a", "a000a000"].some(isAt);
+}
+
 /** Whether a body begins as compressed data does, whatever its headers say. */
 export function isCompressed(body: string): boolean {
   return compressedStarts.some((start) => body.startsWith(start)) || compressedForm.test(body);

@@ -12,7 +12,10 @@ import { bin, headersBinary, headersText, notify, str } from "../../support/spop
 
 // Written by hand, without the list of the implementation. § is replaced by a number of its own in each place.
 const path = [
-  ...["/api/v1/orders;jsessionid=Hidden§/items/4111111111111111/eyJhbGciOiJIUzI1NiJ9.Hidden§.c2ln", "?page=2"],
+  ...[
+    "/proxy/https://me:Hidden§@db.example/api/v1/orders;jsessionid=Hidden§/items/4111111111111111/eyJhbGciOiJIUzI1NiJ9.Hidden§.c2ln",
+    "?page=2",
+  ],
   ...["&token=Hidden§", "&access_token=Hidden§", "&api-key=Hidden§", "&apiKey=Hidden§", "&pa%73sword=Hidden§"],
   ...[
     "&X-Amz-Signature=Hidden§",
@@ -140,6 +143,35 @@ const bodies: [what: string, type: string, body: string | Buffer, shown?: string
   ],
   ["a multipart form", "multipart/form-data; boundary=b", multipart, "visible"],
   ["a multipart form that is cut off", "multipart/form-data; boundary=b", multipart.slice(0, -20), "tolkien"],
+  ["a multipart form with the type of text", "text/plain", multipart, "visible"],
+  ["a multipart form with the type of a form", "application/x-www-form-urlencoded", multipart, "visible"],
+  ["a multipart form with the type of bytes", "application/octet-stream", multipart, "visible"],
+  ["a multipart form with two types", "multipart/form-data; boundary=b, text/plain", multipart, "visible"],
+  ["a multipart form with a wrong boundary", "multipart/form-data; boundary=c", multipart, "visible"],
+  [
+    "a multipart form in a multipart form",
+    "multipart/form-data; boundary=c",
+    `--c\r\nContent-Disposition: form-data; name="a"\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n${multipart}\r\n--c--\r\n`,
+    "visible",
+  ],
+  [
+    "a multipart form with secrets in the heads of its parts",
+    "multipart/form-data; boundary=b",
+    '--b\r\nContent-Disposition: form-data; name="a"; filename="eyJhbGciOiJIUzI1NiJ9.Hidden§.c2ln"\r\nX-Auth-Token: Hidden§\r\n\r\nvisible\r\n--b--\r\n',
+    "visible",
+  ],
+  ["compressed, though no header says so", "application/gzip", gzipSync('{"a":1}')],
+  [
+    "a multipart form with a compressed file",
+    "multipart/form-data; boundary=b",
+    Buffer.concat([
+      Buffer.from('--b\r\nContent-Disposition: form-data; name="a"\r\nContent-Type: application/gzip\r\n\r\n'),
+      gzipSync('{"a":1}'),
+      Buffer.from("\r\n--b--\r\n"),
+    ]),
+  ],
+  ["XML in UTF-16", "application/xml", Buffer.from("\ufeff<password>Hidden10</password>", "utf16le")],
+  ["XML in UTF-16 without a byte order mark", "application/soap+xml", Buffer.from("<pin>Hidden10</pin>", "utf16le")],
   ["XML", "application/xml", xml, "visible"],
   [
     "text",
@@ -206,6 +238,13 @@ describe("a request in all forms that people look at", () => {
     expect(toHttpText(request, { secrets: false })).toMatch(/\n\n\(body of \d+ bytes not shown: .*\)\n$/);
     expect(JSON.parse(toJsonLine(request, { secrets: false }))).toMatchObject({ hiddenBody: expect.any(String) });
   });
+});
+
+it("shows no beginning of a secret that the end of the shown bytes cuts", () => {
+  const start = `token=${"x".repeat(3_900)} card: `;
+  const body = Buffer.from(`${start}${" ".repeat(4_000 - start.length - 14)}4111111111111111 visible`);
+
+  expect(formatRequest(expectedRequest({ body }, 0))).not.toContain("41111111");
 });
 
 it("shows no body with a transfer coding but chunked", () => {

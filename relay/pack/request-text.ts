@@ -20,6 +20,8 @@ export interface ShownRequest {
 /** In place of a secret: a terminal is recorded, shared and scrolled back. */
 export const secretMark = "…";
 const shownBodyBytes = 2_000;
+// A secret without its end may not look like one.
+const unsureBytes = 200;
 
 /** A request without what looks like a secret, the body cut after 2,000 bytes. */
 export function showRequest(request: CapturedRequest): ShownRequest {
@@ -29,6 +31,8 @@ export function showRequest(request: CapturedRequest): ShownRequest {
     secretMark,
   );
   const { id, method, version, bodyState } = request;
+  const isCut = request.body.length > 2 * shownBodyBytes;
+  const sureBytes = isCut ? Math.max(0, body.length - unsureBytes) : body.length;
   return {
     id,
     capturedAt: new Date(request.capturedAtMs).toISOString(),
@@ -38,7 +42,7 @@ export function showRequest(request: CapturedRequest): ShownRequest {
     headers: headers.flatMap((name, i) => (i % 2 === 0 ? [{ name, value: headers[i + 1] }] : [])),
     bodyState,
     bodyBytes: request.body.length,
-    body: Buffer.from(body.subarray(0, shownBodyBytes)).toString(),
+    body: Buffer.from(body.subarray(0, Math.min(shownBodyBytes, sureBytes))).toString(),
     ...(hiddenBody !== undefined && { hiddenBody }),
   };
 }

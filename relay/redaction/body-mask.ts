@@ -74,7 +74,7 @@ function maskText<Place>(text: string, kind: "json" | "form", rules: BodyRules<P
     names: fields ?? noName,
     mask: limit.mask,
     limit,
-    ...(keys && { json: (value) => toMaskedJson(value, keys, limit) ?? limit.mask(value) }),
+    ...(keys && { json: (value) => toMaskedJson(value, keys, limit) }),
   });
 }
 

@@ -16,6 +16,14 @@ const quotedText = /"(?:[^"\\]|\\.)*"/gs;
 const longestType = 1_000;
 // UTF-16 and UTF-32, with or without a byte order mark.
 const wideText = /^(?:\xff\xfe|\xfe\xff|\0|.\0)/s;
+// gzip, zip, xz and zlib without compression; then zstd, bzip2 and zlib, apart from UTF-8.
+const compressedStarts = ["1f8b", "504b0304", "fd377a585a00", "7801"].map((hex) =>
+  Buffer.from(hex, "hex").toString("latin1"),
+);
+const compressedForm = /^(?:\x28\xb5\x2f\xfd|BZh[1-9]1AY&SY|x\x9c|x\xda(?![\x80-\xbf]))/;
+// The first delimiter, and the head of the first part with one of the headers that parts have.
+const multipartStart =
+  /^(?:\r?\n){0,8}--([^\r\n]{1,200})\r?\n(?:[\w-]{1,80}:[^\r\n]{0,1000}\r?\n){0,32}?content-(?:disposition|type)[ \t]*:/i;
 const byteOrderMark = "\xef\xbb\xbf";
 // Sticky, so that each looks at one line only.
 const scalarLine = /[ \t]*(?:(?:"[^\r\n]*"|-?[0-9][0-9.eE+-]*|true|false|null)[ \t]*)?[\r\n]+/y;
@@ -26,7 +34,7 @@ const containerStart = /[ \t]*[[{]/y;
  * no or of any textual type as a form.
  *
  * - `encoded`: compressed, or in characters that are not ASCII's, such as UTF-16.
- * - `ambiguous`: it has two types, or one that is none: programs may choose any.
+ * - `ambiguous`: it has two types, or one that is none: programs may choose any. Or it is multipart, and its type is another.
  */
 export function contentKindOf(body: string, { types, encodings }: ContentFacts): ContentKind {
   if (!encodings.every((encoding) => plainEncoding.test(encoding.trim()))) return "encoded";
@@ -39,8 +47,9 @@ export function contentKindOf(body: string, { types, encodings }: ContentFacts):
   if (media.startsWith("multipart/")) return "multipart";
   const isJson = /[/+]json\b|[/-](?:ndjson|jsonl|jsonlines)$/.test(media);
   const isText = media === "" || media.startsWith("text/") || media === "application/x-www-form-urlencoded";
-  if (wideText.test(body)) return isJson || isText ? "encoded" : "other";
+  if (wideText.test(body) || isCompressed(body)) return isJson || isText ? "encoded" : "other";
   if (isJson || beginsAsJson(body)) return "json";
+  if (boundaryIn(body) !== "") return "ambiguous";
   if (isText) return "form";
   return mediaType.test(media) ? "other" : "ambiguous";
 }
@@ -52,6 +61,24 @@ export function beginsAsJson(text: string): boolean {
   while (scalarLine.test(text)) at = scalarLine.lastIndex;
   containerStart.lastIndex = at;
   return containerStart.test(text);
+}
+
+/** Whether a body that is not said to be text is in UTF-16 or UTF-32 all the same. Binary formats often begin with single zeros. */
+export function isWide(body: string): boolean {
+  const zeros = [...body.slice(0, 8)].map((byte) => byte === "\0");
+  const isAt = (pattern: string) =>
+    zeros.length >= pattern.length && [...pattern].every((is, i) => zeros[i] === (is === "0"));
+  return /^(?:\xff\xfe|\xfe\xff)/.test(body) || ["0a0a", "a0a0", "000a000a", "a000a000"].some(isAt);
+}
+
+/** Whether a body begins as compressed data does, whatever its headers say. */
+export function isCompressed(body: string): boolean {
+  return compressedStarts.some((start) => body.startsWith(start)) || compressedForm.test(body);
+}
+
+/** The boundary of a body that begins as multipart, whatever its type says; else empty. */
+export function boundaryIn(body: string): string {
+  return multipartStart.exec(body)?.[1].trimEnd() ?? "";
 }
 
 /** The codings of a body, apart from `chunked`, which HAProxy removes as the only transfer coding. */

@@ -1,4 +1,4 @@
-import type { ValueRules } from "./parameters.ts";
+import { isMaskedName, type ValueRules } from "./parameters.ts";
 import { decodePercent } from "./percent-encoding.ts";
 
 // RFC 6265 4.1.2, and its successors.
@@ -37,7 +37,7 @@ function maskPairs(text: string, { names, mask, limit }: ValueRules, keepsAttrib
       keepsAttributes && at > 0 && attributes.has((equals < 0 ? text.slice(at, end) : name).trim().toLowerCase());
     const isDate = keepsAttributes && equals < 0 && afterExpires;
     afterExpires = isAttribute && name.toLowerCase() === "expires" && text[end] === ",";
-    const isNamed = names(name) || (/[%+]/.test(name) && names(decodePercent(name)));
+    const isNamed = isMaskedName(name, names) || (/[%+]/.test(name) && isMaskedName(decodePercent(name), names));
     if (isNamed && !isAttribute && !isDate && text.slice(at, end).trim() !== "") {
       const start = firstVisible(text, equals < 0 ? at : equals + 1);
       end = endOf(text, start);

@@ -1,7 +1,7 @@
 import { maskCookies, maskSetCookie } from "./cookies.ts";
 import type { LimitedMask } from "./limited-mask.ts";
 import { createNameTest, type NameTest } from "./name-patterns.ts";
-import { maskTarget, maskUrlsInHeader, mayHaveParameters } from "./parameters.ts";
+import { hasPathParameters, maskTarget, maskUrlsInHeader, mayHaveParameters } from "./parameters.ts";
 
 /** Headers without which nobody can tell where a request goes, where it ends, and what its body is. */
 export const isFraming = createNameTest(["host", "content-type", "content-length", "transfer-encoding"]);
@@ -45,8 +45,11 @@ export function maskPath(path: string, { query, mask, within, limit }: HeadRules
 function maskValue(name: string, value: string, rules: HeadRules): string {
   const { headers, cookies, query, mask, within, limit } = rules;
   if (headers?.(name) && !isFraming(name)) return mask(value.trim());
-  const hasCookies = cookies && (isNamed(name, "cookie") || isNamed(name, "set-cookie"));
-  const hasParameters = query && mayHaveParameters(value);
+  const isCookie = isNamed(name, "cookie") || isNamed(name, "set-cookie");
+  const hasCookies = cookies && isCookie;
+  // Between cookies, a semicolon ends the URL before it.
+  const mayHaveUrl = mayHaveParameters(value) || (!isCookie && hasPathParameters(value));
+  const hasParameters = query && mayHaveUrl && !isFraming(name);
   let masked = value;
   if (hasCookies || hasParameters) {
     if (limit?.mayRead(value.length) === false) return mask(value);

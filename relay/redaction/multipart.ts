@@ -33,7 +33,7 @@ export function maskMultipart(text: string, boundary: string, rules: MultipartRu
     const isSecret = isMaskedName(name, rules.names) || isMaskedName(decodePercent(name), rules.names);
     const replaced = isSecret ? rules.mask(content) : rules.content(content, factsOf(head));
     if (replaced === undefined) return undefined;
-    masked.push(part.slice(0, start) + replaced + lineEnd);
+    masked.push(maskHead(part.slice(0, start), rules) + replaced + lineEnd);
   }
   masked.push(parts[last]);
   return masked.join(delimiter);
@@ -49,17 +49,15 @@ export function maskBrokenMultipart(text: string, boundary: string, rules: Multi
   return text
     .split(delimiter)
     .map((part) => {
-      const [head = ""] = part.split(/\r?\n\r?\n/, 1);
+      const [blank = ""] = /\r?\n\r?\n/.exec(part) ?? [];
+      const headEnd = blank === "" ? part.length : part.indexOf(blank);
+      const head = part.slice(0, headEnd);
+      const content = part.slice(headEnd + blank.length);
       const name = readName(head);
       const isSecret =
         name === undefined || isMaskedName(name, rules.names) || isMaskedName(decodePercent(name), rules.names);
-      const content = part.slice(head.length);
-      return (
-        head +
-        (isSecret && content !== ""
-          ? rules.mask(content)
-          : (rules.content(content, factsOf(head)) ?? rules.mask(content)))
-      );
+      const read = isSecret && content !== "" ? undefined : rules.content(content, factsOf(head));
+      return maskHead(head, rules) + blank + (read ?? rules.mask(content));
     })
     .join(delimiter);
 }
@@ -70,6 +68,11 @@ export function boundaryOf(contentType: string): string {
   if (first === undefined || others.length > 0) return "";
   const [, quoted, plain] = /^\s*=\s*(?:"([^"\\]{1,200})"|([^\s";]{1,200}))/.exec(first) ?? [];
   return quoted ?? plain ?? "";
+}
+
+/** The file name of a part, or a header of its own, may be a secret. */
+function maskHead(head: string, { within }: MultipartRules): string {
+  return within ? within(head) : head;
 }
 
 function factsOf(head: string): ContentFacts {
@@ -92,6 +95,7 @@ function readName(head: string): string | undefined {
   if (odd || dispositions.length !== 1 || /[; \t]name\*/i.test(dispositions[0])) return undefined;
   const names = dispositions[0].split(/[; \t]name=/i);
   if (names.length !== 2) return undefined;
-  const [, quoted, plain] = /^(?:"((?:[^"\\]|\\.)*)"|([^";\s]+))/.exec(names[1]) ?? [];
+  // PHP takes off single quotes, too. What follows the closing quote could belong to the name.
+  const [, quoted, plain] = /^(?:"((?:[^"\\]|\\.)*)"|([^"';\s][^";\s]*))[ \t]*(?:;|$)/.exec(names[1]) ?? [];
   return quoted?.replace(/\\(.)/g, "$1") ?? plain;
 }

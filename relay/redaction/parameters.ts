@@ -10,8 +10,8 @@ export interface ValueRules {
   readonly mask: (value: string) => string;
   /** Masks secrets inside of a value whose name does not give it away. */
   readonly within?: (value: string) => string;
-  /** Masks secrets inside of a value that begins as JSON. */
-  readonly json?: (value: string) => string;
+  /** Masks secrets inside of a value that begins as JSON; undefined if it is none. */
+  readonly json?: (value: string) => string | undefined;
   /** Without it, any number of values is masked. Once it is spent, the rest of a text is masked as one value. */
   readonly limit?: Pick<LimitedMask, "isSpent">;
 }
@@ -22,6 +22,10 @@ const separators = codesOf("&;?#\r\n");
 const separatorsInHeader = codesOf("&;?#\r\n \t\"'<>,");
 const ampersand = 0x26;
 const equalsSign = 0x3d;
+const slash = 0x2f;
+const colon = 0x3a;
+const semicolon = 0x3b;
+const parameterStart = /&(?=[\w.%+[\]-]*=)/g;
 // A URL in a parameter of a URL in a parameter …
 const maxDepth = 4;
 
@@ -33,9 +37,27 @@ export function maskParameters(text: string, rules: ValueRules): string {
   return maskAll(text, rules, separators, 0);
 }
 
-/** Whether the value of a header can have a URL with parameters. */
+/** Whether the value of a header can have a URL with parameters, also percent-encoded, as in `%2Fcallback%3Ftoken%3Dabc`. */
 export function mayHaveParameters(value: string): boolean {
-  return value.includes("?") || value.includes("#");
+  return /[?#]|%(?:25)*(?:3f|23)/i.test(value);
+}
+
+/** Whether a URL in the value of a header has parameters in its path: `https://shop.example/cart;jsessionid=abc`. */
+export function hasPathParameters(value: string): boolean {
+  if (!value.includes(";") || !value.includes("/")) return false;
+  let start = 0;
+  let inUrl = false;
+  for (let at = 0; at < value.length; at++) {
+    const code = value.charCodeAt(at);
+    if (code === slash) inUrl ||= at === start || value.charCodeAt(at - 1) === colon;
+    else if (code === semicolon && inUrl) return true;
+    // A URL may be the value of a parameter, as in `url=/cart`.
+    else if (separatorsInHeader[code] || (code === equalsSign && !inUrl)) {
+      start = at + 1;
+      inUrl = false;
+    }
+  }
+  return false;
 }
 
 /** Masks parameters of the URLs in the value of a header. */
@@ -53,7 +75,9 @@ export function maskTarget(target: string, rules: ValueRules): string {
 }
 
 /** Whether the name, or a part of it in brackets, is to be masked. */
-export function isMaskedName(name: string, names: NameTest): boolean {
+export function isMaskedName(text: string, names: NameTest): boolean {
+  // PHP and others ignore blanks around a name.
+  const name = text.trim();
   if (names(name)) return true;
   return name.includes("[") && name.split(/[[\]]/).some((part) => part !== "" && names(part));
 }
@@ -108,16 +132,23 @@ function maskAll(
       if (separating[code]) break;
       if (code === equalsSign && equals < 0) equals = end;
     }
-    if (equals >= 0 && isMaskedName(decodePercent(text.slice(at, equals)).trim(), rules.names)) {
+    if (equals >= 0 && isMaskedName(decodePercent(text.slice(at, equals)), rules.names)) {
       for (end = equals + 1; end < text.length; end++) {
         const code = text.charCodeAt(end);
         if (code === ampersand || quotes?.isEnd(code)) break;
       }
       replace(equals + 1, end, rules.mask(decodePercent(text.slice(equals + 1, end))));
     } else {
-      const value = text.slice(equals < 0 ? at : equals + 1, end);
-      const masked = maskInside(value, rules, depth);
-      if (masked !== value) replace(end - value.length, end, masked);
+      const start = equals < 0 ? at : equals + 1;
+      const value = text.slice(start, end);
+      if (rules.json && beginsAsJson(decodePercent(value))) {
+        const json = maskJsonValue(text, start, end, rules);
+        end = json.end;
+        replace(start, end, json.masked);
+      } else {
+        const masked = maskInside(value, rules, depth);
+        if (masked !== value) replace(start, end, masked);
+      }
     }
     quotes?.pass(text.charCodeAt(end), text.charCodeAt(end - 1));
     at = end + 1;
@@ -125,13 +156,23 @@ function maskAll(
   return copied === 0 ? text : pieces.join("") + text.slice(copied);
 }
 
+/** A value that begins as JSON ends at the next `&`: programs that write it without escapes leave the other separators in it. */
+function maskJsonValue(text: string, start: number, separatorAt: number, { json, mask }: ValueRules) {
+  let end = text.indexOf("&", separatorAt);
+  if (end < 0) end = text.length;
+  const value = text.slice(start, end);
+  const decoded = decodePercent(value);
+  const masked = json?.(decoded);
+  if (masked !== undefined) return { end, masked: masked === decoded ? value : encodePercent(masked) };
+  // The `&` may be one in a string of the JSON: the value goes on if no other parameter begins there.
+  parameterStart.lastIndex = end;
+  end = parameterStart.exec(text)?.index ?? text.length;
+  return { end, masked: mask(decodePercent(text.slice(start, end))) };
+}
+
 /** A value may be a URL with parameters of its own, as in `?next=%2Fcallback%3Ftoken%3Dabc`. */
 function maskInside(value: string, rules: ValueRules, depth: number): string {
   const decoded = decodePercent(value);
-  if (rules.json && beginsAsJson(decoded)) {
-    const masked = rules.json(decoded);
-    return masked === decoded ? value : encodePercent(masked);
-  }
   const nested = decoded.includes("=") || (decoded !== value && decoded.includes("%"));
   let masked = decoded;
   // Nobody encodes a URL that often, unless it is to hide something.

@@ -1,5 +1,14 @@
 import type { CapturedRequest } from "../pack/captured-request.ts";
-import { type ContentFacts, contentKindOf, encodingsOf, valuesOf } from "./content-kind.ts";
+import {
+  boundaryIn,
+  type ContentFacts,
+  type ContentKind,
+  contentKindOf,
+  encodingsOf,
+  isCompressed,
+  isWide,
+  valuesOf,
+} from "./content-kind.ts";
 import { maskHeaders, maskPath } from "./header-mask.ts";
 import { createJsonNames } from "./json-keys.ts";
 import { maskJson } from "./json-mask.ts";
@@ -7,6 +16,10 @@ import { boundaryOf, maskBrokenMultipart, maskMultipart } from "./multipart.ts";
 import { maskParameters } from "./parameters.ts";
 import { isSecretName } from "./secret-names.ts";
 import { maskSecretText } from "./secret-text.ts";
+import { hideUrlPasswords } from "./url-passwords.ts";
+
+/** Most levels of multipart in multipart that are shown. */
+const maxDepth = 3;
 
 /** A captured request without what looks like a secret. */
 export interface MaskedRequest extends CapturedRequest {
@@ -29,10 +42,12 @@ export function maskRequest(request: CapturedRequest, mask: string): MaskedReque
     mask: () => mask,
     within: (value: string) => maskSecretText(value, mask),
   };
-  const shown = maskBody(Buffer.from(body).toString("latin1"), headers, Buffer.from(mask).toString("latin1"));
+  const types = valuesOf(headers, (name) => name.toLowerCase() === "content-type");
+  const facts = { types, encodings: encodingsOf(headers) };
+  const shown = maskBody(Buffer.from(body).toString("latin1"), facts, Buffer.from(mask).toString("latin1"), 0);
   return {
     ...request,
-    path: maskPath(path, rules),
+    path: maskShownPath(path, mask),
     headers: [...maskHeaders(headers, rules)],
     body: Buffer.from(shown ?? "", "latin1"),
     ...(primary?.headers && { primary: { ...primary, headers: [...maskHeaders(primary.headers, rules)] } }),
@@ -49,29 +64,34 @@ export function maskNamed(name: string, value: string, mask: string): string {
 
 /** Masks secrets in a path with its query. */
 export function maskShownPath(path: string, mask: string): string {
-  return maskPath(path, { query: isSecretName, mask: () => mask, within: (text) => maskSecretText(text, mask) });
+  const rules = { query: isSecretName, mask: () => mask, within: (text: string) => maskSecretText(text, mask) };
+  // A URL in the path is in several of its segments.
+  return hideUrlPasswords(maskPath(path, rules), mask);
 }
 
-/** Undefined if the body cannot be judged. */
-function maskBody(body: string, headers: readonly string[], mask: string): string | undefined {
+/** A body, or the content of a part at the given depth. Undefined if it cannot be judged. */
+function maskBody(body: string, { types, encodings }: ContentFacts, mask: string, depth: number): string | undefined {
   if (body === "") return body;
-  const types = valuesOf(headers, (name) => name.toLowerCase() === "content-type");
-  const facts = { types, encodings: encodingsOf(headers) };
-  if (contentKindOf(body, { ...facts, types: types.slice(0, 1) }) !== "multipart") return maskText(body, facts, mask);
+  const facts = { types: types.slice(0, 1), encodings };
+  const kind = contentKindOf(body, facts);
+  // No form and no JSON, but text may be in it in any characters.
+  if (kind === "encoded" || isWide(body) || isCompressed(body)) return undefined;
+  const within = (value: string) => maskSecretText(value, mask);
+  // A type with a wrong boundary, or with another one, does not make it another body.
+  const boundary = boundaryIn(body) || (kind === "multipart" ? boundaryOf(types[0]) : undefined);
+  if (boundary === undefined) return maskText(body, kind, types, mask);
+  if (depth === maxDepth) return undefined;
   const rules = {
     names: isSecretName,
     mask: () => mask,
+    within,
     // A form in a part is text.
-    content: (text: string, of: ContentFacts) => maskText(text, of, mask),
+    content: (text: string, of: ContentFacts) => maskBody(text, of, mask, depth + 1),
   };
-  const boundary = boundaryOf(types[0]);
   return maskMultipart(body, boundary, rules) ?? maskBrokenMultipart(body, boundary, rules);
 }
 
-/** A body, or a part of one. Undefined if it cannot be judged. */
-function maskText(text: string, { types, encodings }: ContentFacts, mask: string): string | undefined {
-  const kind = contentKindOf(text, { types: types.slice(0, 1), encodings });
-  if (kind === "encoded") return undefined;
+function maskText(text: string, kind: ContentKind, types: readonly string[], mask: string): string {
   if (kind === "json") return maskJsonText(text, mask);
   const within = (value: string) => maskSecretText(value, mask);
   const json = (value: string) => maskJsonText(value, mask);

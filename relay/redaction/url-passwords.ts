@@ -1,6 +1,8 @@
 const hidden = "…";
 // What ends a URL in a sentence, in JSON and in a header.
 const tokenEnd = /[\s"'<>`\\]/;
+// PHP escapes slashes in JSON.
+const authorityStart = /\\?\/\\?\//g;
 const authorityEnd = /[\s"'<>`\\/?#]/;
 
 /**
@@ -23,11 +25,12 @@ export function showUrl(url: string | URL): string {
 
 /** Leaves user and password out of every URL in a text, such as the message of an error. */
 export function hideUrlPasswords(text: string, mask: string = hidden): string {
-  if (!text.includes("//") || !text.includes("@")) return text;
+  if (!text.includes("/") || !text.includes("@")) return text;
   let shown = "";
   let copied = 0;
-  for (let at = text.indexOf("//"); at >= 0; at = text.indexOf("//", at)) {
-    at += 2;
+  authorityStart.lastIndex = 0;
+  while (authorityStart.test(text)) {
+    const at = authorityStart.lastIndex;
     let end = endOf(text, at, authorityEnd);
     // No port behind the colon: it is a password, in which a slash has ended the authority too early.
     if (/^[^[@:]*:[^@]*[^0-9@][^@]*$/.test(text.slice(at, end))) end = endOf(text, end, tokenEnd);
@@ -36,7 +39,7 @@ export function hideUrlPasswords(text: string, mask: string = hidden): string {
       shown += text.slice(copied, at) + mask;
       copied = at + userEnd;
     }
-    at = end;
+    authorityStart.lastIndex = end;
   }
   return shown + text.slice(copied);
 }

@@ -1,3 +1,4 @@
+import { deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createRedactor } from "../../../agent/intake/redactor.ts";
@@ -131,7 +132,55 @@ describe("a URL in a header", () => {
   });
 });
 
+describe("a parameter of a URL in a header", () => {
+  it.each([
+    ["Location", "http://shop.example/cart;jsessionid=§", "http://shop.example/cart;jsessionid=redacted"],
+    ["Location", "/cart;v=1;jsessionid=§", "/cart;v=1;jsessionid=redacted"],
+    ["Refresh", "0;url=/cart;jsessionid=§", "0;url=/cart;jsessionid=redacted"],
+    ["Link", "</a>; rel=next, </b;jsessionid=§>", "</a>; rel=next, </b;jsessionid=redacted>"],
+    ["X-Url", "%2Fcb%3ftoken%3D§", "/cb%3Ftoken%3Dredacted"],
+    ["X-Url", "%2Fcb%23token%3D§", "/cb%23token%3Dredacted"],
+    ["Cookie", "a=1; next=%252Fcb%253Ftoken%253D§; b=2", "a=1; next=/cb%253Ftoken%253Dredacted; b=2"],
+  ])("is masked in %s: %s", (name, value, expected) => {
+    const rules = { query: ["token", "jsessionid"] };
+    const headers = [name, value.replaceAll("§", secret)];
+    const { primary, ...request } = redact(rules, { headers, primary: { status: 302, headers } });
+
+    expect(request.stored).not.toContain(secret);
+    expect(request.headers[1]).toBe(expected);
+    expect(primary?.headers?.[1]).toBe(expected);
+  });
+
+  it.each([
+    ["Accept", "text/html;q=0.9, */*;q=0.8"],
+    ["Accept", "text/html ;q=0.9"],
+    ["User-Agent", "a/1.0 (b; q=1)"],
+    ["Cookie", "next=/a; q=1"],
+    ["Set-Cookie", "a=1; Path=/; q=1"],
+    ["Content-Type", "multipart/form-data; boundary=a?q=1"],
+    ["Content-Type", "multipart/form-data; boundary=/a;q=1"],
+  ])("is none of the parameters of %s: %s", (name, value) => {
+    expect(redact({ query: ["q"] }, { headers: [name, value] }).headers).toEqual([name, value]);
+  });
+
+  it("is looked for in time that grows with the header only", () => {
+    const startMs = performance.now();
+    for (const part of ["=/", ":/", "%25", "/=;", "?;"]) {
+      redact({ query: ["token"] }, { headers: ["X-Url", `${part.repeat(300_000)} ;`] });
+    }
+
+    expect(performance.now() - startMs).toBeLessThan(3_000);
+  });
+});
+
 describe("headers and cookies", () => {
+  it("are masked if the name of a cookie is a part in brackets, as PHP reads it", () => {
+    const cookie = "session[a]=§; b%5Bsession%5D=§; c=1".replaceAll("§", secret);
+    const { headers } = redact({ cookies: ["session"] }, { headers: ["Cookie", cookie] });
+
+    expect(headers[1]).toBe("session[a]=redacted; b%5Bsession%5D=redacted; c=1");
+  });
+
   it("are masked by name or pattern, in request and response", () => {
     const headers = ["X-Shop-Token", secret, "x-token", "b", "Host", "h", "authorization", ` ${secret}`];
     const masked = redact({ headers: ["x-*-token", "Authorization"] }, { headers, primary: { headers } });
@@ -320,6 +369,35 @@ describe("forms", () => {
     ]);
   });
 
+  it.each(["a;b", "a?b", "a#b", "a;?#b"])("have unencoded JSON masked if it has a string such as %j", (text) => {
+    const body = (token: string) => `a=1&payload={"text":"${text}","token":"${token}"}&c=d`;
+    const parts = { headers: type, body: Buffer.from(body(secret)) };
+    const masked = textOf(redact({ form: ["password"], json: ["**.token"] }, parts));
+
+    expect([...new URLSearchParams(masked)]).toEqual([...new URLSearchParams(body("redacted"))]);
+  });
+
+  it("have JSON with an unencoded & masked up to the next parameter", () => {
+    const body = `payload={"text":"a & b&c","token":"${secret}==&"}&c[d]=e&f=[1,`;
+    const masked = redact({ json: ["**.token"] }, { headers: type, body: Buffer.from(body) });
+
+    expect(textOf(masked)).toBe("payload=redacted&c[d]=e&f=redacted");
+  });
+
+  it("keep JSON without secrets as it is written", () => {
+    const body = 'a={"b":"c;d?e"}&f=%5b1%5d&g=[1]\r\n&h=2';
+    const masked = redact({ json: ["**.token"] }, { headers: type, body: Buffer.from(body) });
+
+    expect(textOf(masked)).toBe(body);
+  });
+
+  it.each(["a={", "a={&", "[", "{;", "a={&b", "a=[1;"])("take time in proportion to their length: %s", (part) => {
+    const startMs = performance.now();
+    redact({ json: ["**.token"] }, { headers: type, body: Buffer.from(part.repeat(300_000 / part.length)) });
+
+    expect(performance.now() - startMs).toBeLessThan(3_000);
+  });
+
   it.each([
     ["no end", '--b1\r\nContent-Disposition: form-data; name="password"\r\n\r\nS\r\n'],
     ["line feeds alone", '--b1\nContent-Disposition: form-data; name="password"\n\nS\n--b1--'],
@@ -327,6 +405,12 @@ describe("forms", () => {
     ["an encoded name", "--b1\r\nContent-Disposition: form-data; name*=utf-8''p%61ssword\r\n\r\nS\r\n--b1--\r\n"],
     ["two names", '--b1\r\nContent-Disposition: form-data; name="a"; name="password"\r\n\r\nS\r\n--b1--\r\n'],
     ["a folded line", '--b1\r\nContent-Disposition: form-data;\r\n name="password"\r\n\r\nS\r\n--b1--\r\n'],
+    ["single quotes", "--b1\r\nContent-Disposition: form-data; name='password'\r\n\r\nS\r\n--b1--\r\n"],
+    ["text behind a name", '--b1\r\nContent-Disposition: form-data; name="pass"word\r\n\r\nS\r\n--b1--\r\n'],
+    [
+      "multipart in a part",
+      '--b1\r\nContent-Disposition: form-data; name=a\r\n\r\n--c\r\nContent-Disposition: form-data; name="password"\r\n\r\nS\r\n--c--\r\n--b1--\r\n',
+    ],
     [
       "a part that hides in another",
       '--b1\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\n--b1\nContent-Disposition: form-data; name="password"\n\nS\r\n--b1--\r\n',
@@ -535,6 +619,40 @@ describe("a body that cannot be read", () => {
     expect(masked.headers).toEqual(headers);
     expect(isBodyIncomplete(masked)).toBe(true);
   });
+
+  it.each(["", "text/plain", form, "application/octet-stream", "application/xml"])(
+    "because it is multipart, but has the type %j, is left out",
+    (type) => {
+      const part = `--b\r\nX-Any: 1\r\ncontent-disposition: form-data; name="token"\r\n\r\n${secret}\r\n--b--\r\n`;
+      const headers = ["content-length", "5", ...(type ? ["content-type", type] : [])];
+      const masked = redact(rules, { body: Buffer.from(part), headers });
+
+      expect(masked).toMatchObject({ bodyState: "omitted", omitted: { ambiguous: 1 } });
+      expect(masked.stored).not.toContain(secret);
+    },
+  );
+
+  it.each([
+    ["gzip", gzipSync(body)],
+    ["zlib", deflateSync(body)],
+    ["zstd", zstdCompressSync(body)],
+  ])("because it is compressed with %s, though no header says so, is left out", (_, compressed) => {
+    const form = ["content-type", "application/x-www-form-urlencoded", "content-length", "5"];
+    const archive = ["content-type", "application/gzip"];
+
+    expect(redact(rules, { body: compressed, headers: form })).toMatchObject({ omitted: { encoded: 1 } });
+    expect(redact(rules, { body: compressed, headers: ["content-length", "5"] })).toMatchObject({
+      omitted: { encoded: 1 },
+    });
+    expect(redact(rules, { body: compressed, headers: archive })).toMatchObject({ omitted: {}, body: compressed });
+  });
+
+  it.each(["--b\r\ntoken=1", "--\r\ncontent-type: a", "x\r\n--b\r\ncontent-type: a", "x\xc3\x9a"])(
+    "is not one that begins with %j",
+    (text) => {
+      expect(redact(rules, { body: Buffer.from(text, "latin1") })).toMatchObject({ omitted: {} });
+    },
+  );
 
   it("is kept if no rule is for bodies, or if it is no form and no JSON", () => {
     const gzip = { body, headers: ["content-encoding", "gzip"] };

@@ -12,7 +12,10 @@ import { bin, headersBinary, headersText, notify, str } from "../../support/spop
 
 // Written by hand, without the list of the implementation. § is replaced by a number of its own in each place.
 const path = [
-  ...["/api/v1/orders;jsessionid=Hidden§/items/4111111111111111/eyJhbGciOiJIUzI1NiJ9.Hidden§.c2ln", "?page=2"],
+  ...[
+    "/proxy/https://me:Hidden§@db.example/api/v1/orders;jsessionid=Hidden§/items/4111111111111111/eyJhbGciOiJIUzI1NiJ9.Hidden§.c2ln",
+    "?page=2",
+  ],
   ...["&token=Hidden§", "&access_token=Hidden§", "&api-key=Hidden§", "&apiKey=Hidden§", "&pa%73sword=Hidden§"],
   ...[
     "&X-Amz-Signature=Hidden§",
@@ -140,6 +143,90 @@ const bodies: [what: string, type: string, body: string | Buffer, shown?: string
   ],
   ["a multipart form", "multipart/form-data; boundary=b", multipart, "visible"],
   ["a multipart form that is cut off", "multipart/form-data; boundary=b", multipart.slice(0, -20), "tolkien"],
+  ["a multipart form with the type of text", "text/plain", multipart, "visible"],
+  ["a multipart form with the type of a form", "application/x-www-form-urlencoded", multipart, "visible"],
+  ["a multipart form with the type of bytes", "application/octet-stream", multipart, "visible"],
+  ["a multipart form with two types", "multipart/form-data; boundary=b, text/plain", multipart, "visible"],
+  ["a multipart form with a wrong boundary", "multipart/form-data; boundary=c", multipart, "visible"],
+  [
+    "a multipart form in a multipart form",
+    "multipart/form-data; boundary=c",
+    `--c\r\nContent-Disposition: form-data; name="a"\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n${multipart}\r\n--c--\r\n`,
+    "visible",
+  ],
+  [
+    "a multipart form with secrets in the heads of its parts",
+    "multipart/form-data; boundary=b",
+    '--b\r\nContent-Disposition: form-data; name="a"; filename="eyJhbGciOiJIUzI1NiJ9.Hidden§.c2ln"\r\nX-Auth-Token: Hidden§\r\n\r\nvisible\r\n--b--\r\n',
+    "visible",
+  ],
+  ["compressed, though no header says so", "application/gzip", gzipSync('{"a":1}')],
+  [
+    "a multipart form with a compressed file",
+    "multipart/form-data; boundary=b",
+    Buffer.concat([
+      Buffer.from('--b\r\nContent-Disposition: form-data; name="a"\r\nContent-Type: application/gzip\r\n\r\n'),
+      gzipSync('{"a":1}'),
+      Buffer.from("\r\n--b--\r\n"),
+    ]),
+  ],
+  [
+    "lines with values of several words",
+    "text/plain",
+    "passphrase: correct Hidden§ Hidden§\nPASSWORD=a,Hidden§;Hidden§ }Hidden§\n  secret: 'Hidden§ Hidden§'\nlast: visible",
+    "visible",
+  ],
+  [
+    "YAML with a mapping",
+    "application/yaml",
+    "- credentials:\n    user: bob\n    value: Hidden§\n  token: Hidden§\n    Hidden§\n\n  last: visible",
+    "visible",
+  ],
+  [
+    "a message of HTTP",
+    "message/http",
+    "GET / HTTP/1.1\r\nCookie: a=Hidden§; b=Hidden§\r\nAuthorization: Token Hidden§\r\nX-Any: visible",
+    "visible",
+  ],
+  [
+    "a log",
+    "text/plain",
+    "12:00 curl -H 'Authorization: Token Hidden§' -H 'Cookie: a=b; c=Hidden§' visible\n12:01 Cookie: a; b=Hidden§\n",
+    "visible",
+  ],
+  [
+    "text of programs",
+    "text/plain",
+    'x "password"=>"Hidden§", :token=>"Hidden§ Hidden§"; pin := "Hidden§" if secret == "Hidden§"\n' +
+      "['passwd' => 'Hidden§', 'last' => 'visible']",
+    "visible",
+  ],
+  [
+    "XML with elements and CDATA",
+    "application/xml",
+    "<a><s:credentials x='1'><b>Hidden§</b><c>Hidden§</c></s:credentials><pin><![CDATA[</x>Hidden§]]></pin><token /><d>visible</d></a>",
+    "visible",
+  ],
+  [
+    "text with encoded URLs",
+    "text/plain",
+    "see https%3A%2F%2Fme%3AHidden§%40a.example%2F%3Ftoken%3DHidden§ or %252F%253Fpin%253DHidden§, %22eyJhbGciOiJIUzI1NiJ9.Hidden§.c2ln visible",
+    "visible",
+  ],
+  [
+    "JSON with encoded URLs",
+    "application/json",
+    '{"url":"/?next=%2Fcb%3Fx%3DeyJhbGciOiJIUzI1NiJ9.Hidden§.c2ln","b":"a%3Fpassword%3DHidden§","c":"visible"}',
+    "visible",
+  ],
+  [
+    "damaged JSON with escapes",
+    "application/json",
+    '{"a":1,,"url":"https:\\/\\/me:Hidden§@db.example\\/x","log":"line\\neyJhbGciOiJIUzI1NiJ9.Hidden§.c2ln \\u003deyJhbGciOiJIUzI1NiJ9.Hidden§.c2ln","b":"visible"}',
+    "visible",
+  ],
+  ["XML in UTF-16", "application/xml", Buffer.from("\ufeff<password>Hidden10</password>", "utf16le")],
+  ["XML in UTF-16 without a byte order mark", "application/soap+xml", Buffer.from("<pin>Hidden10</pin>", "utf16le")],
   ["XML", "application/xml", xml, "visible"],
   [
     "text",
@@ -208,8 +295,15 @@ describe("a request in all forms that people look at", () => {
   });
 });
 
+it("shows no beginning of a secret that the end of the shown bytes cuts", () => {
+  const start = `token=${"x".repeat(3_900)} card: `;
+  const body = Buffer.from(`${start}${" ".repeat(4_000 - start.length - 14)}4111111111111111 visible`);
+
+  expect(formatRequest(expectedRequest({ body }, 0))).not.toContain("41111111");
+});
+
 it("shows no body with a transfer coding but chunked", () => {
-  const body = gzipSync('{"a":"visible"}');
+  const body = Buffer.from('{"a":"visible"}');
   const shown = (coding: string) => formatRequest(expectedRequest({ headers: ["transfer-encoding", coding], body }, 0));
 
   expect(shown("gzip, chunked")).toContain("bytes not shown");
@@ -242,6 +336,12 @@ describe("text of any kind", () => {
     ["URLs", "//a:b".repeat(40_000)],
     ["slashes", "/".repeat(200_000)],
     ["brackets", "key:[".repeat(40_000)],
+    ["tags that do not end", "<token ".repeat(30_000)],
+    ["tags before one end", `${"<token ".repeat(30_000)}></`],
+    ["escapes", "%25".repeat(60_000)],
+    ["encoded signs", "%3D%61".repeat(30_000)],
+    ["lines", "token:a\n ".repeat(20_000)],
+    ["dashes", "- ".repeat(100_000)],
     ["blanks", `token:${" ".repeat(200_000)}`],
   ])("takes time in proportion to its length: %s", (_, text) => {
     const timeOf = (part: string) => {

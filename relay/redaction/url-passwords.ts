@@ -1,3 +1,6 @@
+import { maskParameters } from "./parameters.ts";
+import { isSecretName } from "./secret-names.ts";
+
 const hidden = "…";
 // What ends a URL in a sentence, in JSON and in a header.
 const tokenEnd = /[\s"'<>`\\]/;
@@ -6,11 +9,17 @@ const authorityStart = /\\?\/\\?\//g;
 const authorityEnd = /[\s"'<>`\\/?#]/;
 
 /**
- * A text that should be a URL, for an error or a log: without user and password. It may be written wrongly, so everything before the
- * last @ counts as user and password.
+ * A text that should be a URL, for an error or a log: without user, password and secret parameters. It may be written wrongly, so
+ * everything before the last @ counts as user and password.
  */
 export function showUrl(url: string | URL): string {
-  const text = typeof url === "string" ? url : url.href;
+  const shown = withoutUser(typeof url === "string" ? url : url.href);
+  const mark = shown.search(/[?#]/);
+  if (mark < 0) return shown;
+  return shown.slice(0, mark) + maskParameters(shown.slice(mark), { names: isSecretName, mask: () => hidden });
+}
+
+function withoutUser(text: string): string {
   const at = text.lastIndexOf("@");
   if (at < 0) return text;
   if (!text.slice(0, at).includes(":")) return text;

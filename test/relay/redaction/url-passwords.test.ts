@@ -19,6 +19,8 @@ describe("a URL in an error", () => {
     ["http://host/@name", "http://host/@name"],
     ["http://host:80/a@b", "http://host:80/a@b"],
     ["not a URL", "not a URL"],
+    ["htp://host/token?client_secret=hunter2&b=c#token=hunter2", "htp://host/token?client_secret=…&b=c#token=…"],
+    ["http://user:hun?ter2@host/?api_key=hunter2", "http://…@host/?api_key=…"],
   ])("%s has no password", (url, shown) => {
     expect(showUrl(url)).toBe(shown);
   });

@@ -5,7 +5,7 @@ import { encodeAgentDisconnect, encodeAgentHello, frameFlag, frameType, minFrame
 import { FrameSplitter } from "./frame-splitter.ts";
 import { decodeHaproxyDisconnect, decodeHaproxyHello } from "./handshake.ts";
 import { NotifyQueue, type NotifyVisitor } from "./notify-queue.ts";
-import { Refusal, toRefusal } from "./refusal.ts";
+import { onlyHaproxy, Refusal, toRefusal } from "./refusal.ts";
 import { Reply } from "./reply.ts";
 
 /** Why a session is over. `code` is the status of the DISCONNECT that was sent or received. */
@@ -17,6 +17,8 @@ export interface SessionEnd {
 
 // A real HELLO has about 130 bytes. The first frame of a peer may not exceed this limit.
 const maxHelloBytes = 4096;
+// HAProxy cuts its reason to 255 bytes. The keys of 16 MiB would take more than a second, and hundreds of megabytes.
+const maxDisconnectBytes = 4096;
 // HAProxy 3.1.0 sends frames of the size that it announced, even if the agent answered with a smaller one.
 const toleratedFrameBytes = 16 * 1024 * 1024;
 // HAProxy has at most 20 unanswered frames on a connection, unless `max-waiting-frames` is set.
@@ -239,6 +241,12 @@ export class Session {
   }
 
   #haproxyDisconnect(reader: ByteReader): void {
+    if (reader.end - reader.offset > maxDisconnectBytes) {
+      throw new Refusal(
+        statusCode.tooBig,
+        `a HAPROXY-DISCONNECT has more than ${maxDisconnectBytes} bytes: ${onlyHaproxy}`,
+      );
+    }
     const { code, text } = decodeHaproxyDisconnect(reader);
     if (this.#state !== "draining") reply.append(encodeAgentDisconnect(statusCode.normal, "bye"));
     this.#close({ kind: "haproxy-disconnect", code, text });

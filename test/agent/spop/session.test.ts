@@ -524,6 +524,17 @@ describe("DISCONNECT", () => {
     expect(run.end).toEqual({ kind: "haproxy-disconnect", code: 2, text: "a timeout occurred" });
   });
 
+  it("that no HAProxy sends is refused unread, and its reason is cut to the 255 bytes of HAProxy's", () => {
+    const items = frame({ type: 2, payload: Buffer.alloc(5_000, "\x01a\0", "latin1") });
+    const long = feed(haproxyDisconnect(4, "x".repeat(3_000)));
+
+    expect(feed(notify(), items)).toMatchObject({
+      frames: [{ type: "ack" }, { type: "disconnect", items: { "status-code": 3n } }],
+      end: { kind: "refused", text: expect.stringContaining("HAPROXY-DISCONNECT has more than 4096 bytes") },
+    });
+    expect(long.end).toEqual({ kind: "haproxy-disconnect", code: 4, text: "x".repeat(255) });
+  });
+
   it("from the agent has status 0; NOTIFYs that cross it are delivered but not acknowledged", () => {
     const session = openSession();
 

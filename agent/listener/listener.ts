@@ -9,12 +9,15 @@ import type { ListenAddress } from "../../relay/config/forms.ts";
 import { type Logger, Throttle } from "../../relay/log/log.ts";
 import { Outage } from "../../relay/log/outage.ts";
 import { Admission } from "./admission.ts";
-import { Connection, type ConnectionOptions } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import { connectionLimit } from "./connection-limit.ts";
+import type { ConnectionOptions } from "./connection-options.ts";
 import { Crowd } from "./crowd.ts";
 import { HeldBytes } from "./held-bytes.ts";
 import { listenError } from "./listen-error.ts";
 import { PeerLog } from "./peer-log.ts";
+import { peerOf } from "./peer-name.ts";
+import { createProgressLook } from "./progress-look.ts";
 import { applySocketFile, removeSocketFile } from "./socket-file.ts";
 import { tlsConnectionLimit } from "./tls-connection-limit.ts";
 import { handshakeMistake } from "./tls-handshake.ts";
@@ -110,9 +113,8 @@ export class Listener {
       down: ["accept", "a new connection could not be accepted; open ones continue"],
       up: ["accept-resumed", "new connections are accepted again"],
     });
-    this.#progressTimer = setInterval(() => {
-      for (const connection of this.#connections) connection.checkProgress();
-    }, stallMs).unref();
+    const look = createProgressLook(this.#connections);
+    this.#progressTimer = setInterval(() => this.#turns.begin(look), stallMs).unref();
   }
 
   get connections(): number {
@@ -271,11 +273,6 @@ export class Listener {
       throw error;
     }
   }
-}
-
-function peerOf({ remoteAddress, remotePort, destroyed }: Socket): string {
-  if (remoteAddress !== undefined) return `${remoteAddress}:${remotePort}`;
-  return destroyed ? "gone" : "unix";
 }
 
 function toBlockList(ranges: readonly AddressRange[]): BlockList {

@@ -64,9 +64,9 @@ export class Session {
     return this.#end;
   }
 
-  /** True while no frame and no fragmented message is half received. */
+  /** True while no frame and no fragmented message is half received or waits to be read. */
   get idle(): boolean {
-    return this.#splitter.unfinished === 0 && this.#fragments.count === 0;
+    return this.#splitter.unfinished === 0 && this.#fragments.count === 0 && !this.hasMore;
   }
 
   /** The memory of half-received frames and messages. */
@@ -91,13 +91,28 @@ export class Session {
 
   /**
    * Reads a chunk and returns the answer to all frames that it completes, for one write. Empty if there is no answer.
+   *
+   * @param maxFrames frames to read now; `proceed` reads those behind them
    */
-  receive(chunk: Uint8Array): Buffer {
+  receive(chunk: Uint8Array, maxFrames = Number.POSITIVE_INFINITY): Buffer {
     if (this.#state === "closed") return nothing;
-    reply.begin();
     this.#splitter.push(chunk);
+    return this.proceed(maxFrames);
+  }
+
+  /** True if `receive` or `proceed` has left frames, which have no answer yet. Their chunk has to be unchanged. */
+  get hasMore(): boolean {
+    return this.#splitter.waitingBytes > 0;
+  }
+
+  /** Reads the frames that are left, and returns the answer to them. */
+  proceed(maxFrames = Number.POSITIVE_INFINITY): Buffer {
+    reply.begin();
     try {
-      while (this.#next()) this.#frame();
+      for (let left = maxFrames; this.#next(); ) {
+        this.#frame();
+        if (--left <= 0 && this.hasMore) break;
+      }
     } catch (error) {
       this.#refuse(error);
     }
@@ -111,14 +126,14 @@ export class Session {
     return this.#notifies.length;
   }
 
-  /** The memory that the untaken NOTIFYs keep. */
+  /** The memory that the untaken NOTIFYs keep, and frames that have not been read. */
   get untakenBytes(): number {
-    return this.#notifies.heldBytes;
+    return this.#notifies.heldBytes + this.#splitter.waitingBytes;
   }
 
   /**
-   * Passes the payloads of the acknowledged NOTIFYs to `visit`, in order, also after the end: one at least, and more while `hasTime`
-   * returns true. The chunks that they came in have to be unchanged.
+   * Passes the payloads of the acknowledged NOTIFYs to `visit`, in order, also after the end: one message at least, and more while
+   * `hasTime` returns true. The chunks that they came in have to be unchanged.
    */
   takeNotifies(visit: NotifyVisitor, hasTime: () => boolean = always): void {
     if (this.#notifies.length > 0) this.#notifies.take(visit, this.#peerFrameBytes, hasTime);

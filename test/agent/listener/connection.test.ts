@@ -1,7 +1,8 @@
 import { Duplex } from "node:stream";
 import { setImmediate as nextRound } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import { Connection, type ConnectionOptions } from "../../../agent/listener/connection.ts";
+import { Connection } from "../../../agent/listener/connection.ts";
+import type { ConnectionOptions } from "../../../agent/listener/connection-options.ts";
 import { Crowd } from "../../../agent/listener/crowd.ts";
 import { HeldBytes, type Holder } from "../../../agent/listener/held-bytes.ts";
 import { PeerLog } from "../../../agent/listener/peer-log.ts";

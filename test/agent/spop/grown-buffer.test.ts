@@ -9,7 +9,7 @@ describe("a buffer that grows with the bytes that arrive", () => {
     const pieces = fc.array(fc.integer({ min: 1, max: 300_000 }), { minLength: 1, maxLength: 60 });
     fc.assert(
       fc.property(pieces, fc.integer({ min: 16 * MiB, max: 48 * MiB }), (sizes, mostBytes) => {
-        let buffer = Buffer.alloc(0);
+        let buffer: Buffer = Buffer.alloc(0);
         let used = 0;
         let copied = 0;
         for (const [i, bytes] of sizes.entries()) {

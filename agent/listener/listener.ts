@@ -72,6 +72,7 @@ export class Listener {
   readonly #tlsServer: TlsServer | undefined;
   readonly #progressTimer: NodeJS.Timeout;
   #healthy = true;
+  #disconnecting = false;
   /** Connections accepted since the start, health checks included. */
   accepted = 0;
   /** Connections closed at once, because the peer is not on the allow list. */
@@ -178,6 +179,7 @@ export class Listener {
   /** Stops accepting, disconnects every connection, and resolves when all are closed. */
   async disconnect(): Promise<void> {
     this.stopAccepting();
+    this.#disconnecting = true;
     await Promise.all([...this.#connections].map((connection) => connection.disconnect()));
     this.#turns.finish();
     this.destroy();
@@ -200,6 +202,8 @@ export class Listener {
   }
 
   #serve(socket: Socket): void {
+    // A TLS handshake that began before the stop. Nobody would wait for its messages.
+    if (this.#disconnecting) return void socket.destroy();
     const peer = peerOf(socket);
     const connection = new Connection(socket, peer, this.#connectionOptions);
     this.#connections.add(connection);

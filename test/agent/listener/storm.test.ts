@@ -101,9 +101,15 @@ describe("peers that send at the same time and end in any way", () => {
           });
           crowd.add(connection);
           const { bytes, messages } = toBytes(steps);
-          const last = end === "half a frame" ? frame({ type: 3, payload: Buffer.alloc(9_000) }).subarray(0, 5_000) : [];
+          const last =
+            end === "half a frame" ? frame({ type: 3, payload: Buffer.alloc(9_000) }).subarray(0, 5_000) : [];
           const goodbye = end === "disconnect" ? haproxyDisconnect(0, "normal") : Buffer.alloc(0);
-          const stream = Buffer.concat([hello({ "max-frame-size": uint32(1_000_000) }), bytes, Buffer.from(last), goodbye]);
+          const stream = Buffer.concat([
+            hello({ "max-frame-size": uint32(1_000_000) }),
+            bytes,
+            Buffer.from(last),
+            goodbye,
+          ]);
           return { socket, taken, messages, stream, cuts, end, sent: 0, round: 0 };
         });
         const isDone = ({ socket, stream, sent, end }: (typeof runs)[number]) =>

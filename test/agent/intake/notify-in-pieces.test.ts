@@ -39,7 +39,10 @@ function createIntake() {
 }
 
 /** Passes one NOTIFY on with time for one message in each turn. Returns the turns and the error, if it has one. */
-function takeInTurns(intake: Intake, messages: readonly Message[]): { readonly turns: number; readonly error?: unknown } {
+function takeInTurns(
+  intake: Intake,
+  messages: readonly Message[],
+): { readonly turns: number; readonly error?: unknown } {
   const queue = new NotifyQueue();
   const bytes = messageList(messages);
   queue.push(bytes, 0, bytes.length);

@@ -155,7 +155,8 @@ class Agent implements Service {
       ...(socket && { socket }),
       maxFrameBytes,
       maxHeldBytes: connectionBufferBytes / workers,
-      onNotify: (bytes, start, end, peerFrameBytes) => intake.take(bytes, start, end, peerFrameBytes),
+      onNotify: (bytes, start, end, peerFrameBytes, progress) =>
+        intake.take(bytes, start, end, peerFrameBytes, progress),
       onOversize: (count) => {
         this.#ledger.seen += count;
         addTo(this.#ledger.dropped, "oversize", count);

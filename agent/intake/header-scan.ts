@@ -15,6 +15,9 @@ const space = 0x20;
 const carriageReturn = 0x0d;
 const lineFeed = 0x0a;
 
+// HAProxy sends a number, or a few with commas. To read 16 MiB of them would delay ACKs.
+const maxContentLengthBytes = 1024;
+
 // A larger buffer, for one large message, is not kept for the next.
 const keptScratchBytes = 1024 * 1024;
 
@@ -207,9 +210,11 @@ function lowerCase(byte: number): number {
 
 /**
  * The largest number in a Content-Length; -1 if there is none. HAProxy refuses a request with two different lengths, but a
- * rule may have added one: the largest is the one that cannot make a cut body look whole.
+ * rule may have added one: the largest is the one that cannot make a cut body look whole. A value that is too long to be read
+ * counts as the largest of all.
  */
 function parseContentLength(bytes: Uint8Array, start: number, end: number): number {
+  if (end - start > maxContentLengthBytes) return Number.POSITIVE_INFINITY;
   let largest = -1;
   for (let itemAt = start; itemAt <= end; ) {
     let itemEnd = itemAt;

@@ -8,6 +8,7 @@ import { type Unreplayable, whyUnreplayable } from "../../relay/rules/unreplayab
 import { matches, type When } from "../../relay/rules/when.ts";
 import { type AgentLedger, addTo } from "../ledger.ts";
 import { type MessageVisitor, visitMessages } from "../spop/notify.ts";
+import type { NotifyProgress } from "../spop/notify-queue.ts";
 import { dataType, type TypedValue } from "../spop/typed-data.ts";
 import { ArgumentNames, type ArgumentRole } from "./arguments.ts";
 import { RequestBody } from "./body.ts";
@@ -71,17 +72,23 @@ export class Intake implements MessageVisitor {
   }
 
   /**
-   * Captures the list of messages of a NOTIFY. Throws `DecodeError` at a malformed message, which counts as unusable;
-   * the messages before it are captured.
+   * Captures the list of messages of a NOTIFY, or one at least and more while `progress` has time. Throws `DecodeError` at a
+   * malformed message, which counts as unusable; the messages before it are captured.
    *
    * @param peerFrameBytes the `max-frame-size` that HAProxy announced
    */
-  take(bytes: Uint8Array, start: number, end: number, peerFrameBytes: number): void {
+  take(bytes: Uint8Array, start: number, end: number, peerFrameBytes: number, progress?: NotifyProgress): void {
+    const reader = this.#reader.reset(bytes, start, end);
     this.#peerFrameBytes = peerFrameBytes;
-    this.#headerScan.left = maxHeaders;
-    this.#responseScan.left = maxHeaders;
+    this.#headerScan.left = maxHeaders - (progress?.headers ?? 0);
+    this.#responseScan.left = maxHeaders - (progress?.responseHeaders ?? 0);
     try {
-      visitMessages(this.#reader.reset(bytes, start, end), this.#value, this);
+      const messages = visitMessages(reader, this.#value, this, progress?.messages, progress?.hasTime);
+      if (!progress || reader.done) return;
+      progress.nextAt = reader.offset;
+      progress.messages = messages;
+      progress.headers = maxHeaders - this.#headerScan.left;
+      progress.responseHeaders = maxHeaders - this.#responseScan.left;
     } catch (error) {
       if (error instanceof DecodeError) this.#countUnusable("malformed message");
       throw error;

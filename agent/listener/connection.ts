@@ -5,43 +5,26 @@ import type { NotifyVisitor } from "../spop/notify-queue.ts";
 import { Refusal } from "../spop/refusal.ts";
 import { Session, type SessionEnd } from "../spop/session.ts";
 import { Answers } from "./answers.ts";
-import type { Crowd, Member } from "./crowd.ts";
+import type { ConnectionOptions } from "./connection-options.ts";
+import type { Member } from "./crowd.ts";
 import { FrameTrace } from "./frame-trace.ts";
-import type { HeldBytes, Holder } from "./held-bytes.ts";
-import type { PeerLog } from "./peer-log.ts";
+import type { Holder } from "./held-bytes.ts";
+import { ownerOf } from "./peer-name.ts";
 import { Progress } from "./progress.ts";
 import { ReadAhead } from "./read-ahead.ts";
-import type { Task, Turns } from "./turns.ts";
+import { closeMs, endSocket } from "./socket-end.ts";
+import type { Task } from "./turns.ts";
 
-export interface ConnectionOptions {
-  readonly maxFrameBytes: number;
-  /** HAProxy sends its HELLO at once; a peer that has sent none after this time is not HAProxy. */
-  readonly helloDeadlineMs: number;
-  /** A connection on which no message has arrived for this time is closed. */
-  readonly idleMs: number;
-  /** What all connections of the process hold. */
-  readonly heldBytes: HeldBytes;
-  readonly turns: Turns;
-  readonly crowd: Crowd;
-  /** Receives the payload of a NOTIFY that has been acknowledged. It may be called later than the ACK, and throw `DecodeError`. */
-  readonly onNotify: NotifyVisitor;
-  /** Receives the number of messages that were acknowledged and discarded because of their size. */
-  readonly onOversize: (count: number) => void;
-  /** Called for each answered chunk: the time from its arrival to the write, and the number of frames it completed. */
-  readonly onAnswered?: (elapsedMs: number, frames: number) => void;
-  /** False while health checks should fail. */
-  readonly isHealthy: () => boolean;
-  readonly log: PeerLog;
-}
-
+// Frames of a chunk that are read at once, in less than 0.2 ms. A chunk of 64 KiB can have 6,000.
+const framesAtOnce = 256;
+// What a paused peer may send after its turn is read in about this time, whatever is in it.
+const readMs = 0.2;
 // A chunk or messages of at most this size are read at once, in less than 0.2 ms. Larger ones take their turn.
 const smallBytes = 4096;
 // HAProxy reads its ACKs. A peer that does not read them must not fill our memory.
 const maxUnreadBytes = 1024 * 1024;
 // How long a draining connection waits for the rest of a frame before it is closed anyway.
 const drainFrameMs = 1_000;
-// How long the peer may take to close after a DISCONNECT.
-const closeMs = 1_000;
 
 /** Moves bytes between a peer and its session. Owns the socket, and catches errors of the session and the intake. */
 export class Connection implements Holder, Member {
@@ -60,6 +43,8 @@ export class Connection implements Holder, Member {
   readonly #progress: Progress;
   readonly #readAhead = new ReadAhead();
   readonly #task: Task;
+  /** When the last chunk arrived. */
+  #arrivedMs = 0;
   #ended = false;
   #evicted = false;
 
@@ -70,8 +55,7 @@ export class Connection implements Holder, Member {
     this.#answers = new Answers(socket);
     this.#peer = peer;
     this.#progress = new Progress(options.idleMs, performance.now());
-    // All ports of an address take turns together.
-    this.#task = { owner: peer.replace(/:\d+$/, ""), work: (hasTime) => this.#takeTurn(hasTime) };
+    this.#task = { owner: ownerOf(peer), work: (hasTime) => this.#takeTurn(hasTime) };
     this.#trace = FrameTrace.create(peer);
     this.#closed = new Promise((resolve) => socket.once("close", resolve));
     this.#helloDeadline = setTimeout(() => this.#helloMissing(), options.helloDeadlineMs);
@@ -141,40 +125,59 @@ export class Connection implements Holder, Member {
     const session = this.#session;
     // Bytes after the end are ignored, so that the end is reported only once.
     if (this.#session.end) return;
-    const { turns, onAnswered, isHealthy } = this.#options;
-    const arrivedMs = performance.now();
+    const { turns, isHealthy } = this.#options;
+    this.#arrivedMs = performance.now();
     const framesBefore = session.frames;
     // Those that wait for their turn come first.
     const behind = session.untaken > 0;
     this.#trace?.received(chunk);
     // Answer first, in one write: HAProxy holds the clients' requests until it has the answer.
-    const reply = session.receive(chunk);
+    const reply = session.receive(chunk, framesAtOnce);
     if (session.end?.kind === "health-check" && !isHealthy()) return void this.#socket.destroy();
+    this.#answer(reply, session.frames - framesBefore);
+    if (behind || session.hasMore || Math.max(chunk.length, session.untakenBytes) > smallBytes) {
+      this.#readAhead.add(chunk.length, session.frames - framesBefore);
+      turns.begin(this.#task, this.#arrivedMs);
+      if (session.hasMore || this.#readAhead.full) this.#socket.pause();
+    } else this.#takeNotifies();
+    this.#settle();
+  }
+
+  #answer(reply: Buffer, frames: number): void {
+    const session = this.#session;
     if (reply.length > 0) {
       this.#write(reply);
-      onAnswered?.(performance.now() - arrivedMs, session.frames - framesBefore);
+      this.#options.onAnswered?.(performance.now() - this.#arrivedMs, frames);
     }
     if (this.#stage !== "active") this.#rise();
     if (session.oversizeNotifies !== this.#oversizeNotifies) {
       this.#options.onOversize(session.oversizeNotifies - this.#oversizeNotifies);
       this.#oversizeNotifies = session.oversizeNotifies;
     }
-    if (behind || Math.max(chunk.length, session.untakenBytes) > smallBytes) {
-      this.#readAhead.add(chunk.length, session.frames - framesBefore);
-      turns.begin(this.#task, arrivedMs);
-      if (this.#readAhead.full) this.#socket.pause();
-    } else this.#takeNotifies();
-    this.#settle();
   }
 
-  /** Passes on NOTIFYs that have been acknowledged while there is time. Returns true if some are left. */
+  /** Passes on NOTIFYs and reads the rest of the chunk that they came in, while there is time. Returns true if some is left. */
   #takeTurn(hasTime: () => boolean): boolean {
     const session = this.#session;
     this.#takeNotifies(hasTime);
+    while (session.hasMore && session.untaken === 0 && hasTime()) {
+      this.#proceed();
+      this.#takeNotifies(hasTime);
+    }
     this.#readAhead.restart(session.untakenBytes, session.untaken);
-    if (!this.#readAhead.full) this.#socket.resume();
+    if (this.#socket.isPaused() && !session.hasMore && !this.#readAhead.full) {
+      this.#options.turns.charge(readMs);
+      this.#socket.resume();
+    }
     this.#settle();
-    return session.untaken > 0;
+    return session.untaken > 0 || session.hasMore;
+  }
+
+  /** Reads and answers more frames of the last chunk. */
+  #proceed(): void {
+    const framesBefore = this.#session.frames;
+    const reply = this.#session.proceed(framesAtOnce);
+    this.#answer(reply, this.#session.frames - framesBefore);
   }
 
   #takeNotifies(hasTime?: () => boolean): void {
@@ -222,9 +225,9 @@ export class Connection implements Holder, Member {
   }
 
   // A malformed NOTIFY must not cost the others in its chunk.
-  readonly #take: NotifyVisitor = (bytes, start, end, peerFrameBytes) => {
+  readonly #take: NotifyVisitor = (bytes, start, end, peerFrameBytes, progress) => {
     try {
-      this.#options.onNotify(bytes, start, end, peerFrameBytes);
+      this.#options.onNotify(bytes, start, end, peerFrameBytes, progress);
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
       this.#malformed = error;
@@ -240,13 +243,14 @@ export class Connection implements Holder, Member {
     if (end.kind === "refused") log.warn(fields, "the agent refused the connection");
     else if (end.kind === "haproxy-disconnect" && end.code > 2) log.warn(fields, "HAProxy disconnected with an error");
     else log.debug(fields);
-    this.#close();
+    endSocket(this.#socket);
   }
 
   /** Ends the session with a DISCONNECT, and frees what the connection holds. */
   #endWith(reason: string): void {
     // These NOTIFYs have been acknowledged.
     this.#options.turns.forget(this.#task);
+    while (this.#session.hasMore) this.#proceed();
     this.#takeNotifies(() => true);
     this.#ended = true;
     const unread = this.#answers.unreadBytes > 0;
@@ -254,14 +258,7 @@ export class Connection implements Holder, Member {
     // A peer that does not read gets no DISCONNECT: its answers would stay in memory.
     if (unread || goodbye === undefined) return void this.#socket.destroy();
     this.#write(goodbye);
-    this.#close();
-  }
-
-  #close(): void {
-    this.#socket.end();
-    // Do not wait for a peer that does not close.
-    const timer = setTimeout(() => this.#socket.destroy(), closeMs);
-    this.#socket.once("close", () => clearTimeout(timer));
+    endSocket(this.#socket);
   }
 
   #expire(): void {
@@ -269,7 +266,7 @@ export class Connection implements Holder, Member {
     const reason = `no message for ${idleMs / 1_000} s`;
     log.debug({ event: "idle", peer: this.#peer, reason });
     this.#write(this.#session.disconnect(reason));
-    this.#close();
+    endSocket(this.#socket);
   }
 
   #helloMissing(): void {
@@ -294,6 +291,7 @@ export class Connection implements Holder, Member {
   #leave(): void {
     const { writableEnded, destroyed } = this.#socket;
     if (writableEnded || destroyed) return;
+    while (this.#session.hasMore) this.#proceed();
     this.#write(this.#session.disconnect("the agent stops"));
     this.#socket.end();
   }

@@ -9,12 +9,15 @@ import type { ListenAddress } from "../../relay/config/forms.ts";
 import { type Logger, Throttle } from "../../relay/log/log.ts";
 import { Outage } from "../../relay/log/outage.ts";
 import { Admission } from "./admission.ts";
-import { Connection, type ConnectionOptions } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import { connectionLimit } from "./connection-limit.ts";
+import type { ConnectionOptions } from "./connection-options.ts";
 import { Crowd } from "./crowd.ts";
 import { HeldBytes } from "./held-bytes.ts";
 import { listenError } from "./listen-error.ts";
 import { PeerLog } from "./peer-log.ts";
+import { peerOf } from "./peer-name.ts";
+import { createProgressLook } from "./progress-look.ts";
 import { applySocketFile, removeSocketFile } from "./socket-file.ts";
 import { tlsConnectionLimit } from "./tls-connection-limit.ts";
 import { handshakeMistake } from "./tls-handshake.ts";
@@ -69,6 +72,7 @@ export class Listener {
   readonly #tlsServer: TlsServer | undefined;
   readonly #progressTimer: NodeJS.Timeout;
   #healthy = true;
+  #disconnecting = false;
   /** Connections accepted since the start, health checks included. */
   accepted = 0;
   /** Connections closed at once, because the peer is not on the allow list. */
@@ -110,9 +114,8 @@ export class Listener {
       down: ["accept", "a new connection could not be accepted; open ones continue"],
       up: ["accept-resumed", "new connections are accepted again"],
     });
-    this.#progressTimer = setInterval(() => {
-      for (const connection of this.#connections) connection.checkProgress();
-    }, stallMs).unref();
+    const look = createProgressLook(this.#connections);
+    this.#progressTimer = setInterval(() => this.#turns.begin(look), stallMs).unref();
   }
 
   get connections(): number {
@@ -176,6 +179,7 @@ export class Listener {
   /** Stops accepting, disconnects every connection, and resolves when all are closed. */
   async disconnect(): Promise<void> {
     this.stopAccepting();
+    this.#disconnecting = true;
     await Promise.all([...this.#connections].map((connection) => connection.disconnect()));
     this.#turns.finish();
     this.destroy();
@@ -198,6 +202,8 @@ export class Listener {
   }
 
   #serve(socket: Socket): void {
+    // A TLS handshake that began before the stop. Nobody would wait for its messages.
+    if (this.#disconnecting) return void socket.destroy();
     const peer = peerOf(socket);
     const connection = new Connection(socket, peer, this.#connectionOptions);
     this.#connections.add(connection);
@@ -271,11 +277,6 @@ export class Listener {
       throw error;
     }
   }
-}
-
-function peerOf({ remoteAddress, remotePort, destroyed }: Socket): string {
-  if (remoteAddress !== undefined) return `${remoteAddress}:${remotePort}`;
-  return destroyed ? "gone" : "unix";
 }
 
 function toBlockList(ranges: readonly AddressRange[]): BlockList {

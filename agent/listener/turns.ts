@@ -27,6 +27,11 @@ export class Turns {
     if (this.#waiting.size > 0 || this.#spentMs >= roundMs || this.#do(task, startMs)) this.#wait(task);
   }
 
+  /** Counts time of this round that follows from a task and is not in its work, such as reading what its peer sends next. */
+  charge(ms: number): void {
+    this.#spentMs += ms;
+  }
+
   forget(task: Task): void {
     const tasks = this.#waiting.get(task.owner);
     if (!tasks?.delete(task)) return;

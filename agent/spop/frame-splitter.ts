@@ -33,8 +33,14 @@ export class FrameSplitter {
   #partials = 0;
 
   push(chunk: Uint8Array): void {
-    this.#chunk = chunk;
+    const { waitingBytes } = this;
+    this.#chunk = waitingBytes > 0 ? Buffer.concat([this.#chunk.subarray(this.#offset), chunk]) : chunk;
     this.#offset = 0;
+  }
+
+  /** Bytes of the last chunk that `next` has not come to. */
+  get waitingBytes(): number {
+    return this.#chunk.length - this.#offset;
   }
 
   /** The number of the unfinished frame whose beginning is kept, counted over all such frames; 0 if there is none. */

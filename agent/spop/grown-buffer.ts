@@ -4,11 +4,13 @@ const overheadBytes = 256;
 
 /**
  * Makes room for `neededBytes` and returns a buffer with the first `usedBytes` of `buffer`. It grows with the bytes that
- * arrive and not with the announced ones, and is never copied once it has more than 256 KiB: `mostBytes` is allocated then, of
- * which the system provides only what is written. Not from Node's pool: a few bytes would keep 64 KiB of it.
+ * arrive and not with the announced ones. Above 256 KiB it has at most four times the bytes that it needs, of which the system
+ * provides only what is written: the garbage collector runs by what was allocated, and a peer that begins messages and aborts
+ * them would otherwise keep it busy. Not from Node's pool: a few bytes would keep 64 KiB of it.
  */
 export function growBuffer(buffer: Buffer, usedBytes: number, neededBytes: number, mostBytes: number): Buffer {
-  const wanted = neededBytes > doubledBytes ? mostBytes : Math.max(neededBytes, buffer.length * 2, firstBytes);
+  const factor = neededBytes > doubledBytes ? 4 : 2;
+  const wanted = Math.max(neededBytes, buffer.length * factor, firstBytes);
   const grown = Buffer.allocUnsafeSlow(Math.min(mostBytes, wanted));
   buffer.copy(grown, 0, 0, usedBytes);
   return grown;

@@ -14,6 +14,8 @@ export interface HaproxyDisconnect {
 
 // SPOE.txt 3.2.5: HAProxy accepts no smaller answer, so it cannot offer less.
 const minFrameSize = 256;
+// HAProxy's own limit. The reason is logged.
+const maxReasonBytes = 255;
 
 /**
  * Reads the payload of HAPROXY-HELLO. Refuses it only if the version or the frame size is missing or wrong: a health
@@ -55,7 +57,7 @@ export function decodeHaproxyDisconnect(reader: ByteReader): HaproxyDisconnect {
   const text = items.get("message");
   return {
     code: typeof code === "bigint" ? Number(code) : statusCode.unknown,
-    text: typeof text === "string" ? text : "",
+    text: typeof text === "string" ? text.slice(0, maxReasonBytes) : "",
   };
 }
 

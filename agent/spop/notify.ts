@@ -14,13 +14,26 @@ export interface MessageVisitor {
 // them would delay the ACKs of other connections by seconds.
 const maxMessages = 64;
 
+const always = () => true;
+
 /**
- * Visits the list of messages of a NOTIFY (SPOE.txt 3.2.6). Throws `DecodeError` at the first byte that does not follow
- * the format, and at the 65th message, after it has visited the messages before that byte completely.
+ * Visits the list of messages of a NOTIFY (SPOE.txt 3.2.6): one at least, and more while `hasTime` returns true. Then `reader` is
+ * at the next message. Throws `DecodeError` at the first byte that does not follow the format, and at the 65th message, after it
+ * has visited the messages before that byte completely.
+ *
+ * @param before messages of the NOTIFY that were visited before
+ * @returns messages of the NOTIFY that have been visited
  */
-export function visitMessages(reader: ByteReader, value: TypedValue, visitor: MessageVisitor): void {
-  for (let messages = 1; !reader.done; messages++) {
-    if (messages > maxMessages) {
+export function visitMessages(
+  reader: ByteReader,
+  value: TypedValue,
+  visitor: MessageVisitor,
+  before = 0,
+  hasTime: () => boolean = always,
+): number {
+  let messages = before;
+  while (!reader.done) {
+    if (++messages > maxMessages) {
       throw new DecodeError("BAD_COUNT", reader.offset, `a NOTIFY has more than ${maxMessages} messages`);
     }
     const messageNameBytes = reader.varint();
@@ -35,5 +48,7 @@ export function visitMessages(reader: ByteReader, value: TypedValue, visitor: Me
       visitor.argument(position, nameAt, nameEnd, value);
     }
     visitor.endMessage();
+    if (!hasTime()) break;
   }
+  return messages;
 }

@@ -14,7 +14,7 @@ export class Refusal extends Error {
   }
 }
 
-const onlyHaproxy = "only HAProxy's filter spoe may connect to this port";
+export const onlyHaproxy = "only HAProxy's filter spoe may connect to this port";
 
 /** Says what is wrong with the peer's bytes. Throws `error` again if it is not about them. */
 export function toRefusal(error: unknown, greeted: boolean): Refusal {

@@ -5,7 +5,7 @@ import { encodeAgentDisconnect, encodeAgentHello, frameFlag, frameType, minFrame
 import { FrameSplitter } from "./frame-splitter.ts";
 import { decodeHaproxyDisconnect, decodeHaproxyHello } from "./handshake.ts";
 import { NotifyQueue, type NotifyVisitor } from "./notify-queue.ts";
-import { Refusal, toRefusal } from "./refusal.ts";
+import { onlyHaproxy, Refusal, toRefusal } from "./refusal.ts";
 import { Reply } from "./reply.ts";
 
 /** Why a session is over. `code` is the status of the DISCONNECT that was sent or received. */
@@ -17,6 +17,8 @@ export interface SessionEnd {
 
 // A real HELLO has about 130 bytes. The first frame of a peer may not exceed this limit.
 const maxHelloBytes = 4096;
+// HAProxy cuts its reason to 255 bytes. The keys of 16 MiB would take more than a second, and hundreds of megabytes.
+const maxDisconnectBytes = 4096;
 // HAProxy 3.1.0 sends frames of the size that it announced, even if the agent answered with a smaller one.
 const toleratedFrameBytes = 16 * 1024 * 1024;
 // HAProxy has at most 20 unanswered frames on a connection, unless `max-waiting-frames` is set.
@@ -62,9 +64,9 @@ export class Session {
     return this.#end;
   }
 
-  /** True while no frame and no fragmented message is half received. */
+  /** True while no frame and no fragmented message is half received or waits to be read. */
   get idle(): boolean {
-    return this.#splitter.unfinished === 0 && this.#fragments.count === 0;
+    return this.#splitter.unfinished === 0 && this.#fragments.count === 0 && !this.hasMore;
   }
 
   /** The memory of half-received frames and messages. */
@@ -89,13 +91,28 @@ export class Session {
 
   /**
    * Reads a chunk and returns the answer to all frames that it completes, for one write. Empty if there is no answer.
+   *
+   * @param maxFrames frames to read now; `proceed` reads those behind them
    */
-  receive(chunk: Uint8Array): Buffer {
+  receive(chunk: Uint8Array, maxFrames = Number.POSITIVE_INFINITY): Buffer {
     if (this.#state === "closed") return nothing;
-    reply.begin();
     this.#splitter.push(chunk);
+    return this.proceed(maxFrames);
+  }
+
+  /** True if `receive` or `proceed` has left frames, which have no answer yet. Their chunk has to be unchanged. */
+  get hasMore(): boolean {
+    return this.#splitter.waitingBytes > 0;
+  }
+
+  /** Reads the frames that are left, and returns the answer to them. */
+  proceed(maxFrames = Number.POSITIVE_INFINITY): Buffer {
+    reply.begin();
     try {
-      while (this.#next()) this.#frame();
+      for (let left = maxFrames; this.#next(); ) {
+        this.#frame();
+        if (--left <= 0 && this.hasMore) break;
+      }
     } catch (error) {
       this.#refuse(error);
     }
@@ -109,14 +126,14 @@ export class Session {
     return this.#notifies.length;
   }
 
-  /** The memory that the untaken NOTIFYs keep. */
+  /** The memory that the untaken NOTIFYs keep, and frames that have not been read. */
   get untakenBytes(): number {
-    return this.#notifies.heldBytes;
+    return this.#notifies.heldBytes + this.#splitter.waitingBytes;
   }
 
   /**
-   * Passes the payloads of the acknowledged NOTIFYs to `visit`, in order, also after the end: one at least, and more while `hasTime`
-   * returns true. The chunks that they came in have to be unchanged.
+   * Passes the payloads of the acknowledged NOTIFYs to `visit`, in order, also after the end: one message at least, and more while
+   * `hasTime` returns true. The chunks that they came in have to be unchanged.
    */
   takeNotifies(visit: NotifyVisitor, hasTime: () => boolean = always): void {
     if (this.#notifies.length > 0) this.#notifies.take(visit, this.#peerFrameBytes, hasTime);
@@ -239,6 +256,12 @@ export class Session {
   }
 
   #haproxyDisconnect(reader: ByteReader): void {
+    if (reader.end - reader.offset > maxDisconnectBytes) {
+      throw new Refusal(
+        statusCode.tooBig,
+        `a HAPROXY-DISCONNECT has more than ${maxDisconnectBytes} bytes: ${onlyHaproxy}`,
+      );
+    }
     const { code, text } = decodeHaproxyDisconnect(reader);
     if (this.#state !== "draining") reply.append(encodeAgentDisconnect(statusCode.normal, "bye"));
     this.#close({ kind: "haproxy-disconnect", code, text });

@@ -95,6 +95,11 @@ describe.each(forms)("headers as %s", (form) => {
     expect(scanList(form, headers).contentLength).toBe(expected);
   });
 
+  it("have the largest length of all if they name more lengths than can be read soon", () => {
+    const { contentLength } = scanList(form, ["content-length", ",".repeat(1_025)]);
+    expect(contentLength).toBe(Number.POSITIVE_INFINITY);
+  });
+
   it("show how a body is sent, and how many bytes they take", () => {
     const scan = new HeaderScan();
     const take = (headers: readonly string[]) => {

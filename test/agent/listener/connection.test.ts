@@ -1,11 +1,13 @@
 import { Duplex } from "node:stream";
 import { setImmediate as nextRound } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import { Connection, type ConnectionOptions } from "../../../agent/listener/connection.ts";
+import { Connection } from "../../../agent/listener/connection.ts";
+import type { ConnectionOptions } from "../../../agent/listener/connection-options.ts";
 import { Crowd } from "../../../agent/listener/crowd.ts";
 import { HeldBytes, type Holder } from "../../../agent/listener/held-bytes.ts";
 import { PeerLog } from "../../../agent/listener/peer-log.ts";
 import { Turns } from "../../../agent/listener/turns.ts";
+import { until } from "../../support/clocks/until.ts";
 import { LogLines } from "../../support/data/log-lines.ts";
 import { frame, hello, notify, readAgentFrames } from "../../support/spop/spop-frames.ts";
 
@@ -27,7 +29,11 @@ class HeldSocket extends Duplex {
       for (const done of this.#unread.splice(0)) done();
       await nextRound();
     }
-    return readAgentFrames(Buffer.concat(this.#written)).map(({ type }) => type);
+    return readAgentFrames(this.written).map(({ type }) => type);
+  }
+
+  get written(): Buffer {
+    return Buffer.concat(this.#written);
   }
 
   async send(bytes: Buffer): Promise<void> {
@@ -80,6 +86,30 @@ describe("a connection", () => {
 
     expect(logged.lines).toMatchObject([{ event: "evicted", heldBytes: unreadBytes }]);
     expect(heldBytes.total).toBe(800);
+  });
+
+  it.each([
+    ["messages", 3, 1_000],
+    ["messages of a small chunk", 3, 300],
+    ["frames without a meaning, and a message,", 50, 1_000],
+  ])("reads no more than 256 frames before it takes turns: %s", async (_, type, count) => {
+    const turns = new Turns();
+    const { socket } = connect({ turns });
+    await socket.send(hello());
+    await socket.readAnswers();
+    const answered = async () => (await socket.readAnswers()).filter((answer) => answer === "ack").length;
+    const frames = Array.from({ length: count }, () => frame({ type }));
+
+    // This round has no time left.
+    turns.charge(5);
+    socket.push(Buffer.concat([...frames, notify()]));
+    const written = readAgentFrames(socket.written).length - 1;
+    const paused = socket.isPaused();
+    await until(async () => (await answered()) === (type === 3 ? count + 1 : 1));
+
+    expect(written).toBe(type === 3 ? 256 : 0);
+    expect(paused).toBe(true);
+    expect(socket.isPaused()).toBe(false);
   });
 
   it("without a message for long is not closed in the middle of one, but after it", async () => {

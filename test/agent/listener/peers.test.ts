@@ -177,6 +177,23 @@ describe("TLS", () => {
     await ended(peer);
   });
 
+  it("serves no peer whose handshake ends while the others are disconnected: its messages would come too late", async () => {
+    const { port, listener } = await start({ tls: tls() });
+    // The stop waits for the rest of this frame.
+    const slow = tlsPeer(port);
+    slow.write(Buffer.concat([hello(), notify().subarray(0, 9)]));
+    await once(slow, "data");
+    const socket = plainPeer(port);
+    await until(() => listener.accepted === 2);
+
+    const stopped = listener.disconnect();
+    const late = connectTls({ socket, host: "127.0.0.1", ca: read(authority.file) });
+    late.on("error", () => {});
+
+    expect(await isServed(late)).toBe(false);
+    await stopped;
+  });
+
   it.each(["greeted", "in half a handshake"])(
     "limits connections by memory, not only by descriptors: %s",
     async (how) => {

@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { type MessageVisitor, visitMessages } from "../../../agent/spop/notify.ts";
 import { Session } from "../../../agent/spop/session.ts";
+import { ByteReader } from "../../../relay/pack/byte-reader.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
 import { seededRandom } from "../../support/data/seeded-random.ts";
 import { allGoldenFiles } from "../../support/spop/golden-frames.ts";
@@ -514,6 +516,81 @@ describe("what is half received", () => {
   });
 });
 
+describe("a chunk with many frames", () => {
+  it("is read in pieces, with the same answers and requests as at once", () => {
+    const requests = Array.from({ length: 40 }, (_, i) => notify({ streamId: i, messages: [get(`/${i}`)] }));
+    const stream = Buffer.concat([...requests, notify({ messages: [get("/cut")] }).subarray(0, 20)]);
+    const expected = runChunks(openSession(), [stream]);
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 50 }), fc.nat(stream.length), (maxFrames, cut) => {
+        const session = openSession();
+        const replies: Buffer[] = [];
+        const payloads: string[] = [];
+        for (const chunk of cutAt(stream, [cut])) {
+          // The second chunk comes while the first has not been read to its end.
+          replies.push(session.receive(chunk, maxFrames));
+          if (session.hasMore) expect(session.idle).toBe(false);
+        }
+        while (session.hasMore) replies.push(session.proceed(maxFrames));
+        session.takeNotifies((all, start, end) => payloads.push(Buffer.from(all.subarray(start, end)).toString("hex")));
+        expect(Buffer.concat(replies)).toEqual(Buffer.concat(expected.replies));
+        expect(payloads).toEqual(expected.payloads);
+        expect(session.untakenBytes).toBe(0);
+      }),
+    );
+  });
+
+  it("is counted as memory as long as some of them wait", () => {
+    const session = openSession();
+    const chunk = Buffer.concat(Array.from({ length: 30 }, () => frame({ type: 50 })));
+
+    session.receive(chunk, 10);
+    expect(session).toMatchObject({ hasMore: true, untaken: 0, untakenBytes: (chunk.length * 2) / 3 });
+    session.proceed();
+
+    expect(session).toMatchObject({ hasMore: false, untakenBytes: 0, frames: 31 });
+  });
+});
+
+describe("a NOTIFY with many messages", () => {
+  it("is passed on in pieces, each of them once, while other NOTIFYs wait behind it", () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 8 }), fc.nat(3), (counts, patience) => {
+        const session = openSession();
+        const paths = counts.map((count, i) => Array.from({ length: count }, (_, at) => `/${i}/${at}`));
+        session.receive(Buffer.concat(paths.map((list) => notify({ messages: list.map(get) }))));
+        const seen: string[] = [];
+        const fresh: number[] = [];
+        const reader = new ByteReader(Buffer.alloc(0));
+        const visitor: MessageVisitor = {
+          beginMessage: () => {},
+          argument: (position, _nameStart, _nameEnd, { start, end }) => {
+            if (position === 1) seen.push(Buffer.from(reader.bytes.subarray(start, end)).toString());
+          },
+          endMessage: () => {},
+        };
+        for (let turns = 0; session.untaken > 0; turns++) {
+          expect(turns).toBeLessThan(100);
+          let left = patience;
+          session.takeNotifies(
+            (bytes, start, end, _peerFrameBytes, progress) => {
+              if (progress.messages === 0) fresh.push(fresh.length);
+              const value = { type: 0, start: 0, end: 0, number: 0 };
+              reader.reset(bytes, start, end);
+              progress.messages = visitMessages(reader, value, visitor, progress.messages, progress.hasTime);
+              if (!reader.done) progress.nextAt = reader.offset;
+            },
+            () => left-- > 0,
+          );
+        }
+        expect(seen).toEqual(paths.flat());
+        expect(fresh).toHaveLength(counts.length);
+        expect(session.untakenBytes).toBe(0);
+      }),
+    );
+  });
+});
+
 describe("DISCONNECT", () => {
   it("from HAProxy is answered with AGENT-DISCONNECT 0 after the ACKs, and ends the session", () => {
     const run = feed(notify(), haproxyDisconnect(2, "a timeout occurred"), notify());
@@ -522,6 +599,17 @@ describe("DISCONNECT", () => {
     expect(run.frames).toMatchObject([{ type: "ack" }, { type: "disconnect", items: { "status-code": 0n } }]);
     expect(run.payloads).toHaveLength(1);
     expect(run.end).toEqual({ kind: "haproxy-disconnect", code: 2, text: "a timeout occurred" });
+  });
+
+  it("that no HAProxy sends is refused unread, and its reason is cut to the 255 bytes of HAProxy's", () => {
+    const items = frame({ type: 2, payload: Buffer.alloc(5_000, "\x01a\0", "latin1") });
+    const long = feed(haproxyDisconnect(4, "x".repeat(3_000)));
+
+    expect(feed(notify(), items)).toMatchObject({
+      frames: [{ type: "ack" }, { type: "disconnect", items: { "status-code": 3n } }],
+      end: { kind: "refused", text: expect.stringContaining("HAPROXY-DISCONNECT has more than 4096 bytes") },
+    });
+    expect(long.end).toEqual({ kind: "haproxy-disconnect", code: 4, text: "x".repeat(255) });
   });
 
   it("from the agent has status 0; NOTIFYs that cross it are delivered but not acknowledged", () => {

@@ -83,7 +83,7 @@ export function withoutMarks(delivery: Delivery, names: readonly ("job" | "redri
 
 /** The whole pack, for another queue: the message is unchanged, but its time in that queue begins anew. */
 export function forwardMessage({ body, pack: sealed }: Pick<Delivery, "body" | "pack">, pack: Pack): OutgoingMessage {
-  return { body: body.includes('"since":') ? withoutSince(body) : body, pack: sealed, requests: pack.requests.length };
+  return { body: withoutSince(body), pack: sealed, requests: pack.requests.length };
 }
 
 /** The whole pack, for the queue that it was received from: the message is unchanged but for the time when it entered the queue. */
@@ -167,7 +167,9 @@ export function changeBody(body: string, change: (summary: object) => object): s
   }
 }
 
-function withoutSince(body: string): string {
+/** The body of a message whose time in its queue begins anew. */
+export function withoutSince(body: string): string {
+  if (!body.includes('"since":')) return body;
   return changeBody(body, (summary) => {
     const { since: _, ...rest } = summary as { readonly since?: unknown };
     return rest;

@@ -1,3 +1,4 @@
+import { endedKeptMs } from "../../job/job.ts";
 import type { SqliteFile } from "../../sqlite.ts";
 
 // The tables and statements of EmbeddedState.
@@ -40,6 +41,23 @@ CREATE TABLE IF NOT EXISTS share (
   PRIMARY KEY (pack_id, target)
 ) STRICT, WITHOUT ROWID`;
 
+/** How long packs are remembered whose requests all have a final fate: they may be delivered twice. */
+export const finishedKeptMs = 3_600_000;
+/** The same for others. SQS keeps messages and dead letters for at most 14 days. */
+export const unfinishedKeptMs = 15 * 86_400_000;
+
+const isUnfinished =
+  "requests IS NULL OR EXISTS (SELECT 1 FROM share WHERE pack_id = pack.id AND final < pack.requests)";
+
+/**
+ * For a file of a version that wrote all times by the wall clock. If that was behind then, or is ahead now, packs and ended jobs
+ * would be forgotten at once: so they are kept as if they had been written now.
+ */
+export const adopt = [
+  `UPDATE pack SET prune_at_ms = ?1 + iif(${isUnfinished}, ${unfinishedKeptMs}, ${finishedKeptMs})`,
+  `UPDATE job SET prune_at_ms = ?1 + ${endedKeptMs} WHERE prune_at_ms IS NOT NULL`,
+];
+
 export const sql = {
   round: `SELECT number, start_us AS startUs, end_us AS endUs, close_us AS closeUs, seats, slot_us AS slotUs, first_slot AS firstSlot,
     first_us AS firstUs, entered FROM round WHERE target = ?`,
@@ -48,8 +66,7 @@ export const sql = {
   addPack: "INSERT INTO pack (pack, prune_at_ms) VALUES (?, ?) ON CONFLICT DO NOTHING",
   packId: "SELECT id FROM pack WHERE pack = ?",
   notePackRequests: "UPDATE pack SET requests = ? WHERE id = ? AND requests IS NULL",
-  schedulePruning: `UPDATE pack SET prune_at_ms = iif(requests IS NULL OR EXISTS
-    (SELECT 1 FROM share WHERE pack_id = pack.id AND final < pack.requests), ?, ?) WHERE id = ?`,
+  schedulePruning: `UPDATE pack SET prune_at_ms = iif(${isUnfinished}, ?, ?) WHERE id = ?`,
   // Deletes up to four packs for each new pack: pruning keeps up and never takes long.
   prune: "DELETE FROM pack WHERE id IN (SELECT id FROM pack WHERE prune_at_ms <= ? LIMIT 4)",
   share: "SELECT fanned_out AS fannedOut, sheet FROM share WHERE pack_id = ? AND target = ?",

@@ -20,7 +20,7 @@ import { type Fate, type Settlement, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import { withRoom } from "./decode-room.ts";
 import { FateNotes } from "./fate-notes.ts";
-import { ignoreForged, ignoreForgedRedrives } from "./forged-marks.ts";
+import { checkRedrives, ignoreForged } from "./forged-marks.ts";
 import type { ReplayDeps } from "./replay-deps.ts";
 import { ReplayProgress } from "./replay-progress.ts";
 import { ReplayWarnings } from "./replay-warnings.ts";
@@ -47,13 +47,13 @@ export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   const watch = new JobWatch(deps.jobs);
   const warnings = new ReplayWarnings(name, deps.log);
   const notes = new FateNotes(deps.ledger.sharesWrites === true);
-  const acceptRedrive = ignoreForgedRedrives(deps.ledger, deps.log);
+  const checkRedrive = checkRedrives(name, deps.ledger, deps.log);
   const accept = deps.direct ? ignoreForged(["job"], deps.log) : (delivery: Delivery) => delivery;
   return createBatchApp(
     deps.log,
     async (received, invocation) => {
       const delivery = accept(received);
-      const run = new PackRun(deps, { patience, progress, turns, watch, warnings, notes, acceptRedrive }, invocation);
+      const run = new PackRun(deps, { patience, progress, turns, watch, warnings, notes, checkRedrive }, invocation);
       const handled = await withRoom(deps.room, delivery, invocation.signal, () => run.run(delivery));
       return handled ?? (await run.returnUnread(delivery));
     },
@@ -72,7 +72,7 @@ interface Shared {
   readonly watch: JobWatch;
   readonly warnings: ReplayWarnings;
   readonly notes: FateNotes;
-  readonly acceptRedrive: ReturnType<typeof ignoreForgedRedrives>;
+  readonly checkRedrive: ReturnType<typeof checkRedrives>;
 }
 
 /** The work on one delivery. */
@@ -119,8 +119,11 @@ class PackRun {
     let requests: readonly PackedRequest[];
     try {
       requests = await this.#shared.patience.run(this.#invocation, async () => {
-        if (this.#deps.direct) pack = await this.#shared.acceptRedrive(received, delivery.messageId);
-        return this.#open(pack);
+        // A pack in the queue of its own was counted by the fan-out, or by the feeder of its job.
+        if (!this.#deps.direct) return this.#open(pack);
+        const checked = await this.#shared.checkRedrive(received, delivery.messageId);
+        pack = checked.pack;
+        return checked.counted ? this.#open(pack) : this.#count(pack);
       });
     } catch (error) {
       if (!(error instanceof StateError)) throw error;
@@ -149,18 +152,19 @@ class PackRun {
 
   /** The requests without a fate. After a crash a pack is delivered again; requests that have a fate are not sent twice. */
   async #open(pack: MessagePack): Promise<readonly PackedRequest[]> {
-    const { lane, ledger, direct, metrics } = this.#deps;
     const redrives = pack.redrive?.count ?? 0;
     if (redrives > 0) {
       // The redrive may have died, or may be about to do the same: the fates are withdrawn before a worker adds new ones.
       const indexes = pack.requests.map(({ index }) => index);
-      await ledger.reopen(this.#keyOf(pack), pack.id, indexes, redrives);
+      await this.#deps.ledger.reopen(this.#keyOf(pack), pack.id, indexes, redrives);
     }
-    // A redriven pack was recorded before, at this target or at the one that it was moved from.
-    if (!direct || redrives > 0) {
-      const settled = await this.#settled(pack);
-      return pack.requests.filter(({ index }) => !settled.has(index));
-    }
+    const settled = await this.#settled(pack);
+    return pack.requests.filter(({ index }) => !settled.has(index));
+  }
+
+  /** The same for a pack that comes straight from an agent: takes the target's sample and records it. */
+  async #count(pack: MessagePack): Promise<readonly PackedRequest[]> {
+    const { lane, ledger, metrics } = this.#deps;
     await lane.live.refresh();
     const { requests, settlement } = shareOf(lane.live.config, lane.live.sampleFraction, pack);
     const { id, agent, sequence } = pack;
@@ -168,10 +172,10 @@ class PackRun {
     await ledger.recordFanOut({ pack: id, agent, sequence, requests: pack.requests.length, targets });
     metrics?.count("packs", 1);
     const settled = await this.#settled(pack);
-    // For a pack that is delivered again the ledger keeps the first sample. If the sample is smaller now, the requests that
+    // For a pack that is delivered again, the ledger keeps the first sample. If the sample is smaller now, the requests that
     // it leaves out still need a fate.
     const leftOut = new Map([...settlement].filter(([index]) => !settled.has(index)));
-    if (leftOut.size > 0) await ledger.settle(this.#target, id, leftOut, redrives);
+    if (leftOut.size > 0) await ledger.settle(this.#target, id, leftOut, pack.redrive?.count);
     for (const fate of settlement.values()) lane.figures.count(fate);
     return requests.filter(({ index }) => !settled.has(index));
   }

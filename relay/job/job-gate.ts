@@ -41,8 +41,13 @@ export class JobGate {
     this.#clock = clock;
   }
 
-  /** When the request is due, in ms since 1970; undefined if it has no due time or the job was not read yet. */
-  dueAtMs(request: TimedRequest): number | undefined {
+  /** How long ago the request was due; 0 if it has no due time or the job was not read yet. */
+  lateMs(request: TimedRequest): number {
+    const nowMs = this.#clock.nowUs() / 1_000;
+    return nowMs - (this.#dueAtMs(request) ?? nowMs);
+  }
+
+  #dueAtMs(request: TimedRequest): number | undefined {
     const offsetMs = this.#job && offsetOf(this.#job.pace, this.#mark, request);
     return this.#job && offsetMs !== undefined ? dueAtMs(this.#job, offsetMs) : undefined;
   }
@@ -67,7 +72,7 @@ export class JobGate {
         await this.#clock.sleepUntil((nowMs + pausedPollMs) * 1_000, signal);
         continue;
       }
-      const leftMs = (this.dueAtMs(request) ?? nowMs) - nowMs;
+      const leftMs = (this.#dueAtMs(request) ?? nowMs) - nowMs;
       if (leftMs < tickMs) return due;
       if (leftMs > longestWaitMs) return { kind: "later", delayMs: Math.min(maxDelayMs, leftMs - leadMs) };
       await this.#clock.sleepUntil((nowMs + Math.min(leftMs, sliceMs)) * 1_000, signal);

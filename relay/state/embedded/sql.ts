@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS job (
   id TEXT PRIMARY KEY, version INTEGER NOT NULL, prune_at_ms INTEGER, job TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS job_plan (id TEXT PRIMARY KEY, plan TEXT NOT NULL) STRICT, WITHOUT ROWID;
+-- The wall clock minus the clock of this file, for which the times of the job are stored.
+CREATE TABLE IF NOT EXISTS job_clock (id TEXT PRIMARY KEY, offset_ms REAL NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS minute (
   minute_ms INTEGER NOT NULL, target TEXT NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL,
   PRIMARY KEY (minute_ms, target, name)
@@ -85,15 +87,17 @@ export const sql = {
   fates: "SELECT target, fate, requests FROM fate",
   control: "SELECT version, control FROM control WHERE target = ?",
   keepControl: "INSERT OR REPLACE INTO control VALUES (?, ?, ?)",
-  jobs: `SELECT id, version, job, plan FROM job LEFT JOIN job_plan USING (id)
+  jobs: `SELECT id, version, job, plan, offset_ms AS offsetMs FROM job LEFT JOIN job_plan USING (id) LEFT JOIN job_clock USING (id)
     WHERE prune_at_ms IS NULL OR prune_at_ms > ? ORDER BY id`,
-  job: `SELECT id, version, job, plan FROM job LEFT JOIN job_plan USING (id)
+  job: `SELECT id, version, job, plan, offset_ms AS offsetMs FROM job LEFT JOIN job_plan USING (id) LEFT JOIN job_clock USING (id)
     WHERE id = ? AND (prune_at_ms IS NULL OR prune_at_ms > ?)`,
   keepJob: "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?)",
   keepPlan: "INSERT OR REPLACE INTO job_plan VALUES (?, ?)",
+  keepJobClock: "INSERT INTO job_clock VALUES (?, ?) ON CONFLICT DO NOTHING",
   oldJobs: "SELECT id FROM job WHERE prune_at_ms <= ?",
   pruneJobs: "DELETE FROM job WHERE prune_at_ms <= ?",
   prunePlans: "DELETE FROM job_plan WHERE id NOT IN (SELECT id FROM job)",
+  pruneJobClocks: "DELETE FROM job_clock WHERE id NOT IN (SELECT id FROM job)",
   moveAgent: `INSERT INTO agent SELECT ?2, packs, requests, last_sequence FROM agent WHERE agent = ?1
     ON CONFLICT DO UPDATE SET packs = packs + excluded.packs, requests = requests + excluded.requests,
     last_sequence = max(last_sequence, excluded.last_sequence)`,

@@ -54,7 +54,7 @@ export class EmbeddedState implements State {
     this.ledger = new EmbeddedLedger(file);
     this.controls = new EmbeddedControls(file);
     this.figures = new EmbeddedFigures(file, machine);
-    this.jobs = new EmbeddedJobs(file);
+    this.jobs = new EmbeddedJobs(file, machine);
   }
 
   close(): void {

@@ -67,7 +67,8 @@ const readsTheWallClock: Readonly<Record<string, string>> = {
   "relay/replay/exchange.ts": "a Retry-After that is a date; 15 minutes at most",
   "relay/replay/figure-book.ts": "the time of figures",
   "relay/replay/live-target.ts": "the hours of targets; breakers and slowdowns have bounds",
-  "relay/replay/pack-replay.ts": "maxAge, from the time of capture on, if the agent does not tell how long it held a request",
+  "relay/replay/pack-replay.ts":
+    "maxAge, from the time of capture on, if the agent does not tell how long it held a request",
   "relay/stats/host-stats.ts": "the hours of targets",
 };
 

@@ -218,8 +218,9 @@ class FanOutRun {
   #toMessages({ requests }: Share, queue: QueueSender): readonly OutgoingMessage[] {
     const pack = this.#pack;
     if (requests.length === 0) return [];
-    if (requests.length === pack.requests.length) return [forwardMessage(this.#delivery, pack)];
-    const { shares, unfit } = fitShares(anew(pack), requests, { attempt: pack.attempt }, queue);
+    const nowMs = this.#deps.ingress.retention.nowMs();
+    if (requests.length === pack.requests.length) return [forwardMessage(this.#delivery, pack, nowMs)];
+    const { shares, unfit } = fitShares(anew(pack, nowMs), requests, { attempt: pack.attempt }, queue);
     if (unfit.length > 0)
       throw new QueueError("TOO_BIG", "a request does not fit into a message of the target's queue");
     return shares.map(({ message }) => message);

@@ -1,5 +1,12 @@
 import { type Logger, Throttle } from "../relay/log/log.ts";
+import type { MessagePack } from "../relay/queue/message.ts";
+import { requestAgeMs } from "../relay/queue/request-age.ts";
 import type { ReplayResult } from "../relay/replay/replay-result.ts";
+
+// Clocks that a time service keeps differ by far less.
+const leastSkewMs = 60_000;
+// Somebody who may send like an agent can invent names.
+const mostAgents = 1_000;
 
 /** Logs what was unusual about a target's requests, each kind at most once a minute. */
 export class ReplayWarnings {
@@ -7,6 +14,8 @@ export class ReplayWarnings {
   readonly #log: Logger;
   readonly #malformed = new Throttle();
   readonly #overdue = new Throttle();
+  /** The agents whose clocks are known to be wrong. */
+  readonly #skewed = new Set<string>();
 
   constructor(target: string, log: Logger) {
     this.#target = target;
@@ -16,6 +25,28 @@ export class ReplayWarnings {
   note({ malformed, overdue }: ReplayResult): void {
     if (malformed) this.#warnOfMalformed(malformed);
     if (overdue > 0) this.#warnOfOverdue(overdue);
+  }
+
+  /**
+   * Logs once for each agent that its clock and that of this machine differ: times of capture are by the clock of the agent.
+   *
+   * @param nowMs by the clock of the queue that the pack is from
+   */
+  noteClock(pack: MessagePack, nowMs: number): void {
+    const [request] = pack.requests;
+    const ageMs = request && requestAgeMs(pack, request, nowMs);
+    // Of packs that waited for longer, the queue may not know it: it counts an hour at most while its machine is off.
+    if (ageMs === undefined || ageMs > leastSkewMs) return;
+    const agent = pack.agent.replace(/~[^~]*$/, "");
+    const skewMs = Math.round(request.capturedAtMs + ageMs - Date.now());
+    if (Math.abs(skewMs) < leastSkewMs) this.#skewed.delete(agent);
+    else if (!this.#skewed.has(agent) && this.#skewed.size < mostAgents) {
+      this.#skewed.add(agent);
+      this.#log.warn(
+        { event: "agent-clock", target: this.#target, agent, skewMs },
+        "the clock of an agent differs from that of this machine by skewMs: times of capture are wrong if the agent's is; maxAge does not depend on it",
+      );
+    }
   }
 
   #warnOfMalformed({ method, path, reason }: NonNullable<ReplayResult["malformed"]>): void {

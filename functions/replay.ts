@@ -1,16 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Hono } from "hono";
-import { KeyTurns } from "../relay/concurrency/key-turns.ts";
 import { jobKey } from "../relay/job/job.ts";
 import { JobGate } from "../relay/job/job-gate.ts";
-import { JobWatch } from "../relay/job/job-watch.ts";
 import { DecodeError } from "../relay/pack/decode-error.ts";
 import type { PackedRequest } from "../relay/pack/pack.ts";
 import { fitShares } from "../relay/queue/fitting.ts";
 import { anew, type MessagePack, readMessage, returnUnread, type ShareOptions } from "../relay/queue/message.ts";
-import { isRemoved, overdueAtMs } from "../relay/queue/overdue.ts";
+import { forever, isRemoved } from "../relay/queue/overdue.ts";
 import { poisonMessage } from "../relay/queue/poison.ts";
-import { type Delivery, type OutgoingMessage, QueueError, type Retention } from "../relay/queue/port.ts";
+import { type Delivery, type OutgoingMessage, QueueError } from "../relay/queue/port.ts";
+import { toAges } from "../relay/queue/request-age.ts";
 import { sendAll } from "../relay/queue/send-all.ts";
 import { replayPack } from "../relay/replay/replay.ts";
 import type { ReplayResult } from "../relay/replay/replay-result.ts";
@@ -19,12 +18,9 @@ import { settledIndexes } from "../relay/state/fate-sheet.ts";
 import { type Fate, type Settlement, StateError } from "../relay/state/port.ts";
 import { createBatchApp, type Handled, type Invocation } from "./batch.ts";
 import { withRoom } from "./decode-room.ts";
-import { FateNotes } from "./fate-notes.ts";
-import { ignoreForged, ignoreForgedRedrives } from "./forged-marks.ts";
+import { ignoreForged } from "./forged-marks.ts";
 import type { ReplayDeps } from "./replay-deps.ts";
-import { ReplayProgress } from "./replay-progress.ts";
-import { ReplayWarnings } from "./replay-warnings.ts";
-import { createStateOutage, StatePatience } from "./state-patience.ts";
+import { createShared, type ReplayShared } from "./replay-shared.ts";
 
 // A pack that was received 45 times and never finished probably kills its worker. This code moves it to the dead letters before
 // the queue reaches its own receive limit, because SQS would move it without a reason.
@@ -32,28 +28,18 @@ const maxReceives = 45;
 // Delay of the rest of a pack after the end of the invocation, and after a failure of the state store.
 const afterEndMs = 1_000;
 const afterFailureMs = 30_000;
-const forever: Retention = { ms: Number.POSITIVE_INFINITY, counted: false, nowMs: () => Date.now() };
 // Interval at which a patient invocation retries.
 const patientRetryMs = 1_000;
 
 /** Receives the packs of one target and sends their requests, each at its slot. */
 export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
-  const { live } = deps.lane;
-  const { name } = live.config;
-  const count = () => deps.metrics?.countAt(name, "stateDown", 1);
-  const patience = new StatePatience(name, deps.stateOutage ?? createStateOutage(deps.log), count);
-  const progress = new ReplayProgress(live, deps.metrics);
-  const turns = new KeyTurns();
-  const watch = new JobWatch(deps.jobs);
-  const warnings = new ReplayWarnings(name, deps.log);
-  const notes = new FateNotes(deps.ledger.sharesWrites === true);
-  const acceptRedrive = ignoreForgedRedrives(deps.ledger, deps.log);
+  const shared = createShared(deps);
   const accept = deps.direct ? ignoreForged(["job"], deps.log) : (delivery: Delivery) => delivery;
   return createBatchApp(
     deps.log,
     async (received, invocation) => {
       const delivery = accept(received);
-      const run = new PackRun(deps, { patience, progress, turns, watch, warnings, notes, acceptRedrive }, invocation);
+      const run = new PackRun(deps, shared, invocation);
       const handled = await withRoom(deps.room, delivery, invocation.signal, () => run.run(delivery));
       return handled ?? (await run.returnUnread(delivery));
     },
@@ -64,24 +50,13 @@ export function createReplay(deps: ReplayDeps): Hono<{ Bindings: Invocation }> {
   );
 }
 
-/** What the runs of all packs of the target share. */
-interface Shared {
-  readonly patience: StatePatience;
-  readonly progress: ReplayProgress;
-  readonly turns: KeyTurns;
-  readonly watch: JobWatch;
-  readonly warnings: ReplayWarnings;
-  readonly notes: FateNotes;
-  readonly acceptRedrive: ReturnType<typeof ignoreForgedRedrives>;
-}
-
 /** The work on one delivery. */
 class PackRun {
   readonly #deps: ReplayDeps;
-  readonly #shared: Shared;
+  readonly #shared: ReplayShared;
   readonly #invocation: Required<Invocation>;
 
-  constructor(deps: ReplayDeps, shared: Shared, invocation: Required<Invocation>) {
+  constructor(deps: ReplayDeps, shared: ReplayShared, invocation: Required<Invocation>) {
     this.#deps = deps;
     this.#shared = shared;
     this.#invocation = invocation;
@@ -119,8 +94,11 @@ class PackRun {
     let requests: readonly PackedRequest[];
     try {
       requests = await this.#shared.patience.run(this.#invocation, async () => {
-        if (this.#deps.direct) pack = await this.#shared.acceptRedrive(received, delivery.messageId);
-        return this.#open(pack);
+        // A pack in the queue of its own was counted by the fan-out, or by the feeder of its job.
+        if (!this.#deps.direct) return this.#open(pack);
+        const checked = await this.#shared.checkRedrive(received, delivery.messageId);
+        pack = checked.pack;
+        return checked.counted ? this.#open(pack) : this.#count(pack);
       });
     } catch (error) {
       if (!(error instanceof StateError)) throw error;
@@ -149,29 +127,36 @@ class PackRun {
 
   /** The requests without a fate. After a crash a pack is delivered again; requests that have a fate are not sent twice. */
   async #open(pack: MessagePack): Promise<readonly PackedRequest[]> {
-    const { lane, ledger, direct, metrics } = this.#deps;
     const redrives = pack.redrive?.count ?? 0;
     if (redrives > 0) {
       // The redrive may have died, or may be about to do the same: the fates are withdrawn before a worker adds new ones.
       const indexes = pack.requests.map(({ index }) => index);
-      await ledger.reopen(this.#keyOf(pack), pack.id, indexes, redrives);
+      await this.#deps.ledger.reopen(this.#keyOf(pack), pack.id, indexes, redrives);
     }
-    // A redriven pack was recorded before, at this target or at the one that it was moved from.
-    if (!direct || redrives > 0) {
-      const settled = await this.#settled(pack);
-      return pack.requests.filter(({ index }) => !settled.has(index));
-    }
+    const settled = await this.#settled(pack);
+    return pack.requests.filter(({ index }) => !settled.has(index));
+  }
+
+  /** The same for a pack that comes straight from an agent: takes the target's sample and records it. */
+  async #count(pack: MessagePack): Promise<readonly PackedRequest[]> {
+    const { lane, ledger, metrics } = this.#deps;
     await lane.live.refresh();
     const { requests, settlement } = shareOf(lane.live.config, lane.live.sampleFraction, pack);
-    const { id, agent, sequence } = pack;
-    const targets = new Map([[this.#target, settlement]]);
-    await ledger.recordFanOut({ pack: id, agent, sequence, requests: pack.requests.length, targets });
+    const { id, agent, sequence, requests: all } = pack;
+    const fannedOut = {
+      pack: id,
+      agent,
+      sequence,
+      requests: all.length,
+      targets: new Map([[this.#target, settlement]]),
+    };
+    await ledger.recordFanOut(fannedOut);
     metrics?.count("packs", 1);
     const settled = await this.#settled(pack);
-    // For a pack that is delivered again the ledger keeps the first sample. If the sample is smaller now, the requests that
+    // For a pack that is delivered again, the ledger keeps the first sample. If the sample is smaller now, the requests that
     // it leaves out still need a fate.
     const leftOut = new Map([...settlement].filter(([index]) => !settled.has(index)));
-    if (leftOut.size > 0) await ledger.settle(this.#target, id, leftOut, redrives);
+    if (leftOut.size > 0) await ledger.settle(this.#target, id, leftOut, pack.redrive?.count);
     for (const fate of settlement.values()) lane.figures.count(fate);
     return requests.filter(({ index }) => !settled.has(index));
   }
@@ -189,8 +174,9 @@ class PackRun {
   ): Promise<{ readonly rest: readonly PackedRequest[]; readonly delayMs: number }> {
     const { lane, retention = forever } = this.#deps;
     const { signal, patient } = this.#invocation;
-    const timing = { signal, patient, isOverdue: () => retention.nowMs() >= overdueAtMs(delivery, pack, retention) };
+    const timing = { signal, patient, ...toAges(delivery, pack, retention) };
     const gate = pack.job && new JobGate(pack.job, this.#shared.watch);
+    this.#shared.warnings.noteClock(pack, retention.nowMs());
     for (let rest = requests; ; ) {
       const fates = this.#shared.notes.open((settlement) => this.#settle(pack, settlement), patient);
       const onSettled = (index: number, fate: Fate) => {
@@ -265,10 +251,10 @@ class PackRun {
    * a queue, and the dead-letter queue has at least the letters that the ledger counts.
    */
   async #sendToDeadLetters(pack: MessagePack, dead: ReadonlyMap<string, readonly PackedRequest[]>): Promise<void> {
-    const { deadLetters, log } = this.#deps;
+    const { deadLetters, retention = forever, log } = this.#deps;
     for (const [reason, requests] of dead) {
       const options = { attempt: pack.attempt + 1, reason };
-      const { shares, unfit } = fitShares(anew(pack), requests, options, deadLetters);
+      const { shares, unfit } = fitShares(anew(pack, retention.nowMs()), requests, options, deadLetters);
       for (const { message, requests: part } of shares) {
         await sendAll(deadLetters, [message]);
         await this.#end(pack, part, "deadLettered");

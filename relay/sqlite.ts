@@ -21,7 +21,7 @@ export interface SqliteOptions<Name extends string> {
   /** The statements by name; each is prepared once. */
   readonly sql: Readonly<Record<Name, string>>;
   /** See `FileClock`; run after the schema. */
-  readonly adopt?: string;
+  readonly adopt?: readonly string[];
   /** Converts an error of SQLite or the file system into the port's error. */
   readonly toError: (message: string, options: ErrorOptions) => Error;
   /** Default: that of this machine. */
@@ -92,6 +92,11 @@ export class SqliteFile<Name extends string> {
   /** The time by the file's own clock, see `FileClock`. */
   nowMs(): number {
     return this.#clock.nowMs();
+  }
+
+  /** For how long the file has had that clock. */
+  get clockAgeMs(): number {
+    return this.#clock.ageMs;
   }
 
   /** Whether the file at `path` is no longer this one: somebody moved or deleted it. */

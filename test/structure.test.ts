@@ -46,7 +46,7 @@ const readsTheWallClock: Readonly<Record<string, string>> = {
   "functions/control/figures.ts": "which minutes are asked for",
   "functions/lambda/replay.ts": "in Lambda: an environment may be frozen",
   "functions/metric-line.ts": "the time of figures",
-  "functions/replay.ts": "no queue tells the time",
+  "functions/replay-warnings.ts": "by how much the clocks of an agent and this machine differ",
   "functions/schedule/feeder.ts": "the times of jobs; leases have a bound",
   "functions/schedule/schedule.ts": "the hours of targets",
   "functions/wiring.ts": "the hours of targets; breakers and slowdowns have bounds",
@@ -63,10 +63,12 @@ const readsTheWallClock: Readonly<Record<string, string>> = {
   "relay/exchange/k6-writer.ts": "in the script that it writes",
   "relay/process/machine-clock.ts": "the wall clock itself",
   "relay/queue/damaged-file.ts": "for people: names of damaged files, and how many have a name of the last hour",
+  "relay/queue/overdue.ts": "no queue tells the time",
   "relay/replay/exchange.ts": "a Retry-After that is a date; 15 minutes at most",
   "relay/replay/figure-book.ts": "the time of figures",
   "relay/replay/live-target.ts": "the hours of targets; breakers and slowdowns have bounds",
-  "relay/replay/pack-replay.ts": "maxAge, from the time of capture on",
+  "relay/replay/pack-replay.ts":
+    "maxAge, from the time of capture on, if the agent does not tell how long it held a request",
   "relay/stats/host-stats.ts": "the hours of targets",
 };
 

@@ -1,12 +1,15 @@
 import type { CreatePackId } from "../../relay/pack/pack-id.ts";
 import type { PackSummary } from "../../relay/pack/summary.ts";
 import { draftBytes, PackWriter, type RequestDraft } from "../../relay/pack/writer.ts";
+import { machineClock } from "../../relay/process/machine-clock.ts";
 import { type AgentLedger, addTo } from "../ledger.ts";
+import type { CaptureSpan } from "../shipper/held-time.ts";
 
 /** A complete pack. `content` is a view into a buffer that nothing else uses. */
 export interface ClosedPack {
   readonly content: Buffer<ArrayBuffer>;
   readonly summary: PackSummary;
+  readonly span: CaptureSpan;
 }
 
 export interface PackerOptions {
@@ -22,6 +25,8 @@ export interface PackerOptions {
   /** False while the bytes that wait for the queue have reached their limit. */
   readonly hasRoom: () => boolean;
   readonly ship: (pack: ClosedPack) => void;
+  /** Milliseconds of a clock that nobody sets, the same in all threads; by default the uptime of the machine. */
+  readonly uptimeMs?: () => number;
 }
 
 /** Size of the buffers that packs are written into. Only a single request that does not fit uses a larger buffer. */
@@ -36,7 +41,9 @@ const maxSpareBuffers = 32;
 export class Packer {
   readonly #options: PackerOptions;
   readonly #spareBuffers: ArrayBuffer[] = [];
+  readonly #uptimeMs: () => number;
   #open: PackWriter | undefined;
+  #openedAtMs = 0;
   #sequence = 0;
   /** Requests in the pack that was closed last. */
   #lastCount = 0;
@@ -44,6 +51,7 @@ export class Packer {
 
   constructor(options: PackerOptions) {
     this.#options = options;
+    this.#uptimeMs = options.uptimeMs ?? machineClock.uptimeMs;
   }
 
   /** Copies the request into the open pack. Drops and counts it while `hasRoom` returns false. */
@@ -56,6 +64,7 @@ export class Packer {
     if (!this.#open?.append(draft)) {
       this.close();
       this.#open = this.#createWriter(draft);
+      this.#openedAtMs = this.#uptimeMs();
       this.#open.append(draft);
     }
     ledger.pending++;
@@ -86,7 +95,7 @@ export class Packer {
       first: new Date(writer.firstCapturedAtMs).toISOString(),
       last: new Date(writer.lastCapturedAtMs).toISOString(),
     };
-    ship({ content, summary });
+    ship({ content, summary, span: { fromMs: this.#openedAtMs, toMs: this.#uptimeMs() } });
   }
 
   /** Learns how well packs compress, so that the next ones are close to `targetBytes`. */

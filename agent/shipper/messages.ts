@@ -3,6 +3,7 @@ import type { DamagedFile } from "../../relay/queue/damaged-file.ts";
 import type { IngressPlace } from "../../relay/queue/ingress.ts";
 import type { QueueErrorCode } from "../../relay/queue/port.ts";
 import type { DropReason } from "../ledger.ts";
+import type { CaptureSpan } from "./held-time.ts";
 
 // Messages between the main thread and the shipper thread.
 
@@ -21,7 +22,13 @@ export interface JournalPlace {
 }
 
 export type ToWorker =
-  | { readonly kind: "pack"; readonly buffer: ArrayBuffer; readonly bytes: number; readonly summary: PackSummary }
+  | {
+      readonly kind: "pack";
+      readonly buffer: ArrayBuffer;
+      readonly bytes: number;
+      readonly summary: PackSummary;
+      readonly span?: CaptureSpan;
+    }
   /** The thread answers at once that it is present. */
   | { readonly kind: "ask" }
   | { readonly kind: "stop"; readonly withinMs: number };

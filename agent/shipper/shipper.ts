@@ -112,7 +112,7 @@ export class Shipper {
   }
 
   ship(pack: ClosedPack): void {
-    const { content, summary } = pack;
+    const { content, summary, span } = pack;
     if (!this.#worker) {
       this.#lose("shipper failed", summary.count);
       return;
@@ -121,7 +121,7 @@ export class Shipper {
     this.#waitingBytes += content.buffer.byteLength;
     this.#volatileRequests += summary.count;
     const { buffer } = content;
-    this.#post({ kind: "pack", buffer, bytes: content.length, summary }, [buffer]);
+    this.#post({ kind: "pack", buffer, bytes: content.length, summary, span }, [buffer]);
   }
 
   /**

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { sealPack } from "../../relay/pack/envelope.ts";
+import { type MachineClock, machineClock } from "../../relay/process/machine-clock.ts";
 import { leaveRoom } from "../../relay/queue/fitting.ts";
 import { type OutgoingMessage, QueueError, type QueueSender } from "../../relay/queue/port.ts";
 import type { DropReason } from "../ledger.ts";
+import { toSentMessage, toWaitingBody } from "./held-time.ts";
 import type { Ticket } from "./journal.ts";
 import { JournalKeeper } from "./journal-keeper.ts";
 import type { FromWorker, JournalPlace, ToWorker } from "./messages.ts";
@@ -12,6 +14,8 @@ export interface ShippingOptions {
   readonly queue: QueueSender;
   readonly journal?: JournalPlace;
   readonly post: (message: FromWorker, transfer?: ArrayBuffer[]) => void;
+  /** Default: that of this machine. */
+  readonly machine?: MachineClock;
 }
 
 /** A compressed pack on its way to the queue. */
@@ -44,6 +48,7 @@ export class Shipping {
   // A sender that ends is subtracted at once; it leaves `#senders` only after its promise has settled.
   #activeSenders = 0;
   readonly #journal: JournalKeeper | undefined;
+  readonly #machine: MachineClock;
   #live: Parcel[] = [];
   #liveBytes = 0;
   #backlogFirst = false;
@@ -52,14 +57,15 @@ export class Shipping {
 
   constructor(options: ShippingOptions) {
     this.#options = { ...options, queue: leaveRoom(options.queue) };
-    const { agent: run, journal: place, post } = options;
+    const { agent: run, journal: place, post, machine = machineClock } = options;
+    this.#machine = machine;
     this.#journal = place && new JournalKeeper({ run, place, post });
     this.#send();
   }
 
-  add({ buffer, bytes, summary }: Extract<ToWorker, { kind: "pack" }>): void {
+  add({ buffer, bytes, summary, span }: Extract<ToWorker, { kind: "pack" }>): void {
     const sealed = sealPack(new Uint8Array(buffer, 0, bytes));
-    const message = { body: JSON.stringify(summary), pack: sealed, requests: summary.count };
+    const message = { body: toWaitingBody(summary, span, this.#machine), pack: sealed, requests: summary.count };
     const { lost, ticket } = this.#journal?.write(message) ?? unwritten;
     const full = this.#liveBytes + sealed.length > maxLiveBytes;
     const held = !lost && !(ticket && full && this.#journal?.release(ticket));
@@ -189,7 +195,9 @@ export class Shipping {
   async #sendBatch(batch: readonly Parcel[]): Promise<{ readonly taken: number; readonly problem?: QueueError }> {
     let results: readonly (QueueError | undefined)[];
     try {
-      results = await this.#options.queue.send(batch.map(({ message }) => message));
+      results = await this.#options.queue.send(
+        batch.map(({ message, recovered }) => toSentMessage(message, recovered, this.#machine)),
+      );
     } catch (error) {
       if (!(error instanceof QueueError)) throw error;
       results = batch.map(() => error);

@@ -110,12 +110,16 @@ function tooBig(): QueueError {
   return new QueueError("TOO_BIG", "a dead letter does not fit into a message of the queue: it stays where it is");
 }
 
-function toMessages({ queue, target, startedAtMs }: RedriveOptions, { delivery, pack, requests }: Copy): Fitted {
+function toMessages(
+  { queue, deadLetters, target, startedAtMs }: RedriveOptions,
+  { delivery, pack, requests }: Copy,
+): Fitted {
+  const nowMs = deadLetters.retention.nowMs();
   // The fan-out counts nothing as redriven: for it the pack is the same as before.
   if (target === undefined)
-    return { shares: [{ message: forwardMessage(withoutReason(delivery), pack), requests }], unfit: [] };
+    return { shares: [{ message: forwardMessage(withoutReason(delivery), pack, nowMs), requests }], unfit: [] };
   const redrive = { count: redrivesOf(pack) + 1, atMs: startedAtMs };
-  return fitShares({ ...withoutTime(anew(pack)), redrive }, requests, { attempt: 0 }, queue);
+  return fitShares({ ...withoutTime(anew(pack, nowMs)), redrive }, requests, { attempt: 0 }, queue);
 }
 
 /** The message as it was before it became a dead letter. */

@@ -8,7 +8,7 @@ import { outgrownIndexes } from "../state/fate-sheet.ts";
 import type { Ledger } from "../state/port.ts";
 
 export interface SweepOptions {
-  readonly deadLetters: QueueReceiver & Pick<BrowsableQueue, "clockToleranceMs">;
+  readonly deadLetters: QueueReceiver & Pick<BrowsableQueue, "clockToleranceMs" | "retention">;
   /** Only the dead letter with this id, whatever its age. */
   readonly messageId?: string;
   /**

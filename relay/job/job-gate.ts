@@ -33,6 +33,8 @@ export class JobGate {
   readonly #watch: JobWatch;
   readonly #clock: Clock;
   #job: Job | undefined;
+  /** The clock, and a clock that nobody sets, when `pass` last looked. */
+  #passed: readonly [number, number] = [0, 0];
 
   constructor(mark: JobMark, watch: JobWatch, clock: Clock = systemClock) {
     this.id = mark.id;
@@ -41,8 +43,15 @@ export class JobGate {
     this.#clock = clock;
   }
 
-  /** When the request is due, in ms since 1970; undefined if it has no due time or the job was not read yet. */
-  dueAtMs(request: TimedRequest): number | undefined {
+  /** How long ago the request was due; 0 if it has no due time or the job was not read yet. */
+  lateMs(request: TimedRequest): number {
+    const [passedAtMs, passedMs] = this.#passed;
+    // Not by the wall clock, which may have been set since the job was read.
+    const nowMs = passedAtMs + performance.now() - passedMs;
+    return nowMs - (this.#dueAtMs(request) ?? nowMs);
+  }
+
+  #dueAtMs(request: TimedRequest): number | undefined {
     const offsetMs = this.#job && offsetOf(this.#job.pace, this.#mark, request);
     return this.#job && offsetMs !== undefined ? dueAtMs(this.#job, offsetMs) : undefined;
   }
@@ -60,6 +69,7 @@ export class JobGate {
       this.#job = await this.#watch.read(this.id);
       if (!this.#job || this.#job.status === "cancelled") return { kind: "cancelled" };
       const nowMs = this.#clock.nowUs() / 1_000;
+      this.#passed = [nowMs, performance.now()];
       if (this.#job.status === "paused") {
         const sinceMs = nowMs - (this.#job.pausedAtMs ?? nowMs);
         // Even a patient caller waits only for a limited time: otherwise paused jobs would occupy all workers.
@@ -67,7 +77,7 @@ export class JobGate {
         await this.#clock.sleepUntil((nowMs + pausedPollMs) * 1_000, signal);
         continue;
       }
-      const leftMs = (this.dueAtMs(request) ?? nowMs) - nowMs;
+      const leftMs = (this.#dueAtMs(request) ?? nowMs) - nowMs;
       if (leftMs < tickMs) return due;
       if (leftMs > longestWaitMs) return { kind: "later", delayMs: Math.min(maxDelayMs, leftMs - leadMs) };
       await this.#clock.sleepUntil((nowMs + Math.min(leftMs, sliceMs)) * 1_000, signal);

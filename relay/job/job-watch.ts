@@ -1,3 +1,4 @@
+import { type MachineClock, machineClock } from "../process/machine-clock.ts";
 import { type Jobs, StateError } from "../state/port.ts";
 import type { Job } from "./job.ts";
 
@@ -5,10 +6,13 @@ import type { Job } from "./job.ts";
 const freshMs = 1_000;
 const staleMs = 5_000;
 const forgottenMs = 60_000;
+const leastJumpMs = 500;
 
 interface Known {
   job: Job | undefined;
   readAtMs: number;
+  /** The wall clock minus the uptime when it was read. */
+  offsetMs: number;
   usedAtMs: number;
   reading: Promise<void> | undefined;
 }
@@ -17,12 +21,18 @@ interface Known {
 export class JobWatch {
   readonly #jobs: Pick<Jobs, "read">;
   readonly #now: () => number;
+  readonly #machine: MachineClock;
   readonly #known = new Map<string, Known>();
 
   /** @param now milliseconds of a clock that nobody sets */
-  constructor(jobs: Pick<Jobs, "read">, now: () => number = () => performance.now()) {
+  constructor(
+    jobs: Pick<Jobs, "read">,
+    now: () => number = () => performance.now(),
+    machine: MachineClock = machineClock,
+  ) {
     this.#jobs = jobs;
     this.#now = now;
+    this.#machine = machine;
   }
 
   /**
@@ -32,7 +42,9 @@ export class JobWatch {
   async read(id: string): Promise<Job | undefined> {
     const known = this.#use(id);
     const ageMs = this.#now() - known.readAtMs;
-    if (ageMs < freshMs && ageMs >= 0) return known.job;
+    // The state moves the times of a job with the wall clock.
+    const jumped = Math.abs(this.#offsetMs() - known.offsetMs) > leastJumpMs;
+    if (ageMs < freshMs && ageMs >= 0 && !jumped) return known.job;
     try {
       known.reading ??= this.#refresh(id, known);
       await known.reading;
@@ -44,12 +56,18 @@ export class JobWatch {
 
   async #refresh(id: string, known: Known): Promise<void> {
     try {
+      const offsetMs = this.#offsetMs();
       const found = await this.#jobs.read(id);
+      known.offsetMs = offsetMs;
       known.job = found?.job;
       known.readAtMs = this.#now();
     } finally {
       known.reading = undefined;
     }
+  }
+
+  #offsetMs(): number {
+    return this.#machine.wallMs() - this.#machine.uptimeMs();
   }
 
   #use(id: string): Known {
@@ -60,7 +78,13 @@ export class JobWatch {
       return known;
     }
     for (const [other, { usedAtMs }] of this.#known) if (nowMs - usedAtMs > forgottenMs) this.#known.delete(other);
-    const fresh = { job: undefined, readAtMs: Number.NEGATIVE_INFINITY, usedAtMs: nowMs, reading: undefined };
+    const fresh = {
+      job: undefined,
+      readAtMs: Number.NEGATIVE_INFINITY,
+      offsetMs: 0,
+      usedAtMs: nowMs,
+      reading: undefined,
+    };
     this.#known.set(id, fresh);
     return fresh;
   }

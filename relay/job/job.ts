@@ -113,7 +113,10 @@ export type LoopPlan = Readonly<z.output<typeof planSchema>>;
 export type Checkpoint = Readonly<z.output<typeof checkpointSchema>>;
 
 /** A replay of a capture to a target: its settings and its progress. Times are in ms since 1970. */
-export type Job = Readonly<z.output<typeof jobSchema>>;
+export type Job = Readonly<z.output<typeof jobSchema>> & {
+  /** By how much its times were moved since they were stored, because the wall clock was set, see `shiftJob`. Not stored. */
+  readonly shiftMs?: number;
+};
 
 /**
  * What is known of a job whose record this version does not understand, because another version of spoa-relay wrote it. Only
@@ -132,7 +135,7 @@ export interface JobRecord {
   readonly plan?: string;
 }
 
-export function toRecord({ plan, ...job }: Job): JobRecord {
+export function toRecord({ plan, shiftMs: _, ...job }: Job): JobRecord {
   return { job: JSON.stringify(job), ...(plan && { plan: JSON.stringify(plan) }) };
 }
 

@@ -1,4 +1,4 @@
-import { ByteReader } from "./byte-reader.ts";
+import { asBuffer, ByteReader } from "./byte-reader.ts";
 import type { CapturedRequest, PrimaryOutcome } from "./captured-request.ts";
 import { DecodeError } from "./decode-error.ts";
 import { decodeHeaderBlock } from "./header-block.ts";
@@ -46,6 +46,11 @@ export function decodePack(content: Uint8Array): Pack | DecodeError {
     if (error instanceof DecodeError) return error;
     throw error;
   }
+}
+
+/** When the first request of the pack was captured, also in a share of it. */
+export function firstCapturedAtMs({ head }: Pick<Pack, "head">): number {
+  return asBuffer(head).readUIntBE(head.length - 6, 6);
 }
 
 /**

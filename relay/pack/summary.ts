@@ -24,6 +24,11 @@ export interface PackMarks {
   readonly attempt?: number;
   /** When the requests first entered this queue, in milliseconds since 1970, if the message was put back into it since. */
   readonly since?: number;
+  /**
+   * For how long the first and the last request of the pack had been held before they entered this queue, in milliseconds by
+   * clocks that nobody sets. Agents of older versions do not tell it.
+   */
+  readonly held?: readonly [number, number];
   /** Why they are dead letters. */
   readonly reason?: string;
   /** The last redrive of these requests, see `RedriveMark`. */
@@ -32,9 +37,11 @@ export interface PackMarks {
   readonly job?: { readonly id: string; readonly base?: number };
 }
 
+const heldMs = z.number().int().nonnegative().max(8.64e15);
 const marks = {
   attempt: z.number().int().nonnegative().max(0xffff_ffff).exactOptional(),
   since: z.number().int().positive().max(8.64e15).exactOptional(),
+  held: z.tuple([heldMs, heldMs]).exactOptional(),
   reason: z.string().exactOptional(),
   redrive: z.object({ count: z.number().int().positive().max(0xffff_ffff), at: z.iso.datetime() }).exactOptional(),
   job: z.object({ id: z.string(), base: z.number().exactOptional() }).exactOptional(),

@@ -31,6 +31,11 @@ export function createForwardClock(machine: MachineClock = machineClock): () => 
   };
 }
 
+/** Whether `boot` also tells this machine from others. */
+export function hasBootId({ boot }: Pick<MachineClock, "boot">): boolean {
+  return !boot.startsWith(" ");
+}
+
 /** A machine with one clock, which nobody sets. */
 export function simulatedMachine(now: () => number): MachineClock {
   return { wallMs: now, uptimeMs: now, boot: "simulated" };

@@ -1,4 +1,5 @@
 import { messageBytes } from "./fitting.ts";
+import { withoutSince } from "./message.ts";
 import { findMessageMistake } from "./message-mistake.ts";
 import {
   type BrowsableQueue,
@@ -229,8 +230,9 @@ function assertWithin(name: string, value: number, least: number, most: number):
   throw new QueueError("BAD_ARGUMENT", `${name} is ${value}; it must be from ${least} to ${most}`);
 }
 
-function toDelivery({ id, receives, body, pack, enteredAtMs: sentAtMs }: MessageRow): Delivery {
+function toDelivery({ id, receives, body: text, pack, enteredAtMs: sentAtMs, adopted }: MessageRow): Delivery {
   const receiveCount = receives + 1;
+  const body = adopted === 1 ? withoutSince(text) : text;
   return { messageId: String(id), receipt: `${id}.${receiveCount}`, body, pack, receiveCount, sentAtMs };
 }
 

@@ -20,6 +20,10 @@ export interface MessagePack extends Pack {
    * not from a queue, or if the queue does not say when it was sent.
    */
   readonly queuedAtMs?: number;
+  /**
+   * For how long its first and its last request had been held before that, in milliseconds. Undefined if its agent did not tell.
+   */
+  readonly held?: readonly [number, number];
   /** Its bytes as received. */
   readonly sealed?: Uint8Array;
 }
@@ -52,13 +56,15 @@ export function readMessage({
   const content = openPack(sealed);
   const pack = content instanceof DecodeError ? content : decodePack(content);
   if (pack instanceof DecodeError) return pack;
-  const { attempt = pack.attempt, since, job, redrive } = marksIn.test(body) ? parseMarks(body) : {};
-  const queuedAtMs = since ?? (sentAtMs > 0 ? sentAtMs : undefined);
+  const { attempt = pack.attempt, since, held, job, redrive } = marksIn.test(body) ? parseMarks(body) : {};
+  // A message cannot have entered its queue for the first time after it was sent: somebody has forged that.
+  const queuedAtMs = sentAtMs > 0 ? Math.min(sentAtMs, since ?? sentAtMs) : since;
   return {
     ...pack,
     attempt,
     sealed,
     ...(queuedAtMs !== undefined && { queuedAtMs }),
+    ...(held && { held }),
     ...(job && { job: { id: job.id, ...(job.base !== undefined && { baseMs: job.base }) } }),
     ...(redrive && { redrive: { count: redrive.count, atMs: Date.parse(redrive.at) } }),
   };
@@ -81,9 +87,19 @@ export function withoutMarks(delivery: Delivery, names: readonly ("job" | "redri
   return marked ? { ...delivery, body } : delivery;
 }
 
-/** The whole pack, for another queue: the message is unchanged, but its time in that queue begins anew. */
-export function forwardMessage({ body, pack: sealed }: Pick<Delivery, "body" | "pack">, pack: Pack): OutgoingMessage {
-  return { body: body.includes('"since":') ? withoutSince(body) : body, pack: sealed, requests: pack.requests.length };
+/** The whole pack, for another queue: the message is unchanged, but its time in that queue begins anew, see `anew`. */
+export function forwardMessage(
+  { body: received, pack: sealed }: Pick<Delivery, "body" | "pack">,
+  pack: MessagePack,
+  nowMs: number,
+): OutgoingMessage {
+  const { held } = anew(pack, nowMs);
+  const body = withoutSince(received);
+  return {
+    body: held ? changeBody(body, (summary) => ({ ...summary, held })) : body,
+    pack: sealed,
+    requests: pack.requests.length,
+  };
 }
 
 /** The whole pack, for the queue that it was received from: the message is unchanged but for the time when it entered the queue. */
@@ -141,15 +157,23 @@ export function shareMessage(
   };
 }
 
-/** The pack for another queue, or for the same after a person has put it back: its time in the queue begins anew. */
-export function anew({ queuedAtMs: _, ...pack }: MessagePack): MessagePack {
-  return pack;
+/**
+ * The pack for another queue, or for the same after a person has put it back: its time in the queue begins anew, and the time in
+ * the queue that it was received from is added to that for which its requests have been held.
+ *
+ * @param nowMs by the clock of that queue
+ */
+export function anew({ queuedAtMs, held, ...pack }: MessagePack, nowMs: number): MessagePack {
+  if (!held) return pack;
+  const waitedMs = queuedAtMs === undefined ? 0 : Math.max(0, Math.floor(nowMs - queuedAtMs));
+  return { ...pack, held: [held[0] + waitedMs, held[1] + waitedMs] };
 }
 
 /** The marks that all messages with requests of this pack have. */
-export function toMarks({ queuedAtMs, redrive, job }: MessagePack): PackMarks {
+export function toMarks({ queuedAtMs, held, redrive, job }: MessagePack): PackMarks {
   return {
     ...(queuedAtMs !== undefined && { since: queuedAtMs }),
+    ...(held && { held }),
     ...(redrive && { redrive: { count: redrive.count, at: new Date(redrive.atMs).toISOString() } }),
     ...(job && { job: { id: job.id, ...(job.baseMs !== undefined && { base: job.baseMs }) } }),
   };
@@ -167,12 +191,14 @@ export function changeBody(body: string, change: (summary: object) => object): s
   }
 }
 
-function withoutSince(body: string): string {
+/** The body of a message whose time in its queue begins anew. */
+export function withoutSince(body: string): string {
+  if (!body.includes('"since":')) return body;
   return changeBody(body, (summary) => {
     const { since: _, ...rest } = summary as { readonly since?: unknown };
     return rest;
   });
 }
 
-// A summary with none of them, as agents write it, need not be parsed.
-const marksIn = /"(?:attempt|since|job|redrive)":/;
+// A summary with none of them, as agents of older versions write it, need not be parsed.
+const marksIn = /"(?:attempt|since|held|job|redrive)":/;

@@ -1,6 +1,9 @@
 import type { MessagePack } from "./message.ts";
 import type { Delivery, Retention } from "./port.ts";
 
+/** That of a queue which keeps requests for ever. */
+export const forever: Retention = { ms: Number.POSITIVE_INFINITY, counted: false, nowMs: () => Date.now() };
+
 /**
  * When the requests of a pack have waited for as long as its queue keeps them, by the clock of the queue; infinite if the queue
  * itself removes and counts them. A queue counts from the last put-back on, so this is counted from the first time.

@@ -34,6 +34,8 @@ export interface MessageRow {
   readonly reason: string | null;
   readonly body: string;
   readonly pack: Uint8Array;
+  /** 1 if a version without the clock of the file wrote it: `since` in its body is by a wall clock. */
+  readonly adopted: number;
 }
 
 const fourDaysMs = 345_600_000;

@@ -37,6 +37,11 @@ CREATE INDEX IF NOT EXISTS message_hidden ON message (lane, hidden_until_ms) WHE
 CREATE INDEX IF NOT EXISTS message_age ON message (lane, entered_at_ms);
 CREATE INDEX IF NOT EXISTS message_dead ON message (id) WHERE lane = ${deadLane};
 
+-- The messages up to this id are of a version that measured ages by the wall clock.
+CREATE TABLE IF NOT EXISTS adopted (
+  id INTEGER PRIMARY KEY CHECK (id = 1), at_ms INTEGER NOT NULL, last_message INTEGER NOT NULL
+) STRICT;
+
 -- In a table of its own: otherwise every receive would rewrite the pack.
 CREATE TABLE IF NOT EXISTS payload (id INTEGER PRIMARY KEY, body TEXT NOT NULL, pack BLOB NOT NULL) STRICT;
 
@@ -53,14 +58,16 @@ CREATE TRIGGER IF NOT EXISTS message_removed AFTER DELETE ON message BEGIN
 END`;
 
 /**
- * For a file of a version that wrote all times by the wall clock. If that was ahead of the file's clock, the messages would be
- * hidden and kept for the difference. None is hidden for longer than the longest delay.
+ * For a file of a version that wrote all times by the wall clock. If that was behind then, or is ahead now, all messages would
+ * seem to be old, and be removed: so their ages begin anew. None is hidden for longer than the longest delay.
  */
-export const adopt = `UPDATE message
-  SET entered_at_ms = min(entered_at_ms, ?1), hidden_until_ms = min(hidden_until_ms, ?1 + ${maxDelayMs})
-  WHERE entered_at_ms > ?1 OR hidden_until_ms > ?1 + ${maxDelayMs}`;
+export const adopt = [
+  `UPDATE message SET entered_at_ms = ?1, hidden_until_ms = min(hidden_until_ms, ?1 + ${maxDelayMs})`,
+  "INSERT OR REPLACE INTO adopted SELECT 1, ?1, coalesce(max(id), 0) FROM message",
+];
 
-const columns = "id, requests, sent_at_ms AS sentAtMs, entered_at_ms AS enteredAtMs, receives, reason, body, pack";
+const columns = `id, requests, sent_at_ms AS sentAtMs, entered_at_ms AS enteredAtMs, receives, reason, body, pack,
+  coalesce(id <= (SELECT last_message FROM adopted), 0) AS adopted`;
 
 // The LIMITs keep each transaction short; the next one does the rest. Without INDEXED BY, SQLite would use `message_age` and
 // read every hidden message.

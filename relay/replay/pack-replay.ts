@@ -196,13 +196,13 @@ export class PackReplay {
   #isExpired(request: PackedRequest): boolean {
     if (this.#isOverdue()) return true;
     const { maxAgeMs } = this.#lane.live.config;
-    return maxAgeMs !== undefined && Date.now() - this.#bornAtMs(request) > maxAgeMs;
+    return maxAgeMs !== undefined && this.#ageMs(request) > maxAgeMs;
   }
 
-  /** Start of the request's age: its due time in a job, whose requests were captured long ago; otherwise its capture. */
-  #bornAtMs(request: PackedRequest): number {
-    const { gate } = this.#options;
-    return gate ? (gate.dueAtMs(request) ?? Date.now()) : request.capturedAtMs;
+  /** Since its capture; in a job, whose requests were captured long ago, since its due time. */
+  #ageMs(request: PackedRequest): number {
+    const { gate, ageMs } = this.#options;
+    return gate ? gate.lateMs(request) : (ageMs?.(request) ?? Date.now() - request.capturedAtMs);
   }
 
   async #send(request: PackedRequest, outbound: OutboundRequest, admission: Admission): Promise<Ended> {
@@ -225,7 +225,7 @@ export class PackReplay {
 
   async #deliver(request: PackedRequest, outbound: OutboundRequest, admission: Admission): Promise<Outcome> {
     const { transport, live, figures } = this.#lane;
-    const ageMs = Date.now() - request.capturedAtMs;
+    const ageMs = this.#options.ageMs?.(request) ?? Date.now() - request.capturedAtMs;
     const outcome = await transport.send(outbound);
     if (outcome.kind === "answered" || outcome.kind === "malformed") figures.countAnswer(ageMs, outcome.times);
     else if (outcome.kind !== "unsendable" && outcome.kind !== "stopped") figures.count(outcome.kind);

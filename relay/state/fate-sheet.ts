@@ -64,6 +64,12 @@ export function knownIndexes(sheet: FateSheet): ReadonlySet<number> {
   return new Set(Array.from(decodeSheet(sheet).codes).keys());
 }
 
+/** The requests of which the `redrives`-th redrive, or a later one, has sent a copy. */
+export function redrivenIndexes(sheet: FateSheet, redrives = 0): ReadonlySet<number> {
+  const counts = Array.from(decodeSheet(sheet).redrives);
+  return new Set([...counts.keys()].filter((index) => counts[index] > 0 && counts[index] >= redrives));
+}
+
 /** The requests that a copy with this number of redrives need not send: they have a fate, or a newer copy was sent. */
 export function settledIndexes(sheet: FateSheet, redrives = 0): ReadonlySet<number> {
   const draft = new SheetDraft(sheet, []);

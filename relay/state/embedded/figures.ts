@@ -38,7 +38,8 @@ export class EmbeddedFigures implements Figures {
 
   /**
    * Minutes are by the wall clock. If that is set ahead, nothing is deleted within the next hour. Before the wall clock was
-   * watched for an hour, the clock of the file counts too: it may be behind for ever.
+   * watched for an hour, the clock of the file counts too: it may be behind for ever. But not in its own first hour, because it
+   * begins with the wall clock.
    */
   #nowMs(): number {
     const uptimeMs = this.#machine.uptimeMs();
@@ -46,9 +47,11 @@ export class EmbeddedFigures implements Figures {
       this.#settledMs = this.#settled.nowMs();
       this.#lookedMs = uptimeMs;
     }
-    return this.#settledMs ?? Math.min(this.#machine.wallMs(), this.#file.nowMs());
+    if (this.#settledMs !== undefined) return this.#settledMs;
+    return this.#file.clockAgeMs < settleMs ? 0 : Math.min(this.#machine.wallMs(), this.#file.nowMs());
   }
 }
 
 const lookEveryMs = 60_000;
+const settleMs = 3_600_000;
 const keptMs = 14 * 86_400_000;

@@ -17,7 +17,7 @@ import {
   type LedgerTotals,
   type Settlement,
 } from "../port.ts";
-import type { StateFile } from "./sql.ts";
+import { finishedKeptMs, type StateFile, unfinishedKeptMs } from "./sql.ts";
 
 /** Stores a sheet of fates for each pack and target, deleted when it is no longer needed, and sums, which are kept. */
 export class EmbeddedLedger implements Ledger {
@@ -147,11 +147,6 @@ interface Share {
   readonly fannedOut: number;
   readonly sheet: FateSheet;
 }
-
-// For packs that are delivered twice.
-const finishedKeptMs = 3_600_000;
-// SQS keeps messages and dead letters for at most 14 days.
-const unfinishedKeptMs = 15 * 86_400_000;
 
 function noFates(): Record<Fate, number> {
   return Object.fromEntries(fates.map((fate) => [fate, 0])) as Record<Fate, number>;

@@ -1,3 +1,4 @@
+import { endedKeptMs } from "../../job/job.ts";
 import type { SqliteFile } from "../../sqlite.ts";
 
 // The tables and statements of EmbeddedState.
@@ -21,6 +22,8 @@ CREATE TABLE IF NOT EXISTS job (
   id TEXT PRIMARY KEY, version INTEGER NOT NULL, prune_at_ms INTEGER, job TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS job_plan (id TEXT PRIMARY KEY, plan TEXT NOT NULL) STRICT, WITHOUT ROWID;
+-- The wall clock minus the clock of this file, for which the times of the job are stored.
+CREATE TABLE IF NOT EXISTS job_clock (id TEXT PRIMARY KEY, offset_ms REAL NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS minute (
   minute_ms INTEGER NOT NULL, target TEXT NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL,
   PRIMARY KEY (minute_ms, target, name)
@@ -40,6 +43,23 @@ CREATE TABLE IF NOT EXISTS share (
   PRIMARY KEY (pack_id, target)
 ) STRICT, WITHOUT ROWID`;
 
+/** How long packs are remembered whose requests all have a final fate: they may be delivered twice. */
+export const finishedKeptMs = 3_600_000;
+/** The same for others. SQS keeps messages and dead letters for at most 14 days. */
+export const unfinishedKeptMs = 15 * 86_400_000;
+
+const isUnfinished =
+  "requests IS NULL OR EXISTS (SELECT 1 FROM share WHERE pack_id = pack.id AND final < pack.requests)";
+
+/**
+ * For a file of a version that wrote all times by the wall clock. If that was behind then, or is ahead now, packs and ended jobs
+ * would be forgotten at once: so they are kept as if they had been written now.
+ */
+export const adopt = [
+  `UPDATE pack SET prune_at_ms = ?1 + iif(${isUnfinished}, ${unfinishedKeptMs}, ${finishedKeptMs})`,
+  `UPDATE job SET prune_at_ms = ?1 + ${endedKeptMs} WHERE prune_at_ms IS NOT NULL`,
+];
+
 export const sql = {
   round: `SELECT number, start_us AS startUs, end_us AS endUs, close_us AS closeUs, seats, slot_us AS slotUs, first_slot AS firstSlot,
     first_us AS firstUs, entered FROM round WHERE target = ?`,
@@ -48,8 +68,7 @@ export const sql = {
   addPack: "INSERT INTO pack (pack, prune_at_ms) VALUES (?, ?) ON CONFLICT DO NOTHING",
   packId: "SELECT id FROM pack WHERE pack = ?",
   notePackRequests: "UPDATE pack SET requests = ? WHERE id = ? AND requests IS NULL",
-  schedulePruning: `UPDATE pack SET prune_at_ms = iif(requests IS NULL OR EXISTS
-    (SELECT 1 FROM share WHERE pack_id = pack.id AND final < pack.requests), ?, ?) WHERE id = ?`,
+  schedulePruning: `UPDATE pack SET prune_at_ms = iif(${isUnfinished}, ?, ?) WHERE id = ?`,
   // Deletes up to four packs for each new pack: pruning keeps up and never takes long.
   prune: "DELETE FROM pack WHERE id IN (SELECT id FROM pack WHERE prune_at_ms <= ? LIMIT 4)",
   share: "SELECT fanned_out AS fannedOut, sheet FROM share WHERE pack_id = ? AND target = ?",
@@ -68,15 +87,17 @@ export const sql = {
   fates: "SELECT target, fate, requests FROM fate",
   control: "SELECT version, control FROM control WHERE target = ?",
   keepControl: "INSERT OR REPLACE INTO control VALUES (?, ?, ?)",
-  jobs: `SELECT id, version, job, plan FROM job LEFT JOIN job_plan USING (id)
+  jobs: `SELECT id, version, job, plan, offset_ms AS offsetMs FROM job LEFT JOIN job_plan USING (id) LEFT JOIN job_clock USING (id)
     WHERE prune_at_ms IS NULL OR prune_at_ms > ? ORDER BY id`,
-  job: `SELECT id, version, job, plan FROM job LEFT JOIN job_plan USING (id)
+  job: `SELECT id, version, job, plan, offset_ms AS offsetMs FROM job LEFT JOIN job_plan USING (id) LEFT JOIN job_clock USING (id)
     WHERE id = ? AND (prune_at_ms IS NULL OR prune_at_ms > ?)`,
   keepJob: "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?)",
   keepPlan: "INSERT OR REPLACE INTO job_plan VALUES (?, ?)",
+  keepJobClock: "INSERT INTO job_clock VALUES (?, ?) ON CONFLICT DO NOTHING",
   oldJobs: "SELECT id FROM job WHERE prune_at_ms <= ?",
   pruneJobs: "DELETE FROM job WHERE prune_at_ms <= ?",
   prunePlans: "DELETE FROM job_plan WHERE id NOT IN (SELECT id FROM job)",
+  pruneJobClocks: "DELETE FROM job_clock WHERE id NOT IN (SELECT id FROM job)",
   moveAgent: `INSERT INTO agent SELECT ?2, packs, requests, last_sequence FROM agent WHERE agent = ?1
     ON CONFLICT DO UPDATE SET packs = packs + excluded.packs, requests = requests + excluded.requests,
     last_sequence = max(last_sequence, excluded.last_sequence)`,

@@ -7,7 +7,7 @@ import { EmbeddedFigures } from "./figures.ts";
 import { EmbeddedJobs } from "./jobs.ts";
 import { EmbeddedLedger } from "./ledger.ts";
 import { EmbeddedRounds } from "./rounds.ts";
-import { type StateFile, schema, sql } from "./sql.ts";
+import { adopt, type StateFile, schema, sql } from "./sql.ts";
 
 /**
  * The state for one machine, in one SQLite file that any number of processes may open. Each method of its ports is one
@@ -37,6 +37,7 @@ export class EmbeddedState implements State {
         pragmas: "",
         schema,
         sql,
+        adopt,
         toError: (message, options) =>
           new StateError(
             `state in ${directory}: ${message}${isDamage(options.cause) ? explainDamage(join(directory, stateFile)) : ""}`,
@@ -53,7 +54,7 @@ export class EmbeddedState implements State {
     this.ledger = new EmbeddedLedger(file);
     this.controls = new EmbeddedControls(file);
     this.figures = new EmbeddedFigures(file, machine);
-    this.jobs = new EmbeddedJobs(file);
+    this.jobs = new EmbeddedJobs(file, machine);
   }
 
   close(): void {

@@ -56,7 +56,8 @@ describe.each(["with a journal", "without a journal"])("shipping %s", (kind) => 
 describe("shipping", () => {
   it("drops a pack that the queue would accept, but that would have no room for a reason as a dead letter", async () => {
     const shipping = createShipping("without a journal");
-    const summary = { v: 1, pack: "0", agent, seq: 1, count: 1, bytes: 1e6, first: new Date(0), last: new Date(0) };
+    const times = { first: new Date(0), last: new Date(0), held: [Date.now(), Date.now()] };
+    const summary = { v: 1, pack: "0", agent, seq: 1, count: 1, bytes: 1e6, ...times };
     const envelopeBytes = 14;
     const most = queue.maxMessageBytes - envelopeBytes - JSON.stringify(summary).length;
     for (const bytes of [most, most - 4_095, most - 4_096]) add(shipping, randomBytes(bytes), 1);

@@ -1,7 +1,9 @@
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { writeClocklessQueue } from "../../support/data/clockless-queue.ts";
+import { packMessage } from "../../support/data/packs.ts";
 import { get, hello, notify } from "../../support/spop/spop-frames.ts";
 import { SpopPeer } from "../../support/spop/spop-peer.ts";
 import type { Attack } from "../attack.ts";
@@ -17,11 +19,11 @@ export const attack: Attack = {
   promise: "setting the clock deletes nothing and holds nothing back for more than seconds",
   async run(ground) {
     if (!existsSync(library)) throw new Error(`${library} is missing: install the package faketime`);
-    const scene = await Scene.create(ground);
+    const scene = await Scene.create(ground, "new");
     const lost: string[] = [];
     let longestMs = 0;
-    const await_ = async (what: string, name: string) => {
-      const { missing, ms } = await scene.arrived(name);
+    const await_ = async (what: string, name: string, from = scene) => {
+      const { missing, ms } = await from.arrived(name);
       longestMs = Math.max(longestMs, ms);
       if (missing > 0) lost.push(`${what}: ${missing} of ${each} missing`);
     };
@@ -48,10 +50,17 @@ export const attack: Attack = {
     await scene.openShadow();
     await await_("waited while it was 5 days ahead", "waiting");
     await scene.closeShadow();
+    const old = await Scene.create(ground, "old");
+    old.writeOldQueue("old");
+    old.setClock("+5d");
+    await old.start("host", '"event":"replaying"');
+    await old.openShadow();
+    await await_("in a queue of an older version, first opened by a clock 5 days ahead", "old", old);
+    await old.closeShadow();
     const peakMiB = agent.peakMiB;
     const told = agent.output.split('"event":"clock-set"').length - 1;
-    const seen = `${lost.join("; ") || `all ${3 * each} requests arrived`}; the agent logged ${told} of 4 jumps`;
-    return { held: lost.length === 0, peakMiB, longestMs, lost: 3 * each - scene.paths.size, seen };
+    const seen = `${lost.join("; ") || `all ${4 * each} requests arrived`}; the agent logged ${told} of 4 jumps`;
+    return { held: lost.length === 0, peakMiB, longestMs, lost: 4 * each - scene.paths.size - old.paths.size, seen };
   },
 };
 
@@ -61,6 +70,7 @@ class Scene {
   /** Whether the shadow asks for a retry in place of an answer. */
   refuses = false;
   readonly #ground: Ground;
+  readonly #data: string;
   readonly #spop: number;
   readonly #shadowPort: number;
   readonly #clock: string;
@@ -69,16 +79,20 @@ class Scene {
   #shadow: ReturnType<typeof createServer> | undefined;
   #failuresSeen = 0;
 
-  static async create(ground: Ground): Promise<Scene> {
-    return new Scene(ground, await ground.ports(4));
+  static async create(ground: Ground, name: string): Promise<Scene> {
+    const directory = join(ground.directory, name);
+    mkdirSync(join(directory, "data"), { recursive: true });
+    return new Scene(ground, directory, await ground.ports(4));
   }
 
-  private constructor(ground: Ground, [spop, agentAdmin, hostAdmin, shadow]: readonly number[]) {
+  private constructor(ground: Ground, directory: string, ports: readonly number[]) {
+    const [spop, agentAdmin, hostAdmin, shadow] = ports;
     this.#ground = ground;
+    this.#data = join(directory, "data");
     this.#spop = spop;
     this.#shadowPort = shadow;
-    this.#clock = join(ground.directory, "clock");
-    this.#config = join(ground.directory, "spoa-relay.yaml");
+    this.#clock = join(directory, "clock");
+    this.#config = join(directory, "spoa-relay.yaml");
     writeFileSync(
       this.#config,
       `agent: { listen: "127.0.0.1:${spop}", admin: "127.0.0.1:${agentAdmin}" }
@@ -93,6 +107,16 @@ targets:
   /** Takes effect within about a second. */
   setClock(to: string): void {
     writeFileSync(this.#clock, `${to}\n`);
+  }
+
+  /** Leaves requests in the queue as a version did whose clock was in 1970, and which has put half of them back into it. */
+  writeOldQueue(name: string): void {
+    const packs = Array.from({ length: each }, (_, i) => {
+      const { body, pack } = packMessage({ sequence: i + 1, requests: [{ method: "GET", path: `/${name}/${i}` }] });
+      const marks = i % 2 === 0 ? {} : { since: 60_000 };
+      return { body: JSON.stringify({ ...JSON.parse(body), ...marks }), pack, enteredAtMs: 120_000 };
+    });
+    writeClocklessQueue(this.#data, packs, "ingress");
   }
 
   async start(command: string, ready: string): Promise<AttackedProcess> {

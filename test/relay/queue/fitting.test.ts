@@ -217,7 +217,7 @@ class Stage {
       return this.#replace(queue, delivery, { kind: "putBack", tried: true });
     if (one.kind === "deadLetter") {
       const { reason } = one;
-      const letters = this.#fit(anew(pack), pack.requests, { attempt: pack.attempt + 1, reason });
+      const letters = this.#fit(anew(pack, Date.now()), pack.requests, { attempt: pack.attempt + 1, reason });
       await sendEach(this.#dead, letters);
       for (const { body, pack: sealed } of letters) {
         const { reason: kept = "", since } = JSON.parse(body);

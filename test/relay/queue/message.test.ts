@@ -62,7 +62,7 @@ describe("shareMessage", () => {
 describe("forwardMessage", () => {
   it("changes no byte", () => {
     const sent = packMessage({ requests: requests(3) });
-    const forwarded = forwardMessage(delivery(sent), packIn(sent));
+    const forwarded = forwardMessage(delivery(sent), packIn(sent), Date.now());
 
     expect(forwarded).toEqual({ body: sent.body, pack: sent.pack, requests: 3 });
     expect(forwarded.pack).toBe(sent.pack);

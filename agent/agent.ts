@@ -182,7 +182,7 @@ class Agent implements Service {
     }
     process.on("SIGHUP", this.#onHangUp);
     const { lingerMs } = this.#options.pack;
-    this.#lingerTimer = setInterval(() => this.#packer.closeIfDue(Date.now()), Math.max(5, lingerMs / 5));
+    this.#lingerTimer = setInterval(() => this.#packer.closeIfDue(), Math.max(5, lingerMs / 5));
     this.#log.info({ event: "listening", address, agent: this.#name }, "the agent is listening for HAProxy");
     logUnsignedMarks(this.#log, this.#loopGuard);
   }

@@ -72,9 +72,8 @@ export class Packer {
   }
 
   /** Closes the open pack if its first request has waited for the linger time. */
-  closeIfDue(nowMs: number): void {
-    // abs: the clock may have been set back since.
-    if (this.#open && Math.abs(nowMs - this.#open.firstCapturedAtMs) >= this.#options.lingerMs) this.close();
+  closeIfDue(): void {
+    if (this.#open && this.#uptimeMs() - this.#openedAtMs >= this.#options.lingerMs) this.close();
   }
 
   /** Closes the open pack, if there is one, and ships it. */

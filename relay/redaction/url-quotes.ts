@@ -9,20 +9,19 @@ const closeAngle = 0x3e;
  * `<https://shop.example/?a=b>`. A URL may contain the same characters, so they end no other.
  */
 export class UrlQuotes {
-  /** What ends the URL; 0 if only a blank does. */
-  #closing = 0;
+  /** What ends the URL; -1 if only a blank does. Not 0: a value may contain NUL. */
+  #closing = -1;
   #inUrl = false;
 
   /** Passes a character that separates parameters, and the one before it. */
   pass(code: number, before: number): void {
     if (blanks[code] || code === this.#closing) {
-      this.#closing = 0;
+      this.#closing = -1;
       this.#inUrl = false;
     } else if (marks[code]) this.#inUrl = true;
     else if (this.#inUrl) return;
     else if (code === openAngle) this.#closing = closeAngle;
-    else if (quotes[code] && this.#closing === 0 && !/[\w/.~%-]/.test(String.fromCharCode(before)))
-      this.#closing = code;
+    else if (quotes[code] && this.#closing < 0 && !/[\w/.~%-]/.test(String.fromCharCode(before))) this.#closing = code;
   }
 
   isEnd(code: number): boolean {

@@ -1,4 +1,5 @@
 import { FuzzTarget } from "./fuzz-target.ts";
+import { ContentMismatch, type Origin } from "./model/content-check.ts";
 import type { Mutator } from "./mutator.ts";
 
 export interface FuzzLimits {
@@ -12,6 +13,8 @@ export interface FuzzFigures {
   readonly frames: number;
   readonly acks: number;
   readonly requests: number;
+  /** Of the requests that were compared, the share of which every byte was. */
+  readonly exactShare: number;
   readonly refused: number;
   readonly elapsedMs: number;
   readonly residentMiB: number;
@@ -46,17 +49,14 @@ export function runFuzz(
   for (let caseNumber = 0; ; caseNumber++) {
     onCase(caseNumber);
     const chunks = mutator.chunks(caseNumber);
-    try {
-      target.run(caseNumber, chunks);
-    } catch (error) {
-      throw new FuzzFailure(caseNumber, chunks, error);
-    }
+    failing({ caseNumber, chunks }, () => target.run(caseNumber, chunks));
     if (caseNumber % casesPerLook !== 0) continue;
     const figures = {
       cases: caseNumber + 1,
       frames: target.frames,
       acks: target.acks,
       requests: target.requests,
+      exactShare: target.exactShare,
       refused: target.refused,
       elapsedMs: performance.now() - startedAtMs,
       residentMiB: process.memoryUsage.rss() / 1024 / 1024,
@@ -69,7 +69,19 @@ export function runFuzz(
       );
     }
     onLook(figures);
-    if (figures.frames >= frames || figures.elapsedMs >= ms) return figures;
+    if (figures.frames < frames && figures.elapsedMs < ms) continue;
+    failing({ caseNumber, chunks }, () => target.finish());
+    return figures;
+  }
+}
+
+/** Throws `FuzzFailure` if a check fails. A pack may have a request of an earlier connection than the last. */
+function failing(last: Origin, run: () => void): void {
+  try {
+    run();
+  } catch (error) {
+    const { caseNumber, chunks } = error instanceof ContentMismatch ? error.origin : last;
+    throw new FuzzFailure(caseNumber, chunks, error);
   }
 }
 

@@ -2,6 +2,7 @@ import { seededRandom } from "../support/data/seeded-random.ts";
 import type { GoldenFile } from "../support/spop/golden-frames.ts";
 import { readReferenceVarint } from "../support/spop/reference-varint.ts";
 import { bin, headersBinary, headersText, notify, nul, str } from "../support/spop/spop-frames.ts";
+import { secretNotify } from "./secret-requests.ts";
 
 /** A recorded frame, or the frames of one fragmented message. */
 interface Unit {
@@ -21,6 +22,9 @@ const lastLengthByteAt = 3;
 // Zero, the largest value, the limits of one-byte varints and of signed numbers, and the values where varints become longer.
 const interestingBytes = [0x00, 0x01, 0x7f, 0x80, 0xef, 0xf0, 0xff];
 const longBytes = 1_500;
+const secretUnits = 1_000;
+// To make a request takes longer than all else: most are used many times.
+const freshShare = 0.05;
 
 const head = [
   ["method", str("GET")],
@@ -44,6 +48,7 @@ export class Mutator {
   readonly #short: readonly Unit[];
   readonly #long: readonly Unit[];
   readonly #disconnects: readonly Unit[];
+  readonly #secret: readonly Unit[];
 
   constructor(seed: number, files: readonly GoldenFile[]) {
     const units = files.map(toUnit);
@@ -55,6 +60,8 @@ export class Mutator {
     this.#healthChecks = ofType(helloType).filter(isHealthCheck);
     this.#disconnects = ofType(disconnectType);
     this.#short = [...notifies.filter((unit) => bytesOf(unit) < longBytes), ...unrecorded.map(toUnit)];
+    const random = seededRandom(seed);
+    this.#secret = Array.from({ length: secretUnits }, () => toUnit({ frames: [secretNotify(random)] }));
     this.#long = notifies.filter((unit) => bytesOf(unit) >= longBytes);
   }
 
@@ -74,12 +81,18 @@ export class Mutator {
     // One or two damages for each connection: with more, none would last long enough to reach deeper code.
     const wounds = damaged ? [random() * count, random() < 0.5 ? random() * count : -1].map(Math.floor) : [];
     for (let i = 0; i < count; i++) {
-      const units = random() < 0.01 ? this.#long : random() < 0.005 ? this.#disconnects : this.#short;
+      const units = random() < freshShare ? [toUnit({ frames: [secretNotify(random)] })] : this.#unitsOf(random());
       frames.push(...this.#take(units, random, wounds.includes(i)));
     }
     if (damaged && random() < 0.1) shuffleTwo(frames, random);
     const stream = Buffer.concat(frames);
     return damaged && random() < 0.1 ? stream.subarray(0, below(stream.length, random)) : stream;
+  }
+
+  #unitsOf(share: number): readonly Unit[] {
+    if (share < 0.01) return this.#long;
+    if (share < 0.015) return this.#disconnects;
+    return share < 0.5 ? this.#secret : this.#short;
   }
 
   #take(units: readonly Unit[], random: Random, wound: boolean): Buffer[] {
@@ -119,7 +132,7 @@ export class Mutator {
       case 6:
         return mended(frame.subarray(0, at), random);
       case 7: {
-        const other = pick(pick(this.#short, random).frames, random);
+        const other = pick(pick(random() < 0.5 ? this.#secret : this.#short, random).frames, random);
         const from = below(other.length, random);
         const part = other.subarray(from, from + below(other.length - from, random));
         const behind = frame.subarray(random() < 0.5 ? at : Math.min(frame.length, at + part.length));

@@ -118,6 +118,7 @@ describe("a URL in a header", () => {
   it.each([
     ["https://x/?token=a'§&b=1", "https://x/?token=redacted&b=1"],
     ['https://x/?token=a"§&b=1', "https://x/?token=redacted&b=1"],
+    ["https://x/?token=a\0§&b=1", "https://x/?token=redacted&b=1"],
     ["https://x/?token=a<§>§&b=1", "https://x/?token=redacted&b=1"],
     ["https://x/o'hara?token=a'§", "https://x/o'hara?token=redacted"],
     ["https://x/?a='1&token=a'§", "https://x/?a='1&token=redacted"],

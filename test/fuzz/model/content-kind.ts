@@ -1,0 +1,63 @@
+import { Unspecified } from "./unspecified.ts";
+
+export type ContentKind = "json" | "form" | "multipart" | "other" | "encoded" | "ambiguous";
+
+const token = "[\\w!#$&.^+-]+";
+const plainType = new RegExp(
+  `^[ \\t]*(${token}/(?:${token}|\\*)|\\*/\\*)((?:[ \\t]*;[ \\t]*${token}=(?:"[^"\\\\]*"|[^\\s";,\\\\]+))*)[ \\t]*$`,
+);
+const jsonType = /^(?:[\w.-]+\/(?:[\w.-]+\+)?json|[\w.-]+\/(?:x-)?(?:ndjson|jsonl|jsonlines))$/;
+const asciiCharset = /^(?:utf-?8|us-ascii|ascii|iso-8859-1|latin1|windows-1252)$/i;
+const form = "application/x-www-form-urlencoded";
+
+/** How a body is read, as relay/README.md says under Bodies. Throws `Unspecified`. */
+export function contentKindOf(body: string, types: readonly string[], encodings: readonly string[]): ContentKind {
+  const coded = encodings.filter((encoding) => !/^\s*(?:identity)?\s*$/i.test(encoding));
+  if (coded.length > 0) return "encoded";
+  const [type = ""] = types;
+  if (types.length > 1) return "ambiguous";
+  const { media, charset } = partsOf(type);
+  if (charset !== undefined && !asciiCharset.test(charset)) return "encoded";
+  if (media.startsWith("multipart/")) return "multipart";
+  const isText = media === "" || media === form || media.startsWith("text/");
+  const isJson = jsonType.test(media);
+  if (!isJson && /json/.test(media)) throw new Unspecified(`the type ${media}`);
+  if (/^(?:\xff\xfe|\xfe\xff|[\s\S]?\0)/.test(body)) return isText || isJson ? "encoded" : "other";
+  if (isJson || beginsAsJson(body)) return "json";
+  if (isText) return "form";
+  return media.includes("*") ? "ambiguous" : "other";
+}
+
+/** Whether a text is a list or an object in JSON, or begins with lines of other JSON values before one. */
+export function beginsAsJson(text: string): boolean {
+  const lines = text.replace(/^\xef\xbb\xbf/, "").split(/[\r\n]/);
+  const first = lines.findIndex((line) => !/^[ \t]*$/.test(line));
+  if (first < 0) return false;
+  const opens = (line: string) => /^[ \t]*[[{]/.test(line);
+  if (opens(lines[first])) return true;
+  // Strings of which a quote is missing, and numbers that are none.
+  if (lines.slice(first).some(opens) && /^[ \t]*["\-0-9tfn]/.test(lines[first]))
+    throw new Unspecified("JSON after other lines");
+  return false;
+}
+
+export function partsOf(type: string): {
+  readonly media: string;
+  readonly charset?: string;
+  readonly boundary?: string;
+} {
+  if (type.trim() === "") return { media: "" };
+  const [, media, parameters] = plainType.exec(type) ?? [];
+  if (media === undefined) throw new Unspecified(`the type ${type}`);
+  const pairs = [...parameters.matchAll(/;[ \t]*([^=]+)=(?:"([^"]*)"|([^\s;]+))/g)].map(
+    ([, name, quoted, plain]) => [name.toLowerCase(), quoted ?? plain] as const,
+  );
+  const found = new Map(pairs);
+  if (found.size < pairs.length) throw new Unspecified("a parameter twice");
+  const [charset, boundary] = [found.get("charset"), found.get("boundary")];
+  return {
+    media: media.toLowerCase(),
+    ...(charset !== undefined && { charset }),
+    ...(boundary !== undefined && { boundary }),
+  };
+}

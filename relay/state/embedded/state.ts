@@ -56,6 +56,10 @@ export class EmbeddedState implements State {
     this.jobs = new EmbeddedJobs(file);
   }
 
+  async fold(): Promise<void> {
+    this.ledger.fold();
+  }
+
   close(): void {
     this.#file.close();
   }

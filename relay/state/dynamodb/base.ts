@@ -1,4 +1,5 @@
 import { jobIdOf } from "../../job/job.ts";
+import { agentOf } from "../ended-runs.ts";
 import { type EndedRun, EndedSums, type EndedSumsJson } from "./ended-sums.ts";
 import { Sums, type SumsJson } from "./ledger-sums.ts";
 import type { Item } from "./table-client.ts";
@@ -65,6 +66,11 @@ export class BasesRead {
   /** Whether none was written between two reads. */
   areSame(others: BasesRead): boolean {
     return this.#bases.every(({ generation }, index) => generation === others.#bases[index].generation);
+  }
+
+  /** The agents that have a row in any base, or had one lately. */
+  agentsAlive(day: number): ReadonlySet<string> {
+    return new Set(this.#bases.flatMap(({ sums, ended }) => [...sums.agents().map(agentOf), ...ended.recent(day)]));
   }
 
   /** The runs of the tallies, and `others`, that have no row in their base, each with the partition of the base. */

@@ -60,13 +60,18 @@ export class Bases {
   async endRuns(): Promise<void> {
     const day = toDay(this.#now());
     if (!this.#layout.endsRuns || this.#endedRunsOn === day) return;
-    const written = await Promise.all(this.#layout.bases.map((key) => this.#addTo(key, new Map())));
+    const alive = (await this.read()).agentsAlive(day);
+    const written = await Promise.all(this.#layout.bases.map((key) => this.#addTo(key, new Map(), alive)));
     // A base that was written may have more to fold.
     if (!written.includes(true)) this.#endedRunsOn = day;
   }
 
-  /** Whether it was written. */
-  async #addTo(key: ItemKey, sums: ReadonlyMap<string, Sums>): Promise<boolean> {
+  /**
+   * Adds tallies, and folds rows. Whether the base was written.
+   *
+   * @param alive the agents that are not gone, if that is known
+   */
+  async #addTo(key: ItemKey, sums: ReadonlyMap<string, Sums>, alive?: ReadonlySet<string>): Promise<boolean> {
     for (let tries = 0; tries < triesMost; tries++) {
       const base = toBase(await this.#client.get(key));
       // Read after the base: a process that added and deleted a tally in between has also changed the base.
@@ -81,9 +86,11 @@ export class Bases {
         restoreRuns(base, await this.#endedRuns.read(new Map(missing)));
       }
       for (const part of more) base.sums.add(part);
-      const heard = base.sums.hear(new Set(more.flatMap((part) => part.agents())), day);
-      const ended = this.#layout.endsRuns && (await this.#foldRuns(key, base, more, day));
-      if (added.length === 0 && !heard && !ended) return false;
+      // Rows that versions before have written.
+      const heard = base.sums.hear(day);
+      const foldedAgents = base.ended.foldAgents(alive, day);
+      const foldedRuns = this.#layout.endsRuns && (await this.#foldRuns(key, base, more, day));
+      if (added.length === 0 && !heard && !foldedAgents && !foldedRuns) return false;
       await this.#forgetJobs(base.sums);
       const folded = [...base.folded, ...added.map(([writer]) => writer)].filter((writer) => present.has(writer));
       const generation = randomUUID();
@@ -113,13 +120,12 @@ export class Bases {
   ): Promise<boolean> {
     const fresh = new Set(more.flatMap((part) => part.agents()));
     const runs = sums.agents().filter((run) => jobIdOf(run) === undefined);
-    const foldedAgents = ended.foldAgents(runs, day);
     const old = runs.filter((run) => !fresh.has(run));
     const chosen = runsToFold(
       old.map((run) => [run, sums.row(run)?.heardDay ?? day]),
       day,
     );
-    if (chosen.length === 0) return foldedAgents;
+    if (chosen.length === 0) return false;
     // A run with a second row, in the base of versions before, has more packs than this row.
     const { sums: others } = toBase(await this.#client.get(oldBaseKey));
     const folded = await Promise.all(
@@ -133,7 +139,7 @@ export class Bases {
         return true;
       }),
     );
-    return foldedAgents || folded.includes(true);
+    return folded.includes(true);
   }
 
   /** Moves the sums of deleted jobs to one common name: an item has room for the names of 2,000 to 3,000 jobs. */

@@ -1,4 +1,4 @@
-import { agentOf, formerAgents, homeOf, missingPacksOf, silentMs } from "../ended-runs.ts";
+import { formerAgents, homeOf, missingPacksOf, silentMs } from "../ended-runs.ts";
 import type { EndedRuns, RunTotals } from "../port.ts";
 
 /** A run that was folded, as it was then. */
@@ -46,17 +46,16 @@ export class EndedSums {
    * Adds agents that are gone to the former agents, and the longest silent of too many. Call it before runs are folded by the
    * same write: an agent whose sum begins anew then has only runs with this fold number or a higher one. Whether it added any.
    *
-   * @param alive runs with a row
+   * @param alive the agents that are not gone; undefined if that is unknown: then none is
    */
-  foldAgents(alive: Iterable<string>, day: number): boolean {
+  foldAgents(alive: ReadonlySet<string> | undefined, day: number): boolean {
     let folded = false;
-    const agents = new Set(Array.from(alive, agentOf));
     const longestFirst = [...this.#agents]
       .filter(([agent]) => agent !== formerAgents)
       .sort(([, a], [, b]) => a.foldedDay - b.foldedDay);
     let bytes = longestFirst.reduce((sum, [agent]) => sum + bytesOf(agent), 0);
     for (const [agent, sum] of longestFirst) {
-      const gone = isSilent(sum.foldedDay, day) && !agents.has(agent);
+      const gone = alive !== undefined && !alive.has(agent);
       if (!gone && bytes <= bytesMost) continue;
       bytes -= bytesOf(agent);
       folded = true;
@@ -64,6 +63,11 @@ export class EndedSums {
       this.#addSum(formerAgents, { ...sum, since: 0, foldedDay: day });
     }
     return folded;
+  }
+
+  /** The agents of which a run was added lately. */
+  recent(day: number): readonly string[] {
+    return [...this.#agents].filter(([, { foldedDay }]) => !isSilent(foldedDay, day)).map(([agent]) => agent);
   }
 
   add(more: EndedSums): void {

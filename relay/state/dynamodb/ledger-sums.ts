@@ -92,16 +92,11 @@ export class Sums {
     this.#agents.delete(agent);
   }
 
-  /**
-   * Notes when something arrived from these agents, and from all of which that is unknown, in days since 1970. Whether that changed
-   * anything.
-   */
-  hear(agents: ReadonlySet<string>, day: number): boolean {
-    const heard = [...this.#agents].filter(
-      ([agent, { heardDay }]) => heardDay === undefined || (agents.has(agent) && heardDay !== day),
-    );
-    for (const [agent, sum] of heard) this.#agents.set(agent, { ...sum, heardDay: day });
-    return heard.length > 0;
+  /** Notes when something last arrived from agents of which that is unknown, in days since 1970. Whether there are any. */
+  hear(day: number): boolean {
+    const unknown = [...this.#agents].filter(([, { heardDay }]) => heardDay === undefined);
+    for (const [agent, sum] of unknown) this.#agents.set(agent, { ...sum, heardDay: day });
+    return unknown.length > 0;
   }
 
   /** The names of all agents and targets. */
@@ -151,7 +146,7 @@ export class Sums {
       packs: packs + (sum?.packs ?? 0),
       requests: requests + (sum?.requests ?? 0),
       lastSequence: Math.max(lastSequence, sum?.lastSequence ?? lastSequence),
-      heardDay: sum?.heardDay ?? heardDay,
+      heardDay: latest(sum?.heardDay, heardDay),
     });
   }
 
@@ -178,6 +173,10 @@ interface AgentSum extends RunTotals {
 interface TargetSum {
   enqueued: number;
   readonly counts: Map<LedgerCount, number>;
+}
+
+function latest(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? (one ?? other) : Math.max(one, other);
 }
 
 function sortByName<T>(sums: ReadonlyMap<string, T>): readonly (readonly [string, T])[] {

@@ -1,6 +1,7 @@
 import { type Jobs, StateError } from "../port.ts";
 import type { AllSums } from "./base.ts";
 import { Bases } from "./bases.ts";
+import { toDay } from "./ended-sums.ts";
 import { Sums } from "./ledger-sums.ts";
 import { emptyPage, judge } from "./page.ts";
 import type { Pages } from "./pages.ts";
@@ -111,12 +112,13 @@ export class Tallies {
   }
 
   /** The final sums of a sealed tally: bars the announced operations that were not made. */
-  async #close({ writer, sums, announced }: StoredTally): Promise<Sums> {
+  async #close({ writer, sums, announced, writtenAtMs }: StoredTally): Promise<Sums> {
     const all = new Sums();
     all.add(sums);
     for (const { operation, page, sums: more } of announced) {
       if (await this.#pages.decide(page, writer, operation)) all.add(more);
     }
+    all.hear(toDay(writtenAtMs));
     return all;
   }
 }

@@ -2,7 +2,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { fates } from "../../relay/state/port.ts";
 import type { HostStats } from "../../relay/stats/host-stats.ts";
 import { problemResponses } from "./problem.ts";
-import { json } from "./schema.ts";
+import { json, strict } from "./schema.ts";
 
 /** Adds GET /v1/ledger: what happened to every request. */
 export function addLedgerRoute(app: OpenAPIHono, readStats: (runs: readonly string[]) => Promise<HostStats>): void {
@@ -138,7 +138,7 @@ const getLedger = createRoute({
   path: "/v1/ledger",
   summary: "What happened to every request",
   request: {
-    query: z.object({
+    query: strict({
       runs: z
         .string()
         .regex(/^[^ ]+(?: [^ ]+){0,99}$/, { error: "must be up to 100 names with spaces between them" })

@@ -1,8 +1,8 @@
 import { jobIdOf } from "../../job/job.ts";
 import { agentOf } from "../ended-runs.ts";
-import { type EndedRun, EndedSums, type EndedSumsJson } from "./ended-sums.ts";
+import { type EndedRun, EndedSums, type EndedSumsJson, runsToFold } from "./ended-sums.ts";
 import { Sums, type SumsJson } from "./ledger-sums.ts";
-import type { Item } from "./table-client.ts";
+import type { Item, ItemKey } from "./table-client.ts";
 import type { TallyLayout } from "./tally-layout.ts";
 
 /** The sums of folded tallies, for a part of the names. */
@@ -42,6 +42,15 @@ export function restoreRuns({ sums, ended }: Pick<Base, "sums" | "ended">, runs:
   }
 }
 
+/** The runs whose rows the next write of a base folds, without those that it adds packs to. */
+export function rowsToFold(sums: Sums, fresh: ReadonlySet<string>, day: number): readonly string[] {
+  const runs = sums.agents().filter((run) => jobIdOf(run) === undefined && !fresh.has(run));
+  return runsToFold(
+    runs.map((run) => [run, sums.row(run)?.heardDay ?? day]),
+    day,
+  );
+}
+
 /** The sums of a layout: those that are listed by name, and those of runs that have ended. */
 export interface AllSums {
   readonly sums: Sums;
@@ -68,9 +77,16 @@ export class BasesRead {
     return this.#bases.every(({ generation }, index) => generation === others.#bases[index].generation);
   }
 
-  /** The agents that have a row in any base, or had one lately. */
-  agentsAlive(day: number): ReadonlySet<string> {
-    return new Set(this.#bases.flatMap(({ sums, ended }) => [...sums.agents().map(agentOf), ...ended.recent(day)]));
+  /** The bases that have something to fold, and the agents that have a row in any base, or had one lately. */
+  toEnd(day: number): { readonly alive: ReadonlySet<string>; readonly keys: readonly ItemKey[] } {
+    const alive = new Set(
+      this.#bases.flatMap(({ sums, ended }) => [...sums.agents().map(agentOf), ...ended.recent(day)]),
+    );
+    const keys = this.#layout.bases.filter((_, index) => {
+      const { sums, ended } = this.#bases[index];
+      return sums.hear(day) || ended.foldAgents(alive, day) || rowsToFold(sums, new Set(), day).length > 0;
+    });
+    return { alive, keys };
   }
 
   /** The runs of the tallies, and `others`, that have no row in their base, each with the partition of the base. */

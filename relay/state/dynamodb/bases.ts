@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { forgottenJobsKey, jobIdOf } from "../../job/job.ts";
 import { type Jobs, StateError } from "../port.ts";
-import { type Base, BasesRead, restoreRuns, runsWithoutRow, toBase } from "./base.ts";
+import { type Base, BasesRead, restoreRuns, rowsToFold, runsWithoutRow, toBase } from "./base.ts";
 import { EndedRunItems } from "./ended-run-items.ts";
-import { type EndedRun, runsToFold, toDay } from "./ended-sums.ts";
+import { type EndedRun, toDay } from "./ended-sums.ts";
 import { oldBaseKey } from "./keys.ts";
 import type { Sums } from "./ledger-sums.ts";
 import type { ItemKey, TableClient } from "./table-client.ts";
@@ -60,8 +60,8 @@ export class Bases {
   async endRuns(): Promise<void> {
     const day = toDay(this.#now());
     if (!this.#layout.endsRuns || this.#endedRunsOn === day) return;
-    const alive = (await this.read()).agentsAlive(day);
-    const written = await Promise.all(this.#layout.bases.map((key) => this.#addTo(key, new Map(), alive)));
+    const { alive, keys } = (await this.read()).toEnd(day);
+    const written = await Promise.all(keys.map((key) => this.#addTo(key, new Map(), alive)));
     // A base that was written may have more to fold.
     if (!written.includes(true)) this.#endedRunsOn = day;
   }
@@ -118,13 +118,7 @@ export class Bases {
     more: readonly Sums[],
     day: number,
   ): Promise<boolean> {
-    const fresh = new Set(more.flatMap((part) => part.agents()));
-    const runs = sums.agents().filter((run) => jobIdOf(run) === undefined);
-    const old = runs.filter((run) => !fresh.has(run));
-    const chosen = runsToFold(
-      old.map((run) => [run, sums.row(run)?.heardDay ?? day]),
-      day,
-    );
+    const chosen = rowsToFold(sums, new Set(more.flatMap((part) => part.agents())), day);
     if (chosen.length === 0) return false;
     // A run with a second row, in the base of versions before, has more packs than this row.
     const { sums: others } = toBase(await this.#client.get(oldBaseKey));

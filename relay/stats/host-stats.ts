@@ -124,8 +124,8 @@ interface LiveSettings {
 export async function readHostStats(
   stores: Pick<Stores, "ingress" | "targets" | "queueOf" | "removed" | "state" | "damagedFilesOf">,
   targets: readonly TargetConfig[],
-  nowMs = Date.now(),
   runs: readonly string[] = [],
+  nowMs = Date.now(),
 ): Promise<HostStats> {
   const ledger = await stores.state.ledger.totals(runs);
   // A target may share the ingress queue: each queue is read once.

@@ -45,7 +45,7 @@ export function createControl(deps: ControlDeps): OpenAPIHono {
   addTargetRoutes(app, deps);
   addFigureRoutes(app, deps);
   addDeadLetterRoutes(app, deps);
-  addLedgerRoute(app, readStats);
+  addLedgerRoute(app, (runs) => readHostStats(stores, targets, runs));
   app.route("/", createAdmin(readStats));
   app.openAPIRegistry.registerComponent("securitySchemes", "token", {
     type: "http",

@@ -2,11 +2,14 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { fates } from "../../relay/state/port.ts";
 import type { HostStats } from "../../relay/stats/host-stats.ts";
 import { problemResponses } from "./problem.ts";
-import { json } from "./schema.ts";
+import { json, strict } from "./schema.ts";
 
 /** Adds GET /v1/ledger: what happened to every request. */
-export function addLedgerRoute(app: OpenAPIHono, readStats: () => Promise<HostStats>): void {
-  app.openapi(getLedger, async (context) => context.json(await readStats(), 200));
+export function addLedgerRoute(app: OpenAPIHono, readStats: (runs: readonly string[]) => Promise<HostStats>): void {
+  app.openapi(getLedger, async (context) => {
+    const { runs } = context.req.valid("query");
+    return context.json(await readStats(runs?.split(" ") ?? []), 200);
+  });
 }
 
 export const fatesSchema = z
@@ -94,6 +97,13 @@ export const ledgerSchema = z
       .array(z.object({ agent: z.string(), requests: z.int(), packs: z.int(), missingPacks: z.int() }))
       .readonly()
       .describe("What was fanned out, by agent and run; missingPacks have not arrived yet, or are lost"),
+    ended: z
+      .array(z.object({ agent: z.string(), runs: z.int(), requests: z.int(), packs: z.int(), missingPacks: z.int() }))
+      .readonly()
+      .optional()
+      .describe(
+        "The same for runs that nothing has arrived from for 15 days, added up by agent; `former agents` has those of agents that are gone",
+      ),
     targets: z.record(z.string(), targetStatsSchema),
     removed: z
       .record(z.string(), z.object(settled))
@@ -127,5 +137,14 @@ const getLedger = createRoute({
   method: "get",
   path: "/v1/ledger",
   summary: "What happened to every request",
-  responses: { 200: json(ledgerSchema, "The host's side of the ledger"), ...problemResponses(401, 403, 503) },
+  request: {
+    query: strict({
+      runs: z
+        .string()
+        .regex(/^[^ ]+(?: [^ ]+){0,99}$/, { error: "must be up to 100 names with spaces between them" })
+        .optional()
+        .describe("Runs that are listed among `agents` even if they have ended: up to 100, with spaces between them"),
+    }),
+  },
+  responses: { 200: json(ledgerSchema, "The host's side of the ledger"), ...problemResponses(400, 401, 403, 503) },
 });

@@ -95,7 +95,7 @@ export async function startHost(config: Config, log: Logger, stopMs = longestSto
       );
   }, refreshEveryMs);
   // The schedule in Lambda also folds, but a deployment may have none.
-  const foldTimer = setInterval(() => stores.state.fold?.().catch(() => {}), foldEveryMs);
+  const foldTimer = setInterval(() => stores.state.fold().catch(() => {}), foldEveryMs);
   const upkeep = new CaptureUpkeepThread({ captures: config.captures, log: config.log }, log);
   log.info({ event: "replaying", targets: config.targets.map(({ name }) => name) }, "the host is running");
   return {

@@ -1,5 +1,6 @@
 import type { Registry } from "prom-client";
 import { byLabel, MetricSet, type Sample, single } from "../../relay/log/metric-set.ts";
+import { agentOf } from "../../relay/state/ended-runs.ts";
 import type { CaptureStats, HostStats, SettledStats, TargetStats } from "../../relay/stats/host-stats.ts";
 import { capturedRequests, replayedRequests, settledRequests } from "./ledger-samples.ts";
 import { shareReading } from "./shared-reading.ts";
@@ -71,7 +72,7 @@ const hostMetrics: readonly HostMetric[] = [
   {
     kind: "gauge",
     name: "missing_packs",
-    help: "Packs missing in an agent's sequence: late or lost",
+    help: "Packs missing in an agent's sequence: late or lost; of agents that are gone under 'former agents'",
     labels: ["agent"],
     samples: missingPacks,
   },
@@ -260,11 +261,11 @@ function sumOf(counts: Readonly<Record<string, number>>): number {
 }
 
 // All runs of an agent together: with a series each, every restart would leave one behind forever.
-function missingPacks({ agents }: HostStats): readonly Sample[] {
+function missingPacks({ agents, ended = [] }: HostStats): readonly Sample[] {
   const missing = new Map<string, number>();
-  for (const { agent, missingPacks: packs } of agents) {
-    const name = agent.replace(/~[^~]*$/, "");
-    missing.set(name, (missing.get(name) ?? 0) + packs);
+  const runs = agents.map(({ agent, ...rest }) => ({ ...rest, agent: agentOf(agent) }));
+  for (const { agent, missingPacks: packs } of [...runs, ...ended]) {
+    missing.set(agent, (missing.get(agent) ?? 0) + packs);
   }
   return byLabel("agent", missing);
 }

@@ -1,5 +1,6 @@
 import type { TargetConfig } from "../../relay/config/config.ts";
 import { jobIdOf } from "../../relay/job/job.ts";
+import { missingPacksOf } from "../../relay/state/ended-runs.ts";
 import { type Controls, captureKeyPrefix, type Ledger } from "../../relay/state/port.ts";
 import type { MetricLine } from "../metric-line.ts";
 
@@ -13,9 +14,10 @@ export interface StateMetricsDeps {
 /** Counts the metrics that are read from the state store. Call it each minute. Rejects with `StateError`. */
 export async function measureState({ targets, ledger, controls, metrics }: StateMetricsDeps): Promise<void> {
   const totals = await ledger.totals();
-  for (const { agent, packs, lastSequence } of totals.agents) {
-    if (jobIdOf(agent) === undefined) metrics.count("missingPacks", lastSequence - packs);
+  for (const run of totals.agents) {
+    if (jobIdOf(run.agent) === undefined) metrics.count("missingPacks", missingPacksOf(run));
   }
+  for (const { missingPacks } of totals.ended ?? []) metrics.count("missingPacks", missingPacks);
   for (const [name, { enqueued, fates }] of totals.targets) {
     if (!name.startsWith(captureKeyPrefix)) continue;
     const settled = Object.values(fates).reduce((sum, count) => sum + count, 0);

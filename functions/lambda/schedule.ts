@@ -38,7 +38,7 @@ export async function openSchedule(env: Environment): Promise<LambdaHandler> {
     controls: state.controls,
     switches: new EventSourceMappings(),
     mappings: parseMappings(settings.mappings, targets),
-    fold: async () => state.fold?.(),
+    fold: () => state.fold(),
     feed: (signal) => feeder.run(signal),
     upkeep: () => upkeep.run(),
     async remember() {

@@ -108,8 +108,11 @@ export class ControlClient {
     return this.#ask("GET", `/v1/targets/${encodeURIComponent(target)}/figures?minutes=${minutes}`);
   }
 
-  async ledger(): Promise<HostStats> {
-    return this.#ask("GET", "/v1/ledger");
+  /** @param runs agents' runs that are listed one by one even if they have ended; the last 100 of them */
+  async ledger(runs: readonly string[] = []): Promise<HostStats> {
+    // Not by URLSearchParams: it writes a space as +, which signatures take for a plus.
+    const query = runs.length === 0 ? "" : `?runs=${encodeURIComponent(runs.slice(-100).join(" "))}`;
+    return this.#ask("GET", `/v1/ledger${query}`);
   }
 
   async deadLetters(queue: string, limit: number): Promise<DeadLettersAnswer> {

@@ -119,19 +119,36 @@ export interface Ledger {
   fannedOut(pack: string): Promise<ReadonlySet<string>>;
   /** The states of the pack's requests at this target; an empty sheet if nothing is known. */
   sheet(target: string, pack: string): Promise<FateSheet>;
-  /** The sums of everything that was ever recorded. */
-  totals(): Promise<LedgerTotals>;
+  /**
+   * The sums of everything that was ever recorded.
+   *
+   * @param runs agents' runs that are to be listed one by one even if they have ended
+   */
+  totals(runs?: readonly string[]): Promise<LedgerTotals>;
 }
 
 export interface LedgerTotals {
-  readonly agents: readonly {
-    readonly agent: string;
-    readonly packs: number;
-    readonly requests: number;
-    readonly lastSequence: number;
-  }[];
+  /** One for each run of an agent, except those in `ended`, and one for each replay job. */
+  readonly agents: readonly (RunTotals & { readonly agent: string })[];
+  /** The runs that nothing has arrived from for long, added up by agent. Absent if there are none. */
+  readonly ended?: readonly EndedRuns[];
   /** `enqueued` counts all requests that were fanned out for this target, including those that its queue did not receive. */
   readonly targets: ReadonlyMap<string, TargetTotals>;
+}
+
+export interface RunTotals {
+  readonly packs: number;
+  readonly requests: number;
+  readonly lastSequence: number;
+}
+
+export interface EndedRuns {
+  /** Name of the agent; `formerAgents` for all agents that are gone. */
+  readonly agent: string;
+  readonly runs: number;
+  readonly packs: number;
+  readonly requests: number;
+  readonly missingPacks: number;
 }
 
 export interface TargetTotals {
@@ -221,8 +238,8 @@ export interface State {
   readonly controls: Controls;
   readonly figures: Figures;
   readonly jobs: Jobs;
-  /** Cleans up after processes that have ended; call it about once a minute. A state without `fold` needs no cleaning. */
-  fold?(): Promise<void>;
+  /** Adds up what processes and agents that have ended left behind, a part of it in each call; call it about once a minute. */
+  fold(): Promise<void>;
   close(): void | Promise<void>;
 }
 

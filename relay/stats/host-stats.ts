@@ -4,7 +4,8 @@ import { type OpenQueue, type QueueBacklog, QueueError } from "../queue/port.ts"
 import { isMissingQueue } from "../queue/sqs-error.ts";
 import { targetsIn } from "../removed-queues.ts";
 import { whyHeld } from "../replay/live-target.ts";
-import { captureKeyPrefix, type Fate, type LedgerTotals, type TargetTotals } from "../state/port.ts";
+import { missingPacksOf } from "../state/ended-runs.ts";
+import { captureKeyPrefix, type EndedRuns, type Fate, type LedgerTotals, type TargetTotals } from "../state/port.ts";
 import { paceFactor, type TargetControl } from "../state/target-control.ts";
 import type { Stores } from "../stores.ts";
 
@@ -13,6 +14,8 @@ export interface HostStats {
   readonly ingress: IngressStats;
   /** What was fanned out, by agent and run. */
   readonly agents: readonly AgentArrivals[];
+  /** The same for runs that nothing has arrived from for long, added up by agent. Absent if there are none. */
+  readonly ended?: readonly EndedRuns[];
   readonly targets: Readonly<Record<string, TargetStats>>;
   /** Targets that are no longer in the configuration, but have requests that wait or are dead letters. Absent if there are none. */
   readonly removed?: Readonly<Record<string, SettledStats>>;
@@ -113,13 +116,18 @@ interface LiveSettings {
   readonly paceFactor: number;
 }
 
-/** Reads ledger, controls and queues. Throws `StateError`; a queue that does not answer has a `problem` in place of its counts. */
+/**
+ * Reads ledger, controls and queues. Throws `StateError`; a queue that does not answer has a `problem` in place of its counts.
+ *
+ * @param runs agents' runs that are listed one by one even if they have ended
+ */
 export async function readHostStats(
   stores: Pick<Stores, "ingress" | "targets" | "queueOf" | "removed" | "state" | "damagedFilesOf">,
   targets: readonly TargetConfig[],
+  runs: readonly string[] = [],
   nowMs = Date.now(),
 ): Promise<HostStats> {
-  const ledger = await stores.state.ledger.totals();
+  const ledger = await stores.state.ledger.totals(runs);
   // A target may share the ingress queue: each queue is read once.
   const reads = new Map<OpenQueue, Promise<QueueCounts>>();
   const readOnce = (queue: OpenQueue) => {
@@ -175,8 +183,9 @@ export async function readHostStats(
       agent,
       requests: arrived,
       packs,
-      missingPacks: lastSequence - packs,
+      missingPacks: missingPacksOf({ packs, lastSequence }),
     })),
+    ...(ledger.ended && { ended: ledger.ended }),
     targets: Object.fromEntries(byTarget),
     ...(removed.length > 0 && { removed: Object.fromEntries(removed) }),
     ...(jobs.length > 0 && { jobs: Object.fromEntries(jobs) }),

@@ -52,6 +52,7 @@ const breaker = host("spoa_relay_target_breaker_open", ',target="staging"');
 const removed = host("spoa_relay_target_removed", ',target="old"');
 const captureWaiting = host("spoa_relay_capture_waiting_requests", ',capture="all"');
 const missing = host("spoa_relay_missing_packs", ',agent="edge"');
+const formerMissing = host("spoa_relay_missing_packs", ',agent="former agents"');
 
 const oneEach7Minutes = Array.from({ length: 61 }, (_, minute) => Math.floor(minute / 7)).join(" ");
 
@@ -214,6 +215,7 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
     quiet: {
       "the pack arrived late": { [missing]: "0x50 1x5 0x5" },
       "it has been missing for hours": { [missing]: "4x60" },
+      "its agent is gone": { [missing]: "4x40 0x20", [formerMissing]: "7x40 11x20" },
     },
   },
 };

@@ -91,7 +91,7 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
         const fed = { agent: jobKey(id), sequence: 1, requests: 7, targets: new Map([[jobKey(id), new Map()]]) };
         await one.ledger.recordFanOut({ ...fed, pack: "pack of a foreign job" });
         setNow(jobStartMs + endedKeptMs);
-        await other.fold?.();
+        await other.fold();
 
         expect((await other.jobs.list()).map((found) => found.job)).toEqual([known]);
         expect(await other.jobs.foreign()).toEqual([{ id, capture, target, status }]);
@@ -178,7 +178,7 @@ export function describeJobs(name: string, open: () => Promise<SharedJobs>): voi
 
         setNow(jobStartMs + endedKeptMs + 1);
         await other.jobs.write(kept, 1);
-        await other.fold?.();
+        await other.fold();
         const { agents, targets } = await other.ledger.totals();
 
         expect([...targets.keys()].sort()).toEqual([jobKey(kept.id), forgottenJobsKey].sort());

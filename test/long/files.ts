@@ -44,6 +44,7 @@ export const long: readonly string[] = [
   "test/infra/start-order.test.ts",
   "test/relay/archive/s3.test.ts",
   "test/relay/state/dynamodb/crash.test.ts",
+  "test/relay/state/dynamodb/ended-runs.test.ts",
   "test/relay/state/dynamodb/state.test.ts",
   "test/relay/state/dynamodb/stored-numbers.test.ts",
 ];

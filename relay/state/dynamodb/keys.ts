@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { ItemKey } from "./table-client.ts";
 
 // The partitions of the table. `infra/` uses them too: its policies name the partitions that a function may use.
@@ -32,6 +33,11 @@ export function ledgerPartition(part: number | "*"): string {
 
 export function baseKeyOf(part: number): ItemKey {
   return { pk: ledgerPartition(part), sk: "base" };
+}
+
+/** The row of a run that was folded, beside the base that has folded it. A hash: the names in packs may be longer than a key. */
+export function endedRunKeyOf(basePartition: string, run: string): ItemKey {
+  return { pk: basePartition, sk: `run#${createHash("sha256").update(run).digest("base64url")}` };
 }
 
 /** The partition, and its item, in which versions before kept the sums of all folded tallies. */

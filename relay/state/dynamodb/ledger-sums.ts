@@ -1,4 +1,4 @@
-import { type Fate, fates, type LedgerCount, type LedgerTotals } from "../port.ts";
+import { type Fate, fates, type LedgerCount, type LedgerTotals, type RunTotals } from "../port.ts";
 
 /** Sums of the ledger: of all packs, or the part that one operation adds. */
 export class Sums {
@@ -8,8 +8,8 @@ export class Sums {
   /** Converts the parsed JSON of sums back into sums. */
   static parse({ a, t }: SumsJson): Sums {
     const sums = new Sums();
-    for (const [agent, [packs, requests, lastSequence]] of Object.entries(a ?? {})) {
-      sums.#addAgent(agent, { packs, requests, lastSequence });
+    for (const [agent, [packs, requests, lastSequence, heardDay]] of Object.entries(a ?? {})) {
+      sums.#addAgent(agent, { packs, requests, lastSequence, heardDay });
     }
     for (const [target, [enqueued, counts]] of Object.entries(t ?? {})) {
       sums.enqueue(target, enqueued);
@@ -21,7 +21,8 @@ export class Sums {
   toJSON(): SumsJson {
     const agents = Array.from(
       this.#agents,
-      ([agent, { packs, requests, lastSequence }]) => [agent, [packs, requests, lastSequence]] as const,
+      ([agent, { packs, requests, lastSequence, heardDay }]) =>
+        [agent, [packs, requests, lastSequence, ...(heardDay === undefined ? [] : [heardDay])]] as const,
     );
     const targets = Array.from(
       this.#targets,
@@ -74,6 +75,30 @@ export class Sums {
     return parts;
   }
 
+  /** The names in the packs: runs of agents, and replay jobs. */
+  agents(): readonly string[] {
+    return [...this.#agents.keys()];
+  }
+
+  row(agent: string): AgentSum | undefined {
+    return this.#agents.get(agent);
+  }
+
+  keepRow(agent: string, { packs, requests, lastSequence, heardDay }: AgentSum): void {
+    this.#agents.set(agent, { packs, requests, lastSequence, heardDay });
+  }
+
+  dropRow(agent: string): void {
+    this.#agents.delete(agent);
+  }
+
+  /** Notes when something last arrived from agents of which that is unknown, in days since 1970. Whether there are any. */
+  hear(day: number): boolean {
+    const unknown = [...this.#agents].filter(([, { heardDay }]) => heardDay === undefined);
+    for (const [agent, sum] of unknown) this.#agents.set(agent, { ...sum, heardDay: day });
+    return unknown.length > 0;
+  }
+
   /** The names of all agents and targets. */
   names(): ReadonlySet<string> {
     return new Set([...this.#agents.keys(), ...this.#targets.keys()]);
@@ -95,7 +120,12 @@ export class Sums {
   /** Agents and targets are sorted by name. */
   toTotals(): LedgerTotals {
     return {
-      agents: sortByName(this.#agents).map(([agent, sum]) => ({ agent, ...sum })),
+      agents: sortByName(this.#agents).map(([agent, { packs, requests, lastSequence }]) => ({
+        agent,
+        packs,
+        requests,
+        lastSequence,
+      })),
       targets: new Map(
         sortByName(this.#targets).map(([target, { enqueued, counts }]) => [
           target,
@@ -110,12 +140,13 @@ export class Sums {
     };
   }
 
-  #addAgent(agent: string, { packs, requests, lastSequence }: AgentSum): void {
+  #addAgent(agent: string, { packs, requests, lastSequence, heardDay }: AgentSum): void {
     const sum = this.#agents.get(agent);
     this.#agents.set(agent, {
       packs: packs + (sum?.packs ?? 0),
       requests: requests + (sum?.requests ?? 0),
       lastSequence: Math.max(lastSequence, sum?.lastSequence ?? lastSequence),
+      heardDay: latest(sum?.heardDay, heardDay),
     });
   }
 
@@ -127,23 +158,25 @@ export class Sums {
 }
 
 /**
- * `a`: packs, requests and last sequence of each agent; `t`: enqueued and fates of each target. The names are short because
+ * `a`: packs, requests and last sequence of each agent, and in bases the day on which it was last heard of; `t`: enqueued and fates of each target. The names are short because
  * every byte is billed with every write.
  */
 export interface SumsJson {
-  readonly a?: Readonly<Record<string, readonly [number, number, number]>>;
+  readonly a?: Readonly<Record<string, readonly number[]>>;
   readonly t?: Readonly<Record<string, readonly [number, Readonly<Record<string, number>>]>>;
 }
 
-interface AgentSum {
-  readonly packs: number;
-  readonly requests: number;
-  readonly lastSequence: number;
+interface AgentSum extends RunTotals {
+  readonly heardDay?: number | undefined;
 }
 
 interface TargetSum {
   enqueued: number;
   readonly counts: Map<LedgerCount, number>;
+}
+
+function latest(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? (one ?? other) : Math.max(one, other);
 }
 
 function sortByName<T>(sums: ReadonlyMap<string, T>): readonly (readonly [string, T])[] {

@@ -7,6 +7,7 @@ import {
   type Settlement,
   StateError,
 } from "../port.ts";
+import { EndedSums } from "./ended-sums.ts";
 import { Sums } from "./ledger-sums.ts";
 import { emptyPage, type Page, sheetsOf, toPlace } from "./page.ts";
 import { PageDraft } from "./page-draft.ts";
@@ -74,10 +75,14 @@ export class DynamoDbLedger implements Ledger {
     return sheetsOf(await this.#options.pages.read(page), slot).get(target)?.sheet ?? new Uint8Array();
   }
 
-  async totals(): Promise<LedgerTotals> {
-    const all = new Sums();
-    for (const sums of await Promise.all(this.#options.tallies.map((tallies) => tallies.sum()))) all.add(sums);
-    return all.toTotals();
+  async totals(runs: readonly string[] = []): Promise<LedgerTotals> {
+    const all = { sums: new Sums(), ended: new EndedSums() };
+    for (const { sums, ended } of await Promise.all(this.#options.tallies.map((tallies) => tallies.sum(runs)))) {
+      all.sums.add(sums);
+      all.ended.add(ended);
+    }
+    const ended = all.ended.toTotals();
+    return { ...all.sums.toTotals(), ...(ended.length > 0 && { ended }) };
   }
 
   /** Throws `StateError`; even then nothing is lost. */

@@ -1,5 +1,7 @@
 import { type Jobs, StateError } from "../port.ts";
+import type { AllSums } from "./base.ts";
 import { Bases } from "./bases.ts";
+import { toDay } from "./ended-sums.ts";
 import { Sums } from "./ledger-sums.ts";
 import { emptyPage, judge } from "./page.ts";
 import type { Pages } from "./pages.ts";
@@ -28,18 +30,23 @@ export class Tallies {
     this.#client = client;
     this.#pages = pages;
     this.#layout = layout;
-    this.#bases = new Bases(client, layout, jobs);
+    this.#bases = new Bases(client, layout, jobs, now);
     this.#now = now;
   }
 
-  /** The exact sums of everything that was ever recorded. */
-  async sum(): Promise<Sums> {
+  /**
+   * The exact sums of everything that was ever recorded.
+   *
+   * @param runs have rows of their own even if they were folded
+   */
+  async sum(runs: readonly string[]): Promise<AllSums> {
     for (let tries = 0; tries < triesMost; tries++) {
       const bases = await this.#bases.read();
       const tallies = (await this.#read()).filter(({ writer }) => !bases.haveAll(writer));
       const ofTallies = await this.#sumUp(tallies);
+      const ended = ofTallies && (await this.#bases.readEnded(bases, ofTallies.values(), runs));
       // If a tally was folded between the reads, it is missing in the result or counted twice.
-      if (ofTallies && bases.areSame(await this.#bases.read())) return bases.sumWith(ofTallies);
+      if (ended && bases.areSame(await this.#bases.read())) return bases.sumWith(ofTallies, ended);
     }
     throw new StateError(`the ledger changed during each of ${triesMost} reads; this is temporary`);
   }
@@ -57,6 +64,7 @@ export class Tallies {
     for (let start = 0; start < Math.min(old.length, foldedMost); start += foldedAtOnce) {
       await this.#foldTogether(old.slice(start, start + foldedAtOnce));
     }
+    await this.#bases.endRuns();
   }
 
   async #foldTogether(tallies: readonly StoredTally[]): Promise<void> {
@@ -104,12 +112,13 @@ export class Tallies {
   }
 
   /** The final sums of a sealed tally: bars the announced operations that were not made. */
-  async #close({ writer, sums, announced }: StoredTally): Promise<Sums> {
+  async #close({ writer, sums, announced, writtenAtMs }: StoredTally): Promise<Sums> {
     const all = new Sums();
     all.add(sums);
     for (const { operation, page, sums: more } of announced) {
       if (await this.#pages.decide(page, writer, operation)) all.add(more);
     }
+    all.hear(toDay(writtenAtMs));
     return all;
   }
 }

@@ -8,6 +8,8 @@ export interface TallyLayout {
   readonly partitions: readonly string[];
   readonly bases: readonly ItemKey[];
   keyOf(writer: string): ItemKey;
+  /** Whether the bases fold runs that have ended. */
+  readonly endsRuns: boolean;
   /** The index of the base that has the sums of an agent, a target or a job. */
   baseOf(name: string): number;
 }
@@ -18,6 +20,7 @@ const bases = 8;
 export const tallyLayout: TallyLayout = {
   partitions: Array.from({ length: partitions }, (_, part) => tallyPartition(part)),
   bases: Array.from({ length: bases }, (_, part) => baseKeyOf(part)),
+  endsRuns: true,
   keyOf: (writer) => ({ pk: tallyPartition(Buffer.from(writer, "base64url")[0] % partitions), sk: writer }),
   baseOf: (name) => createHash("sha256").update(name).digest()[0] % bases,
 };
@@ -26,6 +29,8 @@ export const tallyLayout: TallyLayout = {
 export const oldTallyLayout: TallyLayout = {
   partitions: [oldTallyPartition],
   bases: [oldBaseKey],
+  // Nothing is added to it any more, so it does not grow.
+  endsRuns: false,
   keyOf: (writer) => ({ pk: oldTallyPartition, sk: writer }),
   baseOf: () => 0,
 };

@@ -17,14 +17,17 @@ import {
   type LedgerTotals,
   type Settlement,
 } from "../port.ts";
+import { EndedRunRows } from "./ended-run-rows.ts";
 import { finishedKeptMs, type StateFile, unfinishedKeptMs } from "./sql.ts";
 
 /** Stores a sheet of fates for each pack and target, deleted when it is no longer needed, and sums, which are kept. */
 export class EmbeddedLedger implements Ledger {
   readonly #file: StateFile;
+  readonly #ended: EndedRunRows;
 
   constructor(file: StateFile) {
     this.#file = file;
+    this.#ended = new EndedRunRows(file);
   }
 
   async recordFanOut({ pack, agent, sequence, requests, targets }: FannedOutPack): Promise<void> {
@@ -33,7 +36,10 @@ export class EmbeddedLedger implements Ledger {
       statements.prune.run(this.#file.nowMs());
       const id = this.#packId(pack);
       const { changes } = statements.notePackRequests.run(requests, id);
-      if (changes > 0) statements.addToAgent.run(agent, requests, sequence);
+      if (changes > 0) {
+        this.#ended.hear(agent);
+        statements.addToAgent.run(agent, requests, sequence);
+      }
       for (const [target, settlement] of targets) {
         // A second attempt can add targets. For the other targets, the first attempt counts.
         statements.addShare.run(id, target);
@@ -91,9 +97,10 @@ export class EmbeddedLedger implements Ledger {
     return (row?.sheet as FateSheet | undefined) ?? new Uint8Array();
   }
 
-  async totals(): Promise<LedgerTotals> {
+  async totals(runs: readonly string[] = []): Promise<LedgerTotals> {
     const { statements } = this.#file;
     return this.#file.transaction(() => {
+      const { listed, ended } = this.#ended.list(runs);
       const agents = statements.agents.all() as unknown as LedgerTotals["agents"];
       const targets = new Map<
         string,
@@ -108,8 +115,17 @@ export class EmbeddedLedger implements Ledger {
         if (fate === "letters" || fate === "waitingPacks") totals[fate] = Number(requests);
         else totals.fates[fate as Fate] = Number(requests);
       }
-      return { agents: agents.map((agent) => ({ ...agent })), targets };
+      return {
+        agents: [...agents.map((agent) => ({ ...agent })), ...listed],
+        ...(ended.length > 0 && { ended }),
+        targets,
+      };
     });
+  }
+
+  /** Adds up the rows of runs that have ended, a part of them in each call. */
+  fold(): void {
+    this.#file.transaction(() => this.#ended.fold());
   }
 
   /** Whether anything changed. */

@@ -11,6 +11,20 @@ CREATE TABLE IF NOT EXISTS round (
 CREATE TABLE IF NOT EXISTS agent (
   agent TEXT PRIMARY KEY, packs INTEGER NOT NULL, requests INTEGER NOT NULL, last_sequence INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+-- Tables of their own: processes of versions before insert into agent by position.
+CREATE TABLE IF NOT EXISTS heard (agent TEXT PRIMARY KEY, heard_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS heard_ms ON heard (heard_ms);
+-- AUTOINCREMENT: the ids tell what was folded before what.
+CREATE TABLE IF NOT EXISTS ended_run (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, agent TEXT NOT NULL UNIQUE, packs INTEGER NOT NULL, requests INTEGER NOT NULL,
+  last_sequence INTEGER NOT NULL, prune_at_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS ended_run_prune ON ended_run (prune_at_ms);
+-- since: the id of the first run in the sum; runs with lower ids are among the former agents.
+CREATE TABLE IF NOT EXISTS ended_agent (
+  agent TEXT PRIMARY KEY, runs INTEGER NOT NULL, packs INTEGER NOT NULL, requests INTEGER NOT NULL, missing INTEGER NOT NULL,
+  since INTEGER NOT NULL, folded_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS target (target TEXT PRIMARY KEY, enqueued INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fate (
   target TEXT NOT NULL, fate TEXT NOT NULL, requests INTEGER NOT NULL, PRIMARY KEY (target, fate)
@@ -80,6 +94,30 @@ export const sql = {
   fannedOut: "SELECT target FROM share JOIN pack ON pack.id = pack_id WHERE pack = ? AND fanned_out = 1",
   addToAgent: `INSERT INTO agent VALUES (?, 1, ?, ?) ON CONFLICT DO UPDATE SET packs = packs + 1,
     requests = requests + excluded.requests, last_sequence = max(last_sequence, excluded.last_sequence)`,
+  run: "SELECT packs, requests, last_sequence AS lastSequence FROM agent WHERE agent = ?",
+  addRun: "INSERT INTO agent VALUES (?, ?, ?, ?)",
+  // At most once an hour for each run: nearly all packs would only change the time.
+  hear: `INSERT INTO heard VALUES (?, ?) ON CONFLICT DO UPDATE SET heard_ms = excluded.heard_ms
+    WHERE excluded.heard_ms >= heard_ms + 3600000`,
+  unheard: "SELECT agent FROM agent WHERE agent NOT IN (SELECT agent FROM heard) AND agent NOT GLOB 'job/*' LIMIT ?",
+  countHeard: "SELECT count(*) AS runs FROM heard",
+  longestSilent: "SELECT agent, heard_ms AS heardMs FROM heard ORDER BY heard_ms LIMIT ?",
+  hearsAgent: "SELECT 1 FROM heard WHERE agent = ?1 OR (agent >= ?1 || '~' AND agent < ?1 || char(127)) LIMIT 1",
+  dropHeard: "DELETE FROM heard WHERE agent = ?",
+  endRun: `INSERT INTO ended_run (agent, packs, requests, last_sequence, prune_at_ms) VALUES (?, ?, ?, ?, ?) RETURNING id`,
+  endedRun: "SELECT id, packs, requests, last_sequence AS lastSequence FROM ended_run WHERE agent = ?",
+  dropEndedRun: "DELETE FROM ended_run WHERE id = ?",
+  pruneEndedRuns: "DELETE FROM ended_run WHERE id IN (SELECT id FROM ended_run WHERE prune_at_ms <= ? LIMIT ?)",
+  addToEnded: `INSERT INTO ended_agent VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET runs = runs + excluded.runs,
+    packs = packs + excluded.packs, requests = requests + excluded.requests, missing = missing + excluded.missing,
+    folded_ms = max(folded_ms, excluded.folded_ms)`,
+  endedSince: "SELECT since FROM ended_agent WHERE agent = ?",
+  dropEmptyEnded: "DELETE FROM ended_agent WHERE agent = ? AND runs = 0",
+  countEnded: "SELECT count(*) AS agents FROM ended_agent",
+  longestEnded: `SELECT agent, runs, packs, requests, missing, folded_ms AS foldedMs FROM ended_agent WHERE agent <> ?
+    ORDER BY folded_ms LIMIT ?`,
+  dropEnded: "DELETE FROM ended_agent WHERE agent = ?",
+  ended: "SELECT agent, runs, packs, requests, missing AS missingPacks FROM ended_agent ORDER BY agent",
   addToTarget: "INSERT INTO target VALUES (?, ?) ON CONFLICT DO UPDATE SET enqueued = enqueued + excluded.enqueued",
   addToFate: "INSERT INTO fate VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
   agents: "SELECT agent, packs, requests, last_sequence AS lastSequence FROM agent ORDER BY agent",

@@ -57,6 +57,10 @@ export class EmbeddedState implements State {
     this.jobs = new EmbeddedJobs(file, machine);
   }
 
+  async fold(): Promise<void> {
+    this.ledger.fold();
+  }
+
   close(): void {
     this.#file.close();
   }

@@ -4,6 +4,7 @@ import { QueueError } from "../../../relay/queue/port.ts";
 import { bucketOf } from "../../../relay/replay/latency-histogram.ts";
 import { StateError } from "../../../relay/state/port.ts";
 import { openBreaker, slowDown } from "../../../relay/state/target-control.ts";
+import { fannedOut } from "../../contract/state-contract.ts";
 import { ControlBench } from "../../support/benches/control-bench.ts";
 import { pack, packMessage, requests } from "../../support/data/packs.ts";
 
@@ -318,6 +319,42 @@ describe("GET /v1/ledger", () => {
 
     expect([ledger.status, ledger.json]).toEqual([200, stats.json]);
     expect(ledger.json.targets).toMatchObject({ staging: { inQueue: 3 }, next: { live: { ratePerSecond: 5 } } });
+  });
+});
+
+describe("GET /v1/ledger of runs that have ended", () => {
+  async function withEndedRuns() {
+    const bench = new ControlBench();
+    for (const [pack, agent] of Object.entries({ p1: "edge~1", p2: "edge~2" })) {
+      await bench.state.ledger.recordFanOut(fannedOut({ pack, agent, sequence: 3 }));
+    }
+    bench.nowMs += 16 * 86_400_000;
+    await bench.state.fold();
+    return bench;
+  }
+
+  it("has one row for each agent", async () => {
+    const { json } = await (await withEndedRuns()).get("/v1/ledger");
+
+    expect(json.agents).toEqual([]);
+    expect(json.ended).toEqual([{ agent: "edge", runs: 2, packs: 2, requests: 20, missingPacks: 4 }]);
+  });
+
+  it("has the rows of runs that are asked for", async () => {
+    const { json } = await (await withEndedRuns()).get("/v1/ledger?runs=edge~2%20edge~3");
+
+    expect(json.agents).toEqual([{ agent: "edge~2", packs: 1, requests: 10, missingPacks: 2 }]);
+    expect(json.ended).toEqual([{ agent: "edge", runs: 1, packs: 1, requests: 10, missingPacks: 2 }]);
+  });
+
+  it.each([
+    ["runs=", "query.runs: must be up to 100 names with spaces between them"],
+    [`runs=${"a%20".repeat(100)}a`, "query.runs: must be up to 100 names with spaces between them"],
+    ["run=edge~1", "query: unknown key run; allowed here: runs"],
+  ])("refuses %s", async (query, detail) => {
+    const { status, json } = await new ControlBench().get(`/v1/ledger?${query}`);
+
+    expect([status, json.detail]).toEqual([400, detail]);
   });
 });
 

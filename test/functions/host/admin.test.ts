@@ -116,6 +116,17 @@ describe("metrics of a host", () => {
     expect(text).not.toContain("deadLettered");
   });
 
+  it("add the runs of an agent that have ended", async () => {
+    const ended = [
+      { agent: "edge", runs: 9, packs: 80, requests: 800, missingPacks: 5 },
+      { agent: "former agents", runs: 7, packs: 70, requests: 700, missingPacks: 2 },
+    ];
+    const { text } = await answer(async () => ({ ...stats, ended }), "/metrics");
+
+    expect(text).toContain('spoa_relay_missing_packs{agent="edge"} 9\n');
+    expect(text).toContain('spoa_relay_missing_packs{agent="former agents"} 2\n');
+  });
+
   it("count the requests of captures by fate", async () => {
     const ofCapture = { ...noFates, captured: 7, filtered: 2 };
     const captures = { all: { enqueued: 10, fates: ofCapture } };

@@ -19,6 +19,22 @@ describe("measureState", () => {
     expect(await measure()).toEqual({ "spoa-relay/packs MissingPacks": 4 });
   });
 
+  it("counts packs that are missing in runs that have ended, and none for a run with more packs than numbers", async () => {
+    let nowMs = Date.parse("2026-11-01");
+    const { state, measure } = open(() => nowMs);
+    await state.ledger.recordFanOut(pack({ agent: "edge~1", sequence: 5 }));
+    for (const id of ["p2", "p3"]) await state.ledger.recordFanOut(pack({ pack: id, agent: "edge~2", sequence: 1 }));
+    const before = await measure();
+    nowMs += 16 * 86_400_000;
+    await state.fold();
+
+    expect((await state.ledger.totals()).agents).toEqual([]);
+    expect([before, await measure()]).toEqual([
+      { "spoa-relay/packs MissingPacks": 4 },
+      { "spoa-relay/packs MissingPacks": 4 },
+    ]);
+  });
+
   it("counts requests that wait for captures, but not those that wait for targets", async () => {
     const { state, measure } = open();
     const kept = new Map<number, Fate>([[0, "captured"]]);
@@ -48,15 +64,15 @@ function pack(changes: Partial<FannedOutPack>) {
   return { pack: "p1", agent: "edge~1", sequence: 1, requests: 10, targets: new Map(), ...changes };
 }
 
-function open() {
-  const state = openState();
+function open(now?: () => number) {
+  const state = openState(now);
   const { log, lines } = new LogLines();
   const metrics = new MetricLine("packs", log);
   const measure = async () => {
     const { ledger, controls } = state;
     await measureState({ targets: [target({ name: "a" }), target({ name: "b" })], ledger, controls, metrics });
     metrics.write();
-    return toCloudWatch(lines);
+    return toCloudWatch(lines.splice(0));
   };
   return { state, measure };
 }

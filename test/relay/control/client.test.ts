@@ -9,6 +9,7 @@ import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import type { Access } from "../../../functions/control/access.ts";
 import { functionUrlRegion } from "../../../relay/aws/signature.ts";
 import { ControlClient, type ControlPlace } from "../../../relay/control/client.ts";
+import { fannedOut } from "../../contract/state-contract.ts";
 import { ControlBench } from "../../support/benches/control-bench.ts";
 import { packMessage, requests } from "../../support/data/packs.ts";
 import { temporaryDirectory } from "../../support/data/temporary-directory.ts";
@@ -32,6 +33,7 @@ describe("the client of the control API", () => {
     expect((await client.resumeTarget("staging")).paused).toBe(false);
     expect((await client.targets()).map(({ name }) => name)).toEqual(["staging"]);
     expect((await client.ledger()).targets.staging.inDeadLetters).toBe(5);
+    expect((await client.ledger(Array.from({ length: 200 }, (_, i) => `a+b&c~${i}`))).agents).toEqual([]);
     expect((await client.figures("staging", 5)).minutes).toEqual([]);
     expect((await client.deadLetter("staging", letters[1].id)).contents).toHaveLength(3);
     expect(await client.redrive("staging", { id: letters[1].id })).toMatchObject({ requests: 3, remaining: 1 });
@@ -123,6 +125,17 @@ describe("the client of the control API", () => {
       const client = clientWith({ host: { admin: { kind: "tcp", host, port: Number(url.port) }, token } });
       expect([host, (await client.targets()).length]).toEqual([host, 1]);
     }
+  });
+
+  it("asks for the rows of runs that have ended, whatever characters their names have", async () => {
+    const { bench, client } = await served();
+    const run = "a+b&c%~0badcafe";
+    await bench.state.ledger.recordFanOut(fannedOut({ agent: run }));
+    bench.nowMs += 16 * 86_400_000;
+    await bench.state.fold();
+
+    expect((await client.ledger()).agents).toEqual([]);
+    expect((await client.ledger(["edge~1", run])).agents).toMatchObject([{ agent: run, packs: 1 }]);
   });
 
   it("says what is wrong with the token of a file that the host refuses", async () => {

@@ -3,6 +3,7 @@ import { DynamoDbState } from "../../../../relay/state/dynamodb/state.ts";
 import { settledIndexes } from "../../../../relay/state/fate-sheet.ts";
 import type { Ledger } from "../../../../relay/state/port.ts";
 import { toNextRound, toOpenedRound } from "../../../../relay/state/slot-round.ts";
+import { describeEndedRuns } from "../../../contract/ended-runs-contract.ts";
 import { describeJobs } from "../../../contract/job-contract.ts";
 import { describeSharedState } from "../../../contract/shared-state-contract.ts";
 import { describeState, fannedOut, settlement } from "../../../contract/state-contract.ts";
@@ -46,7 +47,7 @@ describeSharedState("DynamoDbState", async () => {
   return { one, other, close };
 });
 
-describeJobs("DynamoDbState", async () => {
+async function openTwo() {
   const emulator = await startDynamoDb();
   let nowMs = 0;
   const options = { ...emulator, ...generousTimeouts, now: () => nowMs };
@@ -59,7 +60,11 @@ describeJobs("DynamoDbState", async () => {
     await emulator.stop();
   };
   return { one, other, setNow, close };
-});
+}
+
+describeJobs("DynamoDbState", openTwo);
+
+describeEndedRuns("DynamoDbState", openTwo);
 
 describe("DynamoDbState: a lost answer", () => {
   it("does not make a written control look as if another process had written it", async () => {

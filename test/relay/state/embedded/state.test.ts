@@ -5,6 +5,7 @@ import { afterAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { EmbeddedState } from "../../../../relay/state/embedded/state.ts";
 import { settledIndexes } from "../../../../relay/state/fate-sheet.ts";
 import { maxLateUs, toOpenedRound } from "../../../../relay/state/slot-round.ts";
+import { describeEndedRuns } from "../../../contract/ended-runs-contract.ts";
 import { describeJobs } from "../../../contract/job-contract.ts";
 import { describeSharedState } from "../../../contract/shared-state-contract.ts";
 import { describeState, fannedOut, settlement, totalsOf } from "../../../contract/state-contract.ts";
@@ -32,14 +33,14 @@ describeSharedState("EmbeddedState", async () => {
   };
 });
 
-describeJobs("EmbeddedState", async () => {
+async function openTwo() {
   const directory = newDirectory();
   let nowMs = 0;
   const [one, other] = [EmbeddedState.open(directory, () => nowMs), EmbeddedState.open(directory, () => nowMs)];
   return {
     one,
     other,
-    setNow(ms) {
+    setNow(ms: number) {
       nowMs = ms;
     },
     close() {
@@ -47,7 +48,11 @@ describeJobs("EmbeddedState", async () => {
       other.close();
     },
   };
-});
+}
+
+describeJobs("EmbeddedState", openTwo);
+
+describeEndedRuns("EmbeddedState", openTwo);
 
 describe("EmbeddedState: slot rounds", () => {
   it("keep the rate in any window, and share it, however many processes take slots", async () => {

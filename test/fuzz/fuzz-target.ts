@@ -32,6 +32,7 @@ interface CheckedHalf extends Half {
 
 interface World {
   nowMs: number;
+  uptimeMs: number;
   hasRoom: boolean;
 }
 
@@ -103,7 +104,7 @@ export class FuzzTarget {
       chunk.fill(0xee);
     }
     this.#check(session, Buffer.concat(chunks), Buffer.concat(replies), payloads);
-    packer.closeIfDue(world.nowMs);
+    packer.closeIfDue();
     checkLedger(ledger);
     check.checkLedger(ledger);
   }
@@ -117,6 +118,7 @@ export class FuzzTarget {
   #move(world: World): void {
     this.#notifies++;
     world.nowMs += this.#notifies % 50 === 0 ? -90 : this.#notifies % 4;
+    world.uptimeMs += this.#notifies % 4;
     world.hasRoom = this.#notifies % 100 !== 99;
   }
 
@@ -148,7 +150,7 @@ export class FuzzTarget {
 function createCheckedHalf(setting: ModelSetting, rules: ModelRules, index: number): CheckedHalf {
   const { fraction, stickyBy, methods, path, header, loopKey } = setting;
   const by = typeof stickyBy === "object" ? { by: "cookie" as const, name: stickyBy.cookie } : { by: "src" as const };
-  const world: World = { nowMs: startMs, hasRoom: true };
+  const world: World = { nowMs: startMs, uptimeMs: 0, hasRoom: true };
   const check = new ContentCheck(setting, seededRandom(index));
   let packId = Buffer.alloc(16);
   const half = createHalf(
@@ -167,6 +169,7 @@ function createCheckedHalf(setting: ModelSetting, rules: ModelRules, index: numb
         return packId;
       },
       nowMs: () => world.nowMs,
+      uptimeMs: () => world.uptimeMs,
       hasRoom: () => world.hasRoom,
       random: seededRandom(index),
       onPack: ({ content, summary }) => check.checkPack(content, summary, packId, agent),
@@ -183,6 +186,7 @@ interface HalfOptions {
   readonly loopGuard?: LoopGuard;
   readonly createId?: () => Buffer;
   readonly nowMs?: () => number;
+  readonly uptimeMs?: () => number;
   readonly hasRoom?: () => boolean;
   readonly random?: () => number;
   readonly onPack?: (pack: ClosedPack) => void;
@@ -192,7 +196,7 @@ export function createHalf(
   sample: Sample,
   redact: Partial<RedactConfig>,
   when?: When,
-  { loopGuard, createId, nowMs = () => startMs, hasRoom, random, onPack }: HalfOptions = {},
+  { loopGuard, createId, nowMs = () => startMs, uptimeMs = () => 0, hasRoom, random, onPack }: HalfOptions = {},
 ): Half {
   const ledger = createLedger();
   let shipped: { readonly content: ClosedPack["content"]; readonly copy: Buffer } | undefined;
@@ -204,6 +208,7 @@ export function createHalf(
     ledger,
     createId: createId ?? (() => Buffer.alloc(16, 0xab)),
     hasRoom: hasRoom ?? (() => true),
+    uptimeMs,
     ship: (closed) => {
       const { content, summary } = closed;
       const pack = decodePack(content);

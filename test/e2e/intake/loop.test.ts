@@ -1,7 +1,7 @@
 import { Pool } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
-import { until } from "../support/clocks/until.ts";
-import { Rig } from "../support/processes/rig.ts";
+import { until } from "../../support/clocks/until.ts";
+import { Rig } from "../../support/processes/rig.ts";
 
 let rig: Rig | undefined;
 

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { toPacks } from "../../../relay/capture/request-packs.ts";
 import { writeGoreplay } from "../../../relay/exchange/goreplay/goreplay-writer.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 import { collect, streamOf } from "../../support/data/byte-chunks.ts";
@@ -262,6 +263,16 @@ describe("reading a GoReplay file", () => {
     const { requests } = await importAll(record({ atMs: 100 }) + response("a", 200, 180));
 
     expect(requests[0].primary).toEqual({ status: 200, timeMs: 80 });
+  });
+
+  it("leaves out the headers of an answer that has more than a capture can hold", async () => {
+    const text = record({ id: "a" }) + response("a", 200).replace(/\r\n\r\n/, `\r\n${"a:\r\n".repeat(100_001)}\r\n`);
+    const { requests, mistakes } = await importAll(text);
+
+    expect(mistakes).toEqual([]);
+    expect(requests[0].primary?.status).toBe(200);
+    expect(requests[0].primary?.headers).toBeUndefined();
+    expect(toPacks(requests, { agent: "import", sequence: 1 })).toHaveLength(1);
   });
 
   it("keeps the order of the answers if a request or an answer in between is damaged or left out", async () => {

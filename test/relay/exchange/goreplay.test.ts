@@ -55,6 +55,12 @@ describe("reading a GoReplay file", () => {
     expect(await importAll(zipped, {}, 1)).toEqual(await importAll(sample));
   });
 
+  it.each([1, 100, 65_536])("reads zeros behind gzip members, and the members behind them, in chunks of %i", async (chunkBytes) => {
+    const parts = [gzipSync(sample.subarray(0, 300)), Buffer.alloc(40_000), gzipSync(sample.subarray(300)), Buffer.alloc(40_000)];
+
+    expect(await importAll(Buffer.concat(parts), {}, chunkBytes)).toEqual(await importAll(sample));
+  });
+
   it("imports the requests of a gzip file up to the point where it is cut off", async () => {
     const requests = Array.from({ length: 500 }, (_, i) => record({ path: `/${i}-${Math.sin(i)}` })).join("");
     const zipped = gzipSync(requests);
@@ -73,6 +79,16 @@ describe("reading a GoReplay file", () => {
 
     expect(run.requests.length).toBeGreaterThan(1_000);
     expect(run.mistakes.at(-1)).toMatch(/^day\.gor\.gz: the gzip data is damaged/);
+  });
+
+  it("imports the requests of a small gzip file up to 4 KiB before the damage", async () => {
+    const requests = Array.from({ length: 200 }, (_, i) => record({ path: `/${i}-${Math.sin(i)}` }));
+    const zipped = gzipSync(requests.join(""));
+    zipped[zipped.length - 8] ^= 1;
+    const run = await importAll(zipped, { name: "day.gor.gz" });
+
+    expect(run.requests.length).toBeGreaterThan(200 - 4_096 / requests[0].length - 1);
+    expect(run.mistakes.at(-1)).toBe("day.gor.gz: the gzip data is damaged");
   });
 
   it.each([

@@ -55,11 +55,19 @@ describe("reading a GoReplay file", () => {
     expect(await importAll(zipped, {}, 1)).toEqual(await importAll(sample));
   });
 
-  it.each([1, 100, 65_536])("reads zeros behind gzip members, and the members behind them, in chunks of %i", async (chunkBytes) => {
-    const parts = [gzipSync(sample.subarray(0, 300)), Buffer.alloc(40_000), gzipSync(sample.subarray(300)), Buffer.alloc(40_000)];
+  it.each([1, 100, 65_536])(
+    "reads zeros behind gzip members, and the members behind them, in chunks of %i",
+    async (chunkBytes) => {
+      const parts = [
+        gzipSync(sample.subarray(0, 300)),
+        Buffer.alloc(40_000),
+        gzipSync(sample.subarray(300)),
+        Buffer.alloc(40_000),
+      ];
 
-    expect(await importAll(Buffer.concat(parts), {}, chunkBytes)).toEqual(await importAll(sample));
-  });
+      expect(await importAll(Buffer.concat(parts), {}, chunkBytes)).toEqual(await importAll(sample));
+    },
+  );
 
   it("imports the requests of a gzip file up to the point where it is cut off", async () => {
     const requests = Array.from({ length: 500 }, (_, i) => record({ path: `/${i}-${Math.sin(i)}` })).join("");

@@ -113,7 +113,9 @@ describe("reading a HAR file", () => {
   it("reports a file that ends too early or has no list of entries", async () => {
     const text = har(entry(), entry());
 
-    expect((await importAll(text.slice(0, -50))).mistakes).toEqual(["file: the file ends within an entry"]);
+    expect((await importAll(text.slice(0, -50))).mistakes).toEqual([
+      `file: entry 2 at byte ${text.lastIndexOf('{"startedDateTime"')}: the file ends within an entry`,
+    ]);
     expect((await importAll(text.slice(0, -50))).requests).toHaveLength(1);
     expect((await importAll('{"log":{"entries":[')).mistakes).toEqual([
       "file: the file ends within the list of entries",

@@ -15,10 +15,20 @@ const marks = [
   '192.0.2.1 - - [02/Jan/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 1\n',
 ];
 
-export const nginxLogs: FileKind = logKind("nginx", { accepted: 4, refused: 3 });
-export const haproxyLogs: FileKind = logKind("haproxy", { accepted: 4, refused: 3 });
+// Times that do not exist or are before 1970, and then a leap second, the last of the first year and a far one.
+const times = [
+  ..."30/Feb/2026:00:00:00 +0000|31/Dec/1969:23:59:59 +0000|01/Jan/1970:05:00:00 +1400|02/Jan/2026:24:00:00 +0000".split(
+    "|",
+  ),
+  ..."31/Dec/2016:23:59:60 +0000|31/Dec/1970:23:59:59 +0000|01/Jan/9999:00:00:00 -1400".split("|"),
+].map((time) => `192.0.2.1 - - [${time}] "GET / HTTP/1.1" 200 1\n`);
 
-function logKind(format: "nginx" | "haproxy", expected: Verdict): FileKind {
+export const nginxLogs: FileKind = logKind("nginx", { accepted: 4, refused: 3 }, [
+  { bytes: Buffer.from(times.join("")), accepted: 3, refused: 4 },
+]);
+export const haproxyLogs: FileKind = logKind("haproxy", { accepted: 4, refused: 3 }, []);
+
+function logKind(format: "nginx" | "haproxy", expected: Verdict, others: readonly Seed[]): FileKind {
   const text = readFileSync(join(fixtures, `sample-${format}.log`), "latin1");
   const seed: Seed = { bytes: Buffer.from(text, "latin1"), ...expected };
   const crlf: Seed = { bytes: Buffer.from(text.replaceAll("\n", "\r\n"), "latin1"), ...expected };
@@ -26,7 +36,7 @@ function logKind(format: "nginx" | "haproxy", expected: Verdict): FileKind {
   const known = new Map<string, string>();
   return {
     name: `${format} log`,
-    seeds: [seed, crlf],
+    seeds: [seed, crlf, ...others],
     share: 80,
     marks,
     read: async (bytes) => {

@@ -17,7 +17,14 @@ const texts = [
   ),
   ...readdirSync(examples).map((name) => readFileSync(join(examples, name), "utf8")),
 ];
-const seeds: readonly Seed[] = texts.map((text) => ({ bytes: Buffer.from(text), accepted: 1, refused: 0 }));
+// Aliases of aliases, which would be a billion values.
+const aliases = Array.from({ length: 9 }, (_, i) =>
+  `a${i}: &a${i} [${`*a${i - 1},`.repeat(10)}]`.replaceAll("*a-1,", "x,"),
+);
+const seeds: readonly Seed[] = [
+  ...texts.map((text) => ({ bytes: Buffer.from(text), accepted: 1, refused: 0 })),
+  { bytes: Buffer.from(aliases.join("\n")), accepted: 0, refused: 1 },
+];
 
 const marks = [
   ..."\n  |\n- |: |{|}|[|]|,|#|&a |*a|<<: *a|? |!!binary |!!map |!!set |--- |...|%YAML 1.1\n|| |>- |'|\"|\\x00|\\u2028|\\ud800".split(

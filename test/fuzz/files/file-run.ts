@@ -8,7 +8,7 @@ export interface FileLimits {
 }
 
 /** What the readers of a kind made of its files. */
-export interface KindFigures extends Verdict {
+interface KindFigures extends Verdict {
   readonly files: number;
   /** CPU time, in ms, of the file that took the longest. */
   readonly slowestMs: number;

@@ -85,7 +85,14 @@ interface KnownEntry {
   readonly request: string;
 }
 
+const good = entry({ url: "https://a/", method: "GET" });
 const seeds: readonly Seed[] = [
+  // An entry with a bracket too many, one that is no object, and one without a comma before it.
+  {
+    bytes: Buffer.from(`{"log":{"entries":[${good},{"request":{}]},${good},7,${good}${good}]}}`),
+    accepted: 2,
+    refused: 3,
+  },
   { bytes: readFileSync(join(import.meta.dirname, "../../fixtures/sample.har")), accepted: 2, refused: 1 },
   { bytes: Buffer.from(`{"log":{"version":"1.2","entries":[\n${foreign.join(",\n")}\n]}}\n`), accepted: 6, refused: 5 },
   {

@@ -142,7 +142,7 @@ function toParts({ index: _, ...request }: CapturedRequest & { readonly record?:
 }
 
 /** Counts texts, so that two lists can be compared in any order. */
-export function countTexts(texts: readonly string[]): ReadonlyMap<string, number> {
+function countTexts(texts: readonly string[]): ReadonlyMap<string, number> {
   const counts = new Map<string, number>();
   for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
   return counts;

@@ -59,6 +59,10 @@ export const packContents: FileKind = {
       refused: 0,
     },
     { bytes: packContent({ requests: [] }), accepted: 0, refused: 0 },
+    // Lies: an address of five bytes, a header without a name, a time that no Date can hold.
+    { bytes: packContent({ requests: [{ src: Buffer.from("12345") }] }), ...refused },
+    { bytes: packContent({ requests: [{ headers: ["", "a"] }] }), ...refused },
+    { bytes: packContent({ requests: [{}, { capturedAtMs: 9e15 }] }), ...refused },
   ],
   share: 150,
   marks,

@@ -132,6 +132,10 @@ export const stateRows: FileKind = {
     } catch {
       return { accepted: 0, refused: 1 };
     }
+    // Whatever somebody has written instead of true: nothing is sent to a target that was to be paused.
+    const { paused = false } = Object(row.settings ?? undefined);
+    const isPaused = typeof row.settings === "object" && !Array.isArray(row.settings) && paused !== false;
+    assertTrue(!isPaused || found.settings?.paused === true, "a paused target goes on");
     const table = readStoredRound((field) => Number(row[field] ?? Number.NaN));
     for (const value of Object.values(table?.round ?? {})) assertTrue(Number.isFinite(value), "a round has no number");
     return { accepted: 1, refused: repairs.length > 0 ? 1 : 0 };

@@ -398,6 +398,16 @@ describe("reading a GoReplay file", () => {
     expect(process.cpuUsage(before).user).toBeLessThan(30_000_000);
   });
 
+  it.each([
+    ["X-Fold:\r\n b\r\n", "b"],
+    ["X-Fold: a\r\n \r\n\tb\r\n", "a b"],
+    ["X-Fold: a\r\n \r\n", "a"],
+  ])("joins the lines of a folded header without space around it: %j", async (lines, value) => {
+    const { requests } = await importAll(`1 a 1767323045678000000 0\nGET / HTTP/1.1\r\n${lines}\r\n${separator}`);
+
+    expect(requests[0].headers).toEqual(["X-Fold", value]);
+  });
+
   it("accepts empty lines before a request, as GoReplay writes them", async () => {
     const run = await importAll(`1 a 1767323045678000000 0 \n\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n${separator}`);
 

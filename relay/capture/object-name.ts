@@ -43,12 +43,14 @@ export function nameAt(capture: string, firstMs: number): string {
 export function parseObjectName(capture: string, { name, bytes }: ArchiveEntry): CaptureObject | undefined {
   const match = pattern.exec(name);
   if (!match) return undefined;
-  const [, first, last, requests] = match;
+  const [, first, last, count, hash] = match;
   const firstMs = parseTime(first);
   const lastMs = parseTime(last);
   if (!(lastMs >= firstMs && lastMs - firstMs <= maxObjectSpanMs)) return undefined;
-  if (!name.startsWith(`${nameAt(capture, firstMs)}~`)) return undefined;
-  return { name, firstMs, lastMs, requests: Number(requests), bytes };
+  const requests = Number(count);
+  // Another folder, a day that does not exist, or more text before the name.
+  if (toObjectName(capture, { firstMs, lastMs, requests }, hash) !== name) return undefined;
+  return { name, firstMs, lastMs, requests, bytes };
 }
 
 /** Opens an object. Also returns a `DecodeError` if its times or number of requests differ from those in its name. */
@@ -61,7 +63,7 @@ export function openNamedObject(object: CaptureObject, sealed: Uint8Array): read
   return new DecodeError("BAD_VALUE", 0, "the object's times or number of requests differ from those in its name");
 }
 
-const pattern = /\/(\d{8}T\d{6}\.\d{3}Z)~(\d{8}T\d{6}\.\d{3}Z)~([1-9]\d{0,9})~[0-9a-f]{32}\.packs$/;
+const pattern = /\/(\d{8}T\d{6}\.\d{3}Z)~(\d{8}T\d{6}\.\d{3}Z)~([1-9]\d{0,9})~([0-9a-f]{32})\.packs$/;
 
 function timeText(ms: number): string {
   return new Date(ms).toISOString().replaceAll(/[:-]/g, "");

@@ -45,10 +45,26 @@ export function readConfigValue(text: string, file: string, env: Variables): unk
 }
 
 function readDocument(text: string, file: string, env: Variables, lines: LineCounter): Document {
+  try {
+    return parseText(text, file, env, lines);
+  } catch (error) {
+    // yaml needs stack for each level.
+    if (error instanceof RangeError) throw new ConfigError([`${file}:1: keys or lists are nested too deeply`]);
+    throw error;
+  }
+}
+
+function parseText(text: string, file: string, env: Variables, lines: LineCounter): Document {
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const mistakes = document.errors.map((error) => `${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`);
+  // Those before the current place. Each look-up by yaml itself would go through the whole document.
+  const anchors = new Set<string | undefined>();
   visit(document, {
+    Collection(_key, node) {
+      anchors.add(node.anchor);
+    },
     Scalar(_key, node) {
+      anchors.add(node.anchor);
       if (typeof node.value !== "string" || !node.value.includes("${")) return;
       node.value = node.value.replace(
         /\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}/g,
@@ -66,7 +82,7 @@ function readDocument(text: string, file: string, env: Variables, lines: LineCou
       if (node.type === "PLAIN") node.value = toPlainValue(node.value as string);
     },
     Alias(_key, node) {
-      if (node.resolve(document)) return;
+      if (anchors.has(node.source)) return;
       const line = lines.linePos(node.range?.[0] ?? 0).line;
       mistakes.push(`${file}:${line}: *${node.source} refers to an anchor that is not defined before it`);
     },
@@ -92,7 +108,7 @@ function toValue(document: Document, file: string): unknown {
   try {
     return document.toJS();
   } catch (error) {
-    // Aliases of aliases of aliases: yaml refuses to multiply them out.
+    // Aliases of aliases of aliases: yaml refuses to multiply them out. Or values that are nested too deeply for the stack.
     throw new ConfigError([`${file}:1: ${(error as Error).message}`]);
   }
 }

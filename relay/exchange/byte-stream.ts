@@ -4,6 +4,8 @@ export type ByteStream = AsyncIterable<Uint8Array>;
 
 // gzip expands at most about 1,000 times: one piece becomes up to 16 MiB, which is in memory at once.
 const pieceBytes = 16 * 1024;
+// zlib drops what it has not yet given when it meets damage: this much at most. Less would take several times the time.
+const outputBytes = 4 * 1024;
 
 /** Returns the first bytes of a stream (fewer if it is shorter), and the whole stream with those bytes still in it. */
 export async function peek(
@@ -44,37 +46,78 @@ export function isGzip(head: Uint8Array): boolean {
 }
 
 /**
- * Unzips gzip data, which may have several members. If the data is damaged or cut off, calls `onDamage` and ends after
- * the last readable byte.
+ * Unzips gzip data, which may have several members, and zeros behind each of them. If the data is cut off, calls `onDamage` and
+ * ends after the last readable byte; if it is damaged, ends up to 4 KiB before the damage.
  */
 export async function* gunzip(stream: ByteStream, onDamage: (reason: string) => void): AsyncGenerator<Uint8Array> {
-  // No high-water mark: the output is read after every write, and a full stream would never call the write's callback.
-  const zip = createGunzip({ readableHighWaterMark: Number.MAX_SAFE_INTEGER } as object);
-  let settle = (_failed: boolean) => {};
-  // Node may emit "error" instead of calling the write's callback.
-  zip.on("error", () => settle(true));
+  let members: Unzipper | undefined;
   try {
     for await (const chunk of stream) {
-      for (let at = 0; at < chunk.length; at += pieceBytes) {
-        const failed = await new Promise<boolean>((resolve) => {
-          settle = resolve;
-          zip.write(chunk.subarray(at, at + pieceBytes), (error) => resolve(Boolean(error)));
-        });
-        const content: Buffer | null = zip.read();
-        if (content) yield content;
+      for (let at = 0; at < chunk.length; ) {
+        if (!members) {
+          while (chunk[at] === 0) at++;
+          if (at === chunk.length) break;
+          members = new Unzipper();
+        }
+        const piece = chunk.subarray(at, at + pieceBytes);
+        const { content, readBytes, failed } = await members.write(piece);
+        yield* content;
         if (failed) return onDamage("the gzip data is damaged");
+        at += readBytes;
+        if (readBytes === piece.length) continue;
+        // zlib reads nothing behind a zero, and would ignore members there.
+        members.close();
+        members = undefined;
       }
     }
-    const rest: Buffer[] = [];
-    const failed = await new Promise<boolean>((resolve) => {
-      settle = resolve;
-      zip.on("data", (content) => rest.push(content));
-      zip.on("end", () => resolve(false));
-      zip.end();
-    });
-    yield* rest;
+    if (!members) return;
+    const { content, failed } = await members.end();
+    yield* content;
     if (failed) onDamage("the gzip data is cut off");
   } finally {
-    zip.destroy();
+    members?.close();
+  }
+}
+
+/** Unzips members up to a zero behind one of them. */
+class Unzipper {
+  // No high-water mark: the output is read after every write, and a full stream would never call the write's callback.
+  readonly #zip = createGunzip({ chunkSize: outputBytes, readableHighWaterMark: Number.MAX_SAFE_INTEGER } as object);
+  #content: Uint8Array[] = [];
+  #settle = (_failed: boolean): void => {};
+
+  constructor() {
+    this.#zip.on("data", (content) => this.#content.push(content));
+    this.#zip.on("end", () => this.#settle(false));
+    // Node may emit "error" instead of calling the write's callback.
+    this.#zip.on("error", () => this.#settle(true));
+  }
+
+  async write(piece: Uint8Array) {
+    const before = this.#zip.bytesWritten;
+    const failed = await this.#settled((settle) => this.#zip.write(piece, (error) => settle(Boolean(error))));
+    return { content: this.#take(), readBytes: this.#zip.bytesWritten - before, failed };
+  }
+
+  async end() {
+    const failed = await this.#settled(() => this.#zip.end());
+    return { content: this.#take(), failed };
+  }
+
+  close(): void {
+    this.#zip.destroy();
+  }
+
+  #settled(start: (settle: (failed: boolean) => void) => void): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#settle = resolve;
+      start(resolve);
+    });
+  }
+
+  #take(): readonly Uint8Array[] {
+    const content = this.#content;
+    this.#content = [];
+    return content;
   }
 }

@@ -137,11 +137,16 @@ function parseHeaderLines(lines: readonly string[]): string[] | undefined {
   for (const line of lines) {
     const colon = line.indexOf(":");
     // RFC 9112 5.2: a line that begins with a space continues the line before it.
-    if (/^[ \t]/.test(line) && headers.length > 0) headers.push(`${headers.pop()} ${trim(line)}`);
+    if (/^[ \t]/.test(line) && headers.length > 0) headers.push(joinFolded(`${headers.pop()}`, trim(line)));
     else if (!token.test(line.slice(0, Math.max(colon, 0)))) return undefined;
     else headers.push(line.slice(0, colon), trim(line.slice(colon + 1)));
   }
   return headers;
+}
+
+/** Space around a value does not belong to it, also if the lines before or after it are empty. */
+function joinFolded(before: string, folded: string): string {
+  return before === "" || folded === "" ? before + folded : `${before} ${folded}`;
 }
 
 /** Whether the last transfer coding is chunked. */

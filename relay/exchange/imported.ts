@@ -1,4 +1,5 @@
 import { type CapturedRequest, headerOf } from "../pack/captured-request.ts";
+import { findHeaderFlaw } from "../pack/header-block.ts";
 import type { RequestIdSource } from "./request-ids.ts";
 
 /**
@@ -71,7 +72,10 @@ export type ReadItem = { readonly kind: "request"; readonly request: ReadRequest
 /** Tells the results of parsing apart; `place` is used if the record is damaged. */
 export function toReadItem(parsed: Parsed, place: () => string): ReadItem {
   if (typeof parsed === "string") return { kind: "mistake", place: place(), reason: parsed };
-  return "reason" in parsed ? { kind: "leftOut", ...parsed } : { kind: "request", request: parsed };
+  if ("reason" in parsed) return { kind: "leftOut", ...parsed };
+  // No capture can hold it: it would end the import, and nothing would say which record it was.
+  const flaw = findHeaderFlaw(parsed.headers) ?? findHeaderFlaw(parsed.primary?.headers ?? []);
+  return flaw === undefined ? { kind: "request", request: parsed } : { kind: "mistake", place: place(), reason: flaw };
 }
 
 /** About how much memory a request takes: its headers can be longer than its body. */

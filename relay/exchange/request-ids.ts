@@ -15,6 +15,8 @@ const suffixChars = 12;
 // 2^26 bits: of 4 million ids, 1 in 400 is taken for a repeated one, and only gets a suffix that it does not need.
 const filterBits = 2 ** 26;
 const hashesPerId = 4;
+// A small file needs a few of them: all of them would take 8 MiB, and more time than the file.
+const pageBits = 2 ** 15;
 
 /**
  * Assigns an id to each request of the files of an import: that of its file, followed by a suffix if an earlier request
@@ -42,11 +44,10 @@ export class RequestIdSource {
 
 /** A Bloom filter: bounded memory for any number of ids. */
 class IdFilter {
-  #bits: Uint8Array | undefined;
+  readonly #pages: (Uint8Array | undefined)[] = new Array(filterBits / pageBits);
 
   /** False if the id was added before, and rarely if it was not. */
   add(id: string): boolean {
-    this.#bits ??= new Uint8Array(filterBits / 8);
     // FNV-1a and a second hash: each sum of them is one more (Kirsch and Mitzenmacher 2006).
     let first = 0x811c9dc5;
     let second = 0;
@@ -57,9 +58,13 @@ class IdFilter {
     let isNew = false;
     for (let i = 0; i < hashesPerId; i++) {
       const bit = (first + Math.imul(i, second)) & (filterBits - 1);
+      const number = Math.floor(bit / pageBits);
+      const page = this.#pages[number] ?? new Uint8Array(pageBits / 8);
+      this.#pages[number] = page;
+      const at = (bit % pageBits) >> 3;
       const mask = 1 << (bit & 7);
-      isNew ||= (this.#bits[bit >> 3] & mask) === 0;
-      this.#bits[bit >> 3] |= mask;
+      isNew ||= (page[at] & mask) === 0;
+      page[at] |= mask;
     }
     return isNew;
   }

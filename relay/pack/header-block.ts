@@ -7,6 +7,8 @@ import { varintBytes, writeVarint } from "./varint.ts";
 
 // HAProxy accepts 32,767 headers at most. A part of three bytes takes ten times its size in memory.
 const maxParts = 200_000;
+const tooMany = `a request has more than ${maxParts / 2} headers`;
+const noName = "a header has no name";
 
 /** Decodes a header block into name, value, name, value, … Throws `DecodeError`. */
 export function decodeHeaderBlock(block: Uint8Array): string[] {
@@ -16,11 +18,9 @@ export function decodeHeaderBlock(block: Uint8Array): string[] {
   const headers: string[] = [];
   while (!reader.done) {
     const name = part(reader, text);
-    if (name === "") throw new DecodeError("BAD_VALUE", reader.offset, "a header has no name");
+    if (name === "") throw new DecodeError("BAD_VALUE", reader.offset, noName);
     headers.push(name, part(reader, text));
-    if (headers.length > maxParts) {
-      throw new DecodeError("BAD_COUNT", reader.offset, `a request has more than ${maxParts / 2} headers`);
-    }
+    if (headers.length > maxParts) throw new DecodeError("BAD_COUNT", reader.offset, tooMany);
   }
   return headers;
 }
@@ -29,6 +29,12 @@ function part(reader: ByteReader, text: string): string {
   const length = reader.varint();
   const start = reader.skip(length);
   return text.slice(start, start + length);
+}
+
+/** Why `decodeHeaderBlock` would refuse these headers, encoded; undefined if it would not. */
+export function findHeaderFlaw(headers: readonly string[]): string | undefined {
+  if (headers.length > maxParts) return tooMany;
+  return headers.some((part, i) => i % 2 === 0 && part === "") ? noName : undefined;
 }
 
 /** Encodes name, value, name, value, … (one character per byte). */

@@ -2,6 +2,8 @@ import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { allGoldenFiles } from "../support/spop/golden-frames.ts";
+import { kindsOf } from "./files/file-kinds.ts";
+import { readOneFile, superviseFiles } from "./files/fuzz-files.ts";
 import { FuzzFailure, type FuzzFigures, type FuzzLimits, runFuzz, toHex } from "./fuzz-run.ts";
 import { FuzzTarget } from "./fuzz-target.ts";
 import { Mutator } from "./mutator.ts";
@@ -9,13 +11,20 @@ import { Mutator } from "./mutator.ts";
 const help = `Usage: npm run fuzz -- [options]
 
 Feeds damaged recordings of HAProxy to session, intake and packer, and checks ACKs, ledger, memory and time.
+With --files, damages everything else that is read from outside: files to import, packs, messages, objects of captures, journals,
+HTTP text, bodies to redact, patterns and the configuration. Checks that each is read or refused with a place, that undamaged
+parts are not lost, that what was read can be written and read again, memory and time.
 
-  --count N      stop after N frames
+  --files        files instead of frames
+  --kind NAME    only kinds of files with this in their name
+  --count N      stop after N frames, or files
   --seconds N    stop after N seconds (default: 60, unless --count is given)
-  --seed N       seed of the frames: the same seed makes the same frames
+  --seed N       the same seed makes the same frames, or files
   --input HEX    feed one connection only: its chunks in hex, separated by spaces
+  --input FILE   with --files: read this file only
 
-Example: npm run fuzz -- --count 10000000
+Examples: npm run fuzz -- --count 10000000
+          npm run fuzz -- --files --count 1000000
 Exit codes: 0 nothing found, 1 a check failed, 2 wrong argument
 `;
 
@@ -144,17 +153,31 @@ async function main(): Promise<number> {
   try {
     const option = { type: "string" } as const;
     const { values } = parseArgs({
-      options: { count: option, seconds: option, seed: option, input: option, help: { type: "boolean" } },
+      options: {
+        files: { type: "boolean" },
+        kind: option,
+        count: option,
+        seconds: option,
+        seed: option,
+        input: option,
+        help: { type: "boolean" },
+      },
     });
     if (values.help) {
       process.stdout.write(help);
       return 0;
     }
-    if (values.input !== undefined) return runOne(values.input);
+    if (values.kind !== undefined && !values.files) throw new TypeError("--kind needs --files");
+    const kinds = kindsOf(values.kind ?? "");
+    if (values.input !== undefined) return values.files ? await readOneFile(values.input, kinds) : runOne(values.input);
     const frames = parseCount("count", values.count);
     const seconds = parseCount("seconds", values.seconds) ?? (frames === undefined ? 60 : Number.POSITIVE_INFINITY);
     const seed = parseCount("seed", values.seed) ?? randomInt(2 ** 31);
-    return await supervise(seed, { frames: frames ?? Number.POSITIVE_INFINITY, ms: seconds * 1_000 });
+    const count = frames ?? Number.POSITIVE_INFINITY;
+    if (values.files) {
+      return await superviseFiles({ seed, limits: { files: count, ms: seconds * 1_000 }, kind: values.kind ?? "" });
+    }
+    return await supervise(seed, { frames: count, ms: seconds * 1_000 });
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     process.stderr.write(`${error.message}\n\n${help}`);

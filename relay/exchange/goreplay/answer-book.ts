@@ -1,4 +1,5 @@
 import type { PrimaryOutcome } from "../../pack/captured-request.ts";
+import { findHeaderFlaw } from "../../pack/header-block.ts";
 import { hostOf, memoryBytes, type ReadItem } from "../imported.ts";
 import { upgradeReason } from "../repeatable.ts";
 
@@ -120,6 +121,6 @@ function toOutcome({ status, atMs, latencyMs, headers }: AnswerRecord, capturedA
   return {
     ...(status !== undefined && { status }),
     ...(timeMs !== undefined && { timeMs }),
-    ...(headers && headers.length > 0 && { headers }),
+    ...(headers && headers.length > 0 && findHeaderFlaw(headers) === undefined && { headers }),
   };
 }

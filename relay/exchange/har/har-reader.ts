@@ -7,7 +7,7 @@ import { toByteString } from "../text-bytes.ts";
 import { parseForeignEntry } from "./foreign-entry.ts";
 import { readOwnBody } from "./har-body.ts";
 import { readOutcome, readPairs, readVersion } from "./har-fields.ts";
-import { splitJsonArray } from "./json-elements.ts";
+import { type ElementPlace, splitJsonArray } from "./json-elements.ts";
 import { asObject, countOf, type JsonObject, textOf } from "./json-object.ts";
 
 /** The entry field for data that HAR has no field for. HAR reserves names with an underscore for tools. */
@@ -17,13 +17,18 @@ export const harExtension = "_spoaRelay";
 export async function* readHar(stream: ByteStream, name: string, maxBytes: number): AsyncGenerator<ReadItem> {
   for await (const element of splitJsonArray(stream, ["log", "entries"], maxBytes)) {
     if (element.kind === "end") {
-      yield { kind: "mistake", place: name, reason: element.reason };
+      const { reason, within } = element;
+      yield { kind: "mistake", place: within ? toPlace(name, within) : name, reason };
       continue;
     }
-    const { text, number, offset } = element;
+    const { text, place } = element;
     const parsed = text === undefined ? `the entry is longer than ${maxBytes} bytes` : parseEntry(text);
-    yield toReadItem(parsed, () => `${name}: entry ${number} at byte ${offset}`);
+    yield toReadItem(parsed, () => toPlace(name, place));
   }
+}
+
+function toPlace(name: string, { number, offset }: ElementPlace): string {
+  return `${name}: entry ${number} at byte ${offset}`;
 }
 
 function parseEntry(text: string): Parsed {

@@ -5,13 +5,17 @@ export type JsonElement =
       readonly kind: "element";
       /** Undefined if the element is longer than `maxBytes`. */
       readonly text: string | undefined;
-      /** 1 for the first. */
-      readonly number: number;
-      /** Offset of its first byte in the stream. */
-      readonly offset: number;
+      readonly place: ElementPlace;
     }
   /** The stream ended before the end of the array, or has no such array. */
-  | { readonly kind: "end"; readonly reason: string };
+  | { readonly kind: "end"; readonly reason: string; readonly within?: ElementPlace };
+
+export interface ElementPlace {
+  /** 1 for the first. */
+  readonly number: number;
+  /** Offset of its first byte in the stream. */
+  readonly offset: number;
+}
 
 const [quote, backslash, comma, colon] = [0x22, 0x5c, 0x2c, 0x3a];
 const [openBrace, closeBrace, openBracket, closeBracket] = [0x7b, 0x7d, 0x5b, 0x5d];
@@ -28,8 +32,8 @@ export async function* splitJsonArray(
 ): AsyncGenerator<JsonElement> {
   const scanner = new JsonScanner(path, maxBytes);
   for await (const chunk of stream) yield* scanner.scan(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length));
-  const reason = scanner.findFlaw();
-  if (reason !== undefined) yield { kind: "end", reason };
+  const flaw = scanner.findFlaw();
+  if (flaw) yield flaw;
 }
 
 class JsonScanner {
@@ -98,10 +102,13 @@ class JsonScanner {
   }
 
   /** Reports a missing or unfinished array after the end of the stream. */
-  findFlaw(): string | undefined {
-    if (this.#state === "before") return `the document has no array ${this.#path.join(".")}`;
+  findFlaw(): Extract<JsonElement, { readonly kind: "end" }> | undefined {
     if (this.#state === "after") return undefined;
-    return this.#startOffset >= 0 ? "the file ends within an entry" : "the file ends within the list of entries";
+    const kind = "end";
+    if (this.#state === "before") return { kind, reason: `the document has no array ${this.#path.join(".")}` };
+    if (this.#startOffset < 0) return { kind, reason: "the file ends within the list of entries" };
+    const within = { number: this.#number + 1, offset: this.#startOffset };
+    return { kind, reason: "the file ends within an entry", within };
   }
 
   /** Looks for the array: a key counts only if all keys above it match the path. */
@@ -150,7 +157,7 @@ class JsonScanner {
     this.#parts = [];
     this.#partBytes = 0;
     this.#startOffset = -1;
-    return { kind: "element", text, number: ++this.#number, offset };
+    return { kind: "element", text, place: { number: ++this.#number, offset } };
   }
 }
 

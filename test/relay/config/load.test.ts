@@ -641,6 +641,21 @@ describe("a mistake in the file", () => {
     expect(mistakes(text)).toEqual([expect.stringMatching(expected)]);
   });
 
+  it.each(["[", "- ", "? ", "{a: "])("is a file with %j a hundred thousand times", (level) => {
+    expect(mistakes(level.repeat(100_000))[0]).toMatch(/^spoa-relay\.yaml:1: /);
+  });
+
+  it("is found in time that grows with the number of aliases", () => {
+    const cpuMsOf = (aliases: number) => {
+      const start = process.threadCpuUsage();
+      mistakes(`a: &a x\nb: [${"*a,".repeat(aliases)}]\n`);
+      return process.threadCpuUsage(start).user / 1_000;
+    };
+    cpuMsOf(1_000);
+
+    expect(cpuMsOf(16_000)).toBeLessThan(40 * cpuMsOf(1_000));
+  });
+
   it("is a file whose aliases multiply without end", () => {
     const levels = Array.from({ length: 20 }, (_, i) => `a${i + 1}: &a${i + 1} [${Array(20).fill(`*a${i}`).join()}]`);
 

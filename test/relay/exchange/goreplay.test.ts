@@ -4,6 +4,7 @@ import { runInNewContext } from "node:vm";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { toPacks } from "../../../relay/capture/request-packs.ts";
 import { writeGoreplay } from "../../../relay/exchange/goreplay/goreplay-writer.ts";
 import { importRequests } from "../../../relay/exchange/import.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
@@ -59,6 +60,20 @@ describe("reading a GoReplay file", () => {
     expect(await importAll(zipped, {}, 1)).toEqual(await importAll(sample));
   });
 
+  it.each([1, 100, 65_536])(
+    "reads zeros behind gzip members, and the members behind them, in chunks of %i",
+    async (chunkBytes) => {
+      const parts = [
+        gzipSync(sample.subarray(0, 300)),
+        Buffer.alloc(40_000),
+        gzipSync(sample.subarray(300)),
+        Buffer.alloc(40_000),
+      ];
+
+      expect(await importAll(Buffer.concat(parts), {}, chunkBytes)).toEqual(await importAll(sample));
+    },
+  );
+
   it("imports the requests of a gzip file up to the point where it is cut off", async () => {
     const requests = Array.from({ length: 500 }, (_, i) => record({ path: `/${i}-${Math.sin(i)}` })).join("");
     const zipped = gzipSync(requests);
@@ -77,6 +92,16 @@ describe("reading a GoReplay file", () => {
 
     expect(run.requests.length).toBeGreaterThan(1_000);
     expect(run.mistakes.at(-1)).toMatch(/^day\.gor\.gz: the gzip data is damaged/);
+  });
+
+  it("imports the requests of a small gzip file up to 4 KiB before the damage", async () => {
+    const requests = Array.from({ length: 200 }, (_, i) => record({ path: `/${i}-${Math.sin(i)}` }));
+    const zipped = gzipSync(requests.join(""));
+    zipped[zipped.length - 8] ^= 1;
+    const run = await importAll(zipped, { name: "day.gor.gz" });
+
+    expect(run.requests.length).toBeGreaterThan(200 - 4_096 / requests[0].length - 1);
+    expect(run.mistakes.at(-1)).toBe("day.gor.gz: the gzip data is damaged");
   });
 
   it.each([
@@ -292,6 +317,16 @@ describe("reading a GoReplay file", () => {
     expect(requests[0].primary).toEqual({ status: 200, timeMs: 80 });
   });
 
+  it("leaves out the headers of an answer that has more than a capture can hold", async () => {
+    const text = record({ id: "a" }) + response("a", 200).replace(/\r\n\r\n/, `\r\n${"a:\r\n".repeat(100_001)}\r\n`);
+    const { requests, mistakes } = await importAll(text);
+
+    expect(mistakes).toEqual([]);
+    expect(requests[0].primary?.status).toBe(200);
+    expect(requests[0].primary?.headers).toBeUndefined();
+    expect(toPacks(requests, { agent: "import", sequence: 1 })).toHaveLength(1);
+  });
+
   it("keeps the order of the answers if a request or an answer in between is damaged or left out", async () => {
     const a = (path: string) => record({ id: "a", path });
     const damaged = `1 a 1767323045678000000 0\nGET /\r\n\r\n${separator}`;
@@ -389,6 +424,16 @@ describe("reading a GoReplay file", () => {
     expect(run.requests).toHaveLength(12_000);
     expect(run.mistakes).toHaveLength(20_000);
     expect(process.cpuUsage(before).user).toBeLessThan(30_000_000);
+  });
+
+  it.each([
+    ["X-Fold:\r\n b\r\n", "b"],
+    ["X-Fold: a\r\n \r\n\tb\r\n", "a b"],
+    ["X-Fold: a\r\n \r\n", "a"],
+  ])("joins the lines of a folded header without space around it: %j", async (lines, value) => {
+    const { requests } = await importAll(`1 a 1767323045678000000 0\nGET / HTTP/1.1\r\n${lines}\r\n${separator}`);
+
+    expect(requests[0].headers).toEqual(["X-Fold", value]);
   });
 
   it("accepts empty lines before a request, as GoReplay writes them", async () => {

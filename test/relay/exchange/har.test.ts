@@ -76,6 +76,21 @@ describe("reading a HAR file", () => {
     ],
     ["a URL with a line break", JSON.stringify(entry({ url: "http://a/b\nc" })), "a control character"],
     ["a header without a name", JSON.stringify(entry({ headers: [{ value: "x" }] })), "a header has no name"],
+    [
+      "a header without a name in an entry of our own",
+      JSON.stringify({ ...entry({ headers: [{ value: "x" }] }), _spoaRelay: { id: "a" } }),
+      "a header has no name",
+    ],
+    [
+      "a header without a name in the answer of our own",
+      JSON.stringify({ ...entry(), response: { headers: [{}] }, _spoaRelay: { primary: { headers: true } } }),
+      "a header has no name",
+    ],
+    [
+      "more headers than a capture can hold",
+      JSON.stringify(entry({ headers: new Array(100_001).fill({ name: "a", value: "" }) })),
+      "a request has more than 100000 headers",
+    ],
   ])("skips and reports %s", async (_case, bad, reason) => {
     const good = JSON.stringify(entry());
     const run = await importAll(`{"log":{"entries":[${good},${bad}, ${good}]}}`, { name: "day.har" });
@@ -98,7 +113,9 @@ describe("reading a HAR file", () => {
   it("reports a file that ends too early or has no list of entries", async () => {
     const text = har(entry(), entry());
 
-    expect((await importAll(text.slice(0, -50))).mistakes).toEqual(["file: the file ends within an entry"]);
+    expect((await importAll(text.slice(0, -50))).mistakes).toEqual([
+      `file: entry 2 at byte ${text.lastIndexOf('{"startedDateTime"')}: the file ends within an entry`,
+    ]);
     expect((await importAll(text.slice(0, -50))).requests).toHaveLength(1);
     expect((await importAll('{"log":{"entries":[')).mistakes).toEqual([
       "file: the file ends within the list of entries",

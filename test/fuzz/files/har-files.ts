@@ -135,7 +135,12 @@ function entry(request: object, rest: object = {}): string {
 function checkCount(bytes: Buffer, items: number): void {
   const text = bytes.toString();
   // With such keys more than once, or written with escapes, tools differ in what they take.
-  if (/\\u00[46]/.test(text) || countOf(text, /"_note"/g) > 1 || countOf(text, /"log"/g) !== 1 + countOf(text, /"log": \[\]/g)) return;
+  if (
+    /\\u00[46]/.test(text) ||
+    countOf(text, /"_note"/g) > 1 ||
+    countOf(text, /"log"/g) !== 1 + countOf(text, /"log": \[\]/g)
+  )
+    return;
   if (countOf(text, /"entries"/g) !== 1 + countOf(text, /_note|\\"entries/g) + countOf(text, /"entries":\[\]\}\}/g))
     return;
   let document: { readonly log?: { readonly entries?: unknown } } | null;

@@ -36,12 +36,13 @@ const marked = {
   ...summary,
   attempt: 3,
   since: 1_767_323_045_678,
+  held: [5, 1_234],
   reason: "HTTP 503 “é” \ud83d\ude00",
   redrive: { count: 2, at: "2026-01-02T03:04:05.678Z" },
   job: { id: "20260102-030405-abc", base: -1_767_323_045_678.5 },
 };
 const marks = [
-  ...'"attempt":|"since":|"job":|"redrive":|"reason":|"count":|"at":|"base":|"id":|"v":1|null|{}|[]|true|-1|1e999|"'.split(
+  ...'"attempt":|"since":|"held":|"job":|"redrive":|"reason":|"count":|"at":|"base":|"id":|"v":1|null|{}|[]|true|-1|1e999|"'.split(
     "|",
   ),
   ..."2026-02-30T00:00:00Z|2026-12-31T23:59:60Z|2026-01-01T24:00:00Z|0000-01-01T00:00:00Z|9999-12-31T23:59:59.999999999Z".split(
@@ -112,7 +113,9 @@ function checkDelivery(delivery: Delivery): Verdict {
   const pack = readMessage(delivery);
   if (pack instanceof DecodeError) return checkError(pack, delivery.pack.length + 400);
   checkPack(pack);
-  checkMessage(forwardMessage(delivery, pack), isStorable);
+  const { queuedAtMs } = pack;
+  const laterMs = (queuedAtMs ?? delivery.sentAtMs) + 1_234.5;
+  checkMessage(forwardMessage(delivery, pack, laterMs), isStorable);
   checkMessage(returnMessage(delivery, pack), isStorable);
   const bare = readMessage(withoutMarks(delivery, ["job", "redrive"]));
   assertTrue(!(bare instanceof DecodeError) && !bare.job && !bare.redrive, "a mark is left");
@@ -124,9 +127,22 @@ function checkDelivery(delivery: Delivery): Verdict {
   checkMessage(shared, true);
   const again = readMessage({ ...shared, sentAtMs: delivery.sentAtMs });
   assertTrue(!(again instanceof DecodeError), () => `a share cannot be read: ${again}`);
-  const marksOf = ({ attempt, queuedAtMs, job, redrive }: typeof pack) => ({ attempt, queuedAtMs, job, redrive });
+  const marksOf = ({ attempt, queuedAtMs, held, job, redrive }: typeof pack) => ({
+    attempt,
+    queuedAtMs,
+    held,
+    job,
+    redrive,
+  });
   assertSame(marksOf(again), marksOf(pack), "the marks of a share");
-  assertSame(marksOf(anew(again)), { ...marksOf(pack), queuedAtMs: undefined }, "the marks of a message put back");
+  const held = pack.held?.map(
+    (ms) => ms + (queuedAtMs === undefined ? 0 : Math.max(0, Math.floor(laterMs - queuedAtMs))),
+  );
+  assertSame(
+    marksOf(anew(again, laterMs)),
+    { ...marksOf(pack), queuedAtMs: undefined, held },
+    "the marks of a message put back",
+  );
   for (const request of pack.requests) {
     if (pack.job) offsetOf({ kind: "speed", factor: 2 }, pack.job, request);
   }

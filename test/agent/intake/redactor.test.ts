@@ -72,6 +72,7 @@ describe("query parameters", () => {
     ["/a#token=§", "/a#token=redacted"],
     ["/token/b?tokens=x&btoken=y&token", "/token/b?tokens=x&btoken=y&token"],
     ["/?x-my-key=§&my-key=z", "/?x-my-key=redacted&my-key=z"],
+    ["/gr\xc3\xbc\xff?token=§&b=\xe9", "/gr\xc3\xbc\xff?token=redacted&b=\xe9"],
   ])("of %s are masked by name", (path, expected) => {
     const { path: masked, stored } = redact({ query: ["token", "x-*-key"] }, { path: path.replaceAll("§", secret) });
 

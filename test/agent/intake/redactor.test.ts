@@ -432,6 +432,13 @@ describe("JSON", () => {
     );
   });
 
+  it("has a key of any letters found, also if only some of them are escaped", () => {
+    for (const key of ["schlüssel", "schlü\\u0073sel", "schl\\u00fcssel"]) {
+      const body = Buffer.from(`{"a":{"${key}":"${secret}"}}`);
+      expect(redact({ json: ["$.a.schlüssel"] }, { headers, body }).stored).not.toContain(secret);
+    }
+  });
+
   it("is left out if it is damaged or cut off anywhere", () => {
     const whole = `{"a":[1,{"b":"x\\"y"}],"user":{"password":"${secret}"},"token":{"c":["${secret}"]},"d":null}`;
     for (let bytes = 1; bytes < whole.length; bytes++) {

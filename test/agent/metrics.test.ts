@@ -30,6 +30,10 @@ describe("metrics of an agent", () => {
 
     const fates = [...text.matchAll(/^spoa_relay_agent_requests_total\{.*\} (\d+)$/gm)].map(([, count]) => +count);
     expect(fates.reduce((sum, count) => sum + count)).toBe(108);
+    expect(text).toContain('spoa_relay_agent_requests_total{fate="sampled_out",reason=""} 1\n');
+    expect(text).toContain('spoa_relay_agent_requests_total{fate="filtered",reason=""} 2\n');
+    expect(text).toContain('spoa_relay_agent_requests_total{fate="looped",reason=""} 3\n');
+    expect(text).toContain('spoa_relay_agent_requests_total{fate="enqueued",reason=""} 60\n');
     expect(text).toContain('spoa_relay_agent_requests_total{fate="dropped",reason="journal full"} 20\n');
     expect(text).toContain("spoa_relay_agent_requests_seen_total 112\n");
     expect(text).toContain("spoa_relay_agent_pending_requests 4\n");

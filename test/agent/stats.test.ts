@@ -52,3 +52,42 @@ it("have each warning of the workers once", () => {
   expect(addStats("edge", "", [stats()])).not.toHaveProperty("warnings");
   expect(addStats("edge", "", [asDead(stats(["a"]), true)])).not.toHaveProperty("warnings");
 });
+
+it("have the sum of each figure, also of those that are in no count of requests", () => {
+  const ledger = (recovered: number) => Object.assign(createLedger(), { recovered });
+  const other = { packs: 10, packBytes: 20, connections: 30, waitingBytes: 40, journalBytes: 50, journalPacks: 60 };
+
+  const added = addStats("edge", "", [
+    toAgentStats("edge~1", "", ledger(7), gauges),
+    toAgentStats("edge~2", "", ledger(70), other),
+  ]);
+
+  expect(added).toMatchObject({
+    runs: ["edge~1", "edge~2"],
+    recovered: 77,
+    packs: 11,
+    packBytes: 22,
+    connections: 33,
+    waitingBytes: 44,
+    journalBytes: 55,
+    journalPacks: 66,
+  });
+  expect(added).not.toHaveProperty("died");
+});
+
+it("keep the requests of workers that died: in the journal for their successor, or dropped without one", () => {
+  const stats = (run: string, enqueued: number, pending: number) =>
+    toAgentStats(run, "", Object.assign(createLedger(), { seen: enqueued + pending, enqueued, pending }), gauges);
+
+  const journaled = addStats("edge", "", [
+    asDead(stats("edge~1", 10, 3), true),
+    asDead(stats("edge~2", 20, 4), true),
+    stats("edge~3", 5, 1),
+  ]);
+  const volatile = asDead(stats("edge~1", 10, 3), false);
+
+  expect(journaled.died).toEqual({ runs: ["edge~1", "edge~2"], enqueued: 30, leftInJournal: 7 });
+  expect(journaled).toMatchObject({ seen: 43, enqueued: 35, pending: 1, dropped: {}, journalBytes: 5, connections: 3 });
+  expect(volatile).toMatchObject({ pending: 0, dropped: { "worker died": 3 } });
+  expect(volatile.died).toEqual({ runs: ["edge~1"], enqueued: 10, leftInJournal: 0 });
+});

@@ -425,6 +425,38 @@ export function describeState(name: string, open: () => Promise<OpenedState>): v
     );
 
     it(
+      "counts the packs of which requests still wait, at each target that they were fanned out to",
+      on(async ({ ledger }) => {
+        const waiting = async () => {
+          const { targets } = await ledger.totals();
+          return ["a", "b"].map((target) => targets.get(target)?.waitingPacks ?? 0);
+        };
+        const targets = new Map<string, Settlement>([
+          ["a", new Map()],
+          ["b", settlement({ 0: "filtered", 1: "filtered" })],
+        ]);
+        for (const pack of ["p1", "p2"]) await ledger.recordFanOut(fannedOut({ pack, requests: 2, targets }));
+        const all = await waiting();
+        await ledger.settle("a", "p1", settlement({ 0: "answered.2xx" }));
+        const half = await waiting();
+        await ledger.settle("a", "p1", settlement({ 1: "deadLettered" }));
+        const one = await waiting();
+        await ledger.reopen("a", "p1", [1], 1);
+        const again = await waiting();
+        await ledger.settle("a", "p1", settlement({ 1: "answered.2xx" }), 1);
+        await ledger.settle("a", "p2", settlement({ 0: "answered.2xx", 1: "expired" }));
+
+        expect([all, half, one, again, await waiting()]).toEqual([
+          [2, 0],
+          [2, 0],
+          [1, 0],
+          [2, 0],
+          [0, 0],
+        ]);
+      }),
+    );
+
+    it(
       "counts the dead letters that hold requests with the fate deadLettered",
       on(async ({ ledger }) => {
         const letters = async () => (await ledger.totals()).targets.get("a")?.letters;

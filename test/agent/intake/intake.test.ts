@@ -350,6 +350,34 @@ describe("a body", () => {
   });
 });
 
+describe("a body without whole and length", () => {
+  /** The largest body that does not fill HAProxy's buffer. */
+  function largestComplete(changes: Changes): number {
+    let [complete, truncated] = [0, 20_000];
+    while (truncated - complete > 1) {
+      const bytes = Math.floor((complete + truncated) / 2);
+      const { bodyState } = capture(args({ ver: str("2.0"), body: bin(Buffer.alloc(bytes)), ...changes }));
+      if (bodyState === "complete") complete = bytes;
+      else truncated = bytes;
+    }
+    return complete;
+  }
+
+  const hdrs = (...list: readonly string[]) => ({ hdrs: bin(headersBinary(list)) });
+  const plain = largestComplete(hdrs("host", "a", "x", "y"));
+
+  // HAProxy's buffer holds the host in the start line and as a header, and a block of 8 bytes for each header.
+  it.each<[string, Changes, number]>([
+    ["its method", { ...hdrs("host", "a", "x", "y"), method: str("POST1234567890") }, 10],
+    ["its path", { ...hdrs("host", "a", "x", "y"), pathq: str("/a?b=c1234567890") }, 10],
+    ["a header", hdrs("host", "a", "x", "y1234567890"), 10],
+    ["its host", hdrs("host", "a1234567890", "x", "y"), 20],
+    ["one more header", hdrs("host", "a", "x", "y", "1", "2"), 10],
+  ])("is taken for cut if it fills the buffer, with %s", (_, changes, bytes) => {
+    expect(plain - largestComplete(changes)).toBe(bytes);
+  });
+});
+
 describe("the argument whole", () => {
   // A request of HTTP/2 without a length: as many bytes as HAProxy's buffer of 16,384 bytes holds.
   const filling = { hdrs: bin(headersBinary(["host", "a"])), ver: str("2.0"), body: bin(Buffer.alloc(15_200)) };
@@ -443,6 +471,9 @@ describe("the primary's outcome", () => {
     expect(capture(args({ status: int64(204), time: nul, res_hdrs: nul })).primary).toEqual({ status: 204 });
     expect(capture(args({ time: int64(-1) })).primary).toEqual({});
     expect(capture(args({ status: nul })).primary).toBeUndefined();
+    expect(capture(args({ res_hdrs: bin(headersBinary(["a", "b"])) })).primary).toEqual({ headers: ["a", "b"] });
+    expect(capture(args({ res_digest: str("d41d8cd9") })).primary).toEqual({ digest: "d41d8cd9" });
+    expect(capture(args({ res_bytes: uint64(0n) })).primary).toEqual({ bytes: 0 });
   });
 });
 
@@ -475,6 +506,20 @@ describe("an unusable message", () => {
     expect(take).toThrow(DecodeError);
     expect(intake.packed()).toHaveLength(2);
     expect(intake.ledger).toMatchObject({ seen: 3, unusable: new Map([["malformed message", 1]]) });
+    expectSumsToMatch(intake);
+  });
+});
+
+describe("too many headers", () => {
+  const tooMany = Buffer.alloc(3 * 32_768, "016100", "hex");
+
+  it.each(["hdrs", "res_hdrs"])("in %s end the NOTIFY: its other messages are not read", (name) => {
+    const intake = createIntake();
+
+    const take = () => intake.take(args(), args({ [name]: bin(tooMany) }), args());
+
+    expect(take).toThrow(expect.objectContaining({ code: "BAD_COUNT" }));
+    expect(intake.ledger).toMatchObject({ seen: 2, unusable: new Map([["malformed message", 1]]), pending: 1 });
     expectSumsToMatch(intake);
   });
 });

@@ -9,19 +9,26 @@ interface Parts {
   readonly query?: string;
 }
 
-function point(span: Span, text: string): void {
-  span.bytes = Buffer.from(`[[${text}]]`, "latin1");
+// What is before and behind an argument in its frame: it must not matter.
+const surroundings = ["[]", "//", "/?", "?/", "::"];
+
+function point(span: Span, text: string, [before, behind]: string): void {
+  span.bytes = Buffer.from(`${before}${before}${text}${behind}${behind}`, "latin1");
   span.start = 2;
   span.end = 2 + text.length;
 }
 
 function resolveWith(requestPath: RequestPath, { path, url, query }: Parts): string | undefined {
-  requestPath.clear();
-  if (path !== undefined) point(requestPath.path, path);
-  if (url !== undefined) point(requestPath.url, url);
-  if (query !== undefined) point(requestPath.query, query);
-  const target = emptySpan();
-  return requestPath.resolve(target) ? spanText(target) : undefined;
+  const results = surroundings.map((around) => {
+    requestPath.clear();
+    if (path !== undefined) point(requestPath.path, path, around);
+    if (url !== undefined) point(requestPath.url, url, around);
+    if (query !== undefined) point(requestPath.query, query, around);
+    const target = emptySpan();
+    return requestPath.resolve(target) ? spanText(target) : undefined;
+  });
+  expect(new Set(results).size).toBe(1);
+  return results[0];
 }
 
 const resolve = (parts: Parts) => resolveWith(new RequestPath(), parts);
@@ -51,6 +58,9 @@ describe("RequestPath", () => {
     [{ path: "?b=c", query: "b=c" }, "/?b=c"],
     [{ url: "?" }, "/?"],
     [{ url: "*" }, undefined],
+    [{ url: "shop///a" }, undefined],
+    [{ url: "http:/a" }, undefined],
+    [{ url: "http:a//b" }, undefined],
     [{ url: "shop.example:443" }, undefined],
     [{ url: "mailto:a@b/c", query: "d" }, undefined],
     [{ query: "b=c" }, undefined],

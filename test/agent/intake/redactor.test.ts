@@ -73,6 +73,7 @@ describe("query parameters", () => {
     ["/a#token=§", "/a#token=redacted"],
     ["/token/b?tokens=x&btoken=y&token", "/token/b?tokens=x&btoken=y&token"],
     ["/?x-my-key=§&my-key=z", "/?x-my-key=redacted&my-key=z"],
+    ["/gr\xc3\xbc\xff?token=§&b=\xe9", "/gr\xc3\xbc\xff?token=redacted&b=\xe9"],
   ])("of %s are masked by name", (path, expected) => {
     const { path: masked, stored } = redact({ query: ["token", "x-*-key"] }, { path: path.replaceAll("§", secret) });
 
@@ -514,6 +515,13 @@ describe("JSON", () => {
       }),
       { numRuns: 150 },
     );
+  });
+
+  it("has a key of any letters found, also if only some of them are escaped", () => {
+    for (const key of ["schlüssel", "schlü\\u0073sel", "schl\\u00fcssel"]) {
+      const body = Buffer.from(`{"a":{"${key}":"${secret}"}}`);
+      expect(redact({ json: ["$.a.schlüssel"] }, { headers, body }).stored).not.toContain(secret);
+    }
   });
 
   it("is left out if it is damaged or cut off anywhere", () => {

@@ -61,6 +61,15 @@ describe("FrameSplitter", () => {
     expect([splitter.start, splitter.end]).toEqual([11, 14]);
   });
 
+  it("keeps no chunk once all its frames are found", () => {
+    const splitter = new FrameSplitter();
+    splitter.push(Buffer.concat([withLength(Buffer.from("one")), Buffer.alloc(3)]));
+
+    expect([splitter.next(limitBytes), splitter.next(limitBytes)]).toEqual([true, false]);
+
+    expect(splitter.bytes).toHaveLength(0);
+  });
+
   it("keeps a frame valid after the next one has been found in the same chunk", () => {
     const stream = Buffer.concat([withLength(Buffer.from("first")), withLength(Buffer.from("second"))]);
     const splitter = new FrameSplitter();

@@ -13,6 +13,7 @@ import {
   int64,
   ipv4,
   ipv6,
+  messageList,
   notify,
   nul,
   str,
@@ -42,6 +43,10 @@ describe("formatFrame", () => {
     ["only the size of a body", ["body", bin("password=s3cret")], "body=<15 B>"],
     ["the beginning of a long string", ["a", str("x".repeat(99))], `a="${"x".repeat(60)}… (99 B)"`],
     ["no credential", ["Cookie", str("sid=s3cret")], "Cookie=…"],
+    ["no secret of a query", ["query", str("a=1&token=s3cret")], 'query="a=1&token=…"'],
+    ["no secret of a URL in a query", ["query", str("to=/b%3Ftoken%3Ds3cret")], 'query="to=/b%3Ftoken%3D…"'],
+    ["no secret of a path", ["pathq", str("/a?%74oken=s3cret")], 'pathq="/a?%74oken=…"'],
+    ["no secret of a URL", ["url", str("http://h/a?to=/b%3Ftoken%3Ds3cret")], 'url="http://h/a?to=/b%3Ftoken%3D…"'],
     ["control characters escaped", ["a", str("\x1b[2J\n")], 'a="\\x1b[2J\\x0a"'],
     [
       "binary headers without credentials",
@@ -55,6 +60,13 @@ describe("formatFrame", () => {
     ],
   ])("shows %s", (_, item, expected) => {
     expect(argumentsText([item])).toBe(expected);
+  });
+
+  it("shows only the size of a frame of an unknown type", () => {
+    const messages = messageList([{ args: [["a", str("b")]] }]);
+
+    expect(text(frame({ type: 77, payload: messages }))).toMatch(/^type 77 stream=0 frame=0 FIN \d+ B$/);
+    expect(text(frame({ type: 0, payload: messages }))).toMatch(/^UNSET stream=0 frame=0 FIN \d+ B$/);
   });
 
   it("shows a damaged frame up to the damage", () => {

@@ -18,6 +18,7 @@ import {
   hello,
   messageList,
   notify,
+  readAgentFrames,
   str,
   type Typed,
   uint32,
@@ -178,6 +179,15 @@ describe("NOTIFY", () => {
     expect(replies).toHaveLength(1);
     expect(frames.map(({ streamId }) => Number(streamId))).toEqual(many.map((_, i) => i));
     expect(payloads).toEqual(many.map((_, i) => payload(`/${i}`)));
+  });
+
+  it("and thousands more in one chunk are all acknowledged, once and in order", () => {
+    const ids = Array.from({ length: 4_000 }, (_, i) => i);
+
+    const { replies, frames } = feed(...ids.map((streamId) => notify({ streamId, messages: [] })));
+
+    expect(replies).toHaveLength(1);
+    expect(frames.map(({ type, streamId }) => [type, Number(streamId)])).toEqual(ids.map((id) => ["ack", id]));
   });
 
   it("has an answer that a later chunk does not change", () => {
@@ -418,6 +428,8 @@ describe("hostile bytes", () => {
     expect(run.frames.map(({ type }) => type)).toEqual(["ack", "ack"]);
     expect(run.payloads).toHaveLength(2);
     expect(reply.toString("latin1")).toContain("malformed frame (TRUNCATED): only HAProxy");
+    // Not the ACKs of the last chunk again.
+    expect(readAgentFrames(reply).map(({ type }) => type)).toEqual(["disconnect"]);
     expect(session.end).toMatchObject({ kind: "refused", code: 4 });
   });
 
@@ -510,6 +522,20 @@ describe("what is half received", () => {
     expect(session.checkUnfinished()).toBe(true);
 
     runChunks(session, [frame({ type: 0, streamId: 1, frameId: 1 }), begin]);
+
+    expect(session.checkUnfinished()).toBe(false);
+    expect(session.checkUnfinished()).toBe(true);
+  });
+
+  it("is overdue if it is a frame, whatever part of it has arrived since", () => {
+    const session = openSession();
+    const one = notify({ streamId: 1 });
+    runChunks(session, [one.subarray(0, 2)]);
+    expect(session.checkUnfinished()).toBe(false);
+    runChunks(session, [one.subarray(2, 12)]);
+    expect(session.checkUnfinished()).toBe(true);
+
+    runChunks(session, [one.subarray(12), one.subarray(0, 8)]);
 
     expect(session.checkUnfinished()).toBe(false);
     expect(session.checkUnfinished()).toBe(true);

@@ -38,6 +38,7 @@ describe("ByteReader", () => {
     const reader = new ByteReader(Buffer.from("00056162", "hex"), 1);
 
     expect(() => reader.block()).toThrow(expect.objectContaining({ code: "TRUNCATED", offset: 2 }));
+    expect(() => reader.skip(5)).toThrow("5 bytes announced, 2 left at byte 2 (TRUNCATED)");
   });
 
   it.each(["f0", "f080", "ff80ff"])("reports the truncated integer %s", (hex) => {
@@ -50,6 +51,13 @@ describe("ByteReader", () => {
 
     expect(codeOf(() => new ByteReader(endless).varint())).toBe("TOO_LONG");
     expect(codeOf(() => new ByteReader(endless).bigVarint())).toBe("TOO_LONG");
+  });
+
+  it("rejects an integer that ends with its 11th byte", () => {
+    const tooLong = Buffer.from("f0808080808080808080" + "01", "hex");
+
+    expect(codeOf(() => new ByteReader(tooLong).varint())).toBe("TOO_LONG");
+    expect(codeOf(() => new ByteReader(tooLong).bigVarint())).toBe("TOO_LONG");
   });
 
   it("rejects a length above 2^53", () => {

@@ -50,6 +50,13 @@ describe("header block", () => {
     expect(() => decodeHeaderBlock(Buffer.from(hex, "hex"))).toThrow(expect.objectContaining({ code }));
   });
 
+  it("refuses more than 100,000 headers", () => {
+    const block = (headers: number) => Buffer.alloc(3 * headers, "016100", "hex");
+
+    expect(decodeHeaderBlock(block(100_000))).toHaveLength(200_000);
+    expect(() => decodeHeaderBlock(block(100_001))).toThrow(expect.objectContaining({ code: "BAD_COUNT" }));
+  });
+
   it("returns a list or throws a DecodeError for any bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {

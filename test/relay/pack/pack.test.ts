@@ -91,6 +91,12 @@ describe("a pack", () => {
     ]);
   });
 
+  it("keeps figures of 0 and empty headers of the primary", () => {
+    const primary = { status: 0, timeMs: 0, bytes: 0, headers: [] };
+
+    expect(decode(packContent({ requests: [{ primary }] })).requests[0].primary).toEqual(primary);
+  });
+
   it("stores no negative time after the clock was set back", () => {
     const requests = [{ capturedAtMs: firstMs }, { capturedAtMs: firstMs - 5_000 }];
 
@@ -198,6 +204,15 @@ describe("decodePack", () => {
 
   it("refuses an address of 3 bytes", () => {
     expect(codeOf(packContent({ requests: [{ src: Uint8Array.of(1, 2, 3) }] }))).toBe("BAD_VALUE");
+  });
+
+  it("refuses more headers than a million in all requests together", () => {
+    const headers = Array.from({ length: 198_000 }, (_, i) => (i % 2 === 0 ? "a" : ""));
+    const one = decode(packContent({ requests: [{ headers }] }));
+    const repeated = (requests: number) => encodeShare(one, Array(requests).fill(one.requests[0]), 0);
+
+    expect(codeOf(repeated(10))).toBe("decoded");
+    expect(codeOf(repeated(11))).toBe("BAD_COUNT");
   });
 
   it("refuses every truncation, and bytes after the end", () => {

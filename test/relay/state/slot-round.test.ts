@@ -3,9 +3,11 @@ import { describe, expect, it } from "vitest";
 import {
   enteringUs,
   isLost,
+  laterSlot,
   nextSlotUs,
   type SlotRound,
   slotOf,
+  slotsFrom,
   toNextRound,
   toOpenedRound,
 } from "../../../relay/state/slot-round.ts";
@@ -77,6 +79,17 @@ describe("slot rounds", () => {
       const due = [...slotsOf(first, seat), ...slotsOf(second, seat)].map(({ dueUs }) => dueUs);
       for (let i = 1; i < due.length; i++) expect(due[i] - due[i - 1]).toBe(700_000);
     }
+  });
+
+  it("have no slot that is due at their end: it belongs to the next round", () => {
+    const round = toOpenedRound(undefined, 100_000, startUs, 0);
+    const whole = { ...round, firstUs: startUs, endUs: startUs + 1_000_000, seats: 2 };
+    const first = { slot: round.firstSlot, dueUs: startUs };
+
+    expect(laterSlot({ round: whole, seat: 0 }, first, 4)?.dueUs).toBe(startUs + 800_000);
+    expect(laterSlot({ round: whole, seat: 0 }, first, 5)).toBeUndefined();
+    expect(slotOf({ round: whole, seat: 0 }, startUs + 900_000, -1)).toBeUndefined();
+    expect(slotsFrom({ round: whole, seat: 0 }, first)).toBe(5);
   });
 
   it("start after a pause without making up for it, and no earlier than a slow rate allows", () => {

@@ -64,6 +64,6 @@ function toDelivery(record: SqsRecord): Delivery {
     body: record.body,
     pack: Buffer.from(record.messageAttributes.pack.binaryValue, "base64"),
     receiveCount: Number(record.attributes.ApproximateReceiveCount),
-    sentAtMs: Number(record.attributes.SentTimestamp),
+    sentAtMs: Math.floor(Number(record.attributes.SentTimestamp)),
   };
 }

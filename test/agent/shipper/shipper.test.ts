@@ -66,7 +66,7 @@ function startShipper(worker: Omit<WorkerOptions, "agent">, agent = "edge-1~0bad
       const at = new Date(0).toISOString();
       const pack = bytes.toString("hex", 2, 18);
       const summary = { v: 1 as const, pack, agent, seq: sequence, count, bytes: bytes.length, first: at, last: at };
-      shipper.ship({ content, summary });
+      shipper.ship({ content, summary, span: { fromMs: 0, toMs: 0 } });
       return content.buffer;
     },
   };

@@ -62,6 +62,8 @@ export const configurations: FileKind = {
   seeds,
   share: 30,
   marks,
+  // Each character may be a mistake of its own, with an error of the library that reads YAML.
+  expandedBytes: (bytes) => 6 * bytes.length,
   read: (bytes) => {
     // As `readFileSync` decodes it.
     const text = bytes.toString();

@@ -43,7 +43,7 @@ const allowedMsPerKiB = 4;
 // Other work of the process may delay any look, but hardly all of them.
 const looks = 4;
 // A pack may have 64 MiB, twice while it is opened.
-const maxResidentMiB = 700;
+const maxResidentMiB = 1_200;
 const filesPerLook = 128;
 
 /** Reads each undamaged file. Throws `FileFailure` if one is not read as it should be. */

@@ -11,7 +11,7 @@ import type { FileOrder, FileReport } from "./file-worker.ts";
 // A file normally takes a millisecond. On a busy machine only CPU time tells a loop from one that waits for its turn.
 const hangCpuMs = 20_000;
 const lookMs = 5_000;
-const heapMiB = 512;
+const heapMiB = 1_024;
 
 /** Reads a file as of the kind, and checks what the reader makes of it. */
 export async function readOneFile(path: string, kinds: readonly FileKind[]): Promise<number> {

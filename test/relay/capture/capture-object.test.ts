@@ -135,7 +135,10 @@ describe("the name of an object", () => {
     ["an end before the start", `c/2026/11/22/17/20261122T175341.123Z~20261122T175341.122Z~1~${hash}.packs`],
     ["more than a minute", `c/2026/11/22/17/20261122T175341.123Z~20261122T175441.124Z~1~${hash}.packs`],
     ["no requests", `c/2026/11/22/17/20261122T175341.123Z~20261122T175341.123Z~0~${hash}.packs`],
-    ["an end on a day that does not exist", `c/2026/11/30/23/20261130T235959.123Z~20261131T000000.122Z~1~${hash}.packs`],
+    [
+      "an end on a day that does not exist",
+      `c/2026/11/30/23/20261130T235959.123Z~20261131T000000.122Z~1~${hash}.packs`,
+    ],
     [
       "another name before it",
       `c/2026/11/22/17/20261122T175341.123Z~1~c/2026/11/22/17/20261122T175341.123Z~20261122T175341.123Z~1~${hash}.packs`,

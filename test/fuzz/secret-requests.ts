@@ -21,6 +21,16 @@ type Make = (random: Random) => string;
 const paths = "/|/api/v1|/form|/login|/Login/now|/files/a.png|/api;token=s3cret/b;x=1|/a//b|/l%6fgin|/api/%00".split(
   "|",
 );
+// The parameter is in place of the question mark.
+const urls = [
+  "/a;?",
+  "https://h/a;b=1;?/c",
+  "%2Fa%3F?",
+  "0;url=/a;?",
+  "</a>; rel=next, </b;?>",
+  "text/html;?",
+  "a/b ;?",
+];
 const agents = ["Mozilla/5.0", "curl/8", "agent (a; b)"];
 
 /** Requests with values that rules mask: the NOTIFYs of HAProxys with various `args`. */
@@ -96,6 +106,7 @@ function headersOf(random: Random, type: string, body: string): string[] {
   add(0.2, "X-Auth-Token", (r) => pick(values, r));
   add(0.1, "X-AUTH-TOKEN", (r) => ` ${pick(values, r)} `);
   add(0.2, "Referer", (r) => `https://shop.example/a?${pairs(r, "&")}`);
+  add(0.1, "Location", (r) => pick(urls, r).replace("?", `${pick(names, r)}=${pick(values, r)}`));
   add(0.05, "Link", (r) => `<https://shop.example/?${pairs(r, "&")}>; rel="next"`);
   add(0.05, "Set-Cookie", setCookie);
   add(0.1, "Content-MD5", () => "bWQ1");

@@ -1,3 +1,4 @@
+import { gunzipSync, inflateSync, zstdDecompressSync } from "node:zlib";
 import { Unspecified } from "./unspecified.ts";
 
 export type ContentKind = "json" | "form" | "multipart" | "other" | "encoded" | "ambiguous";
@@ -22,8 +23,10 @@ export function contentKindOf(body: string, types: readonly string[], encodings:
   const isText = media === "" || media === form || media.startsWith("text/");
   const isJson = jsonType.test(media);
   if (!isJson && /json/.test(media)) throw new Unspecified(`the type ${media}`);
-  if (/^(?:\xff\xfe|\xfe\xff|[\s\S]?\0)/.test(body)) return isText || isJson ? "encoded" : "other";
+  const isWide = /^(?:\xff\xfe|\xfe\xff|[\s\S]?\0)/.test(body);
+  if (isWide || isCompressed(body)) return isText || isJson ? "encoded" : "other";
   if (isJson || beginsAsJson(body)) return "json";
+  if (beginsAsMultipart(body)) return "ambiguous";
   if (isText) return "form";
   return media.includes("*") ? "ambiguous" : "other";
 }
@@ -39,6 +42,31 @@ export function beginsAsJson(text: string): boolean {
   if (lines.slice(first).some(opens) && /^[ \t]*["\-0-9tfn]/.test(lines[first]))
     throw new Unspecified("JSON after other lines");
   return false;
+}
+
+/** Whether the first line is a delimiter, and one of the lines behind it is a header of a part. */
+function beginsAsMultipart(body: string): boolean {
+  const [delimiter, ...lines] = body.replace(/^[\r\n]+/, "").split(/\r?\n/);
+  const end = lines.findIndex((line) => !/^[\w-]+:/.test(line));
+  const head = end < 0 ? [] : lines.slice(0, end);
+  return /^--./.test(delimiter) && head.some((line) => /^content-(?:disposition|type):/i.test(line));
+}
+
+/** Whether a body can be decompressed. Throws `Unspecified` for one that only begins like that. */
+function isCompressed(body: string): boolean {
+  const readers = [
+    { start: /^\x1f\x8b/, read: gunzipSync },
+    { start: /^x[\x01^\x9c\xda]/, read: inflateSync },
+    { start: /^\x28\xb5\x2f\xfd/, read: zstdDecompressSync },
+  ];
+  const found = readers.find(({ start }) => start.test(body));
+  if (!found) return false;
+  try {
+    found.read(Buffer.from(body, "latin1"));
+    return true;
+  } catch {
+    throw new Unspecified("a damaged compressed body");
+  }
 }
 
 export function partsOf(type: string): {

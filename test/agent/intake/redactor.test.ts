@@ -656,12 +656,28 @@ describe("a body that cannot be read", () => {
     expect(redact(rules, { body: compressed, headers: archive })).toMatchObject({ omitted: {}, body: compressed });
   });
 
-  it.each(["--b\r\ntoken=1", "--\r\ncontent-type: a", "x\r\n--b\r\ncontent-type: a", "x\xc3\x9a"])(
-    "is not one that begins with %j",
-    (text) => {
-      expect(redact(rules, { body: Buffer.from(text, "latin1") })).toMatchObject({ omitted: {} });
-    },
-  );
+  it("because it is zlib of any level and window is left out", () => {
+    const texts = fc.string({ unit: "binary", maxLength: 200 });
+    const options = fc.record({ level: fc.integer({ min: 0, max: 9 }), windowBits: fc.integer({ min: 9, max: 15 }) });
+    fc.assert(
+      fc.property(texts, options, (text, zlib) => {
+        const masked = redact(rules, { body: deflateSync(text, zlib), headers: ["content-length", "5"] });
+        expect(masked).toMatchObject({ omitted: { encoded: 1 } });
+      }),
+    );
+  });
+
+  it.each([
+    "--b\r\ntoken=1",
+    "--\r\ncontent-type: a",
+    "x^2=\xc3\xa9",
+    "hC=1",
+    "x",
+    "x\r\n--b\r\ncontent-type: a",
+    "x\xc3\x9a",
+  ])("is not one that begins with %j", (text) => {
+    expect(redact(rules, { body: Buffer.from(text, "latin1") })).toMatchObject({ omitted: {} });
+  });
 
   it("is kept if no rule is for bodies, or if it is no form and no JSON", () => {
     const gzip = { body, headers: ["content-encoding", "gzip"] };

@@ -47,25 +47,32 @@ export function beginsAsJson(text: string): boolean {
 /** Whether the first line is a delimiter, and one of the lines behind it is a header of a part. */
 function beginsAsMultipart(body: string): boolean {
   const [delimiter, ...lines] = body.replace(/^[\r\n]+/, "").split(/\r?\n/);
-  const end = lines.findIndex((line) => !/^[\w-]+:/.test(line));
-  const head = end < 0 ? [] : lines.slice(0, end);
-  return /^--./.test(delimiter) && head.some((line) => /^content-(?:disposition|type):/i.test(line));
+  const end = lines.findIndex((line) => !/^[\w-]+[ \t]*:/.test(line));
+  const head = end < 0 ? lines : lines.slice(0, end);
+  return /^--./.test(delimiter) && head.some((line) => /^content-(?:disposition|type)[ \t]*:/i.test(line));
 }
 
 /** Whether a body can be decompressed. Throws `Unspecified` for one that only begins like that. */
 function isCompressed(body: string): boolean {
+  const bytes = Buffer.from(body, "latin1");
+  // RFC 1950 2.2: method 8, and both bytes together a multiple of 31.
+  const beginsAsZlib = bytes.length > 1 && bytes[0] % 16 === 8 && bytes.readUInt16BE() % 31 === 0;
   const readers = [
-    { start: /^\x1f\x8b/, read: gunzipSync },
-    { start: /^x[\x01^\x9c\xda]/, read: inflateSync },
-    { start: /^\x28\xb5\x2f\xfd/, read: zstdDecompressSync },
+    ...(body.startsWith("\x1f\x8b") ? [gunzipSync] : []),
+    ...(body.startsWith("\x28\xb5\x2f\xfd") ? [zstdDecompressSync] : []),
+    ...(beginsAsZlib ? [inflateSync] : []),
   ];
-  const found = readers.find(({ start }) => start.test(body));
-  if (!found) return false;
+  if (readers.length === 0) return false;
+  if (readers.some((read) => canRead(read, bytes))) return true;
+  throw new Unspecified("a damaged compressed body");
+}
+
+function canRead(read: (bytes: Buffer) => Buffer, bytes: Buffer): boolean {
   try {
-    found.read(Buffer.from(body, "latin1"));
+    read(bytes);
     return true;
   } catch {
-    throw new Unspecified("a damaged compressed body");
+    return false;
   }
 }
 

@@ -36,7 +36,7 @@ export function bodyOf(random: Random): Body {
 /** A body of which its type says nothing. */
 function unsaid(random: Random): string {
   if (random() < 0.5) return multipart(random).body;
-  const zlib = { level: below(10, random), windowBits: 9 + below(7, random) };
+  const zlib = { level: below(10, random), windowBits: pick([15, 15, 15, 14, 9], random) };
   const compress = pick([gzipSync, deflateSync, zstdCompressSync], random);
   return compress(pairs(random, "&"), zlib).toString("latin1");
 }

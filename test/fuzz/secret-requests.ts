@@ -96,7 +96,12 @@ function answerArguments(random: Random): (readonly [string, Buffer])[] {
 }
 
 function headersOf(random: Random, type: string, body: string): string[] {
-  const headers = ["Host", pick(["shop.example", "b.example:81"], random), "user-agent", pick(agents, random)];
+  const headers = [
+    "Host",
+    pick(["shop.example", "shop.example", "b.example:81", "b.example?token=s3cret"], random),
+    "user-agent",
+    pick(agents, random),
+  ];
   const add = (share: number, name: string, value: Make) => {
     if (random() < share) headers.push(name, withoutBreaks(value(random)));
   };

@@ -129,6 +129,7 @@ function headersOf(random: Random, type: string, body: string): string[] {
   if (type !== "" || random() < 0.3) headers.push(pick(["Content-Type", "content-type"], random), type);
   if (random() < 0.8) headers.push(random() < 0.5 ? "content-length" : "Content-Length", String(body.length));
   else if (random() < 0.5) headers.push("Transfer-Encoding", random() < 0.9 ? "chunked" : "gzip, chunked");
+  if (random() < 0.005) headers.push("Content-Length", ",".repeat(1_020 + below(10, random)));
   // Behind all others: the last header must not get lost.
   headers.push("x-last", String(below(1_000, random)));
   return headers;

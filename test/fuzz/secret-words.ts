@@ -21,6 +21,7 @@ export const types = [
   ..."application/json|application/json; charset=utf-8|application/x-www-form-urlencoded|text/plain||*/*".split("|"),
   ..."application/vnd.a+json|image/png|application/xml|application/octet-stream|Application/JSON".split("|"),
   ..."application/x-ndjson|text/plain; charset=utf-16|multipart/form-data|multipart/form-data; boundary=b".split("|"),
+  ..."application/json, text/plain|x-www-form-urlencoded".split("|"),
   ..."application/json; profile=/a?token=s3cret|application/x-www-form-urlencoded;profile=/a;token=s3cret".split("|"),
 ];
 

@@ -159,6 +159,8 @@ describe("a parameter of a URL in a header", () => {
     ["User-Agent", "a/1.0 (b; q=1)"],
     ["Cookie", "next=/a; q=1"],
     ["Set-Cookie", "a=1; Path=/; q=1"],
+    ["Host", "shop.example?q=1"],
+    ["Transfer-Encoding", "chunked;a=/b?q=1"],
     ["Content-Type", "multipart/form-data; boundary=a?q=1"],
     ["Content-Type", "multipart/form-data; boundary=/a;q=1"],
   ])("is none of the parameters of %s: %s", (name, value) => {

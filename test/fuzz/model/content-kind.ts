@@ -9,6 +9,7 @@ const plainType = new RegExp(
 );
 const jsonType = /^(?:[\w.-]+\/(?:[\w.-]+\+)?json|[\w.-]+\/(?:x-)?(?:ndjson|jsonl|jsonlines))$/;
 const asciiCharset = /^(?:utf-?8|us-ascii|ascii|iso-8859-1|latin1|windows-1252)$/i;
+const noType = "none";
 const form = "application/x-www-form-urlencoded";
 
 /** How a body is read, as relay/README.md says under Bodies. Throws `Unspecified`. */
@@ -16,7 +17,8 @@ export function contentKindOf(body: string, types: readonly string[], encodings:
   const coded = encodings.filter((encoding) => !/^\s*(?:identity)?\s*$/i.test(encoding));
   if (coded.length > 0) return "encoded";
   const [type = ""] = types;
-  if (types.length > 1) return "ambiguous";
+  // Programs join several headers with a comma. In quotes it would be a part of a parameter.
+  if (types.length > 1 || type.length > 1_000 || /^[^"]*,/.test(type)) return "ambiguous";
   const { media, charset } = partsOf(type);
   if (charset !== undefined && !asciiCharset.test(charset)) return "encoded";
   if (media.startsWith("multipart/")) return "multipart";
@@ -28,7 +30,7 @@ export function contentKindOf(body: string, types: readonly string[], encodings:
   if (isJson || beginsAsJson(body)) return "json";
   if (beginsAsMultipart(body)) return "ambiguous";
   if (isText) return "form";
-  return media.includes("*") ? "ambiguous" : "other";
+  return media === noType || media.includes("*") ? "ambiguous" : "other";
 }
 
 /** Whether a text is a list or an object in JSON, or begins with lines of other JSON values before one. */
@@ -83,7 +85,12 @@ export function partsOf(type: string): {
 } {
   if (type.trim() === "") return { media: "" };
   const [, media, parameters] = plainType.exec(type) ?? [];
-  if (media === undefined) throw new Unspecified(`the type ${type}`);
+  if (media === undefined) {
+    const [odd] = type.split(";");
+    const isNone = !new RegExp(`^\\s*${token}/${token}\\s*$`).test(odd);
+    if (isNone && !/charset|boundary|json|multipart|text|form|["\\]/i.test(type)) return { media: noType };
+    throw new Unspecified("an odd type");
+  }
   const pairs = [...parameters.matchAll(/;[ \t]*([^=]+)=(?:"([^"]*)"|([^\s;]+))/g)].map(
     ([, name, quoted, plain]) => [name.toLowerCase(), quoted ?? plain] as const,
   );

@@ -16,11 +16,14 @@ const quotedText = /"(?:[^"\\]|\\.)*"/gs;
 const longestType = 1_000;
 // UTF-16 and UTF-32, with or without a byte order mark.
 const wideText = /^(?:\xff\xfe|\xfe\xff|\0|.\0)/s;
-// gzip, zip, xz and zlib without compression; then zstd, bzip2 and zlib, apart from UTF-8.
-const compressedStarts = ["1f8b", "504b0304", "fd377a585a00", "7801"].map((hex) =>
+// gzip, zip, xz, zstd and bzip2.
+const compressedStarts = ["1f8b", "504b0304", "fd377a585a00", "28b52ffd"].map((hex) =>
   Buffer.from(hex, "hex").toString("latin1"),
 );
-const compressedForm = /^(?:\x28\xb5\x2f\xfd|BZh[1-9]1AY&SY|x\x9c|x\xda(?![\x80-\xbf]))/;
+const bzip2 = /^BZh[1-9]1AY&SY/;
+// zlib begins with bytes that may be letters, too: what follows them tells it from text in UTF-8, which may be cut off.
+const utf8Text = /^(?:[\t\r\n -~]|[\xc2-\xf4](?:[\x80-\xbf]{1,3}|$))*$/;
+const zlibProbeChars = 64;
 // The first delimiter, and the head of the first part with one of the headers that parts have.
 const multipartStart =
   /^(?:\r?\n){0,8}--([^\r\n]{1,200})\r?\n(?:[\w-]{1,80}:[^\r\n]{0,1000}\r?\n){0,32}?content-(?:disposition|type)[ \t]*:/i;
@@ -73,7 +76,14 @@ export function isWide(body: string): boolean {
 
 /** Whether a body begins as compressed data does, whatever its headers say. */
 export function isCompressed(body: string): boolean {
-  return compressedStarts.some((start) => body.startsWith(start)) || compressedForm.test(body);
+  return compressedStarts.some((start) => body.startsWith(start)) || bzip2.test(body) || isZlib(body);
+}
+
+/** RFC 1950 2.2: method 8, a window of up to 32 KiB, and both bytes together a multiple of 31. */
+function isZlib(body: string): boolean {
+  const [first, second] = [body.charCodeAt(0), body.charCodeAt(1)];
+  const hasHeader = first % 16 === 8 && first < 0x80 && (first * 256 + second) % 31 === 0;
+  return hasHeader && !utf8Text.test(body.slice(0, zlibProbeChars));
 }
 
 /** The boundary of a body that begins as multipart, whatever its type says; else empty. */

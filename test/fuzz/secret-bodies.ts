@@ -1,3 +1,4 @@
+import { deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { below, names, pairs, pick, type Random, types, values } from "./secret-words.ts";
 
 interface Body {
@@ -25,10 +26,19 @@ export function bodyOf(random: Random): Body {
     () => multipart(random),
     () => ({ type: pick(types, random), body: random() < 0.5 ? jsonValue(random, 0) : pairs(random, "&") }),
     () => ({ type: "image/png", body: "\x89PNG\r\n\x1a\n\0\0" }),
+    () => ({ type: random() < 0.5 ? "" : pick(types, random), body: unsaid(random) }),
   ];
   const made = pick(makes, random)();
   if (random() < 0.05) return { ...made, body: made.body.slice(0, below(made.body.length + 1, random)) };
   return made;
+}
+
+/** A body of which its type says nothing. */
+function unsaid(random: Random): string {
+  if (random() < 0.5) return multipart(random).body;
+  const zlib = { level: below(10, random), windowBits: pick([15, 15, 15, 14, 9], random) };
+  const compress = pick([gzipSync, deflateSync, zstdCompressSync], random);
+  return compress(pairs(random, "&"), zlib).toString("latin1");
 }
 
 function multipart(random: Random): Body {
@@ -36,9 +46,10 @@ function multipart(random: Random): Body {
   const parts = Array.from({ length: 1 + below(4, random) }, () => {
     const file = random() < 0.3 ? '; filename="f"' : "";
     const type = random() < 0.4 ? `Content-Type: ${pick(types, random)}\r\n` : "";
-    const content = random() < 0.3 ? jsonValue(random, 0) : pick(values, random);
+    const content = random() < 0.3 ? jsonValue(random, 0) : random() < 0.02 ? unsaid(random) : pick(values, random);
     const name = pick(names, random);
-    return `--${boundary}\r\nContent-Disposition: form-data; name="${name}"${file}\r\n${type}\r\n${content}\r\n`;
+    const written = pick([`"${name}"`, `"${name}"`, `"${name}"`, `"${name}"`, name, `'${name}'`, `"${name}"b`], random);
+    return `--${boundary}\r\nContent-Disposition: form-data; name=${random() < 0.1 ? written : `"${name}"`}${file}\r\n${type}\r\n${content}\r\n`;
   });
   const quoted = random() < 0.5 ? `"${boundary}"` : boundary;
   return { type: `multipart/form-data; boundary=${quoted}`, body: `${parts.join("")}--${boundary}--\r\n` };

@@ -21,6 +21,16 @@ type Make = (random: Random) => string;
 const paths = "/|/api/v1|/form|/login|/Login/now|/files/a.png|/api;token=s3cret/b;x=1|/a//b|/l%6fgin|/api/%00".split(
   "|",
 );
+// The parameter is in place of the question mark.
+const urls = [
+  "/a;?",
+  "https://h/a;b=1;?/c",
+  "%2Fa%3F?",
+  "0;url=/a;?",
+  "</a>; rel=next, </b;?>",
+  "text/html;?",
+  "a/b ;?",
+];
 const agents = ["Mozilla/5.0", "curl/8", "agent (a; b)"];
 
 /** Requests with values that rules mask: the NOTIFYs of HAProxys with various `args`. */
@@ -86,7 +96,12 @@ function answerArguments(random: Random): (readonly [string, Buffer])[] {
 }
 
 function headersOf(random: Random, type: string, body: string): string[] {
-  const headers = ["Host", pick(["shop.example", "b.example:81"], random), "user-agent", pick(agents, random)];
+  const headers = [
+    "Host",
+    pick(["shop.example", "shop.example", "b.example:81", "b.example?token=s3cret"], random),
+    "user-agent",
+    pick(agents, random),
+  ];
   const add = (share: number, name: string, value: Make) => {
     if (random() < share) headers.push(name, withoutBreaks(value(random)));
   };
@@ -96,6 +111,7 @@ function headersOf(random: Random, type: string, body: string): string[] {
   add(0.2, "X-Auth-Token", (r) => pick(values, r));
   add(0.1, "X-AUTH-TOKEN", (r) => ` ${pick(values, r)} `);
   add(0.2, "Referer", (r) => `https://shop.example/a?${pairs(r, "&")}`);
+  add(0.1, "Location", (r) => pick(urls, r).replace("?", `${pick(names, r)}=${pick(values, r)}`));
   add(0.05, "Link", (r) => `<https://shop.example/?${pairs(r, "&")}>; rel="next"`);
   add(0.05, "Set-Cookie", setCookie);
   add(0.1, "Content-MD5", () => "bWQ1");
@@ -113,6 +129,7 @@ function headersOf(random: Random, type: string, body: string): string[] {
   if (type !== "" || random() < 0.3) headers.push(pick(["Content-Type", "content-type"], random), type);
   if (random() < 0.8) headers.push(random() < 0.5 ? "content-length" : "Content-Length", String(body.length));
   else if (random() < 0.5) headers.push("Transfer-Encoding", random() < 0.9 ? "chunked" : "gzip, chunked");
+  if (random() < 0.005) headers.push("Content-Length", ",".repeat(1_020 + below(10, random)));
   // Behind all others: the last header must not get lost.
   headers.push("x-last", String(below(1_000, random)));
   return headers;

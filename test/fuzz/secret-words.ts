@@ -5,7 +5,7 @@ export const names = [
   ..."token|TOKEN|password|passWord|pass%77ord|card|card_number|api-key|Key|a|ab|x|user[token]|user[name]|t%6fken".split(
     "|",
   ),
-  ..."+token|b|q|tokens|pass|sid|sud|user|page|".split("|"),
+  ..."+token| token |token[b]|b[]|%75ser%5Btoken%5D|b|q|tokens|pass|sid|sud|user|page|".split("|"),
 ];
 
 export const values = [
@@ -13,13 +13,16 @@ export const values = [
     "|",
   ),
   ...'"quoted"|"a;b"|{"token":"s"}|http%3A%2F%2Fh%2F%3Ftoken%3Ds%26b%3Dc|/next?a=b&token=c|a%3D%2541%3Db'.split("|"),
-  ...["%2525252574oken%252525253Dx", "0".repeat(300)],
+  ...["%2525252574oken%252525253Dx", "0".repeat(300), "/a;token=s3cret", "%252Fa%253Ftoken%253Ds3cret"],
+  ...['{"a":"b;c?d#e","token":"s3cret"}', '{"a":"b & c","token":"s3cret"}'],
 ];
 
 export const types = [
   ..."application/json|application/json; charset=utf-8|application/x-www-form-urlencoded|text/plain||*/*".split("|"),
   ..."application/vnd.a+json|image/png|application/xml|application/octet-stream|Application/JSON".split("|"),
   ..."application/x-ndjson|text/plain; charset=utf-16|multipart/form-data|multipart/form-data; boundary=b".split("|"),
+  ..."application/json, text/plain|x-www-form-urlencoded".split("|"),
+  ..."application/json; profile=/a?token=s3cret|application/x-www-form-urlencoded;profile=/a;token=s3cret".split("|"),
 ];
 
 // What means something to a reader of URLs, cookies, forms, JSON or multipart.

@@ -1,4 +1,4 @@
-import { beginsAsJson, contentKindOf } from "./content-kind.ts";
+import { contentKindOf } from "./content-kind.ts";
 import { maskJson } from "./json-text.ts";
 import { Mask } from "./mask.ts";
 import { maskMultipart } from "./multipart-form.ts";
@@ -50,8 +50,7 @@ function maskPart(content: string, types: readonly string[], rules: ModelRules, 
 function maskText(text: string, kind: "json" | "form", rules: ModelRules, mask: Mask): string | undefined {
   const { form, json } = rules;
   if (kind === "json" && json.length > 0) return maskJson(text, json, mask);
-  const inField = (value: string) =>
-    beginsAsJson(value) ? (maskJson(value, json, mask) ?? mask.of(value)) : undefined;
+  const inField = (value: string) => maskJson(value, json, mask);
   return maskParameters(text, { names: form, mask, ...(json.length > 0 && { json: inField }) });
 }
 

@@ -1,6 +1,5 @@
 import type { Mask } from "./mask.ts";
-import { isNamedBy } from "./name-pattern.ts";
-import { percentDecoded } from "./parameters.ts";
+import { isNamedInBrackets, percentDecoded } from "./parameters.ts";
 
 const attribute = /^(expires|max-age|domain|path|secure|httponly|samesite|partitioned|priority)$/i;
 
@@ -21,7 +20,7 @@ export function maskCookies(
     const equals = pair.indexOf("=");
     const name = pair.slice(0, Math.max(equals, 0)).trim();
     const isAttribute = header === "set-cookie" && !isFirst && attribute.test(equals < 0 ? pair.trim() : name);
-    const isSecret = isNamedBy(names, name) || isNamedBy(names, percentDecoded(name));
+    const isSecret = [name, percentDecoded(name)].some((each) => isNamedInBrackets(each, names));
     let taken = pair;
     if (isSecret && !isAttribute && !(isDate && equals < 0) && pair.trim() !== "") {
       const [head = ""] = /^(?:[^=;,]*=)?[ \t]*/.exec(equals < 0 ? "" : pair) ?? [];

@@ -36,16 +36,18 @@ export function redactPath(path: string, rules: ModelRules): string {
 
 function redactValue(name: string, value: string, rules: ModelRules, mask: Mask): string {
   const lowerCase = name.toLowerCase();
-  const isFraming = framing.includes(lowerCase);
-  if (!isFraming && isNamedBy(rules.headers, name)) return mask.of(value.trim());
-  const hasUrl = rules.query.length > 0 && /[?#]/.test(value);
+  if (framing.includes(lowerCase)) return value;
+  if (isNamedBy(rules.headers, name)) return mask.of(value.trim());
   const isCookie = lowerCase === "cookie" || lowerCase === "set-cookie";
   const masked = isCookie ? maskCookies(lowerCase, value, rules.cookies, mask) : value;
-  if (!hasUrl) return masked;
-  const withMasks = masked.replace(/[^ \t]+/g, (word) => maskWord(word, rules, mask));
-  // Nobody can tell where a request goes without it, and the documents do not name URLs in it.
-  if (isFraming && withMasks !== masked) throw new Unspecified(`a URL in ${name}`);
-  return withMasks;
+  if (rules.query.length === 0 || !hasUrl(value, isCookie)) return masked;
+  return masked.replace(/[^ \t]+/g, (word) => maskWord(word, rules, mask));
+}
+
+/** Whether a header has a URL with parameters, plain or percent-encoded. A semicolon ends the URL in a cookie. */
+function hasUrl(value: string, isCookie: boolean): boolean {
+  const hasQuery = /[?#]/.test(value) || /%(?:25)*(?:3f|23)/i.test(value);
+  return hasQuery || (!isCookie && /(?:^|[=:&;,\s"'<>])\/[^&;,\s"'<>]*;/.test(value));
 }
 
 /** A word of a header, which may be a URL, also between angle brackets as in Link. */

@@ -35,6 +35,7 @@ export function maskMultipart(
     const end = delimiters[i + 1];
     if (headEnd < 0 || headEnd + 1 >= end) return undefined;
     const head = readHead(lines.slice(at + 1, headEnd));
+    if (head === undefined) return undefined;
     const text = lines.slice(headEnd + 1, end).join("\r\n");
     const isSecret = isNamedInBrackets(head.name, names) || isNamedInBrackets(percentDecoded(head.name), names);
     const replaced = isSecret ? mask.of(text) : content(text, head.types);
@@ -49,15 +50,19 @@ export function maskMultipart(
 // A line that is left out, because an earlier line has its text.
 const removed = "\r\n";
 
-function readHead(lines: readonly string[]): { readonly name: string; readonly types: readonly string[] } {
+/** Undefined if programs understand the name of the part differently: in single quotes, or with text behind its quotes. */
+function readHead(lines: readonly string[]): { readonly name: string; readonly types: readonly string[] } | undefined {
   const fields = lines.map((line) => /^([\w-]+): ([ -~]*)$/.exec(line) ?? []);
   const valuesOf = (name: string) =>
     fields.flatMap(([, other, value]) => (other?.toLowerCase() === name ? [value] : []));
   const dispositions = valuesOf("content-disposition");
   const types = valuesOf("content-type");
-  const [, name] = /^form-data; name="([^"\\]*)"(?:; filename="[^"\\]*")?$/.exec(dispositions[0] ?? "") ?? [];
-  if (name === undefined || dispositions.length > 1 || dispositions.length + types.length < lines.length) {
-    throw new Unspecified("an odd head of a part");
-  }
+  const [disposition = ""] = dispositions;
+  const isPlain = dispositions.length === 1 && types.length + 1 === lines.length;
+  if (isPlain && /^form-data; name=(?:'|"[^"\\]*"\w)/.test(disposition)) return undefined;
+  const [, quoted, plain] =
+    /^form-data; name=(?:"([^"\\]*)"|([\w%*-]+))(?:; filename="[^"\\]*")?$/.exec(disposition) ?? [];
+  const name = quoted ?? plain;
+  if (name === undefined || !isPlain) throw new Unspecified("an odd head of a part");
   return { name, types };
 }

@@ -1,10 +1,12 @@
+import { beginsAsJson } from "./content-kind.ts";
 import type { Mask } from "./mask.ts";
 import { isNamedBy } from "./name-pattern.ts";
+import { Unspecified } from "./unspecified.ts";
 
 export interface ParameterRules {
   readonly names: readonly string[];
   readonly mask: Mask;
-  /** For the fields of forms: masks a value that begins as JSON. */
+  /** For the fields of forms: masks a value that begins as JSON; undefined if it is none. */
   readonly json?: (text: string) => string | undefined;
 }
 
@@ -19,10 +21,14 @@ export function maskParameters(text: string, rules: ParameterRules, encodings = 
     const equals = piece.indexOf("=");
     const name = piece.slice(0, equals + 1);
     let value = piece.slice(equals + 1);
-    if (equals >= 0 && isNamedInBrackets(percentDecoded(name.slice(0, -1)).trim(), rules.names)) {
+    if (equals >= 0 && isNamedInBrackets(percentDecoded(name.slice(0, -1)), rules.names)) {
       // The other separators may be a part of the value: all of it is masked.
       value = firstMatch(/^[^&]*/, rest.slice(name.length));
       masked += name + rules.mask.of(percentDecoded(value));
+    } else if (rules.json && beginsAsJson(percentDecoded(value))) {
+      const json = jsonField(rest.slice(name.length), rules, rules.json);
+      value = json.text;
+      masked += name + json.masked;
     } else {
       masked += name + maskInside(value, rules, encodings);
     }
@@ -40,7 +46,9 @@ export function maskTarget(target: string, rules: ParameterRules): string {
   return maskedPath + maskParameters(target.slice(path.length), rules);
 }
 
-export function isNamedInBrackets(name: string, names: readonly string[]): boolean {
+/** Whether a name, without the blanks around it, or a part of it in brackets is one of those that are named. */
+export function isNamedInBrackets(text: string, names: readonly string[]): boolean {
+  const name = text.trim();
   const parts = name.includes("[") ? name.split("[").flatMap((part) => part.split("]")) : [];
   return isNamedBy(names, name) || parts.some((part) => part !== "" && isNamedBy(names, part));
 }
@@ -51,11 +59,22 @@ export function percentDecoded(text: string): string {
   );
 }
 
-/** A value may be JSON, or a URL with parameters of its own. */
+/** A field with JSON, which may contain every separator but `&`. If it is none, it is masked up to the next parameter. */
+function jsonField(rest: string, { mask }: ParameterRules, json: (text: string) => string | undefined) {
+  const [text, ...others] = rest.split("&");
+  const decoded = percentDecoded(text);
+  const masked = json(decoded);
+  if (masked !== undefined) return { text, masked: masked === decoded ? text : percentEncoded(masked) };
+  const next = others.findIndex((other) => other.includes("="));
+  // `&` in a string of the JSON, or before a parameter with an odd name.
+  if (next >= 0 && !/^(?:[\w.%+[\]-]*)=/.test(others[next])) throw new Unspecified("an unencoded & in damaged JSON");
+  const all = [text, ...(next < 0 ? others : others.slice(0, next))].join("&");
+  return { text: all, masked: mask.of(percentDecoded(all)) };
+}
+
+/** A value may be a URL with parameters of its own. */
 function maskInside(value: string, rules: ParameterRules, encodings: number): string {
   const decoded = percentDecoded(value);
-  const json = rules.json?.(decoded);
-  if (json !== undefined) return json === decoded ? value : percentEncoded(json);
   const hasParameters = decoded.includes("=");
   const isEncodedAgain = decoded !== value && decoded.includes("%");
   if (!hasParameters && !isEncodedAgain) return value;

@@ -72,11 +72,7 @@ export function toRequest(
   const bodies = sent.filter(({ name }) => name === "body" || name === "arg_body");
   const version = last("ver", "version", "arg_ver").text;
   const src = last("src");
-  const lengths = valuesOf(headers, "content-length").flatMap((value) => value.split(","));
-  const contentLength = Math.max(
-    -1,
-    ...lengths.flatMap((item) => (/^[ \t]*\d+[ \t]*$/.test(item) ? [Number(item)] : [])),
-  );
+  const contentLength = Math.max(-1, ...valuesOf(headers, "content-length").flatMap(lengthsIn));
   const transferEncoding = valuesOf(headers, "transfer-encoding").length > 0;
   const body = bodies.at(-1);
   const bodyState = bodyStateOf({
@@ -117,6 +113,12 @@ export function toRequest(
 /** The values of a header, by lower-case name. */
 export function valuesOf(headers: readonly string[], name: string): string[] {
   return headers.filter((_, i) => i % 2 === 1 && headers[i - 1].toLowerCase() === name);
+}
+
+/** All lengths in a Content-Length. One of more than 1 KiB is not read: no body is as long as it may say. */
+function lengthsIn(value: string): number[] {
+  if (value.length > 1_024) return [Number.POSITIVE_INFINITY];
+  return value.split(",").flatMap((item) => (/^[ \t]*\d+[ \t]*$/.test(item) ? [Number(item)] : []));
 }
 
 function countOf({ type, number }: Argument): number {

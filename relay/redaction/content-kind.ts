@@ -49,7 +49,7 @@ export function contentKindOf(body: string, { types, encodings }: ContentFacts):
   const media = mediaTypeOf(type);
   if (media.startsWith("multipart/")) return "multipart";
   const isJson = /[/+]json\b|[/-](?:ndjson|jsonl|jsonlines)$/.test(media);
-  const isText = media === "" || media.startsWith("text/") || media === "application/x-www-form-urlencoded";
+  const isText = type.trim() === "" || media.startsWith("text/") || media === "application/x-www-form-urlencoded";
   if (wideText.test(body) || isCompressed(body)) return isJson || isText ? "encoded" : "other";
   if (isJson || beginsAsJson(body)) return "json";
   if (boundaryIn(body) !== "") return "ambiguous";

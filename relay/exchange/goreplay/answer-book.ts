@@ -1,6 +1,6 @@
 import type { PrimaryOutcome } from "../../pack/captured-request.ts";
 import { findHeaderFlaw } from "../../pack/header-block.ts";
-import { hostOf, memoryBytes, type ReadItem } from "../imported.ts";
+import { hostOf, maxCapturedAtMs, memoryBytes, type ReadItem } from "../imported.ts";
 import { upgradeReason } from "../repeatable.ts";
 
 /** A record of the primary's response. */
@@ -120,7 +120,8 @@ function toOutcome({ status, atMs, latencyMs, headers }: AnswerRecord, capturedA
   const timeMs = latencyMs === undefined || (sinceMs ?? 0) > latencyMs + 1 ? sinceMs : latencyMs;
   return {
     ...(status !== undefined && { status }),
-    ...(timeMs !== undefined && { timeMs }),
+    // The time of a damaged record may be any number.
+    ...(timeMs !== undefined && timeMs <= maxCapturedAtMs && { timeMs }),
     ...(headers && headers.length > 0 && findHeaderFlaw(headers) === undefined && { headers }),
   };
 }

@@ -617,6 +617,7 @@ describe("a body that cannot be read", () => {
     ["ambiguous", ["content-type", `${form}, ${form}`, "content-length", "5"], {}],
     ["ambiguous", ["content-type", `"${form}"`, "content-length", "5"], {}],
     ["ambiguous", ["content-type", "*/*", "content-length", "5"], {}],
+    ["ambiguous", ["content-type", ";text/plain", "content-length", "5"], {}],
     ["ambiguous", ["content-type", "x-www-form-urlencoded", "content-length", "5"], {}],
     ["ambiguous", ["content-type", `${form};${" ".repeat(1_000)}charset=utf-16`, "content-length", "5"], {}],
     ["ambiguous", ["content-type", "text/plain", "Content-Type", "image/png", "content-length", "5"], {}],

@@ -316,6 +316,12 @@ describe("reading a GoReplay file", () => {
     expect(requests[0].primary).toEqual({ status: 200, timeMs: 80 });
   });
 
+  it("leaves out the time to an answer whose time no clock can show", async () => {
+    const { requests } = await importAll(record({ atMs: 100 }) + response("a", 200, 176_730_537_206_954_940));
+
+    expect(requests[0].primary).toEqual({ status: 200 });
+  });
+
   it("leaves out the headers of an answer that has more than a capture can hold", async () => {
     const text = record({ id: "a" }) + response("a", 200).replace(/\r\n\r\n/, `\r\n${"a:\r\n".repeat(100_001)}\r\n`);
     const { requests, mistakes } = await importAll(text);

@@ -7,12 +7,8 @@ import type { Delivery, Retention } from "./port.ts";
 export function toAges(delivery: Pick<Delivery, "sentAtMs">, pack: MessagePack, retention: Retention) {
   return {
     isOverdue: () => retention.nowMs() >= overdueAtMs(delivery, pack, retention),
-    ageMs(request: PackedRequest): number {
-      const nowMs = retention.nowMs();
-      // By the clock of the agent, a request may have been captured in the future.
-      const leastMs = nowMs - (pack.queuedAtMs ?? nowMs);
-      return requestAgeMs(pack, request, nowMs) ?? Math.max(leastMs, Date.now() - request.capturedAtMs);
-    },
+    ageMs: (request: PackedRequest) => requestAgeMs(pack, request, retention.nowMs()),
+    waitedMs: () => Math.max(0, retention.nowMs() - (pack.queuedAtMs ?? Number.POSITIVE_INFINITY)),
   };
 }
 

@@ -2,11 +2,13 @@ import { type Logger, Throttle } from "../relay/log/log.ts";
 import type { MessagePack } from "../relay/queue/message.ts";
 import { requestAgeMs } from "../relay/queue/request-age.ts";
 import type { ReplayResult } from "../relay/replay/replay-result.ts";
+import { agentOf } from "../relay/state/ended-runs.ts";
 
 // Clocks that a time service keeps differ by far less.
 const leastSkewMs = 60_000;
-// Somebody who may send like an agent can invent names.
+// Somebody who may send like an agent can invent names, and times. Two machines may also have the same name.
 const mostAgents = 1_000;
+const mostReports = 10;
 
 /** Logs what was unusual about a target's requests, each kind at most once a minute. */
 export class ReplayWarnings {
@@ -14,8 +16,8 @@ export class ReplayWarnings {
   readonly #log: Logger;
   readonly #malformed = new Throttle();
   readonly #overdue = new Throttle();
-  /** The agents whose clocks are known to be wrong. */
-  readonly #skewed = new Set<string>();
+  /** The agents whose clocks were wrong. */
+  readonly #skewed = new Map<string, { wrong: boolean; reports: number }>();
 
   constructor(target: string, log: Logger) {
     this.#target = target;
@@ -28,7 +30,8 @@ export class ReplayWarnings {
   }
 
   /**
-   * Logs once for each agent that its clock and that of this machine differ: times of capture are by the clock of the agent.
+   * Logs for each agent that its clock and that of this machine differ, and again after it was right, ten times at most: times of
+   * capture are by the clock of the agent.
    *
    * @param nowMs by the clock of the queue that the pack is from
    */
@@ -37,11 +40,13 @@ export class ReplayWarnings {
     const ageMs = request && requestAgeMs(pack, request, nowMs);
     // Of packs that waited for longer, the queue may not know it: it counts an hour at most while its machine is off.
     if (ageMs === undefined || ageMs > leastSkewMs) return;
-    const agent = pack.agent.replace(/~[^~]*$/, "");
+    const agent = agentOf(pack.agent);
     const skewMs = Math.round(request.capturedAtMs + ageMs - Date.now());
-    if (Math.abs(skewMs) < leastSkewMs) this.#skewed.delete(agent);
-    else if (!this.#skewed.has(agent) && this.#skewed.size < mostAgents) {
-      this.#skewed.add(agent);
+    const wrong = Math.abs(skewMs) >= leastSkewMs;
+    const before = this.#skewed.get(agent) ?? { wrong: false, reports: 0 };
+    if (before.wrong === wrong || (before.reports === 0 && this.#skewed.size >= mostAgents)) return;
+    this.#skewed.set(agent, { wrong, reports: before.reports + (wrong ? 1 : 0) });
+    if (wrong && before.reports < mostReports) {
       this.#log.warn(
         { event: "agent-clock", target: this.#target, agent, skewMs },
         "the clock of an agent differs from that of this machine by skewMs: times of capture are wrong if the agent's is; maxAge does not depend on it",

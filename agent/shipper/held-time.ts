@@ -2,7 +2,7 @@ import type { PackSummary } from "../../relay/pack/summary.ts";
 import { hasBootId, type MachineClock } from "../../relay/process/machine-clock.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
 
-/** When the first and the last request of a pack were captured, by the uptime of the machine. */
+/** When the first request of a pack was captured, and when the pack was closed, by the uptime of the machine. */
 export interface CaptureSpan {
   readonly fromMs: number;
   readonly toMs: number;

@@ -62,6 +62,9 @@ const connectTimeoutMs = 3_000;
 // A redrive call runs for about 5 s, and a call to SQS takes as long to fail.
 const answerTimeoutMs = 30_000;
 
+// Encoded, a name may have 200 bytes, and servers take 10 to 16 KB of headers.
+const runsAtOnce = 40;
+
 /**
  * Client of the control API at `control`, if the configuration has it, else at `host.admin`. Sends `host.token` (to
  * `host.admin`, also the content of `host.tokenFile`), but never unencrypted to another machine, and signs calls to a function
@@ -108,10 +111,21 @@ export class ControlClient {
     return this.#ask("GET", `/v1/targets/${encodeURIComponent(target)}/figures?minutes=${minutes}`);
   }
 
-  /** @param runs agents' runs that are listed one by one even if they have ended; the last 100 of them */
+  /** @param runs agents' runs that are listed one by one even if they have ended; with more than 40, `ended` may include some, too */
   async ledger(runs: readonly string[] = []): Promise<HostStats> {
+    const stats = await this.#ledgerWith(runs.slice(0, runsAtOnce));
+    const agents = [...stats.agents];
+    const left = runs.slice(runsAtOnce).filter((run) => !agents.some(({ agent }) => agent === run));
+    while (left.length > 0) {
+      const asked = left.splice(0, runsAtOnce);
+      agents.push(...(await this.#ledgerWith(asked)).agents.filter(({ agent }) => asked.includes(agent)));
+    }
+    return { ...stats, agents };
+  }
+
+  async #ledgerWith(runs: readonly string[]): Promise<HostStats> {
     // Not by URLSearchParams: it writes a space as +, which signatures take for a plus.
-    const query = runs.length === 0 ? "" : `?runs=${encodeURIComponent(runs.slice(-100).join(" "))}`;
+    const query = runs.length === 0 ? "" : `?runs=${encodeURIComponent(runs.join(" "))}`;
     return this.#ask("GET", `/v1/ledger${query}`);
   }
 

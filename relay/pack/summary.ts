@@ -37,7 +37,9 @@ export interface PackMarks {
   readonly job?: { readonly id: string; readonly base?: number };
 }
 
-const heldMs = z.number().int().nonnegative().max(8.64e15);
+/** The longest time that a mark can say. */
+export const maxHeldMs = 8.64e15;
+const heldMs = z.number().int().nonnegative().max(maxHeldMs);
 const marks = {
   attempt: z.number().int().nonnegative().max(0xffff_ffff).exactOptional(),
   since: z.number().int().positive().max(8.64e15).exactOptional(),

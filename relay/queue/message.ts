@@ -1,7 +1,7 @@
 import { DecodeError } from "../pack/decode-error.ts";
 import { openPack, sealPack } from "../pack/envelope.ts";
 import { decodePack, encodeShare, type Pack, type PackedRequest } from "../pack/pack.ts";
-import { type PackMarks, type PackSummary, parseMarks, parseSummary } from "../pack/summary.ts";
+import { maxHeldMs, type PackMarks, type PackSummary, parseMarks, parseSummary } from "../pack/summary.ts";
 import type { JobMark } from "./job-mark.ts";
 import { shorten, toMessageText } from "./message-text.ts";
 import type { Delivery, OutgoingMessage } from "./port.ts";
@@ -166,7 +166,9 @@ export function shareMessage(
 export function anew({ queuedAtMs, held, ...pack }: MessagePack, nowMs: number): MessagePack {
   if (!held) return pack;
   const waitedMs = queuedAtMs === undefined ? 0 : Math.max(0, Math.floor(nowMs - queuedAtMs));
-  return { ...pack, held: [held[0] + waitedMs, held[1] + waitedMs] };
+  // Not more than the longest: with a mark that cannot be read, a message has none at all.
+  const longer = (ms: number) => Math.min(ms + waitedMs, maxHeldMs);
+  return { ...pack, held: [longer(held[0]), longer(held[1])] };
 }
 
 /** The marks that all messages with requests of this pack have. */

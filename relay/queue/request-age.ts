@@ -8,6 +8,7 @@ export function toAges(delivery: Pick<Delivery, "sentAtMs">, pack: MessagePack, 
   return {
     isOverdue: () => retention.nowMs() >= overdueAtMs(delivery, pack, retention),
     ageMs: (request: PackedRequest) => requestAgeMs(pack, request, retention.nowMs()),
+    waitedMs: () => Math.max(0, retention.nowMs() - (pack.queuedAtMs ?? Number.POSITIVE_INFINITY)),
   };
 }
 

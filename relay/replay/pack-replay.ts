@@ -195,14 +195,14 @@ export class PackReplay {
 
   #isExpired(request: PackedRequest): boolean {
     if (this.#isOverdue()) return true;
-    const { maxAgeMs } = this.#lane.live.config;
-    return maxAgeMs !== undefined && this.#ageMs(request) > maxAgeMs;
+    const { maxAgeMs = Number.POSITIVE_INFINITY } = this.#lane.live.config;
+    // In a job, whose requests were captured long ago, it counts from the due time.
+    return (this.#options.gate?.lateMs(request) ?? this.#ageMs(request)) > maxAgeMs;
   }
 
-  /** Since its capture; in a job, whose requests were captured long ago, since its due time. */
   #ageMs(request: PackedRequest): number {
-    const { gate, ageMs } = this.#options;
-    return gate ? gate.lateMs(request) : (ageMs?.(request) ?? Date.now() - request.capturedAtMs);
+    const { ageMs, waitedMs } = this.#options;
+    return ageMs?.(request) ?? Math.max(waitedMs?.() ?? 0, Date.now() - request.capturedAtMs);
   }
 
   async #send(request: PackedRequest, outbound: OutboundRequest, admission: Admission): Promise<Ended> {
@@ -225,7 +225,7 @@ export class PackReplay {
 
   async #deliver(request: PackedRequest, outbound: OutboundRequest, admission: Admission): Promise<Outcome> {
     const { transport, live, figures } = this.#lane;
-    const ageMs = this.#options.ageMs?.(request) ?? Date.now() - request.capturedAtMs;
+    const ageMs = this.#ageMs(request);
     const outcome = await transport.send(outbound);
     if (outcome.kind === "answered" || outcome.kind === "malformed") figures.countAnswer(ageMs, outcome.times);
     else if (outcome.kind !== "unsendable" && outcome.kind !== "stopped") figures.count(outcome.kind);

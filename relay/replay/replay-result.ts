@@ -38,6 +38,8 @@ export interface ReplayOptions {
   readonly isOverdue?: () => boolean;
   /** How old a request is; undefined if only the clocks of two machines tell it, which is also the default. */
   readonly ageMs?: (request: PackedRequest) => number | undefined;
+  /** How old the requests are at least, whatever these clocks tell: for so long they have waited in the queue. By default 0. */
+  readonly waitedMs?: () => number;
   readonly onSettled: (index: number, fate: Fate) => void;
   /** For a pack of a replay job: tells when its requests are due. */
   readonly gate?: JobGate;

@@ -70,15 +70,36 @@ describe("maxAge", () => {
     expect([late, shadow.received.length]).toEqual([0, 2]);
   });
 
-  it("counts at least the time in the queue, whatever the marks of a message claim", async () => {
+  it.each([
+    ["held for no time", 0, { held: [0, 0], since: Date.now() + 10 * dayMs }],
+    ["captured tomorrow", dayMs, {}],
+    ["captured tomorrow, and held for a negative time", dayMs, { held: [-1, -1] }],
+  ])("counts at least the time in the queue, even if a message claims to be %s", async (_, skew, marks) => {
     const shadow = await ShadowServer.start();
     const scene = new Scene(shadow, hourMs);
-    await scene.send(0, 0, 0, { held: [0, 0], since: Date.now() + 10 * dayMs });
+    await scene.send(skew, 0, 0, marks);
     scene.pass(hourMs + minuteMs);
     await scene.replay();
 
     expect(shadow.received).toEqual([]);
     expect(await scene.bench.fates()).toEqual({ expired: 2 });
+  });
+});
+
+describe("requests that claim to have been held for as long as a mark can say", () => {
+  it("are sent by each redrive, and counted", async () => {
+    const shadow = await ShadowServer.start();
+    const scene = new Scene(shadow, undefined);
+    const longestMs = 8.64e15;
+    // The longest time is over when the requests die again.
+    await scene.send(0, 0, 0, { held: [longestMs - 90_000, longestMs - 90_000] });
+    await scene.dieFor(minuteMs);
+    scene.pass(minuteMs);
+    await scene.dieFor(minuteMs);
+    await scene.replay();
+
+    expect([scene.sent(0), scene.sent(1)]).toEqual([true, true]);
+    expect(await scene.bench.fates()).toEqual({ "answered.2xx": 2 });
   });
 });
 
@@ -98,6 +119,17 @@ describe("the clock of an agent", () => {
       ["agent-clock", "edge-1", -120],
     ]);
   });
+
+  it("is reported ten times at most if it is right and wrong in turn, as those of two machines of one name are", async () => {
+    const shadow = await ShadowServer.start();
+    const scene = new Scene(shadow, hourMs);
+    for (let i = 0; i < 30; i++) {
+      await scene.send(i % 2 === 0 ? hourMs : 0, 0, 0, { held: [0, 0] });
+      await scene.replay();
+    }
+
+    expect(scene.bench.log.lines.map(({ event }) => event)).toEqual(Array(10).fill("agent-clock"));
+  });
 });
 
 let scenes = 0;
@@ -111,10 +143,10 @@ class Scene {
   #ages: number[] = [];
   #sequence = 0;
 
-  constructor(shadow: ShadowServer, maxAgeMs: number) {
+  constructor(shadow: ShadowServer, maxAgeMs: number | undefined) {
     this.#shadow = shadow;
     const retention = { ms: retentionMs, counted: true, nowMs: () => this.bench.nowMs };
-    this.bench = new ReplayBench({ url: shadow.url, maxAgeMs, attempts: 1 }, { retention });
+    this.bench = new ReplayBench({ url: shadow.url, ...(maxAgeMs && { maxAgeMs }), attempts: 1 }, { retention });
     const now = () => this.bench.nowMs;
     this.#ingress = EmbeddedQueue.open({ directory: this.bench.directory, name: "ingress", now });
   }

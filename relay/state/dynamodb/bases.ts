@@ -118,14 +118,15 @@ export class Bases {
     more: readonly Sums[],
     day: number,
   ): Promise<boolean> {
-    const chosen = rowsToFold(sums, new Set(more.flatMap((part) => part.agents())), day);
-    if (chosen.length === 0) return false;
-    // A run with a second row, in the base of versions before, has more packs than this row.
+    const fresh = more.flatMap((part) => part.agents());
+    if (rowsToFold(sums, new Set(fresh), day).length === 0) return false;
+    // A run with a second row, in the base of versions before, has more packs than this row. It stays, and takes no other's place.
     const { sums: others } = toBase(await this.#client.get(oldBaseKey));
+    const chosen = rowsToFold(sums, new Set([...fresh, ...others.agents()]), day);
     const folded = await Promise.all(
       chosen.map(async (run) => {
         const row = sums.row(run);
-        if (!row || others.row(run)) return false;
+        if (!row) return false;
         const endedRun = { ...row, foldNumber: number + 1 };
         if (!(await this.#endedRuns.write(pk, run, endedRun))) return false;
         ended.fold(run, endedRun, day);

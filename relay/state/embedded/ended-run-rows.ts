@@ -11,18 +11,20 @@ export class EndedRunRows {
     this.#file = file;
   }
 
-  /** Call it before a pack of the run is counted: brings back the row of a run that was folded. */
+  /**
+   * Call it before a pack of the run is counted: brings back the row of a run that was folded. A process of a version before may
+   * have begun a second row meanwhile.
+   */
   hear(run: string): void {
     const { statements } = this.#file;
     // The jobs fold their rows themselves.
     if (jobIdOf(run) !== undefined) return;
     statements.hear.run(run, this.#file.nowMs());
-    if (statements.run.get(run)) return;
     const ended = this.#endedRun(run);
     if (!ended) return;
     this.#addToEnded(this.#sumWith(run, ended), -1, ended);
     statements.dropEndedRun.run(ended.id);
-    statements.addRun.run(run, ended.packs, ended.requests, ended.lastSequence);
+    statements.addToRun.run(run, ended.packs, ended.requests, ended.lastSequence);
   }
 
   /** Folds the rows of runs that are silent, or too many, and a part of them if there is a backlog. */
@@ -30,7 +32,7 @@ export class EndedRunRows {
     const { statements } = this.#file;
     const nowMs = this.#file.nowMs();
     // Rows that a version before has written.
-    for (const { agent } of statements.unheard.all(atOnce)) statements.hear.run(String(agent), nowMs);
+    for (const { agent } of statements.unheard.all(atOnce)) this.hear(String(agent));
     // Before the runs: an agent whose sum begins anew in this call has only runs with higher ids.
     this.#foldAgents(nowMs);
     const surplus = Number(statements.countHeard.get()?.runs) - runsMost;

@@ -95,7 +95,8 @@ export const sql = {
   addToAgent: `INSERT INTO agent VALUES (?, 1, ?, ?) ON CONFLICT DO UPDATE SET packs = packs + 1,
     requests = requests + excluded.requests, last_sequence = max(last_sequence, excluded.last_sequence)`,
   run: "SELECT packs, requests, last_sequence AS lastSequence FROM agent WHERE agent = ?",
-  addRun: "INSERT INTO agent VALUES (?, ?, ?, ?)",
+  addToRun: `INSERT INTO agent VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET packs = packs + excluded.packs,
+    requests = requests + excluded.requests, last_sequence = max(last_sequence, excluded.last_sequence)`,
   // At most once an hour for each run: nearly all packs would only change the time.
   hear: `INSERT INTO heard VALUES (?, ?) ON CONFLICT DO UPDATE SET heard_ms = excluded.heard_ms
     WHERE excluded.heard_ms >= heard_ms + 3600000`,

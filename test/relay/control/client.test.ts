@@ -138,6 +138,19 @@ describe("the client of the control API", () => {
     expect((await client.ledger(["edge~1", run])).agents).toMatchObject([{ agent: run, packs: 1 }]);
   });
 
+  it("asks for as many of them as an agent has had, in several calls if the names are too long for one", async () => {
+    const { bench, client } = await served();
+    const runs = Array.from({ length: 240 }, (_, i) => `${'"'.repeat(64)}~${i}`);
+    for (const [i, agent] of runs.entries()) {
+      await bench.state.ledger.recordFanOut(fannedOut({ pack: `${i}`, agent, sequence: 1 }));
+    }
+    bench.nowMs += 16 * 86_400_000;
+    await bench.state.fold();
+
+    const { agents } = await client.ledger(runs);
+    expect(agents.map(({ agent }) => agent).sort()).toEqual([...runs].sort());
+  });
+
   it("says what is wrong with the token of a file that the host refuses", async () => {
     const missing = join(temporaryDirectory(), "control-token");
     const { url } = await served({ kind: "token", token });

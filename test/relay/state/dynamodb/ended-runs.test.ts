@@ -1,6 +1,9 @@
 import fc from "fast-check";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { EndedSums, runsToFold } from "../../../../relay/state/dynamodb/ended-sums.ts";
+import { oldBaseKey } from "../../../../relay/state/dynamodb/keys.ts";
+import type { ItemKey } from "../../../../relay/state/dynamodb/table-client.ts";
+import { tallyLayout } from "../../../../relay/state/dynamodb/tally-layout.ts";
 import { formerAgents } from "../../../../relay/state/ended-runs.ts";
 import { fannedOut } from "../../../contract/state-contract.ts";
 import { startStates } from "../../../support/aws/dynamodb-states.ts";
@@ -42,6 +45,42 @@ describe("DynamoDbState: runs of agents", () => {
       { numRuns: 8 },
     );
   }, 300_000);
+});
+
+describe("DynamoDbState: runs that the version before has counted", () => {
+  it("do not keep others from being folded, however many they are", async () => {
+    const nowMs = Date.parse("2026-11-01");
+    const [startedDay, heardDay] = [40, 20].map((days) => Math.floor(nowMs / dayMs) - days);
+    const runs = Array.from({ length: 1_000 }, (_, i) => `edge-${i}~1`);
+    const states = await startStates();
+    const toBaseItem = ({ pk, sk }: ItemKey, rows: readonly (readonly [string, readonly number[]])[]) => ({
+      pk: { S: pk },
+      sk: { S: sk },
+      generation: { S: "g" },
+      sums: { S: JSON.stringify({ a: Object.fromEntries(rows) }) },
+      folded: { S: "" },
+    });
+    const rows = runs.map((run) => [run, [1, 10, 2, startedDay]] as const);
+    await states.table.put(
+      toBaseItem(
+        oldBaseKey,
+        runs.map((run) => [run, [1, 10, 1]]),
+      ),
+    );
+    for (const [part, key] of tallyLayout.bases.entries()) {
+      const mine = [...rows, ["later~1", [3, 30, 4, heardDay]] as const].filter(
+        ([run]) => tallyLayout.baseOf(run) === part,
+      );
+      await states.table.put(toBaseItem(key, mine));
+    }
+
+    const state = states.open({ now: () => nowMs });
+    await state.fold();
+
+    const { agents, ended } = await state.ledger.totals();
+    expect(agents.length).toBe(1_000);
+    expect(ended).toEqual([{ agent: "later", runs: 1, packs: 3, requests: 30, missingPacks: 1 }]);
+  });
 });
 
 describe("runs that a base folds", () => {

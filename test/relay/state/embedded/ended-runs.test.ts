@@ -82,6 +82,34 @@ describe("EmbeddedState: runs of agents", () => {
     state.close();
   });
 
+  it.each(["before a fold", "before this version hears of it"])(
+    "keep one row if a version before counts a late pack beside this one: %s",
+    async (when) => {
+      let nowMs = Date.parse("2026-11-01");
+      const directory = mkdtempSync(join(root, "state-"));
+      const state = EmbeddedState.open(directory, () => nowMs);
+      await state.ledger.recordFanOut(fannedOut({ pack: "1", agent: "edge~1", sequence: 1, requests: 10 }));
+      nowMs += 16 * dayMs;
+      await state.fold();
+      const file = new DatabaseSync(join(directory, "state.db"));
+      file.exec("INSERT INTO agent VALUES ('edge~1', 1, 10, 2)");
+      file.close();
+
+      if (when === "before a fold") await state.fold();
+      else await state.ledger.recordFanOut(fannedOut({ pack: "3", agent: "edge~1", sequence: 3, requests: 10 }));
+      const packs = when === "before a fold" ? 2 : 3;
+      const row = { agent: "edge~1", packs, requests: packs * 10, lastSequence: packs };
+      expect(await state.ledger.totals(["edge~1"])).toEqual({ ...(await state.ledger.totals()), agents: [row] });
+
+      nowMs += 16 * dayMs;
+      await state.fold();
+      const { agents, ended } = await state.ledger.totals();
+      expect(agents).toEqual([]);
+      expect(ended).toEqual([{ agent: "edge", runs: 1, packs, requests: packs * 10, missingPacks: 0 }]);
+      state.close();
+    },
+  );
+
   it("forget rows that were kept aside for 400 days", async () => {
     let nowMs = Date.parse("2026-11-01");
     const directory = mkdtempSync(join(root, "state-"));

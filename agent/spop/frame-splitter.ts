@@ -43,6 +43,11 @@ export class FrameSplitter {
     return this.#chunk.length - this.#offset;
   }
 
+  /** The memory of the last chunk, all of which is kept while bytes of it wait. */
+  get chunkBytes(): number {
+    return this.waitingBytes > 0 ? this.#chunk.length : 0;
+  }
+
   /** The number of the unfinished frame whose beginning is kept, counted over all such frames; 0 if there is none. */
   get unfinished(): number {
     return this.#partial === undefined ? 0 : this.#partials;

@@ -126,9 +126,9 @@ export class Session {
     return this.#notifies.length;
   }
 
-  /** The memory that the untaken NOTIFYs keep, and frames that have not been read. */
+  /** The memory that the untaken NOTIFYs keep, and frames that have not been read. A chunk with both counts twice. */
   get untakenBytes(): number {
-    return this.#notifies.heldBytes + this.#splitter.waitingBytes;
+    return this.#notifies.heldBytes + this.#splitter.chunkBytes;
   }
 
   /**

@@ -11,6 +11,9 @@ export class ConfigError extends Error {
   }
 }
 
+// yaml needs stack for each level.
+const tooDeep = "keys or lists are nested too deeply";
+
 type Variables = Readonly<Record<string, string | undefined>>;
 
 /**
@@ -48,15 +51,16 @@ function readDocument(text: string, file: string, env: Variables, lines: LineCou
   try {
     return parseText(text, file, env, lines);
   } catch (error) {
-    // yaml needs stack for each level.
-    if (error instanceof RangeError) throw new ConfigError([`${file}:1: keys or lists are nested too deeply`]);
+    if (error instanceof RangeError) throw new ConfigError([`${file}:1: ${tooDeep}`]);
     throw error;
   }
 }
 
 function parseText(text: string, file: string, env: Variables, lines: LineCounter): Document {
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const mistakes = document.errors.map((error) => `${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`);
+  const mistakes = document.errors.map(({ code, message, pos }) => {
+    return `${file}:${lines.linePos(pos[0]).line}: ${code === "RESOURCE_EXHAUSTION" ? tooDeep : message}`;
+  });
   // Those before the current place. Each look-up by yaml itself would go through the whole document.
   const anchors = new Set<string | undefined>();
   visit(document, {
@@ -108,8 +112,8 @@ function toValue(document: Document, file: string): unknown {
   try {
     return document.toJS();
   } catch (error) {
-    // Aliases of aliases of aliases: yaml refuses to multiply them out. Or values that are nested too deeply for the stack.
-    throw new ConfigError([`${file}:1: ${(error as Error).message}`]);
+    // Aliases of aliases of aliases: yaml refuses to multiply them out.
+    throw new ConfigError([`${file}:1: ${error instanceof RangeError ? tooDeep : (error as Error).message}`]);
   }
 }
 

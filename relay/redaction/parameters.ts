@@ -85,7 +85,7 @@ export function isMaskedName(text: string, names: NameTest): boolean {
 function maskPathPart(part: string, rules: ValueRules): string {
   return mapParts(part, ";", rules, (each, i) => {
     if (i > 0) return maskParameters(each, rules);
-    return rules.within ? maskInside(each, rules, 0) : each;
+    return rules.within ? maskInside(each, decodePercent(each), rules, 0) : each;
   });
 }
 
@@ -141,12 +141,13 @@ function maskAll(
     } else {
       const start = equals < 0 ? at : equals + 1;
       const value = text.slice(start, end);
-      if (rules.json && beginsAsJson(decodePercent(value))) {
-        const json = maskJsonValue(text, start, end, rules);
+      const decoded = decodePercent(value);
+      if (rules.json && beginsAsJson(decoded)) {
+        const json = maskJsonValue(text, { start, separatorAt: end, decoded }, rules);
         end = json.end;
-        replace(start, end, json.masked);
+        if (json.masked !== undefined) replace(start, end, json.masked);
       } else {
-        const masked = maskInside(value, rules, depth);
+        const masked = maskInside(value, decoded, rules, depth);
         if (masked !== value) replace(start, end, masked);
       }
     }
@@ -156,14 +157,24 @@ function maskAll(
   return copied === 0 ? text : pieces.join("") + text.slice(copied);
 }
 
-/** A value that begins as JSON ends at the next `&`: programs that write it without escapes leave the other separators in it. */
-function maskJsonValue(text: string, start: number, separatorAt: number, { json, mask }: ValueRules) {
+interface JsonStart {
+  readonly start: number;
+  /** The first separator behind it, and what is decoded up to there. */
+  readonly separatorAt: number;
+  readonly decoded: string;
+}
+
+/**
+ * A value that begins as JSON ends at the next `&`: programs that write it without escapes leave the other separators in it. `masked`
+ * is undefined if the value has nothing to mask.
+ */
+function maskJsonValue(text: string, { start, separatorAt, decoded: first }: JsonStart, { json, mask }: ValueRules) {
   let end = text.indexOf("&", separatorAt);
   if (end < 0) end = text.length;
-  const value = text.slice(start, end);
-  const decoded = decodePercent(value);
+  const decoded = end === separatorAt ? first : decodePercent(text.slice(start, end));
   const masked = json?.(decoded);
-  if (masked !== undefined) return { end, masked: masked === decoded ? value : encodePercent(masked) };
+  if (masked === decoded) return { end };
+  if (masked !== undefined) return { end, masked: encodePercent(masked) };
   // The `&` may be one in a string of the JSON: the value goes on if no other parameter begins there.
   parameterStart.lastIndex = end;
   end = parameterStart.exec(text)?.index ?? text.length;
@@ -171,8 +182,7 @@ function maskJsonValue(text: string, start: number, separatorAt: number, { json,
 }
 
 /** A value may be a URL with parameters of its own, as in `?next=%2Fcallback%3Ftoken%3Dabc`. */
-function maskInside(value: string, rules: ValueRules, depth: number): string {
-  const decoded = decodePercent(value);
+function maskInside(value: string, decoded: string, rules: ValueRules, depth: number): string {
   const nested = decoded.includes("=") || (decoded !== value && decoded.includes("%"));
   let masked = decoded;
   // Nobody encodes a URL that often, unless it is to hide something.

@@ -7,6 +7,8 @@ const tokenEnd = /[\s"'<>`\\]/;
 // PHP escapes slashes in JSON.
 const authorityStart = /\\?\/\\?\//g;
 const authorityEnd = /[\s"'<>`\\/?#]/;
+// No `@`, and behind the colon more than a port. Each character has one place in it: the text may be long.
+const withoutPort = /^[^[@:]*:[0-9]*[^0-9@][^@]*$/;
 
 /**
  * A text that should be a URL, for an error or a log: without user, password and secret parameters. It may be written wrongly, so
@@ -42,7 +44,7 @@ export function hideUrlPasswords(text: string, mask: string = hidden): string {
     const at = authorityStart.lastIndex;
     let end = endOf(text, at, authorityEnd);
     // No port behind the colon: it is a password, in which a slash has ended the authority too early.
-    if (/^[^[@:]*:[^@]*[^0-9@][^@]*$/.test(text.slice(at, end))) end = endOf(text, end, tokenEnd);
+    if (withoutPort.test(text.slice(at, end))) end = endOf(text, end, tokenEnd);
     const userEnd = text.slice(at, end).lastIndexOf("@");
     if (userEnd >= 0) {
       shown += text.slice(copied, at) + mask;

@@ -642,7 +642,11 @@ describe("a mistake in the file", () => {
   });
 
   it.each(["[", "- ", "? ", "{a: "])("is a file with %j a hundred thousand times", (level) => {
-    expect(mistakes(level.repeat(100_000))[0]).toMatch(/^spoa-relay\.yaml:1: /);
+    expect(mistakes(level.repeat(100_000))[0]).toBe("spoa-relay.yaml:1: keys or lists are nested too deeply");
+  });
+
+  it.each([1_300, 2_000, 4_000])("is a file with lists in lists, %d levels deep", (levels) => {
+    expect(mistakes(`a: ${"[".repeat(levels)}${"]".repeat(levels)}`).join("\n")).not.toContain("call stack");
   });
 
   it("is found in time that grows with the number of aliases", () => {

@@ -334,6 +334,8 @@ describe("text of any kind", () => {
     ["digits", "4".repeat(200_000)],
     ["groups of digits", "4111 ".repeat(40_000)],
     ["URLs", "//a:b".repeat(40_000)],
+    ["a long password", `//a:${"b".repeat(200_000)}@host`],
+    ["a long port", `//a:${"1".repeat(200_000)}@host`],
     ["slashes", "/".repeat(200_000)],
     ["brackets", "key:[".repeat(40_000)],
     ["tags that do not end", "<token ".repeat(30_000)],

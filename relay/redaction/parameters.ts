@@ -165,20 +165,27 @@ interface JsonStart {
 }
 
 /**
- * A value that begins as JSON ends at the next `&`: programs that write it without escapes leave the other separators in it. `masked`
- * is undefined if the value has nothing to mask.
+ * A value that begins as JSON ends at the first separator if it is whole there, as a cell of CSV is, and else at the next `&`: programs
+ * that write it without escapes leave the other separators in it. `masked` is undefined if the value has nothing to mask.
  */
-function maskJsonValue(text: string, { start, separatorAt, decoded: first }: JsonStart, { json, mask }: ValueRules) {
+function maskJsonValue(text: string, { start, separatorAt, decoded }: JsonStart, { json, mask }: ValueRules) {
+  const whole = json?.(decoded);
+  if (whole !== undefined) return maskedJson(separatorAt, decoded, whole);
   let end = text.indexOf("&", separatorAt);
   if (end < 0) end = text.length;
-  const decoded = end === separatorAt ? first : decodePercent(text.slice(start, end));
-  const masked = json?.(decoded);
-  if (masked === decoded) return { end };
-  if (masked !== undefined) return { end, masked: encodePercent(masked) };
+  if (end > separatorAt) {
+    const longer = decodePercent(text.slice(start, end));
+    const masked = json?.(longer);
+    if (masked !== undefined) return maskedJson(end, longer, masked);
+  }
   // The `&` may be one in a string of the JSON: the value goes on if no other parameter begins there.
   parameterStart.lastIndex = end;
   end = parameterStart.exec(text)?.index ?? text.length;
   return { end, masked: mask(decodePercent(text.slice(start, end))) };
+}
+
+function maskedJson(end: number, decoded: string, masked: string): { readonly end: number; readonly masked?: string } {
+  return masked === decoded ? { end } : { end, masked: encodePercent(masked) };
 }
 
 /** A value may be a URL with parameters of its own, as in `?next=%2Fcallback%3Ftoken%3Dabc`. */

@@ -381,6 +381,16 @@ describe("forms", () => {
     expect([...new URLSearchParams(masked)]).toEqual([...new URLSearchParams(body("redacted"))]);
   });
 
+  it.each([
+    ["text/plain", 'ids=[1,2]\r\nuser={"token":"§"}\r\nnote=hello\r\n'],
+    ["text/csv", 'id;tags;by\n1;[1];joe\n2;{"token":"§"};ann\n'],
+  ])("of type %s keep what is behind whole JSON", (contentType, body) => {
+    const parts = { headers: ["Content-Type", contentType], body: Buffer.from(body.replace("§", secret)) };
+    const masked = redact({ json: ["**.token"] }, parts);
+
+    expect(decodeURIComponent(textOf(masked))).toBe(body.replace("§", "redacted"));
+  });
+
   it("have JSON with an unencoded & masked up to the next parameter", () => {
     const body = `payload={"text":"a & b&c","token":"${secret}==&"}&c[d]=e&f=[1,`;
     const masked = redact({ json: ["**.token"] }, { headers: type, body: Buffer.from(body) });

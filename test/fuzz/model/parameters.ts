@@ -26,7 +26,7 @@ export function maskParameters(text: string, rules: ParameterRules, encodings = 
       value = firstMatch(/^[^&]*/, rest.slice(name.length));
       masked += name + rules.mask.of(percentDecoded(value));
     } else if (rules.json && beginsAsJson(percentDecoded(value))) {
-      const json = jsonField(rest.slice(name.length), rules, rules.json);
+      const json = jsonField(value, rest.slice(name.length), rules, rules.json);
       value = json.text;
       masked += name + json.masked;
     } else {
@@ -59,16 +59,21 @@ export function percentDecoded(text: string): string {
   );
 }
 
-/** A field with JSON, which may contain every separator but `&`. If it is none, it is masked up to the next parameter. */
-function jsonField(rest: string, { mask }: ParameterRules, json: (text: string) => string | undefined) {
-  const [text, ...others] = rest.split("&");
-  const decoded = percentDecoded(text);
-  const masked = json(decoded);
-  if (masked !== undefined) return { text, masked: masked === decoded ? text : percentEncoded(masked) };
+/**
+ * A field with JSON, which may contain every separator but `&` if it is not whole before. If it is none, it is masked up to the
+ * next parameter.
+ */
+function jsonField(value: string, rest: string, { mask }: ParameterRules, json: (text: string) => string | undefined) {
+  const [longest, ...others] = rest.split("&");
+  for (const text of [value, longest]) {
+    const decoded = percentDecoded(text);
+    const masked = json(decoded);
+    if (masked !== undefined) return { text, masked: masked === decoded ? text : percentEncoded(masked) };
+  }
   const next = others.findIndex((other) => other.includes("="));
   // `&` in a string of the JSON, or before a parameter with an odd name.
   if (next >= 0 && !/^(?:[\w.%+[\]-]*)=/.test(others[next])) throw new Unspecified("an unencoded & in damaged JSON");
-  const all = [text, ...(next < 0 ? others : others.slice(0, next))].join("&");
+  const all = [longest, ...(next < 0 ? others : others.slice(0, next))].join("&");
   return { text: all, masked: mask.of(percentDecoded(all)) };
 }
 

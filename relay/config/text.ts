@@ -59,7 +59,9 @@ function readDocument(text: string, file: string, env: Variables, lines: LineCou
 function parseText(text: string, file: string, env: Variables, lines: LineCounter): Document {
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const mistakes = document.errors.map(({ code, message, pos }) => {
-    return `${file}:${lines.linePos(pos[0]).line}: ${code === "RESOURCE_EXHAUSTION" ? tooDeep : message}`;
+    // Depending on where the stack ends, yaml passes on the engine's message.
+    const deep = code === "RESOURCE_EXHAUSTION" || /call stack/.test(message);
+    return `${file}:${lines.linePos(pos[0]).line}: ${deep ? tooDeep : message}`;
   });
   // Those before the current place. Each look-up by yaml itself would go through the whole document.
   const anchors = new Set<string | undefined>();

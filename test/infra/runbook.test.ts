@@ -60,7 +60,7 @@ describe("the runbook", () => {
 
     expect(uses.length).toBeGreaterThan(10);
     for (const use of uses) {
-      const [group, name] = use.split(" ");
+      const [group, name] = use.split(" --")[0].split(" ");
       const found = program.commands.find((command) => command.name() === group);
       const command = found?.commands.find((one) => one.name() === name) ?? (name === undefined ? found : undefined);
       const flags = [...use.matchAll(/--[a-z]+/g)].map(([flag]) => flag);

@@ -5,8 +5,8 @@ import { createLogger } from "../../relay/log/log.ts";
 import { createPackIds } from "../../relay/pack/pack-id.ts";
 import { until } from "../support/clocks/until.ts";
 import { Traffic } from "../support/processes/traffic.ts";
+import { takeEverything } from "../support/spop/plain-intake.ts";
 import { messageList } from "../support/spop/spop-frames.ts";
-import { takeEverything } from "./plain-intake.ts";
 
 export interface Mirrored {
   readonly packs: number;

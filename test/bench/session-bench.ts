@@ -2,8 +2,8 @@ import { Packer } from "../../agent/intake/packer.ts";
 import { createLedger } from "../../agent/ledger.ts";
 import { Session } from "../../agent/spop/session.ts";
 import { sealPack } from "../../relay/pack/envelope.ts";
+import { takeEverything } from "../support/spop/plain-intake.ts";
 import { hello } from "../support/spop/spop-frames.ts";
-import { takeEverything } from "./plain-intake.ts";
 import type { Row } from "./table.ts";
 import { typicalNotify } from "./typical-notify.ts";
 

@@ -4,8 +4,8 @@ import { createLedger } from "../../agent/ledger.ts";
 import { sealPack } from "../../relay/pack/envelope.ts";
 import type { OutgoingMessage } from "../../relay/queue/port.ts";
 import type { Traffic } from "../support/processes/traffic.ts";
+import { takeEverything } from "../support/spop/plain-intake.ts";
 import { messageList } from "../support/spop/spop-frames.ts";
-import { takeEverything } from "./plain-intake.ts";
 
 /** The packs that an agent creates from this many requests. */
 export function createPacks(traffic: Traffic, requests: number): OutgoingMessage[] {

@@ -1,12 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Intake, type IntakeOptions } from "../../../agent/intake/intake.ts";
-import { Packer } from "../../../agent/intake/packer.ts";
 import { createRedactor, type Redactor } from "../../../agent/intake/redactor.ts";
 import { type AgentLedger, createLedger } from "../../../agent/ledger.ts";
 import type { CapturedRequest } from "../../../relay/pack/captured-request.ts";
 import { DecodeError } from "../../../relay/pack/decode-error.ts";
-import { decodePack } from "../../../relay/pack/pack.ts";
 import { createLoopMark } from "../../../relay/rules/loop-mark.ts";
 import { Pattern } from "../../../relay/rules/pattern.ts";
 import type { StickyBy } from "../../../relay/rules/sample.ts";
@@ -14,6 +12,7 @@ import { comparable } from "../../support/data/captured-requests.ts";
 import { noRedaction } from "../../support/data/redact-configs.ts";
 import { seededRandom } from "../../support/data/seeded-random.ts";
 import { goldenFiles } from "../../support/spop/golden-frames.ts";
+import { packInto } from "../../support/spop/plain-intake.ts";
 import {
   bin,
   bool,
@@ -53,20 +52,7 @@ function createIntake(changes: Partial<IntakeOptions> = {}): TestIntake {
   const unknown: string[] = [];
   const unusable: string[] = [];
   const unknownWhole: [string, boolean][] = [];
-  const packer = new Packer({
-    agent: "edge-1",
-    targetBytes: 60_000,
-    maxRequests: 100_000,
-    lingerMs: 250,
-    ledger,
-    createId: () => Buffer.alloc(16, 0xab),
-    hasRoom: () => true,
-    ship: ({ content }) => {
-      const pack = decodePack(content);
-      if (pack instanceof DecodeError) throw pack;
-      requests.push(...pack.requests.map(comparable));
-    },
-  });
+  const packer = packInto(ledger, (pack) => requests.push(...pack.requests.map(comparable)));
   const intake = new Intake({
     sample: { fraction: 1 },
     redactor: undefined,

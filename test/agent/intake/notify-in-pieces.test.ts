@@ -1,40 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { Intake } from "../../../agent/intake/intake.ts";
-import { Packer } from "../../../agent/intake/packer.ts";
+import type { Intake } from "../../../agent/intake/intake.ts";
 import { createLedger } from "../../../agent/ledger.ts";
 import { type NotifyProgress, NotifyQueue } from "../../../agent/spop/notify-queue.ts";
-import { DecodeError } from "../../../relay/pack/decode-error.ts";
-import { decodePack } from "../../../relay/pack/pack.ts";
+import { packInto, takeEverything } from "../../support/spop/plain-intake.ts";
 import { bin, get, headersBinary, type Message, messageList } from "../../support/spop/spop-frames.ts";
 
 function createIntake() {
   const ledger = createLedger();
   const paths: string[] = [];
-  const packer = new Packer({
-    agent: "edge-1",
-    targetBytes: 60_000,
-    maxRequests: 100_000,
-    lingerMs: 250,
-    ledger,
-    createId: () => Buffer.alloc(16, 0xab),
-    hasRoom: () => true,
-    ship: ({ content }) => {
-      const pack = decodePack(content);
-      if (pack instanceof DecodeError) throw pack;
-      paths.push(...pack.requests.map(({ path }) => path));
-    },
-  });
-  const intake = new Intake({
-    sample: { fraction: 1 },
-    redactor: undefined,
-    ledger,
-    packer,
-    nowMs: Date.now,
-    random: Math.random,
-    onUnknownArgument: () => {},
-    onUnusable: () => {},
-    onUnknownWhole: () => {},
-  });
+  const packer = packInto(ledger, ({ requests }) => paths.push(...requests.map(({ path }) => path)));
+  const intake = takeEverything(ledger, packer);
   return { ledger, intake, packer, paths };
 }
 

@@ -1,17 +1,15 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { Intake } from "../../../agent/intake/intake.ts";
-import { Packer } from "../../../agent/intake/packer.ts";
 import { createLedger } from "../../../agent/ledger.ts";
 import type { TargetConfig } from "../../../relay/config/config.ts";
-import { DecodeError } from "../../../relay/pack/decode-error.ts";
-import { decodePack, type Pack } from "../../../relay/pack/pack.ts";
+import type { Pack } from "../../../relay/pack/pack.ts";
 import { replayPack } from "../../../relay/replay/replay.ts";
 import { Rewrite } from "../../../relay/rules/pattern.ts";
 import { laneOf, openState } from "../../support/data/lanes.ts";
 import { target } from "../../support/data/targets.ts";
 import { ShadowServer } from "../../support/servers/shadow-server.ts";
+import { packInto, takeEverything } from "../../support/spop/plain-intake.ts";
 import { bin, headersBinary, messageList, str, uint32 } from "../../support/spop/spop-frames.ts";
 
 type Case = readonly [method: string, path: string, headers: readonly string[], body?: string];
@@ -124,31 +122,8 @@ describe("46 hostile requests", () => {
 function capture(cases: readonly Case[]): Pack {
   const ledger = createLedger();
   const packs: Pack[] = [];
-  const packer = new Packer({
-    agent: "edge-1",
-    targetBytes: 60_000,
-    maxRequests: 1_000,
-    lingerMs: 250,
-    ledger,
-    createId: () => Buffer.alloc(16, 0xab),
-    hasRoom: () => true,
-    ship: ({ content }) => {
-      const pack = decodePack(content);
-      if (pack instanceof DecodeError) throw pack;
-      packs.push(pack);
-    },
-  });
-  const intake = new Intake({
-    sample: { fraction: 1 },
-    redactor: undefined,
-    ledger,
-    packer,
-    nowMs: Date.now,
-    random: () => 0.5,
-    onUnknownArgument: () => {},
-    onUnusable: () => {},
-    onUnknownWhole: () => {},
-  });
+  const packer = packInto(ledger, (pack) => packs.push(pack));
+  const intake = takeEverything(ledger, packer);
   const messages = cases.map(([method, path, headers, body = ""]) => ({
     args: [
       ["method", str(method)],

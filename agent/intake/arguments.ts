@@ -96,7 +96,9 @@ export class ArgumentNames {
     if (found !== undefined) return found;
     if (this.#unknownCount >= maxUnknown) return undefined;
     this.#unknownCount++;
-    const name = Buffer.from(bytes.subarray(start, nameEnd));
+    // Not from Node's pool: a few bytes would keep 64 KiB of it.
+    const name = Buffer.allocUnsafeSlow(nameEnd - start);
+    name.set(bytes.subarray(start, nameEnd));
     this.#onUnknown(name.toString("latin1"));
     return addName(this.#unknown, name, undefined);
   }

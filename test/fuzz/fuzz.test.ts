@@ -5,10 +5,10 @@ import { FuzzTarget } from "./fuzz-target.ts";
 import type { ModelRules } from "./model/rules.ts";
 import { Mutator } from "./mutator.ts";
 
-it("session, intake and packer pass all checks for two seconds of damaged frames", () => {
+it("session, intake and packer pass all checks for two seconds of damaged frames", async () => {
   const seed = Date.now() % 2 ** 31;
 
-  const figures = runFuzz(
+  const figures = await runFuzz(
     new Mutator(seed, allGoldenFiles()),
     { frames: Number.POSITIVE_INFINITY, ms: 2_000 },
     () => {},

@@ -43,10 +43,10 @@ type Report =
   | { readonly kind: "done"; readonly figures: FuzzFigures }
   | { readonly kind: "failed"; readonly caseNumber: number; readonly input: string; readonly reason: string };
 
-function work({ seed, limits, current }: Order, report: (message: Report) => void): void {
+async function work({ seed, limits, current }: Order, report: (message: Report) => void): Promise<void> {
   let nextLookMs = 1_000;
   try {
-    const figures = runFuzz(
+    const figures = await runFuzz(
       new Mutator(seed, allGoldenFiles()),
       limits,
       (caseNumber) => Atomics.store(current, 0, caseNumber),
@@ -186,4 +186,4 @@ async function main(): Promise<number> {
 }
 
 if (isMainThread) process.exitCode = await main();
-else work(workerData as Order, (message) => parentPort?.postMessage(message));
+else await work(workerData as Order, (message) => parentPort?.postMessage(message));
